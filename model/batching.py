@@ -1,0 +1,72 @@
+"""Sentences to tensors: the one owner of padding, for training and serving alike."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.features import WordFeatures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What the network reads: B sentences, the longest of T words, with U distinct words that have F feature rows in all.
+
+    Shape: `rows` int64 [F] and `starts` int64 [U] are the feature rows of the distinct words, one after another; `words` int64
+    [B, T] says which distinct word stands where (0 at padding); `lengths` int64 [B], each at least 1.
+    """
+
+    rows: Tensor
+    starts: Tensor
+    words: Tensor
+    lengths: Tensor
+
+    @property
+    def inside(self) -> Tensor:
+        """Bool [B, T]: true at words, false at padding."""
+        return torch.arange(self.words.shape[1], device=self.lengths.device) < self.lengths.unsqueeze(1)
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on another device."""
+        return Batch(
+            rows=self.rows.to(device),
+            starts=self.starts.to(device),
+            words=self.words.to(device),
+            lengths=self.lengths.to(device),
+        )
+
+
+def make_batch(sentences: Sequence[Sequence[str]], features: WordFeatures) -> Batch:
+    """Pads sentences of words, in the order given. Raises ValueError when there is none, or one without words."""
+    if not sentences or not all(sentences):
+        raise ValueError("a batch needs sentences, each of at least one word")
+    distinct: dict[str, int] = {}
+    lengths = [len(sentence) for sentence in sentences]
+    words = np.zeros((len(sentences), max(lengths)), dtype=np.int64)
+    for row, sentence in enumerate(sentences):
+        words[row, : len(sentence)] = [distinct.setdefault(word, len(distinct)) for word in sentence]
+    rows, starts = features.bag(list(distinct))
+    return Batch(
+        rows=torch.from_numpy(rows),
+        starts=torch.from_numpy(starts),
+        words=torch.from_numpy(words),
+        lengths=torch.tensor(lengths),
+    )
+
+
+def group_by_length(lengths: Sequence[int], max_words: int) -> list[list[int]]:
+    """Splits positions into batches of near-equal lengths, each of at most `max_words` words with its padding.
+
+    A sentence longer than that makes a batch of its own; no batch is empty; every position occurs once. Longest first, so that
+    the largest allocation comes at once.
+    """
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    batches: list[list[int]] = []
+    for position in order:
+        if batches and lengths[batches[-1][0]] * (len(batches[-1]) + 1) <= max_words:
+            batches[-1].append(position)
+        else:
+            batches.append([position])
+    return batches

@@ -1,0 +1,196 @@
+"""The model file: one `NAME.teddy`, a TorchScript archive whose extra files hold everything else.
+
+    zip archive     code/ data/ constants.pkl ...    the scripted network
+                    extra/manifest.json              `Manifest`: what the model is, in words and numbers
+                    extra/pieces.model               the sentencepiece model
+    zip comment     "teddy-sha256:" and 64 hexadecimal digits: the digest of every byte of the file before the digits
+
+The digest finds damage and careless changes before anything in the file is run; against an attacker who can write it anew, compare
+it with one got from elsewhere. The file's version, shown with every answer, is the digest's beginning.
+"""
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from model.config import FeatureConfig, NetworkConfig
+from model.errors import ModelFileError
+from model.files import write_atomically
+
+FORMAT_VERSION = 1
+_MARK = b"teddy-sha256:"
+_DIGITS = 64
+_TRAILER = len(_MARK) + _DIGITS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingData:
+    """A corpus that the model learned from, to give credit and to know what may be done with the model."""
+
+    name: str
+    licence: str
+    source: str = ""
+    n_sentences: int = 0
+    n_words: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryEntity:
+    """An entity that a canary text must give; offsets in characters."""
+
+    start: int
+    end: int
+    label: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryText:
+    """A text and the entities that this model gave when it was exported."""
+
+    text: str
+    entities: tuple[CanaryEntity, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """How dev data look to the model: what drift is measured against.
+
+    `entities_per_word` for each label; `score_histogram` counts entities by score in ten equal bins from 0 to 1;
+    `pieces_per_word_histogram` counts words of 1, 2, ... 8 or more pieces (more pieces: stranger words).
+    """
+
+    n_words: int
+    entities_per_word: dict[str, float]
+    score_histogram: tuple[int, ...]
+    pieces_per_word_histogram: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """All that is known of a model beside its weights."""
+
+    format_version: int
+    name: str
+    language: str
+    created: str
+    """UTC, ISO 8601."""
+    tokeniser_version: int
+    labels: tuple[str, ...]
+    features: FeatureConfig
+    network: NetworkConfig
+    n_parameters: int
+    window_words: int
+    window_overlap: int
+    temperature: float
+    """By which the CRF's scores are divided before they become probabilities; fitted on dev."""
+    scores: dict[str, Any]
+    """Measured on dev with the weights in the file."""
+    training_data: tuple[TrainingData, ...]
+    canary: tuple[CanaryText, ...]
+    reference: Reference
+    recipe: str
+    """The resolved recipe, in TOML."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON would have it."""
+        plain: dict[str, Any] = _MANIFEST.dump_python(self, mode="json")
+        return plain
+
+
+_MANIFEST = TypeAdapter(Manifest)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """A model file that was read and whose digest was checked; nothing in it has been run."""
+
+    manifest: Manifest
+    digest: str
+    pieces: bytes
+    archive: bytes
+
+    @property
+    def version(self) -> str:
+        """The first twelve digits of the digest."""
+        return self.digest[:12]
+
+
+def extra_files(manifest: Manifest, pieces: bytes) -> dict[str, bytes]:
+    """What goes into the archive beside the network."""
+    return {"manifest.json": _MANIFEST.dump_json(manifest, indent=1), "pieces.model": pieces}
+
+
+def seal(archive: bytes) -> bytes:
+    """The archive with its digest at the end."""
+    stream = io.BytesIO(archive)
+    with zipfile.ZipFile(stream, "a") as opened:
+        opened.comment = _MARK + b"0" * _DIGITS
+    body = stream.getvalue()[:-_DIGITS]
+    return body + hashlib.sha256(body).hexdigest().encode()
+
+
+def write_bundle(path: Path, archive: bytes) -> None:
+    """Seals an archive made with `extra_files` and writes it whole or not at all."""
+    write_atomically(path, seal(archive))
+
+
+def read_bundle(path: Path | str) -> Bundle:
+    """Reads and checks a model file without running anything in it.
+
+    Raises ModelFileError: missing, foreign, truncated, changed after export, of another format version, or with a manifest that does
+    not fit the format.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise ModelFileError(path, f"cannot be read: {error.strerror}") from error
+    digest = _check_digest(path, content)
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            extras = {name.rpartition("/extra/")[2]: name for name in archive.namelist() if "/extra/" in name}
+            manifest = _read_manifest(path, archive.read(extras["manifest.json"]))
+            pieces = archive.read(extras["pieces.model"])
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise ModelFileError(path, f"the archive lacks a part that every model has ({error})") from error
+    return Bundle(manifest=manifest, digest=digest, pieces=pieces, archive=content)
+
+
+def read_manifest(path: Path | str) -> Manifest:
+    """Only the manifest; raises as `read_bundle` does."""
+    return read_bundle(path).manifest
+
+
+def _check_digest(path: Path | str, content: bytes) -> str:
+    if not content:
+        raise ModelFileError(path, "the file is empty")
+    if not content.startswith(b"PK\x03\x04"):
+        raise ModelFileError(path, "not a Teddy model file")
+    if content[-_TRAILER:-_DIGITS] != _MARK:
+        raise ModelFileError(path, "truncated, or a zip archive that is not a Teddy model file: no digest at its end")
+    stated = content[-_DIGITS:].decode("ascii", errors="replace")
+    found = hashlib.sha256(content[:-_DIGITS]).hexdigest()
+    if stated != found:
+        raise ModelFileError(path, f"damaged or changed after export: its digest is {found[:12]}..., it states {stated[:12]}...")
+    return found
+
+
+def _read_manifest(path: Path | str, content: bytes) -> Manifest:
+    try:
+        plain = json.loads(content)
+    except ValueError as error:
+        raise ModelFileError(path, "the manifest is not JSON") from error
+    found = plain.get("format_version") if isinstance(plain, Mapping) else None
+    if found != FORMAT_VERSION:
+        raise ModelFileError(path, f"format version {found}, but this Teddy reads {FORMAT_VERSION}: export the model anew")
+    try:
+        return _MANIFEST.validate_python(plain)
+    except ValidationError as error:
+        place = ".".join(map(str, error.errors()[0]["loc"]))
+        raise ModelFileError(path, f"the manifest does not fit: {place}: {error.errors()[0]['msg']}") from error

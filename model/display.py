@@ -1,0 +1,118 @@
+"""How entities and models are shown to a person."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich import progress as bars
+from rich.console import Console
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from model.bulk import Progress
+    from model.bundle import Bundle, Manifest
+    from model.predictor import Entity
+
+_STYLES = ("black on bright_cyan", "black on bright_yellow", "black on bright_green", "black on bright_magenta")
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+def coloured(text: str, entities: "Iterable[Entity]", labels: Sequence[str]) -> Text:
+    """Return the text with its entities on a coloured ground, each followed by its label; a colour is a label's."""
+    shown = Text()
+    end = 0
+    for entity in entities:
+        style = _STYLES[labels.index(entity.label) % len(_STYLES)]
+        shown.append(text[end : entity.start])
+        shown.append(entity.text, style)
+        shown.append(f" {entity.label} ", f"bold {style}")
+        end = entity.end
+    return shown.append(text[end:])
+
+
+def plain_line(entity: "Entity") -> str:
+    """Return start, end, label, score and text with tabs between them; a tab or line break in the text is escaped."""
+    text = entity.text.translate(_ESCAPES)
+    return f"{entity.start}\t{entity.end}\t{entity.label}\t{entity.score:.3f}\t{text}"
+
+
+@contextmanager
+def shown_progress(total_bytes: int) -> "Iterator[Callable[[Progress], None]]":
+    """Give a function that shows how far bulk tagging has come: a bar if standard error is a terminal, else nothing."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    columns = (
+        bars.BarColumn(),
+        bars.TaskProgressColumn(),
+        bars.TimeRemainingColumn(),
+        bars.TextColumn("{task.fields[said]}"),
+    )
+    with bars.Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task("", total=total_bytes, said="")
+
+        def show(progress: "Progress") -> None:
+            said = f"{progress.lines:,} lines, {progress.entities:,} entities"
+            shown.update(task, completed=progress.read_bytes, said=said)
+
+        yield show
+
+
+def model_fields(bundle: "Bundle") -> dict[str, object]:
+    """Return all that a model file says of itself, and its size and digest, ready for JSON."""
+    return {
+        "name": bundle.manifest.name,
+        "version": bundle.version,
+        "digest": f"sha256:{bundle.digest}",
+        "size_bytes": len(bundle.archive),
+        **bundle.manifest.as_dict(),
+    }
+
+
+def model_lines(bundle: "Bundle") -> list[str]:
+    """Return the main things in a model file, one to a line."""
+    manifest = bundle.manifest
+    rows = [
+        ("name", manifest.name),
+        ("version", f"{bundle.version} (sha256:{bundle.digest})"),
+        ("created", manifest.created),
+        ("language", manifest.language or "not stated"),
+        ("labels", ", ".join(manifest.labels)),
+        ("network", _network(manifest)),
+        ("parameters", f"{manifest.n_parameters:,}"),
+        ("file", f"{len(bundle.archive) / 1e6:.1f} MB, format {manifest.format_version}"),
+        ("tokeniser", f"version {manifest.tokeniser_version}"),
+        ("windows", f"{manifest.window_words} words, {manifest.window_overlap} of them shared"),
+        ("canary", f"{len(manifest.canary)} texts"),
+    ]
+    lines = [f"{name:<11} {value}" for name, value in rows]
+    return [*lines, *_training_data(manifest), *_scores(manifest)]
+
+
+def _network(manifest: "Manifest") -> str:
+    network = manifest.network
+    directions = "both directions" if network.bidirectional else "one direction"
+    dense = f", dense {' and '.join(map(str, network.dense_widths))}" if network.dense_widths else ""
+    recurrent = f"{network.layers} x {network.cell} of {network.hidden_width}, {directions}"
+    return f"embeddings of {network.embedding_width}, {recurrent}{dense}, {network.decoder}"
+
+
+def _training_data(manifest: "Manifest") -> list[str]:
+    lines = ["", "trained on"]
+    for data in manifest.training_data:
+        source = f"; {data.source}" if data.source else ""
+        lines.append(f"  {data.name}: {data.n_sentences:,} sentences, {data.n_words:,} words; {data.licence}{source}")
+    return lines
+
+
+def _scores(manifest: "Manifest") -> list[str]:
+    return ["", "measured on dev", *(f"  {line}" for line in _tree(manifest.scores))]
+
+
+def _tree(value: object, name: str = "") -> list[str]:
+    """Return numbers nested by name as indented lines."""
+    if isinstance(value, dict):
+        inner = [line for key, each in value.items() for line in _tree(each, str(key))]
+        return [name, *(f"  {line}" for line in inner)] if name else inner
+    return [f"{name:<14} {value:.4f}" if isinstance(value, float) else f"{name:<14} {value}"]

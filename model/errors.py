@@ -1,0 +1,56 @@
+"""Everything Teddy refuses, as one tree.
+
+    TeddyError
+    |-- TextError        a text that cannot be tagged (a lone surrogate)
+    |-- FileError        something in a file that a person wrote or chose: names file, line and reason
+    |   |-- DataError        a corpus or an input file
+    |   |-- RecipeError      a training recipe
+    |   `-- ModelFileError   a model file: foreign, truncated, tampered with, or one that fails its canary
+    `-- TrainingError    a training run that must not go on (the loss is not a number, ...)
+
+The messages are one line and meant for the person who caused them. This package knows nothing of HTTP statuses or exit
+codes: `service` and `teddy` each have one table from these classes to theirs.
+"""
+
+from pathlib import Path
+
+
+class TeddyError(Exception):
+    """The root: an error whose message may be shown to the user as it is."""
+
+
+class TextError(TeddyError):
+    """A text that cannot be tagged. The message names the character position, never the text."""
+
+
+class FileError(TeddyError):
+    """Something wrong in a file; shown as ``path:line: reason``.
+
+    Attributes: `path` as the user named it, `line` (1-based, or None where a line means nothing), `reason`.
+    """
+
+    def __init__(self, path: Path | str, line: int | None, reason: str) -> None:
+        self.path = str(path)
+        self.line = line
+        self.reason = reason
+        place = self.path if line is None else f"{self.path}:{line}"
+        super().__init__(f"{place}: {reason}")
+
+
+class DataError(FileError):
+    """A corpus or input file with a broken line, a wrong column, a bad tag, or no content."""
+
+
+class RecipeError(FileError):
+    """A recipe that is not valid TOML, has an unknown key, or a value out of range."""
+
+
+class ModelFileError(FileError):
+    """A model file that is refused, and why."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        super().__init__(path, None, reason)
+
+
+class TrainingError(TeddyError):
+    """A training run that stopped itself; the message says at which step and why."""

@@ -1,0 +1,104 @@
+"""The tags that a network scores: `O`, and `B- I- E- S-` for each label."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from model.spans import Scheme, Span, write_tags
+
+_PREFIXES = "BIES"
+
+
+@dataclass(frozen=True)
+class TagSet:
+    """The labels of a model, and the K = 1 + 4 * len(labels) BIOES tags they make, numbered from `O` = 0.
+
+    Raises:
+        ValueError: a label is empty or comes twice.
+    """
+
+    labels: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if "" in self.labels or len(set(self.labels)) != len(self.labels):
+            raise ValueError(f"labels must be different and not empty: {', '.join(map(repr, self.labels))}")
+
+    @cached_property
+    def tags(self) -> tuple[str, ...]:
+        """All tags, in the order of their numbers: O, B-first, I-first, E-first, S-first, B-second, ..."""
+        return ("O", *(f"{prefix}-{label}" for label in self.labels for prefix in _PREFIXES))
+
+    def index(self, tag: str) -> int:
+        """Number of a tag.
+
+        Raises:
+            KeyError: it is not a tag of this set.
+        """
+        return self._index_of_tag[tag]
+
+    def label_of(self, tag_index: int) -> str | None:
+        """Label of the tag with this number, or None for `O`."""
+        return self._label_of_tag[tag_index]
+
+    def allowed_transitions(self) -> list[list[bool]]:
+        """Whether BIOES lets tag `j` follow tag `i`. Shape: [K][K], `i` first."""
+        return [[self._may_follow(before, after) for after in self.tags] for before in self.tags]
+
+    def allowed_first(self) -> list[bool]:
+        """Whether a sequence may begin with this tag. Shape: [K]."""
+        return [tag[0] in "OBS" for tag in self.tags]
+
+    def allowed_last(self) -> list[bool]:
+        """Whether a sequence may end with this tag. Shape: [K]."""
+        return [tag[0] in "OES" for tag in self.tags]
+
+    def encode(self, spans: Iterable[Span], n_words: int) -> list[int]:
+        """Spans, in words, as one tag number per word.
+
+        Raises:
+            ValueError: a span is empty, overlaps another, or lies outside `range(n_words)`.
+            KeyError: a label is not of this set.
+        """
+        return [self._index_of_tag[tag] for tag in write_tags(spans, n_words, Scheme.BIOES)]
+
+    def decode(self, tag_indices: Sequence[int]) -> list[Span]:
+        """Spans, in words, that a sequence of tag numbers spells, repaired as `spans.read_tags` does.
+
+        This is `read_tags` made quick for serving: most words are `O`, and those cost one comparison.
+        """
+        labels, begins = self._label_of_tag, self._begins
+        spans: list[Span] = []
+        start = previous = 0
+        for position, tag in enumerate(tag_indices):
+            if previous == tag == 0:
+                continue
+            if begins[previous][tag]:
+                if label := labels[previous]:
+                    spans.append(Span(start, position, label))
+                start = position
+            previous = tag
+        if label := labels[previous]:
+            spans.append(Span(start, len(tag_indices), label))
+        return spans
+
+    @staticmethod
+    def _may_follow(before: str, after: str) -> bool:
+        if before[0] in "BI":
+            return after[0] in "IE" and before[2:] == after[2:]
+        return after[0] in "OBS"
+
+    @cached_property
+    def _index_of_tag(self) -> dict[str, int]:
+        return {tag: index for index, tag in enumerate(self.tags)}
+
+    @cached_property
+    def _label_of_tag(self) -> tuple[str | None, ...]:
+        return (None, *(label for label in self.labels for _ in _PREFIXES))
+
+    @cached_property
+    def _begins(self) -> list[list[bool]]:
+        """Whether something new, an entity or the outside, begins at tag `j` after tag `i`: all but I and E in one."""
+        return [
+            [not (before[0] in "BI" and after[0] in "IE" and before[2:] == after[2:]) for after in self.tags]
+            for before in self.tags
+        ]

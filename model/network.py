@@ -1,0 +1,52 @@
+"""The tagger itself: features -> vectors -> recurrent stack -> emissions -> CRF. The module that trains is the one exported."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model.config import NetworkConfig
+from model.crf import ConditionalRandomField
+from model.encoder import Encoder, LockedDropout
+from model.labels import TagSet
+
+
+class Network(nn.Module):
+    """A tagger over feature rows.
+
+    Letters: B sentences of at most T words; U distinct words with F feature rows in all; K tags (see `model.batching.Batch`).
+    """
+
+    def __init__(self, config: NetworkConfig, n_feature_rows: int, tags: TagSet) -> None:
+        super().__init__()
+        self.embedding = nn.Parameter(torch.empty(n_feature_rows, config.embedding_width))
+        # A word is the sum of some ten rows: this variance gives the sum a spread of about a third.
+        nn.init.normal_(self.embedding, std=0.1)
+        self.embedding_dropout = LockedDropout(config.embedding_dropout)
+        self.encoder = Encoder(config)
+        self.emission = nn.Linear(self.encoder.output_width, len(tags.tags))
+        self.crf = ConditionalRandomField(
+            tags.allowed_transitions(), tags.allowed_first(), tags.allowed_last(), learnt=config.decoder == "crf"
+        )
+
+    def emissions(self, rows: Tensor, starts: Tensor, words: Tensor, lengths: Tensor) -> Tensor:
+        """The score of each tag at each word.
+
+        Shape: int64 [F], [U], [B, T], [B] -> float32 [B, T, K]; meaningless at padding.
+        """
+        distinct = functional.embedding_bag(rows, self.embedding, starts, mode="sum")
+        # The layers above may run in fewer bits than the embedding (see model/precision.py).
+        distinct = distinct.to(self.emission.weight.dtype)
+        vectors = self.embedding_dropout(functional.embedding(words, distinct))
+        scores: Tensor = self.emission(self.encoder(vectors, lengths))
+        return scores.float()
+
+    def forward(self, rows: Tensor, starts: Tensor, words: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The best tags and how probable they are.
+
+        Returns (tags int64, marginal, opening, closing, each float64), all [B, T]: see `ConditionalRandomField.posterior`.
+        """
+        emissions = self.emissions(rows, starts, words, lengths)
+        tags = self.crf.best_path(emissions, lengths)
+        marginal, opening, closing = self.crf.posterior(emissions, lengths, tags)
+        # Differences of sums over a long sentence: kept in float64 until they are combined.
+        return tags, marginal, opening, closing

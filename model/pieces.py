@@ -1,0 +1,27 @@
+"""Sentencepiece units of a word (Kudo & Richardson 2018): a unigram model with byte fallback, so that no word is unknown."""
+
+from collections.abc import Iterable
+
+import sentencepiece
+
+
+class Pieces:
+    """A trained sentencepiece model, carried as bytes in the model file.
+
+    Words are encoded one by one, after the tokeniser has cut them: encoding running text would let an unknown run swallow
+    its neighbours, and its normaliser would move offsets.
+    """
+
+    def __init__(self, serialised: bytes) -> None:
+        self.serialised = serialised
+        self._processor = sentencepiece.SentencePieceProcessor(model_proto=serialised)
+        self.n_pieces: int = self._processor.get_piece_size()
+
+    def ids(self, word: str) -> list[int]:
+        """The piece ids of one word; empty for a word that normalises to nothing, such as a lone soft hyphen."""
+        ids: list[int] = self._processor.encode(word)
+        return ids
+
+    def names(self, ids: Iterable[int]) -> list[str]:
+        """The pieces as sentencepiece writes them, for people to read."""
+        return [self._processor.id_to_piece(i) for i in ids]

@@ -1,0 +1,82 @@
+"""In which number format a loaded network runs: the fastest that the processor has and that still gives the canary's entities.
+
+    fp32   always there; what the scores were measured with
+    bf16   recurrent and dense layers in bfloat16; worth it only where the processor has matrix tiles (AMX)
+    int8   recurrent and dense layers with dynamically quantised weights, for processors without tiles
+
+The embedding and the CRF stay in full precision: they cost little, and probabilities need the digits.
+"""
+
+import statistics
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import nn
+
+from model.bundle import Bundle
+from model.export import from_archive, script
+from model.features import WordFeatures
+from model.labels import TagSet
+from model.network import Network
+from model.pieces import Pieces
+from model.tagger import Forward
+
+Precision = Literal["auto", "fp32", "bf16", "int8"]
+PRECISIONS: tuple[str, ...] = get_args(Precision)
+
+_TIMED_RUNS = 5
+
+
+def load_network(bundle: Bundle, precision: str) -> Forward:
+    """The bundle's network, ready to run, in `fp32`, `bf16` or `int8`."""
+    network = from_archive(bundle.archive)
+    network.eval()
+    # The file may hold halves; all that is computed starts from 32 bits.
+    network.float()
+    if precision == "int8":
+        return _quantised(bundle, network)
+    if precision == "bf16":
+        network.encoder.to(torch.bfloat16)
+        network.emission.to(torch.bfloat16)
+    return network
+
+
+def _quantised(bundle: Bundle, trained: nn.Module) -> Forward:
+    """Dynamic quantisation works on the eager module only, so the network is built again from the manifest and scripted."""
+    tag_set = TagSet(bundle.manifest.labels)
+    features = WordFeatures(Pieces(bundle.pieces), bundle.manifest.features)
+    network = Network(bundle.manifest.network, features.n_rows, tag_set)
+    network.load_state_dict(trained.state_dict())
+    with warnings.catch_warnings():
+        # torch.ao.quantization is announced for removal upstream, and says so in several ways.
+        warnings.simplefilter("ignore")
+        network.encoder = torch.ao.quantization.quantize_dynamic(
+            network.encoder.eval(), {nn.LSTM, nn.GRU, nn.Linear}, dtype=torch.qint8
+        )
+        return script(network.eval())
+
+
+def candidates() -> tuple[str, ...]:
+    """What `auto` tries on this processor.
+
+    Where there are tiles bf16 beats int8 (two to one, batch of 32); elsewhere bf16 is emulated and slower than fp32.
+    """
+    if torch.cpu._is_amx_tile_supported():
+        return ("bf16", "fp32")
+    return ("int8", "fp32") if "onednn" in torch.backends.quantized.supported_engines else ("fp32",)
+
+
+def fastest(passing: Sequence[tuple[str, Callable[[], object]]]) -> str:
+    """The name whose call takes the least time: medians of several calls in turn, after one to warm up."""
+    for _, call in passing:
+        call()
+    seconds: dict[str, list[float]] = {name: [] for name, _ in passing}
+    for _ in range(_TIMED_RUNS):
+        for name, call in passing:
+            started = time.perf_counter()
+            call()
+            seconds[name].append(time.perf_counter() - started)
+    return min(seconds, key=lambda name: statistics.median(seconds[name]))

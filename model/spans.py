@@ -1,0 +1,116 @@
+"""Entities as spans, and the tag schemes in which corpora write them.
+
+A span is half-open. Whether it counts words or characters is said by the name of the variable that holds it.
+This file is the only one that knows how a scheme spells a span; inside Teddy everything is spans or BIOES.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """A labelled stretch `[start, end)`; sorts by start, then end, then label."""
+
+    start: int
+    end: int
+    label: str
+
+
+class Scheme(StrEnum):
+    """How a sequence of tags spells spans.
+
+    - `IO`: every word of an entity is `I-`; two neighbours with one label cannot be told apart.
+    - `IOB1`: `I-`, and `B-` only where an entity follows another of the same label.
+    - `BIO` (IOB2): `B-` on the first word, `I-` on the others.
+    - `BIOES`: `S-` on an entity of one word; else `B-`, any number of `I-`, `E-`.
+    - `BMES`: BIOES that writes `M-` for `I-`.
+    """
+
+    IO = "io"
+    IOB1 = "iob1"
+    BIO = "bio"
+    BIOES = "bioes"
+    BMES = "bmes"
+
+
+_PREFIXES = {Scheme.IO: "I", Scheme.IOB1: "BI", Scheme.BIO: "BI", Scheme.BIOES: "BIES", Scheme.BMES: "BMES"}
+
+
+def read_tags(tags: Sequence[str], scheme: Scheme) -> list[Span]:
+    """Read the spans, in words, that a sequence of tags spells; they come in order and disjoint.
+
+    A sequence that the scheme forbids is repaired by the rule of the CoNLL scorer `conlleval`, so that no tagged word
+    is lost. An entity begins at every word that is not `O` and
+
+    - is tagged `B-` or `S-`, or
+    - follows `O`, the start of the sequence, or another label, or
+    - follows `E-` or `S-`;
+
+    it runs to the next word that is `O` or begins an entity. (So `I-` after `O` begins an entity, and an entity that
+    never reaches its `E-` ends where the next thing begins.)
+
+    Raises:
+        ValueError: a tag is not `O` or `PREFIX-LABEL` with a prefix of the scheme and a label that is not empty.
+    """
+    prefixes = _PREFIXES[scheme]
+    spans: list[Span] = []
+    start = 0
+    open_label = ""  # the label of the entity that the word before belongs to; empty outside
+    previous_prefix = "O"
+    for position, tag in enumerate(tags):
+        prefix, label = _split_tag(tag, prefixes, scheme)
+        begins = prefix in "BS" or previous_prefix in "ES" or label != open_label
+        if begins or not label:
+            if open_label:
+                spans.append(Span(start, position, open_label))
+            start = position
+        open_label, previous_prefix = label, prefix
+    if open_label:
+        spans.append(Span(start, len(tags), open_label))
+    return spans
+
+
+def write_tags(spans: Iterable[Span], n_words: int, scheme: Scheme) -> list[str]:
+    """Write spans, in words, as one tag per word. The spans may come in any order.
+
+    Raises:
+        ValueError: a span is empty, has no label, overlaps another, or lies outside `range(n_words)`.
+    """
+    tags = ["O"] * n_words
+    before: Span | None = None
+    for span in sorted(spans):
+        if not 0 <= span.start < span.end <= n_words or not span.label:
+            raise ValueError(f"{span} is not a labelled stretch of {n_words} words")
+        if before is not None and span.start < before.end:
+            raise ValueError(f"{before} and {span} overlap; a sequence of tags cannot say so")
+        touches_its_like = before is not None and before.end == span.start and before.label == span.label
+        prefixes = _spell(span.end - span.start, scheme, touches_its_like=touches_its_like)
+        tags[span.start : span.end] = [f"{prefix}-{span.label}" for prefix in prefixes]
+        before = span
+    return tags
+
+
+def _split_tag(tag: str, prefixes: str, scheme: Scheme) -> tuple[str, str]:
+    """Split `B-creative-work` into `B` and `creative-work`, and `O` into `O` and nothing."""
+    if tag == "O":
+        return "O", ""
+    prefix, _, label = tag.partition("-")
+    if len(prefix) != 1 or prefix not in prefixes or not label:
+        raise ValueError(f"{tag!r} is not a tag of the scheme {scheme}: O, or one of {', '.join(prefixes)} and -LABEL")
+    return prefix, label
+
+
+def _spell(n_words: int, scheme: Scheme, *, touches_its_like: bool) -> str:
+    """Give one prefix for each word of an entity."""
+    match scheme:
+        case Scheme.IO:
+            return "I" * n_words
+        case Scheme.IOB1:
+            return ("B" if touches_its_like else "I") + "I" * (n_words - 1)
+        case Scheme.BIO:
+            return "B" + "I" * (n_words - 1)
+        case Scheme.BIOES | Scheme.BMES:
+            inside = "I" if scheme is Scheme.BIOES else "M"
+            return "S" if n_words == 1 else "B" + inside * (n_words - 2) + "E"

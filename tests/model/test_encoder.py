@@ -1,0 +1,74 @@
+"""The stack against torch's own bidirectional layers on packed rows, and its dropout."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from model.cells import Kernel
+from model.config import CellName, NetworkConfig
+from model.encoder import Encoder, LockedDropout, RecurrentLayer
+
+KERNELS: dict[CellName, type[nn.RNNBase]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+INPUT_WIDTH, HIDDEN_WIDTH = 3, 4
+LENGTHS = torch.tensor([2, 7, 1, 5])
+
+
+def packed_twin(encoder: Encoder, kind: type[nn.RNNBase], *, bidirectional: bool) -> nn.RNNBase:
+    """Torch's own stack, with the encoder's weights."""
+    twin = kind(
+        INPUT_WIDTH,
+        HIDDEN_WIDTH,
+        num_layers=len(encoder.recurrent),
+        bidirectional=bidirectional,
+        batch_first=True,
+        dtype=torch.float64,
+    )
+    directions: list[nn.Module] = []
+    for layer in encoder.recurrent:
+        assert isinstance(layer, RecurrentLayer)
+        directions += [layer.forwards, layer.backwards] if bidirectional else [layer.forwards]
+    with torch.no_grad():
+        for theirs, ours in zip(twin.all_weights, directions, strict=True):
+            assert isinstance(ours, Kernel)
+            for to_weight, from_weight in zip(theirs, ours.layer.all_weights[0], strict=True):
+                to_weight.copy_(from_weight)
+    return twin
+
+
+@pytest.mark.parametrize("cell", KERNELS)
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_the_stack_equals_the_packed_one_of_torch(cell: CellName, layers: int, bidirectional: bool) -> None:
+    torch.manual_seed(layers)
+    config = NetworkConfig(
+        embedding_width=INPUT_WIDTH,
+        cell=cell,
+        layers=layers,
+        hidden_width=HIDDEN_WIDTH,
+        bidirectional=bidirectional,
+    )
+    encoder = Encoder(config).double().eval()
+    values = torch.randn(len(LENGTHS), int(LENGTHS.max()), INPUT_WIDTH, dtype=torch.float64)
+    found: Tensor = encoder(values, LENGTHS)
+    packed = pack_padded_sequence(values, LENGTHS, batch_first=True, enforce_sorted=False)
+    twin = packed_twin(encoder, KERNELS[cell], bidirectional=bidirectional)
+    expected, _ = pad_packed_sequence(twin(packed)[0], batch_first=True)
+    inside = torch.arange(values.shape[1]) < LENGTHS.unsqueeze(1)
+    torch.testing.assert_close(found[inside], expected[inside], rtol=0, atol=1e-12)
+    assert found.shape[2] == encoder.output_width
+
+
+def test_dropout_leaves_out_the_same_units_at_all_words_of_a_sentence() -> None:
+    torch.manual_seed(0)
+    dropped = LockedDropout(0.25)(torch.ones(50, 6, 40))
+    assert torch.equal(dropped, dropped[:, :1].expand_as(dropped))
+    assert set(dropped.unique().tolist()) == {0.0, float(torch.tensor(1.0) / 0.75)}
+    assert not torch.equal(dropped[0], dropped[1])
+    assert 0.7 < dropped.count_nonzero() / dropped.numel() < 0.8
+
+
+@pytest.mark.parametrize("dropout", [LockedDropout(0.0), LockedDropout(0.5).eval()])
+def test_dropout_of_nothing_and_dropout_outside_training_change_nothing(dropout: LockedDropout) -> None:
+    values = torch.randn(2, 3, 4)
+    assert torch.equal(dropout(values), values)

@@ -1,0 +1,142 @@
+"""What is measured of a trained tagger before it is exported: its scores, its temperature, and how dev data look to it."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter
+
+from model.bundle import Reference, TrainingData
+from model.features import WordFeatures
+from model.labels import TagSet
+from model.network import Network
+from model.tagger import TaggedWords, Tagger
+from training.align import Sentence
+from training.calibrate import expected_calibration_error, fit_temperature
+from training.corpora import Corpus
+from training.evaluate import Evaluation, ScoredSpan, evaluate, surfaces
+
+_SCORE_BINS = 10
+_PIECE_BINS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """All that a model file says of its network besides its shape."""
+
+    temperature: float
+    scores: dict[str, Any]
+    training_data: tuple[TrainingData, ...]
+    reference: Reference
+    halved: bool = False
+    """Whether the weights are rounded to 16 bits, and stored so."""
+
+    def as_json(self) -> str:
+        """For a checkpoint; `read_card` reads it."""
+        return _CARD.dump_json(self).decode()
+
+
+_CARD = TypeAdapter(Card)
+
+
+def read_card(text: str) -> Card:
+    """The card that `Card.as_json` wrote."""
+    return _CARD.validate_json(text)
+
+
+def dev_sentences(corpora: Sequence[Corpus]) -> list[Sentence]:
+    """The dev sentences of all corpora, in order."""
+    return [sentence for corpus in corpora for sentence in corpus.dev]
+
+
+def annotated_labels(corpora: Sequence[Corpus]) -> dict[str, frozenset[str]]:
+    """For each corpus, by name, the labels that it annotates."""
+    return {corpus.name: corpus.annotates for corpus in corpora}
+
+
+def evaluate_dev(tagger: Tagger, corpora: Sequence[Corpus], *, worst: int = 20) -> Evaluation:
+    """Evaluates on all dev sentences, with the tagger's own scores for the spans."""
+    return evaluate(
+        lambda sentences: [_scored(tagged) for tagged in tagger.tag(sentences)],
+        dev_sentences(corpora),
+        annotated_labels(corpora),
+        labels=tagger.tag_set.labels,
+        seen=surfaces(sentence for corpus in corpora for sentence in corpus.train) if worst else None,
+        worst=worst,
+    )
+
+
+def _scored(tagged: TaggedWords) -> list[ScoredSpan]:
+    return [ScoredSpan(span, score) for span, score in zip(tagged.spans, tagged.scores, strict=True)]
+
+
+def make_card(
+    network: Network, features: WordFeatures, tag_set: TagSet, corpora: Sequence[Corpus]
+) -> tuple[Card, Evaluation]:
+    """Fits the network's temperature, in place, and measures it on dev."""
+    annotated = annotated_labels(corpora)
+    dev = dev_sentences(corpora)
+    temperature = fit_temperature(network, features, tag_set, [(each, annotated[each.corpus]) for each in dev])
+    # Rounded to what 16 bits can hold, as the weights may be.
+    network.crf.temperature.fill_(torch.tensor(temperature).half())
+    tagger = Tagger(network, features, tag_set)
+    evaluation = evaluate_dev(tagger, corpora)
+    tagged = tagger.tag([sentence.words for sentence in dev])
+    scores = {
+        "dev": evaluation.scores.as_dict(),
+        "dev_by_corpus": {name: each.micro.as_dict() for name, each in evaluation.by_corpus.items()},
+        "dev_conlleval_f1": evaluation.conlleval.spans.micro.f1,
+        "dev_calibration_error": _calibration_error(tagged, dev, annotated),
+    }
+    card = Card(
+        temperature=network.crf.temperature.item(),
+        scores=scores,
+        training_data=tuple(_credit(corpus) for corpus in corpora),
+        reference=_reference(tagged, dev, features, tag_set),
+    )
+    return card, evaluation
+
+
+def _calibration_error(
+    tagged: Sequence[TaggedWords], dev: Sequence[Sentence], annotated: dict[str, frozenset[str]]
+) -> float:
+    """Of the entities whose label the sentence's corpus annotates."""
+    scores: list[float] = []
+    correct: list[bool] = []
+    for found, sentence in zip(tagged, dev, strict=True):
+        gold = set(sentence.spans)
+        for span, score in zip(found.spans, found.scores, strict=True):
+            if span.label in annotated[sentence.corpus]:
+                scores.append(score)
+                correct.append(span in gold)
+    return expected_calibration_error(scores, correct)
+
+
+def _credit(corpus: Corpus) -> TrainingData:
+    return TrainingData(
+        name=corpus.name,
+        licence=corpus.licence,
+        source=corpus.source,
+        n_sentences=len(corpus.train),
+        n_words=sum(len(sentence.words) for sentence in corpus.train),
+    )
+
+
+def _reference(
+    tagged: Sequence[TaggedWords], dev: Sequence[Sentence], features: WordFeatures, tag_set: TagSet
+) -> Reference:
+    n_words = sum(len(sentence.words) for sentence in dev)
+    labels = Counter(span.label for each in tagged for span in each.spans)
+    bins = Counter(min(int(score * _SCORE_BINS), _SCORE_BINS - 1) for each in tagged for score in each.scores)
+    words = Counter(word for sentence in dev for word in sentence.words)
+    pieces: Counter[int] = Counter()
+    for word, count in words.items():
+        pieces[min(max(len(features.pieces.ids(word)), 1), _PIECE_BINS)] += count
+    return Reference(
+        n_words=n_words,
+        entities_per_word={label: labels[label] / max(n_words, 1) for label in tag_set.labels},
+        score_histogram=tuple(bins[i] for i in range(_SCORE_BINS)),
+        pieces_per_word_histogram=tuple(pieces[i] for i in range(1, _PIECE_BINS + 1)),
+    )

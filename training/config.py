@@ -1,0 +1,183 @@
+"""A recipe: everything that decides what a training run does, as one typed value read from one TOML file.
+
+A key that the recipe does not know, and a value out of range, are refused with the file, the line and the full name of
+the key. `Recipe.dump_toml` writes the resolved recipe, defaults included, so that it can be saved beside the result and
+read back.
+"""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from model.config import FeatureConfig, NetworkConfig
+from model.errors import RecipeError
+from training.config_errors import MisfitError, dotted, first_problem
+from training.corpus_config import OUTSIDE, UNKNOWN, CorpusConfig, Table
+from training.toml_dump import dump_toml
+from training.toml_lines import KeyPath, key_lines
+from training.toml_overrides import put_override
+
+
+class PiecesConfig(Table):
+    """The sentencepiece model (unigram with byte fallback) that is trained on the words of the training data."""
+
+    vocabulary: int = Field(default=8000, ge=300)
+    """Number of pieces, the 256 byte pieces included; at most this many where the data has fewer."""
+    character_coverage: float = Field(default=0.9995, gt=0, le=1)
+    """Share of the characters of the training data that become pieces; the rest are spelled in bytes."""
+
+
+class TrainingConfig(Table):
+    """The training loop."""
+
+    epochs: int = Field(default=30, ge=1)
+    batch_words: int = Field(default=1200, ge=1)
+    """Padded words per update."""
+    learning_rate: float = Field(default=2e-3, gt=0)
+    warmup_share: float = Field(default=0.05, ge=0, le=1)
+    """Share of all updates over which the learning rate rises from zero."""
+    final_learning_rate_share: float = Field(default=0.02, ge=0, le=1)
+    """The learning rate falls to this share of itself by the last update."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    gradient_clip: float = Field(default=5.0, gt=0)
+    """Largest norm of the gradient."""
+    word_dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Probability that a whole word becomes the unknown word."""
+    feature_dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Probability that one feature of a word is left out."""
+    piece_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Probability that the pieces of a word are left out."""
+    average_decay: float = Field(default=0.999, ge=0, lt=1)
+    """Of the exponential moving average of the weights, which is what is evaluated and exported; 0 is off."""
+    patience: int = Field(default=8, ge=0)
+    """Evaluations without a better dev F1 after which training stops; 0 is never."""
+    evaluations_per_epoch: float = Field(default=1.0, gt=0)
+    mixed_precision: Literal["auto", "fp32", "bf16"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = Field(default=0, ge=0)
+    """Of the CPU; 0 is as many as cores, at most 4."""
+    explode_factor: float = Field(default=100.0, gt=1)
+    """A loss this many times the running median stops the run."""
+
+
+class ExportConfig(Table):
+    """What the model file carries besides the network."""
+
+    window_words: int = Field(default=128, ge=2)
+    """Longest stretch of words that the network sees at once; longer texts are read in overlapping windows."""
+    window_overlap: int = Field(default=32, ge=0)
+    """Words that neighbouring windows share."""
+    canary: tuple[str, ...] = ()
+    """Texts whose entities are written into the model file, and must come out again whenever it is loaded."""
+
+    @model_validator(mode="after")
+    def _check_overlap(self) -> Self:
+        if self.window_overlap >= self.window_words:
+            raise MisfitError(("window_overlap",), "must be smaller than window_words")
+        return self
+
+
+class Recipe(Table):
+    """A whole recipe."""
+
+    name: str = Field(min_length=1, pattern=r"^[\w.-]+$")
+    """Of the model; also of its file, `NAME.teddy`."""
+    language: str = ""
+    seed: int = Field(default=1, ge=0)
+    """Fixes everything that is drawn at random."""
+    labels: tuple[str, ...] = Field(min_length=1)
+    """What the model tells apart, in the order in which it numbers them."""
+    corpus: tuple[CorpusConfig, ...] = Field(min_length=1)
+    pieces: PiecesConfig = PiecesConfig()
+    features: FeatureConfig = FeatureConfig()
+    network: NetworkConfig = NetworkConfig()
+    training: TrainingConfig = TrainingConfig()
+    export: ExportConfig = ExportConfig()
+
+    @model_validator(mode="after")
+    def _check_across_tables(self) -> Self:
+        for location, reason in _contradictions(self):
+            raise MisfitError(location, reason)
+        return self
+
+    def dump_toml(self) -> str:
+        """Return the recipe as TOML, defaults included; `load_recipe` reads an equal recipe from it."""
+        return dump_toml(self.model_dump(mode="json", exclude_none=True))
+
+
+def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe, with `overrides` such as ``training.epochs=3`` or ``corpus.0.weight=2`` put over it.
+
+    Raises RecipeError, naming file and line (or the override) and the full key, for a file that cannot be read, that is
+    not TOML, or that has an unknown key or a bad value.
+    """
+    text = _read(path)
+    values = _parse(path, text)
+    overridden: dict[KeyPath, str] = {}
+    for override in overrides:
+        try:
+            overridden[put_override(values, override)] = override
+        except ValueError as error:
+            raise RecipeError(path, None, f"--set {override}: {error}") from None
+    try:
+        return Recipe.model_validate_json(json.dumps(values, default=str))
+    except ValidationError as error:
+        location, reason = first_problem(error, Recipe)
+    for override_path, override in overridden.items():
+        if location[: len(override_path)] == override_path:
+            raise RecipeError(path, None, f"--set {override}: {dotted(location)}: {reason}")
+    raise RecipeError(path, _line_of(location, key_lines(text)), f"{dotted(location)}: {reason}")
+
+
+def _read(path: Path | str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise RecipeError(path, None, "no such file") from None
+    except OSError as error:
+        raise RecipeError(path, None, f"cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise RecipeError(path, None, "not a UTF-8 text file") from None
+
+
+def _parse(path: Path | str, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        # The message ends with "(at line 3, column 5)" or "(at end of document)".
+        message, _, place = str(error).partition(" (at ")
+        found = re.match(r"line (\d+)", place)
+        line = int(found[1]) if found else text.count("\n") + 1
+        raise RecipeError(path, line, f"not valid TOML: {message}") from None
+
+
+def _line_of(location: KeyPath, lines: dict[KeyPath, int]) -> int | None:
+    """Return the line of the key, or of the nearest table around it; a key that is missing has only that."""
+    for length in range(len(location), 0, -1):
+        if location[:length] in lines:
+            return lines[location[:length]]
+    return None
+
+
+def _contradictions(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
+    """Yield what no single table can see: the key at fault, and why."""
+    for place, label in enumerate(recipe.labels):
+        if label in (OUTSIDE, UNKNOWN) or not re.fullmatch(r"\S+", label):
+            yield ("labels", place), f"{label!r} cannot be a label"
+        if label in recipe.labels[:place]:
+            yield ("labels", place), f"{label!r} is listed twice"
+    names = [corpus.name for corpus in recipe.corpus]
+    for place, corpus in enumerate(recipe.corpus):
+        if corpus.name in names[:place]:
+            yield ("corpus", place, "name"), f"{corpus.name!r} is the name of two corpora"
+        for location, reason in corpus.contradictions(recipe.labels):
+            yield ("corpus", place, *location), reason
+    if not any(corpus.train for corpus in recipe.corpus):
+        yield ("corpus",), "no corpus has files to train on"
+    if not any(corpus.dev or corpus.holdout for corpus in recipe.corpus):
+        yield ("corpus",), "no corpus has dev files; give one dev = [...] or holdout = 0.1"

@@ -1,0 +1,114 @@
+"""The corpora of a recipe: read, relabelled, aligned to words, and divided into train and dev."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from model.errors import DataError
+from model.spans import Span
+from training.align import OnMisaligned, Sentence, align
+from training.config import Recipe
+from training.config_errors import suggest
+from training.corpus_config import OUTSIDE, CorpusConfig
+from training.readers import Example, read_examples
+from training.readers.files import find_files
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corpus:
+    """One corpus, ready to train on and to evaluate on."""
+
+    name: str
+    licence: str
+    source: str
+    annotates: frozenset[str]
+    """Labels whose absence means something. An unmarked word may have any of the others."""
+    weight: float
+    train: list[Sentence]
+    dev: list[Sentence]
+
+
+def load_corpora(recipe: Recipe, data: Path | str, *, on_misaligned: OnMisaligned) -> list[Corpus]:
+    """Read all corpora of a recipe; `data` is the directory that its file names are relative to.
+
+    `on_misaligned` is called for each gold span that words cannot express (see `training.align`).
+    Raises DataError, naming file and line, for anything that cannot be read, and for a label that the recipe neither
+    has nor maps.
+    """
+    return [load_corpus(corpus, recipe.labels, Path(data), on_misaligned=on_misaligned) for corpus in recipe.corpus]
+
+
+def load_corpus(config: CorpusConfig, labels: Sequence[str], data: Path, *, on_misaligned: OnMisaligned) -> Corpus:
+    """Read one corpus; see `load_corpora`."""
+    train: list[Sentence] = []
+    dev: list[Sentence] = []
+    divider = _Divider(config.holdout)
+    for example in _examples(config.train, config, labels, data):
+        part = dev if divider.holds_out(example) else train
+        part.extend(align(example, config.name, on_misaligned))
+    for example in _examples(config.dev, config, labels, data):
+        dev.extend(align(example, config.name, on_misaligned))
+    return Corpus(
+        name=config.name,
+        licence=config.licence,
+        source=config.source,
+        annotates=config.annotated(labels),
+        weight=config.weight,
+        train=train,
+        dev=dev,
+    )
+
+
+def relabel(example: Example, config: CorpusConfig, labels: Sequence[str]) -> Example:
+    """Return the example with the labels of the recipe, without the spans that `map` says are none.
+
+    Raises DataError, naming the line, for a label that is neither mapped nor one of `labels`.
+    """
+    spans: list[Span] = []
+    lines: list[int] = []
+    for span, line in zip(example.spans, example.span_lines, strict=True):
+        target = _target(span.label, example.text[span.start : span.end], config, labels)
+        if target is None:
+            raise DataError(example.path, line, _unknown_label(span.label, config, labels))
+        if target != OUTSIDE:
+            spans.append(Span(span.start, span.end, target))
+            lines.append(line)
+    return replace(example, spans=tuple(spans), span_lines=tuple(lines))
+
+
+def _examples(patterns: Sequence[str], config: CorpusConfig, labels: Sequence[str], data: Path) -> Iterator[Example]:
+    for path in find_files(patterns, data):
+        for example in read_examples(path, config):
+            yield relabel(example, config, labels)
+
+
+def _target(label: str, text: str, config: CorpusConfig, labels: Sequence[str]) -> str | None:
+    """Return what the recipe makes of a span, by its rules, else its map, else its labels; None where it has nothing."""
+    for rule in config.rules:
+        if rule.label == label and re.fullmatch(rule.text, text):
+            return rule.to
+    return config.map.get(label, label if label in labels else None)
+
+
+def _unknown_label(label: str, config: CorpusConfig, labels: Sequence[str]) -> str:
+    hint = suggest(label, labels)
+    return f"label {label!r} is neither in labels nor in the map of corpus {config.name!r}{hint}"
+
+
+class _Divider:
+    """Holds out a share of the documents at even distances, so that the same files always divide in the same way."""
+
+    def __init__(self, share: float) -> None:
+        self._share = share
+        self._document: tuple[str, int] | None = None
+        self._n_documents = 0
+        self._is_held_out = False
+
+    def holds_out(self, example: Example) -> bool:
+        document = (example.path, example.document)
+        if document != self._document:
+            self._document = document
+            before, self._n_documents = self._n_documents, self._n_documents + 1
+            self._is_held_out = int(self._n_documents * self._share) > int(before * self._share)
+        return self._is_held_out

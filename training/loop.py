@@ -1,0 +1,290 @@
+"""The life of a training run, one update after another.
+
+`Trainer.run` is a generator: it yields a row after each update and each evaluation, and its caller decides what to show, to keep
+or to stop. Between two rows the trainer's whole state can be taken and put back, and the run goes on as if nothing had happened:
+everything random is drawn from the seed, the epoch and the step, or from torch's generator, which is part of the state.
+"""
+
+import copy
+import math
+import statistics
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from model.batching import Batch, make_batch
+from model.errors import TrainingError
+from model.features import UNKNOWN_WORD, WordFeatures
+from model.labels import TagSet
+from model.network import Network
+from model.tagger import Tagger
+from training.align import Sentence
+from training.card import evaluate_dev
+from training.config import TrainingConfig
+from training.corpora import Corpus
+from training.dropout import drop_features, drop_words
+from training.record import EvaluationRow, UpdateRow
+from training.sampler import plan_epoch
+from training.seed import generator
+from training.targets import Targets, pad_targets
+
+_RECENT_LOSSES = 50
+"""The running median of so many losses is what an exploding one is compared with."""
+
+
+@dataclass(slots=True)
+class Position:
+    """Where a run stands: so many updates made in all, and of this epoch; what the best evaluation was."""
+
+    step: int = 0
+    epoch: int = 0
+    batches_done: int = 0
+    best_f1: float = -1.0
+    evaluations_since_best: int = 0
+
+
+class Trainer:
+    """Trains a network on corpora; see the head of this file."""
+
+    def __init__(
+        self,
+        network: Network,
+        features: WordFeatures,
+        tag_set: TagSet,
+        corpora: Sequence[Corpus],
+        config: TrainingConfig,
+        *,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.config = config
+        self.features = features
+        self.tag_set = tag_set
+        self.corpora = corpora
+        self.seed = seed
+        self.device = device
+        self.network = network.to(device)
+        self.averaged = copy.deepcopy(network).eval().requires_grad_(False)
+        self.position = Position()
+        self._optimiser = make_optimiser(network, config)
+        self._recent_losses: deque[float] = deque(maxlen=_RECENT_LOSSES)
+        self._sentences: list[Sentence] = []
+        self._weights: list[float] = []
+        self._targets: list[Targets] = []
+        for corpus in corpora:
+            targets = Targets(tag_set, corpus.annotates)
+            self._sentences += corpus.train
+            self._weights += [corpus.weight] * len(corpus.train)
+            self._targets += [targets] * len(corpus.train)
+        self._lengths = [len(sentence.words) for sentence in self._sentences]
+
+    @property
+    def tagger(self) -> Tagger:
+        """The tagger that is evaluated and exported: the moving average of the weights."""
+        return Tagger(self.averaged, self.features, self.tag_set)
+
+    def plan(self, epoch: int) -> list[list[int]]:
+        """The batches of an epoch."""
+        return plan_epoch(self._lengths, self._weights, self.config.batch_words, self.seed, epoch)
+
+    def run(self) -> Iterator[UpdateRow | EvaluationRow]:
+        """Trains to the end of the last epoch, or until patience is at an end; goes on from `position`.
+
+        Raises TrainingError, before any weight is touched, when a loss or gradient is not finite or explodes.
+        """
+        position = self.position
+        while position.epoch < self.config.epochs and not self._out_of_patience():
+            plan = self.plan(position.epoch)
+            pauses = evaluation_points(len(plan), self.config.evaluations_per_epoch, position.epoch)
+            while position.batches_done < len(plan):
+                yield self._update(plan, plan[position.batches_done])
+                if position.batches_done in pauses:
+                    yield self._evaluate()
+                    if self._out_of_patience():
+                        return
+            position.epoch += 1
+            position.batches_done = 0
+
+    def _out_of_patience(self) -> bool:
+        return 0 < self.config.patience <= self.position.evaluations_since_best
+
+    def _update(self, plan: list[list[int]], members: list[int]) -> UpdateRow:
+        started = time.perf_counter()
+        position = self.position
+        progress = (position.epoch + position.batches_done / len(plan)) / self.config.epochs
+        rate = self.config.learning_rate * schedule(
+            progress, self.config.warmup_share, self.config.final_learning_rate_share
+        )
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
+        loss, norm = self._gradients(members)
+        self._optimiser.step()
+        position.step += 1
+        position.batches_done += 1
+        self._average()
+        return UpdateRow(
+            kind="update",
+            step=position.step,
+            epoch=position.epoch,
+            loss=loss,
+            gradient_norm=norm,
+            learning_rate=rate,
+            words_per_second=sum(self._lengths[i] for i in members) / (time.perf_counter() - started),
+        )
+
+    def _gradients(self, members: list[int]) -> tuple[float, float]:
+        """Computes and clips the gradients of a batch; gives its loss for each word and their norm before clipping."""
+        self.network.train()
+        batch, allowed = self._batch(members)
+        loss = self._loss(self.network, batch, allowed) / batch.lengths.sum()
+        self._optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip)
+        self._refuse_poison(loss.item(), norm.item(), members)
+        return loss.item(), norm.item()
+
+    def _batch(self, members: list[int]) -> tuple[Batch, Tensor]:
+        """The sentences as the network sees them this time, with words and features dropped at random."""
+        random = generator(self.seed, self.position.epoch, self.position.step)
+        config = self.config
+        batch = make_batch([self._sentences[i].words for i in members], self.features)
+        batch = drop_features(batch, self.features, config.feature_dropout, random)
+        batch = drop_words(batch, UNKNOWN_WORD, config.word_dropout, random)
+        allowed = pad_targets([self._targets[i].allowed(self._sentences[i]) for i in members])
+        return batch.to(self.device), allowed.to(self.device)
+
+    def _loss(self, network: Network, batch: Batch, allowed: Tensor) -> Tensor:
+        """The summed loss of a batch, in nats."""
+        with self._precision():
+            emissions = network.emissions(batch.rows, batch.starts, batch.words, batch.lengths)
+        return network.crf.loss(emissions, batch.lengths, allowed).sum()
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        wanted = self.config.mixed_precision
+        if wanted == "fp32" or (wanted == "auto" and not has_fast_bf16(self.device)):
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+    def _refuse_poison(self, loss: float, norm: float, members: list[int]) -> None:
+        usual = statistics.median(self._recent_losses) if len(self._recent_losses) == _RECENT_LOSSES else math.inf
+        reason = ""
+        if not math.isfinite(loss):
+            reason = "the loss is not finite"
+        elif not math.isfinite(norm):
+            reason = "the gradient is not finite"
+        elif loss > self.config.explode_factor * max(usual, 0.01):
+            reason = f"the loss is over {self.config.explode_factor:g} times its running median of {usual:.4g}"
+        if reason:
+            first = self._sentences[members[0]]
+            raise TrainingError(
+                f"step {self.position.step + 1}: {reason} (loss {loss:.4g}, gradient norm {norm:.4g}, batch of "
+                f"{len(members)} sentences, the first at {first.path}:{first.line}); the weights are as they were before this "
+                "step. Try a lower training.learning_rate or training.gradient_clip"
+            )
+        self._recent_losses.append(loss)
+
+    def _average(self) -> None:
+        """Moves the average towards the weights, faster in the first steps (Polyak averaging with a warm-up)."""
+        decay = min(self.config.average_decay, (1 + self.position.step) / (10 + self.position.step))
+        with torch.no_grad():
+            averaged, current = list(self.averaged.parameters()), list(self.network.parameters())
+            torch._foreach_lerp_(averaged, current, 1.0 - decay)  # one pass over all the weights
+
+    def _evaluate(self) -> EvaluationRow:
+        position = self.position
+        counts = evaluate_dev(self.tagger, self.corpora, worst=0).scores.micro
+        best = counts.f1 > position.best_f1
+        # A tie goes to the earlier step: later ones had more chances.
+        position.best_f1 = max(position.best_f1, counts.f1)
+        position.evaluations_since_best = 0 if best else position.evaluations_since_best + 1
+        return EvaluationRow(
+            kind="evaluation",
+            step=position.step,
+            epoch=position.epoch,
+            f1=counts.f1,
+            precision=counts.precision,
+            recall=counts.recall,
+            loss=self._dev_loss(),
+            best=best,
+        )
+
+    def _dev_loss(self) -> float:
+        """The mean loss for each dev word, in nats."""
+        total, n_words = 0.0, 0
+        for corpus in self.corpora:
+            targets = Targets(self.tag_set, corpus.annotates)
+            for members in plan_epoch([len(s.words) for s in corpus.dev], [1.0] * len(corpus.dev), 4096, 0, 0):
+                sentences = [corpus.dev[i] for i in members]
+                batch = make_batch([sentence.words for sentence in sentences], self.features)
+                allowed = pad_targets([targets.allowed(sentence) for sentence in sentences])
+                with torch.inference_mode():
+                    total += self._loss(self.averaged, batch.to(self.device), allowed.to(self.device)).item()
+                n_words += int(batch.lengths.sum())
+        return total / max(n_words, 1)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the rest of the run depends on, besides the recipe and the data."""
+        return {
+            "network": self.network.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "position": {name: getattr(self.position, name) for name in Position.__slots__},
+            "recent_losses": list(self._recent_losses),
+            "random": torch.get_rng_state(),
+        }
+
+    def restore(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
+        """Puts back the averaged weights and what `state` gave."""
+        self.averaged.load_state_dict(weights)
+        self.network.load_state_dict(state["network"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self.position = Position(**state["position"])
+        self._recent_losses.extend(state["recent_losses"])
+        torch.set_rng_state(state["random"])
+
+
+def schedule(progress: float, warmup_share: float, final_share: float) -> float:
+    """The share of the learning rate at a point of the run: up in a line, then down in a line to `final_share`.
+
+    `progress` is the part of the whole run that is done, 0 to 1.
+    """
+    if progress < warmup_share:
+        return max(progress / warmup_share, 1e-3)
+    return 1.0 - (1.0 - final_share) * (progress - warmup_share) / max(1.0 - warmup_share, 1e-9)
+
+
+def evaluation_points(n_batches: int, per_epoch: float, epoch: int) -> set[int]:
+    """After how many batches of this epoch to evaluate; with `per_epoch` below one, only every so many epochs, at the end."""
+    if per_epoch < 1:
+        every = round(1 / per_epoch)
+        return {n_batches} if (epoch + 1) % every == 0 else set()
+    times = round(per_epoch)
+    return {max(1, round(n_batches * part / times)) for part in range(1, times + 1)}
+
+
+def make_optimiser(network: Network, config: TrainingConfig) -> torch.optim.Optimizer:
+    """AdamW (Loshchilov & Hutter 2019); only matrices decay, neither the embedding nor biases nor the CRF's scores.
+
+    An embedding's rows must not decay while their words are not seen.
+    """
+    decaying, others = [], []
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            is_matrix = parameter.dim() >= 2 and not name.startswith(("embedding", "crf"))
+            (decaying if is_matrix else others).append(parameter)
+    return torch.optim.AdamW(
+        [{"params": decaying, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}],
+        lr=config.learning_rate,
+        betas=(0.9, 0.99),
+        fused=True,
+    )
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether bf16 is worth it: a GPU, or a CPU with matrix tiles (elsewhere it is emulated and slow)."""
+    return device.type == "cuda" or bool(torch.cpu._is_amx_tile_supported())

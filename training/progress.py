@@ -1,0 +1,159 @@
+"""What a person sees of a training run: live bars on a terminal, plain lines elsewhere. Never any text of the corpora.
+
+Both take the rows that `training.record` keeps:
+
+    with open_progress(total_steps) as progress:
+        for row in rows:
+            progress.show(row)
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Protocol, Self, TextIO
+
+from rich import progress as bars
+from rich.console import Console
+
+from training.record import EvaluationRow, UpdateRow
+
+Row = UpdateRow | EvaluationRow
+Clock = Callable[[], float]
+
+
+class Progress(Protocol):
+    """Shows a run while its `with` block lasts; what the block raises goes on."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None: ...
+
+    def show(self, row: Row) -> None:
+        """Show an update or an evaluation."""
+
+    def note(self, message: str) -> None:
+        """Say something of the run, on a line that stays."""
+
+
+def open_progress(
+    total_steps: int,
+    *,
+    first_step: int = 0,
+    stream: TextIO | None = None,
+    clock: Clock = time.monotonic,
+    every_seconds: float = 30.0,
+) -> Progress:
+    """Live bars when `stream` (standard error when None) is a terminal, else plain lines.
+
+    `first_step` is where a resumed run takes up. Plain lines for updates come at most once in `every_seconds`.
+    """
+    stream = sys.stderr if stream is None else stream
+    if stream.isatty():
+        return LiveProgress(total_steps, first_step=first_step, console=Console(file=stream), clock=clock)
+    return PlainProgress(total_steps, first_step=first_step, stream=stream, clock=clock, every_seconds=every_seconds)
+
+
+class PlainProgress:
+    """A line for every evaluation, and one for the updates from time to time; for log files and pipes."""
+
+    def __init__(
+        self, total_steps: int, *, first_step: int = 0, stream: TextIO, clock: Clock, every_seconds: float = 30.0
+    ) -> None:
+        self._total_steps = total_steps
+        self._first_step = first_step
+        self._stream = stream
+        self._clock = clock
+        self._every_seconds = every_seconds
+        self._started = self._last_line = clock()
+
+    def __enter__(self) -> Self:
+        self._started = self._last_line = self._clock()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        pass
+
+    def show(self, row: Row) -> None:
+        """Write a line for an evaluation, or for an update when the last line is long enough ago."""
+        place = f"step {row['step']:,}/{self._total_steps:,}, epoch {row['epoch']}"
+        if row["kind"] == "evaluation":
+            self.note(f"{place}: {_scores(row)}")
+        elif self._clock() - self._last_line >= self._every_seconds:
+            left = _duration(self._seconds_left(row["step"]))
+            self.note(f"{place}: loss {row['loss']:.4f}, {row['words_per_second']:,.0f} words/s, {left} left")
+
+    def note(self, message: str) -> None:
+        """Write a line and hand it to the system at once, so that whoever follows the file sees it."""
+        self._stream.write(message + "\n")
+        self._stream.flush()
+        self._last_line = self._clock()
+
+    def _seconds_left(self, step: int) -> float:
+        done = max(step - self._first_step, 1)
+        return (self._clock() - self._started) / done * max(self._total_steps - step, 0)
+
+
+class LiveProgress:
+    """One bar with step, epoch, loss, best dev F1, words/s and time left; evaluations stay as lines above it."""
+
+    def __init__(self, total_steps: int, *, first_step: int = 0, console: Console, clock: Clock) -> None:
+        self._console = console
+        self._bars = bars.Progress(
+            bars.TextColumn("{task.description}"),
+            bars.BarColumn(),
+            bars.MofNCompleteColumn(),
+            bars.TextColumn("loss {task.fields[loss]}  dev F1 {task.fields[f1]}  {task.fields[speed]} words/s"),
+            bars.TimeRemainingColumn(),
+            console=console,
+            get_time=clock,
+        )
+        self._task = self._bars.add_task(
+            "epoch 1", total=total_steps, completed=first_step, loss="-", f1="-", speed="-", start=False
+        )
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        self._bars.start_task(self._task)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        self._bars.stop()
+
+    def show(self, row: Row) -> None:
+        """Move the bar on, or write a line for an evaluation above it."""
+        if row["kind"] == "update":
+            speed = f"{row['words_per_second']:,.0f}"
+            self._bars.update(
+                self._task,
+                completed=row["step"],
+                description=f"epoch {row['epoch']}",
+                loss=f"{row['loss']:.4f}",
+                speed=speed,
+            )
+            return
+        self.note(f"step {row['step']:,}, epoch {row['epoch']}: {_scores(row)}")
+        if row["best"]:
+            self._bars.update(self._task, f1=f"{row['f1']:.2%}")
+
+    def note(self, message: str) -> None:
+        """Write a line above the bar."""
+        self._console.print(message, markup=False, highlight=False)
+
+
+def _scores(row: EvaluationRow) -> str:
+    text = f"dev F1 {row['f1']:.2%} (P {row['precision']:.2%}, R {row['recall']:.2%}), loss {row['loss']:.4f}"
+    return text + (", the best so far" if row["best"] else "")
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}:{rest:02}"
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

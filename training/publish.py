@@ -1,0 +1,125 @@
+"""From a checkpoint to a model file: the last measurements, the canary, and a file that has been loaded once before it is trusted."""
+
+import datetime
+import json
+import tomllib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from model.bundle import FORMAT_VERSION, CanaryEntity, CanaryText, Manifest, extra_files, write_bundle
+from model.errors import TrainingError
+from model.export import script, to_archive
+from model.features import WordFeatures
+from model.files import atomic_path
+from model.labels import TagSet
+from model.network import Network
+from model.predictor import Predictor, load
+from model.tagger import Tagger
+from model.text import TOKENISER_VERSION
+from training.card import Card, evaluate_dev, make_card, read_card
+from training.checkpoint import Checkpoint, load_checkpoint
+from training.config import Recipe
+from training.corpora import Corpus, load_corpora
+from training.report import write_report
+
+_HALF_TOLERANCE = 0.0005
+"""Weights are stored in 16 bits when that moves dev F1 by no more than this, which is well below the spread of seeds."""
+
+
+def export(checkpoint_file: Path, model_file: Path, data: Path | None = None) -> None:
+    """Writes the model file of a checkpoint.
+
+    A run that has ended has measured its best checkpoint. One that has not is measured now, which needs `data`, the directory that
+    the recipe's files are relative to.
+
+    Raises ModelFileError for a file that is no checkpoint, TrainingError for one without measurements when `data` is None.
+    """
+    checkpoint = load_checkpoint(checkpoint_file)
+    if not checkpoint.card:
+        if data is None:
+            raise TrainingError(
+                f"{checkpoint_file} is of a run that has not ended: its scores and calibration must be measured first, give --data"
+            )
+        corpora = load_corpora(recipe_of(checkpoint), data, on_misaligned=lambda _: None)
+        checkpoint = measure(checkpoint, corpora, None)
+    write_model(checkpoint, model_file)
+
+
+def recipe_of(checkpoint: Checkpoint) -> Recipe:
+    """The recipe that a checkpoint carries, resolved."""
+    return Recipe.model_validate_json(json.dumps(tomllib.loads(checkpoint.recipe)))
+
+
+def measure(checkpoint: Checkpoint, corpora: Sequence[Corpus], report: Path | None) -> Checkpoint:
+    """The checkpoint with its weights as they will be stored, its temperature, and a card of what dev says of them.
+
+    The evaluation is written to the directory `report`, unless that is None.
+    """
+    network, features, tag_set = checkpoint.build()
+    halved = _halve(network, features, tag_set, corpora)
+    card, evaluation = make_card(network, features, tag_set, corpora)
+    if report is not None:
+        write_report(evaluation, report, title=f"{recipe_of(checkpoint).name}, on dev")
+    return replace(checkpoint, weights=network.state_dict(), card=replace(card, halved=halved).as_json())
+
+
+def _halve(network: Network, features: WordFeatures, tag_set: TagSet, corpora: Sequence[Corpus]) -> bool:
+    """Rounds the weights to 16 bits, in place, where that leaves the dev score as it is; says whether it did."""
+    tagger = Tagger(network, features, tag_set)
+    exact = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    before = evaluate_dev(tagger, corpora, worst=0).scores.micro.f1
+    network.half().float()
+    after = evaluate_dev(tagger, corpora, worst=0).scores.micro.f1
+    if abs(after - before) <= _HALF_TOLERANCE:
+        return True
+    network.load_state_dict(exact)
+    return False
+
+
+def write_model(checkpoint: Checkpoint, model_file: Path) -> None:
+    """Writes the model file and loads it, canary and all, before it gets its name; so no broken file ever has it."""
+    recipe, card = recipe_of(checkpoint), read_card(checkpoint.card)
+    network, features, tag_set = checkpoint.build()
+    manifest = _manifest(recipe, card, network)
+    scripted = script(network)
+    predictor = Predictor(manifest, "", "fp32", Tagger(scripted, features, tag_set))
+    manifest = replace(manifest, canary=_canary(predictor, recipe.export.canary))
+    if card.halved:
+        scripted.half()
+    model_file.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(model_file) as temporary:
+        write_bundle(temporary, to_archive(scripted, extra_files(manifest, checkpoint.pieces)))
+        load(temporary, precision="fp32")
+
+
+def _manifest(recipe: Recipe, card: Card, network: Network) -> Manifest:
+    return Manifest(
+        format_version=FORMAT_VERSION,
+        name=recipe.name,
+        language=recipe.language,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        tokeniser_version=TOKENISER_VERSION,
+        labels=recipe.labels,
+        features=recipe.features,
+        network=recipe.network,
+        n_parameters=sum(parameter.numel() for parameter in network.parameters()),
+        window_words=recipe.export.window_words,
+        window_overlap=recipe.export.window_overlap,
+        temperature=card.temperature,
+        scores=card.scores,
+        training_data=card.training_data,
+        canary=(),
+        reference=card.reference,
+        recipe=recipe.dump_toml(),
+    )
+
+
+def _canary(predictor: Predictor, texts: Sequence[str]) -> tuple[CanaryText, ...]:
+    return tuple(
+        CanaryText(
+            text=text,
+            entities=tuple(CanaryEntity(start=each.start, end=each.end, label=each.label) for each in entities),
+        )
+        for text, entities in zip(texts, predictor.tag(texts), strict=True)
+    )

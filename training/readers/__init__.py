@@ -1,0 +1,49 @@
+"""Readers: one for each file format, all yielding the same `Example`."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from model.errors import DataError, TextError
+from model.text import check_text
+from training.corpus_config import FormatConfig
+from training.readers.conll import read_conll
+from training.readers.conllu import read_conllu
+from training.readers.csv_table import read_csv
+from training.readers.docred import read_docred
+from training.readers.example import Example
+from training.readers.jsonl import read_jsonl
+
+__all__ = ["Example", "read_examples"]
+
+
+def read_examples(path: Path | str, options: FormatConfig) -> Iterator[Example]:
+    """Yield the examples of a file in the order of the file.
+
+    Raises DataError, naming the line where there is one, for a file that is missing, empty, binary or damaged, that is
+    not in its encoding, or that has a row, a column, a tag or a span that cannot be read.
+    """
+    path = Path(path)
+    n_examples = 0
+    for example in _reader(options)(path, options):
+        try:
+            check_text(example.text)
+        except TextError as error:
+            raise DataError(path, example.line, str(error)) from None
+        n_examples += 1
+        yield example
+    if n_examples == 0:
+        raise DataError(path, None, "the file has no sentence")
+
+
+def _reader(options: FormatConfig) -> Callable[[Path, FormatConfig], Iterator[Example]]:
+    match options.format:
+        case "conll":
+            return read_conll
+        case "jsonl":
+            return read_jsonl
+        case "conllu":
+            return read_conllu
+        case "csv":
+            return read_csv
+        case "docred":
+            return read_docred

@@ -1,0 +1,76 @@
+"""Opening corpus files: found by glob, unpacked, decoded, cut into lines; what is wrong with one is a DataError."""
+
+import bz2
+import gzip
+import lzma
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from model.errors import DataError
+
+_UNPACK = {".xz": lzma.decompress, ".gz": gzip.decompress, ".bz2": bz2.decompress}
+
+
+def find_files(patterns: Iterable[str], directory: Path) -> list[Path]:
+    """Return the files that `patterns` name, relative to `directory`: patterns in order, the files of one glob sorted.
+
+    Raises DataError for a pattern that no file matches.
+    """
+    found: dict[Path, None] = {}
+    for pattern in patterns:
+        path = directory / pattern
+        if any(character in pattern for character in "*?["):
+            matches = sorted(match for match in directory.glob(pattern) if match.is_file())
+        else:
+            matches = [path] if path.exists() else []
+        if not matches:
+            raise DataError(path, None, "no such file")
+        found.update(dict.fromkeys(matches))
+    return list(found)
+
+
+def read_text(path: Path, encoding: str = "utf-8") -> str:
+    """Return the whole text of a file that may be packed (.xz, .gz, .bz2), without a byte-order mark.
+
+    Raises DataError for a file that is missing, damaged, empty, binary, or not in this encoding.
+    """
+    data = _read_bytes(path)
+    if not data.strip():
+        raise DataError(path, None, "the file is empty")
+    # Only wide encodings have NUL bytes in honest text.
+    if "16" not in encoding and "32" not in encoding and b"\0" in data:
+        raise DataError(path, _line_at(data, data.index(b"\0")), "a binary file: it has a NUL byte")
+    try:
+        return data.decode(encoding).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        reason = (
+            f"not {encoding} text: byte 0x{data[error.start]:02x} ({error.reason}); a binary file or another encoding?"
+        )
+        raise DataError(path, _line_at(data, error.start), reason) from None
+
+
+def read_lines(path: Path, encoding: str = "utf-8") -> list[str]:
+    """Return the lines of `read_text`. Only LF and CRLF end a line: a word may hold U+2028 or U+0085."""
+    lines = read_text(path, encoding).split("\n")
+    return [line.removesuffix("\r") for line in lines]
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(path, None, "no such file") from None
+    except OSError as error:
+        raise DataError(path, None, f"cannot be read: {error.strerror}") from None
+    unpack = _UNPACK.get(path.suffix)
+    if unpack is None or not data:
+        return data
+    try:
+        return unpack(data)
+    except (lzma.LZMAError, OSError, EOFError, ValueError, zlib.error) as error:
+        raise DataError(path, None, f"a damaged {path.suffix} file: {error}") from None
+
+
+def _line_at(data: bytes, position: int) -> int:
+    return data.count(b"\n", 0, position) + 1

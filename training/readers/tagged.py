@@ -1,0 +1,91 @@
+"""Sentences as rows of tokens and tags, which is what CoNLL columns and CSV tables have in common."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from model.errors import DataError
+from model.spans import Scheme, Span, read_tags
+from training.corpus_config import OUTSIDE, FormatConfig
+from training.readers.example import Example
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One token, its tag, and the line of the file."""
+
+    token: str
+    tag: str
+    line: int
+
+
+Rows = Sequence[Row]
+"""The rows of one sentence, at least one."""
+
+
+def clean_row(path: Path, line: int, token: str, tag: str, options: FormatConfig) -> Row | None:
+    """Return the row as the options read it, or None for a row that they leave out.
+
+    Raises DataError for an empty token or an empty tag.
+    """
+    token = (re.sub(options.token_strip, "", token) if options.token_strip else token).strip()
+    tag = OUTSIDE if tag in options.outside or options.spans == "tokens" else tag.strip()
+    if not tag:
+        raise DataError(path, line, "the tag is empty")
+    if token:
+        return Row(token, tag, line)
+    if options.skip_empty_tokens and tag == OUTSIDE:
+        return None
+    raise DataError(path, line, "the token is empty (skip_empty_tokens leaves such rows out where the tag is O)")
+
+
+def to_examples(sentences: Iterable[Rows], path: Path, options: FormatConfig) -> Iterator[Example]:
+    """Join tokens to texts and turn tags into spans of characters.
+
+    Raises DataError, with the line of the row, for a tag that the scheme does not have.
+    """
+    for document, rows in enumerate(sentences):
+        starts, ends, text = join_tokens([row.token for row in rows], options.join)
+        word_spans = sentence_spans(rows, path, options)
+        yield Example(
+            text=text,
+            spans=tuple(Span(starts[span.start], ends[span.end - 1], span.label) for span in word_spans),
+            span_lines=tuple(rows[span.start].line for span in word_spans),
+            path=str(path),
+            line=rows[0].line,
+            is_sentence=True,
+            document=document,
+        )
+
+
+def sentence_spans(rows: Rows, path: Path, options: FormatConfig) -> list[Span]:
+    """Return the spans of a sentence in tokens: what the tags say, or each token for itself."""
+    if options.spans == "tokens":
+        return [Span(index, index + 1, options.token_label) for index in range(len(rows))]
+    try:
+        return read_tags([row.tag for row in rows], options.scheme)
+    except ValueError:
+        for row in rows:
+            check_tag(path, row, options.scheme)
+        raise
+
+
+def check_tag(path: Path, row: Row, scheme: Scheme) -> None:
+    """Raise DataError, naming the line, for a tag that the scheme does not have."""
+    try:
+        read_tags([row.tag], scheme)
+    except ValueError:
+        raise DataError(path, row.line, f"bad tag {row.tag!r} for the scheme {scheme.value}") from None
+
+
+def join_tokens(tokens: Sequence[str], separator: str) -> tuple[list[int], list[int], str]:
+    """Return where each token starts and ends in the joined text, and that text."""
+    starts: list[int] = []
+    ends: list[int] = []
+    position = 0
+    for token in tokens:
+        starts.append(position)
+        ends.append(position + len(token))
+        position += len(token) + len(separator)
+    return starts, ends, separator.join(tokens)

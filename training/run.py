@@ -1,0 +1,152 @@
+"""A training run from its recipe to its model file, and everything it leaves in its output directory.
+
+    recipe.toml       the resolved recipe                   last.checkpoint   to resume from
+    metrics.jsonl     a row for each update, evaluation     best.checkpoint   the best on dev; `teddy export` reads it
+    curves.png        the rows, drawn                       NAME.teddy        the model file
+    misaligned.txt    gold spans that words cannot express  report/           the evaluation of the model file's weights on dev
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from model.errors import TrainingError
+from model.features import WordFeatures
+from model.files import write_atomically
+from model.labels import TagSet
+from model.network import Network
+from model.pieces import Pieces
+from training.align import Misaligned
+from training.card import read_card
+from training.checkpoint import Checkpoint, load_checkpoint
+from training.config import Recipe
+from training.corpora import Corpus, load_corpora
+from training.loop import Trainer
+from training.pieces import train_pieces
+from training.progress import Progress, open_progress
+from training.publish import measure, write_model
+from training.record import Record
+from training.seed import seed_everything
+
+_MOST_THREADS = 4
+"""Small recurrent layers gain nothing from more."""
+
+
+def train(recipe: Recipe, data: Path, output: Path, *, resume: bool = False) -> Path:
+    """Trains as the recipe says on files below `data`, and returns the path of the model file in `output`.
+
+    With `resume` a run that was stopped goes on from its last evaluation, to the same result as if it had not been stopped.
+
+    Raises DataError and RecipeError for what is wrong in the files, TrainingError when the loss is no number any more, when `output`
+    holds a run and `resume` is not asked for, or when it is asked for and the recipe is another.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    last = output / "last.checkpoint"
+    earlier = _earlier_run(last, recipe, resume=resume)
+    torch.set_num_threads(recipe.training.threads or min(os.cpu_count() or 1, _MOST_THREADS))
+    write_atomically(output / "recipe.toml", recipe.dump_toml())
+    misaligned: list[Misaligned] = []
+    corpora = load_corpora(recipe, data, on_misaligned=misaligned.append)
+    write_atomically(output / "misaligned.txt", "".join(f"{each}\n" for each in misaligned))
+    trainer, pieces = _make_trainer(recipe, corpora, earlier)
+    record = Record(output)
+    if earlier is None:
+        # The rows of a run that was killed before its first checkpoint are of no use.
+        record.truncate_after(0)
+    else:
+        record.truncate_after(trainer.position.step)
+    steps = len(trainer.plan(0)) * recipe.training.epochs
+    with open_progress(steps, first_step=trainer.position.step) as progress:
+        _introduce(progress, corpora, trainer, misaligned, output)
+        try:
+            for row in trainer.run():
+                record.append(row)
+                progress.show(row)
+                if row["kind"] == "evaluation":
+                    checkpoint = _checkpoint(recipe, trainer, pieces)
+                    if row["best"]:
+                        checkpoint.save(output / "best.checkpoint")
+                    checkpoint.save(last)
+        finally:
+            record.plot(output / "curves.png")
+        return _finish(recipe, corpora, output, progress.note)
+
+
+def _earlier_run(last: Path, recipe: Recipe, *, resume: bool) -> Checkpoint | None:
+    if not last.exists():
+        return None
+    if not resume:
+        raise TrainingError(f"{last.parent} holds a run already: --resume goes on with it, another --output begins anew")
+    earlier = load_checkpoint(last)
+    if earlier.recipe != recipe.dump_toml():
+        raise TrainingError(f"{last.parent} holds a run of another recipe (see its recipe.toml): it cannot be resumed with this one")
+    return earlier
+
+
+def _make_trainer(recipe: Recipe, corpora: list[Corpus], earlier: Checkpoint | None) -> tuple[Trainer, bytes]:
+    seed_everything(recipe.seed)
+    words = (word for corpus in corpora for sentence in corpus.train for word in sentence.words)
+    pieces = train_pieces(words, recipe.pieces) if earlier is None else earlier.pieces
+    features = WordFeatures(Pieces(pieces), recipe.features)
+    tag_set = TagSet(recipe.labels)
+    network = Network(recipe.network, features.n_rows, tag_set)
+    trainer = Trainer(
+        network, features, tag_set, corpora, recipe.training, seed=recipe.seed, device=_device(recipe.training.device)
+    )
+    if earlier is not None:
+        trainer.restore(earlier.weights, earlier.progress)
+    return trainer, pieces
+
+
+def _device(wanted: str) -> torch.device:
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise TrainingError("training.device is cuda, but torch sees no CUDA device here")
+    return torch.device(wanted)
+
+
+def _introduce(
+    progress: Progress, corpora: list[Corpus], trainer: Trainer, misaligned: list[Misaligned], output: Path
+) -> None:
+    for corpus in corpora:
+        n_words = sum(len(sentence.words) for sentence in corpus.train)
+        progress.note(
+            f"{corpus.name}: {len(corpus.train):,} sentences, {n_words:,} words to train on; {len(corpus.dev):,} dev sentences"
+        )
+    n_parameters = sum(parameter.numel() for parameter in trainer.network.parameters())
+    progress.note(f"{n_parameters:,} parameters, {trainer.features.n_rows:,} feature rows, on {trainer.device}")
+    if misaligned:
+        progress.note(
+            f"{len(misaligned):,} gold spans cannot be expressed in words, listed in {output / 'misaligned.txt'}: "
+            "not trained on, and missed when they are in dev"
+        )
+    if trainer.position.step:
+        progress.note(f"resuming after step {trainer.position.step:,}")
+
+
+def _checkpoint(recipe: Recipe, trainer: Trainer, pieces: bytes) -> Checkpoint:
+    return Checkpoint(
+        labels=trainer.tag_set.labels,
+        features=recipe.features,
+        network=recipe.network,
+        pieces=pieces,
+        weights={name: tensor.cpu() for name, tensor in trainer.averaged.state_dict().items()},
+        recipe=recipe.dump_toml(),
+        progress=trainer.state(),
+        card="",
+    )
+
+
+def _finish(recipe: Recipe, corpora: list[Corpus], output: Path, note: Callable[[str], None]) -> Path:
+    """Measures the best weights, keeps them with what was measured, and exports them."""
+    best = output / "best.checkpoint"
+    checkpoint = measure(load_checkpoint(best), corpora, output / "report")
+    checkpoint.save(best)
+    model_file = output / f"{recipe.name}.teddy"
+    write_model(checkpoint, model_file)
+    f1 = read_card(checkpoint.card).scores["dev"]["micro"]["f1"]
+    note(f"dev F1 {f1:.2%} (strict spans); model file {model_file}")
+    return model_file
