@@ -1,10 +1,10 @@
 """What a tagger is: from text to words, pieces, a network and a model file, and back to entities.
 
-    import model
+import model
 
-    tagger = model.load()                       # the model that ships; or model.load("mine.teddy")
-    for entity in tagger.tag(["He said, Teddy Roosevelt was a great President!"])[0]:
-        print(entity.label, entity.text, entity.score)
+tagger = model.load()                       # the model that ships; or model.load("mine.teddy")
+for entity in tagger.tag(["He said, Teddy Roosevelt was a great President!"])[0]:
+    print(entity.label, entity.text, entity.score)
 """
 
 from pathlib import Path

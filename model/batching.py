@@ -12,10 +12,10 @@ from model.features import WordFeatures
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What the network reads: B sentences, the longest of T words, with U distinct words that have F feature rows in all.
+    """What the network reads: B sentences, the longest of T words, with U distinct words of F feature rows in all.
 
-    Shape: `rows` int64 [F] and `starts` int64 [U] are the feature rows of the distinct words, one after another; `words` int64
-    [B, T] says which distinct word stands where (0 at padding); `lengths` int64 [B], each at least 1.
+    Shape: `rows` int64 [F] and `starts` int64 [U] are the feature rows of the distinct words, one after another;
+    `words` int64 [B, T] says which distinct word stands where (0 at padding); `lengths` int64 [B], each at least 1.
     """
 
     rows: Tensor
@@ -59,8 +59,8 @@ def make_batch(sentences: Sequence[Sequence[str]], features: WordFeatures) -> Ba
 def group_by_length(lengths: Sequence[int], max_words: int) -> list[list[int]]:
     """Splits positions into batches of near-equal lengths, each of at most `max_words` words with its padding.
 
-    A sentence longer than that makes a batch of its own; no batch is empty; every position occurs once. Longest first, so that
-    the largest allocation comes at once.
+    A sentence longer than that makes a batch of its own; no batch is empty; every position occurs once. Longest
+    first, so that the largest allocation comes at once.
     """
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
     batches: list[list[int]] = []

@@ -5,8 +5,8 @@
                     extra/pieces.model               the sentencepiece model
     zip comment     "teddy-sha256:" and 64 hexadecimal digits: the digest of every byte of the file before the digits
 
-The digest finds damage and careless changes before anything in the file is run; against an attacker who can write it anew, compare
-it with one got from elsewhere. The file's version, shown with every answer, is the digest's beginning.
+The digest finds damage and careless changes before anything in the file is run; against an attacker who can write it
+anew, compare it with one got from elsewhere. The file's version, shown with every answer, is the digest's beginning.
 """
 
 import hashlib
@@ -144,8 +144,8 @@ def write_bundle(path: Path, archive: bytes) -> None:
 def read_bundle(path: Path | str) -> Bundle:
     """Reads and checks a model file without running anything in it.
 
-    Raises ModelFileError: missing, foreign, truncated, changed after export, of another format version, or with a manifest that does
-    not fit the format.
+    Raises ModelFileError: missing, foreign, truncated, changed after export, of another format version, or with a
+    manifest that does not fit the format.
     """
     try:
         content = Path(path).read_bytes()
@@ -177,18 +177,22 @@ def _check_digest(path: Path | str, content: bytes) -> str:
     stated = content[-_DIGITS:].decode("ascii", errors="replace")
     found = hashlib.sha256(content[:-_DIGITS]).hexdigest()
     if stated != found:
-        raise ModelFileError(path, f"damaged or changed after export: its digest is {found[:12]}..., it states {stated[:12]}...")
+        raise ModelFileError(
+            path, f"damaged or changed after export: its digest begins {found[:12]}, it states {stated[:12]!r}"
+        )
     return found
 
 
 def _read_manifest(path: Path | str, content: bytes) -> Manifest:
     try:
         plain = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelFileError(path, "the manifest is not JSON") from error
     found = plain.get("format_version") if isinstance(plain, Mapping) else None
     if found != FORMAT_VERSION:
-        raise ModelFileError(path, f"format version {found}, but this Teddy reads {FORMAT_VERSION}: export the model anew")
+        raise ModelFileError(
+            path, f"format version {found}, but this Teddy reads {FORMAT_VERSION}: export the model anew"
+        )
     try:
         return _MANIFEST.validate_python(plain)
     except ValidationError as error:

@@ -121,7 +121,8 @@ class SimpleGRU(EquationCell):
     def step(self, gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
         """Take one step. Gates: update, candidate."""
         update, candidate = gates.chunk(2, dim=1)
-        cell = torch.lerp(cell, candidate.tanh(), update.sigmoid())
+        update = update.sigmoid()
+        cell = (1 - update) * cell + update * candidate.tanh()
         return cell, cell
 
 
@@ -177,7 +178,8 @@ class CoupledLSTM(EquationCell):
     def step(self, gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
         """Take one step. Gates: input, candidate, output."""
         update, candidate, output = gates.chunk(3, dim=1)
-        cell = torch.lerp(cell, candidate.tanh(), update.sigmoid())
+        update = update.sigmoid()
+        cell = (1 - update) * cell + update * candidate.tanh()
         return output.sigmoid() * cell.tanh(), cell
 
 

@@ -1,7 +1,7 @@
 """The shape of a tagger, nested as the tagger is nested.
 
-Plain frozen dataclasses: a recipe's `[features]` and `[network]` tables are these, and a model file carries them, so that
-the network that is served is built from the very values that it was trained with.
+Plain frozen dataclasses: a recipe's `[features]` and `[network]` tables are these, and a model file carries them, so
+that the network that is served is built from the very values that it was trained with.
 """
 
 from dataclasses import dataclass

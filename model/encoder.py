@@ -1,9 +1,9 @@
 """The stack that reads a sentence in both directions.
 
-torch's fused CPU kernels for recurrent layers serve padded input but not packed sequences of unequal lengths. So a two-direction
-layer is two one-direction layers here, and the backward one reads each row reversed *by the row's own length*: padding stays
-at the end, where it cannot reach a word, the result is that of packing, and the fused kernels run (three times the words per
-second while training on one core: see the benchmarks).
+torch's fused CPU kernels for recurrent layers serve padded input but not packed sequences of unequal lengths. So a
+two-direction layer is two one-direction layers here, and the backward one reads each row reversed *by the row's own
+length*: padding stays at the end, where it cannot reach a word, the result is that of packing, and the fused kernels
+run (three times the words per second while training on one core: see the benchmarks).
 """
 
 import torch

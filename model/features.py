@@ -4,8 +4,8 @@
     1 .. n_pieces           sentencepiece pieces
     then, hashed            the word's shape, its prefixes and suffixes, the whole word in lower case
 
-Hashed features (Weinberger et al. 2009) need no vocabulary, so nothing is out of it. The hash is CRC-32, which is the same on
-every machine and in every process, as Python's own is not.
+Hashed features (Weinberger et al. 2009) need no vocabulary, so nothing is out of it. The hash is CRC-32, which is the
+same on every machine and in every process, as Python's own is not.
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,7 +28,7 @@ _LONGEST_RUN = 4
 
 
 def word_shape(word: str) -> str:
-    """The word with letters as X, x or c (letters without case), digits as d and the rest as itself: `Dec-2019` -> `Xxx-dddd`."""
+    """Letters as X, x or c (those without case), digits as d, the rest as itself: `Dec-2019` becomes `Xxx-dddd`."""
     shape: list[str] = []
     run = 0
     for character in word:

@@ -25,11 +25,11 @@ class TagSet:
 
     @cached_property
     def tags(self) -> tuple[str, ...]:
-        """All tags, in the order of their numbers: O, B-first, I-first, E-first, S-first, B-second, ..."""
+        """List all tags, in the order of their numbers: O, B-first, I-first, E-first, S-first, B-second, ..."""
         return ("O", *(f"{prefix}-{label}" for label in self.labels for prefix in _PREFIXES))
 
     def index(self, tag: str) -> int:
-        """Number of a tag.
+        """Give the number of a tag.
 
         Raises:
             KeyError: it is not a tag of this set.
@@ -37,23 +37,23 @@ class TagSet:
         return self._index_of_tag[tag]
 
     def label_of(self, tag_index: int) -> str | None:
-        """Label of the tag with this number, or None for `O`."""
+        """Give the label of the tag with this number, or None for `O`."""
         return self._label_of_tag[tag_index]
 
     def allowed_transitions(self) -> list[list[bool]]:
-        """Whether BIOES lets tag `j` follow tag `i`. Shape: [K][K], `i` first."""
+        """Tell whether BIOES lets tag `j` follow tag `i`. Shape: [K][K], `i` first."""
         return [[self._may_follow(before, after) for after in self.tags] for before in self.tags]
 
     def allowed_first(self) -> list[bool]:
-        """Whether a sequence may begin with this tag. Shape: [K]."""
+        """Tell whether a sequence may begin with this tag. Shape: [K]."""
         return [tag[0] in "OBS" for tag in self.tags]
 
     def allowed_last(self) -> list[bool]:
-        """Whether a sequence may end with this tag. Shape: [K]."""
+        """Tell whether a sequence may end with this tag. Shape: [K]."""
         return [tag[0] in "OES" for tag in self.tags]
 
     def encode(self, spans: Iterable[Span], n_words: int) -> list[int]:
-        """Spans, in words, as one tag number per word.
+        """Write spans, in words, as one tag number per word.
 
         Raises:
             ValueError: a span is empty, overlaps another, or lies outside `range(n_words)`.
@@ -62,7 +62,7 @@ class TagSet:
         return [self._index_of_tag[tag] for tag in write_tags(spans, n_words, Scheme.BIOES)]
 
     def decode(self, tag_indices: Sequence[int]) -> list[Span]:
-        """Spans, in words, that a sequence of tag numbers spells, repaired as `spans.read_tags` does.
+        """Read the spans, in words, that a sequence of tag numbers spells, repaired as `spans.read_tags` does.
 
         This is `read_tags` made quick for serving: most words are `O`, and those cost one comparison.
         """
@@ -97,7 +97,7 @@ class TagSet:
 
     @cached_property
     def _begins(self) -> list[list[bool]]:
-        """Whether something new, an entity or the outside, begins at tag `j` after tag `i`: all but I and E in one."""
+        """Tell whether tag `j` after tag `i` begins an entity or leaves one: all do but I and E within one."""
         return [
             [not (before[0] in "BI" and after[0] in "IE" and before[2:] == after[2:]) for after in self.tags]
             for before in self.tags

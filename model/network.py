@@ -1,4 +1,7 @@
-"""The tagger itself: features -> vectors -> recurrent stack -> emissions -> CRF. The module that trains is the one exported."""
+"""The tagger itself: features -> vectors -> recurrent stack -> emissions -> CRF.
+
+The module that trains is the one that is exported.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +16,8 @@ from model.labels import TagSet
 class Network(nn.Module):
     """A tagger over feature rows.
 
-    Letters: B sentences of at most T words; U distinct words with F feature rows in all; K tags (see `model.batching.Batch`).
+    Letters: B sentences of at most T words; U distinct words with F feature rows in all; K tags (see
+    `model.batching.Batch`).
     """
 
     def __init__(self, config: NetworkConfig, n_feature_rows: int, tags: TagSet) -> None:
@@ -40,10 +44,13 @@ class Network(nn.Module):
         scores: Tensor = self.emission(self.encoder(vectors, lengths))
         return scores.float()
 
-    def forward(self, rows: Tensor, starts: Tensor, words: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(
+        self, rows: Tensor, starts: Tensor, words: Tensor, lengths: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The best tags and how probable they are.
 
-        Returns (tags int64, marginal, opening, closing, each float64), all [B, T]: see `ConditionalRandomField.posterior`.
+        Returns (tags int64, marginal, opening, closing, each float64), all [B, T]: see
+        `ConditionalRandomField.posterior`.
         """
         emissions = self.emissions(rows, starts, words, lengths)
         tags = self.crf.best_path(emissions, lengths)

@@ -1,4 +1,4 @@
-"""Sentencepiece units of a word (Kudo & Richardson 2018): a unigram model with byte fallback, so that no word is unknown."""
+"""Sentencepiece units of a word (Kudo & Richardson 2018): with byte fallback, so that no word is unknown."""
 
 from collections.abc import Iterable
 
@@ -8,8 +8,8 @@ import sentencepiece
 class Pieces:
     """A trained sentencepiece model, carried as bytes in the model file.
 
-    Words are encoded one by one, after the tokeniser has cut them: encoding running text would let an unknown run swallow
-    its neighbours, and its normaliser would move offsets.
+    Words are encoded one by one, after the tokeniser has cut them: encoding running text would let an unknown run
+    swallow its neighbours, and its normaliser would move offsets.
     """
 
     def __init__(self, serialised: bytes) -> None:
@@ -18,7 +18,7 @@ class Pieces:
         self.n_pieces: int = self._processor.get_piece_size()
 
     def ids(self, word: str) -> list[int]:
-        """The piece ids of one word; empty for a word that normalises to nothing, such as a lone soft hyphen."""
+        """The piece ids of one word; empty for a word that normalises to nothing, such as a lone U+FFFD."""
         ids: list[int] = self._processor.encode(word)
         return ids
 

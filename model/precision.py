@@ -1,4 +1,4 @@
-"""In which number format a loaded network runs: the fastest that the processor has and that still gives the canary's entities.
+"""In which number format a loaded network runs: the fastest that still gives the canary's entities.
 
     fp32   always there; what the scores were measured with
     bf16   recurrent and dense layers in bfloat16; worth it only where the processor has matrix tiles (AMX)
@@ -45,7 +45,7 @@ def load_network(bundle: Bundle, precision: str) -> Forward:
 
 
 def _quantised(bundle: Bundle, trained: nn.Module) -> Forward:
-    """Dynamic quantisation works on the eager module only, so the network is built again from the manifest and scripted."""
+    """The network, built again from the manifest: dynamic quantisation works on eager modules only."""
     tag_set = TagSet(bundle.manifest.labels)
     features = WordFeatures(Pieces(bundle.pieces), bundle.manifest.features)
     network = Network(bundle.manifest.network, features.n_rows, tag_set)
@@ -53,7 +53,7 @@ def _quantised(bundle: Bundle, trained: nn.Module) -> Forward:
     with warnings.catch_warnings():
         # torch.ao.quantization is announced for removal upstream, and says so in several ways.
         warnings.simplefilter("ignore")
-        network.encoder = torch.ao.quantization.quantize_dynamic(
+        network.encoder = torch.ao.quantization.quantize_dynamic(  # type: ignore[no-untyped-call]
             network.encoder.eval(), {nn.LSTM, nn.GRU, nn.Linear}, dtype=torch.qint8
         )
         return script(network.eval())

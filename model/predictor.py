@@ -2,12 +2,13 @@
 
     text --prepare--> Document (words, windows) --predict--> TaggedWords for each window --assemble--> Tagged
 
-`tag` does all three. A server calls them one by one: preparing and assembling belong to one text, and predicting takes windows of
-many texts at once.
+`tag` does all three. A server calls them one by one: preparing and assembling belong to one text, and predicting
+takes windows of many texts at once.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -106,8 +107,8 @@ class Predictor:
     def assemble(self, document: Document, outputs: Sequence[TaggedWords]) -> Tagged:
         """Puts the results of a document's windows together.
 
-        An entity is taken from the window that keeps its first word, whole even where it runs on into the next window's words, so
-        that no entity is cut at a window's border.
+        An entity is taken from the window that keeps its first word, whole even where it runs on into the next
+        window's words, so that no entity is cut at a window's border.
         """
         entities: list[Entity] = []
         tokens: list[Token] = []
@@ -179,10 +180,11 @@ def _found(tagged: Iterable[list[Entity]]) -> list[list[tuple[int, int, str]]]:
 def load(path: str | Path | None = None, *, precision: str = "auto") -> Predictor:
     """Loads a model file, or the one that ships with Teddy, and runs its canary.
 
-    `precision` is `fp32`, `bf16`, `int8`, or `auto` for the fastest that this processor has and that gives the canary's entities.
+    `precision` is `fp32`, `bf16`, `int8`, or `auto` for the fastest that this processor has and that gives the
+    canary's entities.
 
-    Raises ModelFileError for a file that is foreign, damaged, of another version, or that fails its canary; ValueError for an
-    unknown precision.
+    Raises ModelFileError for a file that is foreign, damaged, of another version, or that fails its canary;
+    ValueError for an unknown precision.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision}")
@@ -197,9 +199,11 @@ def load(path: str | Path | None = None, *, precision: str = "auto") -> Predicto
     wanted = candidates() if precision == "auto" else (precision,)
     passing = [each for each in (make_predictor(bundle, one) for one in wanted) if each.passes_canary()]
     if not passing:
-        raise ModelFileError(path, f"fails its canary in {' and '.join(wanted)}: it does not give the entities it gave on export")
+        raise ModelFileError(
+            path, f"fails its canary in {' and '.join(wanted)}: it does not give the entities it gave on export"
+        )
     canary = [text.text for text in bundle.manifest.canary]
-    chosen = fastest([(each.precision, lambda each=each: each.tag(canary)) for each in passing])
+    chosen = fastest([(each.precision, partial(each.tag, canary)) for each in passing])
     return next(each for each in passing if each.precision == chosen)
 
 

@@ -20,8 +20,8 @@ Forward = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tenso
 class TaggedWords:
     """The reading of one sentence.
 
-    `spans` are in words and in order, `scores` their probabilities; `tags` has a tag index for each word and `tag_scores` its
-    marginal probability.
+    `spans` are in words and in order, `scores` their probabilities; `tags` has a tag index for each word and
+    `tag_scores` its marginal probability.
     """
 
     spans: list[Span]

@@ -5,13 +5,13 @@ these that fits is a word:
 
 - a web address, an e-mail address, a bare domain (`example.com/about`), `@name`, `#tag`, an emoticon, a character
   entity such as `&amp;`;
-- a contraction, as treebanks split it: `John's` is `John` `'s`, `don't` is `do` `n't`. Elsewhere an apostrophe is part of
-  its word (`O'Brien`, `L'Oreal`);
+- a contraction, as treebanks split it: `John's` is `John` `'s`, `don't` is `do` `n't`. Elsewhere an apostrophe between
+  letters is part of the word (`O'Brien`, `L'Oreal`);
 - letters with dots between them (`U.S.`, `e.g.`), an initial (`J.`), a known abbreviation (`Mr.`, `Inc.`), `AT&T`;
 - letters, digits and underscores; between digits also `. , : / -`, so that `1,000.50`, `10:30` and `1996-08-22` are
   one word;
-- one character of a script that is written without spaces, with its marks: Han, kana; for Thai, Lao, Khmer and
-  Myanmar one cluster;
+- one character, with its marks, of the scripts that are written without spaces: Han, kana; of Thai, Lao, Khmer and
+  Burmese one cluster;
 - a repeated stop or dash (`...`, `--`), an emoji with all that modifies or joins it, a flag;
 - any other character, with its combining marks.
 
@@ -27,6 +27,7 @@ import re
 import unicodedata
 from functools import cache, lru_cache
 from itertools import groupby
+from string import ascii_letters
 
 from model.errors import TextError
 
@@ -36,8 +37,8 @@ TOKENISER_VERSION = 1
 MAX_WORD_CHARACTERS = 100
 """A longer word is cut after every so many characters; nothing is dropped."""
 
-_CACHED_CHUNK_CHARACTERS = 24
-_CACHED_CHUNKS = 2**15  # in English text 19 of 20 chunks that are not plain letters are found here; about 10 MB
+_SHORT_CHUNK_CHARACTERS = 24
+_CACHED_CHUNKS = 2**15  # about 10 MB
 
 
 def check_text(text: str) -> None:
@@ -59,14 +60,19 @@ def tokenise(text: str) -> list[tuple[int, int]]:
     Returns half-open character offsets, in order and disjoint; no word is empty or holds white space.
     """
     words: list[tuple[int, int]] = []
+    append = words.append
     end = 0
     for chunk in text.split():
         start = text.index(chunk, end)
         end = start + len(chunk)
-        if len(chunk) > _CACHED_CHUNK_CHARACTERS:
+        # Nine chunks in ten of English text are plain letters, perhaps with a comma or full stop, and need no grammar.
+        if len(chunk) > _SHORT_CHUNK_CHARACTERS:
             words += [(start + first, start + last) for first, last in _split_chunk(chunk)]
         elif chunk.isalpha() and chunk.isascii():
-            words.append((start, end))
+            append((start, end))
+        elif chunk[-1] in ",." and (stem := chunk[:-1]).isalpha() and stem.isascii() and stem not in _MAY_KEEP_STOP:
+            append((start, end - 1))
+            append((end - 1, end))
         else:
             words += [(start + first, start + last) for first, last in _split_short_chunk(chunk)]
     return words
@@ -90,15 +96,16 @@ def _split_short_chunk(chunk: str) -> tuple[tuple[int, int], ...]:
 
 
 _ABBREVIATIONS = (
-    "Mr Mrs Ms Messrs Dr Prof Rev Hon Gen Col Maj Capt Cmdr Lt Sgt Cpl Adm Gov Sen Rep Pres St Ste Mt Ft Jr Sr "
-    "Inc Corp Co Ltd Bros Dept Univ Assn Ave Blvd Rd Jan Feb Apr Aug Sept Sep Oct Nov Dec Calif Fla Va Pa Conn Mass "
-    "Ph.D vs etc approx dept feat ft pp vol cf"
-).replace(" ", "|")
+    "Mr|Mrs|Ms|Messrs|Dr|Prof|Rev|Hon|Gen|Col|Maj|Capt|Cmdr|Lt|Sgt|Cpl|Adm|Gov|Sen|Rep|Pres|St|Ste|Mt|Ft|Jr|Sr|"
+    "Inc|Corp|Co|Ltd|Bros|Dept|Univ|Assn|Ave|Blvd|Rd|Jan|Feb|Apr|Aug|Sept|Sep|Oct|Nov|Dec|Calif|Fla|Va|Pa|Conn|Mass|"
+    "Ph.D|vs|etc|approx|dept|feat|ft|pp|vol|cf"
+)
+_MAY_KEEP_STOP = frozenset([*_ABBREVIATIONS.split("|"), *ascii_letters])
 
+# those that are also common words (at, be, no, us) are left out: "call me.no problem"
 _TOP_LEVEL_DOMAINS = (
-    "com org net edu gov mil int info biz io ly tv fm eu uk ie us ca au nz de at ch fr be nl es it dk no se fi pl ru cn "
-    "jp kr br co"
-).replace(" ", "|")
+    "com|org|net|edu|gov|mil|int|info|biz|io|ly|tv|fm|eu|uk|ie|ca|au|nz|de|ch|fr|nl|es|it|dk|se|fi|pl|ru|cn|jp|kr|br|co"
+)
 
 # Insides of `[...]`. Scripts without spaces, by character: Han with its radicals and numerals, kana, bopomofo.
 _BY_CHARACTER = (
@@ -111,76 +118,80 @@ _BY_CLUSTER = (
     r"\u0e01-\u0e3a\u0e40-\u0e4e\u0e81-\u0ece\u0edc-\u0edf\u1000-\u103f\u1050-\u108f\u109a-\u109f\ua9e0-\ua9ef"
     r"\ua9fa-\ua9fe\uaa60-\uaa7f\u1780-\u17d3\u17d7\u17dc"
 )
+_ALPHANUMERIC = rf"[^\W{_BY_CHARACTER}{_BY_CLUSTER}]"
+_LETTER = rf"[^\W\d_{_BY_CHARACTER}{_BY_CLUSTER}]"
 _LEADING_VOWELS = r"\u0e40-\u0e44\u0ec0-\u0ec4"  # written before the consonant that they follow in speech
 _TRAILING_VOWELS = r"\u0e30\u0e32\u0e33\u0e45\u0eb0\u0eb2\u0eb3"
 _STACKERS = r"\u1039\u17d2"  # the next consonant is written below
 _JOINERS = r"\u00ad\u200c\u200d\u2060"  # invisible; may stand inside a word
 _EMOJI_MODIFIERS = r"\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f"  # skin tones, and the tags of regional flags
+_APOSTROPHES = r"['\u2019]"
+_CLITIC = rf"{_APOSTROPHES}(?:s|ll|re|ve|d|m)"
+_NOT = rf"n{_APOSTROPHES}t"
 _NOT_IN_ADDRESSES = r"\s<>\"^`{|}\\\u2000-\u206f\u2190-\u2bff\u3000-\u303f\uff00-\uff65\U0001f000-\U0001faff"
-_REPEATABLE = r".\-=*~+<>^|/$•·–—…。"
+_REPEATABLE = r".\-=*~+<>^|/$\u2013\u2014…•·。"
 
 
 @cache
 def _word_pattern() -> re.Pattern[str]:
-    """The grammar above, the first alternative that fits winning.
+    """Build the grammar above: alternatives, of which the first that fits wins.
 
-    Built at first use. Every alternative either takes what it has read, or has read a bounded number of characters
-    when it fails, or fails where the next words will not make it read the same again: so a search is linear.
+    An alternative that fails has read a bounded number of characters, or only such as are read once more at most: no
+    text makes the search slower than linear.
     """
     mark = _character_class("Mn", "Mc", "Me")
     ignorable = _character_class("Cc", "Cf")
-    alphanumeric = f"[^\\W{_BY_CHARACTER}{_BY_CLUSTER}]"
-    letter = f"[^\\W\\d_{_BY_CHARACTER}{_BY_CLUSTER}]"
-    ends = f"(?![\\w{mark}])"
+    ends = rf"(?![\w{mark}])"
     alternatives = [
-        *_internet_words(alphanumeric, ignorable, ends),
-        *_contractions(alphanumeric, ends),
-        *_abbreviations(letter, ends),
-        _plain_word(alphanumeric, letter, mark, ends),
+        *_internet_words(_run(mark), ignorable, ends),
+        *_contractions(ends),
+        *_abbreviations(ends),
+        _plain_word(_run(mark), ends),
         *_spaceless_words(mark),
         *_symbols(mark, ignorable),
     ]
     return re.compile("|".join(alternatives))
 
 
-def _internet_words(alphanumeric: str, ignorable: str, ends: str) -> list[str]:
+def _run(mark: str) -> str:
+    """Letters and digits, with their marks and the joiners between them."""
+    joiners = rf"[{_JOINERS}]++(?=[\w{mark}])"
+    return rf"{_ALPHANUMERIC}++(?:(?:[{mark}]++|{joiners})++{_ALPHANUMERIC}*+)*+"
+
+
+def _internet_words(run: str, ignorable: str, ends: str) -> list[str]:
     address_part = rf"[^{_NOT_IN_ADDRESSES}{_BY_CHARACTER}{_BY_CLUSTER}{ignorable}]*(?<![.,;:!?'*)\]])"
     domain = r"(?:[A-Za-z0-9][A-Za-z0-9-]{0,62}+\.){1,8}"
     return [
         rf"(?i:https?://|ftp://|www\.){address_part}",
         rf"[A-Za-z0-9][A-Za-z0-9_.+%-]{{0,63}}+@{domain}[A-Za-z]{{2,24}}+{ends}",
         rf"{domain}(?:{_TOP_LEVEL_DOMAINS}){ends}(?!@)(?:/{address_part})?",
-        rf"[@#]{alphanumeric}++",
+        rf"[@#]{run}",
         r"&(?:amp|lt|gt|quot|apos|nbsp|\#[0-9]{1,7});",
         rf"[:;=]-?[()DP]{ends}",  # emoticons
         "[0-9#*]\ufe0f?\u20e3",  # key caps
     ]
 
 
-def _contractions(alphanumeric: str, ends: str) -> list[str]:
+def _contractions(ends: str) -> list[str]:
     return [
-        rf"{alphanumeric}{{1,9}}?(?=(?i:n['’]t){ends})",  # the `do` of `don't`
-        rf"(?i:n['’]t|{_CLITIC}){ends}",
+        rf"{_ALPHANUMERIC}{{1,9}}?(?=(?i:{_NOT}){ends})",  # the `do` of `don't`
+        rf"(?i:{_NOT}|{_CLITIC}){ends}",
     ]
 
 
-def _abbreviations(letter: str, ends: str) -> list[str]:
+def _abbreviations(ends: str) -> list[str]:
     return [
-        rf"{letter}(?:\.{letter})+{ends}\.?",  # U.S., e.g, J.R.R.
+        rf"{_LETTER}(?:\.{_LETTER})+{ends}\.?",  # U.S., e.g, J.R.R.
         r"[A-ZÀ-ÖØ-ÞΑ-ΩЀ-Я]\.",  # an initial
         rf"(?:{_ABBREVIATIONS})\.",
-        rf"{letter}{{1,4}}&{letter}{{1,2}}{ends}",  # AT&T
+        rf"{_LETTER}{{1,4}}&{_LETTER}{{1,2}}{ends}",  # AT&T
     ]
 
 
-_CLITIC = "['’](?:s|ll|re|ve|d|m)"
-
-
-def _plain_word(alphanumeric: str, letter: str, mark: str, ends: str) -> str:
-    invisible = rf"[{_JOINERS}]++(?=[\w{mark}])"
-    run = rf"{alphanumeric}++(?:(?:[{mark}]++|{invisible})++{alphanumeric}*+)*+"
-    between_digits = r"(?<=\d)[.,:/–-](?=\d)"
-    apostrophe = rf"(?!(?i:{_CLITIC}){ends})['’׳״](?={letter})"
+def _plain_word(run: str, ends: str) -> str:
+    between_digits = r"(?<=\d)[.,:/\u2013-](?=\d)"
+    apostrophe = rf"(?!(?i:{_CLITIC}){ends})['\u2019\u05f3\u05f4](?={_LETTER})"
     return rf"{run}(?:(?:{between_digits}|{apostrophe}){run})*+"
 
 
@@ -196,14 +207,13 @@ def _symbols(mark: str, ignorable: str) -> list[str]:
     return [
         "[\U0001f1e6-\U0001f1ff]{2}",  # a flag is two letters
         "''|``",  # quotation marks as treebanks write them
-        rf"[!?！？]{{2,}}+|([{_REPEATABLE}])\1++",
+        rf"[!?\uff01\uff1f]{{2,}}+|([{_REPEATABLE}])\1++",
         rf"{symbol}(?:\u200d{symbol})*+",
-        r"\w",
     ]
 
 
 def _character_class(*categories: str) -> str:
-    """The characters of some Unicode categories, as the inside of a regular expression's `[...]`."""
+    """List the characters of some Unicode categories, as the inside of `[...]`."""
     # past plane 1 there are only Han characters and, in plane 14, tags and variation selectors
     code_points = [*range(0x20000), *range(0xE0000, 0xE0200)]
     chosen = [code for code in code_points if unicodedata.category(chr(code)) in categories]

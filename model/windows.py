@@ -6,6 +6,7 @@ context on both sides; each word's result is kept from one window only, and no w
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,6 @@ def _split_long(start: int, end: int, max_words: int, overlap: int) -> list[Wind
     last_start = end - max_words
     starts = [*range(start, last_start, max_words - overlap), last_start]
     # neighbours share [next start, this start + max_words); its middle is where the kept ranges meet
-    middles = [(this + max_words + following) // 2 for this, following in zip(starts, starts[1:], strict=False)]
+    middles = [(this + max_words + following) // 2 for this, following in pairwise(starts)]
     keeps = zip([start, *middles], [*middles, end], strict=True)
     return [Window(first, first + max_words, *keep) for first, keep in zip(starts, keeps, strict=True)]

@@ -1,0 +1,1 @@
+"""How a tagger is made: corpora and recipes in, measured model files out."""

@@ -108,7 +108,7 @@ class _Sorter:
         if exact and not rivals:
             self.kept.append(word_span)
             self._taken.update(dict.fromkeys(range(first, last), word_span))
-        elif rivals != {word_span}:  # the same span marked twice says nothing new
+        elif not exact or rivals != {word_span}:  # the same span marked twice says nothing new
             self.touched.append((first, last))
             # A span behind the last word (of white space, say) belongs to the last word's sentence.
             self.misaligned.append((min(first, self._n_words - 1), span))

@@ -24,10 +24,11 @@ _GOLDEN = (math.sqrt(5) - 1) / 2
 def fit_temperature(
     network: Network, features: WordFeatures, tag_set: TagSet, dev: Sequence[tuple[Sentence, Iterable[str]]]
 ) -> float:
-    """The temperature that makes the dev annotation most probable (Guo et al. 2017; here for whole paths); 1 without dev data.
+    """The temperature that makes the dev annotation most probable; 1 without dev data.
 
-    `dev` has sentences, each with the labels that its corpus annotates. The loss is convex in 1 / temperature, so a
-    golden-section search over its logarithm finds the minimum.
+    Guo et al. 2017, here for whole paths. `dev` has sentences, each with the labels that its corpus annotates. With
+    one tag for each word the loss is convex in 1 / temperature, so a golden-section search finds the minimum; where
+    words have sets of tags it finds a valley.
     """
     scored = [_emissions(network, features, tag_set, batch) for batch in _batches(dev)]
     if not scored:
@@ -86,10 +87,16 @@ def _emissions(
 
 
 def _loss_at(
-    crf: ConditionalRandomField, cooled: ConditionalRandomField, temperature: float, scored: list[tuple[Tensor, Tensor, Tensor]]
+    crf: ConditionalRandomField,
+    cooled: ConditionalRandomField,
+    temperature: float,
+    scored: list[tuple[Tensor, Tensor, Tensor]],
 ) -> float:
-    """The loss when every score, of emissions and transitions, is divided by the temperature; `cooled` is overwritten."""
+    """The loss when all scores, of emissions and transitions, are divided by it; `cooled` is overwritten."""
     with torch.inference_mode():
         for mine, theirs in zip(cooled.parameters(), crf.parameters(), strict=True):
             mine.copy_(theirs / temperature)
-        return sum(cooled.loss(emissions / temperature, lengths, allowed).sum().item() for emissions, lengths, allowed in scored)
+        return sum(
+            cooled.loss(emissions / temperature, lengths, allowed).sum().item()
+            for emissions, lengths, allowed in scored
+        )

@@ -1,4 +1,4 @@
-"""What is measured of a trained tagger before it is exported: its scores, its temperature, and how dev data look to it."""
+"""What is measured of a trained tagger before it is exported: scores, temperature, how dev data look to it."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,6 +1,7 @@
-"""The state of a training run, whole: what a killed run needs to go on as if nothing had happened, and what `export` needs."""
+"""The state of a training run, whole: what a killed run needs to go on, and what `export` needs."""
 
 import io
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,8 @@ _FORMAT = 1
 class Checkpoint:
     """A tagger and, when `progress` is there, the run that made it.
 
-    `weights` are what is evaluated and exported: the moving average where there is one. `progress` holds the raw weights,
-    the optimiser, the random state and the counters of the loop.
+    `weights` are what is evaluated and exported: the moving average where there is one. `progress` holds the raw
+    weights, the optimiser, the random state and the counters of the loop.
     """
 
     labels: tuple[str, ...]
@@ -64,6 +65,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises ModelFileError when the file is missing, damaged or not a checkpoint.
     """
     try:
+        _check_sums(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ModelFileError(path, "no such checkpoint") from None
@@ -71,6 +73,16 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise ModelFileError(path, f"not a whole checkpoint ({type(error).__name__})") from error
     if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
         raise ModelFileError(path, f"not a checkpoint of format {_FORMAT}")
-    features = FeatureConfig(**content.pop("features"))
-    network = NetworkConfig(**content.pop("network"))
-    return Checkpoint(features=features, network=network, **content)
+    try:
+        features = FeatureConfig(**content.pop("features"))
+        network = NetworkConfig(**content.pop("network"))
+        return Checkpoint(features=features, network=network, **content)
+    except (KeyError, TypeError) as error:
+        raise ModelFileError(path, f"a checkpoint without all of its parts ({error})") from error
+
+
+def _check_sums(path: Path) -> None:
+    """Finds damage inside the archive, which torch's own reader lets pass as other weights."""
+    with zipfile.ZipFile(path) as archive:
+        if (damaged := archive.testzip()) is not None:
+            raise zipfile.BadZipFile(f"{damaged} is damaged")

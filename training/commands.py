@@ -1,51 +1,45 @@
 """The commands `teddy train`, `evaluate`, `export` and `check`. What they need is imported when they run."""
 
 import json
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 if TYPE_CHECKING:
+    from model.predictor import Predictor
+    from training.corpora import Corpus
     from training.evaluate import Evaluation
+    from training.named_data import NamedFile
 
-DataDirectory = Annotated[Path, typer.Option("--data", metavar="DIR", help="What the recipe's files are relative to.")]
-FileFormat = Annotated[
-    Literal["auto", "conll", "jsonl", "conllu", "csv", "docred"],
-    typer.Option("--format", help="What a data file is; auto goes by its ending."),
-]
-TokenColumn = Annotated[str, typer.Option(metavar="COLUMN", help="Where the token is; negative from the right.")]
-TagColumn = Annotated[str, typer.Option(metavar="COLUMN", help="Where the tag is; csv columns may be named.")]
-TagScheme = Annotated[Literal["io", "iob1", "bio", "bioes", "bmes"], typer.Option(help="How tags write spans.")]
-Encoding = Annotated[str, typer.Option(metavar="NAME", help="Of a data file.")]
-LabelMap = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--map",
-        metavar="FROM=TO",
-        show_default=False,
-        help="Read a label of the file as one of the model's, as O (no entity) or as ? (unknown). May be repeated.",
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print everything, as JSON.")]
+DataDirectory = Annotated[Path, typer.Option("--data", metavar="DIR", help="What a recipe's files are relative to.")]
+FormatChoice = Literal["auto", "conll", "jsonl", "conllu", "csv", "docred"]
+FormatOption = Annotated[FormatChoice, typer.Option("--format", help="What a file is; auto goes by its ending.")]
+TokenOption = Annotated[str, typer.Option(metavar="COLUMN", help="Where the token is: a number, in csv also a name.")]
+TagOption = Annotated[str, typer.Option(metavar="COLUMN", help="Where the tag is; -1 is the last column.")]
+SchemeChoice = Literal["io", "iob1", "bio", "bioes", "bmes"]
+SchemeOption = Annotated[SchemeChoice, typer.Option(help="How tags write entities.")]
+EncodingOption = Annotated[str, typer.Option(metavar="NAME", help="Of the file's characters.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print everything, as JSON.")]
 
 
 def train(
     recipe_file: Annotated[Path, typer.Argument(metavar="RECIPE", help="A .toml file.", show_default=False)],
     data: DataDirectory = Path(),
     output: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the run goes.  [default: runs/NAME]", show_default=False)
+        Path | None, typer.Option(metavar="DIR", help="Where the run goes.  [default: runs/NAME]")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that is in --output.")] = False,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Put over a value of the recipe. May be repeated."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Put over a value of the recipe; may be repeated."),
     ] = None,
 ) -> None:
     """Train a model as a recipe says, and write its model file.
 
-    A run leaves its resolved recipe, metrics, curves, checkpoints, an evaluation on dev, and NAME.teddy in --output.
+    A run leaves its resolved recipe, metrics, curves, checkpoints, an evaluation on dev and NAME.teddy in --output. At
+    the end, the path of the model file is printed on standard output.
 
     Examples:
       teddy train training/recipes/en.toml --data corpora
@@ -61,41 +55,176 @@ def train(
 
 def evaluate(
     model_file: Annotated[Path, typer.Argument(metavar="MODEL", help="A model file.", show_default=False)],
-    source: Annotated[Path, typer.Argument(metavar="DATA", help="A data file, or a recipe.", show_default=False)],
+    source: Annotated[Path, typer.Argument(metavar="DATA", help="A data file or a recipe.", show_default=False)],
     data: DataDirectory = Path(),
-    form: FileFormat = "auto",
-    token: TokenColumn = "0",  # noqa: S107
-    tag: TagColumn = "-1",
-    scheme: TagScheme = "bio",
-    encoding: Encoding = "utf-8",
-    label_map: LabelMap = None,
+    form: FormatOption = "auto",
+    token: TokenOption = "0",  # noqa: S107
+    tag: TagOption = "-1",
+    scheme: SchemeOption = "bio",
+    encoding: EncodingOption = "utf-8",
+    mappings: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="FROM=TO", help="Read a label as another, as O or as ? (unknown); repeatable."),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write report.md, report.json and confusion.png there.")
     ] = None,
-    as_json: AsJson = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Measure a model on data whose entities are known.
 
-    DATA is a file (.conll, .jsonl, .conllu, .csv, .json; also packed as .xz, .gz or .bz2), or a recipe whose dev data
-    are then used. An entity counts when its start, end and label are all right.
+    DATA is a file (.conll .jsonl .conllu .csv .json, also packed as .xz .gz .bz2), or a recipe, whose dev data are then
+    used. An entity counts as found when its start, end and label are all right.
 
     Examples:
       teddy evaluate runs/mine/mine.teddy dev.conll
       teddy evaluate runs/mine/mine.teddy news.csv --token Word --tag Tag --map geo=LOC --map tim=O
-      teddy evaluate runs/mine/mine.teddy mine.toml --data corpora --report runs/mine/dev
+      teddy evaluate runs/mine/mine.teddy mine.toml --data corpora --report runs/mine/again
     """
     import model
-    from training.data import columns, named_data
-    from training.measure import measure
 
-    reading = columns(form=form, token=token, tag=tag, scheme=scheme, encoding=encoding, label_map=label_map or ())
+    named = None if _is_recipe(source) else _named_file(source, form, token, tag, scheme, encoding, mappings or ())
     predictor = model.load(model_file)
-    evaluation = measure(predictor, named_data(source, data, predictor.manifest.labels, reading))
+    corpora = _dev_of_recipe(source, data) if named is None else [named.load(predictor.manifest.labels)]
+    evaluation = _measure(predictor, corpora)
     if report is not None:
         from training.report import write_report
 
-        write_report(evaluation, report, title=f"{model_file} on {source}")
-    if as_json:
-        print(json.dumps(evaluation.as_dict(), ensure_ascii=False))
+        write_report(evaluation, report, title=f"{model_file.name} on {source.name}")
+    print(json.dumps(evaluation.as_dict(), ensure_ascii=False) if as_json else "\n".join(_summary(evaluation)))
+
+
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="A .checkpoint file of a run.", show_default=False)],
+    model_file: Annotated[Path, typer.Argument(metavar="MODEL", help="The file to write.", show_default=False)],
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="What the run's files are relative to; only for a run that has not ended."),
+    ] = None,
+) -> None:
+    """Write the model file of a checkpoint.
+
+    A run that ended has done this already, with its best checkpoint.
+
+    Examples:
+      teddy export runs/mine/best.checkpoint mine.teddy
+      teddy export runs/mine/last.checkpoint early.teddy --data corpora
+    """
+    from training.publish import export as write_model_file
+
+    write_model_file(checkpoint, model_file, data)
+
+
+def check(
+    source: Annotated[Path, typer.Argument(metavar="DATA", help="A data file or a recipe.", show_default=False)],
+    data: DataDirectory = Path(),
+    form: FormatOption = "auto",
+    token: TokenOption = "0",  # noqa: S107
+    tag: TagOption = "-1",
+    scheme: SchemeOption = "bio",
+    encoding: EncodingOption = "utf-8",
+    as_json: JsonOption = False,
+) -> None:
+    """Look for mistakes in data before they cost a night.
+
+    Counts what is there and lists what looks wrong, the most suspicious first: illegal tags, entities that no words can
+    express, the same words labelled in two ways, dev sentences that are also in train, and more. The exit code is 2
+    when a file cannot be read to its end.
+
+    Examples:
+      teddy check mine.toml --data corpora
+      teddy check train.conll --scheme iob1
+      teddy check --json notes.jsonl | jq .counts
+    """
+    from training.check import check_file, check_recipe
+
+    if _is_recipe(source):
+        from training.config import load_recipe
+
+        report = check_recipe(load_recipe(source), data, path=source)
     else:
-        print("\n".join(_summary(evaluation)))
+        report = check_file(source, _named_file(source, form, token, tag, scheme, encoding, ()).as_corpus(()))
+    print(json.dumps(report.as_dict(), ensure_ascii=False) if as_json else report)
+    if not report.is_readable:
+        raise typer.Exit(2)
+
+
+def _is_recipe(source: Path) -> bool:
+    return source.suffix.lower() == ".toml"
+
+
+def _named_file(
+    path: Path, form: FormatChoice, token: str, tag: str, scheme: str, encoding: str, mappings: Sequence[str]
+) -> "NamedFile":
+    from model.spans import Scheme
+    from training.named_data import NamedFile
+
+    return NamedFile(
+        path=path,
+        form=None if form == "auto" else form,
+        token=_column(token),
+        tag=_column(tag),
+        scheme=Scheme(scheme),
+        encoding=encoding,
+        label_map=dict(_mapping(each) for each in mappings),
+    )
+
+
+def _column(text: str) -> int | str:
+    """Return a column's number, or else its name."""
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+def _mapping(text: str) -> tuple[str, str]:
+    label, equals, target = text.partition("=")
+    if not (label and equals and target):
+        raise typer.BadParameter(f"{text!r} is not FROM=TO", param_hint="--map")
+    return label, target
+
+
+def _dev_of_recipe(recipe_file: Path, data: Path) -> "list[Corpus]":
+    from training.config import load_recipe
+    from training.corpora import load_corpora
+
+    return load_corpora(load_recipe(recipe_file), data, on_misaligned=lambda _: None)
+
+
+def _measure(predictor: "Predictor", corpora: "Sequence[Corpus]") -> "Evaluation":
+    """Evaluate a loaded model, in the precision that it serves in, on the dev data of corpora."""
+    from model.predictor import WindowInput
+    from training.evaluate import ScoredSpan, evaluate, surfaces
+
+    def predict(sentences: Sequence[Sequence[str]]) -> list[list[ScoredSpan]]:
+        outputs = predictor.predict([WindowInput(list(words)) for words in sentences])
+        return [[*map(ScoredSpan, output.spans, output.scores)] for output in outputs]
+
+    train = [sentence for corpus in corpora for sentence in corpus.train]
+    return evaluate(
+        predict,
+        [sentence for corpus in corpora for sentence in corpus.dev],
+        {corpus.name: corpus.annotates for corpus in corpora},
+        labels=predictor.manifest.labels,
+        seen=surfaces(train) if train else None,
+    )
+
+
+def _summary(evaluation: "Evaluation") -> list[str]:
+    """Return the main scores as a table of plain text."""
+    scores, conlleval = evaluation.scores, evaluation.conlleval
+    width = max(len("all"), *map(len, scores.by_label))
+    rows = [*scores.by_label.items(), ("all", scores.micro)]
+    return [
+        f"{'':{width}}  precision  recall      F1  annotated  predicted  correct",
+        *(
+            f"{name:{width}}  {counts.precision:9.2%} {counts.recall:7.2%} {counts.f1:7.2%}"
+            f"  {counts.gold:9,}  {counts.predicted:9,}  {counts.correct:7,}"
+            for name, counts in rows
+        ),
+        "",
+        f"{evaluation.n_sentences:,} sentences, {evaluation.n_words:,} words",
+        f"mean of the labels: F1 {scores.macro.f1:.2%}",
+        f"by the rules of conlleval: F1 {conlleval.spans.micro.f1:.2%}, accuracy of the words {conlleval.accuracy:.2%}",
+    ]

@@ -49,9 +49,7 @@ class TrainingConfig(Table):
     word_dropout: float = Field(default=0.1, ge=0, lt=1)
     """Probability that a whole word becomes the unknown word."""
     feature_dropout: float = Field(default=0.1, ge=0, lt=1)
-    """Probability that one feature of a word is left out."""
-    piece_dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Probability that the pieces of a word are left out."""
+    """Probability that all features of one kind (pieces, shape, affixes, whole word) of a word are left out."""
     average_decay: float = Field(default=0.999, ge=0, lt=1)
     """Of the exponential moving average of the weights, which is what is evaluated and exported; 0 is off."""
     patience: int = Field(default=8, ge=0)

@@ -12,6 +12,8 @@ from pydantic_core import ErrorDetails
 
 from training.toml_lines import KeyPath
 
+_UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
+"""Pydantic's types of error for it, in a model and in a dataclass."""
 _UNION_BRANCHES = ("int", "str")
 """Pydantic names the branch of `int | str` that failed as if it were one more key."""
 
@@ -26,12 +28,13 @@ class MisfitError(ValueError):
 
 def first_problem(error: ValidationError, model: type[BaseModel]) -> tuple[KeyPath, str]:
     """Return the key of the first problem that validating a `model` found, and what is wrong with it."""
-    details = error.errors(include_url=False)[0]
+    # A misspelt key comes first, for it explains one that is missing.
+    details = min(error.errors(include_url=False), key=lambda details: details["type"] not in _UNKNOWN_KEY)
     location: KeyPath = tuple(part for part in details["loc"] if part not in _UNION_BRANCHES)
     cause = details.get("ctx", {}).get("error")
     if isinstance(cause, MisfitError):
         return location + cause.location, str(cause)
-    if details["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+    if details["type"] in _UNKNOWN_KEY:
         return location, f"unknown key{suggest(str(location[-1]), _known_keys(model, location[:-1]))}"
     return location, _plain_message(details)
 

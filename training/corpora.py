@@ -84,7 +84,7 @@ def _examples(patterns: Sequence[str], config: CorpusConfig, labels: Sequence[st
 
 
 def _target(label: str, text: str, config: CorpusConfig, labels: Sequence[str]) -> str | None:
-    """Return what the recipe makes of a span, by its rules, else its map, else its labels; None where it has nothing."""
+    """Return what the recipe makes of a span: by its rules, else its map, else its labels; None if by none."""
     for rule in config.rules:
         if rule.label == label and re.fullmatch(rule.text, text):
             return rule.to

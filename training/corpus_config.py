@@ -52,6 +52,8 @@ class FormatConfig(Table):
     """A regular expression; what it matches is removed from each token (`^en:` where tokens carry their language)."""
     join: str = " "
     """What stands between the tokens of a sentence in its text; empty for Chinese."""
+    keep_apart: bool = False
+    """With an empty `join`: put a space between tokens that would run together into one word (Latin in Chinese)."""
     spans: Literal["tags", "tokens"] = "tags"
     """`tags`: spans are what the tags say. `tokens`: each token is a span, to learn the borders of words."""
     token_label: str = "WORD"  # noqa: S105
@@ -129,7 +131,13 @@ class CorpusConfig(FormatConfig):
                 re.compile(pattern)
             except re.error as error:
                 yield location, f"not a regular expression: {error}"
-        try:
-            b"".decode(self.encoding)
-        except LookupError:
+        if not _is_text_encoding(self.encoding):
             yield ("encoding",), f"unknown encoding {self.encoding!r}"
+
+
+def _is_text_encoding(name: str) -> bool:
+    try:
+        "a".encode(name)
+    except LookupError:  # also for codecs such as base64, which are not of text
+        return False
+    return True

@@ -10,7 +10,7 @@ from model.features import WordFeatures
 
 
 def drop_words(batch: Batch, unknown_row: int, probability: float, random: np.random.Generator) -> Batch:
-    """Replaces each word, on its own, by the unknown word with this probability: the network must then read the context."""
+    """Replaces each word, on its own, by the unknown word with this probability: the context must tell."""
     if probability == 0.0:
         return batch
     unknown_word = len(batch.starts)
@@ -24,10 +24,10 @@ def drop_words(batch: Batch, unknown_row: int, probability: float, random: np.ra
 
 
 def drop_features(batch: Batch, features: WordFeatures, probability: float, random: np.random.Generator) -> Batch:
-    """Takes whole kinds of features (pieces, shape, affixes, whole word) from distinct words with this probability each.
+    """Takes kinds of features (pieces, shape, affixes, whole word) from distinct words, each with this probability.
 
-    A word seen in one training sentence is known by its pieces alone; without them it must be judged by its looks, as an unseen
-    word will be. A word that would lose all of its rows keeps them.
+    A word seen in one training sentence is known by its pieces alone; without them it must be judged by its looks, as
+    an unseen word will be. A word that would lose all of its rows keeps them.
     """
     if probability == 0.0:
         return batch

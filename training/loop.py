@@ -1,8 +1,9 @@
 """The life of a training run, one update after another.
 
-`Trainer.run` is a generator: it yields a row after each update and each evaluation, and its caller decides what to show, to keep
-or to stop. Between two rows the trainer's whole state can be taken and put back, and the run goes on as if nothing had happened:
-everything random is drawn from the seed, the epoch and the step, or from torch's generator, which is part of the state.
+`Trainer.run` is a generator: it yields a row after each update and each evaluation, and its caller decides what to
+show, to keep or to stop. Between two rows the trainer's whole state can be taken and put back, and the run goes on as
+if nothing had happened: everything random is drawn from the seed, the epoch and the step, or from torch's generator,
+which is part of the state.
 """
 
 import copy
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.batching import Batch, make_batch
 from model.errors import TrainingError
@@ -87,7 +88,15 @@ class Trainer:
     @property
     def tagger(self) -> Tagger:
         """The tagger that is evaluated and exported: the moving average of the weights."""
-        return Tagger(self.averaged, self.features, self.tag_set)
+        return Tagger(self._forward, self.features, self.tag_set)
+
+    def _forward(
+        self, rows: Tensor, starts: Tensor, words: Tensor, lengths: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The averaged network wherever it lies, for a tagger that lives on the CPU."""
+        batch = Batch(rows=rows, starts=starts, words=words, lengths=lengths).to(self.device)
+        tags, marginal, opening, closing = self.averaged(batch.rows, batch.starts, batch.words, batch.lengths)
+        return tags.cpu(), marginal.cpu(), opening.cpu(), closing.cpu()
 
     def plan(self, epoch: int) -> list[list[int]]:
         """The batches of an epoch."""
@@ -101,7 +110,7 @@ class Trainer:
         position = self.position
         while position.epoch < self.config.epochs and not self._out_of_patience():
             plan = self.plan(position.epoch)
-            pauses = evaluation_points(len(plan), self.config.evaluations_per_epoch, position.epoch)
+            pauses = evaluation_points(len(plan), self.config.evaluations_per_epoch, position.epoch, self.config.epochs)
             while position.batches_done < len(plan):
                 yield self._update(plan, plan[position.batches_done])
                 if position.batches_done in pauses:
@@ -184,8 +193,8 @@ class Trainer:
             first = self._sentences[members[0]]
             raise TrainingError(
                 f"step {self.position.step + 1}: {reason} (loss {loss:.4g}, gradient norm {norm:.4g}, batch of "
-                f"{len(members)} sentences, the first at {first.path}:{first.line}); the weights are as they were before this "
-                "step. Try a lower training.learning_rate or training.gradient_clip"
+                f"{len(members)} sentences, the first at {first.path}:{first.line}); the weights are as they were "
+                "before this step. Try a lower training.learning_rate or training.gradient_clip"
             )
         self._recent_losses.append(loss)
 
@@ -193,7 +202,8 @@ class Trainer:
         """Moves the average towards the weights, faster in the first steps (Polyak averaging with a warm-up)."""
         decay = min(self.config.average_decay, (1 + self.position.step) / (10 + self.position.step))
         with torch.no_grad():
-            averaged, current = list(self.averaged.parameters()), list(self.network.parameters())
+            averaged: list[Tensor] = list(self.averaged.parameters())
+            current: list[Tensor] = list(self.network.parameters())
             torch._foreach_lerp_(averaged, current, 1.0 - decay)  # one pass over all the weights
 
     def _evaluate(self) -> EvaluationRow:
@@ -258,13 +268,16 @@ def schedule(progress: float, warmup_share: float, final_share: float) -> float:
     return 1.0 - (1.0 - final_share) * (progress - warmup_share) / max(1.0 - warmup_share, 1e-9)
 
 
-def evaluation_points(n_batches: int, per_epoch: float, epoch: int) -> set[int]:
-    """After how many batches of this epoch to evaluate; with `per_epoch` below one, only every so many epochs, at the end."""
-    if per_epoch < 1:
-        every = round(1 / per_epoch)
-        return {n_batches} if (epoch + 1) % every == 0 else set()
-    times = round(per_epoch)
-    return {max(1, round(n_batches * part / times)) for part in range(1, times + 1)}
+def evaluation_points(n_batches: int, per_epoch: float, epoch: int, n_epochs: int) -> set[int]:
+    """After how many batches of this epoch to evaluate.
+
+    With `per_epoch` below one, at the end of every so many epochs; at the end of the last epoch in any case.
+    """
+    if per_epoch >= 1:
+        times = min(round(per_epoch), max(n_batches, 1))
+        return {max(1, round(n_batches * part / times)) for part in range(1, times + 1)}
+    every = round(1 / per_epoch)
+    return {n_batches} if (epoch + 1) % every == 0 or epoch + 1 == n_epochs else set()
 
 
 def make_optimiser(network: Network, config: TrainingConfig) -> torch.optim.Optimizer:
@@ -272,7 +285,8 @@ def make_optimiser(network: Network, config: TrainingConfig) -> torch.optim.Opti
 
     An embedding's rows must not decay while their words are not seen.
     """
-    decaying, others = [], []
+    decaying: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
             is_matrix = parameter.dim() >= 2 and not name.startswith(("embedding", "crf"))

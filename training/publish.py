@@ -1,4 +1,4 @@
-"""From a checkpoint to a model file: the last measurements, the canary, and a file that has been loaded once before it is trusted."""
+"""From a checkpoint to a model file: the last measurements, the canary, and a first loading before it is trusted."""
 
 import datetime
 import json
@@ -21,28 +21,30 @@ from training.card import Card, evaluate_dev, make_card, read_card
 from training.checkpoint import Checkpoint, load_checkpoint
 from training.config import Recipe
 from training.corpora import Corpus, load_corpora
-from training.report import write_report
+from training.evaluate import Evaluation
 
 _HALF_TOLERANCE = 0.0005
-"""Weights are stored in 16 bits when that moves dev F1 by no more than this, which is well below the spread of seeds."""
+"""Weights are stored in 16 bits when that moves dev F1 by no more than this, far below the spread of seeds."""
 
 
 def export(checkpoint_file: Path, model_file: Path, data: Path | None = None) -> None:
     """Writes the model file of a checkpoint.
 
-    A run that has ended has measured its best checkpoint. One that has not is measured now, which needs `data`, the directory that
-    the recipe's files are relative to.
+    A run that has ended has measured its best checkpoint. One that has not is measured now, which needs `data`, the
+    directory that the recipe's files are relative to.
 
-    Raises ModelFileError for a file that is no checkpoint, TrainingError for one without measurements when `data` is None.
+    Raises ModelFileError for a file that is no checkpoint, TrainingError for one without measurements when `data` is
+    None.
     """
     checkpoint = load_checkpoint(checkpoint_file)
     if not checkpoint.card:
         if data is None:
             raise TrainingError(
-                f"{checkpoint_file} is of a run that has not ended: its scores and calibration must be measured first, give --data"
+                f"{checkpoint_file} is of a run that has not ended: its scores and calibration "
+                "must be measured first, give --data"
             )
         corpora = load_corpora(recipe_of(checkpoint), data, on_misaligned=lambda _: None)
-        checkpoint = measure(checkpoint, corpora, None)
+        checkpoint, _ = measure(checkpoint, corpora)
     write_model(checkpoint, model_file)
 
 
@@ -51,17 +53,13 @@ def recipe_of(checkpoint: Checkpoint) -> Recipe:
     return Recipe.model_validate_json(json.dumps(tomllib.loads(checkpoint.recipe)))
 
 
-def measure(checkpoint: Checkpoint, corpora: Sequence[Corpus], report: Path | None) -> Checkpoint:
-    """The checkpoint with its weights as they will be stored, its temperature, and a card of what dev says of them.
-
-    The evaluation is written to the directory `report`, unless that is None.
-    """
+def measure(checkpoint: Checkpoint, corpora: Sequence[Corpus]) -> tuple[Checkpoint, Evaluation]:
+    """The checkpoint with its weights as they will be stored, its temperature, and a card of what dev says of them."""
     network, features, tag_set = checkpoint.build()
     halved = _halve(network, features, tag_set, corpora)
     card, evaluation = make_card(network, features, tag_set, corpora)
-    if report is not None:
-        write_report(evaluation, report, title=f"{recipe_of(checkpoint).name}, on dev")
-    return replace(checkpoint, weights=network.state_dict(), card=replace(card, halved=halved).as_json())
+    card = replace(card, halved=halved)
+    return replace(checkpoint, weights=network.state_dict(), card=card.as_json()), evaluation
 
 
 def _halve(network: Network, features: WordFeatures, tag_set: TagSet, corpora: Sequence[Corpus]) -> bool:

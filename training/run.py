@@ -1,13 +1,20 @@
 """A training run from its recipe to its model file, and everything it leaves in its output directory.
 
-    recipe.toml       the resolved recipe                   last.checkpoint   to resume from
-    metrics.jsonl     a row for each update, evaluation     best.checkpoint   the best on dev; `teddy export` reads it
-    curves.png        the rows, drawn                       NAME.teddy        the model file
-    misaligned.txt    gold spans that words cannot express  report/           the evaluation of the model file's weights on dev
+    recipe.toml       the resolved recipe
+    metrics.jsonl     a row for each update and each evaluation
+    curves.png        the rows, drawn
+    misaligned.txt    gold spans that words cannot express
+    last.checkpoint   the state at the last evaluation, to resume from
+    best.checkpoint   the best on dev; `teddy export` reads it
+    NAME.teddy        the model file
+    report/           the evaluation of the model file's weights on dev
+
+The two pictures need matplotlib, which is an extra: a run without it says so and goes on.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -28,6 +35,7 @@ from training.pieces import train_pieces
 from training.progress import Progress, open_progress
 from training.publish import measure, write_model
 from training.record import Record
+from training.report import write_report
 from training.seed import seed_everything
 
 _MOST_THREADS = 4
@@ -37,10 +45,11 @@ _MOST_THREADS = 4
 def train(recipe: Recipe, data: Path, output: Path, *, resume: bool = False) -> Path:
     """Trains as the recipe says on files below `data`, and returns the path of the model file in `output`.
 
-    With `resume` a run that was stopped goes on from its last evaluation, to the same result as if it had not been stopped.
+    With `resume` a run that was stopped goes on from its last evaluation, to the same result as if it had not been
+    stopped.
 
-    Raises DataError and RecipeError for what is wrong in the files, TrainingError when the loss is no number any more, when `output`
-    holds a run and `resume` is not asked for, or when it is asked for and the recipe is another.
+    Raises DataError and RecipeError for what is wrong in the files, TrainingError when the loss is no number any
+    more, when `output` holds a run and `resume` is not asked for, or when it is asked for and the recipe is another.
     """
     output.mkdir(parents=True, exist_ok=True)
     last = output / "last.checkpoint"
@@ -49,6 +58,7 @@ def train(recipe: Recipe, data: Path, output: Path, *, resume: bool = False) -> 
     write_atomically(output / "recipe.toml", recipe.dump_toml())
     misaligned: list[Misaligned] = []
     corpora = load_corpora(recipe, data, on_misaligned=misaligned.append)
+    _refuse_nothing(corpora)
     write_atomically(output / "misaligned.txt", "".join(f"{each}\n" for each in misaligned))
     trainer, pieces = _make_trainer(recipe, corpora, earlier)
     record = Record(output)
@@ -70,18 +80,40 @@ def train(recipe: Recipe, data: Path, output: Path, *, resume: bool = False) -> 
                         checkpoint.save(output / "best.checkpoint")
                     checkpoint.save(last)
         finally:
-            record.plot(output / "curves.png")
+            with _optional(progress.note, "curves.png"):
+                record.plot(output / "curves.png")
         return _finish(recipe, corpora, output, progress.note)
+
+
+def _refuse_nothing(corpora: list[Corpus]) -> None:
+    """Files may be there and leave one side empty, as a small holdout of few sentences does."""
+    if not any(corpus.train for corpus in corpora):
+        raise TrainingError("the corpora have no sentences to train on")
+    if not any(corpus.dev for corpus in corpora):
+        raise TrainingError("the corpora have no dev sentences to choose the best weights by: is a holdout too small?")
+
+
+@contextmanager
+def _optional(note: Callable[[str], None], file_name: str) -> Iterator[None]:
+    """Lets a block fail to draw a picture for lack of matplotlib, and notes it."""
+    try:
+        yield
+    except TrainingError as error:
+        note(f"no {file_name}: {error}")
 
 
 def _earlier_run(last: Path, recipe: Recipe, *, resume: bool) -> Checkpoint | None:
     if not last.exists():
         return None
     if not resume:
-        raise TrainingError(f"{last.parent} holds a run already: --resume goes on with it, another --output begins anew")
+        raise TrainingError(
+            f"{last.parent} holds a run already: --resume goes on with it, another --output begins anew"
+        )
     earlier = load_checkpoint(last)
     if earlier.recipe != recipe.dump_toml():
-        raise TrainingError(f"{last.parent} holds a run of another recipe (see its recipe.toml): it cannot be resumed with this one")
+        raise TrainingError(
+            f"{last.parent} holds a run of another recipe (see its recipe.toml): it cannot be resumed with this one"
+        )
     return earlier
 
 
@@ -114,7 +146,8 @@ def _introduce(
     for corpus in corpora:
         n_words = sum(len(sentence.words) for sentence in corpus.train)
         progress.note(
-            f"{corpus.name}: {len(corpus.train):,} sentences, {n_words:,} words to train on; {len(corpus.dev):,} dev sentences"
+            f"{corpus.name}: {len(corpus.train):,} sentences, {n_words:,} words to train on; "
+            f"{len(corpus.dev):,} dev sentences"
         )
     n_parameters = sum(parameter.numel() for parameter in trainer.network.parameters())
     progress.note(f"{n_parameters:,} parameters, {trainer.features.n_rows:,} feature rows, on {trainer.device}")
@@ -143,8 +176,10 @@ def _checkpoint(recipe: Recipe, trainer: Trainer, pieces: bytes) -> Checkpoint:
 def _finish(recipe: Recipe, corpora: list[Corpus], output: Path, note: Callable[[str], None]) -> Path:
     """Measures the best weights, keeps them with what was measured, and exports them."""
     best = output / "best.checkpoint"
-    checkpoint = measure(load_checkpoint(best), corpora, output / "report")
+    checkpoint, evaluation = measure(load_checkpoint(best), corpora)
     checkpoint.save(best)
+    with _optional(note, "report/confusion.png"):
+        write_report(evaluation, output / "report", title=f"{recipe.name}, on dev")
     model_file = output / f"{recipe.name}.teddy"
     write_model(checkpoint, model_file)
     f1 = read_card(checkpoint.card).scores["dev"]["micro"]["f1"]

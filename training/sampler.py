@@ -7,8 +7,8 @@ import numpy as np
 from training.seed import generator
 
 _POOL_BATCHES = 40
-"""Sentences are sorted by length within a pool of about so many batches: wide enough for little padding, and narrow enough for
-batches to differ from epoch to epoch."""
+"""Sentences are sorted by length within a pool of about so many batches: wide enough for little padding, and narrow
+enough for batches to differ from epoch to epoch."""
 
 
 def plan_epoch(
@@ -16,8 +16,8 @@ def plan_epoch(
 ) -> list[list[int]]:
     """The batches of one epoch as positions of sentences, a pure function of its arguments.
 
-    A sentence of weight w occurs floor(w) times, and once more with the probability of what is left of w. A batch holds at most
-    `batch_words` words, padding included; a longer sentence has one to itself. No batch is empty.
+    A sentence of weight w occurs floor(w) times, and once more with the probability of what is left of w. A batch
+    holds at most `batch_words` words, padding included; a longer sentence has one to itself. No batch is empty.
     """
     random = generator(seed, epoch)
     share = np.asarray(weights, dtype=np.float64)

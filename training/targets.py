@@ -1,8 +1,8 @@
 """Which tags each word of a training sentence may have.
 
-A corpus that does not annotate a label says nothing about it: its unlabelled words may be outside any entity *or* in an entity of
-that label, and the CRF's loss sums over both. That is how corpora with different label sets train one model without
-teaching each other's entities away (compare Jie et al. 2019 and Greenberg et al. 2018).
+A corpus that does not annotate a label says nothing about it: its unlabelled words may be outside any entity *or* in
+an entity of that label, and the CRF's loss sums over both. That is how corpora with different label sets train one
+model without teaching each other's entities away (compare Jie et al. 2019 and Greenberg et al. 2018).
 """
 
 from collections.abc import Iterable, Sequence

@@ -152,6 +152,19 @@ def test_a_scripted_cell_equals_the_eager_one_at_any_size(cell: CellName) -> Non
 
 
 @pytest.mark.parametrize("cell", CELLS)
+def test_a_cell_reads_and_learns_in_mixed_precision(cell: CellName) -> None:
+    layer, rows = make_random(cell).float(), random_rows(2, 5).float()
+    expected = layer(rows)
+    for module in (layer, script(layer)):
+        with torch.autocast("cpu", torch.bfloat16):
+            output = module(rows).float()
+        torch.testing.assert_close(output, expected, rtol=0, atol=0.05)
+        assert all(
+            gradient.isfinite().all() for gradient in torch.autograd.grad(output.sum(), list(module.parameters()))
+        )
+
+
+@pytest.mark.parametrize("cell", CELLS)
 def test_what_follows_in_a_row_does_not_reach_the_steps_before(cell: CellName) -> None:
     layer, rows = make_random(cell), random_rows(3, 9)
     changed = torch.cat((rows[:, :5], 100 * torch.ones_like(rows[:, 5:])), dim=1)

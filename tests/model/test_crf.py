@@ -87,14 +87,14 @@ def probabilities(case: Case, row: int, temperature: float = 1.0) -> tuple[Tenso
 # The loss.
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(case=cases())
 def test_the_loss_is_that_of_all_paths_through_the_allowed_tags(case: Case) -> None:
     loss = case.crf.loss(case.emissions, case.lengths, case.allowed)
     assert_equal(loss, loss_by_enumeration(case.crf, case.emissions, case.lengths, case.allowed))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(case=cases())
 def test_the_loss_of_one_tag_for_each_word_is_minus_the_log_probability_of_that_path(case: Case) -> None:
     best = case.crf.best_path(case.emissions, case.lengths)
@@ -103,14 +103,14 @@ def test_the_loss_of_one_tag_for_each_word_is_minus_the_log_probability_of_that_
     assert_equal((-loss).exp(), torch.tensor(highest, dtype=torch.float64))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(case=cases())
 def test_the_loss_is_zero_when_every_tag_is_allowed(case: Case) -> None:
     loss = case.crf.loss(case.emissions, case.lengths, torch.ones_like(case.allowed))
     assert_equal(loss, torch.zeros_like(loss))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(case=cases())
 def test_the_gradient_of_the_loss_is_that_of_the_enumeration(case: Case) -> None:
     inputs = [case.emissions.requires_grad_(), *case.crf.parameters()]
@@ -162,7 +162,7 @@ def test_sets_without_a_legal_path_have_infinite_loss_and_spoil_no_other_row() -
 # The best path.
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(case=cases())
 def test_the_best_path_has_the_highest_score_of_all_paths(case: Case) -> None:
     best = case.crf.best_path(case.emissions, case.lengths)
@@ -180,7 +180,7 @@ def test_the_lowest_tag_wins_a_tie(case: Case) -> None:
     assert not case.crf.best_path(torch.zeros_like(case.emissions), case.lengths).any()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10_000), lengths=st.lists(st.integers(1, 12), min_size=1, max_size=4))
 def test_the_best_path_is_legal_however_strongly_the_emissions_ask_for_another(seed: int, lengths: list[int]) -> None:
     tags = TagSet(("PER", "LOC"))
@@ -198,7 +198,7 @@ def test_the_best_path_is_legal_however_strongly_the_emissions_ask_for_another(s
 # Probabilities.
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(case=cases(), temperature=st.sampled_from([1.0, 0.5, 3.0]), data=st.data())
 def test_the_probability_of_tags_is_that_of_all_paths_that_have_them(
     case: Case, temperature: float, data: st.DataObject
@@ -222,7 +222,7 @@ def test_the_probability_of_tags_is_that_of_all_paths_that_have_them(
                 assert_equal(found, expected)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(case=cases())
 def test_marginals_of_all_tags_add_up_to_one(case: Case) -> None:
     total = torch.zeros(case.emissions.shape[:2], dtype=torch.float64)
@@ -235,7 +235,7 @@ def test_marginals_of_all_tags_add_up_to_one(case: Case) -> None:
 # Padding, batch mates, precision.
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(case=cases(), padding=st.sampled_from([0.0, 1e4, -1e4]))
 def test_a_row_depends_neither_on_its_batch_mates_nor_on_its_padding(case: Case, padding: float) -> None:
     inside = torch.arange(case.emissions.shape[1]) < case.lengths.unsqueeze(1)
@@ -290,7 +290,7 @@ def test_emissions_of_low_precision_are_read_as_the_numbers_that_they_are(dtype:
 # The other decoder, and the order of words.
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(case=cases())
 def test_without_learning_it_is_a_soft_max_for_each_word(case: Case) -> None:
     n_tags = case.emissions.shape[2]

@@ -1,5 +1,7 @@
 """The stack against torch's own bidirectional layers on packed rows, and its dropout."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -9,12 +11,12 @@ from model.cells import Kernel
 from model.config import CellName, NetworkConfig
 from model.encoder import Encoder, LockedDropout, RecurrentLayer
 
-KERNELS: dict[CellName, type[nn.RNNBase]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+KERNELS: dict[CellName, Callable[..., nn.RNNBase]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 INPUT_WIDTH, HIDDEN_WIDTH = 3, 4
 LENGTHS = torch.tensor([2, 7, 1, 5])
 
 
-def packed_twin(encoder: Encoder, kind: type[nn.RNNBase], *, bidirectional: bool) -> nn.RNNBase:
+def packed_twin(encoder: Encoder, kind: Callable[..., nn.RNNBase], *, bidirectional: bool) -> nn.RNNBase:
     """Torch's own stack, with the encoder's weights."""
     twin = kind(
         INPUT_WIDTH,

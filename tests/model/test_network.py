@@ -37,10 +37,15 @@ SHAPES = [
 ENOUGH_SHAPES = [
     shape
     for shape in SHAPES
-    if shape.cell == "lstm"
-    or (shape.layers == 2 and shape.bidirectional and shape.dense_widths and shape.decoder == "crf")
+    if (shape.cell == "lstm" and shape.decoder == "crf")
+    or (
+        shape.layers == 2
+        and shape.bidirectional
+        and shape.dense_widths
+        and (shape.cell == "lstm" or shape.decoder == "crf")
+    )
 ]
-"""Every cell, and every shape, but not all of both: for what takes a compilation."""
+"""Every cell, every decoder and every stack, but not all of them together: for what takes a compilation."""
 
 Sentences = list[list[int]]
 

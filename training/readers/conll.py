@@ -10,9 +10,9 @@ from training.readers.example import Example
 from training.readers.files import read_lines
 from training.readers.tagged import Row, Rows, clean_row, to_examples
 
-_METADATA = re.compile(r"#\s*(newdoc|newpar|global\.columns|[\w.:-]+\s+=|id\s+[\w-]+(\s+domain=\S+)?$)")
+METADATA = re.compile(r"#\s*(newdoc|newpar|global\.columns|[\w.:-]+\s+=|id\s+[\w-]+(\s+domain=\S+)?$)")
 """Comments in the manner of CoNLL-U. A mere # says nothing: in tweets it begins tokens, and often is one."""
-_DOCUMENT = "-DOCSTART-"
+DOCUMENT_START = "-DOCSTART-"
 
 
 def read_conll(path: Path, options: FormatConfig) -> Iterator[Example]:
@@ -25,7 +25,7 @@ def read_conll_rows(path: Path, options: FormatConfig) -> Iterator[Rows]:
     reader = _ColumnReader(path, options)
     rows: list[Row] = []
     for number, line in enumerate(read_lines(path, options.encoding), start=1):
-        if not line.strip() or line.startswith(_DOCUMENT):
+        if not line.strip() or line.startswith(DOCUMENT_START):
             if rows:
                 yield rows
                 rows = []
@@ -47,7 +47,7 @@ class _ColumnReader:
 
     def is_comment(self, line: str, *, at_head: bool) -> bool:
         prefix = self._options.comment
-        return bool(prefix and line.startswith(prefix)) or (at_head and _METADATA.match(line) is not None)
+        return bool(prefix and line.startswith(prefix)) or (at_head and METADATA.match(line) is not None)
 
     def row(self, number: int, line: str) -> Row | None:
         options = self._options

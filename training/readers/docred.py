@@ -23,6 +23,8 @@ def read_docred(path: Path, options: FormatConfig) -> Iterator[Example]:
         documents = json.loads(read_text(path, options.encoding))
     except json.JSONDecodeError as error:
         raise DataError(path, error.lineno, f"not valid JSON: {error.msg}") from None
+    except RecursionError:
+        raise DataError(path, None, "not valid JSON: nested too deeply") from None
     if not isinstance(documents, list):
         raise DataError(path, 1, "want a list of documents")
     for number, document in enumerate(documents):
@@ -42,7 +44,7 @@ def _sentences(path: Path, number: int, document: Any, options: FormatConfig) ->
                 raise ValueError(f"mention at {start} to {end} is not in sentence {mention['sent_id']}")
             mentions[mention["sent_id"]].append(Span(start, end, mention["type"]))
     for tokens, spans in zip(document["sents"], mentions, strict=True):
-        starts, ends, text = join_tokens(tokens, options.join)
+        starts, ends, text = join_tokens(tokens, options)
         ordered = sorted(set(spans))
         yield Example(
             text=text,

@@ -10,6 +10,7 @@ from pathlib import Path
 from model.errors import DataError
 
 _UNPACK = {".xz": lzma.decompress, ".gz": gzip.decompress, ".bz2": bz2.decompress}
+PACKED_SUFFIXES = frozenset(_UNPACK)
 
 
 def find_files(patterns: Iterable[str], directory: Path) -> list[Path]:

@@ -3,10 +3,12 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from model.errors import DataError
 from model.spans import Scheme, Span, read_tags
+from model.text import tokenise
 from training.corpus_config import OUTSIDE, FormatConfig
 from training.readers.example import Example
 
@@ -46,7 +48,7 @@ def to_examples(sentences: Iterable[Rows], path: Path, options: FormatConfig) ->
     Raises DataError, with the line of the row, for a tag that the scheme does not have.
     """
     for document, rows in enumerate(sentences):
-        starts, ends, text = join_tokens([row.token for row in rows], options.join)
+        starts, ends, text = join_tokens([row.token for row in rows], options)
         word_spans = sentence_spans(rows, path, options)
         yield Example(
             text=text,
@@ -79,13 +81,26 @@ def check_tag(path: Path, row: Row, scheme: Scheme) -> None:
         raise DataError(path, row.line, f"bad tag {row.tag!r} for the scheme {scheme.value}") from None
 
 
-def join_tokens(tokens: Sequence[str], separator: str) -> tuple[list[int], list[int], str]:
+def join_tokens(tokens: Sequence[str], options: FormatConfig) -> tuple[list[int], list[int], str]:
     """Return where each token starts and ends in the joined text, and that text."""
     starts: list[int] = []
     ends: list[int] = []
+    parts: list[str] = []
     position = 0
+    before = ""
     for token in tokens:
-        starts.append(position)
-        ends.append(position + len(token))
-        position += len(token) + len(separator)
-    return starts, ends, separator.join(tokens)
+        separator = options.join if parts else ""
+        if options.keep_apart and not separator and before and token and _run_together(before[-1], token[0]):
+            separator = " "
+        starts.append(position + len(separator))
+        position = starts[-1] + len(token)
+        ends.append(position)
+        parts += (separator, token)
+        before = token
+    return starts, ends, "".join(parts)
+
+
+@lru_cache(maxsize=4096)
+def _run_together(last: str, first: str) -> bool:
+    """Whether two characters that meet make one word."""
+    return len(tokenise(last + first)) == 1

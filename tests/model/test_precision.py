@@ -1,0 +1,161 @@
+"""Laws of precision: fewer bits never silently give other entities, and `auto` is the fastest of those that pass."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+import model.precision
+import model.predictor
+from model.batching import make_batch
+from model.bundle import Bundle, read_bundle
+from model.config import CellName, NetworkConfig
+from model.errors import ModelFileError
+from model.export import script, to_archive
+from model.features import WordFeatures
+from model.labels import TagSet
+from model.network import Network
+from model.pieces import Pieces
+from model.precision import PRECISIONS, candidates, fastest, load_network
+from model.predictor import Predictor, load
+
+has_int8 = bool({"onednn", "x86", "fbgemm"} & set(torch.backends.quantized.supported_engines))
+int8 = pytest.param("int8", marks=pytest.mark.skipif(not has_int8, reason="torch has no int8 engine here"))
+TEXTS = ["Anna Berg went to Oslo.", "Nobody was there.", "In Port Ellen, Mira met Teddy Marsh.", "The bears of Lund sleep."]
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny_model: Path) -> Bundle:
+    return read_bundle(tiny_model)
+
+
+def found(predictor: Predictor) -> list[list[tuple[str, str]]]:
+    return [[(entity.label, entity.text) for entity in entities] for entities in predictor.tag(TEXTS)]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", int8])
+def test_each_precision_loads_and_gives_the_canary(tiny_model: Path, precision: str) -> None:
+    predictor = load(tiny_model, precision=precision)
+    assert predictor.precision == precision
+    assert predictor.passes_canary()
+
+
+@pytest.mark.parametrize("precision", ["bf16", int8])
+def test_fewer_bits_give_nearly_the_same_scores(tiny_model: Path, tiny_predictor: Predictor, precision: str) -> None:
+    fewer = load(tiny_model, precision=precision)
+    for ours, theirs in zip(fewer.tag_documents(TEXTS), tiny_predictor.tag_documents(TEXTS), strict=True):
+        assert [token.tag for token in ours.tokens] == [token.tag for token in theirs.tokens]
+        scores = [token.score for token in ours.tokens]
+        assert scores == pytest.approx([token.score for token in theirs.tokens], abs=0.1)
+
+
+def test_in_bf16_the_embedding_and_the_crf_keep_their_bits(bundle: Bundle) -> None:
+    network = load_network(bundle, "bf16")
+    assert isinstance(network, nn.Module)
+    low = {name.partition(".")[0] for name, each in network.named_parameters() if each.dtype == torch.bfloat16}
+    full = {name.partition(".")[0] for name, each in network.named_parameters() if each.dtype == torch.float32}
+    assert (low, full) == ({"encoder", "emission"}, {"embedding", "crf"})
+
+
+@pytest.mark.parametrize("precision", ["bf16", int8])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn", "lstm-peephole"])
+def test_every_kind_of_cell_runs_in_fewer_bits(bundle: Bundle, cell: CellName, precision: str) -> None:
+    torch.manual_seed(6)
+    config = NetworkConfig(embedding_width=16, cell=cell, hidden_width=16, dense_widths=(8,))
+    tag_set = TagSet(bundle.manifest.labels)
+    features = WordFeatures(Pieces(bundle.pieces), bundle.manifest.features)
+    network = Network(config, features.n_rows, tag_set).eval()
+    other = replace(
+        bundle, manifest=replace(bundle.manifest, network=config), archive=to_archive(script(network), {})
+    )
+    batch = make_batch([["Anna", "Berg", "went", "to", "Oslo"], ["Mira"]], features)
+    inputs = batch.rows, batch.starts, batch.words, batch.lengths
+    with torch.inference_mode():
+        full, fewer = network(*inputs), load_network(other, precision)(*inputs)
+    assert torch.equal(full[0], fewer[0])
+    torch.testing.assert_close(full[1][batch.inside], fewer[1][batch.inside], atol=0.02, rtol=0)
+
+
+def test_an_unknown_precision_is_refused_before_the_file_is_touched(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="auto, fp32, bf16, int8, not fp64"):
+        load(tmp_path / "nowhere.teddy", precision="fp64")
+
+
+def test_candidates_are_precisions_and_full_precision_is_always_one() -> None:
+    assert set(candidates()) <= set(PRECISIONS) - {"auto"}
+    assert "fp32" in candidates()
+    assert len(set(candidates())) == len(candidates())
+
+
+def test_auto_is_one_of_the_candidates_and_finds_the_same(tiny_model: Path, tiny_predictor: Predictor) -> None:
+    predictor = load(tiny_model)
+    assert predictor.precision in candidates()
+    assert found(predictor) == found(tiny_predictor)
+
+
+@pytest.fixture
+def fail_canary(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Lets `auto` try bf16 and fp32, of which those named fail their canary, and bf16 would win."""
+
+    def fail(*precisions: str) -> None:
+        monkeypatch.setattr(model.predictor, "candidates", lambda: ("bf16", "fp32"))
+        monkeypatch.setattr(model.predictor, "fastest", lambda passing: passing[0][0])
+        monkeypatch.setattr(Predictor, "passes_canary", lambda self: self.precision not in precisions)
+
+    return fail
+
+
+def test_auto_takes_the_fastest_that_passes_and_drops_what_fails_its_canary(
+    tiny_model: Path, fail_canary: Callable[..., None]
+) -> None:
+    fail_canary()
+    assert load(tiny_model).precision == "bf16"
+    fail_canary("bf16")
+    assert load(tiny_model).precision == "fp32"
+
+
+def test_a_model_that_fails_in_every_precision_is_refused_and_those_are_named(
+    tiny_model: Path, fail_canary: Callable[..., None]
+) -> None:
+    fail_canary("bf16", "fp32")
+    with pytest.raises(ModelFileError, match="fails its canary in bf16 and fp32"):
+        load(tiny_model)
+
+
+def test_a_precision_that_was_asked_for_is_never_replaced_by_another(
+    tiny_model: Path, fail_canary: Callable[..., None]
+) -> None:
+    fail_canary("bf16")
+    with pytest.raises(ModelFileError, match="fails its canary in bf16"):
+        load(tiny_model, precision="bf16")
+
+
+seconds = st.lists(st.floats(1, 100), min_size=5, max_size=5, unique=True)
+
+
+@settings(deadline=None, max_examples=50)
+@given(runs=st.lists(seconds, min_size=1, max_size=4), warm_up=st.floats(0, 1000))
+def test_the_fastest_has_the_least_median_and_warming_up_does_not_count(runs: list[list[float]], warm_up: float) -> None:
+    now = 0.0
+
+    def call(durations: list[float]) -> Callable[[], None]:
+        left = iter([warm_up, *durations])
+
+        def advance() -> None:
+            nonlocal now
+            now += next(left)
+
+        return advance
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model.precision, "time", SimpleNamespace(perf_counter=lambda: now))
+        chosen = fastest([(str(number), call(durations)) for number, durations in enumerate(runs)])
+    medians = [median(durations) for durations in runs]
+    assert medians[int(chosen)] == pytest.approx(min(medians))

@@ -1,0 +1,245 @@
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.errors import RecipeError
+from training.config import Recipe, load_recipe
+from training.toml_dump import dump_toml
+from training.toml_lines import KeyPath, key_lines
+
+RECIPE = """\
+# A small recipe.
+name = "small"
+labels = ["PER", "LOC"]
+
+[[corpus]]
+name = "letters"
+licence = "CC0"
+train = ["a.conll"]
+dev = ["b.conll"]
+map = { person = "PER", "place.name" = "?" }
+
+[[corpus]]
+name = "diaries"
+licence = "CC BY 4.0"
+train = [
+  "c.jsonl",
+  "d.jsonl",
+]
+format = "jsonl"
+
+[corpus.map]
+person = "PER"
+
+[training]
+epochs = 3
+
+[network]
+layers = 1
+"""
+
+
+@pytest.fixture
+def recipe_file(tmp_path: Path) -> Path:
+    path = tmp_path / "small.toml"
+    path.write_text(RECIPE, encoding="utf-8")
+    return path
+
+
+def changed(path: Path, old: str, new: str) -> Path:
+    assert RECIPE.count(old) == 1
+    path.write_text(RECIPE.replace(old, new), encoding="utf-8")
+    return path
+
+
+def test_a_recipe_has_the_values_of_its_file_and_defaults_elsewhere(recipe_file: Path) -> None:
+    recipe = load_recipe(recipe_file)
+    assert recipe.labels == ("PER", "LOC")
+    assert [corpus.format for corpus in recipe.corpus] == ["conll", "jsonl"]
+    assert recipe.corpus[1].map == {"person": "PER"}
+    assert (recipe.training.epochs, recipe.training.patience) == (3, 8)
+    assert (recipe.network.layers, recipe.network.bidirectional) == (1, True)
+
+
+def test_the_dumped_recipe_reads_back_equal(recipe_file: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(recipe_file, ["network.dense_widths=[64, 32]", 'export.canary=["Ümit \\"said\\" \\u007f"]'])
+    copy = tmp_path / "copy.toml"
+    copy.write_text(recipe.dump_toml(), encoding="utf-8")
+    assert load_recipe(copy) == recipe
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "message"),
+    [
+        ("epochs = 3", "epoch = 3", 25, "training.epoch: unknown key; did you mean epochs?"),
+        ("layers = 1", "layer = 1", 28, "network.layer: unknown key; did you mean layers?"),
+        ("epochs = 3", "epochs = 0", 25, "training.epochs: should be greater than or equal to 1, not 0"),
+        ("epochs = 3", 'epochs = "3"', 25, "training.epochs: should be a valid integer, not '3'"),
+        ('format = "jsonl"', 'format = "json"', 19, "corpus.1.format: should be 'conll', 'jsonl'"),
+        ('licence = "CC0"\n', "", 5, "corpus.0.licence: missing"),
+        ('"place.name" = "?"', '"place.name" = "LCO"', 10, "'LCO' is not in labels, nor 'O' or '?'; did you mean LOC?"),
+        ('name = "diaries"', 'name = "letters"', 13, "corpus.1.name: 'letters' is the name of two corpora"),
+        ('"PER", "LOC"]', '"PER", "PER"]', 3, "labels.1: 'PER' is listed twice"),
+        ('"PER", "LOC"]', '"PER", "O"]', 3, "labels.1: 'O' cannot be a label"),
+        ('dev = ["b.conll"]', "", 5, "no corpus has dev files"),
+        (
+            'dev = ["b.conll"]',
+            'dev = ["b.conll"]\nholdout = 0.1',
+            10,
+            "corpus.0.holdout: cannot stand beside dev files",
+        ),
+        (
+            'format = "jsonl"',
+            'rules = [{ label = "x", text = "(", to = "O" }]',
+            19,
+            "corpus.1.rules.0.text: not a regular",
+        ),
+        ('format = "jsonl"', 'rules = [{ label = "x", txt = "a", to = "O" }]', 19, "did you mean text?"),
+        ('format = "jsonl"', 'encoding = "utf-9"', 19, "corpus.1.encoding: unknown encoding 'utf-9'"),
+        ('format = "jsonl"', 'encoding = "base64"', 19, "corpus.1.encoding: unknown encoding 'base64'"),
+        ('format = "jsonl"', 'token = "word"', 19, "corpus.1.token: must be a number"),
+        ('format = "jsonl"', "token = 1.5", 19, "corpus.1.token: should be a valid integer, not 1.5"),
+        ("epochs = 3", "epochs = = 3", 25, "not valid TOML"),
+        ("epochs = 3", "epochs = 3\nepochs = 4", 26, "not valid TOML"),
+        ("epochs = 3", "learning_rate = nan", 25, "training.learning_rate: should be"),
+    ],
+)
+def test_a_mistake_is_refused_with_its_line_and_key(
+    recipe_file: Path, old: str, new: str, line: int, message: str
+) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(changed(recipe_file, old, new))
+    assert caught.value.line == line
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_recipe_and_a_binary_one_are_recipe_errors(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="no such file"):
+        load_recipe(tmp_path / "none.toml")
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RecipeError, match="not a UTF-8 text file"):
+        load_recipe(tmp_path / "binary.toml")
+
+
+def test_overrides_reach_tables_arrays_and_tables_that_the_file_does_not_have(recipe_file: Path) -> None:
+    overrides = ["training.epochs=7", "corpus.1.weight=2", "pieces.vocabulary = 400", "training.device=cpu"]
+    recipe = load_recipe(recipe_file, overrides)
+    assert recipe.training.epochs == 7
+    assert recipe.corpus[1].weight == 2.0
+    assert recipe.pieces.vocabulary == 400
+    assert recipe.training.device == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.epoch=3", "--set training.epoch=3: training.epoch: unknown key; did you mean epochs?"),
+        ("training.epochs=-1", "--set training.epochs=-1: training.epochs: should be greater than or equal to 1"),
+        ("corpus.9.weight=2", "--set corpus.9.weight=2: there is no corpus.9.weight"),
+        ("name.x=2", "--set name.x=2: there is no name.x"),
+        ("training.epochs=[", "--set training.epochs=[: '[' is not a TOML value"),
+        ("training.epochs", "want key=value"),
+        ("=3", "want key=value"),
+    ],
+)
+def test_a_bad_override_is_named(recipe_file: Path, override: str, message: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(recipe_file, [override])
+    assert message in str(caught.value)
+
+
+def test_every_shipped_recipe_is_valid() -> None:
+    recipes = sorted(Path(__file__).parents[2].glob("training/recipes/*.toml"))
+    assert len(recipes) >= 5
+    for path in recipes:
+        recipe = load_recipe(path)
+        assert isinstance(recipe, Recipe)
+        assert recipe.name == path.stem
+        assert all(corpus.licence for corpus in recipe.corpus)
+
+
+def test_no_shipped_recipe_for_a_shipped_model_uses_research_only_data() -> None:
+    recipe = load_recipe(Path(__file__).parents[2] / "training" / "recipes" / "en.toml")
+    for corpus in recipe.corpus:
+        assert corpus.licence.startswith(("CC BY", "MIT", "CC0"))
+
+
+def test_a_line_is_found_behind_strings_and_brackets_that_look_like_keys() -> None:
+    text = "\n".join(
+        [
+            "a = '''",
+            "b = 1",
+            "[c]'''",
+            'd = "x # y = [" # e = 1',
+            "f = [ # [g]",
+            "  { h = 1, i = 2 },",
+            '  { h = "]" },',
+            "]",
+            '"j.k".l = """a \\""" b"""',
+            "[ m . n ]",
+            "o.p = 1979-05-27T07:32:00Z",
+            "[[m.q]]",
+            "[[m.q]]",
+            "[m.q.r]",
+            "s = -1e5",
+        ]
+    )
+    tomllib.loads(text)
+    lines = key_lines(text)
+    assert {path: lines[path] for path in [("a",), ("d",), ("f",), ("f", 1, "h"), ("j.k", "l")]} == {
+        ("a",): 1,
+        ("d",): 4,
+        ("f",): 5,
+        ("f", 1, "h"): 7,
+        ("j.k", "l"): 9,
+    }
+    assert lines[("m", "n", "o", "p")] == 11
+    assert lines[("m", "q", 0)] == 12
+    assert lines[("m", "q", 1, "r", "s")] == 15
+    assert ("b",) not in lines
+    assert ("c",) not in lines
+
+
+KEYS = st.text(min_size=1, max_size=6) | st.sampled_from(["a", "b-c", "0"])
+SCALARS = st.text() | st.integers(-(2**63), 2**63 - 1) | st.booleans() | st.floats(allow_nan=False)
+TABLES: st.SearchStrategy[dict[str, Any]] = st.recursive(
+    st.dictionaries(KEYS, SCALARS | st.lists(SCALARS, max_size=3), max_size=3),
+    lambda tables: st.dictionaries(KEYS, tables | st.lists(tables, max_size=3) | SCALARS, max_size=3),
+    max_leaves=8,
+)
+
+
+def paths_in(value: Any, path: KeyPath = ()) -> set[KeyPath]:
+    """All keys, tables and array elements of a document."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    paths = {path} if path else set()
+    return paths.union(*(paths_in(inner, (*path, key)) for key, inner in items))
+
+
+def is_encodable(table: dict[str, Any]) -> bool:
+    try:
+        json.dumps(table, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@given(TABLES.filter(is_encodable))
+def test_dumped_toml_reads_back_equal_and_every_key_of_it_has_a_line(table: dict[str, Any]) -> None:
+    text = dump_toml(table)
+    assert tomllib.loads(text) == table
+    lines = key_lines(text)
+    plain = {path for path in paths_in(table) if not any(_needs_escape(part) for part in path)}
+    assert plain <= lines.keys()
+    assert all(1 <= line <= text.count("\n") + 1 for line in lines.values())
+
+
+def _needs_escape(part: str | int) -> bool:
+    """Keys are noted as they are spelt; those with an escape are not worth decoding."""
+    return isinstance(part, str) and "\\" in json.dumps(part, ensure_ascii=False).replace("\x7f", "\\")

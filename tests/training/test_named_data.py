@@ -1,0 +1,57 @@
+from pathlib import Path
+
+import pytest
+
+from model.errors import DataError
+from model.spans import Scheme, Span
+from training.named_data import NamedFile, guess_format
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a.conll", "conll"),
+        ("a.b.TXT.xz", "conll"),
+        ("a.conllu.gz", "conllu"),
+        ("a.jsonl", "jsonl"),
+        ("a.json", "docred"),
+    ],
+)
+def test_the_ending_tells_the_format_also_of_a_packed_file(name: str, expected: str) -> None:
+    assert guess_format(Path(name)) == expected
+
+
+@pytest.mark.parametrize("name", ["a", "a.docx", "a.xz", ".conll.zip"])
+def test_an_unknown_ending_is_refused(name: str) -> None:
+    with pytest.raises(DataError, match=r"its ending is none of .*--format"):
+        guess_format(Path(name))
+
+
+def test_a_file_is_read_as_its_fields_say(tmp_path: Path) -> None:
+    path = tmp_path / "odd [name]*.conll"
+    path.write_text("I-person Ada x\nI-person Bay x\nO spoke x\n", encoding="cp1252")
+    named = NamedFile(path=path, token=1, tag=0, scheme=Scheme.IOB1, encoding="cp1252", label_map={"person": "PER"})
+    corpus = named.load(["PER"])
+    (sentence,) = corpus.dev
+    assert sentence.words == ("Ada", "Bay", "spoke")
+    assert sentence.spans == (Span(0, 2, "PER"),)
+    assert corpus.train == []
+
+
+def test_a_label_that_the_model_lacks_is_refused_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "a.conll").write_text("Ada B-PER\n\nOslo B-GPE\n")
+    with pytest.raises(DataError, match=r"a\.conll:3: label 'GPE' is neither"):
+        NamedFile(path=tmp_path / "a.conll").load(["PER", "LOC"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"token": "Word"}, "token: must be a number"),
+        ({"encoding": "klingon"}, "encoding: unknown"),
+        ({"label_map": {"A": "B"}}, "map.A: 'B'"),
+    ],
+)
+def test_fields_that_make_no_sense_are_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        NamedFile(path=Path("a.conll"), **change).as_corpus(["PER"])  # type: ignore[arg-type]

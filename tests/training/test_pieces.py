@@ -1,0 +1,64 @@
+"""The sentencepiece model of a tagger: what it depends on, and that no word is foreign to it."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.pieces import Pieces
+from training.config import PiecesConfig
+from training.pieces import train_pieces
+
+CONFIG = PiecesConfig(vocabulary=320)
+
+
+def some_words() -> list[str]:
+    draw = random.Random(1)
+    syllables = ["ber", "lin", "ost", "and", "mar", "shall", "ing", "o", "ka"]
+    return ["".join(draw.choices(syllables, k=draw.randint(1, 4))) for _ in range(400)]
+
+
+@pytest.fixture(scope="module")
+def serialised() -> bytes:
+    return train_pieces(some_words(), CONFIG)
+
+
+def test_the_same_words_in_any_order_give_the_same_model(serialised: bytes) -> None:
+    words = some_words()
+    random.Random(2).shuffle(words)
+    assert train_pieces(words, CONFIG) == serialised
+
+
+def test_the_vocabulary_is_at_most_as_large_as_asked_for(serialised: bytes) -> None:
+    assert 256 < Pieces(serialised).n_pieces <= CONFIG.vocabulary
+
+
+def test_few_distinct_words_give_fewer_pieces_than_asked_for_instead_of_an_error() -> None:
+    assert Pieces(train_pieces(["a", "bb", "a"], PiecesConfig(vocabulary=8000))).n_pieces < 300
+
+
+def test_a_frequent_stem_is_one_piece() -> None:
+    pieces = Pieces(train_pieces([*some_words(), *["Teddy", "Teddys", "Teddyson"] * 200], CONFIG))
+    assert len(pieces.ids("Teddy")) == 1
+
+
+@given(word=st.text(min_size=1, max_size=10))
+def test_no_word_is_unknown(serialised: bytes, word: str) -> None:
+    pieces = Pieces(serialised)
+    assert "<unk>" not in pieces.names(pieces.ids(word))
+
+
+@given(word=st.text("aZéßжΩאع漢あ한7€🙂", min_size=1, max_size=10))
+def test_words_of_scripts_that_were_never_seen_have_pieces(serialised: bytes, word: str) -> None:
+    assert Pieces(serialised).ids(word)
+
+
+@pytest.mark.parametrize("word", ["\x00", "\u2581", "\ufffd", "<unk>", "<s>", "a" * 5000])
+def test_odd_words_in_the_data_do_no_harm(word: str) -> None:
+    assert Pieces(train_pieces([*some_words(), word], CONFIG)).ids("marshall")
+
+
+def test_no_words_are_refused() -> None:
+    with pytest.raises(ValueError, match="no words"):
+        train_pieces([], CONFIG)
