@@ -197,7 +197,12 @@ def load(path: str | Path | None = None, *, precision: str = "auto") -> Predicto
             f"tokeniser {TOKENISER_VERSION}: train or export the model anew",
         )
     wanted = candidates() if precision == "auto" else (precision,)
-    passing = [each for each in (make_predictor(bundle, one) for one in wanted) if each.passes_canary()]
+    try:
+        passing = [each for each in (make_predictor(bundle, one) for one in wanted) if each.passes_canary()]
+    except (AttributeError, IndexError, RuntimeError, ValueError) as error:
+        # The digest is right, so the file is as it was written, but not by Teddy: labels, windows, pieces or the network are odd.
+        reason = str(error).strip().rpartition("\n")[2]
+        raise ModelFileError(path, f"its manifest, pieces and network do not fit together: {reason}") from error
     if not passing:
         raise ModelFileError(
             path, f"fails its canary in {' and '.join(wanted)}: it does not give the entities it gave on export"

@@ -28,7 +28,12 @@ from model.predictor import Predictor, load
 
 has_int8 = bool({"onednn", "x86", "fbgemm"} & set(torch.backends.quantized.supported_engines))
 int8 = pytest.param("int8", marks=pytest.mark.skipif(not has_int8, reason="torch has no int8 engine here"))
-TEXTS = ["Anna Berg went to Oslo.", "Nobody was there.", "In Port Ellen, Mira met Teddy Marsh.", "The bears of Lund sleep."]
+TEXTS = [
+    "Anna Berg went to Oslo.",
+    "Nobody was there.",
+    "In Port Ellen, Ida Holm met Teddy Marsh.",
+    "The bears of Lund sleep.",
+]
 
 
 @pytest.fixture(scope="module")

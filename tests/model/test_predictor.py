@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 import model
 import model.predictor
 from model.bundle import CanaryEntity, CanaryText, extra_files, read_bundle, write_bundle
+from model.config import FeatureConfig
 from model.errors import ModelFileError, TextError
-from model.export import from_archive, to_archive
-from model.labels import TagSet
+from model.export import from_archive, script, to_archive
 from model.predictor import Predictor, Tagged, load
 from model.spans import Scheme, Span, read_tags, write_tags
 from model.text import tokenise
@@ -83,9 +84,9 @@ def test_any_text_gives_true_offsets_and_tags_that_spell_its_entities(tiny_predi
 
 
 def test_the_names_of_the_made_up_corpus_are_found(tiny_predictor: Predictor) -> None:
-    (tagged,) = tiny_predictor.tag_documents(["Anna Berg went to Oslo.\r\nIn New Haven, Mira met Otto Lind."])
+    (tagged,) = tiny_predictor.tag_documents(["Anna Berg went to Oslo.\r\nIn New Haven, Teddy Marsh met Otto Lind."])
     assert names(tagged) == [
-        ("PER", "Anna Berg"), ("LOC", "Oslo"), ("LOC", "New Haven"), ("PER", "Mira"), ("PER", "Otto Lind"),
+        ("PER", "Anna Berg"), ("LOC", "Oslo"), ("LOC", "New Haven"), ("PER", "Teddy Marsh"), ("PER", "Otto Lind"),
     ]  # fmt: skip
 
 
@@ -124,26 +125,14 @@ def test_a_single_string_is_refused_for_it_would_be_tagged_letter_by_letter(tiny
 
 @pytest.mark.parametrize(
     "line",
-    ["Anna Berg , unquestionably , went to Oslo and disappeared ; " * 17_000, "abcdefg-" * 125_000],
+    ["Anna Berg , incomprehensibly , disappeared somewhere in Oslo ; " * 16_000, "abracadabra" * 91_000],
     ids=["without a full stop", "without a space"],
 )
-def test_a_line_of_a_megabyte_is_read_to_its_last_character(tiny_predictor: Predictor, line: str) -> None:
-    document = tiny_predictor.prepare(line)
+def test_a_line_of_a_megabyte_is_tagged_to_its_last_character(tiny_predictor: Predictor, line: str) -> None:
     assert len(line) >= 1_000_000
-    assert "".join(line[start:end] for start, end in document.offsets) == line.replace(" ", "")
-    read = [False] * len(document.offsets)
-    for place, window in zip(document.places, document.windows, strict=True):
-        assert window.n_words == place.end - place.start <= tiny_predictor.manifest.window_words
-        read[place.start : place.end] = [True] * window.n_words
-    assert all(read)
-
-
-def test_a_long_line_is_tagged_to_its_end(tiny_predictor: Predictor) -> None:
-    line = "Anna Berg , unquestionably , went to Oslo and disappeared ; " * 2_000
     (tagged,) = tiny_predictor.tag_documents([line])
     assert_lawful(line, tagged)
-    # The middle is the same over and over, so the same windows come back and with them the same entities.
-    assert tagged.entities[-1].end > len(line) - 60
+    assert "".join(line[token.start : token.end] for token in tagged.tokens) == line.replace(" ", "")
 
 
 # A result is a text's own.
@@ -247,19 +236,34 @@ def test_a_model_without_a_canary_is_loaded(tiny_model: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "cause"),
     [
-        {"labels": ("PER",)},
-        {"labels": ("PER", "LOC", "ORG")},
-        {"labels": ("PER", "PER")},
-        {"window_words": 8, "window_overlap": 8},
-        {"window_words": 0, "window_overlap": 0},
+        ({"labels": ("PER",)}, "index"),
+        ({"labels": ("PER", "PER")}, "labels must be different"),
+        ({"features": FeatureConfig(affix_rows=100_000)}, ""),
+        ({"window_words": 8, "window_overlap": 8}, "a window of 8 words cannot overlap the next by 8"),
     ],
-    ids=["too few labels", "too many labels", "a label twice", "overlap as long as the window", "no window"],
+    ids=["too few labels", "a label twice", "more features", "overlap as long as the window"],
 )
 def test_a_manifest_that_does_not_fit_its_network_is_refused(
-    tiny_model: Path, tmp_path: Path, changes: dict[str, Any]
+    tiny_model: Path, tmp_path: Path, changes: dict[str, Any], cause: str
 ) -> None:
     path = reseal(tiny_model, tmp_path / "m.teddy", **changes)
-    with pytest.raises(ModelFileError):
+    with pytest.raises(ModelFileError, match=f"do not fit together: .*{cause}"):
         load(path, precision="fp32")
+
+
+def test_a_sealed_file_with_a_network_that_is_no_tagger_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    bundle = read_bundle(tiny_model)
+    write_bundle(tmp_path / "m.teddy", to_archive(script(nn.Linear(2, 2)), extra_files(bundle.manifest, bundle.pieces)))
+    for precision in ("fp32", "bf16"):
+        with pytest.raises(ModelFileError, match="do not fit together"):
+            load(tmp_path / "m.teddy", precision=precision)
+
+
+def test_pieces_that_sentencepiece_cannot_read_are_refused(tiny_model: Path, tmp_path: Path) -> None:
+    bundle = read_bundle(tiny_model)
+    extras = extra_files(bundle.manifest, b"no pieces")
+    write_bundle(tmp_path / "m.teddy", to_archive(from_archive(bundle.archive), extras))
+    with pytest.raises(ModelFileError, match="do not fit together"):
+        load(tmp_path / "m.teddy", precision="fp32")

@@ -161,7 +161,7 @@ def test_the_calibration_error_is_what_a_slow_count_gives(pairs: list[tuple[floa
 
 def test_scores_that_come_true_as_often_as_they_say_have_no_error() -> None:
     scores = [0.25] * 4 + [0.75] * 4
-    correct = [True, False, False, False] + [True, True, True, False]
+    correct = [True, False, False, False, True, True, True, False]
     assert expected_calibration_error(scores, correct) == 0.0
 
 

@@ -50,7 +50,7 @@ def test_a_file_cut_short_is_refused(checkpoint: Checkpoint, tmp_path: Path, sha
     checkpoint.save(path)
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(ModelFileError, match="cut.checkpoint: not a whole checkpoint"):
+    with pytest.raises(ModelFileError, match=r"cut\.checkpoint: not a whole checkpoint"):
         load_checkpoint(path)
 
 

@@ -1,0 +1,54 @@
+# Needs Python 3.11 to 3.13 and make; everything else goes into .venv. Another Python: make serve PYTHON=python3.12
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# What the last installations were made from; pyproject.toml newer than these means installing again.
+RUNTIME := $(VENV)/.installed-runtime
+DEVELOPMENT := $(VENV)/.installed-development
+
+.DEFAULT_GOAL := help
+.PHONY: help setup serve test lint format bench clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(DEVELOPMENT) ## Make .venv with all that development needs
+
+serve: $(RUNTIME) ## Serve the model that ships on http://localhost:8000 (more: ARGS="--port 9000")
+	@exec $(BIN)/teddy serve $(ARGS)
+
+test: lint ## Check style and types, then run the tests (some: ARGS="tests/model -k crf")
+	$(BIN)/pytest $(ARGS)
+
+lint: $(DEVELOPMENT) ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(DEVELOPMENT) ## Put every file into the one style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(DEVELOPMENT) ## Measure speed on this machine
+	@for script in tests/benchmarks/*.py; do \
+	  test -e "$$script" || { echo "There are no benchmarks yet."; break; }; \
+	  echo "$$script"; $(BIN)/python "$$script" || exit; \
+	done
+
+clean: ## Remove what can be made again, .venv included; runs/ stays
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(RUNTIME): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --editable .
+	@touch $@
+
+$(DEVELOPMENT): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --editable '.[dev]'
+	@touch $(RUNTIME) $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	  || { echo "Teddy needs Python 3.11 to 3.13; name one: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }

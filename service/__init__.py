@@ -1,0 +1,1 @@
+"""How a tagger is served over HTTP."""

@@ -1,0 +1,78 @@
+"""`teddy serve`. Imports nothing heavy until it is called."""
+
+import os
+import signal
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from service.settings import Settings
+
+EXAMPLE = """\
+Teddy serves {names} at {address} (to try in a browser: {address}/docs). For example:
+  curl {address}/v1/entities -H 'Content-Type: application/json' \\
+    -d '{{"text": "He said, Teddy Roosevelt was a great President!"}}'"""
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one. [default: 8000]")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that serve. [default: 1]")] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=FILE", help="A model to serve, by its name; the first is the default. Repeatable."),
+    ] = None,
+) -> None:
+    """Serve models over HTTP; without --model the one that ships.
+
+    Every option and more can be set by TEDDY_* variables; the README lists them.
+
+    Examples:
+      teddy serve
+      teddy serve --port 9000 --model en=model/pretrained/en.teddy --model mine=runs/mine/mine.teddy
+    """
+    # A signal has asked it to stop, and by the time of this exception it has answered all that it had accepted.
+    with suppress(KeyboardInterrupt):
+        run(host, port, workers, model)
+
+
+def run(host: str | None, port: int | None, workers: int | None, model: list[str] | None) -> None:
+    """Read the settings, prepare the process and serve until a signal. Raises TeddyError."""
+    from service.settings import read_settings, unknown_variables
+
+    models = ",".join(model) if model else None
+    settings = read_settings(host=host, port=port, workers=workers, models=models)
+    bound_threads(settings)
+
+    import structlog
+
+    from service.log import configure_logs
+    from service.models import SHIPPED
+    from service.server import listen
+    from service.server import serve as serve_on
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopping is no failure, whoever asks for it
+    configure_logs(settings.log_level)
+    if unknown := unknown_variables():
+        structlog.get_logger("service").warning("unknown settings are ignored", variables=unknown)
+    bound = listen(settings.host, settings.port)
+    names = ", ".join(settings.models) or SHIPPED
+    address = url(settings.host, bound.getsockname()[1])
+    serve_on(settings, bound, on_ready=lambda: print(EXAMPLE.format(names=names, address=address), flush=True))
+
+
+def bound_threads(settings: "Settings") -> None:
+    """Set what OpenMP reads when torch is imported, here and in workers, unless the environment has it already.
+
+    Idle threads sleep instead of spinning: a service shares its machine, and spinning costs most of the speed then.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", str(settings.torch_threads()))
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+def url(host: str, port: int) -> str:
+    """Where a person on this machine finds what listens on `host`."""
+    shown = "localhost" if host in ("0.0.0.0", "::", "") else f"[{host}]" if ":" in host else host  # noqa: S104
+    return f"http://{shown}:{port}"

@@ -1,0 +1,127 @@
+"""Errors as answers: `application/problem+json` (RFC 9457), with one table from error to status.
+
+What a client can mend is told to it. What went wrong inside gets a bland sentence: the log has the cause.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from model.errors import TeddyError, TextError
+from service import errors
+from service.access import request_id
+
+MEDIA_TYPE = "application/problem+json"
+CLIENT_CLOSED_REQUEST = 499  # nobody reads it; it is for the log and the metrics
+MOST_FIELD_ERRORS = 16
+LONGEST_NAME = 64
+
+STATUSES: Mapping[type[TeddyError], int] = {
+    TextError: 422,
+    errors.UnknownModelError: 404,
+    errors.BodyTooLargeError: 413,
+    errors.TooManyTextsError: 413,
+    errors.MediaTypeError: 415,
+    errors.UnknownLabelError: 422,
+    errors.ClientDepartedError: CLIENT_CLOSED_REQUEST,
+    errors.InferenceError: 500,
+    errors.NotReadyError: 503,
+    errors.QueueFullError: 503,
+    errors.ShuttingDownError: 503,
+    errors.DeadlineError: 504,
+}
+
+log = structlog.get_logger("service.problems")
+
+
+def add_problem_handlers(app: FastAPI) -> None:
+    """Let `app` answer every error as a problem."""
+    app.add_exception_handler(TeddyError, on_expected_error)
+    app.add_exception_handler(ValidationError, on_invalid_request)
+    app.add_exception_handler(RequestValidationError, on_invalid_request)
+    app.add_exception_handler(HTTPException, on_http_error)
+
+
+async def on_expected_error(request: Request, error: Exception) -> Response:
+    """A TeddyError: its message, except for what went wrong inside."""
+    status = next((STATUSES[kind] for kind in type(error).mro() if kind in STATUSES), 500)
+    if status == 500:
+        return failure(request, error)
+    retry_after = getattr(error, "retry_after_seconds", None)
+    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    if status == 413:
+        headers["Connection"] = "close"  # what the client still sends of the body is not read
+    return problem(request, slug(type(error)), status, str(error), headers=headers)
+
+
+async def on_invalid_request(request: Request, error: Exception) -> Response:
+    """A body that is not JSON, or a field that is missing, unknown or wrong; the first faults are listed."""
+    if isinstance(error, RequestValidationError):
+        faults: list[Any] = list(error.errors())
+    elif isinstance(error, ValidationError):
+        faults = list(error.errors(include_url=False, include_context=False, include_input=False))
+    else:
+        raise error
+    listed = [field_error(fault) for fault in faults[:MOST_FIELD_ERRORS]]
+    detail = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in listed[:3])
+    return problem(request, "invalid-request", 422, detail, errors=listed)
+
+
+async def on_http_error(request: Request, error: Exception) -> Response:
+    """What the router refuses: an unknown path, a method that a path does not have."""
+    if not isinstance(error, HTTPException):
+        raise error
+    phrase = HTTPStatus(error.status_code).phrase
+    kind = phrase.lower().replace(" ", "-")
+    return problem(request, kind, error.status_code, str(error.detail), headers=error.headers)
+
+
+def failure(request: Request, error: Exception) -> Response:
+    """The bland answer to an error inside; the whole of it goes to the log."""
+    log.error("request failed", request_id=request_id(request.scope), exc_info=error)
+    return problem(request, "internal-error", 500, "Something went wrong here. The log has it under this request_id.")
+
+
+def problem(
+    request: Request,
+    kind: str,
+    status: int,
+    detail: str,
+    *,
+    errors: Iterable[Mapping[str, Any]] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """An answer that is a problem of a `kind` in kebab case. Written in ASCII: no text whatever can break it."""
+    request.scope["problem"] = kind
+    content: dict[str, Any] = {
+        "type": f"urn:teddy:problem:{kind}",
+        "title": kind.replace("-", " ").capitalize(),
+        "status": status,
+        "detail": detail,
+        "request_id": request_id(request.scope),
+    }
+    if listed := list(errors):
+        content["errors"] = listed
+    return Response(json.dumps(content), status, headers, MEDIA_TYPE)
+
+
+def field_error(fault: Mapping[str, Any]) -> dict[str, Any]:
+    """Pydantic's report of a fault, without the value. A field's name comes from the client, so it is shortened."""
+    place = [part if isinstance(part, int) else part[:LONGEST_NAME] for part in fault["loc"]]
+    if not place or place[0] != "body":
+        place.insert(0, "body")
+    return {"loc": place, "msg": fault["msg"]}
+
+
+def slug(kind: type[Exception]) -> str:
+    """`QueueFullError` as `queue-full`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", kind.__name__.removesuffix("Error")).lower()

@@ -1,0 +1,136 @@
+"""What clients send and get, as pydantic models: the API's documentation is made from these."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from model.offsets import OffsetUnit
+
+Name = Annotated[str, Field(max_length=64)]
+
+
+class _Options(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    model: Name | None = Field(default=None, description="A model's name; the default model if left out.")
+    labels: Annotated[list[Name], Field(max_length=1024, fail_fast=True)] | None = Field(
+        default=None, description="Only entities with these labels; all if left out."
+    )
+    min_score: float = Field(
+        default=0.0, ge=0, le=1, allow_inf_nan=False, description="Only entities that score as much."
+    )
+    offset_unit: OffsetUnit = Field(
+        default="character",
+        description="What `start` and `end` count: Unicode code points (Python), UTF-16 units (JavaScript, Java, C#) "
+        "or bytes of UTF-8 (Go, Rust).",
+    )
+    tokens: bool = Field(default=False, description="Whether to give every word with its tag as well.")
+
+
+class EntitiesRequest(_Options):
+    """One text to tag."""
+
+    text: str = Field(description="Never cut; an empty one has no entities.", examples=["Ada met Grace in Oslo."])
+
+
+class BatchRequest(_Options):
+    """Several texts to tag with the same options."""
+
+    texts: list[str] = Field(fail_fast=True, examples=[["Ada met Grace.", "In Oslo."]])
+
+
+class ModelReference(BaseModel):
+    """The model that answered; its version changes with every byte of its file."""
+
+    name: str
+    version: str
+
+
+class EntityOut(BaseModel):
+    """An entity: `text` is the stretch from `start` up to `end`, in the unit that was asked for."""
+
+    start: int
+    end: int
+    label: str
+    score: float = Field(ge=0, le=1, description="The probability that this very stretch has this label.")
+    text: str
+
+
+class TokenOut(BaseModel):
+    """A word and its tag (`O`, or `B-`, `I-`, `E-`, `S-` and a label)."""
+
+    start: int
+    end: int
+    tag: str
+    score: float = Field(ge=0, le=1)
+
+
+class TextResult(BaseModel):
+    """What was found in one text."""
+
+    entities: list[EntityOut]
+    tokens: list[TokenOut] | None = Field(default=None, description="Only if asked for.")
+
+
+class EntitiesResponse(BaseModel):
+    """What was found in the text, and by which model."""
+
+    model: ModelReference
+    entities: list[EntityOut]
+    tokens: list[TokenOut] | None = Field(default=None, description="Only if asked for.")
+
+
+class BatchResponse(BaseModel):
+    """One result for each text, in order."""
+
+    model: ModelReference
+    results: list[TextResult]
+
+
+class ModelSummary(ModelReference):
+    """A model that is served."""
+
+    default: bool = Field(description="Whether it answers when a request names no model.")
+    language: str
+    labels: list[str]
+    precision: str = Field(description="How its network computes here: fp32, bf16 or int8.")
+
+
+class ModelDetails(ModelSummary):
+    """A model, how it was made and how well it does."""
+
+    created: str
+    n_parameters: int
+    network: dict[str, Any]
+    scores: dict[str, Any] = Field(description="Measured on the development data.")
+    training_data: list[dict[str, Any]] = Field(description="The corpora it learned from, with their licences.")
+
+
+class ModelsResponse(BaseModel):
+    """The models that are served, the default one first."""
+
+    models: list[ModelSummary]
+
+
+class Health(BaseModel):
+    """An answer to a probe."""
+
+    status: str
+
+
+class FieldError(BaseModel):
+    """One fault of a request: where, and what. Never the value itself."""
+
+    loc: list[str | int]
+    msg: str
+
+
+class Problem(BaseModel):
+    """An error, after RFC 9457."""
+
+    type: str = Field(description="The kind of problem; it does not change.", examples=["urn:teddy:problem:queue-full"])
+    title: str = Field(examples=["Queue full"])
+    status: int = Field(examples=[503])
+    detail: str
+    request_id: str = Field(description="The same as the answer's X-Request-ID; the log has it too.")
+    errors: list[FieldError] | None = Field(default=None, description="Each fault of a request that is not valid.")

@@ -1,0 +1,125 @@
+"""The service's settings: environment variables `TEDDY_*`, read once, at the entry point."""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from service.errors import SettingsError
+
+PREFIX = "TEDDY_"
+MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """Every setting, with its default. The README's table is made from this class."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    workers: Positive = Field(default=1, description="Processes that serve; each loads the models.")
+    models: Annotated[dict[str, Path], NoDecode] = Field(
+        default_factory=dict,
+        description="What to serve, as `NAME=FILE,...`, the default model first; empty: the model that ships.",
+    )
+    precision: Literal["auto", "fp32", "bf16", "int8"] = Field(
+        default="auto", description="How the network computes; `auto` is the fastest that keeps the model's canary."
+    )
+    threads: int = Field(
+        default=0, ge=0, description="Threads of the network in each worker; 0: the cores, shared among the workers."
+    )
+    batch_words: Positive = Field(default=2048, description="Most words, with padding, in one batch.")
+    queue_words: Positive = Field(default=65536, description="Most words that may wait; beyond, 503.")
+    inference_threads: Positive = Field(default=1, description="Batches that run at the same time in each worker.")
+    request_timeout_seconds: float = Field(default=60.0, gt=0, description="Time for one answer; after it, 504.")
+    max_body_bytes: Positive = Field(default=16 * 2**20, description="Largest request body; beyond, 413.")
+    max_texts: Positive = Field(default=1024, description="Most texts in one batch request; beyond, 413.")
+    keep_alive_seconds: Positive = Field(default=5, description="How long an idle connection is kept.")
+    shutdown_grace_seconds: Positive = Field(
+        default=30, description="Time for accepted requests to finish after SIGTERM."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least level that is logged; each request is one line at `info`."
+    )
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _split_models(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        named = [parse_model(item) for item in value.split(",") if item.strip()]
+        if len(dict(named)) < len(named):
+            raise ValueError("two models have the same name")
+        return dict(named)
+
+    def torch_threads(self) -> int:
+        """Threads for the network, such that workers times threads are at most the cores."""
+        return self.threads or max(1, available_cores() // self.workers)
+
+    def as_environment(self) -> dict[str, str]:
+        """The variables that give these settings again, for worker processes."""
+        plain = self.model_dump(mode="json")
+        plain["models"] = ",".join(f"{name}={path}" for name, path in plain["models"].items())
+        return {f"{PREFIX}{name.upper()}": str(value) for name, value in plain.items()}
+
+
+def read_settings(**options: Any) -> Settings:
+    """The environment's settings, overridden by those `options` that are not None.
+
+    Raises SettingsError, naming the variable or option, its fault, and nothing else.
+    """
+    try:
+        return Settings(**{name: value for name, value in options.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        option = "--model" if name == "models" else f"--{name}"
+        place = option if options.get(name) is not None else f"{PREFIX}{name.upper()}"
+        raise SettingsError(f"{place}: {first['msg'].removeprefix('Value error, ')}") from error
+
+
+def unknown_variables(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Variables that look like settings and are none: most likely misspelt."""
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    return sorted(name for name in environ if name.upper().startswith(PREFIX) and name.upper() not in known)
+
+
+def parse_model(item: str) -> tuple[str, Path]:
+    """`NAME=FILE`, or `FILE` alone, which is named by its stem. Raises ValueError for a name that is not plain."""
+    name, equals, file = item.strip().rpartition("=")
+    path = Path(file)
+    name = name if equals else path.stem
+    if not MODEL_NAME.fullmatch(name) or not file:
+        raise ValueError(f"{item!r} is not NAME=FILE, with a name of up to 64 letters, digits, '.', '_' and '-'")
+    return name, path
+
+
+def available_cores() -> int:
+    """Cores that this process may use: its affinity, or less where a container has a quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, min(cores, int(quota) // int(period)))
+    except (OSError, ValueError):  # no control group, or "max": no quota
+        return cores
+
+
+def settings_table() -> str:
+    """The settings as a Markdown table, for the README."""
+    rows = ["| Variable | Default | What it sets |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        shown = f"`{default}`" if default else "" if default == {} else f"`{default}`"
+        rows.append(f"| `{PREFIX}{name.upper()}` | {shown} | {field.description} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    print(settings_table())

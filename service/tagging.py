@@ -1,0 +1,82 @@
+"""From the texts of a request to what was found in them: cut into windows, through the batcher, put together again.
+
+What belongs to one text is done here, in the event loop while texts are short, in a thread when they are long, so that
+the loop always has time for everybody else.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from service.batcher import Batcher
+from service.metrics import Metrics
+from service.models import ServedModel
+
+if TYPE_CHECKING:
+    from model.predictor import Document, Predictor, Tagged
+
+INLINE_CHARACTERS = 4096  # some two milliseconds of Python; what is longer goes to a thread
+SIDE_THREADS = 2
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+class Tagging:
+    """Tags texts for many requests at once. Its batcher is open as long as it is used."""
+
+    def __init__(self, batcher: Batcher[Any, Any], metrics: Metrics) -> None:
+        self._batcher = batcher
+        self._metrics = metrics
+        self._executor = ThreadPoolExecutor(SIDE_THREADS, thread_name_prefix="texts")
+
+    async def tag(self, model: ServedModel, texts: Sequence[str]) -> "list[Tagged]":
+        """What `model` finds in each of `texts`, in order.
+
+        Raises TextError, QueueFullError, ShuttingDownError and InferenceError. Cancelling it frees its place.
+        """
+        characters = sum(map(len, texts))
+        documents = await self.run(characters, prepare, model.predictor, texts)
+        windows = [window for document in documents for window in document.windows]
+        outputs = await self._batcher.submit(model.predictor.predict, windows) if windows else []
+        tagged = await self.run(characters, assemble, model.predictor, documents, outputs)
+        await self.run(characters, self._count, model.name, tagged)
+        return tagged
+
+    async def run(
+        self,
+        characters: int,
+        function: Callable[Parameters, Result],
+        *args: Parameters.args,
+        **kwargs: Parameters.kwargs,
+    ) -> Result:
+        """`function(*args, **kwargs)`, in a thread if it is about more than a few thousand characters."""
+        if characters <= INLINE_CHARACTERS:
+            return function(*args, **kwargs)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, partial(function, *args, **kwargs))
+
+    def close(self) -> None:
+        """Let the threads end."""
+        self._executor.shutdown()
+
+    def _count(self, name: str, tagged: "Sequence[Tagged]") -> None:
+        self._metrics.texts.labels(name).inc(len(tagged))
+        self._metrics.words.labels(name).inc(sum(len(each.tokens) for each in tagged))
+        for label, n in Counter(entity.label for each in tagged for entity in each.entities).items():
+            self._metrics.entities.labels(name, label).inc(n)
+
+
+def prepare(predictor: "Predictor", texts: Sequence[str]) -> "list[Document]":
+    """Each text as words and windows."""
+    return [predictor.prepare(text) for text in texts]
+
+
+def assemble(predictor: "Predictor", documents: "Sequence[Document]", outputs: Sequence[Any]) -> "list[Tagged]":
+    """Each document's result, from the outputs of all their windows in order."""
+    remaining = iter(outputs)
+    return [predictor.assemble(document, list(islice(remaining, len(document.windows)))) for document in documents]

@@ -1,0 +1,124 @@
+"""The command `teddy`: mounts the sub-commands of each package; turns what goes wrong into one line and an exit code.
+
+    0    done
+    1    `tag` finished, with records that could not be tagged; or a mistake in Teddy itself, with a traceback
+    2    refused: wrong usage, or an input, recipe, model file or training run that cannot be worked with
+    130  interrupted from the keyboard
+
+The modules named `commands` import nothing heavy until a command runs, so that the help comes at once.
+"""
+
+import errno
+import inspect
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+import model.commands
+import service.commands
+import training.commands
+from model.errors import TeddyError
+
+_DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+COMMANDS: tuple[Callable[..., None], ...] = (
+    model.commands.tag,
+    model.commands.inspect,
+    training.commands.train,
+    training.commands.evaluate,
+    training.commands.export,
+    training.commands.check,
+    service.commands.serve,
+)
+
+
+def main() -> None:
+    """Run the command line of this process, and exit."""
+    # Read by OpenMP when torch is imported. Threads that spin while they wait cost most of the speed beside other work.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line (without the name of the program) and return the exit code.
+
+    An exception that comes out of here is a mistake in Teddy: everything that a person can cause is told on standard
+    error in one line.
+    """
+    command = typer.main.get_command(make_app())
+    try:
+        code = command.main(args=list(arguments) or ["--help"], prog_name="teddy", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _close_quietly()
+    except KeyboardInterrupt:
+        return 130
+    except (TeddyError, typer.TyperException, OSError) as error:
+        message = _message(error)
+        if message is None:
+            raise
+        print(f"teddy: error: {message}", file=sys.stderr)
+        return 2
+    return code if isinstance(code, int) else 0
+
+
+def make_app() -> typer.Typer:
+    """Mount all commands. Their docstrings are their help."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.callback(help=_help(_options))(_options)
+    for function in COMMANDS:
+        app.command(help=_help(function))(function)
+    return app
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"teddy {version('teddy')}")
+        raise typer.Exit()
+
+
+def _options(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Find names in text: tag it, serve that over HTTP, train taggers of your own.
+
+    Examples:
+      teddy tag "He said Teddy Roosevelt was a great President"
+      teddy serve --port 8000
+      teddy train training/recipes/en.toml --data corpora
+
+    Each command explains itself: teddy tag --help
+    """
+
+
+def _help(function: Callable[..., None]) -> str:
+    """Return the docstring with its indented paragraphs marked to keep their lines, the others to be filled."""
+    paragraphs = inspect.getdoc(function) or ""
+    return "\n\n".join(f"\b\n{each}" if "\n  " in f"\n{each}" else each for each in paragraphs.split("\n\n"))
+
+
+def _message(error: Exception) -> str | None:
+    """Return what to tell the person who caused an error; None when nobody but Teddy can have caused it."""
+    if isinstance(error, typer.TyperException):
+        return " ".join(error.format_message().split())
+    if not isinstance(error, OSError):
+        return str(error)
+    if error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return error.strerror if error.errno in _DISK_IS_FULL else None
+
+
+def _close_quietly() -> int:
+    """Give up standard output when nobody reads it any more; Python's own last flush must not complain either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,198 @@
+"""A service around a model that is plain enough to know its answers by heart."""
+
+import logging
+import re
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import httpx
+import pytest
+import structlog
+from fastapi import FastAPI
+
+from service.app import create_app
+from service.settings import Settings
+
+LABELS = ("UPPER", "LONG")
+FAULTY = "Kaputt"
+
+
+@dataclass(frozen=True)
+class FakeEntity:
+    start: int
+    end: int
+    label: str
+    score: float
+    text: str
+
+
+@dataclass(frozen=True)
+class FakeToken:
+    start: int
+    end: int
+    tag: str
+    score: float
+
+
+@dataclass(frozen=True)
+class FakeTagged:
+    entities: list[FakeEntity]
+    tokens: list[FakeToken]
+
+
+@dataclass(frozen=True)
+class FakeWindow:
+    words: list[str]
+
+    @property
+    def n_words(self) -> int:
+        return len(self.words)
+
+
+@dataclass(frozen=True)
+class FakeDocument:
+    text: str
+    offsets: list[tuple[int, int]]
+    windows: list[FakeWindow]
+
+
+class FakeManifest:
+    language = "xx"
+    labels = LABELS
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "name": "fake",
+            "language": self.language,
+            "created": "2024-01-01T00:00:00Z",
+            "n_parameters": 0,
+            "network": {"layers": 0},
+            "scores": {"f1": 1.0},
+            "training_data": [{"name": "none", "licence": "CC0-1.0"}],
+            "recipe": "seed = 1",
+        }
+
+
+@dataclass
+class FakePredictor:
+    """Calls a word that is not lower case UPPER, or LONG if it has more than ten characters. Ten words are a window.
+
+    `predict` waits for `gate`, says by `entered` that it has begun, and fails on the word in FAULTY.
+    """
+
+    version: str = "0123456789ab"
+    precision: str = "fp32"
+    manifest: FakeManifest = field(default_factory=FakeManifest)
+    gate: Event = field(default_factory=Event)
+    entered: Event = field(default_factory=Event)
+    batches: list[list[FakeWindow]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    def prepare(self, text: str) -> FakeDocument:
+        offsets = [match.span() for match in re.finditer(r"\S+", text)]
+        words = [text[start:end] for start, end in offsets]
+        return FakeDocument(text, offsets, [FakeWindow(words[i : i + 10]) for i in range(0, len(words), 10)])
+
+    def predict(self, windows: Sequence[FakeWindow]) -> list[list[str]]:
+        self.entered.set()
+        if not self.gate.wait(timeout=30):
+            raise RuntimeError("nobody opened the gate")
+        self.batches.append(list(windows))
+        if any(FAULTY in window.words for window in windows):
+            raise ValueError(f"cannot read {[window.words for window in windows]}")
+        return [[self.tag(word) for word in window.words] for window in windows]
+
+    @staticmethod
+    def tag(word: str) -> str:
+        return "O" if word == word.lower() else "S-LONG" if len(word) > 10 else "S-UPPER"
+
+    def assemble(self, document: FakeDocument, outputs: Sequence[list[str]]) -> FakeTagged:
+        tags = [tag for output in outputs for tag in output]
+        places = list(zip(document.offsets, tags, strict=True))
+        scores = {"UPPER": 0.9, "LONG": 0.4}
+        entities = [
+            FakeEntity(start, end, tag[2:], scores[tag[2:]], document.text[start:end])
+            for (start, end), tag in places
+            if tag != "O"
+        ]
+        return FakeTagged(entities, [FakeToken(start, end, tag, 1.0) for (start, end), tag in places])
+
+
+Load = Callable[[Path | None], Any]
+Serving = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def predictor() -> Iterator[FakePredictor]:
+    """The model behind `serving`; its gate is opened in the end, whatever the test did."""
+    predictor = FakePredictor()
+    yield predictor
+    predictor.gate.set()
+
+
+@pytest.fixture
+def serving(predictor: FakePredictor) -> Serving:
+    """Serve `predictor` with the given settings, in this process: `async with serving(max_texts=3) as client`."""
+
+    @asynccontextmanager
+    async def serve(
+        *, wait: bool = True, load: Load | None = None, **settings: Any
+    ) -> AsyncIterator[httpx.AsyncClient]:
+        def load_predictor(_: Path | None) -> Any:
+            return predictor
+
+        app = create_app(Settings(**settings), load or load_predictor)
+        async with running(app, wait=wait), client_of(app) as client:
+            yield client
+
+    return serve
+
+
+@pytest.fixture
+async def client(serving: Serving) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the service with its default settings."""
+    async with serving() as client:
+        yield client
+
+
+@asynccontextmanager
+async def running(app: FastAPI, *, wait: bool) -> AsyncIterator[None]:
+    """The life of an app; if `wait`, from when it is ready."""
+    async with app.router.lifespan_context(app):
+        if wait:
+            await app.state.loading
+        yield
+
+
+def client_of(app: FastAPI) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(app, raise_app_exceptions=True)
+    return httpx.AsyncClient(transport=transport, base_url="http://teddy", headers={"Content-Type": "application/json"})
+
+
+@pytest.fixture(autouse=True)
+def _default_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings are what the test says, whatever the environment has."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"TEDDY_{name.upper()}", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _quiet_logs() -> Iterator[None]:
+    """Nothing is logged, unless a test configures logs, and nothing that it configures outlives it."""
+    handlers, level = logging.root.handlers, logging.root.level
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.reset_defaults()
+    logging.root.handlers = handlers
+    logging.root.setLevel(level)

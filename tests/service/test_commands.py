@@ -1,0 +1,69 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from service.commands import bound_threads, url
+from service.server import listen
+from service.settings import Settings
+
+
+def teddy_serve(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TEDDY_")}
+    command = [sys.executable, "-m", "teddy", "serve", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("arguments", [["--port", "99999"], ["--workers", "0"], ["--model", "a b=x.teddy"]])
+def test_a_bad_option_is_one_line_and_status_2(arguments: list[str]) -> None:
+    done = teddy_serve(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"teddy: error: {arguments[0]}: ")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+def test_a_port_in_use_is_one_line_and_status_2() -> None:
+    with listen("127.0.0.1", 0) as bound:
+        bound.listen()
+        port = bound.getsockname()[1]
+        done = teddy_serve("--port", str(port))
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"teddy: error: cannot listen on 127.0.0.1:{port}: Address already in use\n",
+    )
+
+
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])
+def test_a_bad_model_ends_the_server_with_status_2_and_the_reason(tmp_path: Path, workers: str) -> None:
+    file = tmp_path / "bad.teddy"
+    file.write_bytes(b"not a model")
+    done = teddy_serve("--port", "0", "--workers", workers, "--model", f"bad={file}")
+    assert done.returncode == 2
+    assert "not a Teddy model file" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("teddy: error: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_the_command_is_imported_without_anything_heavy() -> None:
+    program = "import sys, service.commands; print({'torch', 'fastapi', 'pydantic', 'structlog'} & set(sys.modules))"
+    assert (
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "set()\n"
+    )
+
+
+def test_threads_are_bounded_unless_the_environment_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "removed below")
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    bound_threads(Settings(threads=3))
+    assert (os.environ["OMP_NUM_THREADS"], os.environ["OMP_WAIT_POLICY"]) == ("7", "passive")
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("::", "localhost"), ("", "localhost"), ("::1", "[::1]")]
+)
+def test_the_address_that_is_shown_can_be_opened_on_this_machine(host: str, shown: str) -> None:
+    assert url(host, 8000) == f"http://{shown}:8000"

@@ -1,0 +1,137 @@
+from itertools import combinations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.errors import QueueFullError
+from service.fair_queue import LANE_SHARES, FairQueue, Lane, choose_batch
+
+Item = tuple[int, int]  # lane, place in it
+
+lengths = st.lists(st.integers(1, 9), min_size=1, max_size=7)
+requests = st.lists(st.tuples(st.integers(0, 1), lengths), min_size=1, max_size=6)  # key, lengths of windows
+
+
+def fill(queue: FairQueue[Item], wanted: list[tuple[int, list[int]]]) -> list[Lane[Item]]:
+    lanes = [Lane(key, [(n, (i, j)) for j, n in enumerate(sizes)]) for i, (key, sizes) in enumerate(wanted)]
+    for lane in lanes:
+        queue.add(lane)
+    return lanes
+
+
+def padded(sizes: list[int]) -> int:
+    return max(sizes) * len(sizes)
+
+
+@given(lengths, st.integers(1, 30))
+def test_of_the_runs_by_length_that_hold_the_first_and_fit_a_batch_is_one_with_the_most_words(
+    sizes: list[int], limit: int
+) -> None:
+    order = sorted(range(len(sizes)), key=sizes.__getitem__)
+    runs = [order[start:end] for start, end in combinations(range(len(order) + 1), 2)]
+    fitting = [run for run in runs if 0 in run and padded([sizes[i] for i in run]) <= limit]
+    chosen = choose_batch(sizes, limit)
+    if fitting:
+        assert chosen in fitting
+        assert sum(sizes[i] for i in chosen) == max(sum(sizes[i] for i in run) for run in fitting)
+    else:
+        assert chosen == [0]
+
+
+@given(st.integers(1, 20), st.integers(1, 20))
+def test_of_windows_of_one_length_those_that_came_first_go_first(n: int, limit: int) -> None:
+    assert choose_batch([1] * n, limit) == list(range(min(n, limit)))
+
+
+@given(requests, st.integers(1, 40))
+def test_everything_comes_out_once_in_batches_of_one_key_that_fit(
+    wanted: list[tuple[int, list[int]]], limit: int
+) -> None:
+    queue: FairQueue[Item] = FairQueue(10_000)
+    fill(queue, wanted)
+    seen: list[Item] = []
+    while batch := queue.take(limit):
+        sizes = [wanted[i][1][j] for i, j in batch]
+        assert len({wanted[i][0] for i, _ in batch}) == 1
+        assert padded(sizes) <= limit or len(batch) == 1
+        seen += batch
+    assert sorted(seen) == [(i, j) for i, (_, sizes) in enumerate(wanted) for j in range(len(sizes))]
+    assert (len(queue), queue.words) == (0, 0)
+
+
+@given(requests, st.integers(1, 40))
+def test_each_lane_is_served_within_as_many_batches_as_there_are_lanes(
+    wanted: list[tuple[int, list[int]]], limit: int
+) -> None:
+    queue: FairQueue[Item] = FairQueue(10_000)
+    lanes = fill(queue, wanted)
+    last_served = [0] * len(lanes)
+    n_batches = 0
+    while batch := queue.take(limit):
+        n_batches += 1
+        for i in {i for i, _ in batch}:
+            last_served[i] = n_batches
+        for i, lane in enumerate(lanes):
+            assert not lane.turns or n_batches - last_served[i] < len(lanes)
+
+
+@given(requests, st.integers(1, 40), st.data())
+def test_the_words_counted_are_those_that_wait_whoever_leaves(
+    wanted: list[tuple[int, list[int]]], limit: int, data: st.DataObject
+) -> None:
+    queue: FairQueue[Item] = FairQueue(data.draw(st.sampled_from([10_000, 16 * 9, 16])))
+    lanes = []
+    for key, sizes in wanted:
+        lane = Lane(key, [(n, (0, 0)) for n in sizes])
+        try:
+            queue.add(lane)
+        except QueueFullError:
+            continue
+        lanes.append(lane)
+    while len(queue):
+        if data.draw(st.booleans()):
+            queue.discard(data.draw(st.sampled_from(lanes)))
+        else:
+            queue.take(limit)
+        share = queue.max_words // LANE_SHARES
+        assert queue.words == sum(min(sum(turn.words for turn in lane.turns), share) for lane in lanes)
+
+
+def test_a_short_request_waits_for_one_window_of_a_document_and_not_for_all() -> None:
+    queue: FairQueue[str] = FairQueue(100_000)
+    queue.add(Lane("key", [(10, f"document {i}") for i in range(1000)]))
+    assert queue.take(10) == ["document 0"]
+    queue.add(Lane("key", [(10, "short")]))
+    assert queue.take(10) == ["document 1"]
+    assert queue.take(10) == ["short"]
+
+
+def test_windows_of_like_length_go_together_when_there_is_a_choice() -> None:
+    queue: FairQueue[int] = FairQueue(100_000)
+    for length in (2, 50, 2, 50, 2, 50, 2):
+        queue.add(Lane("key", [(length, length)]))
+    assert queue.take(100) == [2, 2, 2, 2]
+    assert queue.take(100) == [50, 50]
+    assert queue.take(100) == [50]
+
+
+def test_when_as_many_words_wait_as_may_the_next_are_refused_until_some_are_taken() -> None:
+    queue: FairQueue[str] = FairQueue(LANE_SHARES * 10)
+    for _ in range(LANE_SHARES):
+        queue.add(Lane("key", [(10, "window")]))
+    with pytest.raises(QueueFullError, match="160 words are waiting"):
+        queue.add(Lane("key", [(1, "window")]))
+    queue.take(10)
+    queue.add(Lane("key", [(10, "window")]))
+
+
+def test_one_document_is_charged_for_a_share_only_so_others_still_get_in() -> None:
+    queue: FairQueue[str] = FairQueue(LANE_SHARES * 10)
+    queue.add(Lane("key", [(10, "window")] * 1000))
+    assert queue.words == 10
+    queue.add(Lane("key", [(10, "window")]))
+
+
+def test_an_empty_queue_gives_no_batch() -> None:
+    assert FairQueue[str](10).take(10) == []

@@ -1,0 +1,160 @@
+import asyncio
+from typing import Any
+
+import pytest
+from httpx import AsyncClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+pytestmark = pytest.mark.anyio
+
+ENCODINGS = {"character": ("utf-32-le", 4), "utf16": ("utf-16-le", 2), "byte": ("utf-8", 1)}
+texts = st.text() | st.text(alphabet="Aé 中\U0001f9f8\u0301\r\n\0\u202e")
+with_client = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+
+
+async def test_a_text_is_tagged_with_offsets_scores_and_the_model_that_did_it(client: AsyncClient) -> None:
+    answer = await client.post("/v1/entities", json={"text": "when Ada met grace"})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json() == {
+        "model": {"name": "en", "version": "0123456789ab"},
+        "entities": [{"start": 5, "end": 8, "label": "UPPER", "score": 0.9, "text": "Ada"}],
+    }
+
+
+async def test_a_batch_answers_in_the_order_of_its_texts(client: AsyncClient) -> None:
+    answer = await client.post("/v1/entities/batch", json={"texts": ["Ada", "", "nobody", "Grace Hopper"]})
+    assert answer.json()["model"] == {"name": "en", "version": "0123456789ab"}
+    found = [[entity["text"] for entity in result["entities"]] for result in answer.json()["results"]]
+    assert found == [["Ada"], [], [], ["Grace", "Hopper"]]
+
+
+@pytest.mark.parametrize("text", ["", " \n\t", "\r\n"])
+async def test_a_text_without_words_has_no_entities(client: AsyncClient, text: str) -> None:
+    answer = await client.post("/v1/entities", json={"text": text, "tokens": True})
+    assert (answer.json()["entities"], answer.json()["tokens"]) == ([], [])
+
+
+async def test_no_texts_have_no_results(client: AsyncClient) -> None:
+    assert (await client.post("/v1/entities/batch", json={"texts": []})).json()["results"] == []
+
+
+async def test_tokens_are_given_when_asked_for_and_only_then(client: AsyncClient) -> None:
+    asked = await client.post("/v1/entities/batch", json={"texts": ["so Ada"], "tokens": True})
+    assert asked.json()["results"][0]["tokens"] == [
+        {"start": 0, "end": 2, "tag": "O", "score": 1.0},
+        {"start": 3, "end": 6, "tag": "S-UPPER", "score": 1.0},
+    ]
+    assert "tokens" not in (await client.post("/v1/entities", json={"text": "so Ada"})).json()
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({}, ["Ada", "Mississippian"]),
+        ({"labels": ["LONG"]}, ["Mississippian"]),
+        ({"labels": []}, []),
+        ({"labels": None}, ["Ada", "Mississippian"]),
+        ({"min_score": 0.9}, ["Ada"]),
+        ({"min_score": 1}, []),
+        ({"min_score": 0.5, "labels": ["LONG"]}, []),
+    ],
+)
+async def test_labels_and_min_score_choose_among_the_entities(
+    client: AsyncClient, options: dict[str, Any], found: list[str]
+) -> None:
+    answer = await client.post("/v1/entities", json={"text": "Ada the Mississippian"} | options)
+    assert [entity["text"] for entity in answer.json()["entities"]] == found
+
+
+@pytest.mark.parametrize("unit", ENCODINGS)
+@with_client
+@given(text=texts)
+async def test_an_entity_is_the_slice_of_its_text_in_each_unit_whatever_the_text(
+    client: AsyncClient, unit: str, text: str
+) -> None:
+    answer = await client.post("/v1/entities", json={"text": text, "offset_unit": unit, "tokens": True})
+    assert answer.status_code == 200
+    codec, width = ENCODINGS[unit]
+    encoded = text.encode(codec)
+    for entity in answer.json()["entities"]:
+        assert encoded[entity["start"] * width : entity["end"] * width].decode(codec) == entity["text"]
+    pieces = [encoded[token["start"] * width : token["end"] * width] for token in answer.json()["tokens"]]
+    assert [piece.decode(codec) for piece in pieces] == text.split()
+
+
+@with_client
+@given(batch=st.lists(texts, max_size=5))
+async def test_a_batch_finds_what_its_texts_have_alone(client: AsyncClient, batch: list[str]) -> None:
+    together = (await client.post("/v1/entities/batch", json={"texts": batch})).json()["results"]
+    alone = [(await client.post("/v1/entities", json={"text": text})).json()["entities"] for text in batch]
+    assert [result["entities"] for result in together] == alone
+
+
+async def test_a_long_document_is_not_cut(client: AsyncClient) -> None:
+    text = "word Ada " * 20_000
+    answer = await client.post("/v1/entities", json={"text": text})
+    assert [entity["start"] for entity in answer.json()["entities"]] == list(range(5, len(text), 9))
+
+
+async def test_several_models_are_served_by_name_and_the_first_is_the_default(serving: Any) -> None:
+    async with serving(models="zh=zh.teddy,mine=runs/mine.teddy") as client:
+        listed = (await client.get("/v1/models")).json()["models"]
+        assert [(model["name"], model["default"]) for model in listed] == [("zh", True), ("mine", False)]
+        for asked, answers in (({}, "zh"), ({"model": "mine"}, "mine"), ({"model": None}, "zh")):
+            answer = await client.post("/v1/entities", json={"text": "Ada"} | asked)
+            assert answer.json()["model"]["name"] == answers
+
+
+async def test_a_model_says_what_it_is_and_how_it_was_made(client: AsyncClient) -> None:
+    assert (await client.get("/v1/models")).json()["models"] == [
+        {
+            "name": "en",
+            "version": "0123456789ab",
+            "default": True,
+            "language": "xx",
+            "labels": ["UPPER", "LONG"],
+            "precision": "fp32",
+        }
+    ]
+    details = (await client.get("/v1/models/en")).json()
+    assert details["training_data"] == [{"name": "none", "licence": "CC0-1.0"}]
+    assert "recipe" not in details
+
+
+async def test_the_service_lives_before_it_is_ready(serving: Any, predictor: Any) -> None:
+    def slow_load(_: object) -> Any:
+        predictor.gate.wait(timeout=30)
+        return predictor
+
+    predictor.gate.clear()
+    async with serving(load=slow_load, wait=False) as client:
+        assert (await client.get("/health/live")).json() == {"status": "live"}
+        for refused in (
+            await client.get("/health/ready"),
+            await client.get("/v1/models"),
+            await client.post("/v1/entities", json={"text": "Ada"}),
+        ):
+            assert refused.status_code == 503
+            assert refused.headers["retry-after"] == "1"
+            assert refused.json()["type"] == "urn:teddy:problem:not-ready"
+        predictor.gate.set()
+        while (await client.get("/health/ready")).status_code == 503:
+            await asyncio.sleep(0.001)
+        assert (await client.get("/health/ready")).json() == {"status": "ready"}
+
+
+async def test_probes_and_metrics_are_answered_while_the_network_runs(client: AsyncClient, predictor: Any) -> None:
+    predictor.gate.clear()
+    tagging = asyncio.create_task(client.post("/v1/entities", json={"text": "Ada"}))
+    assert await asyncio.to_thread(predictor.entered.wait, 30)
+    for path in ("/health/live", "/health/ready", "/metrics", "/v1/models"):
+        assert (await client.get(path)).status_code == 200
+    assert not tagging.done()
+    predictor.gate.set()
+    assert (await tagging).json()["entities"][0]["text"] == "Ada"
+
+
+async def test_the_documentation_is_served(client: AsyncClient) -> None:
+    assert (await client.get("/docs")).headers["content-type"].startswith("text/html")

@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import pytest
+
+from service.errors import SettingsError
+from service.settings import Settings, available_cores, read_settings, settings_table, unknown_variables
+
+
+def test_an_option_wins_over_the_environment_which_wins_over_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEDDY_PORT", "9000")
+    monkeypatch.setenv("TEDDY_HOST", "127.0.0.2")
+    settings = read_settings(port=9001, host=None)
+    assert (settings.port, settings.host, settings.workers) == (9001, "127.0.0.2", 1)
+
+
+def test_models_are_named_files_and_a_file_alone_is_named_by_its_stem() -> None:
+    settings = read_settings(models="zh=models/zh-2.teddy, runs/mine.teddy")
+    assert list(settings.models.items()) == [("zh", Path("models/zh-2.teddy")), ("mine", Path("runs/mine.teddy"))]
+
+
+@pytest.mark.parametrize("models", ["=x.teddy", "a=", "a b=x.teddy", "../a=x.teddy", "x" * 65 + "=x.teddy", "a=x,a=y"])
+def test_a_model_without_a_plain_name_or_with_anothers_is_refused(models: str) -> None:
+    with pytest.raises(SettingsError, match="--model: "):
+        read_settings(models=models)
+
+
+def test_a_bad_value_is_refused_by_the_name_of_its_variable_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEDDY_QUEUE_WORDS", "many")
+    with pytest.raises(SettingsError, match=r"^TEDDY_QUEUE_WORDS: Input should be a valid integer") as refused:
+        read_settings()
+    assert "\n" not in str(refused.value)
+
+
+def test_settings_survive_the_way_through_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = read_settings(models="a=x.teddy,b=y.teddy", request_timeout_seconds=1.5, log_level="warning", workers=3)
+    for name, value in settings.as_environment().items():
+        monkeypatch.setenv(name, value)
+    assert read_settings() == settings
+
+
+def test_a_misspelt_variable_is_found() -> None:
+    assert unknown_variables({"TEDDY_PROT": "1", "TEDDY_PORT": "1", "PATH": "/bin"}) == ["TEDDY_PROT"]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 1000])
+def test_workers_times_threads_are_at_most_the_cores_unless_set(workers: int) -> None:
+    threads = read_settings(workers=workers).torch_threads()
+    assert threads == 1 or threads * workers <= available_cores()
+    assert read_settings(workers=workers, threads=7).torch_threads() == 7
+
+
+def test_every_setting_is_in_the_table_with_its_default_and_what_it_sets() -> None:
+    rows = settings_table().splitlines()
+    assert len(rows) == 2 + len(Settings.model_fields)
+    for name, field in Settings.model_fields.items():
+        assert field.description
+        assert any(row.startswith(f"| `TEDDY_{name.upper()}` |") and field.description in row for row in rows)
+    assert "| `TEDDY_PORT` | `8000` | Port to listen on; 0 takes a free one. |" in rows

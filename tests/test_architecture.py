@@ -1,0 +1,157 @@
+"""The laws of the house that no single module can keep by itself."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from service.settings import settings_table
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("model", "training", "service")
+MAY_IMPORT = {"model": {"model"}, "training": {"training", "model"}, "service": {"service", "model"}}
+ONLY_IN_SERVICE = {"fastapi", "starlette", "uvicorn", "prometheus_client", "structlog", "pydantic_settings"}
+HEAVY = {"torch", "numpy", "pydantic", "fastapi", "uvicorn", "prometheus_client", "sentencepiece", "matplotlib", "rich"}
+MOST_LINES = 400
+
+# In parts, so that this file may be searched too.
+FOREIGN = {
+    "a path of one machine": re.compile(r"(?<![\w.~/])/" + r"work(?=/|\s|$|[\"'`])"),
+    "a folder outside the repository": re.compile(r"\.\./" + "shared"),
+    "the host of a package registry": re.compile(
+        r"\b(pypi\." + r"org|pythonhosted\." + r"org|download\.pytorch\." + r"org|ghcr\." + r"io|quay\." + r"io)\b"
+    ),
+}
+
+MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    """Return `model.text` for model/text.py, and `model` for model/__init__.py."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def package_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0]
+
+
+def short(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(node: ast.AST) -> Iterator[str]:
+    """Yield the full names of the modules that a node imports; of `from a import b`, both `a` and `a.b`."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        assert not node.level, "imports are absolute"
+        assert node.module
+        yield node.module
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def imports_at_once(path: Path) -> set[str]:
+    """Return what is imported when the module is, which is neither what functions import nor what only types need."""
+    return {name for node in tree_of(path).body for name in imports(node)}
+
+
+def imported_packages(path: Path) -> set[str]:
+    return {name.split(".")[0] for node in ast.walk(tree_of(path)) for name in imports(node)}
+
+
+def test_training_and_service_import_model_and_nothing_else_of_ours() -> None:
+    ours = {*PACKAGES, "teddy", "tests"}
+    wrong = {short(path): imported_packages(path) & ours - MAY_IMPORT[package_of(path)] for path in MODULES}
+    assert {path: names for path, names in wrong.items() if names} == {}
+
+
+def test_only_the_service_knows_of_http_metrics_and_settings() -> None:
+    others = [path for path in MODULES if package_of(path) != "service"]
+    assert [short(path) for path in others if imported_packages(path) & ONLY_IN_SERVICE] == []
+
+
+def names_torch_jit(node: ast.AST) -> bool:
+    if isinstance(node, ast.Attribute):
+        return node.attr == "jit" and isinstance(node.value, ast.Name) and node.value.id == "torch"
+    return any(name == "torch.jit" or name.startswith("torch.jit.") for name in imports(node))
+
+
+def test_one_file_names_torch_jit() -> None:
+    named = [short(path) for path in MODULES if any(names_torch_jit(node) for node in ast.walk(tree_of(path)))]
+    assert named == ["model/export.py"]
+
+
+def test_no_module_imports_itself_by_a_detour() -> None:
+    known = {name_of(path): path for path in MODULES}
+    graph = {name: (imports_at_once(path) & known.keys()) - {name} for name, path in known.items()}
+    assert [*TopologicalSorter(graph).static_order()]
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    assert [short(path) for path in MODULES if not ast.get_docstring(tree_of(path))] == []
+
+
+def test_an_installation_has_every_package() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    folders = {name_of(path) for path in MODULES if path.name == "__init__.py"}
+    assert set(settings["tool"]["setuptools"]["packages"]) == folders == {name_of(path.parent) for path in MODULES}
+
+
+def test_the_readme_lists_the_settings_as_they_are() -> None:
+    assert settings_table() in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_no_module_is_too_long_to_be_read_in_one_sitting() -> None:
+    lengths = {short(path): len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
+    assert {path: length for path, length in lengths.items() if length > MOST_LINES} == {}
+
+
+def heavy_after(statement: str) -> set[str]:
+    code = f"import sys\n{statement}\nprint(*{{name.split('.')[0] for name in sys.modules}})"
+    command = [sys.executable, "-c", code]
+    output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return set(output.splitlines()[-1].split()) & HEAVY
+
+
+@pytest.mark.parametrize("statement", ["import model, training, service", "import teddy; teddy.run(['--help'])"])
+def test_nothing_heavy_is_imported_before_it_is_needed(statement: str) -> None:
+    assert heavy_after(statement) == set()
+
+
+@pytest.mark.parametrize("command", ["tag", "inspect", "train", "evaluate", "export", "check", "serve"])
+def test_the_help_of_a_command_imports_nothing_that_the_command_needs(command: str) -> None:
+    # typer reads options with pydantic, even --help.
+    assert heavy_after(f"import teddy; teddy.run(['{command}', '--help'])") <= {"pydantic"}
+
+
+def repository_files() -> list[Path]:
+    """Return the files that are, or would be, committed."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    paths = {ROOT / name for name in listed.stdout.split("\0") if name}
+    return sorted(path for path in paths if path.is_file())
+
+
+def test_no_file_depends_on_a_place_outside_the_repository() -> None:
+    found = []
+    for path in repository_files():
+        content = path.read_bytes()
+        if b"\0" in content:
+            continue
+        for number, line in enumerate(content.decode("utf-8", errors="replace").splitlines(), start=1):
+            found += [f"{short(path)}:{number}: {what}" for what, foreign in FOREIGN.items() if foreign.search(line)]
+    assert not found, "\n".join(found)
