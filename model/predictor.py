@@ -200,7 +200,7 @@ def load(path: str | Path | None = None, *, precision: str = "auto") -> Predicto
     try:
         passing = [each for each in (make_predictor(bundle, one) for one in wanted) if each.passes_canary()]
     except (AttributeError, IndexError, RuntimeError, ValueError) as error:
-        # The digest is right, so the file is as it was written, but not by Teddy: labels, windows, pieces or the network are odd.
+        # The digest is right, so the file is as it was written, but what wrote it was not `teddy export`.
         reason = str(error).strip().rpartition("\n")[2]
         raise ModelFileError(path, f"its manifest, pieces and network do not fit together: {reason}") from error
     if not passing:

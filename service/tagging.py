@@ -43,9 +43,7 @@ class Tagging:
         documents = await self.run(characters, prepare, model.predictor, texts)
         windows = [window for document in documents for window in document.windows]
         outputs = await self._batcher.submit(model.predictor.predict, windows) if windows else []
-        tagged = await self.run(characters, assemble, model.predictor, documents, outputs)
-        await self.run(characters, self._count, model.name, tagged)
-        return tagged
+        return await self.run(characters, self._finish, model, documents, outputs)
 
     async def run(
         self,
@@ -63,6 +61,11 @@ class Tagging:
     def close(self) -> None:
         """Let the threads end."""
         self._executor.shutdown()
+
+    def _finish(self, model: ServedModel, documents: "Sequence[Document]", outputs: Sequence[Any]) -> "list[Tagged]":
+        tagged = assemble(model.predictor, documents, outputs)
+        self._count(model.name, tagged)
+        return tagged
 
     def _count(self, name: str, tagged: "Sequence[Tagged]") -> None:
         self._metrics.texts.labels(name).inc(len(tagged))

@@ -15,11 +15,18 @@ if TYPE_CHECKING:
 
 DataDirectory = Annotated[Path, typer.Option("--data", metavar="DIR", help="What a recipe's files are relative to.")]
 FormatChoice = Literal["auto", "conll", "jsonl", "conllu", "csv", "docred"]
-FormatOption = Annotated[FormatChoice, typer.Option("--format", help="What a file is; auto goes by its ending.")]
-TokenOption = Annotated[str, typer.Option(metavar="COLUMN", help="Where the token is: a number, in csv also a name.")]
-TagOption = Annotated[str, typer.Option(metavar="COLUMN", help="Where the tag is; -1 is the last column.")]
+FormatOption = Annotated[
+    FormatChoice, typer.Option("--format", help="What a file is; auto looks at its name and its rows.")
+]
+TokenOption = Annotated[
+    str | None,
+    typer.Option(metavar="COLUMN", help="Where the token is: a number, in csv also a name.  [default: guessed]"),
+]
+TagOption = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="Where the tag is; -1 is the last column.  [default: guessed]")
+]
 SchemeChoice = Literal["io", "iob1", "bio", "bioes", "bmes"]
-SchemeOption = Annotated[SchemeChoice, typer.Option(help="How tags write entities.")]
+SchemeOption = Annotated[SchemeChoice | None, typer.Option(help="How tags write entities.  [default: guessed]")]
 EncodingOption = Annotated[str, typer.Option(metavar="NAME", help="Of the file's characters.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print everything, as JSON.")]
 
@@ -58,13 +65,17 @@ def evaluate(
     source: Annotated[Path, typer.Argument(metavar="DATA", help="A data file or a recipe.", show_default=False)],
     data: DataDirectory = Path(),
     form: FormatOption = "auto",
-    token: TokenOption = "0",  # noqa: S107
-    tag: TagOption = "-1",
-    scheme: SchemeOption = "bio",
+    token: TokenOption = None,
+    tag: TagOption = None,
+    scheme: SchemeOption = None,
     encoding: EncodingOption = "utf-8",
     mappings: Annotated[
         list[str] | None,
         typer.Option("--map", metavar="FROM=TO", help="Read a label as another, as O or as ? (unknown); repeatable."),
+    ] = None,
+    annotates: Annotated[
+        str | None,
+        typer.Option(metavar="LABELS", help="Labels that DATA marks, such as PER,LOC; others are not counted."),
     ] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write report.md, report.json and confusion.png there.")
@@ -73,17 +84,21 @@ def evaluate(
 ) -> None:
     """Measure a model on data whose entities are known.
 
-    DATA is a file (.conll .jsonl .conllu .csv .json, also packed as .xz .gz .bz2), or a recipe, whose dev data are then
-    used. An entity counts as found when its start, end and label are all right.
+    DATA is a file (columns, .jsonl, CoNLL-U, .csv, Re-DocRED's .json, also packed as .xz .gz .bz2), or a recipe, whose
+    dev data are then used. An entity counts as found when its start, end and label are all right.
 
     Examples:
       teddy evaluate runs/mine/mine.teddy dev.conll
-      teddy evaluate runs/mine/mine.teddy news.csv --token Word --tag Tag --map geo=LOC --map tim=O
+      teddy evaluate runs/mine/mine.teddy news.csv --tag Tag --map geo=LOC --map tim=O --annotates PER,LOC
       teddy evaluate runs/mine/mine.teddy mine.toml --data corpora --report runs/mine/again
     """
     import model
 
-    named = None if _is_recipe(source) else _named_file(source, form, token, tag, scheme, encoding, mappings or ())
+    named = (
+        None
+        if _is_recipe(source)
+        else _named_file(source, form, token, tag, scheme, encoding, mappings or (), annotates)
+    )
     predictor = model.load(model_file)
     corpora = _dev_of_recipe(source, data) if named is None else [named.load(predictor.manifest.labels)]
     evaluation = _measure(predictor, corpora)
@@ -119,9 +134,9 @@ def check(
     source: Annotated[Path, typer.Argument(metavar="DATA", help="A data file or a recipe.", show_default=False)],
     data: DataDirectory = Path(),
     form: FormatOption = "auto",
-    token: TokenOption = "0",  # noqa: S107
-    tag: TagOption = "-1",
-    scheme: SchemeOption = "bio",
+    token: TokenOption = None,
+    tag: TagOption = None,
+    scheme: SchemeOption = None,
     encoding: EncodingOption = "utf-8",
     as_json: JsonOption = False,
 ) -> None:
@@ -143,7 +158,7 @@ def check(
 
         report = check_recipe(load_recipe(source), data, path=source)
     else:
-        report = check_file(source, _named_file(source, form, token, tag, scheme, encoding, ()).as_corpus(()))
+        report = check_file(source, _named_file(source, form, token, tag, scheme, encoding).as_corpus(()))
     print(json.dumps(report.as_dict(), ensure_ascii=False) if as_json else report)
     if not report.is_readable:
         raise typer.Exit(2)
@@ -154,7 +169,14 @@ def _is_recipe(source: Path) -> bool:
 
 
 def _named_file(
-    path: Path, form: FormatChoice, token: str, tag: str, scheme: str, encoding: str, mappings: Sequence[str]
+    path: Path,
+    form: FormatChoice,
+    token: str | None,
+    tag: str | None,
+    scheme: str | None,
+    encoding: str,
+    mappings: Sequence[str] = (),
+    annotates: str | None = None,
 ) -> "NamedFile":
     from model.spans import Scheme
     from training.named_data import NamedFile
@@ -164,14 +186,17 @@ def _named_file(
         form=None if form == "auto" else form,
         token=_column(token),
         tag=_column(tag),
-        scheme=Scheme(scheme),
+        scheme=None if scheme is None else Scheme(scheme),
         encoding=encoding,
         label_map=dict(_mapping(each) for each in mappings),
+        annotates=None if annotates is None else tuple(annotates.split(",")),
     )
 
 
-def _column(text: str) -> int | str:
+def _column(text: str | None) -> int | str | None:
     """Return a column's number, or else its name."""
+    if text is None:
+        return None
     try:
         return int(text)
     except ValueError:

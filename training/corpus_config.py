@@ -16,6 +16,9 @@ UNKNOWN = "?"
 """As the target of a label in `map`: nothing is known about the words of the span; any tag may be right there."""
 
 
+FormatName = Literal["conll", "jsonl", "conllu", "csv", "docred"]
+
+
 class Table(BaseModel):
     """One table of a recipe: frozen, without conversions, and closed to unknown keys."""
 
@@ -27,7 +30,7 @@ class Table(BaseModel):
 class FormatConfig(Table):
     """How the files of a corpus are read."""
 
-    format: Literal["conll", "jsonl", "conllu", "csv", "docred"] = "conll"
+    format: FormatName = "conll"
     """`conll` columns, `jsonl` with character spans, `conllu`, a `csv` table of words, or Re-DocRED's JSON."""
     encoding: str = "utf-8"
     separator: str = ""

@@ -179,10 +179,7 @@ def test_a_bundle_is_written_whole_or_not_at_all(
 def test_reading_a_bundle_does_not_even_import_torch(sealed: bytes, tmp_path: Path) -> None:
     (tmp_path / "m.teddy").write_bytes(sealed)
     program = (
-        "import sys\n"
-        "from model.bundle import read_bundle\n"
-        "read_bundle(sys.argv[1])\n"
-        "print('torch' in sys.modules)\n"
+        "import sys\nfrom model.bundle import read_bundle\nread_bundle(sys.argv[1])\nprint('torch' in sys.modules)\n"
     )
     command = [sys.executable, "-c", program, str(tmp_path / "m.teddy")]
     assert subprocess.run(command, capture_output=True, check=True, text=True).stdout == "False\n"
@@ -195,7 +192,9 @@ damages = settings(deadline=None, max_examples=80)
 
 @given(data=st.data())
 @damages
-def test_a_file_cut_anywhere_is_refused(sealed: bytes, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_a_file_cut_anywhere_is_refused(
+    sealed: bytes, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
     path = tmp_path_factory.getbasetemp() / "cut.teddy"
     path.write_bytes(sealed[: data.draw(st.integers(0, len(sealed) - 1))])
     with pytest.raises(ModelFileError, match=r"empty|not a Teddy model file|truncated"):
@@ -293,9 +292,7 @@ def test_a_manifest_that_does_not_fit_is_refused_and_the_place_named(
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000], ids=["empty", "open", "bytes", "deep"])
-def test_a_manifest_that_is_not_json_is_refused(
-    refuse: Callable[[bytes], str], archive: bytes, content: bytes
-) -> None:
+def test_a_manifest_that_is_not_json_is_refused(refuse: Callable[[bytes], str], archive: bytes, content: bytes) -> None:
     assert "the manifest is not JSON" in refuse(with_manifest_bytes(archive, lambda _: content))
 
 
@@ -310,11 +307,13 @@ def test_a_file_without_manifest_or_pieces_is_refused_and_the_part_named(
     refuse: Callable[[bytes], str], archive: bytes
 ) -> None:
     assert "manifest.json" in refuse(with_manifest_bytes(archive, lambda _: None))
-    without_pieces = to_archive(script(torch.nn.Linear(1, 1)), {"manifest.json": extra_files(MANIFEST, b"")["manifest.json"]})
+    without_pieces = to_archive(
+        script(torch.nn.Linear(1, 1)), {"manifest.json": extra_files(MANIFEST, b"")["manifest.json"]}
+    )
     assert "pieces.model" in refuse(seal(without_pieces))
 
 
-def test_a_model_for_words_of_another_tokeniser_is_refused(refuse: Callable[[bytes], str], tmp_path: Path) -> None:
+def test_a_model_for_words_of_another_tokeniser_is_refused(refuse: Callable[[bytes], str]) -> None:
     other = replace(MANIFEST, tokeniser_version=MANIFEST.tokeniser_version + 1)
     reason = refuse(seal(to_archive(script(torch.nn.Linear(1, 1)), extra_files(other, PIECES))))
     assert "tokeniser 2" in reason

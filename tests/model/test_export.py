@@ -1,4 +1,4 @@
-"""Laws of the archive: the network that is saved is the network that trained, and comes back so in any process and thread."""
+"""Laws of the archive: the network that is saved is the network that trained, and so it comes back."""
 
 import io
 import zipfile
@@ -19,7 +19,7 @@ from model.pieces import Pieces
 from model.precision import load_network
 from model.tagger import Forward
 
-WORDS = "Anna Berg went to Oslo , and Mira met Otto Lind in New Haven .".split()
+WORDS = ["Anna", "Berg", "went", "to", "Oslo", ",", "and", "Mira", "met", "Otto", "Lind", "in", "New", "Haven", "."]
 UNSEEN = [[1], [15], [3, 1, 2], [1, 1, 1, 1], [40, 2], [9, 9], [120]]
 """Lengths of the sentences of batches."""
 

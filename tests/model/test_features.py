@@ -1,4 +1,4 @@
-"""Laws of word features: small numbers within the table, the same on every machine, remembered and not changed by it."""
+"""Laws of word features: numbers within the table, the same on every machine, remembered and not changed by it."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from model.pieces import Pieces
 from training.config import PiecesConfig
 from training.pieces import train_pieces
 
-WORDS = "Anna Berg anna BERG met 2019 U.S. e-mail 中国 é 😀 ß SS İ x".split()
+WORDS = ["Anna", "Berg", "anna", "BERG", "met", "2019", "U.S.", "e-mail", "中国", "é", "😀", "ß", "SS", "İ", "x"]
 CONFIGS = {
     "all": FeatureConfig(shape_rows=7, affix_rows=11, word_rows=5),
     "pieces alone": FeatureConfig(shape_rows=0, affix_rows=0),

@@ -10,7 +10,7 @@ from model.pieces import Pieces
 from training.config import PiecesConfig
 from training.pieces import train_pieces
 
-WORDS = "the there other bears of Oslo Ghent sleep under a hundred green trees and nobody knows".split()
+WORDS = ["the", "there", "other", "bears", "of", "Oslo", "Ghent", "sleep", "under", "trees", "and", "nobody", "knows"]
 BLANK = "\u2581"  # how sentencepiece writes a space; it opens every word
 
 
@@ -35,7 +35,9 @@ def without_spaces(text: str) -> str:
 
 # sentencepiece reads its own blank as a space, and drops the replacement character
 words = st.text(
-    st.characters(codec="utf-8", exclude_categories=["C", "Z"], exclude_characters=BLANK + "\ufffd"), min_size=1, max_size=12
+    st.characters(codec="utf-8", exclude_categories=["C", "Z"], exclude_characters=BLANK + "\ufffd"),
+    min_size=1,
+    max_size=12,
 )
 
 

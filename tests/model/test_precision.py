@@ -77,9 +77,7 @@ def test_every_kind_of_cell_runs_in_fewer_bits(bundle: Bundle, cell: CellName, p
     tag_set = TagSet(bundle.manifest.labels)
     features = WordFeatures(Pieces(bundle.pieces), bundle.manifest.features)
     network = Network(config, features.n_rows, tag_set).eval()
-    other = replace(
-        bundle, manifest=replace(bundle.manifest, network=config), archive=to_archive(script(network), {})
-    )
+    other = replace(bundle, manifest=replace(bundle.manifest, network=config), archive=to_archive(script(network), {}))
     batch = make_batch([["Anna", "Berg", "went", "to", "Oslo"], ["Mira"]], features)
     inputs = batch.rows, batch.starts, batch.words, batch.lengths
     with torch.inference_mode():
@@ -146,7 +144,9 @@ seconds = st.lists(st.floats(1, 100), min_size=5, max_size=5, unique=True)
 
 @settings(deadline=None, max_examples=50)
 @given(runs=st.lists(seconds, min_size=1, max_size=4), warm_up=st.floats(0, 1000))
-def test_the_fastest_has_the_least_median_and_warming_up_does_not_count(runs: list[list[float]], warm_up: float) -> None:
+def test_the_fastest_has_the_least_median_and_warming_up_counts_for_nothing(
+    runs: list[list[float]], warm_up: float
+) -> None:
     now = 0.0
 
     def call(durations: list[float]) -> Callable[[], None]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,47 @@ from model.spans import Scheme, Span, read_tags, write_tags
 from model.text import tokenise
 
 FRAGMENTS = [
-    "Anna Berg", "Teddy Marsh", "Oslo", "New Haven", "went to", "In ", " met ", ".", ",", " ", "!", "\n", "\r\n", "\t", "\x00",
-    "\u00a0", "\u00ad", "\u200b", "\u200d", "\u202e", "\ufeff", "\ufffd", "\u2581", "e\u0301", "\u0301", "👩‍👩‍👧", "👍🏽", "🇳🇴", "😀",
-    "中国人民", "こんにちは", "שלום", "مرحبا", "สวัสดี", "ß", "İ", "U.S.", "x" * 150, "https://example.org/a?b=c", "\U0010ffff",
-]  # fmt: skip
+    "Anna Berg",
+    "Teddy Marsh",
+    "Oslo",
+    "New Haven",
+    "went to",
+    "In ",
+    " met ",
+    ".",
+    ",",
+    " ",
+    "!",
+    "\n",
+    "\r\n",
+    "\t",
+    "\x00",
+    "\u00a0",
+    "\u00ad",
+    "\u200b",
+    "\u200d",
+    "\u202e",
+    "\ufeff",
+    "\ufffd",
+    "\u2581",
+    "e\u0301",
+    "\u0301",
+    "👩‍👩‍👧",
+    "👍🏽",
+    "🇳🇴",
+    "😀",
+    "中国人民",
+    "こんにちは",
+    "שלום",
+    "مرحبا",
+    "สวัสดี",
+    "ß",
+    "İ",
+    "U.S.",
+    "x" * 150,
+    "https://example.org/a?b=c",
+    "\U0010ffff",
+]
 any_text = st.lists(st.sampled_from(FRAGMENTS), max_size=25).map("".join) | st.text(max_size=40)
 few = settings(deadline=None, max_examples=50)
 
@@ -40,12 +78,16 @@ SENTENCES = [
 ]
 
 
+def scores(tagged: Tagged) -> list[float]:
+    return [entity.score for entity in tagged.entities] + [token.score for token in tagged.tokens]
+
+
 def assert_lawful(text: str, tagged: Tagged) -> None:
     """What holds of any result for any text."""
     assert [(token.start, token.end) for token in tagged.tokens] == tokenise(text)
-    assert all(0 <= each.score <= 1 for each in [*tagged.entities, *tagged.tokens])
+    assert all(0 <= score <= 1 for score in scores(tagged))
     assert all(entity.text == text[entity.start : entity.end] != "" for entity in tagged.entities)
-    for one, following in zip(tagged.entities, tagged.entities[1:], strict=False):
+    for one, following in pairwise(tagged.entities):
         assert one.end <= following.start
     tags = [token.tag for token in tagged.tokens]
     spans = read_tags(tags, Scheme.BIOES)
@@ -60,9 +102,6 @@ def assert_same(found: Tagged, expected: Tagged) -> None:
     def settled(tagged: Tagged) -> tuple[Any, ...]:
         entities = [(each.start, each.end, each.label, each.text) for each in tagged.entities]
         return entities, [(each.start, each.end, each.tag) for each in tagged.tokens]
-
-    def scores(tagged: Tagged) -> list[float]:
-        return [each.score for each in [*tagged.entities, *tagged.tokens]]
 
     assert settled(found) == settled(expected)
     assert scores(found) == pytest.approx(scores(expected), abs=1e-5)

@@ -18,7 +18,7 @@ from model.tagger import TaggedWords, Tagger
 from training.config import PiecesConfig
 from training.pieces import train_pieces
 
-VOCABULARY = "Anna Berg went to Oslo , and so did I . 中 é 😀 U.S.".split(" ")
+VOCABULARY = ["Anna", "Berg", "went", "to", "Oslo", ",", "and", "so", "did", "I", ".", "中", "é", "😀", "U.S."]
 TAGS = TagSet(("PER", "LOC"))
 
 

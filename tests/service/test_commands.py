@@ -36,7 +36,8 @@ def test_a_port_in_use_is_one_line_and_status_2() -> None:
     )
 
 
-@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_bad_model_ends_the_server_with_status_2_and_the_reason(tmp_path: Path, workers: str) -> None:
     file = tmp_path / "bad.teddy"
     file.write_bytes(b"not a model")

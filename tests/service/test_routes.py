@@ -129,7 +129,7 @@ async def test_the_service_lives_before_it_is_ready(serving: Any, predictor: Any
         return predictor
 
     predictor.gate.clear()
-    async with serving(load=slow_load, wait=False) as client:
+    async with asyncio.timeout(30), serving(load=slow_load, wait=False) as client:
         assert (await client.get("/health/live")).json() == {"status": "live"}
         for refused in (
             await client.get("/health/ready"),

@@ -8,9 +8,10 @@ import httpx
 import pytest
 import uvicorn
 
+from model.errors import ModelFileError
 from service.app import create_app
 from service.errors import AddressError
-from service.server import listen, server_config
+from service.server import listen, serve, server_config
 from service.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -27,7 +28,7 @@ async def server(predictor: Any) -> AsyncIterator[int]:
     running = uvicorn.Server(server_config(app, settings))
     serving = asyncio.create_task(running._serve(sockets=[bound]))
     port: int = bound.getsockname()[1]
-    async with httpx.AsyncClient() as client:
+    async with asyncio.timeout(30), httpx.AsyncClient() as client:
         while True:
             try:
                 if (await client.get(f"http://127.0.0.1:{port}/health/ready")).is_success:
@@ -41,7 +42,7 @@ async def server(predictor: Any) -> AsyncIterator[int]:
 
 
 async def test_a_client_that_leaves_frees_its_place_and_the_others_are_served(predictor: Any) -> None:
-    async with server(predictor) as port:
+    async with asyncio.timeout(30), server(predictor) as port:
         predictor.gate.clear()
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
             first = asyncio.create_task(client.post("/v1/entities", json={"text": "First"}))
@@ -69,6 +70,17 @@ async def test_what_was_accepted_is_answered_when_the_server_stops(predictor: An
             tagging = asyncio.create_task(client.post(f"http://127.0.0.1:{port}/v1/entities", json={"text": "Ada"}))
             assert await asyncio.to_thread(predictor.entered.wait, 30)
         assert (await tagging).json()["entities"][0]["text"] == "Ada"
+
+
+def test_a_model_that_is_refused_stops_the_server_before_it_is_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> Any:
+        raise ModelFileError("bad.teddy", "not a model")
+
+    ready: list[bool] = []
+    monkeypatch.setattr("service.server.model_loader", lambda _: refuse)
+    with listen("127.0.0.1", 0) as bound, pytest.raises(ModelFileError, match=r"bad.teddy: not a model"):
+        serve(Settings(), bound, on_ready=lambda: ready.append(True))
+    assert not ready
 
 
 async def test_an_answer_is_not_held_back_by_nagles_delay() -> None:

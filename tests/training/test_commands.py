@@ -125,7 +125,7 @@ class TestCheck:
 
     def test_a_file_is_checked_with_the_labels_that_it_has(self, shell: Shell, tmp_path: Path) -> None:
         (tmp_path / "a.conll").write_text("Ada I-PER\nspoke O\n")
-        code, output, _ = shell("check", tmp_path / "a.conll")
+        code, output, _ = shell("check", tmp_path / "a.conll", "--scheme", "bio")
         assert code == 0
         assert "Illegal tag sequences" in output
 

@@ -4,27 +4,16 @@ import pytest
 
 from model.errors import DataError
 from model.spans import Scheme, Span
-from training.named_data import NamedFile, guess_format
+from training.named_data import NamedFile
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("a.conll", "conll"),
-        ("a.b.TXT.xz", "conll"),
-        ("a.conllu.gz", "conllu"),
-        ("a.jsonl", "jsonl"),
-        ("a.json", "docred"),
-    ],
-)
-def test_the_ending_tells_the_format_also_of_a_packed_file(name: str, expected: str) -> None:
-    assert guess_format(Path(name)) == expected
-
-
-@pytest.mark.parametrize("name", ["a", "a.docx", "a.xz", ".conll.zip"])
-def test_an_unknown_ending_is_refused(name: str) -> None:
-    with pytest.raises(DataError, match=r"its ending is none of .*--format"):
-        guess_format(Path(name))
+def test_what_is_not_stated_is_guessed_from_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "eng.testa"
+    path.write_text("Ada N I-PER x\nBay N B-PER x\nspoke V O x\n")
+    (sentence,) = NamedFile(path=path).load(["PER"]).dev
+    assert sentence.spans == (Span(0, 1, "PER"), Span(1, 2, "PER"))
+    stated = NamedFile(path=path, scheme=Scheme.BIOES, tag=-1, annotates=("PER",)).as_corpus(["PER"])
+    assert (stated.scheme, stated.tag, stated.annotates) == (Scheme.BIOES, -1, ("PER",))
 
 
 def test_a_file_is_read_as_its_fields_say(tmp_path: Path) -> None:
@@ -52,6 +41,7 @@ def test_a_label_that_the_model_lacks_is_refused_with_its_line(tmp_path: Path) -
         ({"label_map": {"A": "B"}}, "map.A: 'B'"),
     ],
 )
-def test_fields_that_make_no_sense_are_refused(change: dict[str, object], message: str) -> None:
+def test_fields_that_make_no_sense_are_refused(change: dict[str, object], message: str, tmp_path: Path) -> None:
+    (tmp_path / "a.conll").write_text("Ada B-PER\n")
     with pytest.raises(DataError, match=message):
-        NamedFile(path=Path("a.conll"), **change).as_corpus(["PER"])  # type: ignore[arg-type]
+        NamedFile(path=tmp_path / "a.conll", **change).as_corpus(["PER"])  # type: ignore[arg-type]

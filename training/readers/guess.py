@@ -2,16 +2,19 @@
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from model.spans import Scheme, read_tags, write_tags
-from training.corpus_config import FormatConfig
+from training.corpus_config import FormatConfig, FormatName
 from training.readers.conll import DOCUMENT_START, METADATA, read_conll_rows
 from training.readers.files import PACKED_SUFFIXES, read_lines
 from training.readers.tagged import Rows
 
 _TAG = re.compile(r"O|[BIEMS]-\S+")
+_FORMATS: dict[str, FormatName] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "docred", ".csv": "csv"}
+"""By suffix; `.conllu` is told from other columns by its rows."""
 _CSV_COLUMNS = {
     "sentence": r"(?i)sentence.*|.*sent_?id",
     "token": r"(?i)words?|tokens?|text",
@@ -19,51 +22,63 @@ _CSV_COLUMNS = {
 }
 
 
-def guess_format(path: Path | str) -> FormatConfig:
-    """Guess from the suffix (that of packing aside) and, for columns and tables, from what the rows look like.
+def guess_format(path: Path | str, form: FormatName | None = None, **stated: Any) -> FormatConfig:
+    """Guess what is not stated: the format from the suffix (that of packing aside), columns and scheme from the rows.
 
-    Never more than a guess: what does not fit it is then an error of the reader, with its line.
-    Raises DataError for a file that is missing, empty, binary, or not UTF-8.
+    `stated` are fields of `FormatConfig` that are known. Never more than a guess: what does not fit it is then an error
+    of the reader, with its line. Raises DataError for a file that is missing, empty, binary, or in another encoding.
     """
     path = Path(path)
+    known = FormatConfig(**stated)
+    match form or _by_suffix(path):
+        case "csv":
+            return _guess_table(path, known).model_copy(update=stated)
+        case "conll":
+            return _guess_columns(path, stated)
+        case None:
+            lines = read_lines(path, known.encoding)
+            is_tree = _is_tree([line.split("\t") for line in lines if line.strip() and not METADATA.match(line)])
+            return known.model_copy(update={"format": "conllu"}) if is_tree else _guess_columns(path, stated)
+        case other:
+            return known.model_copy(update={"format": other})
+
+
+def _by_suffix(path: Path) -> FormatName | None:
     suffixes = [suffix for suffix in path.suffixes if suffix not in PACKED_SUFFIXES]
-    match suffixes[-1].lower() if suffixes else "":
-        case ".jsonl" | ".ndjson":
-            return FormatConfig(format="jsonl")
-        case ".json":
-            return FormatConfig(format="docred")
-        case ".csv":
-            return _guess_table(path)
-        case _:
-            return _guess_columns(path)
+    return _FORMATS.get(suffixes[-1].lower()) if suffixes else None
 
 
-def _guess_table(path: Path) -> FormatConfig:
+def _is_tree(rows: Sequence[Sequence[str]]) -> bool:
+    return bool(rows) and all(len(row) == 10 and re.fullmatch(r"\d+([-.]\d+)?", row[0]) for row in rows)
+
+
+def _guess_table(path: Path, known: FormatConfig) -> FormatConfig:
     """Find the columns of a table by their names, where these are usual ones."""
-    header = next(csv.reader(read_lines(path)), [])
-    found: dict[str, str] = {}
+    header = next(csv.reader(read_lines(path, known.encoding)), [])
+    found: dict[str, int | str] = {"token": 1}
     for key, pattern in _CSV_COLUMNS.items():
         names = [name for name in header if re.fullmatch(pattern, name)]
         found.update({key: names[0]} if names else {})
-    return FormatConfig(format="csv", **{"token": 1, **found})  # type: ignore[arg-type]
+    return known.model_copy(update={"format": "csv", **found})
 
 
-def _guess_columns(path: Path) -> FormatConfig:
-    lines = [line for line in read_lines(path) if line.strip() and not line.startswith(DOCUMENT_START)]
+def _guess_columns(path: Path, stated: Mapping[str, Any]) -> FormatConfig:
+    lines = read_lines(path, FormatConfig(**stated).encoding)
+    lines = [line for line in lines if line.strip() and not line.startswith(DOCUMENT_START)]
     lines = [line for line in lines if not METADATA.match(line)]
     separator = "\t" if lines and all("\t" in line for line in lines) else ""
     rows = [line.split(separator or None) for line in lines]
-    widths = {len(row) for row in rows}
-    width = min(widths, default=1)
-    if separator and widths == {10} and all(re.fullmatch(r"\d+([-.]\d+)?", row[0]) for row in rows):
-        return FormatConfig(format="conllu")
+    width = min(map(len, rows), default=1)
     token = 1 if width > 2 and all(row[0].isdecimal() for row in rows) else 0
-    options = FormatConfig(
-        separator=separator,
-        token=token,
-        tag=_tag_column(rows, range(width - 1, token, -1)),
-        ragged=_is_ragged(rows),
-    )
+    found = {
+        "separator": separator,
+        "token": token,
+        "tag": _tag_column(rows, range(width - 1, token, -1)),
+        "ragged": _is_ragged(rows),
+    }
+    options = FormatConfig(**{**found, **stated})
+    if "scheme" in stated or isinstance(options.token, str) or isinstance(options.tag, str):
+        return options
     return options.model_copy(update={"scheme": _guess_scheme(list(read_conll_rows(path, options)))})
 
 

@@ -1,0 +1,164 @@
+"""Laws of word features: numbers within the table, the same on every machine, remembered and not changed by it."""
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import model.features
+from model.config import FeatureConfig
+from model.features import UNKNOWN_WORD, WordFeatures, word_shape
+from model.pieces import Pieces
+from training.config import PiecesConfig
+from training.pieces import train_pieces
+
+WORDS = ["Anna", "Berg", "anna", "BERG", "met", "2019", "U.S.", "e-mail", "中国", "é", "😀", "ß", "SS", "İ", "x"]
+CONFIGS = {
+    "all": FeatureConfig(shape_rows=7, affix_rows=11, word_rows=5),
+    "pieces alone": FeatureConfig(shape_rows=0, affix_rows=0),
+    "shapes": FeatureConfig(shape_rows=7, affix_rows=0),
+    "affixes": FeatureConfig(shape_rows=0, affix_rows=11, affix_lengths=(2, 3)),
+    "whole words": FeatureConfig(shape_rows=0, affix_rows=0, word_rows=5),
+}
+each_config = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+any_word = st.sampled_from(WORDS) | st.text(st.characters(codec="utf-8"), max_size=10)
+
+
+@pytest.fixture(scope="module")
+def pieces() -> Pieces:
+    return Pieces(train_pieces(WORDS, PiecesConfig(vocabulary=300)))
+
+
+@pytest.mark.parametrize(
+    ("word", "shape"),
+    [
+        ("", ""),
+        ("I", "X"),
+        ("Anna", "Xxxx"),
+        ("Annabelle", "Xxxxx"),  # a run counts to four
+        ("Annabel", "Xxxxx"),
+        ("NATO", "XXXX"),
+        ("McNeil", "XxXxxx"),
+        ("Dec-2019", "Xxx-dddd"),
+        ("123456", "dddd"),
+        ("U.S.", "X.X."),
+        ("......", "...."),
+        ("A1b2", "Xdxd"),
+        ("中国人民银行", "cccc"),
+        ("É", "X"),
+        ("e\u0301", "x\u0301"),  # a combining mark is itself
+        ("٣", "d"),
+        ("😀", "😀"),
+    ],
+    ids=ascii,
+)
+def test_a_shape_has_one_sign_for_each_kind_of_character_and_runs_of_four_at_most(word: str, shape: str) -> None:
+    assert word_shape(word) == shape
+
+
+@settings(deadline=None, max_examples=1000)
+@given(any_word)
+def test_a_shape_never_repeats_a_sign_more_than_four_times(word: str) -> None:
+    shape = word_shape(word)
+    assert len(shape) <= len(word)
+    assert not any(sign * 5 in shape for sign in shape)
+
+
+@each_config
+@settings(deadline=None, max_examples=1000)
+@given(word=any_word)
+def test_the_rows_of_a_word_lie_within_the_table_each_kind_in_its_part(
+    pieces: Pieces, config: FeatureConfig, word: str
+) -> None:
+    features = WordFeatures(pieces, config)
+    rows = features.rows(word)
+    first_piece, first_shape, first_affix, first_word = features.group_starts
+    assert features.n_rows == 1 + pieces.n_pieces + config.shape_rows + config.affix_rows + config.word_rows
+    assert [row - 1 for row in rows if first_piece <= row < first_shape] == pieces.ids(word)
+    assert sum(first_shape <= row < first_affix for row in rows) == (config.shape_rows > 0)
+    affixes = 2 * len(config.affix_lengths) if config.affix_rows else 0
+    assert sum(first_affix <= row < first_word for row in rows) == affixes
+    assert sum(first_word <= row < features.n_rows for row in rows) == (config.word_rows > 0)
+    assert all(0 <= row < features.n_rows for row in rows)
+
+
+@each_config
+@settings(deadline=None, max_examples=1000)
+@given(word=any_word)
+def test_every_word_has_a_row_and_only_a_word_without_any_has_that_of_the_unknown(
+    pieces: Pieces, config: FeatureConfig, word: str
+) -> None:
+    features = WordFeatures(pieces, config)
+    has_features = bool(pieces.ids(word) or config.shape_rows or config.affix_rows or config.word_rows)
+    assert (UNKNOWN_WORD not in features.rows(word)) == has_features
+    assert has_features or features.rows(word) == (UNKNOWN_WORD,)
+
+
+def test_affixes_of_equal_letters_but_other_case_are_one_and_a_word_is_not_its_own_prefix(pieces: Pieces) -> None:
+    features = WordFeatures(pieces, FeatureConfig(shape_rows=0, affix_rows=2**20, affix_lengths=(4,)))
+
+    def affixes(word: str) -> tuple[int, ...]:
+        return tuple(row for row in features.rows(word) if row >= features.group_starts[2])
+
+    assert affixes("Anna") == affixes("ANNA")
+    assert affixes("annabel")[0] == affixes("ANNALS")[0]  # the prefix anna-
+    assert affixes("annabel")[0] != affixes("anna")[0]
+
+
+def test_the_rows_are_the_same_in_a_process_with_another_hash_seed(pieces: Pieces) -> None:
+    program = (
+        "import json, sys\n"
+        "from model.config import FeatureConfig\n"
+        "from model.features import WordFeatures\n"
+        "from model.pieces import Pieces\n"
+        "words = json.loads(sys.argv[1])\n"
+        "features = WordFeatures(Pieces(sys.stdin.buffer.read()), FeatureConfig(word_rows=64))\n"
+        "print(json.dumps([features.rows(word) for word in words]))\n"
+    )
+    here = WordFeatures(pieces, FeatureConfig(word_rows=64))
+    expected = [list(here.rows(word)) for word in WORDS]
+    for seed in ("1", "77"):
+        answer = subprocess.run(
+            [sys.executable, "-c", program, json.dumps(WORDS)],
+            input=pieces.serialised,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        )
+        assert json.loads(answer.stdout) == expected
+
+
+@settings(deadline=None, max_examples=1000)
+@given(words=st.lists(any_word, max_size=12))
+def test_a_bag_is_the_rows_of_its_words_one_after_another(pieces: Pieces, words: list[str]) -> None:
+    features = WordFeatures(pieces, CONFIGS["all"])
+    rows, starts = features.bag(words)
+    each = [list(features.rows(word)) for word in words]
+    assert rows.tolist() == [row for rows_of_word in each for row in rows_of_word]
+    assert starts.tolist() == [sum(map(len, each[:position])) for position in range(len(words))]
+    assert (rows.dtype.name, starts.dtype.name) == ("int64", "int64")
+
+
+def test_what_is_remembered_is_bounded_and_changes_nothing(pieces: Pieces, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model.features, "_CACHE_WORDS", 5)
+    remembering = WordFeatures(pieces, CONFIGS["all"])
+    for word in WORDS * 3:
+        assert remembering.rows(word) == WordFeatures(pieces, CONFIGS["all"]).rows(word)
+        assert remembering.rows(word) == remembering.rows(word)
+        assert len(remembering._remembered) <= 5
+
+
+def test_threads_that_share_features_get_the_rows_they_would_get_alone(
+    pieces: Pieces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model.features, "_CACHE_WORDS", 5)
+    shared = WordFeatures(pieces, CONFIGS["all"])
+    expected = [WordFeatures(pieces, CONFIGS["all"]).rows(word) for word in WORDS]
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(lambda _: [shared.rows(word) for word in WORDS], range(40)))
+    assert answers == [expected] * 40

@@ -1,0 +1,99 @@
+"""What is measured of a tagger, against a slow count of the same thing."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from model.tagger import Tagger
+from training.card import Card, annotated_labels, dev_sentences, evaluate_dev, make_card, read_card
+from training.checkpoint import load_checkpoint
+from training.config import Recipe
+from training.corpora import Corpus, load_corpora
+from training.evaluate import Evaluation
+
+
+@pytest.fixture(scope="module")
+def corpora(tiny_recipe: Recipe, tiny_data: Path) -> list[Corpus]:
+    """The made-up corpus in two: one half annotates PER only."""
+    (corpus,) = load_corpora(tiny_recipe, tiny_data, on_misaligned=lambda _: None)
+    full = replace(corpus, name="full", dev=[replace(each, corpus="full") for each in corpus.dev[:20]])
+    people = [
+        replace(each, corpus="people", spans=tuple(span for span in each.spans if span.label == "PER"))
+        for each in corpus.dev[20:]
+    ]
+    partial = replace(
+        corpus, name="people", licence="CC-BY-4.0", source="others", annotates=frozenset({"PER"}), train=[], dev=people
+    )
+    return [full, partial]
+
+
+@pytest.fixture(scope="module")
+def tagger(tiny_run: Path) -> Tagger:
+    return Tagger(*load_checkpoint(tiny_run / "last.checkpoint").build())
+
+
+@pytest.fixture(scope="module")
+def measured(tiny_run: Path, corpora: list[Corpus]) -> tuple[Card, Evaluation]:
+    return make_card(*load_checkpoint(tiny_run / "last.checkpoint").build(), corpora)
+
+
+def test_a_card_comes_back_from_json_as_it_was(measured: tuple[Card, Evaluation]) -> None:
+    card = replace(measured[0], halved=True)
+    assert read_card(card.as_json()) == card
+
+
+def test_every_corpus_is_credited_with_its_licence(measured: tuple[Card, Evaluation], corpora: list[Corpus]) -> None:
+    found = [(each.name, each.licence, each.source, each.n_sentences) for each in measured[0].training_data]
+    assert found == [("full", "CC0", "the tests", 200), ("people", "CC-BY-4.0", "others", 0)]
+    assert measured[0].training_data[0].n_words == sum(len(each.words) for each in corpora[0].train)
+
+
+def test_the_reference_counts_what_the_tagger_finds_in_dev(
+    measured: tuple[Card, Evaluation], corpora: list[Corpus], tiny_run: Path
+) -> None:
+    card, _ = measured
+    network, features, tag_set = load_checkpoint(tiny_run / "last.checkpoint").build()
+    network.crf.temperature.fill_(card.temperature)
+    sentences = dev_sentences(corpora)
+    labels: Counter[str] = Counter()
+    scores, pieces = [0] * 10, [0] * 8
+    for sentence in sentences:
+        (tagged,) = Tagger(network, features, tag_set).tag([sentence.words])
+        labels.update(span.label for span in tagged.spans)
+        for score in tagged.scores:
+            scores[9 if score == 1.0 else int(score * 10)] += 1
+        for word in sentence.words:
+            pieces[min(len(features.pieces.ids(word)), 8) - 1] += 1
+    n_words = sum(len(sentence.words) for sentence in sentences)
+    reference = card.reference
+    assert reference.n_words == n_words == sum(reference.pieces_per_word_histogram)
+    assert reference.entities_per_word == {label: labels[label] / n_words for label in ("PER", "LOC")}
+    assert reference.pieces_per_word_histogram == tuple(pieces)
+    assert reference.score_histogram == tuple(scores)
+
+
+def test_scores_of_the_corpora_add_up_and_what_a_corpus_does_not_annotate_is_not_held_against_the_tagger(
+    tagger: Tagger, corpora: list[Corpus], measured: tuple[Card, Evaluation]
+) -> None:
+    evaluation = evaluate_dev(tagger, corpora)
+    alone = [evaluate_dev(tagger, [corpus]).scores.micro for corpus in corpora]
+    assert alone[0] + alone[1] == evaluation.scores.micro
+    assert evaluation.by_corpus["people"].by_label["LOC"].predicted == 0
+    assert evaluation.n_ignored > 0
+    assert measured[0].scores["dev"]["micro"]["f1"] == evaluation.scores.micro.f1
+    assert measured[0].scores["dev_by_corpus"].keys() == annotated_labels(corpora).keys() == {"full", "people"}
+
+
+def test_a_tagger_that_is_sure_and_right_has_no_calibration_error(measured: tuple[Card, Evaluation]) -> None:
+    card, evaluation = measured
+    assert evaluation.scores.micro.precision > 0.95
+    assert 0.0 <= card.scores["dev_calibration_error"] < 0.1
+
+
+def test_the_temperature_is_one_that_16_bits_hold(measured: tuple[Card, Evaluation]) -> None:
+    temperature = measured[0].temperature
+    assert torch.tensor(temperature).half().item() == temperature
+    assert temperature > 0

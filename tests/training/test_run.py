@@ -1,0 +1,312 @@
+"""Whole runs: what they leave behind, that a stopped one ends as an unstopped one, and what is refused."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from model.errors import TrainingError
+from model.predictor import load
+from training.checkpoint import load_checkpoint
+from training.config import Recipe, load_recipe
+from training.loop import Trainer
+from training.progress import PlainProgress
+from training.record import Record
+from training.run import train
+
+SHORT = ("training.epochs=2", "training.evaluations_per_epoch=2", "training.batch_words=150")
+TEXTS = ["Anna Berg went to Port Ellen.", "Nobody was there.", "Who saw Ida Holm in New Haven today?"]
+
+
+@pytest.fixture(scope="module")
+def short_recipe(tiny_data: Path) -> Recipe:
+    """Two epochs with two evaluations each."""
+    return load_recipe(tiny_data / "tiny.toml", SHORT)
+
+
+@pytest.fixture(scope="module")
+def whole_run(short_recipe: Recipe, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the short recipe gives when nothing stops it."""
+    output = tmp_path_factory.mktemp("whole")
+    train(short_recipe, tiny_data, output)
+    return output
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs as on a machine without matplotlib, which is also quicker."""
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+
+
+def rows(output: Path) -> list[dict[str, Any]]:
+    """The record, less the one number that a clock decides."""
+    return [{key: value for key, value in row.items() if key != "words_per_second"} for row in Record(output).rows()]
+
+
+def evaluation_steps(output: Path) -> list[int]:
+    return [row["step"] for row in rows(output) if row["kind"] == "evaluation"]
+
+
+def assert_same_weights(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    assert [name for name in one if not torch.equal(one[name], other[name])] == []
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    assert rows(one) == rows(other)
+    for name in ("best.checkpoint", "last.checkpoint"):
+        mine, theirs = load_checkpoint(one / name), load_checkpoint(other / name)
+        assert mine.card == theirs.card
+        assert mine.progress["position"] == theirs.progress["position"]
+        for weights, expected in (
+            (mine.weights, theirs.weights),
+            (mine.progress["network"], theirs.progress["network"]),
+        ):
+            assert [key for key in expected if not torch.equal(weights[key], expected[key])] == []
+    models = [load(output / "tiny.teddy", precision="fp32") for output in (one, other)]
+    assert models[0].manifest.scores == models[1].manifest.scores
+    assert models[0].tag(TEXTS) == models[1].tag(TEXTS)
+
+
+def stop_at(step: int, error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever shows the progress of that update raises."""
+
+    def show(_: PlainProgress, row: Any) -> None:
+        if row["step"] == step and row["kind"] == "update":
+            raise error
+
+    monkeypatch.setattr(PlainProgress, "show", show)
+
+
+# One seed fixes everything.
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_the_same_recipe_gives_the_same_run_again(
+    whole_run: Path, short_recipe: Recipe, tiny_data: Path, tmp_path: Path
+) -> None:
+    train(short_recipe, tiny_data, tmp_path)
+    assert_same_run(tmp_path, whole_run)
+
+
+# What a run leaves.
+
+
+def test_a_run_leaves_what_it_promises_and_nothing_else(whole_run: Path) -> None:
+    names = {each.relative_to(whole_run).as_posix() for each in whole_run.rglob("*") if each.is_file()}
+    assert names == {
+        "recipe.toml",
+        "metrics.jsonl",
+        "curves.png",
+        "misaligned.txt",
+        "last.checkpoint",
+        "best.checkpoint",
+        "tiny.teddy",
+        "report/report.json",
+        "report/report.md",
+        "report/confusion.png",
+    }
+
+
+def test_the_saved_recipe_is_the_one_of_the_run(whole_run: Path, short_recipe: Recipe) -> None:
+    assert load_recipe(whole_run / "recipe.toml") == short_recipe
+
+
+def test_the_best_checkpoint_is_of_the_best_evaluation_and_the_last_of_the_last(whole_run: Path) -> None:
+    evaluations = [row for row in rows(whole_run) if row["kind"] == "evaluation"]
+    best = [row for row in evaluations if row["best"]][-1]
+    assert best["f1"] == max(row["f1"] for row in evaluations)
+    found = load_checkpoint(whole_run / "best.checkpoint").progress["position"]
+    assert (found["step"], found["best_f1"]) == (best["step"], best["f1"])
+    assert load_checkpoint(whole_run / "last.checkpoint").progress["position"]["step"] == evaluations[-1]["step"]
+
+
+def test_the_report_and_the_model_file_state_the_same_scores(whole_run: Path) -> None:
+    report = json.loads((whole_run / "report" / "report.json").read_text())
+    manifest = load(whole_run / "tiny.teddy", precision="fp32").manifest
+    assert manifest.scores["dev"]["micro"] == report["strict"]["micro"]
+
+
+# Stopped and resumed.
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("after_evaluations", [1, 3])
+def test_a_run_stopped_between_evaluations_and_resumed_ends_as_if_it_had_not_been_stopped(
+    after_evaluations: int,
+    whole_run: Path,
+    short_recipe: Recipe,
+    tiny_data: Path,
+    tmp_path: Path,
+) -> None:
+    step = evaluation_steps(whole_run)[after_evaluations - 1] + 2
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(step, KeyboardInterrupt(), patch)
+        with pytest.raises(KeyboardInterrupt):
+            train(short_recipe, tiny_data, tmp_path)
+    assert rows(tmp_path)[-1]["step"] == step
+    assert not (tmp_path / "tiny.teddy").exists()
+    train(short_recipe, tiny_data, tmp_path, resume=True)
+    assert_same_run(tmp_path, whole_run)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_run_stopped_before_its_first_checkpoint_begins_anew_resumed_or_not(
+    whole_run: Path, short_recipe: Recipe, tiny_data: Path, tmp_path: Path
+) -> None:
+    for step in (3, 2):
+        with pytest.MonkeyPatch.context() as patch:
+            stop_at(step, RuntimeError("the machine is on fire"), patch)
+            with pytest.raises(RuntimeError, match="fire"):
+                train(short_recipe, tiny_data, tmp_path)
+        assert len(rows(tmp_path)) == step
+    train(short_recipe, tiny_data, tmp_path, resume=True)
+    assert_same_run(tmp_path, whole_run)
+
+
+KILLED = """
+import os, signal, sys
+from training.record import Record
+
+append = Record.append
+last_step = int(sys.argv[1])
+
+def append_and_die(self, row):
+    append(self, row)
+    if row["step"] == last_step:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Record.append = append_and_die
+sys.argv = ["teddy", *sys.argv[2:]]
+import teddy
+teddy.main()
+"""
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_process_killed_in_the_middle_of_an_epoch_and_resumed_ends_as_if_it_had_not_been_killed(
+    whole_run: Path, short_recipe: Recipe, tiny_data: Path, tmp_path: Path
+) -> None:
+    step = evaluation_steps(whole_run)[1] + 1
+    settings = [word for each in SHORT for word in ("--set", each)]
+    command = ["train", tiny_data / "tiny.toml", "--data", tiny_data, "--output", tmp_path, *settings]
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(step), *map(str, command)],
+        capture_output=True,
+        check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        cwd=Path(__file__).parents[2],
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert rows(tmp_path)[-1]["step"] == step
+    train(short_recipe, tiny_data, tmp_path, resume=True)
+    assert_same_run(tmp_path, whole_run)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_resuming_a_run_that_has_ended_changes_nothing(
+    whole_run: Path, short_recipe: Recipe, tiny_data: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(whole_run, copy)
+    train(short_recipe, tiny_data, copy, resume=True)
+    assert_same_run(copy, whole_run)
+
+
+# What is refused.
+
+
+def files(directory: Path) -> dict[str, bytes]:
+    return {each.name: each.read_bytes() for each in directory.iterdir() if each.is_file()}
+
+
+def test_a_second_run_in_the_same_place_is_refused_and_leaves_the_first_alone(
+    whole_run: Path, short_recipe: Recipe, tiny_data: Path
+) -> None:
+    before = files(whole_run)
+    with pytest.raises(TrainingError, match="holds a run already: --resume"):
+        train(short_recipe, tiny_data, whole_run)
+    assert files(whole_run) == before
+
+
+def test_resuming_with_another_recipe_is_refused_and_leaves_the_first_alone(whole_run: Path, tiny_data: Path) -> None:
+    before = files(whole_run)
+    with pytest.raises(TrainingError, match="another recipe"):
+        train(load_recipe(tiny_data / "tiny.toml", [*SHORT, "seed=4"]), tiny_data, whole_run, resume=True)
+    assert files(whole_run) == before
+
+
+def test_data_without_dev_sentences_are_refused_before_training(tiny_data: Path, tmp_path: Path) -> None:
+    (tmp_path / "two.conll").write_text("Anna B-PER\nsleeps O\n\nOslo B-LOC\nsleeps O\n")
+    changes = ['corpus.0.train=["two.conll"]', "corpus.0.dev=[]", "corpus.0.holdout=0.1"]
+    recipe = load_recipe(tiny_data / "tiny.toml", changes)
+    with pytest.raises(TrainingError, match="no dev sentences"):
+        train(recipe, tmp_path, tmp_path / "run")
+
+
+# What goes wrong on the way.
+
+
+def poison_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    exact: Callable[..., Any] = Trainer._loss
+
+    def loss(self: Trainer, *arguments: Any) -> Any:
+        found = exact(self, *arguments)
+        return found * float("nan") if self.position.step >= step and self.network.training else found
+
+    monkeypatch.setattr(Trainer, "_loss", loss)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_with_its_last_checkpoint_whole_and_its_curves_drawn(
+    whole_run: Path, short_recipe: Recipe, tiny_data: Path, tmp_path: Path
+) -> None:
+    first = evaluation_steps(whole_run)[0]
+    with pytest.MonkeyPatch.context() as patch:
+        poison_after(first + 1, patch)
+        with pytest.raises(TrainingError, match=f"step {first + 2}: the loss is not finite.*train\\.conll:"):
+            train(short_recipe, tiny_data, tmp_path)
+    assert (tmp_path / "curves.png").stat().st_size > 0
+    assert not (tmp_path / "tiny.teddy").exists()
+    for name in ("last.checkpoint", "best.checkpoint"):
+        checkpoint = load_checkpoint(tmp_path / name)
+        assert checkpoint.progress["position"]["step"] == first
+        assert all(tensor.isfinite().all() for tensor in checkpoint.weights.values())
+
+
+def test_a_run_that_fails_at_its_first_update_says_why(
+    short_recipe: Recipe, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison_after(0, monkeypatch)
+    with pytest.raises(TrainingError, match="step 1: the loss is not finite"):
+        train(short_recipe, tiny_data, tmp_path)
+    assert not (tmp_path / "last.checkpoint").exists()
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_without_matplotlib_a_run_says_so_and_goes_on(
+    whole_run: Path, short_recipe: Recipe, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(short_recipe, tiny_data, tmp_path)
+    said = capsys.readouterr().err
+    assert "no curves.png: plots need matplotlib" in said
+    assert "no report/confusion.png: plots need matplotlib" in said
+    assert not list(tmp_path.rglob("*.png"))
+    assert (tmp_path / "report" / "report.md").is_file()
+    assert_same_run(tmp_path, whole_run)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_without_matplotlib_what_stopped_a_run_is_still_told(
+    short_recipe: Recipe, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_at(2, KeyboardInterrupt(), monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        train(short_recipe, tiny_data, tmp_path)
