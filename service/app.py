@@ -18,6 +18,7 @@ from model.errors import TeddyError
 from service.access import Access
 from service.batcher import Batcher
 from service.body import BodyLimit
+from service.docs_page import add_docs_page
 from service.metrics import Metrics
 from service.models import Load, Models
 from service.openapi import DocumentedApp
@@ -76,8 +77,11 @@ def create_app(
         summary="Entities in texts.",
         description="Offsets are half-open: `text[start:end]` is the entity's text. Errors are problems (RFC 9457).",
         lifespan=lifespan,
+        docs_url=None,  # see service/docs_page.py
+        redoc_url=None,
     )
     app.include_router(router)
+    add_docs_page(app)
     add_problem_handlers(app)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(Access, metrics=metrics, on_failure=failure)  # added last, so outermost

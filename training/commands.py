@@ -54,9 +54,11 @@ def train(
       teddy train mine.toml --resume
     """
     from training.config import load_recipe
-    from training.run import train as run_training
 
     recipe = load_recipe(recipe_file, overrides or ())
+
+    from training.run import train as run_training  # takes seconds, which a mistake in the recipe need not wait for
+
     print(run_training(recipe, data, output or Path("runs") / recipe.name, resume=resume))
 
 

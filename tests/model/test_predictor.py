@@ -104,7 +104,7 @@ def assert_same(found: Tagged, expected: Tagged) -> None:
         return entities, [(each.start, each.end, each.tag) for each in tagged.tokens]
 
     assert settled(found) == settled(expected)
-    assert scores(found) == pytest.approx(scores(expected), abs=1e-5)
+    assert scores(found) == pytest.approx(scores(expected), abs=1e-6)
 
 
 def names(tagged: Tagged) -> list[tuple[str, str]]:
@@ -164,7 +164,10 @@ def test_a_single_string_is_refused_for_it_would_be_tagged_letter_by_letter(tiny
 
 @pytest.mark.parametrize(
     "line",
-    ["Anna Berg , incomprehensibly , disappeared somewhere in Oslo ; " * 16_000, "abracadabra" * 91_000],
+    [
+        "Anna Berg , incomprehensibly and uncharacteristically misunderstood , disappeared ; " * 12_500,
+        "abracadabra" * 91_000,
+    ],
     ids=["without a full stop", "without a space"],
 )
 def test_a_line_of_a_megabyte_is_tagged_to_its_last_character(tiny_predictor: Predictor, line: str) -> None:

@@ -1,4 +1,5 @@
 import asyncio
+import re
 from typing import Any
 
 import pytest
@@ -156,5 +157,10 @@ async def test_probes_and_metrics_are_answered_while_the_network_runs(client: As
     assert (await tagging).json()["entities"][0]["text"] == "Ada"
 
 
-async def test_the_documentation_is_served(client: AsyncClient) -> None:
-    assert (await client.get("/docs")).headers["content-type"].startswith("text/html")
+async def test_the_docs_page_loads_all_its_parts_from_this_server(client: AsyncClient) -> None:
+    page = await client.get("/docs")
+    assert page.headers["content-type"].startswith("text/html")
+    parts = re.findall(r"""(?:src|href)=["']([^"']+)""", page.text)
+    assert parts
+    for part in parts:
+        assert (await client.get(part)).status_code == 200, part

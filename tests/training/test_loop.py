@@ -288,8 +288,11 @@ def test_a_loss_far_over_its_running_median_stops_the_run(make_trainer: MakeTrai
         if n_updates == 50:
             break
     assert n_updates == 50
-    patch_loss(trainer, lambda loss: loss * 1e4)
-    assert_stops(trainer, "the loss is over 20 times its running median")
+    resumed = make_trainer(epochs=12, explode_factor=20.0)
+    resumed.restore(trainer.averaged.state_dict(), trainer.state())
+    for each in (trainer, resumed):
+        patch_loss(each, lambda loss: loss * 1e4)
+        assert_stops(each, "the loss is over 20 times its running median")
 
 
 def test_a_high_loss_is_no_reason_to_stop_before_there_is_a_median(make_trainer: MakeTrainer) -> None:

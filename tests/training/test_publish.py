@@ -10,6 +10,7 @@ import torch
 from model.bundle import read_bundle
 from model.errors import ModelFileError, TrainingError
 from model.predictor import Predictor, load
+from model.tagger import Tagger
 from training import publish
 from training.card import evaluate_dev, read_card
 from training.checkpoint import Checkpoint, load_checkpoint
@@ -130,8 +131,8 @@ def test_rounded_weights_take_half_the_room_in_the_file(best: Checkpoint, tiny_m
     assert load(path, precision="fp32").tag(TEXTS) == load(tiny_model, precision="fp32").tag(TEXTS)
 
 
-def _tagger(checkpoint: Checkpoint) -> Any:
-    return publish.Tagger(*checkpoint.build())
+def _tagger(checkpoint: Checkpoint) -> Tagger:
+    return Tagger(*checkpoint.build())
 
 
 # Whole or not at all.
