@@ -139,6 +139,8 @@ class Predictor:
 
     def tag_documents(self, texts: Iterable[str]) -> Iterator[Tagged]:
         """One result for each text, in order, read and given as they come: memory does not grow with their number."""
+        if isinstance(texts, str):
+            raise TypeError("texts must be a sequence of texts; give one text as [text]")
         pending = iter(texts)
         while documents := self._take(pending):
             outputs = iter(self.predict([window for document in documents for window in document.windows]))
@@ -158,12 +160,17 @@ class Predictor:
 
     def tag(self, texts: Iterable[str]) -> list[list[Entity]]:
         """The entities of each text. Raises TextError for a text with a lone surrogate."""
-        if isinstance(texts, str):
-            raise TypeError("tag takes a sequence of texts; for one text: tag([text])")
         return [tagged.entities for tagged in self.tag_documents(texts)]
 
     def tag_sentences(self, sentences: Sequence[Sequence[str]]) -> list[list[Span]]:
-        """The spans, in words, of sentences that are cut into words already; they are neither cut nor joined here."""
+        """The spans, in words, of sentences that are cut into words already; they are neither cut nor joined here.
+
+        Raises TextError for a word with a lone surrogate.
+        """
+        for words in sentences:
+            if isinstance(words, str):
+                raise TypeError("sentences must be sequences of words; give a text to tag")
+            check_text(" ".join(words))
         return [tagged.spans for tagged in self._tagger.tag(sentences)]
 
     def passes_canary(self) -> bool:
@@ -180,8 +187,8 @@ def _found(tagged: Iterable[list[Entity]]) -> list[list[tuple[int, int, str]]]:
 def load(path: str | Path | None = None, *, precision: str = "auto") -> Predictor:
     """Loads a model file, or the one that ships with Teddy, and runs its canary.
 
-    `precision` is `fp32`, `bf16`, `int8`, or `auto` for the fastest that this processor has and that gives the
-    canary's entities.
+    `precision` is `fp32`, `bf16`, `int8`, or `auto` for the faster of fp32 and, where the processor is made for it,
+    bf16; each must give the canary's entities. With int8 results depend a little on what else is in the batch.
 
     Raises ModelFileError for a file that is foreign, damaged, of another version, or that fails its canary;
     ValueError for an unknown precision.

@@ -158,8 +158,17 @@ def test_no_texts_give_no_results(tiny_predictor: Predictor) -> None:
 
 
 def test_a_single_string_is_refused_for_it_would_be_tagged_letter_by_letter(tiny_predictor: Predictor) -> None:
-    with pytest.raises(TypeError, match=r"tag\(\[text\]\)"):
+    with pytest.raises(TypeError, match=r"one text as \[text\]"):
         tiny_predictor.tag("Anna Berg")
+    with pytest.raises(TypeError, match=r"one text as \[text\]"):
+        next(tiny_predictor.tag_documents("Anna Berg"))
+    with pytest.raises(TypeError, match="sequences of words"):
+        tiny_predictor.tag_sentences(["Anna Berg"])
+
+
+def test_a_lone_surrogate_among_given_words_is_refused(tiny_predictor: Predictor) -> None:
+    with pytest.raises(TextError):
+        tiny_predictor.tag_sentences([["Anna", "\ud800"]])
 
 
 @pytest.mark.parametrize(
@@ -280,12 +289,13 @@ def test_a_model_without_a_canary_is_loaded(tiny_model: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("changes", "cause"),
     [
-        ({"labels": ("PER",)}, "index"),
+        ({"labels": ("PER",)}, "the network has 9 tags, the manifest's labels make 5"),
+        ({"labels": ("PER", "LOC", "ORG")}, "the network has 9 tags, the manifest's labels make 13"),
         ({"labels": ("PER", "PER")}, "labels must be different"),
         ({"features": FeatureConfig(affix_rows=100_000)}, ""),
         ({"window_words": 8, "window_overlap": 8}, "a window of 8 words cannot overlap the next by 8"),
     ],
-    ids=["too few labels", "a label twice", "more features", "overlap as long as the window"],
+    ids=["too few labels", "too many labels", "a label twice", "more features", "overlap as long as the window"],
 )
 def test_a_manifest_that_does_not_fit_its_network_is_refused(
     tiny_model: Path, tmp_path: Path, changes: dict[str, Any], cause: str
