@@ -2,8 +2,7 @@
 
 `Trainer.run` is a generator: it yields a row after each update and each evaluation, and its caller decides what to
 show, to keep or to stop. Between two rows the trainer's whole state can be taken and put back, and the run goes on as
-if nothing had happened: everything random is drawn from the seed, the epoch and the step, or from torch's generator,
-which is part of the state.
+if nothing had happened: everything random is drawn from the seed, the epoch and the step.
 """
 
 import copy
@@ -32,7 +31,7 @@ from training.corpora import Corpus
 from training.dropout import drop_features, drop_words
 from training.record import EvaluationRow, UpdateRow
 from training.sampler import plan_epoch
-from training.seed import generator
+from training.seed import generator, seed_torch
 from training.targets import Targets, pad_targets
 
 _RECENT_LOSSES = 50
@@ -161,6 +160,8 @@ class Trainer:
     def _batch(self, members: list[int]) -> tuple[Batch, Tensor]:
         """The sentences as the network sees them this time, with words and features dropped at random."""
         random = generator(self.seed, self.position.epoch, self.position.step)
+        # The dropout inside the network asks torch, on whatever device: no state of it needs to be kept.
+        seed_torch(int(random.integers(2**63)))
         config = self.config
         batch = make_batch([self._sentences[i].words for i in members], self.features)
         batch = drop_features(batch, self.features, config.feature_dropout, random)
@@ -245,7 +246,6 @@ class Trainer:
             "optimiser": self._optimiser.state_dict(),
             "position": {name: getattr(self.position, name) for name in Position.__slots__},
             "recent_losses": list(self._recent_losses),
-            "random": torch.get_rng_state(),
         }
 
     def restore(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
@@ -255,7 +255,6 @@ class Trainer:
         self._optimiser.load_state_dict(state["optimiser"])
         self.position = Position(**state["position"])
         self._recent_losses.extend(state["recent_losses"])
-        torch.set_rng_state(state["random"])
 
 
 def schedule(progress: float, warmup_share: float, final_share: float) -> float:

@@ -36,7 +36,7 @@ from training.progress import Progress, open_progress
 from training.publish import measure, write_model
 from training.record import Record
 from training.report import write_report
-from training.seed import seed_everything
+from training.seed import seed_torch
 
 _MOST_THREADS = 4
 """Small recurrent layers gain nothing from more."""
@@ -118,7 +118,7 @@ def _earlier_run(last: Path, recipe: Recipe, *, resume: bool) -> Checkpoint | No
 
 
 def _make_trainer(recipe: Recipe, corpora: list[Corpus], earlier: Checkpoint | None) -> tuple[Trainer, bytes]:
-    seed_everything(recipe.seed)
+    seed_torch(recipe.seed)
     words = (word for corpus in corpora for sentence in corpus.train for word in sentence.words)
     pieces = train_pieces(words, recipe.pieces) if earlier is None else earlier.pieces
     features = WordFeatures(Pieces(pieces), recipe.features)

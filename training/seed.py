@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 
-def seed_everything(seed: int) -> None:
-    """Seeds torch, the only library here with a hidden random state; everything else asks `generator`."""
+def seed_torch(seed: int) -> None:
+    """Seeds torch's generators, on all devices; they are the only hidden random state here."""
     torch.manual_seed(seed)
 
 

@@ -24,7 +24,7 @@ from training.checkpoint import load_checkpoint
 from training.config import Recipe, TrainingConfig
 from training.corpora import Corpus, load_corpora
 from training.loop import Trainer, evaluation_points, make_optimiser, schedule
-from training.seed import seed_everything
+from training.seed import seed_torch
 from training.targets import Targets, pad_targets
 
 Rows = list[dict[str, Any]]
@@ -49,7 +49,7 @@ def make_trainer(corpora: list[Corpus], features: WordFeatures, tiny_recipe: Rec
 
     def make(seed: int = 1, **changes: Any) -> Trainer:
         torch.set_num_threads(1)
-        seed_everything(seed)
+        seed_torch(seed)
         config = tiny_recipe.training.model_copy(update={"epochs": 3, "evaluations_per_epoch": 2.0, **changes})
         tag_set = TagSet(tiny_recipe.labels)
         network = Network(tiny_recipe.network, features.n_rows, tag_set)
