@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from model.errors import DataError
 from model.spans import Scheme, read_tags, write_tags
 from training.corpus_config import FormatConfig, FormatName
 from training.readers.conll import DOCUMENT_START, METADATA, read_conll_rows
@@ -13,6 +14,8 @@ from training.readers.files import PACKED_SUFFIXES, read_lines
 from training.readers.tagged import Rows
 
 _TAG = re.compile(r"O|[BIEMS]-\S+")
+_MOST_MISTAKES = 10
+"""Rows of another width that are mistakes, even where they are many for a small file."""
 _FORMATS: dict[str, FormatName] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "docred", ".csv": "csv"}
 """By suffix; `.conllu` is told from other columns by its rows."""
 _CSV_COLUMNS = {
@@ -79,7 +82,11 @@ def _guess_columns(path: Path, stated: Mapping[str, Any]) -> FormatConfig:
     options = FormatConfig(**{**found, **stated})
     if "scheme" in stated or isinstance(options.token, str) or isinstance(options.tag, str):
         return options
-    return options.model_copy(update={"scheme": _guess_scheme(list(read_conll_rows(path, options)))})
+    try:
+        sentences = list(read_conll_rows(path, options))
+    except DataError:
+        return options  # the reader will say it, to whoever reads
+    return options.model_copy(update={"scheme": _guess_scheme(sentences)})
 
 
 def _tag_column(rows: Sequence[Sequence[str]], columns: Sequence[int]) -> int:
@@ -90,7 +97,7 @@ def _tag_column(rows: Sequence[Sequence[str]], columns: Sequence[int]) -> int:
 def _is_ragged(rows: Sequence[Sequence[str]]) -> bool:
     """Whether rows differ in width too often for it to be a mistake."""
     odd = sum(len(row) != len(rows[0]) for row in rows)
-    return odd > len(rows) / 100
+    return odd > max(_MOST_MISTAKES, len(rows) / 100)
 
 
 def _guess_scheme(sentences: Sequence[Rows]) -> Scheme:
