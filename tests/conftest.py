@@ -9,10 +9,15 @@ import random
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from model.predictor import Predictor, load
 from training.config import Recipe, load_recipe
 from training.run import train
+
+# How long an example takes says nothing on a shared machine.
+settings.register_profile("teddy", deadline=None)
+settings.load_profile("teddy")
 
 PEOPLE = ("Anna Berg", "Otto Lind", "Mira", "Jonas Falk", "Teddy Marsh", "Ida Holm")
 PLACES = ("Oslo", "New Haven", "Lund", "Port Ellen", "Ghent")
