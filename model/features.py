@@ -21,7 +21,9 @@ UNKNOWN_WORD = 0
 """The row of the unknown word."""
 
 _CACHE_WORDS = 200_000
-"""Distinct words remembered, about 60 MB at worst; then it starts anew (a service's vocabulary settles far below)."""
+"""Distinct words remembered, about 60 MB; then it starts anew (a service's vocabulary settles far below)."""
+_LONGEST_CACHED = 32
+"""Longer words are looked up each time: they seldom come again, and a text made to fill the memory has many."""
 
 _LONGEST_RUN = 4
 """A shape keeps at most so many equal signs in a row: `Xxxxxxx` and `Xxxxx` are one shape."""
@@ -69,7 +71,8 @@ class WordFeatures:
             known = tuple(self._rows(word)) or (UNKNOWN_WORD,)
             if len(self._remembered) >= _CACHE_WORDS:
                 self._remembered = {}
-            self._remembered[word] = known
+            if len(word) <= _LONGEST_CACHED:
+                self._remembered[word] = known
         return known
 
     def _rows(self, word: str) -> Iterable[int]:
