@@ -139,7 +139,7 @@ class Trainer:
         return UpdateRow(
             kind="update",
             step=position.step,
-            epoch=position.epoch,
+            epoch=position.epoch + 1,
             loss=loss,
             gradient_norm=norm,
             learning_rate=rate,
@@ -217,7 +217,7 @@ class Trainer:
         return EvaluationRow(
             kind="evaluation",
             step=position.step,
-            epoch=position.epoch,
+            epoch=position.epoch + 1,
             f1=counts.f1,
             precision=counts.precision,
             recall=counts.recall,

@@ -19,7 +19,7 @@ Value = str | int | float | bool | None
 
 
 class UpdateRow(TypedDict):
-    """One step of the optimiser. `step` counts from 1; `gradient_norm` is that before clipping."""
+    """One step of the optimiser. `step` and `epoch` count from 1; `gradient_norm` is that before clipping."""
 
     kind: Literal["update"]
     step: int

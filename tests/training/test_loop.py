@@ -136,7 +136,7 @@ def test_rows_count_updates_and_say_where_they_stand(make_trainer: MakeTrainer) 
     updates = [row for row in rows if row["kind"] == "update"]
     evaluations = [row for row in rows if row["kind"] == "evaluation"]
     assert [row["step"] for row in updates] == list(range(1, 3 * n_batches + 1))
-    assert [row["epoch"] for row in updates] == [epoch for epoch in range(3) for _ in range(n_batches)]
+    assert [row["epoch"] for row in updates] == [epoch for epoch in (1, 2, 3) for _ in range(n_batches)]
     assert len(evaluations) == 6
     assert all(row["words_per_second"] > 0 for row in updates)
     assert updates[-1]["loss"] < updates[0]["loss"] / 2
