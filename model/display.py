@@ -111,8 +111,12 @@ def _scores(manifest: "Manifest") -> list[str]:
 
 
 def _tree(value: object, name: str = "") -> list[str]:
-    """Return numbers nested by name as indented lines."""
+    """Return numbers nested by name as indented lines, and what has precision, recall and F1 as one of them."""
+    if isinstance(value, dict) and {"precision", "recall", "f1"} <= value.keys():
+        ratios = "   ".join(f"{key} {value[key]:7.2%}" for key in ("f1", "precision", "recall"))
+        counted = f"   {value['gold']:,} annotated" if "gold" in value else ""
+        return [f"{name:<20} {ratios}{counted}"]
     if isinstance(value, dict):
         inner = [line for key, each in value.items() for line in _tree(each, str(key))]
         return [name, *(f"  {line}" for line in inner)] if name else inner
-    return [f"{name:<14} {value:.4f}" if isinstance(value, float) else f"{name:<14} {value}"]
+    return [f"{name:<22} {value:.4f}" if isinstance(value, float) else f"{name:<22} {value}"]

@@ -93,7 +93,7 @@ def make_card(
     card = Card(
         temperature=network.crf.temperature.item(),
         scores=scores,
-        training_data=tuple(_credit(corpus) for corpus in corpora),
+        training_data=tuple(_credit(corpus) for corpus in corpora if corpus.train),
         reference=_reference(tagged, dev, features, tag_set),
     )
     return card, evaluation
