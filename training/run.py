@@ -67,7 +67,7 @@ def train(recipe: Recipe, data: Path, output: Path, *, resume: bool = False) -> 
         record.truncate_after(0)
     else:
         record.truncate_after(trainer.position.step)
-    steps = len(trainer.plan(0)) * recipe.training.epochs
+    steps = sum(len(trainer.plan(epoch)) for epoch in range(recipe.training.epochs))
     with open_progress(steps, first_step=trainer.position.step) as progress:
         _introduce(progress, corpora, trainer, misaligned, output)
         try:
