@@ -30,7 +30,9 @@ class Settings(BaseSettings):
         description="What to serve, as `NAME=FILE,...`, the default model first; empty: the model that ships.",
     )
     precision: Literal["auto", "fp32", "bf16", "int8"] = Field(
-        default="auto", description="How the network computes; `auto` is the fastest that keeps the model's canary."
+        default="auto",
+        description="`fp32`, `bf16`, `int8` (results then depend a little on the batch), or `auto`: the faster of the "
+        "first two that keeps the model's canary.",
     )
     threads: int = Field(
         default=0, ge=0, description="Threads of the network in each worker; 0: the cores, shared among the workers."
