@@ -22,6 +22,9 @@ from service.access import request_id
 
 MEDIA_TYPE = "application/problem+json"
 CLIENT_CLOSED_REQUEST = 499  # nobody reads it; it is for the log and the metrics
+SURROGATE_FAULT = re.compile("hex escape|surrogate|unicode code point")
+"""What the JSON reader says of one; it stops before anybody knows the field."""
+NO_SURROGATES = "a lone surrogate, half of a UTF-16 pair, is no text"
 MOST_FIELD_ERRORS = 16
 LONGEST_NAME = 64
 
@@ -119,7 +122,8 @@ def field_error(fault: Mapping[str, Any]) -> dict[str, Any]:
     place = [part if isinstance(part, int) else part[:LONGEST_NAME] for part in fault["loc"]]
     if not place or place[0] != "body":
         place.insert(0, "body")
-    return {"loc": place, "msg": fault["msg"]}
+    said = fault["msg"]
+    return {"loc": place, "msg": f"{said} ({NO_SURROGATES})" if SURROGATE_FAULT.search(said) else said}
 
 
 def slug(kind: type[Exception]) -> str:

@@ -186,3 +186,11 @@ async def test_an_answer_that_takes_too_long_is_given_up_and_its_place_is_freed(
 
 async def test_a_kind_of_problem_is_its_error_in_kebab_case() -> None:
     assert (slug(QueueFullError), slug(InferenceError)) == ("queue-full", "inference")
+
+
+@pytest.mark.parametrize("escape", [r"\ud800", r"\ud800x", r"\udc00", r"\ud800\u0041"])
+async def test_a_lone_surrogate_is_refused_by_name(client: AsyncClient, escape: str) -> None:
+    content = b'{"text": "' + escape.encode() + b'"}'
+    answer = await client.post("/v1/entities", content=content, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    assert "a lone surrogate" in answer.json()["detail"]
