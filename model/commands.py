@@ -1,6 +1,7 @@
 """The commands `teddy tag` and `teddy inspect`. What they need is imported when they run, not for their help."""
 
 import json
+import os
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -98,6 +99,15 @@ def inspect(
         print("\n".join(model_lines(bundle)))
 
 
+def use_one_thread() -> None:
+    """Let the network compute on one thread, unless the environment has another number; before torch is imported.
+
+    A sentence is too little work to share. (Two cores, threads that sleep while they wait, medians: one text in 26 ms
+    instead of 4 with two threads, and 52,000 words/s instead of 69,000 for many.)
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
 @dataclass(frozen=True, slots=True)
 class _Request:
     """The arguments of `teddy tag`."""
@@ -136,6 +146,7 @@ class _Request:
 
     def load(self, precision: str | None = None) -> "Predictor":
         """Load the model, in the precision asked for unless another is given."""
+        use_one_thread()
         import model
 
         return model.load(self.model_file, precision=precision or self.precision)

@@ -35,7 +35,10 @@ class Settings(BaseSettings):
         "first two that keeps the model's canary.",
     )
     threads: int = Field(
-        default=0, ge=0, description="Threads of the network in each worker; 0: the cores, shared among the workers."
+        default=1,
+        ge=0,
+        description="Threads of the network in each worker; 0: the cores, shared among the workers. More than one "
+        "makes short texts wait.",
     )
     batch_words: Positive = Field(default=2048, description="Most words, with padding, in one batch.")
     queue_words: Positive = Field(default=65536, description="Most words that may wait; beyond, 503.")

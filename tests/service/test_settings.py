@@ -44,7 +44,8 @@ def test_a_misspelt_variable_is_found() -> None:
 
 @pytest.mark.parametrize("workers", [1, 2, 1000])
 def test_workers_times_threads_are_at_most_the_cores_unless_set(workers: int) -> None:
-    threads = read_settings(workers=workers).torch_threads()
+    assert read_settings(workers=workers).torch_threads() == 1
+    threads = read_settings(workers=workers, threads=0).torch_threads()
     assert threads == 1 or threads * workers <= available_cores()
     assert read_settings(workers=workers, threads=7).torch_threads() == 7
 
