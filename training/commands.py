@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from model.commands import use_one_thread
+
 if TYPE_CHECKING:
     from model.predictor import Predictor
     from training.corpora import Corpus
@@ -94,6 +96,7 @@ def evaluate(
       teddy evaluate runs/mine/mine.teddy news.csv --tag Tag --map geo=LOC --map tim=O --annotates PER,LOC
       teddy evaluate runs/mine/mine.teddy mine.toml --data corpora --report runs/mine/again
     """
+    use_one_thread()
     import model
 
     named = (
