@@ -6,11 +6,13 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+import teddy
 from model.predictor import Predictor, load
 from training.config import Recipe, load_recipe
 from training.run import train
@@ -121,3 +123,14 @@ def tiny_model(tiny_run: Path) -> Path:
 def tiny_predictor(tiny_model: Path) -> Predictor:
     """The tiny model, loaded in full precision."""
     return load(tiny_model, precision="fp32")
+
+
+@pytest.fixture
+def shell(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run a command line; gives the exit code, standard output and standard error."""
+
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        code = teddy.run([str(argument) for argument in arguments])
+        return (code, *capfd.readouterr())
+
+    return run

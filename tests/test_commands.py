@@ -59,17 +59,6 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, str]]:
 Shell = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture
-def shell(capfd: pytest.CaptureFixture[str]) -> Shell:
-    """Run a command line; gives the exit code, standard output and standard error."""
-
-    def run(*arguments: str | Path) -> tuple[int, str, str]:
-        code = teddy.run([str(argument) for argument in arguments])
-        return (code, *capfd.readouterr())
-
-    return run
-
-
 class TestTag:
     pytestmark = pytest.mark.usefixtures("fake")
 
