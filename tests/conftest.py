@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 import teddy
 from model.predictor import Predictor, load
@@ -18,7 +18,7 @@ from training.config import Recipe, load_recipe
 from training.run import train
 
 # How long an example takes says nothing on a shared machine.
-settings.register_profile("teddy", deadline=None)
+settings.register_profile("teddy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("teddy")
 
 PEOPLE = ("Anna Berg", "Otto Lind", "Mira", "Jonas Falk", "Teddy Marsh", "Ida Holm")
