@@ -73,7 +73,9 @@ async def test_what_is_not_json_is_a_problem_that_can_itself_be_written(client: 
         assert content["errors"][0]["loc"][0] == "body"
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=50, deadline=None
+)
 @given(
     body=st.recursive(
         st.none() | st.booleans() | st.floats() | st.text(alphabet=st.characters(categories=["L", "Cs"])),

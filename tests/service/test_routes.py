@@ -11,7 +11,9 @@ pytestmark = pytest.mark.anyio
 
 ENCODINGS = {"character": ("utf-32-le", 4), "utf16": ("utf-16-le", 2), "byte": ("utf-8", 1)}
 texts = st.text() | st.text(alphabet="Aé 中\U0001f9f8\u0301\r\n\0\u202e")
-with_client = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+with_client = settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=60, deadline=None
+)
 
 
 async def test_a_text_is_tagged_with_offsets_scores_and_the_model_that_did_it(client: AsyncClient) -> None:

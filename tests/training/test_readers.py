@@ -316,7 +316,7 @@ def tagged_sentences(draw: st.DrawFn) -> tuple[list[str], list[Span]]:
 
 
 @given(st.lists(tagged_sentences(), min_size=1, max_size=4), st.sampled_from(Scheme), st.sampled_from([" ", "\t"]))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_columns_written_in_any_scheme_read_back_as_the_same_spans(
     tmp_path: Path, sentences: list[tuple[list[str], list[Span]]], scheme: Scheme, separator: str
 ) -> None:
@@ -332,7 +332,7 @@ def test_columns_written_in_any_scheme_read_back_as_the_same_spans(
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=1, max_size=4), st.data())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_json_lines_of_any_text_read_back_equal(tmp_path: Path, texts: list[str], data: st.DataObject) -> None:
     lines, expected = [], []
     for text in texts:
