@@ -58,8 +58,8 @@ class TrainingConfig(Table):
     mixed_precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(default=1, ge=0)
-    """Of the CPU; 0 is as many as cores, at most 4. (Hidden 128, two cores: with two threads an epoch of CoNLL-2003 takes
-    17 s instead of 18 on a quiet machine; a whole run took 9 minutes instead of 6 to 8 beside other work.)"""
+    """Of the CPU; 0 is as many as cores, at most 4. (Hidden 128, two cores: with two threads an epoch of CoNLL-2003
+    takes 17 s instead of 18 on a quiet machine; a whole run took 9 minutes instead of 6 to 8 beside other work.)"""
     explode_factor: float = Field(default=100.0, gt=1)
     """A loss this many times the running median stops the run."""
 
