@@ -78,6 +78,7 @@ layer_dropout = 0.1
 epochs = 6
 batch_words = 120
 learning_rate = 0.02
+feature_dropout = 0.1
 average_decay = 0.9
 mixed_precision = "fp32"
 threads = 1

@@ -36,9 +36,9 @@ class TrainingConfig(Table):
     """The training loop."""
 
     epochs: int = Field(default=30, ge=1)
-    batch_words: int = Field(default=1200, ge=1)
+    batch_words: int = Field(default=600, ge=1)
     """Padded words per update."""
-    learning_rate: float = Field(default=2e-3, gt=0)
+    learning_rate: float = Field(default=3e-3, gt=0)
     warmup_share: float = Field(default=0.05, ge=0, le=1)
     """Share of all updates over which the learning rate rises from zero."""
     final_learning_rate_share: float = Field(default=0.02, ge=0, le=1)
@@ -48,12 +48,12 @@ class TrainingConfig(Table):
     """Largest norm of the gradient."""
     word_dropout: float = Field(default=0.1, ge=0, lt=1)
     """Probability that a whole word becomes the unknown word."""
-    feature_dropout: float = Field(default=0.1, ge=0, lt=1)
+    feature_dropout: float = Field(default=0.25, ge=0, lt=1)
     """Probability that all features of one kind (pieces, shape, affixes, whole word) of a word are left out."""
     average_decay: float = Field(default=0.999, ge=0, lt=1)
     """Of the exponential moving average of the weights, which is what is evaluated and exported; 0 is off."""
     patience: int = Field(default=8, ge=0)
-    """Evaluations without a better dev F1 after which training stops; 0 is never."""
+    """Evaluations without a better dev F1 after which training stops, once there is any; 0 is never."""
     evaluations_per_epoch: float = Field(default=1.0, gt=0)
     mixed_precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"

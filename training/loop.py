@@ -213,7 +213,9 @@ class Trainer:
         best = counts.f1 > position.best_f1
         # A tie goes to the earlier step: later ones had more chances.
         position.best_f1 = max(position.best_f1, counts.f1)
-        position.evaluations_since_best = 0 if best else position.evaluations_since_best + 1
+        # A small corpus takes epochs until the first entity is found: that is no reason to give up.
+        waiting = position.best_f1 == 0.0
+        position.evaluations_since_best = 0 if best or waiting else position.evaluations_since_best + 1
         return EvaluationRow(
             kind="evaluation",
             step=position.step,

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -210,7 +210,8 @@ def run_with_scores(trainer: Trainer, scores: list[float]) -> tuple[list[bool], 
     return best, len(best)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=25, deadline=None)
+@example(scores=[0.0, 0.0, 0.0, 0.0, 0.3, 0.3], patience=2)
 @given(scores=st.lists(st.sampled_from([0.0, 0.3, 0.5, 0.9]), min_size=6, max_size=6), patience=st.integers(0, 4))
 def test_a_tie_keeps_the_earlier_evaluation_and_patience_counts_those_without_a_better_one(
     make_trainer: MakeTrainer, scores: list[float], patience: int
@@ -219,7 +220,8 @@ def test_a_tie_keeps_the_earlier_evaluation_and_patience_counts_those_without_a_
     expected: list[bool] = []
     for position, score in enumerate(scores):
         expected.append(score > max(scores[:position], default=-1.0))
-        if patience and not any(expected[-patience:]) and position >= patience:
+        # Evaluations before the first entity is found cost no patience.
+        if patience and not any(expected[-patience:]) and any(scores[: position - patience + 1]):
             break
     assert best == expected
     assert n_evaluations == len(expected)
