@@ -110,9 +110,10 @@ class SimpleGRU(EquationCell):
         g  = tanh(Wg x + Ug h + bg)
         h' = (1 - z) * h + z * g
 
-    The GRU of Cho et al. 2014 (arXiv:1406.1078) in the notation of Chung et al. 2014 (arXiv:1412.3555), with r = 1: the
-    M-GRU of Ravanelli et al. 2018 (arXiv:1803.10225). The minimal gated unit of Zhou et al. 2016 (arXiv:1603.09420) is
-    another: it keeps the reset and lets it share the update's value. The hidden state is its own cell.
+    The GRU of Cho et al. 2014 (arXiv:1406.1078) in the notation of Chung et al. 2014 (arXiv:1412.3555), with r = 1, as
+    Ravanelli et al. 2017 (arXiv:1710.00641) suggest, who also put ReLU for tanh. The minimal gated unit of Zhou et al.
+    2016 (arXiv:1603.09420) is another: it keeps the reset and lets it share the update's value. The hidden state is
+    its own cell.
     """
 
     def __init__(self, input_width: int, hidden_width: int) -> None:

@@ -89,7 +89,7 @@ def last_words(values: Tensor, lengths: Tensor) -> Tensor:
 class LogPartition(torch.autograd.Function):
     """log Z of each row over the paths that keep to the allowed tags, with its gradient, the marginals, in closed form.
 
-    Letting autograd walk back through the loop gives the same gradient for about four times the time.
+    Letting autograd walk back through the loop gives the same gradient for 1.9 times the time (B 32, T 21, K 17).
     """
 
     @staticmethod

@@ -3,7 +3,8 @@
 torch's fused CPU kernels for recurrent layers serve padded input but not packed sequences of unequal lengths. So a
 two-direction layer is two one-direction layers here, and the backward one reads each row reversed *by the row's own
 length*: padding stays at the end, where it cannot reach a word, the result is that of packing, and the fused kernels
-run (three times the words per second while training on one core: see the benchmarks).
+run. (Two layers of hidden 128, forward and backward, 32 rows on one core, medians: 75 ms instead of 136 packed where
+lengths are mixed, 5 to 44; 33 instead of 69 where they are near-equal, as the sampler makes them; 19 with bf16.)
 """
 
 import torch

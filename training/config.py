@@ -67,10 +67,10 @@ class TrainingConfig(Table):
 class ExportConfig(Table):
     """What the model file carries besides the network."""
 
-    window_words: int = Field(default=128, ge=2)
+    window_words: int = Field(default=128, ge=3)
     """Longest stretch of words that the network sees at once; longer texts are read in overlapping windows."""
-    window_overlap: int = Field(default=32, ge=0)
-    """Words that neighbouring windows share."""
+    window_overlap: int = Field(default=32, ge=2)
+    """Words that neighbouring windows share. With fewer than two, the rest of a long entity might be found again."""
     canary: tuple[str, ...] = ()
     """Texts whose entities are written into the model file, and must come out again whenever it is loaded."""
 
