@@ -21,6 +21,7 @@ import typer
 import model.commands
 import service.commands
 import training.commands
+import training.pretrain.commands
 from model.errors import TeddyError
 
 _DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -32,6 +33,8 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     training.commands.evaluate,
     training.commands.export,
     training.commands.check,
+    training.pretrain.commands.pretrain,
+    training.pretrain.commands.sample,
     service.commands.serve,
 )
 

@@ -3,6 +3,8 @@
     zip archive     code/ data/ constants.pkl ...    the scripted network
                     extra/manifest.json              `Manifest`: what the model is, in words and numbers
                     extra/pieces.model               the sentencepiece model
+                    extra/words.txt                  the words that have an embedding of their own, one a line
+                    extra/card.md                    the model card, for people; a file may be without it
     zip comment     "teddy-sha256:" and 64 hexadecimal digits: the digest of every byte of the file before the digits
 
 The digest finds damage and careless changes before anything in the file is run; against an attacker who can write it
@@ -13,7 +15,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from model.config import FeatureConfig, NetworkConfig
 from model.errors import ModelFileError
 from model.files import write_atomically
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _MARK = b"teddy-sha256:"
 _DIGITS = 64
 _TRAILER = len(_MARK) + _DIGITS
@@ -114,7 +116,10 @@ class Bundle:
     manifest: Manifest
     digest: str
     pieces: bytes
+    words: tuple[str, ...]
     archive: bytes
+    card: str = ""
+    """The model card, in Markdown; empty when the file has none."""
 
     @property
     def version(self) -> str:
@@ -122,9 +127,14 @@ class Bundle:
         return self.digest[:12]
 
 
-def extra_files(manifest: Manifest, pieces: bytes) -> dict[str, bytes]:
-    """What goes into the archive beside the network."""
-    return {"manifest.json": _MANIFEST.dump_json(manifest, indent=1), "pieces.model": pieces}
+def extra_files(manifest: Manifest, pieces: bytes, words: Sequence[str], card: str = "") -> dict[str, bytes]:
+    """What goes into the archive beside the network; no file for a card that is empty."""
+    extras = {
+        "manifest.json": _MANIFEST.dump_json(manifest, indent=1),
+        "pieces.model": pieces,
+        "words.txt": "\n".join(words).encode(),
+    }
+    return {**extras, "card.md": card.encode()} if card else extras
 
 
 def seal(archive: bytes) -> bytes:
@@ -157,9 +167,12 @@ def read_bundle(path: Path | str) -> Bundle:
             extras = {name.rpartition("/extra/")[2]: name for name in archive.namelist() if "/extra/" in name}
             manifest = _read_manifest(path, archive.read(extras["manifest.json"]))
             pieces = archive.read(extras["pieces.model"])
-    except (zipfile.BadZipFile, KeyError) as error:
+            words = tuple(archive.read(extras["words.txt"]).decode().split("\n"))
+            card = archive.read(extras["card.md"]).decode() if "card.md" in extras else ""
+    except (zipfile.BadZipFile, KeyError, UnicodeDecodeError) as error:
         raise ModelFileError(path, f"the archive lacks a part that every model has ({error})") from error
-    return Bundle(manifest=manifest, digest=digest, pieces=pieces, archive=content)
+    words = () if words == ("",) else words
+    return Bundle(manifest=manifest, digest=digest, pieces=pieces, words=words, archive=content, card=card)
 
 
 def read_manifest(path: Path | str) -> Manifest:

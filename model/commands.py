@@ -80,6 +80,7 @@ def tag(
 def inspect(
     model_file: Annotated[Path, typer.Argument(metavar="MODEL", help="A model file.", show_default=False)],
     as_json: Annotated[bool, typer.Option("--json", help="Print everything, as JSON.")] = False,
+    as_card: Annotated[bool, typer.Option("--card", help="Print its model card, in Markdown.")] = False,
 ) -> None:
     """Say what is in a model file: labels, network, training data and licences, scores.
 
@@ -88,11 +89,21 @@ def inspect(
     Examples:
       teddy inspect runs/mine/mine.teddy
       teddy inspect --json model/pretrained/en.teddy | jq .training_data
+      teddy inspect --card runs/mine/mine.teddy > CARD.md
     """
+    if as_json and as_card:
+        raise typer.BadParameter("is Markdown; the card's numbers are in --json too", param_hint="--card")
+
     from model.bundle import read_bundle
     from model.display import model_fields, model_lines
+    from model.errors import ModelFileError
 
     bundle = read_bundle(model_file)
+    if as_card:
+        if not bundle.card:
+            raise ModelFileError(model_file, "it has no model card: it was exported before there were any")
+        print(bundle.card, end="")
+        return
     if as_json:
         _print_json(model_fields(bundle), indent=2)
     else:

@@ -21,7 +21,8 @@ class FeatureConfig:
     affix_lengths: tuple[int, ...] = (1, 2, 3, 4)
     """Lengths, in characters of the case-folded word, of the prefixes and suffixes that are looked up."""
     word_rows: int = 0
-    """Rows for the hashed whole word, case-folded; 0 leaves the feature out."""
+    """The most words that get a row of their own, by their case-folded form: the most frequent of the training text,
+    of those that occur twice. 0 leaves the feature out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,8 @@ class NetworkConfig:
     """The layers between a word's features and its emissions."""
 
     embedding_width: int = 128
+    normalise: bool = False
+    """Layer normalisation (Ba et al. 2016) of each word's sum: words of few features and of many weigh alike."""
     cell: CellName = "lstm"
     layers: int = 2
     """Recurrent layers."""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from model.predictor import Entity
 
 _STYLES = ("black on bright_cyan", "black on bright_yellow", "black on bright_green", "black on bright_magenta")
+_IN_THE_CARD = ("dev_calibration", "dev_labels_by_corpus")
+"""Scores that are tables of tables, which the model card has room for."""
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
@@ -79,7 +81,7 @@ def model_lines(bundle: "Bundle") -> list[str]:
         ("created", manifest.created),
         ("language", manifest.language or "not stated"),
         ("labels", ", ".join(manifest.labels)),
-        ("network", _network(manifest)),
+        ("network", describe_network(manifest)),
         ("parameters", f"{manifest.n_parameters:,}"),
         ("file", f"{len(bundle.archive) / 1e6:.1f} MB, format {manifest.format_version}"),
         ("tokeniser", f"version {manifest.tokeniser_version}"),
@@ -90,7 +92,8 @@ def model_lines(bundle: "Bundle") -> list[str]:
     return [*lines, *_training_data(manifest), *_scores(manifest)]
 
 
-def _network(manifest: "Manifest") -> str:
+def describe_network(manifest: "Manifest") -> str:
+    """Return the shape of a model's network in a line."""
     network = manifest.network
     directions = "both directions" if network.bidirectional else "one direction"
     dense = f", dense {' and '.join(map(str, network.dense_widths))}" if network.dense_widths else ""
@@ -107,7 +110,8 @@ def _training_data(manifest: "Manifest") -> list[str]:
 
 
 def _scores(manifest: "Manifest") -> list[str]:
-    return ["", "measured on dev", *(f"  {line}" for line in _tree(manifest.scores))]
+    shown = {name: value for name, value in manifest.scores.items() if name not in _IN_THE_CARD}
+    return ["", "measured on dev", *(f"  {line}" for line in _tree(shown))]
 
 
 def _tree(value: object, name: str = "") -> list[str]:

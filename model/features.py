@@ -2,10 +2,12 @@
 
     row 0                   the unknown word (word dropout while training; a word without any row)
     1 .. n_pieces           sentencepiece pieces
-    then, hashed            the word's shape, its prefixes and suffixes, the whole word in lower case
+    then, hashed            the word's shape, its prefixes and suffixes
+    then, if it has one     the row of the whole word, case-folded
 
 Hashed features (Weinberger et al. 2009) need no vocabulary, so nothing is out of it. The hash is CRC-32, which is the
-same on every machine and in every process, as Python's own is not.
+same on every machine and in every process, as Python's own is not. Whole words are listed, not hashed: each frequent
+word has a row that no other word disturbs, and a rare one has none.
 """
 
 from collections.abc import Iterable, Sequence
@@ -50,13 +52,16 @@ class WordFeatures:
     Safe to share between threads: the memory is a dictionary, written whole entries at a time.
     """
 
-    def __init__(self, pieces: Pieces, config: FeatureConfig) -> None:
+    def __init__(self, pieces: Pieces, config: FeatureConfig, words: Sequence[str] = ()) -> None:
+        """`words` are those that have a row of their own, case-folded and distinct."""
         self.pieces = pieces
         self.config = config
+        self.words = tuple(words)
         self._shape_start = 1 + pieces.n_pieces
         self._affix_start = self._shape_start + config.shape_rows
         self._word_start = self._affix_start + config.affix_rows
-        self.n_rows = self._word_start + config.word_rows
+        self.n_rows = self._word_start + len(self.words)
+        self._word_row = {word: row for row, word in enumerate(self.words, start=self._word_start)}
         self._remembered: dict[str, tuple[int, ...]] = {}
 
     @property
@@ -87,8 +92,8 @@ class WordFeatures:
                 mark = "=" if len(folded) <= length else ""
                 for affix in (f"<{mark}{folded[:length]}", f"{folded[-length:]}{mark}>"):
                     yield self._affix_start + crc32(f"{length}{affix}".encode()) % config.affix_rows
-        if config.word_rows:
-            yield self._word_start + crc32(folded.encode()) % config.word_rows
+        if folded in self._word_row:
+            yield self._word_row[folded]
 
     def bag(self, words: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The rows of many words, flat, and where each word's rows begin: (rows [F], starts [len(words)])."""

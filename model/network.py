@@ -13,7 +13,29 @@ from model.encoder import Encoder, LockedDropout
 from model.labels import TagSet
 
 
-class Network(nn.Module):
+class Backbone(nn.Module):
+    """What reads a text, whatever is then asked of it: a table of feature rows and the recurrent stack.
+
+    Pre-training learns one for the tagger to start from. Letters: U distinct words with F feature rows in all, E the
+    embedding width.
+    """
+
+    def __init__(self, config: NetworkConfig, n_feature_rows: int) -> None:
+        super().__init__()
+        self.embedding = nn.Parameter(torch.empty(n_feature_rows, config.embedding_width))
+        # A word is the sum of some ten rows: this variance gives the sum a spread of about a third.
+        nn.init.normal_(self.embedding, std=0.1)
+        self.normalisation = nn.LayerNorm(config.embedding_width) if config.normalise else nn.Identity()
+        self.embedding_dropout = LockedDropout(config.embedding_dropout)
+        self.encoder = Encoder(config)
+
+    def word_vectors(self, rows: Tensor, starts: Tensor) -> Tensor:
+        """The vectors of distinct words, each the sum of its rows. Shape: int64 [F], [U] -> float32 [U, E]."""
+        vectors: Tensor = self.normalisation(functional.embedding_bag(rows, self.embedding, starts, mode="sum"))
+        return vectors
+
+
+class Network(Backbone):
     """A tagger over feature rows.
 
     Letters: B sentences of at most T words; U distinct words with F feature rows in all; K tags (see
@@ -21,12 +43,7 @@ class Network(nn.Module):
     """
 
     def __init__(self, config: NetworkConfig, n_feature_rows: int, tags: TagSet) -> None:
-        super().__init__()
-        self.embedding = nn.Parameter(torch.empty(n_feature_rows, config.embedding_width))
-        # A word is the sum of some ten rows: this variance gives the sum a spread of about a third.
-        nn.init.normal_(self.embedding, std=0.1)
-        self.embedding_dropout = LockedDropout(config.embedding_dropout)
-        self.encoder = Encoder(config)
+        super().__init__(config, n_feature_rows)
         self.emission = nn.Linear(self.encoder.output_width, len(tags.tags))
         self.crf = ConditionalRandomField(
             tags.allowed_transitions(), tags.allowed_first(), tags.allowed_last(), learnt=config.decoder == "crf"
@@ -37,9 +54,8 @@ class Network(nn.Module):
 
         Shape: int64 [F], [U], [B, T], [B] -> float32 [B, T, K]; meaningless at padding.
         """
-        distinct = functional.embedding_bag(rows, self.embedding, starts, mode="sum")
         # The layers above may run in fewer bits than the embedding (see model/precision.py).
-        distinct = distinct.to(self.emission.weight.dtype)
+        distinct = self.word_vectors(rows, starts).to(self.emission.weight.dtype)
         vectors = self.embedding_dropout(functional.embedding(words, distinct))
         scores: Tensor = self.emission(self.encoder(vectors, lengths))
         return scores.float()

@@ -53,7 +53,7 @@ def load_network(bundle: Bundle, precision: str) -> Forward:
 def _quantised(bundle: Bundle, trained: nn.Module) -> Forward:
     """The network, built again from the manifest: dynamic quantisation works on eager modules only."""
     tag_set = TagSet(bundle.manifest.labels)
-    features = WordFeatures(Pieces(bundle.pieces), bundle.manifest.features)
+    features = WordFeatures(Pieces(bundle.pieces), bundle.manifest.features, bundle.words)
     network = Network(bundle.manifest.network, features.n_rows, tag_set)
     network.load_state_dict(trained.state_dict())
     with warnings.catch_warnings():
@@ -68,11 +68,16 @@ def _quantised(bundle: Bundle, trained: nn.Module) -> Forward:
 def candidates() -> tuple[str, ...]:
     """What `auto` tries on this processor.
 
-    Without tiles bf16 is emulated and slower than fp32. int8 is never among them: it scales its inputs by the whole
-    batch, so that a text's result would depend on what else is in it (tried: the tags of 9 texts in 300 did, those of
-    none in fp32 and bf16).
+    Where the processor does not multiply in bf16, it is emulated and slower than fp32. int8 is never among them: it
+    scales its inputs by the whole batch, so that a text's result would depend on what else is in it (tried: the tags
+    of 9 texts in 300 did, those of none in fp32 and bf16).
     """
-    return ("bf16", "fp32") if torch.cpu._is_amx_tile_supported() else ("fp32",)
+    return ("bf16", "fp32") if processor_has_bf16() else ("fp32",)
+
+
+def processor_has_bf16() -> bool:
+    """Whether the processor multiplies in bf16, in tiles (Intel) or in vectors (AMD too)."""
+    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
 def fastest(passing: Sequence[tuple[str, Callable[[], object]]]) -> str:

@@ -221,6 +221,6 @@ def load(path: str | Path | None = None, *, precision: str = "auto") -> Predicto
 
 def make_predictor(bundle: Bundle, precision: str) -> Predictor:
     """A predictor that has not run its canary yet."""
-    features = WordFeatures(Pieces(bundle.pieces), bundle.manifest.features)
+    features = WordFeatures(Pieces(bundle.pieces), bundle.manifest.features, bundle.words)
     tagger = Tagger(load_network(bundle, precision), features, TagSet(bundle.manifest.labels))
     return Predictor(bundle.manifest, bundle.version, precision, tagger)

@@ -130,7 +130,9 @@ def test_nothing_heavy_is_imported_before_it_is_needed(statement: str) -> None:
     assert heavy_after(statement) == set()
 
 
-@pytest.mark.parametrize("command", ["tag", "inspect", "train", "evaluate", "export", "check", "serve"])
+@pytest.mark.parametrize(
+    "command", ["tag", "inspect", "train", "evaluate", "export", "check", "pretrain", "sample", "serve"]
+)
 def test_the_help_of_a_command_imports_nothing_that_the_command_needs(command: str) -> None:
     # typer reads options with pydantic, even --help.
     assert heavy_after(f"import teddy; teddy.run(['{command}', '--help'])") <= {"pydantic"}

@@ -11,7 +11,9 @@ import pytest
 
 import model
 import teddy
+from model.bundle import extra_files, read_bundle, write_bundle
 from model.errors import DataError, TextError
+from model.export import from_archive, to_archive
 from model.predictor import Entity
 from model.spans import Span
 
@@ -159,6 +161,22 @@ class TestInspect:
         assert code == 0
         for fact in ("tiny", "PER, LOC", "2 x lstm of 12", "made-up: 200 sentences", "CC0", "f1"):
             assert fact in output
+
+    def test_its_card_is_printed_as_it_lies_in_the_file(self, shell: Shell, tiny_model: Path) -> None:
+        code, output, _ = shell("inspect", "--card", tiny_model)
+        assert (code, output) == (0, read_bundle(tiny_model).card)
+        assert output.startswith("# tiny\n")
+
+    def test_a_model_without_a_card_is_told_in_one_line(self, shell: Shell, tiny_model: Path, tmp_path: Path) -> None:
+        bundle = read_bundle(tiny_model)
+        extras = extra_files(bundle.manifest, bundle.pieces, bundle.words)
+        write_bundle(tmp_path / "older.teddy", to_archive(from_archive(bundle.archive), extras))
+        code, output, told = shell("inspect", "--card", tmp_path / "older.teddy")
+        assert (code, output, told.count("\n")) == (2, "", 1)
+        assert "older.teddy: it has no model card" in told
+
+    def test_a_card_is_not_json(self, shell: Shell, tiny_model: Path) -> None:
+        assert shell("inspect", "--card", "--json", tiny_model)[0] == 2
 
     def test_what_is_no_model_is_refused(self, shell: Shell, tiny_data: Path) -> None:
         code, output, told = shell("inspect", tiny_data / "dev.conll")

@@ -1,8 +1,9 @@
-"""Makes scores mean what they say: a temperature for the CRF, fitted on dev, and the error that is left."""
+"""Makes scores mean what they say: a temperature for the CRF, fitted on dev (the error left is `reliability`'s)."""
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,32 +14,64 @@ from model.features import WordFeatures
 from model.labels import TagSet
 from model.network import Network
 from training.align import Sentence
-from training.targets import Targets, pad_targets
+from training.evaluate import is_judged
 
-_MOST_WORDS = 30_000
-"""One number needs no more dev data than this."""
+_MOST_WORDS = 200_000
+"""One number needs no more dev data than this: some 10,000 entities, and twenty seconds of one core."""
 _COLDEST, _HOTTEST = 0.25, 8.0
+_GRID = 16
+"""Steps in which the range of temperatures is looked through before the lowest point is searched between two."""
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 def fit_temperature(
-    network: Network, features: WordFeatures, tag_set: TagSet, dev: Sequence[tuple[Sentence, Iterable[str]]]
+    network: Network, features: WordFeatures, tag_set: TagSet, dev: Sequence[tuple[Sentence, Collection[str]]]
 ) -> float:
-    """The temperature that makes the dev annotation most probable; 1 without dev data.
+    """The temperature at which the scores of the entities found in dev tell best which of them are right.
 
-    Guo et al. 2017, here for whole paths. `dev` has sentences, each with the labels that its corpus annotates. With
-    one tag for each word the loss is convex in 1 / temperature, so a golden-section search finds the minimum; where
-    words have sets of tags it finds a valley.
+    Temperature scaling (Guo et al. 2017) of the events whose probability is told, rather than of whole taggings
+    (Kuleshov & Liang 2015): what is minimised is the log loss of each entity's score, the exact probability of its
+    span, against whether it is right. The best path is the same at every temperature, so the entities are too. `dev`
+    has sentences, each with the labels that its corpus annotates; entities that it cannot judge do not count. 1 when
+    none is left.
+
+    (The likelihood of the annotated paths, the usual measure, also depends on all the words without an entity, whose
+    scores nobody sees. For the first English model the two differ little: 1.43 and 1.51, and a mean calibration error
+    of 0.071 and 0.073 on three corpora that it was not trained on.)
     """
-    scored = [_emissions(network, features, tag_set, batch) for batch in _batches(dev)]
-    if not scored:
+    found = [_find(network, features, tag_set, batch) for batch in _batches(dev)]
+    right = torch.cat([torch.zeros(0, dtype=torch.bool), *(each.right for each in found)])
+    if not len(right):
         return 1.0
     crf = copy.deepcopy(network.crf)
 
     def loss(log_temperature: float) -> float:
-        return _loss_at(network.crf, crf, math.exp(log_temperature), scored)
+        crf.temperature.fill_(math.exp(log_temperature))
+        return smoothed_log_loss(torch.cat([each.log_scores(crf) for each in found]), right)
 
-    return math.exp(minimise(loss, math.log(_COLDEST), math.log(_HOTTEST)))
+    low, high = _valley(loss, math.log(_COLDEST), math.log(_HOTTEST))
+    return math.exp(minimise(loss, low, high, steps=14))
+
+
+def smoothed_log_loss(log_scores: Tensor, right: Tensor) -> float:
+    """The log loss, in nats, of scores against right and wrong, in all.
+
+    As Platt (1999) has it, n right ones are taken for right with (n + 1) / (n + 2) and wrong ones likewise, so that a
+    few entities that all are right do not ask for a score of one. Shape: float64 [N], bool [N].
+    """
+    n_right = int(right.sum())
+    n_wrong = len(right) - n_right
+    target = torch.where(right, (n_right + 1) / (n_right + 2), 1 / (n_wrong + 2))
+    log_scores = log_scores.clamp(max=-1e-12)
+    return -float((target * log_scores + (1 - target) * torch.log(-torch.expm1(log_scores))).sum())
+
+
+def _valley(function: Callable[[float], float], low: float, high: float) -> tuple[float, float]:
+    """The neighbours of the lowest of evenly spaced points; nothing promises that the loss has one valley only."""
+    points = [low + (high - low) * step / _GRID for step in range(_GRID + 1)]
+    values = [function(point) for point in points]
+    best = values.index(min(values))
+    return points[max(best - 1, 0)], points[min(best + 1, _GRID)]
 
 
 def minimise(function: Callable[[float], float], low: float, high: float, *, steps: int = 20) -> float:
@@ -57,46 +90,51 @@ def minimise(function: Callable[[float], float], low: float, high: float, *, ste
     return (low + high) / 2
 
 
-def expected_calibration_error(scores: Sequence[float], correct: Sequence[bool], *, n_bins: int = 10) -> float:
-    """How far scores are from the share that is right: the mean gap of equal bins of scores, weighted by their size.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """The entities found in a batch: row, first and last word of each [N], and whether it is right [N]."""
 
-    Naeini et al. 2015. Zero for no scores.
-    """
-    bins: list[list[tuple[float, bool]]] = [[] for _ in range(n_bins)]
-    for score, is_correct in zip(scores, correct, strict=True):
-        bins[min(int(score * n_bins), n_bins - 1)].append((score, is_correct))
-    gaps = (abs(sum(score for score, _ in each) - sum(right for _, right in each)) for each in bins)
-    return sum(gaps) / max(len(scores), 1)
+    emissions: Tensor
+    lengths: Tensor
+    tags: Tensor
+    places: Tensor
+    right: Tensor
+
+    def log_scores(self, crf: ConditionalRandomField) -> Tensor:
+        """The log-probability of each entity's span, float64 [N]."""
+        with torch.inference_mode():
+            _, opening, closing = crf.posterior(self.emissions, self.lengths, self.tags)
+        row, first, last = self.places
+        return opening[row, first] + closing[row, last]
 
 
-def _batches(dev: Sequence[tuple[Sentence, Iterable[str]]]) -> list[list[tuple[Sentence, Iterable[str]]]]:
+def _find(
+    network: Network, features: WordFeatures, tag_set: TagSet, members: Sequence[tuple[Sentence, Collection[str]]]
+) -> _Found:
+    batch = make_batch([sentence.words for sentence, _ in members], features)
+    with torch.inference_mode():
+        emissions = network.emissions(batch.rows, batch.starts, batch.words, batch.lengths)
+        tags = network.crf.best_path(emissions, batch.lengths)
+    spans = [
+        (row, span)
+        for row, (sentence, annotated) in enumerate(members)
+        for span in tag_set.decode(tags[row, : len(sentence.words)].tolist())
+        if is_judged(sentence, span, annotated)
+    ]
+    return _Found(
+        emissions=emissions,
+        lengths=batch.lengths,
+        tags=tags,
+        places=torch.tensor([(row, span.start, span.end - 1) for row, span in spans], dtype=torch.int64)
+        .reshape(-1, 3)
+        .T,
+        right=torch.tensor([span in members[row][0].spans for row, span in spans], dtype=torch.bool),
+    )
+
+
+def _batches(dev: Sequence[tuple[Sentence, Collection[str]]]) -> list[list[tuple[Sentence, Collection[str]]]]:
     # Evenly over dev: a prefix would be one corpus.
     n_words = sum(len(sentence.words) for sentence, _ in dev)
     chosen = dev[:: max(1, math.ceil(n_words / _MOST_WORDS))]
     groups = group_by_length([len(sentence.words) for sentence, _ in chosen], 4096)
     return [[chosen[i] for i in group] for group in groups]
-
-
-def _emissions(
-    network: Network, features: WordFeatures, tag_set: TagSet, members: list[tuple[Sentence, Iterable[str]]]
-) -> tuple[Tensor, Tensor, Tensor]:
-    batch = make_batch([sentence.words for sentence, _ in members], features)
-    allowed = pad_targets([Targets(tag_set, annotates).allowed(sentence) for sentence, annotates in members])
-    with torch.inference_mode():
-        return network.emissions(batch.rows, batch.starts, batch.words, batch.lengths), batch.lengths, allowed
-
-
-def _loss_at(
-    crf: ConditionalRandomField,
-    cooled: ConditionalRandomField,
-    temperature: float,
-    scored: list[tuple[Tensor, Tensor, Tensor]],
-) -> float:
-    """The loss when all scores, of emissions and transitions, are divided by it; `cooled` is overwritten."""
-    with torch.inference_mode():
-        for mine, theirs in zip(cooled.parameters(), crf.parameters(), strict=True):
-            mine.copy_(theirs / temperature)
-        return sum(
-            cooled.loss(emissions / temperature, lengths, allowed).sum().item()
-            for emissions, lengths, allowed in scored
-        )

@@ -14,9 +14,10 @@ from model.labels import TagSet
 from model.network import Network
 from model.tagger import TaggedWords, Tagger
 from training.align import Sentence
-from training.calibrate import expected_calibration_error, fit_temperature
+from training.calibrate import fit_temperature
 from training.corpora import Corpus
-from training.evaluate import Evaluation, ScoredSpan, evaluate, surfaces
+from training.evaluate import Evaluation, Predict, ScoredSpan, evaluate, surfaces
+from training.robustness import measure_robustness
 
 _SCORE_BINS = 10
 _PIECE_BINS = 8
@@ -59,13 +60,17 @@ def annotated_labels(corpora: Sequence[Corpus]) -> dict[str, frozenset[str]]:
 def evaluate_dev(tagger: Tagger, corpora: Sequence[Corpus], *, worst: int = 20) -> Evaluation:
     """Evaluates on all dev sentences, with the tagger's own scores for the spans."""
     return evaluate(
-        lambda sentences: [_scored(tagged) for tagged in tagger.tag(sentences)],
+        _prediction(tagger),
         dev_sentences(corpora),
         annotated_labels(corpora),
         labels=tagger.tag_set.labels,
         seen=surfaces(sentence for corpus in corpora for sentence in corpus.train) if worst else None,
         worst=worst,
     )
+
+
+def _prediction(tagger: Tagger) -> Predict:
+    return lambda sentences: [_scored(tagged) for tagged in tagger.tag(sentences)]
 
 
 def _scored(tagged: TaggedWords) -> list[ScoredSpan]:
@@ -83,12 +88,18 @@ def make_card(
     network.crf.temperature.fill_(torch.tensor(temperature).half())
     tagger = Tagger(network, features, tag_set)
     evaluation = evaluate_dev(tagger, corpora)
+    robustness = measure_robustness(_prediction(tagger), dev, annotated, labels=tag_set.labels)
     tagged = tagger.tag([sentence.words for sentence in dev])
     scores = {
         "dev": evaluation.scores.as_dict(),
         "dev_by_corpus": {name: each.micro.as_dict() for name, each in evaluation.by_corpus.items()},
         "dev_conlleval_f1": evaluation.conlleval.spans.micro.f1,
-        "dev_calibration_error": _calibration_error(tagged, dev, annotated),
+        "dev_calibration_error": evaluation.calibration.error,
+        "dev_calibration": evaluation.calibration_fields(),
+        "dev_labels_by_corpus": {name: each.as_dict()["labels"] for name, each in evaluation.by_corpus.items()},
+        "dev_by_length": {name: counts.as_dict() for name, counts in evaluation.by_length.items()},
+        "dev_by_surface": {name: counts.as_dict() for name, counts in evaluation.by_surface.items()},
+        "dev_robustness": {name: each.counts.as_dict() for name, each in robustness.by_perturbation.items()},
     }
     card = Card(
         temperature=network.crf.temperature.item(),
@@ -99,19 +110,10 @@ def make_card(
     return card, evaluation
 
 
-def _calibration_error(
-    tagged: Sequence[TaggedWords], dev: Sequence[Sentence], annotated: dict[str, frozenset[str]]
-) -> float:
-    """Of the entities whose label the sentence's corpus annotates."""
-    scores: list[float] = []
-    correct: list[bool] = []
-    for found, sentence in zip(tagged, dev, strict=True):
-        gold = set(sentence.spans)
-        for span, score in zip(found.spans, found.scores, strict=True):
-            if span.label in annotated[sentence.corpus]:
-                scores.append(score)
-                correct.append(span in gold)
-    return expected_calibration_error(scores, correct)
+def joined_credits(inherited: Sequence[TrainingData], own: Sequence[TrainingData]) -> tuple[TrainingData, ...]:
+    """All that weights were learnt from: before this run, and in it. A corpus that was read in both is listed once."""
+    names = {(each.name, each.source) for each in own}
+    return (*(each for each in inherited if (each.name, each.source) not in names), *own)
 
 
 def _credit(corpus: Corpus) -> TrainingData:

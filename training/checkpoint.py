@@ -2,12 +2,13 @@
 
 import io
 import zipfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from model.bundle import TrainingData
 from model.config import FeatureConfig, NetworkConfig
 from model.errors import ModelFileError
 from model.features import WordFeatures
@@ -16,7 +17,7 @@ from model.labels import TagSet
 from model.network import Network
 from model.pieces import Pieces
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,16 +32,20 @@ class Checkpoint:
     features: FeatureConfig
     network: NetworkConfig
     pieces: bytes
+    words: tuple[str, ...]
+    """Those that have a row of their own."""
     weights: dict[str, torch.Tensor]
     recipe: str
     progress: dict[str, Any]
     card: str
     """A `training.card.Card` as JSON; empty until the weights have been measured."""
+    inherited: tuple[TrainingData, ...] = ()
+    """What the weights that the run started from had been learnt from."""
 
     def build(self) -> tuple[Network, WordFeatures, TagSet]:
         """The network with its weights, in evaluation mode, and what gives its numbers a meaning."""
         tag_set = TagSet(self.labels)
-        features = WordFeatures(Pieces(self.pieces), self.features)
+        features = WordFeatures(Pieces(self.pieces), self.features, self.words)
         network = Network(self.network, features.n_rows, tag_set)
         network.load_state_dict(self.weights)
         return network.eval(), features, tag_set
@@ -49,14 +54,10 @@ class Checkpoint:
         """Writes the checkpoint whole or not at all."""
         content = {name: getattr(self, name) for name in self.__slots__}
         stream = io.BytesIO()
-        torch.save(
-            {"format": _FORMAT, **content, "features": _plain(self.features), "network": _plain(self.network)}, stream
-        )
+        plain = {"features": asdict(self.features), "network": asdict(self.network)}
+        credit = {"inherited": [asdict(each) for each in self.inherited]}
+        torch.save({"format": _FORMAT, **content, **plain, **credit}, stream)
         write_atomically(path, stream.getvalue())
-
-
-def _plain(config: FeatureConfig | NetworkConfig) -> dict[str, Any]:
-    return {name: getattr(config, name) for name in config.__slots__}
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -64,21 +65,27 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
     Raises ModelFileError when the file is missing, damaged or not a checkpoint.
     """
-    try:
-        _check_sums(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ModelFileError(path, "no such checkpoint") from None
-    except Exception as error:  # torch raises a dozen unrelated types for damaged archives
-        raise ModelFileError(path, f"not a whole checkpoint ({type(error).__name__})") from error
+    content = read_torch_file(path, "checkpoint")
     if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
         raise ModelFileError(path, f"not a checkpoint of format {_FORMAT}")
     try:
         features = FeatureConfig(**content.pop("features"))
         network = NetworkConfig(**content.pop("network"))
-        return Checkpoint(features=features, network=network, **content)
+        inherited = tuple(TrainingData(**each) for each in content.pop("inherited", ()))
+        return Checkpoint(features=features, network=network, inherited=inherited, **content)
     except (KeyError, TypeError) as error:
         raise ModelFileError(path, f"a checkpoint without all of its parts ({error})") from error
+
+
+def read_torch_file(path: Path, kind: str) -> Any:
+    """What torch saved in a file, if it is whole and holds only plain values and tensors; else ModelFileError."""
+    try:
+        _check_sums(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ModelFileError(path, f"no such {kind}") from None
+    except Exception as error:  # torch raises a dozen unrelated types for damaged archives
+        raise ModelFileError(path, f"not a whole {kind} ({type(error).__name__})") from error
 
 
 def _check_sums(path: Path) -> None:

@@ -12,8 +12,9 @@ from model.commands import use_one_thread
 if TYPE_CHECKING:
     from model.predictor import Predictor
     from training.corpora import Corpus
-    from training.evaluate import Evaluation
+    from training.evaluate import Evaluation, Predict
     from training.named_data import NamedFile
+    from training.robustness import Robustness
 
 DataDirectory = Annotated[Path, typer.Option("--data", metavar="DIR", help="What a recipe's files are relative to.")]
 FormatChoice = Literal["auto", "conll", "jsonl", "conllu", "csv", "docred"]
@@ -82,8 +83,15 @@ def evaluate(
         typer.Option(metavar="LABELS", help="Labels that DATA marks, such as PER,LOC; others are not counted."),
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write report.md, report.json and confusion.png there.")
+        Path | None, typer.Option(metavar="DIR", help="Write report.md, report.json and pictures there.")
     ] = None,
+    trained_on: Annotated[
+        Path | None,
+        typer.Option(metavar="RECIPE", help="Tell entities seen in this recipe's training data from unseen ones."),
+    ] = None,
+    robustness: Annotated[
+        bool, typer.Option("--robustness", help="Measure again in one case, without punctuation, with typos, ...")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Measure a model on data whose entities are known.
@@ -95,6 +103,8 @@ def evaluate(
       teddy evaluate runs/mine/mine.teddy dev.conll
       teddy evaluate runs/mine/mine.teddy news.csv --tag Tag --map geo=LOC --map tim=O --annotates PER,LOC
       teddy evaluate runs/mine/mine.teddy mine.toml --data corpora --report runs/mine/again
+      teddy evaluate runs/mine/mine.teddy test.conll --trained-on mine.toml --data corpora --report runs/mine/test
+      teddy evaluate runs/mine/mine.teddy dev.conll --robustness
     """
     use_one_thread()
     import model
@@ -105,13 +115,18 @@ def evaluate(
         else _named_file(source, form, token, tag, scheme, encoding, mappings or (), annotates)
     )
     predictor = model.load(model_file)
-    corpora = _dev_of_recipe(source, data) if named is None else [named.load(predictor.manifest.labels)]
-    evaluation = _measure(predictor, corpora)
+    corpora = _corpora_of_recipe(source, data) if named is None else [named.load(predictor.manifest.labels)]
+    evaluation = _measure(predictor, corpora, corpora if trained_on is None else _corpora_of_recipe(trained_on, data))
+    perturbed = _measure_robustness(predictor, corpora) if robustness else None
     if report is not None:
         from training.report import write_report
 
-        write_report(evaluation, report, title=f"{model_file.name} on {source.name}")
-    print(json.dumps(evaluation.as_dict(), ensure_ascii=False) if as_json else "\n".join(_summary(evaluation)))
+        write_report(evaluation, report, title=f"{model_file.name} on {source.name}", robustness=perturbed)
+    if as_json:
+        fields = evaluation.as_dict() | ({"robustness": perturbed.as_dict()} if perturbed else {})
+        print(json.dumps(fields, ensure_ascii=False))
+    else:
+        print(*_summary(evaluation), *(["", *perturbed.table()] if perturbed else []), sep="\n")
 
 
 def export(
@@ -121,6 +136,10 @@ def export(
         Path | None,
         typer.Option(metavar="DIR", help="What the run's files are relative to; only for a run that has not ended."),
     ] = None,
+    card: Annotated[
+        Path | None,
+        typer.Option(metavar="RECIPE", help="Take the [card] table of this recipe for the model card."),
+    ] = None,
 ) -> None:
     """Write the model file of a checkpoint.
 
@@ -129,10 +148,12 @@ def export(
     Examples:
       teddy export runs/mine/best.checkpoint mine.teddy
       teddy export runs/mine/last.checkpoint early.teddy --data corpora
+      teddy export runs/mine/best.checkpoint mine.teddy --card mine.toml   # with what is known of it by now
     """
+    from training.config import load_recipe
     from training.publish import export as write_model_file
 
-    write_model_file(checkpoint, model_file, data)
+    write_model_file(checkpoint, model_file, data, None if card is None else load_recipe(card).card)
 
 
 def check(
@@ -215,30 +236,51 @@ def _mapping(text: str) -> tuple[str, str]:
     return label, target
 
 
-def _dev_of_recipe(recipe_file: Path, data: Path) -> "list[Corpus]":
+def _corpora_of_recipe(recipe_file: Path, data: Path) -> "list[Corpus]":
     from training.config import load_recipe
     from training.corpora import load_corpora
 
     return load_corpora(load_recipe(recipe_file), data, on_misaligned=lambda _: None)
 
 
-def _measure(predictor: "Predictor", corpora: "Sequence[Corpus]") -> "Evaluation":
-    """Evaluate a loaded model, in the precision that it serves in, on the dev data of corpora."""
-    from model.predictor import WindowInput
-    from training.evaluate import ScoredSpan, evaluate, surfaces
+def _measure(predictor: "Predictor", corpora: "Sequence[Corpus]", trained_on: "Sequence[Corpus]") -> "Evaluation":
+    """Evaluate a loaded model, in the precision that it serves in, on the dev data of corpora.
 
-    def predict(sentences: Sequence[Sequence[str]]) -> list[list[ScoredSpan]]:
-        outputs = predictor.predict([WindowInput(list(words)) for words in sentences])
-        return [[*map(ScoredSpan, output.spans, output.scores)] for output in outputs]
+    Entities of the training data of `trained_on` count as seen.
+    """
+    from training.evaluate import evaluate, surfaces
 
-    train = [sentence for corpus in corpora for sentence in corpus.train]
+    train = [sentence for corpus in trained_on for sentence in corpus.train]
     return evaluate(
-        predict,
+        _prediction(predictor),
         [sentence for corpus in corpora for sentence in corpus.dev],
         {corpus.name: corpus.annotates for corpus in corpora},
         labels=predictor.manifest.labels,
         seen=surfaces(train) if train else None,
     )
+
+
+def _measure_robustness(predictor: "Predictor", corpora: "Sequence[Corpus]") -> "Robustness":
+    """Measure it as `_measure` does, on the same sentences written in other ways."""
+    from training.robustness import measure_robustness
+
+    return measure_robustness(
+        _prediction(predictor),
+        [sentence for corpus in corpora for sentence in corpus.dev],
+        {corpus.name: corpus.annotates for corpus in corpora},
+        labels=predictor.manifest.labels,
+    )
+
+
+def _prediction(predictor: "Predictor") -> "Predict":
+    from model.predictor import WindowInput
+    from training.evaluate import ScoredSpan
+
+    def predict(sentences: Sequence[Sequence[str]]) -> list[list[ScoredSpan]]:
+        outputs = predictor.predict([WindowInput(list(words)) for words in sentences])
+        return [[*map(ScoredSpan, output.spans, output.scores)] for output in outputs]
+
+    return predict
 
 
 def _summary(evaluation: "Evaluation") -> list[str]:

@@ -16,8 +16,12 @@ from pydantic import Field, ValidationError, model_validator
 
 from model.config import FeatureConfig, NetworkConfig
 from model.errors import RecipeError
+from training.augment_config import AugmentConfig
+from training.card_config import CardConfig
 from training.config_errors import MisfitError, dotted, first_problem
 from training.corpus_config import OUTSIDE, UNKNOWN, CorpusConfig, Table
+from training.distill_config import DistillConfig
+from training.pretrain.config import PretrainConfig
 from training.toml_dump import dump_toml
 from training.toml_lines import KeyPath, key_lines
 from training.toml_overrides import put_override
@@ -30,6 +34,31 @@ class PiecesConfig(Table):
     """Number of pieces, the 256 byte pieces included; at most this many where the data has fewer."""
     character_coverage: float = Field(default=0.9995, gt=0, le=1)
     """Share of the characters of the training data that become pieces; the rest are spelled in bytes."""
+
+
+class EmbeddingConfig(Table):
+    """What the rows of whole words hold before training, if not random numbers."""
+
+    vectors: str = ""
+    """A file of word vectors below `--data`, as GloVe, word2vec and fastText write text (.txt, .vec; also `.xz`, `.gz`
+    and `.bz2`). `features.word_rows` is then the most of its words that get a row: those of the training data first,
+    then the most frequent of the file. Vectors of another width than `network.embedding_width` are padded with zeros
+    or reduced to their principal components."""
+    name: str = ""
+    """Of the vectors, for the credit that the model carries."""
+    licence: str = ""
+    source: str = ""
+    """Where they come from and whom to credit."""
+
+
+class StartConfig(Table):
+    """What the network starts from, if not from random weights."""
+
+    weights: str = ""
+    """An encoder file, a model file or a checkpoint, below `--data` or where you are, or `en`, the model that ships.
+    The recipe's `features` and the shape of its `network` must be those of the file; its pieces and words are taken."""
+    learning_rate_share: float = Field(default=1.0, ge=0, le=1)
+    """The embedding and the encoder learn at this share of the learning rate."""
 
 
 class TrainingConfig(Table):
@@ -89,14 +118,24 @@ class Recipe(Table):
     language: str = ""
     seed: int = Field(default=1, ge=0)
     """Fixes everything that is drawn at random."""
-    labels: tuple[str, ...] = Field(min_length=1)
+    labels: tuple[str, ...] = ()
     """What the model tells apart, in the order in which it numbers them."""
-    corpus: tuple[CorpusConfig, ...] = Field(min_length=1)
+    corpus: tuple[CorpusConfig, ...] = ()
+    """What a tagger is trained on. Only a recipe that has `pretrain` may do without `labels` and `corpus`."""
+    pretrain: PretrainConfig | None = None
+    """What `teddy pretrain` does."""
     pieces: PiecesConfig = PiecesConfig()
     features: FeatureConfig = FeatureConfig()
     network: NetworkConfig = NetworkConfig()
+    embedding: EmbeddingConfig = EmbeddingConfig()
+    start: StartConfig = StartConfig()
     training: TrainingConfig = TrainingConfig()
+    augment: AugmentConfig = AugmentConfig()
+    distill: DistillConfig | None = None
+    """Teachers that the network learns from besides."""
     export: ExportConfig = ExportConfig()
+    card: CardConfig = CardConfig()
+    """What the model card says besides what was measured."""
 
     @model_validator(mode="after")
     def _check_across_tables(self) -> Self:
@@ -109,11 +148,13 @@ class Recipe(Table):
         return dump_toml(self.model_dump(mode="json", exclude_none=True))
 
 
-def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(
+    path: Path | str, overrides: Sequence[str] = (), *, purpose: Literal["train", "pretrain"] = "train"
+) -> Recipe:
     """Read a recipe, with `overrides` such as ``training.epochs=3`` or ``corpus.0.weight=2`` put over it.
 
     Raises RecipeError, naming file and line (or the override) and the full key, for a file that cannot be read, that is
-    not TOML, or that has an unknown key or a bad value.
+    not TOML, or that has an unknown key, a bad value, or not the tables that the purpose needs.
     """
     text = _read(path)
     values = _parse(path, text)
@@ -124,13 +165,23 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
         except ValueError as error:
             raise RecipeError(path, None, f"--set {override}: {error}") from None
     try:
-        return Recipe.model_validate_json(json.dumps(values, default=str))
+        recipe = Recipe.model_validate_json(json.dumps(values, default=str))
     except ValidationError as error:
         location, reason = first_problem(error, Recipe)
+    else:
+        _refuse_other_purpose(path, recipe, purpose)
+        return recipe
     for override_path, override in overridden.items():
         if location[: len(override_path)] == override_path:
             raise RecipeError(path, None, f"--set {override}: {dotted(location)}: {reason}")
     raise RecipeError(path, _line_of(location, key_lines(text)), f"{dotted(location)}: {reason}")
+
+
+def _refuse_other_purpose(path: Path | str, recipe: Recipe, purpose: str) -> None:
+    if purpose == "pretrain" and recipe.pretrain is None:
+        raise RecipeError(path, None, "pretrain: missing: a [pretrain] table says what text to learn from")
+    if purpose == "train" and not recipe.corpus:
+        raise RecipeError(path, None, "corpus: missing: this recipe is for `teddy pretrain` only")
 
 
 def _read(path: Path | str) -> str:
@@ -163,8 +214,38 @@ def _line_of(location: KeyPath, lines: dict[KeyPath, int]) -> int | None:
     return None
 
 
+def _misplaced_vectors(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
+    """Yield why vectors that the recipe names cannot be used with the rest of it."""
+    place = ("embedding", "vectors")
+    if recipe.pretrain is not None:
+        yield place, "pre-training learns the vectors of words from its text: this recipe can have no others"
+    if recipe.start.weights:
+        reason = "brings an embedding of its own, and its encoder has learnt to read that one and no other"
+        yield place, f"cannot stand beside start.weights, which {reason}"
+    if not recipe.features.word_rows:
+        yield ("features", "word_rows"), "must be above 0 where embedding.vectors is given: vectors need rows"
+    for key in ("name", "licence"):
+        if not getattr(recipe.embedding, key):
+            yield ("embedding", key), "missing: the model must credit the vectors"
+
+
 def _contradictions(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
     """Yield what no single table can see: the key at fault, and why."""
+    if recipe.embedding.vectors:
+        yield from _misplaced_vectors(recipe)
+    if recipe.pretrain is not None:
+        yield from recipe.pretrain.contradictions(recipe.network)
+        if not recipe.labels and not recipe.corpus:
+            return
+    for key in ("labels", "corpus"):
+        if not getattr(recipe, key):
+            yield (key,), "must not be empty" if key in recipe.model_fields_set else "missing"
+            return
+    yield from recipe.augment.contradictions()
+    if recipe.distill is not None:
+        yield from recipe.distill.contradictions()
+    for location, reason in recipe.card.contradictions(recipe.labels):
+        yield ("card", *location), reason
     for place, label in enumerate(recipe.labels):
         if label in (OUTSIDE, UNKNOWN) or not re.fullmatch(r"\S+", label):
             yield ("labels", place), f"{label!r} cannot be a label"

@@ -65,6 +65,6 @@ def _known_keys(model: type[BaseModel], location: KeyPath) -> list[str]:
     for part in location:
         if isinstance(part, str):
             annotation = table.model_fields[part].annotation
-            # An array of tables is a tuple[Table, ...].
-            table = typing.get_args(annotation)[0] if typing.get_origin(annotation) is tuple else annotation
+            # An array of tables is a tuple[Table, ...], a table that may be missing a Table | None.
+            table = typing.get_args(annotation)[0] if typing.get_args(annotation) else annotation
     return [field.name for field in fields(table)] if is_dataclass(table) else list(table.model_fields)

@@ -1,9 +1,11 @@
 """Noise on the input while training: words and features go missing, so that the network learns to do without them."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from model.batching import Batch
 from model.features import WordFeatures
@@ -31,15 +33,29 @@ def drop_features(batch: Batch, features: WordFeatures, probability: float, rand
     """
     if probability == 0.0:
         return batch
-    rows, starts = batch.rows.numpy(), batch.starts.numpy()
+    rows, starts = drop_kinds(batch.rows.numpy(), batch.starts.numpy(), features.group_starts, probability, random)
+    return replace(batch, rows=torch.from_numpy(rows), starts=torch.from_numpy(starts))
+
+
+def drop_kinds(
+    rows: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    group_starts: Sequence[int],
+    probability: float,
+    random: np.random.Generator,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """`drop_features` for rows [F] and starts [U] as `WordFeatures.bag` gives them; the kinds begin at `group_starts`.
+
+    Gives fewer rows and as many starts.
+    """
     counts = np.diff(np.append(starts, len(rows)))
     word = np.repeat(np.arange(len(starts)), counts)
-    kind = np.searchsorted(features.group_starts, rows, side="right")
-    dropped = random.random((len(starts), len(features.group_starts) + 1)) < probability
+    kind = np.searchsorted(group_starts, rows, side="right")
+    dropped = random.random((len(starts), len(group_starts) + 1)) < probability
     keep = ~dropped[word, kind]
     left = np.bincount(word, weights=keep, minlength=len(starts))
     keep |= left[word] == 0
     kept_counts = np.bincount(word, weights=keep, minlength=len(starts)).astype(np.int64)
     new_starts = np.zeros_like(starts)
     np.cumsum(kept_counts[:-1], out=new_starts[1:])
-    return replace(batch, rows=torch.from_numpy(rows[keep]), starts=torch.from_numpy(new_starts))
+    return rows[keep], new_starts

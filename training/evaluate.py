@@ -3,11 +3,13 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 
 from model.spans import Scheme, Span, write_tags
 from training.align import Sentence
 from training.conlleval import ConllevalScores, conlleval_scores
-from training.mistakes import Confusion, Kind, Pair, pair_spans
+from training.mistakes import Confusion, Kind, Pair, mended, pair_spans
+from training.reliability import Reliability
 from training.scores import Counts, SpanScores
 
 
@@ -61,6 +63,8 @@ class Evaluation:
         by_surface: counts of spans whose words were ("seen") or were not ("unseen") an entity in training; empty when
             the training entities were not given.
         confusion: gold labels against predicted ones.
+        calibration: how often entities were right, by their scores; it counts those that have a score.
+        calibration_by_label, calibration_by_corpus: the same in parts, which add up to it.
         mistakes: of each kind the worst, see `evaluate`.
         n_by_kind: how many pairs there are of each kind.
         n_misaligned: gold spans that no words can express; they count as missed.
@@ -75,10 +79,25 @@ class Evaluation:
     by_length: dict[str, Counts]
     by_surface: dict[str, Counts]
     confusion: Confusion
+    calibration: Reliability
+    calibration_by_label: dict[str, Reliability]
+    calibration_by_corpus: dict[str, Reliability]
     mistakes: tuple[Mistake, ...]
     n_by_kind: dict[Kind, int]
     n_misaligned: int
     n_ignored: int
+
+    def without(self, kind: Kind) -> Counts:
+        """What the counts would be without the mistakes of one kind."""
+        return mended(self.scores.micro, kind, self.n_by_kind[kind])
+
+    def calibration_fields(self) -> dict[str, object]:
+        """Give the calibration, whole and in parts, ready for JSON."""
+        return {
+            **self.calibration.as_dict(),
+            "by_label": {name: each.summary() for name, each in self.calibration_by_label.items()},
+            "by_corpus": {name: each.summary() for name, each in self.calibration_by_corpus.items()},
+        }
 
     def as_dict(self) -> dict[str, object]:
         """Give everything ready for JSON; ratios are 0 to 1."""
@@ -91,6 +110,8 @@ class Evaluation:
             "by_length": {name: counts.as_dict() for name, counts in self.by_length.items()},
             "by_surface": {name: counts.as_dict() for name, counts in self.by_surface.items()},
             "by_kind": {kind.value: n for kind, n in self.n_by_kind.items()},
+            "without_kind": {kind.value: self.without(kind).as_dict() for kind in Kind if kind is not Kind.CORRECT},
+            "calibration": self.calibration_fields(),
             "misaligned": self.n_misaligned,
             "ignored": self.n_ignored,
             "confusion": self.confusion.as_dict(),
@@ -150,6 +171,8 @@ class _Tally:
     confusion: Confusion = field(default_factory=Confusion)
     mistakes: list[Mistake] = field(default_factory=list)
     kinds: Counter[Kind] = field(default_factory=Counter)
+    outcomes: dict[tuple[str, str], list[tuple[float, bool]]] = field(default_factory=dict)
+    """By corpus and label: the score of each predicted span, and whether it is right."""
     gold_tags: list[list[str]] = field(default_factory=list)
     predicted_tags: list[list[str]] = field(default_factory=list)
     n_misaligned: int = 0
@@ -159,7 +182,7 @@ class _Tally:
         self, sentence: Sentence, predicted: Sequence[Span | ScoredSpan], annotated: Collection[str] | None
     ) -> None:
         scored = dict(_with_score(one) for one in predicted)
-        counted = {span: score for span, score in scored.items() if _is_judged(sentence, span, annotated)}
+        counted = {span: score for span, score in scored.items() if is_judged(sentence, span, annotated)}
         self.n_ignored += len(scored) - len(counted)
         self._count_spans(sentence, counted)
         self._compare_spans(sentence, counted)
@@ -168,8 +191,11 @@ class _Tally:
         for span in sentence.misaligned:
             self._count_misaligned(sentence, span)
 
-    def _count_spans(self, sentence: Sentence, predicted: Collection[Span]) -> None:
+    def _count_spans(self, sentence: Sentence, predicted: Mapping[Span, float | None]) -> None:
         gold = set(sentence.spans)
+        for span, score in predicted.items():
+            if score is not None:
+                self.outcomes.setdefault((sentence.corpus, span.label), []).append((score, span in gold))
         self.scores.add(gold, predicted)
         self.by_corpus.setdefault(sentence.corpus, SpanScores(self.scores.by_label)).add(gold, predicted)
         for span in gold.union(predicted):
@@ -219,6 +245,10 @@ class _Tally:
             )
         )
 
+    def _calibration(self, corpora: Iterable[str], labels: Iterable[str]) -> Reliability:
+        keys = product(corpora, labels)
+        return Reliability.of(outcome for key in keys for outcome in self.outcomes.get(key, ()))
+
     def evaluation(self, worst: int) -> Evaluation:
         mistakes: list[Mistake] = []
         for kind in Kind:
@@ -234,6 +264,9 @@ class _Tally:
             by_length=self.by_length,
             by_surface=dict(sorted(self.by_surface.items())),
             confusion=self.confusion,
+            calibration=self._calibration(self.by_corpus, self.scores.by_label),
+            calibration_by_label={label: self._calibration(self.by_corpus, [label]) for label in self.scores.by_label},
+            calibration_by_corpus={name: self._calibration([name], self.scores.by_label) for name in self.by_corpus},
             mistakes=tuple(mistakes),
             n_by_kind={kind: self.kinds[kind] for kind in Kind},
             n_misaligned=self.n_misaligned,
@@ -245,7 +278,8 @@ def _with_score(predicted: Span | ScoredSpan) -> tuple[Span, float | None]:
     return (predicted.span, predicted.score) if isinstance(predicted, ScoredSpan) else (predicted, None)
 
 
-def _is_judged(sentence: Sentence, span: Span, annotated: Collection[str] | None) -> bool:
+def is_judged(sentence: Sentence, span: Span, annotated: Collection[str] | None) -> bool:
+    """Say whether the gold can tell if this predicted span is right; `annotated` as in `evaluate`."""
     if annotated is not None and span.label not in annotated:
         return False
     if span in sentence.spans:

@@ -1,6 +1,8 @@
 """Where matplotlib is imported: figures without a display and without global state, saved whole."""
 
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,15 @@ def new_figure(width: float, height: float) -> "Figure":
     except ImportError as error:
         raise TrainingError("plots need matplotlib: pip install 'teddy[train]'") from error
     return Figure(figsize=(width, height), layout="constrained")
+
+
+@contextmanager
+def optional_figure(note: Callable[[str], None], file_name: str) -> Iterator[None]:
+    """Let a block fail to draw a picture for lack of matplotlib, and note it."""
+    try:
+        yield
+    except TrainingError as error:
+        note(f"no {file_name}: {error}")
 
 
 def save_figure(figure: "Figure", path: Path | str) -> None:

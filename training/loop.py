@@ -11,10 +11,10 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -25,11 +25,16 @@ from model.labels import TagSet
 from model.network import Network
 from model.tagger import Tagger
 from training.align import Sentence
+from training.augment import augment
+from training.augment_config import AugmentConfig
 from training.card import evaluate_dev
 from training.config import TrainingConfig
 from training.corpora import Corpus
+from training.device import autocast
+from training.distill import Distillation, words_to_read
 from training.dropout import drop_features, drop_words
-from training.record import EvaluationRow, UpdateRow
+from training.raw_text import Words
+from training.record import EvaluationRow, Losses, UpdateRow
 from training.sampler import plan_epoch
 from training.seed import generator, seed_torch
 from training.targets import Targets, pad_targets
@@ -62,26 +67,30 @@ class Trainer:
         *,
         seed: int,
         device: torch.device,
+        started_share: float = 1.0,
+        distillation: Distillation | None = None,
+        augmentation: AugmentConfig | None = None,
     ) -> None:
+        """`started_share` is the share of the learning rate at which the embedding and the encoder learn."""
         self.config = config
         self.features = features
         self.tag_set = tag_set
         self.corpora = corpora
         self.seed = seed
         self.device = device
+        self.distillation = distillation
+        self.augmentation = augmentation or AugmentConfig()
         self.network = network.to(device)
         self.averaged = copy.deepcopy(network).eval().requires_grad_(False)
         self.position = Position()
-        self._optimiser = make_optimiser(network, config)
+        self._optimiser = make_optimiser(network, config.learning_rate, config.weight_decay, started_share)
         self._recent_losses: deque[float] = deque(maxlen=_RECENT_LOSSES)
         self._sentences: list[Sentence] = []
         self._weights: list[float] = []
-        self._targets: list[Targets] = []
+        self._targets = {corpus.name: Targets(tag_set, corpus.annotates) for corpus in corpora}
         for corpus in corpora:
-            targets = Targets(tag_set, corpus.annotates)
             self._sentences += corpus.train
             self._weights += [corpus.weight] * len(corpus.train)
-            self._targets += [targets] * len(corpus.train)
         self._lengths = [len(sentence.words) for sentence in self._sentences]
 
     @property
@@ -130,8 +139,8 @@ class Trainer:
             progress, self.config.warmup_share, self.config.final_learning_rate_share
         )
         for group in self._optimiser.param_groups:
-            group["lr"] = rate
-        loss, norm = self._gradients(members)
+            group["lr"] = rate * group["rate_share"]
+        losses, norm = self._gradients(members, len(plan))
         self._optimiser.step()
         position.step += 1
         position.batches_done += 1
@@ -140,46 +149,75 @@ class Trainer:
             kind="update",
             step=position.step,
             epoch=position.epoch + 1,
-            loss=loss,
+            **losses,
             gradient_norm=norm,
             learning_rate=rate,
             words_per_second=sum(self._lengths[i] for i in members) / (time.perf_counter() - started),
         )
 
-    def _gradients(self, members: list[int]) -> tuple[float, float]:
-        """Computes and clips the gradients of a batch; gives its loss for each word and their norm before clipping."""
+    def _gradients(self, members: list[int], n_updates: int) -> tuple[Losses, float]:
+        """Computes and clips the gradients of a batch, one of the epoch's `n_updates`.
+
+        Gives its losses for each word and the norm of the gradients before clipping.
+        """
         self.network.train()
-        batch, allowed = self._batch(members)
-        loss = self._loss(self.network, batch, allowed) / batch.lengths.sum()
+        batch, allowed, words = self._batch(members)
+        emissions = self._emissions(self.network, batch)
+        loss = self._loss(self.network, emissions, batch, allowed) / batch.lengths.sum()
+        losses: Losses = {"loss": loss.item()}
+        if self.distillation is not None:
+            distilled = self._distil(self.distillation, emissions, batch, words, n_updates)
+            losses["distillation_loss"] = distilled.item()
+            loss = loss + self.distillation.config.weight * distilled
         self._optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip)
         self._refuse_poison(loss.item(), norm.item(), members)
-        return loss.item(), norm.item()
+        return losses, norm.item()
 
-    def _batch(self, members: list[int]) -> tuple[Batch, Tensor]:
-        """The sentences as the network sees them this time, with words and features dropped at random."""
+    def _distil(
+        self, teaching: Distillation, emissions: Tensor, batch: Batch, words: Sequence[Words], n_updates: int
+    ) -> Tensor:
+        """The mean loss for each word against the teachers, over the words of the batch and over raw text."""
+        position, crf = self.position, self.network.crf
+        total, n_words = torch.zeros((), dtype=torch.float64, device=self.device), 0
+        if teaching.config.on_corpora:
+            total = total + teaching.loss(crf, emissions, batch.lengths, words)
+            n_words += sum(map(len, words))
+        # Another key than that of the batch, whose noise stays what it is without teachers.
+        random = generator(self.seed, position.epoch, position.step, 1)
+        for raw in teaching.batches(position.epoch, position.batches_done, n_updates):
+            guises = augment(raw, self.augmentation, random)
+            batch = self._noisy(guises, random)
+            words = words_to_read(raw, guises)
+            total = total + teaching.loss(crf, self._emissions(self.network, batch), batch.lengths, words)
+            n_words += sum(map(len, words))
+        return total / n_words
+
+    def _batch(self, members: list[int]) -> tuple[Batch, Tensor, list[Words]]:
+        """The sentences as the network sees them this time, their sets of tags, their words as teachers see them."""
         random = generator(self.seed, self.position.epoch, self.position.step)
         # The dropout inside the network asks torch, on whatever device: no state of it needs to be kept.
         seed_torch(int(random.integers(2**63)))
-        config = self.config
-        batch = make_batch([self._sentences[i].words for i in members], self.features)
-        batch = drop_features(batch, self.features, config.feature_dropout, random)
-        batch = drop_words(batch, UNKNOWN_WORD, config.word_dropout, random)
-        allowed = pad_targets([self._targets[i].allowed(self._sentences[i]) for i in members])
-        return batch.to(self.device), allowed.to(self.device)
+        sentences = [self._sentences[i] for i in members]
+        guises = augment(sentences, self.augmentation, random)
+        batch = self._noisy(guises, random)
+        allowed = pad_targets([self._targets[guise.corpus].allowed(guise) for guise in guises])
+        return batch, allowed.to(self.device), words_to_read(sentences, guises)
 
-    def _loss(self, network: Network, batch: Batch, allowed: Tensor) -> Tensor:
-        """The summed loss of a batch, in nats."""
-        with self._precision():
-            emissions = network.emissions(batch.rows, batch.starts, batch.words, batch.lengths)
+    def _noisy(self, sentences: Sequence[Sentence], random: np.random.Generator) -> Batch:
+        """Sentences with words and features dropped at random."""
+        batch = make_batch([sentence.words for sentence in sentences], self.features)
+        batch = drop_features(batch, self.features, self.config.feature_dropout, random)
+        return drop_words(batch, UNKNOWN_WORD, self.config.word_dropout, random).to(self.device)
+
+    def _emissions(self, network: Network, batch: Batch) -> Tensor:
+        with autocast(self.config.mixed_precision, self.device):
+            return network.emissions(batch.rows, batch.starts, batch.words, batch.lengths)
+
+    def _loss(self, network: Network, emissions: Tensor, batch: Batch, allowed: Tensor) -> Tensor:
+        """The summed supervised loss of a batch, in nats."""
         return network.crf.loss(emissions, batch.lengths, allowed).sum()
-
-    def _precision(self) -> AbstractContextManager[Any]:
-        wanted = self.config.mixed_precision
-        if wanted == "fp32" or (wanted == "auto" and not has_fast_bf16(self.device)):
-            return nullcontext()
-        return torch.autocast(self.device.type, torch.bfloat16)
 
     def _refuse_poison(self, loss: float, norm: float, members: list[int]) -> None:
         usual = statistics.median(self._recent_losses) if len(self._recent_losses) == _RECENT_LOSSES else math.inf
@@ -231,13 +269,15 @@ class Trainer:
         """The mean loss for each dev word, in nats."""
         total, n_words = 0.0, 0
         for corpus in self.corpora:
-            targets = Targets(self.tag_set, corpus.annotates)
+            targets = self._targets[corpus.name]
             for members in plan_epoch([len(s.words) for s in corpus.dev], [1.0] * len(corpus.dev), 4096, 0, 0):
                 sentences = [corpus.dev[i] for i in members]
                 batch = make_batch([sentence.words for sentence in sentences], self.features)
                 allowed = pad_targets([targets.allowed(sentence) for sentence in sentences])
                 with torch.inference_mode():
-                    total += self._loss(self.averaged, batch.to(self.device), allowed.to(self.device)).item()
+                    batch = batch.to(self.device)
+                    emissions = self._emissions(self.averaged, batch)
+                    total += self._loss(self.averaged, emissions, batch, allowed.to(self.device)).item()
                 n_words += int(batch.lengths.sum())
         return total / max(n_words, 1)
 
@@ -281,25 +321,30 @@ def evaluation_points(n_batches: int, per_epoch: float, epoch: int, n_epochs: in
     return {n_batches} if (epoch + 1) % every == 0 or epoch + 1 == n_epochs else set()
 
 
-def make_optimiser(network: Network, config: TrainingConfig) -> torch.optim.Optimizer:
+def make_optimiser(
+    network: nn.Module, learning_rate: float, weight_decay: float, started_share: float = 1.0
+) -> torch.optim.Optimizer:
     """AdamW (Loshchilov & Hutter 2019); only matrices decay, neither the embedding nor biases nor the CRF's scores.
 
-    An embedding's rows must not decay while their words are not seen.
+    An embedding's rows must not decay while their words are not seen. What did not start at random learns at
+    `started_share` of the rate.
     """
-    decaying: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
-            is_matrix = parameter.dim() >= 2 and not name.startswith(("embedding", "crf"))
-            (decaying if is_matrix else others).append(parameter)
+            decays = parameter.dim() >= 2 and not name.startswith(("embedding", "crf"))
+            started = name.startswith(("embedding", "normalisation", "encoder"))
+            groups.setdefault((decays, started), []).append(parameter)
     return torch.optim.AdamW(
-        [{"params": decaying, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}],
-        lr=config.learning_rate,
+        [
+            {
+                "params": parameters,
+                "weight_decay": weight_decay if decays else 0.0,
+                "rate_share": started_share if started else 1.0,
+            }
+            for (decays, started), parameters in groups.items()
+        ],
+        lr=learning_rate,
         betas=(0.9, 0.99),
         fused=True,
     )
-
-
-def has_fast_bf16(device: torch.device) -> bool:
-    """Whether bf16 is worth it: a GPU, or a CPU with matrix tiles (elsewhere it is emulated and slow)."""
-    return device.type == "cuda" or bool(torch.cpu._is_amx_tile_supported())

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from model.spans import Span
+from training.scores import Counts
 
 
 class Kind(StrEnum):
@@ -14,6 +15,7 @@ class Kind(StrEnum):
     CORRECT = "correct"
     LABEL = "wrong label"
     BORDERS = "wrong borders"
+    BOTH = "wrong borders and label"
     SPURIOUS = "spurious"
     MISSED = "missed"
 
@@ -27,14 +29,16 @@ class Pair:
 
     @property
     def kind(self) -> Kind:
-        """The difference; with wrong borders the label may be wrong as well."""
+        """The difference."""
         if self.predicted is None:
             return Kind.MISSED
         if self.gold is None:
             return Kind.SPURIOUS
         if self.gold == self.predicted:
             return Kind.CORRECT
-        return Kind.LABEL if _borders(self.gold) == _borders(self.predicted) else Kind.BORDERS
+        if _borders(self.gold) == _borders(self.predicted):
+            return Kind.LABEL
+        return Kind.BORDERS if self.gold.label == self.predicted.label else Kind.BOTH
 
 
 def pair_spans(gold: Iterable[Span], predicted: Iterable[Span]) -> list[Pair]:
@@ -62,6 +66,19 @@ def pair_spans(gold: Iterable[Span], predicted: Iterable[Span]) -> list[Pair]:
     return sorted(pairs, key=_position)
 
 
+def mended(counts: Counts, kind: Kind, n: int) -> Counts:
+    """What the counts would be if `n` mistakes of this kind had not been made: what the kind costs.
+
+    A spurious span would not be there, a missed one would have been found, and one that is wrong would be right (as
+    Bolya et al. 2020 do for objects in pictures). With every kind mended, precision and recall are 1.
+    """
+    if kind is Kind.SPURIOUS:
+        return Counts(counts.gold, counts.predicted - n, counts.correct)
+    if kind is Kind.MISSED:
+        return Counts(counts.gold, counts.predicted + n, counts.correct + n)
+    return counts if kind is Kind.CORRECT else Counts(counts.gold, counts.predicted, counts.correct + n)
+
+
 @dataclass(frozen=True, slots=True)
 class Confusion:
     """How often each gold label got each predicted label; every gold and every predicted span is counted once.
@@ -76,7 +93,7 @@ class Confusion:
     def add(self, pair: Pair) -> None:
         """Count a pair."""
         labels = (pair.gold.label if pair.gold else None, pair.predicted.label if pair.predicted else None)
-        cells = self.wrong_borders if pair.kind is Kind.BORDERS else self.equal_borders
+        cells = self.wrong_borders if pair.kind in (Kind.BORDERS, Kind.BOTH) else self.equal_borders
         cells[labels] += 1
 
     def as_dict(self) -> dict[str, list[dict[str, str | int | None]]]:

@@ -2,7 +2,7 @@
 
 import io
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import sentencepiece
 
@@ -12,8 +12,8 @@ _BOUNDARY = "\ue000"
 """A private character that no piece may reach across; it is a piece itself, and never used."""
 
 
-def train_pieces(words: Iterable[str], config: PiecesConfig) -> bytes:
-    """A serialised unigram model with byte fallback; the same words in any order give the same model.
+def train_pieces(words: Iterable[str] | Mapping[str, int], config: PiecesConfig) -> bytes:
+    """A serialised unigram model with byte fallback; the same words, or counts of words, in any order give the same.
 
     Raises ValueError when there are no words. A corpus with few distinct words gets fewer pieces than asked for.
     """
@@ -48,3 +48,12 @@ def _table(counts: Counter[str]) -> Iterator[str]:
         yield f"{word}\t{count}"
         if count > 1:
             yield f"{word}{_BOUNDARY}\t1"
+
+
+def frequent_words(counts: Mapping[str, int], most: int) -> tuple[str, ...]:
+    """The most frequent case-folded words, of those that occur twice; the same counts in any order give the same."""
+    folded: Counter[str] = Counter()
+    for word, count in counts.items():
+        folded[word.casefold()] += count
+    ranked = sorted(folded.items(), key=lambda pair: (-pair[1], pair[0]))
+    return tuple(word for word, count in ranked[:most] if count > 1)

@@ -16,9 +16,9 @@ from typing import Protocol, Self, TextIO
 from rich import progress as bars
 from rich.console import Console
 
-from training.record import EvaluationRow, UpdateRow
+from training.record import EvaluationRow, HeldOutRow, UpdateRow
 
-Row = UpdateRow | EvaluationRow
+Row = UpdateRow | EvaluationRow | HeldOutRow
 Clock = Callable[[], float]
 
 
@@ -81,7 +81,7 @@ class PlainProgress:
     def show(self, row: Row) -> None:
         """Write a line for an evaluation, or for an update when the last line is long enough ago."""
         place = f"step {row['step']:,}/{self._total_steps:,}, epoch {row['epoch']}"
-        if row["kind"] == "evaluation":
+        if row["kind"] != "update":
             self.note(f"{place}: {_scores(row)}")
         elif self._clock() - self._last_line >= self._every_seconds:
             left = _duration(self._seconds_left(row["step"]))
@@ -99,7 +99,7 @@ class PlainProgress:
 
 
 class LiveProgress:
-    """One bar with step, epoch, loss, best dev F1, words/s and time left; evaluations stay as lines above it."""
+    """One bar with step, epoch, loss, best score, words/s and time left; evaluations stay as lines above it."""
 
     def __init__(self, total_steps: int, *, first_step: int = 0, console: Console, clock: Clock) -> None:
         self._console = console
@@ -107,13 +107,13 @@ class LiveProgress:
             bars.TextColumn("{task.description}"),
             bars.BarColumn(),
             bars.MofNCompleteColumn(),
-            bars.TextColumn("loss {task.fields[loss]}  dev F1 {task.fields[f1]}  {task.fields[speed]} words/s"),
+            bars.TextColumn("loss {task.fields[loss]}  {task.fields[score]}  {task.fields[speed]} words/s"),
             bars.TimeRemainingColumn(),
             console=console,
             get_time=clock,
         )
         self._task = self._bars.add_task(
-            "epoch 1", total=total_steps, completed=first_step, loss="-", f1="-", speed="-", start=False
+            "epoch 1", total=total_steps, completed=first_step, loss="-", score="-", speed="-", start=False
         )
 
     def __enter__(self) -> Self:
@@ -139,17 +139,30 @@ class LiveProgress:
             )
             return
         self.note(f"step {row['step']:,}, epoch {row['epoch']}: {_scores(row)}")
-        if row["best"]:
-            self._bars.update(self._task, f1=f"{row['f1']:.2%}")
+        if row["kind"] == "held_out":
+            self._bars.update(self._task, score=_scores(row))
+        elif row["best"]:
+            self._bars.update(self._task, score=f"dev F1 {row['f1']:.2%}")
 
     def note(self, message: str) -> None:
         """Write a line above the bar."""
         self._console.print(message, markup=False, highlight=False)
 
 
-def _scores(row: EvaluationRow) -> str:
+def _scores(row: EvaluationRow | HeldOutRow) -> str:
+    if row["kind"] == "held_out":
+        return _held_out_scores(row)
     text = f"dev F1 {row['f1']:.2%} (P {row['precision']:.2%}, R {row['recall']:.2%}), loss {row['loss']:.4f}"
     return text + (", the best so far" if row["best"] else "")
+
+
+def _held_out_scores(row: HeldOutRow) -> str:
+    parts: list[str] = []
+    if row["perplexity"] is not None and row["accuracy"] is not None:
+        parts.append(f"perplexity {row['perplexity']:.1f}, {row['accuracy']:.1%} of words right")
+    if row["detection_accuracy"] is not None:
+        parts.append(f"{row['detection_accuracy']:.1%} of verdicts right")
+    return f"held out: {', '.join(parts)}"
 
 
 def _duration(seconds: float) -> str:

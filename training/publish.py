@@ -17,26 +17,32 @@ from model.network import Network
 from model.predictor import Predictor, load
 from model.tagger import Tagger
 from model.text import TOKENISER_VERSION
-from training.card import Card, evaluate_dev, make_card, read_card
+from training.card import Card, evaluate_dev, joined_credits, make_card, read_card
+from training.card_config import CardConfig
 from training.checkpoint import Checkpoint, load_checkpoint
 from training.config import Recipe
+from training.config_errors import dotted
 from training.corpora import Corpus, load_corpora
 from training.evaluate import Evaluation
+from training.model_card import render_card
 
 _HALF_TOLERANCE = 0.0005
 """Weights are stored in 16 bits when that moves dev F1 by no more than this, far below the spread of seeds."""
 
 
-def export(checkpoint_file: Path, model_file: Path, data: Path | None = None) -> None:
+def export(checkpoint_file: Path, model_file: Path, data: Path | None = None, card: CardConfig | None = None) -> None:
     """Writes the model file of a checkpoint.
 
     A run that has ended has measured its best checkpoint. One that has not is measured now, which needs `data`, the
-    directory that the recipe's files are relative to.
+    directory that the recipe's files are relative to. `card` replaces the `[card]` table of the recipe: what is known
+    of a model only when it is there, such as its limits and the scores of other seeds.
 
     Raises ModelFileError for a file that is no checkpoint, TrainingError for one without measurements when `data` is
-    None.
+    None, or for a card with labels that the model does not know.
     """
     checkpoint = load_checkpoint(checkpoint_file)
+    if card is not None:
+        checkpoint = _with_card(checkpoint, card)
     if not checkpoint.card:
         if data is None:
             raise TrainingError(
@@ -46,6 +52,13 @@ def export(checkpoint_file: Path, model_file: Path, data: Path | None = None) ->
         corpora = load_corpora(recipe_of(checkpoint), data, on_misaligned=lambda _: None)
         checkpoint, _ = measure(checkpoint, corpora)
     write_model(checkpoint, model_file)
+
+
+def _with_card(checkpoint: Checkpoint, card: CardConfig) -> Checkpoint:
+    recipe = recipe_of(checkpoint)
+    for location, reason in card.contradictions(recipe.labels):
+        raise TrainingError(f"card.{dotted(location)}: {reason} of the checkpoint")
+    return replace(checkpoint, recipe=recipe.model_copy(update={"card": card}).dump_toml())
 
 
 def recipe_of(checkpoint: Checkpoint) -> Recipe:
@@ -58,7 +71,7 @@ def measure(checkpoint: Checkpoint, corpora: Sequence[Corpus]) -> tuple[Checkpoi
     network, features, tag_set = checkpoint.build()
     halved = _halve(network, features, tag_set, corpora)
     card, evaluation = make_card(network, features, tag_set, corpora)
-    card = replace(card, halved=halved)
+    card = replace(card, halved=halved, training_data=joined_credits(checkpoint.inherited, card.training_data))
     return replace(checkpoint, weights=network.state_dict(), card=card.as_json()), evaluation
 
 
@@ -85,9 +98,10 @@ def write_model(checkpoint: Checkpoint, model_file: Path) -> None:
     manifest = replace(manifest, canary=_canary(predictor, recipe.export.canary))
     if card.halved:
         scripted.half()
+    extras = extra_files(manifest, checkpoint.pieces, checkpoint.words, render_card(manifest))
     model_file.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(model_file) as temporary:
-        write_bundle(temporary, to_archive(scripted, extra_files(manifest, checkpoint.pieces)))
+        write_bundle(temporary, to_archive(scripted, extras))
         load(temporary, precision="fp32")
 
 

@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
 
 from model.files import write_atomically
 from training.figures import BLUE, GREEN, GREY, ORANGE, new_figure, save_figure
@@ -18,13 +18,19 @@ if TYPE_CHECKING:
 Value = str | int | float | bool | None
 
 
-class UpdateRow(TypedDict):
+class Losses(TypedDict):
+    """Of one batch, means over words: against its annotations, and against teachers where there are any."""
+
+    loss: float
+    distillation_loss: NotRequired[float]
+
+
+class UpdateRow(Losses):
     """One step of the optimiser. `step` and `epoch` count from 1; `gradient_norm` is that before clipping."""
 
     kind: Literal["update"]
     step: int
     epoch: int
-    loss: float
     gradient_norm: float
     learning_rate: float
     words_per_second: float
@@ -41,6 +47,22 @@ class EvaluationRow(TypedDict):
     recall: float
     loss: float
     best: bool
+
+
+class HeldOutRow(TypedDict):
+    """What a network in pre-training makes of held-out text after `step`, when it had read so many words in all.
+
+    `perplexity` and `accuracy` (0 to 1) are of guessed words, `detection_accuracy` of verdicts whether a word was
+    replaced; None where the objective asks no such thing.
+    """
+
+    kind: Literal["held_out"]
+    step: int
+    epoch: int
+    words: int
+    perplexity: float | None
+    accuracy: float | None
+    detection_accuracy: float | None
 
 
 class Record:
@@ -77,18 +99,26 @@ class Record:
     def plot(self, path: Path | str) -> None:
         """Draw training loss, dev F1 and gradient norm against the step, one above the other, as a PNG.
 
+        Of a pre-training run, what was measured on held-out text takes the place of dev F1.
+
         Raises: TrainingError where matplotlib is not installed.
         """
         updates = [row for row in self.rows() if row["kind"] == "update"]
         evaluations = [row for row in self.rows() if row["kind"] == "evaluation"]
+        held_out = [row for row in self.rows() if row["kind"] == "held_out"]
         figure = new_figure(8, 8)
-        loss, f1, norm = figure.subplots(3, 1, sharex=True)
+        loss, score, norm = figure.subplots(3, 1, sharex=True)
         _plot_noisy(loss, updates, "loss", "training loss", BLUE)
-        _plot_f1(f1, evaluations)
+        if any("distillation_loss" in row for row in updates):
+            _plot_noisy(loss, updates, "distillation_loss", "loss: training, distillation", GREEN)
+        if held_out:
+            _plot_accuracy(score, held_out)
+        else:
+            _plot_f1(score, evaluations)
         _plot_noisy(norm, updates, "gradient_norm", "gradient norm", ORANGE)
         norm.set_xlabel("step")
-        figure.align_ylabels([loss, f1, norm])
-        for axes in (loss, f1, norm):
+        figure.align_ylabels([loss, score, norm])
+        for axes in (loss, score, norm):
             axes.grid(alpha=0.3)
             axes.spines[["top", "right"]].set_visible(False)
         save_figure(figure, path)
@@ -159,3 +189,16 @@ def _plot_f1(axes: "Axes", rows: list[dict[str, Value]]) -> None:
         name = f"best: {100 * best:.2f} at step {step:,.0f}"
         axes.axhline(100 * best, color=GREY, linewidth=0.8, linestyle="--", label=name)
         axes.legend(frameon=False, loc="lower right")
+
+
+def _plot_accuracy(axes: "Axes", rows: list[dict[str, Value]]) -> None:
+    for key, name, colour in (
+        ("accuracy", "words guessed", GREEN),
+        ("detection_accuracy", "verdicts on replaced words", GREY),
+    ):
+        steps, values = _series(rows, key)
+        if values:
+            label = f"{name}: {100 * values[-1]:.1f} at last"
+            axes.plot(steps, [100 * value for value in values], color=colour, marker="o", markersize=3.5, label=label)
+    axes.set_ylabel("right on held-out text, %")
+    axes.legend(frameon=False, loc="lower right")

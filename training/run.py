@@ -12,13 +12,11 @@
 The two pictures need matplotlib, which is an extra: a run without it says so and goes on.
 """
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
+from model.bundle import TrainingData
 from model.errors import TrainingError
 from model.features import WordFeatures
 from model.files import write_atomically
@@ -26,20 +24,22 @@ from model.labels import TagSet
 from model.network import Network
 from model.pieces import Pieces
 from training.align import Misaligned
-from training.card import read_card
+from training.card import joined_credits, read_card
 from training.checkpoint import Checkpoint, load_checkpoint
 from training.config import Recipe
 from training.corpora import Corpus, load_corpora
+from training.device import choose_device, set_threads
+from training.distill import Distillation, open_distillation
+from training.figures import optional_figure
 from training.loop import Trainer
-from training.pieces import train_pieces
+from training.pieces import frequent_words, train_pieces
 from training.progress import Progress, open_progress
 from training.publish import measure, write_model
 from training.record import Record
 from training.report import write_report
 from training.seed import seed_torch
-
-_MOST_THREADS = 4
-"""What `training.threads = 0` takes at most; two gained 5 % (see there), more were not tried."""
+from training.start import Start, find_start, load_start
+from training.vectors import WordVectors, choose_vectors
 
 
 def train(recipe: Recipe, data: Path, output: Path, *, resume: bool = False) -> Path:
@@ -54,13 +54,19 @@ def train(recipe: Recipe, data: Path, output: Path, *, resume: bool = False) -> 
     output.mkdir(parents=True, exist_ok=True)
     last = output / "last.checkpoint"
     earlier = _earlier_run(last, recipe, resume=resume)
-    torch.set_num_threads(recipe.training.threads or min(os.cpu_count() or 1, _MOST_THREADS))
+    set_threads(recipe.training.threads)
     write_atomically(output / "recipe.toml", recipe.dump_toml())
     misaligned: list[Misaligned] = []
     corpora = load_corpora(recipe, data, on_misaligned=misaligned.append)
     _refuse_nothing(corpora)
     write_atomically(output / "misaligned.txt", "".join(f"{each}\n" for each in misaligned))
-    trainer, pieces = _make_trainer(recipe, corpora, earlier)
+    start = _start(recipe, data) if earlier is None else None
+    vectors = _vectors(recipe, corpora, data) if earlier is None else None
+    distillation = open_distillation(recipe, data, choose_device(recipe.training.device))
+    trainer = _make_trainer(recipe, corpora, earlier, start, vectors, distillation)
+    inherited = start.training_data if start else earlier.inherited if earlier else ()
+    inherited = joined_credits(inherited, _credit_of_vectors(recipe))
+    inherited = joined_credits(inherited, distillation.training_data if distillation else ())
     record = Record(output)
     if earlier is None:
         # The rows of a run that was killed before its first checkpoint are of no use.
@@ -70,17 +76,19 @@ def train(recipe: Recipe, data: Path, output: Path, *, resume: bool = False) -> 
     steps = sum(len(trainer.plan(epoch)) for epoch in range(recipe.training.epochs))
     with open_progress(steps, first_step=trainer.position.step) as progress:
         _introduce(progress, corpora, trainer, misaligned, output)
+        if vectors is not None:
+            progress.note(str(vectors))
         try:
             for row in trainer.run():
                 record.append(row)
                 progress.show(row)
                 if row["kind"] == "evaluation":
-                    checkpoint = _checkpoint(recipe, trainer, pieces)
+                    checkpoint = _checkpoint(recipe, trainer, inherited)
                     if row["best"]:
                         checkpoint.save(output / "best.checkpoint")
                     checkpoint.save(last)
         finally:
-            with _optional(progress.note, "curves.png"):
+            with optional_figure(progress.note, "curves.png"):
                 record.plot(output / "curves.png")
         return _finish(recipe, corpora, output, progress.note)
 
@@ -91,15 +99,6 @@ def _refuse_nothing(corpora: list[Corpus]) -> None:
         raise TrainingError("the corpora have no sentences to train on")
     if not any(corpus.dev for corpus in corpora):
         raise TrainingError("the corpora have no dev sentences to choose the best weights by: is a holdout too small?")
-
-
-@contextmanager
-def _optional(note: Callable[[str], None], file_name: str) -> Iterator[None]:
-    """Lets a block fail to draw a picture for lack of matplotlib, and notes it."""
-    try:
-        yield
-    except TrainingError as error:
-        note(f"no {file_name}: {error}")
 
 
 def _earlier_run(last: Path, recipe: Recipe, *, resume: bool) -> Checkpoint | None:
@@ -117,27 +116,73 @@ def _earlier_run(last: Path, recipe: Recipe, *, resume: bool) -> Checkpoint | No
     return earlier
 
 
-def _make_trainer(recipe: Recipe, corpora: list[Corpus], earlier: Checkpoint | None) -> tuple[Trainer, bytes]:
+def _make_trainer(
+    recipe: Recipe,
+    corpora: list[Corpus],
+    earlier: Checkpoint | None,
+    start: Start | None,
+    vectors: WordVectors | None,
+    distillation: Distillation | None,
+) -> Trainer:
     seed_torch(recipe.seed)
-    words = (word for corpus in corpora for sentence in corpus.train for word in sentence.words)
-    pieces = train_pieces(words, recipe.pieces) if earlier is None else earlier.pieces
-    features = WordFeatures(Pieces(pieces), recipe.features)
+    pieces, words = _lexicon(recipe, corpora, start or earlier, vectors)
+    features = WordFeatures(Pieces(pieces), recipe.features, words)
     tag_set = TagSet(recipe.labels)
     network = Network(recipe.network, features.n_rows, tag_set)
+    if start is not None:
+        start.put_into(network)
+    if vectors is not None:
+        vectors.put_into(network, features)
     trainer = Trainer(
-        network, features, tag_set, corpora, recipe.training, seed=recipe.seed, device=_device(recipe.training.device)
+        network,
+        features,
+        tag_set,
+        corpora,
+        recipe.training,
+        seed=recipe.seed,
+        device=choose_device(recipe.training.device),
+        started_share=recipe.start.learning_rate_share if recipe.start.weights else 1.0,
+        distillation=distillation,
+        augmentation=recipe.augment,
     )
     if earlier is not None:
         trainer.restore(earlier.weights, earlier.progress)
-    return trainer, pieces
+    return trainer
 
 
-def _device(wanted: str) -> torch.device:
-    if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise TrainingError("training.device is cuda, but torch sees no CUDA device here")
-    return torch.device(wanted)
+def _start(recipe: Recipe, data: Path) -> Start | None:
+    if not recipe.start.weights:
+        return None
+    path = find_start(recipe.start.weights, data)
+    start = load_start(path)
+    start.check(recipe.features, recipe.network, path)
+    return start
+
+
+def _vectors(recipe: Recipe, corpora: list[Corpus], data: Path) -> WordVectors | None:
+    if not recipe.embedding.vectors:
+        return None
+    return choose_vectors(data / recipe.embedding.vectors, _word_counts(corpora), recipe.features.word_rows)
+
+
+def _credit_of_vectors(recipe: Recipe) -> tuple[TrainingData, ...]:
+    table = recipe.embedding
+    return (TrainingData(name=table.name, licence=table.licence, source=table.source),) if table.vectors else ()
+
+
+def _lexicon(
+    recipe: Recipe, corpora: list[Corpus], inherited: Start | Checkpoint | None, vectors: WordVectors | None
+) -> tuple[bytes, tuple[str, ...]]:
+    """The pieces, and the words with a row of their own: inherited, those with vectors, or the frequent ones."""
+    if inherited is not None:
+        return inherited.pieces, inherited.words
+    counts = _word_counts(corpora)
+    words = vectors.words if vectors else frequent_words(counts, recipe.features.word_rows)
+    return train_pieces(counts, recipe.pieces), words
+
+
+def _word_counts(corpora: list[Corpus]) -> Counter[str]:
+    return Counter(word for corpus in corpora for sentence in corpus.train for word in sentence.words)
 
 
 def _introduce(
@@ -156,20 +201,24 @@ def _introduce(
             f"{len(misaligned):,} gold spans cannot be expressed in words, listed in {output / 'misaligned.txt'}: "
             "not trained on, and missed when they are in dev"
         )
+    if trainer.distillation is not None:
+        progress.note(trainer.distillation.summary)
     if trainer.position.step:
         progress.note(f"resuming after step {trainer.position.step:,}")
 
 
-def _checkpoint(recipe: Recipe, trainer: Trainer, pieces: bytes) -> Checkpoint:
+def _checkpoint(recipe: Recipe, trainer: Trainer, inherited: tuple[TrainingData, ...]) -> Checkpoint:
     return Checkpoint(
         labels=trainer.tag_set.labels,
         features=recipe.features,
         network=recipe.network,
-        pieces=pieces,
+        pieces=trainer.features.pieces.serialised,
+        words=trainer.features.words,
         weights={name: tensor.cpu() for name, tensor in trainer.averaged.state_dict().items()},
         recipe=recipe.dump_toml(),
         progress=trainer.state(),
         card="",
+        inherited=inherited,
     )
 
 
@@ -178,7 +227,7 @@ def _finish(recipe: Recipe, corpora: list[Corpus], output: Path, note: Callable[
     best = output / "best.checkpoint"
     checkpoint, evaluation = measure(load_checkpoint(best), corpora)
     checkpoint.save(best)
-    with _optional(note, "report/confusion.png"):
+    with optional_figure(note, "report/*.png"):
         write_report(evaluation, output / "report", title=f"{recipe.name}, on dev")
     model_file = output / f"{recipe.name}.teddy"
     write_model(checkpoint, model_file)

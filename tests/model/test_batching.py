@@ -34,10 +34,13 @@ VOCABULARY = [
 ]
 
 
+LISTED = ("anna", "中", "u.s.", "never")
+
+
 @pytest.fixture(scope="module")
 def features() -> WordFeatures:
     pieces = Pieces(train_pieces(VOCABULARY, PiecesConfig(vocabulary=300)))
-    return WordFeatures(pieces, FeatureConfig(shape_rows=8, affix_rows=16, word_rows=4))
+    return WordFeatures(pieces, FeatureConfig(shape_rows=8, affix_rows=16, word_rows=4), LISTED)
 
 
 def read_back(batch: Batch) -> list[list[list[int]]]:

@@ -60,12 +60,14 @@ MANIFEST = Manifest(
     recipe='name = "made-up"\n',
 )
 PIECES = bytes(range(256))
+WORDS = ("mira", "été", "\u3000", "of\r", "x\u2028y")
+"""Some that `str.splitlines` would cut and `str.strip` would eat."""
 
 
 @pytest.fixture(scope="module")
 def archive() -> bytes:
     """A small real TorchScript archive with the extra files of a model; its network is no tagger."""
-    return to_archive(script(torch.nn.Linear(2, 2)), extra_files(MANIFEST, PIECES))
+    return to_archive(script(torch.nn.Linear(2, 2)), extra_files(MANIFEST, PIECES, WORDS))
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +130,9 @@ def test_a_bundle_is_read_as_it_was_written(archive: bytes, sealed: bytes, tmp_p
     path = tmp_path / "m.teddy"
     write_bundle(path, archive)
     bundle = read_bundle(path)
-    assert bundle == Bundle(manifest=MANIFEST, digest=bundle.digest, pieces=PIECES, archive=path.read_bytes())
+    assert bundle == Bundle(
+        manifest=MANIFEST, digest=bundle.digest, pieces=PIECES, words=WORDS, archive=path.read_bytes()
+    )
     assert path.read_bytes() == sealed
     assert read_manifest(str(path)) == MANIFEST
 
@@ -149,7 +153,8 @@ def test_the_version_is_the_beginning_of_the_digest_that_the_file_ends_with(seal
 def test_the_same_content_has_the_same_digest_and_another_content_another(archive: bytes, sealed: bytes) -> None:
     assert seal(archive) == sealed
     linear = script(torch.nn.Linear(2, 2))
-    assert to_archive(linear, extra_files(MANIFEST, PIECES)) == to_archive(linear, extra_files(MANIFEST, PIECES))
+    extras = extra_files(MANIFEST, PIECES, WORDS)
+    assert to_archive(linear, extras) == to_archive(linear, extras)
     other = with_manifest(archive, lambda plain: plain.update(temperature=1.5))
     assert other[-64:] != sealed[-64:]
 
@@ -303,18 +308,35 @@ def test_a_manifest_that_is_no_object_is_refused(
     assert "format version None" in refuse(with_manifest_bytes(archive, lambda _: content))
 
 
-def test_a_file_without_manifest_or_pieces_is_refused_and_the_part_named(
-    refuse: Callable[[bytes], str], archive: bytes
-) -> None:
-    assert "manifest.json" in refuse(with_manifest_bytes(archive, lambda _: None))
-    without_pieces = to_archive(
-        script(torch.nn.Linear(1, 1)), {"manifest.json": extra_files(MANIFEST, b"")["manifest.json"]}
-    )
-    assert "pieces.model" in refuse(seal(without_pieces))
+@pytest.mark.parametrize("part", ["manifest.json", "pieces.model", "words.txt"])
+def test_a_file_without_a_part_is_refused_and_the_part_named(refuse: Callable[[bytes], str], part: str) -> None:
+    extras = extra_files(MANIFEST, PIECES, WORDS)
+    del extras[part]
+    assert part in refuse(seal(to_archive(script(torch.nn.Linear(1, 1)), extras)))
+
+
+def test_words_that_are_no_utf8_are_refused(refuse: Callable[[bytes], str]) -> None:
+    extras = {**extra_files(MANIFEST, PIECES, WORDS), "words.txt": b"\xff\xfe"}
+    assert "lacks a part" in refuse(seal(to_archive(script(torch.nn.Linear(1, 1)), extras)))
+
+
+@pytest.mark.parametrize("words", [(), ("one",), ("one", "two", "één")], ids=len)
+def test_any_number_of_words_comes_back(words: tuple[str, ...], tmp_path: Path) -> None:
+    archive = to_archive(script(torch.nn.Linear(1, 1)), extra_files(MANIFEST, PIECES, words))
+    write_bundle(tmp_path / "m.teddy", archive)
+    assert read_bundle(tmp_path / "m.teddy").words == words
+
+
+def test_a_card_comes_back_and_a_file_may_be_without_one(tmp_path: Path) -> None:
+    for card in ("", "# Mira 😀\n"):
+        extras = extra_files(MANIFEST, PIECES, WORDS, card)
+        assert ("card.md" in extras) == bool(card)
+        write_bundle(tmp_path / "m.teddy", to_archive(script(torch.nn.Linear(1, 1)), extras))
+        assert read_bundle(tmp_path / "m.teddy").card == card
 
 
 def test_a_model_for_words_of_another_tokeniser_is_refused(refuse: Callable[[bytes], str]) -> None:
     other = replace(MANIFEST, tokeniser_version=MANIFEST.tokeniser_version + 1)
-    reason = refuse(seal(to_archive(script(torch.nn.Linear(1, 1)), extra_files(other, PIECES))))
+    reason = refuse(seal(to_archive(script(torch.nn.Linear(1, 1)), extra_files(other, PIECES, WORDS))))
     assert "tokeniser 2" in reason
     assert "tokeniser 1" in reason

@@ -3,6 +3,7 @@
 import io
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def bundle(tiny_model: Path) -> Bundle:
 
 @pytest.fixture(scope="module")
 def features(bundle: Bundle) -> WordFeatures:
-    return WordFeatures(Pieces(bundle.pieces), bundle.manifest.features)
+    return WordFeatures(Pieces(bundle.pieces), bundle.manifest.features, bundle.words)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +81,7 @@ def test_weights_stored_in_half_come_back_as_those_weights_rounded(bundle: Bundl
     assert len(halved) < len(to_archive(script(network.float()), {}))
     stored = from_archive(halved).state_dict()
     assert {tensor.dtype for tensor in stored.values()} == {torch.float16, torch.bool}
-    loaded = load_network(Bundle(manifest=bundle.manifest, digest="", pieces=bundle.pieces, archive=halved), "fp32")
+    loaded = load_network(replace(bundle, digest="", archive=halved), "fp32")
     assert isinstance(loaded, nn.Module)
     for name, tensor in loaded.state_dict().items():
         expected = exact[name].half().float() if exact[name].is_floating_point() else exact[name]

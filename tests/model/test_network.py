@@ -6,6 +6,8 @@ from typing import Literal, get_args
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from model.batching import Batch
@@ -46,17 +48,21 @@ ENOUGH_SHAPES = [
     )
 ]
 """Every cell, every decoder and every stack, but not all of them together: for what takes a compilation."""
+NORMALISED = [
+    NetworkConfig(embedding_width=6, normalise=True, cell=cell, layers=1, hidden_width=5) for cell in ("lstm", "gru")
+]
 
 Sentences = list[list[int]]
 
 
 def name(shape: NetworkConfig) -> str:
     direction = "both" if shape.bidirectional else "forward"
-    return f"{shape.cell}-{shape.layers}-{direction}-{len(shape.dense_widths)}dense-{shape.decoder}"
+    normalised = "-normalised" if shape.normalise else ""
+    return f"{shape.cell}-{shape.layers}-{direction}-{len(shape.dense_widths)}dense-{shape.decoder}{normalised}"
 
 
-every_shape = pytest.mark.parametrize("shape", SHAPES, ids=name)
-enough_shapes = pytest.mark.parametrize("shape", ENOUGH_SHAPES, ids=name)
+every_shape = pytest.mark.parametrize("shape", [*SHAPES, *NORMALISED], ids=name)
+enough_shapes = pytest.mark.parametrize("shape", [*ENOUGH_SHAPES, *NORMALISED], ids=name)
 
 
 def make_network(shape: NetworkConfig) -> Network:
@@ -145,6 +151,30 @@ def test_weights_that_are_saved_and_loaded_give_the_same_result(cell: CellName) 
     found, expected = run(other, sentences), run(network, sentences)
     assert torch.equal(found[0], expected[0])
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(found[1], expected[1], strict=True))
+
+
+@given(scale=st.floats(0.1, 50), n_rows=st.integers(1, 12))
+def test_a_normalised_word_is_its_sum_less_its_mean_over_its_spread(scale: float, n_rows: int) -> None:
+    """Ba et al. 2016, equation 4; so words of few features and of many, of small weights and of large, weigh alike."""
+    network = make_network(NORMALISED[0])
+    assert isinstance(network.normalisation, nn.LayerNorm)
+    with torch.inference_mode():
+        network.embedding.mul_(scale)
+        network.normalisation.weight.fill_(1.0)
+        network.normalisation.bias.zero_()
+        found = network.word_vectors(torch.arange(n_rows), torch.tensor([0]))[0].double()
+    total = network.embedding[:n_rows].double().sum(dim=0)
+    centred = total - total.sum() / len(total)
+    expected = centred / ((centred**2).sum() / len(total) + 1e-5).sqrt()
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_without_normalisation_a_word_is_the_sum_of_its_rows() -> None:
+    network = make_network(SHAPES[0])
+    rows, starts = torch.tensor([3, 4, 5, 3, 19]), torch.tensor([0, 2, 3])
+    expected = torch.stack([network.embedding[each].sum(dim=0) for each in ([3, 4], [5], [3, 19])])
+    torch.testing.assert_close(network.word_vectors(rows, starts), expected)
+    assert not any(name.startswith("normalisation") for name in network.state_dict())
 
 
 # It learns: word 5 begins a person when word 6 follows at once, and is nothing when word 7 does.

@@ -23,8 +23,9 @@ from model.features import WordFeatures
 from model.labels import TagSet
 from model.network import Network
 from model.pieces import Pieces
-from model.precision import PRECISIONS, candidates, fastest, load_network
+from model.precision import PRECISIONS, candidates, fastest, load_network, processor_has_bf16
 from model.predictor import Predictor, load
+from training.device import has_fast_bf16
 
 has_int8 = bool({"onednn", "x86", "fbgemm"} & set(torch.backends.quantized.supported_engines))
 int8 = pytest.param("int8", marks=pytest.mark.skipif(not has_int8, reason="torch has no int8 engine here"))
@@ -73,9 +74,9 @@ def test_in_bf16_the_embedding_and_the_crf_keep_their_bits(bundle: Bundle) -> No
 @pytest.mark.parametrize("cell", ["lstm", "gru", "lstm-peephole"])
 def test_every_kind_of_cell_runs_in_fewer_bits(bundle: Bundle, cell: CellName, precision: str) -> None:
     torch.manual_seed(6)
-    config = NetworkConfig(embedding_width=16, cell=cell, hidden_width=16, dense_widths=(8,))
+    config = NetworkConfig(embedding_width=16, normalise=cell != "lstm", cell=cell, hidden_width=16, dense_widths=(8,))
     tag_set = TagSet(bundle.manifest.labels)
-    features = WordFeatures(Pieces(bundle.pieces), bundle.manifest.features)
+    features = WordFeatures(Pieces(bundle.pieces), bundle.manifest.features, bundle.words)
     network = Network(config, features.n_rows, tag_set).eval()
     other = replace(bundle, manifest=replace(bundle.manifest, network=config), archive=to_archive(script(network), {}))
     batch = make_batch([["Anna", "Berg", "went", "to", "Oslo"], ["Mira"]], features)
@@ -95,6 +96,19 @@ def test_candidates_are_precisions_and_full_precision_is_always_one() -> None:
     assert "fp32" in candidates()
     assert "int8" not in candidates()  # its results depend on batch mates
     assert len(set(candidates())) == len(candidates())
+
+
+@pytest.mark.parametrize("tiles", [False, True])
+@pytest.mark.parametrize("vectors", [False, True])
+def test_a_processor_has_bf16_when_it_multiplies_in_it_in_either_way_and_only_then_is_it_tried(
+    tiles: bool, vectors: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: vectors)
+    assert processor_has_bf16() is (tiles or vectors)
+    assert ("bf16" in candidates()) is (tiles or vectors)
+    assert has_fast_bf16(torch.device("cpu")) is (tiles or vectors)
+    assert has_fast_bf16(torch.device("cuda"))
 
 
 def test_auto_is_one_of_the_candidates_and_finds_the_same(tiny_model: Path, tiny_predictor: Predictor) -> None:

@@ -246,7 +246,7 @@ def test_sentences_of_words_are_neither_cut_nor_joined(tiny_predictor: Predictor
 def reseal(source: Path, target: Path, **changes: Any) -> Path:
     """The model file with its manifest changed, under a digest of its own."""
     bundle = read_bundle(source)
-    extras = extra_files(replace(bundle.manifest, **changes), bundle.pieces)
+    extras = extra_files(replace(bundle.manifest, **changes), bundle.pieces, bundle.words)
     write_bundle(target, to_archive(from_archive(bundle.archive), extras))
     return target
 
@@ -307,7 +307,8 @@ def test_a_manifest_that_does_not_fit_its_network_is_refused(
 
 def test_a_sealed_file_with_a_network_that_is_no_tagger_is_refused(tiny_model: Path, tmp_path: Path) -> None:
     bundle = read_bundle(tiny_model)
-    write_bundle(tmp_path / "m.teddy", to_archive(script(nn.Linear(2, 2)), extra_files(bundle.manifest, bundle.pieces)))
+    extras = extra_files(bundle.manifest, bundle.pieces, bundle.words)
+    write_bundle(tmp_path / "m.teddy", to_archive(script(nn.Linear(2, 2)), extras))
     for precision in ("fp32", "bf16"):
         with pytest.raises(ModelFileError, match="do not fit together"):
             load(tmp_path / "m.teddy", precision=precision)
@@ -315,7 +316,7 @@ def test_a_sealed_file_with_a_network_that_is_no_tagger_is_refused(tiny_model: P
 
 def test_pieces_that_sentencepiece_cannot_read_are_refused(tiny_model: Path, tmp_path: Path) -> None:
     bundle = read_bundle(tiny_model)
-    extras = extra_files(bundle.manifest, b"no pieces")
+    extras = extra_files(bundle.manifest, b"no pieces", bundle.words)
     write_bundle(tmp_path / "m.teddy", to_archive(from_archive(bundle.archive), extras))
     with pytest.raises(ModelFileError, match="do not fit together"):
         load(tmp_path / "m.teddy", precision="fp32")

@@ -1,6 +1,7 @@
-"""Temperatures are found where they are known, and the calibration error is what a slow count says."""
+"""Temperatures are found where they are known, and where a slow search finds them."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise, product
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from model.features import WordFeatures
 from model.labels import TagSet
 from model.network import Network
 from model.pieces import Pieces
+from model.spans import Span
 from training.align import Sentence
-from training.calibrate import expected_calibration_error, fit_temperature, minimise
+from training.calibrate import fit_temperature, minimise, smoothed_log_loss
 from training.checkpoint import load_checkpoint
 
 TAG_SET = TagSet(("PER",))
@@ -122,6 +124,105 @@ def test_a_known_temperature_is_recovered(features: WordFeatures, temperature: f
     assert fit_temperature(network, features, TAG_SET, dev) == pytest.approx(temperature, rel=0.1)
 
 
+def slow_log_scores(
+    network: Network, features: WordFeatures, sentence: Sentence, temperature: float
+) -> list[tuple[Span, float]]:
+    """The spans of the best path and their log-probabilities, summed over every legal path that has them."""
+    batch = make_batch([sentence.words], features)
+    with torch.inference_mode():
+        emissions = network.emissions(batch.rows, batch.starts, batch.words, batch.lengths)[0].double().numpy()
+        transition, first, last = (each.double().numpy() for each in network.crf.potentials())
+    paths = legal_paths()
+    scores = [
+        first[path[0]]
+        + last[path[-1]]
+        + sum(transition[a, b] for a, b in pairwise(path))
+        + sum(emissions[t, path[t]] for t in range(N_WORDS))
+        for path in paths
+    ]
+    best = TAG_SET.decode(paths[int(np.argmax(scores))])
+    chances = np.exp((np.array(scores) - max(scores)) / temperature)
+    return [
+        (
+            span,
+            float(
+                np.log(
+                    sum(chance for path, chance in zip(paths, chances, strict=True) if span in TAG_SET.decode(path))
+                    / chances.sum()
+                )
+            ),
+        )
+        for span in best
+    ]
+
+
+@pytest.mark.parametrize(("seed", "truth"), [(0, 0.7), (1, 3.0)])
+def test_no_temperature_of_a_slow_search_has_a_lower_log_loss_of_the_entities_found(
+    features: WordFeatures, seed: int, truth: float
+) -> None:
+    network = make_network(features, 1.0)
+    dev = draw_sentences(network, features, truth)[40 * seed : 40 * seed + 40]
+
+    def slow_loss(temperature: float) -> float:
+        found = [
+            (score, span in sentence.spans)
+            for sentence, _ in dev
+            for span, score in slow_log_scores(network, features, sentence, temperature)
+        ]
+        n_right = sum(right for _, right in found)
+        total = 0.0
+        for score, right in found:
+            # Platt's targets: what a count with one more of each would say.
+            target = (n_right + 1) / (n_right + 2) if right else 1 / (len(found) - n_right + 2)
+            total -= target * score + (1 - target) * math.log(1 - math.exp(score))
+        return total
+
+    fitted = fit_temperature(network, features, TAG_SET, dev)
+    slow = [0.26 * 1.12**step for step in range(30)]
+    assert slow_loss(fitted) <= min(map(slow_loss, slow)) + 1e-6
+
+
+@given(st.lists(st.tuples(st.floats(1e-6, 1 - 1e-6), st.booleans()), max_size=20))
+def test_the_log_loss_is_what_a_slow_sum_gives(pairs: list[tuple[float, bool]]) -> None:
+    n_right = sum(right for _, right in pairs)
+    expected = 0.0
+    for score, right in pairs:
+        target = (n_right + 1) / (n_right + 2) if right else 1 / (len(pairs) - n_right + 2)
+        expected -= target * math.log(score) + (1 - target) * math.log(1 - score)
+    log_scores = torch.tensor([score for score, _ in pairs], dtype=torch.float64).log()
+    assert smoothed_log_loss(log_scores, torch.tensor([right for _, right in pairs], dtype=torch.bool)) == (
+        pytest.approx(expected, rel=1e-6)
+    )
+
+
+@pytest.mark.parametrize(("n_right", "n_wrong"), [(5, 0), (0, 5), (30, 10), (1, 1)])
+def test_one_score_for_all_is_best_near_the_share_that_is_right_and_never_zero_or_one(
+    n_right: int, n_wrong: int
+) -> None:
+    right = torch.tensor([True] * n_right + [False] * n_wrong)
+    scores = np.linspace(0.001, 0.999, 999)
+    losses = [
+        smoothed_log_loss(torch.full((len(right),), math.log(score), dtype=torch.float64), right) for score in scores
+    ]
+    best = scores[int(np.argmin(losses))]
+    targets = n_right * (n_right + 1) / (n_right + 2) + n_wrong / (n_wrong + 2)
+    assert best == pytest.approx(targets / len(right), abs=0.002)
+
+
+def test_a_score_of_one_that_is_wrong_costs_much_and_is_still_a_number() -> None:
+    loss = smoothed_log_loss(torch.zeros(1, dtype=torch.float64), torch.tensor([False]))
+    assert 10 < loss < 100
+
+
+def test_entities_that_the_corpus_cannot_judge_do_not_count(features: WordFeatures) -> None:
+    network = make_network(features, 1.0)
+    dev = draw_sentences(network, features, 2.0)[:200]
+    strange = [(replace(sentence, spans=()), set[str]()) for sentence, _ in draw_sentences(network, features, 0.5)[:99]]
+    alone, mixed = (fit_temperature(network, features, TAG_SET, each) for each in (dev, dev + strange))
+    assert mixed == pytest.approx(alone, rel=2e-3)
+    assert fit_temperature(network, features, TAG_SET, strange) == 1.0
+
+
 def test_scores_twice_as_large_have_twice_the_temperature(features: WordFeatures) -> None:
     dev = draw_sentences(make_network(features, 1.0), features, 1.2)
     once, twice = (fit_temperature(make_network(features, scale), features, TAG_SET, dev) for scale in (1.0, 2.0))
@@ -137,34 +238,3 @@ def test_fitting_leaves_the_network_as_it_was(features: WordFeatures) -> None:
 
 def test_without_dev_data_nothing_is_changed(features: WordFeatures) -> None:
     assert fit_temperature(make_network(features, 1.0), features, TAG_SET, []) == 1.0
-
-
-# The calibration error.
-
-# Scores off the borders of bins, where rounding decides, and the two ends.
-SCORES = st.one_of(st.integers(0, 99).map(lambda i: (i + 0.5) / 100), st.sampled_from([0.0, 1.0]))
-
-
-@given(st.lists(st.tuples(SCORES, st.booleans()), max_size=60), st.sampled_from([1, 2, 5, 10]))
-def test_the_calibration_error_is_what_a_slow_count_gives(pairs: list[tuple[float, bool]], n_bins: int) -> None:
-    expected = 0.0
-    for each in range(n_bins):
-        low, high = each / n_bins, (each + 1) / n_bins
-        members = [pair for pair in pairs if low <= pair[0] < high or (pair[0] == high == 1.0)]
-        if members:
-            mean_score = sum(score for score, _ in members) / len(members)
-            share_right = sum(right for _, right in members) / len(members)
-            expected += len(members) / len(pairs) * abs(mean_score - share_right)
-    scores, correct = [score for score, _ in pairs], [right for _, right in pairs]
-    assert expected_calibration_error(scores, correct, n_bins=n_bins) == pytest.approx(expected, abs=1e-12)
-
-
-def test_scores_that_come_true_as_often_as_they_say_have_no_error() -> None:
-    scores = [0.25] * 4 + [0.75] * 4
-    correct = [True, False, False, False, True, True, True, False]
-    assert expected_calibration_error(scores, correct) == 0.0
-
-
-def test_scores_and_outcomes_must_be_as_many() -> None:
-    with pytest.raises(ValueError, match="zip"):
-        expected_calibration_error([0.5], [])

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from model.bundle import TrainingData
 from model.tagger import Tagger
-from training.card import Card, annotated_labels, dev_sentences, evaluate_dev, make_card, read_card
+from training.card import Card, annotated_labels, dev_sentences, evaluate_dev, joined_credits, make_card, read_card
 from training.checkpoint import load_checkpoint
 from training.config import Recipe
 from training.corpora import Corpus, load_corpora
@@ -89,6 +90,24 @@ def test_scores_of_the_corpora_add_up_and_what_a_corpus_does_not_annotate_is_not
     assert measured[0].scores["dev_by_corpus"].keys() == annotated_labels(corpora).keys() == {"full", "people"}
 
 
+def test_the_card_has_the_scores_and_the_calibration_of_the_report(
+    measured: tuple[Card, Evaluation], corpora: list[Corpus]
+) -> None:
+    scores, report = measured[0].scores, measured[1].as_dict()
+    assert scores["dev_calibration"] == report["calibration"]
+    assert scores["dev_calibration_error"] == scores["dev_calibration"]["error"]
+    assert scores["dev_calibration"]["by_corpus"].keys() == {"full", "people"}
+    assert sum(each["predicted"] for each in scores["dev_calibration"]["bins"]) == scores["dev"]["micro"]["predicted"]
+    for corpus in corpora:
+        counts = scores["dev_labels_by_corpus"][corpus.name]
+        assert sum(each["gold"] for each in counts.values()) == scores["dev_by_corpus"][corpus.name]["gold"]
+    assert scores["dev_robustness"]["clean"] == scores["dev"]["micro"]
+    for counts in scores["dev_robustness"].values():
+        assert counts["gold"] == scores["dev"]["micro"]["gold"]
+    for parts in ("dev_by_length", "dev_by_surface", "dev_by_corpus"):
+        assert sum(each["correct"] for each in scores[parts].values()) == scores["dev"]["micro"]["correct"]
+
+
 def test_a_tagger_that_is_sure_and_right_has_no_calibration_error(measured: tuple[Card, Evaluation]) -> None:
     card, evaluation = measured
     assert evaluation.scores.micro.precision > 0.95
@@ -99,3 +118,11 @@ def test_the_temperature_is_one_that_16_bits_hold(measured: tuple[Card, Evaluati
     temperature = measured[0].temperature
     assert torch.tensor(temperature).half().item() == temperature
     assert temperature > 0
+
+
+def test_what_weights_started_from_is_credited_first_and_nothing_twice() -> None:
+    text, letters = TrainingData(name="text", licence="CC0"), TrainingData(name="letters", licence="CC0", n_words=5)
+    again = replace(letters, n_words=9)
+    assert joined_credits((), (letters,)) == (letters,)
+    assert joined_credits((text,), (letters,)) == (text, letters)
+    assert joined_credits((text, letters), (again,)) == (text, again)

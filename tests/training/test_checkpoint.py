@@ -79,7 +79,7 @@ def test_a_foreign_file_is_refused(tmp_path: Path, content: bytes) -> None:
 def test_what_torch_can_read_but_is_no_checkpoint_is_refused(tmp_path: Path, content: object) -> None:
     path = tmp_path / "other.pt"
     torch.save(content, path)
-    with pytest.raises(ModelFileError, match="not a checkpoint of format 1"):
+    with pytest.raises(ModelFileError, match="not a checkpoint of format 2"):
         load_checkpoint(path)
 
 

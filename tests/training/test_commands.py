@@ -65,7 +65,19 @@ class TestEvaluate:
     def test_a_report_is_written(self, shell: Shell, tiny_data: Path, tiny_model: Path, tmp_path: Path) -> None:
         shell("evaluate", tiny_model, tiny_data / "dev.conll", "--report", tmp_path / "report")
         names = sorted(path.name for path in (tmp_path / "report").iterdir())
-        assert names == ["confusion.png", "report.json", "report.md"]
+        assert names == ["calibration.png", "confusion.png", "report.json", "report.md"]
+        report = json.loads((tmp_path / "report" / "report.json").read_text())
+        assert report["by_surface"] == {}  # a file alone does not say what was seen in training
+        assert report["calibration"]["predicted"] == report["strict"]["micro"]["predicted"]
+
+    def test_entities_are_told_apart_by_whether_a_recipe_has_them_in_training(
+        self, shell: Shell, tiny_data: Path, tiny_model: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "new.conll").write_text("Anna B-PER\nBerg I-PER\nmet O\nZebulon B-PER\nQuist I-PER\n")
+        options = ("--trained-on", tiny_data / "tiny.toml", "--data", tiny_data)
+        _, output, _ = shell("evaluate", "--json", tiny_model, tmp_path / "new.conll", *options)
+        by_surface = json.loads(output)["by_surface"]
+        assert (by_surface["seen"]["gold"], by_surface["unseen"]["gold"]) == (1, 1)
 
     def test_labels_are_read_as_told(self, shell: Shell, tiny_model: Path, tmp_path: Path) -> None:
         (tmp_path / "other.conll").write_text("Anna B-person\nBerg I-person\nsleeps B-verb\n")
@@ -93,6 +105,29 @@ class TestExport:
         for varying in ("created", "version", "digest", "size_bytes"):
             del ours[varying], theirs[varying]
         assert ours == theirs
+
+    def test_a_card_is_written_when_more_is_known(
+        self, shell: Shell, tiny_data: Path, tiny_run: Path, tmp_path: Path
+    ) -> None:
+        recipe = (tiny_data / "tiny.toml").read_text()
+        (tmp_path / "known.toml").write_text(f'{recipe}\n[card]\nlimits = "Only six people."\nseeds = [0.5]\n')
+        options = ("--card", tmp_path / "known.toml")
+        assert shell("export", tiny_run / "best.checkpoint", tmp_path / "known.teddy", *options) == (0, "", "")
+        code, card, _ = shell("inspect", "--card", tmp_path / "known.teddy")
+        assert code == 0
+        assert "Only six people." in card
+        assert "other seeds: 50.00%." in card
+
+    def test_a_card_of_other_labels_is_refused(
+        self, shell: Shell, tiny_data: Path, tiny_run: Path, tmp_path: Path
+    ) -> None:
+        recipe = (tiny_data / "tiny.toml").read_text().replace('"LOC"]', '"LOC", "ORG"]')
+        (tmp_path / "other.toml").write_text(f'{recipe}\n[card.labels]\nORG = "organisations"\n')
+        options = ("--card", tmp_path / "other.toml")
+        code, _, told = shell("export", tiny_run / "best.checkpoint", tmp_path / "other.teddy", *options)
+        assert (code, told.count("\n")) == (2, 1)
+        assert "card.labels.ORG: 'ORG' is not in labels" in told
+        assert not (tmp_path / "other.teddy").exists()
 
     def test_what_is_no_checkpoint_is_refused(self, shell: Shell, tiny_data: Path, tmp_path: Path) -> None:
         code, _, told = shell("export", tiny_data / "dev.conll", tmp_path / "x.teddy")

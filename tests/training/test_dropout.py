@@ -23,8 +23,9 @@ SEEDS = st.integers(0, 1000)
 
 @pytest.fixture(scope="module")
 def features(tiny_run: Path) -> WordFeatures:
-    config = FeatureConfig(shape_rows=16, affix_rows=64, affix_lengths=(1, 2), word_rows=32)
-    return WordFeatures(Pieces(load_checkpoint(tiny_run / "best.checkpoint").pieces), config)
+    config = FeatureConfig(shape_rows=16, affix_rows=64, affix_lengths=(1, 2), word_rows=5032)
+    listed = [*"ab12ß漢", *(f"w{i}" for i in range(5000))]
+    return WordFeatures(Pieces(load_checkpoint(tiny_run / "best.checkpoint").pieces), config, listed)
 
 
 @pytest.fixture(scope="module")

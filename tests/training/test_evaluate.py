@@ -1,6 +1,5 @@
 import json
 import re
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,8 +11,9 @@ from rich.cells import cell_len
 from model.spans import Span
 from training.align import Sentence
 from training.evaluate import Evaluation, Predict, ScoredSpan, evaluate, surfaces
-from training.mistakes import Confusion, Kind, pair_spans
-from training.report import as_markdown, draw_confusion, write_report
+from training.mistakes import Kind
+from training.reliability import Reliability
+from training.report import as_markdown, write_report
 from training.scores import Counts
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -62,8 +62,7 @@ spans = st.builds(
     st.integers(1, 5),
     st.sampled_from(LABELS),
 )
-any_spans = st.lists(spans, max_size=8, unique=True)
-flat_spans = any_spans.map(flat)
+flat_spans = st.lists(spans, max_size=8, unique=True).map(flat)
 TEXT = "We met Ada Ngo of Blue Heron Press in the port of Old Lisse"
 cases = st.lists(st.tuples(flat_spans, flat_spans, st.sampled_from(["letters", "diaries"])), max_size=5)
 
@@ -71,67 +70,6 @@ cases = st.lists(st.tuples(flat_spans, flat_spans, st.sampled_from(["letters", "
 def evaluate_cases(cases: list[tuple[list[Span], list[Span], str]], seen: frozenset[str] | None = None) -> Evaluation:
     sentences = [sentence(TEXT, gold, corpus=corpus) for gold, _, corpus in cases]
     return evaluate(always(*[predicted for _, predicted, _ in cases]), sentences, seen=seen)
-
-
-# Pairs.
-
-
-@given(any_spans, any_spans)
-def test_every_span_is_in_exactly_one_pair(gold: list[Span], predicted: list[Span]) -> None:
-    pairs = pair_spans(gold, predicted)
-    assert sorted(pair.gold for pair in pairs if pair.gold) == sorted(gold)
-    assert sorted(pair.predicted for pair in pairs if pair.predicted) == sorted(predicted)
-    assert all(pair.gold or pair.predicted for pair in pairs)
-
-
-@given(any_spans, any_spans)
-def test_paired_spans_overlap_and_none_that_overlap_are_both_left_alone(
-    gold: list[Span], predicted: list[Span]
-) -> None:
-    def overlap(one: Span, other: Span) -> bool:
-        return bool(set(range(one.start, one.end)) & set(range(other.start, other.end)))
-
-    pairs = pair_spans(gold, predicted)
-    missed = [pair.gold for pair in pairs if pair.gold and not pair.predicted]
-    spurious = [pair.predicted for pair in pairs if pair.predicted and not pair.gold]
-    assert all(overlap(pair.gold, pair.predicted) for pair in pairs if pair.gold and pair.predicted)
-    assert not any(overlap(one, other) for one in missed for other in spurious)
-
-
-@given(any_spans, any_spans)
-def test_the_correct_pairs_are_the_spans_in_both(gold: list[Span], predicted: list[Span]) -> None:
-    correct = [pair.gold for pair in pair_spans(gold, predicted) if pair.kind is Kind.CORRECT]
-    assert sorted(span for span in correct if span) == sorted(set(gold) & set(predicted))
-
-
-@pytest.mark.parametrize(
-    ("gold", "predicted", "kinds"),
-    [
-        ([Span(0, 2, "PER")], [Span(0, 2, "PER")], [Kind.CORRECT]),
-        ([Span(0, 2, "PER")], [Span(0, 2, "ORG")], [Kind.LABEL]),
-        ([Span(0, 2, "PER")], [Span(0, 1, "PER")], [Kind.BORDERS]),
-        ([Span(0, 2, "PER")], [Span(1, 3, "ORG")], [Kind.BORDERS]),
-        ([Span(0, 2, "PER")], [Span(2, 3, "PER")], [Kind.MISSED, Kind.SPURIOUS]),
-        # one gold span cut in two: the longer piece stands for it, the other is spurious
-        ([Span(0, 3, "PER")], [Span(0, 1, "PER"), Span(1, 3, "PER")], [Kind.BORDERS, Kind.SPURIOUS]),
-        # equal borders win over a greater overlap
-        ([Span(0, 1, "PER")], [Span(0, 1, "ORG"), Span(0, 3, "PER")], [Kind.LABEL, Kind.SPURIOUS]),
-        ([], [], []),
-    ],
-)
-def test_a_pair_is_of_the_kind_of_its_difference(gold: list[Span], predicted: list[Span], kinds: list[Kind]) -> None:
-    assert [pair.kind for pair in pair_spans(gold, predicted)] == kinds
-
-
-@given(any_spans, any_spans)
-def test_the_confusion_counts_every_gold_and_every_predicted_span_once(gold: list[Span], predicted: list[Span]) -> None:
-    confusion = Confusion()
-    for pair in pair_spans(gold, predicted):
-        confusion.add(pair)
-    cells = confusion.equal_borders + confusion.wrong_borders
-    for label in LABELS:
-        assert sum(n for (one, _), n in cells.items() if one == label) == sum(span.label == label for span in gold)
-        assert sum(n for (_, one), n in cells.items() if one == label) == sum(span.label == label for span in predicted)
 
 
 # Evaluation.
@@ -147,7 +85,7 @@ def test_every_division_of_the_spans_adds_up_to_the_whole(cases: list[tuple[list
     assert sum(evaluation.by_surface.values(), Counts()) == micro
     kinds = evaluation.n_by_kind
     assert kinds[Kind.CORRECT] == micro.correct
-    paired = kinds[Kind.CORRECT] + kinds[Kind.LABEL] + kinds[Kind.BORDERS]
+    paired = kinds[Kind.CORRECT] + kinds[Kind.LABEL] + kinds[Kind.BORDERS] + kinds[Kind.BOTH]
     assert paired + kinds[Kind.MISSED] == micro.gold
     assert paired + kinds[Kind.SPURIOUS] == micro.predicted
 
@@ -248,6 +186,55 @@ def test_no_sentences_give_an_evaluation_of_nothing() -> None:
     assert list(evaluation.scores.by_label) == LABELS
 
 
+# Calibration.
+
+scored_cases = st.lists(
+    st.tuples(
+        flat_spans,
+        flat_spans.flatmap(
+            lambda spans: st.tuples(*[st.builds(ScoredSpan, st.just(span), st.floats(0, 1)) for span in spans])
+        ),
+        st.sampled_from(["letters", "diaries"]),
+    ),
+    max_size=4,
+)
+
+
+@given(scored_cases)
+@settings(deadline=None)
+def test_calibration_counts_every_judged_span_with_a_score_and_its_parts_add_up(
+    cases: list[tuple[list[Span], tuple[ScoredSpan, ...], str]],
+) -> None:
+    sentences = [sentence(TEXT, gold, corpus=corpus) for gold, _, corpus in cases]
+    annotates = {"diaries": ["PER", "LOC"]}
+    evaluation = evaluate(always(*[predicted for _, predicted, _ in cases]), sentences, annotates, labels=LABELS)
+    expected = [
+        (each.score, each.span in gold)
+        for gold, predicted, corpus in cases
+        for each in predicted
+        if corpus == "letters" or each.span.label != "ORG"
+    ]
+    assert_alike(evaluation.calibration, Reliability.of(expected))
+    assert_alike(sum(evaluation.calibration_by_label.values(), Reliability()), evaluation.calibration)
+    assert_alike(sum(evaluation.calibration_by_corpus.values(), Reliability()), evaluation.calibration)
+    assert (evaluation.calibration.total.n, evaluation.calibration.total.n_right) == (
+        evaluation.scores.micro.predicted,
+        evaluation.scores.micro.correct,
+    )
+
+
+def assert_alike(one: Reliability, other: Reliability) -> None:
+    """The same counts, and sums that differ by rounding at most."""
+    assert [(each.n, each.n_right) for each in one.bins] == [(each.n, each.n_right) for each in other.bins]
+    assert [each.score_sum for each in one.bins] == pytest.approx([each.score_sum for each in other.bins])
+
+
+def test_spans_without_a_score_are_not_in_the_calibration() -> None:
+    evaluation = evaluate(always([Span(0, 1, "PER")]), [sentence("Ada came", [Span(0, 1, "PER")])])
+    assert evaluation.calibration == Reliability()
+    assert "No predicted entity has a score." in as_markdown(evaluation)
+
+
 # The report.
 
 
@@ -258,15 +245,43 @@ def test_the_evaluation_survives_json(cases: list[tuple[list[Span], list[Span], 
     assert json.loads(json.dumps(as_dict, allow_nan=False)) == as_dict
 
 
-def test_the_report_is_three_files_and_replaces_an_earlier_one(tmp_path: Path) -> None:
+def test_the_report_is_four_files_and_replaces_an_earlier_one(tmp_path: Path) -> None:
     evaluation = evaluate_cases([([Span(2, 4, "PER")], [Span(2, 3, "PER"), Span(5, 8, "ORG")], "letters")])
     folder = tmp_path / "reports" / "dev"
     for _ in range(2):
         write_report(evaluation, folder)
-    assert sorted(path.name for path in folder.iterdir()) == ["confusion.png", "report.json", "report.md"]
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == ["calibration.png", "confusion.png", "report.json", "report.md"]
     assert json.loads((folder / "report.json").read_text(encoding="utf-8")) == evaluation.as_dict()
     assert (folder / "report.md").read_text(encoding="utf-8") == as_markdown(evaluation)
-    assert (folder / "confusion.png").read_bytes().startswith(PNG)
+    assert all((folder / name).read_bytes().startswith(PNG) for name in ("confusion.png", "calibration.png"))
+
+
+def test_the_report_shows_every_division_and_what_it_says_is_what_was_counted() -> None:
+    letters = sentence(TEXT, [Span(2, 4, "PER"), Span(5, 8, "ORG"), Span(11, 13, "LOC")])
+    diaries = sentence(TEXT, [Span(2, 4, "PER")], corpus="diaries")
+    found = [
+        ScoredSpan(Span(2, 3, "ORG"), 0.91),
+        ScoredSpan(Span(5, 8, "ORG"), 0.97),
+        ScoredSpan(Span(0, 1, "PER"), 0.5),
+    ]
+    predict = always(found, [ScoredSpan(Span(2, 4, "PER"), 0.88)])
+    evaluation = evaluate(predict, [letters, diaries], labels=LABELS, seen={"Ada Ngo"})
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in as_markdown(evaluation).splitlines()]
+    assert ["`letters`", "33.33%", "33.33%", "33.33%", "3", "3", "1"] in rows
+    assert ["`diaries`", "100.00%", "", ""] in rows  # PER, and neither ORG nor LOC
+    assert ["seen", "100.00%", "50.00%", "66.67%", "2", "1", "1"] in rows
+    assert ["2", "100.00%", "33.33%", "50.00%", "3", "1", "1"] in rows
+    counted = {row[0]: row[1:6] for row in rows if len(row) == 7 and row[0] in set(Kind)}
+    assert counted["wrong borders and label"] == ["1", "75.00%", "75.00%", "75.00%", "+25.00%"]
+    assert counted["missed"] == ["1", "60.00%", "75.00%", "66.67%", "+16.67%"]
+    assert counted["spurious"] == ["1", "66.67%", "50.00%", "57.14%", "+7.14%"]
+    assert counted["correct"][0] == "2"
+    assert ["0.9 to 1.0", "2", "94.00%", "50.00%", "+44.00%"] in rows
+    assert ["0.8 to 0.9", "1", "88.00%", "100.00%", "-12.00%"] in rows
+    assert ["0.0 to 0.1", "0", "", "", ""] in rows
+    assert ["`diaries`", "1", "88.00%", "100.00%", "-12.00%", "12.00%"] in rows
+    assert f"Expected calibration error **{evaluation.calibration.error:.2%}**" in as_markdown(evaluation)
 
 
 def test_a_mistake_is_underlined_in_its_sentence() -> None:
@@ -309,15 +324,3 @@ def test_every_row_of_a_table_has_the_same_number_of_cells_whatever_the_labels_a
         rows = table.splitlines()
         assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1
         assert len({cell_len(row) for row in rows}) == 1
-
-
-@pytest.mark.parametrize("labels", [[], ["PER"], LABELS, [f"LABEL-{i}" for i in range(20)], ["人名", "地名"]])
-def test_the_confusion_is_drawn_for_any_number_of_labels_without_a_warning(tmp_path: Path, labels: list[str]) -> None:
-    confusion = Confusion()
-    for label in labels:
-        for pair in pair_spans([Span(0, 2, label), Span(4, 5, label)], [Span(0, 1, "PER"), Span(4, 5, label)]):
-            confusion.add(pair)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        draw_confusion(confusion, labels, tmp_path / "confusion.png")
-    assert (tmp_path / "confusion.png").read_bytes().startswith(PNG)

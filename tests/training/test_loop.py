@@ -21,7 +21,7 @@ from model.labels import TagSet
 from model.network import Network
 from training.card import evaluate_dev
 from training.checkpoint import load_checkpoint
-from training.config import Recipe, TrainingConfig
+from training.config import Recipe
 from training.corpora import Corpus, load_corpora
 from training.loop import Trainer, evaluation_points, make_optimiser, schedule
 from training.seed import seed_torch
@@ -369,7 +369,7 @@ def test_with_less_than_one_evaluation_an_epoch_there_is_one_every_so_many_epoch
 def test_only_matrices_decay_and_every_weight_is_optimised_once(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer()
     names = {id(parameter): name for name, parameter in trainer.network.named_parameters()}
-    groups = make_optimiser(trainer.network, TrainingConfig(weight_decay=0.1)).param_groups
+    groups = make_optimiser(trainer.network, 1e-3, 0.1).param_groups
     optimised = [names[id(parameter)] for group in groups for parameter in group["params"]]
     assert sorted(optimised) == sorted(names.values())
     for group in groups:

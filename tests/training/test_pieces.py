@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from model.pieces import Pieces
 from training.config import PiecesConfig
-from training.pieces import train_pieces
+from training.pieces import frequent_words, train_pieces
 
 CONFIG = PiecesConfig(vocabulary=320)
 
@@ -57,6 +57,33 @@ def test_words_of_scripts_that_were_never_seen_have_pieces(serialised: bytes, wo
 @pytest.mark.parametrize("word", ["\x00", "\u2581", "\ufffd", "<unk>", "<s>", "a" * 5000])
 def test_odd_words_in_the_data_do_no_harm(word: str) -> None:
     assert Pieces(train_pieces([*some_words(), word], CONFIG)).ids("marshall")
+
+
+# Whole words.
+
+COUNTS = st.dictionaries(st.text("aAbBßsS", min_size=1, max_size=3), st.integers(1, 4), max_size=12)
+
+
+@given(counts=COUNTS, most=st.integers(0, 8), seed=st.integers(0, 99))
+def test_the_frequent_words_are_those_of_a_slow_count_in_whatever_order_the_words_come(
+    counts: dict[str, int], most: int, seed: int
+) -> None:
+    text = [word.casefold() for word, count in counts.items() for _ in range(count)]
+    twice = {word for word in text if text.count(word) >= 2}
+    # Of words that are equally frequent the first in the order of their letters.
+    expected = sorted(sorted(twice), key=text.count, reverse=True)[:most]
+    shuffled = list(counts.items())
+    random.Random(seed).shuffle(shuffled)  # noqa: S311
+    assert list(frequent_words(dict(shuffled), most)) == list(frequent_words(counts, most)) == expected
+
+
+def test_forms_that_differ_in_case_are_one_word_and_count_together() -> None:
+    assert frequent_words({"Teddy": 1, "TEDDY": 1, "teddies": 1, "Straße": 1, "STRASSE": 1}, 9) == ("strasse", "teddy")
+
+
+def test_no_words_have_no_frequent_ones() -> None:
+    assert frequent_words({}, 5) == ()
+    assert frequent_words({"once": 1}, 5) == ()
 
 
 def test_no_words_are_refused() -> None:

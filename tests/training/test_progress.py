@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from training.progress import LiveProgress, PlainProgress, Progress, open_progress
-from training.record import EvaluationRow, UpdateRow
+from training.record import EvaluationRow, HeldOutRow, UpdateRow
 
 
 class Clock:
@@ -127,3 +127,27 @@ def test_a_note_is_shown_as_it_is(kind: str) -> None:
     with progress:
         progress.note("early stop: [no] better F1 in 5 evaluations")
     assert "early stop: [no] better F1 in 5 evaluations" in stream.getvalue()
+
+
+def test_held_out_text_gives_a_line_of_what_the_objective_asks() -> None:
+    row: HeldOutRow = {
+        "kind": "held_out",
+        "step": 40,
+        "epoch": 1,
+        "words": 9000,
+        "perplexity": 123.45,
+        "accuracy": 0.31,
+        "detection_accuracy": None,
+    }
+    guessed = "held out: perplexity 123.5, 31.0% of words right"
+    judged = row.copy()
+    judged["detection_accuracy"] = 0.9
+    for both, expected in ((row, guessed), (judged, f"{guessed}, 90.0% of verdicts right")):
+        stream = io.StringIO()
+        with PlainProgress(100, stream=stream, clock=Clock()) as plain:
+            plain.show(both)
+        assert stream.getvalue() == f"step 40/100, epoch 1: {expected}\n"
+        terminal = Terminal()
+        with live(terminal, Clock()) as bar:
+            bar.show(both)
+        assert expected in terminal.getvalue()

@@ -4,12 +4,15 @@ import bz2
 import gzip
 import lzma
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from model.errors import DataError
 
 _UNPACK = {".xz": lzma.decompress, ".gz": gzip.decompress, ".bz2": bz2.decompress}
+_Lines = AbstractContextManager[Iterable[bytes]]
+_FILES: dict[str, Callable[[Path], _Lines]] = {".xz": lzma.LZMAFile, ".gz": gzip.GzipFile, ".bz2": bz2.BZ2File}
 PACKED_SUFFIXES = frozenset(_UNPACK)
 
 
@@ -55,6 +58,33 @@ def read_lines(path: Path, encoding: str = "utf-8") -> list[str]:
     """Return the lines of `read_text`. Only LF and CRLF end a line: a word may hold U+2028 or U+0085."""
     lines = read_text(path, encoding).split("\n")
     return [line.removesuffix("\r") for line in lines]
+
+
+def stream_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the number and text of each line of a UTF-8 file that may be packed, without ever holding all of it.
+
+    Raises DataError, naming the line where there is one, for a file that is missing, damaged, binary or not UTF-8.
+    """
+    number = 0
+    try:
+        with _FILES.get(path.suffix, _plain_file)(path) as lines:
+            for number, line in enumerate(lines, start=1):
+                if b"\0" in line:
+                    raise DataError(path, number, "a binary file: it has a NUL byte")
+                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        reason = f"not utf-8 text: byte 0x{error.object[error.start]:02x} ({error.reason})"
+        raise DataError(path, number, f"{reason}; a binary file or another encoding?") from None
+    except FileNotFoundError:
+        raise DataError(path, None, "no such file") from None
+    except (lzma.LZMAError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(path, number + 1, f"a damaged {path.suffix} file: {error}") from None
+    except OSError as error:
+        raise DataError(path, None, f"cannot be read: {error.strerror or error}") from None
+
+
+def _plain_file(path: Path) -> _Lines:
+    return path.open("rb")
 
 
 def _read_bytes(path: Path) -> bytes:

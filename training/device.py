@@ -1,0 +1,41 @@
+"""Where and how a network is trained: device, threads and number format."""
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+
+from model.errors import TrainingError
+from model.precision import processor_has_bf16
+from training.memory import keep_freed_memory
+
+_MOST_THREADS = 4
+"""What `threads = 0` takes at most; two gained 5 % (see `training.config`), more were not tried."""
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The device that `auto`, `cpu` or `cuda` means here. Raises TrainingError for a GPU that is not there."""
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise TrainingError("the recipe's device is cuda, but torch sees no CUDA device here")
+    return torch.device(wanted)
+
+
+def set_threads(wanted: int) -> None:
+    """Gives torch so many threads on the CPU; 0 is as many as cores, at most 4. Freed memory is kept for them."""
+    keep_freed_memory()
+    torch.set_num_threads(wanted or min(os.cpu_count() or 1, _MOST_THREADS))
+
+
+def autocast(wanted: str, device: torch.device) -> AbstractContextManager[Any]:
+    """The block in which a network computes: `fp32`, `bf16`, or `auto`, the faster of the two."""
+    if wanted == "fp32" or (wanted == "auto" and not has_fast_bf16(device)):
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether bf16 is worth it: a GPU, or a CPU that multiplies in it (elsewhere it is emulated and slow)."""
+    return device.type == "cuda" or processor_has_bf16()

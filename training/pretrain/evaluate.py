@@ -1,0 +1,109 @@
+"""What a network makes of text that it has not learnt from: the same questions at each evaluation."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from training.pretrain.batch import BatchMaker
+from training.pretrain.candidates import candidate_logits, unigram_prior
+from training.pretrain.config import PretrainConfig
+from training.pretrain.encoded import EncodedCorpus
+from training.pretrain.network import PretrainingNetwork
+from training.pretrain.objective import Guesses
+from training.pretrain.plan import cut_by_length
+from training.seed import generator
+
+_QUERIES_AT_ONCE = 1024
+"""Scores of so many queries against 20,000 words take 80 MB."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOutScores:
+    """See `training.record.HeldOutRow`."""
+
+    perplexity: float | None
+    accuracy: float | None
+    detection_accuracy: float | None
+
+
+@dataclass(slots=True)
+class _Counts:
+    n_guesses: int = 0
+    n_right: int = 0
+    nats: float = 0.0
+    n_verdicts: int = 0
+    n_right_verdicts: int = 0
+
+    def scores(self) -> HeldOutScores:
+        return HeldOutScores(
+            perplexity=math.exp(min(self.nats / self.n_guesses, 700.0)) if self.n_guesses else None,
+            accuracy=self.n_right / self.n_guesses if self.n_guesses else None,
+            detection_accuracy=self.n_right_verdicts / self.n_verdicts if self.n_verdicts else None,
+        )
+
+
+class HeldOutText:
+    """The held-out sentences of a corpus, evenly chosen when there are too many.
+
+    Words are guessed among the `evaluation_words` most frequent, each with its frequency as the prior, so that numbers
+    of different runs compare; where another word is right, the guess does not count. Masks and replacements are the
+    same at each evaluation.
+    """
+
+    def __init__(self, corpus: EncodedCorpus, config: PretrainConfig) -> None:
+        self._corpus = corpus
+        held_out = np.flatnonzero(corpus.held_out & (corpus.lengths >= config.shortest_sentence))
+        n_chosen = min(len(held_out), config.evaluation_sentences)
+        chosen = held_out[np.arange(n_chosen) * len(held_out) // max(n_chosen, 1)]
+        self._batches = cut_by_length(chosen, corpus.lengths, config.batch_words)
+        self._candidates = np.arange(min(len(corpus.counts), config.evaluation_words))
+        total = int(corpus.counts.sum())
+        self._log_prior = unigram_prior(corpus.counts[self._candidates], total)
+
+    @property
+    def n_sentences(self) -> int:
+        """How many sentences are asked."""
+        return sum(map(len, self._batches))
+
+    @torch.inference_mode()
+    def measure(self, network: PretrainingNetwork, maker: BatchMaker, device: torch.device) -> HeldOutScores:
+        """Asks the network, in the number format of the block around this call."""
+        was_training = network.training
+        network.eval()
+        rows, starts = self._corpus.bag(self._candidates)
+        vectors = network.word_vectors(torch.from_numpy(rows).to(device), torch.from_numpy(starts).to(device))
+        counts = _Counts()
+        for number, members in enumerate(self._batches):
+            batch, types = maker.make(members, generator(0, number))
+            guesses, _ = network.guesses(batch.to(device))
+            self._count_words(counts, guesses, types, vectors)
+            _count_verdicts(counts, guesses)
+        network.train(was_training)
+        return counts.scores()
+
+    def _count_words(self, counts: _Counts, guesses: Guesses, types: NDArray[np.int64], vectors: Tensor) -> None:
+        if guesses.queries is None or guesses.targets is None:
+            return
+        targets = torch.from_numpy(types).to(vectors.device)[guesses.targets]
+        is_asked = targets < len(self._candidates)
+        log_prior = self._log_prior.to(vectors.device)
+        for queries, right in zip(
+            torch.split(guesses.queries[is_asked], _QUERIES_AT_ONCE),
+            torch.split(targets[is_asked], _QUERIES_AT_ONCE),
+            strict=True,
+        ):
+            logits = candidate_logits(queries, vectors, log_prior)
+            counts.nats += functional.cross_entropy(logits, right, reduction="sum").item()
+            counts.n_right += int((logits.argmax(dim=1) == right).sum())
+            counts.n_guesses += len(right)
+
+
+def _count_verdicts(counts: _Counts, guesses: Guesses) -> None:
+    if guesses.verdicts is not None and guesses.replaced is not None:
+        counts.n_right_verdicts += int(((guesses.verdicts > 0) == guesses.replaced.bool()).sum())
+        counts.n_verdicts += len(guesses.verdicts)

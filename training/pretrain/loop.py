@@ -1,0 +1,209 @@
+"""The life of a pre-training run, one update after another; built as `training.loop` is.
+
+`Pretrainer.run` yields a row after each update and each evaluation. Whenever `may_pause` says so, the whole state can
+be taken and put back, and the run goes on as if nothing had happened: what is random is drawn from the seed and the
+step.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.errors import TrainingError
+from model.features import WordFeatures
+from training.device import autocast
+from training.loop import make_optimiser
+from training.pretrain.batch import BatchMaker
+from training.pretrain.config import PretrainConfig
+from training.pretrain.encoded import EncodedCorpus
+from training.pretrain.evaluate import HeldOutText
+from training.pretrain.network import PretrainingNetwork
+from training.pretrain.plan import plan_batches
+from training.record import HeldOutRow, UpdateRow
+from training.seed import generator, seed_torch
+
+_UPDATE = 2
+"""Keeps what is drawn for an update apart from what is drawn for a plan (see training/pretrain/plan.py)."""
+
+
+@dataclass(slots=True)
+class Position:
+    """Where a run stands: updates made and words read in all, and of this epoch; the step last evaluated."""
+
+    step: int = 0
+    words: int = 0
+    epoch: int = 0
+    batches_done: int = 0
+    evaluated: int = 0
+
+
+class Pretrainer:
+    """Trains a network on an encoded corpus; see the head of this file."""
+
+    def __init__(
+        self,
+        network: PretrainingNetwork,
+        features: WordFeatures,
+        corpus: EncodedCorpus,
+        config: PretrainConfig,
+        *,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        """Raises TrainingError for a corpus with nothing to learn from, or nothing held out."""
+        self.network = network.to(device)
+        self.corpus = corpus
+        self.config = config
+        self.seed = seed
+        self.device = device
+        self.position = Position()
+        self._maker = BatchMaker(corpus, network.objective, features.group_starts)
+        self._held_out = HeldOutText(corpus, config)
+        self._optimiser = make_optimiser(network, config.learning_rate, config.weight_decay)
+        # The embedding's gradient is left as it is: it has thousands of rows, and few of them take part in a batch.
+        self._clipped = [parameter for name, parameter in network.named_parameters() if name != "embedding"]
+        self._eligible: NDArray[np.bool_] = ~corpus.held_out & (corpus.lengths >= config.shortest_sentence)
+        self._planned: tuple[int, list[NDArray[np.int64]]] = (-1, [])
+        if not self._eligible.any():
+            raise TrainingError(f"{corpus.folder}: no sentence of {config.shortest_sentence} words to learn from")
+        if not self._held_out.n_sentences:
+            raise TrainingError(
+                f"{corpus.folder}: no sentence of {config.shortest_sentence} words is held out: "
+                "try a smaller pretrain.held_out_every"
+            )
+
+    def plan(self, epoch: int) -> list[NDArray[np.int64]]:
+        """The batches of an epoch; that of the last one asked for is kept."""
+        if self._planned[0] != epoch:
+            batch_words = self.config.batch_words
+            plan = plan_batches(self.corpus.lengths, self._eligible, batch_words, self.seed, epoch)
+            self._planned = epoch, plan
+        return self._planned[1]
+
+    def total_steps(self) -> int:
+        """The updates of a whole run."""
+        n_words = int(self.corpus.lengths[self._eligible].sum())
+        epochs, rest = divmod(self.config.words, n_words)
+        # Each epoch has the same batches but for their order and which sentences share one.
+        steps = epochs * len(self.plan(0))
+        if rest:
+            ends = np.cumsum([self._n_words(members) for members in self.plan(epochs)])
+            steps += 1 + int(np.searchsorted(ends, rest))
+        return steps
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether as many words as wanted are read."""
+        return self.position.words >= self.config.words
+
+    @property
+    def may_pause(self) -> bool:
+        """Whether nothing more is to be said of the last update: a state taken earlier would say it twice."""
+        return not self._evaluation_is_due()
+
+    def run(self) -> Iterator[UpdateRow | HeldOutRow]:
+        """Trains until the words are read; goes on from `position`.
+
+        Raises TrainingError, before any weight is touched, when a loss or gradient is not finite.
+        """
+        while True:
+            if self._evaluation_is_due():
+                yield self._evaluate()
+            if self.is_finished:
+                return
+            yield self._update()
+
+    def _evaluation_is_due(self) -> bool:
+        step = self.position.step
+        is_time = step % self.config.evaluation_steps == 0 or self.is_finished
+        return is_time and step != self.position.evaluated
+
+    def _n_words(self, members: NDArray[np.int64]) -> int:
+        return len(members) * int(self.corpus.lengths[members[0]])
+
+    def _update(self) -> UpdateRow:
+        started = time.perf_counter()
+        position = self.position
+        members = self.plan(position.epoch)[position.batches_done]
+        row_epoch = position.epoch + 1
+        rate = self._learning_rate()
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
+        loss, norm = self._gradients(members)
+        self._optimiser.step()
+        position.step += 1
+        position.words += self._n_words(members)
+        position.batches_done += 1
+        if position.batches_done == len(self.plan(position.epoch)):
+            position.epoch += 1
+            position.batches_done = 0
+        return UpdateRow(
+            kind="update",
+            step=position.step,
+            epoch=row_epoch,
+            loss=loss,
+            gradient_norm=norm,
+            learning_rate=rate,
+            words_per_second=self._n_words(members) / (time.perf_counter() - started),
+        )
+
+    def _learning_rate(self) -> float:
+        """Up in a line over the first steps, and down in a line over the whole run."""
+        config = self.config
+        warmth = min(1.0, (self.position.step + 1) / config.warmup_steps)
+        progress = self.position.words / config.words
+        return config.learning_rate * warmth * (1.0 - (1.0 - config.final_learning_rate_share) * progress)
+
+    def _gradients(self, members: NDArray[np.int64]) -> tuple[float, float]:
+        """Computes and clips the gradients of a batch; gives its loss and their norm before clipping."""
+        random = generator(self.seed, _UPDATE, self.position.step)
+        # Dropout asks torch, on whatever device: no state of it needs to be kept.
+        seed_torch(int(random.integers(2**63)))
+        batch, _ = self._maker.make(members, random, self.config.feature_dropout)
+        self.network.train()
+        with autocast(self.config.mixed_precision, self.device):
+            loss = self.network.loss(batch.to(self.device))
+        self._optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self._clipped, self.config.gradient_clip)
+        if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
+            raise TrainingError(
+                f"step {self.position.step + 1}: the loss ({loss.item():.4g}) or its gradient ({norm.item():.4g}) is "
+                "not finite; the weights are as they were before this step. Try a lower pretrain.learning_rate"
+            )
+        return loss.item(), norm.item()
+
+    def _evaluate(self) -> HeldOutRow:
+        position = self.position
+        with autocast(self.config.mixed_precision, self.device):
+            scores = self._held_out.measure(self.network, self._maker, self.device)
+        position.evaluated = position.step
+        return HeldOutRow(
+            kind="held_out",
+            step=position.step,
+            epoch=position.epoch + 1,
+            words=position.words,
+            perplexity=scores.perplexity,
+            accuracy=scores.accuracy,
+            detection_accuracy=scores.detection_accuracy,
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the rest of the run depends on, besides the recipe and the corpus."""
+        return {
+            "network": self.network.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "position": asdict(self.position),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Puts back what `state` gave."""
+        self.network.load_state_dict(state["network"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self.position = Position(**state["position"])

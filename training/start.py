@@ -1,0 +1,169 @@
+"""What a network starts from: an embedding and an encoder that have learnt already.
+
+They come from pre-training (`NAME.encoder`, written by `teddy pretrain`), from a model file (`NAME.teddy`, whose
+entities may be others) or from a checkpoint. Pieces and whole words come with them, since an embedding's rows mean
+nothing without; emissions and CRF are always begun anew.
+"""
+
+import io
+import tomllib
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from model.bundle import TrainingData, read_bundle
+from model.config import FeatureConfig, NetworkConfig
+from model.errors import ModelFileError, TrainingError
+from model.export import from_archive
+from model.files import write_atomically
+from model.predictor import SHIPPED_MODEL
+from training.card import joined_credits, read_card
+from training.checkpoint import Checkpoint, load_checkpoint, read_torch_file
+
+_FORMAT = "teddy-encoder-1"
+_SHARED = ("embedding", "normalisation.", "encoder.")
+_SHAPE = ("embedding_width", "normalise", "cell", "layers", "hidden_width", "bidirectional", "dense_widths")
+"""What of a network's configuration decides the shapes of its weights; the rest is free."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """An embedding, an encoder and what gives their numbers a meaning."""
+
+    features: FeatureConfig
+    network: NetworkConfig
+    pieces: bytes
+    words: tuple[str, ...]
+    weights: dict[str, Tensor]
+    """By their names in `model.network.Network`; float32."""
+    training_data: tuple[TrainingData, ...]
+    """What they were learnt from, which a model that starts here owes its credit to."""
+
+    def put_into(self, network: nn.Module) -> None:
+        """Copies the weights over the network's own; emissions and CRF stay as they are.
+
+        Raises TrainingError for weights of other names or sizes, as in a file whose parts do not belong together.
+        """
+        rest = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith(_SHARED)}
+        try:
+            network.load_state_dict({**rest, **self.weights})
+        except RuntimeError as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise TrainingError(f"the weights to start from do not fit the shape that they state: {reason}") from error
+
+    def check(self, features: FeatureConfig, network: NetworkConfig, path: Path) -> None:
+        """Raises TrainingError when a recipe's tables describe another shape than the weights have."""
+        for table, wanted, found, names in (
+            ("features", features, self.features, tuple(field.name for field in fields(FeatureConfig))),
+            ("network", network, self.network, _SHAPE),
+        ):
+            for name in names:
+                asked, there = getattr(wanted, name), getattr(found, name)
+                if asked != there:
+                    raise TrainingError(
+                        f"{path}: its {table}.{name} is {there}, the recipe says {asked}: weights to start from need "
+                        "the shape that they have"
+                    )
+
+    def save(self, path: Path) -> None:
+        """Writes an encoder file, weights in 16 bits, whole or not at all."""
+        content = {
+            "format": _FORMAT,
+            "features": asdict(self.features),
+            "network": asdict(self.network),
+            "pieces": self.pieces,
+            "words": "\n".join(self.words),
+            "weights": {name: tensor.half() for name, tensor in self.weights.items()},
+            "training_data": [asdict(each) for each in self.training_data],
+        }
+        stream = io.BytesIO()
+        torch.save(content, stream)
+        write_atomically(path, stream.getvalue())
+
+
+def find_start(name: str, data: Path) -> Path:
+    """The file that `start.weights` and `distill.teachers` name.
+
+    Below the data directory, as all files of a recipe; or below the working directory, where another run may have just
+    made it (`runs/encoder-en/encoder-en.encoder`); or the model that ships under this name.
+    """
+    below = data / name
+    if below.exists():
+        return below
+    if Path(name).is_file():
+        return Path(name)
+    return SHIPPED_MODEL if name == SHIPPED_MODEL.stem else below
+
+
+def load_start(path: Path) -> Start:
+    """Reads an encoder file, a model file or a checkpoint. Raises ModelFileError for any other."""
+    if path.suffix == ".teddy":
+        return _from_model(path)
+    if path.suffix == ".checkpoint":
+        return _from_checkpoint(path)
+    content = read_torch_file(path, "encoder file")
+    if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
+        raise ModelFileError(path, "neither a model file, nor a checkpoint, nor an encoder file of this version")
+    try:
+        words = content["words"]
+        if not isinstance(content["pieces"], bytes):
+            raise TypeError("pieces are no bytes")
+        return Start(
+            features=FeatureConfig(**content["features"]),
+            network=NetworkConfig(**content["network"]),
+            pieces=content["pieces"],
+            words=tuple(words.split("\n")) if words else (),
+            weights={name: tensor.float() for name, tensor in content["weights"].items()},
+            training_data=tuple(TrainingData(**each) for each in content["training_data"]),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ModelFileError(path, f"an encoder file without all of its parts ({error})") from error
+
+
+def _from_model(path: Path) -> Start:
+    bundle = read_bundle(path)
+    return Start(
+        features=bundle.manifest.features,
+        network=bundle.manifest.network,
+        pieces=bundle.pieces,
+        words=bundle.words,
+        weights=shared_weights(from_archive(bundle.archive).state_dict()),
+        training_data=bundle.manifest.training_data,
+    )
+
+
+def _from_checkpoint(path: Path) -> Start:
+    checkpoint = load_checkpoint(path)
+    return Start(
+        features=checkpoint.features,
+        network=checkpoint.network,
+        pieces=checkpoint.pieces,
+        words=checkpoint.words,
+        weights=shared_weights(checkpoint.weights),
+        training_data=credits_of(checkpoint),
+    )
+
+
+def credits_of(checkpoint: Checkpoint) -> tuple[TrainingData, ...]:
+    """All that the weights of a checkpoint were learnt from, in its own run and before."""
+    return joined_credits(checkpoint.inherited, _own_credits(checkpoint))
+
+
+def _own_credits(checkpoint: Checkpoint) -> tuple[TrainingData, ...]:
+    """The corpora of a checkpoint's recipe; they have been counted only when its run has ended."""
+    if checkpoint.card:
+        return read_card(checkpoint.card).training_data
+    corpora = tomllib.loads(checkpoint.recipe)["corpus"]
+    return tuple(
+        TrainingData(name=each["name"], licence=each["licence"], source=each.get("source", ""))
+        for each in corpora
+        if each.get("train")
+    )
+
+
+def shared_weights(weights: dict[str, Any]) -> dict[str, Tensor]:
+    """Of a network's state, what another may start from: the `model.network.Backbone`, as float32."""
+    return {name: tensor.float() for name, tensor in weights.items() if name.startswith(_SHARED)}

@@ -1,0 +1,181 @@
+"""Vectors of words that were learnt elsewhere: reading them, choosing among them, fitting them to an embedding.
+
+GloVe (Pennington et al. 2014), word2vec (Mikolov et al. 2013) and fastText (Bojanowski et al. 2017) all write text
+files of one shape, the most frequent word first: a line is a word and its numbers with a space between them, and the
+last two begin with a line that says how many words of how many numbers follow. Such a file may have gigabytes: it is
+read as a stream, and what is held in memory are the chosen words.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.errors import DataError
+from model.features import WordFeatures
+from model.network import Backbone
+from model.text import tokenise
+from training.readers.files import stream_lines
+
+_SPREAD = 0.1
+"""The standard deviation of the values of an embedding's rows before training (see `model.network.Backbone`)."""
+
+_GREATEST = float(np.finfo(np.float32).max)
+_SPACES = re.compile(r"[ \t]+")
+_HEADER = re.compile(r"\d+ +(\d+)")
+_NUMBER_WITH_POINT = re.compile(r"[-+]?\d*\.\d+(?:[eE][-+]?\d+)?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VectorLine:
+    """A line of a vector file; its numbers are as yet text, for most lines are passed over. `line` counts from 1."""
+
+    word: str
+    numbers: list[str]
+    path: Path
+    line: int
+
+    def values(self) -> NDArray[np.float32]:
+        """The numbers. Raises DataError, naming file and line, for one that is no finite number in 32 bits."""
+        for text in self.numbers:
+            if not _is_finite(text):
+                raise DataError(self.path, self.line, f"{text!r} is no finite number")
+        return np.array([float(text) for text in self.numbers], dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WordVectors:
+    """Case-folded, distinct words and their vectors. Shape: float32 [words, width]."""
+
+    words: tuple[str, ...]
+    values: Tensor
+    n_known: int = 0
+    """How many of them are words of the training data; those come first."""
+
+    def __str__(self) -> str:
+        n, width = self.values.shape
+        return f"{n:,} words have vectors of {width} numbers; {self.n_known:,} of them are in the training data"
+
+    def put_into(self, network: Backbone, features: WordFeatures) -> None:
+        """Sets the rows of whole words, which must be these; all other rows stay as they are."""
+        if features.words != self.words:
+            raise ValueError("the features have other whole words than there are vectors")
+        first = features.group_starts[-1]
+        with torch.no_grad():
+            network.embedding[first:] = self.fitted(network.embedding.shape[1])
+
+    def fitted(self, width: int) -> Tensor:
+        """The vectors as rows of an embedding: padded with zeros, or reduced by `principal_components`, and scaled.
+
+        They are scaled so that the root mean square of the values that are no padding is that of the random rows
+        beside them. Shape: float32 [words, width].
+        """
+        values = self.values.double()
+        if values.shape[1] > width:
+            values = principal_components(values, width)
+        spread = values.square().mean().sqrt().item()
+        scaled = values * (_SPREAD / spread) if spread > 0 else values
+        return torch.nn.functional.pad(scaled, (0, width - values.shape[1])).float()
+
+
+def read_vectors(path: Path) -> Iterator[VectorLine]:
+    """Yield the lines of a vector file (.txt, .vec; also packed) that have a word, in order.
+
+    A word may hold spaces, as some of GloVe do: the last fields of a line are its numbers, as many as the header says
+    or, without one, as end the first line. Blank lines and those of an empty word are passed over.
+
+    Raises DataError, naming the line where there is one, for a file that cannot be read or has no vectors, and for a
+    line that has too few numbers or too many.
+    """
+    width = 0
+    for number, text in stream_lines(path):
+        line = (_SPACES.sub(" ", text) if "\t" in text or "  " in text else text).rstrip(" ")
+        if not line:
+            continue
+        if not width:
+            header = _HEADER.fullmatch(line)
+            width = int(header[1]) if header else _count_numbers(line.split(" ")[1:])
+            if width < 1:
+                raise DataError(path, number, "no line of a vector file: a word and its numbers, or two counts")
+            if header:
+                continue
+        word, *numbers = line.rsplit(" ", width)
+        if len(numbers) != width:
+            raise DataError(path, number, f"expected a word and {width} numbers, found {line.count(' ')} numbers")
+        if " " in word and _NUMBER_WITH_POINT.fullmatch(word.rpartition(" ")[2]):
+            raise DataError(path, number, f"expected a word and {width} numbers, found more")
+        if word:
+            yield VectorLine(word=word, numbers=numbers, path=path, line=number)
+    if not width:
+        raise DataError(path, None, "the file has no vectors")
+
+
+def choose_vectors(path: Path, counts: Mapping[str, int], most: int) -> WordVectors:
+    """Return at most `most` words of a file with their vectors, those of the training data first.
+
+    `counts` are of the words of the training data, case-folded or not. If not all of them that are in the file have
+    room, the most frequent have; if there is room left, the first words of the file take it, but for such as no text
+    is ever split into. Words are case-folded; of several that become one, the first of the file counts.
+
+    Raises DataError as `read_vectors` and `VectorLine.values` do, and where there is no word to choose.
+    """
+    folded: dict[str, int] = {}
+    for word, count in counts.items():
+        folded[word.casefold()] = folded.get(word.casefold(), 0) + count
+    known: dict[str, NDArray[np.float32]] = {}
+    others: dict[str, NDArray[np.float32]] = {}
+    for line in read_vectors(path):
+        word = line.word.casefold()
+        if word in folded:
+            if word not in known:
+                known[word] = line.values()
+        elif len(others) < most and word not in others and _is_one_word(line.word):
+            others[word] = line.values()
+    ranked = sorted(known, key=lambda word: (-folded[word], word))
+    chosen = {word: known[word] for word in ranked} | others
+    words = tuple(chosen)[:most]
+    if not words:
+        raise DataError(path, None, "it has no word that a text could be split into")
+    values = torch.from_numpy(np.stack([chosen[word] for word in words]))
+    return WordVectors(words=words, values=values, n_known=min(len(known), most))
+
+
+def principal_components(values: Tensor, width: int) -> Tensor:
+    """The first principal components of some rows (Jolliffe 2002, chapter 1), the strongest first.
+
+    Each axis points to where its greatest coefficient is positive, so that the same rows always give the same.
+
+    Shape: float64 [n, d] -> [n, width], for width <= d. Values that are constant have no components: with fewer rows
+    than `width` the last ones are zero, but for rounding.
+    """
+    centred = values - values.mean(0)
+    # Of the covariance, not of the rows: a hundred thousand rows make a matrix of no more than d x d.
+    _, axes = torch.linalg.eigh(centred.T @ centred)
+    axes = axes.flip(1)[:, :width]  # `eigh` gives the weakest first
+    strongest = axes.gather(0, axes.abs().argmax(0, keepdim=True))
+    components: Tensor = centred @ (axes * strongest.sign())
+    return components
+
+
+def _count_numbers(fields: Sequence[str]) -> int:
+    """How many of the last fields are numbers."""
+    return sum(1 for _ in takewhile(_is_finite, reversed(fields)))
+
+
+def _is_finite(text: str) -> bool:
+    # Python would also read 1_000, which no program writes.
+    try:
+        return abs(float(text)) <= _GREATEST and "_" not in text
+    except ValueError:
+        return False
+
+
+def _is_one_word(word: str) -> bool:
+    """Whether a text can have the word: the tokeniser cuts `real-time` and `new_york's`, and keeps `mr.` as `Mr.`."""
+    return any(tokenise(form) == [(0, len(form))] for form in (word, word.title()))
