@@ -8,7 +8,6 @@ import torch
 
 from model.errors import TrainingError
 from model.precision import processor_has_bf16
-from training.memory import keep_freed_memory
 
 _MOST_THREADS = 4
 """What `threads = 0` takes at most; two gained 5 % (see `training.config`), more were not tried."""
@@ -24,8 +23,7 @@ def choose_device(wanted: str) -> torch.device:
 
 
 def set_threads(wanted: int) -> None:
-    """Gives torch so many threads on the CPU; 0 is as many as cores, at most 4. Freed memory is kept for them."""
-    keep_freed_memory()
+    """Gives torch so many threads on the CPU; 0 is as many as cores, at most 4."""
     torch.set_num_threads(wanted or min(os.cpu_count() or 1, _MOST_THREADS))
 
 
