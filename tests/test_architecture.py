@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from model.bundle import read_bundle
+from model.predictor import SHIPPED_MODEL
 from service.settings import settings_table
 
 ROOT = Path(__file__).parents[1]
@@ -111,6 +113,10 @@ def test_an_installation_has_every_package() -> None:
 
 def test_the_readme_lists_the_settings_as_they_are() -> None:
     assert settings_table() in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_model_card_in_the_documentation_is_that_of_the_model_that_ships() -> None:
+    assert read_bundle(SHIPPED_MODEL).card == (ROOT / "docs" / "en.md").read_text(encoding="utf-8")
 
 
 def test_no_module_is_too_long_to_be_read_in_one_sitting() -> None:

@@ -151,6 +151,13 @@ def test_globs_find_files_in_order_and_each_once(tmp_path: Path) -> None:
         find_files(["*.csv"], tmp_path)
 
 
+def test_what_comes_with_the_recipes_is_found_by_name_unless_the_data_have_their_own(tmp_path: Path) -> None:
+    (shipped,) = find_files(["namesakes.jsonl"], tmp_path)
+    assert shipped.parent.name == "recipes"
+    (tmp_path / "namesakes.jsonl").touch()
+    assert find_files(["namesakes.jsonl"], tmp_path) == [tmp_path / "namesakes.jsonl"]
+
+
 @pytest.mark.parametrize(
     "line",
     [

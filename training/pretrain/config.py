@@ -35,7 +35,11 @@ class PretrainConfig(Table):
 
     objective: ObjectiveName = "masked"
     """`masked`: which word is missing? `causal`: which word comes next, read forwards, and read backwards? `replaced`:
-    which words were put there at random? `both`: the first and the third at once."""
+    which words were put there at random? `both`: the first and the third at once.
+
+    (Seven minutes of one core each, then five epochs of CoNLL-2003, dev F1 of one seed: masked 91.3, both 91.3, causal
+    90.8; 90.8 without any. In that time `masked` and `both` read 8.6 million words, `causal`, which answers for every
+    word twice, 3.1 million.)"""
     masked_share: float = Field(default=0.2, gt=0, lt=1)
     """Of the words of a batch."""
     replaced_share: float | None = Field(default=None, gt=0, lt=1)

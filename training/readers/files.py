@@ -16,10 +16,15 @@ _FILES: dict[str, Callable[[Path], _Lines]] = {".xz": lzma.LZMAFile, ".gz": gzip
 PACKED_SUFFIXES = frozenset(_UNPACK)
 
 
+_SHIPPED = Path(__file__).parents[1] / "recipes"
+"""Where the few sentences lie that come with the recipes."""
+
+
 def find_files(patterns: Iterable[str], directory: Path) -> list[Path]:
     """Return the files that `patterns` name, relative to `directory`: patterns in order, the files of one glob sorted.
 
-    Raises DataError for a pattern that no file matches.
+    A file that comes with the recipes is found by its name, unless `directory` has one of that name. Raises DataError
+    for a pattern that no file matches.
     """
     found: dict[Path, None] = {}
     for pattern in patterns:
@@ -27,7 +32,7 @@ def find_files(patterns: Iterable[str], directory: Path) -> list[Path]:
         if any(character in pattern for character in "*?["):
             matches = sorted(match for match in directory.glob(pattern) if match.is_file())
         else:
-            matches = [path] if path.exists() else []
+            matches = [each for each in (path, _SHIPPED / pattern) if each.exists()][:1]
         if not matches:
             raise DataError(path, None, "no such file")
         found.update(dict.fromkeys(matches))
