@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 from model.spans import Scheme, Span, write_tags
@@ -130,10 +130,10 @@ def evaluate(
 ) -> Evaluation:
     """Let `predict` tag the words of all sentences and compare with their spans.
 
-    Predicted spans are not counted where the gold cannot judge them: those of a label that `annotates` does not list
-    for the sentence's corpus (a corpus it does not name annotates every label), and those that touch a range of
-    `Sentence.unknown` without being a gold span. Gold spans that no words can express count as missed, and what was
-    predicted in their place as spurious.
+    Spans of a label that `annotates` does not list for the sentence's corpus (a corpus it does not name annotates every
+    label) are not counted, neither predicted nor gold ones: a corpus may mark some of what it does not promise to mark
+    throughout. Nor are predicted spans that touch a range of `Sentence.unknown` without being gold. Gold spans that no
+    words can express count as missed, and what was predicted in their place as spurious.
 
     Args:
         predict: takes sentences of words, gives the spans, in words, of each; with scores where it has them.
@@ -181,6 +181,12 @@ class _Tally:
     def add(
         self, sentence: Sentence, predicted: Sequence[Span | ScoredSpan], annotated: Collection[str] | None
     ) -> None:
+        if annotated is not None:
+            sentence = replace(
+                sentence,
+                spans=tuple(span for span in sentence.spans if span.label in annotated),
+                misaligned=tuple(span for span in sentence.misaligned if span.label in annotated),
+            )
         scored = dict(_with_score(one) for one in predicted)
         counted = {span: score for span, score in scored.items() if is_judged(sentence, span, annotated)}
         self.n_ignored += len(scored) - len(counted)

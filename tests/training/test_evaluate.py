@@ -186,6 +186,22 @@ def test_no_sentences_give_an_evaluation_of_nothing() -> None:
     assert list(evaluation.scores.by_label) == LABELS
 
 
+@given(flat_spans, flat_spans)
+@settings(deadline=None)
+def test_what_a_corpus_does_not_annotate_counts_neither_as_gold_nor_as_predicted(
+    gold: list[Span], predicted: list[Span]
+) -> None:
+    def annotated(spans: list[Span]) -> list[Span]:
+        return [span for span in spans if span.label != "ORG"]
+
+    partly = evaluate(always(predicted), [sentence(TEXT, gold, corpus="diaries")], {"diaries": ["PER", "LOC"]})
+    wholly = evaluate(always(annotated(predicted)), [sentence(TEXT, annotated(gold), corpus="diaries")])
+    assert partly.scores == wholly.scores
+    assert partly.conlleval == wholly.conlleval
+    assert partly.confusion == wholly.confusion
+    assert partly.n_ignored == len(predicted) - len(annotated(predicted))
+
+
 # Calibration.
 
 scored_cases = st.lists(
