@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from training.robustness import Robustness
 
 DataDirectory = Annotated[Path, typer.Option("--data", metavar="DIR", help="What a recipe's files are relative to.")]
+RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="A .toml file.", show_default=False)]
+OutputOption = Annotated[Path | None, typer.Option(metavar="DIR", help="Where the run goes.  [default: runs/NAME]")]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the run that is in --output.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Put over a value of the recipe; may be repeated."),
+]
 FormatChoice = Literal["auto", "conll", "jsonl", "conllu", "csv", "docred"]
 FormatOption = Annotated[
     FormatChoice, typer.Option("--format", help="What a file is; auto looks at its name and its rows.")
@@ -35,16 +42,11 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print everything, as J
 
 
 def train(
-    recipe_file: Annotated[Path, typer.Argument(metavar="RECIPE", help="A .toml file.", show_default=False)],
+    recipe_file: RecipeArgument,
     data: DataDirectory = Path(),
-    output: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the run goes.  [default: runs/NAME]")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that is in --output.")] = False,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Put over a value of the recipe; may be repeated."),
-    ] = None,
+    output: OutputOption = None,
+    resume: ResumeOption = False,
+    overrides: SetOption = None,
 ) -> None:
     """Train a model as a recipe says, and write its model file.
 
@@ -52,7 +54,7 @@ def train(
     the end, the path of the model file is printed on standard output.
 
     Examples:
-      teddy train training/recipes/en.toml --data corpora
+      teddy train training/recipes/conll2003.toml --data corpora
       teddy train mine.toml --set training.epochs=3 --set network.cell=gru --output runs/try
       teddy train mine.toml --resume
     """

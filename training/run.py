@@ -25,7 +25,7 @@ from model.network import Network
 from model.pieces import Pieces
 from training.align import Misaligned
 from training.card import joined_credits, read_card
-from training.checkpoint import Checkpoint, load_checkpoint
+from training.checkpoint import Checkpoint, earlier_run, load_checkpoint
 from training.config import Recipe
 from training.corpora import Corpus, load_corpora
 from training.device import choose_device, set_threads
@@ -53,7 +53,7 @@ def train(recipe: Recipe, data: Path, output: Path, *, resume: bool = False) -> 
     """
     output.mkdir(parents=True, exist_ok=True)
     last = output / "last.checkpoint"
-    earlier = _earlier_run(last, recipe, resume=resume)
+    earlier = earlier_run(last, recipe.dump_toml(), load_checkpoint, resume=resume)
     set_threads(recipe.training.threads)
     write_atomically(output / "recipe.toml", recipe.dump_toml())
     misaligned: list[Misaligned] = []
@@ -99,21 +99,6 @@ def _refuse_nothing(corpora: list[Corpus]) -> None:
         raise TrainingError("the corpora have no sentences to train on")
     if not any(corpus.dev for corpus in corpora):
         raise TrainingError("the corpora have no dev sentences to choose the best weights by: is a holdout too small?")
-
-
-def _earlier_run(last: Path, recipe: Recipe, *, resume: bool) -> Checkpoint | None:
-    if not last.exists():
-        return None
-    if not resume:
-        raise TrainingError(
-            f"{last.parent} holds a run already: --resume goes on with it, another --output begins anew"
-        )
-    earlier = load_checkpoint(last)
-    if earlier.recipe != recipe.dump_toml():
-        raise TrainingError(
-            f"{last.parent} holds a run of another recipe (see its recipe.toml): it cannot be resumed with this one"
-        )
-    return earlier
 
 
 def _make_trainer(

@@ -6,20 +6,15 @@ from typing import Annotated
 import typer
 
 from model.commands import use_one_thread
-from training.commands import DataDirectory
+from training.commands import DataDirectory, OutputOption, RecipeArgument, ResumeOption, SetOption
 
 
 def pretrain(
-    recipe_file: Annotated[Path, typer.Argument(metavar="RECIPE", help="A .toml file.", show_default=False)],
+    recipe_file: RecipeArgument,
     data: DataDirectory = Path(),
-    output: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the run goes.  [default: runs/NAME]")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that is in --output.")] = False,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Put over a value of the recipe; may be repeated."),
-    ] = None,
+    output: OutputOption = None,
+    resume: ResumeOption = False,
+    overrides: SetOption = None,
 ) -> None:
     """Let an encoder learn from plain text, for a tagger to start from.
 

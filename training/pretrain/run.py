@@ -21,6 +21,7 @@ from model.errors import TrainingError
 from model.features import WordFeatures
 from model.files import write_atomically
 from model.pieces import Pieces
+from training.checkpoint import earlier_run
 from training.config import Recipe
 from training.device import choose_device, set_threads
 from training.figures import optional_figure
@@ -51,7 +52,7 @@ def pretrain(recipe: Recipe, data: Path, output: Path, *, resume: bool = False) 
         raise TrainingError("the recipe has no [pretrain] table")
     output.mkdir(parents=True, exist_ok=True)
     last = output / "last.checkpoint"
-    earlier = _earlier_run(last, recipe, resume=resume)
+    earlier = earlier_run(last, recipe.dump_toml(), load_pretrain_checkpoint, resume=resume)
     set_threads(config.threads)
     write_atomically(output / "recipe.toml", recipe.dump_toml())
     corpus = _prepared(recipe, config, data, output / "corpus", resume=resume)
@@ -76,21 +77,6 @@ def pretrain(recipe: Recipe, data: Path, output: Path, *, resume: bool = False) 
         _start(recipe, config, pretrainer).save(encoder_file)
         progress.note(f"encoder file {encoder_file}")
     return encoder_file
-
-
-def _earlier_run(last: Path, recipe: Recipe, *, resume: bool) -> PretrainCheckpoint | None:
-    if not last.exists():
-        return None
-    if not resume:
-        raise TrainingError(
-            f"{last.parent} holds a run already: --resume goes on with it, another --output begins anew"
-        )
-    earlier = load_pretrain_checkpoint(last)
-    if earlier.recipe != recipe.dump_toml():
-        raise TrainingError(
-            f"{last.parent} holds a run of another recipe (see its recipe.toml): it cannot be resumed with this one"
-        )
-    return earlier
 
 
 def _prepared(recipe: Recipe, config: PretrainConfig, data: Path, folder: Path, *, resume: bool) -> EncodedCorpus:
