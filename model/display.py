@@ -12,7 +12,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from model.bulk import Progress
     from model.bundle import Bundle, Manifest
-    from model.predictor import Entity
+    from model.documents import Entity
 
 _STYLES = ("black on bright_cyan", "black on bright_yellow", "black on bright_green", "black on bright_magenta")
 _IN_THE_CARD = ("dev_calibration", "dev_labels_by_corpus")
@@ -83,7 +83,7 @@ def model_lines(bundle: "Bundle") -> list[str]:
         ("labels", ", ".join(manifest.labels)),
         ("network", describe_network(manifest)),
         ("parameters", f"{manifest.n_parameters:,}"),
-        ("file", f"{len(bundle.archive) / 1e6:.1f} MB, format {manifest.format_version}"),
+        ("file", f"{len(bundle.archive) / 1e6:.1f} MB, format {bundle.format} {manifest.format_version}"),
         ("tokeniser", f"version {manifest.tokeniser_version}"),
         ("windows", f"{manifest.window_words} words, {manifest.window_overlap} of them shared"),
         ("canary", f"{len(manifest.canary)} texts"),

@@ -6,6 +6,7 @@
     |   |-- DataError        a corpus or an input file
     |   |-- RecipeError      a training recipe
     |   `-- ModelFileError   a model file: foreign, truncated, tampered with, or one that fails its canary
+    |-- MissingExtraError  a part of Teddy that was not installed
     `-- TrainingError    a training run that must not go on (the loss is not a number, ...)
 
 The messages are one line and meant for the person who caused them. This package knows nothing of HTTP statuses or exit
@@ -50,6 +51,10 @@ class ModelFileError(FileError):
 
     def __init__(self, path: Path | str, reason: str) -> None:
         super().__init__(path, None, reason)
+
+
+class MissingExtraError(TeddyError):
+    """What was asked for needs a package that not everybody wants; the message says how to install it."""
 
 
 class TrainingError(TeddyError):
