@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 # What the last installations were made from; pyproject.toml newer than these means installing again.
 RUNTIME := $(VENV)/.installed-runtime
 DEVELOPMENT := $(VENV)/.installed-development
+BENCHMARK := $(VENV)/.installed-benchmark
 
 .DEFAULT_GOAL := help
 .PHONY: help setup serve test lint format bench clean
@@ -30,11 +31,8 @@ format: $(DEVELOPMENT) ## Put every file into the one style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(DEVELOPMENT) ## Measure speed on this machine
-	@for script in tests/benchmarks/*.py; do \
-	  test -e "$$script" || { echo "There are no benchmarks yet."; break; }; \
-	  echo "$$script"; $(BIN)/python "$$script" || exit; \
-	done
+bench: $(BENCHMARK) ## Measure speed against others, in at most ten minutes (ARGS="--quick", ARGS="--text FILE")
+	@$(BIN)/python -m tests.benchmarks.bench $(ARGS)
 
 clean: ## Remove what can be made again, .venv included; runs/ stays
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -46,6 +44,10 @@ $(RUNTIME): pyproject.toml | $(BIN)/python
 
 $(DEVELOPMENT): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --editable '.[dev]'
+	@touch $(RUNTIME) $@
+
+$(BENCHMARK): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --editable '.[bench]'
 	@touch $(RUNTIME) $@
 
 $(BIN)/python:
