@@ -7,6 +7,8 @@
                     extra/card.md                    the model card, for people; a file may be without it
     zip comment     "teddy-sha256:" and 64 hexadecimal digits: the digest of every byte of the file before the digits
 
+The same model as an ONNX file, `NAME.onnx`, carries the same parts: see `model/onnx/archive.py`.
+
 The digest finds damage and careless changes before anything in the file is run; against an attacker who can write it
 anew, compare it with one got from elsewhere. The file's version, shown with every answer, is the digest's beginning.
 """
@@ -18,18 +20,18 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
 from model.config import FeatureConfig, NetworkConfig
 from model.errors import ModelFileError
 from model.files import write_atomically
+from model.onnx import archive as onnx_archive
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _MARK = b"teddy-sha256:"
 _DIGITS = 64
-_TRAILER = len(_MARK) + _DIGITS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +122,8 @@ class Bundle:
     archive: bytes
     card: str = ""
     """The model card, in Markdown; empty when the file has none."""
+    format: Literal["torchscript", "onnx"] = "torchscript"
+    """Of the network, and so of the file: `archive` is that whole file."""
 
     @property
     def version(self) -> str:
@@ -162,17 +166,30 @@ def read_bundle(path: Path | str) -> Bundle:
     except OSError as error:
         raise ModelFileError(path, f"cannot be read: {error.strerror}") from error
     digest = _check_digest(path, content)
+    is_onnx = content.startswith(onnx_archive.MAGIC)
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            extras = {name.rpartition("/extra/")[2]: name for name in archive.namelist() if "/extra/" in name}
-            manifest = _read_manifest(path, archive.read(extras["manifest.json"]))
-            pieces = archive.read(extras["pieces.model"])
-            words = tuple(archive.read(extras["words.txt"]).decode().split("\n"))
-            card = archive.read(extras["card.md"]).decode() if "card.md" in extras else ""
-    except (zipfile.BadZipFile, KeyError, UnicodeDecodeError) as error:
+        extras = onnx_archive.extra_files(content) if is_onnx else _extra_files(content)
+        manifest = _read_manifest(path, extras["manifest.json"])
+        pieces = extras["pieces.model"]
+        words = tuple(extras["words.txt"].decode().split("\n"))
+        card = extras.get("card.md", b"").decode()
+    except (zipfile.BadZipFile, KeyError, ValueError) as error:
         raise ModelFileError(path, f"the archive lacks a part that every model has ({error})") from error
-    words = () if words == ("",) else words
-    return Bundle(manifest=manifest, digest=digest, pieces=pieces, words=words, archive=content, card=card)
+    return Bundle(
+        manifest=manifest,
+        digest=digest,
+        pieces=pieces,
+        words=() if words == ("",) else words,
+        archive=content,
+        card=card,
+        format="onnx" if is_onnx else "torchscript",
+    )
+
+
+def _extra_files(content: bytes) -> dict[str, bytes]:
+    """What `extra_files` put into a TorchScript archive."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return {name.rpartition("/extra/")[2]: archive.read(name) for name in archive.namelist() if "/extra/" in name}
 
 
 def read_manifest(path: Path | str) -> Manifest:
@@ -183,10 +200,12 @@ def read_manifest(path: Path | str) -> Manifest:
 def _check_digest(path: Path | str, content: bytes) -> str:
     if not content:
         raise ModelFileError(path, "the file is empty")
-    if not content.startswith(b"PK\x03\x04"):
+    is_zip = content.startswith(b"PK\x03\x04")
+    if not is_zip and not content.startswith(onnx_archive.MAGIC):
         raise ModelFileError(path, "not a Teddy model file")
-    if content[-_TRAILER:-_DIGITS] != _MARK:
-        raise ModelFileError(path, "truncated, or a zip archive that is not a Teddy model file: no digest at its end")
+    if not content[:-_DIGITS].endswith(_MARK if is_zip else onnx_archive.MARK):
+        kind = "a zip archive" if is_zip else "an ONNX model"
+        raise ModelFileError(path, f"truncated, or {kind} that is not a Teddy model file: no digest at its end")
     stated = content[-_DIGITS:].decode("ascii", errors="replace")
     found = hashlib.sha256(content[:-_DIGITS]).hexdigest()
     if stated != found:

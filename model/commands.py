@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 STANDARD_STREAM = Path("-")
 
+PrecisionOption = Annotated[
+    Literal["auto", "fp32", "bf16", "int8"],
+    typer.Option(help="What the network computes in; auto is the fastest that gives the same entities."),
+]
+
 
 def tag(
     text: Annotated[str | None, typer.Argument(help="A text; or give --input.", show_default=False)] = None,
@@ -41,10 +46,7 @@ def tag(
         float, typer.Option(metavar="SCORE", min=0.0, max=1.0, help="Only entities with at least this score.")
     ] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print what the HTTP service answers to TEXT.")] = False,
-    precision: Annotated[
-        Literal["auto", "fp32", "bf16", "int8"],
-        typer.Option(help="What the network computes in; auto is the fastest that gives the same entities."),
-    ] = "auto",
+    precision: PrecisionOption = "auto",
 ) -> None:
     """Find the entities in a text, or in each record of a file.
 
@@ -159,8 +161,11 @@ class _Request:
         """Load the model, in the precision asked for unless another is given."""
         use_one_thread()
         import model
+        from model.memory import settle
 
-        return model.load(self.model_file, precision=precision or self.precision)
+        predictor = model.load(self.model_file, precision=precision or self.precision)
+        settle()
+        return predictor
 
     def selection(self, known: tuple[str, ...]) -> "Selection":
         """Return which entities are wanted of a model that knows these labels."""

@@ -38,6 +38,8 @@ class NetworkConfig:
     hidden_width: int = 128
     """Width of one direction of a recurrent layer."""
     bidirectional: bool = True
+    combine: Literal["concat", "sum"] = "concat"
+    """How a layer joins its two directions: side by side, or added up, which makes what comes next half as wide."""
     dense_widths: tuple[int, ...] = ()
     """Widths of the non-recurrent layers on top of the recurrent ones."""
     decoder: Literal["crf", "softmax"] = "crf"

@@ -7,13 +7,17 @@ a row has
 
 and probability exp(score(y)) / Z. Everything that sums over paths comes from one loop, `forward_backward`, which runs
 the forward and the backward recursion side by side (the backward one is the forward one over the reversed row) in
-probability space, rescaled at every word (Rabiner 1989, section V.A) and in float64: a product of small matrices
+probability space, rescaled as it goes (Rabiner 1989, section V.A) and in float64: a product of small matrices
 instead of a log-sum-exp over [B, K, K], so that the loss costs a fraction of the recurrent layers. It is exact as
 long as no tag that the rest of a sentence needs falls 700 behind the best prefix, a probability of 1e-304 (tried:
 random scores of BIOES tags with a deviation of 100 are exact, with 200 one row in fifty is not). The best path has no
 such limit.
+
+The loops over the words are made of as few operations as can be: for one short sentence each costs a microsecond
+whatever it computes, and together they would cost as much as the recurrent layers.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -46,39 +50,60 @@ def forward_backward(
 
     Returns (alpha, beta, inside, log_alpha_scale, log_beta_scale). alpha[b, t, k] is proportional to the sum over all
     prefixes ending in tag k at word t, that word's weight included; beta[b, t, k] to the sum over all suffixes after
-    word t, given k, that word's weight left out; inside = beta * weights. Each is [B, T, K] and sums to one over k
-    (beta: inside does); the true values are exp(log_alpha_scale[b, t]) * alpha and exp(log_beta_scale[b, t]) * beta.
+    word t, given k, that word's weight left out; inside to beta * weights. Each is [B, T, K]; alpha and inside sum to
+    one over k; the true values are exp(log_alpha_scale[b, t]) * alpha and exp(log_beta_scale[b, t]) * beta.
     Meaningless at padding.
     """
     n_rows, width, n_tags = weights.shape
     positions = reversed_positions(lengths, width)
-    both = torch.stack((weights, _reverse(weights, positions)))
+    both = torch.stack((weights, _reverse(weights, positions))).unbind(2)
     matrices = torch.stack((transition, transition.t()))
+    stride = _words_between_rescalings(weights, transition, first, last)
     incoming = torch.stack((first, last)).unsqueeze(1).expand(2, n_rows, n_tags)
     incomings: list[Tensor] = []
     states: list[Tensor] = []
     scales: list[Tensor] = []
     for t in range(width):
-        state = incoming * both[:, :, t]
-        # A row whose words are over goes on over its padding: the result is not read, and the floor keeps it finite.
-        scale = state.sum(dim=2, keepdim=True).clamp_min(1e-300)
-        state = state / scale
+        state = incoming * both[t]
+        if t % stride == 0:
+            # A row whose words are over goes on over its padding: not read, and the floor keeps it finite.
+            scale = state.sum(dim=2, keepdim=True).clamp_min(1e-300)
+            state = state / scale
+            scales.append(scale)
         incomings.append(incoming)
         states.append(state)
-        scales.append(scale.squeeze(2))
         incoming = torch.bmm(state, matrices)
-    log_scales = torch.stack(scales, dim=2).log().cumsum(dim=2)
-    stacked = torch.stack(states, dim=2)
     arriving = torch.stack(incomings, dim=2)
-    # The scale up to and including a word, with its weight, is what alpha needs; beta stops before its word.
-    log_beta_scales = torch.cat((torch.zeros_like(log_scales[1, :, :1]), log_scales[1, :, :-1]), dim=1)
+    stacked = torch.stack(states, dim=2)
+    sums = stacked.sum(dim=3, keepdim=True).clamp_min(1e-300)
+    log_sums = sums.squeeze(3).log()
+    # What was divided away up to each word: at the rescalings so far, and now. An incoming message has not been
+    # through its own word's rescaling; its scale is that of the state before.
+    divided = torch.cat(scales, dim=2).log().cumsum(dim=2).repeat_interleave(stride, dim=2)[:, :, :width]
+    log_scales = divided + log_sums
+    log_incoming_scales = torch.cat((torch.zeros_like(divided[:, :, :1]), divided[:, :, :-1]), dim=2)
+    stacked = stacked / sums
     return (
         stacked[0],
         _reverse(arriving[1], positions),
         _reverse(stacked[1], positions),
         log_scales[0],
-        log_beta_scales.gather(1, positions),
+        log_incoming_scales[1].gather(1, positions),
     )
+
+
+def _words_between_rescalings(weights: Tensor, transition: Tensor, first: Tensor, last: Tensor) -> int:
+    """After how many words the recursions must be rescaled, so that no number leaves the range of float64.
+
+    One step changes the logarithm of what is carried on by no more than the widest spread of one word's scores and the
+    largest transition score. Numbers may drift by 300 of the 700 that float64 has; the rest is for tags far behind.
+    """
+    smallest = weights.masked_fill(weights <= 0, 1.0).amin().log()
+    matrices = torch.cat((transition.flatten(), first, last))
+    largest = matrices.masked_fill(matrices <= 0, 1.0).log().abs().amax()
+    drift = float((largest - smallest).detach()) + math.log(1.0 + weights.shape[2])
+    most = 16  # more would save no time
+    return max(1, min(most, int(300.0 / drift))) if math.isfinite(drift) else 1
 
 
 def last_words(values: Tensor, lengths: Tensor) -> Tensor:
@@ -199,31 +224,36 @@ class ConditionalRandomField(nn.Module):
         return log_sums[:n_rows] - log_sums[n_rows:]
 
     def best_path(self, emissions: Tensor, lengths: Tensor) -> Tensor:
-        """The tag sequence of the highest score (Viterbi 1967); the lowest tag index wins a tie.
+        """The tag sequence of the highest score (Viterbi 1967); of several, the first in the order of tag numbers.
+
+        The recursion runs from the last word to the first, so that padding comes first and is done with, and the path
+        is then read off forwards: each word takes the tag of the best way on, which needs [K, B] scores; a pointer for
+        every pair of tags would need [K, K, B] of them.
 
         Shape: emissions [B, T, K], lengths int64 [B] of at least 1 -> int64 [B, T], 0 at padding.
         """
         transition, first, last = self.potentials()
-        emissions = emissions.double()
-        width = emissions.shape[1]
-        ended = (lengths - 1).unsqueeze(1)
-        score = first + emissions[:, 0]
-        pointers: list[Tensor] = []
-        stay = torch.arange(emissions.shape[2], device=emissions.device).unsqueeze(0)
-        for t in range(1, width):
-            best, pointer = (score.unsqueeze(2) + transition).max(dim=1)
-            over = ended < t
-            # Over the padding a path stays in its last tag and its score stands still.
-            score = torch.where(over, score, best + emissions[:, t])
-            pointers.append(torch.where(over, stay, pointer))
-        tag = (score + last).argmax(dim=1, keepdim=True)
+        # Rows are innermost, where the maximum over tags runs along whole vectors: four times as fast for 160 rows.
+        steps = emissions.double().permute(1, 2, 0).contiguous().unbind(0)
+        width = len(steps)
+        onwards = transition.t()
+        between, ending = onwards.unsqueeze(2), last.unsqueeze(1)
+        is_ragged = bool((lengths < width).any())
+        best = steps[width - 1] + ending
+        bests: list[Tensor] = [best]
+        for t in range(width - 2, -1, -1):
+            onward = (best.unsqueeze(1) + between).amax(dim=0)
+            if is_ragged:
+                onward = torch.where(lengths <= t + 1, ending, onward)
+            best = steps[t] + onward
+            bests.append(best)
+        tag = (bests[width - 1] + first.unsqueeze(1)).argmax(dim=0)
         path: list[Tensor] = [tag]
         for t in range(width - 2, -1, -1):
-            tag = pointers[t].gather(1, tag)
+            tag = (bests[t] + onwards.index_select(1, tag)).argmax(dim=0)
             path.append(tag)
-        path.reverse()
-        tags = torch.cat(path, dim=1)
-        return tags.masked_fill(torch.arange(width, device=lengths.device) > ended, 0)
+        tags = torch.stack(path, dim=1)
+        return tags.masked_fill(torch.arange(width, device=lengths.device) >= lengths.unsqueeze(1), 0)
 
     def posterior(self, emissions: Tensor, lengths: Tensor, tags: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """How probable the given tags are, at the model's temperature.

@@ -26,6 +26,10 @@ def _quiet_and_alone() -> Iterator[None]:
         yield
 
 
+exported = torch.jit.export
+"""Marks a method, beside `forward`, that a scripted module shall have."""
+
+
 def script(module: nn.Module) -> torch.jit.ScriptModule:
     """Compiles a module, with its weights, to TorchScript."""
     with _quiet_and_alone():

@@ -10,7 +10,8 @@ same on every machine and in every process, as Python's own is not. Whole words 
 word has a row that no other word disturbs, and a rare one has none.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
+from itertools import chain
 from zlib import crc32
 
 import numpy as np
@@ -26,6 +27,9 @@ _CACHE_WORDS = 100_000
 """Distinct words remembered, 64 MB (measured with random letters); then it starts anew."""
 _LONGEST_CACHED = 32
 """Longer words are looked up each time: they seldom come again, and a text made to fill the memory has many."""
+
+_CACHED_AFFIXES = 2**14
+"""Of each kind: the first that come, which are the commonest. Two megabytes each at most."""
 
 _LONGEST_RUN = 4
 """A shape keeps at most so many equal signs in a row: `Xxxxxxx` and `Xxxxx` are one shape."""
@@ -46,6 +50,24 @@ def word_shape(word: str) -> str:
     return "".join(shape)
 
 
+_ASCII_SIGNS = bytes(ord(word_shape(chr(code))) if code < 128 else code for code in range(256))
+"""For `bytes.translate`: the sign of each ASCII character."""
+
+
+class _Remembered(dict[str, tuple[int, ...]]):
+    """What a function says of the commonest texts."""
+
+    def __init__(self, function: Callable[[str], tuple[int, ...]]) -> None:
+        super().__init__()
+        self._function = function
+
+    def __missing__(self, text: str) -> tuple[int, ...]:
+        found = self._function(text)
+        if len(self) < _CACHED_AFFIXES:
+            self[text] = found
+        return found
+
+
 class WordFeatures:
     """Maps words to rows, remembering the words that it has seen.
 
@@ -63,6 +85,9 @@ class WordFeatures:
         self.n_rows = self._word_start + len(self.words)
         self._word_row = {word: row for row, word in enumerate(self.words, start=self._word_start)}
         self._remembered: dict[str, tuple[int, ...]] = {}
+        self._ascii_shapes: dict[bytes, int] = {}
+        self._longest_affix = max(config.affix_lengths, default=0) if config.affix_rows else 0
+        self._prefixes, self._suffixes = _Remembered(self._prefix_rows), _Remembered(self._suffix_rows)
 
     @property
     def group_starts(self) -> tuple[int, int, int, int]:
@@ -73,32 +98,69 @@ class WordFeatures:
         """The rows of one word, never none."""
         known = self._remembered.get(word)
         if known is None:
-            known = tuple(self._rows(word)) or (UNKNOWN_WORD,)
+            (known,) = self._look_up([word])
             if len(self._remembered) >= _CACHE_WORDS:
                 self._remembered = {}
             if len(word) <= _LONGEST_CACHED:
                 self._remembered[word] = known
         return known
 
-    def _rows(self, word: str) -> Iterable[int]:
-        config = self.config
-        yield from (1 + piece for piece in self.pieces.ids(word))
-        if config.shape_rows:
-            yield self._shape_start + crc32(word_shape(word).encode()) % config.shape_rows
-        folded = word.casefold()
-        if config.affix_rows:
-            for length in config.affix_lengths:
-                # A word no longer than the affix is the affix; the mark keeps `a` the word apart from `a-` the prefix.
-                mark = "=" if len(folded) <= length else ""
-                for affix in (f"<{mark}{folded[:length]}", f"{folded[-length:]}{mark}>"):
-                    yield self._affix_start + crc32(f"{length}{affix}".encode()) % config.affix_rows
-        if folded in self._word_row:
-            yield self._word_row[folded]
+    def bag(self, words: Sequence[str], *, remember: bool = True) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The rows of many words, flat, and where each word's rows begin: (rows [F], starts [len(words)]).
 
-    def bag(self, words: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The rows of many words, flat, and where each word's rows begin: (rows [F], starts [len(words)])."""
-        rows = [self.rows(word) for word in words]
+        `remember=False` is for a caller who keeps what comes of it, as `model.word_vectors` does.
+        """
+        rows = [self.rows(word) for word in words] if remember else self._look_up(words)
         starts = np.zeros(len(rows), dtype=np.int64)
         np.cumsum([len(each) for each in rows[:-1]], out=starts[1:]) if rows else None
-        flat = np.fromiter((row for each in rows for row in each), dtype=np.int64)
-        return flat, starts
+        return np.fromiter(chain.from_iterable(rows), dtype=np.int64), starts
+
+    def _look_up(self, words: Sequence[str]) -> list[tuple[int, ...]]:
+        """The rows of some words, each. sentencepiece takes them all at once: a call costs it more than a word."""
+        longest = self._longest_affix
+        found: list[tuple[int, ...]] = []
+        for word, pieces in zip(words, self.pieces.ids_of_each(words), strict=True):
+            rows = [piece + 1 for piece in pieces]
+            if self.config.shape_rows:
+                rows.append(self._shape_row(word))
+            folded = word.casefold()
+            if longest:
+                # The longest prefix and suffix, which many words share, tell the rows of the shorter ones.
+                is_long = len(folded) > longest
+                rows += self._prefixes[folded[:longest]] if is_long else self._prefix_rows(folded, whole=True)
+                rows += self._suffixes[folded[-longest:]] if is_long else self._suffix_rows(folded, whole=True)
+            if folded in self._word_row:
+                rows.append(self._word_row[folded])
+            found.append(tuple(rows) or (UNKNOWN_WORD,))
+        return found
+
+    def _prefix_rows(self, text: str, *, whole: bool = False) -> tuple[int, ...]:
+        """The rows of a word's prefixes, from its longest prefix or, if that is it, the `whole` word, case-folded."""
+        return tuple(self._affix_row(f"{n}<{self._mark(text, n, whole)}{text[:n]}") for n in self.config.affix_lengths)
+
+    def _suffix_rows(self, text: str, *, whole: bool = False) -> tuple[int, ...]:
+        """The same of suffixes."""
+        return tuple(self._affix_row(f"{n}{text[-n:]}{self._mark(text, n, whole)}>") for n in self.config.affix_lengths)
+
+    @staticmethod
+    def _mark(text: str, length: int, whole: bool) -> str:
+        """What keeps `a` the word apart from `a-` the prefix: a word no longer than the affix is the affix."""
+        return "=" if whole and len(text) <= length else ""
+
+    def _affix_row(self, affix: str) -> int:
+        return self._affix_start + crc32(affix.encode()) % self.config.affix_rows
+
+    def _shape_row(self, word: str) -> int:
+        if not word.isascii():
+            return self._hashed_shape(word)
+        # Words of equal signs have one shape, and few kinds of them make up nearly every text.
+        signs = word.encode().translate(_ASCII_SIGNS)
+        row = self._ascii_shapes.get(signs)
+        if row is None:
+            row = self._hashed_shape(word)
+            if len(self._ascii_shapes) < _CACHED_AFFIXES:
+                self._ascii_shapes[signs] = row
+        return row
+
+    def _hashed_shape(self, word: str) -> int:
+        return self._shape_start + crc32(word_shape(word).encode()) % self.config.shape_rows

@@ -10,6 +10,7 @@ from torch.nn import functional
 from model.config import NetworkConfig
 from model.crf import ConditionalRandomField
 from model.encoder import Encoder, LockedDropout
+from model.export import exported
 from model.labels import TagSet
 
 
@@ -29,8 +30,12 @@ class Backbone(nn.Module):
         self.embedding_dropout = LockedDropout(config.embedding_dropout)
         self.encoder = Encoder(config)
 
+    @exported
     def word_vectors(self, rows: Tensor, starts: Tensor) -> Tensor:
-        """The vectors of distinct words, each the sum of its rows. Shape: int64 [F], [U] -> float32 [U, E]."""
+        """The vectors of distinct words, each the sum of its rows: all that depends on a word alone.
+
+        Shape: int64 [F], [U] -> float32 [U, E].
+        """
         vectors: Tensor = self.normalisation(functional.embedding_bag(rows, self.embedding, starts, mode="sum"))
         return vectors
 
@@ -54,21 +59,24 @@ class Network(Backbone):
 
         Shape: int64 [F], [U], [B, T], [B] -> float32 [B, T, K]; meaningless at padding.
         """
-        # The layers above may run in fewer bits than the embedding (see model/precision.py).
-        distinct = self.word_vectors(rows, starts).to(self.emission.weight.dtype)
-        vectors = self.embedding_dropout(functional.embedding(words, distinct))
-        scores: Tensor = self.emission(self.encoder(vectors, lengths))
+        return self._emissions(self.word_vectors(rows, starts), words, lengths)
+
+    def _emissions(self, vectors: Tensor, words: Tensor, lengths: Tensor) -> Tensor:
+        # Looked up with time first, as the encoder wants its words in memory.
+        shown = self.embedding_dropout(functional.embedding(words.t(), vectors).transpose(0, 1))
+        scores: Tensor = self.emission(self.encoder(shown, lengths).to(self.emission.weight.dtype))
         return scores.float()
 
-    def forward(
-        self, rows: Tensor, starts: Tensor, words: Tensor, lengths: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, vectors: Tensor, words: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The best tags and how probable they are.
+
+        Shape: `vectors` [U, E] are those of `word_vectors`, in the number format that the encoder computes in (see
+        model/precision.py); int64 `words` [B, T] say which of them stands where; int64 `lengths` [B].
 
         Returns (tags int64, marginal, opening, closing, each float64), all [B, T]: see
         `ConditionalRandomField.posterior`.
         """
-        emissions = self.emissions(rows, starts, words, lengths)
+        emissions = self._emissions(vectors, words, lengths)
         tags = self.crf.best_path(emissions, lengths)
         marginal, opening, closing = self.crf.posterior(emissions, lengths, tags)
         # Differences of sums over a long sentence: kept in float64 until they are combined.

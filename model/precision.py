@@ -1,28 +1,30 @@
 """In which number format a loaded network runs: the fastest that still gives the canary's entities.
 
     fp32   always there; what the scores were measured with
-    bf16   recurrent and dense layers in bfloat16; worth it only where the processor has matrix tiles (AMX)
+    bf16   recurrent and dense layers in bfloat16; worth it only where the processor multiplies in it
     int8   recurrent and dense layers with dynamically quantised weights; only when asked for by name
 
-The embedding and the CRF stay in full precision: they cost little, and probabilities need the digits.
+The embedding, the emissions and the CRF stay in full precision: they cost little, and probabilities need the digits.
 """
 
 import statistics
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Literal, get_args
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
 
 from model.bundle import Bundle
+from model.cells import pack_lstm
 from model.export import from_archive, script
 from model.features import WordFeatures
 from model.labels import TagSet
 from model.network import Network
+from model.onnx.extra import onnx_extra
 from model.pieces import Pieces
-from model.tagger import Forward
+from model.tagger import TaggingNetwork
 
 Precision = Literal["auto", "fp32", "bf16", "int8"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
@@ -30,14 +32,19 @@ PRECISIONS: tuple[str, ...] = get_args(Precision)
 _TIMED_RUNS = 5
 
 
-def load_network(bundle: Bundle, precision: str) -> Forward:
+def load_network(bundle: Bundle, precision: str) -> TaggingNetwork:
     """The bundle's network, ready to run, in `fp32`, `bf16` or `int8`.
 
     Raises ValueError when the network was made for other labels than the manifest has.
     """
+    wanted = len(TagSet(bundle.manifest.labels).tags)
+    if bundle.format == "onnx":
+        with onnx_extra():
+            from model.onnx.runtime import OnnxNetwork
+        return OnnxNetwork(bundle.archive, precision, wanted)
     network = from_archive(bundle.archive)
     network.eval()
-    n_tags, wanted = network.emission.weight.shape[0], len(TagSet(bundle.manifest.labels).tags)
+    n_tags = network.emission.weight.shape[0]
     if n_tags != wanted:
         raise ValueError(f"the network has {n_tags} tags, the manifest's labels make {wanted}")
     # The file may hold halves; all that is computed starts from 32 bits.
@@ -45,12 +52,28 @@ def load_network(bundle: Bundle, precision: str) -> Forward:
     if precision == "int8":
         return _quantised(bundle, network)
     if precision == "bf16":
-        network.encoder.to(torch.bfloat16)
-        network.emission.to(torch.bfloat16)
+        network.encoder.to(number_format(precision))
+    pack(network)
     return network
 
 
-def _quantised(bundle: Bundle, trained: nn.Module) -> Forward:
+def number_format(precision: str) -> torch.dtype:
+    """What the encoder computes in, and so its input: bfloat16 or float32 (int8 layers take that too)."""
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def pack(network: nn.Module) -> None:
+    """Lays the weights of the LSTM kernels out for the processor, once instead of at every call.
+
+    The network is for inference on the CPU from then on, in the number format that it has now.
+    """
+    kernels: Iterator[Any] = network.modules()
+    for kernel in kernels:
+        if getattr(kernel, "can_be_packed", False):
+            kernel.packed = pack_lstm(kernel.layer)
+
+
+def _quantised(bundle: Bundle, trained: nn.Module) -> TaggingNetwork:
     """The network, built again from the manifest: dynamic quantisation works on eager modules only."""
     tag_set = TagSet(bundle.manifest.labels)
     features = WordFeatures(Pieces(bundle.pieces), bundle.manifest.features, bundle.words)

@@ -1,85 +1,32 @@
 """Texts in, entities out: a loaded model.
 
-    text --prepare--> Document (words, windows) --predict--> TaggedWords for each window --assemble--> Tagged
-
-`tag` does all three. A server calls them one by one: preparing and assembling belong to one text, and predicting
-takes windows of many texts at once.
+`tag` does all that is to be done for a text: see `model.documents`. A server does it step by step: preparing and
+assembling belong to one text, and predicting takes windows of many texts at once.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
 from model.bundle import Bundle, Manifest, read_bundle
+from model.documents import Document, Entity, Tagged, WindowInput, assemble, prepare
 from model.errors import ModelFileError
 from model.features import WordFeatures
 from model.labels import TagSet
+from model.memory import collector_paused
+from model.onnx.precision import onnx_precisions
 from model.pieces import Pieces
-from model.precision import PRECISIONS, candidates, fastest, load_network
-from model.sentences import split_sentences
+from model.precision import PRECISIONS, candidates, fastest, load_network, number_format
 from model.spans import Span
 from model.tagger import TaggedWords, Tagger
-from model.text import TOKENISER_VERSION, check_text, tokenise
-from model.windows import Window, split_windows
+from model.text import TOKENISER_VERSION, check_text
 
 SHIPPED_MODEL = Path(__file__).parent / "pretrained" / "en.teddy"
 """The model that comes with Teddy."""
 
-_WORDS_AT_ONCE = 50_000
-"""`tag` works through so many words at a time: enough to sort by length well, little memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entity:
-    """A labelled stretch of a text: characters `[start, end)`, and `text` is just those. `score` is its probability."""
-
-    start: int
-    end: int
-    label: str
-    score: float
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """A word, its BIOES tag and the tag's probability. Offsets in characters."""
-
-    start: int
-    end: int
-    tag: str
-    score: float
-
-
-@dataclass(frozen=True, slots=True)
-class Tagged:
-    """What was found in one text: entities in order, none overlapping, and every word."""
-
-    entities: list[Entity]
-    tokens: list[Token]
-
-
-@dataclass(frozen=True, slots=True)
-class WindowInput:
-    """The words of one window."""
-
-    words: list[str]
-
-    @property
-    def n_words(self) -> int:
-        """What it costs to predict."""
-        return len(self.words)
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A text ready for the network: its words' character offsets, and its windows (in words) with their inputs."""
-
-    text: str
-    offsets: list[tuple[int, int]]
-    places: list[Window]
-    windows: list[WindowInput]
+_CHARACTERS_AT_ONCE = 300_000
+"""`tag` works through so many characters at a time: enough to sort by length well, little memory."""
 
 
 class Predictor:
@@ -89,74 +36,32 @@ class Predictor:
         self.manifest = manifest
         self.version = version
         self.precision = precision
-        self._tagger = tagger
+        self.tagger = tagger
 
     def prepare(self, text: str) -> Document:
         """Cuts a text into words and windows. Raises TextError for a lone surrogate."""
-        check_text(text)
-        offsets = tokenise(text)
-        words = [text[start:end] for start, end in offsets]
-        sentences = split_sentences(text, offsets)
-        places = split_windows(sentences, self.manifest.window_words, self.manifest.window_overlap)
-        return Document(text, offsets, places, [WindowInput(words[place.start : place.end]) for place in places])
+        return prepare(text, self.manifest.window_words, self.manifest.window_overlap)
 
     def predict(self, windows: Sequence[WindowInput]) -> list[TaggedWords]:
         """Runs the network: one result for each window, in order, the same whatever else is among them."""
-        return self._tagger.tag([window.words for window in windows])
+        return self.tagger.tag([window.words for window in windows])
 
     def assemble(self, document: Document, outputs: Sequence[TaggedWords]) -> Tagged:
-        """Puts the results of a document's windows together.
-
-        An entity is taken from the window that keeps its first word, whole even where it runs on into the next
-        window's words, so that no entity is cut at a window's border.
-        """
-        entities: list[Entity] = []
-        tokens: list[Token] = []
-        for place, output in zip(document.places, outputs, strict=True):
-            settled, end, headless = len(tokens), place.keep_end, 0
-            for span, score in zip(output.spans, output.scores, strict=True):
-                first, last = place.start + span.start, place.start + span.end
-                if first < settled:
-                    # An earlier window had the say over its first word, and did not find it or found another.
-                    headless = max(headless, last)
-                elif first < place.keep_end:
-                    start, stop = document.offsets[first][0], document.offsets[last - 1][1]
-                    entities.append(Entity(start, stop, span.label, score, document.text[start:stop]))
-                    end = max(end, last)
-            tokens += self._tokens(document, place, output, range(settled, min(headless, end)), headless=True)
-            tokens += self._tokens(document, place, output, range(len(tokens), end), headless=False)
-        return Tagged(entities, tokens)
-
-    def _tokens(
-        self, document: Document, place: Window, output: TaggedWords, words: range, *, headless: bool
-    ) -> Iterator[Token]:
-        """What a window says of some words of the document; `headless` ones are no part of the entity it saw there."""
-        names = self._tagger.tag_set.tags
-        for word in words:
-            start, end = document.offsets[word]
-            tag, score = output.tags[word - place.start], output.tag_scores[word - place.start]
-            yield Token(start, end, names[0], 1.0 - score) if headless else Token(start, end, names[tag], score)
+        """Puts the results of a document's windows together."""
+        return assemble(document, outputs, self.tagger.tag_set.tags)
 
     def tag_documents(self, texts: Iterable[str]) -> Iterator[Tagged]:
         """One result for each text, in order, read and given as they come: memory does not grow with their number."""
         if isinstance(texts, str):
             raise TypeError("texts must be a sequence of texts; give one text as [text]")
         pending = iter(texts)
-        while documents := self._take(pending):
-            outputs = iter(self.predict([window for document in documents for window in document.windows]))
-            for document in documents:
-                yield self.assemble(document, list(islice(outputs, len(document.windows))))
-
-    def _take(self, texts: Iterator[str]) -> list[Document]:
-        """The next documents, of about `_WORDS_AT_ONCE` words together."""
-        documents: list[Document] = []
-        n_words = 0
-        for text in texts:
-            documents.append(self.prepare(text))
-            n_words += 1 + len(documents[-1].offsets)
-            if n_words >= _WORDS_AT_ONCE:
-                break
-        return documents
+        while taken := _take(pending):
+            # Nothing here makes cycles, and the collector would go through all of torch's objects time and again.
+            with collector_paused():
+                documents = [self.prepare(text) for text in taken]
+                outputs = iter(self.predict([window for document in documents for window in document.windows]))
+                tagged = [self.assemble(each, list(islice(outputs, len(each.windows)))) for each in documents]
+            yield from tagged
 
     def tag(self, texts: Iterable[str]) -> list[list[Entity]]:
         """The entities of each text. Raises TextError for a text with a lone surrogate."""
@@ -171,13 +76,25 @@ class Predictor:
             if isinstance(words, str):
                 raise TypeError("sentences must be sequences of words; give a text to tag")
             check_text(" ".join(words))
-        return [tagged.spans for tagged in self._tagger.tag(sentences)]
+        return [tagged.spans for tagged in self.tagger.tag(sentences)]
 
     def passes_canary(self) -> bool:
         """Whether each canary text, alone and among the others, gives the entities that it gave on export."""
         texts = [canary.text for canary in self.manifest.canary]
         wanted = [[(each.start, each.end, each.label) for each in canary.entities] for canary in self.manifest.canary]
         return _found(self.tag(texts)) == wanted == _found([self.tag([text])[0] for text in texts])
+
+
+def _take(texts: Iterator[str]) -> list[str]:
+    """The next texts, of about `_CHARACTERS_AT_ONCE` together; an empty one counts too."""
+    taken: list[str] = []
+    n_characters = 0
+    for text in texts:
+        taken.append(text)
+        n_characters += 1 + len(text)
+        if n_characters >= _CHARACTERS_AT_ONCE:
+            break
+    return taken
 
 
 def _found(tagged: Iterable[list[Entity]]) -> list[list[tuple[int, int, str]]]:
@@ -190,8 +107,10 @@ def load(path: str | Path | None = None, *, precision: str = "auto") -> Predicto
     `precision` is `fp32`, `bf16`, `int8`, or `auto` for the faster of fp32 and, where the processor is made for it,
     bf16; each must give the canary's entities. With int8 results depend a little on what else is in the batch.
 
+    An ONNX file runs in ONNX Runtime, in fp32 or int8; `auto` is fp32.
+
     Raises ModelFileError for a file that is foreign, damaged, of another version, or that fails its canary;
-    ValueError for an unknown precision.
+    MissingExtraError for an ONNX file without `teddy[onnx]`; ValueError for an unknown precision.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision}")
@@ -203,7 +122,10 @@ def load(path: str | Path | None = None, *, precision: str = "auto") -> Predicto
             f"made for words as tokeniser {bundle.manifest.tokeniser_version} cuts them, but this Teddy has "
             f"tokeniser {TOKENISER_VERSION}: train or export the model anew",
         )
-    wanted = candidates() if precision == "auto" else (precision,)
+    if bundle.format == "onnx":
+        wanted = onnx_precisions(path, bundle.manifest.network, precision)
+    else:
+        wanted = candidates() if precision == "auto" else (precision,)
     try:
         passing = [each for each in (make_predictor(bundle, one) for one in wanted) if each.passes_canary()]
     except (AttributeError, IndexError, RuntimeError, ValueError) as error:
@@ -222,5 +144,6 @@ def load(path: str | Path | None = None, *, precision: str = "auto") -> Predicto
 def make_predictor(bundle: Bundle, precision: str) -> Predictor:
     """A predictor that has not run its canary yet."""
     features = WordFeatures(Pieces(bundle.pieces), bundle.manifest.features, bundle.words)
-    tagger = Tagger(load_network(bundle, precision), features, TagSet(bundle.manifest.labels))
+    network, tag_set = load_network(bundle, precision), TagSet(bundle.manifest.labels)
+    tagger = Tagger(network, features, tag_set, number_format=number_format(precision))
     return Predictor(bundle.manifest, bundle.version, precision, tagger)

@@ -20,7 +20,7 @@ from model.spans import Scheme, Span, write_tags
 from model.text import check_text
 
 if TYPE_CHECKING:
-    from model.predictor import Entity
+    from model.documents import Entity
 
 NOT_TAGGED = "_"
 """The tag column of a word whose sentence could not be tagged."""

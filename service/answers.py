@@ -20,7 +20,7 @@ from service.schemas import (
 )
 
 if TYPE_CHECKING:
-    from model.predictor import Entity, Tagged, Token
+    from model.documents import Entity, Tagged, Token
 
 SCORE_DIGITS = 4  # a calibrated probability is not known better, and answers stay short
 

@@ -31,7 +31,7 @@ from service.settings import Settings
 from service.tagging import Tagging
 
 if TYPE_CHECKING:
-    from model.predictor import Tagged
+    from model.documents import Tagged
 
 Result = TypeVar("Result")
 
@@ -135,7 +135,7 @@ async def tag(
             tagged = await unless_departed(request, service.tagging.tag(model, texts))
     except TimeoutError as error:
         raise DeadlineError(f"No answer within {limit:g} seconds; a shorter text takes less.") from error
-    request.scope["words"] = sum(len(each.tokens) for each in tagged)
+    request.scope["words"] = sum(each.n_words for each in tagged)
     return model, tagged
 
 

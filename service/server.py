@@ -100,8 +100,11 @@ def model_loader(settings: Settings) -> Load:
     """`model.predictor.load` with the precision that was set. Torch is imported here, in the thread that loads."""
 
     def load(path: Path | None) -> "Predictor":
+        from model.memory import settle
         from model.predictor import load
 
-        return load(path, precision=settings.precision)
+        predictor = load(path, precision=settings.precision)
+        settle()
+        return predictor
 
     return load

@@ -17,7 +17,8 @@ from service.metrics import Metrics
 from service.models import ServedModel
 
 if TYPE_CHECKING:
-    from model.predictor import Document, Predictor, Tagged
+    from model.documents import Document, Tagged
+    from model.predictor import Predictor
 
 INLINE_CHARACTERS = 4096  # some two milliseconds of Python; what is longer goes to a thread
 SIDE_THREADS = 2
@@ -69,7 +70,7 @@ class Tagging:
 
     def _count(self, name: str, tagged: "Sequence[Tagged]") -> None:
         self._metrics.texts.labels(name).inc(len(tagged))
-        self._metrics.words.labels(name).inc(sum(len(each.tokens) for each in tagged))
+        self._metrics.words.labels(name).inc(sum(each.n_words for each in tagged))
         for label, n in Counter(entity.label for each in tagged for entity in each.entities).items():
             self._metrics.entities.labels(name, label).inc(n)
 

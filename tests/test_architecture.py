@@ -21,6 +21,7 @@ PACKAGES = ("model", "training", "service")
 MAY_IMPORT = {"model": {"model"}, "training": {"training", "model"}, "service": {"service", "model"}}
 ONLY_IN_SERVICE = {"fastapi", "starlette", "uvicorn", "prometheus_client", "structlog", "pydantic_settings"}
 HEAVY = {"torch", "numpy", "pydantic", "fastapi", "uvicorn", "prometheus_client", "sentencepiece", "matplotlib", "rich"}
+HEAVY |= {"onnx", "onnxruntime"}
 MOST_LINES = 400
 
 # In parts, so that this file may be searched too.

@@ -12,9 +12,9 @@ import pytest
 import model
 import teddy
 from model.bundle import extra_files, read_bundle, write_bundle
+from model.documents import Entity
 from model.errors import DataError, TextError
 from model.export import from_archive, to_archive
-from model.predictor import Entity
 from model.spans import Span
 
 ROOT = Path(teddy.__file__).parent

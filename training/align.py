@@ -9,7 +9,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from model.sentences import split_sentences
+from model.sentences import Offsets, split_sentences
 from model.spans import Span
 from model.text import tokenise
 from training.corpus_config import UNKNOWN
@@ -71,7 +71,7 @@ def align(example: Example, corpus: str, on_misaligned: OnMisaligned) -> list[Se
         first, last = bisect_right(ends, span.start), bisect_left(starts, span.end)
         exact = first < last and starts[first] == span.start and ends[last - 1] == span.end
         sorter.put(span, line, first, last, exact=exact)
-    ranges = [(0, len(words))] if example.is_sentence else split_sentences(example.text, words)
+    ranges = [(0, len(words))] if example.is_sentence else split_sentences(example.text, Offsets.of(words))
     ranges = _joined(ranges, [(span.start, span.end) for span in sorter.kept] + sorter.touched)
     sorter.finish()
     return [_sentence(example, corpus, words, first, last, sorter) for first, last in ranges if first < last]

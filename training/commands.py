@@ -38,6 +38,7 @@ TagOption = Annotated[
 SchemeChoice = Literal["io", "iob1", "bio", "bioes", "bmes"]
 SchemeOption = Annotated[SchemeChoice | None, typer.Option(help="How tags write entities.  [default: guessed]")]
 EncodingOption = Annotated[str, typer.Option(metavar="NAME", help="Of the file's characters.")]
+PrecisionOption = Annotated[Literal["auto", "fp32", "bf16", "int8"], typer.Option(help="What the network computes in.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print everything, as JSON.")]
 
 
@@ -94,6 +95,7 @@ def evaluate(
     robustness: Annotated[
         bool, typer.Option("--robustness", help="Measure again in one case, without punctuation, with typos, ...")
     ] = False,
+    precision: PrecisionOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Measure a model on data whose entities are known.
@@ -116,7 +118,7 @@ def evaluate(
         if _is_recipe(source)
         else _named_file(source, form, token, tag, scheme, encoding, mappings or (), annotates)
     )
-    predictor = model.load(model_file)
+    predictor = model.load(model_file, precision=precision)
     corpora = _corpora_of_recipe(source, data) if named is None else [named.load(predictor.manifest.labels)]
     evaluation = _measure(predictor, corpora, corpora if trained_on is None else _corpora_of_recipe(trained_on, data))
     perturbed = _measure_robustness(predictor, corpora) if robustness else None
@@ -132,8 +134,14 @@ def evaluate(
 
 
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="A .checkpoint file of a run.", show_default=False)],
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="A .checkpoint of a run, or a model file.", show_default=False)
+    ],
     model_file: Annotated[Path, typer.Argument(metavar="MODEL", help="The file to write.", show_default=False)],
+    form: Annotated[
+        Literal["auto", "torchscript", "onnx"],
+        typer.Option("--format", help="Of MODEL; auto is onnx where its name ends in .onnx, else torchscript."),
+    ] = "auto",
     data: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="What the run's files are relative to; only for a run that has not ended."),
@@ -143,19 +151,30 @@ def export(
         typer.Option(metavar="RECIPE", help="Take the [card] table of this recipe for the model card."),
     ] = None,
 ) -> None:
-    """Write the model file of a checkpoint.
+    """Write the model file of a checkpoint, or a model as ONNX.
 
-    A run that ended has done this already, with its best checkpoint.
+    A run that ended has written its model file already, with its best checkpoint. ONNX is for ONNX Runtime, here or in
+    another language: it wants the extra teddy[onnx], and is compared with TorchScript before it is written.
 
     Examples:
       teddy export runs/mine/best.checkpoint mine.teddy
       teddy export runs/mine/last.checkpoint early.teddy --data corpora
       teddy export runs/mine/best.checkpoint mine.teddy --card mine.toml   # with what is known of it by now
+      teddy export mine.teddy mine.onnx
     """
+    of_checkpoint = source.suffix == ".checkpoint"
+    to_onnx = form == "onnx" or (form == "auto" and model_file.suffix == ".onnx")
+    if not of_checkpoint and (data or card):
+        raise typer.BadParameter("goes with a checkpoint", param_hint="--data" if data else "--card")
+    if to_onnx:
+        use_one_thread()
+
     from training.config import load_recipe
     from training.publish import export as write_model_file
+    from training.publish_onnx import export_onnx
 
-    write_model_file(checkpoint, model_file, data, None if card is None else load_recipe(card).card)
+    write = export_onnx if to_onnx else write_model_file
+    write(source, model_file, data, None if card is None else load_recipe(card).card)
 
 
 def check(
@@ -275,7 +294,7 @@ def _measure_robustness(predictor: "Predictor", corpora: "Sequence[Corpus]") -> 
 
 
 def _prediction(predictor: "Predictor") -> "Predict":
-    from model.predictor import WindowInput
+    from model.documents import WindowInput
     from training.evaluate import ScoredSpan
 
     def predict(sentences: Sequence[Sequence[str]]) -> list[list[ScoredSpan]]:

@@ -5,8 +5,10 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from model.errors import TrainingError
+from model.network import Network
 from model.precision import processor_has_bf16
 
 _MOST_THREADS = 4
@@ -32,6 +34,25 @@ def autocast(wanted: str, device: torch.device) -> AbstractContextManager[Any]:
     if wanted == "fp32" or (wanted == "auto" and not has_fast_bf16(device)):
         return nullcontext()
     return torch.autocast(device.type, torch.bfloat16)
+
+
+class FromAnywhere:
+    """A network wherever it lies, for a tagger, which lives on the CPU."""
+
+    def __init__(self, network: Network, device: torch.device) -> None:
+        self._network = network
+        self._device = device
+
+    def word_vectors(self, rows: Tensor, starts: Tensor) -> Tensor:
+        """See `Network.word_vectors`."""
+        return self._network.word_vectors(rows.to(self._device), starts.to(self._device)).cpu()
+
+    def __call__(self, vectors: Tensor, words: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """See `Network.forward`. Only the vectors of words that occur travel."""
+        occurring, places = words.unique(return_inverse=True)  # type: ignore[no-untyped-call]
+        there = (each.to(self._device) for each in (vectors[occurring], places, lengths))
+        tags, marginal, opening, closing = self._network(*there)
+        return tags.cpu(), marginal.cpu(), opening.cpu(), closing.cpu()
 
 
 def has_fast_bf16(device: torch.device) -> bool:

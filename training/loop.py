@@ -30,7 +30,7 @@ from training.augment_config import AugmentConfig
 from training.card import evaluate_dev
 from training.config import TrainingConfig
 from training.corpora import Corpus
-from training.device import autocast
+from training.device import FromAnywhere, autocast
 from training.distill import Distillation, words_to_read
 from training.dropout import drop_features, drop_words
 from training.raw_text import Words
@@ -96,15 +96,7 @@ class Trainer:
     @property
     def tagger(self) -> Tagger:
         """The tagger that is evaluated and exported: the moving average of the weights."""
-        return Tagger(self._forward, self.features, self.tag_set)
-
-    def _forward(
-        self, rows: Tensor, starts: Tensor, words: Tensor, lengths: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The averaged network wherever it lies, for a tagger that lives on the CPU."""
-        batch = Batch(rows=rows, starts=starts, words=words, lengths=lengths).to(self.device)
-        tags, marginal, opening, closing = self.averaged(batch.rows, batch.starts, batch.words, batch.lengths)
-        return tags.cpu(), marginal.cpu(), opening.cpu(), closing.cpu()
+        return Tagger(FromAnywhere(self.averaged, self.device), self.features, self.tag_set)
 
     def plan(self, epoch: int) -> list[list[int]]:
         """The batches of an epoch."""

@@ -15,7 +15,7 @@ from itertools import groupby
 
 import numpy as np
 
-from model.sentences import split_sentences
+from model.sentences import Offsets, split_sentences
 from model.spans import Span
 from model.text import tokenise
 from training.align import Sentence
@@ -152,7 +152,7 @@ def joined(first: Sentence, second: Sentence) -> Sentence | None:
         return None
     seam = gap_start - sum(end - start for start, end, _ in edits)
     following = bisect_left(result.offsets, (seam, 0))
-    is_seen = any(start == following for start, _ in split_sentences(result.text, result.offsets))
+    is_seen = any(start == following for start, _ in split_sentences(result.text, Offsets.of(result.offsets)))
     return None if is_seen else result
 
 

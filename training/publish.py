@@ -77,11 +77,10 @@ def measure(checkpoint: Checkpoint, corpora: Sequence[Corpus]) -> tuple[Checkpoi
 
 def _halve(network: Network, features: WordFeatures, tag_set: TagSet, corpora: Sequence[Corpus]) -> bool:
     """Rounds the weights to 16 bits, in place, where that leaves the dev score as it is; says whether it did."""
-    tagger = Tagger(network, features, tag_set)
     exact = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    before = evaluate_dev(tagger, corpora, worst=0).scores.micro.f1
+    before = evaluate_dev(Tagger(network, features, tag_set), corpora, worst=0).scores.micro.f1
     network.half().float()
-    after = evaluate_dev(tagger, corpora, worst=0).scores.micro.f1
+    after = evaluate_dev(Tagger(network, features, tag_set), corpora, worst=0).scores.micro.f1
     if abs(after - before) <= _HALF_TOLERANCE:
         return True
     network.load_state_dict(exact)

@@ -11,7 +11,7 @@ from itertools import accumulate, chain
 from pathlib import Path
 
 from model.errors import DataError
-from model.sentences import split_sentences
+from model.sentences import Offsets, split_sentences
 from model.text import tokenise
 from training.align import Sentence
 from training.readers.files import find_files, stream_lines
@@ -44,7 +44,7 @@ def read_paragraphs(path: Path, after_line: int = 0) -> Iterator[Paragraph]:
 def split_paragraph(text: str, longest: int) -> Iterator[Words]:
     """Yield the sentences of a text as words, cut as a text to tag is; those over `longest` words are cut once more."""
     words = tokenise(text)
-    for first, last in split_sentences(text, words):
+    for first, last in split_sentences(text, Offsets.of(words)):
         for start in range(first, last, longest):
             yield tuple(text[begin:end] for begin, end in words[start : min(start + longest, last)])
 

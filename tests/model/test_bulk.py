@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from model import bulk
 from model.bulk import Job, Progress, arriving_lines, earlier_precision, guess_format, tag_file, tag_stream
+from model.documents import Entity
 from model.errors import DataError
-from model.predictor import Entity
 from model.records import Format, Selection
 from model.spans import Span
 

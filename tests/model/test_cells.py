@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from model.cells import EquationCell, Kernel, Recurrence, make_recurrence
+from model.cells import EquationCell, Kernel, Recurrence, can_pack, make_recurrence, pack_lstm
 from model.config import CellName
 from model.export import script
 
@@ -100,12 +100,18 @@ def read_row_with_lstm(layer: nn.LSTM, row: list[Vector]) -> list[Vector]:
     return outputs
 
 
+def read(layer: nn.Module, rows: Tensor) -> Tensor:
+    """[batch, time, input] -> [batch, time, hidden], where the layer has time first."""
+    output: Tensor = layer(rows.transpose(0, 1)).transpose(0, 1)
+    return output
+
+
 @pytest.mark.parametrize("cell", TEACHING_CELLS)
 @pytest.mark.parametrize(("n_rows", "n_steps"), [(1, 1), (2, 6)])
 def test_a_cell_equals_its_equation(cell: CellName, n_rows: int, n_steps: int) -> None:
     layer, rows = make_random(cell), random_rows(n_rows, n_steps)
     expected = torch.tensor([read_row(cell, layer, row) for row in rows.tolist()], dtype=torch.float64)
-    torch.testing.assert_close(layer(rows), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(read(layer, rows), expected, rtol=0, atol=1e-12)
 
 
 def test_the_kernel_of_the_lstm_equals_its_equation() -> None:
@@ -113,7 +119,23 @@ def test_the_kernel_of_the_lstm_equals_its_equation() -> None:
     assert isinstance(layer, Kernel)
     assert isinstance(layer.layer, nn.LSTM)
     expected = torch.tensor([read_row_with_lstm(layer.layer, row) for row in rows.tolist()], dtype=torch.float64)
-    torch.testing.assert_close(layer(rows), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(read(layer, rows), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("n_rows", "n_steps"), [(1, 1), (1, 9), (5, 3)])
+def test_weights_laid_out_beforehand_change_nothing(dtype: torch.dtype, n_rows: int, n_steps: int) -> None:
+    if not can_pack():
+        pytest.skip("this torch has no kernel that lays weights out")
+    layer, rows = make_random("lstm").to(dtype), random_rows(n_rows, n_steps).to(dtype)
+    assert isinstance(layer, Kernel)
+    with torch.inference_mode():
+        scripted = script(layer)
+        expected = read(layer, rows)
+        layer.packed = pack_lstm(layer.layer)
+        scripted.packed = pack_lstm(scripted.layer)
+        assert torch.equal(read(layer, rows), expected)
+        assert torch.equal(read(scripted, rows), expected)
 
 
 def test_a_peephole_lstm_without_peepholes_is_the_kernel_of_the_lstm() -> None:
@@ -127,7 +149,7 @@ def test_a_peephole_lstm_without_peepholes_is_the_kernel_of_the_lstm() -> None:
         ours.from_hidden.weight.copy_(hidden_weight)
         ours.from_input.bias.copy_(bias)
     rows = random_rows(2, 5).float()
-    torch.testing.assert_close(ours(rows), theirs(rows))
+    torch.testing.assert_close(read(ours, rows), read(theirs, rows))
 
 
 @pytest.mark.parametrize("cell", TEACHING_CELLS)
@@ -136,7 +158,9 @@ def test_the_gradient_of_a_cell_is_that_of_its_finite_differences(cell: CellName
     names = [name for name, _ in layer.named_parameters()]
 
     def run(rows: Tensor, *values: Tensor) -> Tensor:
-        output: Tensor = torch.func.functional_call(layer, dict(zip(names, values, strict=True)), (rows,))
+        output: Tensor = torch.func.functional_call(
+            layer, dict(zip(names, values, strict=True)), (rows.transpose(0, 1),)
+        )
         return output
 
     assert torch.autograd.gradcheck(run, (random_rows(2, 3).requires_grad_(), *layer.parameters()), fast_mode=True)
@@ -148,16 +172,16 @@ def test_a_scripted_cell_equals_the_eager_one_at_any_size(cell: CellName) -> Non
     scripted = script(layer)
     for n_rows, n_steps in [(2, 3), (1, 1), (5, 11), (3, 1), (1, 40)]:
         rows = random_rows(n_rows, n_steps)
-        torch.testing.assert_close(scripted(rows), layer(rows), rtol=0, atol=1e-12)
+        torch.testing.assert_close(read(scripted, rows), read(layer, rows), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_cell_reads_and_learns_in_mixed_precision(cell: CellName) -> None:
     layer, rows = make_random(cell).float(), random_rows(2, 5).float()
-    expected = layer(rows)
+    expected = read(layer, rows)
     for module in (layer, script(layer)):
         with torch.autocast("cpu", torch.bfloat16):
-            output = module(rows).float()
+            output = read(module, rows).float()
         torch.testing.assert_close(output, expected, rtol=0, atol=0.05)
         assert all(
             gradient.isfinite().all() for gradient in torch.autograd.grad(output.sum(), list(module.parameters()))
@@ -168,22 +192,22 @@ def test_a_cell_reads_and_learns_in_mixed_precision(cell: CellName) -> None:
 def test_what_follows_in_a_row_does_not_reach_the_steps_before(cell: CellName) -> None:
     layer, rows = make_random(cell), random_rows(3, 9)
     changed = torch.cat((rows[:, :5], 100 * torch.ones_like(rows[:, 5:])), dim=1)
-    torch.testing.assert_close(layer(changed)[:, :5], layer(rows)[:, :5], rtol=0, atol=1e-12)
-    torch.testing.assert_close(layer(rows[:, :5]), layer(rows)[:, :5], rtol=0, atol=1e-12)
+    torch.testing.assert_close(read(layer, changed)[:, :5], read(layer, rows)[:, :5], rtol=0, atol=1e-12)
+    torch.testing.assert_close(read(layer, rows[:, :5]), read(layer, rows)[:, :5], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_row_does_not_depend_on_its_batch_mates(cell: CellName) -> None:
     layer, rows = make_random(cell), random_rows(4, 6)
-    alone = torch.cat([layer(row.unsqueeze(0)) for row in rows])
-    torch.testing.assert_close(layer(rows), alone, rtol=0, atol=1e-12)
+    alone = torch.cat([read(layer, row.unsqueeze(0)) for row in rows])
+    torch.testing.assert_close(read(layer, rows), alone, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_every_parameter_of_a_new_cell_gets_a_gradient(cell: CellName) -> None:
     torch.manual_seed(0)
     layer = make_recurrence(cell, INPUT_WIDTH, HIDDEN_WIDTH)
-    layer(random_rows(2, 4).float()).pow(2).sum().backward()
+    read(layer, random_rows(2, 4).float()).pow(2).sum().backward()  # type: ignore[no-untyped-call]
     for name, parameter in layer.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.count_nonzero() == parameter.numel(), name
@@ -192,7 +216,7 @@ def test_every_parameter_of_a_new_cell_gets_a_gradient(cell: CellName) -> None:
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_cell_says_how_wide_its_output_is(cell: CellName) -> None:
     layer = make_recurrence(cell, INPUT_WIDTH, 7)
-    assert layer(torch.zeros(2, 5, INPUT_WIDTH)).shape == (2, 5, layer.hidden_width)
+    assert read(layer, torch.zeros(2, 5, INPUT_WIDTH)).shape == (2, 5, layer.hidden_width)
     assert layer.hidden_width == 7
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from model.crf import ConditionalRandomField, reversed_positions
+from model.crf import ConditionalRandomField, _words_between_rescalings, reversed_positions
 from model.labels import TagSet
 
 
@@ -306,6 +306,38 @@ def test_without_learning_it_is_a_soft_max_for_each_word(case: Case) -> None:
     assert_equal(loss, -chosen.sum(dim=1))
     marginal = crf.posterior(case.emissions, case.lengths, best)[0]
     assert_equal(marginal[inside], chosen.exp()[inside])
+
+
+@pytest.mark.parametrize("spread", [0.1, 1.0, 5.0, 20.0, 60.0, 100.0])
+def test_the_recursions_are_as_exact_however_seldom_they_are_rescaled(
+    spread: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(1)
+    tags = TagSet(("PER", "LOC", "ORG"))
+    crf = ConditionalRandomField(tags.allowed_transitions(), tags.allowed_first(), tags.allowed_last())
+    nn.init.normal_(crf.transition, std=spread / 5)
+    emissions, lengths = spread * torch.randn(3, 90, len(tags.tags), dtype=torch.float64), torch.tensor([90, 61, 17])
+    best = crf.best_path(emissions, lengths)
+    found = (
+        *crf.posterior(emissions, lengths, best),
+        crf.loss(emissions, lengths, nn.functional.one_hot(best, 13) > 0),
+    )
+    monkeypatch.setattr("model.crf._words_between_rescalings", lambda *_: 1)
+    expected = (
+        *crf.posterior(emissions, lengths, best),
+        crf.loss(emissions, lengths, nn.functional.one_hot(best, 13) > 0),
+    )
+    inside = torch.arange(90) < lengths.unsqueeze(1)
+    for one, other in zip(found, expected, strict=True):
+        assert_equal(one[inside] if one.dim() == 2 else one, other[inside] if other.dim() == 2 else other)
+
+
+def test_how_seldom_the_recursions_are_rescaled_follows_the_spread_of_scores() -> None:
+    ones = torch.ones(3, 3, dtype=torch.float64)
+    weights = torch.tensor([[[1.0, 1.0, 1e-200]]], dtype=torch.float64)
+    assert _words_between_rescalings(torch.ones_like(weights), ones, ones[0], ones[0]) == 16
+    assert _words_between_rescalings(weights, ones, ones[0], ones[0]) == 1
+    assert _words_between_rescalings(weights.sqrt().sqrt().sqrt(), ones, ones[0], ones[0]) == 5
 
 
 @given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=5))

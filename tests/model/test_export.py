@@ -18,7 +18,7 @@ from model.labels import TagSet
 from model.network import Network
 from model.pieces import Pieces
 from model.precision import load_network
-from model.tagger import Forward
+from model.tagger import TaggingNetwork
 
 WORDS = ["Anna", "Berg", "went", "to", "Oslo", ",", "and", "Mira", "met", "Otto", "Lind", "in", "New", "Haven", "."]
 UNSEEN = [[1], [15], [3, 1, 2], [1, 1, 1, 1], [40, 2], [9, 9], [120]]
@@ -43,12 +43,15 @@ def eager(bundle: Bundle, features: WordFeatures) -> Network:
     return network.eval()
 
 
-def run(network: Forward, features: WordFeatures, lengths: list[int]) -> list[Tensor]:
+def run(network: TaggingNetwork, features: WordFeatures, lengths: list[int]) -> list[Tensor]:
     """Tags, marginals and the two halves of span scores, at words only."""
     sentences = [[WORDS[(row + i) % len(WORDS)] for i in range(length)] for row, length in enumerate(lengths)]
     batch = make_batch(sentences, features)
     with torch.inference_mode():
-        return [each[batch.inside] for each in network(batch.rows, batch.starts, batch.words, batch.lengths)]
+        return [
+            each[batch.inside]
+            for each in network(network.word_vectors(batch.rows, batch.starts), batch.words, batch.lengths)
+        ]
 
 
 @pytest.mark.parametrize("lengths", UNSEEN, ids=str)

@@ -15,6 +15,7 @@ from model.config import CellName, NetworkConfig
 from model.export import from_archive, script, to_archive
 from model.labels import TagSet
 from model.network import Network
+from model.tagger import TaggingNetwork
 
 CELLS: tuple[CellName, ...] = get_args(CellName)
 DECODERS: tuple[Literal["crf", "softmax"], ...] = ("crf", "softmax")
@@ -93,11 +94,11 @@ def random_sentences(lengths: list[int]) -> Sentences:
     return [torch.randint(VOCABULARY, (length,), generator=generator).tolist() for length in lengths]
 
 
-def run(network: nn.Module, sentences: Sentences) -> tuple[Tensor, list[Tensor]]:
+def run(network: TaggingNetwork, sentences: Sentences) -> tuple[Tensor, list[Tensor]]:
     """Tags and probabilities, [B, T], of the words only: zero at padding."""
     batch = make_batch(sentences)
     with torch.inference_mode():
-        tags, *scores = network(batch.rows, batch.starts, batch.words, batch.lengths)
+        tags, *scores = network(network.word_vectors(batch.rows, batch.starts), batch.words, batch.lengths)
     return tags, [score.exp().masked_fill(~batch.inside, 0.0) for score in scores]
 
 

@@ -16,9 +16,10 @@ import model
 import model.predictor
 from model.bundle import CanaryEntity, CanaryText, extra_files, read_bundle, write_bundle
 from model.config import FeatureConfig
+from model.documents import Tagged
 from model.errors import ModelFileError, TextError
 from model.export import from_archive, script, to_archive
-from model.predictor import Predictor, Tagged, load
+from model.predictor import Predictor, load
 from model.spans import Scheme, Span, read_tags, write_tags
 from model.text import tokenise
 
@@ -85,6 +86,7 @@ def scores(tagged: Tagged) -> list[float]:
 def assert_lawful(text: str, tagged: Tagged) -> None:
     """What holds of any result for any text."""
     assert [(token.start, token.end) for token in tagged.tokens] == tokenise(text)
+    assert tagged.n_words == len(tagged.tokens)
     assert all(0 <= score <= 1 for score in scores(tagged))
     assert all(entity.text == text[entity.start : entity.end] != "" for entity in tagged.entities)
     for one, following in pairwise(tagged.entities):
@@ -149,7 +151,8 @@ def test_a_lone_surrogate_is_refused_and_its_position_named_and_no_text_told(
 @pytest.mark.parametrize("text", ["", " ", "\n\r\n\t", "\u00a0\u3000", "\x00", "\ufeff", "\u200b"], ids=ascii)
 def test_a_text_without_words_gives_nothing(tiny_predictor: Predictor, text: str) -> None:
     assert tiny_predictor.prepare(text).windows == []
-    assert list(tiny_predictor.tag_documents([text])) == [Tagged([], [])]
+    (tagged,) = tiny_predictor.tag_documents([text])
+    assert (tagged.entities, tagged.tokens, tagged.n_words) == ([], [], 0)
 
 
 def test_no_texts_give_no_results(tiny_predictor: Predictor) -> None:
@@ -202,7 +205,9 @@ def test_tagging_is_preparing_predicting_and_assembling(tiny_predictor: Predicto
     documents = [tiny_predictor.prepare(text) for text in SENTENCES]
     outputs = iter(tiny_predictor.predict([window for document in documents for window in document.windows]))
     assembled = [tiny_predictor.assemble(each, [next(outputs) for _ in each.windows]) for each in documents]
-    assert assembled == list(tiny_predictor.tag_documents(SENTENCES))
+    expected = list(tiny_predictor.tag_documents(SENTENCES))
+    assert assembled == expected
+    assert [each.tokens for each in assembled] == [each.tokens for each in expected]
 
 
 @pytest.mark.parametrize("at_once", [1, 7, 1000])
@@ -211,7 +216,7 @@ def test_texts_are_read_as_they_are_needed_and_how_many_at_once_changes_nothing(
 ) -> None:
     texts = SENTENCES * 5
     expected = list(tiny_predictor.tag_documents(texts))
-    monkeypatch.setattr(model.predictor, "_WORDS_AT_ONCE", at_once)
+    monkeypatch.setattr(model.predictor, "_CHARACTERS_AT_ONCE", at_once)
     n_read = 0
 
     def reading() -> Iterator[str]:

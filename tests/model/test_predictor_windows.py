@@ -3,12 +3,15 @@
 from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model.documents import Document, Tagged, WindowInput
 from model.labels import TagSet
-from model.predictor import Document, Predictor, Tagged, WindowInput
+from model.predictor import Predictor
+from model.sentences import Offsets
 from model.spans import Span
 from model.tagger import TaggedWords
 from model.windows import Window, split_windows
@@ -32,7 +35,7 @@ def make_document(lengths: Sequence[int], max_words: int, overlap: int) -> Docum
     offsets = [(end - 1 - len(word), end - 1) for word, end in zip(words, ends, strict=True)]
     places = split_windows(list(pairwise(accumulate(lengths, initial=0))), max_words, overlap)
     windows = [WindowInput(words[place.start : place.end]) for place in places]
-    return Document(" ".join(words), offsets, places, windows)
+    return Document(" ".join(words), Offsets.of(offsets), places, windows)
 
 
 @st.composite
@@ -61,11 +64,12 @@ def assemble(predictor: Predictor, document: Document, read: Reader) -> tuple[li
     for place in document.places:
         spans = [Span(span.start - place.start, span.end - place.start, span.label) for span in read(place)]
         n_words = place.end - place.start
-        tags = TAGS.encode(spans, n_words)
-        outputs.append(TaggedWords(spans=spans, scores=[1 / 3] * len(spans), tags=tags, tag_scores=[1 / 4] * n_words))
+        tags, scores = np.array(TAGS.encode(spans, n_words)), np.full(n_words, 1 / 4)
+        outputs.append(TaggedWords(spans=spans, scores=[1 / 3] * len(spans), tags=tags, tag_scores=scores))
     tagged = predictor.assemble(document, outputs)
-    starts = {start: word for word, (start, _) in enumerate(document.offsets)}
-    ends = {end: word + 1 for word, (_, end) in enumerate(document.offsets)}
+    pairs = list(zip(*document.offsets, strict=True))
+    starts = {start: word for word, (start, _) in enumerate(pairs)}
+    ends = {end: word + 1 for word, (_, end) in enumerate(pairs)}
     return [Span(starts[entity.start], ends[entity.end], entity.label) for entity in tagged.entities], tagged
 
 
@@ -79,8 +83,8 @@ def test_whatever_windows_say_the_tags_spell_the_entities_and_every_word_has_one
 ) -> None:
     document = data.draw(layouts())
     found, tagged = assemble(tiny_predictor, document, lambda place: data.draw(disjoint_spans(place.start, place.end)))
-    assert [(token.start, token.end) for token in tagged.tokens] == document.offsets
-    assert [TAGS.index(token.tag) for token in tagged.tokens] == TAGS.encode(found, len(document.offsets))
+    assert [(token.start, token.end) for token in tagged.tokens] == list(zip(*document.offsets, strict=True))
+    assert [TAGS.index(token.tag) for token in tagged.tokens] == TAGS.encode(found, len(document.offsets.starts))
     assert all(entity.text == document.text[entity.start : entity.end] for entity in tagged.entities)
     assert found == sorted(found)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.predictor import Entity
+from model.documents import Entity
 from model.records import Answer, Format, Record, Selection, answer_records, ends_record
 from model.spans import Span
 

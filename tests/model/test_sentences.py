@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.sentences import split_sentences
+from model.sentences import Offsets, split_sentences
 from model.text import tokenise
 
 FRAGMENTS = [
@@ -34,13 +34,13 @@ TEXTS = st.lists(st.sampled_from(FRAGMENTS) | st.sampled_from(SPACES) | st.chara
 
 def sentences_of(text: str) -> list[str]:
     words = tokenise(text)
-    return [text[words[start][0] : words[end - 1][1]] for start, end in split_sentences(text, words)]
+    return [text[words[start][0] : words[end - 1][1]] for start, end in split_sentences(text, Offsets.of(words))]
 
 
 @given(TEXTS)
 def test_sentences_partition_the_words_in_order_and_none_is_empty(text: str) -> None:
     words = tokenise(text)
-    sentences = split_sentences(text, words)
+    sentences = split_sentences(text, Offsets.of(words))
     assert all(start < end for start, end in sentences)
     assert [word for start, end in sentences for word in range(start, end)] == list(range(len(words)))
 
@@ -50,7 +50,7 @@ def test_a_blank_line_always_ends_a_sentence(before: str, behind: str) -> None:
     text = before + "\n\n" + behind
     words = tokenise(text)
     n_before = len(tokenise(before))
-    borders = {0, len(words)} | {start for start, _ in split_sentences(text, words)}
+    borders = {0, len(words)} | {start for start, _ in split_sentences(text, Offsets.of(words))}
     assert n_before in borders
 
 
@@ -106,4 +106,4 @@ def test_a_long_text_of_nothing_but_borders_is_split(repeated: str) -> None:
     # each would make a splitter that looks back to the sentence's start read the text again for every stop
     text = repeated * 15_000
     words = tokenise(text)
-    assert sum(end - start for start, end in split_sentences(text, words)) == len(words)
+    assert sum(end - start for start, end in split_sentences(text, Offsets.of(words))) == len(words)

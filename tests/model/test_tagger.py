@@ -45,7 +45,7 @@ def tagger(features: WordFeatures, request: pytest.FixtureRequest) -> Tagger:
 
 
 def assert_same(found: TaggedWords, expected: TaggedWords) -> None:
-    assert (found.spans, found.tags) == (expected.spans, expected.tags)
+    assert (found.spans, found.tags.tolist()) == (expected.spans, expected.tags.tolist())
     assert found.scores == pytest.approx(expected.scores, abs=1e-5)
     assert found.tag_scores == pytest.approx(expected.tag_scores, abs=1e-5)
 
@@ -60,7 +60,7 @@ def test_spans_are_what_the_tags_spell(tagger: Tagger, sentences: list[list[str]
     for sentence, result in zip(sentences, tagger.tag(sentences), strict=True):
         assert len(result.tags) == len(result.tag_scores) == len(sentence)
         assert len(result.scores) == len(result.spans)
-        assert result.spans == read_tags([TAGS.tags[tag] for tag in result.tags], Scheme.BIOES)
+        assert result.spans == read_tags([TAGS.tags[tag] for tag in result.tags.tolist()], Scheme.BIOES)
 
 
 @few
@@ -90,12 +90,23 @@ def test_the_size_of_batches_changes_nothing(tagger: Tagger, sentences: list[lis
 
 
 def test_sentences_without_words_have_empty_results_in_their_places(tagger: Tagger) -> None:
-    empty = TaggedWords(spans=[], scores=[], tags=[], tag_scores=[])
-    results = tagger.tag([[], ["Anna"], []])
-    assert (results[0], results[2]) == (empty, empty)
-    assert len(results[1].tags) == 1
+    before, anna, behind = tagger.tag([[], ["Anna"], []])
+    for empty in (before, behind, *tagger.tag([[]])):
+        assert (empty.spans, empty.scores, len(empty.tags), len(empty.tag_scores)) == ([], [], 0, 0)
+    assert len(anna.tags) == 1
     assert tagger.tag([]) == []
-    assert tagger.tag([[]]) == [empty]
+
+
+def test_batches_hold_every_sentence_with_words_once_and_only_its_words(tagger: Tagger) -> None:
+    sentences = [VOCABULARY[: n % 14] for n in range(70)]
+    batches = list(tagger.batches(sentences))
+    assert sorted(i for batch in batches for i in batch.members) == [i for i, each in enumerate(sentences) if each]
+    for batch in batches:
+        for member, row, length in zip(batch.members, batch.words, batch.lengths.tolist(), strict=False):
+            rows, starts = tagger.features.bag(sentences[member])
+            with torch.inference_mode():
+                expected = tagger.network.word_vectors(torch.from_numpy(rows), torch.from_numpy(starts))
+            torch.testing.assert_close(batch.vectors[row[:length]], expected)
 
 
 def test_the_score_of_an_entity_of_one_word_is_that_of_its_tag(tagger: Tagger) -> None:
@@ -124,6 +135,6 @@ def test_where_words_are_independent_the_score_of_a_span_is_the_product_of_its_t
 
 def test_results_are_plain_numbers_that_json_knows(tagger: Tagger) -> None:
     (result,) = tagger.tag([VOCABULARY])
-    assert {type(score) for score in [*result.scores, *result.tag_scores]} == {float}
-    assert {type(tag) for tag in result.tags} == {int}
-    assert all(isinstance(span, Span) and type(span.start) is int for span in result.spans)
+    assert {type(score) for score in [*result.scores, *result.tag_scores.tolist()]} == {float}
+    assert {type(tag) for tag in result.tags.tolist()} == {int}
+    assert all(isinstance(span, Span) and type(span.start) is type(span.end) is int for span in result.spans)

@@ -43,6 +43,10 @@ class FakeTagged:
     entities: list[FakeEntity]
     tokens: list[FakeToken]
 
+    @property
+    def n_words(self) -> int:
+        return len(self.tokens)
+
 
 @dataclass(frozen=True)
 class FakeWindow:

@@ -126,7 +126,7 @@ def test_a_teacher_expects_what_its_tagger_says(data: Path, tiny_run: Path, name
     )
     for row, sentence in enumerate(SENTENCES):
         batch = make_batch([sentence], features)
-        tags, marginal, _, _ = network(batch.rows, batch.starts, batch.words, batch.lengths)
+        tags, marginal, _, _ = network(network.word_vectors(batch.rows, batch.starts), batch.words, batch.lengths)
         found = expected.unary[row, : len(sentence)].gather(1, tags[0].unsqueeze(1)).squeeze(1)
         torch.testing.assert_close(found, marginal[0].detach(), rtol=1e-3, atol=1e-4)
         assert not expected.unary[row, len(sentence) :].any()

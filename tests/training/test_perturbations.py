@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.sentences import split_sentences
+from model.sentences import Offsets, split_sentences
 from model.spans import Span
 from model.text import tokenise
 from training.align import Sentence, align
@@ -258,7 +258,7 @@ def test_a_joined_sentence_has_the_entities_of_both_and_is_one_sentence_to_the_s
     # No white space at the border, or one space; so the border is found by counting the rest.
     solid = len("".join(first.text.split()))
     at = next(i for i in range(len(result.text) + 1) if len("".join(result.text[:i].split())) == solid)
-    ends = {result.offsets[start - 1][1] for start, _ in split_sentences(result.text, result.offsets)[1:]}
+    ends = {result.offsets[start - 1][1] for start, _ in split_sentences(result.text, Offsets.of(result.offsets))[1:]}
     assert at not in ends
 
 
@@ -278,7 +278,7 @@ def test_a_joined_text_is_what_is_written_without_the_space(first: str, second: 
     assert result is not None
     assert result.text == expected
     assert list(result.offsets) == tokenise(expected)
-    assert split_sentences(expected, result.offsets) == [(0, len(result.words))]
+    assert split_sentences(expected, Offsets.of(result.offsets)) == [(0, len(result.words))]
 
 
 def test_sentences_that_cannot_run_together_are_not_joined() -> None:

@@ -36,7 +36,7 @@ def without_time(predictor: Predictor) -> dict[str, Any]:
 
 
 def dev_f1(predictor: Predictor, corpora: list[Corpus]) -> float:
-    return evaluate_dev(predictor._tagger, corpora).scores.micro.f1
+    return evaluate_dev(predictor.tagger, corpora).scores.micro.f1
 
 
 def test_the_best_checkpoint_of_an_ended_run_gives_the_model_file_of_the_run_again(

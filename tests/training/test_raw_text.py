@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.errors import DataError
-from model.sentences import split_sentences
+from model.sentences import Offsets, split_sentences
 from model.text import tokenise
 from training.raw_text import RawText, as_sentence, read_paragraphs, split_paragraph
 
@@ -84,7 +84,7 @@ def test_a_glob_without_files_is_refused(tmp_path: Path) -> None:
 def test_the_sentences_of_a_paragraph_are_those_of_a_text_to_tag_and_none_is_too_long(text: str, longest: int) -> None:
     words = tokenise(text)
     expected = []
-    for first, last in split_sentences(text, words):
+    for first, last in split_sentences(text, Offsets.of(words)):
         sentence = [text[start:end] for start, end in words[first:last]]
         while sentence:
             expected.append(tuple(sentence[:longest]))

@@ -243,7 +243,7 @@ def test_a_run_begins_with_the_vectors_ends_with_their_credit_and_can_be_resumed
     assert torch.allclose(torch.stack(list(begun[0].values())), expected, atol=1e-5)
 
     assert TrainingData(name="made-up vectors", licence="CC0") in read_manifest(model_file).training_data
-    assert set(load(model_file)._tagger.features.words) == begun[0].keys()
+    assert set(load(model_file).tagger.features.words) == begun[0].keys()
 
     (tiny_data / vector_file).rename(tmp_path / "away")
     try:

@@ -41,19 +41,20 @@ class NextWords(Objective):
 
 
 def read_one_way(encoder: Encoder, vectors: Tensor, *, backwards: bool) -> Tensor:
-    """The states of one direction of the stack alone: the other's half of what a layer reads is zero.
+    """The states of one direction of the stack alone: the other's share of what a layer reads is zero.
 
-    With the other half there, a second layer would be told what is still to come.
+    With the other's there, a second layer would be told what is still to come.
 
     Shape: [B, T, E] in the order of reading -> [B, T, hidden width] in the same order.
     """
-    states = vectors
+    # The layers have time first.
+    states = vectors.transpose(0, 1)
     for depth, layer in enumerate(encoder.recurrent):
-        if depth:
+        if depth and not encoder.summed:
             nothing = torch.zeros_like(states)
             states = torch.cat((nothing, states) if backwards else (states, nothing), dim=2)
-        states = encoder.dropout(_one_way(layer, backwards=backwards)(states))
-    return states
+        states = encoder.dropout(_one_way(layer, backwards=backwards)(states).transpose(0, 1)).transpose(0, 1)
+    return states.transpose(0, 1)
 
 
 def _one_way(layer: nn.Module, *, backwards: bool) -> nn.Module:

@@ -18,7 +18,7 @@ from model.errors import DataError
 from model.features import WordFeatures
 from model.files import atomic_path
 from model.pieces import Pieces
-from model.sentences import split_sentences
+from model.sentences import Offsets, split_sentences
 from model.text import TOKENISER_VERSION, tokenise
 from training.config import PiecesConfig
 from training.pieces import frequent_words, train_pieces
@@ -101,7 +101,7 @@ def read_sentences(path: Path, longest: int) -> Iterator[list[str]]:
     is_empty = True
     for _, line in stream_lines(path):
         words = tokenise(line)
-        for first, last in split_sentences(line, words):
+        for first, last in split_sentences(line, Offsets.of(words)):
             is_empty = False
             for start in range(first, last, longest):
                 yield [line[begin:end] for begin, end in words[start : min(start + longest, last)]]

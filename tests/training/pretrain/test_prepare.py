@@ -14,7 +14,7 @@ from model.config import FeatureConfig
 from model.errors import DataError
 from model.features import WordFeatures
 from model.pieces import Pieces
-from model.sentences import split_sentences
+from model.sentences import Offsets, split_sentences
 from model.text import tokenise
 from training.config import PiecesConfig, Recipe
 from training.pieces import frequent_words, train_pieces
@@ -42,7 +42,7 @@ def sentences_of(paths: list[Path], longest: int) -> list[list[str]]:
     for path in paths:
         for line in path.read_text().split("\n"):
             words = tokenise(line)
-            for first, last in split_sentences(line, words):
+            for first, last in split_sentences(line, Offsets.of(words)):
                 sentence = [line[start:end] for start, end in words[first:last]]
                 sentences += [sentence[i : i + longest] for i in range(0, len(sentence), longest)]
     return sentences

@@ -1,0 +1,54 @@
+"""Memory: what is free goes back to the system, and what stays is not gone through again and again."""
+
+import ctypes
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+
+
+def give_back() -> None:
+    """Lets the C library return the pages that it holds free.
+
+    Tensors of many sizes leave holes: 26 MB after a million words of mixed lengths. glibc keeps them until it is asked;
+    other libraries have nothing to ask, and then this does nothing. It takes about a millisecond.
+    """
+    trim = _malloc_trim()
+    if trim is not None:
+        trim(0)
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """A block during which Python's garbage collector does not run, unless it was off anyhow.
+
+    For a block that makes many objects and no cycles, and ends soon: a tenth of the time that tagging took went into
+    looking through them and all of torch's. (Should two threads be in such blocks at once, it runs again when the first
+    of them is done.)
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def settle() -> None:
+    """Tells Python's garbage collector that everything there is now will stay.
+
+    For programs that load a model and then do nothing but tag; a library must not decide it for others. torch alone has
+    200,000 objects, and going through them took a tenth of the time that tagging took.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+@cache
+def _malloc_trim() -> Callable[[int], int] | None:
+    try:
+        trim: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):
+        return None
+    return trim
