@@ -28,8 +28,8 @@ _CACHE_WORDS = 100_000
 _LONGEST_CACHED = 32
 """Longer words are looked up each time: they seldom come again, and a text made to fill the memory has many."""
 
-_CACHED_AFFIXES = 2**14
-"""Of each kind: the first that come, which are the commonest. Two megabytes each at most."""
+_CACHED_AFFIXES = 2**12
+"""Of prefixes, suffixes and shapes each: the first that come, which are the commonest."""
 
 _LONGEST_RUN = 4
 """A shape keeps at most so many equal signs in a row: `Xxxxxxx` and `Xxxxx` are one shape."""

@@ -118,13 +118,9 @@ class TagSet:
 
         Shape: [K, K].
         """
-        return np.array(
-            [
-                [
-                    not (before[0] in "BI" and after[0] in "IE" and before[2:] == after[2:])
-                    and (before, after) != ("O", "O")
-                    for after in self.tags
-                ]
-                for before in self.tags
-            ]
-        )
+
+        def begins(before: str, after: str) -> bool:
+            goes_on = before[0] in "BI" and after[0] in "IE" and before[2:] == after[2:]
+            return not goes_on and (before, after) != ("O", "O")
+
+        return np.array([[begins(before, after) for after in self.tags] for before in self.tags])

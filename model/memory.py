@@ -11,7 +11,7 @@ def give_back() -> None:
     """Lets the C library return the pages that it holds free.
 
     Tensors of many sizes leave holes: 26 MB after a million words of mixed lengths. glibc keeps them until it is asked;
-    other libraries have nothing to ask, and then this does nothing. It takes about a millisecond.
+    other libraries have nothing to ask, and then this does nothing. It takes some 2 ms.
     """
     trim = _malloc_trim()
     if trim is not None:

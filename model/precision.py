@@ -51,8 +51,7 @@ def load_network(bundle: Bundle, precision: str) -> TaggingNetwork:
     network.float()
     if precision == "int8":
         return _quantised(bundle, network)
-    if precision == "bf16":
-        network.encoder.to(number_format(precision))
+    network.encoder.to(number_format(precision))
     pack(network)
     return network
 

@@ -27,6 +27,7 @@ as fast as 4096, and leaves 8 MB less behind.
 
 
 _WORDS_UNTIL_TIDIED = 100_000
+"""A second's work, after which free memory goes back to the system."""
 
 
 class TaggingNetwork(WordReader, Protocol):

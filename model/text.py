@@ -38,7 +38,7 @@ MAX_WORD_CHARACTERS = 100
 """A longer word is cut after every so many characters; nothing is dropped."""
 
 _SHORT_CHUNK_CHARACTERS = 24
-_CACHED_CHUNKS = 2**15  # about 10 MB
+_CACHED_CHUNKS = 2**13  # about 3 MB
 
 
 def check_text(text: str) -> None:

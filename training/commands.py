@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from model.commands import use_one_thread
+from model.commands import PrecisionOption, use_one_thread
 
 if TYPE_CHECKING:
     from model.predictor import Predictor
@@ -38,7 +38,6 @@ TagOption = Annotated[
 SchemeChoice = Literal["io", "iob1", "bio", "bioes", "bmes"]
 SchemeOption = Annotated[SchemeChoice | None, typer.Option(help="How tags write entities.  [default: guessed]")]
 EncodingOption = Annotated[str, typer.Option(metavar="NAME", help="Of the file's characters.")]
-PrecisionOption = Annotated[Literal["auto", "fp32", "bf16", "int8"], typer.Option(help="What the network computes in.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print everything, as JSON.")]
 
 
