@@ -165,6 +165,8 @@ def export(
     to_onnx = form == "onnx" or (form == "auto" and model_file.suffix == ".onnx")
     if not of_checkpoint and (data or card):
         raise typer.BadParameter("goes with a checkpoint", param_hint="--data" if data else "--card")
+    if source.suffix in (".teddy", ".onnx") and not to_onnx:
+        raise typer.BadParameter("a model file can only be exported as ONNX: name it .onnx", param_hint="MODEL")
     if to_onnx:
         use_one_thread()
 

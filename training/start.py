@@ -25,8 +25,8 @@ from training.checkpoint import Checkpoint, load_checkpoint, read_torch_file
 
 _FORMAT = "teddy-encoder-1"
 _SHARED = ("embedding", "normalisation.", "encoder.")
-_SHAPE = ("embedding_width", "normalise", "cell", "layers", "hidden_width", "bidirectional", "dense_widths")
-"""What of a network's configuration decides the shapes of its weights; the rest is free."""
+_SHAPE = ("embedding_width", "normalise", "cell", "layers", "hidden_width", "bidirectional", "combine", "dense_widths")
+"""What of a network's configuration decides the shapes of its weights and what they mean; the rest is free."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """The stack against torch's own bidirectional layers on packed rows, and its dropout."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -59,6 +60,18 @@ def test_the_stack_equals_the_packed_one_of_torch(cell: CellName, layers: int, b
     inside = torch.arange(values.shape[1]) < LENGTHS.unsqueeze(1)
     torch.testing.assert_close(found[inside], expected[inside], rtol=0, atol=1e-12)
     assert found.shape[2] == encoder.output_width
+
+
+def test_directions_that_are_summed_are_those_that_stand_side_by_side() -> None:
+    torch.manual_seed(3)
+    config = NetworkConfig(embedding_width=INPUT_WIDTH, layers=1, hidden_width=HIDDEN_WIDTH)
+    beside = Encoder(config).double().eval()
+    summed = Encoder(replace(config, combine="sum")).double().eval()
+    summed.load_state_dict(beside.state_dict())
+    values = torch.randn(len(LENGTHS), int(LENGTHS.max()), INPUT_WIDTH, dtype=torch.float64)
+    onwards, backwards = beside(values, LENGTHS).chunk(2, dim=2)
+    torch.testing.assert_close(summed(values, LENGTHS), onwards + backwards, rtol=0, atol=1e-12)
+    assert summed.output_width == HIDDEN_WIDTH == beside.output_width / 2
 
 
 def test_dropout_leaves_out_the_same_units_at_all_words_of_a_sentence() -> None:

@@ -234,6 +234,7 @@ class TestOnTheCommandLine:
     def test_a_model_file_is_not_exported_as_what_it_is(self, shell: Shell, tiny_model: Path, tmp_path: Path) -> None:
         code, _, told = shell("export", tiny_model, tmp_path / "m.teddy")
         assert (code, told.count("\n")) == (2, 1)
+        assert "name it .onnx" in told
         assert list(tmp_path.iterdir()) == []
 
     def test_bits_that_onnx_runtime_lacks_are_refused_in_one_line(self, shell: Shell, tiny_onnx: Path) -> None:

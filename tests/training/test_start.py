@@ -265,6 +265,7 @@ MISFITS = [
     "network.layers=1",
     "network.hidden_width=13",
     "network.bidirectional=false",
+    "network.combine=sum",
     "network.dense_widths=[5]",
 ]
 

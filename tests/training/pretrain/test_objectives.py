@@ -1,5 +1,7 @@
 """What each objective hides and shows, and that no answer can be read off the question."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -131,3 +133,13 @@ def test_one_direction_of_one_layer_is_half_of_what_the_encoder_gives() -> None:
     torch.testing.assert_close(read_one_way(encoder, vectors, backwards=False), states[..., :HIDDEN])
     back = read_one_way(encoder, vectors.flip(1), backwards=True).flip(1)
     torch.testing.assert_close(back, states[..., HIDDEN:])
+
+
+def test_one_direction_of_a_stack_that_sums_is_the_stack_of_that_direction_alone() -> None:
+    torch.manual_seed(5)
+    config = NetworkConfig(embedding_width=WIDTH, hidden_width=HIDDEN, combine="sum", layer_dropout=0)
+    encoder, vectors = Encoder(config), torch.randn(3, 7, WIDTH)
+    alone = Encoder(replace(config, bidirectional=False))
+    alone.load_state_dict(encoder.state_dict(), strict=False)
+    expected = alone(vectors, torch.full((3,), 7))
+    torch.testing.assert_close(read_one_way(encoder, vectors, backwards=False), expected)
