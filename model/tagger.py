@@ -57,6 +57,8 @@ class TaggingBatch:
     """What a network is called with, and which of the sentences given (by position) are its first rows.
 
     Behind them may stand rows that are padding altogether: see `model.batching.usual_size`.
+
+    Shape: `vectors` [U, E]; int64 `words` [B, T], each a row of them; int64 `lengths` [B], each at least 1.
     """
 
     members: list[int]
