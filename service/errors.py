@@ -2,12 +2,15 @@
 
     TeddyError (model/errors.py)
     `-- ServiceError
-        |-- before the queue:  BodyTooLargeError, TooManyTextsError, MediaTypeError,
-        |                      UnknownModelError, UnknownLabelError
-        |-- at the door:       NotReadyError, QueueFullError, ShuttingDownError      (come back later: Retry-After)
+        |-- at the gate:       UnauthorizedError, ForbiddenError
+        |-- before the queue:  BodyTimeoutError, BodyTooLargeError, TextTooLongError, TooManyTextsError, MediaTypeError,
+        |                      EncodingError, CompressionError, TimeoutHeaderError, UnknownModelError, UnknownLabelError
+        |-- at the door:       NotReadyError, QueueFullError, ClientShareError,
+        |                      ShuttingDownError                                    (come back later: Retry-After)
         |-- in the queue:      DeadlineError, ClientDepartedError
         |-- in the network:    InferenceError
-        `-- before all that:   SettingsError, AddressError                           (the process does not start)
+        |-- of a model:        ModelRefusedError, NotReloadableError                (the old one goes on serving)
+        `-- before all that:   SettingsError, AddressError                          (the process does not start)
 
 Messages are for the person who called; they never hold a text that was sent.
 """
@@ -26,8 +29,24 @@ class ServiceError(TeddyError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class UnauthorizedError(ServiceError):
+    """No API key, or one that is not known."""
+
+
+class ForbiddenError(ServiceError):
+    """A key whose role does not allow this."""
+
+
+class BodyTimeoutError(ServiceError):
+    """A body that comes too slowly, or not to its end."""
+
+
 class BodyTooLargeError(ServiceError):
-    """More body bytes than `max_body_bytes`, announced or counted."""
+    """More body bytes than `max_body_bytes`, announced or counted, or than `max_decompressed_bytes` unpacked."""
+
+
+class TextTooLongError(ServiceError):
+    """A text of more characters than `max_text_characters`."""
 
 
 class TooManyTextsError(ServiceError):
@@ -36,6 +55,18 @@ class TooManyTextsError(ServiceError):
 
 class MediaTypeError(ServiceError):
     """A body that does not call itself JSON."""
+
+
+class EncodingError(ServiceError):
+    """A Content-Encoding that is neither gzip nor zstd."""
+
+
+class CompressionError(ServiceError):
+    """A body that cannot be unpacked as its Content-Encoding says."""
+
+
+class TimeoutHeaderError(ServiceError):
+    """An `X-Request-Timeout` that is not a number of seconds."""
 
 
 class UnknownModelError(ServiceError):
@@ -54,6 +85,10 @@ class QueueFullError(ServiceError):
     """As many words are waiting as may wait."""
 
 
+class ClientShareError(ServiceError):
+    """One client has as many words waiting as one client may have."""
+
+
 class ShuttingDownError(ServiceError):
     """The process finishes what it has accepted and takes no more."""
 
@@ -68,6 +103,14 @@ class ClientDepartedError(ServiceError):
 
 class InferenceError(ServiceError):
     """The network failed on these windows; the cause is chained, for the log only."""
+
+
+class ModelRefusedError(ServiceError):
+    """A model file that was to replace a served one and may not: the message says why."""
+
+
+class NotReloadableError(ServiceError):
+    """A reload that cannot be done now: another one of this model is under way."""
 
 
 class SettingsError(ServiceError):

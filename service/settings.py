@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.errors import SettingsError
 
 PREFIX = "TEDDY_"
+DIGEST = re.compile(r"[0-9A-Fa-f]{64}")
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 Positive = Annotated[int, Field(gt=0)]
@@ -25,9 +26,21 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     workers: Positive = Field(default=1, description="Processes that serve; each loads the models.")
+
     models: Annotated[dict[str, Path], NoDecode] = Field(
         default_factory=dict,
-        description="What to serve, as `NAME=FILE,...`, the default model first; empty: the model that ships.",
+        description="What to serve, as `NAME=FILE,...`, the default model first. Without any, here and in "
+        "`TEDDY_MODELS_DIR`: the model that ships.",
+    )
+    models_dir: Path | None = Field(
+        default=None, description="A directory whose model files are served by their stems, and watched for new ones."
+    )
+    model_digests: Annotated[dict[str, str], NoDecode] = Field(
+        default_factory=dict,
+        description="Pinned models, as `NAME=SHA256,...`: another file under that name is refused.",
+    )
+    reload_poll_seconds: float = Field(
+        default=2.0, ge=0, description="How often model files are looked at for a change; 0: only when asked to reload."
     )
     precision: Literal["auto", "fp32", "bf16", "int8"] = Field(
         default="auto",
@@ -40,18 +53,63 @@ class Settings(BaseSettings):
         description="Threads of the network in each worker; 0: the cores, shared among the workers. More than one "
         "makes short texts wait.",
     )
+
     batch_words: Positive = Field(default=2048, description="Most words, with padding, in one batch.")
-    queue_words: Positive = Field(default=65536, description="Most words that may wait; beyond, 503.")
+    queue_words: Positive = Field(default=65536, description="Most words that may wait in a worker; beyond, 503.")
+    client_queue_share: float = Field(
+        default=0.75, gt=0, le=1, description="Most of the queue that one client may fill; beyond, 429."
+    )
     inference_threads: Positive = Field(default=1, description="Batches that run at the same time in each worker.")
-    request_timeout_seconds: float = Field(default=60.0, gt=0, description="Time for one answer; after it, 504.")
-    max_body_bytes: Positive = Field(default=16 * 2**20, description="Largest request body; beyond, 413.")
+    request_timeout_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        description="Time for one answer; after it, 504. A client may ask for less by the header `X-Request-Timeout`.",
+    )
+
+    max_body_bytes: Positive = Field(default=16 * 2**20, description="Largest request body as sent; beyond, 413.")
+    max_decompressed_bytes: Positive = Field(
+        default=64 * 2**20, description="Largest request body after gzip or zstd; beyond, 413."
+    )
+    max_text_characters: Positive = Field(default=16 * 2**20, description="Longest text; beyond, 413.")
     max_texts: Positive = Field(default=1024, description="Most texts in one batch request; beyond, 413.")
+    max_connections: Positive = Field(default=1024, description="Most connections of one worker; beyond, 503.")
+    max_header_bytes: Positive = Field(default=16384, description="Largest head of a request; beyond, 431.")
+    header_timeout_seconds: float = Field(default=10.0, gt=0, description="Time for a request's head; after it, 408.")
+    body_timeout_seconds: float = Field(
+        default=20.0, gt=0, description="Longest pause between two pieces of a request's body; after it, 408."
+    )
+    min_body_bytes_per_second: Positive = Field(
+        default=1024, description="Slowest body, on average once `TEDDY_BODY_TIMEOUT_SECONDS` have passed; below, 408."
+    )
     keep_alive_seconds: Positive = Field(default=5, description="How long an idle connection is kept.")
+    drain_seconds: float = Field(
+        default=1.0, ge=0, description="After SIGTERM, time between not being ready any more and closing the door."
+    )
     shutdown_grace_seconds: Positive = Field(
         default=30, description="Time for accepted requests to finish after SIGTERM."
     )
+
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        default=(), description="Keys that clients must show, as `KEY,...`; `admin:KEY` is one that may reload models."
+    )
+    api_keys_file: Path | None = Field(
+        default=None, description="A file with a line `ROLE SHA256` for each key; ROLE is `tag` or `admin`."
+    )
+    allow_anonymous: bool = Field(
+        default=False, description="Whether to listen on an address that is not loopback without any key."
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Origins whose pages may call the service from a browser, as `URL,...`."
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Addresses or networks whose `X-Forwarded-For` says who the client is, as `CIDR,...`."
+    )
+
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least level that is logged; each request is one line at `info`."
+    )
+    traces: bool = Field(
+        default=False, description="Whether to send OpenTelemetry spans (extra `otel`; `OTEL_*` variables say where)."
     )
 
     @field_validator("models", mode="before")
@@ -59,20 +117,46 @@ class Settings(BaseSettings):
     def _split_models(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
-        named = [parse_model(item) for item in value.split(",") if item.strip()]
+        named = [parse_model(item) for item in split_list(value)]
         if len(dict(named)) < len(named):
             raise ValueError("two models have the same name")
         return dict(named)
+
+    @field_validator("model_digests", mode="before")
+    @classmethod
+    def _split_digests(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return dict(parse_digest(item) for item in split_list(value))
+
+    @field_validator("api_keys", "cors_origins", "trusted_proxies", mode="before")
+    @classmethod
+    def _split_lists(cls, value: object) -> object:
+        return split_list(value) if isinstance(value, str) else value
 
     def torch_threads(self) -> int:
         """Threads for the network, such that workers times threads are at most the cores."""
         return self.threads or max(1, available_cores() // self.workers)
 
     def as_environment(self) -> dict[str, str]:
-        """The variables that give these settings again, for worker processes."""
-        plain = self.model_dump(mode="json")
-        plain["models"] = ",".join(f"{name}={path}" for name, path in plain["models"].items())
-        return {f"{PREFIX}{name.upper()}": str(value) for name, value in plain.items()}
+        """The variables that give these settings again, for worker processes. Keys are among them."""
+        return {f"{PREFIX}{name.upper()}": as_variable(value) for name, value in self if value is not None}
+
+
+def as_variable(value: object) -> str:
+    """A setting's value as its variable has it."""
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, Mapping):
+        return ",".join(f"{name}={each}" for name, each in value.items())
+    if isinstance(value, tuple):
+        return ",".join(map(as_variable, value))
+    return str(value)
+
+
+def split_list(value: str) -> list[str]:
+    """The parts between commas, without the empty ones."""
+    return [item.strip() for item in value.split(",") if item.strip()]
 
 
 def read_settings(**options: Any) -> Settings:
@@ -106,6 +190,14 @@ def parse_model(item: str) -> tuple[str, Path]:
     return name, path
 
 
+def parse_digest(item: str) -> tuple[str, str]:
+    """`NAME=SHA256`. Raises ValueError for anything else."""
+    name, _, digest = item.partition("=")
+    if not MODEL_NAME.fullmatch(name) or not DIGEST.fullmatch(digest):
+        raise ValueError(f"{item!r} is not NAME=SHA256, with 64 hexadecimal digits")
+    return name, digest.lower()
+
+
 def available_cores() -> int:
     """Cores that this process may use: its affinity, or less where a container has a quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -121,7 +213,7 @@ def settings_table() -> str:
     rows = ["| Variable | Default | What it sets |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
         default = field.get_default(call_default_factory=True)
-        shown = f"`{default}`" if default else "" if default == {} else f"`{default}`"
+        shown = "" if default in ({}, (), None) else f"`{default}`"
         rows.append(f"| `{PREFIX}{name.upper()}` | {shown} | {field.description} |")
     return "\n".join(rows)
 
