@@ -20,6 +20,7 @@ import typer
 
 import model.commands
 import service.commands
+import service.key_command
 import training.commands
 import training.pretrain.commands
 from model.errors import TeddyError
@@ -36,6 +37,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     training.pretrain.commands.pretrain,
     training.pretrain.commands.sample,
     service.commands.serve,
+    service.key_command.key,
 )
 
 

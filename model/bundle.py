@@ -128,7 +128,7 @@ class Bundle:
     @property
     def version(self) -> str:
         """The first twelve digits of the digest."""
-        return self.digest[:12]
+        return _version(self.digest)
 
 
 def extra_files(manifest: Manifest, pieces: bytes, words: Sequence[str], card: str = "") -> dict[str, bytes]:
@@ -155,16 +155,17 @@ def write_bundle(path: Path, archive: bytes) -> None:
     write_atomically(path, seal(archive))
 
 
-def read_bundle(path: Path | str) -> Bundle:
+def read_bundle(path: Path | str, *, sha256: str | None = None) -> Bundle:
     """Reads and checks a model file without running anything in it.
 
-    Raises ModelFileError: missing, foreign, truncated, changed after export, of another format version, or with a
-    manifest that does not fit the format.
+    `sha256` pins it: the SHA-256 of the whole file, in lower case, as `sha256sum` prints it. The file is read once, so
+    that what was checked is what the bundle has.
+
+    Raises ModelFileError: missing, foreign, truncated, changed after export, another file than the pinned one, of
+    another format version, or with a manifest that does not fit the format.
     """
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise ModelFileError(path, f"cannot be read: {error.strerror}") from error
+    content = _read(path)
+    _check_pin(path, content, sha256)
     digest = _check_digest(path, content)
     is_onnx = content.startswith(onnx_archive.MAGIC)
     try:
@@ -195,6 +196,33 @@ def _extra_files(content: bytes) -> dict[str, bytes]:
 def read_manifest(path: Path | str) -> Manifest:
     """Only the manifest; raises as `read_bundle` does."""
     return read_bundle(path).manifest
+
+
+def read_version(path: Path | str) -> str:
+    """Only the version, for who wants to know whether it is another file.
+
+    Raises ModelFileError: missing, foreign, truncated, or changed after export.
+    """
+    return _version(_check_digest(path, _read(path)))
+
+
+def _version(digest: str) -> str:
+    return digest[:12]
+
+
+def _read(path: Path | str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ModelFileError(path, f"cannot be read: {error.strerror}") from error
+
+
+def _check_pin(path: Path | str, content: bytes, pinned: str | None) -> None:
+    if pinned is None:
+        return
+    found = hashlib.sha256(content).hexdigest()
+    if found != pinned:
+        raise ModelFileError(path, f"its SHA-256 begins {found[:12]}, but the one that is pinned begins {pinned[:12]}")
 
 
 def _check_digest(path: Path | str, content: bytes) -> str:

@@ -11,6 +11,7 @@ word has a row that no other word disturbs, and a rare one has none.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from zlib import crc32
 
@@ -68,6 +69,35 @@ class _Remembered(dict[str, tuple[int, ...]]):
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class _AffixRows:
+    """Where prefixes and suffixes of `lengths` have their rows: `n_rows` of them from `start` on.
+
+    Apart from the words' features, which remember what this says: so nothing refers to itself by a detour, and the
+    memory of a model that is replaced is free at once, without Python's garbage collector.
+    """
+
+    lengths: Sequence[int]
+    start: int
+    n_rows: int
+
+    def of_prefixes(self, text: str, *, whole: bool = False) -> tuple[int, ...]:
+        """The rows of a word's prefixes, from its longest prefix or, if that is it, the `whole` word, case-folded."""
+        return tuple(self._row(f"{n}<{_mark(text, n, whole)}{text[:n]}") for n in self.lengths)
+
+    def of_suffixes(self, text: str, *, whole: bool = False) -> tuple[int, ...]:
+        """The same of suffixes."""
+        return tuple(self._row(f"{n}{text[-n:]}{_mark(text, n, whole)}>") for n in self.lengths)
+
+    def _row(self, affix: str) -> int:
+        return self.start + crc32(affix.encode()) % self.n_rows
+
+
+def _mark(text: str, length: int, whole: bool) -> str:
+    """What keeps `a` the word apart from `a-` the prefix: a word no longer than the affix is the affix."""
+    return "=" if whole and len(text) <= length else ""
+
+
 class WordFeatures:
     """Maps words to rows, remembering the words that it has seen.
 
@@ -80,19 +110,22 @@ class WordFeatures:
         self.config = config
         self.words = tuple(words)
         self._shape_start = 1 + pieces.n_pieces
-        self._affix_start = self._shape_start + config.shape_rows
-        self._word_start = self._affix_start + config.affix_rows
+        self._affixes = _AffixRows(config.affix_lengths, self._shape_start + config.shape_rows, config.affix_rows)
+        self._word_start = self._affixes.start + config.affix_rows
         self.n_rows = self._word_start + len(self.words)
         self._word_row = {word: row for row, word in enumerate(self.words, start=self._word_start)}
         self._remembered: dict[str, tuple[int, ...]] = {}
         self._ascii_shapes: dict[bytes, int] = {}
         self._longest_affix = max(config.affix_lengths, default=0) if config.affix_rows else 0
-        self._prefixes, self._suffixes = _Remembered(self._prefix_rows), _Remembered(self._suffix_rows)
+        self._prefixes, self._suffixes = (
+            _Remembered(self._affixes.of_prefixes),
+            _Remembered(self._affixes.of_suffixes),
+        )
 
     @property
     def group_starts(self) -> tuple[int, int, int, int]:
         """The first row of each kind: pieces, shapes, affixes, whole words."""
-        return 1, self._shape_start, self._affix_start, self._word_start
+        return 1, self._shape_start, self._affixes.start, self._word_start
 
     def rows(self, word: str) -> tuple[int, ...]:
         """The rows of one word, never none."""
@@ -127,28 +160,12 @@ class WordFeatures:
             if longest:
                 # The longest prefix and suffix, which many words share, tell the rows of the shorter ones.
                 is_long = len(folded) > longest
-                rows += self._prefixes[folded[:longest]] if is_long else self._prefix_rows(folded, whole=True)
-                rows += self._suffixes[folded[-longest:]] if is_long else self._suffix_rows(folded, whole=True)
+                rows += self._prefixes[folded[:longest]] if is_long else self._affixes.of_prefixes(folded, whole=True)
+                rows += self._suffixes[folded[-longest:]] if is_long else self._affixes.of_suffixes(folded, whole=True)
             if folded in self._word_row:
                 rows.append(self._word_row[folded])
             found.append(tuple(rows) or (UNKNOWN_WORD,))
         return found
-
-    def _prefix_rows(self, text: str, *, whole: bool = False) -> tuple[int, ...]:
-        """The rows of a word's prefixes, from its longest prefix or, if that is it, the `whole` word, case-folded."""
-        return tuple(self._affix_row(f"{n}<{self._mark(text, n, whole)}{text[:n]}") for n in self.config.affix_lengths)
-
-    def _suffix_rows(self, text: str, *, whole: bool = False) -> tuple[int, ...]:
-        """The same of suffixes."""
-        return tuple(self._affix_row(f"{n}{text[-n:]}{self._mark(text, n, whole)}>") for n in self.config.affix_lengths)
-
-    @staticmethod
-    def _mark(text: str, length: int, whole: bool) -> str:
-        """What keeps `a` the word apart from `a-` the prefix: a word no longer than the affix is the affix."""
-        return "=" if whole and len(text) <= length else ""
-
-    def _affix_row(self, affix: str) -> int:
-        return self._affix_start + crc32(affix.encode()) % self.config.affix_rows
 
     def _shape_row(self, word: str) -> int:
         if not word.isascii():

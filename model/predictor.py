@@ -101,13 +101,14 @@ def _found(tagged: Iterable[list[Entity]]) -> list[list[tuple[int, int, str]]]:
     return [[(entity.start, entity.end, entity.label) for entity in entities] for entities in tagged]
 
 
-def load(path: str | Path | None = None, *, precision: str = "auto") -> Predictor:
+def load(path: str | Path | None = None, *, precision: str = "auto", sha256: str | None = None) -> Predictor:
     """Loads a model file, or the one that ships with Teddy, and runs its canary.
 
     `precision` is `fp32`, `bf16`, `int8`, or `auto` for the faster of fp32 and, where the processor is made for it,
     bf16; each must give the canary's entities. With int8 results depend a little on what else is in the batch.
 
-    An ONNX file runs in ONNX Runtime, in fp32 or int8; `auto` is fp32.
+    An ONNX file runs in ONNX Runtime, in fp32 or int8; `auto` is fp32. `sha256`, that of the whole file, pins it: no
+    other is loaded, and nothing in another is run.
 
     Raises ModelFileError for a file that is foreign, damaged, of another version, or that fails its canary;
     MissingExtraError for an ONNX file without `teddy[onnx]`; ValueError for an unknown precision.
@@ -115,7 +116,7 @@ def load(path: str | Path | None = None, *, precision: str = "auto") -> Predicto
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision}")
     path = SHIPPED_MODEL if path is None else path
-    bundle = read_bundle(path)
+    bundle = read_bundle(path, sha256=sha256)
     if bundle.manifest.tokeniser_version != TOKENISER_VERSION:
         raise ModelFileError(
             path,

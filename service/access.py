@@ -5,16 +5,18 @@ Pure ASGI, outside everything else, so that nothing is answered unseen.
 
 import re
 from collections.abc import Awaitable, Callable
+from random import getrandbits
 from time import perf_counter
-from uuid import uuid4
 
 import structlog
-from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.metrics import Metrics
+from service.models import ServedModel
+from service.security import with_security_headers
+from service.tracing import TraceContext, Tracer
 
 SANE_ID = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,128}")
 UNKNOWN_ROUTE = "unknown"
@@ -29,21 +31,21 @@ def request_id(scope: Scope) -> str:
 
 
 class Access:
-    """Middleware; `on_failure` makes the answer to an exception that nobody else caught."""
+    """Middleware for HTTP alone; `on_failure` makes the answer to an exception that nobody else caught."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, on_failure: OnFailure) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, tracer: Tracer, on_failure: OnFailure) -> None:
         self._app = app
         self._metrics = metrics
+        self._tracer = tracer
         self._on_failure = on_failure
         self._log = structlog.get_logger("service.access")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, as an ASGI app does."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
         started = perf_counter()
         exchange = Exchange(scope, send)
+        context = TraceContext.of(scope["headers"])
+        scope["span"] = self._tracer.begin(context, scope)
         self._metrics.in_flight.inc()
         try:
             await self._app(scope, receive, exchange.send)
@@ -53,10 +55,13 @@ class Access:
                 await response(scope, receive, exchange.send)
         finally:
             self._metrics.in_flight.dec()
-            self._record(scope, exchange.status or 500, perf_counter() - started)
+            self._record(scope, context, exchange.status or 500, perf_counter() - started)
 
-    def _record(self, scope: Scope, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", UNKNOWN_ROUTE)
+    def _record(self, scope: Scope, context: TraceContext, status: int, seconds: float) -> None:
+        route, words = route_of(scope), scope.get("words", 0)
+        if scope["span"] is not None:
+            known = None if route == UNKNOWN_ROUTE else route
+            scope["span"].end(status, known, {"teddy.words": words} | model_of(scope))
         self._metrics.request(scope["method"], route, status, seconds)
         if problem := scope.get("problem"):
             self._metrics.refused.labels(problem).inc()
@@ -66,13 +71,17 @@ class Access:
             route=route,
             status=status,
             seconds=round(seconds, 6),
-            words=scope.get("words", 0),
+            words=words,
             request_id=scope["request_id"],
+            trace_id=context.trace_id,
+            span_id=context.span_id,
         )
 
 
 class Exchange:
     """One request's id, and the status of its answer once that has begun."""
+
+    __slots__ = ("_id", "_send", "status")
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self.status: int | None = None
@@ -80,16 +89,29 @@ class Exchange:
         self._send: Callable[[Message], Awaitable[None]] = send
 
     async def send(self, message: Message) -> None:
-        """Pass a message on; the answer's head gets the id."""
+        """Pass a message on; the answer's head gets the id and what browsers are to be told."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            MutableHeaders(scope=message)["X-Request-ID"] = self._id
+            message["headers"] = with_security_headers(
+                [*message.get("headers", ()), (b"x-request-id", self._id.encode("ascii"))]
+            )
         await self._send(message)
 
 
+def route_of(scope: Scope) -> str:
+    """The template of the path that was asked for, or one word for all that are not known."""
+    return str(scope.get("path_template") or getattr(scope.get("route"), "path", UNKNOWN_ROUTE))
+
+
+def model_of(scope: Scope) -> dict[str, str]:
+    """The model that answered, as attributes of a span."""
+    model: ServedModel | None = scope.get("model")
+    return {} if model is None else {"teddy.model.name": model.name, "teddy.model.version": model.version}
+
+
 def accepted_id(scope: Scope) -> str:
-    """The client's `X-Request-ID` if it is short and plain, else a new one."""
+    """The client's `X-Request-ID` if it is short and plain, else a new one. It is told apart by it, and no secret."""
     for name, value in scope["headers"]:
         if name == b"x-request-id" and SANE_ID.fullmatch(value):
             return str(value, "ascii")
-    return uuid4().hex
+    return f"{getrandbits(128):032x}"

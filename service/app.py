@@ -1,8 +1,8 @@
-"""The app: middleware, endpoints, and the life of what they share.
+"""The app: what surrounds the endpoints, and the life of what they share.
 
 From outside to inside:
 
-    Access (id, log, metrics) -> BodyLimit -> problems -> endpoints -> Tagging -> Batcher -> the network
+    Access (id, log, metrics) -> CORS, if set -> Gate (keys) -> FastAPI, or past it -> endpoints -> Tagging -> Batcher
 """
 
 import asyncio
@@ -13,24 +13,49 @@ from typing import Any
 
 import structlog
 from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from model.errors import TeddyError
+from service import model_routes, routes, stream
 from service.access import Access
+from service.addresses import parse_networks
 from service.batcher import Batcher
-from service.body import BodyLimit
+from service.body import BodyLimits
+from service.context import Service
 from service.docs_page import add_docs_page
+from service.gate import Gate
+from service.keys import Keys
+from service.lifecycle import Drain
+from service.log import count_lost_lines
 from service.metrics import Metrics
 from service.models import Load, Models
 from service.openapi import DocumentedApp
-from service.problems import add_problem_handlers, failure
-from service.routes import Service, router
+from service.problems import add_problem_handlers, answer_to, failure
+from service.security import check_origins, with_cors
 from service.settings import Settings
 from service.tagging import Tagging
+from service.tracing import make_tracer
 
 OnReady = Callable[[], None]
 OnLoadFailure = Callable[[TeddyError], None]
 
 log = structlog.get_logger("service.app")
+
+
+class App(DocumentedApp):
+    """FastAPI, within what surrounds it: the whole of it, and not only what lies inside FastAPI's own stack."""
+
+    outermost: ASGIApp
+    """What is called first. Its innermost is `answer`."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or live through a lifespan, as an ASGI app does."""
+        scope["app"] = self
+        await (self.outermost if scope["type"] == "http" else self.answer)(scope, receive, send)
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request by FastAPI alone."""
+        await super().__call__(scope, receive, send)
 
 
 def create_app(
@@ -39,39 +64,47 @@ def create_app(
     """The service as an ASGI app. It answers from its start, and is ready when `load` has loaded its models.
 
     `on_ready` is called then, `on_load_failure` instead if a model is refused: then the app never becomes ready.
+    Raises SettingsError for what is set and cannot be: a file of keys, an address, an origin, traces without the extra.
     """
+    check_origins(settings.cors_origins)
     metrics = Metrics()
     metrics.build_info.labels(version("teddy")).set(1)
-    models = Models(settings.models, load, metrics)
+    count_lost_lines(metrics.lost_log_lines.inc)
+    tracer = make_tracer(settings)
+    models = Models(settings, load, metrics)
+    keys, networks = Keys.read(settings), parse_networks(settings.trusted_proxies)
 
-    async def load_models() -> None:
+    async def load_and_watch() -> None:
         try:
             await models.load()
         except TeddyError as error:
             log.error("a model was refused", reason=str(error))
             on_load_failure(error)
-        else:
-            log.info("ready", models=[model.name for model in models.all()])
-            on_ready()
+            return
+        log.info("ready", models=[model.name for model in models.all()])
+        on_ready()
+        app.state.watching = asyncio.create_task(models.watch())
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        batcher: Batcher[Any, Any] = Batcher(
-            batch_words=settings.batch_words,
-            queue_words=settings.queue_words,
-            threads=settings.inference_threads,
-            metrics=metrics,
-        )
-        async with batcher:
+        async with make_batcher(settings, metrics) as batcher:
             tagging = Tagging(batcher, metrics)
-            app.state.service = Service(settings, metrics, models, tagging)
-            loading = app.state.loading = asyncio.create_task(load_models())
+            app.state.service = Service(
+                settings=settings,
+                metrics=metrics,
+                models=models,
+                tagging=tagging,
+                keys=keys,
+                body_limits=BodyLimits.of(settings),
+                trusted_proxies=networks,
+            )
+            app.state.loading = asyncio.create_task(load_and_watch())
             yield
-            loading.cancel()
-            await asyncio.gather(loading, return_exceptions=True)
+            await end([app.state.loading, getattr(app.state, "watching", None)])
         tagging.close()
+        await asyncio.to_thread(tracer.close)
 
-    app = DocumentedApp(
+    app = App(
         title="Teddy",
         version=version("teddy"),
         summary="Entities in texts.",
@@ -79,10 +112,32 @@ def create_app(
         lifespan=lifespan,
         docs_url=None,  # see service/docs_page.py
         redoc_url=None,
+        redirect_slashes=False,
     )
-    app.include_router(router)
+    app.state.drain = Drain()
+    for router in (routes.router, stream.router, model_routes.router):
+        app.include_router(router)
     add_docs_page(app)
     add_problem_handlers(app)
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
-    app.add_middleware(Access, metrics=metrics, on_failure=failure)  # added last, so outermost
+    gate = Gate(app.answer, endpoints=routes.QUICK, keys=keys, drain=app.state.drain, on_error=answer_to)
+    app.outermost = Access(with_cors(gate, settings.cors_origins), metrics, tracer, on_failure=failure)
     return app
+
+
+def make_batcher(settings: Settings, metrics: Metrics) -> Batcher[Any, Any]:
+    """The batcher, as it is set."""
+    return Batcher(
+        batch_words=settings.batch_words,
+        queue_words=settings.queue_words,
+        client_share=settings.client_queue_share,
+        threads=settings.inference_threads,
+        metrics=metrics,
+    )
+
+
+async def end(tasks: list["asyncio.Task[None] | None"]) -> None:
+    """Cancel what still runs, and wait for it."""
+    running = [task for task in tasks if task is not None]
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)

@@ -3,13 +3,13 @@
     submit -> FairQueue -> batch -> predict, in its own thread -> the futures of the requests
 
 Nothing waits for a batch to fill: when the network is free it takes what is there, and batches grow by themselves while
-it is busy. A request's future travels with its windows; whoever cancels it frees its place. Only the event loop's
-thread touches the queue; only the inference threads run the network.
+it is busy. A request's future travels with its windows; to cancel it frees its place, and so does a client that leaves
+or a deadline that passes. Only the event loop's thread touches the queue; only the inference threads run the network.
 """
 
 import asyncio
-from asyncio import AbstractEventLoop, Future
-from collections.abc import Callable, Sequence
+from asyncio import AbstractEventLoop, Future, Task, TimerHandle
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import ceil
@@ -18,12 +18,24 @@ from typing import Generic, Protocol, Self, TypeVar
 
 import structlog
 
-from service.errors import InferenceError, QueueFullError, ShuttingDownError
+from service.errors import (
+    ClientDepartedError,
+    ClientShareError,
+    DeadlineError,
+    InferenceError,
+    QueueFullError,
+    ServiceError,
+    ShuttingDownError,
+)
 from service.fair_queue import FairQueue, Lane
 from service.metrics import Metrics
+from service.ticket import Ticket
 
 LONGEST_RETRY_AFTER_SECONDS = 60
 RATE_MEMORY = 0.8  # weight of the past in the running estimate of words per second
+ANYBODY = Ticket()
+PATIENCE_SECONDS = 0.1
+"""How long a request waits before its client is watched for leaving: a task for each, dearer than most waits."""
 
 
 class Sized(Protocol):
@@ -52,13 +64,20 @@ class Part(Generic[Window, Output]):
 class Job(Generic[Window, Output]):
     """A request: its lane in the queue, its results so far, and its future."""
 
-    def __init__(self, predict: Predict[Window, Output], windows: Sequence[Window], loop: AbstractEventLoop) -> None:
+    def __init__(
+        self, predict: Predict[Window, Output], windows: Sequence[Window], ticket: Ticket, loop: AbstractEventLoop
+    ) -> None:
         parts = (Part(self, position, window) for position, window in enumerate(windows))
-        self.lane = Lane(predict, [(part.window.n_words, part) for part in parts])
+        self.lane = Lane(predict, [(part.window.n_words, part) for part in parts], ticket.client)
         self.predict = predict
+        self.ticket = ticket
         self.future: Future[list[Output]] = loop.create_future()
-        self.waits_since: float | None = loop.time()
-        """When it came, on the loop's clock; None once a window of it has been taken."""
+        self.came = loop.time()
+        """When, on the loop's clock."""
+        self.is_waiting = True
+        """Whether no window of it has been taken yet."""
+        self.timer: TimerHandle | None = None
+        self.watch: Task[None] | None = None
         self._outputs: dict[int, Output] = {}
         self._n_windows = len(windows)
 
@@ -70,30 +89,46 @@ class Job(Generic[Window, Output]):
         if len(self._outputs) == self._n_windows:
             self.future.set_result([self._outputs[i] for i in range(self._n_windows)])
 
-    def fail(self, error: Exception) -> None:
-        """Complete the future with InferenceError, `error` being its cause."""
+    def fail(self, error: ServiceError) -> None:
+        """Complete the future with an error, unless it is complete."""
         if not self.future.done():
-            failure = InferenceError("the model failed on this text")
-            failure.__cause__ = error
-            self.future.set_exception(failure)
+            self.future.set_exception(error)
+
+    def expires(self, now: float) -> bool:
+        """Whether its deadline has passed; then it fails with DeadlineError."""
+        if now < self.ticket.deadline:
+            return False
+        self.fail(DeadlineError("Its time was over before the answer was there; a shorter text takes less."))
+        return True
+
+    def end(self) -> None:
+        """Look after it no longer."""
+        if self.timer is not None:
+            self.timer.cancel()
+        if self.watch is not None:
+            self.watch.cancel()
 
 
 class Batcher(Generic[Window, Output]):
     """Shares the network between requests. An asynchronous context manager: leaving it drains the queue.
 
-    `batch_words` bounds a batch's padded words, `queue_words` the words that wait, `threads` the batches run at once.
+    `batch_words` bounds a batch's padded words, `queue_words` the words that wait, of one client at most `client_share`
+    of them; `threads` is the number of batches that run at once.
     """
 
-    def __init__(self, *, batch_words: int, queue_words: int, threads: int, metrics: Metrics) -> None:
+    def __init__(
+        self, *, batch_words: int, queue_words: int, client_share: float = 1.0, threads: int, metrics: Metrics
+    ) -> None:
         self._batch_words = batch_words
-        self._queue: FairQueue[Part[Window, Output]] = FairQueue(queue_words)
+        self._queue: FairQueue[Part[Window, Output]] = FairQueue(queue_words, client_share)
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="inference")
         self._threads = threads
         self._metrics = metrics
         self._words_per_second = 0.0
+        self._last_end = 0.0
         self._work = asyncio.Event()
         self._closing = False
-        self._workers: list[asyncio.Task[None]] = []
+        self._workers: list[Task[None]] = []
         self._log = structlog.get_logger("service.batcher")
 
     async def __aenter__(self) -> Self:
@@ -108,35 +143,66 @@ class Batcher(Generic[Window, Output]):
         await asyncio.gather(*self._workers)
         self._executor.shutdown()
 
-    def submit(self, predict: Predict[Window, Output], windows: Sequence[Window]) -> "Future[list[Output]]":
+    def submit(
+        self, predict: Predict[Window, Output], windows: Sequence[Window], ticket: Ticket = ANYBODY
+    ) -> "Future[list[Output]]":
         """Queue a request's windows; its future gives one result for each, in order.
 
-        Cancelling the future takes the request out of the queue. If `predict` fails, it fails with InferenceError.
+        Cancelling the future takes the request out of the queue. It fails with InferenceError if `predict` does, with
+        DeadlineError when the ticket's time is over, and with ClientDepartedError.
 
-        Raises ValueError without windows, QueueFullError and ShuttingDownError.
+        Raises ValueError without windows, QueueFullError, ClientShareError and ShuttingDownError.
         """
         if not windows:
             raise ValueError("a request needs at least one window")
         if self._closing:
             raise ShuttingDownError("Shutting down.", retry_after_seconds=1)
-        job = Job(predict, windows, asyncio.get_running_loop())
-        try:
-            self._queue.add(job.lane)
-        except QueueFullError as error:
-            error.retry_after_seconds = self._seconds_to_drain()
-            raise
+        loop = asyncio.get_running_loop()
+        job = Job(predict, windows, ticket, loop)
+        self._admit(job)
         job.future.add_done_callback(lambda _: self._forget(job))
+        job.timer = loop.call_at(min(ticket.deadline, job.came + PATIENCE_SECONDS), self._look_after, job)
         self._metrics.queue_words.set(self._queue.words)
         self._work.set()
         return job.future
 
+    def _admit(self, job: Job[Window, Output]) -> None:
+        """Add its lane to the queue. Whoever is refused is told when to come back."""
+        ahead = self._words_ahead(job.ticket)
+        try:
+            if job.came + self._seconds_for(ahead) > job.ticket.deadline:
+                raise QueueFullError("The queue is longer than this request can wait.")
+            self._queue.add(job.lane)
+        except ClientShareError as error:
+            error.retry_after_seconds = self._retry_after(self._queue.words_of(job.ticket.client))
+            raise
+        except QueueFullError as error:
+            error.retry_after_seconds = self._retry_after(self._queue.words)
+            raise
+
+    def _words_ahead(self, ticket: Ticket) -> int:
+        """Of the words that wait, about those whose turn comes before this client's next one."""
+        return min(self._queue.words, self._queue.words_of(ticket.client) * (len(self._queue) or 1))
+
+    def _seconds_for(self, words: int) -> float:
+        return words / self._words_per_second if self._words_per_second else 0.0
+
+    def _retry_after(self, words: int) -> int:
+        return min(max(1, ceil(self._seconds_for(words))), LONGEST_RETRY_AFTER_SECONDS)
+
     def _forget(self, job: Job[Window, Output]) -> None:
+        job.end()
         self._queue.discard(job.lane)
         self._metrics.queue_words.set(self._queue.words)
 
-    def _seconds_to_drain(self) -> int:
-        seconds = self._queue.words / self._words_per_second if self._words_per_second else 1
-        return min(max(1, ceil(seconds)), LONGEST_RETRY_AFTER_SECONDS)
+    def _look_after(self, job: Job[Window, Output]) -> None:
+        """See to a request that has been waiting for long: its deadline, and whether its client is still there."""
+        loop = asyncio.get_running_loop()
+        if job.expires(loop.time()):
+            return
+        if job.ticket.departure is not None and job.watch is None:
+            job.watch = loop.create_task(see_off(job, job.ticket.departure()))
+        job.timer = loop.call_at(job.ticket.deadline, self._look_after, job)
 
     async def _serve(self) -> None:
         """One worker: batch after batch until the batcher closes and nothing waits."""
@@ -148,16 +214,19 @@ class Batcher(Generic[Window, Output]):
                 await self._work.wait()
 
     def _next_batch(self) -> list[Part[Window, Output]]:
-        """The next batch, without the windows of departed requests."""
+        """The next batch, without the windows of departed and expired requests."""
         batch: list[Part[Window, Output]] = []
-        while len(self._queue) and not batch:
-            batch = [part for part in self._queue.take(self._batch_words) if not part.job.future.done()]
-        self._metrics.queue_words.set(self._queue.words)
         now = asyncio.get_running_loop().time()
+        while len(self._queue) and not batch:
+            taken = self._queue.take(self._batch_words)
+            batch = [part for part in taken if not part.job.future.done() and not part.job.expires(now)]
+        self._metrics.queue_words.set(self._queue.words)
         for part in batch:
-            if part.job.waits_since is not None:
-                self._metrics.queue_wait.observe(now - part.job.waits_since)
-                part.job.waits_since = None
+            if part.job.is_waiting:
+                self._metrics.queue_wait.observe(now - part.job.came)
+                part.job.is_waiting = False
+                if part.job.ticket.span is not None:
+                    part.job.ticket.span.child("queue", part.job.came, now)
         return batch
 
     async def _run(self, batch: list[Part[Window, Output]]) -> None:
@@ -170,23 +239,39 @@ class Batcher(Generic[Window, Output]):
         except Exception as error:
             await self._run_alone(batch, error)
             return
-        self._measure(sum(window.n_words for window in windows), len(windows), loop.time() - started)
+        ended = loop.time()
+        self._measure(batch, started, ended)
+        for span in {part.job.ticket.span for part in batch}:
+            if span is not None:
+                span.child("network", started, ended, {"teddy.batch.windows": len(batch)})
         for part, output in zip(batch, outputs, strict=True):
             part.job.deliver(part.position, output)
 
     async def _run_alone(self, batch: list[Part[Window, Output]], error: Exception) -> None:
         if len(batch) == 1:
-            batch[0].job.fail(error)
+            failure = InferenceError("the model failed on this text")
+            failure.__cause__ = error
+            batch[0].job.fail(failure)
             return
         self._log.warning("a batch failed, its windows are tried alone", windows=len(batch), exc_info=error)
         for part in batch:
             if not part.job.future.done():
                 await self._run([part])
 
-    def _measure(self, words: int, windows: int, seconds: float) -> None:
-        self._metrics.batch(words, windows, seconds)
-        rate = words / max(seconds, 1e-6)
+    def _measure(self, batch: Sequence[Part[Window, Output]], started: float, ended: float) -> None:
+        """Count a batch, and learn how fast the queue drains: from the end of the last batch while there is work."""
+        words = sum(part.window.n_words for part in batch)
+        self._metrics.batch(words, len(batch), ended - started)
+        since = max(self._last_end, min(part.job.came for part in batch))
+        rate = self._threads * words / max(ended - since, 1e-6)
         self._words_per_second = RATE_MEMORY * (self._words_per_second or rate) + (1 - RATE_MEMORY) * rate
+        self._last_end = ended
+
+
+async def see_off(job: Job[Window, Output], departure: Awaitable[None]) -> None:
+    """Let a request fail, and so free its place, when its client has gone."""
+    await departure
+    job.fail(ClientDepartedError("The client left before its answer was there."))
 
 
 def checked(predict: Predict[Window, Output], windows: list[Window]) -> list[Output]:

@@ -48,19 +48,35 @@ def run(host: str | None, port: int | None, workers: int | None, model: list[str
 
     import structlog
 
-    from service.log import configure_logs
-    from service.models import SHIPPED
+    from service.addresses import check_exposure
+    from service.keys import Keys
+    from service.log import configure_logs, flush_logs
     from service.server import listen
     from service.server import serve as serve_on
 
+    check_exposure(settings, Keys.read(settings))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopping is no failure, whoever asks for it
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # there is nothing yet that could be loaded again
     configure_logs(settings.log_level)
     if unknown := unknown_variables():
         structlog.get_logger("service").warning("unknown settings are ignored", variables=unknown)
     bound = listen(settings.host, settings.port)
-    names = ", ".join(settings.models) or SHIPPED
     address = url(settings.host, bound.getsockname()[1])
-    serve_on(settings, bound, on_ready=lambda: print(EXAMPLE.format(names=names, address=address), flush=True))
+    example = EXAMPLE.format(names=names_of(settings), address=address)
+    try:
+        serve_on(settings, bound, on_ready=lambda: print(example, flush=True))
+    finally:
+        flush_logs()  # what an error says on its one line comes last
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)  # it ends anyhow; one more signal must not turn that into a failure
+
+
+def names_of(settings: "Settings") -> str:
+    """What is served, for the person who started it."""
+    from service.model_files import SHIPPED
+
+    named = [*settings.models, *([f"the models in {settings.models_dir}"] if settings.models_dir else [])]
+    return ", ".join(named) or SHIPPED
 
 
 def bound_threads(settings: "Settings") -> None:

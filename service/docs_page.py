@@ -8,6 +8,8 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
+from service.security import page_policy
+
 PAGE = "/docs"
 ASSETS = "/docs/assets"
 
@@ -20,10 +22,12 @@ def add_docs_page(app: FastAPI) -> None:
     @app.get(PAGE, include_in_schema=False)
     async def docs(request: Request) -> HTMLResponse:
         prefix = request.scope.get("root_path", "")
-        return get_swagger_ui_html(
+        page = get_swagger_ui_html(
             openapi_url=f"{prefix}{app.openapi_url}",
             title=f"{app.title} {app.version}",
             swagger_js_url=f"{prefix}{ASSETS}/swagger-ui-bundle.js",
             swagger_css_url=f"{prefix}{ASSETS}/swagger-ui.css",
             swagger_favicon_url=f"{prefix}{ASSETS}/favicon.png",
         )
+        page.headers["Content-Security-Policy"] = page_policy(bytes(page.body))
+        return page

@@ -1,21 +1,23 @@
-"""The waiting room: windows of many requests, bounded in words, handed out in batches, fair between requests.
+"""The waiting room: windows of many requests, bounded in words, handed out in batches, fair between clients.
 
 Plain data, no clock and no event loop, so that its laws can be tested one call at a time:
 
-- Each request is a *lane*. Lanes take turns, one window a turn, so a short request waits for one window of every lane
-  before it and never for a whole document.
+- Each request is a *lane*. Clients take turns, one window a turn, and so do the lanes of one client. So a short request
+  waits for one window of every client before it and never for a whole document, and a client with a thousand requests
+  gets no more than one with two.
 - A batch starts from the window whose turn it is, and is filled from the turns that come next, preferring windows of
   nearly its length: a batch costs its longest window times its number of windows.
-- A served lane goes to the back. So every lane moves towards the front with each batch, and none starves.
+- A served client goes to the back, and so does a served lane among its client's. So everyone moves towards the front
+  with each batch, and none starves.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, count
 from typing import Generic, TypeVar
 
-from service.errors import QueueFullError
+from service.errors import ClientShareError, QueueFullError
 
 Item = TypeVar("Item")
 
@@ -26,10 +28,11 @@ LANE_SHARES = 16  # a lane is charged for at most this fraction of the queue: on
 class Lane(Generic[Item]):
     """One request's items, given as (words, item). Only lanes with equal `key` share a batch."""
 
-    __slots__ = ("key", "turns", "words")
+    __slots__ = ("client", "key", "turns", "words")
 
-    def __init__(self, key: object, items: Iterable[tuple[int, Item]]) -> None:
+    def __init__(self, key: object, items: Iterable[tuple[int, Item]], client: Hashable = None) -> None:
         self.key = key
+        self.client = client
         self.turns = deque(Turn(self, words, item) for words, item in items)
         """What still waits, in order."""
         self.words = sum(turn.words for turn in self.turns)
@@ -45,43 +48,78 @@ class Turn(Generic[Item]):
     item: Item
 
 
-class FairQueue(Generic[Item]):
-    """Lanes in the order of their turns; at most `max_words` waiting."""
+class Guest(Generic[Item]):
+    """A client who waits: its lanes in the order of their turns, and the words that they are charged for."""
 
-    def __init__(self, max_words: int) -> None:
+    __slots__ = ("lanes", "words")
+
+    def __init__(self) -> None:
+        self.lanes: OrderedDict[Lane[Item], None] = OrderedDict()
+        self.words = 0
+
+    def turns(self, key: object) -> Iterator[Turn[Item]]:
+        """Its windows in the order of their turns, of the lanes with that key."""
+        lanes = [lane for lane in self.lanes if lane.key == key]
+        for lap in count():
+            lanes = [lane for lane in lanes if len(lane.turns) > lap]
+            if not lanes:
+                return
+            for lane in lanes:
+                yield lane.turns[lap]
+
+
+class FairQueue(Generic[Item]):
+    """Lanes in the order of their turns; at most `max_words` waiting, of one client at most `client_share` of that."""
+
+    def __init__(self, max_words: int, client_share: float = 1.0) -> None:
         self.max_words = max_words
         self.words = 0
         """Words charged to the lanes that wait."""
-        self._lanes: OrderedDict[Lane[Item], None] = OrderedDict()
+        self._max_client_words = max_words * client_share
+        self._guests: OrderedDict[Hashable, Guest[Item]] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._lanes)
+        """How many clients wait."""
+        return len(self._guests)
+
+    def words_of(self, client: Hashable) -> int:
+        """Words charged to one client's lanes."""
+        guest = self._guests.get(client)
+        return guest.words if guest else 0
 
     def add(self, lane: Lane[Item]) -> None:
-        """Put `lane`, which has items, at the back; an empty queue takes any lane.
+        """Put `lane`, which has items, behind its client's others; a client without any takes the last turn.
 
-        Raises QueueFullError if its words, as far as they are charged, do not fit beside those that wait.
+        An empty queue takes any lane. Raises QueueFullError and ClientShareError if its words, as far as they are
+        charged, do not fit beside those of all, or of its client.
         """
-        charge = self._charge(lane)
-        if self._lanes and self.words + charge > self.max_words:
+        charge, theirs = self._charge(lane), self.words_of(lane.client)
+        if self._guests and self.words + charge > self.max_words:
             raise QueueFullError(f"{self.words} words are waiting already, of at most {self.max_words}")
-        self._lanes[lane] = None
-        self.words += charge
+        if theirs and theirs + charge > self._max_client_words:
+            raise ClientShareError(
+                f"{theirs} words of this client are waiting already, of at most {self._max_client_words:.0f}"
+            )
+        guest = self._guests.setdefault(lane.client, Guest())
+        guest.lanes[lane] = None
+        self._pay(guest, charge)
 
     def discard(self, lane: Lane[Item]) -> None:
         """Forget what still waits of `lane`, if anything does."""
-        if lane in self._lanes:
-            del self._lanes[lane]
-            self.words -= self._charge(lane)
-            lane.turns.clear()
-            lane.words = 0
+        guest = self._guests.get(lane.client)
+        if guest is None or lane not in guest.lanes:
+            return
+        self._pay(guest, -self._charge(lane))
+        lane.turns.clear()
+        lane.words = 0
+        self._dismiss(lane, guest)
 
     def take(self, batch_words: int) -> list[Item]:
         """The next batch: items of one key whose padded size is at most `batch_words`, or one longer item alone.
 
         Empty only if the queue is.
         """
-        if not self._lanes:
+        if not self._guests:
             return []
         turns = self._look_ahead(batch_words * LOOK_AHEAD)
         chosen = choose_batch([turn.words for turn in turns], batch_words)
@@ -91,45 +129,54 @@ class FairQueue(Generic[Item]):
     def _charge(self, lane: Lane[Item]) -> int:
         return min(lane.words, max(1, self.max_words // LANE_SHARES))
 
+    def _pay(self, guest: Guest[Item], words: int) -> None:
+        guest.words += words
+        self.words += words
+
+    def _dismiss(self, lane: Lane[Item], guest: Guest[Item]) -> None:
+        """Strike off a lane without turns, and its client if that was the last."""
+        del guest.lanes[lane]
+        if not guest.lanes:
+            del self._guests[lane.client]
+
     def _look_ahead(self, words: int) -> list[Turn[Item]]:
         """The turns to come, in order, of the lanes that may share the first lane's batch; about `words` of them."""
-        key = next(iter(self._lanes)).key
-        lanes: Iterable[Lane[Item]] = (lane for lane in self._lanes if lane.key == key)
+        key = next(iter(next(iter(self._guests.values())).lanes)).key
+        waiting = deque(guest.turns(key) for guest in self._guests.values())
         turns: list[Turn[Item]] = []
-        for lap in count():
-            longer = []
-            for lane in lanes:
-                turns.append(lane.turns[lap])
-                words -= lane.turns[lap].words
-                if words <= 0:
-                    return turns
-                if len(lane.turns) > lap + 1:
-                    longer.append(lane)
-            if not longer:
-                break
-            lanes = longer
+        while waiting and words > 0:
+            guest = waiting.popleft()
+            turn = next(guest, None)
+            if turn is not None:
+                turns.append(turn)
+                words -= turn.words
+                waiting.append(guest)
         return turns
 
     def _remove(self, turns: Iterable[Turn[Item]], taken: Container[Turn[Item]]) -> None:
-        """Take `taken` out of `turns`, which head their lanes, and send the lanes that were served to the back."""
+        """Take `taken` out of `turns`, which head their lanes, and send who was served to the back."""
         heads: dict[Lane[Item], list[Turn[Item]]] = {}
         for turn in turns:
             heads.setdefault(turn.lane, []).append(turn)
         for lane, seen in heads.items():
             left = [turn for turn in seen if turn not in taken]
-            if len(left) == len(seen):
-                continue
-            self.words -= self._charge(lane)
-            for turn in seen:
-                lane.turns.popleft()
-                lane.words -= turn.words
-            lane.turns.extendleft(reversed(left))
-            lane.words += sum(turn.words for turn in left)
-            self.words += self._charge(lane)
-            if lane.turns:
-                self._lanes.move_to_end(lane)
-            else:
-                del self._lanes[lane]
+            if len(left) < len(seen):
+                self._serve(lane, seen, left)
+
+    def _serve(self, lane: Lane[Item], seen: Sequence[Turn[Item]], left: Sequence[Turn[Item]]) -> None:
+        """Replace `seen`, which head the lane, by `left`, and send it and its client to the back."""
+        guest = self._guests[lane.client]
+        before = self._charge(lane)
+        for turn in seen:
+            lane.turns.popleft()
+            lane.words -= turn.words
+        lane.turns.extendleft(reversed(left))
+        lane.words += sum(turn.words for turn in left)
+        self._pay(guest, self._charge(lane) - before)
+        self._guests.move_to_end(lane.client)
+        guest.lanes.move_to_end(lane)
+        if not lane.turns:
+            self._dismiss(lane, guest)
 
 
 def choose_batch(lengths: Sequence[int], batch_words: int) -> list[int]:

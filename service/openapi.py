@@ -1,5 +1,6 @@
 """What FastAPI cannot see of the endpoints by itself: bodies that they read themselves, and problems."""
 
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -7,11 +8,16 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from service.schemas import BatchRequest, EntitiesRequest, Problem
+from service.schemas import BatchRequest, EntitiesRequest, Problem, StreamError, StreamLine, StreamResult
 
 REFERENCE = "#/components/schemas/{model}"
 
 Description = dict[str, Any]
+
+KEY_SCHEMES: Description = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
+}
 
 
 class DocumentedApp(FastAPI):
@@ -22,6 +28,8 @@ class DocumentedApp(FastAPI):
         if self.openapi_schema is None:
             document = super().openapi()
             document["components"]["schemas"] |= component_schemas()
+            document["components"]["securitySchemes"] = KEY_SCHEMES
+            document["security"] = [{}, *({name: []} for name in KEY_SCHEMES)]  # {}: a service without keys wants none
             drop_builtin_errors(document)
         return super().openapi()
 
@@ -39,7 +47,14 @@ def drop_builtin_errors(document: Description) -> None:
 
 def component_schemas() -> Description:
     """The schemas of request bodies and problems, by name."""
-    models: tuple[type[BaseModel], ...] = (EntitiesRequest, BatchRequest, Problem)
+    models: tuple[type[BaseModel], ...] = (
+        EntitiesRequest,
+        BatchRequest,
+        StreamLine,
+        StreamResult,
+        StreamError,
+        Problem,
+    )
     _, described = models_json_schema([(model, "validation") for model in models], ref_template=REFERENCE)
     schemas: Description = described["$defs"]
     return schemas
@@ -49,6 +64,24 @@ def body_of(model: type[BaseModel]) -> Description:
     """An operation's description of its JSON body."""
     content = {"application/json": {"schema": {"$ref": REFERENCE.format(model=model.__name__)}}}
     return {"requestBody": {"required": True, "content": content}}
+
+
+def body_of_lines(model: type[BaseModel], media_types: Iterable[str]) -> Description:
+    """An operation's description of its body of lines of JSON, one `model` each."""
+    return {"requestBody": {"required": True, "content": dict.fromkeys(media_types, lines_schema(model))}}
+
+
+def lines_of(*models: type[BaseModel], media_type: str, headers: Mapping[str, str]) -> dict[int | str, Description]:
+    """An operation's description of an answer of lines of JSON, each one of `models`."""
+    described = {name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()}
+    content = {media_type: lines_schema(*models)}
+    return {200: {"description": "Lines, in order.", "headers": described, "content": content}}
+
+
+def lines_schema(*models: type[BaseModel]) -> Description:
+    """Lines, in OpenAPI 3.1 no more than a string; `itemSchema` is what 3.2 says of each."""
+    items = [{"$ref": REFERENCE.format(model=model.__name__)} for model in models]
+    return {"schema": {"type": "string"}, "itemSchema": {"anyOf": items} if len(items) > 1 else items[0]}
 
 
 def problems(*statuses: int) -> dict[int | str, Description]:

@@ -5,7 +5,7 @@ What a client can mend is told to it. What went wrong inside gets a bland senten
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -19,6 +19,7 @@ from starlette.responses import Response
 from model.errors import TeddyError, TextError
 from service import errors
 from service.access import request_id
+from service.keys import CHALLENGE
 
 MEDIA_TYPE = "application/problem+json"
 CLIENT_CLOSED_REQUEST = 499  # nobody reads it; it is for the log and the metrics
@@ -53,46 +54,62 @@ STATUSES: Mapping[type[TeddyError], int] = {
     errors.DeadlineError: 504,
 }
 
+UNREAD = (errors.BodyTooLargeError, errors.BodyTimeoutError, errors.UnauthorizedError, errors.ShuttingDownError)
+"""What the client still sends of its body is not read after these: the connection ends with the answer."""
+
 log = structlog.get_logger("service.problems")
 
 
 def add_problem_handlers(app: FastAPI) -> None:
     """Let `app` answer every error as a problem."""
-    app.add_exception_handler(TeddyError, on_expected_error)
-    app.add_exception_handler(ValidationError, on_invalid_request)
-    app.add_exception_handler(RequestValidationError, on_invalid_request)
-    app.add_exception_handler(HTTPException, on_http_error)
+    for kind in (TeddyError, ValidationError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, on_error)
 
 
-async def on_expected_error(request: Request, error: Exception) -> Response:
+def answer_to(request: Request, error: Exception) -> Response:
+    """The problem that any error is answered with."""
+    if isinstance(error, TeddyError):
+        return expected(request, error)
+    if isinstance(error, ValidationError | RequestValidationError):
+        return invalid(request, error)
+    if isinstance(error, HTTPException):
+        return of_http(request, error)
+    return failure(request, error)
+
+
+async def on_error(request: Request, error: Exception) -> Response:
+    """The same, as FastAPI calls it."""
+    return answer_to(request, error)
+
+
+def expected(request: Request, error: TeddyError) -> Response:
     """A TeddyError: its message, except for what went wrong inside."""
     status = next((STATUSES[kind] for kind in type(error).mro() if kind in STATUSES), 500)
     if status == 500:
         return failure(request, error)
     retry_after = getattr(error, "retry_after_seconds", None)
     headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
-    if status == 413:
-        headers["Connection"] = "close"  # what the client still sends of the body is not read
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = CHALLENGE
+    if isinstance(error, UNREAD):
+        headers["Connection"] = "close"
     return problem(request, slug(type(error)), status, str(error), headers=headers)
 
 
-async def on_invalid_request(request: Request, error: Exception) -> Response:
+def invalid(request: Request, error: ValidationError | RequestValidationError) -> Response:
     """A body that is not JSON, or a field that is missing, unknown or wrong; the first faults are listed."""
-    if isinstance(error, RequestValidationError):
-        faults: list[Any] = list(error.errors())
-    elif isinstance(error, ValidationError):
-        faults = list(error.errors(include_url=False, include_context=False, include_input=False))
-    else:
-        raise error
+    faults: Sequence[Any] = (
+        error.errors()
+        if isinstance(error, RequestValidationError)
+        else error.errors(include_url=False, include_context=False, include_input=False)
+    )
     listed = [field_error(fault) for fault in faults[:MOST_FIELD_ERRORS]]
     detail = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in listed[:3])
     return problem(request, "invalid-request", 422, detail, errors=listed)
 
 
-async def on_http_error(request: Request, error: Exception) -> Response:
+def of_http(request: Request, error: HTTPException) -> Response:
     """What the router refuses: an unknown path, a method that a path does not have."""
-    if not isinstance(error, HTTPException):
-        raise error
     phrase = HTTPStatus(error.status_code).phrase
     kind = phrase.lower().replace(" ", "-")
     return problem(request, kind, error.status_code, str(error.detail), headers=error.headers)
@@ -130,7 +147,7 @@ def problem(
 def field_error(fault: Mapping[str, Any]) -> dict[str, Any]:
     """Pydantic's report of a fault, without the value. A field's name comes from the client, so it is shortened."""
     place = [part if isinstance(part, int) else part[:LONGEST_NAME] for part in fault["loc"]]
-    if not place or place[0] != "body":
+    if not place or place[0] not in ("body", "query"):
         place.insert(0, "body")
     said = fault["msg"]
     return {"loc": place, "msg": f"{said} ({NO_SURROGATES})" if SURROGATE_FAULT.search(said) else said}

@@ -1,59 +1,29 @@
 """The endpoints.
 
-Bodies are read and answers written by pydantic directly: that is quicker than FastAPI's own way, all that can be wrong
-with a body is treated alike, and long ones are kept off the event loop. `service/openapi.py` tells the documentation.
+Bodies are read and answers written here and not by FastAPI: that is quicker, all that can be wrong with a body is
+treated alike, and long ones are kept off the event loop. `service/openapi.py` tells the documentation.
 """
 
-import asyncio
-from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from service.answers import answer_batch, answer_text, as_json
 from service.body import read_body
-from service.errors import ClientDepartedError, DeadlineError, TooManyTextsError
-from service.metrics import Metrics
-from service.models import Models, ServedModel
+from service.context import service_of
+from service.errors import ShuttingDownError, TextTooLongError, TooManyTextsError
+from service.models import ServedModel
 from service.openapi import body_of, problems
-from service.schemas import (
-    BatchRequest,
-    BatchResponse,
-    EntitiesRequest,
-    EntitiesResponse,
-    Health,
-    ModelDetails,
-    ModelsResponse,
-)
-from service.settings import Settings
-from service.tagging import Tagging
+from service.schemas import BatchRequest, BatchResponse, EntitiesRequest, EntitiesResponse, Health
 
 if TYPE_CHECKING:
     from model.documents import Tagged
 
-Result = TypeVar("Result")
-
-TAGGING_PROBLEMS = (404, 413, 415, 422, 500, 503, 504)
+TAGGING_PROBLEMS = (400, 401, 404, 408, 413, 415, 422, 429, 500, 503, 504)
 
 router = APIRouter()
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """What the endpoints work with; one for each app."""
-
-    settings: Settings
-    metrics: Metrics
-    models: Models
-    tagging: Tagging
-
-
-def service_of(request: Request) -> Service:
-    """The service of the app that was asked."""
-    service: Service = request.app.state.service
-    return service
 
 
 @router.post(
@@ -65,11 +35,11 @@ def service_of(request: Request) -> Service:
 )
 async def tag_text(request: Request) -> Response:
     """Tag one text."""
-    tagging = service_of(request).tagging
-    body = await read_body(request)
-    asked = await tagging.run(len(body), EntitiesRequest.model_validate_json, body)
-    model, tagged = await tag(request, asked, [asked.text])
-    return await tagging.run(len(asked.text), answer_text, asked, model, tagged)
+    service = service_of(request)
+    body = await read_body(request, service.body_limits)
+    asked = await service.tagging.run(len(body), EntitiesRequest.model_validate_json, body)
+    model, tagged = await tag(request, asked, (asked.text,))
+    return await service.tagging.run(len(asked.text), answer_text, asked, model, tagged)
 
 
 @router.post(
@@ -82,25 +52,12 @@ async def tag_text(request: Request) -> Response:
 async def tag_batch(request: Request) -> Response:
     """Tag several texts, in order. Quicker than one request for each."""
     service = service_of(request)
-    body = await read_body(request)
+    body = await read_body(request, service.body_limits)
     asked = await service.tagging.run(len(body), BatchRequest.model_validate_json, body)
     if len(asked.texts) > service.settings.max_texts:
         raise TooManyTextsError(f"{len(asked.texts)} texts; at most {service.settings.max_texts} in one batch.")
     model, tagged = await tag(request, asked, asked.texts)
     return await service.tagging.run(sum(map(len, asked.texts)), answer_batch, asked, model, tagged)
-
-
-@router.get("/v1/models", response_model=ModelsResponse, responses=problems(503), tags=["models"])
-async def list_models(request: Request) -> Response:
-    """The models that are served."""
-    models = service_of(request).models.all()
-    return as_json(ModelsResponse(models=[model.summary for model in models]))
-
-
-@router.get("/v1/models/{name}", response_model=ModelDetails, responses=problems(404, 503), tags=["models"])
-async def show_model(request: Request, name: str) -> Response:
-    """One model: what it was made from and how well it does."""
-    return as_json(service_of(request).models.get(name).details)
 
 
 @router.get("/health/live", response_model=Health, tags=["health"])
@@ -111,8 +68,10 @@ async def live() -> Response:
 
 @router.get("/health/ready", response_model=Health, responses=problems(503), tags=["health"])
 async def ready(request: Request) -> Response:
-    """Whether the models are loaded."""
+    """Whether the models are loaded, and the service is not about to stop."""
     service_of(request).models.check_ready()
+    if request.app.state.drain.begun:
+        raise ShuttingDownError("Shutting down.", retry_after_seconds=1)
     return as_json(Health(status="ready"))
 
 
@@ -129,32 +88,14 @@ async def tag(
     service = service_of(request)
     model = service.models.get(asked.model)
     model.check_labels(asked.labels)
-    limit = service.settings.request_timeout_seconds
-    try:
-        async with asyncio.timeout(limit):
-            tagged = await unless_departed(request, service.tagging.tag(model, texts))
-    except TimeoutError as error:
-        raise DeadlineError(f"No answer within {limit:g} seconds; a shorter text takes less.") from error
+    most = service.settings.max_text_characters
+    if max(map(len, texts), default=0) > most:
+        raise TextTooLongError(f"A text is longer than {most} characters.")
+    tagged = await service.tagging.tag(model, texts, service.ticket(request))
     request.scope["words"] = sum(each.n_words for each in tagged)
+    request.scope["model"] = model
     return model, tagged
 
 
-async def unless_departed(request: Request, work: Awaitable[Result]) -> Result:
-    """The result of `work`, which is cancelled when the client goes; then raises ClientDepartedError."""
-    task = asyncio.ensure_future(work)
-    watch = asyncio.ensure_future(departure(request))
-    watch.add_done_callback(lambda _: task.cancel())
-    try:
-        return await task
-    except asyncio.CancelledError:
-        if watch.done() and not watch.cancelled():
-            raise ClientDepartedError("The client left before its answer was there.") from None
-        raise
-    finally:
-        watch.cancel()
-
-
-async def departure(request: Request) -> None:
-    """Return when the client has gone; the request's body must have been read."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+QUICK = {"/v1/entities": tag_text, "/v1/entities/batch": tag_batch}
+"""The endpoints that are worth a short way to them: see service/gate.py."""

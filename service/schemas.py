@@ -1,8 +1,8 @@
 """What clients send and get, as pydantic models: the API's documentation is made from these."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from model.offsets import OffsetUnit
 
@@ -37,6 +37,37 @@ class BatchRequest(_Options):
     """Several texts to tag with the same options."""
 
     texts: list[str] = Field(fail_fast=True, examples=[["Ada met Grace.", "In Oslo."]])
+
+
+class StreamOptions(_Options):
+    """Options of a stream, in its query."""
+
+    model_config = ConfigDict(extra="forbid", strict=False, frozen=True)  # a query holds nothing but strings
+
+    @field_validator("labels")
+    @classmethod
+    def _drop_empty(cls, labels: list[str] | None) -> list[str] | None:
+        """Let `labels=` be no label at all, which an empty list could not say in a query."""
+        return None if labels is None else [label for label in labels if label]
+
+
+LineId = Annotated[str, Field(max_length=256)] | Annotated[int, Field(ge=-(2**63), lt=2**63)]
+
+
+class Identified(BaseModel):
+    """A line that its sender knows again."""
+
+    model_config = ConfigDict(strict=True)
+
+    id: LineId | None = Field(default=None, description="Whatever it is, the answer to the line has it too.")
+
+
+class StreamLine(Identified):
+    """A line of a stream: one text."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    text: str = Field(description="Never cut; an empty one has no entities.", examples=["Ada met Grace in Oslo."])
 
 
 class ModelReference(BaseModel):
@@ -87,6 +118,10 @@ class BatchResponse(BaseModel):
     results: list[TextResult]
 
 
+class StreamResult(TextResult, Identified):
+    """What was found in the text of one line."""
+
+
 class ModelSummary(ModelReference):
     """A model that is served."""
 
@@ -94,6 +129,10 @@ class ModelSummary(ModelReference):
     language: str
     labels: list[str]
     precision: str = Field(description="How its network computes here: fp32, bf16 or int8.")
+    loaded: str = Field(description="When this process loaded it: UTC, ISO 8601.")
+    refused: str | None = Field(
+        default=None, description="Why the file that should have replaced it was refused; only if the last one was."
+    )
 
 
 class ModelDetails(ModelSummary):
@@ -104,6 +143,16 @@ class ModelDetails(ModelSummary):
     network: dict[str, Any]
     scores: dict[str, Any] = Field(description="Measured on the development data.")
     training_data: list[dict[str, Any]] = Field(description="The corpora it learned from, with their licences.")
+
+
+class ReloadResponse(ModelReference):
+    """What a reload came to: the model that is served now."""
+
+    previous_version: str | None = Field(
+        default=None, description="What was served before; left out if nothing was under this name."
+    )
+    seconds: float = Field(description="How long it took.")
+    changed: bool = Field(description="Whether it is another model than before.")
 
 
 class ModelsResponse(BaseModel):
@@ -134,3 +183,21 @@ class Problem(BaseModel):
     detail: str
     request_id: str = Field(description="The same as the answer's X-Request-ID; the log has it too.")
     errors: list[FieldError] | None = Field(default=None, description="Each fault of a request that is not valid.")
+
+
+class LineProblem(BaseModel):
+    """What is wrong with a line, in the terms of a problem."""
+
+    type: str = Field(examples=["urn:teddy:problem:invalid-request"])
+    title: str = Field(examples=["Invalid request"])
+    status: int = Field(description="What a request with this text alone would have got.", examples=[422])
+    detail: str
+
+
+class StreamError(Identified):
+    """The answer to a line that has no result; or, where `final`, to none: the stream ends with it."""
+
+    error: LineProblem
+    final: Literal[True] | None = Field(
+        default=None, description="The stream ends here. Lines that have no answer yet were not looked at."
+    )

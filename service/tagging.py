@@ -12,9 +12,10 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from service.batcher import Batcher
+from service.batcher import ANYBODY, Batcher
 from service.metrics import Metrics
 from service.models import ServedModel
+from service.ticket import Ticket
 
 if TYPE_CHECKING:
     from model.documents import Document, Tagged
@@ -35,15 +36,15 @@ class Tagging:
         self._metrics = metrics
         self._executor = ThreadPoolExecutor(SIDE_THREADS, thread_name_prefix="texts")
 
-    async def tag(self, model: ServedModel, texts: Sequence[str]) -> "list[Tagged]":
+    async def tag(self, model: ServedModel, texts: Sequence[str], ticket: Ticket = ANYBODY) -> "list[Tagged]":
         """What `model` finds in each of `texts`, in order.
 
-        Raises TextError, QueueFullError, ShuttingDownError and InferenceError. Cancelling it frees its place.
+        Raises TextError and whatever `Batcher.submit` raises and its future fails with. Cancelling it frees its place.
         """
         characters = sum(map(len, texts))
         documents = await self.run(characters, prepare, model.predictor, texts)
         windows = [window for document in documents for window in document.windows]
-        outputs = await self._batcher.submit(model.predictor.predict, windows) if windows else []
+        outputs = await self._batcher.submit(model.predictor.predict, windows, ticket) if windows else []
         return await self.run(characters, self._finish, model, documents, outputs)
 
     async def run(
@@ -69,10 +70,8 @@ class Tagging:
         return tagged
 
     def _count(self, name: str, tagged: "Sequence[Tagged]") -> None:
-        self._metrics.texts.labels(name).inc(len(tagged))
-        self._metrics.words.labels(name).inc(sum(each.n_words for each in tagged))
-        for label, n in Counter(entity.label for each in tagged for entity in each.entities).items():
-            self._metrics.entities.labels(name, label).inc(n)
+        entities = Counter(entity.label for each in tagged for entity in each.entities)
+        self._metrics.tagged(name, len(tagged), sum(each.n_words for each in tagged), entities)
 
 
 def prepare(predictor: "Predictor", texts: Sequence[str]) -> "list[Document]":

@@ -7,6 +7,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -30,6 +31,7 @@ from model.bundle import (
     extra_files,
     read_bundle,
     read_manifest,
+    read_version,
     seal,
     write_bundle,
 )
@@ -148,6 +150,15 @@ def test_the_version_is_the_beginning_of_the_digest_that_the_file_ends_with(seal
     bundle = read_bundle(tmp_path / "m.teddy")
     assert sealed.endswith(bundle.digest.encode())
     assert (len(bundle.digest), bundle.version) == (64, bundle.digest[:12])
+
+
+def test_the_version_can_be_had_alone_of_a_file_that_is_whole(sealed: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "m.teddy"
+    path.write_bytes(sealed)
+    assert read_version(path) == read_bundle(path).version
+    path.write_bytes(sealed[:-1])
+    with pytest.raises(ModelFileError, match="truncated"):
+        read_version(path)
 
 
 def test_the_same_content_has_the_same_digest_and_another_content_another(archive: bytes, sealed: bytes) -> None:
@@ -333,6 +344,20 @@ def test_a_card_comes_back_and_a_file_may_be_without_one(tmp_path: Path) -> None
         assert ("card.md" in extras) == bool(card)
         write_bundle(tmp_path / "m.teddy", to_archive(script(torch.nn.Linear(1, 1)), extras))
         assert read_bundle(tmp_path / "m.teddy").card == card
+
+
+@pytest.mark.usefixtures("refuse")
+def test_a_pinned_file_is_read_and_any_other_is_refused_before_anything_in_it_is_run(
+    archive: bytes, sealed: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "pinned.teddy"
+    path.write_bytes(sealed)
+    pinned = sha256(sealed).hexdigest()  # what `sha256sum` prints
+    assert read_bundle(path, sha256=pinned).manifest == MANIFEST
+    path.write_bytes(with_manifest(archive, lambda manifest: manifest.update(name="another")))
+    for read in (read_bundle, load):
+        with pytest.raises(ModelFileError, match=f"the one that is pinned begins {pinned[:12]}$"):
+            read(path, sha256=pinned)
 
 
 def test_a_model_for_words_of_another_tokeniser_is_refused(refuse: Callable[[bytes], str]) -> None:

@@ -1,5 +1,7 @@
 """Laws of the predictor: offsets are true for any text, nothing is cut, and a result is a text's own."""
 
+import gc
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -264,6 +266,18 @@ def test_a_model_with_its_manifest_sealed_anew_is_the_same_model_of_another_vers
     assert (renamed.manifest.name, tiny_predictor.manifest.name) == ("renamed", "tiny")
     assert renamed.version != tiny_predictor.version
     assert tiny_predictor.version == read_bundle(tiny_model).version
+
+
+def test_a_model_that_nobody_uses_is_gone_at_once_without_the_garbage_collector(tiny_model: Path) -> None:
+    predictor = load(tiny_model, precision="fp32")
+    predictor.tag(["Anna Berg went to Oslo."])
+    parts = [weakref.ref(each) for each in (predictor.tagger.network, predictor.tagger.features.pieces)]
+    gc.freeze()  # as `model.memory.settle` does: a cycle would never be found
+    try:
+        del predictor
+        assert [part() for part in parts] == [None, None]
+    finally:
+        gc.unfreeze()
 
 
 def test_what_a_file_says_of_a_model_is_what_the_loaded_model_says(tiny_model: Path, tiny_predictor: Predictor) -> None:

@@ -1,11 +1,12 @@
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from service.commands import bound_threads, url
+from service.commands import bound_threads, names_of, url
 from service.server import listen
 from service.settings import Settings
 
@@ -46,6 +47,36 @@ def test_a_bad_model_ends_the_server_with_status_2_and_the_reason(tmp_path: Path
     assert "not a Teddy model file" in done.stderr
     assert done.stderr.splitlines()[-1].startswith("teddy: error: ")
     assert "Traceback" not in done.stderr
+
+
+def test_another_address_than_loopback_needs_keys_or_a_decision() -> None:
+    done = teddy_serve("--host", "0.0.0.0", "--port", "0")  # noqa: S104
+    assert done.returncode == 2
+    assert done.stderr.startswith("teddy: error: other machines can reach 0.0.0.0")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_the_models_are_loaded_ends_the_server_with_status_0(workers: str, number: int) -> None:
+    command = [sys.executable, "-m", "teddy", "serve", "--port", "0", "--workers", workers]
+    sign = "a worker starts" if workers == "2" else "Application startup complete"
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            assert any(sign in line for line in process.stderr)
+            process.send_signal(number)
+            assert "Traceback" not in process.stderr.read()
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
+
+
+def test_what_is_served_is_told_by_name() -> None:
+    assert names_of(Settings()) == "en"
+    assert names_of(Settings(models={"a": Path("x"), "b": Path("y")})) == "a, b"
+    assert names_of(Settings(models_dir=Path("shelf"))) == "the models in shelf"
 
 
 def test_the_command_is_imported_without_anything_heavy() -> None:

@@ -30,6 +30,8 @@ async def test_the_document_is_whole(client: AsyncClient) -> None:
         "/v1/entities/batch",
         "/v1/models",
         "/v1/models/{name}",
+        "/v1/models/{name}/reload",
+        "/v1/entities/stream",
         "/health/live",
         "/health/ready",
         "/metrics",
@@ -57,7 +59,7 @@ async def test_every_problem_is_documented_as_one(client: AsyncClient) -> None:
                     assert list(content) == ["application/problem+json"]
                     assert content["application/problem+json"]["schema"] == {"$ref": "#/components/schemas/Problem"}
     statuses = set(document["paths"]["/v1/entities"]["post"]["responses"])
-    assert statuses == {"200", "404", "413", "415", "422", "500", "503", "504"}
+    assert statuses == {"200", "400", "401", "404", "408", "413", "415", "422", "429", "500", "503", "504"}
 
 
 @pytest.mark.parametrize(

@@ -161,11 +161,12 @@ async def test_a_bug_outside_the_network_is_answered_blandly_too(client: AsyncCl
     check_problem(await client.post("/v1/entities", json={"text": PRIVATE}), 500, "internal-error")
 
 
+@pytest.mark.parametrize(("share", "status", "kind"), [(1, 503, "queue-full"), (0.5, 429, "client-share")])
 async def test_when_the_queue_is_full_requests_are_refused_with_a_time_to_come_back(
-    serving: Any, predictor: Any
+    serving: Any, predictor: Any, share: float, status: int, kind: str
 ) -> None:
     predictor.gate.clear()
-    async with serving(queue_words=16) as client:
+    async with serving(queue_words=16, client_queue_share=share) as client:
         tagging = [asyncio.create_task(client.post("/v1/entities", json={"text": "Ada"})) for _ in range(40)]
         answered, waiting = await asyncio.wait(tagging, return_when=asyncio.FIRST_COMPLETED)
         predictor.gate.set()
@@ -173,7 +174,7 @@ async def test_when_the_queue_is_full_requests_are_refused_with_a_time_to_come_b
     refused = [task.result() for task in answered if task.result().status_code != 200]
     assert 0 < len(refused) < 40
     for answer in refused:
-        check_problem(answer, 503, "queue-full")
+        check_problem(answer, status, kind)
         assert int(answer.headers["retry-after"]) >= 1
 
 

@@ -110,22 +110,6 @@ async def test_several_models_are_served_by_name_and_the_first_is_the_default(se
             assert answer.json()["model"]["name"] == answers
 
 
-async def test_a_model_says_what_it_is_and_how_it_was_made(client: AsyncClient) -> None:
-    assert (await client.get("/v1/models")).json()["models"] == [
-        {
-            "name": "en",
-            "version": "0123456789ab",
-            "default": True,
-            "language": "xx",
-            "labels": ["UPPER", "LONG"],
-            "precision": "fp32",
-        }
-    ]
-    details = (await client.get("/v1/models/en")).json()
-    assert details["training_data"] == [{"name": "none", "licence": "CC0-1.0"}]
-    assert "recipe" not in details
-
-
 async def test_the_service_lives_before_it_is_ready(serving: Any, predictor: Any) -> None:
     def slow_load(_: object) -> Any:
         predictor.gate.wait(timeout=30)

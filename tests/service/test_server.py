@@ -1,54 +1,95 @@
+"""A real server on a real socket, in this process; signals are real too."""
+
 import asyncio
+import os
+import signal
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 
 from model.errors import ModelFileError
 from service.app import create_app
 from service.errors import AddressError
-from service.server import listen, serve, server_config
+from service.server import Server, listen, serve
 from service.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
 REQUEST = b"POST /v1/entities HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n"
+SECONDS = 30
+"""No test decides by time; this keeps a broken one from hanging."""
+
+
+@dataclass
+class Running:
+    """A server, and its end: what it raised, if anything."""
+
+    port: int
+    server: Server
+    ended: asyncio.Task[None]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def until_refused(self) -> None:
+        """Return when nobody can connect any more."""
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            except ConnectionError:
+                return
+            writer.close()
+            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
-async def server(predictor: Any) -> AsyncIterator[int]:
-    """A real server on a free loopback port, which is given."""
-    settings = Settings()
-    app = create_app(settings, lambda _: predictor)
+async def running(predictor: Any, load: Any = None, **settings: Any) -> AsyncIterator[Running]:
+    """Serve on a free loopback port, from when it is ready; in the end it is stopped, whatever the test did."""
+    chosen = Settings(**settings)
     bound = listen("127.0.0.1", 0)
-    running = uvicorn.Server(server_config(app, settings))
-    serving = asyncio.create_task(running._serve(sockets=[bound]))
     port: int = bound.getsockname()[1]
-    async with asyncio.timeout(30), httpx.AsyncClient() as client:
-        while True:
-            try:
-                if (await client.get(f"http://127.0.0.1:{port}/health/ready")).is_success:
-                    break
-            except httpx.ConnectError:
+    server = Server(create_app(chosen, load or (lambda *_, **__: predictor)), chosen)
+    up = Running(port, server, asyncio.create_task(server.serve(sockets=[bound])))
+    try:
+        async with asyncio.timeout(SECONDS), httpx.AsyncClient() as client:
+            while not await is_ready(client, up):
                 await asyncio.sleep(0.001)
-    yield port
-    predictor.gate.set()
-    running.should_exit = True
-    await serving
+            yield up
+    finally:
+        predictor.gate.set()
+        if not up.ended.done():
+            server.stop(0)
+        await asyncio.wait_for(up.ended, SECONDS)
+        bound.close()
+
+
+async def is_ready(client: httpx.AsyncClient, up: Running) -> bool:
+    try:
+        return (await client.get(f"{up.url}/health/ready")).is_success
+    except httpx.ConnectError:
+        return False
+
+
+def send(number: int) -> None:
+    """A signal to the server, which is in this process."""
+    os.kill(os.getpid(), number)
 
 
 async def test_a_client_that_leaves_frees_its_place_and_the_others_are_served(predictor: Any) -> None:
-    async with asyncio.timeout(30), server(predictor) as port:
+    async with running(predictor) as up:
         predictor.gate.clear()
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        async with httpx.AsyncClient(base_url=up.url) as client:
             first = asyncio.create_task(client.post("/v1/entities", json={"text": "First"}))
             assert await asyncio.to_thread(predictor.entered.wait, 30)
 
-            _, leaving = await asyncio.open_connection("127.0.0.1", port)
+            _, leaving = await asyncio.open_connection("127.0.0.1", up.port)
             leaving.write(REQUEST + b'{"text":"Gone"}')
             while b"teddy_queue_words 1.0" not in (await client.get("/metrics")).content:
                 await asyncio.sleep(0.001)
@@ -63,13 +104,97 @@ async def test_a_client_that_leaves_frees_its_place_and_the_others_are_served(pr
     assert [window.words for batch in predictor.batches for window in batch] == [["First"]]
 
 
-async def test_what_was_accepted_is_answered_when_the_server_stops(predictor: Any) -> None:
-    async with httpx.AsyncClient() as client:
-        async with server(predictor) as port:
-            predictor.gate.clear()
-            tagging = asyncio.create_task(client.post(f"http://127.0.0.1:{port}/v1/entities", json={"text": "Ada"}))
-            assert await asyncio.to_thread(predictor.entered.wait, 30)
+async def test_after_sigterm_readiness_says_no_while_requests_are_answered(predictor: Any) -> None:
+    async with running(predictor, drain_seconds=60) as up, httpx.AsyncClient(base_url=up.url) as client:
+        assert "connection" not in (await client.get("/health/live")).headers
+        send(signal.SIGTERM)
+        while (ready := await client.get("/health/ready")).is_success:
+            await asyncio.sleep(0.001)
+        assert ready.status_code == 503
+        assert ready.json()["type"] == "urn:teddy:problem:shutting-down"
+        answer = await client.post("/v1/entities", json={"text": "Ada"})
+        assert answer.json()["entities"][0]["text"] == "Ada"
+        assert answer.headers["connection"] == "close"
+        send(signal.SIGTERM)
+        await up.ended
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_what_was_accepted_is_answered_when_the_door_is_closed(predictor: Any, number: int) -> None:
+    async with running(predictor, drain_seconds=0.1) as up, httpx.AsyncClient(base_url=up.url) as client:
+        predictor.gate.clear()
+        tagging = asyncio.create_task(client.post("/v1/entities", json={"text": "Ada"}))
+        assert await asyncio.to_thread(predictor.entered.wait, SECONDS)
+        send(number)
+        await up.until_refused()
+        assert not up.ended.done()
+        predictor.gate.set()
         assert (await tagging).json()["entities"][0]["text"] == "Ada"
+        await up.ended
+
+
+async def test_a_request_after_the_door_was_closed_is_refused_on_the_connection_it_came_by(
+    predictor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.server.LINGER_SECONDS", 2)
+    async with running(predictor) as up, httpx.AsyncClient(base_url=up.url) as client:
+        await client.get("/health/live")
+        send(signal.SIGINT)
+        await up.until_refused()
+        answer = await client.post("/v1/entities", json={"text": "Ada"})
+        assert answer.status_code == 503
+        assert "close" in answer.headers["connection"]
+        assert int(answer.headers["retry-after"]) > 0
+        await up.ended
+
+
+async def test_what_has_not_finished_within_the_grace_period_is_cut_and_the_end_is_clean(predictor: Any) -> None:
+    async with running(predictor, shutdown_grace_seconds=1) as up, httpx.AsyncClient(base_url=up.url) as client:
+        predictor.gate.clear()
+        tagging = asyncio.create_task(client.post("/v1/entities", json={"text": "Ada"}))
+        assert await asyncio.to_thread(predictor.entered.wait, SECONDS)
+        send(signal.SIGINT)
+        with suppress(httpx.TransportError):
+            assert (await tagging).is_server_error
+        predictor.gate.set()
+        await up.ended
+
+
+async def test_a_second_signal_does_not_wait_for_anybody(predictor: Any) -> None:
+    async with running(predictor) as up, httpx.AsyncClient(base_url=up.url) as client:
+        predictor.gate.clear()
+        tagging = asyncio.create_task(client.post("/v1/entities", json={"text": "Ada"}))
+        assert await asyncio.to_thread(predictor.entered.wait, SECONDS)
+        send(signal.SIGTERM)
+        send(signal.SIGTERM)
+        await up.ended
+        predictor.gate.set()
+        assert isinstance((await asyncio.gather(tagging, return_exceptions=True))[0], httpx.Response | httpx.HTTPError)
+
+
+async def test_sighup_loads_the_models_again(predictor: Any, tmp_path: Path) -> None:
+    file, loaded = tmp_path / "a.teddy", []
+    file.write_bytes(b"one")
+
+    def load(path: Path | None, **_: Any) -> Any:
+        loaded.append(path and path.read_bytes())
+        return predictor
+
+    async with running(predictor, load, models={"a": file}, reload_poll_seconds=0):
+        (tmp_path / "new").write_bytes(b"another")
+        (tmp_path / "new").rename(file)
+        send(signal.SIGHUP)
+        while len(loaded) < 2:
+            await asyncio.sleep(0.001)
+    assert loaded == [b"one", b"another"]
+
+
+async def test_signals_do_what_they_did_once_the_server_has_ended(predictor: Any) -> None:
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    async with running(predictor):
+        assert [signal.getsignal(number) for number in numbers] != before
+    assert [signal.getsignal(number) for number in numbers] == before
 
 
 def test_a_model_that_is_refused_stops_the_server_before_it_is_ready(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,121 @@
+"""What is sent for each of a client's methods, and how its answer is read. Nothing here sends."""
+
+import gzip
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypedDict
+from urllib.parse import quote
+
+import httpx
+
+from model.offsets import OffsetUnit
+from service.client.errors import TeddyServiceError
+from service.client.results import Json, ModelVersion, Refusal, Result
+
+JSON = {"Content-Type": "application/json"}
+LINES = {"Content-Type": "application/x-ndjson"}
+
+
+class Options(TypedDict, total=False):
+    """What may be asked for with texts; where it is left out, the service's defaults hold."""
+
+    model: str
+    labels: Sequence[str]
+    min_score: float
+    offset_unit: OffsetUnit
+    tokens: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request. `repeatable` says whether sending it twice does no more than sending it once."""
+
+    method: str
+    path: str
+    content: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    repeatable: bool = True
+
+    def packed(self) -> "Call":
+        """The same call, its content as gzip."""
+        headers = {**self.headers, "Content-Encoding": "gzip"}
+        return replace(self, content=gzip.compress(self.content, compresslevel=1), headers=headers)
+
+
+MODELS = Call("GET", "/v1/models")
+READY = Call("GET", "/health/ready", repeatable=False)
+"""It is asked again by asking again."""
+
+
+def tag_call(text: str, options: Options) -> Call:
+    """Tag one text."""
+    return Call("POST", "/v1/entities", as_json({"text": text, **options}), JSON)
+
+
+def batch_call(texts: Sequence[str], options: Options) -> Call:
+    """Tag several texts."""
+    return Call("POST", "/v1/entities/batch", as_json({"texts": texts, **options}), JSON)
+
+
+def stream_call(lines: Iterable[bytes], options: Options) -> Call:
+    """Tag the texts of several lines."""
+    return Call("POST", "/v1/entities/stream", b"".join(lines), LINES, parameters=as_query(options))
+
+
+def model_call(name: str) -> Call:
+    """Ask for one model."""
+    return Call("GET", f"/v1/models/{quote(name, safe='')}")
+
+
+def reload_call(name: str) -> Call:
+    """Load one model's file again."""
+    return Call("POST", f"/v1/models/{quote(name, safe='')}/reload", repeatable=False)
+
+
+def as_json(content: object) -> bytes:
+    """JSON, in ASCII: a lone surrogate is for the service to refuse."""
+    return json.dumps(content, separators=(",", ":")).encode()
+
+
+def as_line(text: str) -> bytes:
+    """A text as a line of a stream."""
+    return as_json({"text": text}) + b"\n"
+
+
+def as_query(options: Options) -> Json:
+    """Options as parameters of a query, where no labels at all are an empty one."""
+    return {name: value if value != [] else "" for name, value in options.items()}
+
+
+def read_tagged(response: httpx.Response) -> Result:
+    """The answer to `tag_call`."""
+    found = response.json()
+    return Result.read(found, ModelVersion.read(found["model"]))
+
+
+def read_batch(response: httpx.Response) -> list[Result]:
+    """The answer to `batch_call`."""
+    found = response.json()
+    model = ModelVersion.read(found["model"])
+    return [Result.read(each, model) for each in found["results"]]
+
+
+def read_stream(response: httpx.Response) -> list[Result | Refusal]:
+    """The answer to `stream_call`: results in order, fewer than lines if the service ended the stream.
+
+    Raises TeddyServiceError if there is none.
+    """
+    model = ModelVersion(response.headers["X-Teddy-Model"], response.headers["X-Teddy-Model-Version"])
+    results: list[Result | Refusal] = []
+    for line in response.content.splitlines():
+        found = json.loads(line)
+        refusal = Refusal.read(found["error"]) if "error" in found else None
+        if not found.get("final"):
+            results.append(refusal or Result.read(found, model))
+        elif refusal and not results:
+            raise TeddyServiceError(refusal.status, refusal.kind, refusal.detail)
+    if not results:
+        raise TeddyServiceError(response.status_code, "empty-answer", "The stream had no lines.")
+    return results

@@ -1,0 +1,44 @@
+"""What a client raises.
+
+ClientError
+|-- TeddyServiceError   the service answered with a problem
+|-- UnreachableError    no answer came: nobody listens, the connection broke, the time was over
+`-- StreamBrokenError   a stream ended before its texts did; one of the others is its cause
+"""
+
+
+class ClientError(Exception):
+    """The root."""
+
+
+class TeddyServiceError(ClientError):
+    """A problem (RFC 9457), or whatever else was no answer, a proxy's error page for one.
+
+    Attributes: HTTP's `status`; `kind`, the last part of the problem's type, such as `queue-full`; `detail`, a
+    sentence; `request_id`, by which the service's log knows the request; `retry_after_seconds`, if the service said it.
+    """
+
+    def __init__(
+        self, status: int, kind: str, detail: str, request_id: str = "", retry_after_seconds: float | None = None
+    ) -> None:
+        super().__init__(f"{status} {kind}: {detail}")
+        self.status = status
+        self.kind = kind
+        self.detail = detail
+        self.request_id = request_id
+        self.retry_after_seconds = retry_after_seconds
+
+
+class UnreachableError(ClientError):
+    """No answer, though it was tried as often as the policy says; the last failure is the cause."""
+
+
+class StreamBrokenError(ClientError):
+    """A stream that cannot go on.
+
+    Attributes: `answered`, the number of texts that have their results: so many need not be sent again.
+    """
+
+    def __init__(self, answered: int, reason: str) -> None:
+        super().__init__(f"the stream broke after {answered} answers: {reason}")
+        self.answered = answered

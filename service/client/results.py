@@ -1,0 +1,133 @@
+"""What a client gives back, and how it is read from JSON. Fields that it does not know are passed over."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """A labelled stretch of a text, `[start, end)` in the unit that was asked for; `score` is its probability."""
+
+    start: int
+    end: int
+    label: str
+    score: float
+    text: str
+
+    @classmethod
+    def read(cls, found: Json) -> Self:
+        """One entity of an answer."""
+        return cls(found["start"], found["end"], found["label"], found["score"], found["text"])
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A word, its tag (`O`, or `B-`, `I-`, `E-`, `S-` and a label) and the tag's probability."""
+
+    start: int
+    end: int
+    tag: str
+    score: float
+
+    @classmethod
+    def read(cls, found: Json) -> Self:
+        """One token of an answer."""
+        return cls(found["start"], found["end"], found["tag"], found["score"])
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """The model that answered; its version changes with every byte of its file."""
+
+    name: str
+    version: str
+
+    @classmethod
+    def read(cls, found: Json) -> Self:
+        """The model of an answer."""
+        return cls(found["name"], found["version"])
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What was found in one text. `tokens` is None unless they were asked for."""
+
+    entities: Sequence[Entity]
+    tokens: Sequence[Token] | None
+    model: ModelVersion
+
+    @classmethod
+    def read(cls, found: Json, model: ModelVersion) -> Self:
+        """One result of an answer."""
+        tokens = found.get("tokens")
+        return cls(
+            tuple(map(Entity.read, found["entities"])),
+            None if tokens is None else tuple(map(Token.read, tokens)),
+            model,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A stream's answer to a text that it could not tag. Each field means what it means in TeddyServiceError."""
+
+    status: int
+    kind: str
+    detail: str
+
+    @classmethod
+    def read(cls, problem: Json) -> Self:
+        """The error of a line."""
+        return cls(problem["status"], kind_of(problem), problem["detail"])
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSummary:
+    """A model that is served; `default` answers when none is named."""
+
+    name: str
+    version: str
+    default: bool
+    language: str
+    labels: Sequence[str]
+    precision: str
+
+    @classmethod
+    def read(cls, found: Json) -> Self:
+        """One model of a list."""
+        known = {name: found[name] for name in ("name", "version", "default", "language", "precision")}
+        return cls(labels=tuple(found["labels"]), **known)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDetails:
+    """A model, and all that is published of how it was made and how well it does."""
+
+    summary: ModelSummary
+    published: Json
+
+    @classmethod
+    def read(cls, found: Json) -> Self:
+        """The answer about one model."""
+        return cls(ModelSummary.read(found), found)
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """What a reload came to: the version that is served now, and whether it is another one than before."""
+
+    model: ModelVersion
+    changed: bool
+
+    @classmethod
+    def read(cls, found: Json) -> Self:
+        """The answer to a reload."""
+        return cls(ModelVersion.read(found), found["changed"])
+
+
+def kind_of(problem: Json) -> str:
+    """The last part of a problem's type: `queue-full`."""
+    return str(problem["type"]).rpartition(":")[2]

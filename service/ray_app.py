@@ -1,0 +1,168 @@
+"""The same app as a Ray Serve deployment (extra `ray`): `serve run service.ray_app:app replicas=2`.
+
+From outside to inside: Ray's proxy -> its router -> a replica, which is one process with its own models and batcher ->
+the app of `service.app`, unchanged. `docs/ray.md` says what Ray does there instead of `teddy serve`, and what it costs.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Response
+from fastapi.routing import APIRoute
+from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+from pydantic import BaseModel, ConfigDict, Field
+from ray import serve
+
+from model.errors import TeddyError
+from service.app import create_app
+from service.commands import bound_threads
+from service.context import Service
+from service.errors import SettingsError
+from service.keys import Keys
+from service.log import configure_logs
+from service.model_loader import model_loader
+from service.ray_uploads import UploadLimit
+from service.settings import Settings, read_settings
+
+SCRAPE_SECONDS = 5.0
+"""How long a scrape waits for all replicas; one that hangs must not hide the others for ever."""
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Scale(BaseModel):
+    """What `serve run service.ray_app:app NAME=VALUE ...` may say. All else is a setting, `TEDDY_*`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    replicas: Positive = Field(default=1, description="Replicas; with `max_replicas`, the fewest.")
+    max_replicas: Positive | None = Field(default=None, description="Most replicas, if Ray is to scale with the load.")
+    target_ongoing_requests: float = Field(
+        default=32, gt=0, description="Requests being answered for each replica that Ray scales towards."
+    )
+    upscale_delay_seconds: float = Field(
+        default=5, ge=0, description="How long there must be too many before one is added."
+    )
+    downscale_delay_seconds: float = Field(default=300, ge=0, description="How long fewer, before one is removed.")
+    max_ongoing_requests: Positive = Field(
+        default=128, description="Requests that a replica is given at a time; enough to fill its batches."
+    )
+    max_queued_requests: Positive = Field(
+        default=512, description="Requests that wait in each proxy for a replica; beyond, Ray answers 503."
+    )
+    cpus: float = Field(default=1, gt=0, description="Cores that Ray reserves for a replica; threads of the network.")
+    surge_percent: int = Field(
+        default=25, ge=0, le=100, description="Replicas, at least one, started before old ones stop; 0: stop first."
+    )
+    health_period_seconds: float = Field(default=2, gt=0, description="How often Ray asks a replica for its health.")
+
+    def options(self, settings: Settings) -> dict[str, Any]:
+        """The deployment's options, as Ray names them."""
+        return {
+            "max_ongoing_requests": self.max_ongoing_requests,
+            "max_queued_requests": self.max_queued_requests,
+            "backpressure_config": {"status_code": 503, "retry_after_s": 1},
+            "ray_actor_options": {"num_cpus": self.cpus},
+            "max_surge_percent": self.surge_percent,
+            "health_check_period_s": self.health_period_seconds,
+            "graceful_shutdown_timeout_s": settings.shutdown_grace_seconds,
+            "graceful_shutdown_wait_loop_s": max(settings.drain_seconds, 0.1),
+            "max_constructor_retry_count": 3,  # a model that is refused once is refused again
+            "logging_config": {"enable_access_log": False},  # there is ours
+        } | self._number()
+
+    def _number(self) -> dict[str, Any]:
+        if self.max_replicas is None:
+            return {"num_replicas": self.replicas}
+        scaling = {
+            "min_replicas": self.replicas,
+            "max_replicas": self.max_replicas,
+            "target_ongoing_requests": self.target_ongoing_requests,
+            "upscale_delay_s": self.upscale_delay_seconds,
+            "downscale_delay_s": self.downscale_delay_seconds,
+        }
+        return {"autoscaling_config": scaling}
+
+
+class Replica:
+    """One process of the deployment. It is healthy when its models are loaded, and Ray sends it nothing before."""
+
+    _app: FastAPI
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._refusals: list[TeddyError] = []
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """The app; Ray calls this once, in the replica, so that nothing but the settings is ever pickled."""
+        bound_threads(self._settings)
+        configure_logs(self._settings.log_level)
+        app = create_app(self._settings, model_loader(self._settings), on_load_failure=self._refusals.append)
+        app.router.routes.insert(0, APIRoute("/metrics", metrics_of_all, include_in_schema=False))
+        app.add_middleware(UploadLimit, max_bytes=self._settings.max_body_bytes)
+        self._app = app
+        return app
+
+    async def check_health(self) -> None:
+        """Raises what keeps the models from being served. A replica whose first check fails is never used."""
+        await asyncio.shield(self._app.state.loading)
+        if self._refusals:
+            raise self._refusals[0]
+        self._service.models.check_ready()
+
+    def exposition(self) -> tuple[str, bytes]:
+        """The replica's name and its metrics, for that replica which was asked for those of all."""
+        return serve.get_replica_context().replica_tag, self._service.metrics.exposition()
+
+    @property
+    def _service(self) -> Service:
+        service: Service = self._app.state.service
+        return service
+
+
+def app(scale: Scale) -> serve.Application:
+    """The deployment, with the settings of the environment. Raises SettingsError.
+
+    Ray's proxies may listen anywhere, and this cannot know where: without keys they must be allowed to.
+    """
+    settings = read_settings(workers=1)
+    if not (Keys.read(settings).required or settings.allow_anonymous):
+        raise SettingsError("a cluster without keys: set TEDDY_API_KEYS_FILE, or TEDDY_ALLOW_ANONYMOUS=true")
+    deployment = serve.deployment(serve.ingress()(Replica), name="teddy", **scale.options(settings))
+    return deployment.bind(settings)
+
+
+async def metrics_of_all() -> Response:
+    """What Prometheus scrapes: the metrics of every replica, each with a label `replica`."""
+    context = serve.get_replica_context()
+    handle = serve.get_deployment_handle(context.deployment, context.app_name)
+    answers = await handle.broadcast("exposition").results_async(timeout_s=SCRAPE_SECONDS, return_exceptions=True)
+    merged = merge([answer for answer in answers if not isinstance(answer, BaseException)])
+    return Response(merged, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def merge(expositions: Iterable[tuple[str, bytes]]) -> bytes:
+    """One exposition of several, each sample with the name of its replica."""
+    families: dict[str, Metric] = {}
+    for replica, exposition in expositions:
+        for family in text_string_to_metric_families(exposition.decode()):
+            merged = families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+            for sample in family.samples:
+                merged.add_sample(sample.name, sample.labels | {"replica": replica}, sample.value)
+    registry = CollectorRegistry()
+    registry.register(Collected(families.values()))
+    return generate_latest(registry)
+
+
+class Collected(Collector):
+    """Metrics that are there already."""
+
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        self._metrics = list(metrics)
+
+    def collect(self) -> Iterable[Metric]:
+        """The metrics."""
+        return self._metrics

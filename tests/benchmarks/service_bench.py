@@ -1,0 +1,174 @@
+"""The service beside a bare endpoint, beside spaCy and LitServe, and under what production does: `make bench-service`.
+
+    python -m tests.benchmarks.service_bench [--quick] [--text FILE] [--only NAME,...] [--workers N,...] [--reloads N]
+
+Servers are processes of their own; those that are compared are up together and take turns, so that what slows the
+machine down slows all of them. On a machine of two cores the load generator takes a part of them: wrk a small one.
+Every answer of Teddy that Python asked for is checked against what the model finds in this process.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from model.files import write_atomically
+from tests.benchmarks import machine
+from tests.benchmarks.process import ContenderError, OutOfTimeError
+from tests.benchmarks.rounds import Clock
+from tests.benchmarks.service_batch import batch
+from tests.benchmarks.service_context import Context, Scale, Section
+from tests.benchmarks.service_failures import kill, terminate
+from tests.benchmarks.service_neighbours import documents, health
+from tests.benchmarks.service_overload import overload
+from tests.benchmarks.service_reloads import reloads
+from tests.benchmarks.service_report import Results, print_report
+from tests.benchmarks.service_servers import CONTENDERS
+from tests.benchmarks.service_single import single
+from tests.benchmarks.service_wrk import LoadError
+from tests.benchmarks.texts import Source
+from tests.load.server import ServerError
+
+SECTIONS: dict[str, Callable[[Context], Awaitable[list[Section]]]] = {
+    "single": single,
+    "batch": batch,
+    "documents": documents,
+    "health": health,
+    "overload": overload,
+    "kill": kill,
+    "sigterm": terminate,
+    "reloads": reloads,
+}
+"""In this order: what can be cut short comes last."""
+
+FULL = Scale(
+    total_seconds=580,
+    rounds=3,
+    turn_seconds=3.0,
+    worker_counts=(1, 2),
+    connections=(1, 8, 64),
+    contenders=CONTENDERS,
+    sections=tuple(SECTIONS),
+    reloads=1000,
+)
+QUICK = Scale(
+    total_seconds=58,
+    rounds=1,
+    turn_seconds=1.0,
+    worker_counts=(1,),
+    connections=(64,),
+    contenders=CONTENDERS,
+    sections=("single", "batch", "documents", "health", "overload", "reloads"),
+    reloads=10,
+)
+
+
+class Bench:
+    """One run: sections that fill `results`."""
+
+    def __init__(self, context: Context, results: Results) -> None:
+        self._context = context
+        self._results = results
+        context.note = self._note
+
+    async def run(self) -> None:
+        """All sections that were chosen, until the time is over; one that fails is noted, and the next one begins."""
+        for name in self._context.scale.sections:
+            if self._context.clock.left() <= 0:
+                self._note(f"the time was over: {name} was left out, and what comes after it")
+                break
+            self._say(name)
+            try:
+                self._results.sections += await SECTIONS[name](self._context)
+            except (ContenderError, LoadError, OSError, OutOfTimeError, RuntimeError, ServerError) as error:
+                self._note(f"{name}: not finished: {type(error).__name__}: {error}")
+        self._results.seconds = self._context.clock.elapsed()
+
+    def _note(self, note: str) -> None:
+        self._results.notes.append(note)
+        self._say(note)
+
+    def _say(self, what: str) -> None:
+        print(f"{self._context.clock.elapsed():5.0f} s  {what}", file=sys.stderr, flush=True)
+
+
+def read_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="less of everything, in about a minute")
+    parser.add_argument("--text", type=Path, metavar="FILE", help="a real text, UTF-8, a paragraph a line")
+    parser.add_argument("--model", type=Path, metavar="FILE", help="a model file; the one that ships by default")
+    names = partial(_chosen, parser)
+    parser.add_argument("--only", metavar="NAME,...", help=f"these sections, of {', '.join(SECTIONS)}")
+    parser.add_argument("--contenders", metavar="NAME,...", help=f"these, of {', '.join(CONTENDERS)}")
+    parser.add_argument("--workers", metavar="N,...", help="numbers of workers [1,2]")
+    parser.add_argument("--reloads", type=int, metavar="N", help="how many; this may take longer than ten minutes")
+    file = Path("runs/bench-service.json")
+    parser.add_argument("--json", type=Path, metavar="FILE", default=file, help=f"[{file}]")
+    arguments = parser.parse_args()
+    for path in (arguments.text, arguments.model):
+        if path is not None and not path.is_file():
+            parser.error(f"{path}: there is no such file")
+    arguments.only = names("--only", arguments.only, tuple(SECTIONS))
+    arguments.contenders = names("--contenders", arguments.contenders, CONTENDERS)
+    arguments.workers = tuple(map(int, names("--workers", arguments.workers, tuple(map(str, range(1, 65))))))
+    return arguments
+
+
+def _chosen(parser: argparse.ArgumentParser, option: str, value: str | None, known: Sequence[str]) -> tuple[str, ...]:
+    chosen = tuple(name.strip() for name in value.split(",")) if value else ()
+    if strangers := set(chosen).difference(known):
+        parser.error(f"{option}: there is no {', '.join(sorted(strangers))}; there are {', '.join(known)}")
+    return chosen
+
+
+def scale_of(arguments: argparse.Namespace) -> Scale:
+    """How much to measure."""
+    scale = QUICK if arguments.quick else FULL
+    chosen: dict[str, Any] = {
+        "sections": arguments.only,
+        "contenders": arguments.contenders,
+        "worker_counts": arguments.workers,
+        "reloads": arguments.reloads,
+    }
+    scale = replace(scale, **{name: value for name, value in chosen.items() if value})
+    # Each takes up to a second on a busy machine.
+    return replace(scale, total_seconds=scale.total_seconds + arguments.reloads) if arguments.reloads else scale
+
+
+def main() -> None:
+    """Measures, prints, writes."""
+    import uvloop
+
+    arguments = read_arguments()
+    scale = scale_of(arguments)
+    text = arguments.text.name if arguments.text else "made up here"
+    options: dict[str, Any] = {"quick": arguments.quick, "model": str(arguments.model or "")}
+    results = Results(machine=machine.describe(), text=text, options=options)
+    with tempfile.TemporaryDirectory(prefix="teddy-bench-") as folder:
+        context = Context(
+            scale=scale,
+            clock=Clock(scale.total_seconds),
+            source=Source(arguments.text),
+            model_file=arguments.model,
+            folder=Path(folder),
+            note=print,
+        )
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(Bench(context, results).run())
+    print_report(results, Console(width=None if sys.stdout.isatty() else 120))
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(arguments.json, (json.dumps(results.fields(), indent=1) + "\n").encode())
+    print(f"Written to {arguments.json}")
+
+
+if __name__ == "__main__":
+    main()

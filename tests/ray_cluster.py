@@ -1,0 +1,90 @@
+"""A real Ray cluster on this machine's loopback: two nodes, each a tree of processes, and Serve on the first.
+
+Import it only where Ray is installed. The variables are Ray's own, which it reads while it is imported.
+"""
+
+import os
+import secrets
+import socket
+import warnings
+from collections.abc import Iterable, Iterator, Set
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from time import monotonic, sleep
+
+from tests.load.processes import descendants
+
+os.environ |= {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "token",  # only we may use the cluster: whoever may, can run code here
+    "RAY_AUTH_TOKEN": secrets.token_hex(),
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on any system: nodes on loopback, not on the address of this machine
+    "RAY_SERVE_PROXY_PREFER_LOCAL_NODE_ROUTING": "0",  # one proxy for two nodes: else the other's replica is idle
+    "RAY_SERVE_HANDLE_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "0.5",  # not 10: a test waits for it
+    "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "0.5",
+    "RAY_SERVE_LOG_TO_STDERR": "0",
+}
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import ray
+    from ray import serve
+    from ray.cluster_utils import Cluster
+
+STORE_BYTES = 100 * 2**20
+CORES = 2
+"""Of each node, as Ray counts them; they need not be there."""
+PATIENCE_SECONDS = 60.0
+
+
+@contextmanager
+def cluster(directory: Path) -> Iterator[int]:
+    """Two nodes and Serve's proxy, on the port that is given; all of it is gone in the end."""
+    node = {"num_cpus": CORES, "object_store_memory": STORE_BYTES, "include_dashboard": False}
+    nodes = Cluster(initialize_head=True, head_node_args=node | {"temp_dir": str(directory)})
+    try:
+        nodes.add_node(num_cpus=CORES, object_store_memory=STORE_BYTES)
+        ray.init(address=nodes.address, namespace="serve", log_to_driver=False)
+        port = free_port()
+        serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": port})
+        yield port
+    finally:
+        with suppress(Exception):  # nothing that goes wrong while stopping may keep the rest from being stopped
+            serve.shutdown()
+        ray.shutdown()
+        nodes.shutdown()
+
+
+def free_port() -> int:
+    """A port of loopback on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def replicas() -> set[int]:
+    """The processes of replicas that this process's cluster has. Replicas of other clusters are none of ours."""
+    return {pid for pid in descendants(os.getpid()) if title(pid).startswith("ray::ServeReplica")}
+
+
+def nodes_of(pids: Iterable[int]) -> set[int]:
+    """The processes that started these: the node's manager, one for each node."""
+    return {int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) for pid in pids}
+
+
+def title(pid: int) -> str:
+    """What a process calls itself; nothing if it is gone."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    return ""
+
+
+def wait_for_replicas(count: int, other_than: Set[int] = frozenset()) -> set[int]:
+    """The processes of replicas, once there are so many and none of `other_than`. Raises TimeoutError."""
+    deadline = monotonic() + PATIENCE_SECONDS
+    while len(found := replicas()) != count or found & other_than:
+        if monotonic() > deadline:
+            raise TimeoutError(f"{len(found)} replicas after {PATIENCE_SECONDS:g} s, not {count}")
+        sleep(0.1)
+    return found

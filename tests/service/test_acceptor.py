@@ -1,0 +1,100 @@
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+
+from service.acceptor import TAKEN_AFTER_STEPPING_BACK, Acceptor, Shares
+from service.server import listen
+
+pytestmark = pytest.mark.anyio
+
+
+class Greeter(asyncio.Protocol):
+    """Says who it is, and counts itself."""
+
+    def __init__(self, name: bytes, served: set[asyncio.BaseProtocol]) -> None:
+        self.name = name
+        self.served = served
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.served.add(self)
+        transport.write(self.name)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self.served.discard(self)
+
+
+@pytest.fixture
+def bound() -> Iterator[socket.socket]:
+    with listen("127.0.0.1", 0) as bound:
+        yield bound
+
+
+def acceptor(name: bytes, bound: socket.socket, shares: Shares | None = None) -> Acceptor:
+    """An acceptor on a descriptor of its own, as another process would have one."""
+    served: set[asyncio.BaseProtocol] = set()
+    return Acceptor(bound.dup(), lambda: Greeter(name, served), lambda: len(served), backlog=128, shares=shares)
+
+
+async def connect(bound: socket.socket, n: int, stack: ExitStack) -> list[socket.socket]:
+    clients = [stack.enter_context(socket.socket()) for _ in range(n)]
+    for client in clients:
+        client.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(client, bound.getsockname())
+    return clients
+
+
+async def greetings(clients: list[socket.socket]) -> list[bytes]:
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(30):
+        return [await loop.sock_recv(client, 1) for client in clients]
+
+
+async def test_workers_share_connections_evenly(bound: socket.socket, tmp_path: Path) -> None:
+    Shares.create(tmp_path / "shares", 2)
+    with ExitStack() as stack:
+        for number in range(2):
+            shares = Shares(tmp_path / "shares", number)
+            stack.enter_context(closing(acceptor(b"%d" % number, bound, shares))).open()
+        greeted = await greetings(await connect(bound, 64, stack))
+    assert abs(greeted.count(b"0") - greeted.count(b"1")) <= TAKEN_AFTER_STEPPING_BACK
+
+
+async def test_a_worker_takes_all_when_the_one_with_fewer_does_not(bound: socket.socket, tmp_path: Path) -> None:
+    Shares.create(tmp_path / "shares", 2)
+    Shares(tmp_path / "shares", 1).publish(0)
+    with ExitStack() as stack:
+        stack.enter_context(closing(acceptor(b"0", bound, Shares(tmp_path / "shares", 0)))).open()
+        assert await greetings(await connect(bound, 20, stack)) == [b"0"] * 20
+
+
+async def test_who_has_connected_before_the_door_closes_is_served(bound: socket.socket) -> None:
+    with ExitStack() as stack:
+        door = acceptor(b"0", bound)
+        door.open()
+        clients = [stack.enter_context(socket.create_connection(bound.getsockname())) for _ in range(20)]
+        door.close()  # the event loop has not had a turn since they connected
+        for client in clients:
+            client.setblocking(False)
+        assert await greetings(clients) == [b"0"] * 20
+        await door.wait_closed()
+
+
+async def test_nobody_can_connect_before_the_door_is_open(bound: socket.socket) -> None:
+    with closing(acceptor(b"0", bound)), socket.socket() as client, pytest.raises(ConnectionRefusedError):
+        client.connect(bound.getsockname())
+
+
+async def test_who_is_absent_has_no_share(tmp_path: Path) -> None:
+    Shares.create(tmp_path / "shares", 3)
+    first, second = Shares(tmp_path / "shares", 0), Shares(tmp_path / "shares", 1)
+    assert first.least() == 0
+    first.publish(5)
+    second.publish(3)
+    assert first.least() == 3
+    second.leave()
+    assert first.least() == 5

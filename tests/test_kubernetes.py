@@ -1,0 +1,152 @@
+"""The manifests in deploy/kubernetes: valid for Kubernetes, at one with the settings, and as careful as they say."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate  # type: ignore[import-untyped]
+import pytest
+import yaml  # type: ignore[import-untyped]
+
+from service.metrics import Metrics
+from service.settings import PREFIX, Settings
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "deploy" / "kubernetes"
+MANIFESTS = sorted(FOLDER.glob("*.yaml"))
+OBJECTS = [path for path in MANIFESTS if path.name != "kustomization.yaml"]
+VERSIONS = ["1.31", kubernetes_validate.latest_version()]
+
+
+def read(name: str) -> dict[str, Any]:
+    """The one object in a file of the folder."""
+    (found,) = yaml.safe_load_all((FOLDER / name).read_text(encoding="utf-8"))
+    return dict(found)
+
+
+def pod() -> dict[str, Any]:
+    return dict(read("deployment.yaml")["spec"]["template"]["spec"])
+
+
+def container() -> dict[str, Any]:
+    (container,) = pod()["containers"]
+    return dict(container)
+
+
+def environment() -> dict[str, str]:
+    return {variable["name"]: variable["value"] for variable in container()["env"]}
+
+
+def settings_of_pod(monkeypatch: pytest.MonkeyPatch) -> Settings:
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)
+    return Settings()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("path", OBJECTS, ids=lambda path: path.stem)
+def test_a_manifest_is_valid_and_has_no_unknown_field(path: Path, version: str) -> None:
+    kubernetes_validate.validate(read(path.name), version, strict=True)
+
+
+def test_every_manifest_is_applied_but_the_one_that_belongs_to_the_clusters_monitoring() -> None:
+    applied = set(read("kustomization.yaml")["resources"])
+    assert applied == {path.name for path in OBJECTS} - {"prometheus-adapter.yaml"}
+    assert [image["name"] for image in read("kustomization.yaml")["images"]] == [container()["image"]]
+
+
+@pytest.mark.parametrize("path", [*MANIFESTS, ROOT / "deploy" / "README.md"], ids=lambda path: path.name)
+def test_every_variable_that_is_named_is_a_setting(path: Path) -> None:
+    named = set(re.findall(r"\bTEDDY_[A-Z_]+[A-Z]", path.read_text(encoding="utf-8")))
+    assert named <= {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+
+
+def test_the_settings_of_the_pod_are_good_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_of_pod(monkeypatch)
+    assert (settings.workers, settings.allow_anonymous) == (1, False)
+    assert settings.drain_seconds >= 5
+
+
+def test_a_pod_has_time_to_finish_before_it_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_of_pod(monkeypatch)
+    assert pod()["terminationGracePeriodSeconds"] >= settings.drain_seconds + settings.shutdown_grace_seconds + 5
+
+
+def test_a_pod_has_no_rights_and_no_writable_file_system_but_tmp() -> None:
+    everywhere, here = pod()["securityContext"], container()["securityContext"]
+    assert everywhere["runAsNonRoot"] is True
+    assert everywhere["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert here == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert pod()["automountServiceAccountToken"] is False
+    assert [mount["mountPath"] for mount in container()["volumeMounts"] if not mount.get("readOnly")] == ["/tmp"]  # noqa: S108
+
+
+def test_the_user_is_the_one_of_the_image() -> None:
+    dockerfile = (ROOT / "service" / "Dockerfile").read_text(encoding="utf-8")
+    context = pod()["securityContext"]
+    assert f"USER {context['runAsUser']}:{context['runAsGroup']}" in dockerfile.splitlines()
+
+
+def test_kubernetes_sets_no_variables_of_its_own_that_look_like_settings() -> None:
+    assert pod()["enableServiceLinks"] is False  # the Service's name makes TEDDY_PORT=tcp://...
+
+
+def test_keys_come_from_a_file_of_a_secret_that_is_not_in_the_repository() -> None:
+    (volume,) = [volume for volume in pod()["volumes"] if "secret" in volume]
+    (mount,) = [mount for mount in container()["volumeMounts"] if mount["name"] == volume["name"]]
+    assert Path(environment()["TEDDY_API_KEYS_FILE"]).parent == Path(mount["mountPath"])
+    assert "TEDDY_API_KEYS" not in environment()
+    assert all(read(path.name)["kind"] != "Secret" for path in OBJECTS)
+
+
+def test_probes_ask_the_right_questions() -> None:
+    asked = {kind: container()[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "readiness", "liveness")}
+    assert asked == {"startup": "/health/ready", "readiness": "/health/ready", "liveness": "/health/live"}
+    startup = container()["startupProbe"]
+    assert startup["failureThreshold"] * startup["periodSeconds"] >= 60
+    assert startup["httpGet"]["port"] in {port["name"] for port in container()["ports"]}
+
+
+def test_cpu_and_memory_are_asked_for_and_bounded() -> None:
+    resources = container()["resources"]
+    assert resources["requests"].keys() == resources["limits"].keys() == {"cpu", "memory"}
+    assert int(resources["limits"]["cpu"]) > int(environment()["TEDDY_THREADS"])  # the event loop needs some as well
+
+
+def test_whoever_selects_pods_selects_these() -> None:
+    labels = read("deployment.yaml")["spec"]["template"]["metadata"]["labels"]
+    assert read("deployment.yaml")["spec"]["selector"]["matchLabels"] == labels
+    assert read("service.yaml")["spec"]["selector"] == labels
+    assert read("disruption-budget.yaml")["spec"]["selector"]["matchLabels"] == labels
+    assert read("network-policy.yaml")["spec"]["podSelector"]["matchLabels"] == labels
+    (port,) = read("service.yaml")["spec"]["ports"]
+    assert port["targetPort"] in {each["name"] for each in container()["ports"]}
+
+
+def test_the_autoscaler_alone_says_how_many_pods_there_are_and_one_may_always_go() -> None:
+    scaler, deployment = read("autoscaler.yaml")["spec"], read("deployment.yaml")
+    assert "replicas" not in deployment["spec"]
+    assert scaler["scaleTargetRef"] == {
+        "apiVersion": deployment["apiVersion"],
+        "kind": deployment["kind"],
+        "name": deployment["metadata"]["name"],
+    }
+    assert scaler["minReplicas"] > int(read("disruption-budget.yaml")["spec"]["maxUnavailable"])
+
+
+def test_the_metric_that_is_scaled_by_is_one_of_ours_and_the_adapter_serves_it() -> None:
+    (metric,) = [each["pods"] for each in read("autoscaler.yaml")["spec"]["metrics"] if each["type"] == "Pods"]
+    name = metric["metric"]["name"]
+    assert f"\n{name} ".encode() in Metrics().exposition()
+    (rule,) = yaml.safe_load(read("prometheus-adapter.yaml")["data"]["config.yaml"])["rules"]
+    assert rule["name"]["as"] == name
+    assert rule["seriesQuery"].startswith(f"{name}{{")
+    assert int(metric["target"]["averageValue"]) < Settings().queue_words
+
+
+def test_a_model_is_rolled_out_without_a_pod_less() -> None:
+    assert read("deployment.yaml")["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
