@@ -7,12 +7,13 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.installed-runtime
 DEVELOPMENT := $(VENV)/.installed-development
 BENCHMARK := $(VENV)/.installed-benchmark
+RAY := $(VENV)/.installed-ray
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test lint format bench clean
+.PHONY: help setup serve test lint audit format bench bench-service soak ray clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(DEVELOPMENT) ## Make .venv with all that development needs
 
@@ -22,10 +23,12 @@ serve: $(RUNTIME) ## Serve the model that ships on http://localhost:8000 (more: 
 test: lint ## Check style and types, then run the tests (some: ARGS="tests/model -k crf")
 	$(BIN)/pytest $(ARGS)
 
-lint: $(DEVELOPMENT) ## Check style and types
+lint: $(DEVELOPMENT) ## Check style and types, dangerous calls, and dependencies with known vulnerabilities
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml model training service teddy.py
+	$(BIN)/python -m tests.audit
 
 format: $(DEVELOPMENT) ## Put every file into the one style
 	$(BIN)/ruff check --fix .
@@ -33,6 +36,15 @@ format: $(DEVELOPMENT) ## Put every file into the one style
 
 bench: $(BENCHMARK) ## Measure speed against others, in at most ten minutes (ARGS="--quick", ARGS="--text FILE")
 	@$(BIN)/python -m tests.benchmarks.bench $(ARGS)
+
+bench-service: $(BENCHMARK) ## Measure the service beside others and under attack, in ten minutes (ARGS="--quick"; wants wrk)
+	@$(BIN)/python -m tests.benchmarks.service_bench $(ARGS)
+
+soak: $(DEVELOPMENT) ## Send the service ten minutes of mixed traffic and check every answer (ARGS="--minutes 60")
+	@$(BIN)/python -m tests.soak $(ARGS)
+
+ray: $(RAY) ## Test the service on a local cluster of Ray, whose extra is heavy
+	$(BIN)/pytest tests/service/test_ray.py $(ARGS)
 
 clean: ## Remove what can be made again, .venv included; runs/ stays
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -45,6 +57,10 @@ $(RUNTIME): pyproject.toml | $(BIN)/python
 $(DEVELOPMENT): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --editable '.[dev]'
 	@touch $(RUNTIME) $@
+
+$(RAY): pyproject.toml $(DEVELOPMENT) | $(BIN)/python
+	$(BIN)/python -m pip install --editable '.[ray]'
+	@touch $@
 
 $(BENCHMARK): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --editable '.[bench]'

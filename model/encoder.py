@@ -35,6 +35,15 @@ class LockedDropout(nn.Module):
         return values * (mask.bernoulli_(keep) / keep)
 
 
+_BLOCK_ROWS = 16
+_MOST_WORDS = 0.85
+"""A batch with more padding than that is read in blocks of so many rows, each as long as its own longest.
+
+The kernels cost 3.3 us for each word and its padding from 16 rows on (T 40, both directions of hidden 128, bf16), 4.5
+for 8 rows; nothing besides. The CRF's loops, which cost for each step whatever its rows, still take all rows at once.
+"""
+
+
 def _reorder(values: Tensor, order: Tensor) -> Tensor:
     """[T, B, W] with its T * B words in another order, int64 [T * B]."""
     # `embedding` is `index_select` with a backward pass that is twice as fast.
@@ -84,12 +93,27 @@ class Encoder(nn.Module):
         self.dense = nn.ModuleList(dense)
         self.dropout = LockedDropout(config.layer_dropout)
         self.output_width = width
+        self.block_rows, self.most_words = _BLOCK_ROWS, _MOST_WORDS
 
     def forward(self, values: Tensor, lengths: Tensor) -> Tensor:
         """Shape: [B, T, embedding width], int64 [B] -> [B, T, output width]; meaningless at padding.
 
-        Both lie in memory as [T, B, width]: values that do not are copied.
+        Both lie in memory as [T, B, width]: values that do not are copied. Rows of like length should be neighbours.
         """
+        n_rows, width = values.shape[0], values.shape[1]
+        # A GPU does not tell what it was told without a pause.
+        if not lengths.is_cpu or n_rows <= self.block_rows or int(lengths.sum()) > self.most_words * n_rows * width:
+            return self._read(values, lengths)
+        result = values.new_zeros([width, n_rows, self.output_width])
+        for start in range(0, n_rows, self.block_rows):
+            block = lengths[start : start + self.block_rows]
+            longest = min(width, (int(block.max()) + 3) // 4 * 4)  # a few widths, for each of which a kernel is made
+            shown = values[start : start + self.block_rows, :longest]
+            result[:longest, start : start + self.block_rows] = self._read(shown, block).transpose(0, 1)
+        return result.transpose(0, 1)
+
+    def _read(self, values: Tensor, lengths: Tensor) -> Tensor:
+        """All rows at once, each as long as the longest."""
         n_rows, width = values.shape[0], values.shape[1]
         # Word t of row b is word t * B + b of the table.
         positions = reversed_positions(lengths, width).t()

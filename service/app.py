@@ -72,6 +72,7 @@ def create_app(
     count_lost_lines(metrics.lost_log_lines.inc)
     tracer = make_tracer(settings)
     models = Models(settings, load, metrics)
+    body_limits = BodyLimits.of(settings)
     keys, networks = Keys.read(settings), parse_networks(settings.trusted_proxies)
 
     async def load_and_watch() -> None:
@@ -95,7 +96,7 @@ def create_app(
                 models=models,
                 tagging=tagging,
                 keys=keys,
-                body_limits=BodyLimits.of(settings),
+                body_limits=body_limits,
                 trusted_proxies=networks,
             )
             app.state.loading = asyncio.create_task(load_and_watch())
@@ -119,7 +120,14 @@ def create_app(
         app.include_router(router)
     add_docs_page(app)
     add_problem_handlers(app)
-    gate = Gate(app.answer, endpoints=routes.QUICK, keys=keys, drain=app.state.drain, on_error=answer_to)
+    gate = Gate(
+        app.answer,
+        endpoints=routes.QUICK,
+        keys=keys,
+        drain=app.state.drain,
+        budget=body_limits.budget,
+        on_error=answer_to,
+    )
     app.outermost = Access(with_cors(gate, settings.cors_origins), metrics, tracer, on_failure=failure)
     return app
 

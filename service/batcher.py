@@ -107,6 +107,7 @@ class Job(Generic[Window, Output]):
             self.timer.cancel()
         if self.watch is not None:
             self.watch.cancel()
+        self.timer = self.watch = None  # each refers to the job: no cycle may keep its texts and its model
 
 
 class Batcher(Generic[Window, Output]):
@@ -201,7 +202,7 @@ class Batcher(Generic[Window, Output]):
         if job.expires(loop.time()):
             return
         if job.ticket.departure is not None and job.watch is None:
-            job.watch = loop.create_task(see_off(job, job.ticket.departure()))
+            job.watch = loop.create_task(see_off(job, job.ticket.departure))
         job.timer = loop.call_at(job.ticket.deadline, self._look_after, job)
 
     async def _serve(self) -> None:
@@ -212,6 +213,7 @@ class Batcher(Generic[Window, Output]):
             elif not self._closing:
                 self._work.clear()
                 await self._work.wait()
+                await asyncio.sleep(0)  # requests that came in the same instant are read before one goes alone
 
     def _next_batch(self) -> list[Part[Window, Output]]:
         """The next batch, without the windows of departed and expired requests."""
@@ -268,9 +270,9 @@ class Batcher(Generic[Window, Output]):
         self._last_end = ended
 
 
-async def see_off(job: Job[Window, Output], departure: Awaitable[None]) -> None:
+async def see_off(job: Job[Window, Output], departure: Callable[[], Awaitable[None]]) -> None:
     """Let a request fail, and so free its place, when its client has gone."""
-    await departure
+    await departure()
     job.fail(ClientDepartedError("The client left before its answer was there."))
 
 

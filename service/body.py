@@ -1,9 +1,10 @@
 """Request bodies: JSON, unpacked, and bounded in bytes and in time while they are read."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator, Iterable
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO
 from math import inf
 from typing import TYPE_CHECKING, Any, Self
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope
 
+from service.body_budget import BodyBudget
 from service.compression import PIECE_BYTES, Unpacker
 from service.errors import BodyTimeoutError, BodyTooLargeError, ClientDepartedError, MediaTypeError
 
@@ -35,6 +37,8 @@ class BodyLimits:
     """Longest wait for the next piece; may be infinite."""
     min_bytes_per_second: float
     """Slowest average, as sent, once `timeout_seconds` have been waited for pieces; 0 for none."""
+    budget: BodyBudget = field(default_factory=BodyBudget, compare=False)
+    """What all bodies together may take."""
 
     @classmethod
     def of(cls, settings: "Settings") -> Self:
@@ -44,6 +48,7 @@ class BodyLimits:
             max_decompressed_bytes=settings.max_decompressed_bytes,
             timeout_seconds=settings.body_timeout_seconds,
             min_bytes_per_second=settings.min_body_bytes_per_second,
+            budget=BodyBudget(settings.max_held_bytes),
         )
 
 
@@ -51,7 +56,8 @@ async def read_body(request: Request, limits: BodyLimits) -> bytes:
     """The whole body, which must be JSON, unpacked.
 
     Raises MediaTypeError, EncodingError, BodyTooLargeError (announced as too large: before anything is read),
-    CompressionError, BodyTimeoutError, and ClientDepartedError if its end never comes.
+    CompressionError, BodyTimeoutError, QueueFullError where too much is held already, and ClientDepartedError if its
+    end never comes. Whoever answers the request releases what the budget counts for it.
     """
     head = BodyHead.of(request.scope)
     if not is_json(head.content_type):
@@ -63,7 +69,8 @@ async def read_body(request: Request, limits: BodyLimits) -> bytes:
     if unpacker is None and not arriving.more:  # nearly every body
         return first
     most_bytes = limits.max_decompressed_bytes if unpacker else limits.max_body_bytes
-    return await gather(unpacked(first, arriving, unpacker), most_bytes)
+    hold = partial(limits.budget.hold, request.scope)
+    return await gather(unpacked(first, arriving, unpacker), most_bytes, hold)
 
 
 def body_chunks(request: Request, limits: BodyLimits) -> AsyncGenerator[bytes, None]:
@@ -224,11 +231,15 @@ def cut(data: bytes) -> Iterable[bytes]:
     return (data[start : start + PIECE_BYTES] for start in range(0, len(data), PIECE_BYTES))
 
 
-async def gather(pieces: AsyncGenerator[bytes, None], most_bytes: int) -> bytes:
-    """All the pieces as one. Raises BodyTooLargeError before it holds more than `most_bytes` and a piece."""
+async def gather(pieces: AsyncGenerator[bytes, None], most_bytes: int, hold: Callable[[int], None]) -> bytes:
+    """All the pieces as one. Raises BodyTooLargeError before it holds more than `most_bytes` and a piece.
+
+    `hold` is told of each piece's bytes first, and may raise.
+    """
     whole = BytesIO()  # which gives away what it holds without a copy
     async with aclosing(pieces):
         async for piece in pieces:
             check_size(whole.tell() + len(piece), most_bytes)
+            hold(len(piece))
             whole.write(piece)
     return whole.getvalue()

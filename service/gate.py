@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.body_budget import BodyBudget
 from service.errors import ShuttingDownError
 from service.keys import Keys
 from service.lifecycle import Drain
@@ -31,28 +32,41 @@ class Gate:
     """
 
     def __init__(
-        self, app: ASGIApp, *, endpoints: Mapping[str, Endpoint], keys: Keys, drain: Drain, on_error: OnError
+        self,
+        app: ASGIApp,
+        *,
+        endpoints: Mapping[str, Endpoint],
+        keys: Keys,
+        drain: Drain,
+        budget: BodyBudget,
+        on_error: OnError,
     ) -> None:
         self._app = app
         self._endpoints = endpoints
         self._keys = keys
         self._drain = drain
+        self._budget = budget
         self._on_error = on_error
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, as an ASGI app does."""
-        request, path = Request(scope, receive), path_of(scope)
-        endpoint = self._endpoints.get(path) if scope["method"] == "POST" else None
         try:
-            self._admit(scope, path)
+            response = await self._respond(Request(scope, receive), path_of(scope))
+            await response(scope, receive, send)
+        finally:
+            self._budget.release(scope)
+
+    async def _respond(self, request: Request, path: str) -> ASGIApp:
+        """The answer, or who is to give it."""
+        endpoint = self._endpoints.get(path) if request.method == "POST" else None
+        try:
+            self._admit(request.scope, path)
             if endpoint is None:
-                response: ASGIApp = self._app
-            else:
-                scope["path_template"] = path
-                response = await endpoint(request)
+                return self._app
+            request.scope["path_template"] = path
+            return await endpoint(request)
         except Exception as error:
-            response = self._on_error(request, error)
-        await response(scope, receive, send)
+            return self._on_error(request, error)
 
     def _admit(self, scope: Scope, path: str) -> None:
         """Raises UnauthorizedError and ShuttingDownError; leaves in the scope who called."""

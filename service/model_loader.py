@@ -32,6 +32,9 @@ def model_loader(settings: Settings) -> Load:
         from model.memory import give_back, settle
         from model.predictor import load
 
+        # Requests that were cancelled are cycles, through their tracebacks, and keep their model: without this, sixteen
+        # replaced ones were in memory at once. It takes little time, since what came with torch is frozen below.
+        gc.collect()
         predictor = load(path, precision=settings.precision, sha256=sha256)
         warm_up(predictor)
         if not gc.get_freeze_count():  # once: what comes with a model is little, and goes when it is replaced

@@ -16,14 +16,14 @@ from service.worker_metrics import WORKER
 router = APIRouter(tags=["models"])
 
 
-@router.get("/v1/models", response_model=ModelsResponse, responses=problems(503))
+@router.get("/v1/models", response_model=ModelsResponse, responses=problems(401, 503))
 async def list_models(request: Request) -> Response:
     """The models that are served."""
     models = service_of(request).models.all()
     return as_json(ModelsResponse(models=[model.summary for model in models]))
 
 
-@router.get("/v1/models/{name}", response_model=ModelDetails, responses=problems(404, 503))
+@router.get("/v1/models/{name}", response_model=ModelDetails, responses=problems(401, 404, 503))
 async def show_model(request: Request, name: str) -> Response:
     """One model: what it was made from and how well it does."""
     return as_json(service_of(request).models.get(name).details)

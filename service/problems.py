@@ -91,6 +91,8 @@ def expected(request: Request, error: TeddyError) -> Response:
     headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = CHALLENGE
+    if isinstance(error, errors.EncodingError):
+        headers["Accept-Encoding"] = "gzip, zstd"
     if isinstance(error, UNREAD):
         headers["Connection"] = "close"
     return problem(request, slug(type(error)), status, str(error), headers=headers)

@@ -8,6 +8,7 @@ out the first of these, and a second signal all of them. SIGHUP: the models are 
 import asyncio
 import signal
 import socket
+import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 
@@ -26,6 +27,13 @@ from service.settings import Settings
 
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 BACKLOG = 2048
+SWITCH_SECONDS = 0.0005
+"""How long a thread may keep Python's lock from another that waits for it.
+
+The network gives the lock away and wants it back a dozen times for a batch, and the event loop for every message: at
+Python's 5 ms they wait for each other, and single texts on 64 connections come to 1,760 a second instead of 2,250 (two
+cores, others quiet).
+"""
 BEAT_SECONDS = 1.0
 LINGER_SECONDS = 0.2
 """How long idle connections outlive the socket, so that a request under way on one of them is refused, not cut off."""
@@ -105,6 +113,7 @@ class Server(uvicorn.Server):
         """Start the app, and take connections from the one socket that is given."""
         if not sockets:
             raise ValueError("a server needs a socket")
+        sys.setswitchinterval(SWITCH_SECONDS)
         self._acceptor = Acceptor(
             sockets[0],
             self._protocol,

@@ -70,6 +70,10 @@ class Settings(BaseSettings):
     max_decompressed_bytes: Positive = Field(
         default=64 * 2**20, description="Largest request body after gzip or zstd; beyond, 413."
     )
+    max_held_bytes: Positive = Field(
+        default=256 * 2**20,
+        description="Most bytes of bodies that are in a worker's memory, not counting those of one piece; beyond, 503.",
+    )
     max_text_characters: Positive = Field(default=16 * 2**20, description="Longest text; beyond, 413.")
     max_texts: Positive = Field(default=1024, description="Most texts in one batch request; beyond, 413.")
     max_connections: Positive = Field(default=1024, description="Most connections of one worker; beyond, 503.")

@@ -1,18 +1,22 @@
-"""A real Ray cluster on this machine's loopback: two nodes, each a tree of processes, and Serve on the first.
+"""A real Ray cluster on this machine's loopback: nodes, each a tree of processes, and Serve on the first.
 
 Import it only where Ray is installed. The variables are Ray's own, which it reads while it is imported.
+`python -m tests.ray_cluster PORT REPLICAS` serves until SIGTERM, on one node.
 """
 
 import os
 import secrets
-import socket
+import signal
+import sys
 import warnings
 from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import monotonic, sleep
 
 from tests.load.processes import descendants
+from tests.load.server import free_port
 
 os.environ |= {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -28,7 +32,7 @@ os.environ |= {
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import ray
-    from ray import serve
+    from ray import serve as serve
     from ray.cluster_utils import Cluster
 
 STORE_BYTES = 100 * 2**20
@@ -38,14 +42,18 @@ PATIENCE_SECONDS = 60.0
 
 
 @contextmanager
-def cluster(directory: Path) -> Iterator[int]:
-    """Two nodes and Serve's proxy, on the port that is given; all of it is gone in the end."""
+def cluster(directory: Path, n_nodes: int = 2, port: int = 0) -> Iterator[int]:
+    """Nodes and Serve's proxy, on the port that is given; all of it is gone in the end.
+
+    `directory` has a short path: Ray's sockets are in it, and a socket's path has 107 bytes at most.
+    """
+    port = port or free_port()
     node = {"num_cpus": CORES, "object_store_memory": STORE_BYTES, "include_dashboard": False}
     nodes = Cluster(initialize_head=True, head_node_args=node | {"temp_dir": str(directory)})
     try:
-        nodes.add_node(num_cpus=CORES, object_store_memory=STORE_BYTES)
+        for _ in range(n_nodes - 1):
+            nodes.add_node(num_cpus=CORES, object_store_memory=STORE_BYTES)
         ray.init(address=nodes.address, namespace="serve", log_to_driver=False)
-        port = free_port()
         serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": port})
         yield port
     finally:
@@ -53,14 +61,6 @@ def cluster(directory: Path) -> Iterator[int]:
             serve.shutdown()
         ray.shutdown()
         nodes.shutdown()
-
-
-def free_port() -> int:
-    """A port of loopback on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def replicas() -> set[int]:
@@ -88,3 +88,17 @@ def wait_for_replicas(count: int, other_than: Set[int] = frozenset()) -> set[int
             raise TimeoutError(f"{len(found)} replicas after {PATIENCE_SECONDS:g} s, not {count}")
         sleep(0.1)
     return found
+
+
+def main(port: int, n_replicas: int) -> None:
+    """Serve the model that ships until SIGTERM."""
+    from service.ray_app import Scale, app
+
+    os.environ["TEDDY_ALLOW_ANONYMOUS"] = "true"
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with TemporaryDirectory(prefix="ray") as directory, suppress(KeyboardInterrupt), cluster(Path(directory), 1, port):
+        serve.run(app(Scale(replicas=n_replicas)), blocking=True)
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

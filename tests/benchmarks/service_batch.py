@@ -43,8 +43,13 @@ async def batch(context: Context) -> list[Section]:
 
 async def _compare(context: Context, workers: int) -> tuple[list[float], list[float]]:
     used = cores()[-workers:]
-    path = str(context.model_file or "")
-    entrant = Entrant(name="engine", kind="teddy", path=path, precision=context.predictor.precision, cores=workers)
+    entrant = Entrant(
+        name="engine",
+        kind="teddy",
+        path=str(context.model_file),
+        precision=context.predictor.precision,
+        cores=workers,
+    )
     served, engine = [], []
     with teddy(context, workers, context.folder / f"batch-{workers}.log") as server:
         await server.all_ready(workers)

@@ -10,6 +10,7 @@ Every answer of Teddy that Python asked for is checked against what the model fi
 import argparse
 import asyncio
 import json
+import shutil
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
@@ -22,6 +23,7 @@ from rich.console import Console
 
 from model.files import write_atomically
 from tests.benchmarks import machine
+from tests.benchmarks.entrants import SHIPPED_MODEL
 from tests.benchmarks.process import ContenderError, OutOfTimeError
 from tests.benchmarks.rounds import Clock
 from tests.benchmarks.service_batch import batch
@@ -154,11 +156,14 @@ def main() -> None:
     options: dict[str, Any] = {"quick": arguments.quick, "model": str(arguments.model or "")}
     results = Results(machine=machine.describe(), text=text, options=options)
     with tempfile.TemporaryDirectory(prefix="teddy-bench-") as folder:
+        model_file = Path(folder) / "bench.teddy"
+        # A copy: servers that are started one after another must all have the same.
+        shutil.copyfile(arguments.model or SHIPPED_MODEL, model_file)
         context = Context(
             scale=scale,
             clock=Clock(scale.total_seconds),
             source=Source(arguments.text),
-            model_file=arguments.model,
+            model_file=model_file,
             folder=Path(folder),
             note=print,
         )

@@ -64,7 +64,7 @@ class Context:
     scale: Scale
     clock: Clock
     source: Source
-    model_file: Path | None
+    model_file: Path
     folder: Path
     note: Callable[[str], None]
     _paragraphs: Iterator[str] | None = None

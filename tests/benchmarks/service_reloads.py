@@ -104,7 +104,7 @@ async def reload(port: int, file: Path, content: bytes) -> float:
     connection = await Connection.open("127.0.0.1", port)
     head = f"POST /v1/models/{NAME}/reload HTTP/1.1\r\nHost: bench\r\n{AUTHORIZATION}\r\nContent-Length: 0\r\n\r\n"
     answer = await connection.ask(head.encode())
-    connection.close()
+    await connection.end()
     if answer.status != 200:
         raise RuntimeError(f"the reload was refused with {answer.status}: {answer.body.decode()}")
     return time.monotonic() - started
@@ -121,8 +121,5 @@ def make_versions(context: Context) -> Versions:
     texts = [" ".join(paragraph.split()[:40]) for _, paragraph in zip(range(300), context.paragraphs, strict=False)]
     predictors = [model.load(file, precision="fp32") for file in files]
     found = {predictor.version: entities_of(predictor, texts) for predictor in predictors}
-    questions = [
-        Question(path=each.path, body=each.body, found=each.found, headers=(AUTHORIZATION,), n_words=each.n_words)
-        for each in single_questions(texts, found)
-    ]
+    questions = [each.with_headers(AUTHORIZATION) for each in single_questions(texts, found)]
     return Versions((files[0].read_bytes(), files[1].read_bytes()), questions)

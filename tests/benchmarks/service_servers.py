@@ -104,9 +104,9 @@ def start(context: Context, name: str, workers: int) -> Server:
 
 def teddy(context: Context, workers: int, log: Path, **settings: object) -> Server:
     """`teddy serve` with the model that is measured, at its defaults but for the precision, which is that of all."""
-    chosen = () if context.model_file is None else ("--model", f"bench={context.model_file.resolve()}")
     known = {"precision": context.predictor.precision, **settings}
-    return Server.teddy(log, "--workers", str(workers), *chosen, settings=known)
+    chosen = ("--workers", str(workers), "--model", f"bench={context.model_file.resolve()}")
+    return Server.teddy(log, *chosen, settings=known)
 
 
 def spacy_model(context: Context) -> Path:

@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from model.cells import Kernel
 from model.config import CellName, NetworkConfig
 from model.encoder import Encoder, LockedDropout, RecurrentLayer
+from model.export import script
 
 KERNELS: dict[CellName, Callable[..., nn.RNNBase]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 INPUT_WIDTH, HIDDEN_WIDTH = 3, 4
@@ -87,3 +88,23 @@ def test_dropout_leaves_out_the_same_units_at_all_words_of_a_sentence() -> None:
 def test_dropout_of_nothing_and_dropout_outside_training_change_nothing(dropout: LockedDropout) -> None:
     values = torch.randn(2, 3, 4)
     assert torch.equal(dropout(values), values)
+
+
+@pytest.mark.parametrize("scripted", [False, True])
+@pytest.mark.parametrize(("n_rows", "in_order"), [(17, True), (40, True), (40, False), (64, True)])
+def test_a_ragged_batch_read_in_blocks_is_what_it_is_read_at_once(n_rows: int, in_order: bool, scripted: bool) -> None:
+    torch.manual_seed(n_rows)
+    config = NetworkConfig(embedding_width=INPUT_WIDTH, layers=2, hidden_width=HIDDEN_WIDTH, dense_widths=(3,))
+    encoder = Encoder(config).double().eval()
+    lengths = torch.randint(1, 30, (n_rows,))
+    lengths[0] = 30
+    if in_order:
+        lengths = lengths.sort(descending=True).values
+    values = torch.randn(n_rows, 30, INPUT_WIDTH, dtype=torch.float64, requires_grad=True)
+    in_blocks = (script(encoder) if scripted else encoder)(values, lengths)
+    encoder.most_words = 0.0
+    at_once = encoder(values, lengths)
+    inside = torch.arange(30) < lengths.unsqueeze(1)
+    torch.testing.assert_close(in_blocks[inside], at_once[inside], rtol=0, atol=1e-12)
+    gradients = [torch.autograd.grad(read[inside].square().sum(), values)[0] for read in (in_blocks, at_once)]
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 from types import SimpleNamespace
 
 import pytest
@@ -159,12 +158,12 @@ def test_a_precision_that_was_asked_for_is_never_replaced_by_another(
         load(tiny_model, precision="bf16")
 
 
-seconds = st.lists(st.floats(1, 100), min_size=5, max_size=5, unique=True)
+seconds = st.lists(st.floats(1, 100), min_size=7, max_size=7, unique=True)
 
 
 @settings(deadline=None, max_examples=50)
 @given(runs=st.lists(seconds, min_size=1, max_size=4), warm_up=st.floats(0, 1000))
-def test_the_fastest_has_the_least_median_and_warming_up_counts_for_nothing(
+def test_the_fastest_is_the_first_with_nearly_the_quickest_run_and_warming_up_counts_for_nothing(
     runs: list[list[float]], warm_up: float
 ) -> None:
     now = 0.0
@@ -181,5 +180,5 @@ def test_the_fastest_has_the_least_median_and_warming_up_counts_for_nothing(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(model.precision, "time", SimpleNamespace(perf_counter=lambda: now))
         chosen = fastest([(str(number), call(durations)) for number, durations in enumerate(runs)])
-    medians = [median(durations) for durations in runs]
-    assert medians[int(chosen)] == pytest.approx(min(medians))
+    best = [min(durations) for durations in runs]
+    assert int(chosen) == next(i for i, seconds in enumerate(best) if seconds <= 1.25 * min(best) + 1e-9)

@@ -47,13 +47,12 @@ Deploy = Callable[..., None]
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    # A short path: Ray's sockets are in it, and a socket's path may have 107 bytes.
     with TemporaryDirectory(prefix="ray") as directory, cluster(Path(directory)) as port:
         yield port
 
 
 @pytest.fixture
-def deploy(port: int, monkeypatch: pytest.MonkeyPatch) -> Deploy:
+def deploy(port: int, monkeypatch: pytest.MonkeyPatch) -> Deploy:  # noqa: ARG001
     """Deploy, or deploy anew, with these options; return when Ray says that it is healthy."""
 
     def run(model: Path = SHIPPED_MODEL, **scale: float) -> None:

@@ -381,13 +381,15 @@ ENDLESS = """
 import importlib.util, sys
 from collections import deque
 from service.app import create_app
+from service.log import configure_logs
 from service.server import Server, listen
 from service.settings import Settings
+configure_logs("error")
 found = importlib.util.spec_from_file_location("conftest", sys.argv[1])
 sys.modules["conftest"] = conftest = importlib.util.module_from_spec(found)
 found.loader.exec_module(conftest)
 predictor = conftest.FakePredictor(batches=deque(maxlen=1))
-settings = Settings(log_level="error")
+settings = Settings()
 with listen("127.0.0.1", 0) as bound:
     app = create_app(settings, lambda _: predictor, on_ready=lambda: print(bound.getsockname()[1], flush=True))
     Server(app, settings).run(sockets=[bound])
@@ -412,7 +414,7 @@ async def test_a_stream_without_end_needs_no_more_memory_than_a_short_one() -> N
             port = int(await asyncio.to_thread(process.stdout.readline))
             resident = await asyncio.wait_for(resident_while_streaming(port, process.pid, n_lines, at_once), 300)
         finally:
-            process.terminate()
+            process.kill()
     assert resident[-1] < resident[0] * 1.02 + 2**20, resident
 
 

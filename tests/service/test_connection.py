@@ -1,0 +1,203 @@
+import asyncio
+import socket
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from service.protocol import Protocol
+from tests.service.wire import CHUNKED, GET, JSON, LARGE_BYTES, Client, Server, serving
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    return "asyncio", {"use_uvloop": True}
+
+
+async def test_an_idle_connection_is_closed_without_a_word() -> None:
+    async with serving(keep_alive=0.1) as server:
+        client = await server.connect()
+        client.send(GET)
+        await client.answer()
+        await client.ends()
+        await server.empties()
+    assert server.refused == []
+
+
+async def test_one_connection_too_many_is_refused_and_the_others_are_not_touched() -> None:
+    async with serving(max_connections=2) as server:
+        clients = [await server.connect() for _ in range(2)]
+        for client in clients:
+            client.send(GET)
+            await client.answer()
+        late = await server.connect()
+        late.send(GET)
+        refusal = await late.problem(503, "too-many-connections")
+        assert refusal.headers["retry-after"] == "60"
+        assert len(server.asked) == 2
+
+        for client in clients:
+            client.send(GET)
+            assert (await client.answer()).status == 200
+        await clients[0].close()
+        while len(server.state.connections) == 2:
+            await asyncio.sleep(0.001)
+        clients[0] = await server.connect()
+        clients[0].send(GET)
+        assert (await clients[0].answer()).status == 200
+        for client in clients:
+            await client.close()
+    assert server.refused == ["too-many-connections"]
+
+
+async def test_connections_that_are_turned_away_say_nothing_and_stay_are_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("service.protocol.LINGER_SECONDS", 0.1)
+    monkeypatch.setattr("service.connection.LINGER_SECONDS", 0.1)
+    async with serving(max_connections=2) as server:
+        served = [await server.connect() for _ in range(2)]
+        while len(server.state.connections) < 2:
+            await asyncio.sleep(0)
+        silent = [await server.connect() for _ in range(2)]
+        while len(turned_away(server)) < 2:
+            await asyncio.sleep(0)
+        beyond = await server.connect()
+        try:
+            await beyond.ends()  # without an answer: there is no end to such connections
+        except ConnectionResetError:
+            await beyond.close()
+        for client in silent:
+            assert (await client.answer()).status == 503  # though they do not close
+        while turned_away(server):
+            await asyncio.sleep(0.001)
+        for client in (*silent, *served):
+            await client.close()
+    assert server.refused == ["too-many-connections"] * 3
+
+
+def turned_away(server: Server) -> set[Protocol]:
+    return next(iter(server.state.connections)).turned_away  # type: ignore[no-any-return]
+
+
+async def test_a_client_that_sends_without_end_gets_to_read_why_it_is_refused() -> None:
+    async with serving(max_body_bytes=200_000) as server:
+        for head in (CHUNKED, JSON + b"Content-Length: 1000000000000\r\n\r\n"):
+            client = await server.connect()
+            sending = asyncio.create_task(flood(client, head))
+            assert (await client.answer()).status == 413
+            await client.ends()
+            await sending
+        await server.empties()
+
+
+async def flood(client: Client, head: bytes) -> None:
+    chunk = b"%x\r\n%s\r\n" % (50_000, b"x" * 50_000)
+    client.send(head)
+    with suppress(ConnectionError):
+        while not client.writer.is_closing():
+            client.send(chunk)
+            await client.writer.drain()
+            await asyncio.sleep(0)
+
+
+async def test_the_rest_of_a_body_whose_answer_was_given_does_not_keep_the_connection() -> None:
+    async with serving(header_timeout_seconds=0.1, keep_alive=0.1) as server:
+        client = await server.connect()
+        client.send(b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 100000\r\n\r\n")
+        assert (await client.answer()).status == 200
+        dripping = asyncio.create_task(client.drip(b"x" * 10_000))
+        await client.ends()
+        await dripping
+        await server.empties()
+    assert server.refused == []
+
+
+async def test_after_a_body_that_was_answered_early_the_connection_goes_on() -> None:
+    async with serving() as server:
+        client = await server.connect()
+        client.send(b"POST /early HTTP/1.1\r\nHost: t\r\nContent-Length: 10\r\n\r\n12345")
+        assert (await client.answer()).body == b"/early"
+        client.send(b"67890", GET)
+        assert (await client.answer()).body == b"/"
+        assert not next(iter(server.state.connections))._unread()
+
+
+async def test_a_client_that_does_not_read_its_answer_is_cut() -> None:
+    async with serving(body_timeout_seconds=0.2) as server:
+        with deaf_client(server.port) as deaf:
+            deaf.sendall(b"GET /large HTTP/1.1\r\nHost: t\r\n\r\n")
+            await server.is_asked()
+            await server.empties()
+    assert server.refused == ["answer-not-read"]
+
+
+async def test_a_client_that_asks_much_and_reads_nothing_is_cut() -> None:
+    async with serving(body_timeout_seconds=0.2) as server:
+        with deaf_client(server.port) as deaf:
+            deaf.sendall(b"GET /large HTTP/1.1\r\nHost: t\r\n\r\n" * 3)
+            await server.is_asked()
+            await server.empties()
+    assert server.asked == ["/large"] * 2  # the second waits in vain for room to answer
+    assert server.refused == ["answer-not-read"]
+
+
+def deaf_client(port: int) -> socket.socket:
+    deaf = socket.socket()
+    deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    deaf.connect(("127.0.0.1", port))
+    return deaf
+
+
+async def test_a_client_that_reads_slowly_but_steadily_gets_all_of_its_answer() -> None:
+    async with serving(body_timeout_seconds=0.1, keep_alive=0.1) as server:
+        client = await server.connect()
+        client.send(b"GET /large HTTP/1.1\r\nHost: t\r\n\r\n")
+        head = await client.reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200")
+        n_bytes = 0
+        while n_bytes < LARGE_BYTES:
+            n_bytes += len(await client.reader.readexactly(2**19))
+            await asyncio.sleep(0.01)
+        await client.ends()
+    assert server.refused == []
+
+
+async def test_a_client_that_vanishes_is_looked_for_by_the_system() -> None:
+    async with serving() as server:
+        client = await server.connect()
+        client.send(GET)
+        await client.answer()
+        accepted = next(iter(server.state.connections))._way_out._transport.get_extra_info("socket")
+        assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        if hasattr(socket, "TCP_KEEPIDLE"):
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30
+        await client.close()
+
+
+async def test_a_client_that_leaves_is_noticed_by_the_request_that_runs_and_those_that_wait() -> None:
+    async with serving() as server:
+        client = await server.connect()
+        client.send(CHUNKED.replace(b"/body", b"/half"), b"0\r\n\r\n", CHUNKED)
+        await client.close()
+        await server.empties()
+        while server.state.tasks:
+            await asyncio.sleep(0.001)
+
+
+async def test_a_stopping_server_closes_idle_connections_and_finishes_the_others() -> None:
+    async with serving() as server:
+        idle, busy = await server.connect(), await server.connect()
+        idle.send(GET)
+        await idle.answer()
+        busy.send(b"GET /wait HTTP/1.1\r\nHost: t\r\n\r\n")
+        while "/wait" not in server.asked:
+            await asyncio.sleep(0)
+        stopping = asyncio.ensure_future(server.stop())
+        await idle.ends()
+        server.gate.set()
+        assert (await busy.answer()).body == b"waited"
+        await busy.ends()
+        await stopping
