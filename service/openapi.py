@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from service.gate import OPEN
 from service.schemas import BatchRequest, EntitiesRequest, Problem, StreamError, StreamLine, StreamResult
 
 REFERENCE = "#/components/schemas/{model}"
@@ -29,9 +30,17 @@ class DocumentedApp(FastAPI):
             document = super().openapi()
             document["components"]["schemas"] |= component_schemas()
             document["components"]["securitySchemes"] = KEY_SCHEMES
-            document["security"] = [{}, *({name: []} for name in KEY_SCHEMES)]  # {}: a service without keys wants none
+            ask_for_keys(document)
             drop_builtin_errors(document)
         return super().openapi()
+
+
+def ask_for_keys(document: Description) -> None:
+    """Say of each operation that is not open to everybody that it may need a key; a service without keys wants none."""
+    for path, operations in document["paths"].items():
+        if path not in OPEN:
+            for operation in operations.values():
+                operation["security"] = [{}, *({name: []} for name in KEY_SCHEMES)]
 
 
 def drop_builtin_errors(document: Description) -> None:

@@ -17,6 +17,7 @@ whether a new release still fits.
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -67,6 +68,7 @@ MALFORMED = Refusal("malformed-request", 400, "This is not HTTP/1.1.")
 TOO_MANY_PIPELINED = Refusal(
     "too-many-pipelined", 429, f"More than {MOST_PIPELINED} requests wait on this connection.", retry=True
 )
+H2C_OFFER = re.compile(rb"(?i)\r\nupgrade:(?=[ \t]*h2c[ \t]*\r\n)")
 UPGRADE_WITH_BODY = Refusal(
     "upgrade-with-body", 400, "Only HTTP/1.1 is spoken here: send a body without the offer of an 'Upgrade'."
 )
@@ -143,6 +145,8 @@ class Protocol(HttpToolsProtocol):
             self._drop()
             return
         self._idle_bytes += len(data)
+        if b"h2c" in data and self._answered():
+            data = without_offer(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as offered:
@@ -319,3 +323,12 @@ def head_bytes(url: bytes, headers: Iterable[tuple[bytes, bytes]]) -> int:
 def has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """Whether a head says that a body follows."""
     return any(name == b"transfer-encoding" or (name == b"content-length" and value != b"0") for name, value in headers)
+
+
+def without_offer(data: bytes) -> bytes:
+    """What begins with a request's head, without an offer in it to go on in HTTP/2, which Java's client makes.
+
+    The parser drops the body behind an offer, whoever declines it. (In a head that comes in pieces none is looked for.)
+    """
+    head, end, rest = data.partition(b"\r\n\r\n")
+    return H2C_OFFER.sub(b"\r\nX-Offered:", head + end) + rest

@@ -21,7 +21,6 @@ from tests.load.generator import Load
 N_TEXTS = 40_000
 FULL_CONNECTIONS = 64
 WARM_SECONDS = 1.0
-SETTLE_SECONDS = 0.5
 PROMISES = ((ECHO, 0.45, 0.65), ("spacy, the better", 5.0, 8.0), (LITSERVE, 3.0, 5.0))
 
 Turns = dict[tuple[str, int], list[Measured]]
@@ -41,6 +40,10 @@ async def _compare(context: Context, wrk: Wrk, workers: int) -> Section:
         for contender in contenders:
             await ready(contender)
         await _check(context, contenders)
+        for contender in contenders:
+            contender.wake()
+            await wrk.turn(contender.server.port, FULL_CONNECTIONS, WARM_SECONDS)
+            contender.sleep()
         turns: Turns = {}
         for _ in context.clock.rounds(context.scale.rounds, 0.5 / (len(context.scale.worker_counts) - workers / 4)):
             for connections in context.scale.connections:

@@ -7,7 +7,7 @@ charged for all who would have come meanwhile. Times are `time.monotonic()`: an 
 
 import asyncio
 from asyncio import Queue
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count, cycle
 from time import monotonic
@@ -17,9 +17,9 @@ from tests.load.connection import BrokenConnectionError, Connection
 from tests.load.question import Question
 from tests.load.tally import OK, Broken, Tally
 
+LONGEST_SECONDS = 1e6
 RETRY_SECONDS = 0.02
 """Between attempts to connect."""
-Answered = Callable[[Question, int], None]
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ class Load:
     async def closed(self, connections: int, seconds: float) -> Tally:
         """So many connections, each asking again as soon as it is answered, for so long or until it is stopped."""
         started = monotonic()
-        timer = asyncio.get_running_loop().call_later(seconds, self.stop)
+        timer = asyncio.get_running_loop().call_later(min(seconds, LONGEST_SECONDS), self.stop)
         await asyncio.gather(*(self._ask_again_and_again() for _ in range(connections)))
         timer.cancel()
         self.tally.seconds += monotonic() - started

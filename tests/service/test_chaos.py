@@ -4,7 +4,6 @@ hanging, as many requests counted as were answered, memory flat.
 The long forms of these are in `make soak`.
 """
 
-import ast
 import asyncio
 import gzip
 import json
@@ -18,7 +17,6 @@ from pathlib import Path
 
 import pytest
 
-import service
 from model.files import write_atomically
 from model.predictor import Predictor
 from tests.conftest import PEOPLE, PLACES
@@ -390,32 +388,3 @@ async def test_a_killed_worker_takes_its_own_requests_with_it_and_sigterm_takes_
             assert set(stopped.statuses) <= {200, 503}
             assert not any(each.partial for each in stopped.broken)
             assert server.logged_statuses("term-") == stopped.statuses
-
-
-WALL_CLOCKS = {"time", "time_ns", "now", "utcnow", "today", "gmtime", "localtime", "set_to_current_time"}
-DATED = {
-    "log.py": "a line has its date",
-    "metrics.py": "a gauge of Prometheus is a date",
-    "models.py": "an answer and the log say when a model was loaded",
-    "open_telemetry.py": "a span has its date, and measures by another clock",
-    "retries.py": "Retry-After may be a date",
-}
-
-
-def test_a_clock_that_is_set_changes_no_time_out() -> None:
-    """Only where a date is shown is the wall clock read; an event loop's `time()` is monotonic, and not among these."""
-    readers = {
-        path.name
-        for path in Path(service.__file__).parent.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Call) and is_wall_clock(node.func)
-    }
-    assert readers <= set(DATED)
-
-
-def is_wall_clock(function: ast.expr) -> bool:
-    """Whether it is `time.time` or a like, or one of `datetime`."""
-    if not isinstance(function, ast.Attribute) or function.attr not in WALL_CLOCKS:
-        return False
-    owner = ast.unparse(function.value)
-    return owner in ("time", "datetime", "datetime.datetime", "date") or function.attr == "set_to_current_time"

@@ -256,12 +256,35 @@ async def test_an_offer_to_upgrade_is_declined_by_an_ordinary_answer(coming: byt
             await client.problem(400, "malformed-request")
 
 
-@pytest.mark.parametrize("framing", [b"Content-Length: 2\r\n\r\n{}", b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"])
+FRAMINGS = [b"Content-Length: 2\r\n\r\n{}", b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"]
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
 async def test_a_body_with_an_offer_to_upgrade_is_refused_rather_than_lost(framing: bytes) -> None:
     async with serving() as server:
         client = await server.connect()
-        client.send(JSON, b"Connection: Upgrade\r\nUpgrade: h2c\r\n", framing)
+        client.send(JSON, b"Connection: Upgrade\r\nUpgrade: other\r\n", framing)
         await client.problem(400, "upgrade-with-body")
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+async def test_a_body_behind_an_offer_of_http2_is_read_as_java_wants_it(framing: bytes) -> None:
+    offer = b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAA\r\nUpgrade: h2c\r\n"
+    async with serving() as server:
+        client = await server.connect()
+        for _ in range(2):
+            client.send(JSON, offer, framing)
+            answer = await client.answer()
+            assert (answer.status, answer.body) == (200, await plain_answer(server, framing))
+        await client.close()
+
+
+async def plain_answer(server: Any, framing: bytes) -> bytes:
+    client = await server.connect()
+    client.send(JSON, framing)
+    body: bytes = (await client.answer()).body
+    await client.close()
+    return body
 
 
 async def test_any_bytes_are_answered_or_cut_and_the_server_goes_on() -> None:

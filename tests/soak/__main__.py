@@ -1,6 +1,6 @@
 """Hours of mixed traffic in minutes: `make soak`.
 
-    python -m tests.soak [--minutes 10] [--workers 1] [--model FILE] [--json FILE]
+    python -m tests.soak [--minutes 10] [--workers 1] [--tiny N] [--model FILE] [--json FILE]
 
 Good requests and bad ones, batches, streams, compressed bodies, clients that leave and clients that crawl, all at once,
 while the model is replaced every few seconds. Every answer is looked at, answers are counted here and by the service,
@@ -28,6 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=10.0, help="[10]")
     parser.add_argument("--workers", type=int, default=1, help="[1]")
+    parser.add_argument("--tiny", type=int, default=0, metavar="N", help="requests of one word, in the end [0]")
     parser.add_argument("--model", type=Path, metavar="FILE", help="a model file; the one that ships by default")
     file = Path("runs/soak.json")
     parser.add_argument("--json", type=Path, metavar="FILE", default=file, help=f"[{file}]")
@@ -36,7 +37,8 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="teddy-soak-") as folder,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        found = runner.run(soak(arguments.model, arguments.workers, 60 * arguments.minutes, Path(folder)))
+        seconds = 60 * arguments.minutes
+        found = runner.run(soak(arguments.model, arguments.workers, seconds, arguments.tiny, Path(folder)))
     print_report(found, Console(width=None if sys.stdout.isatty() else 120))
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(arguments.json, (json.dumps(found.fields(), indent=1) + "\n").encode())

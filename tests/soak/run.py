@@ -5,7 +5,8 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
-from itertools import cycle, islice
+from itertools import cycle, islice, repeat
+from math import inf
 from pathlib import Path
 from statistics import median_low
 from time import monotonic
@@ -19,17 +20,19 @@ from tests.load.model_files import redated, version_of
 from tests.load.processes import resident_bytes
 from tests.load.question import Found, Question, batch_questions, entities_of, single_questions
 from tests.load.server import Server, counted_statuses
+from tests.load.tally import Tally
 from tests.soak.traffic import Account, Clients
 
 KEY = "soak-soak-soak-soak"
 AUTHORIZATION = f"Authorization: Bearer {KEY}"
 NAME = "soaked"
+TINY = b'{"text":"Oslo"}'
 N_SHORT, N_MIXED = 3000, 300
 BATCH_SIZES = (1, 8, 32, 100)
 RELOAD_SECONDS = 10.0
 SAMPLE_SECONDS = 5.0
-WARM_SHARE = 0.1
-"""Of the time, before which memory is not compared."""
+WARM_SHARE, WARM_SECONDS = 0.1, 60.0
+"""Of the time, and at least, if that is not more than half: before it, memory is not compared."""
 MOST_GROWTH = 0.05
 ROUTES = ("/v1/entities", "/v1/entities/batch", "/v1/entities/stream")
 QUIET_SECONDS = 30.0
@@ -75,8 +78,16 @@ class Soaked:
         return not self.faults and self.adds_up and self.growth <= MOST_GROWTH and self.exit_status == 0
 
 
-async def soak(model_file: Path | None, workers: int, seconds: float, folder: Path) -> Soaked:
-    """All kinds of clients for so long, at a server of their own. Raises ServerError if it does not start."""
+def warm_seconds(seconds: float) -> float:
+    """After which a server has seen enough for what it keeps to be there."""
+    return max(WARM_SHARE * seconds, min(WARM_SECONDS, seconds / 2))
+
+
+async def soak(model_file: Path | None, workers: int, seconds: float, n_tiny: int, folder: Path) -> Soaked:
+    """All kinds of clients for so long, then so many tiny requests, at a server of their own.
+
+    Raises ServerError if it does not start.
+    """
     contents = versions(model_file)
     file = folder / "served.teddy"
     write_atomically(file, contents[0])
@@ -89,7 +100,7 @@ async def soak(model_file: Path | None, workers: int, seconds: float, folder: Pa
         folder / "log", "--workers", str(workers), "--model", f"{NAME}={file}", settings=settings
     ) as server:
         await server.all_ready(workers)
-        traffic = Traffic(server, file, contents, seconds)
+        traffic = Traffic(server, file, contents, seconds, n_tiny)
         return await traffic.run(shorts, known, mixed, known_mixed)
 
 
@@ -109,11 +120,12 @@ def texts() -> tuple[list[str], list[str]]:
 class Traffic:
     """Everything that happens to one server during a soak."""
 
-    def __init__(self, server: Server, file: Path, contents: tuple[bytes, bytes], seconds: float) -> None:
+    def __init__(self, server: Server, file: Path, contents: tuple[bytes, bytes], seconds: float, n_tiny: int) -> None:
         self._server = server
         self._file = file
         self._contents = contents
         self._seconds = seconds
+        self._n_tiny = n_tiny
         self._started = monotonic()
         self._found = Soaked()
         self._account = Account()
@@ -143,6 +155,7 @@ class Traffic:
             )
         ]
         tallies = await asyncio.gather(*loads)
+        tallies.append(await self._tiny())
         self._clients.stopped = True
         await asyncio.gather(*others)
         for tally in tallies:
@@ -153,6 +166,10 @@ class Traffic:
             refused = tally.sent - tally.ok - len(tally.broken)
             self._found.faults += [str(tally), *map(str, tally.broken)] if unanswered or refused else []
         return await self._reckon()
+
+    async def _tiny(self) -> Tally:
+        question = Question(path="/v1/entities", body=TINY, found=None, headers=(AUTHORIZATION,))
+        return await Load(self._server.port, repeat(question, self._n_tiny), name="tiny").closed(32, inf)
 
     def _asked(self, questions: list[Question]) -> list[Question]:
         known = [version_of(content) for content in self._contents]
@@ -198,7 +215,7 @@ class Traffic:
         found.left = self._account.left
         found.faults += self._account.faults
         found.counted = await self._counted(found.statuses.total() + found.left)
-        warm = [size for since, size in found.memory if since >= WARM_SHARE * self._seconds]
+        warm = [size for since, size in found.memory if since >= warm_seconds(self._seconds)]
         n = max(1, len(warm) // 10)
         found.warm_bytes, found.end_bytes = median_low(warm[:n]), median_low(warm[-n:])
         found.exit_status = await asyncio.to_thread(self._server.stop)
