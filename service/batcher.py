@@ -9,9 +9,11 @@ or a deadline that passes. Only the event loop's thread touches the queue; only 
 
 import asyncio
 from asyncio import AbstractEventLoop, Future, Task, TimerHandle
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
@@ -27,13 +29,20 @@ from service.errors import (
     ServiceError,
     ShuttingDownError,
 )
-from service.fair_queue import FairQueue, Lane
+from service.fair_queue import QUANTUM_WORDS, FairQueue, Lane
 from service.metrics import Metrics
 from service.ticket import Ticket
 
 LONGEST_RETRY_AFTER_SECONDS = 60
 RATE_MEMORY = 0.8  # weight of the past in the running estimate of words per second
 ANYBODY = Ticket()
+SHORT_WORDS = 256
+COURTESY_SECONDS = 1.0
+COURTEOUS_BATCH_WORDS = 512
+"""So long after a short request, batches of documents stay small, so that the next one need not wait for a large one.
+
+They cost a sixth more a word then (5.8 us instead of 4.9, of equal lengths).
+"""
 PATIENCE_SECONDS = 0.1
 """How long a request waits before its client is watched for leaving: a task for each, dearer than most waits."""
 
@@ -48,6 +57,7 @@ class Sized(Protocol):
 
 Window = TypeVar("Window", bound=Sized)
 Output = TypeVar("Output")
+Admitted = TypeVar("Admitted")
 Predict = Callable[[list[Window]], list[Output]]
 """Runs the network, in a thread: one result for each window, in order. Equal ones share batches."""
 
@@ -114,19 +124,27 @@ class Batcher(Generic[Window, Output]):
     """Shares the network between requests. An asynchronous context manager: leaving it drains the queue.
 
     `batch_words` bounds a batch's padded words, `queue_words` the words that wait, of one client at most `client_share`
-    of them; `threads` is the number of batches that run at once.
+    of them; in its turn one has `quantum` words; `threads` is the number of batches that run at once.
     """
 
     def __init__(
-        self, *, batch_words: int, queue_words: int, client_share: float = 1.0, threads: int, metrics: Metrics
+        self,
+        *,
+        batch_words: int,
+        queue_words: int,
+        client_share: float = 1.0,
+        quantum: int = QUANTUM_WORDS,
+        threads: int,
+        metrics: Metrics,
     ) -> None:
         self._batch_words = batch_words
-        self._queue: FairQueue[Part[Window, Output]] = FairQueue(queue_words, client_share)
+        self._queue: FairQueue[Part[Window, Output]] = FairQueue(queue_words, client_share, quantum)
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="inference")
         self._threads = threads
         self._metrics = metrics
         self._words_per_second = 0.0
         self._last_end = 0.0
+        self._last_short = -COURTESY_SECONDS
         self._work = asyncio.Event()
         self._closing = False
         self._workers: list[Task[None]] = []
@@ -160,22 +178,37 @@ class Batcher(Generic[Window, Output]):
             raise ShuttingDownError("Shutting down.", retry_after_seconds=1)
         loop = asyncio.get_running_loop()
         job = Job(predict, windows, ticket, loop)
-        self._admit(job)
+        self._admit(job.came, ticket, partial(self._queue.add, job.lane))
+        if job.lane.words <= SHORT_WORDS:
+            self._last_short = job.came
         job.future.add_done_callback(lambda _: self._forget(job))
         job.timer = loop.call_at(min(ticket.deadline, job.came + PATIENCE_SECONDS), self._look_after, job)
         self._metrics.queue_words.set(self._queue.words)
         self._work.set()
         return job.future
 
-    def _admit(self, job: Job[Window, Output]) -> None:
-        """Add its lane to the queue. Whoever is refused is told when to come back."""
-        ahead = self._words_ahead(job.ticket)
+    @contextmanager
+    def expecting(self, words: int, ticket: Ticket) -> Iterator[None]:
+        """While a request of about so many words is made ready: keeps room for it, or raises as `submit` would.
+
+        So that to refuse costs less than to make ready, and what is being made ready is bounded too.
+        """
+        charge = self._admit(
+            asyncio.get_running_loop().time(), ticket, partial(self._queue.expect, words, ticket.client)
+        )
         try:
-            if job.came + self._seconds_for(ahead) > job.ticket.deadline:
+            yield
+        finally:
+            self._queue.expect_no_more(charge)
+
+    def _admit(self, now: float, ticket: Ticket, enter: Callable[[], Admitted]) -> Admitted:
+        """Enter the queue. Whoever is refused is told when to come back."""
+        try:
+            if now + self._seconds_for(self._words_ahead(ticket)) > ticket.deadline:
                 raise QueueFullError("The queue is longer than this request can wait.")
-            self._queue.add(job.lane)
+            return enter()
         except ClientShareError as error:
-            error.retry_after_seconds = self._retry_after(self._queue.words_of(job.ticket.client))
+            error.retry_after_seconds = self._retry_after(self._queue.words_of(ticket.client))
             raise
         except QueueFullError as error:
             error.retry_after_seconds = self._retry_after(self._queue.words)
@@ -220,7 +253,7 @@ class Batcher(Generic[Window, Output]):
         batch: list[Part[Window, Output]] = []
         now = asyncio.get_running_loop().time()
         while len(self._queue) and not batch:
-            taken = self._queue.take(self._batch_words)
+            taken = self._queue.take(self._room(now))
             batch = [part for part in taken if not part.job.future.done() and not part.job.expires(now)]
         self._metrics.queue_words.set(self._queue.words)
         for part in batch:
@@ -230,6 +263,11 @@ class Batcher(Generic[Window, Output]):
                 if part.job.ticket.span is not None:
                     part.job.ticket.span.child("queue", part.job.came, now)
         return batch
+
+    def _room(self, now: float) -> int:
+        """How many words the next batch may have, with padding."""
+        is_courteous = self._queue.n_bulk and now < self._last_short + COURTESY_SECONDS
+        return min(self._batch_words, COURTEOUS_BATCH_WORDS) if is_courteous else self._batch_words
 
     async def _run(self, batch: list[Part[Window, Output]]) -> None:
         """Predict a batch; should it fail, each of its windows alone, so that only what is at fault fails."""

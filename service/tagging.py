@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 INLINE_CHARACTERS = 4096  # some two milliseconds of Python; what is longer goes to a thread
 SIDE_THREADS = 2
+CHARACTERS_A_WORD = 6  # in English, with the space
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -42,7 +43,8 @@ class Tagging:
         Raises TextError and whatever `Batcher.submit` raises and its future fails with. Cancelling it frees its place.
         """
         characters = sum(map(len, texts))
-        documents = await self.run(characters, prepare, model.predictor, texts)
+        with self._batcher.expecting(characters // CHARACTERS_A_WORD, ticket):
+            documents = await self.run(characters, prepare, model.predictor, texts)
         windows = [window for document in documents for window in document.windows]
         outputs = await self._batcher.submit(model.predictor.predict, windows, ticket) if windows else []
         return await self.run(characters, self._finish, model, documents, outputs)

@@ -49,7 +49,8 @@ def cluster(directory: Path, n_nodes: int = 2, port: int = 0) -> Iterator[int]:
     """
     port = port or free_port()
     node = {"num_cpus": CORES, "object_store_memory": STORE_BYTES, "include_dashboard": False}
-    nodes = Cluster(initialize_head=True, head_node_args=node | {"temp_dir": str(directory)})
+    os.environ["RAY_TMPDIR"] = str(directory)
+    nodes = Cluster(initialize_head=True, head_node_args=node)
     try:
         for _ in range(n_nodes - 1):
             nodes.add_node(num_cpus=CORES, object_store_memory=STORE_BYTES)
@@ -95,9 +96,10 @@ def main(port: int, n_replicas: int) -> None:
     from service.ray_app import Scale, app
 
     os.environ["TEDDY_ALLOW_ANONYMOUS"] = "true"
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with TemporaryDirectory(prefix="ray") as directory, suppress(KeyboardInterrupt), cluster(Path(directory), 1, port):
-        serve.run(app(Scale(replicas=n_replicas)), blocking=True)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # after Ray's own, which would leave all as it is
+        serve.run(app(Scale(replicas=n_replicas)))
+        signal.pause()
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ async def turn(name: str, replicas: int, wrk: Wrk, seconds: float, folder: Path)
         before = processor_seconds(server.pid)
         measured = await wrk.turn(server.port, CONNECTIONS, seconds)
         used = processor_seconds(server.pid) - before
-        return Turn(measured, used / (measured.per_second * seconds), resident_bytes(server.pid))
+        return Turn(measured, used / max(1.0, measured.per_second * seconds), resident_bytes(server.pid))
 
 
 def processor_seconds(pid: int) -> float:

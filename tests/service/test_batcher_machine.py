@@ -133,6 +133,7 @@ class BatcherMachine(RuleBasedStateMachine):
             batch_words=BATCH_WORDS,
             queue_words=QUEUE_WORDS,
             client_share=CLIENT_SHARE,
+            quantum=1,
             threads=THREADS,
             metrics=self.metrics,
         )

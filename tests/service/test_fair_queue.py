@@ -48,7 +48,7 @@ def test_of_windows_of_one_length_those_that_came_first_go_first(n: int, limit: 
 def test_everything_comes_out_once_in_batches_of_one_key_that_fit(
     wanted: list[tuple[int, list[int]]], limit: int
 ) -> None:
-    queue: FairQueue[Item] = FairQueue(10_000)
+    queue: FairQueue[Item] = FairQueue(10_000, quantum=1)
     fill(queue, wanted)
     seen: list[Item] = []
     while batch := queue.take(limit):
@@ -64,7 +64,7 @@ def test_everything_comes_out_once_in_batches_of_one_key_that_fit(
 def test_each_lane_is_served_within_as_many_batches_as_there_are_lanes(
     wanted: list[tuple[int, list[int]]], limit: int
 ) -> None:
-    queue: FairQueue[Item] = FairQueue(10_000)
+    queue: FairQueue[Item] = FairQueue(10_000, quantum=1)
     lanes = fill(queue, wanted)
     last_served = [0] * len(lanes)
     n_batches = 0
@@ -80,7 +80,9 @@ def test_each_lane_is_served_within_as_many_batches_as_there_are_lanes(
 def test_the_words_counted_are_those_that_wait_whoever_leaves(
     wanted: list[tuple[int, list[int]]], limit: int, data: st.DataObject
 ) -> None:
-    queue: FairQueue[Item] = FairQueue(data.draw(st.sampled_from([10_000, 16 * 9, 16])))
+    queue: FairQueue[Item] = FairQueue(
+        data.draw(st.sampled_from([10_000, 16 * 9, 16])), quantum=data.draw(st.sampled_from([1, 10, 512]))
+    )
     lanes = []
     for key, sizes in wanted:
         lane = Lane(key, [(n, (0, 0)) for n in sizes])
@@ -99,7 +101,7 @@ def test_the_words_counted_are_those_that_wait_whoever_leaves(
 
 
 def test_a_short_request_waits_for_one_window_of_a_document_and_not_for_all() -> None:
-    queue: FairQueue[str] = FairQueue(100_000)
+    queue: FairQueue[str] = FairQueue(100_000, quantum=10)
     queue.add(Lane("key", [(10, f"document {i}") for i in range(1000)]))
     assert queue.take(10) == ["document 0"]
     queue.add(Lane("key", [(10, "short")]))
@@ -135,3 +137,48 @@ def test_one_document_is_charged_for_a_share_only_so_others_still_get_in() -> No
 
 def test_an_empty_queue_gives_no_batch() -> None:
     assert FairQueue[str](10).take(10) == []
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 7)), min_size=1, max_size=12), st.integers(5, 60))
+def test_of_one_client_requests_of_a_quantum_at_most_are_finished_in_order(
+    wanted: list[tuple[int, int]], limit: int
+) -> None:
+    queue: FairQueue[tuple[int, int]] = FairQueue(10_000, quantum=35)
+    for i, (client, n_windows) in enumerate(wanted):
+        queue.add(Lane("key", [(5, (client, i))] * n_windows, client))
+    left = {i: n_windows for i, (_, n_windows) in enumerate(wanted)}
+    finished: dict[int, list[int]] = {0: [], 1: [], 2: []}
+    while batch := queue.take(limit):
+        for client, i in batch:
+            left[i] -= 1
+            if not left[i]:
+                finished[client].append(i)
+    assert all(each == sorted(each) for each in finished.values())
+    assert not any(left.values())
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.integers(3, 40), st.integers(1, 60))
+def test_a_late_client_waits_for_a_quantum_of_each_before_it_whatever_they_have(
+    lanes: list[int], limit: int, quantum: int
+) -> None:
+    queue: FairQueue[str] = FairQueue(1_000_000, quantum=quantum)
+    for client, n_lanes in enumerate(lanes):
+        for _ in range(n_lanes):
+            queue.add(Lane("key", [(3, "other")] * 200, client))
+    queue.add(Lane("key", [(3, "late")], "late"))
+    before = 0
+    while "late" not in (batch := queue.take(limit)):
+        before += 3 * len(batch)
+    assert before <= len(lanes) * (quantum + limit)
+
+
+def test_room_that_is_kept_counts_until_it_is_kept_no_longer() -> None:
+    queue: FairQueue[str] = FairQueue(LANE_SHARES * 10)
+    kept = [queue.expect(1000, "client") for _ in range(LANE_SHARES)]
+    assert kept == [10] * LANE_SHARES
+    with pytest.raises(QueueFullError):
+        queue.expect(1, "other")
+    with pytest.raises(QueueFullError):
+        queue.add(Lane("key", [(1, "window")]))
+    queue.expect_no_more(kept[0])
+    queue.add(Lane("key", [(10, "window")]))
