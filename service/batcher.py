@@ -34,6 +34,7 @@ from service.metrics import Metrics
 from service.ticket import Ticket
 
 LONGEST_RETRY_AFTER_SECONDS = 60
+CAUTION = 1.5  # times the time that what waits should take must be there until a deadline: to be late is work in vain
 RATE_MEMORY = 0.8  # weight of the past in the running estimate of words per second
 ANYBODY = Ticket()
 SHORT_WORDS = 256
@@ -187,6 +188,10 @@ class Batcher(Generic[Window, Output]):
         self._work.set()
         return job.future
 
+    def check(self, words: int, ticket: Ticket) -> None:
+        """Raise as `submit` would for a request of about so many words."""
+        self._admit(asyncio.get_running_loop().time(), ticket, partial(self._queue.check, words, ticket.client))
+
     @contextmanager
     def expecting(self, words: int, ticket: Ticket) -> Iterator[None]:
         """While a request of about so many words is made ready: keeps room for it, or raises as `submit` would.
@@ -204,7 +209,7 @@ class Batcher(Generic[Window, Output]):
     def _admit(self, now: float, ticket: Ticket, enter: Callable[[], Admitted]) -> Admitted:
         """Enter the queue. Whoever is refused is told when to come back."""
         try:
-            if now + self._seconds_for(self._words_ahead(ticket)) > ticket.deadline:
+            if now + CAUTION * self._seconds_for(self._words_ahead(ticket)) > ticket.deadline:
                 raise QueueFullError("The queue is longer than this request can wait.")
             return enter()
         except ClientShareError as error:

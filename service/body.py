@@ -111,6 +111,11 @@ class BodyHead:
         return cls(content_type.decode("latin-1"), plain_coding(codings) if codings else "", n_bytes)
 
 
+def announced_bytes(scope: Scope) -> int:
+    """What Content-Length says, or 0."""
+    return BodyHead.of(scope).n_bytes
+
+
 def plain_coding(values: Iterable[bytes]) -> str:
     """The values of Content-Encoding as one name, "" for `identity`, which changes nothing."""
     coding = b",".join(values).decode("latin-1").strip().lower()

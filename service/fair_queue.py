@@ -24,9 +24,9 @@ Item = TypeVar("Item")
 
 LOOK_AHEAD = 4  # batches' worth of turns among which items of similar length are sought
 LANE_SHARES = 16  # a lane is charged for at most this fraction of the queue: one document cannot close the door
-QUANTUM_WORDS = 512
-BULK_PART = 4
-BULK_WORDS = 512  # a lane of more has so many windows that a small batch of them is as full as a large one
+QUANTUM_WORDS = 1024
+BULK_WORDS = 4096  # a lane of more is a document: it has so many windows that a small batch is as full as a large one
+BULK_PART = 8  # of a quantum is a document's turn, for it is not finished by a whole one either, and others wait
 
 
 class Lane(Generic[Item]):
@@ -46,7 +46,7 @@ class Lane(Generic[Item]):
         self.is_bulk = self.words > BULK_WORDS
 
     def share_of(self, quantum: int) -> int:
-        """Its own quantum: a document's is smaller, for it is not finished by it anyhow, and others wait."""
+        """How long its turns are, in words."""
         return max(1, quantum // BULK_PART) if self.is_bulk else quantum
 
 
@@ -124,6 +124,10 @@ class FairQueue(Generic[Item]):
         """Words charged to one client's lanes."""
         guest = self._guests.get(client)
         return guest.words if guest else 0
+
+    def check(self, words: int, client: Hashable) -> None:
+        """Raise as `add` would for a lane of about so many words."""
+        self._check(self._charge(words), client)
 
     def expect(self, words: int, client: Hashable) -> int:
         """Keep room for a lane of about so many words; gives what `expect_no_more` is to be told. Raises as `add`."""

@@ -11,12 +11,13 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from service.answers import answer_batch, answer_text, as_json
-from service.body import read_body
-from service.context import service_of
+from service.body import announced_bytes, read_body
+from service.context import Service, service_of
 from service.errors import ShuttingDownError, TextTooLongError, TooManyTextsError
 from service.models import ServedModel
 from service.openapi import body_of, problems
 from service.schemas import BatchRequest, BatchResponse, EntitiesRequest, EntitiesResponse, Health
+from service.ticket import Ticket
 
 if TYPE_CHECKING:
     from model.documents import Tagged
@@ -36,9 +37,10 @@ router = APIRouter()
 async def tag_text(request: Request) -> Response:
     """Tag one text."""
     service = service_of(request)
+    ticket = admit(request, service)
     body = await read_body(request, service.body_limits)
     asked = await service.tagging.run(len(body), EntitiesRequest.model_validate_json, body)
-    model, tagged = await tag(request, asked, (asked.text,))
+    model, tagged = await tag(request, asked, (asked.text,), ticket)
     return await service.tagging.run(len(asked.text), answer_text, asked, model, tagged)
 
 
@@ -52,11 +54,12 @@ async def tag_text(request: Request) -> Response:
 async def tag_batch(request: Request) -> Response:
     """Tag several texts, in order. Quicker than one request for each."""
     service = service_of(request)
+    ticket = admit(request, service)
     body = await read_body(request, service.body_limits)
     asked = await service.tagging.run(len(body), BatchRequest.model_validate_json, body)
     if len(asked.texts) > service.settings.max_texts:
         raise TooManyTextsError(f"{len(asked.texts)} texts; at most {service.settings.max_texts} in one batch.")
-    model, tagged = await tag(request, asked, asked.texts)
+    model, tagged = await tag(request, asked, asked.texts, ticket)
     return await service.tagging.run(sum(map(len, asked.texts)), answer_batch, asked, model, tagged)
 
 
@@ -81,8 +84,15 @@ async def metrics(request: Request) -> Response:
     return Response(service_of(request).metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
+def admit(request: Request, service: Service) -> Ticket:
+    """The request's ticket. Raises what the queue would refuse it with, as far as its head tells: that is cheaper."""
+    ticket = service.ticket(request)
+    service.tagging.check(announced_bytes(request.scope), ticket)
+    return ticket
+
+
 async def tag(
-    request: Request, asked: EntitiesRequest | BatchRequest, texts: Sequence[str]
+    request: Request, asked: EntitiesRequest | BatchRequest, texts: Sequence[str], ticket: Ticket
 ) -> "tuple[ServedModel, list[Tagged]]":
     """The model that was asked for and what it finds, within the deadline and while the client is there."""
     service = service_of(request)
@@ -91,7 +101,7 @@ async def tag(
     most = service.settings.max_text_characters
     if max(map(len, texts), default=0) > most:
         raise TextTooLongError(f"A text is longer than {most} characters.")
-    tagged = await service.tagging.tag(model, texts, service.ticket(request))
+    tagged = await service.tagging.tag(model, texts, ticket)
     request.scope["words"] = sum(each.n_words for each in tagged)
     request.scope["model"] = model
     return model, tagged

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 INLINE_CHARACTERS = 4096  # some two milliseconds of Python; what is longer goes to a thread
 SIDE_THREADS = 2
 CHARACTERS_A_WORD = 6  # in English, with the space
+BYTES_A_WORD = 8  # in JSON; an estimate that is rather too low, for nobody may be refused by it who would get in
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -36,6 +37,10 @@ class Tagging:
         self._batcher = batcher
         self._metrics = metrics
         self._executor = ThreadPoolExecutor(SIDE_THREADS, thread_name_prefix="texts")
+
+    def check(self, n_bytes: int, ticket: Ticket) -> None:
+        """Raise QueueFullError or ClientShareError if texts of so many bytes would be refused: before they are read."""
+        self._batcher.check(n_bytes // BYTES_A_WORD, ticket)
 
     async def tag(self, model: ServedModel, texts: Sequence[str], ticket: Ticket = ANYBODY) -> "list[Tagged]":
         """What `model` finds in each of `texts`, in order.
