@@ -4,6 +4,7 @@ Pure ASGI, outside everything else, so that nothing is answered unseen.
 """
 
 import re
+from asyncio import CancelledError
 from collections.abc import Awaitable, Callable
 from random import getrandbits
 from time import perf_counter
@@ -20,6 +21,7 @@ from service.tracing import TraceContext, Tracer
 
 SANE_ID = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,128}")
 UNKNOWN_ROUTE = "unknown"
+CLIENT_CLOSED_REQUEST = 499  # nobody reads it; it is for the log and the metrics
 
 OnFailure = Callable[[Request, Exception], Response]
 
@@ -49,6 +51,9 @@ class Access:
         self._metrics.in_flight.inc()
         try:
             await self._app(scope, receive, exchange.send)
+        except CancelledError:  # Ray ends the work for a client that has left; uvicorn, what outlives the grace period
+            exchange.status = exchange.status or CLIENT_CLOSED_REQUEST
+            raise
         except Exception as error:
             response = self._on_failure(Request(scope), error)
             if exchange.status is None:

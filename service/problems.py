@@ -18,11 +18,10 @@ from starlette.responses import Response
 
 from model.errors import TeddyError, TextError
 from service import errors
-from service.access import request_id
+from service.access import CLIENT_CLOSED_REQUEST, request_id
 from service.keys import CHALLENGE
 
 MEDIA_TYPE = "application/problem+json"
-CLIENT_CLOSED_REQUEST = 499  # nobody reads it; it is for the log and the metrics
 SURROGATE_FAULT = re.compile("hex escape|surrogate|unicode code point")
 """What the JSON reader says of one; it stops before anybody knows the field."""
 NO_SURROGATES = "a lone surrogate, half of a UTF-16 pair, is no text"

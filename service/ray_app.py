@@ -28,7 +28,7 @@ from service.ray_uploads import UploadLimit
 from service.settings import Settings, read_settings
 
 SCRAPE_SECONDS = 5.0
-"""How long a scrape waits for all replicas; one that hangs must not hide the others for ever."""
+"""How long a scrape waits for all replicas before it fails."""
 
 Positive = Annotated[int, Field(gt=0)]
 

@@ -128,3 +128,17 @@ async def test_requests_in_flight_are_counted_until_they_are_answered(client: As
     predictor.gate.set()
     await tagging
     assert value(await scrape(client), "teddy_requests_in_flight") == 1
+
+
+async def test_a_request_whose_work_is_cancelled_is_counted_as_one_whose_client_left(
+    client: AsyncClient, predictor: Any
+) -> None:
+    predictor.gate.clear()
+    tagging = asyncio.create_task(client.post("/v1/entities", json={"text": "Ada"}))
+    assert await asyncio.to_thread(predictor.entered.wait, 30)
+    tagging.cancel()
+    await asyncio.gather(tagging, return_exceptions=True)
+    predictor.gate.set()
+    samples = await scrape(client)
+    assert value(samples, "teddy_requests_total", method="POST", route="/v1/entities", status="499") == 1
+    assert value(samples, "teddy_queue_words") == 0
