@@ -175,12 +175,15 @@ class FairQueue(Generic[Item]):
     def take(self, batch_words: int) -> list[Item]:
         """The next batch: items of one key whose padded size is at most `batch_words`, or one longer item alone.
 
-        Empty only if the queue is.
+        If all that wait come to no more than that without padding, it is all of them: whoever runs the batch parts it
+        by length, and a remnant of the shortest and the longest would take as long as the rest (single texts on 64
+        connections: 2,540 a second instead of 1,820). Empty only if the queue is.
         """
         if not self._guests:
             return []
         turns = self._look_ahead(batch_words * LOOK_AHEAD)
-        chosen = choose_batch([turn.words for turn in turns], batch_words)
+        lengths = [turn.words for turn in turns]
+        chosen = range(len(turns)) if sum(lengths) <= batch_words else choose_batch(lengths, batch_words)
         self._remove(turns, {turns[i] for i in chosen})
         return [turns[i].item for i in chosen]
 
