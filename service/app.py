@@ -6,7 +6,7 @@ From outside to inside:
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
@@ -34,7 +34,7 @@ from service.problems import add_problem_handlers, answer_to, failure
 from service.security import check_origins, with_cors
 from service.settings import Settings
 from service.tagging import Tagging
-from service.tracing import make_tracer
+from service.tracing import Tracer, make_tracer
 
 OnReady = Callable[[], None]
 OnLoadFailure = Callable[[TeddyError], None]
@@ -58,6 +58,55 @@ class App(DocumentedApp):
         await super().__call__(scope, receive, send)
 
 
+class Life:
+    """What goes on between the app's start and its end: models are loaded and watched, batches run.
+
+    `app.state.loading` is a task that ends when the models are loaded or refused.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        batcher: Batcher[Any, Any],
+        tracer: Tracer,
+        on_ready: OnReady,
+        on_load_failure: OnLoadFailure,
+    ) -> None:
+        self._service = service
+        self._batcher = batcher
+        self._tracer = tracer
+        self._on_ready = on_ready
+        self._on_load_failure = on_load_failure
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @asynccontextmanager
+    async def __call__(self, app: FastAPI) -> AsyncIterator[None]:
+        """The lifespan of an app."""
+        async with self._batcher:
+            app.state.loading = self._begin(self._load())
+            yield
+            await end(self._tasks)
+        self._service.tagging.close()
+        await asyncio.to_thread(self._tracer.close)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.create_task(work)
+        self._tasks.append(task)
+        return task
+
+    async def _load(self) -> None:
+        models = self._service.models
+        try:
+            await models.load()
+        except TeddyError as error:
+            log.error("a model was refused", reason=str(error))
+            self._on_load_failure(error)
+            return
+        log.info("ready", models=[model.name for model in models.all()])
+        self._on_ready()
+        self._begin(models.watch())
+
+
 def create_app(
     settings: Settings, load: Load, *, on_ready: OnReady = lambda: None, on_load_failure: OnLoadFailure = lambda _: None
 ) -> FastAPI:
@@ -67,55 +116,20 @@ def create_app(
     Raises SettingsError for what is set and cannot be: a file of keys, an address, an origin, traces without the extra.
     """
     check_origins(settings.cors_origins)
-    metrics = Metrics()
-    metrics.build_info.labels(version("teddy")).set(1)
-    count_lost_lines(metrics.lost_log_lines.inc)
-    tracer = make_tracer(settings)
-    models = Models(settings, load, metrics)
-    body_limits = BodyLimits.of(settings)
-    keys, networks = Keys.read(settings), parse_networks(settings.trusted_proxies)
-
-    async def load_and_watch() -> None:
-        try:
-            await models.load()
-        except TeddyError as error:
-            log.error("a model was refused", reason=str(error))
-            on_load_failure(error)
-            return
-        log.info("ready", models=[model.name for model in models.all()])
-        on_ready()
-        app.state.watching = asyncio.create_task(models.watch())
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with make_batcher(settings, metrics) as batcher:
-            tagging = Tagging(batcher, metrics)
-            app.state.service = Service(
-                settings=settings,
-                metrics=metrics,
-                models=models,
-                tagging=tagging,
-                keys=keys,
-                body_limits=body_limits,
-                trusted_proxies=networks,
-            )
-            app.state.loading = asyncio.create_task(load_and_watch())
-            yield
-            await end([app.state.loading, getattr(app.state, "watching", None)])
-        tagging.close()
-        await asyncio.to_thread(tracer.close)
-
+    tracer, metrics = make_tracer(settings), make_metrics()
+    batcher = make_batcher(settings, metrics)
+    service = make_service(settings, metrics, Models(settings, load, metrics), Tagging(batcher, metrics))
     app = App(
         title="Teddy",
         version=version("teddy"),
         summary="Entities in texts.",
         description="Offsets are half-open: `text[start:end]` is the entity's text. Errors are problems (RFC 9457).",
-        lifespan=lifespan,
+        lifespan=Life(service, batcher, tracer, on_ready, on_load_failure),
         docs_url=None,  # see service/docs_page.py
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.drain = Drain()
+    app.state.service, app.state.drain = service, Drain()
     for router in (routes.router, stream.router, model_routes.router):
         app.include_router(router)
     add_docs_page(app)
@@ -123,13 +137,34 @@ def create_app(
     gate = Gate(
         app.answer,
         endpoints=routes.QUICK,
-        keys=keys,
+        keys=service.keys,
         drain=app.state.drain,
-        budget=body_limits.budget,
+        budget=service.body_limits.budget,
         on_error=answer_to,
     )
     app.outermost = Access(with_cors(gate, settings.cors_origins), metrics, tracer, on_failure=failure)
     return app
+
+
+def make_metrics() -> Metrics:
+    """The metrics of this app, and of what its log loses."""
+    metrics = Metrics()
+    metrics.build_info.labels(version("teddy")).set(1)
+    count_lost_lines(metrics.lost_log_lines.inc)
+    return metrics
+
+
+def make_service(settings: Settings, metrics: Metrics, models: Models, tagging: Tagging) -> Service:
+    """What the endpoints work with. Raises SettingsError."""
+    return Service(
+        settings=settings,
+        metrics=metrics,
+        models=models,
+        tagging=tagging,
+        keys=Keys.read(settings),
+        body_limits=BodyLimits.of(settings),
+        trusted_proxies=parse_networks(settings.trusted_proxies),
+    )
 
 
 def make_batcher(settings: Settings, metrics: Metrics) -> Batcher[Any, Any]:
@@ -143,9 +178,8 @@ def make_batcher(settings: Settings, metrics: Metrics) -> Batcher[Any, Any]:
     )
 
 
-async def end(tasks: list["asyncio.Task[None] | None"]) -> None:
+async def end(tasks: Sequence["asyncio.Task[None]"]) -> None:
     """Cancel what still runs, and wait for it."""
-    running = [task for task in tasks if task is not None]
-    for task in running:
+    for task in tasks:
         task.cancel()
-    await asyncio.gather(*running, return_exceptions=True)
+    await asyncio.gather(*tasks, return_exceptions=True)
