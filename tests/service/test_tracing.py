@@ -233,6 +233,26 @@ def test_a_request_is_a_span_under_its_callers_with_its_wait_and_its_work_under_
     }
 
 
+@pytest.mark.anyio
+async def test_a_request_to_the_service_is_recorded_by_its_short_way_and_its_text_is_not(
+    collector: Collector, serving: Any
+) -> None:
+    collector.gate.set()
+    async with serving(traces=True) as client:
+        body = {"text": "Zanzibar met Ada"}
+        assert (await client.post("/v1/entities", json=body, headers={"traceparent": VALID})).is_success
+    by_name = {span.name: span for span in collector.spans()}
+    assert set(by_name) == {"POST /v1/entities", "queue", "network"}
+    request = by_name["POST /v1/entities"]
+    assert (request.trace_id.hex(), request.parent_span_id.hex()) == (TRACE, PARENT)
+    assert by_name["queue"].parent_span_id == by_name["network"].parent_span_id == request.span_id
+    assert by_name["queue"].end_time_unix_nano <= by_name["network"].start_time_unix_nano
+    assert by_name["network"].end_time_unix_nano <= request.end_time_unix_nano
+    found = attributes_of(request)
+    assert (found["teddy.words"], found["teddy.model.name"], found["http.response.status_code"]) == (3, "en", 200)
+    assert "Zanzibar" not in str(collector.received)
+
+
 def test_a_trace_that_begins_here_has_the_ids_of_the_log_line(collector: Collector) -> None:
     context = context_of()
     with tracing() as tracer:
