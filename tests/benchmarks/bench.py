@@ -23,6 +23,7 @@ from rich.console import Console
 
 from model.files import write_atomically
 from tests.benchmarks import entrants, machine
+from tests.benchmarks.arguments import add_inputs, check_files, read_names
 from tests.benchmarks.contenders.contender import Entrant
 from tests.benchmarks.growth import stages
 from tests.benchmarks.process import ContenderError, OutOfTimeError, Worker
@@ -254,27 +255,17 @@ def read_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="less of everything, in under a minute")
-    parser.add_argument("--text", type=Path, metavar="FILE", help="a real text, UTF-8, a paragraph a line")
-    parser.add_argument("--model", type=Path, metavar="FILE", help="a model file; the one that ships by default")
+    add_inputs(parser)
     known = ", ".join((*entrants.DEFAULT, *entrants.ALSO))
     parser.add_argument("--only", metavar="NAME,...", help=f"these contenders, of {known}; {OURS} is always there")
     parser.add_argument("--sections", metavar="NAME,...", help=f"these sections, of {', '.join(SECTIONS)}")
     parser.add_argument("--json", type=Path, metavar="FILE", default=Path("runs/bench.json"), help="[runs/bench.json]")
     arguments = parser.parse_args()
-    for file in (arguments.text, arguments.model):
-        if file is not None and not file.is_file():
-            parser.error(f"{file}: there is no such file")
-    names = _chosen(parser, "--only", arguments.only, (*entrants.DEFAULT, *entrants.ALSO))
+    check_files(parser, (arguments.text, arguments.model))
+    names = read_names(parser, "--only", arguments.only, (*entrants.DEFAULT, *entrants.ALSO))
     arguments.only = tuple(dict.fromkeys((OURS, *names))) if names else ()
-    arguments.sections = _chosen(parser, "--sections", arguments.sections, SECTIONS)
+    arguments.sections = read_names(parser, "--sections", arguments.sections, SECTIONS)
     return arguments
-
-
-def _chosen(parser: argparse.ArgumentParser, option: str, value: str | None, known: Sequence[str]) -> tuple[str, ...]:
-    chosen = tuple(name.strip() for name in value.split(",")) if value else ()
-    if strangers := set(chosen).difference(known):
-        parser.error(f"{option}: there is no {', '.join(sorted(strangers))}; there are {', '.join(known)}")
-    return chosen
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from rich.console import Console
 
 from model.files import write_atomically
 from tests.benchmarks import machine
+from tests.benchmarks.arguments import add_inputs, check_files, read_names
 from tests.benchmarks.entrants import SHIPPED_MODEL
 from tests.benchmarks.process import ContenderError, OutOfTimeError
 from tests.benchmarks.rounds import Clock
@@ -106,9 +107,8 @@ def read_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="less of everything, in about a minute")
-    parser.add_argument("--text", type=Path, metavar="FILE", help="a real text, UTF-8, a paragraph a line")
-    parser.add_argument("--model", type=Path, metavar="FILE", help="a model file; the one that ships by default")
-    names = partial(_chosen, parser)
+    add_inputs(parser)
+    names = partial(read_names, parser)
     parser.add_argument("--only", metavar="NAME,...", help=f"these sections, of {', '.join(SECTIONS)}")
     parser.add_argument("--contenders", metavar="NAME,...", help=f"these, of {', '.join(CONTENDERS)}")
     parser.add_argument("--workers", metavar="N,...", help="numbers of workers [1,2]")
@@ -116,20 +116,11 @@ def read_arguments() -> argparse.Namespace:
     file = Path("runs/bench-service.json")
     parser.add_argument("--json", type=Path, metavar="FILE", default=file, help=f"[{file}]")
     arguments = parser.parse_args()
-    for path in (arguments.text, arguments.model):
-        if path is not None and not path.is_file():
-            parser.error(f"{path}: there is no such file")
+    check_files(parser, (arguments.text, arguments.model))
     arguments.only = names("--only", arguments.only, tuple(SECTIONS))
     arguments.contenders = names("--contenders", arguments.contenders, CONTENDERS)
     arguments.workers = tuple(map(int, names("--workers", arguments.workers, tuple(map(str, range(1, 65))))))
     return arguments
-
-
-def _chosen(parser: argparse.ArgumentParser, option: str, value: str | None, known: Sequence[str]) -> tuple[str, ...]:
-    chosen = tuple(name.strip() for name in value.split(",")) if value else ()
-    if strangers := set(chosen).difference(known):
-        parser.error(f"{option}: there is no {', '.join(sorted(strangers))}; there are {', '.join(known)}")
-    return chosen
 
 
 def scale_of(arguments: argparse.Namespace) -> Scale:
