@@ -10,7 +10,7 @@ BENCHMARK := $(VENV)/.installed-benchmark
 RAY := $(VENV)/.installed-ray
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test lint audit format bench bench-service soak ray clean
+.PHONY: help setup serve test lint audit format up monitor bench bench-service soak ray clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,14 @@ lint: $(DEVELOPMENT) ## Check style and types, dangerous calls, and dependencies
 format: $(DEVELOPMENT) ## Put every file into the one style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+up: ## Serve and watch in containers: Teddy, Prometheus, Alertmanager, Grafana (needs Docker)
+	@docker compose version >/dev/null 2>&1 \
+	  || { echo "Docker Compose is not here; without it: make serve, and make monitor beside it" >&2; exit 1; }
+	docker compose up --build --detach --wait $(ARGS)
+
+monitor: $(RUNTIME) ## Watch the Teddy that runs here with this machine's Prometheus and Alertmanager (ARGS="--help")
+	@exec $(BIN)/python -m service.monitoring $(ARGS)
 
 bench: $(BENCHMARK) ## Measure speed against others, in at most ten minutes (ARGS="--quick", ARGS="--text FILE")
 	@$(BIN)/python -m tests.benchmarks.bench $(ARGS)

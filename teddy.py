@@ -4,6 +4,7 @@
     1    `tag` finished, with records that could not be tagged; or a mistake in Teddy itself, with a traceback
     2    refused: wrong usage, or an input, recipe, model file or training run that cannot be worked with
     130  interrupted from the keyboard
+    143  a training job that shows its metrics was ended by SIGTERM
 
 The modules named `commands` import nothing heavy until a command runs, so that the help comes at once.
 """

@@ -28,8 +28,11 @@ from model.config import FeatureConfig, NetworkConfig
 from model.errors import ModelFileError
 from model.files import write_atomically
 from model.onnx import archive as onnx_archive
+from model.reference import AnyReference
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
+_READABLE = (3, FORMAT_VERSION)
+"""Format 3 had less in its reference."""
 _MARK = b"teddy-sha256:"
 _DIGITS = 64
 
@@ -63,20 +66,6 @@ class CanaryText:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reference:
-    """How dev data look to the model: what drift is measured against.
-
-    `entities_per_word` for each label; `score_histogram` counts entities by score in ten equal bins from 0 to 1;
-    `pieces_per_word_histogram` counts words of 1, 2, ... 8 or more pieces (more pieces: stranger words).
-    """
-
-    n_words: int
-    entities_per_word: dict[str, float]
-    score_histogram: tuple[int, ...]
-    pieces_per_word_histogram: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """All that is known of a model beside its weights."""
 
@@ -98,7 +87,7 @@ class Manifest:
     """Measured on dev with the weights in the file."""
     training_data: tuple[TrainingData, ...]
     canary: tuple[CanaryText, ...]
-    reference: Reference
+    reference: AnyReference
     recipe: str
     """The resolved recipe, in TOML."""
 
@@ -249,7 +238,7 @@ def _read_manifest(path: Path | str, content: bytes) -> Manifest:
     except (ValueError, RecursionError) as error:
         raise ModelFileError(path, "the manifest is not JSON") from error
     found = plain.get("format_version") if isinstance(plain, Mapping) else None
-    if found != FORMAT_VERSION:
+    if found not in _READABLE:
         raise ModelFileError(
             path, f"format version {found}, but this Teddy reads {FORMAT_VERSION}: export the model anew"
         )

@@ -84,6 +84,14 @@ class Tagged:
         """The words of the text."""
         return len(self._offsets.starts)
 
+    @property
+    def n_tagged_words(self) -> int:
+        """The words that got a tag: all of them, if nothing was cut."""
+        n_words = 0
+        for stretch in self._stretches:
+            n_words += stretch.end - stretch.start
+        return n_words
+
     @cached_property
     def tokens(self) -> list[Token]:
         """Every word. Made when it is first asked for: few callers want it, and it costs more than the entities."""

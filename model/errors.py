@@ -7,7 +7,8 @@
     |   |-- RecipeError      a training recipe
     |   `-- ModelFileError   a model file: foreign, truncated, tampered with, or one that fails its canary
     |-- MissingExtraError  a part of Teddy that was not installed
-    `-- TrainingError    a training run that must not go on (the loss is not a number, ...)
+    `-- TrainingError    a training run that must not go on
+        `-- DivergedError    its loss is not a number any more, or explodes
 
 The messages are one line and meant for the person who caused them. This package knows nothing of HTTP statuses or exit
 codes: `service` and `teddy` each have one table from these classes to theirs.
@@ -59,3 +60,7 @@ class MissingExtraError(TeddyError):
 
 class TrainingError(TeddyError):
     """A training run that stopped itself; the message says at which step and why."""
+
+
+class DivergedError(TrainingError):
+    """A training run whose loss or gradient is not finite, or explodes."""

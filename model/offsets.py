@@ -19,6 +19,12 @@ def _byte_length(text: str) -> int:
 
 
 _LENGTHS: dict[OffsetUnit, Callable[[str], int]] = {"character": len, "utf16": _utf16_length, "byte": _byte_length}
+_CODECS: dict[OffsetUnit, tuple[str, int]] = {
+    "character": ("utf-32-le", 4),
+    "utf16": ("utf-16-le", 2),
+    "byte": ("utf-8", 1),
+}
+"""Of each unit the encoding that counts it, and its bytes there."""
 
 
 def convert_offsets(text: str, offsets: Iterable[int], unit: OffsetUnit) -> list[int]:
@@ -38,3 +44,30 @@ def convert_offsets(text: str, offsets: Iterable[int], unit: OffsetUnit) -> list
         position = offset
         converted.append(total)
     return converted
+
+
+def character_offsets(text: str, offsets: Iterable[int], unit: OffsetUnit) -> list[int | None]:
+    """Offsets in `unit`, in ascending order, as character offsets into `text`; in time linear in the text.
+
+    None stands for an offset that lies outside the text or within a character. Raises UnicodeEncodeError for a lone
+    surrogate.
+    """
+    codec, width = ("ascii", 1) if text.isascii() else _CODECS[unit]
+    encoded = text.encode(codec)
+    converted: list[int | None] = []
+    position, total = 0, 0
+    for offset in offsets:
+        end = offset * width
+        n_characters = _count(encoded[position:end], codec) if position <= end <= len(encoded) else None
+        if n_characters is not None:
+            position, total = end, total + n_characters
+        converted.append(None if n_characters is None else total)
+    return converted
+
+
+def _count(encoded: bytes, codec: str) -> int | None:
+    """How many characters these bytes are; None if the last one is cut."""
+    try:
+        return len(encoded.decode(codec))
+    except UnicodeDecodeError:
+        return None

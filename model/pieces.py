@@ -27,6 +27,10 @@ class Pieces:
         ids: list[list[int]] = self._processor.encode(list(words)) if words else []
         return ids
 
+    def byte_ids(self) -> frozenset[int]:
+        """The ids of the pieces that are bytes, for characters that the vocabulary does not have."""
+        return frozenset(filter(self._processor.is_byte, range(self.n_pieces)))
+
     def names(self, ids: Iterable[int]) -> list[str]:
         """The pieces as sentencepiece writes them, for people to read."""
         return [self._processor.id_to_piece(i) for i in ids]

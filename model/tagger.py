@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.batching import group_by_length, usual_size
+from model.encoder import words_read
 from model.features import WordFeatures
 from model.labels import TagSet
 from model.memory import give_back
@@ -88,6 +89,8 @@ class Tagger:
         self.batch_words = batch_words
         self._vectors = WordVectors(network, features, number_format)
         self._words_until_tidied = _WORDS_UNTIL_TIDIED
+        self.padding_words = 0
+        """Places that the network has read and that held no word."""
 
     def tag(self, sentences: Sequence[Sequence[str]]) -> list[TaggedWords]:
         """One result for each sentence of words, in order; a sentence's result does not depend on the others."""
@@ -96,6 +99,9 @@ class Tagger:
             for position, result in zip(batch.members, self._read(batch), strict=True):
                 results[position] = result
             self._words_until_tidied -= batch.words.numel()
+            self.padding_words += words_read(batch.lengths.numpy(), batch.words.shape[1]) - sum(
+                len(sentences[position]) for position in batch.members
+            )
         if self._words_until_tidied < 0:
             self._words_until_tidied = _WORDS_UNTIL_TIDIED
             give_back()

@@ -45,10 +45,10 @@ class Access:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, as an ASGI app does."""
         started = perf_counter()
-        exchange = Exchange(scope, send)
         context = TraceContext.of(scope["headers"])
+        exchange = Exchange(scope, send, lambda status: self._record(scope, context, status, perf_counter() - started))
         scope["span"] = self._tracer.begin(context, scope)
-        self._metrics.in_flight.inc()
+        self._metrics.in_flight += 1
         try:
             await self._app(scope, receive, exchange.send)
         except CancelledError:  # Ray ends the work for a client that has left; uvicorn, what outlives the grace period
@@ -59,15 +59,15 @@ class Access:
             if exchange.status is None:
                 await response(scope, receive, exchange.send)
         finally:
-            self._metrics.in_flight.dec()
-            self._record(scope, context, exchange.status or 500, perf_counter() - started)
+            exchange.end()
 
     def _record(self, scope: Scope, context: TraceContext, status: int, seconds: float) -> None:
         route, words = route_of(scope), scope.get("words", 0)
         if scope["span"] is not None:
             known = None if route == UNKNOWN_ROUTE else route
             scope["span"].end(status, known, {"teddy.words": words} | model_of(scope))
-        self._metrics.request(scope["method"], route, status, seconds)
+        self._metrics.in_flight -= 1
+        self._metrics.request(scope["method"], route, status, seconds, words)
         if problem := scope.get("problem"):
             self._metrics.refused.labels(problem).inc()
         self._log.info(
@@ -84,14 +84,19 @@ class Access:
 
 
 class Exchange:
-    """One request's id, and the status of its answer once that has begun."""
+    """One request's id, and the status of its answer once that has begun.
 
-    __slots__ = ("_id", "_send", "status")
+    `on_end` is called once, with the status, before the answer's last bytes go out: so what a client has been answered
+    has been counted, whenever this process is killed.
+    """
 
-    def __init__(self, scope: Scope, send: Send) -> None:
+    __slots__ = ("_id", "_on_end", "_send", "status")
+
+    def __init__(self, scope: Scope, send: Send, on_end: Callable[[int], None]) -> None:
         self.status: int | None = None
         self._id = scope["request_id"] = accepted_id(scope)
         self._send: Callable[[Message], Awaitable[None]] = send
+        self._on_end: Callable[[int], None] | None = on_end
 
     async def send(self, message: Message) -> None:
         """Pass a message on; the answer's head gets the id and what browsers are to be told."""
@@ -100,7 +105,15 @@ class Exchange:
             message["headers"] = with_security_headers(
                 [*message.get("headers", ()), (b"x-request-id", self._id.encode("ascii"))]
             )
+        elif not message.get("more_body", False):
+            self.end()
         await self._send(message)
+
+    def end(self) -> None:
+        """The answer has come to its end, or will not."""
+        if self._on_end is not None:
+            on_end, self._on_end = self._on_end, None
+            on_end(self.status or 500)
 
 
 def route_of(scope: Scope) -> str:

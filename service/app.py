@@ -23,6 +23,9 @@ from service.batcher import Batcher
 from service.body import BodyLimits
 from service.context import Service
 from service.docs_page import add_docs_page
+from service.drift.watcher import Drift
+from service.feedback import routes as feedback_routes
+from service.feedback.state import Feedback
 from service.gate import Gate
 from service.keys import Keys
 from service.lifecycle import Drain
@@ -30,7 +33,9 @@ from service.log import count_lost_lines
 from service.metrics import Metrics
 from service.models import Load, Models
 from service.openapi import DocumentedApp
-from service.problems import add_problem_handlers, answer_to, failure
+from service.problems import KINDS, add_problem_handlers, answer_to, failure
+from service.protocol import KINDS as REFUSALS
+from service.pulse import beat
 from service.security import check_origins, with_cors
 from service.settings import Settings
 from service.tagging import Tagging
@@ -86,7 +91,10 @@ class Life:
             app.state.loading = self._begin(self._load())
             yield
             await end(self._tasks)
+        self._service.metrics.flush()
         self._service.tagging.close()
+        if self._service.feedback:
+            await asyncio.to_thread(self._service.feedback.close)
         await asyncio.to_thread(self._tracer.close)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
@@ -103,8 +111,10 @@ class Life:
             self._on_load_failure(error)
             return
         log.info("ready", models=[model.name for model in models.all()])
+        self._service.metrics.ready()
         self._on_ready()
         self._begin(models.watch())
+        self._begin(beat(self._service.metrics, models.all))
 
 
 def create_app(
@@ -116,9 +126,11 @@ def create_app(
     Raises SettingsError for what is set and cannot be: a file of keys, an address, an origin, traces without the extra.
     """
     check_origins(settings.cors_origins)
-    tracer, metrics = make_tracer(settings), make_metrics()
+    tracer, metrics = make_tracer(settings), make_metrics(settings)
     batcher = make_batcher(settings, metrics)
-    service = make_service(settings, metrics, Models(settings, load, metrics), Tagging(batcher, metrics))
+    models = Models(settings, load, metrics)
+    tagging = Tagging(batcher, metrics, Drift(settings, metrics, models.names))
+    service = make_service(settings, metrics, models, tagging)
     app = App(
         title="Teddy",
         version=version("teddy"),
@@ -130,7 +142,7 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.service, app.state.drain = service, Drain()
-    for router in (routes.router, stream.router, model_routes.router):
+    for router in (routes.router, stream.router, feedback_routes.router, model_routes.router):
         app.include_router(router)
     add_docs_page(app)
     add_problem_handlers(app)
@@ -146,9 +158,12 @@ def create_app(
     return app
 
 
-def make_metrics() -> Metrics:
+def make_metrics(settings: Settings) -> Metrics:
     """The metrics of this app, and of what its log loses."""
-    metrics = Metrics()
+    metrics = Metrics(enabled=settings.metrics)
+    metrics.queue_capacity.set(settings.queue_words)
+    for reason in (*KINDS, *REFUSALS):
+        metrics.refused.labels(reason)
     metrics.build_info.labels(version("teddy")).set(1)
     count_lost_lines(metrics.lost_log_lines.inc)
     return metrics
@@ -164,6 +179,7 @@ def make_service(settings: Settings, metrics: Metrics, models: Models, tagging: 
         keys=Keys.read(settings),
         body_limits=BodyLimits.of(settings),
         trusted_proxies=parse_networks(settings.trusted_proxies),
+        feedback=Feedback.of(settings, metrics, models),
     )
 
 

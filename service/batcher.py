@@ -184,7 +184,7 @@ class Batcher(Generic[Window, Output]):
             self._last_short = job.came
         job.future.add_done_callback(lambda _: self._forget(job))
         job.timer = loop.call_at(min(ticket.deadline, job.came + PATIENCE_SECONDS), self._look_after, job)
-        self._metrics.queue_words.set(self._queue.words)
+        self._metrics.queue_words = self._queue.words
         self._work.set()
         return job.future
 
@@ -232,7 +232,7 @@ class Batcher(Generic[Window, Output]):
     def _forget(self, job: Job[Window, Output]) -> None:
         job.end()
         self._queue.discard(job.lane)
-        self._metrics.queue_words.set(self._queue.words)
+        self._metrics.queue_words = self._queue.words
 
     def _look_after(self, job: Job[Window, Output]) -> None:
         """See to a request that has been waiting for long: its deadline, and whether its client is still there."""
@@ -260,7 +260,7 @@ class Batcher(Generic[Window, Output]):
         while len(self._queue) and not batch:
             taken = self._queue.take(self._room(now))
             batch = [part for part in taken if not part.job.future.done() and not part.job.expires(now)]
-        self._metrics.queue_words.set(self._queue.words)
+        self._metrics.queue_words = self._queue.words
         for part in batch:
             if part.job.is_waiting:
                 self._metrics.queue_wait.observe(now - part.job.came)

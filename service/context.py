@@ -10,6 +10,7 @@ from starlette.types import Scope
 from service.addresses import Network, client_address
 from service.body import BodyLimits
 from service.errors import TimeoutHeaderError
+from service.feedback.state import Feedback
 from service.keys import Keys
 from service.metrics import Metrics
 from service.models import Models
@@ -31,6 +32,8 @@ class Service:
     keys: Keys
     body_limits: BodyLimits
     trusted_proxies: tuple[Network, ...]
+    feedback: Feedback | None = None
+    """Only where corrections are wanted."""
 
     def ticket(self, request: Request) -> Ticket:
         """What the queue must know of a request whose body has been read. Raises TimeoutHeaderError."""

@@ -9,6 +9,7 @@
         |                      ShuttingDownError                                    (come back later: Retry-After)
         |-- in the queue:      DeadlineError, ClientDepartedError
         |-- in the network:    InferenceError
+        |-- of a correction:   FeedbackOffError, UnknownAnswerError, CorrectionsFullError, CorrectionsUnwritableError
         |-- of a model:        ModelRefusedError, NotReloadableError                (the old one goes on serving)
         `-- before all that:   SettingsError, AddressError                          (the process does not start)
 
@@ -103,6 +104,22 @@ class ClientDepartedError(ServiceError):
 
 class InferenceError(ServiceError):
     """The network failed on these windows; the cause is chained, for the log only."""
+
+
+class FeedbackOffError(ServiceError):
+    """A correction where none are taken: `feedback_dir` is not set."""
+
+
+class UnknownAnswerError(ServiceError):
+    """A request id under which no answer is remembered for this caller."""
+
+
+class CorrectionsFullError(ServiceError):
+    """As many bytes of corrections as `feedback_max_bytes`, or a full disk. Nothing was stored."""
+
+
+class CorrectionsUnwritableError(ServiceError):
+    """The directory of corrections cannot be written to. Nothing was stored."""
 
 
 class ModelRefusedError(ServiceError):

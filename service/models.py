@@ -148,6 +148,10 @@ class Models:
         self.check_ready()
         return list(self._served.values())
 
+    def names(self) -> frozenset[str]:
+        """The names under which there is a model; none before they are loaded. For any thread."""
+        return frozenset(self._served)
+
     async def load(self) -> None:
         """Load all the files and serve them once all are loaded.
 
@@ -257,7 +261,7 @@ class Models:
             self._metrics.drop_model(old.name, old.version, old.predictor.precision)
         new = ServedModel(file.name, predictor, default=old is not None and old.default)
         self._served[file.name] = new
-        self._metrics.serve_model(new.name, new.version, predictor.precision)
+        self._metrics.serve_model(new.name, new.version, predictor.precision, predictor.manifest)
         log.info(
             "model loaded",
             model=new.name,

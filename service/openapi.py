@@ -9,7 +9,16 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from service.gate import OPEN
-from service.schemas import BatchRequest, EntitiesRequest, Problem, StreamError, StreamLine, StreamResult
+from service.schemas import (
+    AnswerCorrection,
+    BatchRequest,
+    EntitiesRequest,
+    Problem,
+    StreamError,
+    StreamLine,
+    StreamResult,
+    TextCorrection,
+)
 
 REFERENCE = "#/components/schemas/{model}"
 
@@ -59,6 +68,8 @@ def component_schemas() -> Description:
     models: tuple[type[BaseModel], ...] = (
         EntitiesRequest,
         BatchRequest,
+        TextCorrection,
+        AnswerCorrection,
         StreamLine,
         StreamResult,
         StreamError,
@@ -69,9 +80,10 @@ def component_schemas() -> Description:
     return schemas
 
 
-def body_of(model: type[BaseModel]) -> Description:
-    """An operation's description of its JSON body."""
-    content = {"application/json": {"schema": {"$ref": REFERENCE.format(model=model.__name__)}}}
+def body_of(*models: type[BaseModel]) -> Description:
+    """An operation's description of its JSON body, which is one of `models`."""
+    references = [{"$ref": REFERENCE.format(model=model.__name__)} for model in models]
+    content = {"application/json": {"schema": {"anyOf": references} if len(references) > 1 else references[0]}}
     return {"requestBody": {"required": True, "content": content}}
 
 

@@ -34,6 +34,8 @@ STATUSES: Mapping[type[TeddyError], int] = {
     errors.TimeoutHeaderError: 400,
     errors.UnauthorizedError: 401,
     errors.ForbiddenError: 403,
+    errors.FeedbackOffError: 404,
+    errors.UnknownAnswerError: 404,
     errors.UnknownModelError: 404,
     errors.BodyTimeoutError: 408,
     errors.NotReloadableError: 409,
@@ -47,14 +49,18 @@ STATUSES: Mapping[type[TeddyError], int] = {
     errors.ClientShareError: 429,
     errors.ClientDepartedError: CLIENT_CLOSED_REQUEST,
     errors.InferenceError: 500,
+    errors.CorrectionsUnwritableError: 503,
     errors.NotReadyError: 503,
     errors.QueueFullError: 503,
     errors.ShuttingDownError: 503,
     errors.DeadlineError: 504,
+    errors.CorrectionsFullError: 507,
 }
 
 UNREAD = (errors.BodyTooLargeError, errors.BodyTimeoutError, errors.UnauthorizedError, errors.ShuttingDownError)
 """What the client still sends of its body is not read after these: the connection ends with the answer."""
+
+INVALID, INTERNAL = "invalid-request", "internal-error"
 
 log = structlog.get_logger("service.problems")
 
@@ -106,7 +112,7 @@ def invalid(request: Request, error: ValidationError | RequestValidationError) -
     )
     listed = [field_error(fault) for fault in faults[:MOST_FIELD_ERRORS]]
     detail = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in listed[:3])
-    return problem(request, "invalid-request", 422, detail, errors=listed)
+    return problem(request, INVALID, 422, detail, errors=listed)
 
 
 def of_http(request: Request, error: HTTPException) -> Response:
@@ -119,7 +125,7 @@ def of_http(request: Request, error: HTTPException) -> Response:
 def failure(request: Request, error: Exception) -> Response:
     """The bland answer to an error inside; the whole of it goes to the log."""
     log.error("request failed", request_id=request_id(request.scope), exc_info=error)
-    return problem(request, "internal-error", 500, "Something went wrong here. The log has it under this request_id.")
+    return problem(request, INTERNAL, 500, "Something went wrong here. The log has it under this request_id.")
 
 
 def problem(
@@ -157,3 +163,7 @@ def field_error(fault: Mapping[str, Any]) -> dict[str, Any]:
 def slug(kind: type[Exception]) -> str:
     """`QueueFullError` as `queue-full`."""
     return re.sub(r"(?<!^)(?=[A-Z])", "-", kind.__name__.removesuffix("Error")).lower()
+
+
+KINDS = (*(slug(kind) for kind, status in STATUSES.items() if status != 500), INVALID, INTERNAL)
+"""Every kind of problem that the service itself knows; what the router refuses comes besides."""

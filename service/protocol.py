@@ -73,6 +73,21 @@ UPGRADE_WITH_BODY = Refusal(
     "upgrade-with-body", 400, "Only HTTP/1.1 is spoken here: send a body without the offer of an 'Upgrade'."
 )
 ANSWER_NOT_READ = "answer-not-read"
+KINDS = (
+    *(
+        refusal.kind
+        for refusal in (
+            TOO_MANY_CONNECTIONS,
+            HEADER_TOO_LARGE,
+            HEADER_TIMEOUT,
+            MALFORMED,
+            TOO_MANY_PIPELINED,
+            UPGRADE_WITH_BODY,
+        )
+    ),
+    ANSWER_NOT_READ,
+)
+"""Every kind of refusal before a request is one."""
 
 
 class RefusedError(Exception):

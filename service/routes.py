@@ -4,16 +4,19 @@ Bodies are read and answers written here and not by FastAPI: that is quicker, al
 treated alike, and long ones are kept off the event loop. `service/openapi.py` tells the documentation.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import PlainTextResponse
 
+from service.access import request_id
 from service.answers import answer_batch, answer_text, as_json
 from service.body import announced_bytes, read_body
 from service.context import Service, service_of
 from service.errors import ShuttingDownError, TextTooLongError, TooManyTextsError
+from service.feedback.state import Feedback
 from service.models import ServedModel
 from service.openapi import body_of, problems
 from service.schemas import BatchRequest, BatchResponse, EntitiesRequest, EntitiesResponse, Health
@@ -41,6 +44,8 @@ async def tag_text(request: Request) -> Response:
     body = await read_body(request, service.body_limits)
     asked = await service.tagging.run(len(body), EntitiesRequest.model_validate_json, body)
     model, tagged = await tag(request, asked, (asked.text,), ticket)
+    if service.feedback is not None:
+        remember(service.feedback, request, asked, (asked.text,), model, tagged)
     return await service.tagging.run(len(asked.text), answer_text, asked, model, tagged)
 
 
@@ -60,6 +65,8 @@ async def tag_batch(request: Request) -> Response:
     if len(asked.texts) > service.settings.max_texts:
         raise TooManyTextsError(f"{len(asked.texts)} texts; at most {service.settings.max_texts} in one batch.")
     model, tagged = await tag(request, asked, asked.texts, ticket)
+    if service.feedback is not None:
+        remember(service.feedback, request, asked, asked.texts, model, tagged)
     return await service.tagging.run(sum(map(len, asked.texts)), answer_batch, asked, model, tagged)
 
 
@@ -81,7 +88,12 @@ async def ready(request: Request) -> Response:
 @router.get("/metrics", response_class=PlainTextResponse, tags=["health"])
 async def metrics(request: Request) -> Response:
     """What Prometheus scrapes."""
-    return Response(service_of(request).metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    counted = service_of(request).metrics
+    if not counted.enabled:
+        raise HTTPException(404, "Nothing is counted here: TEDDY_METRICS is false.")
+    # In a thread: with many workers it takes as long as several requests.
+    exposition = await asyncio.to_thread(counted.exposition)
+    return Response(exposition, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def admit(request: Request, service: Service) -> Ticket:
@@ -105,6 +117,23 @@ async def tag(
     request.scope["words"] = sum(each.n_words for each in tagged)
     request.scope["model"] = model
     return model, tagged
+
+
+def remember(
+    feedback: Feedback,
+    request: Request,
+    asked: EntitiesRequest | BatchRequest,
+    texts: Sequence[str],
+    model: ServedModel,
+    tagged: "Sequence[Tagged]",
+) -> None:
+    """Let an answer be corrected later, by its request's id.
+
+    Not one that was asked for with some labels alone: who corrects it may think of no others, and the network would
+    learn that there are none.
+    """
+    if asked.labels is None:
+        feedback.remember(request_id(request.scope), request.scope["caller"].name, model, texts, tagged)
 
 
 QUICK = {"/v1/entities": tag_text, "/v1/entities/batch": tag_batch}

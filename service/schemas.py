@@ -2,11 +2,19 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from model.offsets import OffsetUnit
 
 Name = Annotated[str, Field(max_length=64)]
+
+
+def _as_whole(value: object) -> object:
+    """`2.0` as 2, which it is in JSON Schema and in JavaScript."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Place = Annotated[int, Field(ge=0, lt=2**53), BeforeValidator(_as_whole)]
 
 
 class _Options(BaseModel):
@@ -49,6 +57,43 @@ class StreamOptions(_Options):
     def _drop_empty(cls, labels: list[str] | None) -> list[str] | None:
         """Let `labels=` be no label at all, which an empty list could not say in a query."""
         return None if labels is None else [label for label in labels if label]
+
+
+class RightEntity(BaseModel):
+    """An entity that there is in a text, as an answer has it or as somebody has marked it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    start: Place
+    end: Place
+    label: Name = Field(description="One of the model's.")
+    text: str | None = Field(default=None, description="If given, it must be what stands there.")
+    score: float | None = Field(default=None, description="Passed over: it is there so that answers can be sent back.")
+
+
+class _Correction(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    entities: Annotated[list[RightEntity], Field(fail_fast=True)] = Field(
+        description="All there are in the text, of every label, in any order, none overlapping; none at all if empty."
+    )
+    offset_unit: OffsetUnit = Field(default="character", description="What `start` and `end` count.")
+
+
+class TextCorrection(_Correction):
+    """What should be found in a text. It is compared with what the model finds now."""
+
+    text: str = Field(examples=["Ada met Grace in Oslo."])
+    model: Name | None = Field(default=None, description="A model's name; the default model if left out.")
+
+
+class AnswerCorrection(_Correction):
+    """What should have been found in a text of an earlier request. It is compared with what was."""
+
+    request_id: str = Field(pattern=r"^[A-Za-z0-9._~:/+=@-]{1,128}$", description="The answer's `X-Request-ID`.")
+    index: Place | None = Field(
+        default=None, description="Which text of a batch, from 0; not needed where there was but one."
+    )
 
 
 LineId = Annotated[str, Field(max_length=256)] | Annotated[int, Field(ge=-(2**63), lt=2**63)]
@@ -116,6 +161,15 @@ class BatchResponse(BaseModel):
 
     model: ModelReference
     results: list[TextResult]
+
+
+class CorrectionResponse(BaseModel):
+    """A correction that is stored, and how right the model was: entities that it found, found wrongly, did not find."""
+
+    model: ModelReference
+    correct: int
+    spurious: int
+    missed: int
 
 
 class StreamResult(TextResult, Identified):

@@ -109,6 +109,32 @@ class Settings(BaseSettings):
         default=(), description="Addresses or networks whose `X-Forwarded-For` says who the client is, as `CIDR,...`."
     )
 
+    metrics: bool = Field(default=True, description="Whether to count what happens, and answer `/metrics` with it.")
+    drift_window_texts: int = Field(
+        default=1000,
+        ge=0,
+        description="Newest texts, of all workers together, that are compared with what a model was made for "
+        "(docs/drift.md); 0: none are.",
+    )
+    drift_texts_per_second: float = Field(
+        default=50.0, gt=0, description="Most texts a second that a worker looks at for that; the others pass unseen."
+    )
+    feedback_dir: Path | None = Field(
+        default=None,
+        description="Where `POST /v1/feedback` stores corrected texts. Without it, no text is ever stored.",
+    )
+    feedback_file_bytes: Positive = Field(
+        default=16 * 2**20, description="Size at which a new file of corrections is begun."
+    )
+    feedback_max_bytes: Positive = Field(
+        default=2**30, description="Size of all corrections together; beyond, more are refused with 507."
+    )
+    feedback_remember_bytes: int = Field(
+        default=16 * 2**20,
+        ge=0,
+        description="Size of a worker's newest answers that can be corrected by request id; 0: only by text.",
+    )
+
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least level that is logged; each request is one line at `info`."
     )

@@ -92,6 +92,7 @@ def serve_with_workers(settings: Settings, bound: socket.socket, on_ready: Calla
         Supervisor(
             lambda number, control: start_worker(number, bound, control),
             settings.workers,
+            metrics=SupervisorMetrics.beside_workers(enabled=settings.metrics),
             stop_seconds=settings.drain_seconds + settings.shutdown_grace_seconds + MARGIN_SECONDS,
             on_ready=on_ready,
             on_death=clear,
@@ -132,13 +133,15 @@ class Supervisor:
         on_ready: Callable[[], None] = lambda: None,
         on_death: Callable[[int], None] = lambda _: None,
         on_stop: Callable[[], None] = lambda: None,
+        metrics: SupervisorMetrics | None = None,
     ) -> None:
         self._start_process = start
         self._places = [Place(number) for number in range(n_workers)]
         self._stop_seconds = stop_seconds
         self._hang_seconds = hang_seconds
         self._on_ready, self._on_death, self._on_stop = on_ready, on_death, on_stop
-        self._metrics = SupervisorMetrics()
+        self._metrics = metrics or SupervisorMetrics.beside_workers(enabled=True)
+        self._metrics.wanted.set(n_workers)
         self._selector = selectors.DefaultSelector()
         self._ever_ready = False
         self._kill_at: float | None = None

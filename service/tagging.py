@@ -5,7 +5,6 @@ the loop always has time for everybody else.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -13,6 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from service.batcher import ANYBODY, Batcher
+from service.drift.watcher import Drift
 from service.metrics import Metrics
 from service.models import ServedModel
 from service.ticket import Ticket
@@ -33,9 +33,10 @@ Result = TypeVar("Result")
 class Tagging:
     """Tags texts for many requests at once. Its batcher is open as long as it is used."""
 
-    def __init__(self, batcher: Batcher[Any, Any], metrics: Metrics) -> None:
+    def __init__(self, batcher: Batcher[Any, Any], metrics: Metrics, drift: Drift) -> None:
         self._batcher = batcher
         self._metrics = metrics
+        self._drift = drift
         self._executor = ThreadPoolExecutor(SIDE_THREADS, thread_name_prefix="texts")
 
     def check(self, n_bytes: int, ticket: Ticket) -> None:
@@ -70,15 +71,13 @@ class Tagging:
     def close(self) -> None:
         """Let the threads end."""
         self._executor.shutdown()
+        self._drift.close()
 
     def _finish(self, model: ServedModel, documents: "Sequence[Document]", outputs: Sequence[Any]) -> "list[Tagged]":
         tagged = assemble(model.predictor, documents, outputs)
-        self._count(model.name, tagged)
+        self._metrics.tagged(model.name, tagged)
+        self._drift.observe(model, documents, tagged)
         return tagged
-
-    def _count(self, name: str, tagged: "Sequence[Tagged]") -> None:
-        entities = Counter(entity.label for each in tagged for entity in each.entities)
-        self._metrics.tagged(name, len(tagged), sum(each.n_words for each in tagged), entities)
 
 
 def prepare(predictor: "Predictor", texts: Sequence[str]) -> "list[Document]":

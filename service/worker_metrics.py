@@ -8,10 +8,15 @@ was written before a kill -9 is there, because the pages of a mapped file belong
 import os
 import resource
 import struct
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Self
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest, values
+from prometheus_client import CollectorRegistry, generate_latest, values
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
+
+from service.instruments import Instruments
 
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 """Where the files are; the library reads this variable too."""
@@ -31,12 +36,14 @@ def share_values(process: str) -> None:
     values.ValueClass = values.MultiProcessValue(lambda: process)  # type: ignore[no-untyped-call]
 
 
-def collect(directory: str) -> bytes:
-    """All values of all workers, in Prometheus's text format."""
+def collect(directory: str, others: Iterable[Collector] = ()) -> bytes:
+    """All values of all workers and what `others` give, in Prometheus's text format."""
     for _ in range(TRIES):
         try:
             registry = CollectorRegistry()
             MultiProcessCollector(registry, path=directory)  # type: ignore[no-untyped-call]
+            for collector in others:
+                registry.register(collector)
             return generate_latest(registry)
         except (struct.error, ValueError):  # a worker that starts has made a file and not yet filled in its head
             continue
@@ -51,39 +58,37 @@ def forget(worker: int, directory: str) -> None:
 class ProcessMetrics:
     """What a worker takes from the machine."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        label, number = ("worker",), worker_number()
-        resident = Gauge(
-            "teddy_worker_resident_bytes",
-            "Memory of a worker, with what it shares.",
-            label,
-            registry=registry,
-            multiprocess_mode="livemax",
-        )
-        cpu = Counter("teddy_worker_cpu_seconds", "CPU time of a worker.", label, registry=registry)
-        self._resident, self._cpu = resident.labels(number), cpu.labels(number)
+    def __init__(self, make: Instruments) -> None:
+        number = worker_number()
+        self._resident = make.gauge("teddy_worker_resident_bytes").labels(number)
+        self._open_files = make.gauge("teddy_worker_open_files").labels(number)
+        self._cpu = make.counter("teddy_worker_cpu_seconds").labels(number)
         self._counted_seconds = 0.0
 
     def measure(self) -> None:
-        """Bring both up to date."""
+        """Bring all up to date."""
         self._resident.set(resident_bytes())
+        self._open_files.set(open_files())
         seconds = sum(os.times()[:2])
         self._cpu.inc(seconds - self._counted_seconds)
         self._counted_seconds = seconds
 
 
 class SupervisorMetrics:
-    """What only the supervisor knows, in files beside those of its workers."""
+    """What only the supervisor knows of its workers, or a single one of itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, make: Instruments) -> None:
+        self.restarts = make.counter("teddy_worker_restarts")
+        self.workers = make.gauge("teddy_workers")
+        self.wanted = make.gauge("teddy_workers_wanted")
+
+    @classmethod
+    def beside_workers(cls, *, enabled: bool) -> Self:
+        """In files beside those of the workers."""
         before = values.ValueClass
         share_values(SUPERVISOR)
         try:
-            registry = CollectorRegistry()
-            self.restarts = Counter("teddy_worker_restarts", "Workers that died and were replaced.", registry=registry)
-            self.workers = Gauge(
-                "teddy_workers", "Workers that take requests.", registry=registry, multiprocess_mode="livesum"
-            )
+            return cls(Instruments(CollectorRegistry() if enabled else None))
         finally:
             values.ValueClass = before
 
@@ -94,3 +99,11 @@ def resident_bytes() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_BYTES
     except OSError:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def open_files() -> int:
+    """Files and sockets that the process has open; 0 where the system does not tell."""
+    try:
+        return len(os.listdir("/proc/self/fd"))
+    except OSError:
+        return 0

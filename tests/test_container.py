@@ -1,4 +1,6 @@
-"""Docker is seldom where tests run: these read its files, and run Teddy under the restrictions that they name."""
+"""Docker is seldom where tests run: these read its files, run Teddy under the restrictions that they name, and the
+programs of other images, where this machine has them, with the arguments that they give.
+"""
 
 import os
 import re
@@ -8,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatch
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +18,15 @@ import httpx
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from service.monitoring.configuration import Addresses, write_configuration
+from service.monitoring.dashboards.panels import GRAFANA
 from service.settings import Settings
+from tests.monitoring.binaries import binary
+from tests.monitoring.prometheus import Alertmanager
 
 ROOT = Path(__file__).parents[1]
-COMPOSE_FILES = ("docker-compose.yml", "docker-compose.keys.yml")
+COMPOSE_FILES = ("docker-compose.yml", "docker-compose.keys.yml", "docker-compose.feedback.yml")
+SERVICES = ("teddy", "prometheus", "alertmanager", "grafana", "node-exporter", "train")
 SECRET = re.compile(r"(?i)(api_?keys?|password|passwd|token|secret|credentials?)\s*[=:]\s*[\"']?[\w+/-]{6,}")
 PINNED = re.compile(r"[\w./-]+:v?\d+\.\d+\.\d+(-[\w.-]+)?")
 
@@ -45,9 +53,25 @@ def compose(file: str = "docker-compose.yml") -> dict[str, Any]:
     return content
 
 
+def service(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = compose()["services"][name]
+    return found
+
+
 def teddy() -> dict[str, Any]:
-    service: dict[str, Any] = compose()["services"]["teddy"]
-    return service
+    return service("teddy")
+
+
+def mounts(name: str) -> dict[str, str]:
+    """What a service has mounted, by where: a path of the repository, or the name of a volume."""
+    found = {}
+    for mount in service(name).get("volumes", []):
+        if isinstance(mount, dict):
+            found[mount["target"]] = mount["source"]
+        else:
+            source, target, *_ = mount.split(":")
+            found[target] = source
+    return found
 
 
 def test_the_image_runs_as_a_user_without_a_name_to_look_up_a_shell_or_a_home() -> None:
@@ -77,22 +101,138 @@ def test_the_image_is_built_from_what_is_named_and_nothing_is_fetched_by_address
 
 
 def test_no_secret_is_in_an_image_or_beside_it() -> None:
-    for path in ("service/Dockerfile", *COMPOSE_FILES, "service/monitoring/prometheus.yml"):
-        assert not SECRET.findall((ROOT / path).read_text(encoding="utf-8")), path
+    configuration = (ROOT / "service" / "monitoring").rglob("*.yml")
+    for path in (ROOT / "service" / "Dockerfile", *(ROOT / file for file in COMPOSE_FILES), *configuration):
+        assert not SECRET.findall(path.read_text(encoding="utf-8")), path
     rules = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     for private in ("model/teddy.keys", "service/.env", "model/signing.pem"):
         assert any(fnmatch(private, rule) for rule in rules[rules.index("!service") :]), private
 
 
-@pytest.mark.parametrize("name", ["teddy", "prometheus"])
+@pytest.mark.parametrize("file", COMPOSE_FILES)
+def test_compose_files_are_what_compose_takes(file: str) -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(ROOT / file)]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_what_there_is_to_run() -> None:
+    assert compose()["services"].keys() == set(SERVICES)
+    assert [name for name in SERVICES if "profiles" in service(name)] == ["train"]
+    needed = re.findall(r"\$\{\w+:?\?", (ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+    assert not needed, "Compose asks for every variable, also for those of what is not started"
+
+
+@pytest.mark.parametrize("name", SERVICES)
 def test_a_container_can_do_nothing_but_its_work(name: str) -> None:
-    service = compose()["services"][name]
-    assert service["read_only"] is True
-    assert service["cap_drop"] == ["ALL"]
-    assert service["security_opt"] == ["no-new-privileges:true"]
-    assert [mount.partition(":")[0] for mount in service["tmpfs"]] == ["/tmp"]  # noqa: S108
-    assert service["mem_limit"]
-    assert not {"privileged", "cap_add", "network_mode", "pid", "ipc", "devices", "user"} & service.keys()
+    confined = service(name)
+    assert confined["read_only"] is True
+    assert confined["cap_drop"] == ["ALL"]
+    assert confined["security_opt"] == ["no-new-privileges:true"]
+    ((path, options),) = [mount.split(":") for mount in confined["tmpfs"]]
+    assert path == "/tmp"  # noqa: S108
+    assert {"noexec", "nosuid", "nodev"} <= set(options.split(","))
+    assert {"mem_limit", "pids_limit", "cpus"} <= confined.keys()
+    assert confined["logging"]["options"].keys() == {"max-size", "max-file"}
+    assert confined.get("network_mode", "none") == "none"
+    assert not {"privileged", "cap_add", "pid", "ipc", "devices", "user", "userns_mode"} & confined.keys()
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_container_is_asked_how_it_is_and_started_again_unless_it_is_a_job(name: str) -> None:
+    confined = service(name)
+    is_job = name == "train"
+    assert confined.get("restart") == (None if is_job else "unless-stopped")
+    if is_job:
+        assert confined["healthcheck"] == {"disable": True}, "what the image asks is the service"
+    elif name == "teddy":
+        assert len(of("HEALTHCHECK")) == 1
+        assert "healthcheck" not in confined
+    else:
+        assert confined["healthcheck"]["test"][0] == "CMD", "an image need not have a shell"
+
+
+def test_nobody_can_be_reached_who_need_not_be() -> None:
+    networks = {name: set(service(name).get("networks", [])) for name in SERVICES}
+    meet = {frozenset(pair) for pair in combinations(SERVICES, 2) if networks[pair[0]] & networks[pair[1]]}
+    others = ("teddy", "alertmanager", "grafana", "node-exporter")
+    assert meet == {frozenset(("prometheus", other)) for other in others}
+    assert set.union(*networks.values()) == compose()["networks"].keys()
+    assert service("train")["network_mode"] == "none"
+
+
+def test_prometheus_finds_by_their_names_those_whom_it_asks() -> None:
+    configuration = yaml.safe_load((ROOT / "service" / "monitoring" / "prometheus.yml").read_text(encoding="utf-8"))
+    asked = [*configuration["scrape_configs"], *configuration["alerting"]["alertmanagers"]]
+    targets = {target for each in asked for group in each["static_configs"] for target in group["targets"]}
+    assert {target.partition(":")[0] for target in targets} - {"localhost"} <= set(SERVICES)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_what_is_mounted_is_there_and_what_is_a_directory_of_ours_is_its_users(name: str) -> None:
+    volumes = compose()["volumes"].keys()
+    ((created),) = [arguments for arguments in of("RUN") if "install --directory" in arguments]
+    for target, source in mounts(name).items():
+        if source.startswith("./"):
+            assert (ROOT / source).exists(), source
+        elif not source.startswith("${"):
+            assert source in volumes
+            if name == "train":
+                assert target in shlex.split(created), "a volume takes its owner from the image"
+
+
+def test_corrections_are_stored_where_the_user_may_write_and_only_where_somebody_asked_for_it() -> None:
+    content = compose("docker-compose.feedback.yml")
+    (mount,) = content["services"]["teddy"]["volumes"]
+    volume, _, directory = mount.partition(":")
+    assert content["services"]["teddy"]["environment"] == {"TEDDY_FEEDBACK_DIR": directory}
+    assert content["volumes"].keys() == {volume}
+    assert [arguments for arguments in of("RUN") if "install --directory" in arguments and directory in arguments]
+    assert "FEEDBACK" not in str(compose())
+
+
+def test_whoever_looks_at_grafana_can_only_look() -> None:
+    environment = service("grafana")["environment"]
+    assert environment["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
+    assert environment["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true"
+    assert {environment[f"GF_AUTH_{way}"] for way in ("BASIC_ENABLED", "DISABLE_LOGIN_FORM")} == {"false", "true"}
+    assert not [name for name in environment if "PASSWORD" in name]
+    assert service("grafana")["image"] == f"grafana/grafana:{GRAFANA}"
+
+
+def test_the_trainers_command_is_one() -> None:
+    command, *arguments = service("train")["command"]
+    shown = subprocess.run(
+        [sys.executable, "-m", "teddy", command, "--help"],
+        cwd=ROOT,
+        env=os.environ | {"COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert [each for each in arguments if each.startswith("--") and each.partition("=")[0] not in shown] == []
+    assert service("train")["build"]["args"]["EXTRAS"] == "train"
+
+
+@pytest.mark.parametrize("name", ["prometheus", "alertmanager", "node-exporter"])
+def test_the_arguments_of_other_images_are_those_that_their_programs_know(name: str) -> None:
+    program = binary(name if name == "prometheus" else f"prometheus-{name}")
+    told = subprocess.run([program, "--help"], capture_output=True, text=True, check=False, timeout=60)
+    known = set(re.findall(r"--(?:\[no-\])?([\w.-]+)", told.stdout + told.stderr))
+    given = {argument.removeprefix("--").partition("=")[0] for argument in service(name)["command"]}
+    assert given
+    assert given - known == set()
+
+
+def test_the_health_check_of_alertmanager_tells_its_health(tmp_path: Path) -> None:
+    write_configuration(tmp_path, Addresses(teddy=[]))
+    alertmanager = Alertmanager(tmp_path)
+    kind, _, *arguments = service("alertmanager")["healthcheck"]["test"]
+    check = [binary("amtool"), *(each.replace("localhost:9093", alertmanager.address) for each in arguments)]
+    assert kind == "CMD"
+    with alertmanager:
+        assert subprocess.run(check, capture_output=True, check=False, timeout=60).returncode == 0
+    assert subprocess.run(check, capture_output=True, check=False, timeout=60).returncode != 0
 
 
 def test_several_workers_have_a_place_for_their_metrics() -> None:
@@ -104,17 +244,17 @@ def test_several_workers_have_a_place_for_their_metrics() -> None:
 
 def test_whoever_needs_no_key_is_on_this_machine() -> None:
     assert teddy()["environment"] == {"TEDDY_ALLOW_ANONYMOUS": "true"}
-    for service in compose()["services"].values():
-        assert [port for port in service["ports"] if not port.startswith("127.0.0.1:")] == []
+    for each in compose()["services"].values():
+        assert [port for port in each.get("ports", []) if not port.startswith("127.0.0.1:")] == []
     variables = dict(pair.partition("=")[::2] for arguments in of("ENV") for pair in shlex.split(arguments))
     assert "TEDDY_ALLOW_ANONYMOUS" not in variables, "the image itself asks for keys"
     assert variables["TEDDY_HOST"] == "0.0.0.0"  # noqa: S104
 
 
 def test_with_keys_they_come_as_a_file_of_digests_and_nobody_is_let_in_without() -> None:
-    service = compose("docker-compose.keys.yml")["services"]["teddy"]
-    (name,) = service["secrets"]
-    assert service["environment"] == {
+    with_keys = compose("docker-compose.keys.yml")["services"]["teddy"]
+    (name,) = with_keys["secrets"]
+    assert with_keys["environment"] == {
         "TEDDY_ALLOW_ANONYMOUS": "false",
         "TEDDY_API_KEYS_FILE": f"/run/secrets/{name}",
     }

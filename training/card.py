@@ -1,6 +1,5 @@
 """What is measured of a trained tagger before it is exported: scores, temperature, how dev data look to it."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,19 +7,19 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter
 
-from model.bundle import Reference, TrainingData
+from model.bundle import TrainingData
 from model.features import WordFeatures
 from model.labels import TagSet
 from model.network import Network
+from model.reference import AnyReference
 from model.tagger import TaggedWords, Tagger
 from training.align import Sentence
 from training.calibrate import fit_temperature
+from training.config import ExportConfig
 from training.corpora import Corpus
 from training.evaluate import Evaluation, Predict, ScoredSpan, evaluate, surfaces
+from training.reference import measure_reference
 from training.robustness import measure_robustness
-
-_SCORE_BINS = 10
-_PIECE_BINS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +29,7 @@ class Card:
     temperature: float
     scores: dict[str, Any]
     training_data: tuple[TrainingData, ...]
-    reference: Reference
+    reference: AnyReference
     halved: bool = False
     """Whether the weights are rounded to 16 bits, and stored so."""
 
@@ -78,9 +77,9 @@ def _scored(tagged: TaggedWords) -> list[ScoredSpan]:
 
 
 def make_card(
-    network: Network, features: WordFeatures, tag_set: TagSet, corpora: Sequence[Corpus]
+    network: Network, features: WordFeatures, tag_set: TagSet, corpora: Sequence[Corpus], windows: ExportConfig
 ) -> tuple[Card, Evaluation]:
-    """Fits the network's temperature, in place, and measures it on dev."""
+    """Fits the network's temperature, in place, and measures it on dev; `windows` are those of the model file."""
     annotated = annotated_labels(corpora)
     dev = dev_sentences(corpora)
     temperature = fit_temperature(network, features, tag_set, [(each, annotated[each.corpus]) for each in dev])
@@ -89,7 +88,6 @@ def make_card(
     tagger = Tagger(network, features, tag_set)
     evaluation = evaluate_dev(tagger, corpora)
     robustness = measure_robustness(_prediction(tagger), dev, annotated, labels=tag_set.labels)
-    tagged = tagger.tag([sentence.words for sentence in dev])
     scores = {
         "dev": evaluation.scores.as_dict(),
         "dev_by_corpus": {name: each.micro.as_dict() for name, each in evaluation.by_corpus.items()},
@@ -105,7 +103,7 @@ def make_card(
         temperature=network.crf.temperature.item(),
         scores=scores,
         training_data=tuple(_credit(corpus) for corpus in corpora if corpus.train),
-        reference=_reference(tagged, dev, features, tag_set),
+        reference=measure_reference(tagger, [sentence.text for sentence in dev], windows),
     )
     return card, evaluation
 
@@ -123,22 +121,4 @@ def _credit(corpus: Corpus) -> TrainingData:
         source=corpus.source,
         n_sentences=len(corpus.train),
         n_words=sum(len(sentence.words) for sentence in corpus.train),
-    )
-
-
-def _reference(
-    tagged: Sequence[TaggedWords], dev: Sequence[Sentence], features: WordFeatures, tag_set: TagSet
-) -> Reference:
-    n_words = sum(len(sentence.words) for sentence in dev)
-    labels = Counter(span.label for each in tagged for span in each.spans)
-    bins = Counter(min(int(score * _SCORE_BINS), _SCORE_BINS - 1) for each in tagged for score in each.scores)
-    words = Counter(word for sentence in dev for word in sentence.words)
-    pieces: Counter[int] = Counter()
-    for word, count in words.items():
-        pieces[min(max(len(features.pieces.ids(word)), 1), _PIECE_BINS)] += count
-    return Reference(
-        n_words=n_words,
-        entities_per_word={label: labels[label] / max(n_words, 1) for label in tag_set.labels},
-        score_histogram=tuple(bins[i] for i in range(_SCORE_BINS)),
-        pieces_per_word_histogram=tuple(pieces[i] for i in range(1, _PIECE_BINS + 1)),
     )

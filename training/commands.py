@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from model.commands import PrecisionOption, use_one_thread
+from training.job_options import MetricsFileOption, MetricsPortOption, PushgatewayOption, shown
 
 if TYPE_CHECKING:
     from model.predictor import Predictor
@@ -47,6 +48,9 @@ def train(
     output: OutputOption = None,
     resume: ResumeOption = False,
     overrides: SetOption = None,
+    metrics_file: MetricsFileOption = None,
+    metrics_port: MetricsPortOption = None,
+    pushgateway: PushgatewayOption = None,
 ) -> None:
     """Train a model as a recipe says, and write its model file.
 
@@ -57,14 +61,19 @@ def train(
       teddy train training/recipes/conll2003.toml --data corpora
       teddy train mine.toml --set training.epochs=3 --set network.cell=gru --output runs/try
       teddy train mine.toml --resume
+      teddy train mine.toml --metrics-file /var/lib/prometheus/node-exporter/mine.prom
     """
     from training.config import load_recipe
+    from training.job import Job
 
     recipe = load_recipe(recipe_file, overrides or ())
+    output = output or Path("runs") / recipe.name
+    job = Job(recipe.name)
+    with shown(job, metrics_file, metrics_port, pushgateway):
+        from training.run import train as run_training  # takes seconds, which a mistake need not wait for
 
-    from training.run import train as run_training  # takes seconds, which a mistake in the recipe need not wait for
-
-    print(run_training(recipe, data, output or Path("runs") / recipe.name, resume=resume))
+        model_file = run_training(recipe, data, output, resume=resume, job=job)
+    print(model_file)
 
 
 def evaluate(

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from model.batching import Batch, make_batch
-from model.errors import TrainingError
+from model.errors import DivergedError
 from model.features import UNKNOWN_WORD, WordFeatures
 from model.labels import TagSet
 from model.network import Network
@@ -105,7 +105,7 @@ class Trainer:
     def run(self) -> Iterator[UpdateRow | EvaluationRow]:
         """Trains to the end of the last epoch, or until patience is at an end; goes on from `position`.
 
-        Raises TrainingError, before any weight is touched, when a loss or gradient is not finite or explodes.
+        Raises DivergedError, before any weight is touched, when a loss or gradient is not finite or explodes.
         """
         position = self.position
         while position.epoch < self.config.epochs and not self._out_of_patience():
@@ -222,7 +222,7 @@ class Trainer:
             reason = f"the loss is over {self.config.explode_factor:g} times its running median of {usual:.4g}"
         if reason:
             first = self._sentences[members[0]]
-            raise TrainingError(
+            raise DivergedError(
                 f"step {self.position.step + 1}: {reason} (loss {loss:.4g}, gradient norm {norm:.4g}, batch of "
                 f"{len(members)} sentences, the first at {first.path}:{first.line}); the weights are as they were "
                 "before this step. Try a lower training.learning_rate or training.gradient_clip"

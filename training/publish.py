@@ -70,7 +70,7 @@ def measure(checkpoint: Checkpoint, corpora: Sequence[Corpus]) -> tuple[Checkpoi
     """The checkpoint with its weights as they will be stored, its temperature, and a card of what dev says of them."""
     network, features, tag_set = checkpoint.build()
     halved = _halve(network, features, tag_set, corpora)
-    card, evaluation = make_card(network, features, tag_set, corpora)
+    card, evaluation = make_card(network, features, tag_set, corpora, recipe_of(checkpoint).export)
     card = replace(card, halved=halved, training_data=joined_credits(checkpoint.inherited, card.training_data))
     return replace(checkpoint, weights=network.state_dict(), card=card.as_json()), evaluation
 

@@ -31,6 +31,7 @@ from training.corpora import Corpus, load_corpora
 from training.device import choose_device, set_threads
 from training.distill import Distillation, open_distillation
 from training.figures import optional_figure
+from training.job import Job
 from training.loop import Trainer
 from training.pieces import frequent_words, train_pieces
 from training.progress import Progress, open_progress
@@ -42,15 +43,17 @@ from training.start import Start, find_start, load_start
 from training.vectors import WordVectors, choose_vectors
 
 
-def train(recipe: Recipe, data: Path, output: Path, *, resume: bool = False) -> Path:
+def train(recipe: Recipe, data: Path, output: Path, *, resume: bool = False, job: Job | None = None) -> Path:
     """Trains as the recipe says on files below `data`, and returns the path of the model file in `output`.
 
     With `resume` a run that was stopped goes on from its last evaluation, to the same result as if it had not been
-    stopped.
+    stopped. `job` is told how it goes, for those who watch from outside.
 
-    Raises DataError and RecipeError for what is wrong in the files, TrainingError when the loss is no number any
-    more, when `output` holds a run and `resume` is not asked for, or when it is asked for and the recipe is another.
+    Raises DataError and RecipeError for what is wrong in the files, DivergedError when the loss is no number any more,
+    TrainingError when `output` holds a run and `resume` is not asked for, or when it is asked for and the recipe is
+    another.
     """
+    job = job or Job(recipe.name)
     output.mkdir(parents=True, exist_ok=True)
     last = output / "last.checkpoint"
     earlier = earlier_run(last, recipe.dump_toml(), load_checkpoint, resume=resume)
@@ -59,6 +62,7 @@ def train(recipe: Recipe, data: Path, output: Path, *, resume: bool = False) -> 
     misaligned: list[Misaligned] = []
     corpora = load_corpora(recipe, data, on_misaligned=misaligned.append)
     _refuse_nothing(corpora)
+    job.progressed()
     write_atomically(output / "misaligned.txt", "".join(f"{each}\n" for each in misaligned))
     start = _start(recipe, data) if earlier is None else None
     vectors = _vectors(recipe, corpora, data) if earlier is None else None
@@ -73,7 +77,9 @@ def train(recipe: Recipe, data: Path, output: Path, *, resume: bool = False) -> 
         record.truncate_after(0)
     else:
         record.truncate_after(trainer.position.step)
+        job.resume(record.rows(), last)
     steps = sum(len(trainer.plan(epoch)) for epoch in range(recipe.training.epochs))
+    job.plan(steps=steps, epochs=recipe.training.epochs, step=trainer.position.step)
     with open_progress(steps, first_step=trainer.position.step) as progress:
         _introduce(progress, corpora, trainer, misaligned, output)
         if vectors is not None:
@@ -82,11 +88,13 @@ def train(recipe: Recipe, data: Path, output: Path, *, resume: bool = False) -> 
             for row in trainer.run():
                 record.append(row)
                 progress.show(row)
+                job.show(row)
                 if row["kind"] == "evaluation":
                     checkpoint = _checkpoint(recipe, trainer, inherited)
                     if row["best"]:
                         checkpoint.save(output / "best.checkpoint")
                     checkpoint.save(last)
+                    job.saved(last)
         finally:
             with optional_figure(progress.note, "curves.png"):
                 record.plot(output / "curves.png")

@@ -13,13 +13,26 @@ from service.client.asynchronous import AsyncClient
 from service.client.blocking import Client
 from service.client.calls import Options
 from service.client.errors import ClientError, StreamBrokenError, TeddyServiceError, UnreachableError
-from service.client.results import Entity, ModelDetails, ModelSummary, ModelVersion, Refusal, Reload, Result, Token
+from service.client.results import (
+    AnswerReference,
+    Corrected,
+    Entity,
+    ModelDetails,
+    ModelSummary,
+    ModelVersion,
+    Refusal,
+    Reload,
+    Result,
+    Token,
+)
 from service.client.retries import RetryPolicy, Timing
 
 __all__ = [
+    "AnswerReference",
     "AsyncClient",
     "Client",
     "ClientError",
+    "Corrected",
     "Entity",
     "ModelDetails",
     "ModelSummary",

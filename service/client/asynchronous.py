@@ -11,9 +11,12 @@ from service.client.calls import (
     MODELS,
     READY,
     Call,
+    CorrectionOptions,
+    Marked,
     Options,
     as_line,
     batch_call,
+    correction_call,
     model_call,
     read_batch,
     read_stream,
@@ -25,7 +28,7 @@ from service.client.calls import (
 from service.client.chunks import Chunks, Item
 from service.client.conduct import BATCH_CHARACTERS, BATCH_TEXTS, STREAM_BYTES, STREAM_LINES, Conduct, credentials
 from service.client.errors import ClientError, StreamBrokenError
-from service.client.results import ModelDetails, ModelSummary, Refusal, Reload, Result
+from service.client.results import AnswerReference, Corrected, ModelDetails, ModelSummary, Refusal, Reload, Result
 from service.client.retries import RetryPolicy, Timing
 
 
@@ -84,6 +87,12 @@ class AsyncClient:
                     yield result
                 answered += len(results)
                 del unanswered[: len(results)]
+
+    async def correct(
+        self, of: str | AnswerReference, entities: Iterable[Marked], **options: Unpack[CorrectionOptions]
+    ) -> Corrected:
+        """See `Client.correct`."""
+        return Corrected.read((await self._answer(correction_call(of, entities, options))).json())
 
     async def models(self) -> list[ModelSummary]:
         """The models that are served, the default one first."""

@@ -11,9 +11,12 @@ from service.client.calls import (
     MODELS,
     READY,
     Call,
+    CorrectionOptions,
+    Marked,
     Options,
     as_line,
     batch_call,
+    correction_call,
     model_call,
     read_batch,
     read_stream,
@@ -25,7 +28,7 @@ from service.client.calls import (
 from service.client.chunks import Chunks
 from service.client.conduct import BATCH_CHARACTERS, BATCH_TEXTS, STREAM_BYTES, STREAM_LINES, Conduct, credentials
 from service.client.errors import ClientError, StreamBrokenError
-from service.client.results import ModelDetails, ModelSummary, Refusal, Reload, Result
+from service.client.results import AnswerReference, Corrected, ModelDetails, ModelSummary, Refusal, Reload, Result
 from service.client.retries import RetryPolicy, Timing
 
 
@@ -98,6 +101,16 @@ class Client:
                 yield from results
                 answered += len(results)
                 del unanswered[: len(results)]
+
+    def correct(
+        self, of: str | AnswerReference, entities: Iterable[Marked], **options: Unpack[CorrectionOptions]
+    ) -> Corrected:
+        """Say which entities there are in a text, or in that of a result: `correct(result.answer, entities)`.
+
+        All of them and of every label; none at all if empty. The service stores it, to be trained on, if it is set to.
+        It is tried once. The text of an answer was remembered by the service, for a while.
+        """
+        return Corrected.read(self._answer(correction_call(of, entities, options)).json())
 
     def models(self) -> list[ModelSummary]:
         """The models that are served, the default one first."""

@@ -11,7 +11,7 @@ import httpx
 
 from model.offsets import OffsetUnit
 from service.client.errors import TeddyServiceError
-from service.client.results import Json, ModelVersion, Refusal, Result
+from service.client.results import AnswerReference, Entity, Json, ModelVersion, Refusal, Result
 
 JSON = {"Content-Type": "application/json"}
 LINES = {"Content-Type": "application/x-ndjson"}
@@ -25,6 +25,17 @@ class Options(TypedDict, total=False):
     min_score: float
     offset_unit: OffsetUnit
     tokens: bool
+
+
+class CorrectionOptions(TypedDict, total=False):
+    """What may be said with a correction; `model` only where it is of a text."""
+
+    model: str
+    offset_unit: OffsetUnit
+
+
+Marked = Entity | tuple[int, int, str]
+"""An entity as an answer has it, or its start, end and label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +85,21 @@ def reload_call(name: str) -> Call:
     return Call("POST", f"/v1/models/{quote(name, safe='')}/reload", repeatable=False)
 
 
+def correction_call(of: str | AnswerReference, entities: Iterable[Marked], options: CorrectionOptions) -> Call:
+    """Say what is in a text, or in that of an answer. Sent twice it would be stored twice."""
+    named = {"text": of} if isinstance(of, str) else {"request_id": of.request_id, "index": of.index}
+    content = {**named, "entities": [as_marked(entity) for entity in entities], **options}
+    return Call("POST", "/v1/feedback", as_json(content), JSON, repeatable=False)
+
+
+def as_marked(entity: Marked) -> Json:
+    """An entity as a correction has it; the text of one from an answer goes with it, to be checked."""
+    if isinstance(entity, Entity):
+        return {"start": entity.start, "end": entity.end, "label": entity.label, "text": entity.text}
+    start, end, label = entity
+    return {"start": start, "end": end, "label": label}
+
+
 def as_json(content: object) -> bytes:
     """JSON, in ASCII: a lone surrogate is for the service to refuse."""
     return json.dumps(content, separators=(",", ":")).encode()
@@ -92,14 +118,20 @@ def as_query(options: Options) -> Json:
 def read_tagged(response: httpx.Response) -> Result:
     """The answer to `tag_call`."""
     found = response.json()
-    return Result.read(found, ModelVersion.read(found["model"]))
+    return Result.read(found, ModelVersion.read(found["model"]), answer_of(response))
 
 
 def read_batch(response: httpx.Response) -> list[Result]:
     """The answer to `batch_call`."""
     found = response.json()
     model = ModelVersion.read(found["model"])
-    return [Result.read(each, model) for each in found["results"]]
+    return [Result.read(each, model, answer_of(response, index)) for index, each in enumerate(found["results"])]
+
+
+def answer_of(response: httpx.Response, index: int = 0) -> AnswerReference | None:
+    """What one of an answer's results can be corrected by; None where a proxy has taken away the id."""
+    request_id = response.headers.get("X-Request-ID")
+    return None if request_id is None else AnswerReference(request_id, index)
 
 
 def read_stream(response: httpx.Response) -> list[Result | Refusal]:

@@ -1,7 +1,7 @@
 """What a client gives back, and how it is read from JSON. Fields that it does not know are passed over."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 Json = Mapping[str, Any]
@@ -52,21 +52,34 @@ class ModelVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerReference:
+    """An answer of the service, by the id of its request, and which of its texts."""
+
+    request_id: str
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
-    """What was found in one text. `tokens` is None unless they were asked for."""
+    """What was found in one text. `tokens` is None unless they were asked for.
+
+    `answer` is where it can be corrected; None for one of a stream.
+    """
 
     entities: Sequence[Entity]
     tokens: Sequence[Token] | None
     model: ModelVersion
+    answer: AnswerReference | None = field(default=None, compare=False)
 
     @classmethod
-    def read(cls, found: Json, model: ModelVersion) -> Self:
+    def read(cls, found: Json, model: ModelVersion, answer: AnswerReference | None = None) -> Self:
         """One result of an answer."""
         tokens = found.get("tokens")
         return cls(
             tuple(map(Entity.read, found["entities"])),
             None if tokens is None else tuple(map(Token.read, tokens)),
             model,
+            answer,
         )
 
 
@@ -126,6 +139,21 @@ class Reload:
     def read(cls, found: Json) -> Self:
         """The answer to a reload."""
         return cls(ModelVersion.read(found), found["changed"])
+
+
+@dataclass(frozen=True, slots=True)
+class Corrected:
+    """A correction that is stored: how many entities the model had right, had found wrongly, and had not found."""
+
+    model: ModelVersion
+    correct: int
+    spurious: int
+    missed: int
+
+    @classmethod
+    def read(cls, found: Json) -> Self:
+        """The answer to a correction."""
+        return cls(ModelVersion.read(found["model"]), found["correct"], found["spurious"], found["missed"])
 
 
 def kind_of(problem: Json) -> str:

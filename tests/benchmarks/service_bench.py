@@ -30,6 +30,7 @@ from tests.benchmarks.rounds import Clock
 from tests.benchmarks.service_batch import batch
 from tests.benchmarks.service_context import Context, Scale, Section
 from tests.benchmarks.service_failures import kill, terminate
+from tests.benchmarks.service_metrics import metrics
 from tests.benchmarks.service_neighbours import documents, health
 from tests.benchmarks.service_overload import overload
 from tests.benchmarks.service_reloads import reloads
@@ -46,6 +47,7 @@ SECTIONS: dict[str, Callable[[Context], Awaitable[list[Section]]]] = {
     "documents": documents,
     "health": health,
     "overload": overload,
+    "metrics": metrics,
     "kill": kill,
     "sigterm": terminate,
     "reloads": reloads,
@@ -59,7 +61,7 @@ FULL = Scale(
     worker_counts=(1, 2),
     connections=(1, 8, 64),
     contenders=CONTENDERS,
-    sections=tuple(SECTIONS),
+    sections=tuple(name for name in SECTIONS if name != "metrics"),  # which wants its own ten minutes for 2 %
     reloads=1000,
 )
 QUICK = Scale(

@@ -26,7 +26,6 @@ from model.bundle import (
     CanaryEntity,
     CanaryText,
     Manifest,
-    Reference,
     TrainingData,
     extra_files,
     read_bundle,
@@ -39,6 +38,7 @@ from model.config import FeatureConfig, NetworkConfig
 from model.errors import ModelFileError
 from model.export import script, to_archive
 from model.predictor import load
+from model.reference import FeatureReference, Reference, feature_bins
 
 MANIFEST = Manifest(
     format_version=FORMAT_VERSION,
@@ -56,9 +56,7 @@ MANIFEST = Manifest(
     scores={"dev": {"micro": {"f1": 0.5}}},
     training_data=(TrainingData(name="tales", licence="CC0", n_words=7),),
     canary=(CanaryText(text="Mira 😀", entities=(CanaryEntity(start=0, end=4, label="PER"),)),),
-    reference=Reference(
-        n_words=7, entities_per_word={"PER": 0.1}, score_histogram=(1,) * 10, pieces_per_word_histogram=(2,) * 8
-    ),
+    reference=Reference(features={"score": FeatureReference(counts={"low": 1, "high": 2}, spread=0.5)}),
     recipe='name = "made-up"\n',
 )
 PIECES = bytes(range(256))
@@ -281,6 +279,40 @@ def test_a_missing_file_and_a_directory_are_refused(tmp_path: Path) -> None:
 
 
 # A file with a good digest whose manifest is not one.
+
+
+def test_a_file_of_format_3_is_read_with_what_its_reference_had(archive: bytes, tmp_path: Path) -> None:
+    reference = {
+        "n_words": 1000,
+        "entities_per_word": {"PER": 0.1, "ÉTÉ": 0.02},
+        "score_histogram": list(range(10)),
+        "pieces_per_word_histogram": list(range(8)),
+    }
+    (tmp_path / "m.teddy").write_bytes(
+        with_manifest(archive, lambda plain: plain.update(format_version=3, reference=reference))
+    )
+    manifest = read_manifest(tmp_path / "m.teddy")
+    features = manifest.reference.features
+    assert replace(manifest, format_version=FORMAT_VERSION, reference=MANIFEST.reference) == MANIFEST
+    assert features["label"] == FeatureReference(counts={"PER": 100, "ÉTÉ": 20}, spread=1)
+    for name, values in (("score", range(10)), ("pieces", range(8))):
+        assert tuple(features[name].counts) == feature_bins(())[name]
+        assert list(features[name].counts.values()) == list(values)
+
+
+@pytest.mark.parametrize("part", ["n_words", "entities_per_word", "score_histogram", "pieces_per_word_histogram"])
+@pytest.mark.parametrize("value", [None, "many", [1]])
+def test_a_reference_of_format_3_that_does_not_fit_is_refused(
+    refuse: Callable[[bytes], str], archive: bytes, part: str, value: object
+) -> None:
+    reference = {
+        "n_words": 1000,
+        "entities_per_word": {"PER": 0.1},
+        "score_histogram": [0] * 10,
+        "pieces_per_word_histogram": [0] * 8,
+    }
+    older = {**reference, part: value}
+    assert "reference" in refuse(with_manifest(archive, lambda plain: plain.update(format_version=3, reference=older)))
 
 
 def test_another_format_version_is_refused_and_named(refuse: Callable[[bytes], str], archive: bytes) -> None:

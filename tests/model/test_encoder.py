@@ -5,12 +5,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from model.cells import Kernel
 from model.config import CellName, NetworkConfig
-from model.encoder import Encoder, LockedDropout, RecurrentLayer
+from model.encoder import Encoder, LockedDropout, RecurrentLayer, words_read
 from model.export import script
 
 KERNELS: dict[CellName, Callable[..., nn.RNNBase]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
@@ -108,3 +110,17 @@ def test_a_ragged_batch_read_in_blocks_is_what_it_is_read_at_once(n_rows: int, i
     torch.testing.assert_close(in_blocks[inside], at_once[inside], rtol=0, atol=1e-12)
     gradients = [torch.autograd.grad(read[inside].square().sum(), values)[0] for read in (in_blocks, at_once)]
     torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(min_value=1, max_value=40), min_size=1, max_size=60))
+def test_the_words_read_are_those_that_the_kernels_are_given(lengths: list[int]) -> None:
+    ordered = torch.tensor(sorted(lengths, reverse=True))
+    width = int(ordered.max())
+    encoder = Encoder(NetworkConfig(embedding_width=2, hidden_width=2, layers=1)).eval()
+    given: list[int] = []
+    (layer,) = encoder.recurrent
+    layer.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0].shape[0] * inputs[0].shape[1]))
+    with torch.no_grad():
+        encoder(torch.zeros(len(lengths), width, 2), ordered)
+    assert words_read(ordered.numpy(), width) == sum(given)

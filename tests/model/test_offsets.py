@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.offsets import OffsetUnit, convert_offsets
+from model.offsets import OffsetUnit, character_offsets, convert_offsets
 
 CODECS: dict[OffsetUnit, tuple[str, int]] = {
     "character": ("utf-32-le", 4),
@@ -41,3 +41,13 @@ def test_an_emoji_is_one_character_two_utf16_units_and_four_bytes() -> None:
 def test_offsets_out_of_order_or_outside_the_text_are_refused(text: str, offsets: list[int]) -> None:
     with pytest.raises(ValueError, match="offset"):
         convert_offsets(text, offsets, "byte")
+
+
+@given(st.text() | st.text(alphabet="a é中\U0001f9f8\u0301\r\n\0"), st.sampled_from(sorted(CODECS)), st.data())
+def test_offsets_in_any_unit_are_read_back_and_those_on_no_border_are_none(
+    text: str, unit: OffsetUnit, data: st.DataObject
+) -> None:
+    borders = convert_offsets(text, range(len(text) + 1), unit)
+    offsets = sorted(data.draw(st.lists(st.integers(-1, borders[-1] + 2))))
+    wanted = [borders.index(offset) if offset in borders else None for offset in offsets]
+    assert character_offsets(text, offsets, unit) == wanted

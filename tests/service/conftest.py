@@ -14,6 +14,7 @@ import pytest
 import structlog
 from fastapi import FastAPI
 
+from model.reference import Reference
 from service.app import create_app
 from service.settings import Settings
 
@@ -47,6 +48,10 @@ class FakeTagged:
     def n_words(self) -> int:
         return len(self.tokens)
 
+    @property
+    def n_tagged_words(self) -> int:
+        return len(self.tokens)
+
 
 @dataclass(frozen=True)
 class FakeWindow:
@@ -67,18 +72,26 @@ class FakeDocument:
 class FakeManifest:
     language = "xx"
     labels = LABELS
+    reference = Reference(features={})
+    created = "2024-01-01T00:00:00Z"
+    scores = {"dev": {"micro": {"f1": 1.0}}}  # noqa: RUF012
 
     def as_dict(self) -> dict[str, Any]:
         return {
             "name": "fake",
             "language": self.language,
-            "created": "2024-01-01T00:00:00Z",
+            "created": self.created,
             "n_parameters": 0,
             "network": {"layers": 0},
             "scores": {"f1": 1.0},
             "training_data": [{"name": "none", "licence": "CC0-1.0"}],
             "recipe": "seed = 1",
         }
+
+
+@dataclass
+class FakeTagger:
+    padding_words: int = 0
 
 
 @dataclass
@@ -94,6 +107,7 @@ class FakePredictor:
     gate: Event = field(default_factory=Event)
     entered: Event = field(default_factory=Event)
     batches: list[list[FakeWindow]] = field(default_factory=list)
+    tagger: FakeTagger = field(default_factory=FakeTagger)
 
     def __post_init__(self) -> None:
         self.gate.set()

@@ -28,9 +28,9 @@ class Live:
         return f"http://127.0.0.1:{self.port}"
 
     @property
-    def queue_words(self) -> float:
-        value: float = self.app.state.service.metrics.queue_words._value.get()
-        return value
+    def queue_words(self) -> int:
+        words: int = self.app.state.service.metrics.queue_words
+        return words
 
 
 @asynccontextmanager

@@ -94,7 +94,7 @@ async def test_requests_are_counted_by_template_method_and_status_and_nothing_th
         ("other", "/v1/models", "405", 5),
     ):
         assert value(samples, "teddy_requests_total", method=method, route=route, status=status) == n
-    assert value(samples, "teddy_request_seconds_count", route="/v1/entities") == 2
+    assert value(samples, "teddy_request_seconds_count", route="/v1/entities", status="200") == 1
     assert value(samples, "teddy_refused_total", reason="invalid-request") == 1
     assert value(samples, "teddy_refused_total", reason="unknown-model") == 1
     assert value(samples, "teddy_requests_in_flight") == 1  # the one that asks
@@ -109,9 +109,12 @@ async def test_what_is_tagged_is_counted_by_model_and_label(client: AsyncClient)
     assert value(samples, "teddy_words_total", model="en") == 4
     assert value(samples, "teddy_entities_total", model="en", label="UPPER") == 2
     assert value(samples, "teddy_entities_total", model="en", label="LONG") == 1
-    assert value(samples, "teddy_batch_words_sum") == 4
+    assert value(samples, "teddy_text_words_sum") == value(samples, "teddy_batch_words_sum") == 4
+    assert value(samples, "teddy_entity_score_bucket", model="en", le="0.4") == 1  # of LONG
+    assert value(samples, "teddy_entity_score_count", model="en") == 3
+    assert value(samples, "teddy_truncated_words_total", model="en") == 0
     assert value(samples, "teddy_model_info", name="en", version="0123456789ab", precision="fp32") == 1
-    assert value(samples, "process_resident_memory_bytes") > 0
+    assert value(samples, "teddy_worker_resident_bytes", worker="0") > 0
 
 
 async def test_two_apps_do_not_share_their_metrics(serving: Any) -> None:

@@ -5,6 +5,10 @@ import service
 
 WALL_CLOCKS = {"time", "time_ns", "now", "utcnow", "today", "gmtime", "localtime", "set_to_current_time"}
 DATED = {
+    "answers.py": "what was answered is found again by when",
+    "receiver.py": "an alert that is shown has its time",
+    "rows.py": "a correction has its date",
+    "store.py": "a file of corrections is named by its date",
     "log.py": "a line has its date",
     "metrics.py": "a gauge of Prometheus is a date",
     "models.py": "an answer and the log say when a model was loaded",

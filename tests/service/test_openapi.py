@@ -32,6 +32,7 @@ async def test_the_document_is_whole(client: AsyncClient) -> None:
         "/v1/models/{name}",
         "/v1/models/{name}/reload",
         "/v1/entities/stream",
+        "/v1/feedback",
         "/health/live",
         "/health/ready",
         "/metrics",

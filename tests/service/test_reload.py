@@ -11,6 +11,7 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from threading import Event
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import httpx
@@ -282,6 +283,7 @@ def test_whatever_the_order_of_events_the_last_good_version_of_each_file_that_is
     class Plain(NamedTuple):
         version: str
         precision: str = "fp32"
+        manifest: SimpleNamespace = SimpleNamespace(created="2024-01-01T00:00:00Z", scores={}, labels=())
 
     path = tmp_path_factory.mktemp("models")
     there, expected = {"a": "1"}, {"a": "1"}

@@ -5,6 +5,7 @@ allowed must not be, and nothing may be an error of the server. Seeded, bounded,
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ OPERATIONS = (
     ("POST", "/v1/entities"),
     ("POST", "/v1/entities/batch"),
     ("POST", "/v1/entities/stream"),
+    ("POST", "/v1/feedback"),
     ("POST", "/v1/models/{name}/reload"),
 )
 CHECKS = [
@@ -46,7 +48,7 @@ MODES = [
     for method, path in OPERATIONS
     for mode in GenerationMode
     # Without a body to be wrong, a request can only be right; and any string whatever may be lines.
-    if mode is GenerationMode.POSITIVE or path in ("/v1/entities", "/v1/entities/batch")
+    if mode is GenerationMode.POSITIVE or path in ("/v1/entities", "/v1/entities/batch", "/v1/feedback")
 ]
 
 
@@ -56,9 +58,10 @@ def as_lines(_: SerializationContext, value: Any) -> bytes:
 
 
 @pytest.fixture
-def schema(predictor: Any) -> Iterator[BaseSchema]:
+def schema(predictor: Any, tmp_path: Path) -> Iterator[BaseSchema]:
     """The OpenAPI document of a service that is ready, as it serves it."""
-    app = create_app(Settings(api_keys=(SecretStr(f"admin:{KEY}"),)), lambda _, **__: predictor)
+    options = Settings(api_keys=(SecretStr(f"admin:{KEY}"),), feedback_dir=tmp_path)
+    app = create_app(options, lambda _, **__: predictor)
     yield openapi.from_asgi("/openapi.json", app)
     asgi.shutdown_lifespans()
 
@@ -87,6 +90,7 @@ def test_every_answer_is_one_that_is_documented(
         if mode is GenerationMode.POSITIVE:
             for options in (case.query, case.body):
                 name_known_labels(options)
+                mark_what_is_there(options)
         case.call_and_validate(headers={"Authorization": f"Bearer {KEY}"}, checks=CHECKS)
 
     ask()
@@ -96,3 +100,11 @@ def name_known_labels(options: Any) -> None:
     """Labels that the model has, instead of others: the document cannot know them."""
     if isinstance(options, dict) and options.get("labels"):
         options["labels"] = [LABELS[len(label) % 2] for label in options["labels"]]
+
+
+def mark_what_is_there(correction: Any) -> None:
+    """Entities that are in the text, instead of others: the document cannot know it either."""
+    if isinstance(correction, dict) and "entities" in correction:
+        n_characters = len(correction.get("text", "")) if correction.get("offset_unit") is None else 0
+        n_entities = min(len(correction["entities"]), n_characters)
+        correction["entities"] = [{"start": i, "end": i + 1, "label": LABELS[i % 2]} for i in range(n_entities)]

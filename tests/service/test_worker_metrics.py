@@ -15,9 +15,10 @@ import os, signal
 from service.metrics import Metrics
 metrics = Metrics()
 metrics.request("GET", "/v1/models", 200, 0.5)
-metrics.in_flight.inc()
+metrics.in_flight += 1
 metrics.model_info.labels("en", "0123456789ab", "fp32").set(1)
 metrics.process.measure()
+metrics.flush()
 os.kill(os.getpid(), signal.SIGKILL)
 """
 RESIDENT = "teddy_worker_resident_bytes"

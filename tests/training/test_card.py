@@ -1,6 +1,6 @@
 """What is measured of a tagger, against a slow count of the same thing."""
 
-from collections import Counter
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from model.bundle import TrainingData
+from model.reference import FeatureReference
 from model.tagger import Tagger
 from training.card import Card, annotated_labels, dev_sentences, evaluate_dev, joined_credits, make_card, read_card
 from training.checkpoint import load_checkpoint
-from training.config import Recipe
+from training.config import ExportConfig, Recipe
 from training.corpora import Corpus, load_corpora
 from training.evaluate import Evaluation
 
@@ -38,7 +39,7 @@ def tagger(tiny_run: Path) -> Tagger:
 
 @pytest.fixture(scope="module")
 def measured(tiny_run: Path, corpora: list[Corpus]) -> tuple[Card, Evaluation]:
-    return make_card(*load_checkpoint(tiny_run / "last.checkpoint").build(), corpora)
+    return make_card(*load_checkpoint(tiny_run / "last.checkpoint").build(), corpora, ExportConfig())
 
 
 def test_a_card_comes_back_from_json_as_it_was(measured: tuple[Card, Evaluation]) -> None:
@@ -60,22 +61,34 @@ def test_the_reference_counts_what_the_tagger_finds_in_dev(
     card, _ = measured
     network, features, tag_set = load_checkpoint(tiny_run / "last.checkpoint").build()
     network.crf.temperature.fill_(card.temperature)
-    sentences = dev_sentences(corpora)
-    labels: Counter[str] = Counter()
+    labels = dict.fromkeys(("PER", "LOC"), 0)
     scores, pieces = [0] * 10, [0] * 8
-    for sentence in sentences:
+    for sentence in dev_sentences(corpora):  # one sentence is one text here
         (tagged,) = Tagger(network, features, tag_set).tag([sentence.words])
-        labels.update(span.label for span in tagged.spans)
-        for score in tagged.scores:
+        for span, score in zip(tagged.spans, tagged.scores, strict=True):
+            labels[span.label] += 1
             scores[9 if score == 1.0 else int(score * 10)] += 1
         for word in sentence.words:
             pieces[min(len(features.pieces.ids(word)), 8) - 1] += 1
-    n_words = sum(len(sentence.words) for sentence in sentences)
-    reference = card.reference
-    assert reference.n_words == n_words == sum(reference.pieces_per_word_histogram)
-    assert reference.entities_per_word == {label: labels[label] / n_words for label in ("PER", "LOC")}
-    assert reference.pieces_per_word_histogram == tuple(pieces)
-    assert reference.score_histogram == tuple(scores)
+    found = card.reference.features
+    assert found["label"].counts == labels
+    assert [*found["score"].counts.values()] == scores
+    assert [*found["pieces"].counts.values()] == pieces
+
+
+def test_a_checkpoint_of_an_earlier_teddy_has_a_smaller_reference(measured: tuple[Card, Evaluation]) -> None:
+    plain = json.loads(measured[0].as_json())
+    plain["reference"] = {
+        "n_words": 200,
+        "entities_per_word": {"PER": 0.1, "LOC": 0.05},
+        "score_histogram": [0] * 9 + [30],
+        "pieces_per_word_histogram": [200] + [0] * 7,
+    }
+    features = read_card(json.dumps(plain)).reference.features
+    assert features["label"] == FeatureReference(counts={"PER": 20, "LOC": 10}, spread=1)
+    assert {name: each.counts.keys() for name, each in features.items()} == {
+        name: measured[0].reference.features[name].counts.keys() for name in ("label", "score", "pieces")
+    }
 
 
 def test_scores_of_the_corpora_add_up_and_what_a_corpus_does_not_annotate_is_not_held_against_the_tagger(

@@ -7,6 +7,7 @@ import typer
 
 from model.commands import use_one_thread
 from training.commands import DataDirectory, OutputOption, RecipeArgument, ResumeOption, SetOption
+from training.job_options import MetricsFileOption, MetricsPortOption, PushgatewayOption, shown
 
 
 def pretrain(
@@ -15,6 +16,9 @@ def pretrain(
     output: OutputOption = None,
     resume: ResumeOption = False,
     overrides: SetOption = None,
+    metrics_file: MetricsFileOption = None,
+    metrics_port: MetricsPortOption = None,
+    pushgateway: PushgatewayOption = None,
 ) -> None:
     """Let an encoder learn from plain text, for a tagger to start from.
 
@@ -28,12 +32,16 @@ def pretrain(
       teddy pretrain mine.toml --resume
     """
     from training.config import load_recipe
+    from training.job import Job
 
     recipe = load_recipe(recipe_file, overrides or (), purpose="pretrain")
+    output = output or Path("runs") / recipe.name
+    job = Job(recipe.name)
+    with shown(job, metrics_file, metrics_port, pushgateway):
+        from training.pretrain.run import pretrain as run_pretraining  # takes seconds, see `teddy train`
 
-    from training.pretrain.run import pretrain as run_pretraining  # takes seconds, see `teddy train`
-
-    print(run_pretraining(recipe, data, output or Path("runs") / recipe.name, resume=resume))
+        encoder_file = run_pretraining(recipe, data, output, resume=resume, job=job)
+    print(encoder_file)
 
 
 def sample(

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.errors import TrainingError
+from model.errors import DivergedError, TrainingError
 from model.features import WordFeatures
 from training.device import autocast
 from training.loop import make_optimiser
@@ -86,16 +86,22 @@ class Pretrainer:
             self._planned = epoch, plan
         return self._planned[1]
 
+    def total_epochs(self) -> int:
+        """The epochs of a whole run, with the one that is not read to its end."""
+        return math.ceil(self.config.words / self._epoch_words())
+
     def total_steps(self) -> int:
         """The updates of a whole run."""
-        n_words = int(self.corpus.lengths[self._eligible].sum())
-        epochs, rest = divmod(self.config.words, n_words)
+        epochs, rest = divmod(self.config.words, self._epoch_words())
         # Each epoch has the same batches but for their order and which sentences share one.
         steps = epochs * len(self.plan(0))
         if rest:
             ends = np.cumsum([self._n_words(members) for members in self.plan(epochs)])
             steps += 1 + int(np.searchsorted(ends, rest))
         return steps
+
+    def _epoch_words(self) -> int:
+        return int(self.corpus.lengths[self._eligible].sum())
 
     @property
     def is_finished(self) -> bool:
@@ -110,7 +116,7 @@ class Pretrainer:
     def run(self) -> Iterator[UpdateRow | HeldOutRow]:
         """Trains until the words are read; goes on from `position`.
 
-        Raises TrainingError, before any weight is touched, when a loss or gradient is not finite.
+        Raises DivergedError, before any weight is touched, when a loss or gradient is not finite.
         """
         while True:
             if self._evaluation_is_due():
@@ -173,7 +179,7 @@ class Pretrainer:
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self._clipped, self.config.gradient_clip)
         if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
-            raise TrainingError(
+            raise DivergedError(
                 f"step {self.position.step + 1}: the loss ({loss.item():.4g}) or its gradient ({norm.item():.4g}) is "
                 "not finite; the weights are as they were before this step. Try a lower pretrain.learning_rate"
             )

@@ -25,6 +25,7 @@ from training.checkpoint import earlier_run
 from training.config import Recipe
 from training.device import choose_device, set_threads
 from training.figures import optional_figure
+from training.job import Job
 from training.pretrain.checkpoint import PretrainCheckpoint, load_pretrain_checkpoint
 from training.pretrain.config import PretrainConfig
 from training.pretrain.encoded import EncodedCorpus
@@ -37,16 +38,18 @@ from training.seed import seed_torch
 from training.start import Start, shared_weights
 
 
-def pretrain(recipe: Recipe, data: Path, output: Path, *, resume: bool = False) -> Path:
+def pretrain(recipe: Recipe, data: Path, output: Path, *, resume: bool = False, job: Job | None = None) -> Path:
     """Pre-trains as the recipe says on text below `data`, and returns the path of the encoder file in `output`.
 
     With `resume` a run that was stopped goes on from its last checkpoint, to the same weights as if it had not been
-    stopped; a finished preparation of the text is not done again.
+    stopped; a finished preparation of the text is not done again. `job` is told how it goes, for those who watch from
+    outside.
 
-    Raises DataError for what is wrong in the text, TrainingError for a recipe without `pretrain`, when the loss is no
-    number any more, when `output` holds a run and `resume` is not asked for, or when it is asked for and the recipe is
-    another.
+    Raises DataError for what is wrong in the text, DivergedError when the loss is no number any more, TrainingError for
+    a recipe without `pretrain`, when `output` holds a run and `resume` is not asked for, or when it is asked for and
+    the recipe is another.
     """
+    job = job or Job(recipe.name)
     config = recipe.pretrain
     if config is None:
         raise TrainingError("the recipe has no [pretrain] table")
@@ -55,21 +58,27 @@ def pretrain(recipe: Recipe, data: Path, output: Path, *, resume: bool = False) 
     earlier = earlier_run(last, recipe.dump_toml(), load_pretrain_checkpoint, resume=resume)
     set_threads(config.threads)
     write_atomically(output / "recipe.toml", recipe.dump_toml())
-    corpus = _prepared(recipe, config, data, output / "corpus", resume=resume)
+    corpus = _prepared(recipe, config, data, output / "corpus", job, resume=resume)
     pretrainer = _make_pretrainer(recipe, config, corpus, earlier)
     record = Record(output)
     # The rows after the checkpoint are made again.
     record.truncate_after(pretrainer.position.step if earlier else 0)
-    with open_progress(pretrainer.total_steps(), first_step=pretrainer.position.step) as progress:
+    if earlier:
+        job.resume(record.rows(), last)
+    steps = pretrainer.total_steps()
+    job.plan(steps=steps, epochs=pretrainer.total_epochs(), step=pretrainer.position.step)
+    with open_progress(steps, first_step=pretrainer.position.step) as progress:
         _introduce(progress.note, pretrainer)
         checkpoint = _checkpoints(recipe, pretrainer)
         try:
             for row in pretrainer.run():
                 record.append(row)
                 progress.show(row)
+                job.show(row)
                 is_time = pretrainer.position.step % config.checkpoint_steps == 0 or pretrainer.is_finished
                 if is_time and pretrainer.may_pause:
                     checkpoint().save(last)
+                    job.saved(last)
         finally:
             with optional_figure(progress.note, "curves.png"):
                 record.plot(output / "curves.png")
@@ -79,7 +88,9 @@ def pretrain(recipe: Recipe, data: Path, output: Path, *, resume: bool = False) 
     return encoder_file
 
 
-def _prepared(recipe: Recipe, config: PretrainConfig, data: Path, folder: Path, *, resume: bool) -> EncodedCorpus:
+def _prepared(
+    recipe: Recipe, config: PretrainConfig, data: Path, folder: Path, job: Job, *, resume: bool
+) -> EncodedCorpus:
     """The encoded corpus, made now unless it is there and the run is resumed."""
     for abandoned in folder.parent.glob(f".{folder.name}.*"):
         shutil.rmtree(abandoned)  # what a killed preparation left
@@ -89,8 +100,13 @@ def _prepared(recipe: Recipe, config: PretrainConfig, data: Path, folder: Path, 
             raise TrainingError(f"{folder} was made with another recipe: begin anew in another --output")
         return corpus
     shutil.rmtree(folder, ignore_errors=True)
-    say = PlainProgress(0, stream=sys.stderr, clock=time.monotonic).note
-    prepare(config, recipe.pieces, recipe.features, data, folder, say)
+    progress = PlainProgress(0, stream=sys.stderr, clock=time.monotonic)
+
+    def note(message: str) -> None:
+        progress.note(message)
+        job.progressed()
+
+    prepare(config, recipe.pieces, recipe.features, data, folder, note)
     return EncodedCorpus(folder)
 
 

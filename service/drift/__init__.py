@@ -1,0 +1,1 @@
+"""Drift: whether live texts still look like those that a model was measured on."""

@@ -1,0 +1,1 @@
+"""Corrections: `POST /v1/feedback`, their files, and what they say of the model."""

@@ -1,0 +1,125 @@
+"""What an app with feedback keeps: the stored corrections, the answers that can still be corrected, their metrics."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
+
+from service.errors import SettingsError, UnknownAnswerError
+from service.feedback.answers import PAUSE_SECONDS, Answer, Answers, Given
+from service.feedback.gauges import FeedbackGauges
+from service.feedback.newest import Version
+from service.feedback.rows import Correction
+from service.feedback.scores import KINDS, ByLabel, compare
+from service.feedback.store import CorrectionFiles
+from service.metrics import Metrics
+from service.models import Models, ServedModel
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    from model.documents import Tagged
+
+ANSWERS = ".answers"
+"""Where in the directory of corrections the answers are remembered."""
+THREADS = 2
+SECOND_LOOK_SECONDS = 3 * PAUSE_SECONDS
+"""After this an answer that was just given can be found, by any worker."""
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+class Feedback:
+    """Takes corrections. One for each app where they are wanted; its files are open as long as it is used."""
+
+    def __init__(self, files: CorrectionFiles, answers: Answers | None, metrics: Metrics) -> None:
+        """Without `answers` texts can be corrected, and no answer by its request id."""
+        self._files = files
+        self._answers = answers
+        self._metrics = metrics
+        self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="feedback")
+
+    @classmethod
+    def of(cls, settings: Settings, metrics: Metrics, models: Models) -> Self | None:
+        """As it is set; None where it is off. Raises SettingsError for a directory that cannot be written to."""
+        directory = settings.feedback_dir
+        if directory is None:
+            return None
+        files = CorrectionFiles(
+            directory, file_bytes=settings.feedback_file_bytes, max_bytes=settings.feedback_max_bytes
+        )
+        files.open()
+        remembered = settings.feedback_remember_bytes
+        answers = open_answers(directory / ANSWERS, remembered) if remembered else None
+        metrics.add(FeedbackGauges(files, lambda: served(models)))
+        return cls(files, answers, metrics)
+
+    def remember(
+        self, request_id: str, by: str, model: ServedModel, texts: Sequence[str], tagged: "Sequence[Tagged]"
+    ) -> None:
+        """Let an answer be corrected later. Takes no time."""
+        if self._answers is not None:
+            given = Given(
+                request_id=request_id, by=by, model=model.name, version=model.version, texts=texts, tagged=tagged
+            )
+            self._answers.remember(given)
+
+    async def recall(self, request_id: str, by: str) -> Answer:
+        """The newest answer under that id to that caller. Raises UnknownAnswerError."""
+        if self._answers is not None:
+            for pause_seconds in (0.0, SECOND_LOOK_SECONDS):
+                await asyncio.sleep(pause_seconds)
+                answer = await self._run(self._answers.find, request_id, by)
+                if answer is not None:
+                    return answer
+        raise UnknownAnswerError(
+            "No answer to you is remembered under this request_id: it is too old, too long, was asked for with "
+            "'labels' or as a stream, or there was none. Send the text instead."
+        )
+
+    async def store(self, correction: Correction) -> ByLabel:
+        """Have a correction on the disk, and count it; gives the outcomes by label.
+
+        Raises CorrectionsFullError and CorrectionsUnwritableError.
+        """
+        outcomes = await self._run(self._store, correction)
+        self._metrics.feedback.labels(correction.model).inc()
+        for label, of_label in outcomes.items():
+            for kind in KINDS:
+                self._metrics.feedback_entities.labels(correction.model, label, kind).inc(getattr(of_label, kind))
+        return outcomes
+
+    def close(self) -> None:
+        """Finish what is being stored; forget the answers."""
+        self._executor.shutdown()
+        if self._answers is not None:
+            self._answers.close()
+        self._files.close()
+
+    def _store(self, correction: Correction) -> ByLabel:
+        self._files.append(correction.row())
+        return compare(correction.wanted, correction.found)
+
+    async def _run(
+        self, function: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
+    ) -> Result:
+        """`function(...)` in a thread of feedback's own, so that no text ever waits for a disk."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, partial(function, *args, **kwargs))
+
+
+def open_answers(directory: Path, most_bytes: int) -> Answers:
+    """The remembered answers, of which there are none yet. Raises SettingsError."""
+    answers = Answers(directory, most_bytes=most_bytes)
+    try:
+        answers.open()
+    except OSError as error:
+        raise SettingsError(f"TEDDY_FEEDBACK_DIR: {directory}: {error.strerror}") from error
+    return answers
+
+
+def served(models: Models) -> list[Version]:
+    """What the gauges are about; nothing while models are being loaded."""
+    return [(model.name, model.version) for model in models.all()] if models.ready else []

@@ -1,0 +1,101 @@
+"""Programs that run until they are asked to end, started and ended together."""
+
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+from service.monitoring.errors import EndedError
+
+START_SECONDS = 60.0
+STOP_SECONDS = 20.0
+PAUSE_SECONDS = 0.1
+LAST_LINES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """A program that serves HTTP on `address` (HOST:PORT), and answers 200 under `ready_path` once it works."""
+
+    name: str
+    command: Sequence[str]
+    log: Path
+    address: str
+    ready_path: str
+
+    def start(self) -> "subprocess.Popen[bytes]":
+        """Start it, in a process group of its own: a Ctrl-C reaches it once, from here."""
+        with self.log.open("wb") as log:
+            return subprocess.Popen(  # noqa: S603
+                self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0
+            )
+
+    def is_ready(self) -> bool:
+        """Whether it works."""
+        try:
+            with urlopen(f"http://{self.address}{self.ready_path}", timeout=PAUSE_SECONDS) as answer:
+                return bool(answer.status == 200)
+        except (HTTPError, OSError):
+            return False
+
+    def last_lines(self) -> str:
+        """The end of what it wrote."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-LAST_LINES:])
+
+
+class Daemons:
+    """Programs that are running."""
+
+    def __init__(self, processes: "dict[Daemon, subprocess.Popen[bytes]]") -> None:
+        self._processes = processes
+
+    def check(self) -> None:
+        """Raises EndedError if one of them has ended."""
+        for daemon, process in self._processes.items():
+            if (status := process.poll()) is not None:
+                raise EndedError(f"{daemon.name} has ended with {status}:\n{daemon.last_lines()}")
+
+    def wait_ready(self) -> None:
+        """Return when all work. Raises EndedError."""
+        end = time.monotonic() + START_SECONDS
+        while not all(daemon.is_ready() for daemon in self._processes):
+            self.check()
+            if time.monotonic() > end:
+                slow = ", ".join(daemon.name for daemon in self._processes if not daemon.is_ready())
+                raise EndedError(f"not ready after {START_SECONDS:.0f} s: {slow}")
+            time.sleep(PAUSE_SECONDS)
+
+    def watch(self) -> None:
+        """Return never. Raises EndedError when one of them has ended."""
+        while True:
+            self.check()
+            time.sleep(PAUSE_SECONDS)
+
+
+@contextmanager
+def running(daemons: Sequence[Daemon]) -> Iterator[Daemons]:
+    """Start them all; when the block ends, however it does, so do they."""
+    processes: dict[Daemon, subprocess.Popen[bytes]] = {}
+    try:
+        for daemon in daemons:
+            processes[daemon] = daemon.start()
+        yield Daemons(processes)
+    finally:
+        _end(list(processes.values()))
+
+
+def _end(processes: "Sequence[subprocess.Popen[bytes]]") -> None:
+    """Ask all to end, wait, and kill whoever does not."""
+    for process in processes:
+        process.terminate()
+    end = time.monotonic() + STOP_SECONDS
+    for process in processes:
+        try:
+            process.wait(max(0.0, end - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
