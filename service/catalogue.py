@@ -146,6 +146,13 @@ MODELS = Group(
             across="livemin",
         ),
         _gauge("teddy_model_dev_f1", "ratio", "A model's F1 on its own dev data.", "name", across="livemin"),
+        _gauge(
+            "teddy_model_refused",
+            "",
+            "1 while the newest file of a model is one that was refused, else 0.",
+            "name",
+            across="livemax",
+        ),
         _counter(
             "teddy_model_reloads",
             "files",

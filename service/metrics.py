@@ -114,6 +114,7 @@ class Metrics:
         self.model_loaded = make.gauge("teddy_model_loaded_timestamp_seconds")
         self.model_created = make.gauge("teddy_model_created_timestamp_seconds")
         self.model_dev_f1 = make.gauge("teddy_model_dev_f1")
+        self.model_refused = make.gauge("teddy_model_refused")
         self.model_reloads = make.counter("teddy_model_reloads")
 
     def add(self, collector: Collector) -> None:
@@ -172,6 +173,7 @@ class Metrics:
         self.model_created.labels(name).set(datetime.fromisoformat(manifest.created).timestamp())
         if (dev_f1 := dev_f1_of(manifest.scores)) is not None:
             self.model_dev_f1.labels(name).set(dev_f1)
+        self.model_refused.labels(name).set(0)
         for result in ("changed", "unchanged", "refused"):
             self.model_reloads.labels(name, result)
         self._expect_texts(name, manifest.labels)
@@ -179,6 +181,11 @@ class Metrics:
         for label in manifest.labels:
             for kind in KINDS:
                 self.feedback_entities.labels(name, label, kind)
+
+    def reload(self, name: str, result: str) -> None:
+        """Count a file that was to replace a model: it was `changed`, `unchanged` or `refused`."""
+        self.model_reloads.labels(name, result).inc()
+        self.model_refused.labels(name).set(result == "refused")
 
     def drop_model(self, name: str, version: str, precision: str) -> None:
         """A model is served no longer. The files that workers count in cannot forget it; there it becomes 0."""

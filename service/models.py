@@ -244,7 +244,7 @@ class Models:
             is_new = await self._serve(file)
         except Exception as error:  # a file can be wrong in more ways than anybody has thought of
             return self._refuse(file, error)
-        self._metrics.model_reloads.labels(file.name, "changed" if is_new else "unchanged").inc()
+        self._metrics.reload(file.name, "changed" if is_new else "unchanged")
         return None
 
     async def _serve(self, file: ModelFile) -> bool:
@@ -275,7 +275,7 @@ class Models:
         """Say that a file was refused: all to the log, to others in a word."""
         reason = public_reason(error)
         self._tried[file.name] = file.signature
-        self._metrics.model_reloads.labels(file.name, "refused").inc()
+        self._metrics.reload(file.name, "refused")
         old = self._served.get(file.name)
         if old:
             self._served[file.name] = replace(old, refused=reason)
@@ -290,6 +290,8 @@ class Models:
         kept = self._kept(listing)
         for name in self._served.keys() - kept:
             self._drop(self._served[name])
+        for name in self._tried.keys() - listing.files.keys():
+            self._metrics.model_refused.labels(name).set(0)
         names = [name for name in dict.fromkeys([*listing.files, *sorted(self._served)]) if name in kept]
         self._served = {name: self._served[name].as_default(name == names[0]) for name in names}
         self._tried = {name: tried for name, tried in self._tried.items() if name in listing.files or name in kept}

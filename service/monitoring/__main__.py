@@ -98,9 +98,8 @@ def introduction(what: Watch) -> str:
     told = f"Alerts go to {what.webhook}." if what.webhook else "Alerts are written here as they come."
     return (
         f"Watching {', '.join(what.teddy)}:\n"
-        f"  http://{what.prometheus}/alerts   what fires, and what might\n"
-        f"  http://{what.prometheus}/targets  what is watched\n"
-        f"  http://{what.alertmanager}          who is told\n"
+        f"  http://{what.prometheus}/  Prometheus: what fires, what is watched, and any question\n"
+        f"  http://{what.alertmanager}/  Alertmanager: who is told\n"
         f"{told} Ctrl-C ends it; what was measured stays in {what.data}."
     )
 

@@ -5,15 +5,15 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from urllib.error import HTTPError
-from urllib.request import urlopen
 
 from service.monitoring.errors import EndedError
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 PAUSE_SECONDS = 0.1
+ANSWER_SECONDS = 5.0
 LAST_LINES = 5
 
 
@@ -36,11 +36,14 @@ class Daemon:
 
     def is_ready(self) -> bool:
         """Whether it works."""
+        connection = HTTPConnection(self.address, timeout=ANSWER_SECONDS)
         try:
-            with urlopen(f"http://{self.address}{self.ready_path}", timeout=PAUSE_SECONDS) as answer:
-                return bool(answer.status == 200)
-        except (HTTPError, OSError):
+            connection.request("GET", self.ready_path)
+            return connection.getresponse().status == 200
+        except (HTTPException, OSError):
             return False
+        finally:
+            connection.close()
 
     def last_lines(self) -> str:
         """The end of what it wrote."""

@@ -1,89 +1,122 @@
-"""What counting costs: the same service with its metrics and without, taking short turns.
+"""What counting costs: a service that counts in every other half second, under one load.
 
 Drift is measured on the texts as it is by default; it is off where metrics are.
 """
 
 import os
 import statistics
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from tests.benchmarks.rounds import paired_ratio
+from tests.benchmarks.contenders.counting_switch import EVENT, ORDER
 from tests.benchmarks.service_context import Context, Figure, Section
-from tests.benchmarks.service_servers import teddy
+from tests.benchmarks.service_servers import ONE_THREAD, REQUEST
 from tests.benchmarks.service_wrk import Wrk
-from tests.load.generator import Load
-from tests.load.server import Server
+from tests.load.server import Server, free_port
 
 N_TEXTS = 40_000
 CONNECTIONS = 64
-TURN_SECONDS = 2.0
-TURNS_A_ROUND = 8
+WARM_SECONDS = 4.0
+ROUND_SECONDS = 20.0
 MOST_COST = 0.02
-ON, OFF = "with metrics", "without"
-TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+CHANCE = "no metrics in either half: chance"
+IN_MEMORY, IN_FILES = "one worker, which counts in its memory", "one of several, which count in shared files"
 
-Turns = Mapping[str, Sequence[tuple[float, float]]]
-"""By name, in each turn: requests a second, and seconds of CPU a request."""
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Half a second of load."""
+
+    metrics: bool
+    requests: int
+    seconds: float
+    cpu_seconds: float
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> "Slice":
+        """As the server has written it."""
+        return cls(entry["metrics"], entry["requests"], entry["seconds"], entry["cpu_seconds"])
 
 
 async def metrics(context: Context) -> list[Section]:
-    """One table, for one worker that counts in its memory, and one for two, which count in shared files."""
+    """What metrics seem to cost where there are none; to a worker that is alone; to a worker among others."""
     wrk = Wrk(context.single_texts(N_TEXTS), context.folder)
-    return [await _compare(context, wrk, workers) for workers in context.scale.worker_counts]
+    with tempfile.TemporaryDirectory(prefix="teddy-bench-", dir=shared_memory()) as folder:
+        return [
+            await _measure(context, wrk, CHANCE, {}, "silent"),
+            await _measure(context, wrk, IN_MEMORY, {}),
+            await _measure(context, wrk, IN_FILES, {"PROMETHEUS_MULTIPROC_DIR": folder}),
+        ]
 
 
-async def _compare(context: Context, wrk: Wrk, workers: int) -> Section:
-    turns: dict[str, list[tuple[float, float]]] = {ON: [], OFF: []}
-    with (
-        teddy(context, workers, context.folder / "metrics-on.log") as on,
-        teddy(context, workers, context.folder / "metrics-off.log", metrics=False) as off,
-    ):
-        servers = {ON: on, OFF: off}
-        for server in servers.values():
-            await server.all_ready(workers)
-            await Load.of(server.port, context.short_questions()).closed(CONNECTIONS, 1.0)
-        for turn in range(context.scale.rounds * TURNS_A_ROUND):
-            # Each is first as often as the other: the second of two may find a warmer, slower processor.
-            for name in (ON, OFF) if turn % 2 else (OFF, ON):
-                turns[name].append(await _turn(wrk, servers[name]))
-    return make_section(turns, workers)
+def shared_memory() -> str | None:
+    """Where several workers would count."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
 
 
-async def _turn(wrk: Wrk, server: Server) -> tuple[float, float]:
-    before = cpu_seconds(server.pids())
-    measured = await wrk.turn(server.port, CONNECTIONS, TURN_SECONDS)
-    spent = cpu_seconds(server.pids()) - before
-    return measured.per_second, spent / (measured.per_second * TURN_SECONDS)
+async def _measure(context: Context, wrk: Wrk, title: str, variables: Mapping[str, str], *more: str) -> Section:
+    port = free_port()
+    program = "tests.benchmarks.contenders.counting_switch"
+    command = [sys.executable, "-m", program, str(context.model_file), context.predictor.precision, str(port), *more]
+    with Server(command, context.folder / "metrics.log", port=port, variables={**ONE_THREAD, **variables}) as server:
+        await server.ready(request=REQUEST)
+        await wrk.turn(port, CONNECTIONS, WARM_SECONDS)
+        n_before = len(slices(server.entries()))
+        for _ in range(context.scale.rounds):
+            await wrk.turn(port, CONNECTIONS, ROUND_SECONDS)
+        return make_section(slices(server.entries())[n_before + 1 :], title)
 
 
-def cpu_seconds(pids: Sequence[int]) -> float:
-    """What processes have spent so far, in the kernel too."""
-    ticks = 0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / TICKS_A_SECOND
+def slices(entries: Iterable[Mapping[str, Any]]) -> list[Slice]:
+    """Those that a log tells of."""
+    return [Slice.of(entry) for entry in entries if entry.get("event") == EVENT]
 
 
-def make_section(turns: Turns, workers: int) -> Section:
-    """The table, and what metrics cost: of requests a second, and of CPU, each the median of the turns' ratios."""
-    of = f"{workers} worker{'s' if workers > 1 else ''}"
-    rates = {name: [rate for rate, _ in each] for name, each in turns.items()}
-    spent = {name: [seconds for _, seconds in each] for name, each in turns.items()}
+def make_section(measured: list[Slice], title: str) -> Section:
+    """The table, and what metrics cost of requests a second and of CPU: the median over neighbouring slices."""
+    groups = [measured[start : start + len(ORDER)] for start in range(0, len(measured) - len(ORDER) + 1, len(ORDER))]
+    pairs = [(sum_of(group, metrics=True), sum_of(group, metrics=False)) for group in groups]
+    rates = [(on.requests / on.seconds, off.requests / off.seconds) for on, off in pairs]
+    spent = [(on.cpu_seconds / on.requests, off.cpu_seconds / off.requests) for on, off in pairs]
     rows = [
-        (name, f"{statistics.median(rates[name]):,.0f}", f"{1e6 * statistics.median(spent[name]):,.0f} us")
-        for name in turns
+        (
+            name,
+            f"{statistics.median(rate[place] for rate in rates):,.0f}",
+            f"{1e6 * statistics.median(each[place] for each in spent):,.1f} us",
+        )
+        for place, name in enumerate(("with metrics", "without"))
     ]
-    lost = 1 - paired_ratio(rates[ON], rates[OFF])
-    more = paired_ratio(spent[ON], spent[OFF]) - 1
-    figures = [
-        Figure(name=f"requests/s that metrics cost, {of}", value=lost, must=MOST_COST, at_most=True),
-        Figure(name=f"CPU a request that metrics cost, {of}", value=more, must=MOST_COST, at_most=True),
-    ]
+    must = None if title == CHANCE else MOST_COST
+    lost = statistics.median(1 - on / off for on, off in rates)
+    more = statistics.median(on / off - 1 for on, off in spent)
+    error = statistics.stdev(on / off for on, off in rates) / len(rates) ** 0.5
+    detail = f"{len(pairs)} groups of slices, standard error {error:.4f}"
     return Section(
-        title=f"Metrics, {CONNECTIONS} connections, {of}",
+        title=f"Metrics, {CONNECTIONS} connections, {title}",
         columns=("", "requests/s", "CPU a request"),
         rows=rows,
-        figures=figures,
+        figures=[
+            Figure(
+                name=f"share of requests/s that metrics cost, {title}",
+                value=lost,
+                must=must,
+                at_most=True,
+                detail=detail,
+            ),
+            Figure(name=f"CPU a request that they cost besides, {title}", value=more, must=must, at_most=True),
+        ],
+    )
+
+
+def sum_of(group: Iterable[Slice], *, metrics: bool) -> Slice:
+    """The slices of one kind, as one."""
+    chosen = [each for each in group if each.metrics == metrics]
+    return Slice(
+        metrics,
+        sum(each.requests for each in chosen),
+        sum(each.seconds for each in chosen),
+        sum(each.cpu_seconds for each in chosen),
     )

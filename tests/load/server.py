@@ -87,10 +87,6 @@ class Server:
         """Of the process that was started: the supervisor, where there are several workers."""
         return self.process.pid
 
-    def pids(self) -> list[int]:
-        """Of that process and of all that it has started."""
-        return descendants(self.pid)
-
     @property
     def address(self) -> str:
         """Where it is."""

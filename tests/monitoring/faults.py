@@ -30,12 +30,11 @@ OF_MODEL = {
     'teddy_feedback_f1{%s,model="en"}': 0.85,
     'teddy_drift_psi{%s,model="en",feature="label"}': 0.05,
     'teddy_drift_psi{%s,model="en",feature="script"}': 0.05,
+    'teddy_drift_psi{%s,model="en",feature="case"}': 0.05,
+    'teddy_drift_psi{%s,model="en",feature="sentence_length"}': 1.2,
     'teddy_model_info{%s,name="en",version="1"}': 1,
-    'teddy_model_loaded_timestamp_seconds{%s,name="en"}': 1,
     'teddy_model_dev_f1{%s,name="en"}': 0.9,
-    'teddy_model_reloads_total{%s,name="en",result="changed"}': 0,
-    'teddy_model_reloads_total{%s,name="en",result="unchanged"}': 0,
-    'teddy_model_reloads_total{%s,name="en",result="refused"}': 0,
+    'teddy_model_refused{%s,name="en"}': 0,
 }
 PER_MINUTE = {
     'teddy_requests_total{%s,method="POST",route="/v1/entities",status="200"}': 600,
@@ -183,45 +182,18 @@ def _of_load() -> Iterable[Fault]:
 
 
 def _of_models() -> Iterable[Fault]:
-    results = ("refused", "changed", "unchanged")
-    refused, changed, unchanged = (f'teddy_model_reloads_total{{{A},name="en",result="{each}"}}' for each in results)
-    loaded = f'teddy_model_loaded_timestamp_seconds{{{A},name="en"}}'
     yield Fault(
         name="a file is refused, and later another taken",
-        series={refused: gauge(0, 1), changed: gauge(0, (0, 9), 1), loaded: gauge(1, (1, 9), 780)},
+        series={f'teddy_model_refused{{{A},name="en"}}': gauge(0, (1, 9), 0)},
         alerts={"TeddyModelReloadFailed": 1},
         silent=(-1, 9, 15),
         firing=(0, 4, 8),
     )
     yield Fault(
-        name="a file is refused, and the old one put back",
-        series={refused: gauge(0, 1), unchanged: gauge(0, (0, 1), 1)},
+        name="the first file of a name is refused",
+        series={f'teddy_model_refused{{{A},name="new"}}': later(gauge(1, 1))},
         alerts={"TeddyModelReloadFailed": 1},
-        silent=(1, 2, 3, 10),
-        firing=(0,),
-    )
-    yield Fault(
-        name="a file is taken, and a minute later another refused",
-        series={refused: gauge(0, (0, 1), 1), loaded: gauge(1, 240)},
-        alerts={"TeddyModelReloadFailed": 1},
-        silent=(0, 1),
-        firing=(3, 4, 12),
-    )
-    yield Fault(
-        name="a file is refused, and the process started again with the old one",
-        series={refused: gauge(0, (1, 6), 0), loaded: gauge(1, (1, 6), 600)},
-        alerts={"TeddyModelReloadFailed": 1},
-        silent=(-1, 6, 9, 15),
-        firing=(0, 5),
-    )
-    yield Fault(
-        name="the first file of a name is refused, and then mended",
-        series={
-            f'teddy_model_reloads_total{{{A},name="new",result="refused"}}': later(gauge(1, 1)),
-            f'teddy_model_loaded_timestamp_seconds{{{A},name="new"}}': later(later(later(gauge(720, 720)))),
-        },
-        alerts={"TeddyModelReloadFailed": 1},
-        silent=(-1, 8, 12),
+        silent=(-1,),
         firing=(0, 7),
     )
     yield Fault(
@@ -251,6 +223,18 @@ def _of_quality() -> Iterable[Fault]:
         alerts={"TeddyDrift": 1},
         silent=(14, 20, 22),
         firing=(15, 19),
+    )
+    yield Fault(
+        name="texts have no capitals any more",
+        series={f'teddy_drift_psi{{{A},model="en",feature="case"}}': gauge(0.05, (0.8, 20), 0.05)},
+        alerts={"TeddyDrift": 1},
+        silent=(14, 20, 22),
+        firing=(15, 19),
+    )
+    yield Fault(
+        name="texts have always been longer than the reference, and are a little more so",
+        series={f'teddy_drift_psi{{{A},model="en",feature="sentence_length"}}': gauge(1.2, 2)},
+        silent=(15, 30),
     )
     yield Fault(
         name="answers are corrected more than they were",

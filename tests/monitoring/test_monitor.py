@@ -1,12 +1,15 @@
 """`make monitor`: real programs that are started, watched and ended together."""
 
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -45,7 +48,7 @@ def monitor(data: Path, *arguments: str, path: str | None = None) -> Iterator["s
 def introduced(process: "subprocess.Popen[str]") -> str:
     """What it says once all is ready."""
     assert process.stdout
-    lines = []
+    lines: list[str] = []
     while "Ctrl-C" not in "".join(lines):
         line = process.stdout.readline()
         assert line, process.communicate()
@@ -70,6 +73,9 @@ def test_all_run_until_a_signal_and_what_was_measured_stays(number: signal.Signa
         said = introduced(process)
         assert "127.0.0.1:8000" in said
         assert "Alerts go to http://127.0.0.1:1/" in said
+        for url in re.findall(r"^  (http://\S+)", said, re.MULTILINE):
+            with urlopen(url, timeout=END_SECONDS) as page:
+                assert page.status == 200
         started = children(process)
         assert set(started) == names
         process.send_signal(number)
@@ -101,14 +107,15 @@ def test_what_is_missing_is_named_and_how_to_get_it(tmp_path: Path) -> None:
 
 
 def test_a_port_that_somebody_has_is_named(tmp_path: Path) -> None:
-    with monitor(tmp_path) as first:
-        introduced(first)
-        taken = next(argument for argument in map(str, first.args) if "--alertmanager-port" in argument)
-        with monitor(tmp_path / "second", taken) as second:
-            assert second.wait(END_SECONDS) == 2
-            assert second.stderr
-            assert "--alertmanager-port" in second.stderr.read()
-        assert first.poll() is None
+    binary("prometheus"), binary("prometheus-alertmanager")
+    with socket.socket() as somebody:
+        somebody.bind(("127.0.0.1", 0))
+        somebody.listen()
+        with monitor(tmp_path, f"--alertmanager-port={somebody.getsockname()[1]}") as process:
+            assert process.wait(END_SECONDS) == 2
+            assert process.stderr
+            assert "--alertmanager-port" in process.stderr.read()
+    assert list(tmp_path.iterdir()) == [], "nothing was begun"
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "https://localhost", "http://", "http://localhost:8000/metrics"])

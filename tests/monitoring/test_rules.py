@@ -1,5 +1,6 @@
 """Each alert fires on its fault, in its time, and is silent otherwise: promtool evaluates the real rules."""
 
+import re
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,11 +12,12 @@ from service.monitoring.configuration import ALERTMANAGER, PROMETHEUS, SOURCE, A
 from tests.monitoring.binaries import binary
 from tests.monitoring.burns import BURNS, GRANTED, OF_ALL, Burn
 from tests.monitoring.faults import FAULTS, Fault, healthy
-from tests.monitoring.rules import ALERTS, RECORDING, alert_names, groups, promtool_test
+from tests.monitoring.rules import ALERTS, RECORDING, alert_names, groups, promtool_test, rules
 from tests.monitoring.series import START
 
 ALWAYS = "TeddyMonitoringAlive"
 FIRING = f'ALERTS{{alertstate="firing", alertname!="{ALWAYS}"}}'
+SPOKEN_OF = re.compile(r"\$labels\.(\w+)")
 OBJECTIVES = ("teddy-objectives", "teddy-alerts-objectives")
 
 
@@ -23,6 +25,13 @@ def firing_at(minute: int, by: str, expected: Iterable[tuple[str, int]]) -> dict
     """That at a time so many alerts of each kind fire, and no others; a kind as promtool writes labels."""
     samples = [{"labels": labels, "value": n} for labels, n in expected]
     return {"expr": f"count by ({by}) ({FIRING})", "eval_time": f"{minute}m", "exp_samples": samples}
+
+
+def without_a_label(minute: int, rule: dict[str, Any]) -> Iterable[dict[str, Any]]:
+    """That no alert of a rule fires without a label that its annotations speak of."""
+    own = ", ".join(f'{name}="{value}"' for name, value in {"alertname": rule["alert"], **rule["labels"]}.items())
+    for label in SPOKEN_OF.findall(str(rule["annotations"])):
+        yield {"expr": f'ALERTS{{{own}, {label}=""}}', "eval_time": f"{minute}m", "exp_samples": []}
 
 
 def as_test(series: dict[str, str], expected: list[dict[str, Any]], step_minutes: int = 1) -> dict[str, Any]:
@@ -46,6 +55,8 @@ def test_the_alerts_of_a_fault_fire_and_no_others(fault: Fault, tmp_path: Path) 
     kinds = [(f'{{alertname="{alert}"}}', n) for alert, n in fault.alerts.items()]
     expected = [firing_at(START + minute, "alertname", []) for minute in fault.silent]
     expected += [firing_at(START + minute, "alertname", kinds) for minute in fault.firing]
+    fired = [rule for rule in rules(ALERTS) if rule["alert"] in fault.alerts]
+    expected += [each for rule in fired for minute in fault.firing for each in without_a_label(START + minute, rule)]
     test = as_test(healthy() | dict(fault.series), expected)
     assert promtool_test(tmp_path, groups(RECORDING, ALERTS), test, every_minutes=1) == ""
 

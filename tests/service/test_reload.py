@@ -330,11 +330,13 @@ async def test_a_bad_file_leaves_the_old_model_and_is_not_tried_again_until_it_c
     (model,) = followed.models.all()
     assert (model.version, model.refused) == ("1", "bad wine, see [...]")
     assert followed.samples["teddy_model_reloads_total", "a", "refused"] == 1
+    assert followed.samples["teddy_model_refused", "a"] == 1
     put(followed.path, "2")
     await followed.models.reload_all()
     (model,) = followed.models.all()
     assert (model.version, model.refused) == ("2", None)
     assert followed.samples["teddy_model_reloads_total", "a", "changed"] == 1
+    assert followed.samples["teddy_model_refused", "a"] == 0
 
 
 async def test_what_nobody_has_thought_of_is_refused_too_and_not_quoted(followed: Followed) -> None:
