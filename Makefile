@@ -20,8 +20,10 @@ setup: $(DEVELOPMENT) ## Make .venv with all that development needs
 serve: $(RUNTIME) ## Serve the model that ships on http://localhost:8000 (more: ARGS="--port 9000")
 	@exec $(BIN)/teddy serve $(ARGS)
 
+# One test at a time: make test AT_ONCE=0
+AT_ONCE ?= 2
 test: lint ## Check style and types, then run the tests (some: ARGS="tests/model -k crf")
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses $(AT_ONCE) --dist loadfile $(ARGS)
 
 lint: $(DEVELOPMENT) ## Check style and types, dangerous calls, and dependencies with known vulnerabilities
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """The catalogue of metrics against what a service exposes after all that can happen to it has happened."""
 
+import asyncio
 import json
 import re
 from collections.abc import Iterable
@@ -14,10 +15,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from service.catalogue import CATALOGUE, Kind, all_metrics, metrics_table
 from service.instruments import Instruments, Nothing, family
 from service.metrics import Metrics
+from tests.load.server import Server
+from tests.service.drift_texts import english
 from training import job_catalogue
 
 pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).parents[2]
+NAMES = frozenset(all_metrics())
+PATIENCE_SECONDS = 60
 PRIVATE = "Xanthippe-of-Athens"
 
 
@@ -59,6 +64,31 @@ async def test_after_mixed_use_every_metric_of_the_catalogue_is_there_and_no_oth
         labels = {frozenset(sample.labels) - {"le"} for sample in metric.samples}
         assert labels <= {frozenset(all_metrics()[name].labels)}, name
         assert labels or name in computed, f"{name} has no value"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_of_much_use_every_last_metric_has_a_value(workers: int, tmp_path: Path) -> None:
+    with Server.teddy(
+        tmp_path / "log", "--workers", str(workers), settings={"feedback_dir": tmp_path / "feedback"}
+    ) as server:
+        await server.all_ready(workers)
+        async with AsyncClient(base_url=server.address, timeout=PATIENCE_SECONDS) as client:
+            for texts in batched(english(500, 1), 50):
+                await client.post("/v1/entities/batch", json={"texts": texts})
+            for text in english(120, 2):
+                found = (await client.post("/v1/entities", json={"text": text})).json()["entities"]
+                await client.post("/v1/feedback", json={"text": text, "entities": found})
+            for _ in range(5 * PATIENCE_SECONDS):
+                found = {each.name for each in (await exposed(client)).values() if each.samples}
+                if found == NAMES:
+                    break
+                await asyncio.sleep(0.2)
+    assert NAMES - found == set() == found - NAMES
+
+
+def batched(texts: list[str], size: int) -> list[list[str]]:
+    return [texts[start : start + size] for start in range(0, len(texts), size)]
 
 
 async def test_labels_are_of_a_few_known_values_whatever_clients_send(serving: Any, tmp_path: Path) -> None:

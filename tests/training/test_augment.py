@@ -83,9 +83,7 @@ def test_the_same_key_gives_the_same_sentences_and_no_entity_is_lost(shares: lis
     assert sum(len(sentence.spans) for sentence in once) == n
 
 
-@pytest.mark.parametrize(
-    ("name", "change"), [("lower", lower), ("upper", upper), ("title", title), ("joined", None)], ids=str
-)
+@pytest.mark.parametrize(("name", "change"), [("lower", lower), ("upper", upper), ("title", title), ("joined", None)])
 def test_with_one_share_at_one_every_sentence_is_changed_as_it_says(
     name: str, change: Callable[[Sentence], Sentence] | None
 ) -> None:
