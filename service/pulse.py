@@ -28,8 +28,8 @@ class PaddingCount:
         self._seen: dict[str, int] = {}
 
     def update(self, models: Iterable[ServedModel]) -> None:
-        """Count what is new; a model that has gone is forgotten."""
+        """Count what is new: of a model that is new, not what loading it took. One that has gone is forgotten."""
         totals = {model.version: model.predictor.tagger.padding_words for model in models}
-        if new := sum(total - self._seen.get(version, 0) for version, total in totals.items()):
+        if new := sum(total - self._seen.get(version, total) for version, total in totals.items()):
             self._metrics.padding_words.inc(new)
         self._seen = totals
