@@ -42,6 +42,8 @@ from training.seed import seed_torch
 from training.start import Start, find_start, load_start
 from training.vectors import WordVectors, choose_vectors
 
+LAST = "last.checkpoint"
+
 
 def train(recipe: Recipe, data: Path, output: Path, *, resume: bool = False, job: Job | None = None) -> Path:
     """Trains as the recipe says on files below `data`, and returns the path of the model file in `output`.
@@ -55,7 +57,7 @@ def train(recipe: Recipe, data: Path, output: Path, *, resume: bool = False, job
     """
     job = job or Job(recipe.name)
     output.mkdir(parents=True, exist_ok=True)
-    last = output / "last.checkpoint"
+    last = output / LAST
     earlier = earlier_run(last, recipe.dump_toml(), load_checkpoint, resume=resume)
     set_threads(recipe.training.threads)
     write_atomically(output / "recipe.toml", recipe.dump_toml())
@@ -85,20 +87,33 @@ def train(recipe: Recipe, data: Path, output: Path, *, resume: bool = False, job
         if vectors is not None:
             progress.note(str(vectors))
         try:
-            for row in trainer.run():
-                record.append(row)
-                progress.show(row)
-                job.show(row)
-                if row["kind"] == "evaluation":
-                    checkpoint = _checkpoint(recipe, trainer, inherited)
-                    if row["best"]:
-                        checkpoint.save(output / "best.checkpoint")
-                    checkpoint.save(last)
-                    job.saved(last)
+            _learn(recipe, trainer, inherited, output, record, progress, job)
         finally:
             with optional_figure(progress.note, "curves.png"):
                 record.plot(output / "curves.png")
         return _finish(recipe, corpora, output, progress.note)
+
+
+def _learn(
+    recipe: Recipe,
+    trainer: Trainer,
+    inherited: tuple[TrainingData, ...],
+    output: Path,
+    record: Record,
+    progress: Progress,
+    job: Job,
+) -> None:
+    """Trains to the end: each row is kept and shown, and each evaluation leaves a checkpoint."""
+    for row in trainer.run():
+        record.append(row)
+        progress.show(row)
+        job.show(row)
+        if row["kind"] == "evaluation":
+            checkpoint = _checkpoint(recipe, trainer, inherited)
+            if row["best"]:
+                checkpoint.save(output / "best.checkpoint")
+            checkpoint.save(output / LAST)
+            job.saved(output / LAST)
 
 
 def _refuse_nothing(corpora: list[Corpus]) -> None:

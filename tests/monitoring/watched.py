@@ -25,6 +25,7 @@ from tests.load.question import Question, as_json, batch_questions, single_quest
 from tests.load.server import COMMAND_LINE, ROOT, Server
 from tests.monitoring.exporters import NodeExporter
 from tests.monitoring.prometheus import Prometheus
+from tests.training.pretraining import PRETRAINING
 
 CONNECTIONS = 4
 REQUESTS_PER_SECOND = 50.0
@@ -35,28 +36,6 @@ N_CORRECTIONS = 40
 LONGEST_SECONDS = 300.0
 NAMES = ("Anna Berg", "Otto Lind", "Jonas Falk", "Ida Holm")
 PLACES = ("Oslo", "Paris", "Berlin", "New York")
-PRETRAINING = """
-name = "encoder"
-[pretrain]
-name = "bears"
-licence = "CC0"
-text = ["text.txt"]
-objective = "both"
-held_out_every = 12
-words = 1000
-batch_words = 100
-warmup_steps = 2
-evaluation_words = 8
-[pieces]
-vocabulary = 300
-[features]
-shape_rows = 8
-affix_rows = 16
-[network]
-embedding_width = 8
-hidden_width = 4
-layers = 1
-"""
 
 
 @contextmanager

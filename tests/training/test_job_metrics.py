@@ -19,6 +19,7 @@ from model.errors import DivergedError
 from tests.monitoring.binaries import binary
 from tests.monitoring.exporters import NodeExporter, Pushgateway, Samples, samples, scrape, state_of
 from tests.monitoring.prometheus import wait_until
+from tests.training.pretraining import PRETRAINING
 from training.job import Job
 from training.job_catalogue import PREFIX, all_metrics
 from training.job_metrics import exposed
@@ -151,30 +152,6 @@ def test_the_metrics_of_both_kinds_of_jobs_are_those_of_the_table(shell: Shell, 
         job.show({"kind": "evaluation", "f1": 0.5, "precision": 0.5, "recall": 0.5, "loss": 0.5})
     names = {name for name, _ in found | in_file(tmp_path / "by-hand.prom")}
     assert names == {metric.name for metric in all_metrics()}
-
-
-PRETRAINING = """
-name = "encoder"
-[pretrain]
-name = "bears"
-licence = "CC0"
-text = ["text.txt"]
-objective = "both"
-held_out_every = 12
-words = 1000
-batch_words = 100
-warmup_steps = 2
-evaluation_words = 8
-[pieces]
-vocabulary = 300
-[features]
-shape_rows = 8
-affix_rows = 16
-[network]
-embedding_width = 8
-hidden_width = 4
-layers = 1
-"""
 
 
 def test_help_and_labels_are_those_of_the_table(tmp_path: Path) -> None:

@@ -58,7 +58,8 @@ def _drift_now() -> Panel:
     return stat(
         "Drift",
         "How far live texts are from those that the model was made for: the worst population stability index of all "
-        "features. Below 0.1 they are alike, above 0.25 they are others.",
+        "features but case and sentence_length, which also show that texts are of one kind. Below 0.1 they are alike, "
+        "above 0.25 they are others.",
         Query(expression=f"max by (model) (job_model:teddy_drift_psi:max{{{MODEL}}})", legend="{{model}}"),
         scale=Scale(decimals=2, steps=((DRIFTING, ORANGE), (DRIFTED, RED)), nothing="too few texts"),
         runbooks=("TeddyDrift",),
