@@ -37,6 +37,7 @@ from training.raw_text import Words
 from training.record import EvaluationRow, Losses, UpdateRow
 from training.sampler import plan_epoch
 from training.seed import generator, seed_torch
+from training.source import CorporaInMemory, Source
 from training.targets import Targets, pad_targets
 
 _RECENT_LOSSES = 50
@@ -67,11 +68,15 @@ class Trainer:
         *,
         seed: int,
         device: torch.device,
+        source: Source | None = None,
         started_share: float = 1.0,
         distillation: Distillation | None = None,
         augmentation: AugmentConfig | None = None,
     ) -> None:
-        """`started_share` is the share of the learning rate at which the embedding and the encoder learn."""
+        """Batches come from `source`, or else from the training sentences of the corpora.
+
+        `started_share` is the share of the learning rate at which the embedding and the encoder learn.
+        """
         self.config = config
         self.features = features
         self.tag_set = tag_set
@@ -85,22 +90,17 @@ class Trainer:
         self.position = Position()
         self._optimiser = make_optimiser(network, config.learning_rate, config.weight_decay, started_share)
         self._recent_losses: deque[float] = deque(maxlen=_RECENT_LOSSES)
-        self._sentences: list[Sentence] = []
-        self._weights: list[float] = []
         self._targets = {corpus.name: Targets(tag_set, corpus.annotates) for corpus in corpora}
-        for corpus in corpora:
-            self._sentences += corpus.train
-            self._weights += [corpus.weight] * len(corpus.train)
-        self._lengths = [len(sentence.words) for sentence in self._sentences]
+        self.source = source or CorporaInMemory(corpora, config.batch_words, seed)
 
     @property
     def tagger(self) -> Tagger:
         """The tagger that is evaluated and exported: the moving average of the weights."""
         return Tagger(FromAnywhere(self.averaged, self.device), self.features, self.tag_set)
 
-    def plan(self, epoch: int) -> list[list[int]]:
-        """The batches of an epoch."""
-        return plan_epoch(self._lengths, self._weights, self.config.batch_words, self.seed, epoch)
+    def total_steps(self) -> int:
+        """The updates of a whole run, if patience does not end it before."""
+        return sum(len(self.source.epoch(number)) for number in range(self.config.epochs))
 
     def run(self) -> Iterator[UpdateRow | EvaluationRow]:
         """Trains to the end of the last epoch, or until patience is at an end; goes on from `position`.
@@ -109,10 +109,11 @@ class Trainer:
         """
         position = self.position
         while position.epoch < self.config.epochs and not self._out_of_patience():
-            plan = self.plan(position.epoch)
-            pauses = evaluation_points(len(plan), self.config.evaluations_per_epoch, position.epoch, self.config.epochs)
-            while position.batches_done < len(plan):
-                yield self._update(plan, plan[position.batches_done])
+            epoch = self.source.epoch(position.epoch)
+            n_updates = len(epoch)
+            pauses = evaluation_points(n_updates, self.config.evaluations_per_epoch, position.epoch, self.config.epochs)
+            for sentences in epoch.batches(position.batches_done):
+                yield self._update(sentences, n_updates)
                 if position.batches_done in pauses:
                     yield self._evaluate()
                     if self._out_of_patience():
@@ -123,16 +124,17 @@ class Trainer:
     def _out_of_patience(self) -> bool:
         return 0 < self.config.patience <= self.position.evaluations_since_best
 
-    def _update(self, plan: list[list[int]], members: list[int]) -> UpdateRow:
+    def _update(self, sentences: list[Sentence], n_updates: int) -> UpdateRow:
+        """Learns from the sentences of a batch, one of the epoch's `n_updates`."""
         started = time.perf_counter()
         position = self.position
-        progress = (position.epoch + position.batches_done / len(plan)) / self.config.epochs
+        progress = (position.epoch + position.batches_done / n_updates) / self.config.epochs
         rate = self.config.learning_rate * schedule(
             progress, self.config.warmup_share, self.config.final_learning_rate_share
         )
         for group in self._optimiser.param_groups:
             group["lr"] = rate * group["rate_share"]
-        losses, norm = self._gradients(members, len(plan))
+        losses, norm = self._gradients(sentences, n_updates)
         self._optimiser.step()
         position.step += 1
         position.batches_done += 1
@@ -144,16 +146,16 @@ class Trainer:
             **losses,
             gradient_norm=norm,
             learning_rate=rate,
-            words_per_second=sum(self._lengths[i] for i in members) / (time.perf_counter() - started),
+            words_per_second=sum(len(sentence.words) for sentence in sentences) / (time.perf_counter() - started),
         )
 
-    def _gradients(self, members: list[int], n_updates: int) -> tuple[Losses, float]:
+    def _gradients(self, sentences: list[Sentence], n_updates: int) -> tuple[Losses, float]:
         """Computes and clips the gradients of a batch, one of the epoch's `n_updates`.
 
         Gives its losses for each word and the norm of the gradients before clipping.
         """
         self.network.train()
-        batch, allowed, words = self._batch(members)
+        batch, allowed, words = self._batch(sentences)
         emissions = self._emissions(self.network, batch)
         loss = self._loss(self.network, emissions, batch, allowed) / batch.lengths.sum()
         losses: Losses = {"loss": loss.item()}
@@ -164,7 +166,7 @@ class Trainer:
         self._optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip)
-        self._refuse_poison(loss.item(), norm.item(), members)
+        self._refuse_poison(loss.item(), norm.item(), sentences)
         return losses, norm.item()
 
     def _distil(
@@ -186,12 +188,11 @@ class Trainer:
             n_words += sum(map(len, words))
         return total / n_words
 
-    def _batch(self, members: list[int]) -> tuple[Batch, Tensor, list[Words]]:
+    def _batch(self, sentences: list[Sentence]) -> tuple[Batch, Tensor, list[Words]]:
         """The sentences as the network sees them this time, their sets of tags, their words as teachers see them."""
         random = generator(self.seed, self.position.epoch, self.position.step)
         # The dropout inside the network asks torch, on whatever device: no state of it needs to be kept.
         seed_torch(int(random.integers(2**63)))
-        sentences = [self._sentences[i] for i in members]
         guises = augment(sentences, self.augmentation, random)
         batch = self._noisy(guises, random)
         allowed = pad_targets([self._targets[guise.corpus].allowed(guise) for guise in guises])
@@ -211,7 +212,7 @@ class Trainer:
         """The summed supervised loss of a batch, in nats."""
         return network.crf.loss(emissions, batch.lengths, allowed).sum()
 
-    def _refuse_poison(self, loss: float, norm: float, members: list[int]) -> None:
+    def _refuse_poison(self, loss: float, norm: float, sentences: list[Sentence]) -> None:
         usual = statistics.median(self._recent_losses) if len(self._recent_losses) == _RECENT_LOSSES else math.inf
         reason = ""
         if not math.isfinite(loss):
@@ -221,10 +222,10 @@ class Trainer:
         elif loss > self.config.explode_factor * max(usual, 0.01):
             reason = f"the loss is over {self.config.explode_factor:g} times its running median of {usual:.4g}"
         if reason:
-            first = self._sentences[members[0]]
+            first = sentences[0]
             raise DivergedError(
                 f"step {self.position.step + 1}: {reason} (loss {loss:.4g}, gradient norm {norm:.4g}, batch of "
-                f"{len(members)} sentences, the first at {first.path}:{first.line}); the weights are as they were "
+                f"{len(sentences)} sentences, the first at {first.path}:{first.line}); the weights are as they were "
                 "before this step. Try a lower training.learning_rate or training.gradient_clip"
             )
         self._recent_losses.append(loss)

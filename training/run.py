@@ -80,7 +80,7 @@ def train(recipe: Recipe, data: Path, output: Path, *, resume: bool = False, job
     else:
         record.truncate_after(trainer.position.step)
         job.resume(record.rows(), last)
-    steps = sum(len(trainer.plan(epoch)) for epoch in range(recipe.training.epochs))
+    steps = trainer.total_steps()
     job.plan(steps=steps, epochs=recipe.training.epochs, step=trainer.position.step)
     with open_progress(steps, first_step=trainer.position.step) as progress:
         _introduce(progress, corpora, trainer, misaligned, output)

@@ -131,7 +131,7 @@ def test_the_state_is_taken_and_not_shared(make_trainer: MakeTrainer) -> None:
 
 def test_rows_count_updates_and_say_where_they_stand(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer()
-    n_batches = len(trainer.plan(0))
+    n_batches = len(trainer.source.epoch(0))
     rows: Rows = [dict(row) for row in trainer.run()]
     updates = [row for row in rows if row["kind"] == "update"]
     evaluations = [row for row in rows if row["kind"] == "evaluation"]
