@@ -1,16 +1,11 @@
 """How entities and models are shown to a person."""
 
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from rich import progress as bars
-from rich.console import Console
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from model.bulk import Progress
     from model.bundle import Bundle, Manifest
     from model.documents import Entity
 
@@ -37,28 +32,6 @@ def plain_line(entity: "Entity") -> str:
     """Return start, end, label, score and text with tabs between them; a tab or line break in the text is escaped."""
     text = entity.text.translate(_ESCAPES)
     return f"{entity.start}\t{entity.end}\t{entity.label}\t{entity.score:.3f}\t{text}"
-
-
-@contextmanager
-def shown_progress(total_bytes: int) -> "Iterator[Callable[[Progress], None]]":
-    """Give a function that shows how far bulk tagging has come: a bar if standard error is a terminal, else nothing."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    columns = (
-        bars.BarColumn(),
-        bars.TaskProgressColumn(),
-        bars.TimeRemainingColumn(),
-        bars.TextColumn("{task.fields[said]}"),
-    )
-    with bars.Progress(*columns, console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task("", total=total_bytes, said="")
-
-        def show(progress: "Progress") -> None:
-            said = f"{progress.lines:,} lines, {progress.entities:,} entities"
-            shown.update(task, completed=progress.read_bytes, said=said)
-
-        yield show
 
 
 def model_fields(bundle: "Bundle") -> dict[str, object]:

@@ -4,14 +4,15 @@
     jsonl   an object with a "text"         -> the same object with "entities" added (or replaced)
     conll   a word a line, blank line ends  -> the same lines with a column of BIO tags added
 
-A record that cannot be tagged is answered as well, so that output and input stay side by side: in text and jsonl by
-`{"id"?, "line", "error"}`, in columns by the tag `_` for each of its words. Bytes are decoded one record at a time, so
-that one bad line costs only itself. This module knows nothing of files: `model.bulk` reads and writes them.
+(Rows of parquet are not lines: see `model.bulk.parquet`.) A record that cannot be tagged is answered as well, so that
+output and input stay side by side: in text and jsonl by `{"id"?, "line", "error"}`, in columns by the tag `_` for each
+of its words. Bytes are decoded one record at a time, so that one bad line costs only itself. This module knows nothing
+of files: `model.bulk` reads and writes them.
 """
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 NOT_TAGGED = "_"
 """The tag column of a word whose sentence could not be tagged."""
+TEXT_FIELD = "text"
+"""Where the text of an object, or of a row, stands unless something else is said."""
 DOCUMENT_START = b"-DOCSTART-"
 SCORE_DIGITS = 4
 
@@ -34,6 +37,7 @@ class Format(StrEnum):
     TEXT = "text"
     JSONL = "jsonl"
     CONLL = "conll"
+    PARQUET = "parquet"
 
 
 class TextTagger(Protocol):
@@ -79,11 +83,17 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is written for one record. `error` says why it could not be tagged, and is empty when it was."""
+    """What is written for one record. `error` says why it could not be tagged, and is empty when it was.
+
+    `name` says which record it is, `line` and perhaps `id`, where that is to be told apart from the answer.
+    """
 
     data: bytes
     n_entities: int = 0
     error: str = ""
+    n_words: int = 0
+    """Words between blanks, for a rate; the tagger may count others."""
+    name: dict[str, object] = field(default_factory=dict)
 
 
 def entity_fields(entity: "Entity") -> dict[str, object]:
@@ -102,27 +112,32 @@ def ends_record(line: bytes, form: Format) -> bool:
     return form is not Format.CONLL or not line.strip()
 
 
-def answer_records(records: Sequence[Record], form: Format, tagger: TextTagger, selection: Selection) -> list[Answer]:
-    """Tag records together and return one answer for each, in order."""
+def answer_records(
+    records: Sequence[Record], form: Format, tagger: TextTagger, selection: Selection, text_field: str = TEXT_FIELD
+) -> list[Answer]:
+    """Tag records together and return one answer for each, in order. The text of an object is in `text_field`."""
     if form is Format.CONLL:
         return _answer_columns(records, tagger, selection)
-    read = _read_text if form is Format.TEXT else _read_object
-    return _answer_objects([read(record) for record in records], tagger, selection)
+    if form is Format.TEXT:
+        return _answer_objects([_read_text(record) for record in records], tagger, selection, TEXT_FIELD)
+    return _answer_objects([_read_object(record, text_field) for record in records], tagger, selection, text_field)
 
 
 def _answer_objects(
-    objects: Sequence[dict[str, object] | Answer], tagger: TextTagger, selection: Selection
+    objects: Sequence[dict[str, object] | Answer], tagger: TextTagger, selection: Selection, text_field: str
 ) -> list[Answer]:
-    """Tag the "text" of each object; what is an answer already stays as it is."""
-    found = iter(tagger.tag([str(each["text"]) for each in objects if isinstance(each, dict)]))
+    """Tag the text of each object; what is an answer already stays as it is."""
+    texts = [str(each[text_field]) for each in objects if isinstance(each, dict)]
+    found = iter(zip(texts, tagger.tag(texts), strict=True))
     answers: list[Answer] = []
     for each in objects:
         if isinstance(each, Answer):
             answers.append(each)
             continue
-        entities = selection.of(next(found))
+        text, all_entities = next(found)
+        entities = selection.of(all_entities)
         fields = each | {"entities": [entity_fields(entity) for entity in entities]}
-        answers.append(Answer(_json_line(fields), len(entities)))
+        answers.append(Answer(json_line(fields), len(entities), n_words=len(text.split())))
     return answers
 
 
@@ -134,7 +149,7 @@ def _read_text(record: Record) -> dict[str, object] | Answer:
         return _refused({"line": record.line}, str(error))
 
 
-def _read_object(record: Record) -> dict[str, object] | Answer:
+def _read_object(record: Record, text_field: str) -> dict[str, object] | Answer:
     """Read a line of JSON; a blank line is answered by nothing."""
     fields: dict[str, object] = {"line": record.line}
     try:
@@ -146,9 +161,9 @@ def _read_object(record: Record) -> dict[str, object] | Answer:
             raise ValueError("not a JSON object")
         if "id" in value:
             fields = {"id": value["id"]} | fields
-        text = value.get("text")
+        text = value.get(text_field)
         if not isinstance(text, str):
-            raise ValueError('no "text" that is a string')
+            raise ValueError(f"no {json.dumps(text_field)} that is a string")
         check_text(text)
         return value
     except json.JSONDecodeError as error:
@@ -164,10 +179,11 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _refused(fields: dict[str, object], reason: str) -> Answer:
-    return Answer(_json_line(fields | {"error": reason}), error=reason)
+    return Answer(json_line(fields | {"error": reason}), error=reason, name=fields)
 
 
-def _json_line(fields: dict[str, object]) -> bytes:
+def json_line(fields: dict[str, object]) -> bytes:
+    """Return an object on a line of its own, in UTF-8."""
     try:
         return (json.dumps(fields, ensure_ascii=False) + "\n").encode()
     except UnicodeEncodeError:  # a lone surrogate in a field that is passed on: only an escape can say it
@@ -183,7 +199,8 @@ def _answer_columns(records: Sequence[Record], tagger: TextTagger, selection: Se
             answers.append(words)
             continue
         spans = [span for span in next(found) if selection.keeps_label(span.label)] if words else []
-        answers.append(Answer(_add_column(record, write_tags(spans, len(words), Scheme.BIO)), len(spans)))
+        data = _add_column(record, write_tags(spans, len(words), Scheme.BIO))
+        answers.append(Answer(data, len(spans), n_words=len(words)))
     return answers
 
 
@@ -192,7 +209,7 @@ def _read_words(record: Record) -> list[str] | Answer:
     try:
         return [_read_word(line, record.line + k) for k, line in _word_lines(record)]
     except ValueError as error:
-        return Answer(_add_column(record, None), error=str(error))
+        return Answer(_add_column(record, None), error=str(error), name={"line": record.line})
 
 
 def _word_lines(record: Record) -> list[tuple[int, bytes]]:

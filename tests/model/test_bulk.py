@@ -15,8 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model import bulk
-from model.bulk import Job, Progress, arriving_lines, earlier_precision, guess_format, tag_file, tag_stream
+from model.bulk import stream
+from model.bulk.inputs import guess_format
+from model.bulk.journal import Job, earlier_precision, tag_file
+from model.bulk.progress import Progress
+from model.bulk.stream import arriving_lines, tag_stream
 from model.documents import Entity
 from model.errors import DataError
 from model.records import Format, Selection
@@ -94,7 +97,7 @@ def test_an_empty_file_gives_an_empty_file(tmp_path: Path) -> None:
 def test_a_run_stopped_anywhere_goes_on_to_the_same_file(dies_at: list[int], cut: int, garbage: bytes) -> None:
     """Also when its last writes were torn: the journal ends anywhere, the output has more than the journal says."""
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bulk, "BATCH_RECORDS", 4)
+        patch.setattr(stream, "BATCH_RECORDS", 4)
         directory = Path(name)
         (directory / "in.txt").write_bytes(people(37))
         for place in dies_at:
@@ -117,7 +120,7 @@ def stop_after(directory: Path, n_texts: int, the_job: Job) -> None:
 
 
 def test_what_was_done_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk, "BATCH_RECORDS", 10)
+    monkeypatch.setattr(stream, "BATCH_RECORDS", 10)
     (tmp_path / "in.txt").write_bytes(people(50))
     stop_after(tmp_path, 25, job(tmp_path))
     tagger = CapitalsTagger()
@@ -131,7 +134,7 @@ def test_what_was_done_is_not_done_again(tmp_path: Path, monkeypatch: pytest.Mon
 def test_what_another_model_has_done_is_done_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, precision: str
 ) -> None:
-    monkeypatch.setattr(bulk, "BATCH_RECORDS", 10)
+    monkeypatch.setattr(stream, "BATCH_RECORDS", 10)
     (tmp_path / "in.txt").write_bytes(people(50))
     stop_after(tmp_path, 25, job(tmp_path))
     tagger = CapitalsTagger()
@@ -140,7 +143,7 @@ def test_what_another_model_has_done_is_done_again(
 
 
 def test_what_was_done_of_another_input_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk, "BATCH_RECORDS", 10)
+    monkeypatch.setattr(stream, "BATCH_RECORDS", 10)
     (tmp_path / "in.txt").write_bytes(people(50))
     stop_after(tmp_path, 25, job(tmp_path))
     (tmp_path / "in.txt").write_bytes(people(60).replace(b"Ada", b"Bob"))
@@ -160,7 +163,7 @@ def test_the_precision_of_a_stopped_run_can_be_asked_for(tmp_path: Path) -> None
 KILLED = """
     import os, signal, sys
     from pathlib import Path
-    from model import bulk
+    from model.bulk import journal, stream
     from model.records import Format, Selection
 
     class Killed:
@@ -171,11 +174,11 @@ KILLED = """
             self.n_batches += 1
             return [[] for text in texts]
 
-    bulk.BATCH_RECORDS = 5
+    stream.BATCH_RECORDS = 5
     directory = Path(sys.argv[1])
-    job = bulk.Job(source=directory / "in.txt", target=directory / "out.jsonl", form=Format.TEXT,
-                   selection=Selection(), model="en 1", precision="fp32")
-    bulk.tag_file(job, Killed(), checkpoint_seconds=0)
+    job = journal.Job(source=directory / "in.txt", target=directory / "out.jsonl", form=Format.TEXT,
+                      selection=Selection(), model="en 1", precision="fp32")
+    journal.tag_file(job, Killed(), checkpoint_seconds=0)
 """
 
 
@@ -185,14 +188,14 @@ def test_a_process_that_is_killed_again_and_again_ends_with_the_same_file(tmp_pa
     codes: list[int] = []
     while not (tmp_path / "out.jsonl").exists() and len(codes) < 9:
         command = [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path), "3"]
-        codes.append(subprocess.run(command, cwd=Path(bulk.__file__).parents[1], check=False).returncode)
+        codes.append(subprocess.run(command, cwd=Path(stream.__file__).parents[2], check=False).returncode)
     # Seven batches, three to a life.
     assert codes == [-signal.SIGKILL, -signal.SIGKILL, 0]
     assert (tmp_path / "out.jsonl").read_bytes() == in_one_go(content)
 
 
 def test_no_more_than_a_batch_is_read_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk, "BATCH_RECORDS", 8)
+    monkeypatch.setattr(stream, "BATCH_RECORDS", 8)
     read = 0
 
     def endless() -> Iterator[bytes]:
@@ -207,7 +210,7 @@ def test_no_more_than_a_batch_is_read_ahead(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_long_lines_make_small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk, "BATCH_BYTES", 100)
+    monkeypatch.setattr(stream, "BATCH_BYTES", 100)
     lines = [b"x" * 60 + b"\n"] * 5
     steps = tag_stream(lines, Format.TEXT, CapitalsTagger(), EVERYTHING, bytearray().extend)
     assert [step.lines for step in steps] == [2, 4, 5]
@@ -226,7 +229,7 @@ def test_lines_of_a_pipe_are_the_lines_of_a_file(pieces: list[bytes], size: int)
             return super().read1(size)
 
     content = b"\n".join(pieces)
-    arrived = [line for line in arriving_lines(Pipe(content)) if line != bulk.NOTHING_MORE_YET]
+    arrived = [line for line in arriving_lines(Pipe(content)) if line != stream.NOTHING_MORE_YET]
     assert arrived == list(io.BytesIO(content))
 
 
@@ -242,6 +245,17 @@ def test_a_pipe_is_answered_before_it_ends() -> None:
         sender.close()
         assert [step.lines for step in steps] == [7]
         assert b'"Eve"' in answers[-1]
+
+
+def test_a_file_is_written_by_one_process_at_a_time(tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_bytes(people(3))
+
+    def again(_: Progress) -> None:
+        with pytest.raises(DataError, match=r"out\.jsonl: another job is writing here"):
+            tag_file(job(tmp_path), CapitalsTagger())
+
+    tag_file(job(tmp_path), CapitalsTagger(), again)
+    assert (tmp_path / "out.jsonl").read_bytes() == in_one_go(people(3))
 
 
 def test_the_output_may_not_be_the_input(tmp_path: Path) -> None:

@@ -183,7 +183,7 @@ def test_a_bundle_is_written_whole_or_not_at_all(
     def fails(*_: object) -> NoReturn:
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(model.files, "_flush_to_disk", fails)
+    monkeypatch.setattr(model.files, "flush_to_disk", fails)
     with pytest.raises(OSError, match="the disk is full"):
         write_bundle(path, archive)
     assert path.read_bytes() == b"the old one"

@@ -1,44 +1,31 @@
-r"""Tag a whole file or stream: in constant memory, in order, and able to go on after being killed.
+r"""Tag a whole plain file into another with one process: it goes on after being killed, to the second.
 
     lines -> records -> batches -> answers -> TARGET.partial -> TARGET
                                        \____-> TARGET.journal (where a killed run may go on)
 
-Records are tagged in batches, and those of a file are always the same batches. The journal is written between two of
-them: its first line says what is being done (input, model, options), each further line how far it has come. A run that
-finds the journal of the very same job cuts TARGET.partial back to where the last line says and goes on from there, so
-that it writes, byte for byte, what an uninterrupted run writes. The journal of another job is of no use and replaced.
+The journal is written between two batches: its first line says what is being done (input, model, options), each further
+line how far it has come. A run that finds the journal of the very same job cuts TARGET.partial back to where the last
+line says and goes on from there, so that it writes, byte for byte, what an uninterrupted run writes. The journal of
+another job is of no use and replaced.
 """
 
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
+from model.bulk import stream
+from model.bulk.locks import keep_others_out
+from model.bulk.progress import Progress
+from model.bulk.stream import tag_stream
 from model.errors import DataError
-from model.records import Answer, Format, Record, Selection, TextTagger, answer_records, ends_record
+from model.records import TEXT_FIELD, Format, Selection, TextTagger
 
-BATCH_RECORDS = 256
-BATCH_BYTES = 1 << 18
-"""A batch ends when it has either. Together they bound the memory, except that one record is always taken whole."""
 CHECKPOINT_SECONDS = 1.0
 """A killed run loses about this much work; waiting for the disk more often would cost more than it saves."""
-
-NOTHING_MORE_YET = b""
-"""Among lines: what has arrived so far is all there is for now, so answer it."""
-
-_ENDINGS = {
-    ".txt": Format.TEXT,
-    ".text": Format.TEXT,
-    ".jsonl": Format.JSONL,
-    ".ndjson": Format.JSONL,
-    ".conll": Format.CONLL,
-    ".iob": Format.CONLL,
-    ".bio": Format.CONLL,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,76 +39,7 @@ class Job:
     model: str
     """Name and version."""
     precision: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far a job has come: bytes read and written, lines, entities, records that could not be tagged."""
-
-    read_bytes: int = 0
-    written_bytes: int = 0
-    lines: int = 0
-    entities: int = 0
-    errors: int = 0
-    first_error: str = ""
-    """`line N: why`, of the first record that could not be tagged; it never holds text."""
-
-    def after(self, records: list[Record], answers: list[Answer]) -> "Progress":
-        """Return the progress once these records have been answered."""
-        failures = [(record, answer) for record, answer in zip(records, answers, strict=True) if answer.error]
-        first = f"line {failures[0][0].line}: {failures[0][1].error}" if failures else ""
-        return Progress(
-            read_bytes=self.read_bytes + sum(record.n_bytes for record in records),
-            written_bytes=self.written_bytes + sum(len(answer.data) for answer in answers),
-            lines=self.lines + sum(len(record.lines) for record in records),
-            entities=self.entities + sum(answer.n_entities for answer in answers),
-            errors=self.errors + len(failures),
-            first_error=self.first_error or first,
-        )
-
-
-def guess_format(path: Path) -> Format:
-    """Tell the format of a file from the ending of its name.
-
-    Raises: DataError when the ending is none that we know.
-    """
-    try:
-        return _ENDINGS[path.suffix.lower()]
-    except KeyError:
-        known = ", ".join(_ENDINGS)
-        raise DataError(path, None, f"its ending is none of {known}; say what it is with --format") from None
-
-
-def tag_stream(
-    lines: Iterable[bytes],
-    form: Format,
-    tagger: TextTagger,
-    selection: Selection,
-    write: Callable[[bytes], object],
-    start: Progress | None = None,
-) -> Iterator[Progress]:
-    """Answer lines as they come, and yield the progress after each batch was written.
-
-    `start` is the progress made before `lines` begin.
-    """
-    progress = start or Progress()
-    for records in _batches(_records(lines, form, progress.lines)):
-        answers = answer_records(records, form, tagger, selection)
-        write(b"".join(answer.data for answer in answers))
-        progress = progress.after(records, answers)
-        yield progress
-
-
-def arriving_lines(stream: BufferedIOBase) -> Iterator[bytes]:
-    """Yield the lines of a pipe or terminal, and NOTHING_MORE_YET whenever waiting for more would hold up an answer."""
-    rest = b""
-    while chunk := stream.read1(1 << 16):  # what has arrived, without waiting for more
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            yield line + b"\n"
-        yield NOTHING_MORE_YET
-    if rest:
-        yield rest
+    text_field: str = TEXT_FIELD
 
 
 def tag_file(
@@ -134,25 +52,28 @@ def tag_file(
 
     `on_progress` is called with what an earlier run had done, and after each batch.
 
-    Raises: DataError when the target is the source; OSError where files cannot be read or written.
+    Raises: DataError when the target is the source, or another process is writing it; OSError where files cannot be
+    read or written.
     """
     _refuse_same_file(job)
     partial, journal_path = job.target.with_name(f"{job.target.name}.partial"), _journal_path(job.target)
-    with job.source.open("rb") as source:
+    with job.source.open("rb") as source, journal_path.open("a") as journal:
+        keep_others_out(journal, job.target)
         identity = _identity(job, source)
         start = progress = _earlier_progress(journal_path, partial, identity)
         on_progress(start)
-        with _open_at(partial, start.written_bytes) as output, journal_path.open("a") as journal:
+        with _open_at(partial, start.written_bytes) as output:
             checkpoints = _Checkpoints(output, journal, checkpoint_seconds)
             if not start.lines:
                 checkpoints.begin(identity)
             source.seek(start.read_bytes)
-            for progress in tag_stream(source, job.form, tagger, job.selection, output.write, start):
+            steps = tag_stream(source, job.form, tagger, job.selection, output.write, start, text_field=job.text_field)
+            for progress in steps:
                 checkpoints.write_if_due(progress)
                 on_progress(progress)
             checkpoints.write(progress)
     partial.replace(job.target)
-    journal_path.unlink()
+    journal_path.unlink(missing_ok=True)
     return progress
 
 
@@ -166,6 +87,11 @@ def earlier_precision(target: Path) -> str | None:
     except FileNotFoundError:
         return None
     return str(entries[0].get("precision")) if entries else None
+
+
+def forget(target: Path) -> None:
+    """Let nothing be gone on with."""
+    _journal_path(target).unlink(missing_ok=True)
 
 
 class _Checkpoints:
@@ -200,36 +126,6 @@ class _Checkpoints:
         self._journal.flush()
 
 
-def _records(lines: Iterable[bytes], form: Format, line: int) -> Iterator[Record | None]:
-    """Group lines to records, numbered from `line` + 1; None stands for NOTHING_MORE_YET."""
-    gathered: list[bytes] = []
-    for each in lines:
-        if each == NOTHING_MORE_YET:
-            yield None
-            continue
-        gathered.append(each)
-        if ends_record(each, form):
-            yield Record(line + 1, tuple(gathered))
-            line += len(gathered)
-            gathered.clear()
-    if gathered:
-        yield Record(line + 1, tuple(gathered))
-
-
-def _batches(records: Iterable[Record | None]) -> Iterator[list[Record]]:
-    batch: list[Record] = []
-    n_bytes = 0
-    for record in records:
-        if record is not None:
-            batch.append(record)
-            n_bytes += record.n_bytes
-        if batch and (record is None or len(batch) >= BATCH_RECORDS or n_bytes >= BATCH_BYTES):
-            yield batch
-            batch, n_bytes = [], 0
-    if batch:
-        yield batch
-
-
 def _refuse_same_file(job: Job) -> None:
     if job.target.exists() and job.source.samefile(job.target):
         raise DataError(job.target, None, "is the input as well; the output needs a name of its own")
@@ -248,7 +144,8 @@ def _identity(job: Job, source: BinaryIO) -> dict[str, object]:
         "min_score": job.selection.min_score,
         "model": job.model,
         "precision": job.precision,
-        "batch": [BATCH_RECORDS, BATCH_BYTES],
+        "text_field": job.text_field,
+        "batch": [stream.BATCH_RECORDS, stream.BATCH_BYTES, stream.SHARD_BYTES],
     }
 
 
