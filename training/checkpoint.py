@@ -2,16 +2,15 @@
 
 import io
 import zipfile
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import torch
 
 from model.bundle import TrainingData
 from model.config import FeatureConfig, NetworkConfig
-from model.errors import ModelFileError, TrainingError
+from model.errors import ModelFileError
 from model.features import WordFeatures
 from model.files import write_atomically
 from model.labels import TagSet
@@ -76,33 +75,6 @@ def load_checkpoint(path: Path) -> Checkpoint:
         return Checkpoint(features=features, network=network, inherited=inherited, **content)
     except (KeyError, TypeError) as error:
         raise ModelFileError(path, f"a checkpoint without all of its parts ({error})") from error
-
-
-class _OfRecipe(Protocol):
-    @property
-    def recipe(self) -> str: ...
-
-
-_Loaded = TypeVar("_Loaded", bound=_OfRecipe)
-
-
-def earlier_run(last: Path, recipe: str, load: Callable[[Path], _Loaded], *, resume: bool) -> _Loaded | None:
-    """The run, of training or of pre-training, whose last checkpoint is at `last`; None where there is none.
-
-    Raises TrainingError when there is one and `resume` is not asked for, or when it is of another resolved recipe.
-    """
-    if not last.exists():
-        return None
-    if not resume:
-        raise TrainingError(
-            f"{last.parent} holds a run already: --resume goes on with it, another --output begins anew"
-        )
-    earlier = load(last)
-    if earlier.recipe != recipe:
-        raise TrainingError(
-            f"{last.parent} holds a run of another recipe (see its recipe.toml): it cannot be resumed with this one"
-        )
-    return earlier
 
 
 def read_torch_file(path: Path, kind: str) -> Any:

@@ -4,16 +4,14 @@ None of this is proof. It is where a person who has ten minutes for the data sho
 """
 
 import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from model.spans import Span
 from training.align import Sentence
-from training.check_report import Finding, Kind
+from training.check_kinds import Kind
+from training.check_report import Example, Finding, marked
 
-_FEW_EXAMPLES = 20
-"""A label with fewer spans in train is hardly learnt."""
 _REPEAT_WORDS = 5
 """Shorter sentences repeat by nature ("Thank you very much")."""
 _MINORITY = 0.1
@@ -23,18 +21,7 @@ _USUAL = 5
 _LONG_SENTENCE = 200
 _LONG_SPAN = 15
 _EDGES = re.compile(r"^[,;:.!?)\]}]|[,;:(\[{]$")
-_MOJIBAKE = re.compile("Ã[\x80-\xbf]|â€|Â[\xa0-\xbf]")
-_HARMLESS = "\u200c\u200d"
-"""Joiners: part of emoji, and of words in several scripts."""
-
-
-def few_examples(name: str, path: str, labels: Sequence[str], train: Sequence[Sentence]) -> Iterator[Finding]:
-    """Labels that are rare or absent in train."""
-    counts = Counter(span.label for sentence in train for span in sentence.spans)
-    for label in labels:
-        if counts[label] < _FEW_EXAMPLES:
-            message = f"{label} has {counts[label]} spans in the training data of {name}"
-            yield Finding(kind=Kind.NO_EXAMPLES, path=path, line=None, message=message, weight=-counts[label])
+_NOTHING_BUT_PUNCTUATION = re.compile(r"[\W_]+")
 
 
 def repeats(sentences: Sequence[Sentence]) -> Iterator[Finding]:
@@ -53,30 +40,50 @@ def repeats(sentences: Sequence[Sentence]) -> Iterator[Finding]:
             yield _finding(Kind.DUPLICATE, sentence, f"as at {place}", float(len(sentence.words)))
 
 
-def leaks(train: Sequence[Sentence], dev: Sequence[Sentence]) -> Iterator[Finding]:
-    """Dev sentences whose words are a training sentence: their scores say nothing about new text."""
-    places = {sentence.words: sentence for sentence in train if len(sentence.words) >= _REPEAT_WORDS}
-    for sentence in dev:
-        other = places.get(sentence.words)
-        if other is not None:
-            message = f"also in train, at {other.path}:{other.line}"
-            yield _finding(Kind.LEAK, sentence, message, float(len(sentence.words)))
-
-
 def other_labels(sentences: Sequence[Sentence]) -> Iterator[Finding]:
-    """Spans whose words have another label nearly everywhere else."""
-    labels: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    """Surfaces of two labels: each span whose words nearly always have another; else one finding for the surface."""
+    places: defaultdict[str, defaultdict[str, list[Example]]] = defaultdict(lambda: defaultdict(list))
     for sentence in sentences:
         for span in sentence.spans:
-            labels[_surface(sentence, span)][span.label] += 1
-    for sentence in sentences:
-        for span in sentence.spans:
-            surface = _surface(sentence, span)
-            counts = labels[surface]
-            usual, n_usual = counts.most_common(1)[0]
-            if usual != span.label and counts[span.label] <= _MINORITY * counts.total():
-                message = f"{surface!r} is {span.label} here, and {usual} {n_usual:,} times"
-                yield _finding(Kind.OTHER_LABEL, sentence, message, n_usual / counts[span.label])
+            places[_surface(sentence, span)][span.label].append(_example(sentence, span))
+    for surface, by_label in places.items():
+        (usual, usual_places), *others = sorted(by_label.items(), key=lambda item: -len(item[1]))
+        total = sum(map(len, by_label.values()))
+        rare = [(label, examples) for label, examples in others if len(examples) <= _MINORITY * total]
+        for label, examples in rare:
+            yield from _minority(surface, label, examples, usual, usual_places)
+        if others and len(rare) < len(others):
+            yield _two_ways(surface, {usual: usual_places, **dict(others)})
+
+
+def _minority(
+    surface: str, label: str, examples: Sequence[Example], usual: str, usual_places: Sequence[Example]
+) -> Iterator[Finding]:
+    message = f"{surface!r} is {label} here, and {usual} {_times(len(usual_places))}"
+    for example in examples:
+        yield Finding(
+            kind=Kind.OTHER_LABEL,
+            path=example.path,
+            line=example.line,
+            message=message,
+            weight=len(usual_places) / len(examples),
+            text=example.text,
+            given=example.given,
+            examples=(example, usual_places[0]),
+        )
+
+
+def _two_ways(surface: str, by_label: dict[str, list[Example]]) -> Finding:
+    told = ", ".join(f"{label} {_times(len(examples))}" for label, examples in by_label.items())
+    first, second, *_ = by_label.values()
+    return Finding(
+        kind=Kind.TWO_WAYS,
+        path=second[0].path,
+        line=second[0].line,
+        message=f"{surface!r} is {told}",
+        weight=float(len(second)),
+        examples=(first[0], second[0]),
+    )
 
 
 def unmarked(sentences: Sequence[Sentence]) -> Iterator[Finding]:
@@ -98,15 +105,15 @@ def unmarked(sentences: Sequence[Sentence]) -> Iterator[Finding]:
 
 
 def odd_spans(sentences: Sequence[Sentence]) -> Iterator[Finding]:
-    """Spans of several words that begin or end with punctuation, or are very long."""
+    """Spans that are nothing but punctuation, of several words that begin or end with it, or that are very long."""
     for sentence in sentences:
         for span in sentence.spans:
             n_words = span.end - span.start
             surface = _surface(sentence, span)
-            if n_words > 1 and _EDGES.search(surface):
-                yield _finding(Kind.EDGE, sentence, f"{span.label} {surface!r}")
+            if (n_words > 1 and _EDGES.search(surface)) or _NOTHING_BUT_PUNCTUATION.fullmatch(surface):
+                yield _finding(Kind.EDGE, sentence, f"{span.label} {surface!r}", given=span)
             elif n_words > _LONG_SPAN:
-                yield _finding(Kind.EDGE, sentence, f"{span.label} of {n_words} words", float(n_words))
+                yield _finding(Kind.EDGE, sentence, f"{span.label} of {n_words} words", float(n_words), span)
 
 
 def long_sentences(sentences: Sequence[Sentence]) -> Iterator[Finding]:
@@ -115,31 +122,6 @@ def long_sentences(sentences: Sequence[Sentence]) -> Iterator[Finding]:
         if len(sentence.words) > _LONG_SENTENCE:
             message = f"{len(sentence.words):,} words; is the end of a sentence missing?"
             yield _finding(Kind.LENGTH, sentence, message, float(len(sentence.words)))
-
-
-def odd_characters(sentences: Sequence[Sentence]) -> Iterator[Finding]:
-    """Characters that do not print, replacement characters and UTF-8 read as Latin-1: each with its first place."""
-    counts: Counter[str] = Counter()
-    first: dict[str, Sentence] = {}
-    for sentence in sentences:
-        text = sentence.text
-        if text.isprintable() and "\ufffd" not in text and not _MOJIBAKE.search(text):
-            continue
-        odd = [character for character in text if _is_odd(character)] + _MOJIBAKE.findall(text)
-        counts.update(odd)
-        for item in odd:
-            first.setdefault(item, sentence)
-    for item, n in counts.items():
-        name = _character_name(item) if len(item) == 1 else f"{item!r}, which looks like UTF-8 read as Latin-1"
-        yield _finding(Kind.CHARACTER, first[item], f"{name}: {_times(n)}, first here", float(n))
-
-
-def _is_odd(character: str) -> bool:
-    return character == "\ufffd" or not (character.isprintable() or character in _HARMLESS)
-
-
-def _character_name(character: str) -> str:
-    return f"U+{ord(character):04X} {unicodedata.name(character, 'control or unassigned character')}"
 
 
 def _free_matches(
@@ -177,5 +159,17 @@ def _times(n: int) -> str:
     return "once" if n == 1 else f"{n:,} times"
 
 
-def _finding(kind: Kind, sentence: Sentence, message: str, weight: float = 1.0) -> Finding:
-    return Finding(kind=kind, path=sentence.path, line=sentence.line, message=message, weight=weight)
+def _example(sentence: Sentence, span: Span) -> Example:
+    return Example(path=sentence.path, line=sentence.line, text=sentence.text, given=marked(sentence, span))
+
+
+def _finding(kind: Kind, sentence: Sentence, message: str, weight: float = 1.0, given: Span | None = None) -> Finding:
+    return Finding(
+        kind=kind,
+        path=sentence.path,
+        line=sentence.line,
+        message=message,
+        weight=weight,
+        text=sentence.text,
+        given=None if given is None else marked(sentence, given),
+    )

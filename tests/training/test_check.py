@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from training.check import check_file, check_recipe
-from training.check_report import CheckReport, Kind
+from training.check_display import as_text
+from training.check_kinds import Kind, Severity
+from training.check_report import CheckReport
 from training.config import Recipe
 from training.corpus_config import CorpusConfig, FormatConfig
 
@@ -75,10 +77,8 @@ def test_odd_spans_sentences_and_characters_are_found(tmp_path: Path) -> None:
     report = check_file(path, FormatConfig())
     assert messages(report, Kind.EDGE) == ["1: PER 'Ada ,'"]
     assert messages(report, Kind.LENGTH) == ["6: 201 words; is the end of a sentence missing?"]
-    assert sorted(messages(report, Kind.CHARACTER)) == [
-        "1: 'Ã©', which looks like UTF-8 read as Latin-1: once, first here",
-        "1: U+00AD SOFT HYPHEN: once, first here",
-    ]
+    assert messages(report, Kind.MOJIBAKE) == ["1: 'Ã©', which looks like UTF-8 read as Latin-1: once, first here"]
+    assert messages(report, Kind.INVISIBLE) == ["1: U+00AD SOFT HYPHEN: once, first here"]
 
 
 def test_misaligned_spans_are_found(tmp_path: Path) -> None:
@@ -89,14 +89,108 @@ def test_misaligned_spans_are_found(tmp_path: Path) -> None:
     assert report.parts[0].misaligned == 1
 
 
-def test_a_file_that_cannot_be_read_is_the_first_finding(tmp_path: Path) -> None:
+def test_what_cannot_be_read_is_the_first_finding_and_the_rest_is_checked(tmp_path: Path) -> None:
     path = tmp_path / "a.conll"
-    path.write_text("Ada B-PER\n\nBo X-PER\n", encoding="utf-8")
+    path.write_text("Ada B-PER\n\nBo X-PER\nis O\n\nCy B-PER\n\nDi\n\nEl B-LOC\n", encoding="utf-8")
     report = check_file(path, FormatConfig())
-    assert not report.is_readable
-    assert report.findings[0].kind is Kind.UNREADABLE
-    assert str(report.findings[0]) == f"{path}:3: bad tag 'X-PER' for the scheme bio"
-    assert report.parts[0].sentences == 1
+    assert report.has_errors
+    assert [str(finding) for finding in report.findings[:2]] == [
+        f"{path}:3: bad tag 'X-PER' for the scheme bio",
+        f"{path}:8: 1 column, but the first row of the file has 2",
+    ]
+    assert report.parts[0].sentences == 3
+    assert report.parts[0].labels == {"PER": 2, "LOC": 1}
+
+
+def test_a_bad_line_of_json_is_left_out_and_lines_keep_their_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    good = '{"text": "Adams left", "entities": [[0, 3, "PER"]]}'
+    path.write_text(f'{good}\n{{"text": 3}}\n{good}\nnone\n', encoding="utf-8")
+    report = check_file(path, FormatConfig(format="jsonl"))
+    assert [finding.line for finding in report.findings if finding.kind is Kind.UNREADABLE] == [2, 4]
+    assert [finding.line for finding in report.findings if finding.kind is Kind.MISALIGNED] == [1, 3]
+
+
+def test_a_file_of_another_format_gives_a_bounded_number_of_errors(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text("no json\n" * 500, encoding="utf-8")
+    report = check_file(path, FormatConfig(format="jsonl"))
+    assert len(messages(report, Kind.UNREADABLE)) == 50
+
+
+def test_white_space_at_the_edge_of_a_span_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "Ada  left", "entities": [[0, 4, "PER"], [3, 5, "LOC"]]}', encoding="utf-8")
+    report = check_file(path, FormatConfig(format="jsonl"))
+    assert messages(report, Kind.WHITE_SPACE) == ["1: LOC '  '", "1: PER 'Ada '"]
+
+
+def test_an_entity_over_the_end_of_a_sentence_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(
+        '{"text": "I saw Ada. Bo left.", "entities": [[6, 13, "PER"]]}\n'
+        '{"text": "U.S. Steel left. So did we.", "entities": [[0, 10, "ORG"]]}\n{"text": " ", "entities": []}\n',
+        encoding="utf-8",
+    )
+    report = check_file(path, FormatConfig(format="jsonl"))
+    assert messages(report, Kind.CROSSING) == ["1: PER 'Ada. Bo'"]
+    assert messages(report, Kind.EMPTY) == ["3: ' '"]
+
+
+def test_words_with_two_labels_are_shown_with_an_example_of_both(tmp_path: Path) -> None:
+    path = tmp_path / "a.conll"
+    report = check(path, *[f"in Rome/LOC on day {n}" for n in range(3)], "with Rome/PER", "with Rome/PER too")
+    [finding] = [finding for finding in report.findings if finding.kind is Kind.TWO_WAYS]
+    assert finding.message == "'Rome' is LOC 3 times, PER 2 times"
+    assert [example.given.label for example in finding.examples] == ["LOC", "PER"]
+    text = as_text(report)
+    assert f"{path}:1: in [Rome LOC] on day 0" in text
+    assert f"{path}:19: with [Rome PER]" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "message"),
+    [
+        ("Мосcow", Kind.MIXED_SCRIPT, "'Мосcow', which has Cyrillic and Latin"),  # noqa: RUF001
+        ("Pa\u202ers", Kind.INVISIBLE, "U+202E RIGHT-TO-LEFT OVERRIDE"),
+        ("Pa\u200bris", Kind.INVISIBLE, "U+200B ZERO WIDTH SPACE"),
+        ("cafe\u0301", Kind.NOT_NORMALISED, "'cafe\u0301', which NFC writes otherwise"),
+        ("caf\ufffd", Kind.CHARACTER, "U+FFFD REPLACEMENT CHARACTER"),
+        ("Ð\u009cÐ¾ÑÐºÐ²Ð°", Kind.MOJIBAKE, "'Ð\\x9c', which looks like UTF-8 read as Latin-1"),
+        ("theyâ€™re", Kind.MOJIBAKE, "'â€™', which looks like UTF-8 read as Latin-1"),
+    ],
+    ids=["mixed", "bidi", "zero-width", "nfc", "replacement", "cyrillic", "quote"],
+)
+def test_an_oddity_of_the_characters_is_found_and_named(tmp_path: Path, text: str, kind: Kind, message: str) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"text": f"In {text}", "entities": []}, ensure_ascii=False), encoding="utf-8")
+    report = check_file(path, FormatConfig(format="jsonl"))
+    assert f"1: {message}: once, first here" in messages(report, kind)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Âge d'Or, NAÏVE", "Москва", "東京タワーへ", "👩‍💻", "α-Helix"],  # noqa: RUF001
+    ids=["french", "russian", "japanese", "joined", "greek"],
+)
+def test_honest_text_of_any_script_has_no_odd_characters(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"text": text, "entities": []}, ensure_ascii=False), encoding="utf-8")
+    kinds = {finding.kind for finding in check_file(path, FormatConfig(format="jsonl")).findings}
+    assert not kinds & {Kind.MIXED_SCRIPT, Kind.INVISIBLE, Kind.NOT_NORMALISED, Kind.MOJIBAKE, Kind.CHARACTER}
+
+
+def test_a_byte_order_mark_is_found_and_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.conll"
+    path.write_bytes(b"\xef\xbb\xbfAda B-PER\n")
+    report = check_file(path, FormatConfig())
+    assert messages(report, Kind.INVISIBLE) == ["1: the file begins with a byte-order mark"]
+
+
+def test_a_file_with_nothing_but_o_is_an_error(tmp_path: Path) -> None:
+    report = check(tmp_path / "a.conll", "They left", "We came")
+    assert messages(report, Kind.ONLY_OUTSIDE) == ["None: 2 sentences, every word O"]
+    assert report.has_errors
 
 
 @pytest.fixture
@@ -115,25 +209,67 @@ def test_a_recipe_is_checked_corpus_by_corpus_and_train_against_dev(recipe_repor
     ]
     assert len(messages(recipe_report, Kind.UNREADABLE)) == 1
     assert len(messages(recipe_report, Kind.LEAK)) == 1
-    assert messages(recipe_report, Kind.NO_EXAMPLES) == [
-        "None: LOC has 0 spans in the training data of x",
-        "None: PER has 1 spans in the training data of x",
+    assert messages(recipe_report, Kind.NO_TRAIN_EXAMPLES) == ["None: LOC has 0 spans in the training data of x"]
+    assert messages(recipe_report, Kind.NO_EXAMPLES) == ["None: PER has 1 span in the training data of x"]
+    assert messages(recipe_report, Kind.SEEN) == ["None: 50.0% of 2"]
+
+
+def made(tmp_path: Path, train: list[str], dev: list[str], *labels: str) -> CheckReport:
+    (tmp_path / "train").write_text(columns(*train), encoding="utf-8")
+    (tmp_path / "dev").write_text(columns(*dev), encoding="utf-8")
+    corpus = CorpusConfig(name="a", licence="CC0", train=("train",), dev=("dev",))
+    return check_recipe(Recipe(name="x", labels=labels, corpus=(corpus,)), tmp_path, path="x.toml")
+
+
+def test_labels_of_one_part_only_and_shifted_ones_are_found(tmp_path: Path) -> None:
+    train = [f"A{n}/PER in B{n}/LOC or C{n}/ART" for n in range(100)] + [f"A{n}/PER left" for n in range(200)]
+    dev = [f"B{n}/LOC or D{n}/ORG" for n in range(100)] + ["A1/PER left"]
+    report = made(tmp_path, train, dev, "PER", "LOC", "ART", "ORG")
+    assert messages(report, Kind.ONLY_IN_DEV) == ["None: ORG: 100 spans, none in train"]
+    assert messages(report, Kind.ONLY_IN_TRAIN) == ["None: ART: 100 spans, none in dev"]
+    assert messages(report, Kind.SHIFT) == [
+        "None: PER is 60.0% of the entities of train, and 0.5% of those of dev",
+        "None: LOC is 20.0% of the entities of train, and 49.8% of those of dev",
     ]
+
+
+def test_a_difference_that_chance_makes_is_no_shift(tmp_path: Path) -> None:
+    report = made(tmp_path, ["A/PER B/LOC"] * 10, ["A/PER B/LOC", "A/PER C/PER"], "PER", "LOC")
+    assert messages(report, Kind.SHIFT) == []
+
+
+def test_a_label_that_the_recipe_does_not_know_is_told_once_and_the_rest_is_checked(tmp_path: Path) -> None:
+    report = made(tmp_path, ["Ada/PER in Rome/AREA", "Bo/PER in Ulm/AREA"], ["Cy/PER left"], "PER")
+    [message] = messages(report, Kind.UNKNOWN_LABEL)
+    assert message == "3: label 'AREA' is neither in labels nor in the map of corpus 'a': 2 of them, the first here"
+    assert report.parts[0].labels == {"PER": 2}
+    assert report.parts[0].unknown_words == 2
+
+
+def test_every_kind_says_how_grave_it_is_and_what_to_do_about_it_in_a_sentence() -> None:
+    for kind in Kind:
+        assert kind.severity in Severity
+        assert kind.advice[0].isupper()
+        assert kind.advice.endswith((".", "?"))
 
 
 def test_the_report_has_a_text_and_a_json_form_in_the_same_order(recipe_report: CheckReport) -> None:
     values: dict[str, Any] = json.loads(json.dumps(recipe_report.as_dict()))
     assert [finding["kind"] for finding in values["findings"]] == [
-        finding.kind.name.lower() for finding in recipe_report.findings
+        finding.kind.key for finding in recipe_report.findings
     ]
-    assert sum(values["counts"].values()) == len(values["findings"])
-    text = recipe_report.as_text(limit=1)
-    assert text.startswith("good, train: 2 sentences (longest 5 words), 7 words, 1 spans: PER 1\n")
+    assert sum(values["counts"].values()) == len(values["findings"]) == sum(values["severities"].values())
+    assert values["counts"].keys() == values["kinds"].keys()
+    text = as_text(recipe_report, limit=0)
+    assert "good    train          2" in text
     assert "... and 1 more" in text
-    assert "x.toml: LOC has 0 spans" in text
+    assert "x.toml: LOC has 0 spans" in as_text(recipe_report)
+    places = [text.index(kind.title[1:]) for kind in recipe_report.by_kind()]
+    assert places == sorted(places)
 
 
 def test_good_data_has_no_findings(tmp_path: Path) -> None:
-    report = check(tmp_path / "a.conll", *[f"Ada{n}/PER met {n} friends" for n in range(30)])
+    report = check(tmp_path / "a.conll", "They left", *[f"Ada{n}/PER met {n} friends" for n in range(30)])
     assert report.findings == ()
-    assert report.as_text().endswith("Nothing suspicious.")
+    assert not report.has_errors
+    assert as_text(report).endswith("Nothing suspicious.\n")

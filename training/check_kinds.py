@@ -1,0 +1,207 @@
+"""The kinds of findings of `teddy check`: how grave each is, what it is called, and what to do about it."""
+
+from enum import Enum, StrEnum
+
+
+class Severity(StrEnum):
+    """How grave a kind of finding is. Only errors make `teddy check` end with exit code 1."""
+
+    ERROR = "error"
+    """Training would refuse this, or would not be what it seems."""
+    WARNING = "warning"
+    """Most probably a mistake, or something that costs accuracy."""
+    INFORMATION = "information"
+    """Worth knowing; often right as it is."""
+
+
+class Kind(Enum):
+    """What may be wrong: severity, title, and what to do. The order is that of suspicion, and of the report.
+
+    In JSON a kind is its name in lower case.
+    """
+
+    UNREADABLE = (
+        Severity.ERROR,
+        "what cannot be read",
+        "Correct the line, or say how the file is written (--format, --token, --tag, --scheme, --encoding).",
+    )
+    UNKNOWN_LABEL = (
+        Severity.ERROR,
+        "labels that the recipe does not know",
+        "Add the label to `labels`, or to the `map` of its corpus: to another label, to O or to ?.",
+    )
+    NO_TRAIN_EXAMPLES = (
+        Severity.ERROR,
+        "labels of the recipe without any example in train",
+        "Take the label out of `labels`, map another to it, or annotate some: it cannot be learnt from nothing.",
+    )
+    ONLY_OUTSIDE = (
+        Severity.ERROR,
+        "files without any entity",
+        "See whether the right column is read as the tag (--tag), and whether `map` leaves anything.",
+    )
+    NO_EXAMPLES = (
+        Severity.WARNING,
+        "labels with few examples",
+        "Annotate more, or map the label to a broader one: under 20 examples little is learnt, under 50 not much.",
+    )
+    ONLY_IN_DEV = (
+        Severity.WARNING,
+        "labels that only dev has",
+        "Divide the data anew, so that train has examples of each label: these can only be missed.",
+    )
+    ONLY_IN_TRAIN = (
+        Severity.WARNING,
+        "labels that only train has",
+        "Put examples into dev: how well these labels are found is not measured.",
+    )
+    REPAIRED = (
+        Severity.WARNING,
+        "illegal tag sequences, repaired",
+        "Name the scheme that fits (--scheme, or `scheme` in the recipe), or correct the tags.",
+    )
+    MISALIGNED = (
+        Severity.WARNING,
+        "spans that words cannot express",
+        "Move the borders to those of words; such a span is not trained on, and counts as missed in dev.",
+    )
+    WHITE_SPACE = (
+        Severity.WARNING,
+        "spans that begin or end with white space, or hold nothing else",
+        "Move the borders to the first and the last letter.",
+    )
+    CROSSING = (
+        Severity.WARNING,
+        "entities that cross the end of a sentence",
+        "See whether the entity is too long, or full stops are missing: the sentences are joined into one.",
+    )
+    CONTRADICTION = (
+        Severity.WARNING,
+        "the same sentence, marked differently",
+        "Decide for one of the two annotations and give it to both.",
+    )
+    LEAK = (
+        Severity.WARNING,
+        "dev sentences that are also in train",
+        "Take them out of dev, whose scores they raise without telling anything of new text.",
+    )
+    LABEL_NOISE = (
+        Severity.WARNING,
+        "labels that taggers trained on the rest of the data doubt",
+        "Read the first ones; where the proposal is right, correct the label. They are leads, not proofs.",
+    )
+    MISSING_NOISE = (
+        Severity.WARNING,
+        "places where those taggers are sure of an entity",
+        "Read the first ones; mark those that are entities by your guidelines.",
+    )
+    BORDER_NOISE = (
+        Severity.WARNING,
+        "borders that those taggers would draw elsewhere",
+        "Read the first ones; many in one manner mean that the guidelines are not clear there.",
+    )
+    SPURIOUS_NOISE = (
+        Severity.WARNING,
+        "entities that those taggers take for none",
+        "Read the first ones; names that are rare or that stand without context are often right.",
+    )
+    OTHER_LABEL = (
+        Severity.WARNING,
+        "the same words, nearly always with another label",
+        "Correct the label where the context does not call for it.",
+    )
+    UNMARKED = (
+        Severity.WARNING,
+        "words that are nearly always marked, and not here",
+        "Mark them where they mean the same.",
+    )
+    TWO_WAYS = (
+        Severity.INFORMATION,
+        "words with two labels",
+        "Compare the two examples: does the context decide, or did the annotators?",
+    )
+    SHIFT = (
+        Severity.INFORMATION,
+        "labels whose share differs between train and dev",
+        "Divide at random, by documents, unless dev is meant to be another kind of text.",
+    )
+    SEEN = (
+        Severity.INFORMATION,
+        "dev entities whose words are an entity of train",
+        "Expect lower scores on text with new names, the higher this share is.",
+    )
+    NO_NEGATIVES = (
+        Severity.INFORMATION,
+        "parts in which every sentence has an entity",
+        "Add sentences without any, as real text has: otherwise the tagger finds entities everywhere.",
+    )
+    TOO_FEW = (
+        Severity.INFORMATION,
+        "too few sentences, or no entities, to look for label noise in",
+        "Annotate more, or ask for fewer folds.",
+    )
+    EDGE = (
+        Severity.INFORMATION,
+        "spans that take in punctuation, are nothing else, or are very long",
+        "See whether the border is meant.",
+    )
+    MOJIBAKE = (
+        Severity.WARNING,
+        "text that was decoded wrongly",
+        "Convert the file again from its source, with the encoding that it has.",
+    )
+    MIXED_SCRIPT = (
+        Severity.WARNING,
+        "words that mix scripts",
+        "Replace the look-alike letter: to a tagger such a word is another word.",
+    )
+    INVISIBLE = (
+        Severity.WARNING,
+        "characters that cannot be seen",
+        "Remove them, unless the script needs them: they make words unlike themselves.",
+    )
+    NOT_NORMALISED = (
+        Severity.INFORMATION,
+        "text that is not in normal form C",
+        "Normalise the text to NFC and count the offsets again: the same word is spelt in two ways.",
+    )
+    CHARACTER = (
+        Severity.INFORMATION,
+        "odd characters",
+        "Remove characters that do not print; find out where replacement characters come from.",
+    )
+    LENGTH = (
+        Severity.INFORMATION,
+        "very long sentences",
+        "See whether blank lines or full stops are missing: they need memory, and serving cuts them into windows.",
+    )
+    EMPTY = (
+        Severity.INFORMATION,
+        "documents and rows without a word",
+        "Remove them; they are left out.",
+    )
+    DUPLICATE = (
+        Severity.INFORMATION,
+        "repeated sentences",
+        "Remove them where they are copies: they weigh more than others, and pull the divided data together.",
+    )
+
+    @property
+    def severity(self) -> Severity:
+        """How grave it is."""
+        return self.value[0]
+
+    @property
+    def title(self) -> str:
+        """What it is called, in the middle of a sentence."""
+        return self.value[1]
+
+    @property
+    def advice(self) -> str:
+        """What to do about it, in a sentence."""
+        return self.value[2]
+
+    @property
+    def key(self) -> str:
+        """Its name in JSON."""
+        return self.name.lower()
