@@ -57,6 +57,7 @@ class Evaluation:
 
     Attributes:
         scores: strict span scores.
+        by_sentence: strict counts of the labels that each sentence has, which add up to `scores`.
         conlleval: what conlleval says of the same sentences written as BIO; it cannot see `n_misaligned`.
         by_corpus: strict span scores of each corpus.
         by_length: counts by the length in words, "1", "2", "3" and "4+".
@@ -74,6 +75,7 @@ class Evaluation:
     n_sentences: int
     n_words: int
     scores: SpanScores
+    by_sentence: tuple[Mapping[str, Counts], ...]
     conlleval: ConllevalScores
     by_corpus: dict[str, SpanScores]
     by_length: dict[str, Counts]
@@ -165,6 +167,7 @@ class _Tally:
 
     scores: SpanScores
     seen: Collection[str] | None
+    by_sentence: list[Mapping[str, Counts]] = field(default_factory=list)
     by_corpus: dict[str, SpanScores] = field(default_factory=dict)
     by_length: dict[str, Counts] = field(default_factory=lambda: {name: Counts() for name in ("1", "2", "3", "4+")})
     by_surface: dict[str, Counts] = field(default_factory=dict)
@@ -181,15 +184,10 @@ class _Tally:
     def add(
         self, sentence: Sentence, predicted: Sequence[Span | ScoredSpan], annotated: Collection[str] | None
     ) -> None:
-        if annotated is not None:
-            sentence = replace(
-                sentence,
-                spans=tuple(span for span in sentence.spans if span.label in annotated),
-                misaligned=tuple(span for span in sentence.misaligned if span.label in annotated),
-            )
-        scored = dict(_with_score(one) for one in predicted)
-        counted = {span: score for span, score in scored.items() if is_judged(sentence, span, annotated)}
-        self.n_ignored += len(scored) - len(counted)
+        sentence = with_annotated(sentence, annotated)
+        counted = judged(sentence, predicted, annotated)
+        self.n_ignored += len(set(map(_span, predicted))) - len(counted)
+        self._score(sentence, counted)
         self._count_spans(sentence, counted)
         self._compare_spans(sentence, counted)
         self.gold_tags.append(write_tags(sentence.spans, len(sentence.words), Scheme.BIO))
@@ -197,23 +195,30 @@ class _Tally:
         for span in sentence.misaligned:
             self._count_misaligned(sentence, span)
 
+    def _score(self, sentence: Sentence, predicted: Collection[Span]) -> None:
+        scores = SpanScores()
+        scores.add(sentence.spans, predicted)
+        for span in sentence.misaligned:
+            # They are in characters, so that none may be taken for a predicted one, and two may look alike.
+            scores.add([span], [])
+        self.by_sentence.append(scores.by_label)
+        self.scores += scores
+        of_corpus = self.by_corpus.get(sentence.corpus) or SpanScores(self.scores.by_label)
+        self.by_corpus[sentence.corpus] = of_corpus + scores
+
     def _count_spans(self, sentence: Sentence, predicted: Mapping[Span, float | None]) -> None:
         gold = set(sentence.spans)
         for span, score in predicted.items():
             if score is not None:
                 self.outcomes.setdefault((sentence.corpus, span.label), []).append((score, span in gold))
-        self.scores.add(gold, predicted)
-        self.by_corpus.setdefault(sentence.corpus, SpanScores(self.scores.by_label)).add(gold, predicted)
         for span in gold.union(predicted):
             there, found = span in gold, span in predicted
             counts = Counts(int(there), int(found), int(there and found))
             self._slice(counts, span.end - span.start, _surface(sentence, span))
 
     def _count_misaligned(self, sentence: Sentence, span: Span) -> None:
-        """Count a gold span, in characters, as missed. It must not meet predicted spans: those are in words."""
+        """Count a gold span, in characters, as missed."""
         self.n_misaligned += 1
-        self.scores.add([span], [])
-        self.by_corpus[sentence.corpus].add([span], [])
         n_words = sum(start < span.end and span.start < end for start, end in sentence.offsets)
         self._slice(Counts(gold=1), max(n_words, 1), " ".join(sentence.text[span.start : span.end].split()))
         self._keep(sentence, Pair(span, None), span, None, None)
@@ -228,7 +233,7 @@ class _Tally:
     def _compare_spans(self, sentence: Sentence, predicted: Mapping[Span, float | None]) -> None:
         for pair in pair_spans(sentence.spans, predicted):
             score = predicted[pair.predicted] if pair.predicted else None
-            gold, found = _in_characters(sentence, pair.gold), _in_characters(sentence, pair.predicted)
+            gold, found = in_characters(sentence, pair.gold), in_characters(sentence, pair.predicted)
             self._keep(sentence, pair, gold, found, score)
 
     def _keep(
@@ -265,6 +270,7 @@ class _Tally:
             n_sentences=len(self.gold_tags),
             n_words=sum(map(len, self.gold_tags)),
             scores=self.scores,
+            by_sentence=tuple(self.by_sentence),
             conlleval=conlleval_scores(self.gold_tags, self.predicted_tags),
             by_corpus=self.by_corpus,
             by_length=self.by_length,
@@ -280,8 +286,31 @@ class _Tally:
         )
 
 
+def judged(
+    sentence: Sentence, predicted: Iterable[Span | ScoredSpan], annotated: Collection[str] | None
+) -> dict[Span, float | None]:
+    """Give the predicted spans that the gold can judge, with their scores; `annotated` as in `evaluate`."""
+    scored = dict(_with_score(one) for one in predicted)
+    return {span: score for span, score in scored.items() if is_judged(sentence, span, annotated)}
+
+
 def _with_score(predicted: Span | ScoredSpan) -> tuple[Span, float | None]:
     return (predicted.span, predicted.score) if isinstance(predicted, ScoredSpan) else (predicted, None)
+
+
+def _span(predicted: Span | ScoredSpan) -> Span:
+    return _with_score(predicted)[0]
+
+
+def with_annotated(sentence: Sentence, annotated: Collection[str] | None) -> Sentence:
+    """Give the sentence without gold spans of other labels; `annotated` as in `evaluate`."""
+    if annotated is None:
+        return sentence
+    return replace(
+        sentence,
+        spans=tuple(span for span in sentence.spans if span.label in annotated),
+        misaligned=tuple(span for span in sentence.misaligned if span.label in annotated),
+    )
 
 
 def is_judged(sentence: Sentence, span: Span, annotated: Collection[str] | None) -> bool:
@@ -304,7 +333,8 @@ def _surface(sentence: Sentence, span: Span) -> str:
     return " ".join(sentence.words[span.start : span.end])
 
 
-def _in_characters(sentence: Sentence, span: Span | None) -> Span | None:
+def in_characters(sentence: Sentence, span: Span | None) -> Span | None:
+    """Give a span in words as one in characters of the sentence's text."""
     if span is None:
         return None
     return Span(sentence.offsets[span.start][0], sentence.offsets[span.end - 1][1], span.label)

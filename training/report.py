@@ -1,55 +1,89 @@
-"""An evaluation as files: `report.json` for programs, `report.md` for people, two pictures for the eye."""
+"""An evaluation as files: `report.json` for programs, `report.html` and `report.md` for people, and two pictures."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from rich.cells import cell_len
 
+from model.errors import TrainingError
 from model.files import write_atomically
 from model.spans import Span
+from training.bootstrap import Intervals, count_table, score_intervals
 from training.evaluate import Evaluation, Mistake
+from training.html_report import as_html
 from training.markdown import code, escape, markdown_table, one_line, percent
 from training.mistakes import Confusion, Kind
 from training.reliability import Bin, Reliability
+from training.report_background import Background
 from training.report_figures import draw_confusion, draw_reliability
+from training.report_mistakes import EXPLAINED, mistakes_by_kind
 from training.robustness import Robustness
 from training.scores import Counts
 
 _MOST_CONFUSIONS = 12
 _CONTEXT = 60  # characters to show on either side of a mistake
 
-_EXPLAINED = {
-    Kind.LABEL: "The borders are right, the label is not.",
-    Kind.BORDERS: "The label is right, but the entity begins or ends elsewhere.",
-    Kind.BOTH: "An entity was seen here, but it begins or ends elsewhere, and its label is another.",
-    Kind.SPURIOUS: "Nothing is annotated here.",
-    Kind.MISSED: "Nothing was predicted here.",
-}
-
 
 def write_report(
-    evaluation: Evaluation, directory: Path | str, *, title: str = "Evaluation", robustness: Robustness | None = None
+    evaluation: Evaluation,
+    directory: Path | str,
+    *,
+    title: str = "Evaluation",
+    robustness: Robustness | None = None,
+    background: Background | None = None,
 ) -> None:
-    """Write `report.json`, `report.md` and two pictures into `directory`, which is made if need be.
+    """Write `report.json`, `report.md`, `report.html` and two pictures into `directory`, which is made if need be.
 
     The pictures are `confusion.png` and `calibration.png`.
 
-    Raises: TrainingError where matplotlib is not installed; the other two files are then written all the same.
+    Raises: TrainingError where jinja2, which the page needs, or matplotlib is not installed; what can be written
+        without it is written all the same.
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    fields = evaluation.as_dict() | ({"robustness": robustness.as_dict()} if robustness else {})
+    intervals = score_intervals_of(evaluation)
+    fields = evaluation.as_dict() | {"intervals": intervals.as_dict()}
+    fields |= {"robustness": robustness.as_dict()} if robustness else {}
+    fields |= {"data": [part.as_dict() for part in background.data]} if background else {}
     write_atomically(directory / "report.json", json.dumps(fields, ensure_ascii=False, indent=1) + "\n")
-    write_atomically(directory / "report.md", as_markdown(evaluation, title, robustness))
-    draw_confusion(evaluation.confusion, list(evaluation.scores.by_label), directory / "confusion.png")
-    draw_reliability(evaluation.calibration, directory / "calibration.png")
+    write_atomically(directory / "report.md", as_markdown(evaluation, title, robustness, intervals))
+    _each_of(
+        lambda: write_atomically(
+            directory / "report.html", as_html(evaluation, intervals, title, robustness, background)
+        ),
+        lambda: draw_confusion(evaluation.confusion, list(evaluation.scores.by_label), directory / "confusion.png"),
+        lambda: draw_reliability(evaluation.calibration, directory / "calibration.png"),
+    )
 
 
-def as_markdown(evaluation: Evaluation, title: str = "Evaluation", robustness: Robustness | None = None) -> str:
+def score_intervals_of(evaluation: Evaluation) -> Intervals:
+    """Give the intervals of an evaluation's scores, see `training.bootstrap`."""
+    labels = list(evaluation.scores.by_label)
+    return score_intervals(count_table(evaluation.by_sentence, labels), labels)
+
+
+def _each_of(*writers: Callable[[], None]) -> None:
+    """Let each write what it can; then raise the first error, if any, about a library that is not installed."""
+    errors = []
+    for write in writers:
+        try:
+            write()
+        except TrainingError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+
+
+def as_markdown(
+    evaluation: Evaluation,
+    title: str = "Evaluation",
+    robustness: Robustness | None = None,
+    intervals: Intervals | None = None,
+) -> str:
     """Write the evaluation as Markdown that is as good to read in a terminal."""
     sections = [
-        [f"# {escape(title)}", "", *_summary(evaluation)],
+        [f"# {escape(title)}", "", *_summary(evaluation, intervals)],
         ["## By label", "", *_label_table(evaluation)],
         *_slices(evaluation),
         *([[*robustness.section()]] if robustness else []),
@@ -60,10 +94,13 @@ def as_markdown(evaluation: Evaluation, title: str = "Evaluation", robustness: R
     return "\n\n".join("\n".join(section).strip("\n") for section in sections) + "\n"
 
 
-def _summary(evaluation: Evaluation) -> Iterator[str]:
+def _summary(evaluation: Evaluation, intervals: Intervals | None) -> Iterator[str]:
     micro, conlleval = evaluation.scores.micro, evaluation.conlleval
     yield f"**F1 {micro.f1:.2%}** (precision {micro.precision:.2%}, recall {micro.recall:.2%}) on"
     yield f"{evaluation.n_sentences:,} sentences, {evaluation.n_words:,} words, {micro.gold:,} entities."
+    if intervals:
+        low, high = intervals.micro.f1.low, intervals.micro.f1.high
+        yield f"Another sample of such sentences would give F1 {low:.2%} to {high:.2%} (95 %, bootstrap)."
     yield ""
     yield "An entity counts as found when its start, end and label are all right. By the rules of conlleval:"
     yield f"F1 {conlleval.spans.micro.f1:.2%}, accuracy of the words {conlleval.accuracy:.2%}."
@@ -169,7 +206,7 @@ def _kinds(evaluation: Evaluation) -> Iterator[str]:
         without = evaluation.without(kind)
         ratios = [percent(without.precision), percent(without.recall), percent(without.f1)]
         gain = "" if kind is Kind.CORRECT else f"{without.f1 - micro.f1:+.2%}"
-        rows.append([kind.value, f"{n:,}", *ratios, gain, _EXPLAINED.get(kind, "")])
+        rows.append([kind.value, f"{n:,}", *ratios, gain, EXPLAINED.get(kind, "")])
     yield from markdown_table(["", "times", "precision", "recall", "F1", "gain", ""], rows)
 
 
@@ -190,15 +227,9 @@ def _confusions(confusion: Confusion) -> Iterator[str]:
 
 
 def _mistakes(evaluation: Evaluation) -> Iterator[list[str]]:
-    for kind, explained in _EXPLAINED.items():
-        shown = [mistake for mistake in evaluation.mistakes if mistake.kind is kind]
-        if not shown:
-            continue
-        total = evaluation.n_by_kind[kind]
-        how_many = f"All {total:,}" if len(shown) == total else f"{len(shown):,} of {total:,}"
-        surest = ", those first of which the tagger was surest" if any(one.score is not None for one in shown) else ""
-        yield [f"## {kind.value.capitalize()}", "", f"{explained} {how_many}{surest}."]
-        yield from (_drawn(mistake) for mistake in shown)
+    for group in mistakes_by_kind(evaluation):
+        yield [f"## {group.kind.value.capitalize()}", "", group.explained]
+        yield from (_drawn(mistake) for mistake in group.mistakes)
 
 
 def _drawn(mistake: Mistake) -> list[str]:

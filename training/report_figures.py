@@ -12,6 +12,7 @@ from training.reliability import Reliability
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 def draw_confusion(confusion: Confusion, labels: list[str], path: Path | str) -> None:
@@ -28,14 +29,14 @@ def draw_confusion(confusion: Confusion, labels: list[str], path: Path | str) ->
     side = 1.2 + 0.55 * len(names)
     figure = new_figure(2 * side + 3.5, side + 1.6)
     equal, wrong = figure.subplots(1, 2, width_ratios=[len(names) + 1, max(len(names), 1)])
-    _draw_cells(equal, confusion.equal_borders, [*names, None], _totals(confusion))
-    _draw_cells(wrong, confusion.wrong_borders, names, _totals(confusion))
+    _draw_cells(equal, confusion.equal_borders, [*names, None], cell_totals(confusion))
+    _draw_cells(wrong, confusion.wrong_borders, names, cell_totals(confusion))
     equal.set_title("Equal borders")
     wrong.set_title("Overlapping, other borders")
     save_figure(figure, path)
 
 
-def _totals(confusion: Confusion) -> dict[tuple[str | None, str | None], int]:
+def cell_totals(confusion: Confusion) -> dict[tuple[str | None, str | None], int]:
     """Give, for each cell, of how many its shade is a share: all of the gold label, or of the predicted if spurious."""
     cells = confusion.equal_borders + confusion.wrong_borders
     of_gold: Counter[str | None] = Counter()
@@ -72,6 +73,18 @@ def _draw_cells(
 def draw_reliability(calibration: Reliability, path: Path | str) -> None:
     """Draw a reliability diagram (Niculescu-Mizil & Caruana 2005) as a PNG: scores against the share that is right.
 
+    Raises: TrainingError where matplotlib is not installed.
+    """
+    figure = reliability_figure(calibration)
+    figure.axes[0].set_title(
+        f"Expected calibration error {calibration.error:.2%}, {calibration.total.n:,} entities\n(Naeini et al. 2015)"
+    )
+    save_figure(figure, path)
+
+
+def reliability_figure(calibration: Reliability) -> "Figure":
+    """Draw the diagram without its title.
+
     Points on the diagonal are calibrated; a line joins each point to it. Below stands how many entities have such
     scores.
 
@@ -86,10 +99,7 @@ def draw_reliability(calibration: Reliability, path: Path | str) -> None:
     shares.plot(means, rights, color=BLUE, marker="o", linewidth=1, label="entities predicted")
     shares.set_ylabel("share that is right")
     shares.set_ylim(-0.02, 1.02)
-    shares.legend(loc="upper left")
-    shares.set_title(
-        f"Expected calibration error {calibration.error:.2%}, {calibration.total.n:,} entities\n(Naeini et al. 2015)"
-    )
+    shares.legend(loc="upper left", frameon=False)
     width = 1 / len(calibration.bins)
     counts.bar(
         [(i + 0.5) * width for i in range(len(calibration.bins))],
@@ -103,4 +113,6 @@ def draw_reliability(calibration: Reliability, path: Path | str) -> None:
     counts.set_xlim(0, 1)
     counts.set_xlabel("score")
     counts.set_ylabel("entities")
-    save_figure(figure, path)
+    for axes in (shares, counts):
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure

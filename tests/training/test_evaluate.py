@@ -13,7 +13,7 @@ from training.align import Sentence
 from training.evaluate import Evaluation, Predict, ScoredSpan, evaluate, surfaces
 from training.mistakes import Kind
 from training.reliability import Reliability
-from training.report import as_markdown, write_report
+from training.report import as_markdown, score_intervals_of, write_report
 from training.scores import Counts
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -261,15 +261,17 @@ def test_the_evaluation_survives_json(cases: list[tuple[list[Span], list[Span], 
     assert json.loads(json.dumps(as_dict, allow_nan=False)) == as_dict
 
 
-def test_the_report_is_four_files_and_replaces_an_earlier_one(tmp_path: Path) -> None:
+def test_the_report_is_five_files_and_replaces_an_earlier_one(tmp_path: Path) -> None:
     evaluation = evaluate_cases([([Span(2, 4, "PER")], [Span(2, 3, "PER"), Span(5, 8, "ORG")], "letters")])
     folder = tmp_path / "reports" / "dev"
     for _ in range(2):
         write_report(evaluation, folder)
     names = sorted(path.name for path in folder.iterdir())
-    assert names == ["calibration.png", "confusion.png", "report.json", "report.md"]
-    assert json.loads((folder / "report.json").read_text(encoding="utf-8")) == evaluation.as_dict()
-    assert (folder / "report.md").read_text(encoding="utf-8") == as_markdown(evaluation)
+    assert names == ["calibration.png", "confusion.png", "report.html", "report.json", "report.md"]
+    intervals = score_intervals_of(evaluation)
+    expected = {**evaluation.as_dict(), "intervals": intervals.as_dict()}
+    assert json.loads((folder / "report.json").read_text(encoding="utf-8")) == expected
+    assert (folder / "report.md").read_text(encoding="utf-8") == as_markdown(evaluation, intervals=intervals)
     assert all((folder / name).read_bytes().startswith(PNG) for name in ("confusion.png", "calibration.png"))
 
 

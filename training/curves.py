@@ -1,0 +1,147 @@
+"""The learning curves of a run, drawn from its rows (`training.record`): a panel each for loss, dev F1, and so on.
+
+Rows may miss a key, or have null for a number that was none.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from training.figures import BLUE, GREEN, GREY, ORANGE, new_figure, save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Rows = Sequence[Mapping[str, object]]
+
+
+def draw_curves(rows: Rows, path: Path | str) -> None:
+    """Draw training loss, dev F1 and gradient norm against the step, one above the other, as a PNG.
+
+    Of a pre-training run, what was measured on held-out text takes the place of dev F1.
+
+    Raises: TrainingError where matplotlib is not installed.
+    """
+    figure = new_figure(8, 8)
+    loss, score, norm = figure.subplots(3, 1, sharex=True)
+    _plot_loss(loss, rows)
+    _plot_score(score, rows)
+    _plot_norm(norm, rows)
+    norm.set_xlabel("step")
+    figure.align_ylabels([loss, score, norm])
+    for axes in (loss, score, norm):
+        _quiet(axes)
+    save_figure(figure, path)
+
+
+def panels(rows: Rows) -> "Iterator[tuple[str, Figure]]":
+    """Draw each curve as a figure of its own, with its name: what the rows have nothing of is left out.
+
+    Raises: TrainingError where matplotlib is not installed.
+    """
+    for name, key, plot in (
+        ("Training loss", "loss", _plot_loss),
+        ("F1 on dev", "f1", _plot_score),
+        ("Gradient norm", "gradient_norm", _plot_norm),
+        ("Learning rate", "learning_rate", _plot_rate),
+    ):
+        if _series(rows, key)[0]:
+            figure = new_figure(4.8, 2.9)
+            axes = figure.subplots()
+            plot(axes, rows)
+            axes.set_xlabel("step")
+            _quiet(axes)
+            yield name, figure
+
+
+def _quiet(axes: "Axes") -> None:
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _plot_loss(axes: "Axes", rows: Rows) -> None:
+    updates = _of_kind(rows, "update")
+    _plot_noisy(axes, updates, "loss", "training loss", BLUE)
+    if any("distillation_loss" in row for row in updates):
+        _plot_noisy(axes, updates, "distillation_loss", "loss: training, distillation", GREEN)
+
+
+def _plot_score(axes: "Axes", rows: Rows) -> None:
+    held_out = _of_kind(rows, "held_out")
+    if held_out:
+        _plot_accuracy(axes, held_out)
+    else:
+        _plot_f1(axes, _of_kind(rows, "evaluation"))
+
+
+def _plot_norm(axes: "Axes", rows: Rows) -> None:
+    _plot_noisy(axes, _of_kind(rows, "update"), "gradient_norm", "gradient norm", ORANGE)
+
+
+def _plot_rate(axes: "Axes", rows: Rows) -> None:
+    steps, values = _series(_of_kind(rows, "update"), "learning_rate")
+    axes.plot(steps, values, color=GREEN, linewidth=1.6)
+    axes.set_ylabel("learning rate")
+    axes.set_ylim(bottom=0)
+
+
+def _of_kind(rows: Rows, kind: str) -> Rows:
+    return [row for row in rows if row["kind"] == kind]
+
+
+def _series(rows: Rows, key: str) -> tuple[list[float], list[float]]:
+    """Take the steps and values of a key, leaving out what is missing or null."""
+    pairs = [(row["step"], row.get(key)) for row in rows]
+    found = [(float(x), float(y)) for x, y in pairs if isinstance(x, int | float) and isinstance(y, int | float)]
+    return [x for x, _ in found], [y for _, y in found]
+
+
+def _smooth(values: list[float], window: int) -> list[float]:
+    """Mean of each value with up to `window - 1` before it."""
+    smooth, total = [], 0.0
+    for i, value in enumerate(values):
+        total += value - (values[i - window] if i >= window else 0.0)
+        smooth.append(total / min(i + 1, window))
+    return smooth
+
+
+def _plot_noisy(axes: "Axes", rows: Rows, key: str, name: str, colour: str) -> None:
+    """Draw a value for each update: faint as measured, strong as a running mean; on a log scale where it can be."""
+    steps, values = _series(rows, key)
+    window = max(1, len(values) // 50)
+    axes.plot(steps, values, color=colour, alpha=0.3, linewidth=0.8)
+    mean = f"mean of {window} steps" if window > 1 else "each step"
+    axes.plot(steps, _smooth(values, window), color=colour, linewidth=1.6, label=mean)
+    axes.set_ylabel(name)
+    if values and min(values) > 0:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "")
+    if values:
+        axes.legend(frameon=False, loc="upper right")
+
+
+def _plot_f1(axes: "Axes", rows: Rows) -> None:
+    steps, values = _series(rows, "f1")
+    axes.plot(steps, [100 * value for value in values], color=GREEN, marker="o", markersize=3.5, linewidth=1.4)
+    axes.set_ylabel("dev F1, %")
+    if values:
+        best = max(values)
+        step = steps[values.index(best)]  # of equal ones the earliest, as the trainer keeps
+        name = f"best: {100 * best:.2f} at step {step:,.0f}"
+        axes.axhline(100 * best, color=GREY, linewidth=0.8, linestyle="--", label=name)
+        axes.legend(frameon=False, loc="lower right")
+
+
+def _plot_accuracy(axes: "Axes", rows: Rows) -> None:
+    for key, name, colour in (
+        ("accuracy", "words guessed", GREEN),
+        ("detection_accuracy", "verdicts on replaced words", GREY),
+    ):
+        steps, values = _series(rows, key)
+        if values:
+            label = f"{name}: {100 * values[-1]:.1f} at last"
+            axes.plot(steps, [100 * value for value in values], color=colour, marker="o", markersize=3.5, label=label)
+    axes.set_ylabel("right on held-out text, %")
+    axes.legend(frameon=False, loc="lower right")

@@ -1,0 +1,173 @@
+"""The command `teddy evaluate`. What it needs is imported when it runs."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from model.commands import PrecisionOption, use_one_thread
+from training.data_options import (
+    AnnotatesOption,
+    DataArgument,
+    DataDirectory,
+    DataOptions,
+    EncodingOption,
+    FormatOption,
+    MapOption,
+    SchemeOption,
+    TagOption,
+    TokenOption,
+    corpora_of_recipe,
+)
+
+if TYPE_CHECKING:
+    from model.predictor import Predictor
+    from training.bootstrap import Intervals
+    from training.corpora import Corpus
+    from training.evaluate import Evaluation
+    from training.robustness import Robustness
+
+
+def evaluate(
+    model_file: Annotated[Path, typer.Argument(metavar="MODEL", help="A model file.", show_default=False)],
+    source: DataArgument,
+    data: DataDirectory = Path(),
+    form: FormatOption = "auto",
+    token: TokenOption = None,
+    tag: TagOption = None,
+    scheme: SchemeOption = None,
+    encoding: EncodingOption = "utf-8",
+    mappings: MapOption = None,
+    annotates: AnnotatesOption = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write report.html, report.md, report.json and pictures there.")
+    ] = None,
+    trained_on: Annotated[
+        Path | None,
+        typer.Option(metavar="RECIPE", help="Tell entities seen in this recipe's training data from unseen ones."),
+    ] = None,
+    robustness: Annotated[
+        bool, typer.Option("--robustness", help="Measure again in one case, without punctuation, with typos, ...")
+    ] = False,
+    precision: PrecisionOption = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything, as JSON.")] = False,
+) -> None:
+    """Measure a model on data whose entities are known.
+
+    DATA is a file (columns, .jsonl, CoNLL-U, .csv, Re-DocRED's .json, also packed as .xz .gz .bz2), or a recipe, whose
+    dev data are then used. An entity counts as found when its start, end and label are all right.
+
+    Examples:
+      teddy evaluate runs/mine/mine.teddy dev.conll
+      teddy evaluate runs/mine/mine.teddy news.csv --tag Tag --map geo=LOC --map tim=O --annotates PER,LOC
+      teddy evaluate runs/mine/mine.teddy mine.toml --data corpora --report runs/mine/again
+      teddy evaluate runs/mine/mine.teddy test.conll --trained-on mine.toml --data corpora --report runs/mine/test
+      teddy evaluate runs/mine/mine.teddy dev.conll --robustness
+    """
+    use_one_thread()
+    options = DataOptions(
+        source=source,
+        data=data,
+        form=form,
+        token=token,
+        tag=tag,
+        scheme=scheme,
+        encoding=encoding,
+        mappings=mappings or (),
+        annotates=annotates,
+    )
+    options.check()
+    import model
+    from training.report import score_intervals_of
+
+    predictor = model.load(model_file, precision=precision)
+    corpora = options.corpora(predictor.manifest.labels)
+    evaluation = _measure(predictor, corpora, corpora if trained_on is None else corpora_of_recipe(trained_on, data))
+    perturbed = _measure_robustness(predictor, corpora) if robustness else None
+    if report is not None:
+        _write_report(evaluation, perturbed, predictor, corpora, report, f"{model_file.name} on {source.name}")
+    _print(evaluation, score_intervals_of(evaluation), perturbed, as_json)
+
+
+def _measure(predictor: "Predictor", corpora: "Sequence[Corpus]", trained_on: "Sequence[Corpus]") -> "Evaluation":
+    """Evaluate a loaded model, in the precision that it serves in, on the dev data of corpora.
+
+    Entities of the training data of `trained_on` count as seen.
+    """
+    from training.evaluate import evaluate, surfaces
+    from training.served import prediction
+
+    train = [sentence for corpus in trained_on for sentence in corpus.train]
+    return evaluate(
+        prediction(predictor),
+        [sentence for corpus in corpora for sentence in corpus.dev],
+        {corpus.name: corpus.annotates for corpus in corpora},
+        labels=predictor.manifest.labels,
+        seen=surfaces(train) if train else None,
+    )
+
+
+def _measure_robustness(predictor: "Predictor", corpora: "Sequence[Corpus]") -> "Robustness":
+    """Measure it as `_measure` does, on the same sentences written in other ways."""
+    from training.robustness import measure_robustness
+    from training.served import prediction
+
+    return measure_robustness(
+        prediction(predictor),
+        [sentence for corpus in corpora for sentence in corpus.dev],
+        {corpus.name: corpus.annotates for corpus in corpora},
+        labels=predictor.manifest.labels,
+    )
+
+
+def _write_report(
+    evaluation: "Evaluation",
+    perturbed: "Robustness | None",
+    predictor: "Predictor",
+    corpora: "Sequence[Corpus]",
+    directory: Path,
+    title: str,
+) -> None:
+    from training.report import write_report
+    from training.report_background import Background, ModelFacts
+    from training.report_data import data_summary
+    from training.report_machine import this_machine
+
+    background = Background(
+        data=data_summary(corpora, ["dev"]),
+        model=ModelFacts.of(predictor.manifest),
+        machine=this_machine(),
+        precision=predictor.precision,
+    )
+    write_report(evaluation, directory, title=title, robustness=perturbed, background=background)
+
+
+def _print(evaluation: "Evaluation", intervals: "Intervals", perturbed: "Robustness | None", as_json: bool) -> None:
+    if as_json:
+        fields = evaluation.as_dict() | {"intervals": intervals.as_dict()}
+        fields |= {"robustness": perturbed.as_dict()} if perturbed else {}
+        print(json.dumps(fields, ensure_ascii=False))
+    else:
+        print(*_summary(evaluation, intervals), *(["", *perturbed.table()] if perturbed else []), sep="\n")
+
+
+def _summary(evaluation: "Evaluation", intervals: "Intervals") -> list[str]:
+    """Return the main scores as a table of plain text."""
+    scores, conlleval, f1 = evaluation.scores, evaluation.conlleval, intervals.micro.f1
+    width = max(len("all"), *map(len, scores.by_label))
+    rows = [*scores.by_label.items(), ("all", scores.micro)]
+    return [
+        f"{'':{width}}  precision  recall      F1  annotated  predicted  correct",
+        *(
+            f"{name:{width}}  {counts.precision:9.2%} {counts.recall:7.2%} {counts.f1:7.2%}"
+            f"  {counts.gold:9,}  {counts.predicted:9,}  {counts.correct:7,}"
+            for name, counts in rows
+        ),
+        "",
+        f"{evaluation.n_sentences:,} sentences, {evaluation.n_words:,} words",
+        f"F1 of other samples of such sentences: {f1.low:.2%} to {f1.high:.2%} (95 %, bootstrap)",
+        f"mean of the labels: F1 {scores.macro.f1:.2%}",
+        f"by the rules of conlleval: F1 {conlleval.spans.micro.f1:.2%}, accuracy of the words {conlleval.accuracy:.2%}",
+    ]
