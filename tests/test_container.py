@@ -25,7 +25,12 @@ from tests.monitoring.binaries import binary
 from tests.monitoring.prometheus import Alertmanager
 
 ROOT = Path(__file__).parents[1]
-COMPOSE_FILES = ("docker-compose.yml", "docker-compose.keys.yml", "docker-compose.feedback.yml")
+COMPOSE_FILES = (
+    "docker-compose.yml",
+    "docker-compose.keys.yml",
+    "docker-compose.feedback.yml",
+    "docker-compose.models.yml",
+)
 SERVICES = ("teddy", "prometheus", "alertmanager", "grafana", "node-exporter", "train")
 SECRET = re.compile(r"(?i)(api_?keys?|password|passwd|token|secret|credentials?)\s*[=:]\s*[\"']?[\w+/-]{6,}")
 PINNED = re.compile(r"[\w./-]+:v?\d+\.\d+\.\d+(-[\w.-]+)?")
@@ -198,6 +203,17 @@ def test_whoever_looks_at_grafana_can_only_look() -> None:
     assert {environment[f"GF_AUTH_{way}"] for way in ("BASIC_ENABLED", "DISABLE_LOGIN_FORM")} == {"false", "true"}
     assert not [name for name in environment if "PASSWORD" in name]
     assert service("grafana")["image"] == f"grafana/grafana:{GRAFANA}"
+
+
+def test_what_is_promoted_is_what_was_trained_and_goes_where_teddy_serves_from() -> None:
+    services = compose("docker-compose.models.yml")["services"]
+    _, model, to, *_ = services["promote"]["command"]
+    (output,) = [each.partition("=")[2] for each in service("train")["command"] if each.startswith("--output=")]
+    assert model == f"{output}/{Path(output).name}.teddy"
+    (volume,) = services["promote"]["volumes"]
+    assert volume == "models:" + to.removeprefix("--to=")
+    assert services["teddy"]["volumes"] == [f"{volume}:ro"]
+    assert services["teddy"]["environment"]["TEDDY_MODELS_DIR"] == "/models"
 
 
 def test_the_trainers_command_is_one() -> None:

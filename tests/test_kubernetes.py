@@ -1,6 +1,7 @@
 """The manifests in deploy/kubernetes: valid for Kubernetes, at one with the settings, and as careful as they say."""
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "deploy" / "kubernetes"
 MANIFESTS = sorted(FOLDER.glob("*.yaml"))
 OBJECTS = [path for path in MANIFESTS if path.name != "kustomization.yaml"]
+JOBS = ("train-job.yaml", "train-cronjob.yaml")
 VERSIONS = ["1.31", kubernetes_validate.latest_version()]
 
 
@@ -49,9 +51,9 @@ def test_a_manifest_is_valid_and_has_no_unknown_field(path: Path, version: str) 
     kubernetes_validate.validate(read(path.name), version, strict=True)
 
 
-def test_every_manifest_is_applied_but_the_one_that_belongs_to_the_clusters_monitoring() -> None:
+def test_every_manifest_is_applied_but_those_that_belong_to_the_clusters_monitoring_or_start_a_job() -> None:
     applied = set(read("kustomization.yaml")["resources"])
-    assert applied == {path.name for path in OBJECTS} - {"prometheus-adapter.yaml"}
+    assert applied == {path.name for path in OBJECTS} - {"prometheus-adapter.yaml", *JOBS}
     assert [image["name"] for image in read("kustomization.yaml")["images"]] == [container()["image"]]
 
 
@@ -150,3 +152,91 @@ def test_the_metric_that_is_scaled_by_is_one_of_ours_and_the_adapter_serves_it()
 
 def test_a_model_is_rolled_out_without_a_pod_less() -> None:
     assert read("deployment.yaml")["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+
+
+# Training jobs.
+
+
+def job() -> dict[str, Any]:
+    return dict(read("train-job.yaml")["spec"])
+
+
+def job_container(name: str) -> dict[str, Any]:
+    spec = job()["template"]["spec"]
+    (found,) = [each for each in [*spec["initContainers"], *spec["containers"]] if each["name"] == name]
+    return dict(found)
+
+
+def commands_of_job() -> list[list[str]]:
+    """The command lines of its containers, as they are when it runs."""
+    train = job_container("train")["args"]
+    (script,) = job_container("promote")["args"]
+    promote = shlex.split(script.partition("||")[0])[1:]
+    return [[argument.replace("$(RUN)", "a").replace("$RUN", "a") for argument in each] for each in (train, promote)]
+
+
+def test_the_nightly_job_is_the_job() -> None:
+    template = read("train-cronjob.yaml")["spec"]["jobTemplate"]
+    assert template["spec"] == job()
+    assert template["metadata"]["labels"] == read("train-job.yaml")["metadata"]["labels"]
+
+
+def test_two_nights_are_never_trained_at_once() -> None:
+    cron = read("train-cronjob.yaml")["spec"]
+    assert cron["concurrencyPolicy"] == "Forbid"
+    assert job()["activeDeadlineSeconds"] < 24 * 3600
+
+
+def test_a_job_ends_at_once_where_another_attempt_would_end_alike_and_else_goes_on() -> None:
+    codes = {
+        (each["onExitCodes"]["containerName"], code): each["action"]
+        for each in job()["podFailurePolicy"]["rules"]
+        if "onExitCodes" in each
+        for code in each["onExitCodes"]["values"]
+    }
+    assert codes == {
+        ("train", 2): "FailJob",
+        ("train", 3): "FailJob",
+        ("promote", 2): "FailJob",
+        ("train", 75): "Ignore",
+    }
+    assert job()["podFailurePolicy"]["rules"][0]["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}]
+    assert job()["template"]["spec"]["restartPolicy"] == "Never"  # the policy is refused beside any other
+    assert "--resume" in job_container("train")["args"]
+
+
+def test_attempts_of_a_job_share_a_directory_which_the_next_job_does_not() -> None:
+    for name in ("train", "promote"):
+        (run,) = [each for each in job_container(name)["env"] if each["name"] == "RUN"]
+        assert run["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.labels['batch.kubernetes.io/job-name']"
+
+
+def test_the_command_lines_of_the_job_are_ones_that_teddy_takes(tmp_path: Path, shell: Any) -> None:
+    """Up to the first file that is missing here."""
+    for arguments in commands_of_job():
+        code, _, errors = shell(*[each.replace("/runs", str(tmp_path)) for each in arguments])
+        assert code == 2
+        assert re.fullmatch(r"teddy: error: /?\S+: (no such file|cannot be read: No such file or directory)\n", errors)
+
+
+def test_what_is_promoted_is_what_was_trained_and_goes_where_the_deployment_serves_from() -> None:
+    train, promote = commands_of_job()
+    options = dict(each.removeprefix("--").split("=", 1) for each in train if "=" in each)
+    assert promote[1] == f"{options['output']}/{options['set'].removeprefix('name=')}.teddy"
+    (models,) = [each for each in job()["template"]["spec"]["volumes"] if each["name"] == "models"]
+    commented = (FOLDER / "deployment.yaml").read_text(encoding="utf-8")
+    assert models["persistentVolumeClaim"]["claimName"] in commented
+    assert promote[promote.index("--to") + 1] == "/models"
+    assert "#   value: /models" in commented
+
+
+def test_a_job_is_as_confined_as_the_service_and_never_taken_for_it() -> None:
+    spec = job()["template"]["spec"]
+    for key in ("securityContext", "automountServiceAccountToken", "enableServiceLinks"):
+        assert spec[key] == pod()[key]
+    for name in ("train", "promote"):
+        assert job_container(name)["securityContext"] == container()["securityContext"]
+        resources = job_container(name)["resources"]
+        assert resources["requests"].keys() == resources["limits"].keys() == {"cpu", "memory"}
+    selector = read("service.yaml")["spec"]["selector"]
+    assert not selector.items() <= job()["template"]["metadata"]["labels"].items()
