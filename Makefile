@@ -8,9 +8,10 @@ RUNTIME := $(VENV)/.installed-runtime
 DEVELOPMENT := $(VENV)/.installed-development
 BENCHMARK := $(VENV)/.installed-benchmark
 RAY := $(VENV)/.installed-ray
+MLFLOW := $(VENV)/.installed-mlflow
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test lint audit format up monitor bench bench-service soak ray clean
+.PHONY: help setup serve test lint audit format up monitor bench bench-service soak ray mlflow distributed clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,8 +54,14 @@ bench-service: $(BENCHMARK) ## Measure the service beside others and under attac
 soak: $(DEVELOPMENT) ## Send the service ten minutes of mixed traffic and check every answer (ARGS="--minutes 60")
 	@$(BIN)/python -m tests.soak $(ARGS)
 
-ray: $(RAY) ## Test the service on a local cluster of Ray, whose extra is heavy
-	$(BIN)/pytest tests/service/test_ray.py $(ARGS)
+ray: $(RAY) ## Test serving, training and bulk tagging on a local cluster of Ray, whose extra is heavy
+	$(BIN)/pytest tests/service/test_ray.py tests/training/test_ray_train.py tests/model/test_bulk_ray.py $(ARGS)
+
+mlflow: $(MLFLOW) ## Test tracking with MLflow, whose extra is heavy
+	$(BIN)/pytest tests/training/test_tracking.py $(ARGS)
+
+distributed: $(DEVELOPMENT) ## Test training in processes of torchrun, some of them killed, in five minutes
+	TEDDY_TEST_LAUNCHERS=1 $(BIN)/pytest tests/training/test_torchrun.py $(ARGS)
 
 clean: ## Remove what can be made again, .venv included; runs/ stays
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -70,6 +77,10 @@ $(DEVELOPMENT): pyproject.toml | $(BIN)/python
 
 $(RAY): pyproject.toml $(DEVELOPMENT) | $(BIN)/python
 	$(BIN)/python -m pip install --editable '.[ray]'
+	@touch $@
+
+$(MLFLOW): pyproject.toml $(DEVELOPMENT) | $(BIN)/python
+	$(BIN)/python -m pip install --editable '.[mlflow]'
 	@touch $@
 
 $(BENCHMARK): pyproject.toml | $(BIN)/python

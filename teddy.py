@@ -1,10 +1,12 @@
 """The command `teddy`: mounts the sub-commands of each package; turns what goes wrong into one line and an exit code.
 
     0    done
-    1    `tag` finished, with records that could not be tagged; or a mistake in Teddy itself, with a traceback
-    2    refused: wrong usage, or an input, recipe, model file or training run that cannot be worked with
-    130  interrupted from the keyboard
-    143  a training job that shows its metrics was ended by SIGTERM
+    1    `tag` finished, with records that could not be tagged; `check` found errors; what `promote` was given is not
+         better; or a mistake in Teddy itself, with a traceback
+    2    refused: wrong usage, an input, recipe, model file or training run that cannot be worked with, or a full disk
+    3    a training run diverged: its loss is no number any more, or explodes
+    75   interrupted by SIGTERM or Ctrl-C, and resumable: nothing is lost
+    130  interrupted from the keyboard where nothing can be resumed, or by a second signal, at once
 
 The modules named `commands` import nothing heavy until a command runs, so that the help comes at once.
 """
@@ -20,21 +22,30 @@ from typing import Annotated
 import typer
 
 import model.commands
+import model.tag_command
 import service.commands
 import service.key_command
+import training.check_command
 import training.commands
+import training.compare_command
+import training.evaluate_command
 import training.pretrain.commands
-from model.errors import TeddyError
+import training.promote_command
+import training.search_command
+from model.errors import DivergedError, JobInterrupted, TeddyError
 
 _DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 COMMANDS: tuple[Callable[..., None], ...] = (
-    model.commands.tag,
+    model.tag_command.tag,
     model.commands.inspect,
     training.commands.train,
-    training.commands.evaluate,
+    training.search_command.search,
+    training.evaluate_command.evaluate,
+    training.compare_command.compare,
     training.commands.export,
-    training.commands.check,
+    training.check_command.check,
+    training.promote_command.promote,
     training.pretrain.commands.pretrain,
     training.pretrain.commands.sample,
     service.commands.serve,
@@ -63,12 +74,15 @@ def run(arguments: Sequence[str]) -> int:
         return _close_quietly()
     except KeyboardInterrupt:
         return 130
+    except JobInterrupted as interruption:
+        print(f"teddy: {interruption}", file=sys.stderr)
+        return 75
     except (TeddyError, typer.TyperException, OSError) as error:
         message = _message(error)
         if message is None:
             raise
         print(f"teddy: error: {message}", file=sys.stderr)
-        return 2
+        return 3 if isinstance(error, DivergedError) else 2
     return code if isinstance(code, int) else 0
 
 

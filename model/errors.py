@@ -7,6 +7,7 @@
     |   |-- RecipeError      a training recipe
     |   `-- ModelFileError   a model file: foreign, truncated, tampered with, or one that fails its canary
     |-- MissingExtraError  a part of Teddy that was not installed
+    |-- JobInterrupted     a job that was asked to stop, lost nothing, and can be resumed
     `-- TrainingError    a training run that must not go on
         `-- DivergedError    its loss is not a number any more, or explodes
 
@@ -56,6 +57,10 @@ class ModelFileError(FileError):
 
 class MissingExtraError(TeddyError):
     """What was asked for needs a package that not everybody wants; the message says how to install it."""
+
+
+class JobInterrupted(TeddyError):  # noqa: N818 - nothing went wrong
+    """A job that a signal asked to stop, and that can be resumed: what it had done is on disk."""
 
 
 class TrainingError(TeddyError):

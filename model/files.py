@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_PARTIAL = ".partial"
+
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
@@ -15,19 +17,19 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     For writers that insist on opening the file themselves. The path given has the same name as `path`, since some
     formats take something from the name, and lies in a hidden folder beside it, so that the last step is a rename
     within one file system. When the block raises, whatever `path` held before is untouched and nothing is left behind;
-    when the machine dies, the hidden folder may stay.
+    when the process is killed, the hidden folder may stay (see `remove_abandoned`).
 
     Raises: OSError where the folder of `path` is missing or refuses to be written to, FileNotFoundError where the
     block wrote nothing.
     """
     path = Path(path)
-    hidden = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    hidden = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=_PARTIAL))
     try:
         temporary = hidden / path.name
         yield temporary
-        _flush_to_disk(temporary)
+        flush_to_disk(temporary)
         temporary.replace(path)
-        _flush_to_disk(path.parent)
+        flush_to_disk(path.parent)
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
 
@@ -35,13 +37,22 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 def write_atomically(path: Path | str, data: bytes | str) -> None:
     """Write the whole file `path`, text as UTF-8 with line ends as they are; a reader sees the old file or the new one.
 
-    Raises: OSError as `atomic_path`; the old file is then untouched.
+    Raises: OSError as `atomic_path`, which names `path` where the disk is full; the old file is then untouched.
     """
     with atomic_path(path) as temporary:
-        temporary.write_bytes(data.encode("utf-8") if isinstance(data, str) else data)
+        try:
+            temporary.write_bytes(data.encode("utf-8") if isinstance(data, str) else data)
+        except OSError as error:  # `write` itself knows no name
+            raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def _flush_to_disk(path: Path) -> None:
+def remove_abandoned(folder: Path) -> None:
+    """Remove what killed writers left in a folder to which nobody is writing now."""
+    for hidden in folder.glob(f".*{_PARTIAL}"):
+        shutil.rmtree(hidden)
+
+
+def flush_to_disk(path: Path) -> None:
     """Wait until a file, or the names in a folder, would survive a power cut; else a rename may overtake its data."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -43,25 +43,34 @@ PATIENCE_SECONDS = 60.0
 
 @contextmanager
 def cluster(directory: Path, n_nodes: int = 2, port: int = 0) -> Iterator[int]:
-    """Nodes and Serve's proxy, on the port that is given; all of it is gone in the end.
+    """Nodes and Serve's proxy, on the port that is given; all of it is gone in the end. See `nodes`."""
+    port = port or free_port()
+    with nodes(directory, n_nodes):
+        try:
+            serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": port})
+            yield port
+        finally:
+            with suppress(Exception):  # nothing that goes wrong while stopping may keep the rest from being stopped
+                serve.shutdown()
+
+
+@contextmanager
+def nodes(directory: Path, n_nodes: int = 2) -> Iterator[None]:
+    """Nodes, to which this process is connected; all of it is gone in the end.
 
     `directory` has a short path: Ray's sockets are in it, and a socket's path has 107 bytes at most.
     """
-    port = port or free_port()
     node = {"num_cpus": CORES, "object_store_memory": STORE_BYTES, "include_dashboard": False}
     os.environ["RAY_TMPDIR"] = str(directory)
-    nodes = Cluster(initialize_head=True, head_node_args=node)
+    found = Cluster(initialize_head=True, head_node_args=node)
     try:
         for _ in range(n_nodes - 1):
-            nodes.add_node(num_cpus=CORES, object_store_memory=STORE_BYTES)
-        ray.init(address=nodes.address, namespace="serve", log_to_driver=False)
-        serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": port})
-        yield port
+            found.add_node(num_cpus=CORES, object_store_memory=STORE_BYTES)
+        ray.init(address=found.address, namespace="serve", log_to_driver=False)
+        yield
     finally:
-        with suppress(Exception):  # nothing that goes wrong while stopping may keep the rest from being stopped
-            serve.shutdown()
         ray.shutdown()
-        nodes.shutdown()
+        found.shutdown()
 
 
 def replicas() -> set[int]:

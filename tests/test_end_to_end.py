@@ -216,13 +216,13 @@ def test_a_bad_model_file_is_refused_in_one_line(
     assert_one_line(command_line.run(arguments[command]), capsys.readouterr().err, r"bad\.teddy: ")
 
 
-def test_a_second_run_in_the_same_place_is_refused_in_one_line(
+def test_a_second_run_in_the_place_of_another_is_refused_in_one_line(
     tiny_run: Path, tiny_data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = command_line.run(
-        ["train", str(tiny_data / "tiny.toml"), "--data", str(tiny_data), "--output", str(tiny_run)]
+        ["train", str(tiny_data / "tiny.toml"), "--data", str(tiny_data), "--output", str(tiny_run), "--set", "seed=8"]
     )
-    assert_one_line(code, capsys.readouterr().err, "holds a run already")
+    assert_one_line(code, capsys.readouterr().err, "holds a run of another recipe")
 
 
 def test_an_unfinished_checkpoint_is_exported_with_data_and_refused_without(

@@ -22,9 +22,11 @@ from training.config_errors import MisfitError, dotted, first_problem
 from training.corpus_config import OUTSIDE, UNKNOWN, CorpusConfig, Table
 from training.distill_config import DistillConfig
 from training.pretrain.config import PretrainConfig
+from training.search_config import SearchConfig
 from training.toml_dump import dump_toml
 from training.toml_lines import KeyPath, key_lines
 from training.toml_overrides import put_override
+from training.update_config import UpdateConfig
 
 
 class PiecesConfig(Table):
@@ -67,12 +69,18 @@ class TrainingConfig(Table):
     epochs: int = Field(default=30, ge=1)
     batch_words: int = Field(default=600, ge=1)
     """Padded words per update."""
+    shuffle_window_words: int = Field(default=4_000_000, ge=1)
+    """Corpora of more words are streamed from disk: so many are in memory, and shuffled, at a time (see
+    docs/large-corpora.md)."""
     learning_rate: float = Field(default=3e-3, gt=0)
     warmup_share: float = Field(default=0.05, ge=0, le=1)
     """Share of all updates over which the learning rate rises from zero."""
     final_learning_rate_share: float = Field(default=0.02, ge=0, le=1)
     """The learning rate falls to this share of itself by the last update."""
     weight_decay: float = Field(default=0.01, ge=0)
+    parts: int = Field(default=0, ge=0)
+    """How many parts a batch is cut into, each computed by itself; 0 is one for each process (see `training.world`).
+    What goes missing at random is drawn for each part: with `parts` said, any number of processes learns the same."""
     gradient_clip: float = Field(default=5.0, gt=0)
     """Largest norm of the gradient."""
     word_dropout: float = Field(default=0.1, ge=0, lt=1)
@@ -84,6 +92,8 @@ class TrainingConfig(Table):
     patience: int = Field(default=8, ge=0)
     """Evaluations without a better dev F1 after which training stops, once there is any; 0 is never."""
     evaluations_per_epoch: float = Field(default=1.0, gt=0)
+    checkpoint_seconds: float = Field(default=300.0, gt=0)
+    """A checkpoint is written when the last one is so old, and after each evaluation."""
     mixed_precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(default=1, ge=0)
@@ -133,6 +143,10 @@ class Recipe(Table):
     augment: AugmentConfig = AugmentConfig()
     distill: DistillConfig | None = None
     """Teachers that the network learns from besides."""
+    update: UpdateConfig | None = None
+    """The model that learns on, if the network is not a new one."""
+    search: SearchConfig | None = None
+    """What `teddy search` tries; for all else the values stand as they are."""
     export: ExportConfig = ExportConfig()
     card: CardConfig = CardConfig()
     """What the model card says besides what was measured."""
@@ -243,7 +257,9 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
             return
     yield from recipe.augment.contradictions()
     if recipe.distill is not None:
-        yield from recipe.distill.contradictions()
+        yield from recipe.distill.contradictions(updates=recipe.update is not None)
+    if recipe.update is not None:
+        yield from recipe.update.contradictions(recipe.corpus)
     for location, reason in recipe.card.contradictions(recipe.labels):
         yield ("card", *location), reason
     for place, label in enumerate(recipe.labels):
@@ -261,3 +277,5 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
         yield ("corpus",), "no corpus has files to train on"
     if not any(corpus.dev or corpus.holdout for corpus in recipe.corpus):
         yield ("corpus",), "no corpus has dev files; give one dev = [...] or holdout = 0.1"
+    if recipe.search is not None:
+        yield from recipe.search.contradictions(recipe)

@@ -1,7 +1,8 @@
 """The corpora of a recipe: read, relabelled, aligned to words, and divided into train and dev."""
 
 import re
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from training.align import OnMisaligned, Sentence, align
 from training.config import Recipe
 from training.config_errors import suggest
 from training.corpus_config import OUTSIDE, CorpusConfig
+from training.held_out import Divider, HeldOut
 from training.readers import Example, read_examples
 from training.readers.files import find_files
+from training.store import StoredSentences
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +28,19 @@ class Corpus:
     annotates: frozenset[str]
     """Labels whose absence means something. An unmarked word may have any of the others."""
     weight: float
-    train: list[Sentence]
+    train: Sequence[Sentence]
+    """In memory, or on disk (see `training.stored_corpora`): to be read from first to last."""
     dev: list[Sentence]
+    """Always in memory."""
+    n_dropped: int = 0
+    """Held-out sentences that are too many to be dev; see `training.held_out`."""
+
+    @property
+    def n_train_words(self) -> int:
+        """The words of all training sentences."""
+        if isinstance(self.train, StoredSentences):
+            return self.train.n_words
+        return sum(len(sentence.words) for sentence in self.train)
 
 
 def load_corpora(recipe: Recipe, data: Path | str, *, on_misaligned: OnMisaligned) -> list[Corpus]:
@@ -42,13 +56,40 @@ def load_corpora(recipe: Recipe, data: Path | str, *, on_misaligned: OnMisaligne
 def load_corpus(config: CorpusConfig, labels: Sequence[str], data: Path, *, on_misaligned: OnMisaligned) -> Corpus:
     """Read one corpus; see `load_corpora`."""
     train: list[Sentence] = []
-    dev: list[Sentence] = []
-    divider = _Divider(config.holdout)
+    held_out = read_corpus(config, labels, data, train.append, on_misaligned)
+    return make_corpus(config, labels, train, held_out.sentences, held_out.n_dropped)
+
+
+def read_corpus(
+    config: CorpusConfig,
+    labels: Sequence[str],
+    data: Path,
+    keep: Callable[[Sentence], None],
+    on_misaligned: OnMisaligned,
+) -> HeldOut:
+    """Read one corpus as a stream: `keep` is given each training sentence, what is returned has those of dev.
+
+    Raises DataError as `load_corpora` does.
+    """
+    held_out = HeldOut()
+    divider = Divider(config.holdout)
     for example in _examples(config.train, config, labels, data):
-        part = dev if divider.holds_out(example) else train
-        part.extend(align(example, config.name, on_misaligned))
+        sentences = align(example, config.name, on_misaligned)
+        if divider.holds_out(example):
+            held_out.add(example, sentences)
+        else:
+            for sentence in sentences:
+                keep(sentence)
+    dev = HeldOut(most_words=sys.maxsize)
     for example in _examples(config.dev, config, labels, data):
-        dev.extend(align(example, config.name, on_misaligned))
+        dev.add(example, align(example, config.name, on_misaligned))
+    return dev if config.dev else held_out
+
+
+def make_corpus(
+    config: CorpusConfig, labels: Sequence[str], train: Sequence[Sentence], dev: list[Sentence], n_dropped: int
+) -> Corpus:
+    """The sentences of a corpus with what its table says of them."""
     return Corpus(
         name=config.name,
         licence=config.licence,
@@ -57,6 +98,7 @@ def load_corpus(config: CorpusConfig, labels: Sequence[str], data: Path, *, on_m
         weight=config.weight,
         train=train,
         dev=dev,
+        n_dropped=n_dropped,
     )
 
 
@@ -94,21 +136,3 @@ def _target(label: str, text: str, config: CorpusConfig, labels: Sequence[str]) 
 def _unknown_label(label: str, config: CorpusConfig, labels: Sequence[str]) -> str:
     hint = suggest(label, labels)
     return f"label {label!r} is neither in labels nor in the map of corpus {config.name!r}{hint}"
-
-
-class _Divider:
-    """Holds out a share of the documents at even distances, so that the same files always divide in the same way."""
-
-    def __init__(self, share: float) -> None:
-        self._share = share
-        self._document: tuple[str, int] | None = None
-        self._n_documents = 0
-        self._is_held_out = False
-
-    def holds_out(self, example: Example) -> bool:
-        document = (example.path, example.document)
-        if document != self._document:
-            self._document = document
-            before, self._n_documents = self._n_documents, self._n_documents + 1
-            self._is_held_out = int(self._n_documents * self._share) > int(before * self._share)
-        return self._is_held_out

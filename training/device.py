@@ -24,9 +24,9 @@ def choose_device(wanted: str) -> torch.device:
     return torch.device(wanted)
 
 
-def set_threads(wanted: int) -> None:
-    """Gives torch so many threads on the CPU; 0 is as many as cores, at most 4."""
-    torch.set_num_threads(wanted or min(os.cpu_count() or 1, _MOST_THREADS))
+def set_threads(wanted: int, n_processes: int = 1) -> None:
+    """Gives torch so many threads on the CPU; 0 is as many as cores for each of the processes, at most 4."""
+    torch.set_num_threads(wanted or max(1, min((os.cpu_count() or 1) // n_processes, _MOST_THREADS)))
 
 
 def autocast(wanted: str, device: torch.device) -> AbstractContextManager[Any]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from model.bundle import TrainingData
 from model.crf import ConditionalRandomField
+from model.errors import TrainingError
 from model.labels import TagSet
 from training.align import Sentence
 from training.card import joined_credits
@@ -22,7 +23,7 @@ from training.distill_config import DistillConfig
 from training.distribution import Expectations, cross_entropy, mean_expectations
 from training.raw_text import RawText, Words, as_sentence
 from training.sampler import plan_epoch
-from training.teacher import Teacher, load_teacher, reordered
+from training.teacher import Teacher, load_teacher, placed
 
 
 class Distillation:
@@ -45,13 +46,15 @@ class Distillation:
         """`teachers` are those that `config` names, in its order; raw sentences are cut at `longest` words.
 
         `forbids` says whether the student forbids transitions. Raises TrainingError for a teacher that it cannot learn
-        from (see `Teacher.order_of`).
+        from (see `Teacher.places_in`), and for teachers of which one knows labels that another does not.
         """
         self.config = config
         self._teachers = [
-            (teacher, teacher.order_of(tag_set, forbids=forbids, name=name))
+            (teacher, teacher.places_in(tag_set, forbids=forbids, name=name))
             for teacher, name in zip(teachers, config.teachers, strict=True)
         ]
+        self._n_tags = len(tag_set.tags)
+        self._known = _known_to_all([places for _, places in self._teachers], config.teachers, self._n_tags).to(device)
         for teacher in teachers:
             teacher.network.to(device)
         self._text = text
@@ -108,24 +111,51 @@ class Distillation:
         """What the teachers expect, on the mean, of the student's tags of sentences of words, none empty."""
         return mean_expectations(
             [
-                reordered(
+                placed(
                     teacher.expectations(
                         sentences,
                         self.config.temperature,
                         device=self._device,
                         mixed_precision=self._mixed_precision,
                     ),
-                    order,
+                    places,
+                    self._n_tags,
                 )
-                for teacher, order in self._teachers
+                for teacher, places in self._teachers
             ]
         )
 
     def loss(
-        self, crf: ConditionalRandomField, emissions: Tensor, lengths: Tensor, sentences: Sequence[Sequence[str]]
+        self,
+        crf: ConditionalRandomField,
+        emissions: Tensor,
+        lengths: Tensor,
+        sentences: Sequence[Sequence[str]],
+        *,
+        annotated: bool,
     ) -> Tensor:
-        """The summed cross-entropy, in nats, of a student's emissions [B, T, K] for B sentences of words."""
-        return cross_entropy(crf, emissions, lengths, self.expectations(sentences), self.config.temperature).sum()
+        """The summed loss, in nats, of a student's emissions [B, T, K] for B sentences of words.
+
+        It is the cross-entropy, among the tags that the teachers know. Of the others, where there are any and the
+        sentences are not `annotated`, it says one thing more: what the teachers rather take for an entity is none of
+        them, or a new label would creep over the old ones wherever it is not told apart from them.
+        """
+        expected = self.expectations(sentences)
+        loss = cross_entropy(crf, emissions, lengths, expected, self.config.temperature, self._known).sum()
+        if annotated or bool(self._known.all()):
+            return loss
+        is_outside = expected.unary[:, :, :1] > 0.5
+        return loss + crf.loss(emissions, lengths, self._known | is_outside).sum()
+
+
+def _known_to_all(places: Sequence[Sequence[int]], names: Sequence[str], n_tags: int) -> Tensor:
+    """The tags of a student, bool [K], that its teachers know, who must all know the same."""
+    for name, others in zip(names, places, strict=True):
+        if set(others) != set(places[0]):
+            raise TrainingError(f"{name}: this teacher's labels are not those of {names[0]}: their mean means nothing")
+    known = torch.zeros(n_tags, dtype=torch.bool)
+    known[list(places[0])] = True
+    return known
 
 
 def words_to_read(sentences: Sequence[Sentence], guises: Sequence[Sentence]) -> list[Words]:

@@ -11,12 +11,12 @@ from training.toml_lines import KeyPath
 class DistillConfig(Table):
     """Teachers read sentences, and the student learns their whole distribution over the tags beside the annotations.
 
-    They must have the recipe's labels; their features, pieces and shape are their own.
+    They must have the same labels, all or some of the recipe's; their features, pieces and shape are their own.
     """
 
-    teachers: tuple[str, ...] = Field(min_length=1)
+    teachers: tuple[str, ...] = ()
     """Model files or checkpoints below `--data`, or the name of the model that ships (`en`); of several the mean is
-    learnt."""
+    learnt. Only where a model is updated there need be none: it is then its own teacher."""
     on_corpora: bool = True
     """The training sentences of the corpora are read too: where a corpus does not annotate a label, the teachers do."""
     text: tuple[str, ...] = ()
@@ -36,8 +36,10 @@ class DistillConfig(Table):
     """Divides the scores of teachers (after their calibration) and student alike; above one, what is improbable
     counts for more."""
 
-    def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
-        """Yield the keys whose values do not go with each other, and why."""
+    def contradictions(self, *, updates: bool = False) -> Iterator[tuple[KeyPath, str]]:
+        """Yield the keys whose values do not go with each other, and why; `updates` says whether a model is updated."""
+        if not self.teachers and not updates:
+            yield ("distill", "teachers"), "missing: somebody must teach"
         if not self.text and not self.on_corpora:
             yield ("distill", "text"), "there is nothing to distil on: give text, or on_corpora = true"
         for key in ("name", "licence"):

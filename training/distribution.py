@@ -11,6 +11,11 @@ so that the teacher's marginals and its expected number of each transition say a
 (knowledge distillation, Hinton et al. 2015; of structures, Wang et al. 2020). Nothing is sampled and no list of best
 paths is cut off.
 
+Where the student knows labels that the teacher has never heard of, p is taken on the condition that no word has one of
+them: Z_p then sums over the paths of the tags that both know, and nothing else changes. The student learns to choose
+among the old tags as the teacher does, and is told nothing of how probable the new ones are, of which the teacher knows
+nothing: its O may well be one of them (see Monaikul et al. 2021, where such words are left to the new annotation).
+
 Letters: B rows (sentences) of a batch, T words of the longest row, K tags.
 """
 
@@ -75,8 +80,12 @@ def cross_entropy(
     lengths: Tensor,
     expected: Expectations,
     temperature: float = 1.0,
+    known: Tensor | None = None,
 ) -> Tensor:
     """H(q, p) of each row, q given by what it expects, p by the field's scores divided by `temperature`.
+
+    `known`, bool [K], are the tags that q speaks of, by default all: p is then what it is without the others, of which
+    q must expect nothing.
 
     At another temperature than one the result is multiplied by its square, which keeps the size of the gradient
     (Hinton et al. 2015). The field's own calibration plays no part: it is fitted when training has ended.
@@ -87,8 +96,9 @@ def cross_entropy(
     cooling = 1.0 / temperature
     scaled = emissions.double() * cooling
     transition, first, last = (scores * cooling for scores in crf.potentials())
+    allowed = torch.ones_like(scaled, dtype=torch.bool) if known is None else known.expand_as(scaled)
     log_partition: Tensor = LogPartition.apply(  # type: ignore[no-untyped-call]
-        scaled, torch.ones_like(scaled, dtype=torch.bool), lengths, transition, first, last
+        scaled, allowed, lengths, transition, first, last
     )
     at_words = torch.arange(emissions.shape[1], device=lengths.device) < lengths.unsqueeze(1)
     expected_emission = (expected.unary * scaled.masked_fill(~at_words.unsqueeze(2), 0.0)).sum(dim=(1, 2))

@@ -14,6 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from threading import Lock
 
+from model.errors import DivergedError, JobInterrupted
 from training.job_catalogue import PREFIX
 
 RECENT_UPDATES = 50
@@ -37,6 +38,15 @@ class State(StrEnum):
     FAILED = "failed"
     DIVERGED = "diverged"
     INTERRUPTED = "interrupted"
+
+    @classmethod
+    def after(cls, error: BaseException | None) -> "State":
+        """What a job has come to that ended with this exception, or with none."""
+        if error is None:
+            return cls.FINISHED
+        if isinstance(error, JobInterrupted | KeyboardInterrupt | SystemExit):
+            return cls.INTERRUPTED
+        return cls.DIVERGED if isinstance(error, DivergedError) else cls.FAILED
 
 
 class Job:

@@ -7,8 +7,6 @@
 What cannot be opened when the job starts is refused then. What fails later is told once, and the training goes on.
 """
 
-import signal
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -26,10 +24,11 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from model.errors import DivergedError, TrainingError
+from model.errors import TrainingError
 from training.job import Job, State
 from training.job_catalogue import PREFIX, all_metrics
 from training.job_options import Address
+from training.log import Log
 
 EVERY_SECONDS = 5.0
 """Between two copies, when nothing happens that is worth one of its own."""
@@ -44,8 +43,7 @@ GATEWAY_JOB = "teddy_training"
 def exposed(job: Job, file: Path | None, address: Address | None, gateway: str | None) -> Iterator[None]:
     """Shows a job where asked while the block lasts, and then how it ended, which it learns from what the block raises.
 
-    SIGTERM, in this time, raises SystemExit in the block. Raises TrainingError for an address that cannot be listened
-    on, OSError for a file that cannot be written.
+    Raises TrainingError for an address that cannot be listened on, OSError for a file that cannot be written.
     """
     registry = CollectorRegistry()
     registry.register(_JobCollector(job))
@@ -56,7 +54,7 @@ def exposed(job: Job, file: Path | None, address: Address | None, gateway: str |
             outlets.enter_context(_written(job, registry, file))
         if gateway is not None:
             outlets.enter_context(_pushed(job, registry, gateway))
-        with _telling_its_end(job), _sigterm_raises():
+        with _telling_its_end(job):
             yield
 
 
@@ -83,33 +81,10 @@ class _JobCollector(Collector):
 def _telling_its_end(job: Job) -> Iterator[None]:
     try:
         yield
-    except (KeyboardInterrupt, SystemExit):
-        job.end(State.INTERRUPTED)
-        raise
-    except DivergedError:
-        job.end(State.DIVERGED)
-        raise
-    except BaseException:
-        job.end(State.FAILED)
+    except BaseException as error:
+        job.end(State.after(error))
         raise
     job.end(State.FINISHED)
-
-
-@contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """Lets SIGTERM end the block as Ctrl-C does, and the process with the status that a shell gives one so ended."""
-    if threading.current_thread() is not threading.main_thread():  # no other may set what signals do
-        yield
-        return
-
-    def terminate(*_: object) -> None:
-        raise SystemExit(128 + signal.SIGTERM)
-
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -118,7 +93,7 @@ def _served(registry: CollectorRegistry, address: Address) -> Iterator[None]:
         server, thread = start_http_server(address.port, address.host, registry)
     except OSError as error:
         raise TrainingError(f"--metrics-port {address}: {error.strerror}") from error
-    _say(f"metrics at http://{Address(address.host, server.server_port)}/metrics")
+    Log().note(f"metrics at http://{Address(address.host, server.server_port)}/metrics")
     try:
         yield
     finally:
@@ -197,8 +172,5 @@ class _Copies:
     def _complain(self, reason: str) -> None:
         if not self._has_complained:
             self._has_complained = True
-            _say(f"metrics do not reach {self._place}: {' '.join(reason.split())}; the training goes on without")
-
-
-def _say(message: str) -> None:
-    print(f"teddy: {message}", file=sys.stderr, flush=True)
+            reason = " ".join(reason.split())
+            Log().note(f"metrics do not reach {self._place}: {reason}; the training goes on without", "warning")

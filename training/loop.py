@@ -1,8 +1,8 @@
 """The life of a training run, one update after another.
 
 `Trainer.run` is a generator: it yields a row after each update and each evaluation, and its caller decides what to
-show, to keep or to stop. Between two rows the trainer's whole state can be taken and put back, and the run goes on as
-if nothing had happened: everything random is drawn from the seed, the epoch and the step.
+show, to keep or to stop. After any row the trainer's whole state can be taken and put back, and the run goes on as if
+nothing had happened: everything random is drawn from the seed, the epoch and the step.
 """
 
 import copy
@@ -10,35 +10,38 @@ import math
 import statistics
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from model.batching import Batch, make_batch
+from model.batching import Batch
 from model.errors import DivergedError
-from model.features import UNKNOWN_WORD, WordFeatures
+from model.features import WordFeatures
+from model.interruption import Interruption
 from model.labels import TagSet
 from model.network import Network
 from model.tagger import Tagger
+from training.agreement import require_same_beginning, require_same_weights
 from training.align import Sentence
-from training.augment import augment
 from training.augment_config import AugmentConfig
-from training.card import evaluate_dev
 from training.config import TrainingConfig
 from training.corpora import Corpus
+from training.dev_scores import score_dev
 from training.device import FromAnywhere, autocast
-from training.distill import Distillation, words_to_read
-from training.dropout import drop_features, drop_words
-from training.raw_text import Words
+from training.distill import Distillation
+from training.gradients import Gradients
+from training.lessons import Divider, Part, Share
+from training.optimiser import make_optimiser, schedule
 from training.record import EvaluationRow, Losses, UpdateRow
-from training.sampler import plan_epoch
-from training.seed import generator, seed_torch
+from training.seed import seed_torch
+from training.shard import EmbeddingShard
 from training.source import CorporaInMemory, Source
-from training.targets import Targets, pad_targets
+from training.targets import Targets
+from training.world import ALONE, World
 
 _RECENT_LOSSES = 50
 """The running median of so many losses is what an exploding one is compared with."""
@@ -46,11 +49,12 @@ _RECENT_LOSSES = 50
 
 @dataclass(slots=True)
 class Position:
-    """Where a run stands: so many updates made in all, and of this epoch; what the best evaluation was."""
+    """Where a run stands: updates made in all, and of this epoch; the step last evaluated, and what the best was."""
 
     step: int = 0
     epoch: int = 0
     batches_done: int = 0
+    evaluated: int = 0
     best_f1: float = -1.0
     evaluations_since_best: int = 0
 
@@ -72,10 +76,12 @@ class Trainer:
         started_share: float = 1.0,
         distillation: Distillation | None = None,
         augmentation: AugmentConfig | None = None,
+        world: World = ALONE,
     ) -> None:
         """Batches come from `source`, or else from the training sentences of the corpora.
 
-        `started_share` is the share of the learning rate at which the embedding and the encoder learn.
+        `started_share` is the share of the learning rate at which the embedding and the encoder learn. With a `world`
+        of several processes all of them make such a trainer, of the same arguments, and do the same with it.
         """
         self.config = config
         self.features = features
@@ -88,7 +94,12 @@ class Trainer:
         self.network = network.to(device)
         self.averaged = copy.deepcopy(network).eval().requires_grad_(False)
         self.position = Position()
-        self._optimiser = make_optimiser(network, config.learning_rate, config.weight_decay, started_share)
+        self.world = world
+        self._shard = EmbeddingShard(self.network.embedding, world)
+        self._gradients = Gradients(self.network, self._shard, world)
+        self._optimiser = make_optimiser(
+            network, config.learning_rate, config.weight_decay, started_share, embedding=self._shard.parameter
+        )
         self._recent_losses: deque[float] = deque(maxlen=_RECENT_LOSSES)
         self._targets = {corpus.name: Targets(tag_set, corpus.annotates) for corpus in corpora}
         self.source = source or CorporaInMemory(corpora, config.batch_words, seed)
@@ -102,22 +113,26 @@ class Trainer:
         """The updates of a whole run, if patience does not end it before."""
         return sum(len(self.source.epoch(number)) for number in range(self.config.epochs))
 
-    def run(self) -> Iterator[UpdateRow | EvaluationRow]:
+    def run(self, interruption: Interruption | None = None) -> Iterator[UpdateRow | EvaluationRow]:
         """Trains to the end of the last epoch, or until patience is at an end; goes on from `position`.
 
-        Raises DivergedError, before any weight is touched, when a loss or gradient is not finite or explodes.
+        Raises DivergedError, before any weight is touched, when a loss or gradient is not finite or explodes, and
+        JobInterrupted when `interruption` is wanted during an evaluation, which is then as if it had not begun.
         """
-        position = self.position
-        while position.epoch < self.config.epochs and not self._out_of_patience():
+        position, config = self.position, self.config
+        require_same_beginning(self.world, self.network, self.features, position.step)
+        while position.epoch < config.epochs:
             epoch = self.source.epoch(position.epoch)
-            n_updates = len(epoch)
-            pauses = evaluation_points(n_updates, self.config.evaluations_per_epoch, position.epoch, self.config.epochs)
-            for sentences in epoch.batches(position.batches_done):
-                yield self._update(sentences, n_updates)
-                if position.batches_done in pauses:
-                    yield self._evaluate()
-                    if self._out_of_patience():
-                        return
+            pauses = evaluation_points(len(epoch), config.evaluations_per_epoch, position.epoch, config.epochs)
+            batches = epoch.batches(position.batches_done)
+            while True:
+                if position.batches_done in pauses and position.evaluated != position.step:
+                    yield self._evaluate(interruption or Interruption())
+                if self._out_of_patience():
+                    return
+                if (sentences := next(batches, None)) is None:
+                    break
+                yield self._update(sentences, len(epoch))
             position.epoch += 1
             position.batches_done = 0
 
@@ -134,11 +149,12 @@ class Trainer:
         )
         for group in self._optimiser.param_groups:
             group["lr"] = rate * group["rate_share"]
-        losses, norm = self._gradients(sentences, n_updates)
+        losses, norm = self._learn(sentences, n_updates)
         self._optimiser.step()
         position.step += 1
         position.batches_done += 1
         self._average()
+        n_words = sum(len(sentence.words) for sentence in sentences)
         return UpdateRow(
             kind="update",
             step=position.step,
@@ -146,63 +162,63 @@ class Trainer:
             **losses,
             gradient_norm=norm,
             learning_rate=rate,
-            words_per_second=sum(len(sentence.words) for sentence in sentences) / (time.perf_counter() - started),
+            n_words=n_words,
+            words_per_second=n_words / (time.perf_counter() - started),
         )
 
-    def _gradients(self, sentences: list[Sentence], n_updates: int) -> tuple[Losses, float]:
+    def _learn(self, sentences: list[Sentence], n_updates: int) -> tuple[Losses, float]:
         """Computes and clips the gradients of a batch, one of the epoch's `n_updates`.
 
         Gives its losses for each word and the norm of the gradients before clipping.
         """
+        share = self._share(sentences, n_updates)
         self.network.train()
-        batch, allowed, words = self._batch(sentences)
-        emissions = self._emissions(self.network, batch)
-        loss = self._loss(self.network, emissions, batch, allowed) / batch.lengths.sum()
-        losses: Losses = {"loss": loss.item()}
+        self._gradients.begin(share.rows)
+        sums = torch.zeros(2, dtype=torch.float64, device=self.device)
+        for part in share.parts:
+            sums += self._learn_part(part, share)
+        (loss, distilled), norm = self._gradients.combine(sums)
+        losses: Losses = {"loss": loss}
         if self.distillation is not None:
-            distilled = self._distil(self.distillation, emissions, batch, words, n_updates)
-            losses["distillation_loss"] = distilled.item()
-            loss = loss + self.distillation.config.weight * distilled
-        self._optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip)
-        self._refuse_poison(loss.item(), norm.item(), sentences)
-        return losses, norm.item()
+            losses["distillation_loss"] = distilled
+            loss += self.distillation.config.weight * distilled
+        self._refuse_poison(loss, norm, sentences)
+        self._gradients.clip(norm, self.config.gradient_clip)
+        return losses, norm
 
-    def _distil(
-        self, teaching: Distillation, emissions: Tensor, batch: Batch, words: Sequence[Words], n_updates: int
-    ) -> Tensor:
-        """The mean loss for each word against the teachers, over the words of the batch and over raw text."""
-        position, crf = self.position, self.network.crf
-        total, n_words = torch.zeros((), dtype=torch.float64, device=self.device), 0
-        if teaching.config.on_corpora:
-            total = total + teaching.loss(crf, emissions, batch.lengths, words)
-            n_words += sum(map(len, words))
-        # Another key than that of the batch, whose noise stays what it is without teachers.
-        random = generator(self.seed, position.epoch, position.step, 1)
-        for raw in teaching.batches(position.epoch, position.batches_done, n_updates):
-            guises = augment(raw, self.augmentation, random)
-            batch = self._noisy(guises, random)
-            words = words_to_read(raw, guises)
-            total = total + teaching.loss(crf, self._emissions(self.network, batch), batch.lengths, words)
-            n_words += sum(map(len, words))
-        return total / n_words
+    def _share(self, sentences: list[Sentence], n_updates: int) -> Share:
+        """What this process reads of an update: of the sentences, and of the teachers' raw text."""
+        position, teaching = self.position, self.distillation
+        divider = Divider(
+            features=self.features,
+            targets=self._targets,
+            config=self.config,
+            augmentation=self.augmentation,
+            taught=teaching is not None and teaching.config.on_corpora,
+            seed=self.seed,
+            world=self.world,
+        )
+        raw = teaching.batches(position.epoch, position.batches_done, n_updates) if teaching else []
+        return divider.share(sentences, raw, position.epoch, position.step)
 
-    def _batch(self, sentences: list[Sentence]) -> tuple[Batch, Tensor, list[Words]]:
-        """The sentences as the network sees them this time, their sets of tags, their words as teachers see them."""
-        random = generator(self.seed, self.position.epoch, self.position.step)
-        # The dropout inside the network asks torch, on whatever device: no state of it needs to be kept.
-        seed_torch(int(random.integers(2**63)))
-        guises = augment(sentences, self.augmentation, random)
-        batch = self._noisy(guises, random)
-        allowed = pad_targets([self._targets[guise.corpus].allowed(guise) for guise in guises])
-        return batch, allowed.to(self.device), words_to_read(sentences, guises)
-
-    def _noisy(self, sentences: Sequence[Sentence], random: np.random.Generator) -> Batch:
-        """Sentences with words and features dropped at random."""
-        batch = make_batch([sentence.words for sentence in sentences], self.features)
-        batch = drop_features(batch, self.features, self.config.feature_dropout, random)
-        return drop_words(batch, UNKNOWN_WORD, self.config.word_dropout, random).to(self.device)
+    def _learn_part(self, part: Part, share: Share) -> Tensor:
+        """Adds the gradients of a part; gives what it adds to the loss and to the distillation loss, float64 [2]."""
+        seed_torch(part.seed)
+        loss, distilled = torch.zeros(2, dtype=torch.float64, device=self.device)
+        for lesson in (each.to(self.device) for each in part.lessons):
+            with autocast(self.config.mixed_precision, self.device):
+                emissions = self._gradients.emissions(lesson.batch)
+            if lesson.allowed is not None:
+                loss = loss + self._loss(self.network, emissions, lesson.batch, lesson.allowed) / share.n_words
+            if lesson.words is not None and self.distillation is not None:
+                annotated = lesson.allowed is not None
+                taught = self.distillation.loss(
+                    self.network.crf, emissions, lesson.batch.lengths, lesson.words, annotated=annotated
+                )
+                distilled = distilled + taught / share.n_taught_words
+        weight = 0.0 if self.distillation is None else self.distillation.config.weight
+        (loss + weight * distilled).backward()
+        return torch.stack((loss, distilled)).detach()
 
     def _emissions(self, network: Network, batch: Batch) -> Tensor:
         with autocast(self.config.mixed_precision, self.device):
@@ -234,13 +250,23 @@ class Trainer:
         """Moves the average towards the weights, faster in the first steps (Polyak averaging with a warm-up)."""
         decay = min(self.config.average_decay, (1 + self.position.step) / (10 + self.position.step))
         with torch.no_grad():
-            averaged: list[Tensor] = list(self.averaged.parameters())
-            current: list[Tensor] = list(self.network.parameters())
-            torch._foreach_lerp_(averaged, current, 1.0 - decay)  # one pass over all the weights
+            averaged = self._own_weights(self.averaged)
+            torch._foreach_lerp_(averaged, self._own_weights(self.network), 1.0 - decay)  # one pass over all of them
 
-    def _evaluate(self) -> EvaluationRow:
+    def _own_weights(self, network: Network) -> list[Tensor]:
+        """The weights that this process learns: all but the rows of the embedding that others do."""
+        return [self._shard.own(each) if each is network.embedding else each for each in network.parameters()]
+
+    def _evaluate(self, interruption: Interruption) -> EvaluationRow:
         position = self.position
-        counts = evaluate_dev(self.tagger, self.corpora, worst=0).scores.micro
+        self._complete(self.averaged)
+        # Other processes would wait for one that leaves an evaluation: they all see it to its end.
+        with interruption.at_once() if self.world.size == 1 else nullcontext():
+            found = score_dev(
+                self.averaged, self.tagger, self.corpora, self._targets, self._emissions, self.device, self.world
+            )
+        position.evaluated = position.step
+        counts = found.counts
         best = counts.f1 > position.best_f1
         # A tie goes to the earlier step: later ones had more chances.
         position.best_f1 = max(position.best_f1, counts.f1)
@@ -254,31 +280,26 @@ class Trainer:
             f1=counts.f1,
             precision=counts.precision,
             recall=counts.recall,
-            loss=self._dev_loss(),
+            loss=found.loss,
             best=best,
         )
 
-    def _dev_loss(self) -> float:
-        """The mean loss for each dev word, in nats."""
-        total, n_words = 0.0, 0
-        for corpus in self.corpora:
-            targets = self._targets[corpus.name]
-            for members in plan_epoch([len(s.words) for s in corpus.dev], [1.0] * len(corpus.dev), 4096, 0, 0):
-                sentences = [corpus.dev[i] for i in members]
-                batch = make_batch([sentence.words for sentence in sentences], self.features)
-                allowed = pad_targets([targets.allowed(sentence) for sentence in sentences])
-                with torch.inference_mode():
-                    batch = batch.to(self.device)
-                    emissions = self._emissions(self.averaged, batch)
-                    total += self._loss(self.averaged, emissions, batch, allowed.to(self.device)).item()
-                n_words += int(batch.lengths.sum())
-        return total / max(n_words, 1)
+    def _complete(self, network: Network) -> None:
+        """Fetches the rows of the embedding that other processes have learnt; all weights are then the same."""
+        with torch.no_grad():
+            self._shard.complete(network.embedding)
+        require_same_weights(self.world, network, self.position.step)
 
     def state(self) -> dict[str, Any]:
-        """Everything that the rest of the run depends on, besides the recipe and the data."""
+        """Everything that the rest of the run depends on, besides the recipe and the data.
+
+        All processes ask for it at once; it is the same in each of them, however many they are.
+        """
+        self._complete(self.network)
+        self._complete(self.averaged)
         return {
             "network": self.network.state_dict(),
-            "optimiser": self._optimiser.state_dict(),
+            "optimiser": self._of_embedding(self._optimiser.state_dict(), self._shard.whole),
             "position": {name: getattr(self.position, name) for name in Position.__slots__},
             "recent_losses": list(self._recent_losses),
         }
@@ -287,19 +308,19 @@ class Trainer:
         """Puts back the averaged weights and what `state` gave."""
         self.averaged.load_state_dict(weights)
         self.network.load_state_dict(state["network"])
-        self._optimiser.load_state_dict(state["optimiser"])
+        self._optimiser.load_state_dict(
+            self._of_embedding(state["optimiser"], lambda table: self._shard.own(table).clone())
+        )
         self.position = Position(**state["position"])
         self._recent_losses.extend(state["recent_losses"])
 
-
-def schedule(progress: float, warmup_share: float, final_share: float) -> float:
-    """The share of the learning rate at a point of the run: up in a line, then down in a line to `final_share`.
-
-    `progress` is the part of the whole run that is done, 0 to 1.
-    """
-    if progress < warmup_share:
-        return max(progress / warmup_share, 1e-3)
-    return 1.0 - (1.0 - final_share) * (progress - warmup_share) / max(1.0 - warmup_share, 1e-9)
+    def _of_embedding(self, state: dict[str, Any], change: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+        """An optimiser's state with what it holds of the embedding's rows changed."""
+        parameters = [each for group in self._optimiser.param_groups for each in group["params"]]
+        place = next(i for i, each in enumerate(parameters) if each is self._shard.parameter)
+        held = state["state"].get(place, {})
+        changed = {name: change(value) if value.dim() else value for name, value in held.items()}
+        return {**state, "state": {**state["state"], place: changed}} if held else state
 
 
 def evaluation_points(n_batches: int, per_epoch: float, epoch: int, n_epochs: int) -> set[int]:
@@ -312,32 +333,3 @@ def evaluation_points(n_batches: int, per_epoch: float, epoch: int, n_epochs: in
         return {max(1, round(n_batches * part / times)) for part in range(1, times + 1)}
     every = round(1 / per_epoch)
     return {n_batches} if (epoch + 1) % every == 0 or epoch + 1 == n_epochs else set()
-
-
-def make_optimiser(
-    network: nn.Module, learning_rate: float, weight_decay: float, started_share: float = 1.0
-) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov & Hutter 2019); only matrices decay, neither the embedding nor biases nor the CRF's scores.
-
-    An embedding's rows must not decay while their words are not seen. What did not start at random learns at
-    `started_share` of the rate.
-    """
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in network.named_parameters():
-        if parameter.requires_grad:
-            decays = parameter.dim() >= 2 and not name.startswith(("embedding", "crf"))
-            started = name.startswith(("embedding", "normalisation", "encoder"))
-            groups.setdefault((decays, started), []).append(parameter)
-    return torch.optim.AdamW(
-        [
-            {
-                "params": parameters,
-                "weight_decay": weight_decay if decays else 0.0,
-                "rate_share": started_share if started else 1.0,
-            }
-            for (decays, started), parameters in groups.items()
-        ],
-        lr=learning_rate,
-        betas=(0.9, 0.99),
-        fused=True,
-    )

@@ -1,6 +1,6 @@
-"""What a person sees of a training run: live bars on a terminal, plain lines elsewhere. Never any text of the corpora.
+"""What is said of a training run: live bars on a terminal, JSON lines elsewhere. Never any text of the corpora.
 
-Both take the rows that `training.record` keeps:
+Both take the rows that `training.record` knows:
 
     with open_progress(total_steps) as progress:
         for row in rows:
@@ -9,16 +9,16 @@ Both take the rows that `training.record` keeps:
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Protocol, Self, TextIO
 
 from rich import progress as bars
 from rich.console import Console
 
-from training.record import EvaluationRow, HeldOutRow, UpdateRow
+from training.log import Log, is_terminal
+from training.record import EvaluationRow, HeldOutRow, Row
 
-Row = UpdateRow | EvaluationRow | HeldOutRow
 Clock = Callable[[], float]
 
 
@@ -46,25 +46,25 @@ def open_progress(
     clock: Clock = time.monotonic,
     every_seconds: float = 30.0,
 ) -> Progress:
-    """Live bars when `stream` (standard error when None) is a terminal, else plain lines.
+    """Live bars when `stream` (standard error when None) is a terminal, else JSON lines.
 
-    `first_step` is where a resumed run takes up. Plain lines for updates come at most once in `every_seconds`.
+    `first_step` is where a resumed run takes up. Lines for updates come at most once in `every_seconds`.
     """
     stream = sys.stderr if stream is None else stream
-    if stream.isatty():
+    if is_terminal(stream):
         return LiveProgress(total_steps, first_step=first_step, console=Console(file=stream), clock=clock)
-    return PlainProgress(total_steps, first_step=first_step, stream=stream, clock=clock, every_seconds=every_seconds)
+    return JsonProgress(total_steps, first_step=first_step, stream=stream, clock=clock, every_seconds=every_seconds)
 
 
-class PlainProgress:
-    """A line for every evaluation, and one for the updates from time to time; for log files and pipes."""
+class JsonProgress:
+    """A line for every evaluation, and one for the updates from time to time; see `training.log`."""
 
     def __init__(
         self, total_steps: int, *, first_step: int = 0, stream: TextIO, clock: Clock, every_seconds: float = 30.0
     ) -> None:
+        self._log = Log(stream)
         self._total_steps = total_steps
         self._first_step = first_step
-        self._stream = stream
         self._clock = clock
         self._every_seconds = every_seconds
         self._started = self._last_line = clock()
@@ -80,17 +80,20 @@ class PlainProgress:
 
     def show(self, row: Row) -> None:
         """Write a line for an evaluation, or for an update when the last line is long enough ago."""
-        place = f"step {row['step']:,}/{self._total_steps:,}, epoch {row['epoch']}"
         if row["kind"] != "update":
-            self.note(f"{place}: {_scores(row)}")
+            self._write(row["kind"], row)
         elif self._clock() - self._last_line >= self._every_seconds:
-            left = _duration(self._seconds_left(row["step"]))
-            self.note(f"{place}: loss {row['loss']:.4f}, {row['words_per_second']:,.0f} words/s, {left} left")
+            self._write("update", {**row, "seconds_left": round(self._seconds_left(row["step"]))})
 
     def note(self, message: str) -> None:
-        """Write a line and hand it to the system at once, so that whoever follows the file sees it."""
-        self._stream.write(message + "\n")
-        self._stream.flush()
+        """Write a line of the event `note`."""
+        self._log.note(message)
+        self._last_line = self._clock()
+
+    def _write(self, event: str, row: Mapping[str, object]) -> None:
+        place = {"step": row["step"], "steps": self._total_steps}
+        rest = {key: value for key, value in row.items() if key not in ("kind", "step")}
+        self._log.write(event, place | rest)
         self._last_line = self._clock()
 
     def _seconds_left(self, step: int) -> float:
@@ -163,10 +166,3 @@ def _held_out_scores(row: HeldOutRow) -> str:
     if row["detection_accuracy"] is not None:
         parts.append(f"{row['detection_accuracy']:.1%} of verdicts right")
     return f"held out: {', '.join(parts)}"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}:{rest:02}"
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from model.bundle import FORMAT_VERSION, CanaryEntity, CanaryText, Manifest, extra_files, write_bundle
 from model.errors import TrainingError
@@ -22,9 +23,10 @@ from training.card_config import CardConfig
 from training.checkpoint import Checkpoint, load_checkpoint
 from training.config import Recipe
 from training.config_errors import dotted
-from training.corpora import Corpus, load_corpora
+from training.corpora import Corpus
 from training.evaluate import Evaluation
 from training.model_card import render_card
+from training.stored_corpora import open_corpora
 
 _HALF_TOLERANCE = 0.0005
 """Weights are stored in 16 bits when that moves dev F1 by no more than this, far below the spread of seeds."""
@@ -49,8 +51,9 @@ def export(checkpoint_file: Path, model_file: Path, data: Path | None = None, ca
                 f"{checkpoint_file} is of a run that has not ended: its scores and calibration "
                 "must be measured first, give --data"
             )
-        corpora = load_corpora(recipe_of(checkpoint), data, on_misaligned=lambda _: None)
-        checkpoint, _ = measure(checkpoint, corpora)
+        with TemporaryDirectory(prefix="teddy-") as folder:
+            corpora, _ = open_corpora(recipe_of(checkpoint), data, Path(folder) / "sentences")
+            checkpoint, _ = measure(checkpoint, corpora)
     write_model(checkpoint, model_file)
 
 

@@ -2,12 +2,12 @@
 
 They come from pre-training (`NAME.encoder`, written by `teddy pretrain`), from a model file (`NAME.teddy`, whose
 entities may be others) or from a checkpoint. Pieces and whole words come with them, since an embedding's rows mean
-nothing without; emissions and CRF are always begun anew.
+nothing without; emissions and CRF are begun anew, except where a model is updated (see `training.update`).
 """
 
 import io
 import tomllib
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,16 @@ from model.config import FeatureConfig, NetworkConfig
 from model.errors import ModelFileError, TrainingError
 from model.export import from_archive
 from model.files import write_atomically
+from model.labels import TagSet
 from model.predictor import SHIPPED_MODEL
 from training.card import joined_credits, read_card
 from training.checkpoint import Checkpoint, load_checkpoint, read_torch_file
 
 _FORMAT = "teddy-encoder-1"
 _SHARED = ("embedding", "normalisation.", "encoder.")
-_SHAPE = ("embedding_width", "normalise", "cell", "layers", "hidden_width", "bidirectional", "combine", "dense_widths")
+_HEAD = ("emission.weight", "emission.bias", "crf.transition", "crf.first", "crf.last")
+"""What has a row, or a row and a column, for each tag."""
+SHAPE = ("embedding_width", "normalise", "cell", "layers", "hidden_width", "bidirectional", "combine", "dense_widths")
 """What of a network's configuration decides the shapes of its weights and what they mean; the rest is free."""
 
 
@@ -41,15 +44,23 @@ class Start:
     """By their names in `model.network.Network`; float32."""
     training_data: tuple[TrainingData, ...]
     """What they were learnt from, which a model that starts here owes its credit to."""
+    labels: tuple[str, ...] = ()
+    """What `head` tells apart; none in an encoder file."""
+    head: dict[str, Tensor] = field(default_factory=dict)
+    """The weights of emissions and CRF, by the names of their rows in `_HEAD`; float32."""
 
-    def put_into(self, network: nn.Module) -> None:
+    def put_into(self, network: nn.Module, tag_set: TagSet | None = None) -> None:
         """Copies the weights over the network's own; emissions and CRF stay as they are.
+
+        With the network's `tag_set`, which must have all of `labels`, they get the rows of these labels too; those of
+        others stay.
 
         Raises TrainingError for weights of other names or sizes, as in a file whose parts do not belong together.
         """
         rest = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith(_SHARED)}
         try:
-            network.load_state_dict({**rest, **self.weights})
+            head = self._head_among(tag_set, rest) if tag_set is not None else {}
+            network.load_state_dict({**rest, **head, **self.weights})
         except RuntimeError as error:
             reason = str(error).splitlines()[-1].strip()
             raise TrainingError(f"the weights to start from do not fit the shape that they state: {reason}") from error
@@ -57,8 +68,8 @@ class Start:
     def check(self, features: FeatureConfig, network: NetworkConfig, path: Path) -> None:
         """Raises TrainingError when a recipe's tables describe another shape than the weights have."""
         for table, wanted, found, names in (
-            ("features", features, self.features, tuple(field.name for field in fields(FeatureConfig))),
-            ("network", network, self.network, _SHAPE),
+            ("features", features, self.features, tuple(each.name for each in fields(FeatureConfig))),
+            ("network", network, self.network, SHAPE),
         ):
             for name in names:
                 asked, there = getattr(wanted, name), getattr(found, name)
@@ -67,6 +78,17 @@ class Start:
                         f"{path}: its {table}.{name} is {there}, the recipe says {asked}: weights to start from need "
                         "the shape that they have"
                     )
+
+    def _head_among(self, tag_set: TagSet, fresh: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The head for other tags: each row where its tag stands now, and fresh ones for those that it lacks."""
+        places = torch.tensor([tag_set.index(tag) for tag in TagSet(self.labels).tags])
+        grown = {name: fresh[name].clone() for name in self.head}
+        for name, rows in self.head.items():
+            if name == "crf.transition":
+                grown[name][places.unsqueeze(1), places] = rows
+            else:
+                grown[name][places] = rows
+        return grown
 
     def save(self, path: Path) -> None:
         """Writes an encoder file, weights in 16 bits, whole or not at all."""
@@ -125,13 +147,16 @@ def load_start(path: Path) -> Start:
 
 def _from_model(path: Path) -> Start:
     bundle = read_bundle(path)
+    weights = from_archive(bundle.archive).state_dict()
     return Start(
         features=bundle.manifest.features,
         network=bundle.manifest.network,
         pieces=bundle.pieces,
         words=bundle.words,
-        weights=shared_weights(from_archive(bundle.archive).state_dict()),
+        weights=shared_weights(weights),
         training_data=bundle.manifest.training_data,
+        labels=bundle.manifest.labels,
+        head=_head(weights),
     )
 
 
@@ -144,6 +169,8 @@ def _from_checkpoint(path: Path) -> Start:
         words=checkpoint.words,
         weights=shared_weights(checkpoint.weights),
         training_data=credits_of(checkpoint),
+        labels=checkpoint.labels,
+        head=_head(checkpoint.weights),
     )
 
 
@@ -167,3 +194,7 @@ def _own_credits(checkpoint: Checkpoint) -> tuple[TrainingData, ...]:
 def shared_weights(weights: dict[str, Any]) -> dict[str, Tensor]:
     """Of a network's state, what another may start from: the `model.network.Backbone`, as float32."""
     return {name: tensor.float() for name, tensor in weights.items() if name.startswith(_SHARED)}
+
+
+def _head(weights: dict[str, Any]) -> dict[str, Tensor]:
+    return {name: weights[name].float() for name in _HEAD}

@@ -36,18 +36,18 @@ class Teacher:
         self.tag_set = tag_set
         self.training_data = training_data
 
-    def order_of(self, tag_set: TagSet, *, forbids: bool, name: str) -> list[int]:
-        """Where each tag of a student stands among the teacher's own.
+    def places_in(self, tag_set: TagSet, *, forbids: bool, name: str) -> list[int]:
+        """Where each of the teacher's tags stands among those of a student, which may know more of them.
 
         `forbids` says whether the student forbids transitions. Raises TrainingError, with the teacher's name, when the
-        labels differ or when the teacher holds for possible what the student forbids.
+        student lacks a label or when the teacher holds for possible what the student forbids.
         """
-        if set(tag_set.labels) != set(self.tag_set.labels):
+        if not set(self.tag_set.labels) <= set(tag_set.labels):
             theirs, ours = ", ".join(self.tag_set.labels), ", ".join(tag_set.labels)
             raise TrainingError(f"{name}: this teacher's labels are {theirs}; a student of {ours} cannot learn from it")
         if forbids and not bool(self.network.crf.transition_forbidden.any()):
             raise TrainingError(f"{name}: a teacher with network.decoder softmax cannot teach a student with a crf")
-        return [self.tag_set.index(tag) for tag in tag_set.tags]
+        return [tag_set.index(tag) for tag in self.tag_set.tags]
 
     def expectations(
         self,
@@ -66,12 +66,17 @@ class Teacher:
             return expectations(self.network.crf, emissions, batch.lengths, temperature)
 
 
-def reordered(expected: Expectations, order: Sequence[int]) -> Expectations:
-    """The same, with the tags in another order: the first is the one that stood at `order[0]`, and so on."""
-    if list(order) == list(range(len(order))):
+def placed(expected: Expectations, places: Sequence[int], n_tags: int) -> Expectations:
+    """The same among `n_tags` tags, the first of its own at `places[0]` and so on; the others are not expected."""
+    if list(places) == list(range(n_tags)):
         return expected
-    places = torch.tensor(order, device=expected.unary.device)
-    return replace(expected, unary=expected.unary[:, :, places], pairs=expected.pairs[:, places][:, :, places])
+    n_rows, width, _ = expected.unary.shape
+    at = torch.tensor(places, device=expected.unary.device)
+    unary = expected.unary.new_zeros(n_rows, width, n_tags)
+    pairs = expected.pairs.new_zeros(n_rows, n_tags, n_tags)
+    unary[:, :, at] = expected.unary
+    pairs[:, at.unsqueeze(1), at] = expected.pairs
+    return replace(expected, unary=unary, pairs=pairs)
 
 
 def load_teacher(name: str, data: Path) -> Teacher:

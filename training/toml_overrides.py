@@ -14,15 +14,22 @@ def put_override(values: dict[str, Any], override: str) -> KeyPath:
     Raises ValueError, saying why, for what is no such thing, or for a place that `values` does not have.
     """
     key, equals, text = (part.strip() for part in override.partition("="))
-    names = key.split(".")
-    if not equals or not all(names):
+    if not equals or not all(key.split(".")):
         raise ValueError("want key=value, such as training.epochs=3")
-    path = tuple(int(name) if name.isdecimal() else name for name in names)
+    return put_value(values, key, _value(text))
+
+
+def put_value(values: dict[str, Any], key: str, value: Any) -> KeyPath:
+    """Change `values`, in place, to have a value at a key such as ``corpus.0.weight``; return its path.
+
+    Raises ValueError for a place that `values` does not have.
+    """
+    path = tuple(int(name) if name.isdecimal() else name for name in key.split("."))
     place: Any = values
     try:
         for part in path[:-1]:
             place = place.setdefault(part, {}) if isinstance(place, dict) else place[part]
-        place[path[-1]] = _value(text)
+        place[path[-1]] = value
     except (IndexError, TypeError):
         raise ValueError(f"there is no {key}") from None
     return path

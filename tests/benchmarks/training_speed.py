@@ -9,7 +9,6 @@ Times count from the first update. `--set training.evaluations_per_epoch=4` make
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,7 @@ POLL_SECONDS = 0.1
 
 
 class Follower:
-    """Reads the rows of a growing `metrics.jsonl`, each with the moment it was first seen."""
+    """Reads the rows of a growing file of JSON lines, each with the moment it was first seen."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -42,14 +41,14 @@ class Follower:
         self.rows += [(now, json.loads(line)) for line in whole.splitlines()]
 
 
-def summarise(rows: list[tuple[float, dict[str, Any]]]) -> dict[str, float]:
-    """Figures of a run from its rows, each with its moment in seconds."""
-    updates = [(moment, row) for moment, row in rows if row["kind"] == "update"]
-    started = updates[0][0]
+def summarise(rows: list[tuple[float, dict[str, Any]]], timings: list[dict[str, Any]]) -> dict[str, float]:
+    """Figures of a run from its rows, each with its moment in seconds, and from its timings."""
+    started = next(moment for moment, row in rows if row["kind"] == "update")
+    updates = [row for row in timings if row["kind"] == "updates"]
     scores = [(moment - started, row["f1"]) for moment, row in rows if row["kind"] == "evaluation"]
     best = max(f1 for _, f1 in scores)
     return {
-        "words_per_second": statistics.median(row["words_per_second"] for _, row in updates),
+        "words_per_second": sum(row["words"] for row in updates) / sum(row["seconds"] for row in updates),
         "best_f1": best,
         "seconds_to_99_percent": next(seconds for seconds, f1 in scores if f1 >= SHARE * best),
         "seconds": rows[-1][0] - started,
@@ -71,17 +70,18 @@ def train(recipe: Path, data: Path, settings: list[str], output: Path) -> dict[s
         str(output),
         *words,
     ]
-    follower = Follower(output / "metrics.jsonl")
+    follower, timings = Follower(output / "metrics.jsonl"), Follower(output / "timings.jsonl")
     with tempfile.TemporaryFile() as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         while process.poll() is None:
             follower.look()
             time.sleep(POLL_SECONDS)
         follower.look()
+        timings.look()
         if process.returncode:
             log.seek(0)
             sys.stderr.buffer.write(log.read()[-2000:])
             raise subprocess.CalledProcessError(process.returncode, command)
-    return summarise(follower.rows)
+    return summarise(follower.rows, [row for _, row in timings.rows])
 
 
 def main() -> None:

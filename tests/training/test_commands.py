@@ -16,8 +16,9 @@ class TestTrain:
         assert output == f"{tmp_path / 'run' / 'tiny.teddy'}\n"
         assert "epochs = 1\n" in (tmp_path / "run" / "recipe.toml").read_text()
 
-    def test_a_run_is_not_overwritten(self, shell: Shell, tiny_data: Path, tiny_run: Path) -> None:
-        code, _, told = shell("train", tiny_data / "tiny.toml", "--data", tiny_data, "--output", tiny_run)
+    def test_a_run_is_not_overwritten(self, shell: Shell, tiny_data: Path, tiny_run: Path, tmp_path: Path) -> None:
+        stopped = shutil.copytree(tiny_run, tmp_path / "stopped", ignore=shutil.ignore_patterns("*.teddy"))
+        code, _, told = shell("train", tiny_data / "tiny.toml", "--data", tiny_data, "--output", stopped)
         assert code == 2
         assert "--resume" in told
 
@@ -65,7 +66,7 @@ class TestEvaluate:
     def test_a_report_is_written(self, shell: Shell, tiny_data: Path, tiny_model: Path, tmp_path: Path) -> None:
         shell("evaluate", tiny_model, tiny_data / "dev.conll", "--report", tmp_path / "report")
         names = sorted(path.name for path in (tmp_path / "report").iterdir())
-        assert names == ["calibration.png", "confusion.png", "report.json", "report.md"]
+        assert names == ["calibration.png", "confusion.png", "report.html", "report.json", "report.md"]
         report = json.loads((tmp_path / "report" / "report.json").read_text())
         assert report["by_surface"] == {}  # a file alone does not say what was seen in training
         assert report["calibration"]["predicted"] == report["strict"]["micro"]["predicted"]
@@ -134,25 +135,3 @@ class TestExport:
         assert (code, told.count("\n")) == (2, 1)
         assert "dev.conll" in told
         assert not (tmp_path / "x.teddy").exists()
-
-
-class TestCheck:
-    def test_a_recipe_is_checked(self, shell: Shell, tiny_data: Path) -> None:
-        code, output, _ = shell("check", "--json", tiny_data / "tiny.toml", "--data", tiny_data)
-        assert code == 0
-        assert [(part["part"], part["sentences"]) for part in json.loads(output)["parts"]] == [
-            ("train", 200),
-            ("dev", 40),
-        ]
-
-    def test_a_file_is_checked_with_the_labels_that_it_has(self, shell: Shell, tmp_path: Path) -> None:
-        (tmp_path / "a.conll").write_text("Ada I-PER\nspoke O\n")
-        code, output, _ = shell("check", tmp_path / "a.conll", "--scheme", "bio")
-        assert code == 0
-        assert "Illegal tag sequences" in output
-
-    def test_a_file_that_cannot_be_read_is_reported_and_2(self, shell: Shell, tmp_path: Path) -> None:
-        (tmp_path / "a.conll").write_text("Ada B-PER\nspoke\n")
-        code, output, _ = shell("check", tmp_path / "a.conll")
-        assert code == 2
-        assert "a.conll:2: " in output

@@ -13,6 +13,7 @@ import torch
 
 from model.batching import make_batch
 from model.bundle import TrainingData, read_manifest
+from model.crf import ConditionalRandomField
 from model.encoder import LockedDropout
 from model.errors import ModelFileError, RecipeError, TrainingError
 from model.features import WordFeatures
@@ -24,13 +25,13 @@ from training.checkpoint import load_checkpoint
 from training.config import Recipe, load_recipe
 from training.corpora import load_corpora
 from training.distill import Distillation, open_distillation, words_to_read
-from training.distribution import Expectations, cross_entropy
+from training.distribution import Expectations, cross_entropy, expectations
 from training.loop import Trainer
 from training.raw_text import RawText, Words, as_sentence
 from training.record import Record
 from training.run import train
 from training.seed import generator, seed_torch
-from training.teacher import Teacher, load_teacher, reordered
+from training.teacher import Teacher, load_teacher, placed
 
 CPU = torch.device("cpu")
 SENTENCES = [("Anna", "Berg", "sleeps"), ("Oslo",), ("Who", "saw", "Mira", "in", "Port", "Ellen", "?")]
@@ -132,16 +133,47 @@ def test_a_teacher_expects_what_its_tagger_says(data: Path, tiny_run: Path, name
         assert not expected.unary[row, len(sentence) :].any()
 
 
-def test_a_student_may_number_its_labels_in_another_order() -> None:
-    ours, theirs = TagSet(("LOC", "PER")), TagSet(("PER", "LOC"))
-    n_tags = len(ours.tags)
-    expected = Expectations(unary=torch.rand(2, 3, n_tags), pairs=torch.rand(2, n_tags, n_tags))
-    found = reordered(expected, [theirs.index(tag) for tag in ours.tags])
-    for i, tag in enumerate(ours.tags):
-        assert torch.equal(found.unary[:, :, i], expected.unary[:, :, theirs.index(tag)])
-        for j, following in enumerate(ours.tags):
-            pair = expected.pairs[:, theirs.index(tag), theirs.index(following)]
-            assert torch.equal(found.pairs[:, i, j], pair)
+@pytest.mark.parametrize("labels", [("LOC", "PER"), ("PER", "LOC"), ("LOC", "PET", "PER")], ids=",".join)
+def test_a_student_may_number_its_labels_in_another_order_and_have_more(labels: tuple[str, ...]) -> None:
+    ours, theirs = TagSet(labels), TagSet(("PER", "LOC"))
+    n_theirs = len(theirs.tags)
+    expected = Expectations(unary=torch.rand(2, 3, n_theirs), pairs=torch.rand(2, n_theirs, n_theirs))
+    found = placed(expected, [ours.index(tag) for tag in theirs.tags], len(ours.tags))
+    for i, tag in enumerate(theirs.tags):
+        assert torch.equal(found.unary[:, :, ours.index(tag)], expected.unary[:, :, i])
+        for j, following in enumerate(theirs.tags):
+            assert torch.equal(found.pairs[:, ours.index(tag), ours.index(following)], expected.pairs[:, i, j])
+    torch.testing.assert_close(found.unary.sum(), expected.unary.sum())
+    torch.testing.assert_close(found.pairs.sum(), expected.pairs.sum())
+
+
+def random_field(tag_set: TagSet) -> ConditionalRandomField:
+    crf = ConditionalRandomField(tag_set.allowed_transitions(), tag_set.allowed_first(), tag_set.allowed_last())
+    for parameter in crf.parameters():
+        torch.nn.init.normal_(parameter)
+    return crf
+
+
+def test_among_the_labels_that_a_teacher_knows_a_student_learns_as_one_that_knows_no_others() -> None:
+    torch.manual_seed(5)
+    ours, theirs = TagSet(("LOC", "PET", "PER")), TagSet(("PER", "LOC"))
+    large, small = random_field(ours), random_field(theirs)
+    places = torch.tensor([ours.index(tag) for tag in theirs.tags])
+    with torch.no_grad():
+        small.transition.copy_(large.transition[places][:, places])
+        small.first.copy_(large.first[places])
+        small.last.copy_(large.last[places])
+    lengths = torch.tensor([4, 2])
+    taught = expectations(random_field(theirs), torch.randn(2, 4, len(theirs.tags)), lengths)
+    emissions = torch.randn(2, 4, len(ours.tags), requires_grad=True)
+    known = torch.zeros(len(ours.tags), dtype=torch.bool)
+    known[places] = True
+    expected = placed(taught, places.tolist(), len(ours.tags))
+    found = cross_entropy(large, emissions, lengths, expected, known=known)
+    torch.testing.assert_close(found, cross_entropy(small, emissions[:, :, places], lengths, taught))
+    found.sum().backward()  # type: ignore[no-untyped-call]
+    assert emissions.grad is not None
+    assert not emissions.grad[:, :, ~known].any(), "of the label that the teacher does not know it says nothing"
 
 
 def test_a_student_that_has_the_weights_of_its_teacher_has_nothing_to_learn(data: Path) -> None:
@@ -153,7 +185,7 @@ def test_a_student_that_has_the_weights_of_its_teacher_has_nothing_to_learn(data
     network = teacher.network.requires_grad_(True)
     batch = make_batch(SENTENCES, teacher.features)
     emissions = network.emissions(batch.rows, batch.starts, batch.words, batch.lengths)
-    teaching.loss(network.crf, emissions, batch.lengths, SENTENCES).backward()  # type: ignore[no-untyped-call]
+    teaching.loss(network.crf, emissions, batch.lengths, SENTENCES, annotated=True).backward()  # type: ignore[no-untyped-call]
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().max() < 1e-5, name
@@ -220,9 +252,9 @@ def test_the_loss_of_an_update_is_the_mean_over_the_words_of_corpus_and_text(mak
             module.probability = 0.0
     teaching = trainer.distillation
     assert teaching is not None
-    plan = trainer.plan(0)
+    epoch = trainer.source.epoch(0)
     total, n_words = 0.0, 0
-    batches = [[trainer._sentences[i] for i in plan[0]], *teaching.batches(0, 0, len(plan))]
+    batches = [next(epoch.batches()), *teaching.batches(0, 0, len(epoch))]
     for sentence in (sentence.words for batch in batches for sentence in batch):
         batch = make_batch([sentence], trainer.features)
         emissions = trainer.network.emissions(batch.rows, batch.starts, batch.words, batch.lengths)
@@ -347,9 +379,9 @@ def test_a_teacher_that_forbids_nothing_cannot_teach_a_student_that_does(data: P
     tag_set = TagSet(checkpoint.labels)
     features: WordFeatures = checkpoint.build()[1]
     teacher = Teacher(Network(config, features.n_rows, tag_set), features, tag_set)
-    assert teacher.order_of(tag_set, forbids=False, name="soft") == list(range(len(tag_set.tags)))
+    assert teacher.places_in(tag_set, forbids=False, name="soft") == list(range(len(tag_set.tags)))
     with pytest.raises(TrainingError, match=r"soft: .*softmax"):
-        teacher.order_of(tag_set, forbids=True, name="soft")
+        teacher.places_in(tag_set, forbids=True, name="soft")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import json
 import math
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,14 @@ def update(step: int, loss: float = 1.0) -> UpdateRow:
         "loss": loss,
         "gradient_norm": 2.0,
         "learning_rate": 1e-3,
+        "n_words": 100,
         "words_per_second": 5e4,
     }
+
+
+def recorded(step: int) -> dict[str, Any]:
+    """An update less what a clock decided."""
+    return {key: value for key, value in update(step).items() if key != "words_per_second"}
 
 
 def evaluation(step: int, f1: float) -> EvaluationRow:
@@ -81,9 +88,34 @@ def test_half_a_last_line_is_not_read_and_not_glued_to_the_next_row(tmp_path: Pa
     with record.path.open("a") as file:
         file.write('{"kind": "upd')
     after_crash = Record(tmp_path)
-    assert after_crash.rows() == [update(1)]
+    assert after_crash.rows() == [recorded(1)]
     after_crash.append(update(2))
-    assert after_crash.rows() == [update(1), update(2)]
+    assert after_crash.rows() == [recorded(1), recorded(2)]
+
+
+def test_an_evaluation_that_the_checkpoint_does_not_know_is_forgotten_with_all_after_it(tmp_path: Path) -> None:
+    record = Record(tmp_path)
+    for row in (update(1), evaluation(1, f1=0.5), update(2), evaluation(2, f1=0.5), update(3)):
+        record.append(row)
+    record.truncate_after(2, evaluated=1)
+    assert [(row["kind"], row["step"]) for row in record.rows()] == [("update", 1), ("evaluation", 1), ("update", 2)]
+
+
+def test_a_row_for_which_there_is_no_space_leaves_the_rows_before_it_as_they_are(tmp_path: Path) -> None:
+    """By the limit on the size of files, which cuts a write short exactly as a full disk does."""
+    record = Record(tmp_path)
+    record.append(update(1))
+    size = record.path.stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"metrics\.jsonl"):
+            record.append(update(2))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert record.path.stat().st_size == size
+    record.append(update(2))
+    assert record.rows() == [recorded(1), recorded(2)]
 
 
 @given(written=st.integers(0, 12), kept=st.integers(0, 12), half_line=st.booleans())

@@ -1,25 +1,22 @@
 """Whole runs: what they leave behind, that a stopped one ends as an unstopped one, and what is refused."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from model.errors import TrainingError
 from model.predictor import load
+from tests.training.runs import differences
 from training.checkpoint import load_checkpoint
 from training.config import Recipe, load_recipe
 from training.loop import Trainer
-from training.progress import PlainProgress
-from training.record import Record
+from training.progress import JsonProgress
+from training.record import Record, Row
 from training.run import train
 
 SHORT = ("training.epochs=2", "training.evaluations_per_epoch=2", "training.batch_words=150")
@@ -47,43 +44,27 @@ def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def rows(output: Path) -> list[dict[str, Any]]:
-    """The record, less the one number that a clock decides."""
-    return [{key: value for key, value in row.items() if key != "words_per_second"} for row in Record(output).rows()]
+    return Record(output).rows()
 
 
 def evaluation_steps(output: Path) -> list[int]:
     return [row["step"] for row in rows(output) if row["kind"] == "evaluation"]
 
 
-def assert_same_weights(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
-    assert one.keys() == other.keys()
-    assert [name for name in one if not torch.equal(one[name], other[name])] == []
-
-
 def assert_same_run(one: Path, other: Path) -> None:
-    assert rows(one) == rows(other)
-    for name in ("best.checkpoint", "last.checkpoint"):
-        mine, theirs = load_checkpoint(one / name), load_checkpoint(other / name)
-        assert mine.card == theirs.card
-        assert mine.progress["position"] == theirs.progress["position"]
-        for weights, expected in (
-            (mine.weights, theirs.weights),
-            (mine.progress["network"], theirs.progress["network"]),
-        ):
-            assert [key for key in expected if not torch.equal(weights[key], expected[key])] == []
+    assert differences(one, other) == []
     models = [load(output / "tiny.teddy", precision="fp32") for output in (one, other)]
-    assert models[0].manifest.scores == models[1].manifest.scores
     assert models[0].tag(TEXTS) == models[1].tag(TEXTS)
 
 
 def stop_at(step: int, error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever shows the progress of that update raises."""
 
-    def show(_: PlainProgress, row: Any) -> None:
+    def show(_: JsonProgress, row: Any) -> None:
         if row["step"] == step and row["kind"] == "update":
             raise error
 
-    monkeypatch.setattr(PlainProgress, "show", show)
+    monkeypatch.setattr(JsonProgress, "show", show)
 
 
 # One seed fixes everything.
@@ -105,13 +86,17 @@ def test_a_run_leaves_what_it_promises_and_nothing_else(whole_run: Path) -> None
     assert names == {
         "recipe.toml",
         "metrics.jsonl",
+        "timings.jsonl",
+        "lock",
         "curves.png",
         "misaligned.txt",
         "last.checkpoint",
+        "previous.checkpoint",
         "best.checkpoint",
         "tiny.teddy",
         "report/report.json",
         "report/report.md",
+        "report/report.html",
         "report/confusion.png",
         "report/calibration.png",
     }
@@ -173,69 +158,63 @@ def test_a_run_stopped_before_its_first_checkpoint_begins_anew_resumed_or_not(
     assert_same_run(tmp_path, whole_run)
 
 
-KILLED = """
-import os, signal, sys
-from training.record import Record
-
-append = Record.append
-last_step = int(sys.argv[1])
-
-def append_and_die(self, row):
-    append(self, row)
-    if row["step"] == last_step:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-Record.append = append_and_die
-sys.argv = ["teddy", *sys.argv[2:]]
-import teddy
-teddy.main()
-"""
-
-
 @pytest.mark.usefixtures("no_pictures")
-def test_a_process_killed_in_the_middle_of_an_epoch_and_resumed_ends_as_if_it_had_not_been_killed(
-    whole_run: Path, short_recipe: Recipe, tiny_data: Path, tmp_path: Path
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_run_that_has_finished_is_left_as_it_is(
+    resume: bool, whole_run: Path, short_recipe: Recipe, tiny_data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    step = evaluation_steps(whole_run)[1] + 1
-    settings = [word for each in SHORT for word in ("--set", each)]
-    command = ["train", tiny_data / "tiny.toml", "--data", tiny_data, "--output", tmp_path, *settings]
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, str(step), *map(str, command)],
-        capture_output=True,
-        check=False,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        cwd=Path(__file__).parents[2],
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    assert rows(tmp_path)[-1]["step"] == step
-    train(short_recipe, tiny_data, tmp_path, resume=True)
-    assert_same_run(tmp_path, whole_run)
+    before = files(whole_run)
+    assert train(short_recipe, tiny_data, whole_run, resume=resume) == whole_run / "tiny.teddy"
+    assert files(whole_run) == before
+    assert "it has finished: nothing to do" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("no_pictures")
-def test_resuming_a_run_that_has_ended_changes_nothing(
-    whole_run: Path, short_recipe: Recipe, tiny_data: Path, tmp_path: Path
+def test_a_run_stopped_while_it_measures_its_best_weights_measures_them_again(
+    whole_run: Path, short_recipe: Recipe, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(whole_run, copy)
+    (copy / "tiny.teddy").unlink()
+    monkeypatch.setattr(Trainer, "_update", None)  # there is nothing left to learn
     train(short_recipe, tiny_data, copy, resume=True)
     assert_same_run(copy, whole_run)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_every_row_goes_to_the_watchers_which_may_end_the_run(
+    whole_run: Path, short_recipe: Recipe, tiny_data: Path, tmp_path: Path
+) -> None:
+    seen: list[int] = []
+
+    def watch(row: Row) -> None:
+        seen.append(row["step"])
+        if len(seen) == 5:
+            raise TrainingError("enough")
+
+    with pytest.raises(TrainingError, match="enough"):
+        train(short_recipe, tiny_data, tmp_path, watchers=[watch])
+    train(short_recipe, tiny_data, tmp_path, watchers=[watch])
+    assert seen == [1, 2, 3, 4, 5, *(row["step"] for row in rows(whole_run))]
 
 
 # What is refused.
 
 
 def files(directory: Path) -> dict[str, bytes]:
-    return {each.name: each.read_bytes() for each in directory.iterdir() if each.is_file()}
+    """All but the lock, which says who looked last."""
+    return {each.name: each.read_bytes() for each in directory.iterdir() if each.is_file() and each.name != "lock"}
 
 
-def test_a_second_run_in_the_same_place_is_refused_and_leaves_the_first_alone(
-    whole_run: Path, short_recipe: Recipe, tiny_data: Path
+def test_a_second_run_in_the_place_of_one_that_was_stopped_is_refused_and_leaves_the_first_alone(
+    whole_run: Path, short_recipe: Recipe, tiny_data: Path, tmp_path: Path
 ) -> None:
-    before = files(whole_run)
+    stopped = tmp_path / "stopped"
+    shutil.copytree(whole_run, stopped, ignore=shutil.ignore_patterns("*.teddy", "timings.jsonl"))
+    before = files(stopped)
     with pytest.raises(TrainingError, match="holds a run already: --resume"):
-        train(short_recipe, tiny_data, whole_run)
-    assert files(whole_run) == before
+        train(short_recipe, tiny_data, stopped)
+    assert files(stopped) == before
 
 
 def test_resuming_with_another_recipe_is_refused_and_leaves_the_first_alone(whole_run: Path, tiny_data: Path) -> None:
@@ -298,9 +277,9 @@ def test_without_matplotlib_a_run_says_so_and_goes_on(
     train(short_recipe, tiny_data, tmp_path)
     said = capsys.readouterr().err
     assert "no curves.png: plots need matplotlib" in said
-    assert "no report/*.png: plots need matplotlib" in said
+    assert "no complete report/: plots need matplotlib" in said
     assert not list(tmp_path.rglob("*.png"))
-    assert (tmp_path / "report" / "report.md").is_file()
+    assert {"report.md", "report.html"} <= {each.name for each in (tmp_path / "report").iterdir()}
     assert_same_run(tmp_path, whole_run)
 
 

@@ -25,7 +25,6 @@ from training.checkpoint import load_checkpoint
 from training.config import Recipe, load_recipe
 from training.corpora import load_corpora
 from training.loop import Trainer
-from training.progress import PlainProgress
 from training.run import train
 from training.seed import seed_torch
 from training.start import Start, find_start, load_start
@@ -222,15 +221,13 @@ def test_a_started_run_that_is_stopped_and_resumed_ends_as_if_it_had_not_been_an
     recipe = started(folder, "start.learning_rate_share=0")
     evaluated = load_checkpoint(started_run / "last.checkpoint").progress["position"]["step"] // 2
 
-    def show(_: PlainProgress, row: Any) -> None:
+    def stop(row: Any) -> None:
         if row["step"] == evaluated + 1:
             raise KeyboardInterrupt
 
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(PlainProgress, "show", show)
-        with pytest.raises(KeyboardInterrupt):
-            train(recipe, folder, tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, folder, tmp_path / "run", watchers=[stop])
     elsewhere = tmp_path / "data"
     elsewhere.mkdir()
     for name in ("train.conll", "dev.conll"):

@@ -159,7 +159,7 @@ def loc_recall(partial_annotates: set[str], seed: int) -> float:
     )
     seed_torch(seed)
     tag_set = TagSet(("PER", "LOC"))
-    pieces = train_pieces((word for each in full.train + partial.train for word in each.words), PiecesConfig())
+    pieces = train_pieces((word for each in (*full.train, *partial.train) for word in each.words), PiecesConfig())
     features = WordFeatures(Pieces(pieces), FeatureConfig(shape_rows=16, affix_rows=128))
     network = Network(NetworkConfig(embedding_width=12, hidden_width=8, layers=1), features.n_rows, tag_set)
     config = TrainingConfig(

@@ -3,6 +3,7 @@
 import gzip
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -228,9 +229,9 @@ def test_a_run_begins_with_the_vectors_ends_with_their_credit_and_can_be_resumed
     begun: list[dict[str, Tensor]] = []
     go_on = Trainer.run
 
-    def watched(trainer: Trainer):  # type: ignore[no-untyped-def]
+    def watched(trainer: Trainer, *arguments: Any):  # type: ignore[no-untyped-def]
         begun.append(rows_of_words(trainer.network.embedding.detach().clone(), trainer.features))
-        return go_on(trainer)
+        return go_on(trainer, *arguments)
 
     monkeypatch.setattr(Trainer, "run", watched)
     model_file = run.train(recipe, tiny_data, tmp_path / "run")
@@ -245,6 +246,7 @@ def test_a_run_begins_with_the_vectors_ends_with_their_credit_and_can_be_resumed
     assert TrainingData(name="made-up vectors", licence="CC0") in read_manifest(model_file).training_data
     assert set(load(model_file).tagger.features.words) == begun[0].keys()
 
+    model_file.unlink()  # as if it had been stopped before
     (tiny_data / vector_file).rename(tmp_path / "away")
     try:
         assert run.train(recipe, tiny_data, tmp_path / "run", resume=True) == model_file

@@ -46,13 +46,11 @@ class BatchMaker:
         self._corpus = corpus
         self._objective = objective
         self._group_starts = tuple(group_starts)
-        self._total = int(corpus.counts.sum())
 
     def make(
-        self, members: NDArray[np.int64], random: np.random.Generator, feature_dropout: float = 0.0
+        self, sentences: NDArray[np.int64], random: np.random.Generator, feature_dropout: float = 0.0
     ) -> tuple[TextBatch, NDArray[np.int64]]:
-        """A batch of sentences of one length, and which types its distinct words are. Shape: int64 [B] -> int64 [U]."""
-        sentences = self._corpus.sentences(members)
+        """A batch of sentences of one length, and which types its distinct words are. Shape: int64 [B, T] -> [U]."""
         types, flat = np.unique(sentences, return_inverse=True)
         words = flat.reshape(sentences.shape)
         rows, starts = self._corpus.bag(types)
@@ -61,7 +59,7 @@ class BatchMaker:
         batch = TextBatch(
             rows=torch.from_numpy(np.append(rows, UNKNOWN_WORD)),
             starts=torch.from_numpy(np.append(starts, len(rows))),
-            log_prior=batch_prior(self._corpus.counts[types], self._total, sentences.size),
+            log_prior=batch_prior(self._corpus.counts_of(types), self._corpus.n_learnt_words, sentences.size),
             puzzle=self._objective.puzzle(words, len(types), random),
         )
         return batch, types

@@ -6,41 +6,50 @@ from typing import Annotated
 import typer
 
 from model.commands import use_one_thread
-from training.commands import DataDirectory, OutputOption, RecipeArgument, ResumeOption, SetOption
+from training.commands import OutputOption, RecipeArgument, ResumeOption, RunDataOption, SetOption
 from training.job_options import MetricsFileOption, MetricsPortOption, PushgatewayOption, shown
+from training.tracking import MlflowOption, tracked
 
 
 def pretrain(
     recipe_file: RecipeArgument,
-    data: DataDirectory = Path(),
+    data: RunDataOption = Path(),
     output: OutputOption = None,
     resume: ResumeOption = False,
     overrides: SetOption = None,
     metrics_file: MetricsFileOption = None,
     metrics_port: MetricsPortOption = None,
     pushgateway: PushgatewayOption = None,
+    mlflow: MlflowOption = None,
 ) -> None:
     """Let an encoder learn from plain text, for a tagger to start from.
 
     The recipe's table [pretrain] names the text and says what is asked of the encoder. A run leaves its resolved
     recipe, metrics, a checkpoint and NAME.encoder in --output; [start] weights of another recipe takes that file. At
-    the end, its path is printed on standard output.
+    the end, its path is printed on standard output. Stopping, resuming and exit codes are those of `teddy train`.
 
     Examples:
       teddy pretrain training/recipes/encoder-en.toml --data corpora
       teddy pretrain mine.toml --set pretrain.objective=causal --output runs/causal
       teddy pretrain mine.toml --resume
     """
+    from model.interruption import interruptions
     from training.config import load_recipe
     from training.job import Job
 
     recipe = load_recipe(recipe_file, overrides or (), purpose="pretrain")
     output = output or Path("runs") / recipe.name
     job = Job(recipe.name)
-    with shown(job, metrics_file, metrics_port, pushgateway):
+    with (
+        interruptions() as interruption,
+        shown(job, metrics_file, metrics_port, pushgateway),
+        tracked(output, mlflow) as watchers,
+    ):
         from training.pretrain.run import pretrain as run_pretraining  # takes seconds, see `teddy train`
 
-        encoder_file = run_pretraining(recipe, data, output, resume=resume, job=job)
+        encoder_file = run_pretraining(
+            recipe, data, output, resume=resume, job=job, watchers=watchers, interruption=interruption
+        )
     print(encoder_file)
 
 

@@ -55,6 +55,8 @@ class PretrainConfig(Table):
     """To read in all; the text is begun again when it is shorter."""
     batch_words: int = Field(default=4096, ge=1)
     """Words per update."""
+    shuffle_window_words: int = Field(default=16_000_000, ge=1)
+    """A longer text is streamed from disk: so many words are in memory, and shuffled, at a time."""
     learning_rate: float = Field(default=2e-3, gt=0)
     warmup_steps: int = Field(default=300, ge=1)
     """Updates over which the learning rate rises from zero."""
@@ -72,6 +74,8 @@ class PretrainConfig(Table):
     """An evaluation, and `teddy sample`, chooses among so many of the most frequent words."""
     checkpoint_steps: int = Field(default=1000, ge=1)
     """Updates between two checkpoints."""
+    checkpoint_seconds: float = Field(default=300.0, gt=0)
+    """A checkpoint is also written when the last one is so old."""
     mixed_precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(default=1, ge=0)

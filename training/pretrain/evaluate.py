@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -57,13 +58,13 @@ class HeldOutText:
 
     def __init__(self, corpus: EncodedCorpus, config: PretrainConfig) -> None:
         self._corpus = corpus
-        held_out = np.flatnonzero(corpus.held_out & (corpus.lengths >= config.shortest_sentence))
+        held_out, lengths = _long_enough(corpus, config.shortest_sentence)
         n_chosen = min(len(held_out), config.evaluation_sentences)
-        chosen = held_out[np.arange(n_chosen) * len(held_out) // max(n_chosen, 1)]
-        self._batches = cut_by_length(chosen, corpus.lengths, config.batch_words)
+        chosen = np.arange(n_chosen) * len(held_out) // max(n_chosen, 1)
+        batches = cut_by_length(chosen, lengths, config.batch_words)
+        self._batches = [corpus.sentences(held_out[members]) for members in batches]
         self._candidates = np.arange(min(len(corpus.counts), config.evaluation_words))
-        total = int(corpus.counts.sum())
-        self._log_prior = unigram_prior(corpus.counts[self._candidates], total)
+        self._log_prior = unigram_prior(corpus.counts[self._candidates], corpus.n_learnt_words)
 
     @property
     def n_sentences(self) -> int:
@@ -78,8 +79,8 @@ class HeldOutText:
         rows, starts = self._corpus.bag(self._candidates)
         vectors = network.word_vectors(torch.from_numpy(rows).to(device), torch.from_numpy(starts).to(device))
         counts = _Counts()
-        for number, members in enumerate(self._batches):
-            batch, types = maker.make(members, generator(0, number))
+        for number, sentences in enumerate(self._batches):
+            batch, types = maker.make(sentences, generator(0, number))
             guesses, _ = network.guesses(batch.to(device))
             self._count_words(counts, guesses, types, vectors)
             _count_verdicts(counts, guesses)
@@ -101,6 +102,17 @@ class HeldOutText:
             counts.nats += functional.cross_entropy(logits, right, reduction="sum").item()
             counts.n_right += int((logits.argmax(dim=1) == right).sum())
             counts.n_guesses += len(right)
+
+
+def _long_enough(corpus: EncodedCorpus, shortest: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which held-out sentences have so many words, and how many each has; block by block."""
+    numbers, lengths = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
+    for first, last in pairwise(corpus.blocks[:, 0].tolist()):
+        some = corpus.lengths(first, last)
+        chosen = np.flatnonzero(corpus.is_held_out(first, last) & (some >= shortest))
+        numbers.append(first + chosen)
+        lengths.append(some[chosen])
+    return np.concatenate(numbers), np.concatenate(lengths)
 
 
 def _count_verdicts(counts: _Counts, guesses: Guesses) -> None:

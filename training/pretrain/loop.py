@@ -1,8 +1,7 @@
 """The life of a pre-training run, one update after another; built as `training.loop` is.
 
-`Pretrainer.run` yields a row after each update and each evaluation. Whenever `may_pause` says so, the whole state can
-be taken and put back, and the run goes on as if nothing had happened: what is random is drawn from the seed and the
-step.
+`Pretrainer.run` yields a row after each update and each evaluation. After any row the whole state can be taken and put
+back, and the run goes on as if nothing had happened: what is random is drawn from the seed and the step.
 """
 
 import math
@@ -17,14 +16,15 @@ from numpy.typing import NDArray
 
 from model.errors import DivergedError, TrainingError
 from model.features import WordFeatures
+from model.interruption import Interruption
 from training.device import autocast
-from training.loop import make_optimiser
+from training.optimiser import make_optimiser
 from training.pretrain.batch import BatchMaker
 from training.pretrain.config import PretrainConfig
 from training.pretrain.encoded import EncodedCorpus
 from training.pretrain.evaluate import HeldOutText
 from training.pretrain.network import PretrainingNetwork
-from training.pretrain.plan import plan_batches
+from training.pretrain.plan import TrainingText
 from training.record import HeldOutRow, UpdateRow
 from training.seed import generator, seed_torch
 
@@ -68,9 +68,14 @@ class Pretrainer:
         self._optimiser = make_optimiser(network, config.learning_rate, config.weight_decay)
         # The embedding's gradient is left as it is: it has thousands of rows, and few of them take part in a batch.
         self._clipped = [parameter for name, parameter in network.named_parameters() if name != "embedding"]
-        self._eligible: NDArray[np.bool_] = ~corpus.held_out & (corpus.lengths >= config.shortest_sentence)
-        self._planned: tuple[int, list[NDArray[np.int64]]] = (-1, [])
-        if not self._eligible.any():
+        self.text = TrainingText(
+            corpus,
+            shortest=config.shortest_sentence,
+            batch_words=config.batch_words,
+            window_words=config.shuffle_window_words,
+            seed=seed,
+        )
+        if not self.text.epoch_words:
             raise TrainingError(f"{corpus.folder}: no sentence of {config.shortest_sentence} words to learn from")
         if not self._held_out.n_sentences:
             raise TrainingError(
@@ -78,49 +83,28 @@ class Pretrainer:
                 "try a smaller pretrain.held_out_every"
             )
 
-    def plan(self, epoch: int) -> list[NDArray[np.int64]]:
-        """The batches of an epoch; that of the last one asked for is kept."""
-        if self._planned[0] != epoch:
-            batch_words = self.config.batch_words
-            plan = plan_batches(self.corpus.lengths, self._eligible, batch_words, self.seed, epoch)
-            self._planned = epoch, plan
-        return self._planned[1]
-
     def total_epochs(self) -> int:
         """The epochs of a whole run, with the one that is not read to its end."""
-        return math.ceil(self.config.words / self._epoch_words())
+        return self.text.total_epochs(self.config.words)
 
     def total_steps(self) -> int:
         """The updates of a whole run."""
-        epochs, rest = divmod(self.config.words, self._epoch_words())
-        # Each epoch has the same batches but for their order and which sentences share one.
-        steps = epochs * len(self.plan(0))
-        if rest:
-            ends = np.cumsum([self._n_words(members) for members in self.plan(epochs)])
-            steps += 1 + int(np.searchsorted(ends, rest))
-        return steps
-
-    def _epoch_words(self) -> int:
-        return int(self.corpus.lengths[self._eligible].sum())
+        return self.text.total_steps(self.config.words)
 
     @property
     def is_finished(self) -> bool:
         """Whether as many words as wanted are read."""
         return self.position.words >= self.config.words
 
-    @property
-    def may_pause(self) -> bool:
-        """Whether nothing more is to be said of the last update: a state taken earlier would say it twice."""
-        return not self._evaluation_is_due()
-
-    def run(self) -> Iterator[UpdateRow | HeldOutRow]:
+    def run(self, interruption: Interruption | None = None) -> Iterator[UpdateRow | HeldOutRow]:
         """Trains until the words are read; goes on from `position`.
 
-        Raises DivergedError, before any weight is touched, when a loss or gradient is not finite.
+        Raises DivergedError, before any weight is touched, when a loss or gradient is not finite, and JobInterrupted
+        when `interruption` is wanted during an evaluation, which is then as if it had not begun.
         """
         while True:
             if self._evaluation_is_due():
-                yield self._evaluate()
+                yield self._evaluate(interruption or Interruption())
             if self.is_finished:
                 return
             yield self._update()
@@ -130,23 +114,21 @@ class Pretrainer:
         is_time = step % self.config.evaluation_steps == 0 or self.is_finished
         return is_time and step != self.position.evaluated
 
-    def _n_words(self, members: NDArray[np.int64]) -> int:
-        return len(members) * int(self.corpus.lengths[members[0]])
-
     def _update(self) -> UpdateRow:
         started = time.perf_counter()
         position = self.position
-        members = self.plan(position.epoch)[position.batches_done]
+        sentences = self.text.batch(position.epoch, position.batches_done)
         row_epoch = position.epoch + 1
         rate = self._learning_rate()
         for group in self._optimiser.param_groups:
             group["lr"] = rate
-        loss, norm = self._gradients(members)
+        loss, norm = self._gradients(sentences)
         self._optimiser.step()
+        n_words = sentences.size
         position.step += 1
-        position.words += self._n_words(members)
+        position.words += n_words
         position.batches_done += 1
-        if position.batches_done == len(self.plan(position.epoch)):
+        if position.batches_done == self.text.n_batches(position.epoch):
             position.epoch += 1
             position.batches_done = 0
         return UpdateRow(
@@ -156,7 +138,8 @@ class Pretrainer:
             loss=loss,
             gradient_norm=norm,
             learning_rate=rate,
-            words_per_second=self._n_words(members) / (time.perf_counter() - started),
+            n_words=n_words,
+            words_per_second=n_words / (time.perf_counter() - started),
         )
 
     def _learning_rate(self) -> float:
@@ -166,12 +149,12 @@ class Pretrainer:
         progress = self.position.words / config.words
         return config.learning_rate * warmth * (1.0 - (1.0 - config.final_learning_rate_share) * progress)
 
-    def _gradients(self, members: NDArray[np.int64]) -> tuple[float, float]:
+    def _gradients(self, sentences: NDArray[np.int64]) -> tuple[float, float]:
         """Computes and clips the gradients of a batch; gives its loss and their norm before clipping."""
         random = generator(self.seed, _UPDATE, self.position.step)
         # Dropout asks torch, on whatever device: no state of it needs to be kept.
         seed_torch(int(random.integers(2**63)))
-        batch, _ = self._maker.make(members, random, self.config.feature_dropout)
+        batch, _ = self._maker.make(sentences, random, self.config.feature_dropout)
         self.network.train()
         with autocast(self.config.mixed_precision, self.device):
             loss = self.network.loss(batch.to(self.device))
@@ -185,9 +168,9 @@ class Pretrainer:
             )
         return loss.item(), norm.item()
 
-    def _evaluate(self) -> HeldOutRow:
+    def _evaluate(self, interruption: Interruption) -> HeldOutRow:
         position = self.position
-        with autocast(self.config.mixed_precision, self.device):
+        with interruption.at_once(), autocast(self.config.mixed_precision, self.device):
             scores = self._held_out.measure(self.network, self._maker, self.device)
         position.evaluated = position.step
         return HeldOutRow(

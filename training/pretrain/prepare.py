@@ -1,33 +1,36 @@
 """From text files to an encoded corpus: words are cut, counted and numbered, pieces and feature rows are made.
 
-The text is read once and as a stream. What is held in memory grows with the number of distinct words.
+The text is read once and as a stream, in chunks with numbers of their own (see `training.pretrain.chunks`). When all
+words are counted, chunk by chunk the numbers become those of the whole text. Held in memory are a chunk and the counts,
+of which there is a bound. A word that is too rare for them, or stands in held-out sentences alone, has feature rows as
+any other, but another number in each chunk that it occurs in.
 """
 
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from model.config import FeatureConfig
 from model.errors import DataError
 from model.features import WordFeatures
-from model.files import atomic_path
 from model.pieces import Pieces
 from model.sentences import Offsets, split_sentences
 from model.text import TOKENISER_VERSION, tokenise
 from training.config import PiecesConfig
+from training.folders import atomic_folder
 from training.pieces import frequent_words, train_pieces
+from training.pretrain.chunks import CHUNK_WORDS, ChunkFile, cut_chunks
 from training.pretrain.config import PretrainConfig
-from training.pretrain.encoded import FORMAT, is_held_out, write_words
+from training.pretrain.encoded import FORMAT, write_words
 from training.readers.files import find_files, stream_lines
+from training.windows import block_words
+from training.word_counts import MOST_WORDS, WordCounts
 
-_CHUNK_WORDS = 1_000_000
-_CHUNK_SENTENCES = 100_000
+_CHUNK_SENTENCES = 1_000_000
 _CHUNK_TYPES = 50_000
 
 _RARE = 10
@@ -43,6 +46,7 @@ def preparation(config: PretrainConfig, pieces: PiecesConfig, features: FeatureC
         "text": config.text,
         "longest_sentence": config.longest_sentence,
         "held_out_every": config.held_out_every,
+        "shuffle_window_words": config.shuffle_window_words,
         "pieces": pieces.model_dump(mode="json"),
         "features": asdict(features),
     }
@@ -57,40 +61,55 @@ def prepare(
     data: Path,
     folder: Path,
     note: Callable[[str], None],
+    *,
+    most_types: int = MOST_WORDS,
+    chunk_words: int = CHUNK_WORDS,
 ) -> None:
     """Writes the encoded corpus of the files that `config` names below `data`: all of it at `folder`, or nothing.
 
-    `note` hears how far it is. Raises DataError, naming file and line, for a file that is missing, empty, damaged or
-    not UTF-8.
+    `note` hears how far it is. At most `most_types` distinct words are counted. Raises DataError, naming file and line,
+    for a file that is missing, empty, damaged or not UTF-8.
     """
     files = find_files(config.text, data)
-    with atomic_path(folder) as unfinished:
-        unfinished.mkdir()
-        types = _number_words(files, config.longest_sentence, unfinished, note)
-        lengths = np.fromfile(unfinished / "lengths.u32", dtype="<u4")
-        counts = _counts(unfinished, lengths, len(types), config.held_out_every)
-        if not counts.any():
+    with atomic_folder(folder) as unfinished:
+        chunks = ChunkFile(unfinished)
+        counts = WordCounts(most_types)
+        n_learnt_words = 0
+        with (unfinished / "lengths.u32").open("wb") as lengths:
+            for chunk in cut_chunks(_sentences(files, config.longest_sentence, note), chunk_words):
+                chunk.lengths.tofile(lengths)
+                chunks.append(chunk)
+                some = chunk.counts(config.held_out_every)
+                counts.add(some)
+                n_learnt_words += sum(some.values())
+        if not counts.counts:
             raise DataError(files[0], None, "too little text: it has one sentence, and that is held out")
-        types, counts = _by_frequency(unfinished, types, counts)
-        note(f"{int(counts.sum()):,} words to learn from, {len(types):,} distinct; training pieces")
-        by_word = dict(zip(types, counts.tolist(), strict=True))
+        by_word = dict(sorted(counts.counts.items(), key=lambda pair: -pair[1]))
+        counts.counts.clear()
+        note(f"{n_learnt_words:,} words to learn from, {len(by_word):,} distinct; training pieces")
         serialised = train_pieces(_words_for_pieces(by_word, pieces.vocabulary), pieces)
         frequent = frequent_words(by_word, features.word_rows)
-        n_rows = _write_rows(unfinished, types, WordFeatures(Pieces(serialised), features, frequent))
         (unfinished / "pieces.model").write_bytes(serialised)
-        write_words(unfinished / "words.txt", list(frequent))
-        write_words(unfinished / "types.txt", types)
-        counts.astype("<i8").tofile(unfinished / "counts.i64")
+        write_words(unfinished / "words.txt", frequent)
+        np.fromiter(by_word.values(), dtype="<i8").tofile(unfinished / "counts.i64")
+        n_blocks, n_words, n_sentences = _write_blocks(unfinished, block_words(config.shuffle_window_words))
+        types = _Types(unfinished, WordFeatures(Pieces(serialised), features, frequent))
+        types.add(list(by_word))
+        _write_text(unfinished, chunks, {word: number for number, word in enumerate(by_word)}, types)
+        types.finish()
+        chunks.remove()
         description = {
             "format": FORMAT,
             "settings": preparation(config, pieces, features),
-            "n_words": int(lengths.sum(dtype=np.int64)),
-            "n_sentences": len(lengths),
-            "n_types": len(types),
-            "n_rows": n_rows,
+            "n_words": n_words,
+            "n_learnt_words": n_learnt_words,
+            "n_sentences": n_sentences,
+            "n_blocks": n_blocks,
+            "n_types": len(by_word),
+            "n_rare_types": types.n_types - len(by_word),
+            "n_rows": types.n_rows,
         }
         (unfinished / "corpus.json").write_text(json.dumps(description, indent=1))
-        _flush(unfinished)
 
 
 def read_sentences(path: Path, longest: int) -> Iterator[list[str]]:
@@ -109,82 +128,71 @@ def read_sentences(path: Path, longest: int) -> Iterator[list[str]]:
         raise DataError(path, None, "the file has no text")
 
 
-def _number_words(files: list[Path], longest: int, folder: Path, note: Callable[[str], None]) -> list[str]:
-    """Writes lengths.u32, and words.u32 with numbers in the order of appearance; gives the words in that order."""
-    numbers: dict[str, int] = {}
-    words: list[int] = []
-    lengths: list[int] = []
+def _sentences(files: Sequence[Path], longest: int, note: Callable[[str], None]) -> Iterator[list[str]]:
     n_words = 0
-    with (folder / "words.u32").open("wb") as word_file, (folder / "lengths.u32").open("wb") as length_file:
-
-        def flush() -> None:
-            np.array(words, dtype="<u4").tofile(word_file)
-            np.array(lengths, dtype="<u4").tofile(length_file)
-            words.clear()
-            lengths.clear()
-
-        for path in files:
-            for sentence in read_sentences(path, longest):
-                words += [numbers.setdefault(word, len(numbers)) for word in sentence]
-                lengths.append(len(sentence))
-                n_words += len(sentence)
-                if len(words) >= _CHUNK_WORDS:
-                    flush()
-            note(f"{path.name}: read, {n_words:,} words so far, {len(numbers):,} distinct")
-        flush()
-    return list(numbers)
+    for path in files:
+        for sentence in read_sentences(path, longest):
+            n_words += len(sentence)
+            yield sentence
+        note(f"{path.name}: read, {n_words:,} words so far")
 
 
-def _counts(folder: Path, lengths: NDArray[np.uint32], n_types: int, held_out_every: int) -> NDArray[np.int64]:
-    """How often each word occurs in the sentences that are not held out."""
-    words = np.memmap(folder / "words.u32", dtype="<u4", mode="r")
-    counts = np.zeros(n_types, dtype=np.int64)
-    start = 0
-    for first in range(0, len(lengths), _CHUNK_SENTENCES):
-        some = lengths[first : first + _CHUNK_SENTENCES].astype(np.int64)
-        end = start + int(some.sum())
-        learnt_from = np.repeat(~is_held_out(len(some), held_out_every, first), some)
-        counts += np.bincount(words[start:end][learnt_from], minlength=n_types)
-        start = end
-    return counts
-
-
-def _by_frequency(folder: Path, types: list[str], counts: NDArray[np.int64]) -> tuple[list[str], NDArray[np.int64]]:
-    """Numbers the words anew, the most frequent first; writes text.u32 in place of words.u32."""
-    order = np.argsort(-counts, kind="stable")
-    rank = np.empty(len(order), dtype="<u4")
-    rank[order] = np.arange(len(order), dtype="<u4")
-    words = np.memmap(folder / "words.u32", dtype="<u4", mode="r")
-    with (folder / "text.u32").open("wb") as file:
-        for start in range(0, len(words), _CHUNK_WORDS):
-            rank[words[start : start + _CHUNK_WORDS]].tofile(file)
-    del words
-    (folder / "words.u32").unlink()
-    return [types[number] for number in order.tolist()], counts[order]
-
-
-def _words_for_pieces(counts: Mapping[str, int], vocabulary: int) -> dict[str, int]:
+def _words_for_pieces(counts: Mapping[str, int], vocabulary: int) -> Mapping[str, int]:
     frequent = {word: count for word, count in counts.items() if count >= _RARE}
-    if len(frequent) >= _ENOUGH_WORDS_A_PIECE * vocabulary:
-        return frequent
-    return {word: count for word, count in counts.items() if count > 0}
+    return frequent if len(frequent) >= _ENOUGH_WORDS_A_PIECE * vocabulary else counts
 
 
-def _write_rows(folder: Path, types: list[str], features: WordFeatures) -> int:
-    """Writes rows.i32 and row_starts.i64; gives the number of rows in all."""
-    n_rows = 0
-    with (folder / "rows.i32").open("wb") as row_file, (folder / "row_starts.i64").open("wb") as start_file:
+def _write_blocks(folder: Path, size: int) -> tuple[int, int, int]:
+    """Writes blocks.i64, a block of about `size` words; gives how many blocks, words and sentences there are."""
+    n_blocks = n_words = n_sentences = 0
+    last = -1
+    with (folder / "lengths.u32").open("rb") as lengths, (folder / "blocks.i64").open("wb") as blocks:
+        while len(some := np.fromfile(lengths, dtype="<u4", count=_CHUNK_SENTENCES).astype(np.int64)):
+            starts = n_words + np.cumsum(some) - some
+            first = np.flatnonzero(np.diff(starts // size, prepend=last))
+            np.stack([n_sentences + first, starts[first]], axis=1).astype("<i8").tofile(blocks)
+            last = int(starts[-1]) // size
+            n_blocks += len(first)
+            n_words += int(some.sum())
+            n_sentences += len(some)
+        np.array([n_sentences, n_words], dtype="<i8").tofile(blocks)
+    return n_blocks, n_words, n_sentences
+
+
+class _Types:
+    """Writes types.txt, rows.i32 and row_starts.i64 as words come; gives them their numbers."""
+
+    def __init__(self, folder: Path, features: WordFeatures) -> None:
+        self._folder = folder
+        self._features = features
+        self.n_types = self.n_rows = 0
+
+    def add(self, types: Sequence[str]) -> None:
+        """Adds words; the first has the number `n_types`."""
         for first in range(0, len(types), _CHUNK_TYPES):
-            rows, starts = features.bag(types[first : first + _CHUNK_TYPES])
-            rows.astype("<i4").tofile(row_file)
-            (starts + n_rows).astype("<i8").tofile(start_file)
-            n_rows += len(rows)
-        np.array([n_rows], dtype="<i8").tofile(start_file)
-    return n_rows
+            some = types[first : first + _CHUNK_TYPES]
+            rows, starts = self._features.bag(some, remember=False)
+            self._write("rows.i32", rows.astype("<i4").tobytes())
+            self._write("row_starts.i64", (starts + self.n_rows).astype("<i8").tobytes())
+            self.n_rows += len(rows)
+            write_words(self._folder / "types.txt", some)
+        self.n_types += len(types)
+
+    def finish(self) -> None:
+        """Writes where the last word's rows end."""
+        self._write("row_starts.i64", np.array([self.n_rows], dtype="<i8").tobytes())
+
+    def _write(self, name: str, content: bytes) -> None:
+        with (self._folder / name).open("ab") as file:
+            file.write(content)
 
 
-def _flush(folder: Path) -> None:
-    """Wait until the files would survive a power cut, as their folder does (see model/files.py)."""
-    for path in folder.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
+def _write_text(folder: Path, chunks: ChunkFile, numbers: Mapping[str, int], types: _Types) -> None:
+    """Writes text.u32; words that have no number are added to `types`."""
+    with (folder / "text.u32").open("wb") as file:
+        for words, text in chunks:
+            rare = [word for word in words if word not in numbers]
+            own = dict(zip(rare, range(types.n_types, types.n_types + len(rare)), strict=True))
+            types.add(rare)
+            renumbered = [numbers[word] if word in numbers else own[word] for word in words]
+            np.array(renumbered, dtype="<u4")[text].tofile(file)

@@ -1,17 +1,18 @@
 """A pre-training run from its recipe to its encoder file, and everything it leaves in its output directory.
 
-recipe.toml       the resolved recipe
-corpus/           the text as numbers (see training/pretrain/encoded.py); only needed until the run ends
-metrics.jsonl     a row for each update and each evaluation
-curves.png        the rows, drawn
-last.checkpoint   the state to resume from, and what `teddy sample` reads
-NAME.encoder      what `[start] weights` of another recipe takes
+recipe.toml          the resolved recipe
+corpus/              the text as numbers (see training/pretrain/encoded.py); only needed until the run ends
+metrics.jsonl        a row for each update and each evaluation
+timings.jsonl        what all that took, and on which machines
+curves.png           the rows, drawn
+last.checkpoint      the state to resume from, and what `teddy sample` reads
+previous.checkpoint  the one before, for when that is damaged
+NAME.encoder         what `[start] weights` of another recipe takes, with which the run has finished
+lock                 which process works here
 """
 
 import shutil
-import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -19,12 +20,12 @@ import torch
 from model.bundle import TrainingData
 from model.errors import TrainingError
 from model.features import WordFeatures
-from model.files import write_atomically
+from model.interruption import Interruption
 from model.pieces import Pieces
-from training.checkpoint import earlier_run
+from training.attendant import Attendant, Watcher
 from training.config import Recipe
 from training.device import choose_device, set_threads
-from training.figures import optional_figure
+from training.folders import remove_abandoned
 from training.job import Job
 from training.pretrain.checkpoint import PretrainCheckpoint, load_pretrain_checkpoint
 from training.pretrain.config import PretrainConfig
@@ -32,81 +33,94 @@ from training.pretrain.encoded import EncodedCorpus
 from training.pretrain.loop import Pretrainer
 from training.pretrain.network import PretrainingNetwork
 from training.pretrain.prepare import preparation, prepare
-from training.progress import PlainProgress, open_progress
-from training.record import Record
+from training.run_directory import RunDirectory
 from training.seed import seed_torch
 from training.start import Start, shared_weights
 
 
-def pretrain(recipe: Recipe, data: Path, output: Path, *, resume: bool = False, job: Job | None = None) -> Path:
+def pretrain(
+    recipe: Recipe,
+    data: Path,
+    output: Path,
+    *,
+    resume: bool = False,
+    job: Job | None = None,
+    watchers: Sequence[Watcher] = (),
+    interruption: Interruption | None = None,
+) -> Path:
     """Pre-trains as the recipe says on text below `data`, and returns the path of the encoder file in `output`.
 
     With `resume` a run that was stopped goes on from its last checkpoint, to the same weights as if it had not been
-    stopped; a finished preparation of the text is not done again. `job` is told how it goes, for those who watch from
-    outside.
+    stopped; a finished preparation of the text is not done again. A run that has finished is left as it is. `job` is
+    told how it goes, for those who watch from outside, and every row goes to the `watchers`.
 
-    Raises DataError for what is wrong in the text, DivergedError when the loss is no number any more, TrainingError for
-    a recipe without `pretrain`, when `output` holds a run and `resume` is not asked for, or when it is asked for and
-    the recipe is another.
+    Raises DataError for what is wrong in the text, DivergedError when the loss is no number any more, JobInterrupted
+    when `interruption` is wanted, TrainingError for a recipe without `pretrain`, when another process works in
+    `output`, or when it holds a run that has not finished and `resume` is not asked for, or one of another recipe.
     """
-    job = job or Job(recipe.name)
     config = recipe.pretrain
     if config is None:
         raise TrainingError("the recipe has no [pretrain] table")
-    output.mkdir(parents=True, exist_ok=True)
-    last = output / "last.checkpoint"
-    earlier = earlier_run(last, recipe.dump_toml(), load_pretrain_checkpoint, resume=resume)
-    set_threads(config.threads)
-    write_atomically(output / "recipe.toml", recipe.dump_toml())
-    corpus = _prepared(recipe, config, data, output / "corpus", job, resume=resume)
-    pretrainer = _make_pretrainer(recipe, config, corpus, earlier)
-    record = Record(output)
-    # The rows after the checkpoint are made again.
-    record.truncate_after(pretrainer.position.step if earlier else 0)
-    if earlier:
-        job.resume(record.rows(), last)
-    steps = pretrainer.total_steps()
-    job.plan(steps=steps, epochs=pretrainer.total_epochs(), step=pretrainer.position.step)
-    with open_progress(steps, first_step=pretrainer.position.step) as progress:
-        _introduce(progress.note, pretrainer)
-        checkpoint = _checkpoints(recipe, pretrainer)
-        try:
-            for row in pretrainer.run():
-                record.append(row)
-                progress.show(row)
-                job.show(row)
-                is_time = pretrainer.position.step % config.checkpoint_steps == 0 or pretrainer.is_finished
-                if is_time and pretrainer.may_pause:
-                    checkpoint().save(last)
-                    job.saved(last)
-        finally:
-            with optional_figure(progress.note, "curves.png"):
-                record.plot(output / "curves.png")
-        encoder_file = output / f"{recipe.name}.encoder"
+    directory, text = RunDirectory(output), recipe.dump_toml()
+    encoder_file = output / f"{recipe.name}.encoder"
+    job = job or Job(recipe.name)
+    interruption = interruption or Interruption()
+    attendant = Attendant(directory, job, watchers=watchers, interruption=interruption)
+    with directory.locked(), attendant.telling_the_end():
+        if directory.is_finished(encoder_file, text):
+            attendant.note(f"{output} holds this run, and it has finished: nothing to do")
+            attendant.recall()
+            return encoder_file
+        with interruption.at_once():
+            earlier = directory.earlier(text, load_pretrain_checkpoint, attendant.note, resume=resume)
+            set_threads(config.threads)
+            directory.write_recipe(text)
+            corpus = _prepared(recipe, config, data, output / "corpus", attendant.note, job, resume=resume)
+            pretrainer = _make_pretrainer(recipe, config, corpus, earlier)
+        _learn(recipe, config, pretrainer, attendant)
         _start(recipe, config, pretrainer).save(encoder_file)
-        progress.note(f"encoder file {encoder_file}")
+        attendant.note(f"encoder file {encoder_file}")
     return encoder_file
 
 
+def _learn(recipe: Recipe, config: PretrainConfig, pretrainer: Pretrainer, attendant: Attendant) -> None:
+    """Train to the end: each row is kept and shown, and a checkpoint is written from time to time."""
+    position, steps = pretrainer.position, pretrainer.total_steps()
+    attendant.take_up(position.step, position.evaluated, steps=steps, epochs=pretrainer.total_epochs())
+    with attendant.showing(steps):
+        _introduce(attendant.note, pretrainer)
+        attendant.follow(
+            pretrainer.run(attendant.interruption),
+            _checkpoints(recipe, pretrainer),
+            is_time=lambda row: row["step"] % config.checkpoint_steps == 0 or pretrainer.is_finished,
+            every_seconds=config.checkpoint_seconds,
+        )
+
+
 def _prepared(
-    recipe: Recipe, config: PretrainConfig, data: Path, folder: Path, job: Job, *, resume: bool
+    recipe: Recipe,
+    config: PretrainConfig,
+    data: Path,
+    folder: Path,
+    note: Callable[[str], None],
+    job: Job,
+    *,
+    resume: bool,
 ) -> EncodedCorpus:
     """The encoded corpus, made now unless it is there and the run is resumed."""
-    for abandoned in folder.parent.glob(f".{folder.name}.*"):
-        shutil.rmtree(abandoned)  # what a killed preparation left
+    remove_abandoned(folder)
     if resume and folder.exists():
         corpus = EncodedCorpus(folder)
         if corpus.description["settings"] != preparation(config, recipe.pieces, recipe.features):
             raise TrainingError(f"{folder} was made with another recipe: begin anew in another --output")
         return corpus
     shutil.rmtree(folder, ignore_errors=True)
-    progress = PlainProgress(0, stream=sys.stderr, clock=time.monotonic)
 
-    def note(message: str) -> None:
-        progress.note(message)
+    def tell(message: str) -> None:
+        note(message)
         job.progressed()
 
-    prepare(config, recipe.pieces, recipe.features, data, folder, note)
+    prepare(config, recipe.pieces, recipe.features, data, folder, tell)
     return EncodedCorpus(folder)
 
 
@@ -126,7 +140,7 @@ def _introduce(note: Callable[[str], None], pretrainer: Pretrainer) -> None:
     corpus, network = pretrainer.corpus, pretrainer.network
     n_parameters = sum(parameter.numel() for parameter in network.parameters())
     note(
-        f"{len(corpus.lengths):,} sentences, {len(corpus.text):,} words; {n_parameters:,} parameters, "
+        f"{corpus.n_sentences:,} sentences, {corpus.n_words:,} words; {n_parameters:,} parameters, "
         f"{len(network.embedding):,} feature rows, on {pretrainer.device}"
     )
     if pretrainer.position.step:
@@ -136,7 +150,7 @@ def _introduce(note: Callable[[str], None], pretrainer: Pretrainer) -> None:
 def _checkpoints(recipe: Recipe, pretrainer: Pretrainer) -> Callable[[], PretrainCheckpoint]:
     """What takes a checkpoint, whenever it is called."""
     corpus, config = pretrainer.corpus, pretrainer.config
-    frequent = tuple(corpus.types()[: config.evaluation_words])
+    frequent = tuple(corpus.types(min(config.evaluation_words, corpus.n_types)))
 
     def checkpoint() -> PretrainCheckpoint:
         return PretrainCheckpoint(
@@ -145,7 +159,7 @@ def _checkpoints(recipe: Recipe, pretrainer: Pretrainer) -> Callable[[], Pretrai
             words=corpus.words,
             frequent=frequent,
             counts=corpus.counts[: len(frequent)].copy(),
-            total=int(corpus.counts.sum()),
+            total=corpus.n_learnt_words,
             state=pretrainer.state(),
         )
 
@@ -155,13 +169,12 @@ def _checkpoints(recipe: Recipe, pretrainer: Pretrainer) -> Callable[[], Pretrai
 def _start(recipe: Recipe, config: PretrainConfig, pretrainer: Pretrainer) -> Start:
     corpus = pretrainer.corpus
     weights: dict[str, torch.Tensor] = shared_weights(pretrainer.network.state_dict())
-    learnt_from = ~corpus.held_out
     credit = TrainingData(
         name=config.name,
         licence=config.licence,
         source=config.source,
-        n_sentences=int(learnt_from.sum()),
-        n_words=int(corpus.counts.sum()),
+        n_sentences=corpus.n_learnt_sentences,
+        n_words=corpus.n_learnt_words,
     )
     return Start(
         features=recipe.features,

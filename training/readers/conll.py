@@ -7,7 +7,7 @@ from pathlib import Path
 from model.errors import DataError
 from training.corpus_config import FormatConfig
 from training.readers.example import Example
-from training.readers.files import read_lines
+from training.readers.files import stream_corpus_lines
 from training.readers.tagged import Row, Rows, clean_row, to_examples
 
 METADATA = re.compile(r"#\s*(newdoc|newpar|global\.columns|[\w.:-]+\s+=|id\s+[\w-]+(\s+domain=\S+)?$)")
@@ -24,7 +24,7 @@ def read_conll_rows(path: Path, options: FormatConfig) -> Iterator[Rows]:
     """Yield the sentences of a file as rows, tags unread. A line of white space ends a sentence, as does -DOCSTART-."""
     reader = _ColumnReader(path, options)
     rows: list[Row] = []
-    for number, line in enumerate(read_lines(path, options.encoding), start=1):
+    for number, line in stream_corpus_lines(path, options.encoding):
         if not line.strip() or line.startswith(DOCUMENT_START):
             if rows:
                 yield rows

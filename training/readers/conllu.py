@@ -13,7 +13,7 @@ from model.errors import DataError
 from model.spans import Span
 from training.corpus_config import FormatConfig
 from training.readers.example import Example
-from training.readers.files import read_lines
+from training.readers.files import stream_corpus_lines
 
 _FORM, _UPOS, _XPOS, _FEATS, _DEPREL, _MISC = 1, 3, 4, 5, 7, 9
 _N_COLUMNS = 10
@@ -23,7 +23,7 @@ def read_conllu(path: Path, options: FormatConfig) -> Iterator[Example]:
     """Yield the sentences of a file. Raises DataError, naming the line, for a row that cannot be read."""
     column, key = _field(path, options.field)
     sentence = _Sentence(path, column, key, document=0)
-    for number, line in enumerate(read_lines(path, options.encoding), start=1):
+    for number, line in stream_corpus_lines(path, options.encoding):
         if not line.strip():
             if sentence.line:
                 yield sentence.example()

@@ -47,8 +47,7 @@ def read_text(path: Path, encoding: str = "utf-8") -> str:
     data = _read_bytes(path)
     if not data.strip():
         raise DataError(path, None, "the file is empty")
-    # Only wide encodings have NUL bytes in honest text.
-    if "16" not in encoding and "32" not in encoding and b"\0" in data:
+    if not _is_wide(encoding) and b"\0" in data:
         raise DataError(path, _line_at(data, data.index(b"\0")), "a binary file: it has a NUL byte")
     try:
         return data.decode(encoding).removeprefix("\ufeff")
@@ -65,27 +64,49 @@ def read_lines(path: Path, encoding: str = "utf-8") -> list[str]:
     return [line.removesuffix("\r") for line in lines]
 
 
-def stream_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the number and text of each line of a UTF-8 file that may be packed, without ever holding all of it.
+def stream_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
+    """Yield the number and text of each line of a file that may be packed, without ever holding all of it.
 
-    Raises DataError, naming the line where there is one, for a file that is missing, damaged, binary or not UTF-8.
+    Only of an encoding in which a line feed is no single byte (UTF-16, UTF-32), all of it is held. Raises DataError,
+    naming the line where there is one, for a file that is missing, damaged, binary or not in this encoding.
     """
+    if _is_wide(encoding):
+        yield from enumerate(read_lines(path, encoding), start=1)
+        return
     number = 0
     try:
         with _FILES.get(path.suffix, _plain_file)(path) as lines:
             for number, line in enumerate(lines, start=1):
                 if b"\0" in line:
                     raise DataError(path, number, "a binary file: it has a NUL byte")
-                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+                text = line.decode(encoding)
+                yield number, (text.removeprefix("\ufeff") if number == 1 else text).rstrip("\r\n")
     except UnicodeDecodeError as error:
-        reason = f"not utf-8 text: byte 0x{error.object[error.start]:02x} ({error.reason})"
+        reason = f"not {encoding} text: byte 0x{error.object[error.start]:02x} ({error.reason})"
         raise DataError(path, number, f"{reason}; a binary file or another encoding?") from None
     except FileNotFoundError:
         raise DataError(path, None, "no such file") from None
     except (lzma.LZMAError, gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(path, number + 1, f"a damaged {path.suffix} file: {error}") from None
     except OSError as error:
-        raise DataError(path, None, f"cannot be read: {error.strerror or error}") from None
+        # What unpacks .bz2 has no error of its own.
+        reason = f"cannot be read: {error.strerror}" if error.strerror else f"a damaged {path.suffix} file: {error}"
+        raise DataError(path, None, reason) from None
+
+
+def stream_corpus_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
+    """As `stream_lines`; a file of white space is refused too."""
+    is_empty = True
+    for number, line in stream_lines(path, encoding):
+        is_empty = is_empty and not line.strip()
+        yield number, line
+    if is_empty:
+        raise DataError(path, None, "the file is empty")
+
+
+def _is_wide(encoding: str) -> bool:
+    """Whether honest text in the encoding has NUL bytes."""
+    return "16" in encoding or "32" in encoding
 
 
 def _plain_file(path: Path) -> _Lines:

@@ -18,14 +18,14 @@ from model.errors import DataError
 from model.spans import Span
 from training.corpus_config import FormatConfig
 from training.readers.example import Example
-from training.readers.files import read_lines
+from training.readers.files import stream_corpus_lines
 
 _SPAN_KEYS = ("entities", "spans", "label", "labels")
 
 
 def read_jsonl(path: Path, options: FormatConfig) -> Iterator[Example]:
     """Yield the texts of a file. Raises DataError, naming the line, for a line that has none of the shapes above."""
-    for number, line in enumerate(read_lines(path, options.encoding), start=1):
+    for number, line in stream_corpus_lines(path, options.encoding):
         if not line.strip():
             continue
         try:

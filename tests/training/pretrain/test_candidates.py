@@ -66,9 +66,9 @@ def test_a_batch_has_its_distinct_words_as_candidates(
     features = WordFeatures(Pieces(corpus.pieces), text_recipe.features, corpus.words)
     network = PretrainingNetwork(text_recipe.network, features.n_rows, config)
     maker = BatchMaker(corpus, network.objective, features.group_starts)
-    members = np.flatnonzero(corpus.lengths == corpus.lengths[1])[:5]
-    batch, types = maker.make(members, np.random.default_rng(1))
-    sentences = corpus.sentences(members)
+    lengths = corpus.lengths()
+    sentences = corpus.sentences(np.flatnonzero(lengths == lengths[1])[:5])
+    batch, types = maker.make(sentences, np.random.default_rng(1))
     assert types.tolist() == sorted(set(sentences.flatten().tolist()))
     assert types[batch.puzzle.true.numpy()].tolist() == sentences.tolist()
     shares = corpus.counts[types] / corpus.counts.sum()

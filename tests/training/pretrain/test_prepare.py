@@ -1,6 +1,7 @@
 """From text to numbers: nothing is lost, what is counted is there, and what cannot be read is refused."""
 
 import gzip
+import json
 import lzma
 from collections import Counter
 from collections.abc import Callable
@@ -50,8 +51,10 @@ def sentences_of(paths: list[Path], longest: int) -> list[list[str]]:
 
 def decoded(corpus: EncodedCorpus) -> list[list[str]]:
     types = corpus.types()
-    ends = np.cumsum(corpus.lengths)
-    return [[types[i] for i in corpus.text[a:b]] for a, b in zip(corpus.starts, ends, strict=True)]
+    everything = corpus.stretch(range(len(corpus.blocks) - 1))
+    words = [types[i] for i in everything.text]
+    ends = everything.starts + everything.lengths
+    return [words[a:b] for a, b in zip(everything.starts, ends, strict=True)]
 
 
 def test_an_encoded_corpus_is_the_tokenised_text(corpus: EncodedCorpus, text_data: Path) -> None:
@@ -64,16 +67,19 @@ def test_long_sentences_are_cut_and_nothing_of_them_is_lost(tmp_path: Path) -> N
     path.write_text("\n\n" + "one two three four five six seven. " * 3 + "Eight nine.\n \n\u2003\nTen\u2028eleven é\n")
     corpus = encode(tmp_path, ("long.txt",), longest_sentence=5)
     assert decoded(corpus) == sentences_of([path], longest=5)
-    assert max(corpus.lengths) == 5
+    assert max(corpus.lengths()) == 5
 
 
 def test_counts_are_of_the_sentences_that_are_learnt_from(corpus: EncodedCorpus) -> None:
     sentences = decoded(corpus)
     counts = Counter(word for i, sentence in enumerate(sentences) if i % 12 != 0 for word in sentence)
-    assert dict(zip(corpus.types(), corpus.counts.tolist(), strict=True)) == {
+    types = corpus.types()
+    assert dict(zip(types, corpus.counts_of(np.arange(len(types))).tolist(), strict=True)) == {
         word: counts[word] for sentence in sentences for word in sentence
     }
-    assert corpus.held_out.tolist() == [i % 12 == 0 for i in range(len(sentences))]
+    assert corpus.n_learnt_words == counts.total() == corpus.counts.sum()
+    assert corpus.is_held_out().tolist() == [i % 12 == 0 for i in range(len(sentences))]
+    assert corpus.n_learnt_sentences == (~corpus.is_held_out()).sum()
 
 
 def test_words_are_numbered_by_frequency(corpus: EncodedCorpus) -> None:
@@ -84,7 +90,7 @@ def test_words_are_numbered_by_frequency(corpus: EncodedCorpus) -> None:
 def test_pieces_and_words_of_their_own_are_those_of_the_counted_words(
     corpus: EncodedCorpus, text_recipe: Recipe
 ) -> None:
-    counts = {word: n for word, n in zip(corpus.types(), corpus.counts.tolist(), strict=True) if n}
+    counts = dict(zip(corpus.types(corpus.n_types), corpus.counts.tolist(), strict=True))
     assert corpus.pieces == train_pieces(counts, text_recipe.pieces)
     assert corpus.words == frequent_words(counts, text_recipe.features.word_rows)
 
@@ -138,6 +144,42 @@ def test_what_cannot_be_read_is_one_data_error_and_leaves_nothing(
     assert message in str(refusal.value)
     assert "\n" not in str(refusal.value)
     assert [path.name for path in tmp_path.iterdir() if path.name != name] == []
+
+
+def test_words_too_many_to_be_counted_are_words_with_feature_rows_all_the_same(text_data: Path, tmp_path: Path) -> None:
+    paths = [text_data / "text" / "a.txt", text_data / "text" / "b.txt"]
+    settings = config(("text/a.txt", "text/b.txt"), held_out_every=12)
+    prepare(settings, PIECES, FEATURES, text_data, tmp_path / "few", lambda _: None, most_types=9, chunk_words=500)
+    corpus = EncodedCorpus(tmp_path / "few")
+    assert corpus.n_types <= 9
+    assert decoded(corpus) == sentences_of(paths, longest=100)
+    types = corpus.types()
+    assert types[0] == "the"
+    assert len(types) > len(set(types)) > corpus.n_types
+    assert corpus.counts_of(np.arange(len(types)))[corpus.n_types :].tolist() == [0] * (len(types) - corpus.n_types)
+    assert corpus.n_learnt_words > corpus.counts.sum()
+    features = WordFeatures(Pieces(corpus.pieces), FEATURES, corpus.words)
+    for seed in range(5):
+        chosen = np.random.default_rng(seed).integers(len(types), size=seed * 7)
+        rows, starts = corpus.bag(chosen)
+        expected_rows, expected_starts = features.bag([types[i] for i in chosen])
+        assert (rows.tolist(), starts.tolist()) == (expected_rows.tolist(), expected_starts.tolist())
+
+
+def test_chunks_of_any_size_give_the_same_text(text_data: Path, tmp_path: Path) -> None:
+    found = []
+    for chunk_words in (1, 333, 10**6):
+        folder = tmp_path / str(chunk_words)
+        settings = config(("text/b.txt",))
+        prepare(settings, PIECES, FEATURES, text_data, folder, lambda _: None, chunk_words=chunk_words)
+        found.append(decoded(EncodedCorpus(folder)))
+    assert found[0] == found[1] == found[2]
+
+
+def test_a_corpus_of_an_earlier_format_is_refused(corpus: EncodedCorpus, tmp_path: Path) -> None:
+    (tmp_path / "corpus.json").write_text(json.dumps(corpus.description | {"format": 1}))
+    with pytest.raises(DataError, match="format 1, made by another version of Teddy; this one reads 2: remove"):
+        EncodedCorpus(tmp_path)
 
 
 def test_a_folder_that_is_not_whole_is_refused(tmp_path: Path, text_data: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 
 import training.pretrain.run
 from model.errors import DataError, RecipeError, TrainingError
+from tests.training.runs import differences
 from training.checkpoint import load_checkpoint
 from training.config import Recipe, load_recipe
 from training.pretrain.checkpoint import load_pretrain_checkpoint
@@ -30,19 +31,11 @@ def whole_run(text_recipe: Recipe, text_data: Path, tmp_path_factory: pytest.Tem
 
 
 def rows(output: Path) -> list[dict[str, Any]]:
-    return [{key: value for key, value in row.items() if key != "words_per_second"} for row in Record(output).rows()]
+    return Record(output).rows()
 
 
 def assert_same_run(one: Path, other: Path) -> None:
-    assert rows(one) == rows(other)
-    mine, theirs = (load_pretrain_checkpoint(output / "last.checkpoint") for output in (one, other))
-    assert mine.state["position"] == theirs.state["position"]
-    weights, expected = mine.state["network"], theirs.state["network"]
-    assert [name for name in expected if not torch.equal(weights[name], expected[name])] == []
-    starts = [load_start(output / "tiny-encoder.encoder") for output in (one, other)]
-    assert starts[0].training_data == starts[1].training_data
-    for name, tensor in starts[0].weights.items():
-        assert torch.equal(tensor, starts[1].weights[name])
+    assert differences(one, other) == []
 
 
 def test_the_encoder_file_has_the_weights_of_the_last_checkpoint_and_credits_the_text(
@@ -96,12 +89,15 @@ def test_a_stopped_run_ends_as_an_unstopped_one(
     assert_same_run(tmp_path, whole_run)
 
 
-def test_a_finished_run_resumed_is_the_same_run(
-    whole_run: Path, text_recipe: Recipe, text_data: Path, tmp_path: Path
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_run_that_has_finished_is_left_as_it_is(
+    resume: bool, whole_run: Path, text_recipe: Recipe, text_data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shutil.copytree(whole_run, tmp_path / "run")
-    pretrain(text_recipe, text_data, tmp_path / "run", resume=True)
-    assert_same_run(tmp_path / "run", whole_run)
+    encoder = whole_run / "tiny-encoder.encoder"
+    before = encoder.stat()
+    assert pretrain(text_recipe, text_data, whole_run, resume=resume) == encoder
+    assert encoder.stat() == before
+    assert "it has finished: nothing to do" in capsys.readouterr().err
 
 
 def test_a_killed_preparation_leaves_nothing_that_looks_whole(
@@ -111,7 +107,7 @@ def test_a_killed_preparation_leaves_nothing_that_looks_whole(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("training.pretrain.prepare._flush", stop)
+        patch.setattr("training.pretrain.prepare._write_text", stop)
         patch.setattr("shutil.rmtree", lambda *_, **__: None)  # as if the machine had died
         with pytest.raises(Killed):
             pretrain(text_recipe, text_data, tmp_path)
@@ -125,8 +121,9 @@ def test_a_killed_preparation_leaves_nothing_that_looks_whole(
 def test_a_run_is_not_overwritten_nor_gone_on_with_by_another_recipe(
     whole_run: Path, text_recipe: Recipe, text_data: Path, tmp_path: Path
 ) -> None:
+    shutil.copytree(whole_run, tmp_path / "stopped", ignore=shutil.ignore_patterns("*.encoder"))
     with pytest.raises(TrainingError, match="holds a run already"):
-        pretrain(text_recipe, text_data, whole_run)
+        pretrain(text_recipe, text_data, tmp_path / "stopped")
     other = load_recipe(text_data / "tiny-encoder.toml", ["pretrain.masked_share=0.3"], purpose="pretrain")
     with pytest.raises(TrainingError, match="a run of another recipe"):
         pretrain(other, text_data, whole_run, resume=True)
@@ -158,7 +155,7 @@ def test_from_text_to_a_tagger_that_starts_from_it(
         "pretrain", recipe_file, "--data", text_data, "--output", output, "--set", "pretrain.words=3000"
     )
     assert (code, out) == (0, f"{output / 'tiny-encoder.encoder'}\n"), err
-    assert "held out: perplexity" in err
+    assert '"event": "held_out"' in err
     data = tmp_path / "data"
     shutil.copytree(tiny_data, data)
     shutil.copy(output / "tiny-encoder.encoder", data)

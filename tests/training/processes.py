@@ -1,0 +1,188 @@
+"""Groups of real processes that train together over gloo: what each of them does, and how to start them.
+
+They are forked from one process that has imported all they need, which takes seconds once and not for each of them.
+"""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from model.errors import TrainingError
+from model.labels import TagSet
+from model.network import Network
+from training.checkpoint import load_checkpoint
+from training.config import load_recipe
+from training.corpora import load_corpora
+from training.distill import open_distillation
+from training.loop import Trainer
+from training.seed import seed_torch
+from training.world import ALONE, World, world_of_this_process
+
+PATIENCE_SECONDS = 120
+CPU = torch.device("cpu")
+NO_DROPOUT = (
+    "network.embedding_dropout=0",
+    "network.layer_dropout=0",
+    "training.word_dropout=0",
+    "training.feature_dropout=0",
+)
+NOISY = (
+    "training.word_dropout=0.2",
+    "augment.lower=0.2",
+    "augment.typos=0.2",
+    "augment.unpunctuated=0.2",
+    "augment.joined=0.5",
+)
+TAUGHT = (
+    'distill.teachers=["teacher.checkpoint"]',
+    'distill.text=["raw.txt"]',
+    'distill.name="a library"',
+    'distill.licence="CC0"',
+    "distill.words=60",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """A run of the tiny recipe with changes, as far as so many rows; `data` has what the recipe names."""
+
+    data: Path
+    changes: tuple[str, ...]
+    n_rows: int = 6
+
+    def trainer(self, world: World = ALONE, *changes: str) -> Trainer:
+        """A trainer, fresh from its seed, on a few sentences."""
+        torch.set_num_threads(1)
+        recipe = load_recipe(self.data / "tiny.toml", [*self.changes, *changes])
+        (corpus,) = load_corpora(recipe, self.data, on_misaligned=lambda _: None)
+        features = load_checkpoint(self.data / "teacher.checkpoint").build()[1]
+        seed_torch(1)
+        tag_set = TagSet(recipe.labels)
+        return Trainer(
+            Network(recipe.network, features.n_rows, tag_set),
+            features,
+            tag_set,
+            [replace(corpus, train=corpus.train[:31], dev=corpus.dev[:7])],
+            recipe.training,
+            seed=1,
+            device=CPU,
+            distillation=open_distillation(recipe, self.data, CPU),
+            augmentation=recipe.augment,
+            world=world,
+        )
+
+    def run(self, world: World = ALONE, *changes: str) -> dict[str, Any]:
+        """What the run leaves: its rows, the gradients of its last update, and its state."""
+        trainer = self.trainer(world, *changes)
+        return left_by(trainer, islice(trainer.run(), self.n_rows))
+
+
+def left_by(trainer: Trainer, rows: Iterator[Any]) -> dict[str, Any]:
+    """What a trainer leaves after some rows, as plain values and tensors."""
+    kept = [{name: value for name, value in row.items() if name != "words_per_second"} for row in rows]
+    state = trainer.state()
+    gradients = {name: each.grad.clone() for name, each in trainer.network.named_parameters() if each.grad is not None}
+    gradients["embedding"] = trainer._shard.whole(trainer._shard.parameter.grad).clone()  # type: ignore[arg-type]
+    return {"rows": kept, "gradients": gradients, "state": state, "averaged": trainer.averaged.state_dict()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lives:
+    """What the processes of a group do, one thing after another; results go to `folder`."""
+
+    folder: Path
+    courses: Sequence[Course]
+
+    def live(self, rank: int, size: int) -> None:
+        """The life of one process."""
+        dist.init_process_group("gloo", init_method=f"file://{self.folder}/meeting", rank=rank, world_size=size)
+        world = world_of_this_process()
+        found: dict[str, Any] = {
+            "world": (world.rank, world.size, world.is_first),
+            "shares": [list(world.share(n)) for n in range(8)],
+            "any": [world.any(False), world.any(rank == 1), world.any(True)],
+            "refused": refused(world),
+            "courses": [course.run(world) for course in self.courses],
+            "diverged": self._diverged(world),
+        }
+        torch.save(found, self.folder / f"{rank}.pt")
+        self._die_or_notice(world)
+
+    def _diverged(self, world: World) -> str:
+        """One process has a weight that is no number, which the others only see by what comes of it."""
+        trainer = self.courses[0].trainer(world)
+        running = trainer.run()
+        next(running)
+        if world.rank == 1:
+            with torch.no_grad():
+                trainer.network.emission.bias[1] = torch.nan
+        before = trainer.network.crf.transition.clone()
+        message = refusal(running)
+        assert torch.equal(trainer.network.crf.transition, before)
+        return message
+
+    def _die_or_notice(self, world: World) -> None:
+        running = self.courses[0].trainer(world).run()
+        next(running)
+        if world.rank == world.size - 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        (self.folder / f"{world.rank}.txt").write_text(refusal(running))
+
+
+def refusal(running: Iterator[Any]) -> str:
+    """What ends a run."""
+    try:
+        for _ in running:
+            pass
+    except TrainingError as error:
+        return str(error)
+    return ""
+
+
+def refused(world: World) -> str:
+    """What a group says of processes that differ."""
+    try:
+        world.require_same(5, "five")
+        world.require_same(world.rank, "their numbers")
+    except TrainingError as error:
+        return str(error)
+    return ""
+
+
+def live_together(lives: Lives, size: int) -> list[dict[str, Any]]:
+    """Start so many processes, wait for them, and give what each has found; `noticed` is of the last one's death."""
+    lives.folder.mkdir()
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    processes = [context.Process(target=lives.live, args=(rank, size)) for rank in range(size)]
+    for process in processes:
+        process.start()
+    try:
+        for process in processes:
+            process.join(PATIENCE_SECONDS)
+        assert [process.exitcode for process in processes] == [0] * (size - 1) + [-signal.SIGKILL]
+    finally:
+        for process in processes:
+            process.kill()
+    found = [torch.load(lives.folder / f"{rank}.pt", weights_only=True) for rank in range(size)]
+    noticed = [path.read_text() for path in sorted(lives.folder.glob("*.txt"))]
+    return [each | {"noticed": noticed} for each in found]
+
+
+def tensors(values: Any, name: str = "") -> dict[str, Tensor]:
+    """All tensors, and numbers as such, of nested lists and dicts, by where they stand."""
+    if isinstance(values, Tensor):
+        return {name: values}
+    if isinstance(values, (bool, int, float)):
+        return {name: torch.tensor(values, dtype=torch.float64)}
+    pairs = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
+    return {place: each for key, value in pairs for place, each in tensors(value, f"{name}.{key}").items()}
