@@ -16,8 +16,8 @@ _BOUNDARY = "\ue000"
 _MOST_WORDS = 100_000
 """Distinct words that pieces are trained on, the most frequent ones."""
 _MOST_OCCURRENCES = 1_000_000
-"""Of those words. More are scaled down to so many, for sentencepiece takes memory for each. (8000 pieces from 16 million
-words: 0.3 GB, and 1.757 pieces a word of other text; 1.8 GB and 1.756 pieces without.)"""
+"""Of those words. More are scaled down to so many, for sentencepiece takes memory for each. (8,000 pieces from 16
+million words: 0.3 GB, and 1.757 pieces a word of other text; 1.8 GB and 1.756 pieces without.)"""
 
 
 def train_pieces(words: Iterable[str] | Mapping[str, int], config: PiecesConfig) -> bytes:
