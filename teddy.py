@@ -25,13 +25,13 @@ import model.commands
 import model.tag_command
 import service.commands
 import service.key_command
-import training.check_command
+import training.check.command
 import training.commands
-import training.compare_command
+import training.compare.command
 import training.evaluate_command
 import training.pretrain.commands
-import training.promote_command
-import training.search_command
+import training.promotion.command
+import training.search.command
 from model.errors import DivergedError, JobInterrupted, TeddyError
 
 _DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -40,12 +40,12 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     model.tag_command.tag,
     model.commands.inspect,
     training.commands.train,
-    training.search_command.search,
+    training.search.command.search,
     training.evaluate_command.evaluate,
-    training.compare_command.compare,
+    training.compare.command.compare,
     training.commands.export,
-    training.check_command.check,
-    training.promote_command.promote,
+    training.check.command.check,
+    training.promotion.command.promote,
     training.pretrain.commands.pretrain,
     training.pretrain.commands.sample,
     service.commands.serve,

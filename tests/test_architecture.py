@@ -85,7 +85,7 @@ def test_training_and_service_import_model_and_nothing_else_of_ours() -> None:
 def test_only_the_service_knows_of_http_metrics_and_settings() -> None:
     others = [path for path in MODULES if package_of(path) != "service"]
     known = {short(path): imported_packages(path) & ONLY_IN_SERVICE for path in others}
-    allowed = {"training/job_metrics.py": {"prometheus_client"}}  # imported when a job is to be watched
+    allowed = {"training/job/metrics.py": {"prometheus_client"}}  # imported when a job is to be watched
     assert {path: names for path, names in known.items() if names} == allowed
 
 

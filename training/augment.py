@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from training.align import Sentence
 from training.augment_config import AugmentConfig
+from training.corpus.align import Sentence
 from training.perturbations import joined, lower, mistyped, title, unpunctuated, upper
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from pydantic import Field
 
-from training.corpus_config import Table
+from training.corpus.config import Table
 from training.toml_lines import KeyPath
 
 

@@ -13,7 +13,7 @@ from model.crf import ConditionalRandomField
 from model.features import WordFeatures
 from model.labels import TagSet
 from model.network import Network
-from training.align import Sentence
+from training.corpus.align import Sentence
 from training.evaluate import is_judged
 
 _MOST_WORDS = 200_000

@@ -13,10 +13,10 @@ from model.labels import TagSet
 from model.network import Network
 from model.reference import AnyReference
 from model.tagger import TaggedWords, Tagger
-from training.align import Sentence
 from training.calibrate import fit_temperature
 from training.config import ExportConfig
-from training.corpora import Corpus
+from training.corpus.align import Sentence
+from training.corpus.corpora import Corpus
 from training.evaluate import Evaluation, Predict, ScoredSpan, evaluate, surfaces
 from training.reference import measure_reference
 from training.robustness import measure_robustness

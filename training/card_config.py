@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pydantic import Field
 
 from training.config_errors import suggest
-from training.corpus_config import Table
+from training.corpus.config import Table
 from training.toml_lines import KeyPath
 
 

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from model.commands import use_one_thread
-from training.job_options import MetricsFileOption, MetricsPortOption, PushgatewayOption, shown
-from training.tracking import MlflowOption, tracked
+from training.job.options import MetricsFileOption, MetricsPortOption, PushgatewayOption, shown
+from training.tracking.tracked import MlflowOption, tracked
 
 RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="A .toml file.", show_default=False)]
 RunDataOption = Annotated[
@@ -72,15 +72,15 @@ def train(
     """
     from model.interruption import interruptions
     from training.config import load_recipe
-    from training.job import Job
-    from training.launch import launched
+    from training.distributed.launch import launched
+    from training.job.job import Job
 
     launch = launched(os.environ)
     changes = [*(overrides or ()), *([f"update.model={json.dumps(str(update))}"] if update else [])]
     recipe = load_recipe(recipe_file, changes)
     output = output or Path("runs") / recipe.name
     if workers is not None:
-        from training.ray_train import train_on_ray
+        from training.distributed.ray_train import train_on_ray
 
         print(train_on_ray(recipe, data, output, n_workers=workers, resume=resume))
         return
@@ -92,8 +92,8 @@ def train(
         shown(job, metrics_file, metrics_port, pushgateway),
         tracked(output, mlflow) as watchers,
     ):
+        from training.distributed.world import joined
         from training.run import train as run_training  # takes seconds, which a mistake need not wait for
-        from training.world import joined
 
         resume = resume or launch.restarts > 0
         with joined(launch) as world:

@@ -9,8 +9,8 @@ import typer
 
 if TYPE_CHECKING:
     from training.config import Recipe
-    from training.corpora import Corpus
-    from training.named_data import NamedFile
+    from training.corpus.corpora import Corpus
+    from training.corpus.named_data import NamedFile
 
 DataArgument = Annotated[Path, typer.Argument(metavar="DATA", help="A data file or a recipe.", show_default=False)]
 DataDirectory = Annotated[Path, typer.Option("--data", metavar="DIR", help="What a recipe's files are relative to.")]
@@ -65,7 +65,7 @@ class DataOptions:
     def named_file(self) -> "NamedFile":
         """Return DATA as a file to be read. Raises: typer.BadParameter for a mapping that is none."""
         from model.spans import Scheme
-        from training.named_data import NamedFile
+        from training.corpus.named_data import NamedFile
 
         return NamedFile(
             path=self.source,
@@ -96,7 +96,7 @@ class DataOptions:
 def corpora_of_recipe(recipe_file: Path, data: Path) -> "list[Corpus]":
     """Read the corpora of a recipe. Raises: DataError, RecipeError."""
     from training.config import load_recipe
-    from training.corpora import load_corpora
+    from training.corpus.corpora import load_corpora
 
     return load_corpora(load_recipe(recipe_file), data, on_misaligned=lambda _: None)
 

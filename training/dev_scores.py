@@ -10,11 +10,11 @@ from model.batching import Batch, make_batch
 from model.network import Network
 from model.tagger import Tagger
 from training.card import evaluate_dev
-from training.corpora import Corpus
-from training.sampler import plan_epoch
+from training.corpus.corpora import Corpus
+from training.corpus.sampler import plan_epoch
+from training.corpus.targets import Targets, pad_targets
+from training.distributed.world import World
 from training.scores import Counts
-from training.targets import Targets, pad_targets
-from training.world import World
 
 _BATCH_WORDS = 4096
 

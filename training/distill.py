@@ -16,13 +16,13 @@ from model.bundle import TrainingData
 from model.crf import ConditionalRandomField
 from model.errors import TrainingError
 from model.labels import TagSet
-from training.align import Sentence
 from training.card import joined_credits
 from training.config import Recipe
+from training.corpus.align import Sentence
+from training.corpus.raw_text import RawText, Words, as_sentence
+from training.corpus.sampler import plan_epoch
 from training.distill_config import DistillConfig
 from training.distribution import Expectations, cross_entropy, mean_expectations
-from training.raw_text import RawText, Words, as_sentence
-from training.sampler import plan_epoch
 from training.teacher import Teacher, load_teacher, placed
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 
 from model.spans import Scheme, Span, write_tags
-from training.align import Sentence
 from training.conlleval import ConllevalScores, conlleval_scores
+from training.corpus.align import Sentence
 from training.mistakes import Confusion, Kind, Pair, mended, pair_spans
 from training.reliability import Reliability
 from training.scores import Counts, SpanScores

@@ -25,7 +25,7 @@ from training.data_options import (
 if TYPE_CHECKING:
     from model.predictor import Predictor
     from training.bootstrap import Intervals
-    from training.corpora import Corpus
+    from training.corpus.corpora import Corpus
     from training.evaluate import Evaluation
     from training.robustness import Robustness
 
@@ -80,7 +80,7 @@ def evaluate(
     )
     options.check()
     import model
-    from training.report import score_intervals_of
+    from training.report.writing import score_intervals_of
 
     predictor = model.load(model_file, precision=precision)
     corpora = options.corpora(predictor.manifest.labels)
@@ -97,7 +97,7 @@ def _measure(predictor: "Predictor", corpora: "Sequence[Corpus]", trained_on: "S
     Entities of the training data of `trained_on` count as seen.
     """
     from training.evaluate import evaluate, surfaces
-    from training.served import prediction
+    from training.promotion.served import prediction
 
     train = [sentence for corpus in trained_on for sentence in corpus.train]
     return evaluate(
@@ -111,8 +111,8 @@ def _measure(predictor: "Predictor", corpora: "Sequence[Corpus]", trained_on: "S
 
 def _measure_robustness(predictor: "Predictor", corpora: "Sequence[Corpus]") -> "Robustness":
     """Measure it as `_measure` does, on the same sentences written in other ways."""
+    from training.promotion.served import prediction
     from training.robustness import measure_robustness
-    from training.served import prediction
 
     return measure_robustness(
         prediction(predictor),
@@ -130,10 +130,10 @@ def _write_report(
     directory: Path,
     title: str,
 ) -> None:
-    from training.report import write_report
-    from training.report_background import Background, ModelFacts
-    from training.report_data import data_summary
-    from training.report_machine import this_machine
+    from training.report.background import Background, ModelFacts
+    from training.report.data import data_summary
+    from training.report.machine import this_machine
+    from training.report.writing import write_report
 
     background = Background(
         data=data_summary(corpora, ["dev"]),

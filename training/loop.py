@@ -25,23 +25,23 @@ from model.interruption import Interruption
 from model.labels import TagSet
 from model.network import Network
 from model.tagger import Tagger
-from training.agreement import require_same_beginning, require_same_weights
-from training.align import Sentence
 from training.augment_config import AugmentConfig
 from training.config import TrainingConfig
-from training.corpora import Corpus
+from training.corpus.align import Sentence
+from training.corpus.corpora import Corpus
+from training.corpus.source import CorporaInMemory, Source
+from training.corpus.targets import Targets
 from training.dev_scores import score_dev
 from training.device import FromAnywhere, autocast
 from training.distill import Distillation
-from training.gradients import Gradients
-from training.lessons import Divider, Part, Share
+from training.distributed.agreement import require_same_beginning, require_same_weights
+from training.distributed.gradients import Gradients
+from training.distributed.lessons import Divider, Part, Share
+from training.distributed.shard import EmbeddingShard
+from training.distributed.world import ALONE, World
 from training.optimiser import make_optimiser, schedule
 from training.record import EvaluationRow, Losses, UpdateRow
 from training.seed import seed_torch
-from training.shard import EmbeddingShard
-from training.source import CorporaInMemory, Source
-from training.targets import Targets
-from training.world import ALONE, World
 
 _RECENT_LOSSES = 50
 """The running median of so many losses is what an exploding one is compared with."""

@@ -18,7 +18,7 @@ import numpy as np
 from model.sentences import Offsets, split_sentences
 from model.spans import Span
 from model.text import tokenise
-from training.align import Sentence
+from training.corpus.align import Sentence
 
 _Edit = tuple[int, int, str]
 """Characters [start, end) of the text, and what is put there instead."""

@@ -14,21 +14,21 @@ from model.pieces import Pieces
 from training.card import joined_credits
 from training.checkpoint import Checkpoint
 from training.config import Recipe
-from training.corpora import Corpus
+from training.corpus.corpora import Corpus
+from training.corpus.misaligned import MisalignedReport
+from training.corpus.source import StoredCorpora
+from training.corpus.stored import open_corpora
+from training.corpus.word_counts import WordCounts
 from training.device import choose_device
 from training.distill import Distillation, open_distillation
+from training.distributed.world import ALONE, World
 from training.loop import Trainer
-from training.misaligned import MisalignedReport
 from training.pieces import frequent_words, train_pieces
 from training.rehearsal import rehearsed
 from training.seed import seed_torch
-from training.source import StoredCorpora
 from training.start import Start, find_start, load_start
-from training.stored_corpora import open_corpora
 from training.update import Update
 from training.vectors import WordVectors, choose_vectors
-from training.word_counts import WordCounts
-from training.world import ALONE, World
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from typing import Protocol, Self, TextIO
 from rich import progress as bars
 from rich.console import Console
 
-from training.log import Log, is_terminal
+from training.job.log import Log, is_terminal
 from training.record import EvaluationRow, HeldOutRow, Row
 
 Clock = Callable[[], float]
@@ -57,7 +57,7 @@ def open_progress(
 
 
 class JsonProgress:
-    """A line for every evaluation, and one for the updates from time to time; see `training.log`."""
+    """A line for every evaluation, and one for the updates from time to time; see `training.job.log`."""
 
     def __init__(
         self, total_steps: int, *, first_step: int = 0, stream: TextIO, clock: Clock, every_seconds: float = 30.0

@@ -23,10 +23,10 @@ from training.card_config import CardConfig
 from training.checkpoint import Checkpoint, load_checkpoint
 from training.config import Recipe
 from training.config_errors import dotted
-from training.corpora import Corpus
+from training.corpus.corpora import Corpus
+from training.corpus.stored import open_corpora
 from training.evaluate import Evaluation
 from training.model_card import render_card
-from training.stored_corpora import open_corpora
 
 _HALF_TOLERANCE = 0.0005
 """Weights are stored in 16 bits when that moves dev F1 by no more than this, far below the spread of seeds."""

@@ -1,7 +1,7 @@
 """The record of a training run: `metrics.jsonl`, one flat JSON object a line.
 
 Two runs of one recipe and one seed give equal files, byte for byte, however often one of them was killed and resumed:
-what a clock decides is kept elsewhere (see training/timings.py).
+what a clock decides is kept elsewhere (see training/job/timings.py).
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, NotRequired, TypedDict
 
 from training.curves import draw_curves
-from training.json_lines import JsonLines, Value
+from training.job.json_lines import JsonLines, Value
 
 _BY_THE_CLOCK = frozenset({"words_per_second"})
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.align import Sentence
 from training.augment import join_in_twos
+from training.corpus.align import Sentence
 from training.evaluate import Predict, evaluate
 from training.markdown import code, markdown_table, percent
 from training.perturbations import lower, mistyped, title, unpunctuated, upper

@@ -10,7 +10,7 @@
     best.checkpoint      the best on dev; `teddy export` reads it
     NAME.teddy           the model file, with which the run has finished
     report/              the evaluation of the model file's weights on dev
-    sentences/           what a long text is read from, only until the run ends (see training/store.py)
+    sentences/           what a long text is read from, only until the run ends (see training/corpus/store.py)
     lock                 which process works here
 
 The pictures need matplotlib, which is an extra: a run without it says so and goes on.
@@ -22,22 +22,22 @@ from pathlib import Path
 
 from model.files import write_atomically
 from model.interruption import Interruption
-from training.attendant import Attendant, Watcher
 from training.card import read_card
 from training.checkpoint import load_checkpoint
 from training.config import Recipe
-from training.corpora import Corpus
+from training.corpus.corpora import Corpus
 from training.device import set_threads
+from training.distributed.world import ALONE, World
 from training.figures import optional_figure
-from training.job import Job
+from training.job.attendant import Attendant, Watcher
+from training.job.job import Job
+from training.job.run_directory import RunDirectory
 from training.preparation import Preparation, prepare
 from training.publish import measure, write_model
-from training.report import write_report
-from training.report_cost import CostMeter
-from training.report_run import run_background
-from training.run_directory import RunDirectory
+from training.report.cost import CostMeter
+from training.report.of_run import run_background
+from training.report.writing import write_report
 from training.update import open_update
-from training.world import ALONE, World
 
 
 def train(

@@ -19,7 +19,7 @@ from model.config import FeatureConfig
 from model.errors import ModelFileError, TrainingError
 from training.config import Recipe
 from training.config_errors import dotted, first_problem
-from training.corpus_config import CorpusConfig
+from training.corpus.config import CorpusConfig
 from training.distill_config import DistillConfig
 from training.start import SHAPE, Start, find_start, load_start
 from training.update_config import UpdateConfig

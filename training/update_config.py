@@ -6,7 +6,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from training.config_errors import MisfitError, suggest
-from training.corpus_config import CorpusConfig, Table
+from training.corpus.config import CorpusConfig, Table
 from training.toml_lines import KeyPath
 
 

@@ -37,9 +37,9 @@ def train(recipe_file: str, data: str, updates: str, *settings: str) -> None:
 
     from training.config import load_recipe
     from training.device import set_threads
-    from training.launch import launched
+    from training.distributed.launch import launched
+    from training.distributed.world import joined
     from training.preparation import prepare
-    from training.world import joined
 
     recipe = load_recipe(recipe_file, settings)
     set_threads(1)

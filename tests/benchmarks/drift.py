@@ -27,7 +27,7 @@ from service.drift.windows import DriftWindows
 from service.models import ServedModel
 from tests.load.server import Server
 from training.config import ExportConfig, load_recipe
-from training.corpora import Corpus, load_corpora
+from training.corpus.corpora import Corpus, load_corpora
 from training.reference import measure_reference
 
 NAME = "en"

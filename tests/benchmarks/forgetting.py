@@ -22,9 +22,9 @@ from model.errors import TeddyError
 from model.predictor import load
 from tests.benchmarks.arguments import check_files, read_names
 from training.config import Recipe, load_recipe
-from training.corpora import Corpus, load_corpora
+from training.corpus.corpora import Corpus, load_corpora
+from training.promotion.served import evaluate_served
 from training.run import train
-from training.served import evaluate_served
 
 WAYS = {
     "naive": ("update.predictions=false", "update.rehearse=[]"),

@@ -28,11 +28,11 @@ from pathlib import Path
 
 from model.spans import Span
 from tests.benchmarks.arguments import check_files
-from training.align import Sentence
 from training.config import load_recipe
-from training.corpora import Corpus, load_corpora
-from training.named_data import NamedFile
-from training.noise import NoiseKind, NoiseOptions, Suspect, find_noise
+from training.corpus.align import Sentence
+from training.corpus.corpora import Corpus, load_corpora
+from training.corpus.named_data import NamedFile
+from training.noise.judging import NoiseKind, NoiseOptions, Suspect, find_noise
 
 CHANGES = {"label": NoiseKind.LABEL, "dropped": NoiseKind.MISSING, "borders": NoiseKind.BORDERS}
 TOP_SHARE = 0.03

@@ -15,8 +15,8 @@ from prometheus_client.samples import Sample
 from tests.load.server import free_port
 from tests.monitoring.binaries import binary
 from tests.monitoring.prometheus import PATIENCE_SECONDS, Daemon
-from training.job import State
-from training.job_catalogue import PREFIX
+from training.job.catalogue import PREFIX
+from training.job.job import State
 
 Samples = dict[tuple[str, str], float]
 """Values by name and, where the series has that label, state; of one run, and none but Teddy's."""

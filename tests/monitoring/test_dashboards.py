@@ -16,7 +16,7 @@ from service.monitoring.dashboards.__main__ import DIRECTORY, RUNBOOKS, files
 from service.monitoring.dashboards.board import COLUMNS, RUNBOOKS_UID
 from service.monitoring.dashboards.panels import GRAFANA
 from service.monitoring.dashboards.runbooks import sections
-from training.job_catalogue import all_metrics as training_metrics
+from training.job.catalogue import all_metrics as training_metrics
 
 ROOT = Path(__file__).parents[2]
 BOARDS = ("service", "quality", "training")

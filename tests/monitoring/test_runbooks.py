@@ -12,7 +12,7 @@ from service.monitoring.dashboards.runbooks import sections
 from service.settings import PREFIX, Settings
 from tests.load.server import ROOT
 from tests.monitoring.rules import ALERTS, RECORDING, alert_names, rules
-from training.job_catalogue import all_metrics as all_of_training
+from training.job.catalogue import all_metrics as all_of_training
 
 RUNBOOKS = ROOT / "docs" / "runbooks.md"
 DASHBOARDS = ROOT / "service" / "monitoring" / "grafana" / "dashboards"

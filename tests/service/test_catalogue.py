@@ -17,7 +17,7 @@ from service.instruments import Instruments, Nothing, family
 from service.metrics import Metrics
 from tests.load.server import Server
 from tests.service.drift_texts import english
-from training import job_catalogue
+from training.job import catalogue as job_catalogue
 
 pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).parents[2]

@@ -8,9 +8,9 @@ import pytest
 
 from model.predictor import Predictor, load
 from model.text import check_text
-from training.align import align
 from training.config import load_recipe
-from training.corpus_config import FormatConfig
+from training.corpus.align import align
+from training.corpus.config import FormatConfig
 from training.readers.jsonl import read_jsonl
 from training.run import train
 

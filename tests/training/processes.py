@@ -21,11 +21,11 @@ from model.labels import TagSet
 from model.network import Network
 from training.checkpoint import load_checkpoint
 from training.config import load_recipe
-from training.corpora import load_corpora
+from training.corpus.corpora import load_corpora
 from training.distill import open_distillation
+from training.distributed.world import ALONE, World, world_of_this_process
 from training.loop import Trainer
 from training.seed import seed_torch
-from training.world import ALONE, World, world_of_this_process
 
 PATIENCE_SECONDS = 120
 CPU = torch.device("cpu")

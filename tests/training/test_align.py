@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from model.spans import Span
 from model.text import tokenise
-from training.align import Misaligned, Sentence, align
-from training.corpus_config import UNKNOWN
+from training.corpus.align import Misaligned, Sentence, align
+from training.corpus.config import UNKNOWN
 from training.readers import Example
 
 Align = Callable[..., tuple[list[Sentence], list[Misaligned]]]

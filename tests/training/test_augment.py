@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from model.errors import RecipeError
 from model.spans import Span
 from model.tagger import Tagger
-from training.align import Sentence, align
 from training.augment import augment, join_in_twos
 from training.augment_config import AugmentConfig
 from training.checkpoint import load_checkpoint
 from training.config import Recipe, load_recipe
-from training.corpora import load_corpora
+from training.corpus.align import Sentence, align
+from training.corpus.corpora import load_corpora
 from training.loop import Trainer
 from training.perturbations import joined, lower, title, unpunctuated, upper
 from training.readers.example import Example

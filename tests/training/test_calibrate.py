@@ -18,9 +18,9 @@ from model.labels import TagSet
 from model.network import Network
 from model.pieces import Pieces
 from model.spans import Span
-from training.align import Sentence
 from training.calibrate import fit_temperature, minimise, smoothed_log_loss
 from training.checkpoint import load_checkpoint
+from training.corpus.align import Sentence
 
 TAG_SET = TagSet(("PER",))
 N_WORDS = 3

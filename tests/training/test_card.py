@@ -13,7 +13,7 @@ from model.tagger import Tagger
 from training.card import Card, annotated_labels, dev_sentences, evaluate_dev, joined_credits, make_card, read_card
 from training.checkpoint import load_checkpoint
 from training.config import ExportConfig, Recipe
-from training.corpora import Corpus, load_corpora
+from training.corpus.corpora import Corpus, load_corpora
 from training.evaluate import Evaluation
 
 

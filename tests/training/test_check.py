@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from training.check import check_file, check_recipe
-from training.check_display import as_text
-from training.check_kinds import Kind, Severity
-from training.check_report import CheckReport
+from training.check.checking import check_file, check_recipe
+from training.check.display import as_text
+from training.check.kinds import Kind, Severity
+from training.check.report import CheckReport
 from training.config import Recipe
-from training.corpus_config import CorpusConfig, FormatConfig
+from training.corpus.config import CorpusConfig, FormatConfig
 
 
 def columns(*sentences: str) -> str:

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from model.spans import Span
 from tests.training.html_page import assert_is_whole_and_alone
 from tests.training.test_evaluate import LABELS, TEXT, always, flat_spans, sentence
-from training.align import Sentence
 from training.checkpoint import load_checkpoint
-from training.compare import Answers, Comparison, Speeds, compare, measure_speeds
-from training.compare_pair import ComparedModel, Pair
+from training.compare.comparing import Answers, Comparison, Speeds, compare, measure_speeds
+from training.compare.pair import ComparedModel, Pair
+from training.corpus.align import Sentence
 from training.evaluate import Predict, ScoredSpan, evaluate
-from training.html_report_compare import as_html
 from training.publish import recipe_of, write_model
+from training.report.html_compare import as_html
 
 ANNOTATES = {"letters": frozenset(LABELS)}
 

@@ -7,10 +7,10 @@ import pytest
 
 from model.errors import DataError
 from model.spans import Span
-from training.align import Misaligned
 from training.config import Recipe
-from training.corpora import Corpus, load_corpora
-from training.corpus_config import CorpusConfig
+from training.corpus.align import Misaligned
+from training.corpus.config import CorpusConfig
+from training.corpus.corpora import Corpus, load_corpora
 
 Load = Callable[..., Corpus]
 

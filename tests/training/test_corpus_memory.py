@@ -21,8 +21,8 @@ def words(n):
 """
 
 TRAIN = """
-from training.source import StoredCorpora
-from training.stored_corpora import open_corpora
+from training.corpus.source import StoredCorpora
+from training.corpus.stored import open_corpora
 
 for n_words in (6_000, 60_000):
     with (folder / "train.conll").open("w") as file:

@@ -23,11 +23,11 @@ from training.augment import augment
 from training.augment_config import AugmentConfig
 from training.checkpoint import load_checkpoint
 from training.config import Recipe, load_recipe
-from training.corpora import load_corpora
+from training.corpus.corpora import load_corpora
+from training.corpus.raw_text import RawText, Words, as_sentence
 from training.distill import Distillation, open_distillation, words_to_read
 from training.distribution import Expectations, cross_entropy, expectations
 from training.loop import Trainer
-from training.raw_text import RawText, Words, as_sentence
 from training.record import Record
 from training.run import train
 from training.seed import generator, seed_torch

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from model.spans import Span
-from training.align import Sentence
+from training.corpus.align import Sentence
 from training.evaluate import Evaluation, Predict, ScoredSpan, evaluate, surfaces
 from training.mistakes import Kind
 from training.reliability import Reliability
-from training.report import as_markdown, score_intervals_of, write_report
+from training.report.writing import as_markdown, score_intervals_of, write_report
 from training.scores import Counts
 
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.align import align
-from training.held_out import HeldOut
+from training.corpus.align import align
+from training.corpus.held_out import HeldOut
 from training.readers import Example
 
 

@@ -10,18 +10,18 @@ from model.bundle import TrainingData
 from model.errors import TrainingError
 from model.spans import Span
 from tests.training.html_page import Page, assert_is_whole_and_alone
-from training.align import Sentence
 from training.card_config import CardConfig
+from training.corpus.align import Sentence
 from training.evaluate import Evaluation, ScoredSpan, evaluate
-from training.html_report import as_html
-from training.html_report_machine import duration
-from training.html_report_spans import excerpt
-from training.report import score_intervals_of, write_report
-from training.report_background import Background, ModelFacts
-from training.report_cost import CostMeter
-from training.report_data import PartCounts
-from training.report_energy import EnergyMeter
-from training.report_machine import this_machine
+from training.report.background import Background, ModelFacts
+from training.report.cost import CostMeter
+from training.report.data import PartCounts
+from training.report.energy import EnergyMeter
+from training.report.html import as_html
+from training.report.html_machine import duration
+from training.report.html_spans import excerpt
+from training.report.machine import this_machine
+from training.report.writing import score_intervals_of, write_report
 
 WICKED = "<script>alert('Ada')</script> & \"Ada\" <b>met</b> Ngo"
 HEBREW = "אמר מר תדי רוזוולט"

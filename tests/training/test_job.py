@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from training.job import RECENT_UPDATES, Job, State, resident_bytes
-from training.job_catalogue import CATALOGUE, PREFIX, all_metrics, metrics_table
+from training.job.catalogue import CATALOGUE, PREFIX, all_metrics, metrics_table
+from training.job.job import RECENT_UPDATES, Job, State, resident_bytes
 
 
 class Clock:

@@ -20,10 +20,10 @@ from model.errors import TrainingError
 from tests.training.pretraining import PRETRAINING
 from tests.training.runs import differences
 from training.config import Recipe, load_recipe
+from training.job.run_directory import RunDirectory
 from training.progress import JsonProgress
 from training.record import Record
 from training.run import train
-from training.run_directory import RunDirectory
 
 Shell = Callable[..., tuple[int, str, str]]
 
@@ -198,7 +198,7 @@ def test_what_a_scheduler_sets_once_may_stand_in_the_environment(
 HOLDING = """
 import sys, time
 from pathlib import Path
-from training.run_directory import RunDirectory
+from training.job.run_directory import RunDirectory
 with RunDirectory(Path(sys.argv[1])).locked():
     print("locked", flush=True)
     time.sleep(600)

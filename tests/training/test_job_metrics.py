@@ -18,9 +18,9 @@ from tests.monitoring.binaries import binary
 from tests.monitoring.exporters import NodeExporter, Pushgateway, Samples, samples, scrape, state_of
 from tests.monitoring.prometheus import wait_until
 from tests.training.pretraining import PRETRAINING
-from training.job import Job
-from training.job_catalogue import PREFIX, all_metrics
-from training.job_metrics import exposed
+from training.job.catalogue import PREFIX, all_metrics
+from training.job.job import Job
+from training.job.metrics import exposed
 from training.loop import Trainer
 from training.record import Record
 
@@ -241,8 +241,8 @@ PROCESS = """
 import sys, time
 from pathlib import Path
 from model.interruption import interruptions
-from training.job import Job
-from training.job_metrics import exposed
+from training.job.job import Job
+from training.job.metrics import exposed
 
 job = Job("mine")
 with interruptions() as interruption, exposed(job, Path(sys.argv[1]), None, None), interruption.at_once():

@@ -14,10 +14,10 @@ import pytest
 
 from tests.monitoring.exporters import Pushgateway, samples, scrape, state_of
 from tests.monitoring.prometheus import wait_until
-from training import job_metrics
-from training.job import Job
-from training.job_metrics import exposed
-from training.job_options import Address
+from training.job import metrics as job_metrics
+from training.job.job import Job
+from training.job.metrics import exposed
+from training.job.options import Address
 
 Shell = Callable[..., tuple[int, str, str]]
 
@@ -166,8 +166,8 @@ def _has_ipv6() -> bool:
 def test_a_job_that_nobody_watches_needs_no_prometheus() -> None:
     code = """
 import sys
-from training.job import Job
-from training.job_options import shown
+from training.job.job import Job
+from training.job.options import shown
 with shown(Job("mine"), None, None, None):
     print({name.split(".")[0] for name in sys.modules} & {"prometheus_client", "torch"})
 """

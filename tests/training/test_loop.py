@@ -22,11 +22,11 @@ from model.network import Network
 from training.card import evaluate_dev
 from training.checkpoint import load_checkpoint
 from training.config import Recipe
-from training.corpora import Corpus, load_corpora
+from training.corpus.corpora import Corpus, load_corpora
+from training.corpus.targets import Targets, pad_targets
 from training.loop import Trainer, evaluation_points
 from training.optimiser import make_optimiser, schedule
 from training.seed import seed_torch
-from training.targets import Targets, pad_targets
 
 Rows = list[dict[str, Any]]
 MakeTrainer = Callable[..., Trainer]

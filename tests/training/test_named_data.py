@@ -4,7 +4,7 @@ import pytest
 
 from model.errors import DataError
 from model.spans import Scheme, Span
-from training.named_data import NamedFile
+from training.corpus.named_data import NamedFile
 
 
 def test_what_is_not_stated_is_guessed_from_the_file(tmp_path: Path) -> None:

@@ -15,16 +15,16 @@ import pytest
 
 from model.config import FeatureConfig, NetworkConfig
 from model.spans import Span
-from training.align import Sentence
-from training.check_kinds import Kind
-from training.check_noise import noise_findings
-from training.corpora import Corpus
+from training.check.doubts import noise_findings
+from training.check.kinds import Kind
+from training.corpus.align import Sentence
+from training.corpus.corpora import Corpus
 from training.evaluate import ScoredSpan
-from training.noise import NoiseKind, NoiseOptions, NoiseReport, find_noise, judge
-from training.noise_folds import divide
-from training.noise_processes import cores, read_folds
-from training.noise_reading import Reading
-from training.noise_training import Fold, QuickConfig, epochs_for, is_latin
+from training.noise.folds import divide
+from training.noise.judging import NoiseKind, NoiseOptions, NoiseReport, find_noise, judge
+from training.noise.processes import cores, read_folds
+from training.noise.reading import Reading
+from training.noise.taggers import Fold, QuickConfig, epochs_for, is_latin
 
 ROOT = Path(__file__).parents[2]
 LABELS = ("PER", "LOC")
@@ -101,7 +101,7 @@ def spoilt(clean: list[Sentence]) -> list[Sentence]:
 @pytest.fixture(scope="module")
 def report(spoilt: list[Sentence], tiny: QuickConfig) -> Iterator[NoiseReport]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("training.noise._config", lambda *_: tiny)
+        patch.setattr("training.noise.judging._config", lambda *_: tiny)
         yield find_noise([make_corpus(spoilt)], LABELS, NoiseOptions(folds=2, processes=1), lambda _: None)
 
 

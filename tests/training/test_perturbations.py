@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from model.sentences import Offsets, split_sentences
 from model.spans import Span
 from model.text import tokenise
-from training.align import Sentence, align
+from training.corpus.align import Sentence, align
 from training.perturbations import joined, lower, mistype, mistyped, title, unpunctuated, upper
 from training.readers.example import Example
 

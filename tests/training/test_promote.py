@@ -24,10 +24,10 @@ from model.predictor import load
 from service.model_files import models_in
 from service.settings import MODEL_NAME as SERVICES_NAME
 from training.checkpoint import Checkpoint, load_checkpoint
-from training.promote import _is_better
-from training.promotions import Promotion, Promotions
+from training.promotion.folder import MODEL_NAME, ServedFolder
+from training.promotion.history import Promotion, Promotions
+from training.promotion.promote import _is_better
 from training.publish import write_model
-from training.served_folder import MODEL_NAME, ServedFolder
 
 ROOT = Path(__file__).parents[2]
 DEV = ("--format", "conll")

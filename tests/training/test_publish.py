@@ -15,7 +15,7 @@ from training import publish
 from training.card import evaluate_dev, read_card
 from training.checkpoint import Checkpoint, load_checkpoint
 from training.config import Recipe
-from training.corpora import Corpus, load_corpora
+from training.corpus.corpora import Corpus, load_corpora
 from training.publish import export, measure, recipe_of, write_model
 
 TEXTS = ["Anna Berg went to Port Ellen.", "Nobody was there.", "", "Who saw Ida Holm in New Haven today? " * 8]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from model.errors import DataError
 from model.sentences import Offsets, split_sentences
 from model.text import tokenise
-from training.raw_text import RawText, as_sentence, read_paragraphs, split_paragraph
+from training.corpus.raw_text import RawText, as_sentence, read_paragraphs, split_paragraph
 
 LINES = ["Anna sleeps. Otto reads .", "", "Oslo is cold", "  ", "été : 日本", "The end"]
 PACK: dict[str, Callable[[bytes], bytes]] = {

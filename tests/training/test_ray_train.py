@@ -23,7 +23,7 @@ from tests.load.processes import descendants
 from tests.training.processes import tensors
 from training.checkpoint import load_checkpoint
 from training.config import Recipe, load_recipe
-from training.ray_train import train_on_ray
+from training.distributed.ray_train import train_on_ray
 from training.run import train
 
 # What Ray warns of is its own use of itself.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from model.errors import DataError
 from model.spans import Scheme, Span, write_tags
-from training.corpus_config import FormatConfig
+from training.corpus.config import FormatConfig
 from training.readers import Example, read_examples
 from training.readers.files import find_files
 from training.readers.guess import guess_format

@@ -8,7 +8,7 @@ import pytest
 from model.spans import Span
 from training.mistakes import Confusion, pair_spans
 from training.reliability import Reliability
-from training.report_figures import draw_confusion, draw_reliability
+from training.report.figures import draw_confusion, draw_reliability
 
 PNG = b"\x89PNG\r\n\x1a\n"
 LABELS = ["PER", "ORG", "LOC"]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from model.spans import Span
-from training.align import Sentence, align
+from training.corpus.align import Sentence, align
 from training.evaluate import evaluate
 from training.perturbations import lower, title, unpunctuated, upper
 from training.readers.example import Example

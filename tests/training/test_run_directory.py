@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from model.errors import ModelFileError, TrainingError
 from tests.training.runs import unequal
 from training.checkpoint import Checkpoint, load_checkpoint, read_torch_file
-from training.run_directory import RunDirectory
+from training.job.run_directory import RunDirectory
 
 Damage = Callable[[Path], None]
 

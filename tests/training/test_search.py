@@ -20,9 +20,9 @@ from model.interruption import Interruption
 from tests.conftest import RECIPE, write_corpus
 from training.config import Recipe, load_recipe
 from training.record import Record
-from training.search import search
-from training.search_jobs import run_search
-from training.search_study import Study
+from training.search.jobs import run_search
+from training.search.running import search
+from training.search.study import Study
 
 Shell = Callable[..., tuple[int, str, str]]
 

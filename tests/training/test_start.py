@@ -23,7 +23,7 @@ from model.pieces import Pieces
 from model.predictor import SHIPPED_MODEL
 from training.checkpoint import load_checkpoint
 from training.config import Recipe, load_recipe
-from training.corpora import load_corpora
+from training.corpus.corpora import load_corpora
 from training.loop import Trainer
 from training.run import train
 from training.seed import seed_torch

@@ -16,19 +16,19 @@ from hypothesis import strategies as st
 
 from model.errors import DataError
 from model.spans import Span
-from training.align import Sentence
 from training.checkpoint import load_checkpoint
 from training.config import Recipe, load_recipe
-from training.corpora import Corpus, load_corpora
-from training.corpus_config import CorpusConfig
-from training.packed import pack, unpack
+from training.corpus.align import Sentence
+from training.corpus.config import CorpusConfig
+from training.corpus.corpora import Corpus, load_corpora
+from training.corpus.packed import pack, unpack
+from training.corpus.source import CorporaInMemory, Source, StoredCorpora
+from training.corpus.store import StoredSentences
+from training.corpus.store_writer import BlockWriter
+from training.corpus.stored import open_corpora
+from training.corpus.windows import plan_windows
 from training.record import Record, Row
 from training.run import train
-from training.source import CorporaInMemory, Source, StoredCorpora
-from training.store import StoredSentences
-from training.store_writer import BlockWriter
-from training.stored_corpora import open_corpora
-from training.windows import plan_windows
 
 
 def sentence(words: Sequence[str], corpus: str = "a", line: int = 1) -> Sentence:

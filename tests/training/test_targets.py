@@ -14,14 +14,14 @@ from model.labels import TagSet
 from model.network import Network
 from model.pieces import Pieces
 from model.spans import Scheme, Span, read_tags, write_tags
-from training.align import Sentence
 from training.card import evaluate_dev
 from training.config import PiecesConfig, TrainingConfig
-from training.corpora import Corpus
+from training.corpus.align import Sentence
+from training.corpus.corpora import Corpus
+from training.corpus.targets import Targets, pad_targets
 from training.loop import Trainer
 from training.pieces import train_pieces
 from training.seed import seed_torch
-from training.targets import Targets, pad_targets
 
 LABELS = ("PER", "LOC", "ORG")
 TAG_SET = TagSet(LABELS)

@@ -18,13 +18,13 @@ from model.labels import TagSet
 from model.network import Network
 from model.pieces import Pieces
 from model.predictor import load
-from training.align import Sentence
 from training.checkpoint import load_checkpoint
 from training.config import Recipe, load_recipe
-from training.corpora import Corpus, load_corpora
+from training.corpus.align import Sentence
+from training.corpus.corpora import Corpus, load_corpora
+from training.promotion.served import evaluate_served
 from training.rehearsal import rehearsed
 from training.run import train
-from training.served import evaluate_served
 from training.start import load_start
 from training.update import Update, open_update
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.training.processes import NO_DROPOUT, NOISY, TAUGHT, Course, Lives, left_by, live_together, tensors
-from training.launch import Launch, launched
-from training.lessons import cut
-from training.world import ALONE, World, joined
+from training.distributed.launch import Launch, launched
+from training.distributed.lessons import cut
+from training.distributed.world import ALONE, World, joined
 
 RAW = "Jonas Falk met Otto Lind in Lund.\n\nThe bears of Oslo sleep.\nIda Holm and Mira like New Haven.\n" * 4
 COURSES = {

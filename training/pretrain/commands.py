@@ -7,8 +7,8 @@ import typer
 
 from model.commands import use_one_thread
 from training.commands import OutputOption, RecipeArgument, ResumeOption, RunDataOption, SetOption
-from training.job_options import MetricsFileOption, MetricsPortOption, PushgatewayOption, shown
-from training.tracking import MlflowOption, tracked
+from training.job.options import MetricsFileOption, MetricsPortOption, PushgatewayOption, shown
+from training.tracking.tracked import MlflowOption, tracked
 
 
 def pretrain(
@@ -35,7 +35,7 @@ def pretrain(
     """
     from model.interruption import interruptions
     from training.config import load_recipe
-    from training.job import Job
+    from training.job.job import Job
 
     recipe = load_recipe(recipe_file, overrides or (), purpose="pretrain")
     output = output or Path("runs") / recipe.name

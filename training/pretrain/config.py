@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from model.config import NetworkConfig
-from training.corpus_config import Table
+from training.corpus.config import Table
 from training.toml_lines import KeyPath
 
 ObjectiveName = Literal["masked", "causal", "replaced", "both"]

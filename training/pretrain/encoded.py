@@ -11,8 +11,8 @@ pieces.model      the sentencepiece model
 words.txt         the words that have a row of their own
 corpus.json       what all this was made from, and how much it is
 
-In memory are the counted words' rows, of which there is a bound (see `training.word_counts`); all else is read when it
-is asked for. A rare word has a number for each stretch of the text that it occurs in.
+In memory are the counted words' rows, of which there is a bound (see `training.corpus.word_counts`); all else is read
+when it is asked for. A rare word has a number for each stretch of the text that it occurs in.
 """
 
 import json

@@ -21,14 +21,14 @@ from model.pieces import Pieces
 from model.sentences import Offsets, split_sentences
 from model.text import TOKENISER_VERSION, tokenise
 from training.config import PiecesConfig
+from training.corpus.windows import block_words
+from training.corpus.word_counts import MOST_WORDS, WordCounts
 from training.folders import atomic_folder
 from training.pieces import frequent_words, train_pieces
 from training.pretrain.chunks import CHUNK_WORDS, ChunkFile, cut_chunks
 from training.pretrain.config import PretrainConfig
 from training.pretrain.encoded import FORMAT, write_words
 from training.readers.files import find_files, stream_lines
-from training.windows import block_words
-from training.word_counts import MOST_WORDS, WordCounts
 
 _CHUNK_SENTENCES = 1_000_000
 _CHUNK_TYPES = 50_000

@@ -22,18 +22,18 @@ from model.errors import TrainingError
 from model.features import WordFeatures
 from model.interruption import Interruption
 from model.pieces import Pieces
-from training.attendant import Attendant, Watcher
 from training.config import Recipe
 from training.device import choose_device, set_threads
 from training.folders import remove_abandoned
-from training.job import Job
+from training.job.attendant import Attendant, Watcher
+from training.job.job import Job
+from training.job.run_directory import RunDirectory
 from training.pretrain.checkpoint import PretrainCheckpoint, load_pretrain_checkpoint
 from training.pretrain.config import PretrainConfig
 from training.pretrain.encoded import EncodedCorpus
 from training.pretrain.loop import Pretrainer
 from training.pretrain.network import PretrainingNetwork
 from training.pretrain.prepare import preparation, prepare
-from training.run_directory import RunDirectory
 from training.seed import seed_torch
 from training.start import Start, shared_weights
 

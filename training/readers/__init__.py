@@ -5,7 +5,7 @@ from pathlib import Path
 
 from model.errors import DataError, TextError
 from model.text import check_text
-from training.corpus_config import FormatConfig
+from training.corpus.config import FormatConfig
 from training.readers.conll import read_conll
 from training.readers.conllu import read_conllu
 from training.readers.csv_table import read_csv

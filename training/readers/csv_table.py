@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from model.errors import DataError
-from training.corpus_config import FormatConfig
+from training.corpus.config import FormatConfig
 from training.readers.example import Example
 from training.readers.files import read_text
 from training.readers.tagged import Row, Rows, clean_row, to_examples

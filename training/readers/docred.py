@@ -11,7 +11,7 @@ from typing import Any
 
 from model.errors import DataError
 from model.spans import Span
-from training.corpus_config import FormatConfig
+from training.corpus.config import FormatConfig
 from training.readers.example import Example
 from training.readers.files import read_text
 from training.readers.tagged import join_tokens

@@ -8,7 +8,7 @@ from typing import Any
 
 from model.errors import DataError
 from model.spans import Scheme, read_tags, write_tags
-from training.corpus_config import FormatConfig, FormatName
+from training.corpus.config import FormatConfig, FormatName
 from training.readers.conll import DOCUMENT_START, METADATA, read_conll_rows
 from training.readers.files import PACKED_SUFFIXES, read_lines
 from training.readers.tagged import Rows

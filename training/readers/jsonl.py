@@ -16,7 +16,7 @@ from typing import Any
 
 from model.errors import DataError
 from model.spans import Span
-from training.corpus_config import FormatConfig
+from training.corpus.config import FormatConfig
 from training.readers.example import Example
 from training.readers.files import stream_corpus_lines
 

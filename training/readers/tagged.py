@@ -9,7 +9,7 @@ from pathlib import Path
 from model.errors import DataError
 from model.spans import Scheme, Span, read_tags
 from model.text import tokenise
-from training.corpus_config import OUTSIDE, FormatConfig
+from training.corpus.config import OUTSIDE, FormatConfig
 from training.readers.example import Example
 
 

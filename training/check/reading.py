@@ -1,0 +1,146 @@
+"""Reads data as training does, but goes on behind what it cannot read, and tells each such place."""
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from model.errors import DataError
+from training.corpus.align import Misaligned, Sentence, align
+from training.corpus.config import UNKNOWN, CorpusConfig, FormatConfig
+from training.corpus.corpora import Corpus, make_corpus, relabel
+from training.corpus.held_out import Divider
+from training.readers import Example, read_examples
+from training.readers.conll import DOCUMENT_START
+from training.readers.files import find_files, read_lines
+
+_MOST_BAD_PLACES = 50
+"""A file with more of them is another format than its reader thinks; the rest of it is not read."""
+_BY_LINES = ("conll", "conllu", "jsonl")
+"""Formats in which what follows a bad line can be read without it."""
+
+
+@dataclass(slots=True)
+class ReadData:
+    """What could be read of some files, and what could not."""
+
+    examples: list[Example] = field(default_factory=list)
+    errors: list[DataError] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class ReadCorpus:
+    """What was met while a corpus of a recipe was read."""
+
+    errors: list[DataError] = field(default_factory=list)
+    misaligned: list[Misaligned] = field(default_factory=list)
+    examples: list[Example] = field(default_factory=list)
+    """Of train and dev, as the files have them."""
+    files: list[Path] = field(default_factory=list)
+    strangers: Counter[str] = field(default_factory=Counter)
+    """Labels that the recipe neither has nor maps, with the number of their spans, which are read as unknown."""
+    first_strangers: dict[str, DataError] = field(default_factory=dict)
+
+
+def read_what_can_be(path: Path, options: FormatConfig) -> ReadData:
+    """Read the examples of a file. A sentence, or line of JSON, that cannot be read is left out, and an error says why.
+
+    What has no line, as a missing file, ends the reading; so does what ends it in formats that are not made of lines.
+    """
+    read = ReadData()
+    after = 0
+    while True:
+        try:
+            for example in _examples_after(after, path, options):
+                read.examples.append(example)
+        except DataError as error:
+            if after and _is_about_nothing(error):
+                return read
+            read.errors.append(error)
+            if error.line is None or options.format not in _BY_LINES or len(read.errors) >= _MOST_BAD_PLACES:
+                return read
+            # What was read of the lines from the last error to this one is read once only: examples come in order.
+            after = _end_of_block(path, options, error.line)
+        else:
+            return read
+
+
+def read_corpus(config: CorpusConfig, labels: Sequence[str], data: Path) -> tuple[Corpus, ReadCorpus]:
+    """Read a corpus of a recipe as `training.corpus.corpora.load_corpus` does, but for what cannot be read."""
+    read = ReadCorpus()
+    train: list[Sentence] = []
+    dev: list[Sentence] = []
+    divider = Divider(config.holdout)
+    for example in _relabelled(config.train, config, labels, data, read):
+        part = dev if divider.holds_out(example) else train
+        part.extend(align(example, config.name, read.misaligned.append))
+    for example in _relabelled(config.dev, config, labels, data, read):
+        dev.extend(align(example, config.name, read.misaligned.append))
+    return make_corpus(config, labels, train, dev, 0), read
+
+
+def _relabelled(
+    patterns: Sequence[str], config: CorpusConfig, labels: Sequence[str], data: Path, read: ReadCorpus
+) -> Iterator[Example]:
+    for pattern in patterns:
+        try:
+            paths = find_files([pattern], data)
+        except DataError as error:
+            read.errors.append(error)
+            continue
+        for path in paths:
+            if path in read.files:
+                continue
+            read.files.append(path)
+            found = read_what_can_be(path, config)
+            read.errors += found.errors
+            read.examples += found.examples
+            for example in found.examples:
+                yield _with_known_labels(example, config, labels, read)
+
+
+def _with_known_labels(example: Example, config: CorpusConfig, labels: Sequence[str], read: ReadCorpus) -> Example:
+    """The example with the labels of the recipe; of spans with others, nothing is known."""
+    own = {span.label for span in example.spans}
+    lenient = config
+    while True:
+        try:
+            return relabel(example, lenient, labels)
+        except DataError as error:
+            stranger = next(label for label in sorted(own) if repr(label) in error.reason and label not in lenient.map)
+            read.strangers[stranger] += sum(span.label == stranger for span in example.spans)
+            read.first_strangers.setdefault(stranger, error)
+            lenient = lenient.model_copy(update={"map": {**lenient.map, stranger: UNKNOWN}})
+
+
+def _examples_after(line: int, path: Path, options: FormatConfig) -> Iterator[Example]:
+    """Yield the examples behind a line, with their lines and names as in the whole file."""
+    if not line:
+        yield from read_examples(path, options)
+        return
+    rest = read_lines(path, options.encoding)[line:]
+    with tempfile.TemporaryDirectory(prefix="teddy-check-") as folder:
+        copy = Path(folder) / "rest"
+        copy.write_text("\n" * line + "\n".join(rest), encoding=options.encoding, newline="")
+        try:
+            for example in read_examples(copy, options):
+                yield replace(example, path=str(path))
+        except DataError as error:
+            raise DataError(path, error.line, error.reason) from None
+
+
+def _is_about_nothing(error: DataError) -> bool:
+    """Whether an error says only that nothing follows the last bad line."""
+    return error.line is None and error.reason in ("the file is empty", "the file has no sentence")
+
+
+def _end_of_block(path: Path, options: FormatConfig, line: int) -> int:
+    """The last line of the sentence that a line is in; a line of JSON is a document by itself."""
+    if options.format == "jsonl":
+        return line
+    lines = read_lines(path, options.encoding)
+    for number in range(line, len(lines)):
+        if not lines[number].strip() or lines[number].startswith(DOCUMENT_START):
+            return number
+    return len(lines)

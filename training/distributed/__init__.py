@@ -1,0 +1,1 @@
+"""One run in many processes, on one machine or several."""

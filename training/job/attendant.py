@@ -1,0 +1,171 @@
+"""Who stands by a run: keeps and shows its rows, writes a checkpoint when it is time, and stops it when it is asked to.
+
+What reaches the disk, and in which order, is what makes a run that is killed anywhere end as one that is not: rows come
+before the checkpoint that follows them, since resuming forgets rows and cannot invent them, and the best checkpoint
+before the last one, since a run killed between the two makes both again.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from model.errors import JobInterrupted
+from model.interruption import Interruption
+from training.distributed.world import ALONE, World
+from training.figures import optional_figure
+from training.job.job import Job, State
+from training.job.log import Level, Log
+from training.job.run_directory import RunDirectory, Saveable
+from training.job.timings import Timings
+from training.progress import Progress, open_progress
+from training.record import Record, Row
+
+Watcher = Callable[[Row], None]
+"""Is called with every row; what it raises ends the run."""
+
+_LEVELS: dict[State, Level] = {State.FINISHED: "info", State.INTERRUPTED: "warning"}
+
+
+class Attendant:
+    """Stands by one run, of training or of pre-training. Of several processes in one run, only the first writes."""
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        job: Job,
+        *,
+        watchers: Sequence[Watcher] = (),
+        interruption: Interruption | None = None,
+        world: World = ALONE,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.interruption = interruption or Interruption()
+        self._directory = directory
+        self._job = job
+        self._watchers = watchers
+        self._world = world
+        self._clock = clock
+        self._record = Record(directory.path)
+        self._timings = Timings(directory.path, clock=clock)
+        self._progress: Progress | None = None
+        self._is_taken_up = False
+        self._step = 0
+        self._saved = clock()
+
+    def note(self, message: str) -> None:
+        """Say something of the run: above the bars where there are any, else in the log."""
+        if self._world.is_first:
+            (self._progress or Log()).note(message)
+
+    @contextmanager
+    def telling_the_end(self) -> Iterator[None]:
+        """Say in the log and in the timings how a block ended, if the run was taken up in it."""
+        try:
+            yield
+        except BaseException as error:
+            self._tell(State.after(error), str(error))
+            raise
+        self._tell(State.FINISHED)
+
+    def recall(self) -> None:
+        """Tell the job what an earlier process has done."""
+        if self._directory.newest.exists():
+            self._job.resume(self._record.rows(), self._directory.newest)
+
+    def take_up(self, step: int, evaluated: int, *, steps: int, epochs: int) -> None:
+        """The run goes on after `step`, or begins when that is 0; the rows after that are made again.
+
+        `evaluated` is the step of the last evaluation; there will be so many `steps` and `epochs` in all.
+        """
+        self._is_taken_up = True
+        self._step = step
+        if self._world.is_first:
+            self._record.truncate_after(step, evaluated)
+            self._timings.start(step)
+        if step:
+            self.recall()
+        self._job.plan(steps=steps, epochs=epochs, step=step)
+
+    @contextmanager
+    def showing(self, steps: int) -> Iterator[None]:
+        """Show the rows of a run of so many steps while the block lasts."""
+        if not self._world.is_first:
+            yield
+            return
+        with open_progress(steps, first_step=self._step) as self._progress:
+            try:
+                yield
+            finally:
+                self._progress = None
+
+    def follow(
+        self,
+        rows: Iterable[Row],
+        checkpoint: Callable[[], Saveable],
+        *,
+        is_time: Callable[[Row], bool],
+        every_seconds: float,
+    ) -> None:
+        """See a run to the end of its rows.
+
+        It takes a `checkpoint` after a row of which `is_time` is true, when the last one is `every_seconds` old, and
+        when the run is interrupted, which raises JobInterrupted.
+        """
+        self._saved = self._clock()
+        try:
+            for row in rows:
+                self._take(row)
+                is_asked = self._is_asked(every_seconds)
+                if is_asked:
+                    self._refuse_to_go_on()
+                if is_asked or is_time(row):
+                    self._save(checkpoint(), is_best=row["kind"] == "evaluation" and row["best"])
+        except JobInterrupted as error:
+            self._save(checkpoint(), is_best=False)
+            raise JobInterrupted(f"{error} after step {self._step:,}; --resume goes on from there") from None
+        except BaseException:
+            self._draw()
+            raise
+        self._draw()
+
+    def _take(self, row: Row) -> None:
+        self._step = row["step"]
+        if self._world.is_first:
+            self._record.append(row)
+            self._timings.show(row)
+        if self._progress is not None:
+            self._progress.show(row)
+        self._job.show(row)
+        for watch in self._watchers:
+            watch(row)
+
+    def _is_asked(self, every_seconds: float) -> bool:
+        """Whether a clock or a signal asks for a checkpoint, of this process or of another one in the run."""
+        return self._world.any(self.interruption.wanted or self._clock() - self._saved >= every_seconds)
+
+    def _refuse_to_go_on(self) -> None:
+        if self._world.any(self.interruption.wanted):
+            raise JobInterrupted(f"interrupted by {self.interruption.name or 'a signal to another process'}")
+
+    def _save(self, checkpoint: Saveable, *, is_best: bool) -> None:
+        self._saved = self._clock()
+        if not self._world.is_first:
+            return
+        self._record.flush()
+        if is_best:
+            checkpoint.save(self._directory.best)
+        self._directory.keep(checkpoint)
+        self._timings.saved(self._directory.last.stat().st_size)
+        self._job.saved(self._directory.last)
+
+    def _draw(self) -> None:
+        if self._world.is_first:
+            with suppress(OSError), optional_figure(self.note, "curves.png"):  # a full disk is told by others
+                self._record.plot(self._directory.path / "curves.png")
+
+    def _tell(self, state: State, reason: str = "") -> None:
+        if self._world.is_first and self._is_taken_up:
+            fields = {"state": str(state), "message": reason}
+            Log().write("end", {key: value for key, value in fields.items() if value}, _LEVELS.get(state, "error"))
+            with suppress(OSError):
+                self._timings.end(state)

@@ -1,0 +1,151 @@
+"""What is known of a training job while it runs, for whoever watches it from outside.
+
+The training tells it what happened, which costs two references for each update; what the values are is worked out when
+somebody reads them, from another thread (see training/job/metrics.py).
+"""
+
+import math
+import resource
+import statistics
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from threading import Lock
+
+from model.errors import DivergedError, JobInterrupted
+from training.job.catalogue import PREFIX
+
+RECENT_UPDATES = 50
+"""So many say how fast a job is: one alone is as long as its sentences."""
+
+_NAMES: Mapping[str, Mapping[str, str]] = {
+    "update": {key: key for key in ("step", "epoch", "loss", "gradient_norm", "learning_rate")},
+    "evaluation": {"f1": "dev_f1", "precision": "dev_precision", "recall": "dev_recall", "loss": "dev_loss"},
+    "held_out": {key: key for key in ("perplexity", "accuracy", "detection_accuracy")},
+}
+"""What the keys of rows are in the catalogue, by the kind of row (see training/record.py)."""
+
+_PAGE_BYTES = resource.getpagesize()
+
+
+class State(StrEnum):
+    """What has become of a job; a process that is killed outright stays `running`."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    DIVERGED = "diverged"
+    INTERRUPTED = "interrupted"
+
+    @classmethod
+    def after(cls, error: BaseException | None) -> "State":
+        """What a job has come to that ended with this exception, or with none."""
+        if error is None:
+            return cls.FINISHED
+        if isinstance(error, JobInterrupted | KeyboardInterrupt | SystemExit):
+            return cls.INTERRUPTED
+        return cls.DIVERGED if isinstance(error, DivergedError) else cls.FAILED
+
+
+class Job:
+    """A job that has just been started. One thread tells, any thread reads."""
+
+    def __init__(self, run: str, clock: Callable[[], float] = time.time) -> None:
+        """`run` is the recipe's name; `clock` gives seconds since 1970."""
+        self.run = run
+        self.state = State.RUNNING
+        self._clock = clock
+        self._lock = Lock()
+        self._rows: dict[str, Mapping[str, object]] = {}
+        self._words_per_second: deque[object] = deque(maxlen=RECENT_UPDATES)
+        self._best_f1: float | None = None
+        self._values = {"started_timestamp_seconds": clock()}
+        self._listeners: list[Callable[[], None]] = []
+        self.progressed()
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Let `listener`, which must return at once, be called at all but updates: what a watcher should see soon."""
+        self._listeners.append(listener)
+
+    def progressed(self) -> None:
+        """Some part of the job is done of which there is nothing else to tell."""
+        self._updated_seconds = self._clock()
+
+    def plan(self, *, steps: int, epochs: int, step: int) -> None:
+        """It is known how many updates and epochs there will be, and how many updates there were before."""
+        self._tell({"steps": steps, "epochs": epochs, "step": step})
+
+    def resume(self, rows: Iterable[Mapping[str, object]], checkpoint: Path) -> None:
+        """Take up the evaluations of an earlier process, and the checkpoint that it left."""
+        for row in rows:
+            if row["kind"] != "update":
+                self.show(row)
+        self.saved(checkpoint)
+
+    def show(self, row: Mapping[str, object]) -> None:
+        """An update or an evaluation has been made: a row as `training.record` keeps them."""
+        kind = str(row["kind"])
+        with self._lock:
+            self._rows[kind] = row
+            if kind == "update":
+                self._words_per_second.append(row["words_per_second"])
+        self.progressed()
+        if kind != "update":
+            self._evaluated(row)
+
+    def saved(self, checkpoint: Path) -> None:
+        """There is a checkpoint to resume from."""
+        self._tell({"checkpoint_timestamp_seconds": checkpoint.stat().st_mtime})
+
+    def end(self, state: State) -> None:
+        """The job has ended."""
+        self.state = state
+        self._tell({})
+
+    def values(self) -> dict[str, float]:
+        """Everything that has a value now, by its name in the catalogue, but for the state."""
+        with self._lock:
+            found = dict(self._values)
+            rows = dict(self._rows)
+            speeds = [speed for each in self._words_per_second if (speed := _number(each)) is not None]
+        for kind, row in rows.items():
+            for key, name in _NAMES[kind].items():
+                if (value := _number(row.get(key))) is not None:
+                    found[name] = value
+        if speeds:
+            # Batches have about equal numbers of words, and then this mean is all words over all seconds.
+            found["words_per_second"] = statistics.harmonic_mean(speeds)
+        if (resident := resident_bytes()) is not None:
+            found["resident_bytes"] = resident
+        found["updated_timestamp_seconds"] = self._updated_seconds
+        return {PREFIX + name: float(value) for name, value in found.items()}
+
+    def _evaluated(self, row: Mapping[str, object]) -> None:
+        f1 = _number(row.get("f1"))
+        if f1 is not None:
+            self._best_f1 = f1 if self._best_f1 is None else max(f1, self._best_f1)
+            self._tell({"best_dev_f1": self._best_f1})
+        else:
+            self._tell({})
+
+    def _tell(self, values: Mapping[str, float]) -> None:
+        with self._lock:
+            self._values.update(values)
+        self.progressed()
+        for listener in self._listeners:
+            listener()
+
+
+def _number(value: object) -> float | None:
+    """Give a finite number, or None; of a diverging run, not all values are one."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def resident_bytes() -> int | None:
+    """Memory of the process that asks, in RAM; None where the system does not tell."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES
+    except OSError:
+        return None

@@ -1,0 +1,54 @@
+"""The log of a job on standard error: a JSON object a line, unless a person is looking on.
+
+Every object has `time` (UTC), `level` (info, warning or error), `event` and the fields of that event:
+
+    note          `message`
+    update        `step` of `steps`, `epoch`, `loss`, `words_per_second`, `seconds_left`, ...; now and then
+    evaluation    `step`, `epoch`, `f1`, `precision`, `recall`, `loss`, `best`
+    held_out      `step`, `epoch`, `perplexity`, `accuracy`, ...; of pre-training
+    end           `state` (see `training.job.job.State`), and a `message` that says why unless it is `finished`
+"""
+
+import json
+import math
+import sys
+from collections.abc import Mapping
+from typing import Literal, TextIO
+
+from training.job.timestamp import timestamp
+
+Level = Literal["info", "warning", "error"]
+
+
+class Log:
+    """Writes events to a stream: as JSON; on a terminal only notes, as plain text."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        """The stream is standard error when None."""
+        self._stream = sys.stderr if stream is None else stream
+        self._is_for_people = is_terminal(self._stream)
+
+    def note(self, message: str, level: Level = "info") -> None:
+        """Say something in words."""
+        self.write("note", {"message": message}, level)
+
+    def write(self, event: str, fields: Mapping[str, object], level: Level = "info") -> None:
+        """Write a line and hand it to the system at once, so that whoever follows sees it."""
+        if self._is_for_people:
+            line = str(fields["message"]) if event == "note" else ""
+        else:
+            values = {key: _finite(value) for key, value in fields.items()}
+            line = json.dumps({"time": timestamp(), "level": level, "event": event, **values}, ensure_ascii=False)
+        if line:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a person is looking on, as far as one can tell."""
+    return stream.isatty()
+
+
+def _finite(value: object) -> object:
+    """JSON has no word for a number that is not finite."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,82 @@
+"""The options of `teddy train` and `teddy pretrain` that show a running job to Prometheus."""
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+if TYPE_CHECKING:
+    from training.job.job import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen; port 0 takes a free one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _metrics_file(text: str) -> Path:
+    if not text.endswith(".prom"):
+        raise typer.BadParameter(f"{text}: the node exporter reads only files whose names end in .prom")
+    return Path(text)
+
+
+def _address(text: str) -> Address:
+    """Read PORT, HOST:PORT or [HOST]:PORT."""
+    host, _, port = text.rpartition(":")
+    if not (port.isascii() and port.isdecimal() and int(port) < 65536):
+        raise typer.BadParameter(f"{text!r} is neither PORT nor HOST:PORT")
+    return Address(host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port))
+
+
+def _gateway(text: str) -> str:
+    try:
+        url = urlsplit(text)
+        is_good = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:  # brackets that do not match, a port that is no number
+        is_good = False
+    if not is_good or url.query or url.fragment or "@" in url.netloc or not text.isprintable() or " " in text:
+        # Not repeated: somebody may have put a password into it.
+        raise typer.BadParameter("not http://HOST:PORT or https://HOST:PORT")
+    return text
+
+
+MetricsFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        parser=_metrics_file,
+        metavar="FILE.prom",
+        help="Keep the job's metrics in a file, for the node exporter's textfile collector.",
+    ),
+]
+MetricsPortOption = Annotated[
+    Address | None,
+    typer.Option(
+        parser=_address,
+        metavar="[HOST:]PORT",
+        help="Serve the job's metrics while it runs; on 127.0.0.1 if no host is given.",
+    ),
+]
+PushgatewayOption = Annotated[
+    str | None,
+    typer.Option(
+        parser=_gateway, metavar="URL", help="Push the job's metrics there while it runs, and delete them at its end."
+    ),
+]
+
+
+def shown(job: "Job", file: Path | None, address: Address | None, gateway: str | None) -> AbstractContextManager[None]:
+    """Show a job for as long as a `with` block lasts, where these options say; see training/job/metrics.py."""
+    if file is None and address is None and gateway is None:
+        return nullcontext()
+    from training.job.metrics import exposed
+
+    return exposed(job, file, address, gateway)

@@ -1,0 +1,147 @@
+"""The directory of a run: who may work in it, the recipe it is of, and its checkpoints, of which one is always whole.
+
+A checkpoint is written beside the last one and put in its place, which is kept as the one before. Killed between any
+two of these steps, a run finds at least one of them; and one that does not read back as it was written (see
+`training.checkpoint`) is passed over for the one before.
+"""
+
+import fcntl
+import os
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from model.errors import ModelFileError, TrainingError
+from model.files import flush_to_disk, remove_abandoned, write_atomically
+from training.distributed.world import ALONE, World
+
+
+class Saveable(Protocol):
+    """A checkpoint, of training or of pre-training."""
+
+    @property
+    def recipe(self) -> str:
+        """Resolved, in TOML."""
+        ...
+
+    def save(self, path: Path) -> None:
+        """Write it whole or not at all."""
+        ...
+
+
+_Loaded = TypeVar("_Loaded", bound=Saveable)
+
+
+class RunDirectory:
+    """The directory of one run; it need not be there yet."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.recipe_file = path / "recipe.toml"
+        self.last = path / "last.checkpoint"
+        self.previous = path / "previous.checkpoint"
+        self.best = path / "best.checkpoint"
+
+    @contextmanager
+    def locked(self, world: World = ALONE) -> Iterator[None]:
+        """Make the directory and keep all other jobs out of it while the block lasts.
+
+        The first process of a run has the lock for all; the system lets go of it when that ends, however it ends.
+        Raises TrainingError, with the process id of the job that has the lock.
+        """
+        if not world.is_first:
+            yield
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            self._lock(descriptor)
+            remove_abandoned(self.path)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _lock(self, descriptor: int) -> None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 200).decode().strip() or "unknown"
+            raise TrainingError(f"{self.path} is in use by another job: process {holder}") from None
+        except OSError as error:  # a file system without locks
+            raise OSError(error.errno, error.strerror, str(self.path / "lock")) from error
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()} on {platform.node()}\n".encode())
+
+    def is_finished(self, result: Path, recipe: str) -> bool:
+        """Whether a run of this resolved recipe has written its result here, which is the last thing that it does.
+
+        Raises TrainingError when a run of another recipe has.
+        """
+        if not result.exists():
+            return False
+        if not self.recipe_file.exists() or self.recipe_file.read_text(encoding="utf-8") != recipe:
+            raise self._of_another_recipe()
+        return True
+
+    @property
+    def newest(self) -> Path:
+        """The last checkpoint; for a moment while the next one is put in its place, the one before."""
+        return self.last if self.last.exists() else self.previous
+
+    def write_recipe(self, recipe: str) -> None:
+        """Say which recipe the run is of."""
+        write_atomically(self.recipe_file, recipe)
+
+    def keep(self, checkpoint: Saveable) -> None:
+        """Make a checkpoint the last one, and the last one the one before; on disk when this returns."""
+        fresh = self.last.with_suffix(".fresh")
+        checkpoint.save(fresh)
+        if self.last.exists():
+            self.last.replace(self.previous)
+        fresh.replace(self.last)
+        flush_to_disk(self.path)
+
+    def earlier(
+        self, recipe: str, load: Callable[[Path], _Loaded], note: Callable[[str], None], *, resume: bool
+    ) -> _Loaded | None:
+        """The last checkpoint of the run that was stopped here, or else the one before; None where there is no run.
+
+        Raises TrainingError when there is one and `resume` is not asked for, when it is of another resolved recipe, or
+        when no checkpoint of it is whole.
+        """
+        places = [place for place in (self.last, self.previous) if place.exists()]
+        if not places:
+            return None
+        if not resume:
+            raise TrainingError(
+                f"{self.path} holds a run already: --resume goes on with it, another --output begins anew"
+            )
+        found = self._first_whole(places, load, note)
+        if found.recipe != recipe:
+            raise self._of_another_recipe()
+        return found
+
+    def _first_whole(self, places: list[Path], load: Callable[[Path], _Loaded], note: Callable[[str], None]) -> _Loaded:
+        damaged: list[Path] = []
+        reasons: list[str] = []
+        for place in places:
+            try:
+                found = load(place)
+            except ModelFileError as error:
+                damaged.append(place)
+                reasons.append(str(error))
+                continue
+            for each, reason in zip(damaged, reasons, strict=True):
+                # Or it would take the place of the whole one at the next checkpoint. Another process may have done it.
+                with suppress(FileNotFoundError):
+                    each.replace(each.with_suffix(".damaged"))
+                note(f"{reason}, put aside as {each.stem}.damaged: going on from {place.name}")
+            return found
+        raise TrainingError(f"no whole checkpoint: {'; '.join(reasons)}. Begin anew in another --output")
+
+    def _of_another_recipe(self) -> TrainingError:
+        return TrainingError(
+            f"{self.path} holds a run of another recipe (see its recipe.toml): it cannot be resumed with this one"
+        )

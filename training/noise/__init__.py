@@ -1,0 +1,1 @@
+"""Label noise: annotations that taggers trained on the rest of the data doubt."""

@@ -1,0 +1,136 @@
+"""A directory of models that `teddy serve` follows, with the versions that were served before.
+
+    NAME.teddy                     what is served; `TEDDY_MODELS_DIR` is this directory
+    versions/NAME-VERSION.teddy    each version that was, the newest few
+    promotions.jsonl               what was put there when (see `training.promotion.history`)
+    promotions.lock                held by whoever changes anything
+
+NAME.teddy is a file of its own, copied and then renamed into place, and no link to a version: some volumes know no
+links, and whoever overwrites it in place would overwrite the version that there is to go back to. What is served is
+what the file says, not what the history says: a promotion that was killed between the two is mended by the next.
+"""
+
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from model.bundle import read_version
+from model.errors import ModelFileError
+from model.files import atomic_path
+from training.promotion.history import Promotion, Promotions, now
+
+MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""What the service takes for the name of a model."""
+
+
+class ServedFolder:
+    """See the head of this file. Every method but `names` and `served` wants the lock to be held."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.history = Promotions(path / "promotions.jsonl")
+
+    @contextmanager
+    def locked(self, on_wait: Callable[[], None]) -> Iterator[None]:
+        """Keep others out, and wait for one who is in there already, after saying so.
+
+        Raises OSError for a directory that cannot be made or written to.
+        """
+        (self.path / "versions").mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.path / "promotions.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                on_wait()
+                fcntl.flock(descriptor, fcntl.LOCK_EX)  # whoever has it lets go when its process ends, however it ends
+            yield
+        finally:
+            os.close(descriptor)
+
+    def names(self) -> list[str]:
+        """The names under which there is a model."""
+        return sorted(path.stem for path in self.path.glob("*.teddy") if MODEL_NAME.fullmatch(path.stem))
+
+    def file(self, name: str) -> Path:
+        """What is served under a name, if anything is."""
+        return self.path / f"{name}.teddy"
+
+    def served(self, name: str) -> str | None:
+        """The version in its place, None where there is no whole model file."""
+        try:
+            return read_version(self.file(name))
+        except ModelFileError:
+            return None
+
+    def versions(self, name: str) -> dict[str, Path]:
+        """The versions that are kept, the one that is served among them, the last one served first."""
+        kept = {}
+        for path in (self.path / "versions").glob(f"{name}-*.teddy"):
+            if match := re.fullmatch(re.escape(name) + r"-([0-9a-f]{12})\.teddy", path.name):
+                kept[match[1]] = path
+        last = {promotion.version: place for place, promotion in enumerate(self.history.of(name))}
+        return dict(sorted(kept.items(), key=lambda item: (-last.get(item[0], -1), item[0])))
+
+    def adopt(self, name: str) -> str | None:
+        """Take into the history what is served and not in it, and keep its file; give its version."""
+        version = self.served(name)
+        history = self.history.of(name)
+        before = history[-1].version if history else None
+        if version is not None and version != before:
+            self._keep(name, version, self.file(name))
+            self.history.append(Promotion(time=now(), action="found", name=name, version=version, previous=before))
+        return version
+
+    def put(self, model_file: Path, promotion: Promotion) -> None:
+        """Serve a whole model file from now on, and keep it as a version.
+
+        Raises ModelFileError when the file is not, or no longer, of the version that the promotion says, OSError when
+        there is no room: what was served stays.
+        """
+        name, version = promotion.name, promotion.version
+        kept = self._keep(name, version, model_file)
+        with atomic_path(self.file(name)) as temporary:
+            _copy(kept, temporary, version)
+        self.history.append(promotion)
+
+    def before(self, name: str, version: str) -> str | None:
+        """The version that was served when this one was promoted; None where there was none."""
+        for promotion in reversed(self.history.of(name)):
+            if promotion.version == version and promotion.action != "rolled back":
+                return promotion.previous
+        return None
+
+    def prune(self, name: str, keep: int) -> list[str]:
+        """Remove all but the last `keep` versions besides the one that is served; give those removed."""
+        others = [version for version in self.versions(name) if version != self.served(name)]
+        for version in others[keep:]:
+            self._version_file(name, version).unlink(missing_ok=True)
+        return others[keep:]
+
+    def _version_file(self, name: str, version: str) -> Path:
+        return self.path / "versions" / f"{name}-{version}.teddy"
+
+    def _keep(self, name: str, version: str, model_file: Path) -> Path:
+        kept = self._version_file(name, version)
+        if not _has_version(kept, version):
+            with atomic_path(kept) as temporary:
+                _copy(model_file, temporary, version)
+        return kept
+
+
+def _has_version(path: Path, version: str) -> bool:
+    try:
+        return read_version(path) == version
+    except ModelFileError:
+        return False
+
+
+def _copy(source: Path, target: Path, version: str) -> None:
+    shutil.copyfile(source, target)
+    if read_version(target) != version:
+        raise ModelFileError(source, f"not the version {version} that it was a moment ago")

@@ -1,0 +1,63 @@
+"""A comparison of two models as one HTML page for people."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from model.spans import Span
+from training.compare.changes import Change
+from training.report.html_page import render
+from training.report.html_spans import Segment, covered, excerpt
+
+if TYPE_CHECKING:
+    from training.compare.pair import Pair
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeCase:
+    """A change and its surroundings; texts are of the gold span, of A's answer and of B's."""
+
+    change: Change
+    segments: list[Segment]
+    gold_text: str
+    first_text: str
+    second_text: str
+
+
+def as_html(pair: "Pair", title: str) -> str:
+    """Write the comparison as a page.
+
+    Raises: TrainingError where jinja2 is not installed.
+    """
+    comparison = pair.comparison
+    every = [*comparison.by_label.values(), comparison.overall]
+    reach = max(0.01, *(abs(end) for each in every for end in (each.interval.low, each.interval.high, each.f1)))
+    return render(
+        "compare.html",
+        title=title,
+        pair=pair,
+        comparison=comparison,
+        overall=comparison.overall,
+        reach=reach,
+        groups=[
+            ("better", "What got better", "Only B is right here.", _cases(comparison.better), comparison.n_better),
+            ("worse", "What got worse", "Only A is right here.", _cases(comparison.worse), comparison.n_worse),
+        ],
+    )
+
+
+def _cases(changes: tuple[Change, ...]) -> list[ChangeCase]:
+    return [_case(change) for change in changes]
+
+
+def _case(change: Change) -> ChangeCase:
+    spans = {
+        "gold": change.gold,
+        "first": change.first.span if change.first else None,
+        "second": change.second.span if change.second else None,
+    }
+    texts = [_text(change.text, span) for span in spans.values()]
+    return ChangeCase(change, excerpt(change.text, spans), *texts)
+
+
+def _text(text: str, span: Span | None) -> str:
+    return covered(text, span) if span else ""

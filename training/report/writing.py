@@ -1,0 +1,252 @@
+"""An evaluation as files: `report.json` for programs, `report.html` and `report.md` for people, and two pictures."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from rich.cells import cell_len
+
+from model.errors import TrainingError
+from model.files import write_atomically
+from model.spans import Span
+from training.bootstrap import Intervals, count_table, score_intervals
+from training.evaluate import Evaluation, Mistake
+from training.markdown import code, escape, markdown_table, one_line, percent
+from training.mistakes import Confusion, Kind
+from training.reliability import Bin, Reliability
+from training.report.background import Background
+from training.report.figures import draw_confusion, draw_reliability
+from training.report.html import as_html
+from training.report.mistakes import EXPLAINED, mistakes_by_kind
+from training.robustness import Robustness
+from training.scores import Counts
+
+_MOST_CONFUSIONS = 12
+_CONTEXT = 60  # characters to show on either side of a mistake
+
+
+def write_report(
+    evaluation: Evaluation,
+    directory: Path | str,
+    *,
+    title: str = "Evaluation",
+    robustness: Robustness | None = None,
+    background: Background | None = None,
+) -> None:
+    """Write `report.json`, `report.md`, `report.html` and two pictures into `directory`, which is made if need be.
+
+    The pictures are `confusion.png` and `calibration.png`.
+
+    Raises: TrainingError where jinja2, which the page needs, or matplotlib is not installed; what can be written
+        without it is written all the same.
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    intervals = score_intervals_of(evaluation)
+    fields = evaluation.as_dict() | {"intervals": intervals.as_dict()}
+    fields |= {"robustness": robustness.as_dict()} if robustness else {}
+    fields |= {"data": [part.as_dict() for part in background.data]} if background else {}
+    write_atomically(directory / "report.json", json.dumps(fields, ensure_ascii=False, indent=1) + "\n")
+    write_atomically(directory / "report.md", as_markdown(evaluation, title, robustness, intervals))
+    _each_of(
+        lambda: write_atomically(
+            directory / "report.html", as_html(evaluation, intervals, title, robustness, background)
+        ),
+        lambda: draw_confusion(evaluation.confusion, list(evaluation.scores.by_label), directory / "confusion.png"),
+        lambda: draw_reliability(evaluation.calibration, directory / "calibration.png"),
+    )
+
+
+def score_intervals_of(evaluation: Evaluation) -> Intervals:
+    """Give the intervals of an evaluation's scores, see `training.bootstrap`."""
+    labels = list(evaluation.scores.by_label)
+    return score_intervals(count_table(evaluation.by_sentence, labels), labels)
+
+
+def _each_of(*writers: Callable[[], None]) -> None:
+    """Let each write what it can; then raise the first error, if any, about a library that is not installed."""
+    errors = []
+    for write in writers:
+        try:
+            write()
+        except TrainingError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+
+
+def as_markdown(
+    evaluation: Evaluation,
+    title: str = "Evaluation",
+    robustness: Robustness | None = None,
+    intervals: Intervals | None = None,
+) -> str:
+    """Write the evaluation as Markdown that is as good to read in a terminal."""
+    sections = [
+        [f"# {escape(title)}", "", *_summary(evaluation, intervals)],
+        ["## By label", "", *_label_table(evaluation)],
+        *_slices(evaluation),
+        *([[*robustness.section()]] if robustness else []),
+        ["## Do scores mean what they say?", "", *_calibration(evaluation)],
+        ["## What went wrong", "", *_kinds(evaluation), "", *_confusions(evaluation.confusion)],
+        *_mistakes(evaluation),
+    ]
+    return "\n\n".join("\n".join(section).strip("\n") for section in sections) + "\n"
+
+
+def _summary(evaluation: Evaluation, intervals: Intervals | None) -> Iterator[str]:
+    micro, conlleval = evaluation.scores.micro, evaluation.conlleval
+    yield f"**F1 {micro.f1:.2%}** (precision {micro.precision:.2%}, recall {micro.recall:.2%}) on"
+    yield f"{evaluation.n_sentences:,} sentences, {evaluation.n_words:,} words, {micro.gold:,} entities."
+    if intervals:
+        low, high = intervals.micro.f1.low, intervals.micro.f1.high
+        yield f"Another sample of such sentences would give F1 {low:.2%} to {high:.2%} (95 %, bootstrap)."
+    yield ""
+    yield "An entity counts as found when its start, end and label are all right. By the rules of conlleval:"
+    yield f"F1 {conlleval.spans.micro.f1:.2%}, accuracy of the words {conlleval.accuracy:.2%}."
+    if evaluation.n_misaligned:
+        yield ""
+        yield f"{evaluation.n_misaligned:,} annotated entities begin or end inside a word and count as missed."
+    if evaluation.n_ignored:
+        yield ""
+        yield f"{evaluation.n_ignored:,} predicted entities are not counted: the data cannot judge them."
+
+
+def _label_table(evaluation: Evaluation) -> list[str]:
+    macro = evaluation.scores.macro
+    rows = [_score_row(code(label), counts) for label, counts in evaluation.scores.by_label.items()]
+    rows.append(_score_row("**all** (micro)", evaluation.scores.micro))
+    rows.append(["mean of the labels (macro)", percent(macro.precision), percent(macro.recall), percent(macro.f1)])
+    return markdown_table(["label", *_SCORE_HEADS], rows)
+
+
+_SCORE_HEADS = ["precision", "recall", "F1", "annotated", "predicted", "correct"]
+
+
+def _score_row(name: str, counts: Counts) -> list[str]:
+    ratios = [percent(counts.precision), percent(counts.recall), percent(counts.f1)]
+    return [name, *ratios, f"{counts.gold:,}", f"{counts.predicted:,}", f"{counts.correct:,}"]
+
+
+def _slices(evaluation: Evaluation) -> Iterator[list[str]]:
+    corpora = {code(name): scores.micro for name, scores in evaluation.by_corpus.items()}
+    if len(corpora) > 1:
+        yield [
+            "## By corpus",
+            "",
+            *_slice_table("corpus", corpora),
+            "",
+            "F1 of each label:",
+            "",
+            *_corpus_labels(evaluation),
+        ]
+    if evaluation.by_surface:
+        yield ["## Seen in training, or not", "", *_slice_table("these very words", evaluation.by_surface)]
+    yield ["## By length", "", *_slice_table("words", evaluation.by_length)]
+
+
+def _slice_table(head: str, rows: Mapping[str, Counts]) -> list[str]:
+    return markdown_table([head, *_SCORE_HEADS], [_score_row(name, counts) for name, counts in rows.items()])
+
+
+def _corpus_labels(evaluation: Evaluation) -> list[str]:
+    """A row for each corpus; empty where neither the gold nor the prediction has the label."""
+    labels = list(evaluation.scores.by_label)
+    rows = []
+    for name, scores in evaluation.by_corpus.items():
+        counts = [scores.by_label.get(label, Counts()) for label in labels]
+        rows.append([code(name), *(percent(each.f1) if each.gold or each.predicted else "" for each in counts)])
+    return markdown_table(["corpus", *map(code, labels)], rows)
+
+
+def _calibration(evaluation: Evaluation) -> Iterator[str]:
+    calibration = evaluation.calibration
+    if not calibration.total.n:
+        yield "No predicted entity has a score."
+        return
+    yield f"Expected calibration error **{calibration.error:.2%}** (Naeini et al. 2015): so far, on average, is the"
+    yield "share of the predicted entities that is right from what their scores promise."
+    yield ""
+    step = 1 / len(calibration.bins)
+    rows = [
+        [f"{i * step:.1f} to {(i + 1) * step:.1f}", f"{each.n:,}", *_promise(each)]
+        for i, each in enumerate(calibration.bins)
+    ]
+    yield from markdown_table(["score", *_PROMISE_HEADS], rows)
+    for head, parts in (("label", evaluation.calibration_by_label), ("corpus", evaluation.calibration_by_corpus)):
+        if len(parts) > 1:
+            yield ""
+            yield from _calibration_table(head, parts)
+    yield ""
+    yield "![Scores against the share that is right](calibration.png)"
+
+
+_PROMISE_HEADS = ["predicted", "mean score", "right", "promised too much"]
+
+
+def _promise(each: Bin) -> list[str]:
+    return [percent(each.mean_score), percent(each.share_right), f"{each.gap:+.2%}"] if each.n else []
+
+
+def _calibration_table(head: str, parts: Mapping[str, Reliability]) -> list[str]:
+    rows = [
+        [code(name), f"{each.total.n:,}", *_promise(each.total), percent(each.error)]
+        for name, each in parts.items()
+        if each.total.n
+    ]
+    return markdown_table([head, *_PROMISE_HEADS, "calibration error"], rows)
+
+
+def _kinds(evaluation: Evaluation) -> Iterator[str]:
+    yield "What each kind of mistake costs: the scores as they would be if none of that kind had been made."
+    yield ""
+    micro = evaluation.scores.micro
+    rows = []
+    for kind, n in evaluation.n_by_kind.items():
+        without = evaluation.without(kind)
+        ratios = [percent(without.precision), percent(without.recall), percent(without.f1)]
+        gain = "" if kind is Kind.CORRECT else f"{without.f1 - micro.f1:+.2%}"
+        rows.append([kind.value, f"{n:,}", *ratios, gain, EXPLAINED.get(kind, "")])
+    yield from markdown_table(["", "times", "precision", "recall", "F1", "gain", ""], rows)
+
+
+def _confusions(confusion: Confusion) -> Iterator[str]:
+    cells = [(gold, found, n, "") for (gold, found), n in confusion.equal_borders.items() if gold != found]
+    cells += [(gold, found, n, "wrong borders") for (gold, found), n in confusion.wrong_borders.items()]
+    cells.sort(key=lambda cell: -cell[2])
+    rows = [
+        [code(gold) if gold else "nothing", code(found) if found else "nothing", f"{n:,}", remark]
+        for gold, found, n, remark in cells[:_MOST_CONFUSIONS]
+    ]
+    if rows:
+        yield "The most frequent; all of them are in the picture:"
+        yield ""
+        yield from markdown_table(["annotated", "predicted", "times", ""], rows)
+        yield ""
+    yield "![Annotated labels against predicted ones](confusion.png)"
+
+
+def _mistakes(evaluation: Evaluation) -> Iterator[list[str]]:
+    for group in mistakes_by_kind(evaluation):
+        yield [f"## {group.kind.value.capitalize()}", "", group.explained]
+        yield from (_drawn(mistake) for mistake in group.mistakes)
+
+
+def _drawn(mistake: Mistake) -> list[str]:
+    """Where the mistake is, and its text with the spans underlined, as a compiler shows a fault."""
+    spans = [span for span in (mistake.gold, mistake.predicted) if span]
+    start = max(0, min(span.start for span in spans) - _CONTEXT)
+    end = min(len(mistake.text), max(span.end for span in spans) + _CONTEXT)
+    before, after = "…" if start else "", "…" if end < len(mistake.text) else ""
+    text = one_line(mistake.text)
+    lines = [f"    {before}{text[start:end]}{after}"]
+    for span, role, score in ((mistake.gold, "annotated", None), (mistake.predicted, "predicted", mistake.score)):
+        if span:
+            indent = " " * cell_len(before + text[start : span.start])
+            sure = "" if score is None else f", {score:.2f}"
+            lines.append(f"    {indent}{_underline(text, span)} {role} {span.label}{sure}")
+    return [f"{code(f'{mistake.path}:{mistake.line}')}", "", *lines]
+
+
+def _underline(text: str, span: Span) -> str:
+    return "^" * max(1, cell_len(text[span.start : span.end]))

@@ -1,0 +1,1 @@
+"""The search for a better recipe: a study that goes on after any kill."""

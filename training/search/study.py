@@ -1,0 +1,270 @@
+"""A study: the trials of a search, in a database that several processes work on at once and that outlives them.
+
+    study.db       Optuna's database: what was tried, what came of it
+    recipe.toml    the recipe that is searched
+    trials/NNNN    each trial, as an ordinary training run
+
+A trial belongs to the process that holds the lock on its directory, which the system takes away when the process ends,
+however it ends. A trial that is neither finished nor locked was interrupted: whoever comes next takes it up.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+from optuna.trial import FrozenTrial, Trial, TrialState
+from pydantic import ValidationError
+
+from model.errors import TrainingError
+from model.files import write_atomically
+from training.config import Recipe
+from training.config_errors import dotted, first_problem
+from training.search.config import Interval, Range, SearchConfig, put_values
+
+_ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+
+_STARTS = "starts_without_evaluation"
+_MOST_STARTS = 3
+"""A trial that brings down its process so often before it is evaluated once has failed."""
+_LOCK_SECONDS = 60.0
+"""SQLite waits so long for another process that writes."""
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A trial that this process works on, until the block in which it was claimed ends.
+
+    Attributes: `recipe` is what it trains, `directory` where; `reported` are the evaluations, counted from 1, that are
+    in the database already.
+    """
+
+    trial: Trial
+    recipe: Recipe
+    directory: Path
+    reported: frozenset[int]
+
+
+class Study:
+    """The study in a directory; made there if there is none."""
+
+    def __init__(self, recipe: Recipe, directory: Path) -> None:
+        """Raises TrainingError for a recipe without `[search]`, and where there is a search of another recipe."""
+        if recipe.search is None:
+            raise TrainingError("the recipe has no [search] table to say what to look for")
+        self.recipe = recipe
+        self.config: SearchConfig = recipe.search
+        self.directory = directory
+        self.trials = directory / "trials"
+        self.trials.mkdir(parents=True, exist_ok=True)
+        with _locked(self.trials):
+            self._refuse_another_recipe()
+            self._optuna = self._open()
+
+    @contextmanager
+    def claimed(self) -> Iterator[Claim | None]:
+        """Claim a trial for the block: one that was interrupted, else a new one; None where no more are to be begun.
+
+        Those that need no training are ended on the way: values that were tried before, or that do not go together.
+        """
+        with ExitStack() as held:
+            claim = None
+            while claim is None and (trial := self._take_up(held)) is not None:
+                claim = self._prepared(trial)
+            yield claim
+
+    def report(self, claim: Claim, evaluation: int, f1: float) -> bool:
+        """Note the F1 of an evaluation, counted from 1; return whether the trial should be pruned."""
+        if evaluation not in claim.reported:
+            claim.trial.report(f1, evaluation)
+            claim.trial.set_user_attr(_STARTS, 0)
+        return self.should_prune(claim)
+
+    def should_prune(self, claim: Claim) -> bool:
+        """Whether what was reported so far is reason enough to give the trial up."""
+        return claim.trial.should_prune()
+
+    def complete(self, claim: Claim, f1: float) -> None:
+        """The trial has been trained to its end."""
+        self._optuna.tell(claim.trial, f1)
+
+    def prune(self, claim: Claim) -> None:
+        """The trial was given up, as one that will not be the best."""
+        self._optuna.tell(claim.trial, state=TrialState.PRUNED)
+
+    def fail(self, claim: Claim, reason: str) -> None:
+        """The trial has come to no result."""
+        self._fail(claim.trial, reason)
+
+    def forgive(self, claim: Claim) -> None:
+        """The trial was interrupted through no fault of its own."""
+        claim.trial.set_user_attr(_STARTS, 0)
+
+    def all(self, *states: TrialState) -> list[FrozenTrial]:
+        """The trials, or those in some states, in the order of their numbers."""
+        return self._optuna.get_trials(deepcopy=False, states=states or None)
+
+    def ended(self) -> list[FrozenTrial]:
+        """The trials that need no more work."""
+        return self.all(*_ENDED)
+
+    def unfinished(self) -> list[FrozenTrial]:
+        """The trials that somebody works on, or has to take up."""
+        return self.all(TrialState.RUNNING)
+
+    def best(self) -> FrozenTrial | None:
+        """The complete trial with the best F1, of equal ones the first; None where there is none yet."""
+        return max(self.all(TrialState.COMPLETE), key=lambda trial: trial.value or 0.0, default=None)
+
+    def importances(self) -> dict[str, float]:
+        """How much of what makes a trial one of the better ones each value explains; they sum to 1.
+
+        By PED-ANOVA (Watanabe et al. 2023). Empty where too few trials are complete.
+        """
+        complete = self.all(TrialState.COMPLETE)
+        if len(complete) < 4 or len({trial.value for trial in complete}) < 2:
+            return {}
+        return optuna.importance.get_param_importances(self._optuna)
+
+    def directory_of(self, number: int) -> Path:
+        """Where the trial with a number is trained."""
+        return self.trials / f"{number:04}"
+
+    def _refuse_another_recipe(self) -> None:
+        """Trials are comparable when nothing but their number has changed."""
+        path = self.directory / "recipe.toml"
+        mine = _without_trials(self.recipe).dump_toml()
+        if not path.exists():
+            write_atomically(path, mine)
+        elif path.read_text(encoding="utf-8") != mine:
+            raise TrainingError(
+                f"{self.directory} holds a search of another recipe (see its recipe.toml): another --output begins anew"
+            )
+
+    def _open(self) -> optuna.Study:
+        url = f"sqlite:///{self.directory / 'study.db'}"
+        storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": _LOCK_SECONDS}})
+        return optuna.create_study(
+            storage=storage,
+            study_name=self.recipe.name,
+            direction="maximize",
+            load_if_exists=True,
+            pruner=_pruner(self.config),
+        )
+
+    def _take_up(self, held: ExitStack) -> Trial | None:
+        with _locked(self.trials):
+            return self._interrupted(held) or self._next(held)
+
+    def _interrupted(self, held: ExitStack) -> Trial | None:
+        for frozen in self.unfinished():
+            if not self._take(frozen.number, held):
+                continue
+            self._optuna.sampler = self._sampler(frozen.number)
+            trial = Trial(self._optuna, frozen._trial_id)  # which has the values that it had
+            starts = frozen.user_attrs.get(_STARTS, 0)
+            if starts < _MOST_STARTS:
+                trial.set_user_attr(_STARTS, starts + 1)
+                return trial
+            self._fail(trial, f"ended its process {starts} times before it was evaluated")
+        return None
+
+    def _next(self, held: ExitStack) -> Trial | None:
+        number = len(self.all())
+        if number >= self.config.trials:
+            return None
+        self._optuna.sampler = self._sampler(number)
+        trial = self._optuna.ask()
+        self._take(trial.number, held)
+        trial.set_user_attr(_STARTS, 1)
+        return trial
+
+    def _take(self, number: int, held: ExitStack) -> bool:
+        directory = self.directory_of(number)
+        directory.mkdir(exist_ok=True)
+        try:
+            held.enter_context(_locked(directory, wait=False))
+        except BlockingIOError:
+            return False
+        return True
+
+    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
+        """A sampler that draws the same for a trial whichever process asks it, after whatever interruptions."""
+        seed = self.config.seed * 1_000_003 + number
+        if self.config.sampler == "random":
+            return optuna.samplers.RandomSampler(seed=seed % 2**32)
+        return optuna.samplers.TPESampler(seed=seed % 2**32, n_startup_trials=self.config.random_trials)
+
+    def _prepared(self, trial: Trial) -> Claim | None:
+        for name, values in self.config.ranges.items():
+            _suggest(trial, name, values)
+        trials = self.all()
+        twin = next((each for each in trials if each.state in _ENDED and each.params == trial.params), None)
+        if twin is not None:
+            self._end_as(trial, twin)
+            return None
+        try:
+            recipe = Recipe.model_validate_json(json.dumps(put_values(self.recipe, trial.params)))
+        except ValidationError as error:
+            location, reason = first_problem(error, Recipe)
+            self._fail(trial, f"{dotted(location)}: {reason}")
+            return None
+        reported = frozenset(trials[trial.number].intermediate_values)
+        return Claim(trial=trial, recipe=recipe, directory=self.directory_of(trial.number), reported=reported)
+
+    def _end_as(self, trial: Trial, twin: FrozenTrial) -> None:
+        """End a trial as one with the same values: equal recipes give equal runs."""
+        trial.set_user_attr("same_as", twin.number)
+        if "error" in twin.user_attrs:
+            trial.set_user_attr("error", twin.user_attrs["error"])
+        if twin.state == TrialState.COMPLETE:
+            self._optuna.tell(trial, twin.value)
+        else:
+            self._optuna.tell(trial, state=twin.state)
+
+    def _fail(self, trial: Trial, reason: str) -> None:
+        trial.set_user_attr("error", reason)
+        self._optuna.tell(trial, state=TrialState.FAIL)
+
+
+def _without_trials(recipe: Recipe) -> Recipe:
+    search = recipe.search
+    return recipe if search is None else recipe.model_copy(update={"search": search.model_copy(update={"trials": 1})})
+
+
+def _pruner(config: SearchConfig) -> optuna.pruners.BasePruner:
+    if config.pruner == "median":
+        return optuna.pruners.MedianPruner(
+            n_startup_trials=config.unpruned_trials, n_warmup_steps=config.warmup_evaluations
+        )
+    if config.pruner == "hyperband":
+        return optuna.pruners.HyperbandPruner(min_resource=max(config.warmup_evaluations, 1))
+    return optuna.pruners.NopPruner()
+
+
+def _suggest(trial: Trial, name: str, values: Range) -> None:
+    """Have the trial draw a value; one that it has drawn before stays."""
+    if not isinstance(values, Interval):
+        trial.suggest_categorical(name, values)
+    elif isinstance(values.low, int) and isinstance(values.high, int):
+        step = values.step if isinstance(values.step, int) else 1
+        trial.suggest_int(name, values.low, values.high, step=step, log=values.log)
+    else:
+        trial.suggest_float(name, values.low, values.high, step=values.step, log=values.log)
+
+
+@contextmanager
+def _locked(directory: Path, *, wait: bool = True) -> Iterator[None]:
+    """Keep other processes out of a directory while the block lasts. Raises BlockingIOError where not to `wait`."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
