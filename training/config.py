@@ -79,8 +79,8 @@ class TrainingConfig(Table):
     """The learning rate falls to this share of itself by the last update."""
     weight_decay: float = Field(default=0.01, ge=0)
     parts: int = Field(default=0, ge=0)
-    """How many parts a batch is cut into, each computed by itself; 0 is one for each process (docs/distributed.md). What goes
-    missing at random is drawn for each part: with `parts` said, any number of processes learns the same."""
+    """How many parts a batch is cut into, each computed by itself; 0 is one for each process (docs/distributed.md).
+    What is dropped at random is drawn for each part: with `parts` said, any number of processes learns the same."""
     gradient_clip: float = Field(default=5.0, gt=0)
     """Largest norm of the gradient."""
     word_dropout: float = Field(default=0.1, ge=0, lt=1)
