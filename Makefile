@@ -11,7 +11,7 @@ RAY := $(VENV)/.installed-ray
 MLFLOW := $(VENV)/.installed-mlflow
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test lint audit format up monitor bench bench-service soak ray mlflow distributed clean
+.PHONY: help setup serve test lint audit format up monitor bench bench-service soak ray mlflow kills distributed clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ ray: $(RAY) ## Test serving, training and bulk tagging on a local cluster of Ray
 
 mlflow: $(MLFLOW) ## Test tracking with MLflow, whose extra is heavy
 	$(BIN)/pytest tests/training/test_tracking.py $(ARGS)
+
+kills: $(DEVELOPMENT) ## Kill training and pre-training at 20 random moments each, and compare how they end with an undisturbed run
+	@$(BIN)/python -m tests.benchmarks.kill_and_resume $(ARGS)
 
 distributed: $(DEVELOPMENT) ## Test training in processes of torchrun, some of them killed, in five minutes
 	TEDDY_TEST_LAUNCHERS=1 $(BIN)/pytest tests/training/test_torchrun.py $(ARGS)

@@ -9,9 +9,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from model.cores import available_cores
 from service.errors import SettingsError
 
 PREFIX = "TEDDY_"
+_OF_TRAINING = "TEDDY_TRAIN_"
 DIGEST = re.compile(r"[0-9A-Fa-f]{64}")
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -205,9 +207,10 @@ def read_settings(**options: Any) -> Settings:
 
 
 def unknown_variables(environ: Mapping[str, str] = os.environ) -> list[str]:
-    """Variables that look like settings and are none: most likely misspelt."""
+    """Variables that look like settings and are none: most likely misspelt. Those of training jobs do not count."""
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    return sorted(name for name in environ if name.upper().startswith(PREFIX) and name.upper() not in known)
+    ours = [name for name in environ if name.upper().startswith(PREFIX) and not name.upper().startswith(_OF_TRAINING)]
+    return sorted(name for name in ours if name.upper() not in known)
 
 
 def parse_model(item: str) -> tuple[str, Path]:
@@ -226,16 +229,6 @@ def parse_digest(item: str) -> tuple[str, str]:
     if not MODEL_NAME.fullmatch(name) or not DIGEST.fullmatch(digest):
         raise ValueError(f"{item!r} is not NAME=SHA256, with 64 hexadecimal digits")
     return name, digest.lower()
-
-
-def available_cores() -> int:
-    """Cores that this process may use: its affinity, or less where a container has a quota."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return max(1, min(cores, int(quota) // int(period)))
-    except (OSError, ValueError):  # no control group, or "max": no quota
-        return cores
 
 
 def settings_table() -> str:

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from model.cores import available_cores
 from service.errors import SettingsError
-from service.settings import Settings, available_cores, read_settings, settings_table, unknown_variables
+from service.settings import Settings, read_settings, settings_table, unknown_variables
 
 
 def test_an_option_wins_over_the_environment_which_wins_over_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,7 +40,7 @@ def test_settings_survive_the_way_through_the_environment(monkeypatch: pytest.Mo
 
 
 def test_a_misspelt_variable_is_found() -> None:
-    assert unknown_variables({"TEDDY_PROT": "1", "TEDDY_PORT": "1", "PATH": "/bin"}) == ["TEDDY_PROT"]
+    assert unknown_variables({"TEDDY_PROT": "1", "TEDDY_PORT": "1", "TEDDY_TRAIN_DATA": "d", "PATH": "/bin"}) == ["TEDDY_PROT"]
 
 
 @pytest.mark.parametrize("workers", [1, 2, 1000])
