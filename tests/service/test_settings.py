@@ -40,7 +40,8 @@ def test_settings_survive_the_way_through_the_environment(monkeypatch: pytest.Mo
 
 
 def test_a_misspelt_variable_is_found() -> None:
-    assert unknown_variables({"TEDDY_PROT": "1", "TEDDY_PORT": "1", "TEDDY_TRAIN_DATA": "d", "PATH": "/bin"}) == ["TEDDY_PROT"]
+    variables = {"TEDDY_PROT": "1", "TEDDY_PORT": "1", "TEDDY_TRAIN_DATA": "corpora", "PATH": "/bin"}
+    assert unknown_variables(variables) == ["TEDDY_PROT"]
 
 
 @pytest.mark.parametrize("workers", [1, 2, 1000])
