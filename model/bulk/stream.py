@@ -19,9 +19,10 @@ from model.records import (
     ends_record,
 )
 
-BATCH_RECORDS = 256
-BATCH_BYTES = 1 << 18
-"""A batch ends when it has either. Together they bound the memory, except that one record is always taken whole."""
+BATCH_RECORDS = 1024
+BATCH_BYTES = 1 << 20
+"""A batch ends when it has either. Together they bound the memory, except that one record is always taken whole. (A
+quarter of both: 7 % fewer words a second of a core, 81,900 and 84,400 against 85,100 and 90,600.)"""
 SHARD_BYTES = 1 << 23
 """A shard ends with the first record that reaches a multiple of this (8 MiB, half a minute of a core's work), and so
 does a batch. It is what a killed worker loses at most, and how long a worker may be alone at the end of a job."""
