@@ -10,6 +10,9 @@ BENCHMARK := $(VENV)/.installed-benchmark
 RAY := $(VENV)/.installed-ray
 MLFLOW := $(VENV)/.installed-mlflow
 
+# Modules are compiled when they are first imported: most of what is installed never is.
+PIP_OPTIONS := --no-compile
+
 .DEFAULT_GOAL := help
 .PHONY: help setup serve test lint audit format up monitor bench bench-service soak ray mlflow kills distributed clean
 
@@ -71,23 +74,23 @@ clean: ## Remove what can be made again, .venv included; runs/ stays
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(RUNTIME): pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --editable .
+	$(BIN)/python -m pip install $(PIP_OPTIONS) --editable .
 	@touch $@
 
 $(DEVELOPMENT): pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --editable '.[dev]'
+	$(BIN)/python -m pip install $(PIP_OPTIONS) --editable '.[dev]'
 	@touch $(RUNTIME) $@
 
 $(RAY): pyproject.toml $(DEVELOPMENT) | $(BIN)/python
-	$(BIN)/python -m pip install --editable '.[ray]'
+	$(BIN)/python -m pip install $(PIP_OPTIONS) --editable '.[ray]'
 	@touch $@
 
 $(MLFLOW): pyproject.toml $(DEVELOPMENT) | $(BIN)/python
-	$(BIN)/python -m pip install --editable '.[mlflow]'
+	$(BIN)/python -m pip install $(PIP_OPTIONS) --editable '.[mlflow]'
 	@touch $@
 
 $(BENCHMARK): pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --editable '.[bench]'
+	$(BIN)/python -m pip install $(PIP_OPTIONS) --editable '.[bench]'
 	@touch $(RUNTIME) $@
 
 $(BIN)/python:
