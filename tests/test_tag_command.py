@@ -79,12 +79,12 @@ def test_a_job_that_is_ended_keeps_what_is_finished_and_goes_on(tmp_path: Path, 
 
 
 def test_one_file_that_is_stopped_goes_on_as_well(tmp_path: Path) -> None:
-    (tmp_path / "in.txt").write_text("Anna\n" * 1000)
+    (tmp_path / "in.txt").write_text("Anna\n" * 4000)
     command = ("tag", "--input", tmp_path / "in.txt", "--output", tmp_path / "out.jsonl")
     assert run_and_kill(2, "SIGTERM", *command).returncode == 75
     assert not (tmp_path / "out.jsonl").exists()
     assert run_and_kill(-1, "SIGTERM", *command).returncode == 0
-    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 1000
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 4000
 
 
 def test_workers_end_when_the_job_is_killed_and_the_next_run_goes_on(
