@@ -2,12 +2,15 @@
 
 import json
 import os
+from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from model.commands import use_one_thread
+from model.errors import MissingExtraError
 from training.job.options import MetricsFileOption, MetricsPortOption, PushgatewayOption, shown
 from training.tracking.tracked import MlflowOption, tracked
 
@@ -80,6 +83,9 @@ def train(
     recipe = load_recipe(recipe_file, changes)
     output = output or Path("runs") / recipe.name
     if workers is not None:
+        _refuse_on_ray(
+            {"metrics-file": metrics_file, "metrics-port": metrics_port, "pushgateway": pushgateway, "mlflow": mlflow}
+        )
         from training.distributed.ray_train import train_on_ray
 
         print(train_on_ray(recipe, data, output, n_workers=workers, resume=resume))
@@ -102,6 +108,15 @@ def train(
             )
     if launch.is_first:
         print(model_file)
+
+
+def _refuse_on_ray(options: Mapping[str, object]) -> None:
+    """Refuse what only a run in this process can do, instead of leaving it out without a word, and all without Ray."""
+    for name, value in options.items():
+        if value is not None:
+            raise typer.BadParameter("cannot show a run of --ray, which is in other processes", param_hint=f"--{name}")
+    if find_spec("ray") is None:
+        raise MissingExtraError("--ray needs the extra `ray`: pip install 'teddy[ray]'")
 
 
 def export(

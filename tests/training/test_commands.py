@@ -1,6 +1,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,18 @@ class TestTrain:
         assert code == 0
         assert output == f"{tmp_path / 'run' / 'tiny.teddy'}\n"
         assert "epochs = 1\n" in (tmp_path / "run" / "recipe.toml").read_text()
+
+    def test_what_cannot_show_a_run_on_ray_is_refused_and_not_left_out(self, shell: Shell, tiny_data: Path) -> None:
+        code, output, told = shell("train", tiny_data / "tiny.toml", "--ray", "2", "--metrics-port", "0")
+        assert (code, output) == (2, "")
+        assert "--metrics-port" in told
+        assert told.count("\n") == 1
+
+    @pytest.mark.skipif(find_spec("ray") is not None, reason="the extra `ray` is installed")
+    def test_without_ray_the_extra_is_named(self, shell: Shell, tiny_data: Path) -> None:
+        code, output, told = shell("train", tiny_data / "tiny.toml", "--ray", "2")
+        assert (code, output) == (2, "")
+        assert told == "teddy: error: --ray needs the extra `ray`: pip install 'teddy[ray]'\n"
 
     def test_a_run_is_not_overwritten(self, shell: Shell, tiny_data: Path, tiny_run: Path, tmp_path: Path) -> None:
         stopped = shutil.copytree(tiny_run, tmp_path / "stopped", ignore=shutil.ignore_patterns("*.teddy"))
