@@ -6,6 +6,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import random
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,10 @@ import teddy
 from model.predictor import Predictor, load
 from training.config import Recipe, load_recipe
 from training.run import train
+
+# A shell ignores Ctrl-C for what it starts in the background, and so would all that tests start and then interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says nothing on a shared machine.
 settings.register_profile("teddy", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -11,8 +11,6 @@ from typing import Literal, NotRequired, TypedDict
 from training.curves import draw_curves
 from training.job.json_lines import JsonLines, Value
 
-_BY_THE_CLOCK = frozenset({"words_per_second"})
-
 
 class Losses(TypedDict):
     """Of one batch, means over words: against its annotations, and against teachers where there are any."""
@@ -68,15 +66,16 @@ class HeldOutRow(TypedDict):
 Row = UpdateRow | EvaluationRow | HeldOutRow
 
 
+def without_clock(row: Row) -> dict[str, object]:
+    """Return a row without what a clock decided, which is what a run records of it."""
+    return {key: value for key, value in row.items() if key != "words_per_second"}
+
+
 class Record(JsonLines):
     """The rows in `directory`/metrics.jsonl. One writer at a time; readers may look on."""
 
     def __init__(self, directory: Path | str) -> None:
         super().__init__(Path(directory) / "metrics.jsonl")
-
-    def append(self, row: Mapping[str, object]) -> None:
-        """Write one row, less what a clock decided; see `JsonLines.append`."""
-        super().append({key: value for key, value in row.items() if key not in _BY_THE_CLOCK})
 
     def truncate_after(self, step: int, evaluated: int | None = None) -> None:
         """Forget the rows of later steps, so that a run resumed after `step` gives the file of an uninterrupted one.

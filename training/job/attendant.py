@@ -18,7 +18,7 @@ from training.job.log import Level, Log
 from training.job.run_directory import RunDirectory, Saveable
 from training.job.timings import Timings
 from training.progress import Progress, open_progress
-from training.record import Record, Row
+from training.record import Record, Row, without_clock
 
 Watcher = Callable[[Row], None]
 """Is called with every row; what it raises ends the run."""
@@ -131,7 +131,7 @@ class Attendant:
     def _take(self, row: Row) -> None:
         self._step = row["step"]
         if self._world.is_first:
-            self._record.append(row)
+            self._record.append(without_clock(row))
             self._timings.show(row)
         if self._progress is not None:
             self._progress.show(row)
