@@ -33,7 +33,7 @@ lint: $(DEVELOPMENT) ## Check style and types, dangerous calls, and dependencies
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml model training service teddy.py
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml model training service teddy
 	$(BIN)/python -m tests.audit
 
 format: $(DEVELOPMENT) ## Put every file into the one style
@@ -46,7 +46,7 @@ up: ## Serve and watch in containers: Teddy, Prometheus, Alertmanager, Grafana (
 	docker compose up --build --detach --wait $(ARGS)
 
 monitor: $(RUNTIME) ## Watch the Teddy that runs here with this machine's Prometheus and Alertmanager (ARGS="--help")
-	@exec $(BIN)/python -m service.monitoring $(ARGS)
+	@exec $(BIN)/python -m teddy.service.monitoring $(ARGS)
 
 bench: $(BENCHMARK) ## Measure speed against others, in at most ten minutes (ARGS="--quick", ARGS="--text FILE")
 	@$(BIN)/python -m tests.benchmarks.bench $(ARGS)

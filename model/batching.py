@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.features import WordFeatures
+from teddy.model.features import WordFeatures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,11 +24,11 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from model.config import FeatureConfig, NetworkConfig
-from model.errors import ModelFileError
-from model.files import write_atomically
-from model.onnx import archive as onnx_archive
-from model.reference import AnyReference
+from teddy.model.config import FeatureConfig, NetworkConfig
+from teddy.model.errors import ModelFileError
+from teddy.model.files import write_atomically
+from teddy.model.onnx import archive as onnx_archive
+from teddy.model.reference import AnyReference
 
 FORMAT_VERSION = 4
 _READABLE = (3, FORMAT_VERSION)

@@ -9,10 +9,12 @@ In the equations x is the input, h the hidden state, c the cell, ' marks the new
 the element-wise product. W and b act on the input, U on the hidden state.
 """
 
+from functools import cache
+
 import torch
 from torch import Tensor, nn
 
-from model.config import CellName
+from teddy.model.config import CellName
 
 
 class Recurrence(nn.Module):
@@ -52,7 +54,7 @@ class Kernel(Recurrence):
 
     An LSTM on a CPU lays its weights out anew at every call, which is half the time of a call for one short sentence
     (hidden 128, 25 words: 180 us; laid out beforehand 103 in bf16, 142 instead of 227 in fp32). `packed` keeps them
-    laid out: see `model.precision.pack`. It holds for inference on the CPU only, and is never saved.
+    laid out: see `teddy.model.precision.pack`. It holds for inference on the CPU only, and is never saved.
     """
 
     packed: list[Tensor]
@@ -82,11 +84,25 @@ def can_pack() -> bool:
     return hasattr(torch.ops.mkldnn, "_reorder_mkldnn_rnn_layer_weight")
 
 
+@cache
+def kernel_has_bf16() -> bool:
+    """Whether oneDNN's LSTM runs in bf16 on this processor, be it slowly: without AVX-512 it does not.
+
+    An `nn.LSTM` of bf16 weights then does without oneDNN. Under autocast it asks oneDNN all the same, and fails.
+    """
+    try:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            nn.LSTM(1, 1)(torch.zeros(1, 1, 1))
+    except RuntimeError:
+        return False
+    return True
+
+
 def pack_lstm(layer: nn.Module) -> list[Tensor]:
-    """An `nn.LSTM`'s W and U as oneDNN lays them out, and its two biases; empty where this torch has no oneDNN."""
-    if not can_pack():
-        return []
+    """An `nn.LSTM`'s W and U as oneDNN lays them out, and its two biases; empty where oneDNN has no kernel for it."""
     parameters = [getattr(layer, f"{name}_l0").detach() for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+    if not can_pack() or (parameters[0].dtype == torch.bfloat16 and not kernel_has_bf16()):
+        return []
     reverse, has_biases, batch_first = False, True, False
     weights = torch.ops.mkldnn._reorder_mkldnn_rnn_layer_weight(
         parameters[0], parameters[1], parameters[1].shape[1], reverse, has_biases, batch_first

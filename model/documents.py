@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from model.sentences import Offsets, split_sentences
-from model.tagger import TaggedWords
-from model.text import check_text, split_words
-from model.windows import Window, split_windows
+from teddy.model.sentences import Offsets, split_sentences
+from teddy.model.tagger import TaggedWords
+from teddy.model.text import check_text, split_words
+from teddy.model.windows import Window, split_windows
 
 
 @dataclass(frozen=True, slots=True)

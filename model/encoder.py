@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.cells import make_recurrence
-from model.config import NetworkConfig
-from model.crf import reversed_positions
+from teddy.model.cells import make_recurrence
+from teddy.model.config import NetworkConfig
+from teddy.model.crf import reversed_positions
 
 
 class LockedDropout(nn.Module):

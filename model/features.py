@@ -18,8 +18,8 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from model.config import FeatureConfig
-from model.pieces import Pieces
+from teddy.model.config import FeatureConfig
+from teddy.model.pieces import Pieces
 
 UNKNOWN_WORD = 0
 """The row of the unknown word."""
@@ -141,7 +141,7 @@ class WordFeatures:
     def bag(self, words: Sequence[str], *, remember: bool = True) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The rows of many words, flat, and where each word's rows begin: (rows [F], starts [len(words)]).
 
-        `remember=False` is for a caller who keeps what comes of it, as `model.word_vectors` does.
+        `remember=False` is for a caller who keeps what comes of it, as `teddy.model.word_vectors` does.
         """
         rows = [self.rows(word) for word in words] if remember else self._look_up(words)
         starts = np.zeros(len(rows), dtype=np.int64)

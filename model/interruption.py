@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from model.errors import JobInterrupted
+from teddy.model.errors import JobInterrupted
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from model.spans import Scheme, Span, write_tags
+from teddy.model.spans import Scheme, Span, write_tags
 
 _PREFIXES = "BIES"
 Indices = NDArray[np.int64]

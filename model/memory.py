@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -43,6 +44,15 @@ def settle() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+def bound_kernel_cache() -> None:
+    """Lets oneDNN keep 32 kernels, unless the environment has another number.
+
+    It keeps a thousand by default, of 0.2 MB each, and does not give them back; batches have few shapes (see
+    `usual_size`). torch reads the number when it first computes, so this has no effect in a program that has done so.
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
 
 
 @cache

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.config import NetworkConfig
-from model.crf import ConditionalRandomField
-from model.encoder import Encoder, LockedDropout
-from model.export import exported
-from model.labels import TagSet
+from teddy.model.config import NetworkConfig
+from teddy.model.crf import ConditionalRandomField
+from teddy.model.encoder import Encoder, LockedDropout
+from teddy.model.export import exported
+from teddy.model.labels import TagSet
 
 
 class Backbone(nn.Module):
@@ -44,7 +44,7 @@ class Network(Backbone):
     """A tagger over feature rows.
 
     Letters: B sentences of at most T words; U distinct words with F feature rows in all; K tags (see
-    `model.batching.Batch`).
+    `teddy.model.batching.Batch`).
     """
 
     def __init__(self, config: NetworkConfig, n_feature_rows: int, tags: TagSet) -> None:

@@ -33,7 +33,7 @@ def convert_offsets(text: str, offsets: Iterable[int], unit: OffsetUnit) -> list
     Each offset adds the length of what lies between it and the one before, so no part of the text is looked at twice.
 
     Raises ValueError for an offset that is out of order or outside the text, and UnicodeEncodeError for a lone
-    surrogate before an offset (such a text has no UTF-8 form; `model.text.check_text` refuses it first).
+    surrogate before an offset (such a text has no UTF-8 form; `teddy.model.text.check_text` refuses it first).
     """
     length = len if text.isascii() else _LENGTHS[unit]
     converted, position, total = [], 0, 0

@@ -15,15 +15,15 @@ from typing import Any, Literal, get_args
 import torch
 from torch import nn
 
-from model.bundle import Bundle
-from model.cells import pack_lstm
-from model.export import from_archive, script
-from model.features import WordFeatures
-from model.labels import TagSet
-from model.network import Network
-from model.onnx.extra import onnx_extra
-from model.pieces import Pieces
-from model.tagger import TaggingNetwork
+from teddy.model.bundle import Bundle
+from teddy.model.cells import pack_lstm
+from teddy.model.export import from_archive, script
+from teddy.model.features import WordFeatures
+from teddy.model.labels import TagSet
+from teddy.model.network import Network
+from teddy.model.onnx.extra import onnx_extra
+from teddy.model.pieces import Pieces
+from teddy.model.tagger import TaggingNetwork
 
 Precision = Literal["auto", "fp32", "bf16", "int8"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
@@ -40,7 +40,7 @@ def load_network(bundle: Bundle, precision: str) -> TaggingNetwork:
     wanted = len(TagSet(bundle.manifest.labels).tags)
     if bundle.format == "onnx":
         with onnx_extra():
-            from model.onnx.runtime import OnnxNetwork
+            from teddy.model.onnx.runtime import OnnxNetwork
         return OnnxNetwork(bundle.archive, precision, wanted)
     network = from_archive(bundle.archive)
     network.eval()

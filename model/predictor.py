@@ -1,6 +1,6 @@
 """Texts in, entities out: a loaded model.
 
-`tag` does all that is to be done for a text: see `model.documents`. A server does it step by step: preparing and
+`tag` does all that is to be done for a text: see `teddy.model.documents`. A server does it step by step: preparing and
 assembling belong to one text, and predicting takes windows of many texts at once.
 """
 
@@ -9,18 +9,18 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from model.bundle import Bundle, Manifest, read_bundle
-from model.documents import Document, Entity, Tagged, WindowInput, assemble, prepare
-from model.errors import ModelFileError
-from model.features import WordFeatures
-from model.labels import TagSet
-from model.memory import collector_paused
-from model.onnx.precision import onnx_precisions
-from model.pieces import Pieces
-from model.precision import PRECISIONS, candidates, fastest, load_network, number_format
-from model.spans import Span
-from model.tagger import TaggedWords, Tagger
-from model.text import TOKENISER_VERSION, check_text
+from teddy.model.bundle import Bundle, Manifest, read_bundle
+from teddy.model.documents import Document, Entity, Tagged, WindowInput, assemble, prepare
+from teddy.model.errors import ModelFileError
+from teddy.model.features import WordFeatures
+from teddy.model.labels import TagSet
+from teddy.model.memory import bound_kernel_cache, collector_paused
+from teddy.model.onnx.precision import onnx_precisions
+from teddy.model.pieces import Pieces
+from teddy.model.precision import PRECISIONS, candidates, fastest, load_network, number_format
+from teddy.model.spans import Span
+from teddy.model.tagger import TaggedWords, Tagger
+from teddy.model.text import TOKENISER_VERSION, check_text
 
 SHIPPED_MODEL = Path(__file__).parent / "pretrained" / "en.teddy"
 """The model that comes with Teddy."""
@@ -123,6 +123,7 @@ def load(path: str | Path | None = None, *, precision: str = "auto", sha256: str
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision}")
+    bound_kernel_cache()
     path = SHIPPED_MODEL if path is None else path
     bundle = read_bundle(path, sha256=sha256)
     if bundle.manifest.tokeniser_version != TOKENISER_VERSION:

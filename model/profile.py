@@ -30,10 +30,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.divergence import spread
-from model.documents import Document, Tagged
-from model.pieces import Pieces
-from model.reference import (
+from teddy.model.divergence import spread
+from teddy.model.documents import Document, Tagged
+from teddy.model.pieces import Pieces
+from teddy.model.reference import (
     PIECE_BINS,
     SCORE_BINS,
     SCRIPTS,
@@ -154,7 +154,7 @@ class Profiler:
 
 @dataclass(slots=True)
 class Sums:
-    """Counts of many texts, added up, with what tells how unequal the texts are: see `model.divergence.spread`.
+    """Counts of many texts, added up, with what tells how unequal the texts are: see `teddy.model.divergence.spread`.
 
     Sums of disjoint sets of texts add up. Shape of `matrix`: int64 [4, bins]: counts, squares, crosses, totals.
     """

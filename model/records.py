@@ -4,10 +4,10 @@
     jsonl   an object with a "text"         -> the same object with "entities" added (or replaced)
     conll   a word a line, blank line ends  -> the same lines with a column of BIO tags added
 
-(Rows of parquet are not lines: see `model.bulk.parquet`.) A record that cannot be tagged is answered as well, so that
-output and input stay side by side: in text and jsonl by `{"id"?, "line", "error"}`, in columns by the tag `_` for each
-of its words. Bytes are decoded one record at a time, so that one bad line costs only itself. This module knows nothing
-of files: `model.bulk` reads and writes them.
+(Rows of parquet are not lines: see `teddy.model.bulk.parquet`.) A record that cannot be tagged is answered as well, so
+that output and input stay side by side: in text and jsonl by `{"id"?, "line", "error"}`, in columns by the tag `_` for
+each of its words. Bytes are decoded one record at a time, so that one bad line costs only itself. This module knows
+nothing of files: `teddy.model.bulk` reads and writes them.
 """
 
 import json
@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
-from model.errors import TextError
-from model.spans import Scheme, Span, write_tags
-from model.text import check_text
+from teddy.model.errors import TextError
+from teddy.model.spans import Scheme, Span, write_tags
+from teddy.model.text import check_text
 
 if TYPE_CHECKING:
-    from model.documents import Entity
+    from teddy.model.documents import Entity
 
 NOT_TAGGED = "_"
 """The tag column of a word whose sentence could not be tagged."""

@@ -1,7 +1,7 @@
 """What a model file remembers of the texts that its model was measured on, for live texts to be compared with.
 
 Every feature counts something over bins that never change, so that counts of different times and places compare; what
-is counted is said in `model.profile`. Live counts are compared with a reference where both have the same bins.
+is counted is said in `teddy.model.profile`. Live counts are compared with a reference where both have the same bins.
 """
 
 from collections.abc import Mapping, Sequence
@@ -59,7 +59,7 @@ def feature_bins(labels: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureReference:
-    """How often each bin of a feature was met, and how unequal the texts were: see `model.divergence.spread`."""
+    """How often each bin of a feature was met, and how unequal the texts were: see `teddy.model.divergence.spread`."""
 
     counts: dict[str, int]
     spread: float

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from model.commands import PrecisionOption
-from model.tag_request import TagRequest
+from teddy.model.commands import PrecisionOption
+from teddy.model.tag_request import TagRequest
 
 
 def tag(
@@ -99,14 +99,14 @@ def tag(
     if text is not None:
         _tag_text(text, request)
         return
-    from model.tag_files import tag_files
+    from teddy.model.tag_files import tag_files
 
     tag_files(request)
 
 
 def _tag_text(text: str, request: TagRequest) -> None:
-    from model.display import coloured, plain_line
-    from model.records import entity_fields
+    from teddy.model.display import coloured, plain_line
+    from teddy.model.records import entity_fields
 
     predictor = request.load()
     labels = predictor.manifest.labels

@@ -12,21 +12,21 @@ from typing import cast
 
 import typer
 
-from model.bulk.compression import open_unpacked, packing_of
-from model.bulk.inputs import Input, find_inputs, single_input
-from model.bulk.job import BulkJob, Summary, identity_of, run_job
-from model.bulk.journal import Job, earlier_precision, forget, tag_file
-from model.bulk.progress import Progress
-from model.bulk.report import Rate, expected_bytes, rate_of, reported
-from model.bulk.state import JobState
-from model.bulk.stream import SHARD_BYTES, arriving_lines, tag_stream
-from model.bulk.tagging import Options
-from model.cores import available_cores
-from model.errors import TeddyError
-from model.files import atomic_path
-from model.interruption import Interruption, interruptions
-from model.records import Format
-from model.tag_request import STANDARD_STREAM, TagRequest
+from teddy.model.bulk.compression import open_unpacked, packing_of
+from teddy.model.bulk.inputs import Input, find_inputs, single_input
+from teddy.model.bulk.job import BulkJob, Summary, identity_of, run_job
+from teddy.model.bulk.journal import Job, earlier_precision, forget, tag_file
+from teddy.model.bulk.progress import Progress
+from teddy.model.bulk.report import Rate, expected_bytes, rate_of, reported
+from teddy.model.bulk.state import JobState
+from teddy.model.bulk.stream import SHARD_BYTES, arriving_lines, tag_stream
+from teddy.model.bulk.tagging import Options
+from teddy.model.cores import available_cores
+from teddy.model.errors import TeddyError
+from teddy.model.files import atomic_path
+from teddy.model.interruption import Interruption, interruptions
+from teddy.model.records import Format
+from teddy.model.tag_request import STANDARD_STREAM, TagRequest
 
 STATE_FOLDER = ".teddy"
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from model.bulk.workers import LoadedModel, Workers
-    from model.predictor import Predictor
-    from model.records import Format, Selection
+    from teddy.model.bulk.workers import LoadedModel, Workers
+    from teddy.model.predictor import Predictor
+    from teddy.model.records import Format, Selection
 
 STANDARD_STREAM = Path("-")
 
@@ -70,7 +70,7 @@ class TagRequest:
     @property
     def form(self) -> "Format | None":
         """The format asked for."""
-        from model.records import Format
+        from teddy.model.records import Format
 
         return None if self.form_name == "auto" else Format(self.form_name)
 
@@ -89,44 +89,44 @@ class TagRequest:
 
     @property
     def _is_single(self) -> bool:
-        from model.bulk.inputs import is_single_file
+        from teddy.model.bulk.inputs import is_single_file
 
         return is_single_file(self.sources)
 
     def format_of(self, source: Path) -> "Format":
         """Return the format asked for, or the one that the name of the input tells."""
-        from model.bulk.inputs import guess_format
-        from model.records import Format
+        from teddy.model.bulk.inputs import guess_format
+        from teddy.model.records import Format
 
         return self.form or (Format.TEXT if source == STANDARD_STREAM else guess_format(source))
 
     def load(self, precision: str | None = None) -> "Predictor":
         """Load the model, in the precision asked for unless another is given."""
-        from model.bulk.loading import load_model
-        from model.bulk.workers import ModelChoice
+        from teddy.model.bulk.loading import load_model
+        from teddy.model.bulk.workers import ModelChoice
 
         return load_model(ModelChoice(path=self.model_file, precision=precision or self.precision))
 
     def start(self, count: int, precision: str | None) -> "AbstractContextManager[tuple[Workers, LoadedModel]]":
         """Start those who are to tag shards: a cluster, processes, or this process when one is enough."""
-        from model.bulk.workers import ModelChoice
+        from teddy.model.bulk.workers import ModelChoice
 
         choice = ModelChoice(path=self.model_file, precision=precision or self.precision)
         if self.ray is not None:
-            from model.bulk.ray_data import start_ray
+            from teddy.model.bulk.ray_data import start_ray
 
             return start_ray(self.ray, count, choice)
         if count > 1:
-            from model.bulk.processes import start_processes
+            from teddy.model.bulk.processes import start_processes
 
             return start_processes(count, choice)
-        from model.bulk.alone import start_alone
+        from teddy.model.bulk.alone import start_alone
 
         return start_alone(choice)
 
     def selection(self, known: tuple[str, ...]) -> "Selection":
         """Return which entities are wanted of a model that knows these labels."""
-        from model.records import Selection
+        from teddy.model.records import Selection
 
         if self.labels is None:
             return Selection(min_score=self.min_score)

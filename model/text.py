@@ -29,7 +29,7 @@ from functools import cache, lru_cache
 from itertools import groupby
 from string import ascii_letters
 
-from model.errors import TextError
+from teddy.model.errors import TextError
 
 TOKENISER_VERSION = 1
 """Goes into the model file; changes whenever some text would be split in another way."""

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.features import WordFeatures
+from teddy.model.features import WordFeatures
 
 _CAPACITY = 2**14
 """Words in one generation; two are kept. Twice as many make memory grow by 15 % over a million words.
@@ -28,7 +28,7 @@ Of 2 million words of an encyclopaedia so many leave 8 in a hundred new to the n
 
 
 class WordReader(Protocol):
-    """A network that turns the feature rows of words into vectors: see `model.network.Network.word_vectors`."""
+    """A network that turns the feature rows of words into vectors: see `teddy.model.network.Network.word_vectors`."""
 
     def word_vectors(self, rows: Tensor, starts: Tensor) -> Tensor:
         """Shape: int64 [F], [U] -> [U, E]."""

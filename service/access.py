@@ -14,10 +14,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.metrics import Metrics
-from service.models import ServedModel
-from service.security import with_security_headers
-from service.tracing import TraceContext, Tracer
+from teddy.service.metrics import Metrics
+from teddy.service.models import ServedModel
+from teddy.service.security import with_security_headers
+from teddy.service.tracing import TraceContext, Tracer
 
 SANE_ID = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,128}")
 UNKNOWN_ROUTE = "unknown"

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from starlette.types import Scope
 
-from service.errors import SettingsError
+from teddy.service.errors import SettingsError
 
 if TYPE_CHECKING:
-    from service.keys import Keys
-    from service.settings import Settings
+    from teddy.service.keys import Keys
+    from teddy.service.settings import Settings
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from fastapi import Response
 from pydantic import BaseModel
 
-from model.offsets import OffsetUnit, convert_offsets
-from service.models import ServedModel
-from service.schemas import BatchRequest, EntitiesRequest, StreamOptions
+from teddy.model.offsets import OffsetUnit, convert_offsets
+from teddy.service.models import ServedModel
+from teddy.service.schemas import BatchRequest, EntitiesRequest, StreamOptions
 
 if TYPE_CHECKING:
-    from model.documents import Entity, Tagged, Token
+    from teddy.model.documents import Entity, Tagged, Token
 
 SCORE_DIGITS = 4  # a calibrated probability is not known better, and answers stay short
 

@@ -15,31 +15,31 @@ import structlog
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from model.errors import TeddyError
-from service import model_routes, routes, stream
-from service.access import Access
-from service.addresses import parse_networks
-from service.batcher import Batcher
-from service.body import BodyLimits
-from service.context import Service
-from service.docs_page import add_docs_page
-from service.drift.watcher import Drift
-from service.feedback import routes as feedback_routes
-from service.feedback.state import Feedback
-from service.gate import Gate
-from service.keys import Keys
-from service.lifecycle import Drain
-from service.log import count_lost_lines
-from service.metrics import Metrics
-from service.models import Load, Models
-from service.openapi import DocumentedApp
-from service.problems import KINDS, add_problem_handlers, answer_to, failure
-from service.protocol import KINDS as REFUSALS
-from service.pulse import beat
-from service.security import check_origins, with_cors
-from service.settings import Settings
-from service.tagging import Tagging
-from service.tracing import Tracer, make_tracer
+from teddy.model.errors import TeddyError
+from teddy.service import model_routes, routes, stream
+from teddy.service.access import Access
+from teddy.service.addresses import parse_networks
+from teddy.service.batcher import Batcher
+from teddy.service.body import BodyLimits
+from teddy.service.context import Service
+from teddy.service.docs_page import add_docs_page
+from teddy.service.drift.watcher import Drift
+from teddy.service.feedback import routes as feedback_routes
+from teddy.service.feedback.state import Feedback
+from teddy.service.gate import Gate
+from teddy.service.keys import Keys
+from teddy.service.lifecycle import Drain
+from teddy.service.log import count_lost_lines
+from teddy.service.metrics import Metrics
+from teddy.service.models import Load, Models
+from teddy.service.openapi import DocumentedApp
+from teddy.service.problems import KINDS, add_problem_handlers, answer_to, failure
+from teddy.service.protocol import KINDS as REFUSALS
+from teddy.service.pulse import beat
+from teddy.service.security import check_origins, with_cors
+from teddy.service.settings import Settings
+from teddy.service.tagging import Tagging
+from teddy.service.tracing import Tracer, make_tracer
 
 OnReady = Callable[[], None]
 OnLoadFailure = Callable[[TeddyError], None]

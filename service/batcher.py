@@ -20,7 +20,7 @@ from typing import Generic, Protocol, Self, TypeVar
 
 import structlog
 
-from service.errors import (
+from teddy.service.errors import (
     ClientDepartedError,
     ClientShareError,
     DeadlineError,
@@ -29,9 +29,9 @@ from service.errors import (
     ServiceError,
     ShuttingDownError,
 )
-from service.fair_queue import QUANTUM_WORDS, FairQueue, Lane
-from service.metrics import Metrics
-from service.ticket import Ticket
+from teddy.service.fair_queue import QUANTUM_WORDS, FairQueue, Lane
+from teddy.service.metrics import Metrics
+from teddy.service.ticket import Ticket
 
 LONGEST_RETRY_AFTER_SECONDS = 60
 CAUTION = 1.5  # times the time that what waits should take must be there until a deadline: to be late is work in vain

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Self
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope
 
-from service.body_budget import BodyBudget
-from service.compression import PIECE_BYTES, Unpacker
-from service.errors import BodyTimeoutError, BodyTooLargeError, ClientDepartedError, MediaTypeError
+from teddy.service.body_budget import BodyBudget
+from teddy.service.compression import PIECE_BYTES, Unpacker
+from teddy.service.errors import BodyTimeoutError, BodyTooLargeError, ClientDepartedError, MediaTypeError
 
 if TYPE_CHECKING:
-    from service.settings import Settings
+    from teddy.service.settings import Settings
 
 MOST_MEMBERS = 4096
 """Most gzip members or zstd frames in one body: an empty frame is 9 bytes and costs as much time as 1,000."""

@@ -4,7 +4,7 @@ from math import inf
 
 from starlette.types import Scope
 
-from service.errors import QueueFullError
+from teddy.service.errors import QueueFullError
 
 HELD = "held_bytes"
 

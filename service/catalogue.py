@@ -1,6 +1,6 @@
 """Every metric that the service exposes, in one table, of which `service/metrics.py` and the documentation are made.
 
-    python -m service.catalogue          the table of docs/metrics.md, in Markdown
+    python -m teddy.service.catalogue          the table of docs/metrics.md, in Markdown
 
 What a label can be is bounded, and never comes from a client: a route is a template, a reason one of the problems that
 the service knows, a model and its labels come from model files.

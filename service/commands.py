@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from service.settings import Settings
+    from teddy.service.settings import Settings
 
 EXAMPLE = """\
 Teddy serves {names} at {address} (to try in a browser: {address}/docs). For example:
@@ -40,7 +40,7 @@ def serve(
 
 def run(host: str | None, port: int | None, workers: int | None, model: list[str] | None) -> None:
     """Read the settings, prepare the process and serve until a signal. Raises TeddyError."""
-    from service.settings import read_settings, unknown_variables
+    from teddy.service.settings import read_settings, unknown_variables
 
     models = ",".join(model) if model else None
     settings = read_settings(host=host, port=port, workers=workers, models=models)
@@ -48,11 +48,11 @@ def run(host: str | None, port: int | None, workers: int | None, model: list[str
 
     import structlog
 
-    from service.addresses import check_exposure
-    from service.keys import Keys
-    from service.log import configure_logs, flush_logs
-    from service.server import listen
-    from service.server import serve as serve_on
+    from teddy.service.addresses import check_exposure
+    from teddy.service.keys import Keys
+    from teddy.service.log import configure_logs, flush_logs
+    from teddy.service.server import listen
+    from teddy.service.server import serve as serve_on
 
     check_exposure(settings, Keys.read(settings))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopping is no failure, whoever asks for it
@@ -73,7 +73,7 @@ def run(host: str | None, port: int | None, workers: int | None, model: list[str
 
 def names_of(settings: "Settings") -> str:
     """What is served, for the person who started it."""
-    from service.model_files import SHIPPED
+    from teddy.service.model_files import SHIPPED
 
     named = [*settings.models, *([f"the models in {settings.models_dir}"] if settings.models_dir else [])]
     return ", ".join(named) or SHIPPED

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from backports import zstd
 
-from service.errors import CompressionError, EncodingError
+from teddy.service.errors import CompressionError, EncodingError
 
 PIECE_BYTES = 65536
 SLICE_BYTES = 4096

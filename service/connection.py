@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from uvicorn.protocols.http.flow_control import FlowControl
 
 if TYPE_CHECKING:
-    from service.settings import Settings
+    from teddy.service.settings import Settings
 
 LINGER_SECONDS = 2.0
 """How long a client that is still sending may read its answer."""

@@ -7,16 +7,16 @@ from functools import partial
 from starlette.requests import Request
 from starlette.types import Scope
 
-from service.addresses import Network, client_address
-from service.body import BodyLimits
-from service.errors import TimeoutHeaderError
-from service.feedback.state import Feedback
-from service.keys import Keys
-from service.metrics import Metrics
-from service.models import Models
-from service.settings import Settings
-from service.tagging import Tagging
-from service.ticket import Ticket
+from teddy.service.addresses import Network, client_address
+from teddy.service.body import BodyLimits
+from teddy.service.errors import TimeoutHeaderError
+from teddy.service.feedback.state import Feedback
+from teddy.service.keys import Keys
+from teddy.service.metrics import Metrics
+from teddy.service.models import Models
+from teddy.service.settings import Settings
+from teddy.service.tagging import Tagging
+from teddy.service.ticket import Ticket
 
 TIMEOUT_HEADER = b"x-request-timeout"
 

@@ -8,7 +8,7 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
-from service.security import page_policy
+from teddy.service.security import page_policy
 
 PAGE = "/docs"
 ASSETS = "/docs/assets"

@@ -16,7 +16,7 @@
 Messages are for the person who called; they never hold a text that was sent.
 """
 
-from model.errors import TeddyError
+from teddy.model.errors import TeddyError
 
 
 class ServiceError(TeddyError):

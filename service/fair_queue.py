@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Generic, TypeVar
 
-from service.errors import ClientShareError, QueueFullError
+from teddy.service.errors import ClientShareError, QueueFullError
 
 Item = TypeVar("Item")
 

@@ -11,10 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.body_budget import BodyBudget
-from service.errors import ShuttingDownError
-from service.keys import Keys
-from service.lifecycle import Drain
+from teddy.service.body_budget import BodyBudget
+from teddy.service.errors import ShuttingDownError
+from teddy.service.keys import Keys
+from teddy.service.lifecycle import Drain
 
 OPEN = frozenset({"/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"})
 """What needs no key, besides the files of `/docs`: who probes and scrapes has none, and there is no text in it."""

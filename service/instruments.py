@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics import MetricWrapperBase
 
-from service.catalogue import Kind, Metric, all_metrics
+from teddy.service.catalogue import Kind, Metric, all_metrics
 
 
 class Histogram(prometheus_client.Histogram):

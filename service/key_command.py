@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from service.errors import SettingsError
-from service.keys import LINE, Role
+from teddy.service.errors import SettingsError
+from teddy.service.keys import LINE, Role
 
 RANDOM_BYTES = 32
 PREFIX = "teddy_"  # by which scanners for leaked secrets can know one

@@ -12,10 +12,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
-from service.errors import ForbiddenError, SettingsError, UnauthorizedError
+from teddy.service.errors import ForbiddenError, SettingsError, UnauthorizedError
 
 if TYPE_CHECKING:
-    from service.settings import Settings
+    from teddy.service.settings import Settings
 
 Role = Literal["tag", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)

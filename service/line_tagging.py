@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from model.errors import TeddyError
-from service.errors import ClientDepartedError, ClientShareError, InferenceError, QueueFullError
-from service.lines import LineSplitter
-from service.models import ServedModel
-from service.schemas import StreamLine, StreamOptions
-from service.stream_lines import LineLimits, end_with, read_lines, write_lines
-from service.tagging import Tagging
-from service.ticket import Ticket
-from service.window import Window
+from teddy.model.errors import TeddyError
+from teddy.service.errors import ClientDepartedError, ClientShareError, InferenceError, QueueFullError
+from teddy.service.lines import LineSplitter
+from teddy.service.models import ServedModel
+from teddy.service.schemas import StreamLine, StreamOptions
+from teddy.service.stream_lines import LineLimits, end_with, read_lines, write_lines
+from teddy.service.tagging import Tagging
+from teddy.service.ticket import Ticket
+from teddy.service.window import Window
 
 if TYPE_CHECKING:
-    from model.documents import Tagged
+    from teddy.model.documents import Tagged
 
 WINDOW_LINES = 1024
 WINDOW_BYTES = 2**18

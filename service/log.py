@@ -21,8 +21,8 @@ from typing import Any, Protocol, Self, TextIO
 import structlog
 from pydantic_core import PydanticSerializationError, to_json
 
-from model.errors import TeddyError
-from service.log_writer import NO_DESCRIPTOR, LogWriter, OnLost
+from teddy.model.errors import TeddyError
+from teddy.service.log_writer import NO_DESCRIPTOR, LogWriter, OnLost
 
 SAFE_TO_QUOTE = (TeddyError, OSError)
 MOST_FRAMES = 24

@@ -19,14 +19,21 @@ from prometheus_client import CollectorRegistry, disable_created_metrics, genera
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from service.feedback.scores import KINDS
-from service.instruments import Instruments, Late
-from service.worker_files import WorkerFiles
-from service.worker_metrics import DIRECTORY, ProcessMetrics, SupervisorMetrics, collect, share_values, worker_number
+from teddy.service.feedback.scores import KINDS
+from teddy.service.instruments import Instruments, Late
+from teddy.service.worker_files import WorkerFiles
+from teddy.service.worker_metrics import (
+    DIRECTORY,
+    ProcessMetrics,
+    SupervisorMetrics,
+    collect,
+    share_values,
+    worker_number,
+)
 
 if TYPE_CHECKING:
-    from model.bundle import Manifest
-    from model.documents import Tagged
+    from teddy.model.bundle import Manifest
+    from teddy.model.documents import Tagged
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 ENTITY_ROUTES = ("/v1/entities", "/v1/entities/batch", "/v1/entities/stream")

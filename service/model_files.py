@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.errors import SettingsError
-from service.settings import MODEL_NAME, Settings
+from teddy.service.errors import SettingsError
+from teddy.service.settings import MODEL_NAME, Settings
 
 SHIPPED = "en"
 """The name of the model that is served when none is chosen."""

@@ -6,13 +6,13 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model.bundle import read_version
-from model.errors import ModelFileError
-from service.model_files import ModelFile
-from service.settings import Settings
+from teddy.model.bundle import read_version
+from teddy.model.errors import ModelFileError
+from teddy.service.model_files import ModelFile
+from teddy.service.settings import Settings
 
 if TYPE_CHECKING:
-    from model.predictor import Predictor
+    from teddy.model.predictor import Predictor
 
 Load = Callable[..., "Predictor"]
 """Loads a model: `load(path)`, or `load(None)` for the one that ships; with `sha256=` if it is pinned.
@@ -26,11 +26,11 @@ WARM_UP_CALLS = 3
 
 
 def model_loader(settings: Settings) -> Load:
-    """`model.predictor.load` with the precision that was set. Torch is imported here, in the thread that loads."""
+    """`predictor.load` with the precision that was set. Torch is imported here, in the thread that loads."""
 
     def load(path: Path | None, sha256: str | None = None) -> "Predictor":
-        from model.memory import give_back, settle
-        from model.predictor import load
+        from teddy.model.memory import give_back, settle
+        from teddy.model.predictor import load
 
         # Requests that were cancelled are cycles, through their tracebacks, and keep their model: without this, sixteen
         # replaced ones were in memory at once. It takes little time, since what came with torch is frozen below.

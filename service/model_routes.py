@@ -6,12 +6,12 @@ from time import perf_counter
 
 from fastapi import APIRouter, Request, Response
 
-from service.answers import as_json
-from service.context import service_of
-from service.keys import Caller
-from service.openapi import problems
-from service.schemas import ModelDetails, ModelsResponse, ReloadResponse
-from service.worker_metrics import WORKER
+from teddy.service.answers import as_json
+from teddy.service.context import service_of
+from teddy.service.keys import Caller
+from teddy.service.openapi import problems
+from teddy.service.schemas import ModelDetails, ModelsResponse, ReloadResponse
+from teddy.service.worker_metrics import WORKER
 
 router = APIRouter(tags=["models"])
 

@@ -15,16 +15,22 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from model.errors import FileError, TeddyError
-from service.errors import ModelRefusedError, NotReadyError, NotReloadableError, UnknownLabelError, UnknownModelError
-from service.metrics import Metrics
-from service.model_files import SHIPPED, Listing, ModelFile, ModelFiles, Signature
-from service.model_loader import Load, load_unless
-from service.schemas import ModelDetails, ModelReference, ModelSummary
-from service.settings import Settings
+from teddy.model.errors import FileError, TeddyError
+from teddy.service.errors import (
+    ModelRefusedError,
+    NotReadyError,
+    NotReloadableError,
+    UnknownLabelError,
+    UnknownModelError,
+)
+from teddy.service.metrics import Metrics
+from teddy.service.model_files import SHIPPED, Listing, ModelFile, ModelFiles, Signature
+from teddy.service.model_loader import Load, load_unless
+from teddy.service.schemas import ModelDetails, ModelReference, ModelSummary
+from teddy.service.settings import Settings
 
 if TYPE_CHECKING:
-    from model.predictor import Predictor
+    from teddy.model.predictor import Predictor
 
 __all__ = ["SHIPPED", "Load", "Models", "ServedModel"]
 

@@ -36,8 +36,8 @@ from opentelemetry.trace import (
 from opentelemetry.trace import Tracer as OpenTelemetry
 from starlette.types import Scope
 
-from service.errors import SettingsError
-from service.tracing import Attributes, TraceContext
+from teddy.service.errors import SettingsError
+from teddy.service.tracing import Attributes, TraceContext
 
 LAST_FLUSH_SECONDS = 3.0
 PROTOCOL = "http/protobuf"

@@ -8,8 +8,8 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from service.gate import OPEN
-from service.schemas import (
+from teddy.service.gate import OPEN
+from teddy.service.schemas import (
     AnswerCorrection,
     BatchRequest,
     EntitiesRequest,

@@ -16,10 +16,10 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from model.errors import TeddyError, TextError
-from service import errors
-from service.access import CLIENT_CLOSED_REQUEST, request_id
-from service.keys import CHALLENGE
+from teddy.model.errors import TeddyError, TextError
+from teddy.service import errors
+from teddy.service.access import CLIENT_CLOSED_REQUEST, request_id
+from teddy.service.keys import CHALLENGE
 
 MEDIA_TYPE = "application/problem+json"
 SURROGATE_FAULT = re.compile("hex escape|surrogate|unicode code point")

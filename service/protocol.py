@@ -28,11 +28,11 @@ import structlog
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from service.connection import LINGER_SECONDS, ConnectionLimits, WayOut, probe_when_silent
-from service.security import with_security_headers
+from teddy.service.connection import LINGER_SECONDS, ConnectionLimits, WayOut, probe_when_silent
+from teddy.service.security import with_security_headers
 
 if TYPE_CHECKING:
-    from service.settings import Settings
+    from teddy.service.settings import Settings
 
 MOST_PIPELINED = 32
 """Requests of one connection that may wait for the answer to an earlier one."""

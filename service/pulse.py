@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Callable, Iterable
 
-from service.metrics import Metrics
-from service.models import ServedModel
+from teddy.service.metrics import Metrics
+from teddy.service.models import ServedModel
 
 BEAT_SECONDS = 0.1
 

@@ -1,7 +1,8 @@
-"""The same app as a Ray Serve deployment (extra `ray`): `serve run service.ray_app:app replicas=2`.
+"""The same app as a Ray Serve deployment (extra `ray`): `serve run teddy.service.ray_app:app replicas=2`.
 
 From outside to inside: Ray's proxy -> its router -> a replica, which is one process with its own models and batcher ->
-the app of `service.app`, unchanged. `docs/ray.md` says what Ray does there instead of `teddy serve`, and what it costs.
+the app of `teddy.service.app`, unchanged. `docs/ray.md` says what Ray does there instead of `teddy serve`, and what it
+costs.
 """
 
 import asyncio
@@ -16,16 +17,16 @@ from prometheus_client.registry import Collector
 from pydantic import BaseModel, ConfigDict, Field
 from ray import serve
 
-from model.errors import TeddyError
-from service.app import create_app
-from service.commands import bound_threads
-from service.context import Service
-from service.errors import SettingsError
-from service.keys import Keys
-from service.log import configure_logs
-from service.model_loader import model_loader
-from service.ray_uploads import UploadLimit
-from service.settings import Settings, read_settings
+from teddy.model.errors import TeddyError
+from teddy.service.app import create_app
+from teddy.service.commands import bound_threads
+from teddy.service.context import Service
+from teddy.service.errors import SettingsError
+from teddy.service.keys import Keys
+from teddy.service.log import configure_logs
+from teddy.service.model_loader import model_loader
+from teddy.service.ray_uploads import UploadLimit
+from teddy.service.settings import Settings, read_settings
 
 SCRAPE_SECONDS = 5.0
 """How long a scrape waits for all replicas before it fails."""
@@ -34,7 +35,7 @@ Positive = Annotated[int, Field(gt=0)]
 
 
 class Scale(BaseModel):
-    """What `serve run service.ray_app:app NAME=VALUE ...` may say. All else is a setting, `TEDDY_*`."""
+    """What `serve run teddy.service.ray_app:app NAME=VALUE ...` may say. All else is a setting, `TEDDY_*`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import BodyTooLargeError
+from teddy.service.errors import BodyTooLargeError
 
 STREAM = "/v1/entities/stream"
 

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import PlainTextResponse
 
-from service.access import request_id
-from service.answers import answer_batch, answer_text, as_json
-from service.body import announced_bytes, read_body
-from service.context import Service, service_of
-from service.errors import ShuttingDownError, TextTooLongError, TooManyTextsError
-from service.feedback.state import Feedback
-from service.models import ServedModel
-from service.openapi import body_of, problems
-from service.schemas import BatchRequest, BatchResponse, EntitiesRequest, EntitiesResponse, Health
-from service.ticket import Ticket
+from teddy.service.access import request_id
+from teddy.service.answers import answer_batch, answer_text, as_json
+from teddy.service.body import announced_bytes, read_body
+from teddy.service.context import Service, service_of
+from teddy.service.errors import ShuttingDownError, TextTooLongError, TooManyTextsError
+from teddy.service.feedback.state import Feedback
+from teddy.service.models import ServedModel
+from teddy.service.openapi import body_of, problems
+from teddy.service.schemas import BatchRequest, BatchResponse, EntitiesRequest, EntitiesResponse, Health
+from teddy.service.ticket import Ticket
 
 if TYPE_CHECKING:
-    from model.documents import Tagged
+    from teddy.model.documents import Tagged
 
 TAGGING_PROBLEMS = (400, 401, 404, 408, 413, 415, 422, 429, 500, 503, 504)
 

@@ -12,7 +12,7 @@ from hashlib import sha256
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from service.errors import SettingsError
+from teddy.service.errors import SettingsError
 
 RawHeader = tuple[bytes, bytes]
 

@@ -17,14 +17,14 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
-from model.errors import TeddyError
-from service.acceptor import Acceptor, Shares
-from service.app import OnReady, create_app
-from service.errors import AddressError
-from service.lifecycle import Drain
-from service.model_loader import model_loader
-from service.protocol import make_protocol
-from service.settings import Settings
+from teddy.model.errors import TeddyError
+from teddy.service.acceptor import Acceptor, Shares
+from teddy.service.app import OnReady, create_app
+from teddy.service.errors import AddressError
+from teddy.service.lifecycle import Drain
+from teddy.service.model_loader import model_loader
+from teddy.service.protocol import make_protocol
+from teddy.service.settings import Settings
 
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 BACKLOG = 2048
@@ -68,7 +68,7 @@ def listen(host: str, port: int) -> socket.socket:
 def serve(settings: Settings, bound: socket.socket, on_ready: OnReady) -> None:
     """Serve until a signal. Raises ModelFileError if a model is refused, before anything is tagged."""
     if settings.workers > 1:
-        from service.supervisor import serve_with_workers
+        from teddy.service.supervisor import serve_with_workers
 
         serve_with_workers(settings, bound, on_ready)
         return

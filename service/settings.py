@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from model.cores import available_cores
-from service.errors import SettingsError
+from teddy.model.cores import available_cores
+from teddy.service.errors import SettingsError
 
 PREFIX = "TEDDY_"
 _OF_TRAINING = "TEDDY_TRAIN_"

@@ -11,17 +11,17 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from service.access import request_id
-from service.body import body_chunks
-from service.context import departure, service_of
-from service.errors import MediaTypeError, ShuttingDownError
-from service.lifecycle import Drain
-from service.line_tagging import LineTagging, StreamRequest
-from service.models import ServedModel
-from service.openapi import body_of_lines, lines_of, problems
-from service.schemas import StreamError, StreamLine, StreamOptions, StreamResult
-from service.stream_lines import LineLimits
-from service.ticket import Ticket
+from teddy.service.access import request_id
+from teddy.service.body import body_chunks
+from teddy.service.context import departure, service_of
+from teddy.service.errors import MediaTypeError, ShuttingDownError
+from teddy.service.lifecycle import Drain
+from teddy.service.line_tagging import LineTagging, StreamRequest
+from teddy.service.models import ServedModel
+from teddy.service.openapi import body_of_lines, lines_of, problems
+from teddy.service.schemas import StreamError, StreamLine, StreamOptions, StreamResult
+from teddy.service.stream_lines import LineLimits
+from teddy.service.ticket import Ticket
 
 MEDIA_TYPE = "application/x-ndjson"
 MEDIA_TYPES = (MEDIA_TYPE, "application/jsonl")

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
-from model.errors import TeddyError
-from service.answers import result_json
-from service.errors import BodyTooLargeError, TextTooLongError
-from service.problems import STATUSES, field_error, slug
-from service.schemas import Identified, LineId, LineProblem, StreamError, StreamLine, StreamOptions
+from teddy.model.errors import TeddyError
+from teddy.service.answers import result_json
+from teddy.service.errors import BodyTooLargeError, TextTooLongError
+from teddy.service.problems import STATUSES, field_error, slug
+from teddy.service.schemas import Identified, LineId, LineProblem, StreamError, StreamLine, StreamOptions
 
 if TYPE_CHECKING:
-    from model.documents import Tagged
+    from teddy.model.documents import Tagged
 
 Read = StreamLine | StreamError
 """A line's text, or the answer to a line that has none."""

@@ -25,12 +25,12 @@ from tempfile import TemporaryDirectory
 
 import structlog
 
-from service.acceptor import Shares
-from service.control import ALIVE, READY, REFUSED, Report
-from service.errors import ServiceError
-from service.settings import Settings
-from service.worker import SHARES
-from service.worker_metrics import DIRECTORY, WORKER, SupervisorMetrics, forget
+from teddy.service.acceptor import Shares
+from teddy.service.control import ALIVE, READY, REFUSED, Report
+from teddy.service.errors import ServiceError
+from teddy.service.settings import Settings
+from teddy.service.worker import SHARES
+from teddy.service.worker_metrics import DIRECTORY, WORKER, SupervisorMetrics, forget
 
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 TICK_SECONDS = 1.0
@@ -108,7 +108,7 @@ def start_worker(number: int, bound: socket.socket, control: socket.socket) -> s
     """
     descriptors = (bound.fileno(), control.fileno())
     return subprocess.Popen(  # noqa: S603
-        [sys.executable, "-P", "-m", "service.worker", str(number), *map(str, descriptors)],
+        [sys.executable, "-P", "-m", "teddy.service.worker", str(number), *map(str, descriptors)],
         env=os.environ | {WORKER: str(number), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         stdin=subprocess.DEVNULL,
         pass_fds=descriptors,

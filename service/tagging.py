@@ -11,15 +11,15 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from service.batcher import ANYBODY, Batcher
-from service.drift.watcher import Drift
-from service.metrics import Metrics
-from service.models import ServedModel
-from service.ticket import Ticket
+from teddy.service.batcher import ANYBODY, Batcher
+from teddy.service.drift.watcher import Drift
+from teddy.service.metrics import Metrics
+from teddy.service.models import ServedModel
+from teddy.service.ticket import Ticket
 
 if TYPE_CHECKING:
-    from model.documents import Document, Tagged
-    from model.predictor import Predictor
+    from teddy.model.documents import Document, Tagged
+    from teddy.model.predictor import Predictor
 
 INLINE_CHARACTERS = 4096  # some two milliseconds of Python; what is longer goes to a thread
 SIDE_THREADS = 2

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from math import inf
 
-from service.tracing import Span
+from teddy.service.tracing import Span
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,8 +13,8 @@ from typing import Protocol, Self
 
 from starlette.types import Scope
 
-from service.errors import SettingsError
-from service.settings import Settings
+from teddy.service.errors import SettingsError
+from teddy.service.settings import Settings
 
 TRACEPARENT = re.compile(
     rb"(?!ff)(?P<version>[0-9a-f]{2})-(?!0{32})(?P<trace>[0-9a-f]{32})-(?!0{16})(?P<parent>[0-9a-f]{16})"
@@ -112,7 +112,7 @@ def make_tracer(settings: Settings) -> Tracer:
     if not settings.traces:
         return NoTracer()
     with otel_extra():
-        from service.open_telemetry import OpenTelemetryTracer
+        from teddy.service.open_telemetry import OpenTelemetryTracer
     return OpenTelemetryTracer()
 
 

@@ -9,10 +9,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from service.control import Control
+from teddy.service.control import Control
 
 if TYPE_CHECKING:
-    from service.settings import Settings
+    from teddy.service.settings import Settings
 
 SHARES = "connections"
 """The file in the metrics' directory by which workers take turns in taking connections."""
@@ -31,9 +31,9 @@ def main(arguments: list[str]) -> int:
 
 def work(worker: int, bound: socket.socket, control: Control) -> int:
     """Serve with the settings of the environment; what cannot be served is told to the supervisor."""
-    from model.errors import TeddyError
-    from service.log import configure_logs
-    from service.settings import read_settings
+    from teddy.model.errors import TeddyError
+    from teddy.service.log import configure_logs
+    from teddy.service.settings import read_settings
 
     try:
         settings = read_settings()
@@ -47,12 +47,12 @@ def work(worker: int, bound: socket.socket, control: Control) -> int:
 
 def run(settings: "Settings", worker: int, bound: socket.socket, control: Control) -> int:
     """Take connections once the models are loaded: until then the other workers do."""
-    from model.errors import TeddyError
-    from service.acceptor import Shares
-    from service.app import create_app
-    from service.model_loader import model_loader
-    from service.server import Server
-    from service.worker_metrics import DIRECTORY
+    from teddy.model.errors import TeddyError
+    from teddy.service.acceptor import Shares
+    from teddy.service.app import create_app
+    from teddy.service.model_loader import model_loader
+    from teddy.service.server import Server
+    from teddy.service.worker_metrics import DIRECTORY
 
     def on_ready() -> None:
         server.open()
@@ -79,8 +79,8 @@ def end_without_supervisor(settings: "Settings") -> None:
     """Finish what is in flight, as after SIGINT: the next supervisor may want the port. Then end in any case."""
     from shutil import rmtree
 
-    from service.log import flush_logs
-    from service.worker_metrics import DIRECTORY
+    from teddy.service.log import flush_logs
+    from teddy.service.worker_metrics import DIRECTORY
 
     rmtree(os.environ[DIRECTORY], ignore_errors=True)  # nobody else is left to do it
     os.kill(os.getpid(), signal.SIGINT)

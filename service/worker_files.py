@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
-from model.files import write_atomically
-from service.worker_metrics import DIRECTORY, worker_number
+from teddy.model.files import write_atomically
+from teddy.service.worker_metrics import DIRECTORY, worker_number
 
 
 class WorkerFiles:

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, generate_latest, values
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-from service.instruments import Instruments
+from teddy.service.instruments import Instruments
 
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 """Where the files are; the library reads this variable too."""

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-import teddy
-from model.predictor import Predictor, load
-from training.config import Recipe, load_recipe
-from training.run import train
+from teddy import cli
+from teddy.model.predictor import Predictor, load
+from teddy.training.config import Recipe, load_recipe
+from teddy.training.run import train
 
 # A shell ignores Ctrl-C for what it starts in the background, and so would all that tests start and then interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -136,7 +136,7 @@ def shell(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, st
     """Run a command line; gives the exit code, standard output and standard error."""
 
     def run(*arguments: str | Path) -> tuple[int, str, str]:
-        code = teddy.run([str(argument) for argument in arguments])
+        code = cli.run([str(argument) for argument in arguments])
         return (code, *capfd.readouterr())
 
     return run

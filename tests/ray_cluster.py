@@ -102,7 +102,7 @@ def wait_for_replicas(count: int, other_than: Set[int] = frozenset()) -> set[int
 
 def main(port: int, n_replicas: int) -> None:
     """Serve the model that ships until SIGTERM."""
-    from service.ray_app import Scale, app
+    from teddy.service.ray_app import Scale, app
 
     os.environ["TEDDY_ALLOW_ANONYMOUS"] = "true"
     with TemporaryDirectory(prefix="ray") as directory, suppress(KeyboardInterrupt), cluster(Path(directory), 1, port):

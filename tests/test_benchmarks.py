@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from model.predictor import Predictor
+from teddy.model.predictor import Predictor
 from tests.benchmarks import entrants, texts
 from tests.benchmarks.contenders.contender import Entrant
 from tests.benchmarks.growth import MEGABYTE, stages

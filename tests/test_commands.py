@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-import model
-import teddy
-from model.bundle import extra_files, read_bundle, write_bundle
-from model.documents import Entity
-from model.errors import DataError, TextError
-from model.export import from_archive, to_archive
-from model.spans import Span
+from teddy import cli
+from teddy.model import predictor
+from teddy.model.bundle import extra_files, read_bundle, write_bundle
+from teddy.model.documents import Entity
+from teddy.model.errors import DataError, TextError
+from teddy.model.export import from_archive, to_archive
+from teddy.model.spans import Span
 
-ROOT = Path(teddy.__file__).parent
+ROOT = Path(__file__).parents[1]
 
 
 @dataclass
@@ -54,7 +54,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, str]]:
         asked.append((path, precision))
         return FakePredictor()
 
-    monkeypatch.setattr(model, "load", load)
+    monkeypatch.setattr(predictor, "load", load)
     return asked
 
 
@@ -203,7 +203,7 @@ class TestTagWithARealModel:
 
 class TestErrors:
     def test_every_help_has_examples(self, shell: Shell) -> None:
-        for command in teddy.COMMANDS:
+        for command in cli.COMMANDS:
             code, output, _ = shell(command.__name__, "--help")
             assert code == 0
             assert f"  teddy {command.__name__}" in output.partition("Examples:\n")[2]
@@ -235,7 +235,7 @@ class TestErrors:
         def load(*_: object, **__: object) -> None:
             raise error
 
-        monkeypatch.setattr(model, "load", load)
+        monkeypatch.setattr(predictor, "load", load)
         returned, output, told = shell("tag", "x")
         assert (returned, output) == (code, "")
         assert "Traceback" not in told
@@ -248,18 +248,19 @@ class TestErrors:
         def load(*_: object, **__: object) -> None:
             raise error
 
-        monkeypatch.setattr(model, "load", load)
+        monkeypatch.setattr(predictor, "load", load)
         with pytest.raises(type(error), match="a bug"):
             shell("tag", "x")
 
 
 PIPED = """
     import re, sys
-    import model, teddy
+    from teddy import cli
+    from teddy.model import predictor
     sys.path.insert(0, {tests!r})
     from test_commands import FakePredictor
-    model.load = lambda path, precision: FakePredictor()
-    teddy.main()
+    predictor.load = lambda path, precision: FakePredictor()
+    cli.main()
 """
 
 

@@ -18,9 +18,9 @@ import httpx
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from service.monitoring.configuration import Addresses, write_configuration
-from service.monitoring.dashboards.panels import GRAFANA
-from service.settings import Settings
+from teddy.service.monitoring.configuration import Addresses, write_configuration
+from teddy.service.monitoring.dashboards.panels import GRAFANA
+from teddy.service.settings import Settings
 from tests.monitoring.binaries import binary
 from tests.monitoring.prometheus import Alertmanager
 

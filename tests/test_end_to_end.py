@@ -15,7 +15,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-import teddy as command_line
+from teddy import cli
 
 ROOT = Path(__file__).parents[1]
 TEXT = "Anna Berg went to Port Ellen."
@@ -146,7 +146,7 @@ def test_a_bad_corpus_is_refused_in_one_line(
     (tmp_path / "train.conll").write_bytes(content)
     (tmp_path / "dev.conll").write_bytes((tiny_data / "dev.conll").read_bytes())
     recipe, output = tiny_data / "tiny.toml", tmp_path / "run"
-    code = command_line.run(["train", str(recipe), "--data", str(tmp_path), "--output", str(output)])
+    code = cli.run(["train", str(recipe), "--data", str(tmp_path), "--output", str(output)])
     assert_one_line(code, capsys.readouterr().err, expected)
 
 
@@ -179,7 +179,7 @@ def test_a_bad_recipe_is_refused_in_one_line(
         i for i, pair in enumerate(zip(good.split("\n"), bad.split("\n"), strict=True), 1) if pair[0] != pair[1]
     )
     (tmp_path / "bad.toml").write_text(bad)
-    code = command_line.run(["train", str(tmp_path / "bad.toml"), "--data", str(tiny_data)])
+    code = cli.run(["train", str(tmp_path / "bad.toml"), "--data", str(tiny_data)])
     assert_one_line(code, capsys.readouterr().err, rf"bad\.toml:{line}: ")
 
 
@@ -213,13 +213,13 @@ def test_a_bad_model_file_is_refused_in_one_line(
         "inspect": ["inspect", str(bad)],
         "evaluate": ["evaluate", str(bad), str(tiny_data / "dev.conll")],
     }
-    assert_one_line(command_line.run(arguments[command]), capsys.readouterr().err, r"bad\.teddy: ")
+    assert_one_line(cli.run(arguments[command]), capsys.readouterr().err, r"bad\.teddy: ")
 
 
 def test_a_second_run_in_the_place_of_another_is_refused_in_one_line(
     tiny_run: Path, tiny_data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = command_line.run(
+    code = cli.run(
         ["train", str(tiny_data / "tiny.toml"), "--data", str(tiny_data), "--output", str(tiny_run), "--set", "seed=8"]
     )
     assert_one_line(code, capsys.readouterr().err, "holds a run of another recipe")
@@ -229,8 +229,8 @@ def test_an_unfinished_checkpoint_is_exported_with_data_and_refused_without(
     tiny_run: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["export", str(tiny_run / "last.checkpoint"), str(tmp_path / "early.teddy")]
-    assert_one_line(command_line.run(arguments), capsys.readouterr().err, "give --data")
-    assert command_line.run([*arguments, "--data", str(tiny_data)]) == 0
+    assert_one_line(cli.run(arguments), capsys.readouterr().err, "give --data")
+    assert cli.run([*arguments, "--data", str(tiny_data)]) == 0
     assert (tmp_path / "early.teddy").is_file()
 
 

@@ -9,8 +9,8 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from service.metrics import Metrics
-from service.settings import PREFIX, Settings
+from teddy.service.metrics import Metrics
+from teddy.service.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "deploy" / "kubernetes"

@@ -15,16 +15,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import teddy
 from tests.load.processes import descendants
 
-ROOT = Path(teddy.__file__).parent
+ROOT = Path(__file__).parents[1]
 PATIENCE_SECONDS = 60.0
 Shell = Callable[..., tuple[int, str, str]]
 
 KILLED = """
     import os, signal, sys
-    import model, teddy
+    from teddy import cli
+    from teddy.model import predictor
 
     place, name = int(sys.argv[1]), sys.argv[2]
 
@@ -41,9 +41,9 @@ KILLED = """
             self.n_batches += 1
             return [[] for text in texts]
 
-    model.load = lambda path, precision: Killed()
+    predictor.load = lambda path, precision: Killed()
     sys.argv[1:] = sys.argv[3:]
-    teddy.main()
+    cli.main()
 """
 
 
@@ -163,7 +163,7 @@ def test_what_cannot_be_done_is_refused_before_a_model_is_loaded(
 
 
 def test_a_second_job_is_kept_out_and_told_who_is_there(tmp_path: Path, shell: Shell, tiny_model: Path) -> None:
-    from model.bulk.state import JobState
+    from teddy.model.bulk.state import JobState
 
     write_texts(tmp_path / "in", 1)
     with JobState(tmp_path / "out" / ".teddy").held():

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from training.augment_config import AugmentConfig
-from training.corpus.align import Sentence
-from training.perturbations import joined, lower, mistyped, title, unpunctuated, upper
+from teddy.training.augment_config import AugmentConfig
+from teddy.training.corpus.align import Sentence
+from teddy.training.perturbations import joined, lower, mistyped, title, unpunctuated, upper
 
 
 def augment(sentences: Sequence[Sentence], config: AugmentConfig, random: np.random.Generator) -> list[Sentence]:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.scores import Counts
-from training.seed import generator
+from teddy.training.scores import Counts
+from teddy.training.seed import generator
 
 Array = NDArray[np.float64]
 
@@ -186,7 +186,7 @@ def _sums(weights: Array, table: Array) -> Array:
 
 
 def _ratio(part: Array, whole: Array) -> Array:
-    """Divide; what has no whole is 0.0, as everywhere in `training.scores`."""
+    """Divide; what has no whole is 0.0, as everywhere in `teddy.training.scores`."""
     return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
 
 

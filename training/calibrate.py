@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.batching import group_by_length, make_batch
-from model.crf import ConditionalRandomField
-from model.features import WordFeatures
-from model.labels import TagSet
-from model.network import Network
-from training.corpus.align import Sentence
-from training.evaluate import is_judged
+from teddy.model.batching import group_by_length, make_batch
+from teddy.model.crf import ConditionalRandomField
+from teddy.model.features import WordFeatures
+from teddy.model.labels import TagSet
+from teddy.model.network import Network
+from teddy.training.corpus.align import Sentence
+from teddy.training.evaluate import is_judged
 
 _MOST_WORDS = 200_000
 """One number needs no more dev data than this: some 10,000 entities, and twenty seconds of one core."""

@@ -7,19 +7,19 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter
 
-from model.bundle import TrainingData
-from model.features import WordFeatures
-from model.labels import TagSet
-from model.network import Network
-from model.reference import AnyReference
-from model.tagger import TaggedWords, Tagger
-from training.calibrate import fit_temperature
-from training.config import ExportConfig
-from training.corpus.align import Sentence
-from training.corpus.corpora import Corpus
-from training.evaluate import Evaluation, Predict, ScoredSpan, evaluate, surfaces
-from training.reference import measure_reference
-from training.robustness import measure_robustness
+from teddy.model.bundle import TrainingData
+from teddy.model.features import WordFeatures
+from teddy.model.labels import TagSet
+from teddy.model.network import Network
+from teddy.model.reference import AnyReference
+from teddy.model.tagger import TaggedWords, Tagger
+from teddy.training.calibrate import fit_temperature
+from teddy.training.config import ExportConfig
+from teddy.training.corpus.align import Sentence
+from teddy.training.corpus.corpora import Corpus
+from teddy.training.evaluate import Evaluation, Predict, ScoredSpan, evaluate, surfaces
+from teddy.training.reference import measure_reference
+from teddy.training.robustness import measure_robustness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

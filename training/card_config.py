@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 from pydantic import Field
 
-from training.config_errors import suggest
-from training.corpus.config import Table
-from training.toml_lines import KeyPath
+from teddy.training.config_errors import suggest
+from teddy.training.corpus.config import Table
+from teddy.training.toml_lines import KeyPath
 
 
 class CardConfig(Table):

@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 
-from model.bundle import TrainingData
-from model.config import FeatureConfig, NetworkConfig
-from model.errors import ModelFileError
-from model.features import WordFeatures
-from model.files import write_atomically
-from model.labels import TagSet
-from model.network import Network
-from model.pieces import Pieces
+from teddy.model.bundle import TrainingData
+from teddy.model.config import FeatureConfig, NetworkConfig
+from teddy.model.errors import ModelFileError
+from teddy.model.features import WordFeatures
+from teddy.model.files import write_atomically
+from teddy.model.labels import TagSet
+from teddy.model.network import Network
+from teddy.model.pieces import Pieces
 
 _FORMAT = 2
 
@@ -38,7 +38,7 @@ class Checkpoint:
     recipe: str
     progress: dict[str, Any]
     card: str
-    """A `training.card.Card` as JSON; empty until the weights have been measured."""
+    """A `teddy.training.card.Card` as JSON; empty until the weights have been measured."""
     inherited: tuple[TrainingData, ...] = ()
     """What the weights that the run started from had been learnt from."""
 

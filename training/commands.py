@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from model.commands import use_one_thread
-from model.errors import MissingExtraError
-from training.job.options import MetricsFileOption, MetricsPortOption, PushgatewayOption, shown
-from training.tracking.tracked import MlflowOption, tracked
+from teddy.model.commands import use_one_thread
+from teddy.model.errors import MissingExtraError
+from teddy.training.job.options import MetricsFileOption, MetricsPortOption, PushgatewayOption, shown
+from teddy.training.tracking.tracked import MlflowOption, tracked
 
 RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="A .toml file.", show_default=False)]
 RunDataOption = Annotated[
@@ -73,10 +73,10 @@ def train(
       teddy train mine.toml --metrics-file /var/lib/prometheus/node-exporter/mine.prom
       teddy train mine.toml --mlflow local
     """
-    from model.interruption import interruptions
-    from training.config import load_recipe
-    from training.distributed.launch import launched
-    from training.job.job import Job
+    from teddy.model.interruption import interruptions
+    from teddy.training.config import load_recipe
+    from teddy.training.distributed.launch import launched
+    from teddy.training.job.job import Job
 
     launch = launched(os.environ)
     changes = [*(overrides or ()), *([f"update.model={json.dumps(str(update))}"] if update else [])]
@@ -86,7 +86,7 @@ def train(
         _refuse_on_ray(
             {"metrics-file": metrics_file, "metrics-port": metrics_port, "pushgateway": pushgateway, "mlflow": mlflow}
         )
-        from training.distributed.ray_train import train_on_ray
+        from teddy.training.distributed.ray_train import train_on_ray
 
         print(train_on_ray(recipe, data, output, n_workers=workers, resume=resume))
         return
@@ -98,8 +98,8 @@ def train(
         shown(job, metrics_file, metrics_port, pushgateway),
         tracked(output, mlflow) as watchers,
     ):
-        from training.distributed.world import joined
-        from training.run import train as run_training  # takes seconds, which a mistake need not wait for
+        from teddy.training.distributed.world import joined
+        from teddy.training.run import train as run_training  # takes seconds, which a mistake need not wait for
 
         resume = resume or launch.restarts > 0
         with joined(launch) as world:
@@ -157,9 +157,9 @@ def export(
     if to_onnx:
         use_one_thread()
 
-    from training.config import load_recipe
-    from training.publish import export as write_model_file
-    from training.publish_onnx import export_onnx
+    from teddy.training.config import load_recipe
+    from teddy.training.publish import export as write_model_file
+    from teddy.training.publish_onnx import export_onnx
 
     write = export_onnx if to_onnx else write_model_file
     write(source, model_file, data, None if card is None else load_recipe(card).card)

@@ -14,19 +14,19 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from model.config import FeatureConfig, NetworkConfig
-from model.errors import RecipeError
-from training.augment_config import AugmentConfig
-from training.card_config import CardConfig
-from training.config_errors import MisfitError, dotted, first_problem
-from training.corpus.config import OUTSIDE, UNKNOWN, CorpusConfig, Table
-from training.distill_config import DistillConfig
-from training.pretrain.config import PretrainConfig
-from training.search.config import SearchConfig
-from training.toml_dump import dump_toml
-from training.toml_lines import KeyPath, key_lines
-from training.toml_overrides import put_override
-from training.update_config import UpdateConfig
+from teddy.model.config import FeatureConfig, NetworkConfig
+from teddy.model.errors import RecipeError
+from teddy.training.augment_config import AugmentConfig
+from teddy.training.card_config import CardConfig
+from teddy.training.config_errors import MisfitError, dotted, first_problem
+from teddy.training.corpus.config import OUTSIDE, UNKNOWN, CorpusConfig, Table
+from teddy.training.distill_config import DistillConfig
+from teddy.training.pretrain.config import PretrainConfig
+from teddy.training.search.config import SearchConfig
+from teddy.training.toml_dump import dump_toml
+from teddy.training.toml_lines import KeyPath, key_lines
+from teddy.training.toml_overrides import put_override
+from teddy.training.update_config import UpdateConfig
 
 
 class PiecesConfig(Table):

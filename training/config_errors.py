@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from training.toml_lines import KeyPath
+from teddy.training.toml_lines import KeyPath
 
 _UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
 """Pydantic's types of error for it, in a model and in a dataclass."""

@@ -7,8 +7,8 @@ its rules about where a chunk starts and ends, and then counts equal chunks. `se
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from model.spans import Scheme, Span, read_tags
-from training.scores import SpanScores
+from teddy.model.spans import Scheme, Span, read_tags
+from teddy.training.scores import SpanScores
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def conlleval_scores(gold_tags: Sequence[Sequence[str]], predicted_tags: Sequenc
 
 
 def read_chunks(tags: Iterable[str]) -> list[Span]:
-    """Chunks of a sentence as conlleval sees them, in words: the repair rule of `model.spans.read_tags` is conlleval's.
+    """Chunks of a sentence as conlleval sees them, in words: the repair rule of `spans.read_tags` is conlleval's.
 
     A chunk without a label gets the label `_`.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from training.figures import BLUE, GREEN, GREY, ORANGE, new_figure, save_figure
+from teddy.training.figures import BLUE, GREEN, GREY, ORANGE, new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

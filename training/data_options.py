@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from training.config import Recipe
-    from training.corpus.corpora import Corpus
-    from training.corpus.named_data import NamedFile
+    from teddy.training.config import Recipe
+    from teddy.training.corpus.corpora import Corpus
+    from teddy.training.corpus.named_data import NamedFile
 
 DataArgument = Annotated[Path, typer.Argument(metavar="DATA", help="A data file or a recipe.", show_default=False)]
 DataDirectory = Annotated[Path, typer.Option("--data", metavar="DIR", help="What a recipe's files are relative to.")]
@@ -58,14 +58,14 @@ class DataOptions:
 
     def recipe(self) -> "Recipe":
         """Read DATA as a recipe. Raises: RecipeError."""
-        from training.config import load_recipe
+        from teddy.training.config import load_recipe
 
         return load_recipe(self.source)
 
     def named_file(self) -> "NamedFile":
         """Return DATA as a file to be read. Raises: typer.BadParameter for a mapping that is none."""
-        from model.spans import Scheme
-        from training.corpus.named_data import NamedFile
+        from teddy.model.spans import Scheme
+        from teddy.training.corpus.named_data import NamedFile
 
         return NamedFile(
             path=self.source,
@@ -95,8 +95,8 @@ class DataOptions:
 
 def corpora_of_recipe(recipe_file: Path, data: Path) -> "list[Corpus]":
     """Read the corpora of a recipe. Raises: DataError, RecipeError."""
-    from training.config import load_recipe
-    from training.corpus.corpora import load_corpora
+    from teddy.training.config import load_recipe
+    from teddy.training.corpus.corpora import load_corpora
 
     return load_corpora(load_recipe(recipe_file), data, on_misaligned=lambda _: None)
 

@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from model.batching import Batch, make_batch
-from model.network import Network
-from model.tagger import Tagger
-from training.card import evaluate_dev
-from training.corpus.corpora import Corpus
-from training.corpus.sampler import plan_epoch
-from training.corpus.targets import Targets, pad_targets
-from training.distributed.world import World
-from training.scores import Counts
+from teddy.model.batching import Batch, make_batch
+from teddy.model.network import Network
+from teddy.model.tagger import Tagger
+from teddy.training.card import evaluate_dev
+from teddy.training.corpus.corpora import Corpus
+from teddy.training.corpus.sampler import plan_epoch
+from teddy.training.corpus.targets import Targets, pad_targets
+from teddy.training.distributed.world import World
+from teddy.training.scores import Counts
 
 _BATCH_WORDS = 4096
 

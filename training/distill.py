@@ -12,18 +12,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from model.bundle import TrainingData
-from model.crf import ConditionalRandomField
-from model.errors import TrainingError
-from model.labels import TagSet
-from training.card import joined_credits
-from training.config import Recipe
-from training.corpus.align import Sentence
-from training.corpus.raw_text import RawText, Words, as_sentence
-from training.corpus.sampler import plan_epoch
-from training.distill_config import DistillConfig
-from training.distribution import Expectations, cross_entropy, mean_expectations
-from training.teacher import Teacher, load_teacher, placed
+from teddy.model.bundle import TrainingData
+from teddy.model.crf import ConditionalRandomField
+from teddy.model.errors import TrainingError
+from teddy.model.labels import TagSet
+from teddy.training.card import joined_credits
+from teddy.training.config import Recipe
+from teddy.training.corpus.align import Sentence
+from teddy.training.corpus.raw_text import RawText, Words, as_sentence
+from teddy.training.corpus.sampler import plan_epoch
+from teddy.training.distill_config import DistillConfig
+from teddy.training.distribution import Expectations, cross_entropy, mean_expectations
+from teddy.training.teacher import Teacher, load_teacher, placed
 
 
 class Distillation:
@@ -159,7 +159,7 @@ def _known_to_all(places: Sequence[Sequence[int]], names: Sequence[str], n_tags:
 
 
 def words_to_read(sentences: Sequence[Sentence], guises: Sequence[Sentence]) -> list[Words]:
-    """What teachers read when the student is given these guises of the sentences (see `training.augment`).
+    """What teachers read when the student is given these guises of the sentences (see `teddy.training.augment`).
 
     Where only the case of letters was changed, they read the sentence as it was and can teach what they could not see
     themselves. Elsewhere it is not known which word has become which: they read the guise.

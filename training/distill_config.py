@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from pydantic import Field
 
-from training.corpus.config import Table
-from training.toml_lines import KeyPath
+from teddy.training.corpus.config import Table
+from teddy.training.toml_lines import KeyPath
 
 
 class DistillConfig(Table):

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.crf import ConditionalRandomField, LogPartition, forward_backward
+from teddy.model.crf import ConditionalRandomField, LogPartition, forward_backward
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.batching import Batch
-from model.features import WordFeatures
+from teddy.model.batching import Batch
+from teddy.model.features import WordFeatures
 
 
 def drop_words(batch: Batch, unknown_row: int, probability: float, random: np.random.Generator) -> Batch:

@@ -5,12 +5,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 
-from model.spans import Scheme, Span, write_tags
-from training.conlleval import ConllevalScores, conlleval_scores
-from training.corpus.align import Sentence
-from training.mistakes import Confusion, Kind, Pair, mended, pair_spans
-from training.reliability import Reliability
-from training.scores import Counts, SpanScores
+from teddy.model.spans import Scheme, Span, write_tags
+from teddy.training.conlleval import ConllevalScores, conlleval_scores
+from teddy.training.corpus.align import Sentence
+from teddy.training.mistakes import Confusion, Kind, Pair, mended, pair_spans
+from teddy.training.reliability import Reliability
+from teddy.training.scores import Counts, SpanScores
 
 
 @dataclass(frozen=True, slots=True)

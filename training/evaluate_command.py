@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from model.commands import PrecisionOption, use_one_thread
-from training.data_options import (
+from teddy.model.commands import PrecisionOption, use_one_thread
+from teddy.training.data_options import (
     AnnotatesOption,
     DataArgument,
     DataDirectory,
@@ -23,11 +23,11 @@ from training.data_options import (
 )
 
 if TYPE_CHECKING:
-    from model.predictor import Predictor
-    from training.bootstrap import Intervals
-    from training.corpus.corpora import Corpus
-    from training.evaluate import Evaluation
-    from training.robustness import Robustness
+    from teddy.model.predictor import Predictor
+    from teddy.training.bootstrap import Intervals
+    from teddy.training.corpus.corpora import Corpus
+    from teddy.training.evaluate import Evaluation
+    from teddy.training.robustness import Robustness
 
 
 def evaluate(
@@ -79,10 +79,10 @@ def evaluate(
         annotates=annotates,
     )
     options.check()
-    import model
-    from training.report.writing import score_intervals_of
+    from teddy.model.predictor import load
+    from teddy.training.report.writing import score_intervals_of
 
-    predictor = model.load(model_file, precision=precision)
+    predictor = load(model_file, precision=precision)
     corpora = options.corpora(predictor.manifest.labels)
     evaluation = _measure(predictor, corpora, corpora if trained_on is None else corpora_of_recipe(trained_on, data))
     perturbed = _measure_robustness(predictor, corpora) if robustness else None
@@ -96,8 +96,8 @@ def _measure(predictor: "Predictor", corpora: "Sequence[Corpus]", trained_on: "S
 
     Entities of the training data of `trained_on` count as seen.
     """
-    from training.evaluate import evaluate, surfaces
-    from training.promotion.served import prediction
+    from teddy.training.evaluate import evaluate, surfaces
+    from teddy.training.promotion.served import prediction
 
     train = [sentence for corpus in trained_on for sentence in corpus.train]
     return evaluate(
@@ -111,8 +111,8 @@ def _measure(predictor: "Predictor", corpora: "Sequence[Corpus]", trained_on: "S
 
 def _measure_robustness(predictor: "Predictor", corpora: "Sequence[Corpus]") -> "Robustness":
     """Measure it as `_measure` does, on the same sentences written in other ways."""
-    from training.promotion.served import prediction
-    from training.robustness import measure_robustness
+    from teddy.training.promotion.served import prediction
+    from teddy.training.robustness import measure_robustness
 
     return measure_robustness(
         prediction(predictor),
@@ -130,10 +130,10 @@ def _write_report(
     directory: Path,
     title: str,
 ) -> None:
-    from training.report.background import Background, ModelFacts
-    from training.report.data import data_summary
-    from training.report.machine import this_machine
-    from training.report.writing import write_report
+    from teddy.training.report.background import Background, ModelFacts
+    from teddy.training.report.data import data_summary
+    from teddy.training.report.machine import this_machine
+    from teddy.training.report.writing import write_report
 
     background = Background(
         data=data_summary(corpora, ["dev"]),

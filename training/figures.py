@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model.errors import TrainingError
-from model.files import atomic_path
+from teddy.model.errors import TrainingError
+from teddy.model.files import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

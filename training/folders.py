@@ -1,4 +1,4 @@
-"""Folders that are there whole or not at all, as `model.files` has it for files."""
+"""Folders that are there whole or not at all, as `teddy.model.files` has it for files."""
 
 import os
 import shutil
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from model.files import atomic_path
+from teddy.model.files import atomic_path
 
 
 @contextmanager

@@ -18,30 +18,30 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model.batching import Batch
-from model.errors import DivergedError
-from model.features import WordFeatures
-from model.interruption import Interruption
-from model.labels import TagSet
-from model.network import Network
-from model.tagger import Tagger
-from training.augment_config import AugmentConfig
-from training.config import TrainingConfig
-from training.corpus.align import Sentence
-from training.corpus.corpora import Corpus
-from training.corpus.source import CorporaInMemory, Source
-from training.corpus.targets import Targets
-from training.dev_scores import score_dev
-from training.device import FromAnywhere, autocast
-from training.distill import Distillation
-from training.distributed.agreement import require_same_beginning, require_same_weights
-from training.distributed.gradients import Gradients
-from training.distributed.lessons import Divider, Part, Share
-from training.distributed.shard import EmbeddingShard
-from training.distributed.world import ALONE, World
-from training.optimiser import make_optimiser, schedule
-from training.record import EvaluationRow, Losses, UpdateRow
-from training.seed import seed_torch
+from teddy.model.batching import Batch
+from teddy.model.errors import DivergedError
+from teddy.model.features import WordFeatures
+from teddy.model.interruption import Interruption
+from teddy.model.labels import TagSet
+from teddy.model.network import Network
+from teddy.model.tagger import Tagger
+from teddy.training.augment_config import AugmentConfig
+from teddy.training.config import TrainingConfig
+from teddy.training.corpus.align import Sentence
+from teddy.training.corpus.corpora import Corpus
+from teddy.training.corpus.source import CorporaInMemory, Source
+from teddy.training.corpus.targets import Targets
+from teddy.training.dev_scores import score_dev
+from teddy.training.device import FromAnywhere, autocast
+from teddy.training.distill import Distillation
+from teddy.training.distributed.agreement import require_same_beginning, require_same_weights
+from teddy.training.distributed.gradients import Gradients
+from teddy.training.distributed.lessons import Divider, Part, Share
+from teddy.training.distributed.shard import EmbeddingShard
+from teddy.training.distributed.world import ALONE, World
+from teddy.training.optimiser import make_optimiser, schedule
+from teddy.training.record import EvaluationRow, Losses, UpdateRow
+from teddy.training.seed import seed_torch
 
 _RECENT_LOSSES = 50
 """The running median of so many losses is what an exploding one is compared with."""

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from model.spans import Span
-from training.scores import Counts
+from teddy.model.spans import Span
+from teddy.training.scores import Counts
 
 
 class Kind(StrEnum):

@@ -11,10 +11,10 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from model.bundle import Manifest, TrainingData
-from model.display import describe_network
-from training.card_config import CardConfig
-from training.markdown import code, escape, markdown_table, percent
+from teddy.model.bundle import Manifest, TrainingData
+from teddy.model.display import describe_network
+from teddy.training.card_config import CardConfig
+from teddy.training.markdown import code, escape, markdown_table, percent
 
 _NOT_STATED = "Not stated."
 _SCORE_HEADS = ["precision", "recall", "F1", "annotated", "predicted"]

@@ -15,10 +15,10 @@ from itertools import groupby
 
 import numpy as np
 
-from model.sentences import Offsets, split_sentences
-from model.spans import Span
-from model.text import tokenise
-from training.corpus.align import Sentence
+from teddy.model.sentences import Offsets, split_sentences
+from teddy.model.spans import Span
+from teddy.model.text import tokenise
+from teddy.training.corpus.align import Sentence
 
 _Edit = tuple[int, int, str]
 """Characters [start, end) of the text, and what is put there instead."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import sentencepiece
 
-from training.config import PiecesConfig
+from teddy.training.config import PiecesConfig
 
 _BOUNDARY = "\ue000"
 """A private character that no piece may reach across; it is a piece itself, and never used."""

@@ -5,30 +5,30 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.bundle import TrainingData
-from model.errors import TrainingError
-from model.features import WordFeatures
-from model.labels import TagSet
-from model.network import Network
-from model.pieces import Pieces
-from training.card import joined_credits
-from training.checkpoint import Checkpoint
-from training.config import Recipe
-from training.corpus.corpora import Corpus
-from training.corpus.misaligned import MisalignedReport
-from training.corpus.source import StoredCorpora
-from training.corpus.stored import open_corpora
-from training.corpus.word_counts import WordCounts
-from training.device import choose_device
-from training.distill import Distillation, open_distillation
-from training.distributed.world import ALONE, World
-from training.loop import Trainer
-from training.pieces import frequent_words, train_pieces
-from training.rehearsal import rehearsed
-from training.seed import seed_torch
-from training.start import Start, find_start, load_start
-from training.update import Update
-from training.vectors import WordVectors, choose_vectors
+from teddy.model.bundle import TrainingData
+from teddy.model.errors import TrainingError
+from teddy.model.features import WordFeatures
+from teddy.model.labels import TagSet
+from teddy.model.network import Network
+from teddy.model.pieces import Pieces
+from teddy.training.card import joined_credits
+from teddy.training.checkpoint import Checkpoint
+from teddy.training.config import Recipe
+from teddy.training.corpus.corpora import Corpus
+from teddy.training.corpus.misaligned import MisalignedReport
+from teddy.training.corpus.source import StoredCorpora
+from teddy.training.corpus.stored import open_corpora
+from teddy.training.corpus.word_counts import WordCounts
+from teddy.training.device import choose_device
+from teddy.training.distill import Distillation, open_distillation
+from teddy.training.distributed.world import ALONE, World
+from teddy.training.loop import Trainer
+from teddy.training.pieces import frequent_words, train_pieces
+from teddy.training.rehearsal import rehearsed
+from teddy.training.seed import seed_torch
+from teddy.training.start import Start, find_start, load_start
+from teddy.training.update import Update
+from teddy.training.vectors import WordVectors, choose_vectors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

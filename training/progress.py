@@ -1,6 +1,6 @@
 """What is said of a training run: live bars on a terminal, JSON lines elsewhere. Never any text of the corpora.
 
-Both take the rows that `training.record` knows:
+Both take the rows that `teddy.training.record` knows:
 
     with open_progress(total_steps) as progress:
         for row in rows:
@@ -16,8 +16,8 @@ from typing import Protocol, Self, TextIO
 from rich import progress as bars
 from rich.console import Console
 
-from training.job.log import Log, is_terminal
-from training.record import EvaluationRow, HeldOutRow, Row
+from teddy.training.job.log import Log, is_terminal
+from teddy.training.record import EvaluationRow, HeldOutRow, Row
 
 Clock = Callable[[], float]
 
@@ -57,7 +57,7 @@ def open_progress(
 
 
 class JsonProgress:
-    """A line for every evaluation, and one for the updates from time to time; see `training.job.log`."""
+    """A line for every evaluation, and one for the updates from time to time; see `teddy.training.job.log`."""
 
     def __init__(
         self, total_steps: int, *, first_step: int = 0, stream: TextIO, clock: Clock, every_seconds: float = 30.0

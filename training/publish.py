@@ -8,25 +8,25 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from model.bundle import FORMAT_VERSION, CanaryEntity, CanaryText, Manifest, extra_files, write_bundle
-from model.errors import TrainingError
-from model.export import script, to_archive
-from model.features import WordFeatures
-from model.files import atomic_path
-from model.labels import TagSet
-from model.network import Network
-from model.predictor import Predictor, load
-from model.tagger import Tagger
-from model.text import TOKENISER_VERSION
-from training.card import Card, evaluate_dev, joined_credits, make_card, read_card
-from training.card_config import CardConfig
-from training.checkpoint import Checkpoint, load_checkpoint
-from training.config import Recipe
-from training.config_errors import dotted
-from training.corpus.corpora import Corpus
-from training.corpus.stored import open_corpora
-from training.evaluate import Evaluation
-from training.model_card import render_card
+from teddy.model.bundle import FORMAT_VERSION, CanaryEntity, CanaryText, Manifest, extra_files, write_bundle
+from teddy.model.errors import TrainingError
+from teddy.model.export import script, to_archive
+from teddy.model.features import WordFeatures
+from teddy.model.files import atomic_path
+from teddy.model.labels import TagSet
+from teddy.model.network import Network
+from teddy.model.predictor import Predictor, load
+from teddy.model.tagger import Tagger
+from teddy.model.text import TOKENISER_VERSION
+from teddy.training.card import Card, evaluate_dev, joined_credits, make_card, read_card
+from teddy.training.card_config import CardConfig
+from teddy.training.checkpoint import Checkpoint, load_checkpoint
+from teddy.training.config import Recipe
+from teddy.training.config_errors import dotted
+from teddy.training.corpus.corpora import Corpus
+from teddy.training.corpus.stored import open_corpora
+from teddy.training.evaluate import Evaluation
+from teddy.training.model_card import render_card
 
 _HALF_TOLERANCE = 0.0005
 """Weights are stored in 16 bits when that moves dev F1 by no more than this, far below the spread of seeds."""

@@ -6,21 +6,21 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from model.bundle import read_bundle
-from model.errors import ModelFileError
-from model.files import atomic_path
-from model.onnx.extra import onnx_extra
-from model.predictor import Predictor, load
-from model.tagger import TaggedWords
-from training.card_config import CardConfig
-from training.publish import export
+from teddy.model.bundle import read_bundle
+from teddy.model.errors import ModelFileError
+from teddy.model.files import atomic_path
+from teddy.model.onnx.extra import onnx_extra
+from teddy.model.predictor import Predictor, load
+from teddy.model.tagger import TaggedWords
+from teddy.training.card_config import CardConfig
+from teddy.training.publish import export
 
 _TOLERANCE = 1e-5
 """Of a probability, between the two networks in 32 bits."""
 
 
 def export_onnx(source: Path, onnx_file: Path, data: Path | None = None, card: CardConfig | None = None) -> None:
-    """Writes a model file, or the model of a checkpoint (see `training.publish.export`), as an ONNX file.
+    """Writes a model file, or the model of a checkpoint (see `teddy.training.publish.export`), as an ONNX file.
 
     Raises what `export` does, MissingExtraError without `teddy[onnx]`, ModelFileError for a source that is ONNX already
     or whose ONNX network does not give the same on the canary texts; then nothing is written.
@@ -37,7 +37,7 @@ def export_onnx(source: Path, onnx_file: Path, data: Path | None = None, card: C
 def write_onnx(model_file: Path, onnx_file: Path) -> None:
     """Writes a model file as an ONNX file; raises as `export_onnx` does."""
     with onnx_extra():
-        from model.onnx.convert import to_onnx
+        from teddy.model.onnx.convert import to_onnx
     bundle = read_bundle(model_file)
     if bundle.format == "onnx":
         raise ModelFileError(model_file, "an ONNX file already")

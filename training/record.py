@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NotRequired, TypedDict
 
-from training.curves import draw_curves
-from training.job.json_lines import JsonLines, Value
+from teddy.training.curves import draw_curves
+from teddy.training.job.json_lines import JsonLines, Value
 
 
 class Losses(TypedDict):
@@ -91,7 +91,7 @@ class Record(JsonLines):
         self.truncate_at(is_later)
 
     def plot(self, path: Path | str) -> None:
-        """Draw the curves, see `training.curves.draw_curves`.
+        """Draw the curves, see `teddy.training.curves.draw_curves`.
 
         Raises: TrainingError where matplotlib is not installed.
         """

@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from itertools import islice
 
-from model.documents import assemble, prepare
-from model.profile import Profiler
-from model.reference import Reference
-from model.tagger import Tagger
-from training.config import ExportConfig
+from teddy.model.documents import assemble, prepare
+from teddy.model.profile import Profiler
+from teddy.model.reference import Reference
+from teddy.model.tagger import Tagger
+from teddy.training.config import ExportConfig
 
 
 def measure_reference(tagger: Tagger, texts: Iterable[str], windows: ExportConfig) -> Reference:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from training.corpus.corpora import Corpus
+from teddy.training.corpus.corpora import Corpus
 
 
 def rehearsed(corpora: Sequence[Corpus], old: Collection[str], share: float) -> list[Corpus]:

@@ -1,7 +1,7 @@
 """What becomes of a tagger's scores when sentences are not written as those that it learnt from.
 
-Each perturbation of `training.perturbations` is made in all sentences, and the tagger is measured on what they have
-become. No gold entity gets lost, so that the rows of the table are of the same entities.
+Each perturbation of `teddy.training.perturbations` is made in all sentences, and the tagger is measured on what they
+have become. No gold entity gets lost, so that the rows of the table are of the same entities.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.augment import join_in_twos
-from training.corpus.align import Sentence
-from training.evaluate import Predict, evaluate
-from training.markdown import code, markdown_table, percent
-from training.perturbations import lower, mistyped, title, unpunctuated, upper
-from training.scores import Counts
-from training.seed import generator
+from teddy.training.augment import join_in_twos
+from teddy.training.corpus.align import Sentence
+from teddy.training.evaluate import Predict, evaluate
+from teddy.training.markdown import code, markdown_table, percent
+from teddy.training.perturbations import lower, mistyped, title, unpunctuated, upper
+from teddy.training.scores import Counts
+from teddy.training.seed import generator
 
 PERTURBATIONS = ("clean", "lower", "upper", "title", "unpunctuated", "typos", "joined")
 """In the order in which they are measured; all but the first are keys of a recipe's `[augment]` table."""

@@ -20,24 +20,24 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from model.files import write_atomically
-from model.interruption import Interruption
-from training.card import read_card
-from training.checkpoint import load_checkpoint
-from training.config import Recipe
-from training.corpus.corpora import Corpus
-from training.device import set_threads
-from training.distributed.world import ALONE, World
-from training.figures import optional_figure
-from training.job.attendant import Attendant, Watcher
-from training.job.job import Job
-from training.job.run_directory import RunDirectory
-from training.preparation import Preparation, prepare
-from training.publish import measure, write_model
-from training.report.cost import CostMeter
-from training.report.of_run import run_background
-from training.report.writing import write_report
-from training.update import open_update
+from teddy.model.files import write_atomically
+from teddy.model.interruption import Interruption
+from teddy.training.card import read_card
+from teddy.training.checkpoint import load_checkpoint
+from teddy.training.config import Recipe
+from teddy.training.corpus.corpora import Corpus
+from teddy.training.device import check_number_format, choose_device, set_threads, set_up_memory
+from teddy.training.distributed.world import ALONE, World
+from teddy.training.figures import optional_figure
+from teddy.training.job.attendant import Attendant, Watcher
+from teddy.training.job.job import Job
+from teddy.training.job.run_directory import RunDirectory
+from teddy.training.preparation import Preparation, prepare
+from teddy.training.publish import measure, write_model
+from teddy.training.report.cost import CostMeter
+from teddy.training.report.of_run import run_background
+from teddy.training.report.writing import write_report
+from teddy.training.update import open_update
 
 
 def train(
@@ -61,6 +61,7 @@ def train(
     JobInterrupted when `interruption` is wanted, TrainingError when another process works in `output`, or when it holds
     a run that has not finished and `resume` is not asked for, or one of another recipe.
     """
+    set_up_memory()
     update = open_update(recipe, data)
     recipe = update.recipe if update else recipe
     directory, text = RunDirectory(output), recipe.dump_toml()
@@ -78,6 +79,8 @@ def train(
         with interruption.at_once():
             earlier = directory.earlier(text, load_checkpoint, attendant.note, resume=resume)
             set_threads(recipe.training.threads, world.n_here)
+            device = choose_device(recipe.training.device)
+            check_number_format(recipe.training.mixed_precision, recipe.network.cell, device)
             preparation = prepare(recipe, data, output, update, earlier, world)
             job.progressed()
             if world.is_first:

@@ -1,13 +1,13 @@
 """Strict span scores: precision, recall and F1, kept as counts, which add up over sentences, batches and labels.
 
 A predicted span is correct when its start, its end and its label equal those of a gold span; nothing else earns
-anything. For the scores of the CoNLL shared tasks see `training.conlleval`.
+anything. For the scores of the CoNLL shared tasks see `teddy.training.conlleval`.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from model.spans import Span
+from teddy.model.spans import Span
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 They come from pre-training (`NAME.encoder`, written by `teddy pretrain`), from a model file (`NAME.teddy`, whose
 entities may be others) or from a checkpoint. Pieces and whole words come with them, since an embedding's rows mean
-nothing without; emissions and CRF are begun anew, except where a model is updated (see `training.update`).
+nothing without; emissions and CRF are begun anew, except where a model is updated (see `teddy.training.update`).
 """
 
 import io
@@ -14,15 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model.bundle import TrainingData, read_bundle
-from model.config import FeatureConfig, NetworkConfig
-from model.errors import ModelFileError, TrainingError
-from model.export import from_archive
-from model.files import write_atomically
-from model.labels import TagSet
-from model.predictor import SHIPPED_MODEL
-from training.card import joined_credits, read_card
-from training.checkpoint import Checkpoint, load_checkpoint, read_torch_file
+from teddy.model.bundle import TrainingData, read_bundle
+from teddy.model.config import FeatureConfig, NetworkConfig
+from teddy.model.errors import ModelFileError, TrainingError
+from teddy.model.export import from_archive
+from teddy.model.files import write_atomically
+from teddy.model.labels import TagSet
+from teddy.model.predictor import SHIPPED_MODEL
+from teddy.training.card import joined_credits, read_card
+from teddy.training.checkpoint import Checkpoint, load_checkpoint, read_torch_file
 
 _FORMAT = "teddy-encoder-1"
 _SHARED = ("embedding", "normalisation.", "encoder.")
@@ -41,7 +41,7 @@ class Start:
     pieces: bytes
     words: tuple[str, ...]
     weights: dict[str, Tensor]
-    """By their names in `model.network.Network`; float32."""
+    """By their names in `teddy.model.network.Network`; float32."""
     training_data: tuple[TrainingData, ...]
     """What they were learnt from, which a model that starts here owes its credit to."""
     labels: tuple[str, ...] = ()
@@ -192,7 +192,7 @@ def _own_credits(checkpoint: Checkpoint) -> tuple[TrainingData, ...]:
 
 
 def shared_weights(weights: dict[str, Any]) -> dict[str, Tensor]:
-    """Of a network's state, what another may start from: the `model.network.Backbone`, as float32."""
+    """Of a network's state, what another may start from: the `teddy.model.network.Backbone`, as float32."""
     return {name: tensor.float() for name, tensor in weights.items() if name.startswith(_SHARED)}
 
 

@@ -6,18 +6,18 @@ from pathlib import Path
 
 import torch
 
-from model.batching import make_batch
-from model.bundle import TrainingData, read_bundle
-from model.errors import ModelFileError, TrainingError
-from model.export import from_archive
-from model.features import WordFeatures
-from model.labels import TagSet
-from model.network import Network
-from model.pieces import Pieces
-from training.checkpoint import load_checkpoint
-from training.device import autocast
-from training.distribution import Expectations, expectations
-from training.start import credits_of, find_start
+from teddy.model.batching import make_batch
+from teddy.model.bundle import TrainingData, read_bundle
+from teddy.model.errors import ModelFileError, TrainingError
+from teddy.model.export import from_archive
+from teddy.model.features import WordFeatures
+from teddy.model.labels import TagSet
+from teddy.model.network import Network
+from teddy.model.pieces import Pieces
+from teddy.training.checkpoint import load_checkpoint
+from teddy.training.device import autocast
+from teddy.training.distribution import Expectations, expectations
+from teddy.training.start import credits_of, find_start
 
 
 class Teacher:

@@ -4,7 +4,7 @@ import re
 import tomllib
 from typing import Any
 
-from training.toml_lines import KeyPath
+from teddy.training.toml_lines import KeyPath
 
 
 def put_override(values: dict[str, Any], override: str) -> KeyPath:

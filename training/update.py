@@ -3,7 +3,7 @@
 An update is a training run like any other, of a recipe that `open_update` completes: the labels are those of the model
 and then the recipe's own; the shape is the model's; old corpora stand among the others, each with the labels that it
 annotates; and the model as it was teaches what it becomes (learning without forgetting, Li & Hoiem 2017; for entities,
-Monaikul et al. 2021), in the way of `training.distill`. What is completed is saved, so that the recipe in a run's
+Monaikul et al. 2021), in the way of `teddy.training.distill`. What is completed is saved, so that the recipe in a run's
 directory says all of it; completing it once more changes nothing.
 """
 
@@ -15,14 +15,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from model.config import FeatureConfig
-from model.errors import ModelFileError, TrainingError
-from training.config import Recipe
-from training.config_errors import dotted, first_problem
-from training.corpus.config import CorpusConfig
-from training.distill_config import DistillConfig
-from training.start import SHAPE, Start, find_start, load_start
-from training.update_config import UpdateConfig
+from teddy.model.config import FeatureConfig
+from teddy.model.errors import ModelFileError, TrainingError
+from teddy.training.config import Recipe
+from teddy.training.config_errors import dotted, first_problem
+from teddy.training.corpus.config import CorpusConfig
+from teddy.training.distill_config import DistillConfig
+from teddy.training.start import SHAPE, Start, find_start, load_start
+from teddy.training.update_config import UpdateConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,9 +5,9 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from training.config_errors import MisfitError, suggest
-from training.corpus.config import CorpusConfig, Table
-from training.toml_lines import KeyPath
+from teddy.training.config_errors import MisfitError, suggest
+from teddy.training.corpus.config import CorpusConfig, Table
+from teddy.training.toml_lines import KeyPath
 
 
 class UpdateConfig(Table):

@@ -17,14 +17,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.errors import DataError
-from model.features import WordFeatures
-from model.network import Backbone
-from model.text import tokenise
-from training.readers.files import stream_lines
+from teddy.model.errors import DataError
+from teddy.model.features import WordFeatures
+from teddy.model.network import Backbone
+from teddy.model.text import tokenise
+from teddy.training.readers.files import stream_lines
 
 _SPREAD = 0.1
-"""The standard deviation of the values of an embedding's rows before training (see `model.network.Backbone`)."""
+"""The standard deviation of the values of an embedding's rows before training (see `teddy.model.network.Backbone`)."""
 
 _GREATEST = float(np.finfo(np.float32).max)
 _SPACES = re.compile(r"[ \t]+")

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 
-from model.bulk.loading import describe, load_model
-from model.bulk.progress import Progress
-from model.bulk.tagging import Assignment, Options, ShardTagger
-from model.bulk.workers import Finished, LoadedModel, ModelChoice, Place, Underway, Workers
-from model.records import TextTagger
+from teddy.model.bulk.loading import describe, load_model
+from teddy.model.bulk.progress import Progress
+from teddy.model.bulk.tagging import Assignment, Options, ShardTagger
+from teddy.model.bulk.workers import Finished, LoadedModel, ModelChoice, Place, Underway, Workers
+from teddy.model.records import TextTagger
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import BinaryIO, cast
 
 from backports import zstd
 
-from model.errors import DataError
+from teddy.model.errors import DataError
 
 
 class Packing(StrEnum):

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.bulk.compression import Packing, packing_of, unpacked_name
-from model.errors import DataError
-from model.records import Format
+from teddy.model.bulk.compression import Packing, packing_of, unpacked_name
+from teddy.model.errors import DataError
+from teddy.model.records import Format
 
 _ENDINGS = {
     ".txt": Format.TEXT,

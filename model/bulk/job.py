@@ -9,16 +9,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from model.bulk import stream
-from model.bulk.inputs import Input
-from model.bulk.merge import join_shards
-from model.bulk.progress import Progress
-from model.bulk.shards import cut
-from model.bulk.state import Identity, JobState, ShardPlace
-from model.bulk.tagging import Assignment, Options
-from model.bulk.workers import Finished, LoadedModel, Workers
-from model.errors import DataError
-from model.interruption import Interruption
+from teddy.model.bulk import stream
+from teddy.model.bulk.inputs import Input
+from teddy.model.bulk.merge import join_shards
+from teddy.model.bulk.progress import Progress
+from teddy.model.bulk.shards import cut
+from teddy.model.bulk.state import Identity, JobState, ShardPlace
+from teddy.model.bulk.tagging import Assignment, Options
+from teddy.model.bulk.workers import Finished, LoadedModel, Workers
+from teddy.model.errors import DataError
+from teddy.model.interruption import Interruption
 
 LAYOUT = 1
 """Of the state's folder, and of the way in which answers depend on the input; other numbers are other jobs."""

@@ -17,12 +17,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from model.bulk import stream
-from model.bulk.locks import keep_others_out
-from model.bulk.progress import Progress
-from model.bulk.stream import tag_stream
-from model.errors import DataError
-from model.records import TEXT_FIELD, Format, Selection, TextTagger
+from teddy.model.bulk import stream
+from teddy.model.bulk.locks import keep_others_out
+from teddy.model.bulk.progress import Progress
+from teddy.model.bulk.stream import tag_stream
+from teddy.model.errors import DataError
+from teddy.model.records import TEXT_FIELD, Format, Selection, TextTagger
 
 CHECKPOINT_SECONDS = 1.0
 """A killed run loses about this much work; waiting for the disk more often would cost more than it saves."""

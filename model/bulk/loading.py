@@ -3,20 +3,20 @@
 import os
 from typing import TYPE_CHECKING
 
-from model.bulk.workers import LoadedModel, ModelChoice
+from teddy.model.bulk.workers import LoadedModel, ModelChoice
 
 if TYPE_CHECKING:
-    from model.predictor import Predictor
+    from teddy.model.predictor import Predictor
 
 
 def load_model(choice: ModelChoice) -> "Predictor":
     """Load a model for a process that does nothing but tag, on one thread. Raises TeddyError when it is refused."""
     # A sentence is too little work to share among threads, and the processes share the cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    import model
-    from model.memory import settle
+    from teddy.model.memory import settle
+    from teddy.model.predictor import load
 
-    predictor = model.load(choice.path, precision=choice.precision)
+    predictor = load(choice.path, precision=choice.precision)
     settle()
     return predictor
 

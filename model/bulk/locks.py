@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import TextIO
 
-from model.errors import DataError
+from teddy.model.errors import DataError
 
 
 def keep_others_out(file: TextIO, output: Path, *, signed: bool = False) -> None:

@@ -4,10 +4,10 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from model.bulk.inputs import Input
-from model.bulk.state import ShardPlace
-from model.files import atomic_path
-from model.records import Format
+from teddy.model.bulk.inputs import Input
+from teddy.model.bulk.state import ShardPlace
+from teddy.model.files import atomic_path
+from teddy.model.records import Format
 
 _COPY_BYTES = 1 << 20
 
@@ -24,7 +24,7 @@ def join_shards(source: Input, places: Sequence[ShardPlace], *, with_errors: boo
         _join_errors(errors_path(source.target), [place.errors for place in places if place.errors.exists()])
     with atomic_path(source.target) as target:
         if source.form is Format.PARQUET:
-            from model.bulk.parquet import join_rows
+            from teddy.model.bulk.parquet import join_rows
 
             join_rows([place.data for place in places], target)
         else:

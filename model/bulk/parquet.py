@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from model.bulk import stream
-from model.bulk.progress import Progress
-from model.bulk.shards import Shard
-from model.bulk.tagging import Options
-from model.errors import DataError, MissingExtraError
-from model.records import Answer, TextTagger, entity_fields
+from teddy.model.bulk import stream
+from teddy.model.bulk.progress import Progress
+from teddy.model.bulk.shards import Shard
+from teddy.model.bulk.tagging import Options
+from teddy.model.errors import DataError, MissingExtraError
+from teddy.model.records import Answer, TextTagger, entity_fields
 
 try:
     import pyarrow as pa

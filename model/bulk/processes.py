@@ -19,17 +19,17 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
-from model.bulk.progress import Progress
-from model.bulk.tagging import Assignment, Options
-from model.bulk.workers import Finished, LoadedModel, ModelChoice, Order, Place, Refused, Underway, Workers
-from model.errors import TeddyError
+from teddy.model.bulk.progress import Progress
+from teddy.model.bulk.tagging import Assignment, Options
+from teddy.model.bulk.workers import Finished, LoadedModel, ModelChoice, Order, Place, Refused, Underway, Workers
+from teddy.model.errors import TeddyError
 
 MOST_ATTEMPTS = 3
 """A shard at which so many workers have died is given to no other."""
 TICK_SECONDS = 0.5
 """How often those who watch are told, even when nothing happens."""
 
-_ROOT = str(Path(__file__).parents[2])
+_ROOT = str(Path(__file__).parents[3])
 
 
 class WorkerError(TeddyError):
@@ -102,7 +102,7 @@ class _Pool:
         ours, theirs = socket.socketpair()
         with theirs:
             process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-P", "-m", "model.bulk.worker", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "teddy.model.bulk.worker", str(theirs.fileno())],
                 env=os.environ | {"PYTHONPATH": os.pathsep.join([_ROOT, *filter(None, sys.path)])},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from model.records import Answer, Record
+from teddy.model.records import Answer, Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

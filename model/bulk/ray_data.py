@@ -18,12 +18,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from model.bulk.loading import describe, load_model
-from model.bulk.progress import Progress
-from model.bulk.tagging import Assignment, Options, ShardTagger
-from model.bulk.workers import Finished, LoadedModel, ModelChoice, Place, Underway, Workers
-from model.errors import MissingExtraError, TeddyError
-from model.files import write_atomically
+from teddy.model.bulk.loading import describe, load_model
+from teddy.model.bulk.progress import Progress
+from teddy.model.bulk.tagging import Assignment, Options, ShardTagger
+from teddy.model.bulk.workers import Finished, LoadedModel, ModelChoice, Place, Underway, Workers
+from teddy.model.errors import MissingExtraError, TeddyError
+from teddy.model.files import write_atomically
 
 LOCAL = "local"
 """Instead of an address: a cluster of this machine alone, for as long as the job takes."""

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from model.bulk.compression import Packing
-from model.bulk.inputs import Input
-from model.bulk.progress import Progress
-from model.records import Format
+from teddy.model.bulk.compression import Packing
+from teddy.model.bulk.inputs import Input
+from teddy.model.bulk.progress import Progress
+from teddy.model.records import Format
 
 LINE_EVERY_SECONDS = 10.0
 _USUAL_RATIO = 3.0

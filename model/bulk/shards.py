@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from model.bulk.compression import open_unpacked, refused_when_broken
-from model.bulk.inputs import Input
-from model.bulk.stream import SHARD_BYTES
-from model.records import TEXT_FIELD, Format, ends_record
+from teddy.model.bulk.compression import open_unpacked, refused_when_broken
+from teddy.model.bulk.inputs import Input
+from teddy.model.bulk.stream import SHARD_BYTES
+from teddy.model.records import TEXT_FIELD, Format, ends_record
 
 _CHUNK_BYTES = 1 << 20
 
@@ -36,7 +36,7 @@ def cut(source: Input, text_field: str = TEXT_FIELD, shard_bytes: int = SHARD_BY
     Raises: DataError for a file that cannot be read as what it should be, or of rows without a column `text_field`.
     """
     if source.form is Format.PARQUET:
-        from model.bulk.parquet import cut_rows
+        from teddy.model.bulk.parquet import cut_rows
 
         yield from cut_rows(source.path, text_field, shard_bytes)
         return

@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from model.bulk.locks import keep_others_out
-from model.bulk.progress import Progress
-from model.errors import DataError
-from model.files import write_atomically
+from teddy.model.bulk.locks import keep_others_out
+from teddy.model.bulk.progress import Progress
+from teddy.model.errors import DataError
+from teddy.model.files import write_atomically
 
 Identity = dict[str, object]
 """In JSON's own types."""

@@ -1,23 +1,14 @@
 """Lines to answers, in batches: the one way in which lines are tagged, be they of a pipe, a file or a shard.
 
 Records are tagged in batches, and those of a file are always the same batches: a batch ends when it is full, and where
-a shard ends (see `model.bulk.shards`).
+a shard ends (see `teddy.model.bulk.shards`).
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from io import BufferedIOBase
 
-from model.bulk.progress import Progress
-from model.records import (
-    TEXT_FIELD,
-    Answer,
-    Format,
-    Record,
-    Selection,
-    TextTagger,
-    answer_records,
-    ends_record,
-)
+from teddy.model.bulk.progress import Progress
+from teddy.model.records import TEXT_FIELD, Answer, Format, Record, Selection, TextTagger, answer_records, ends_record
 
 BATCH_RECORDS = 1024
 BATCH_BYTES = 1 << 20

@@ -6,14 +6,14 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from model.bulk.compression import open_unpacked, packed_into, refused_when_broken
-from model.bulk.inputs import Input
-from model.bulk.progress import Progress
-from model.bulk.shards import Shard
-from model.bulk.state import ShardPlace
-from model.bulk.stream import SHARD_BYTES, tag_stream
-from model.files import atomic_path
-from model.records import TEXT_FIELD, Answer, Format, Selection, TextTagger, json_line
+from teddy.model.bulk.compression import open_unpacked, packed_into, refused_when_broken
+from teddy.model.bulk.inputs import Input
+from teddy.model.bulk.progress import Progress
+from teddy.model.bulk.shards import Shard
+from teddy.model.bulk.state import ShardPlace
+from teddy.model.bulk.stream import SHARD_BYTES, tag_stream
+from teddy.model.files import atomic_path
+from teddy.model.records import TEXT_FIELD, Answer, Format, Selection, TextTagger, json_line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,7 @@ class Options:
     selection: Selection
     text_field: str = TEXT_FIELD
     shard_bytes: int = SHARD_BYTES
-    """See `model.bulk.shards`."""
+    """See `teddy.model.bulk.shards`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class ShardTagger:
 
         with refused_when_broken(task.source.path):
             if task.source.form is Format.PARQUET:
-                from model.bulk.parquet import tag_rows
+                from teddy.model.bulk.parquet import tag_rows
 
                 yield from tag_rows(task.source.path, task.shard, self._tagger, self._options, output, on_error)
             else:

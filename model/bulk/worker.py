@@ -1,4 +1,4 @@
-"""A process that tags shards for another one, `model.bulk.processes`: `python -m model.bulk.worker DESCRIPTOR`.
+"""A process that tags shards for another one, `bulk.processes`: `python -m teddy.model.bulk.worker DESCRIPTOR`.
 
 DESCRIPTOR is its end of a socket. It is given a ModelChoice, then one Order after the other, and tells a LoadedModel,
 then for each order Underway now and then and Finished; or Refused, for what no other worker could do either. It ends
@@ -9,11 +9,11 @@ import sys
 import time
 from multiprocessing.connection import Connection
 
-from model.bulk.loading import describe, load_model
-from model.bulk.progress import Progress
-from model.bulk.tagging import ShardTagger
-from model.bulk.workers import Finished, Order, Refused, Underway
-from model.errors import TeddyError
+from teddy.model.bulk.loading import describe, load_model
+from teddy.model.bulk.progress import Progress
+from teddy.model.bulk.tagging import ShardTagger
+from teddy.model.bulk.workers import Finished, Order, Refused, Underway
+from teddy.model.errors import TeddyError
 
 TOLD_EVERY_SECONDS = 0.5
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from model.bulk.progress import Progress
-from model.bulk.state import ShardPlace
-from model.bulk.tagging import Assignment, Options
+from teddy.model.bulk.progress import Progress
+from teddy.model.bulk.state import ShardPlace
+from teddy.model.bulk.tagging import Assignment, Options
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

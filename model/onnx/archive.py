@@ -1,7 +1,8 @@
 """How an ONNX file carries what every model file has; read and written without the package onnx.
 
     the graph               what any ONNX runtime reads
-    metadata_props          manifest.json, words.txt, card.md as text, pieces.model in base64 (`model.bundle` says more)
+    metadata_props          manifest.json, words.txt, card.md as text, pieces.model in base64 (`teddy.model.bundle` says
+                            more)
     the last of them        "teddy-sha256": the digest of every byte of the file before its 64 hexadecimal digits
 
 An ONNX file is a protobuf message, whose fields are read in any order and may be added to at the end: each metadata
@@ -45,7 +46,7 @@ MARK = _entry(b"teddy-sha256", b"0" * _DIGITS)[:-_DIGITS]
 def seal(graph: bytes, extra_files: Mapping[str, bytes]) -> bytes:
     """A serialised ONNX model with `extra_files` in its metadata and its digest at the end.
 
-    Raises ValueError when the model is not as `model.onnx.graph` makes it.
+    Raises ValueError when the model is not as `teddy.model.onnx.graph` makes it.
     """
     if not graph.startswith(MAGIC):
         raise ValueError("the serialised graph does not begin as ours do")

@@ -2,18 +2,18 @@
 
 from onnx import ModelProto, ValueInfoProto
 
-from model.config import NetworkConfig
-from model.onnx.cells import Weights
-from model.onnx.decoding import decode, field_of
-from model.onnx.graph import Graph, doubles, floats, wholes
-from model.onnx.layers import emissions, word_vectors
+from teddy.model.config import NetworkConfig
+from teddy.model.onnx.cells import Weights
+from teddy.model.onnx.decoding import decode, field_of
+from teddy.model.onnx.graph import Graph, doubles, floats, wholes
+from teddy.model.onnx.layers import emissions, word_vectors
 
 VECTORS = "vectors"
 """The value between the two parts of the graph: the vectors of distinct words."""
 
 
 def word_inputs() -> list[ValueInfoProto]:
-    """What words are made of: see `model.batching`."""
+    """What words are made of: see `teddy.model.batching`."""
     return [wholes("rows", "F"), wholes("starts", "U")]
 
 
@@ -33,9 +33,9 @@ def decoded_outputs() -> list[ValueInfoProto]:
 
 
 def build_model(config: NetworkConfig, weights: Weights) -> ModelProto:
-    """The network of these weights, with the inputs and outputs of `model.network.Network` and one output more.
+    """The network of these weights, with the inputs and outputs of `teddy.model.network.Network` and one output more.
 
-    Inputs, int64: `rows` [F], `starts` [U], `words` [B, T], `lengths` [B], each at least 1: see `model.batching`.
+    Inputs, int64: `rows` [F], `starts` [U], `words` [B, T], `lengths` [B], each at least 1: see `teddy.model.batching`.
     Outputs: `tags` int64, `marginal`, `opening` and `closing` float64, all [B, T]; `emissions` float32 [B, T, K].
     `weights` are those of a state dict, in 32 bits or, to be stored so, in 16.
     """

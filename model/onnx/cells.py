@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from model.config import CellName
-from model.onnx.graph import Array
+from teddy.model.config import CellName
+from teddy.model.onnx.graph import Array
 
 Weights = Mapping[str, Array]
 """A network's weights by their names in its state dict."""
@@ -42,7 +42,7 @@ class OnnxCell:
 
 
 def onnx_cell(cell: CellName, weights: Weights, prefix: str) -> OnnxCell:
-    """The layer whose weights' names begin with `prefix`, as `model.cells.make_recurrence` makes it."""
+    """The layer whose weights' names begin with `prefix`, as `teddy.model.cells.make_recurrence` makes it."""
     if cell in ("lstm", "gru", "rnn"):
         return _kernel(cell, weights, f"{prefix}layer.")
     from_input, from_hidden = weights[f"{prefix}from_input.weight"], weights[f"{prefix}from_hidden.weight"]

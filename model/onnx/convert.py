@@ -1,9 +1,9 @@
 """From a model file to the same model as an ONNX file."""
 
-from model.bundle import Bundle, extra_files
-from model.export import from_archive
-from model.onnx.archive import seal
-from model.onnx.build import build_model
+from teddy.model.bundle import Bundle, extra_files
+from teddy.model.export import from_archive
+from teddy.model.onnx.archive import seal
+from teddy.model.onnx.build import build_model
 
 
 def to_onnx(bundle: Bundle) -> bytes:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import GraphProto, TensorProto
 
-from model.onnx.cells import Weights
-from model.onnx.graph import Graph, doubles, wholes
+from teddy.model.onnx.cells import Weights
+from teddy.model.onnx.graph import Graph, doubles, wholes
 
 _FLOOR = 1e-300
 """Of a word's total weight, so that a row whose words are over stays finite over its padding."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from model.errors import MissingExtraError
+from teddy.model.errors import MissingExtraError
 
 
 @contextmanager

@@ -9,9 +9,9 @@ from math import sqrt
 import numpy as np
 from onnx import GraphProto, TensorProto
 
-from model.config import NetworkConfig
-from model.onnx.cells import Weights, onnx_cell
-from model.onnx.graph import Graph, floats, truths, wholes
+from teddy.model.config import NetworkConfig
+from teddy.model.onnx.cells import Weights, onnx_cell
+from teddy.model.onnx.graph import Graph, floats, truths, wholes
 
 _FAR = 2**62
 """The end of a slice that goes on to the end."""

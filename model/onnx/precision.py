@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from model.config import NetworkConfig
-from model.errors import ModelFileError
+from teddy.model.config import NetworkConfig
+from teddy.model.errors import ModelFileError
 
 
 def onnx_precisions(path: Path | str, network: NetworkConfig, precision: str) -> tuple[str, ...]:

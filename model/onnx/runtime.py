@@ -1,4 +1,4 @@
-"""ONNX Runtime as the engine under a tagger, called as `model.network.Network` is."""
+"""ONNX Runtime as the engine under a tagger, called as `teddy.model.network.Network` is."""
 
 import onnx
 import onnxruntime
@@ -6,9 +6,9 @@ import torch
 from onnx import ModelProto
 from torch import Tensor
 
-from model.onnx.build import decoded_outputs, network_inputs, vectors_output, word_inputs
-from model.onnx.parts import part_of
-from model.onnx.quantise import quantise
+from teddy.model.onnx.build import decoded_outputs, network_inputs, vectors_output, word_inputs
+from teddy.model.onnx.parts import part_of
+from teddy.model.onnx.quantise import quantise
 
 
 class OnnxNetwork:

@@ -1,6 +1,6 @@
 """A client of the service: `Client`, and `AsyncClient` for asyncio and trio.
 
-    from service.client import Client
+    from teddy.service.client import Client
 
     with Client("http://localhost:8000") as teddy:
         for entity in teddy.tag("Ada met Grace in Oslo.").entities:
@@ -9,11 +9,11 @@
 It needs the extra `teddy[client]`, and neither torch nor FastAPI.
 """
 
-from service.client.asynchronous import AsyncClient
-from service.client.blocking import Client
-from service.client.calls import Options
-from service.client.errors import ClientError, StreamBrokenError, TeddyServiceError, UnreachableError
-from service.client.results import (
+from teddy.service.client.asynchronous import AsyncClient
+from teddy.service.client.blocking import Client
+from teddy.service.client.calls import Options
+from teddy.service.client.errors import ClientError, StreamBrokenError, TeddyServiceError, UnreachableError
+from teddy.service.client.results import (
     AnswerReference,
     Corrected,
     Entity,
@@ -25,7 +25,7 @@ from service.client.results import (
     Result,
     Token,
 )
-from service.client.retries import RetryPolicy, Timing
+from teddy.service.client.retries import RetryPolicy, Timing
 
 __all__ = [
     "AnswerReference",

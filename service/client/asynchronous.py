@@ -7,7 +7,7 @@ from typing import Self, Unpack
 import anyio
 import httpx
 
-from service.client.calls import (
+from teddy.service.client.calls import (
     MODELS,
     READY,
     Call,
@@ -25,11 +25,11 @@ from service.client.calls import (
     stream_call,
     tag_call,
 )
-from service.client.chunks import Chunks, Item
-from service.client.conduct import BATCH_CHARACTERS, BATCH_TEXTS, STREAM_BYTES, STREAM_LINES, Conduct, credentials
-from service.client.errors import ClientError, StreamBrokenError
-from service.client.results import AnswerReference, Corrected, ModelDetails, ModelSummary, Refusal, Reload, Result
-from service.client.retries import RetryPolicy, Timing
+from teddy.service.client.chunks import Chunks, Item
+from teddy.service.client.conduct import BATCH_CHARACTERS, BATCH_TEXTS, STREAM_BYTES, STREAM_LINES, Conduct, credentials
+from teddy.service.client.errors import ClientError, StreamBrokenError
+from teddy.service.client.results import AnswerReference, Corrected, ModelDetails, ModelSummary, Refusal, Reload, Result
+from teddy.service.client.retries import RetryPolicy, Timing
 
 
 class AsyncClient:

@@ -9,9 +9,9 @@ from urllib.parse import quote
 
 import httpx
 
-from model.offsets import OffsetUnit
-from service.client.errors import TeddyServiceError
-from service.client.results import AnswerReference, Entity, Json, ModelVersion, Refusal, Result
+from teddy.model.offsets import OffsetUnit
+from teddy.service.client.errors import TeddyServiceError
+from teddy.service.client.results import AnswerReference, Entity, Json, ModelVersion, Refusal, Result
 
 JSON = {"Content-Type": "application/json"}
 LINES = {"Content-Type": "application/x-ndjson"}

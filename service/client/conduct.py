@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import httpx
 
-from service.client.calls import Call
-from service.client.retries import RetryPolicy, Timing, Tries
+from teddy.service.client.calls import Call
+from teddy.service.client.retries import RetryPolicy, Timing, Tries
 
 BATCH_TEXTS = 256
 BATCH_CHARACTERS = 2**18

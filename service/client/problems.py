@@ -5,8 +5,8 @@ from http import HTTPStatus
 
 import httpx
 
-from service.client.errors import TeddyServiceError
-from service.client.results import kind_of
+from teddy.service.client.errors import TeddyServiceError
+from teddy.service.client.results import kind_of
 
 MOST_DETAIL = 500
 

@@ -9,9 +9,9 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
-from service.client.calls import Call
-from service.client.errors import UnreachableError
-from service.client.problems import read_problem
+from teddy.service.client.calls import Call
+from teddy.service.client.errors import UnreachableError
+from teddy.service.client.problems import read_problem
 
 LEAST_SECONDS = 0.001
 WORTH_ANOTHER_TRY = (httpx.NetworkError, httpx.RemoteProtocolError, httpx.TimeoutException)

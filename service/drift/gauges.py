@@ -7,9 +7,9 @@ from typing import Any
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from model.divergence import jensen_shannon_distance, population_stability_index, shares, spread
-from service.instruments import family
-from service.worker_files import WorkerFiles
+from teddy.model.divergence import jensen_shannon_distance, population_stability_index, shares, spread
+from teddy.service.instruments import family
+from teddy.service.worker_files import WorkerFiles
 
 SUBJECT = "drift"
 """Of the workers' documents."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from model.profile import Profiler, Sums
+    from teddy.model.profile import Profiler, Sums
 
 BLOCKS = 10
 """In a full window. It slides by a tenth of itself."""

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from service.drift.gauges import SUBJECT, DriftMetrics
-from service.drift.token_bucket import TokenBucket
-from service.drift.windows import DriftWindows
-from service.metrics import Metrics
-from service.models import ServedModel
-from service.settings import Settings
+from teddy.service.drift.gauges import SUBJECT, DriftMetrics
+from teddy.service.drift.token_bucket import TokenBucket
+from teddy.service.drift.windows import DriftWindows
+from teddy.service.metrics import Metrics
+from teddy.service.models import ServedModel
+from teddy.service.settings import Settings
 
 if TYPE_CHECKING:
-    from model.documents import Document, Tagged
+    from teddy.model.documents import Document, Tagged
 
 PAUSE_SECONDS = 1.0
 """Between two rounds of the thread: one that is woken for each request would cost each request something."""

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from service.drift.recent import RecentCounts
-from service.models import ServedModel
+from teddy.service.drift.recent import RecentCounts
+from teddy.service.models import ServedModel
 
 if TYPE_CHECKING:
-    from model.documents import Document, Tagged
-    from model.profile import Profiler
+    from teddy.model.documents import Document, Tagged
+    from teddy.model.profile import Profiler
 
 log = structlog.get_logger("service.drift")
 
@@ -82,7 +82,7 @@ class DriftWindows:
         return watched if watched.version == model.version else None
 
     def _begin(self, model: ServedModel) -> Watched:
-        from model.profile import Profiler
+        from teddy.model.profile import Profiler
 
         # Nothing here keeps the predictor: a model that is replaced shall leave the memory.
         predictor = model.predictor

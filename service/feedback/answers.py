@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any, Self
 import structlog
 from pydantic_core import from_json, to_json
 
-from model.spans import Span
-from service.feedback.segments import Segments
-from service.log_writer import chunks
+from teddy.model.spans import Span
+from teddy.service.feedback.segments import Segments
+from teddy.service.log_writer import chunks
 
 if TYPE_CHECKING:
-    from model.documents import Tagged
+    from teddy.model.documents import Tagged
 
 PAUSE_SECONDS = 0.05
 MOST_WAITING = 2**22

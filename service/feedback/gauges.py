@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from service.feedback.newest import NewestCorrections, Version
-from service.feedback.scores import ByLabel, total
-from service.feedback.store import CorrectionFiles
-from service.instruments import family
+from teddy.service.feedback.newest import NewestCorrections, Version
+from teddy.service.feedback.scores import ByLabel, total
+from teddy.service.feedback.store import CorrectionFiles
+from teddy.service.instruments import family
 
 LEAST_ENTITIES = 20
 """A ratio of fewer says too little to be shown: of 20, one more or less is five points."""

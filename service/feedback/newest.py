@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from threading import Lock
 
-from service.feedback.rows import Correction
-from service.feedback.scores import ByLabel, Window, compare
-from service.feedback.store import CorrectionFiles
+from teddy.service.feedback.rows import Correction
+from teddy.service.feedback.scores import ByLabel, Window, compare
+from teddy.service.feedback.store import CorrectionFiles
 
 NEWEST_TEXTS = 1000
 """Corrections of a model's version that count."""

@@ -8,20 +8,20 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict
 
-from model.spans import Span
-from service.answers import as_json
-from service.body import read_body
-from service.context import service_of
-from service.errors import DeadlineError, FeedbackOffError
-from service.feedback.answers import Answer
-from service.feedback.rows import Correction
-from service.feedback.scores import total
-from service.feedback.spans import read_spans, refuse
-from service.feedback.state import Feedback
-from service.openapi import body_of, problems
-from service.routes import TAGGING_PROBLEMS, admit, tag
-from service.schemas import AnswerCorrection, CorrectionResponse, EntitiesRequest, ModelReference, TextCorrection
-from service.ticket import Ticket
+from teddy.model.spans import Span
+from teddy.service.answers import as_json
+from teddy.service.body import read_body
+from teddy.service.context import service_of
+from teddy.service.errors import DeadlineError, FeedbackOffError
+from teddy.service.feedback.answers import Answer
+from teddy.service.feedback.rows import Correction
+from teddy.service.feedback.scores import total
+from teddy.service.feedback.spans import read_spans, refuse
+from teddy.service.feedback.state import Feedback
+from teddy.service.openapi import body_of, problems
+from teddy.service.routes import TAGGING_PROBLEMS, admit, tag
+from teddy.service.schemas import AnswerCorrection, CorrectionResponse, EntitiesRequest, ModelReference, TextCorrection
+from teddy.service.ticket import Ticket
 
 router = APIRouter()
 

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from pydantic_core import from_json, to_json
 
-from model.spans import Span
+from teddy.model.spans import Span
 
 
 def now() -> str:

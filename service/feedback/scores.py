@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 
-from model.spans import Span
+from teddy.model.spans import Span
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 
-from service.feedback.store import PRIVATE_DIRECTORY, PRIVATE_FILE, write_all
+from teddy.service.feedback.store import PRIVATE_DIRECTORY, PRIVATE_FILE, write_all
 
 N_SEGMENTS = 2
 

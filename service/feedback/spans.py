@@ -7,9 +7,9 @@ from typing import NoReturn
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from model.offsets import OffsetUnit, character_offsets
-from model.spans import Span
-from service.schemas import RightEntity
+from teddy.model.offsets import OffsetUnit, character_offsets
+from teddy.model.spans import Span
+from teddy.service.schemas import RightEntity
 
 Fault = tuple[tuple[str | int, ...], str]
 """Where in the request, and what is wrong."""

@@ -7,19 +7,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
 
-from service.errors import SettingsError, UnknownAnswerError
-from service.feedback.answers import PAUSE_SECONDS, Answer, Answers, Given
-from service.feedback.gauges import FeedbackGauges
-from service.feedback.newest import Version
-from service.feedback.rows import Correction
-from service.feedback.scores import KINDS, ByLabel, compare
-from service.feedback.store import CorrectionFiles
-from service.metrics import Metrics
-from service.models import Models, ServedModel
-from service.settings import Settings
+from teddy.service.errors import SettingsError, UnknownAnswerError
+from teddy.service.feedback.answers import PAUSE_SECONDS, Answer, Answers, Given
+from teddy.service.feedback.gauges import FeedbackGauges
+from teddy.service.feedback.newest import Version
+from teddy.service.feedback.rows import Correction
+from teddy.service.feedback.scores import KINDS, ByLabel, compare
+from teddy.service.feedback.store import CorrectionFiles
+from teddy.service.metrics import Metrics
+from teddy.service.models import Models, ServedModel
+from teddy.service.settings import Settings
 
 if TYPE_CHECKING:
-    from model.documents import Tagged
+    from teddy.model.documents import Tagged
 
 ANSWERS = ".answers"
 """Where in the directory of corrections the answers are remembered."""

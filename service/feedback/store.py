@@ -24,7 +24,7 @@ from typing import Self
 
 from pydantic_core import from_json
 
-from service.errors import CorrectionsFullError, CorrectionsUnwritableError, SettingsError
+from teddy.service.errors import CorrectionsFullError, CorrectionsUnwritableError, SettingsError
 
 PATTERN = "corrections-*.jsonl"
 BLOCK_BYTES = 65536

@@ -1,6 +1,6 @@
 """Prometheus and Alertmanager from this machine's own binaries, watching a Teddy: `make monitor`.
 
-    python -m service.monitoring [--teddy URL ...] [--webhook URL] [--textfile-dir DIR]
+    python -m teddy.service.monitoring [--teddy URL ...] [--webhook URL] [--textfile-dir DIR]
 
 Alerts are written here as they come, or sent to the webhook. With --textfile-dir a node-exporter reads the files that
 `teddy train --metrics-file` leaves there. All listen on loopback only, and end with this: on Ctrl-C, on SIGTERM, or
@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from model.errors import TeddyError
-from service.monitoring.configuration import Addresses, write_configuration
-from service.monitoring.daemon import Daemon, running
-from service.monitoring.errors import MonitoringError, PortTakenError
-from service.monitoring.programs import alertmanager, node_exporter, prometheus
-from service.monitoring.receiver import Notification, lines_of, receiving
+from teddy.model.errors import TeddyError
+from teddy.service.monitoring.configuration import Addresses, write_configuration
+from teddy.service.monitoring.daemon import Daemon, running
+from teddy.service.monitoring.errors import MonitoringError, PortTakenError
+from teddy.service.monitoring.programs import alertmanager, node_exporter, prometheus
+from teddy.service.monitoring.receiver import Notification, lines_of, receiving
 
 HOST = "127.0.0.1"
 DATA = Path("runs/monitor")
@@ -120,7 +120,7 @@ def check_free(daemon: Daemon) -> None:
 
 def read_arguments(arguments: Sequence[str]) -> Watch:
     """The command line. Raises MonitoringError for what cannot be watched."""
-    parser = argparse.ArgumentParser(prog="python -m service.monitoring", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m teddy.service.monitoring", description=__doc__.partition("\n")[0])
     add = parser.add_argument
     add("--teddy", action="append", metavar="URL", help="what to watch; repeatable [http://127.0.0.1:8000]")
     add("--webhook", metavar="URL", help="where alerts are sent, instead of to this terminal")

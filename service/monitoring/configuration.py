@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.files import write_atomically
+from teddy.model.files import write_atomically
 
 SOURCE = Path(__file__).parent
 PROMETHEUS, ALERTMANAGER = "prometheus.yml", "alertmanager.yml"

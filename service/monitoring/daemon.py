@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-from service.monitoring.errors import EndedError
+from teddy.service.monitoring.errors import EndedError
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0

@@ -1,6 +1,6 @@
 """What keeps Prometheus or Alertmanager from running here."""
 
-from service.errors import ServiceError
+from teddy.service.errors import ServiceError
 
 
 class MonitoringError(ServiceError):

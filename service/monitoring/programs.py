@@ -7,9 +7,9 @@ newest both know.
 import shutil
 from pathlib import Path
 
-from service.monitoring.configuration import ALERTMANAGER, PROMETHEUS
-from service.monitoring.daemon import Daemon
-from service.monitoring.errors import MissingProgramError
+from teddy.service.monitoring.configuration import ALERTMANAGER, PROMETHEUS
+from teddy.service.monitoring.daemon import Daemon
+from teddy.service.monitoring.errors import MissingProgramError
 
 RETENTION = "35d"
 """Longer than the month that an objective is for."""

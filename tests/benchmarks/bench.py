@@ -21,7 +21,7 @@ from typing import Any
 
 from rich.console import Console
 
-from model.files import write_atomically
+from teddy.model.files import write_atomically
 from tests.benchmarks import entrants, machine
 from tests.benchmarks.arguments import add_inputs, check_files, read_names
 from tests.benchmarks.contenders.contender import Entrant

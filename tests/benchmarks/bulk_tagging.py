@@ -47,8 +47,8 @@ def engine_words_per_second(texts: Path, n_processes: int) -> float:
 
 
 def _tag(lines: list[str], barrier: Barrier) -> None:
-    from model.bulk.loading import load_model
-    from model.bulk.workers import ModelChoice
+    from teddy.model.bulk.loading import load_model
+    from teddy.model.bulk.workers import ModelChoice
 
     predictor = load_model(ModelChoice(path=None, precision="auto"))
     barrier.wait()

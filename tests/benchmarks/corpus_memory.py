@@ -106,8 +106,8 @@ class Stages:
 
 def run_train(folder: Path) -> dict[str, Any]:
     """Prepares a run, makes some updates, reads an epoch."""
-    from training.config import load_recipe
-    from training.preparation import prepare
+    from teddy.training.config import load_recipe
+    from teddy.training.preparation import prepare
 
     stages = Stages()
     recipe = load_recipe(folder / "recipe.toml", [f"training.epochs={10_000}"])
@@ -129,13 +129,13 @@ def run_pretrain(folder: Path) -> dict[str, Any]:
     """Prepares a run, makes some updates, reads an epoch."""
     import torch
 
-    from model.features import WordFeatures
-    from model.pieces import Pieces
-    from training.config import load_recipe
-    from training.pretrain.encoded import EncodedCorpus
-    from training.pretrain.loop import Pretrainer
-    from training.pretrain.network import PretrainingNetwork
-    from training.pretrain.prepare import prepare
+    from teddy.model.features import WordFeatures
+    from teddy.model.pieces import Pieces
+    from teddy.training.config import load_recipe
+    from teddy.training.pretrain.encoded import EncodedCorpus
+    from teddy.training.pretrain.loop import Pretrainer
+    from teddy.training.pretrain.network import PretrainingNetwork
+    from teddy.training.pretrain.prepare import prepare
 
     stages = Stages()
     recipe = load_recipe(folder / "recipe.toml", purpose="pretrain")

@@ -35,11 +35,11 @@ def train(recipe_file: str, data: str, updates: str, *settings: str) -> None:
     """One process of a turn; the first prints the figure."""
     from itertools import islice
 
-    from training.config import load_recipe
-    from training.device import set_threads
-    from training.distributed.launch import launched
-    from training.distributed.world import joined
-    from training.preparation import prepare
+    from teddy.training.config import load_recipe
+    from teddy.training.device import set_threads
+    from teddy.training.distributed.launch import launched
+    from teddy.training.distributed.world import joined
+    from teddy.training.preparation import prepare
 
     recipe = load_recipe(recipe_file, settings)
     set_threads(1)

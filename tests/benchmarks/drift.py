@@ -19,16 +19,16 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from model.bundle import extra_files, read_bundle, write_bundle
-from model.export import from_archive, to_archive
-from model.predictor import SHIPPED_MODEL, Predictor, load
-from service.drift.gauges import Comparison, compare
-from service.drift.windows import DriftWindows
-from service.models import ServedModel
+from teddy.model.bundle import extra_files, read_bundle, write_bundle
+from teddy.model.export import from_archive, to_archive
+from teddy.model.predictor import SHIPPED_MODEL, Predictor, load
+from teddy.service.drift.gauges import Comparison, compare
+from teddy.service.drift.windows import DriftWindows
+from teddy.service.models import ServedModel
+from teddy.training.config import ExportConfig, load_recipe
+from teddy.training.corpus.corpora import Corpus, load_corpora
+from teddy.training.reference import measure_reference
 from tests.load.server import Server
-from training.config import ExportConfig, load_recipe
-from training.corpus.corpora import Corpus, load_corpora
-from training.reference import measure_reference
 
 NAME = "en"
 WINDOW = 1000

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-import model
-from model.bundle import read_bundle
+import teddy
+from teddy.model.bundle import read_bundle
 from tests.benchmarks.contenders.contender import Entrant
 from tests.benchmarks.process import ContenderError, run_to_end
 from tests.benchmarks.report import OURS
@@ -16,9 +16,9 @@ DEFAULT = (OURS, "teddy fp32", "spacy", "transformer bf16", "transformer fp32", 
 ALSO = ("teddy bf16", "teddy int8")
 TRANSFORMER_BATCH = 32
 
-# `model.predictor` knows it too, and imports torch, which the parent can do without.
-SHIPPED_MODEL = Path(model.__file__).parent / "pretrained" / "en.teddy"
-COMMAND_LINE = "import teddy; teddy.main()"
+# `teddy.model.predictor` knows it too, and imports torch, which the parent can do without.
+SHIPPED_MODEL = Path(teddy.__file__).parent / "model" / "pretrained" / "en.teddy"
+COMMAND_LINE = "from teddy.cli import main; main()"
 
 
 def prepare(

@@ -18,13 +18,13 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from model.errors import TeddyError
-from model.predictor import load
+from teddy.model.errors import TeddyError
+from teddy.model.predictor import load
+from teddy.training.config import Recipe, load_recipe
+from teddy.training.corpus.corpora import Corpus, load_corpora
+from teddy.training.promotion.served import evaluate_served
+from teddy.training.run import train
 from tests.benchmarks.arguments import check_files, read_names
-from training.config import Recipe, load_recipe
-from training.corpus.corpora import Corpus, load_corpora
-from training.promotion.served import evaluate_served
-from training.run import train
 
 WAYS = {
     "naive": ("update.predictions=false", "update.rehearse=[]"),

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from model.predictor import Predictor
+    from teddy.model.predictor import Predictor
 
 ROUNDS = 5
 TEXTS_PER_ROUND = 600
@@ -94,7 +94,7 @@ def measure(predictors: dict[str, "Predictor"], texts: list[str]) -> list[Row]:
 
 def plot(rows: list[Row], path: Path) -> None:
     """Draws each model as a point, and the front as a line."""
-    from training.figures import BLUE, GREY, new_figure, save_figure
+    from teddy.training.figures import BLUE, GREY, new_figure, save_figure
 
     figure = new_figure(8, 4.5)
     axes = figure.subplots()
@@ -128,13 +128,13 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
 
-    import model
+    import teddy
 
     texts = [line for line in arguments.text.read_text(encoding="utf-8").splitlines() if line.strip()]
     if len(texts) < ROUNDS * TEXTS_PER_ROUND:
         parser.error(f"{arguments.text} has {len(texts)} texts; {ROUNDS * TEXTS_PER_ROUND} are needed")
     named = dict(each.split("=", 1) for each in arguments.models)
-    rows = measure({name: model.load(path, precision=arguments.precision) for name, path in named.items()}, texts)
+    rows = measure({name: teddy.load(path, precision=arguments.precision) for name, path in named.items()}, texts)
     print("| model | network | pieces | dev F1 | words/s | one text of 25 words |\n|---|---|---:|---:|---:|---:|")
     for row in sorted(rows, key=lambda each: -each.words_per_second):
         cells = (

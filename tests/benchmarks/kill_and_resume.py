@@ -18,10 +18,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from teddy.training.record import Record
 from tests.conftest import RECIPE, write_corpus
 from tests.training.pretraining import PRETRAINING
 from tests.training.runs import differences
-from training.record import Record
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = {

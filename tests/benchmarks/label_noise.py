@@ -26,13 +26,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from model.spans import Span
+from teddy.model.spans import Span
+from teddy.training.config import load_recipe
+from teddy.training.corpus.align import Sentence
+from teddy.training.corpus.corpora import Corpus, load_corpora
+from teddy.training.corpus.named_data import NamedFile
+from teddy.training.noise.judging import NoiseKind, NoiseOptions, Suspect, find_noise
 from tests.benchmarks.arguments import check_files
-from training.config import load_recipe
-from training.corpus.align import Sentence
-from training.corpus.corpora import Corpus, load_corpora
-from training.corpus.named_data import NamedFile
-from training.noise.judging import NoiseKind, NoiseOptions, Suspect, find_noise
 
 CHANGES = {"label": NoiseKind.LABEL, "dropped": NoiseKind.MISSING, "borders": NoiseKind.BORDERS}
 TOP_SHARE = 0.03
@@ -157,7 +157,7 @@ def read(source: Path, data: Path) -> tuple[list[Corpus], tuple[str, ...]]:
 
 
 def read_file(named: NamedFile) -> Iterator[Sequence[Span]]:
-    from training.readers import read_examples
+    from teddy.training.readers import read_examples
 
     for example in read_examples(named.path, named.as_corpus(())):
         yield example.spans

@@ -12,7 +12,7 @@ from tests.benchmarks.growth import MEGABYTE, Stage
 from tests.benchmarks.speed import Comparison
 
 OURS = "teddy"
-"""The row that the others are compared with: the model through `model.load().tag()`, as it comes."""
+"""The row that the others are compared with: the model through `teddy.load().tag()`, as it comes."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from tests.benchmarks.texts import Source, single_texts
 from tests.load.question import Found, Question, entities_of, single_questions
 
 if TYPE_CHECKING:
-    from model.predictor import Predictor
+    from teddy.model.predictor import Predictor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,9 +85,9 @@ class Context:
         Each worker of a server would choose for itself by measuring, and two may choose differently on a busy machine.
         """
         if self._predictor is None:
-            import model
+            import teddy
 
-            self._predictor = model.load(self.model_file)
+            self._predictor = teddy.load(self.model_file)
         return self._predictor
 
     def found(self, texts: Sequence[str]) -> Found:

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.files import write_atomically
+from teddy.model.files import write_atomically
 from tests.benchmarks.process import run_to_end
 from tests.benchmarks.service_context import Context, Figure, Section, milliseconds
 from tests.load.connection import Connection
@@ -25,8 +25,8 @@ TRAIN = """
 import sys
 from pathlib import Path
 from tests.conftest import RECIPE, write_corpus
-from training.config import load_recipe
-from training.run import train
+from teddy.training.config import load_recipe
+from teddy.training.run import train
 folder = Path(sys.argv[1])
 write_corpus(folder / "train.conll", 200, seed=1)
 write_corpus(folder / "dev.conll", 40, seed=2)
@@ -112,14 +112,14 @@ async def reload(port: int, file: Path, content: bytes) -> float:
 
 def make_versions(context: Context) -> Versions:
     """Trains both. Raises ContenderError."""
-    import model
+    import teddy
 
     folder = context.folder / "tiny"
     folder.mkdir()
     run_to_end((sys.executable, "-c", TRAIN, str(folder)), context.folder / "tiny.stderr", context.clock)
     files = [folder / seed / "tiny.teddy" for seed in ("3", "4")]
     texts = [" ".join(paragraph.split()[:40]) for _, paragraph in zip(range(300), context.paragraphs, strict=False)]
-    predictors = [model.load(file, precision="fp32") for file in files]
+    predictors = [teddy.load(file, precision="fp32") for file in files]
     found = {predictor.version: entities_of(predictor, texts) for predictor in predictors}
     questions = [each.with_headers(AUTHORIZATION) for each in single_questions(texts, found)]
     return Versions((files[0].read_bytes(), files[1].read_bytes()), questions)

@@ -13,7 +13,7 @@ from tests.benchmarks.machine import memory_bytes
 from tests.benchmarks.process import Child
 from tests.benchmarks.rounds import Clock
 
-COMMAND = "import teddy; teddy.main()"
+COMMAND = "from teddy.cli import main; main()"
 ANSWER_SECONDS = 30
 
 

@@ -4,7 +4,7 @@ import io
 import json
 import zipfile
 
-from model.bundle import seal
+from teddy.model.bundle import seal
 
 OTHER_DATE = "2001-02-03T04:05:06Z"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tests.load.connection import Answer
 
 if TYPE_CHECKING:
-    from model.predictor import Predictor
+    from teddy.model.predictor import Predictor
 
 SCORE_TOLERANCE = 0.002
 """A score in bf16 differs a little with the length of its batch; everything else is equal."""

@@ -21,7 +21,7 @@ from tests.load.generator import get
 from tests.load.processes import descendants, holders
 
 ROOT = Path(__file__).parents[2]
-COMMAND_LINE = "import teddy; teddy.main()"
+COMMAND_LINE = "from teddy.cli import main; main()"
 START_SECONDS = 120.0
 STOP_SECONDS = 60.0
 PAUSE_SECONDS = 0.02

@@ -15,15 +15,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.bulk import stream
-from model.bulk.inputs import guess_format
-from model.bulk.journal import Job, earlier_precision, tag_file
-from model.bulk.progress import Progress
-from model.bulk.stream import arriving_lines, tag_stream
-from model.documents import Entity
-from model.errors import DataError
-from model.records import Format, Selection
-from model.spans import Span
+from teddy.model.bulk import stream
+from teddy.model.bulk.inputs import guess_format
+from teddy.model.bulk.journal import Job, earlier_precision, tag_file
+from teddy.model.bulk.progress import Progress
+from teddy.model.bulk.stream import arriving_lines, tag_stream
+from teddy.model.documents import Entity
+from teddy.model.errors import DataError
+from teddy.model.records import Format, Selection
+from teddy.model.spans import Span
 
 EVERYTHING = Selection()
 
@@ -163,8 +163,8 @@ def test_the_precision_of_a_stopped_run_can_be_asked_for(tmp_path: Path) -> None
 KILLED = """
     import os, signal, sys
     from pathlib import Path
-    from model.bulk import journal, stream
-    from model.records import Format, Selection
+    from teddy.model.bulk import journal, stream
+    from teddy.model.records import Format, Selection
 
     class Killed:
         n_batches = 0

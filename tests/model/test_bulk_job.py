@@ -9,22 +9,22 @@ from pathlib import Path
 import pytest
 from backports import zstd
 
-from model.bulk import processes
-from model.bulk.alone import Alone
-from model.bulk.inputs import find_inputs
-from model.bulk.job import BulkJob, Summary, identity_of, run_job
-from model.bulk.journal import Job, tag_file
-from model.bulk.processes import WorkerError, start_processes
-from model.bulk.progress import Progress
-from model.bulk.shards import cut
-from model.bulk.state import JobState, ShardPlace
-from model.bulk.tagging import Assignment, Options
-from model.bulk.workers import LoadedModel, ModelChoice, Workers
-from model.documents import Entity
-from model.errors import DataError, TeddyError
-from model.predictor import Predictor
-from model.records import Selection
-from model.spans import Span
+from teddy.model.bulk import processes
+from teddy.model.bulk.alone import Alone
+from teddy.model.bulk.inputs import find_inputs
+from teddy.model.bulk.job import BulkJob, Summary, identity_of, run_job
+from teddy.model.bulk.journal import Job, tag_file
+from teddy.model.bulk.processes import WorkerError, start_processes
+from teddy.model.bulk.progress import Progress
+from teddy.model.bulk.shards import cut
+from teddy.model.bulk.state import JobState, ShardPlace
+from teddy.model.bulk.tagging import Assignment, Options
+from teddy.model.bulk.workers import LoadedModel, ModelChoice, Workers
+from teddy.model.documents import Entity
+from teddy.model.errors import DataError, TeddyError
+from teddy.model.predictor import Predictor
+from teddy.model.records import Selection
+from teddy.model.spans import Span
 from tests.load.processes import descendants
 
 OPTIONS = Options(selection=Selection(), shard_bytes=1000)
@@ -91,7 +91,7 @@ def contents(output: Path) -> dict[str, bytes]:
 
 
 def worker_processes() -> list[int]:
-    return [pid for pid in descendants(os.getpid())[1:] if b"model.bulk.worker" in command_of(pid)]
+    return [pid for pid in descendants(os.getpid())[1:] if b"teddy.model.bulk.worker" in command_of(pid)]
 
 
 def command_of(pid: int) -> bytes:

@@ -5,17 +5,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from model.bulk.alone import Alone
-from model.bulk.inputs import Input
-from model.bulk.job import BulkJob, Summary, identity_of, run_job
-from model.bulk.parquet import ENTITIES
-from model.bulk.shards import cut
-from model.bulk.state import JobState
-from model.bulk.tagging import Options
-from model.bulk.workers import LoadedModel
-from model.predictor import Predictor
-from model.records import Format, Selection, answer_records
-from model.records import Record as Line
+from teddy.model.bulk.alone import Alone
+from teddy.model.bulk.inputs import Input
+from teddy.model.bulk.job import BulkJob, Summary, identity_of, run_job
+from teddy.model.bulk.parquet import ENTITIES
+from teddy.model.bulk.shards import cut
+from teddy.model.bulk.state import JobState
+from teddy.model.bulk.tagging import Options
+from teddy.model.bulk.workers import LoadedModel
+from teddy.model.predictor import Predictor
+from teddy.model.records import Format, Selection, answer_records
+from teddy.model.records import Record as Line
 
 TEXTS = ["Anna Berg went to Oslo .", None, "Nobody was there .", "In Lund , Mira met Otto Lind .", ""] * 7
 MODEL = LoadedModel(name="tiny", version="1", labels=("PER",), precision="fp32")

@@ -11,7 +11,6 @@ from time import monotonic, sleep
 
 import pytest
 
-import teddy
 from tests.load.processes import descendants
 
 if find_spec("ray") is None:
@@ -19,7 +18,7 @@ if find_spec("ray") is None:
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(teddy.__file__).parent
+ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 120.0
 Shell = Callable[..., tuple[int, str, str]]
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.bulk.compression import Packing, open_unpacked, packed_into, packing_of, unpacked_name
-from model.bulk.inputs import find_inputs, guess_format, is_single_file, single_input
-from model.bulk.shards import Shard, cut, cut_lines
-from model.errors import DataError
-from model.records import Format, ends_record
+from teddy.model.bulk.compression import Packing, open_unpacked, packed_into, packing_of, unpacked_name
+from teddy.model.bulk.inputs import find_inputs, guess_format, is_single_file, single_input
+from teddy.model.bulk.shards import Shard, cut, cut_lines
+from teddy.model.errors import DataError
+from teddy.model.records import Format, ends_record
 
 LINES = st.lists(st.sampled_from([b"\n", b" \r\n", b"\t\n", b"Ada\n", b"Ada x\r\n", b"\xff\n", b"long " * 9 + b"\n"]))
 LAST = st.sampled_from([b"", b"Bob", b" "])

@@ -16,11 +16,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import model.export
-import model.files
-import model.precision
-import model.predictor
-from model.bundle import (
+from teddy.model import export, files, precision, predictor
+from teddy.model.bundle import (
     FORMAT_VERSION,
     Bundle,
     CanaryEntity,
@@ -34,11 +31,11 @@ from model.bundle import (
     seal,
     write_bundle,
 )
-from model.config import FeatureConfig, NetworkConfig
-from model.errors import ModelFileError
-from model.export import script, to_archive
-from model.predictor import load
-from model.reference import FeatureReference, Reference, feature_bins
+from teddy.model.config import FeatureConfig, NetworkConfig
+from teddy.model.errors import ModelFileError
+from teddy.model.export import script, to_archive
+from teddy.model.predictor import load
+from teddy.model.reference import FeatureReference, Reference, feature_bins
 
 MANIFEST = Manifest(
     format_version=FORMAT_VERSION,
@@ -84,9 +81,9 @@ def refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes],
 
     monkeypatch.setattr(torch.jit, "load", run)
     monkeypatch.setattr(torch, "load", run)
-    for module in (model.export, model.precision):
+    for module in (export, precision):
         monkeypatch.setattr(module, "from_archive", run)
-    for module in (model.precision, model.predictor):
+    for module in (precision, predictor):
         monkeypatch.setattr(module, "Pieces", run)
     path = tmp_path / "m.teddy"
 
@@ -183,7 +180,7 @@ def test_a_bundle_is_written_whole_or_not_at_all(
     def fails(*_: object) -> NoReturn:
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(model.files, "flush_to_disk", fails)
+    monkeypatch.setattr(files, "flush_to_disk", fails)
     with pytest.raises(OSError, match="the disk is full"):
         write_bundle(path, archive)
     assert path.read_bytes() == b"the old one"
@@ -192,9 +189,7 @@ def test_a_bundle_is_written_whole_or_not_at_all(
 
 def test_reading_a_bundle_does_not_even_import_torch(sealed: bytes, tmp_path: Path) -> None:
     (tmp_path / "m.teddy").write_bytes(sealed)
-    program = (
-        "import sys\nfrom model.bundle import read_bundle\nread_bundle(sys.argv[1])\nprint('torch' in sys.modules)\n"
-    )
+    program = "import sys; from teddy.model.bundle import *; read_bundle(sys.argv[1]); print('torch' in sys.modules)"
     command = [sys.executable, "-c", program, str(tmp_path / "m.teddy")]
     assert subprocess.run(command, capture_output=True, check=True, text=True).stdout == "False\n"
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import model.features
-from model.config import FeatureConfig
-from model.features import UNKNOWN_WORD, WordFeatures, word_shape
-from model.pieces import Pieces
-from training.config import PiecesConfig
-from training.pieces import train_pieces
+from teddy.model import features
+from teddy.model.config import FeatureConfig
+from teddy.model.features import UNKNOWN_WORD, WordFeatures, word_shape
+from teddy.model.pieces import Pieces
+from teddy.training.config import PiecesConfig
+from teddy.training.pieces import train_pieces
 
 WORDS = ["Anna", "Berg", "anna", "BERG", "met", "2019", "U.S.", "e-mail", "中国", "é", "😀", "ß", "SS", "İ", "x"]
 LISTED = ("berg", "anna", "中国", "😀", "ss", "i\u0307", "never met")
@@ -134,9 +134,9 @@ def test_affixes_of_equal_letters_but_other_case_are_one_and_a_word_is_not_its_o
 def test_the_rows_are_the_same_in_a_process_with_another_hash_seed(pieces: Pieces) -> None:
     program = (
         "import json, sys\n"
-        "from model.config import FeatureConfig\n"
-        "from model.features import WordFeatures\n"
-        "from model.pieces import Pieces\n"
+        "from teddy.model.config import FeatureConfig\n"
+        "from teddy.model.features import WordFeatures\n"
+        "from teddy.model.pieces import Pieces\n"
         "words = json.loads(sys.argv[1])\n"
         "features = WordFeatures(Pieces(sys.stdin.buffer.read()), FeatureConfig(), json.loads(sys.argv[2]))\n"
         "print(json.dumps([features.rows(word) for word in words]))\n"
@@ -166,7 +166,7 @@ def test_a_bag_is_the_rows_of_its_words_one_after_another(pieces: Pieces, words:
 
 
 def test_what_is_remembered_is_bounded_and_changes_nothing(pieces: Pieces, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model.features, "_CACHE_WORDS", 5)
+    monkeypatch.setattr(features, "_CACHE_WORDS", 5)
     remembering = WordFeatures(pieces, *CONFIGS["all"])
     for word in WORDS * 3:
         assert remembering.rows(word) == WordFeatures(pieces, *CONFIGS["all"]).rows(word)
@@ -177,7 +177,7 @@ def test_what_is_remembered_is_bounded_and_changes_nothing(pieces: Pieces, monke
 def test_threads_that_share_features_get_the_rows_they_would_get_alone(
     pieces: Pieces, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model.features, "_CACHE_WORDS", 5)
+    monkeypatch.setattr(features, "_CACHE_WORDS", 5)
     shared = WordFeatures(pieces, *CONFIGS["all"])
     expected = [WordFeatures(pieces, *CONFIGS["all"]).rows(word) for word in WORDS]
     with ThreadPoolExecutor(4) as threads:

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from model.errors import JobInterrupted
-from model.interruption import SIGNALS, Interruption, interruptions
+from teddy.model.errors import JobInterrupted
+from teddy.model.interruption import SIGNALS, Interruption, interruptions
 
 
 def receive(number: int = signal.SIGTERM) -> None:

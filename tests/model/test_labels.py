@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.labels import TagSet
-from model.spans import Scheme, Span, read_tags, write_tags
+from teddy.model.labels import TagSet
+from teddy.model.spans import Scheme, Span, read_tags, write_tags
 
 TAGS = TagSet(("PER", "creative-work"))
 INDICES = st.lists(st.integers(0, len(TAGS.tags) - 1), max_size=12)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from model.memory import _malloc_trim, collector_paused, give_back
+from teddy.model.memory import _malloc_trim, collector_paused, give_back
 
 RESIDENT = """
-import model.memory
+import teddy.model.memory
 def resident():
     with open("/proc/self/statm") as statm:
         return int(statm.read().split()[1]) * 4096
@@ -35,7 +35,7 @@ def test_holes_between_blocks_that_are_kept_go_back_to_the_system() -> None:
 
 
 def test_where_there_is_nothing_to_ask_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("model.memory._malloc_trim", lambda: None)
+    monkeypatch.setattr("teddy.model.memory._malloc_trim", lambda: None)
     give_back()
 
 
@@ -50,7 +50,7 @@ def test_few_kernels_are_kept_unless_another_number_is_asked_for(given: dict[str
 
 
 def test_what_was_there_when_a_program_settled_is_not_gone_through_again() -> None:
-    settled = "import gc, torch\nfrom model.memory import settle\nsettle()\n"
+    settled = "import gc, torch\nfrom teddy.model.memory import settle\nsettle()\n"
     assert int(run(settled + "print(gc.get_freeze_count())")) > 10_000
     assert int(run(settled + "print(len(gc.get_objects()))")) < 1_000
 

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from model.batching import Batch
-from model.config import CellName, NetworkConfig
-from model.export import from_archive, script, to_archive
-from model.labels import TagSet
-from model.network import Network
-from model.tagger import TaggingNetwork
+from teddy.model.batching import Batch
+from teddy.model.config import CellName, NetworkConfig
+from teddy.model.export import from_archive, script, to_archive
+from teddy.model.labels import TagSet
+from teddy.model.network import Network
+from teddy.model.tagger import TaggingNetwork
 
 CELLS: tuple[CellName, ...] = get_args(CellName)
 DECODERS: tuple[Literal["crf", "softmax"], ...] = ("crf", "softmax")

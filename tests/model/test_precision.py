@@ -11,24 +11,32 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-import model.precision
-import model.predictor
-from model.batching import make_batch
-from model.bundle import Bundle, read_bundle
-from model.config import CellName, NetworkConfig
-from model.errors import ModelFileError
-from model.export import script, to_archive
-from model.features import WordFeatures
-from model.labels import TagSet
-from model.network import Network
-from model.pieces import Pieces
-from model.precision import PRECISIONS, candidates, fastest, load_network, number_format, processor_has_bf16
-from model.predictor import Predictor, load
-from model.tagger import TaggingNetwork
-from training.device import has_fast_bf16
+from teddy.model import cells, precision, predictor
+from teddy.model.batching import make_batch
+from teddy.model.bundle import Bundle, read_bundle
+from teddy.model.config import CellName, NetworkConfig
+from teddy.model.errors import ModelFileError, TrainingError
+from teddy.model.export import script, to_archive
+from teddy.model.features import WordFeatures
+from teddy.model.labels import TagSet
+from teddy.model.network import Network
+from teddy.model.pieces import Pieces
+from teddy.model.precision import (
+    PRECISIONS,
+    candidates,
+    fastest,
+    load_network,
+    number_format,
+    processor_has_bf16,
+)
+from teddy.model.predictor import Predictor, load
+from teddy.model.tagger import TaggingNetwork
+from teddy.training import device
+from teddy.training.device import has_fast_bf16
 
 has_int8 = bool({"onednn", "x86", "fbgemm"} & set(torch.backends.quantized.supported_engines))
-int8 = pytest.param("int8", marks=pytest.mark.skipif(not has_int8, reason="torch has no int8 engine here"))
+needs_int8 = pytest.mark.skipif(not has_int8, reason="torch has no int8 engine here")
+int8 = pytest.param("int8", marks=needs_int8)
 TEXTS = [
     "Anna Berg went to Oslo.",
     "Nobody was there.",
@@ -123,39 +131,60 @@ def test_auto_is_one_of_the_candidates_and_finds_the_same(tiny_model: Path, tiny
 
 @pytest.fixture
 def fail_canary(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Lets `auto` try bf16 and fp32, of which those named fail their canary, and bf16 would win."""
+    """Lets `auto` try int8 and fp32, of which those named fail their canary, and int8 would win."""
 
     def fail(*precisions: str) -> None:
-        monkeypatch.setattr(model.predictor, "candidates", lambda: ("bf16", "fp32"))
-        monkeypatch.setattr(model.predictor, "fastest", lambda passing: passing[0][0])
+        monkeypatch.setattr(predictor, "candidates", lambda: ("int8", "fp32"))
+        monkeypatch.setattr(predictor, "fastest", lambda passing: passing[0][0])
         monkeypatch.setattr(Predictor, "passes_canary", lambda self: self.precision not in precisions)
 
     return fail
 
 
+@needs_int8
 def test_auto_takes_the_fastest_that_passes_and_drops_what_fails_its_canary(
     tiny_model: Path, fail_canary: Callable[..., None]
 ) -> None:
     fail_canary()
-    assert load(tiny_model).precision == "bf16"
-    fail_canary("bf16")
+    assert load(tiny_model).precision == "int8"
+    fail_canary("int8")
     assert load(tiny_model).precision == "fp32"
 
 
+@needs_int8
 def test_a_model_that_fails_in_every_precision_is_refused_and_those_are_named(
     tiny_model: Path, fail_canary: Callable[..., None]
 ) -> None:
-    fail_canary("bf16", "fp32")
-    with pytest.raises(ModelFileError, match="fails its canary in bf16 and fp32"):
+    fail_canary("int8", "fp32")
+    with pytest.raises(ModelFileError, match="fails its canary in int8 and fp32"):
         load(tiny_model)
 
 
+@needs_int8
 def test_a_precision_that_was_asked_for_is_never_replaced_by_another(
     tiny_model: Path, fail_canary: Callable[..., None]
 ) -> None:
-    fail_canary("bf16")
-    with pytest.raises(ModelFileError, match="fails its canary in bf16"):
-        load(tiny_model, precision="bf16")
+    fail_canary("int8")
+    with pytest.raises(ModelFileError, match="fails its canary in int8"):
+        load(tiny_model, precision="int8")
+
+
+def test_an_lstm_does_not_learn_in_bf16_where_its_kernel_cannot_and_another_cell_may(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(device, "kernel_has_bf16", lambda: False)
+    with pytest.raises(TrainingError, match="leave it at auto"):
+        device.check_number_format("bf16", "lstm", torch.device("cpu"))
+    for wanted, cell, place in (("bf16", "gru", "cpu"), ("auto", "lstm", "cpu"), ("bf16", "lstm", "cuda")):
+        device.check_number_format(wanted, cell, torch.device(place))  # type: ignore[arg-type]
+
+
+def test_without_a_kernel_in_bf16_the_weights_are_not_laid_out_and_the_results_are_nearly_the_same(
+    tiny_model: Path, tiny_predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cells, "kernel_has_bf16", lambda: False)
+    assert cells.pack_lstm(nn.LSTM(2, 2).to(torch.bfloat16)) == []
+    assert found(load(tiny_model, precision="bf16")) == found(tiny_predictor)
 
 
 seconds = st.lists(st.floats(1, 100), min_size=7, max_size=7, unique=True)
@@ -178,7 +207,7 @@ def test_the_fastest_is_the_first_with_nearly_the_quickest_run_and_warming_up_co
         return advance
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(model.precision, "time", SimpleNamespace(perf_counter=lambda: now))
+        patch.setattr(precision, "time", SimpleNamespace(perf_counter=lambda: now))
         chosen = fastest([(str(number), call(durations)) for number, durations in enumerate(runs)])
     best = [min(durations) for durations in runs]
     limit, rounding = 1.25 * min(best), 1e-9

@@ -14,16 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-import model
-import model.predictor
-from model.bundle import CanaryEntity, CanaryText, extra_files, read_bundle, write_bundle
-from model.config import FeatureConfig
-from model.documents import Tagged
-from model.errors import ModelFileError, TextError
-from model.export import from_archive, script, to_archive
-from model.predictor import Predictor, load
-from model.spans import Scheme, Span, read_tags, write_tags
-from model.text import tokenise
+import teddy
+from teddy.model import predictor
+from teddy.model.bundle import CanaryEntity, CanaryText, extra_files, read_bundle, write_bundle
+from teddy.model.config import FeatureConfig
+from teddy.model.documents import Tagged
+from teddy.model.errors import ModelFileError, TextError
+from teddy.model.export import from_archive, script, to_archive
+from teddy.model.predictor import Predictor, load
+from teddy.model.spans import Scheme, Span, read_tags, write_tags
+from teddy.model.text import tokenise
 
 FRAGMENTS = [
     "Anna Berg",
@@ -218,7 +218,7 @@ def test_texts_are_read_as_they_are_needed_and_how_many_at_once_changes_nothing(
 ) -> None:
     texts = SENTENCES * 5
     expected = list(tiny_predictor.tag_documents(texts))
-    monkeypatch.setattr(model.predictor, "_CHARACTERS_AT_ONCE", at_once)
+    monkeypatch.setattr(predictor, "_CHARACTERS_AT_ONCE", at_once)
     n_read = 0
 
     def reading() -> Iterator[str]:
@@ -272,7 +272,7 @@ def test_a_model_that_nobody_uses_is_gone_at_once_without_the_garbage_collector(
     predictor = load(tiny_model, precision="fp32")
     predictor.tag(["Anna Berg went to Oslo."])
     parts = [weakref.ref(each) for each in (predictor.tagger.network, predictor.tagger.features.pieces)]
-    gc.freeze()  # as `model.memory.settle` does: a cycle would never be found
+    gc.freeze()  # as `teddy.model.memory.settle` does: a cycle would never be found
     try:
         del predictor
         assert [part() for part in parts] == [None, None]
@@ -283,7 +283,7 @@ def test_a_model_that_nobody_uses_is_gone_at_once_without_the_garbage_collector(
 def test_what_a_file_says_of_a_model_is_what_the_loaded_model_says(tiny_model: Path, tiny_predictor: Predictor) -> None:
     assert tiny_predictor.manifest == read_bundle(tiny_model).manifest
     assert load(str(tiny_model), precision="fp32").tag(SENTENCES) == tiny_predictor.tag(SENTENCES)
-    assert model.load(tiny_model, precision="fp32").tag(SENTENCES) == tiny_predictor.tag(SENTENCES)
+    assert teddy.load(tiny_model, precision="fp32").tag(SENTENCES) == tiny_predictor.tag(SENTENCES)
 
 
 @pytest.mark.parametrize(

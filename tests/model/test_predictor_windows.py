@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.documents import Document, Tagged, WindowInput
-from model.labels import TagSet
-from model.predictor import Predictor
-from model.sentences import Offsets
-from model.spans import Span
-from model.tagger import TaggedWords
-from model.windows import Window, split_windows
+from teddy.model.documents import Document, Tagged, WindowInput
+from teddy.model.labels import TagSet
+from teddy.model.predictor import Predictor
+from teddy.model.sentences import Offsets
+from teddy.model.spans import Span
+from teddy.model.tagger import TaggedWords
+from teddy.model.windows import Window, split_windows
 
 TAGS = TagSet(("PER", "LOC"))
 Reader = Callable[[Window], list[Span]]

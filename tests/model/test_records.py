@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.documents import Entity
-from model.records import Answer, Format, Record, Selection, answer_records, ends_record
-from model.spans import Span
+from teddy.model.documents import Entity
+from teddy.model.records import Answer, Format, Record, Selection, answer_records, ends_record
+from teddy.model.spans import Span
 
 EVERYTHING = Selection()
 

@@ -8,15 +8,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.config import FeatureConfig, NetworkConfig
-from model.features import WordFeatures
-from model.labels import TagSet
-from model.network import Network
-from model.pieces import Pieces
-from model.spans import Scheme, Span, read_tags
-from model.tagger import TaggedWords, Tagger
-from training.config import PiecesConfig
-from training.pieces import train_pieces
+from teddy.model.config import FeatureConfig, NetworkConfig
+from teddy.model.features import WordFeatures
+from teddy.model.labels import TagSet
+from teddy.model.network import Network
+from teddy.model.pieces import Pieces
+from teddy.model.spans import Scheme, Span, read_tags
+from teddy.model.tagger import TaggedWords, Tagger
+from teddy.training.config import PiecesConfig
+from teddy.training.pieces import train_pieces
 
 VOCABULARY = ["Anna", "Berg", "went", "to", "Oslo", ",", "and", "so", "did", "I", ".", "中", "é", "😀", "U.S."]
 TAGS = TagSet(("PER", "LOC"))

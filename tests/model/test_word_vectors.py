@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from model.config import FeatureConfig, NetworkConfig
-from model.features import WordFeatures
-from model.labels import TagSet
-from model.network import Network
-from model.pieces import Pieces
-from model.word_vectors import WordVectors
-from training.config import PiecesConfig
-from training.pieces import train_pieces
+from teddy.model.config import FeatureConfig, NetworkConfig
+from teddy.model.features import WordFeatures
+from teddy.model.labels import TagSet
+from teddy.model.network import Network
+from teddy.model.pieces import Pieces
+from teddy.model.word_vectors import WordVectors
+from teddy.training.config import PiecesConfig
+from teddy.training.pieces import train_pieces
 
 VOCABULARY = [f"{first}{second}" for first in ("Anna", "Berg", "go", "to", "é", "中") for second in "abcdefgh"]
 

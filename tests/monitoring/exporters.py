@@ -12,11 +12,11 @@ from urllib.request import urlopen
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from teddy.training.job.catalogue import PREFIX
+from teddy.training.job.job import State
 from tests.load.server import free_port
 from tests.monitoring.binaries import binary
 from tests.monitoring.prometheus import PATIENCE_SECONDS, Daemon
-from training.job.catalogue import PREFIX
-from training.job.job import State
 
 Samples = dict[tuple[str, str], float]
 """Values by name and, where the series has that label, state; of one run, and none but Teddy's."""

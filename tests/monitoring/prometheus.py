@@ -15,7 +15,7 @@ from urllib.error import URLError
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
-from service.monitoring import programs
+from teddy.service.monitoring import programs
 from tests.load.server import free_port
 from tests.monitoring.binaries import binary
 

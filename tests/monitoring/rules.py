@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-from service.monitoring.configuration import RULES, SOURCE
+from teddy.service.monitoring.configuration import RULES, SOURCE
 from tests.monitoring.binaries import binary
 
 RECORDING, ALERTS = (SOURCE / RULES / name for name in ("recording.yml", "alerts.yml"))

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from model.files import write_atomically
-from model.predictor import SHIPPED_MODEL
-from service.monitoring.configuration import Addresses, write_configuration
-from service.monitoring.receiver import Notification, receiving
+from teddy.model.files import write_atomically
+from teddy.model.predictor import SHIPPED_MODEL
+from teddy.service.monitoring.configuration import Addresses, write_configuration
+from teddy.service.monitoring.receiver import Notification, receiving
 from tests.load.model_files import damaged
 from tests.load.server import Server, free_port
 from tests.monitoring.exporters import NodeExporter

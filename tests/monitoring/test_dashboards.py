@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from service.catalogue import CATALOGUE
-from service.monitoring.dashboards.__main__ import DIRECTORY, RUNBOOKS, files
-from service.monitoring.dashboards.board import COLUMNS, RUNBOOKS_UID
-from service.monitoring.dashboards.panels import GRAFANA
-from service.monitoring.dashboards.runbooks import sections
-from training.job.catalogue import all_metrics as training_metrics
+from teddy.service.catalogue import CATALOGUE
+from teddy.service.monitoring.dashboards.__main__ import DIRECTORY, RUNBOOKS, files
+from teddy.service.monitoring.dashboards.board import COLUMNS, RUNBOOKS_UID
+from teddy.service.monitoring.dashboards.panels import GRAFANA
+from teddy.service.monitoring.dashboards.runbooks import sections
+from teddy.training.job.catalogue import all_metrics as training_metrics
 
 ROOT = Path(__file__).parents[2]
 BOARDS = ("service", "quality", "training")
@@ -80,7 +80,7 @@ def series() -> set[str]:
 def test_the_files_are_what_python_makes() -> None:
     made = files()
     committed = {path.name: path.read_text(encoding="utf-8") for path in DIRECTORY.glob("*.json")}
-    assert committed == made, "run: python -m service.monitoring.dashboards"
+    assert committed == made, "run: python -m teddy.service.monitoring.dashboards"
 
 
 @pytest.mark.parametrize("name", [*BOARDS, "runbooks"])

@@ -13,9 +13,9 @@ from urllib.request import urlopen
 
 import pytest
 
-from service.monitoring.__main__ import read_arguments
-from service.monitoring.errors import MonitoringError
-from service.monitoring.receiver import lines_of
+from teddy.service.monitoring.__main__ import read_arguments
+from teddy.service.monitoring.errors import MonitoringError
+from teddy.service.monitoring.receiver import lines_of
 from tests.load.processes import descendants
 from tests.load.server import ROOT, free_port
 from tests.monitoring.binaries import binary
@@ -28,7 +28,7 @@ END_SECONDS = 60
 def monitor(data: Path, *arguments: str, path: str | None = None) -> Iterator["subprocess.Popen[str]"]:
     """The command, with free ports; whatever it has started is ended with the block."""
     ports = [f"--{name}-port={free_port()}" for name in ("prometheus", "alertmanager", "node-exporter")]
-    command = [sys.executable, "-m", "service.monitoring", f"--data-dir={data}", *ports, *arguments]
+    command = [sys.executable, "-m", "teddy.service.monitoring", f"--data-dir={data}", *ports, *arguments]
     process = subprocess.Popen(
         command,
         cwd=ROOT,

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from service.catalogue import Kind
-from service.catalogue import all_metrics as all_of_the_service
-from service.monitoring.dashboards.runbooks import sections
-from service.settings import PREFIX, Settings
+from teddy.service.catalogue import Kind
+from teddy.service.catalogue import all_metrics as all_of_the_service
+from teddy.service.monitoring.dashboards.runbooks import sections
+from teddy.service.settings import PREFIX, Settings
+from teddy.training.job.catalogue import all_metrics as all_of_training
 from tests.load.server import ROOT
 from tests.monitoring.rules import ALERTS, RECORDING, alert_names, rules
-from training.job.catalogue import all_metrics as all_of_training
 
 RUNBOOKS = ROOT / "docs" / "runbooks.md"
 DASHBOARDS = ROOT / "service" / "monitoring" / "grafana" / "dashboards"

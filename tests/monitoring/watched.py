@@ -18,7 +18,7 @@ from pathlib import Path
 from threading import Thread
 from urllib.request import Request, urlopen
 
-from service.monitoring.configuration import PROMETHEUS, Addresses, write_configuration
+from teddy.service.monitoring.configuration import PROMETHEUS, Addresses, write_configuration
 from tests.benchmarks.texts import made_up_paragraphs
 from tests.load.generator import Load
 from tests.load.question import Question, as_json, batch_questions, single_questions

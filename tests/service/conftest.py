@@ -14,9 +14,9 @@ import pytest
 import structlog
 from fastapi import FastAPI
 
-from model.reference import Reference
-from service.app import create_app
-from service.settings import Settings
+from teddy.model.reference import Reference
+from teddy.service.app import create_app
+from teddy.service.settings import Settings
 
 LABELS = ("UPPER", "LONG")
 FAULTY = "Kaputt"

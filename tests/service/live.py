@@ -11,9 +11,9 @@ from typing import Any, Self
 
 from fastapi import FastAPI
 
-from service.app import create_app
-from service.server import Server, listen
-from service.settings import Settings
+from teddy.service.app import create_app
+from teddy.service.server import Server, listen
+from teddy.service.settings import Settings
 
 
 @dataclass(frozen=True)

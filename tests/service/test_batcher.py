@@ -6,10 +6,10 @@ from threading import Event
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.batcher import Batcher
-from service.errors import InferenceError, QueueFullError, ShuttingDownError
-from service.fair_queue import QUANTUM_WORDS
-from service.metrics import Metrics
+from teddy.service.batcher import Batcher
+from teddy.service.errors import InferenceError, QueueFullError, ShuttingDownError
+from teddy.service.fair_queue import QUANTUM_WORDS
+from teddy.service.metrics import Metrics
 
 pytestmark = pytest.mark.anyio
 

@@ -16,8 +16,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from service.batcher import PATIENCE_SECONDS, Batcher
-from service.errors import (
+from teddy.service.batcher import PATIENCE_SECONDS, Batcher
+from teddy.service.errors import (
     ClientDepartedError,
     ClientShareError,
     DeadlineError,
@@ -25,9 +25,9 @@ from service.errors import (
     QueueFullError,
     ShuttingDownError,
 )
-from service.fair_queue import LANE_SHARES
-from service.metrics import Metrics
-from service.ticket import Ticket
+from teddy.service.fair_queue import LANE_SHARES
+from teddy.service.metrics import Metrics
+from teddy.service.ticket import Ticket
 
 BATCH_WORDS, QUEUE_WORDS, CLIENT_SHARE, THREADS = 12, 96, 0.5, 2
 CLIENTS = ("ada", "bob", "cyd")

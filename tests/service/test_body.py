@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from service.body import BodyLimits, body_chunks, is_json, read_body
-from service.compression import PIECE_BYTES, Unpacker
-from service.errors import (
+from teddy.service.body import BodyLimits, body_chunks, is_json, read_body
+from teddy.service.compression import PIECE_BYTES, Unpacker
+from teddy.service.errors import (
     BodyTimeoutError,
     BodyTooLargeError,
     ClientDepartedError,
@@ -23,7 +23,7 @@ from service.errors import (
     MediaTypeError,
     ServiceError,
 )
-from service.settings import Settings
+from teddy.service.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -321,8 +321,8 @@ MEASURE = """
 import asyncio, re, sys
 from pathlib import Path
 from starlette.requests import Request
-from service.body import BodyLimits, body_chunks, read_body
-from service.errors import BodyTooLargeError
+from teddy.service.body import BodyLimits, body_chunks, read_body
+from teddy.service.errors import BodyTooLargeError
 
 coding, bomb = sys.argv[1], sys.stdin.buffer.read()
 limits = BodyLimits(max_body_bytes=2**20, max_decompressed_bytes=8 * 2**20, timeout_seconds=60, min_bytes_per_second=1)

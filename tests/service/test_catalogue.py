@@ -12,12 +12,12 @@ from httpx import AsyncClient
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.catalogue import CATALOGUE, Kind, all_metrics, metrics_table
-from service.instruments import Instruments, Nothing, family
-from service.metrics import Metrics
+from teddy.service.catalogue import CATALOGUE, Kind, all_metrics, metrics_table
+from teddy.service.instruments import Instruments, Nothing, family
+from teddy.service.metrics import Metrics
+from teddy.training.job import catalogue as job_catalogue
 from tests.load.server import Server
 from tests.service.drift_texts import english
-from training.job import catalogue as job_catalogue
 
 pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).parents[2]

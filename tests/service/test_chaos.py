@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from model.files import write_atomically
-from model.predictor import Predictor
+from teddy.model.files import write_atomically
+from teddy.model.predictor import Predictor
 from tests.conftest import PEOPLE, PLACES
 from tests.load.connection import Answer, Connection
 from tests.load.generator import Load

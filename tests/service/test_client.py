@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.client import (
+from teddy.service.client import (
     AsyncClient,
     Client,
     ModelVersion,
@@ -27,9 +27,9 @@ from service.client import (
     Timing,
     UnreachableError,
 )
-from service.client.chunks import Chunks
-from service.client.conduct import STREAM_BYTES, STREAM_LINES
-from service.line_tagging import WINDOW_BYTES, WINDOW_LINES
+from teddy.service.client.chunks import Chunks
+from teddy.service.client.conduct import STREAM_BYTES, STREAM_LINES
+from teddy.service.line_tagging import WINDOW_BYTES, WINDOW_LINES
 from tests.service.live import Live, listening
 
 pytestmark = pytest.mark.anyio
@@ -323,7 +323,7 @@ def test_at_least_one_text_travels_at_a_time(together: int) -> None:
 
 
 def test_the_client_needs_neither_torch_nor_fastapi() -> None:
-    code = "import sys, service.client; print(*{name.split('.')[0] for name in sys.modules})"
+    code = "import sys, teddy.service.client; print(*{name.split('.')[0] for name in sys.modules})"
     root = Path(__file__).parents[2]
     output = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True).stdout
     heavy = {"torch", "numpy", "fastapi", "starlette", "uvicorn", "pydantic", "structlog", "prometheus_client"}

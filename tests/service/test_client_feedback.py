@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from service.client import AnswerReference, AsyncClient, Client, Corrected, ModelVersion, TeddyServiceError
-from service.client.calls import Marked
+from teddy.service.client import AnswerReference, AsyncClient, Client, Corrected, ModelVersion, TeddyServiceError
+from teddy.service.client.calls import Marked
 from tests.service.live import Live, listening
 from tests.service.test_client import Machine, problem
 from tests.service.test_feedback import rows

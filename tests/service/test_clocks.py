@@ -1,7 +1,7 @@
 import ast
 from pathlib import Path
 
-import service
+from teddy import service
 
 WALL_CLOCKS = {"time", "time_ns", "now", "utcnow", "today", "gmtime", "localtime", "set_to_current_time"}
 DATED = {

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from service.commands import bound_threads, names_of, url
-from service.server import listen
-from service.settings import Settings
+from teddy.service.commands import bound_threads, names_of, url
+from teddy.service.server import listen
+from teddy.service.settings import Settings
 
 
 def teddy_serve(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -80,7 +80,9 @@ def test_what_is_served_is_told_by_name() -> None:
 
 
 def test_the_command_is_imported_without_anything_heavy() -> None:
-    program = "import sys, service.commands; print({'torch', 'fastapi', 'pydantic', 'structlog'} & set(sys.modules))"
+    program = (
+        "import sys, teddy.service.commands; print({'torch', 'fastapi', 'pydantic', 'structlog'} & set(sys.modules))"
+    )
     assert (
         subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "set()\n"
     )

@@ -14,18 +14,18 @@ from typing import Any
 
 import pytest
 
-from model.documents import Document, Tagged
-from model.predictor import Predictor, load
-from model.profile import Profiler
-from model.reference import Reference
-from service.drift.gauges import LEAST_TEXTS, SUBJECT, Comparison, DriftMetrics, compare
-from service.drift.token_bucket import TokenBucket
-from service.drift.watcher import MOST_HELD_WORDS, Drift, DriftIntake
-from service.drift.windows import DriftWindows
-from service.metrics import Metrics
-from service.models import ServedModel
-from service.settings import Settings
-from service.worker_files import WorkerFiles
+from teddy.model.documents import Document, Tagged
+from teddy.model.predictor import Predictor, load
+from teddy.model.profile import Profiler
+from teddy.model.reference import Reference
+from teddy.service.drift.gauges import LEAST_TEXTS, SUBJECT, Comparison, DriftMetrics, compare
+from teddy.service.drift.token_bucket import TokenBucket
+from teddy.service.drift.watcher import MOST_HELD_WORDS, Drift, DriftIntake
+from teddy.service.drift.windows import DriftWindows
+from teddy.service.metrics import Metrics
+from teddy.service.models import ServedModel
+from teddy.service.settings import Settings
+from teddy.service.worker_files import WorkerFiles
 from tests.load.server import Server, parse_metrics
 from tests.service.conftest import Serving
 from tests.service.drift_texts import chinese, code, english, lower_cased

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.errors import QueueFullError
-from service.fair_queue import LANE_SHARES, FairQueue, Lane, choose_batch
+from teddy.service.errors import QueueFullError
+from teddy.service.fair_queue import LANE_SHARES, FairQueue, Lane, choose_batch
 
 Item = tuple[int, int]  # lane, place in it
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from model.offsets import OffsetUnit, convert_offsets
-from service.feedback.rows import Correction
-from service.feedback.scores import KINDS
+from teddy.model.offsets import OffsetUnit, convert_offsets
+from teddy.service.feedback.rows import Correction
+from teddy.service.feedback.scores import KINDS
 from tests.service.conftest import LABELS
 from tests.service.test_problems import PRIVATE, check_problem
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from model.predictor import Predictor, load
-from model.text import check_text
-from training.config import load_recipe
-from training.corpus.align import align
-from training.corpus.config import FormatConfig
-from training.readers.jsonl import read_jsonl
-from training.run import train
+from teddy.model.predictor import Predictor, load
+from teddy.model.text import check_text
+from teddy.training.config import load_recipe
+from teddy.training.corpus.align import align
+from teddy.training.corpus.config import FormatConfig
+from teddy.training.readers.jsonl import read_jsonl
+from teddy.training.run import train
 
 pytestmark = pytest.mark.anyio
 

@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.errors import CorrectionsFullError, SettingsError
-from service.feedback.store import CorrectionFiles, OwnFile
+from teddy.service.errors import CorrectionsFullError, SettingsError
+from teddy.service.feedback.store import CorrectionFiles, OwnFile
 
 ROOM = 2**20
 
@@ -135,7 +135,7 @@ def test_what_was_left_torn_can_be_read_as_soon_as_somebody_starts(tmp_path: Pat
 WRITER = """
 import sys
 from pathlib import Path
-from service.feedback.store import CorrectionFiles
+from teddy.service.feedback.store import CorrectionFiles
 
 files = CorrectionFiles(Path(sys.argv[1]), file_bytes=2**18, max_bytes=2**40)
 files.open()

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from httpx import ASGITransport, AsyncClient
 
-from service import routes
-from service.app import create_app
-from service.settings import Settings
+from teddy.service import routes
+from teddy.service.app import create_app
+from teddy.service.settings import Settings
 from tests.service.test_problems import check_problem
 
 pytestmark = pytest.mark.anyio
@@ -117,7 +117,7 @@ async def test_a_time_that_is_none_is_refused(client: AsyncClient, seconds: str)
 
 
 async def test_an_answer_is_what_its_schema_says_for_any_text(client: AsyncClient) -> None:
-    from service.schemas import BatchResponse, EntitiesResponse
+    from teddy.service.schemas import BatchResponse, EntitiesResponse
 
     texts = ['Ada "quoted" \\ back\n', "\x00\x1f\x7f Ä\u2028 \U0001f9f8", "Ada" * 5]
     for text in texts:

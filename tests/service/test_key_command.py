@@ -4,10 +4,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from service.errors import SettingsError
-from service.key_command import key
-from service.keys import LEAST_CHARACTERS, Keys
-from service.settings import Settings
+from teddy.service.errors import SettingsError
+from teddy.service.key_command import key
+from teddy.service.keys import LEAST_CHARACTERS, Keys
+from teddy.service.settings import Settings
 
 
 def make(*arguments: str) -> tuple[str, str]:

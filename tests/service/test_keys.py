@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.errors import ForbiddenError, SettingsError, UnauthorizedError
-from service.keys import LEAST_CHARACTERS, Caller, Keys
-from service.settings import Settings, read_settings
+from teddy.service.errors import ForbiddenError, SettingsError, UnauthorizedError
+from teddy.service.keys import LEAST_CHARACTERS, Caller, Keys
+from teddy.service.settings import Settings, read_settings
 
 TAGGER, ADMIN, OTHER = "tagger-0123456789", "admin-0123456789a", "other-0123456789a"
 

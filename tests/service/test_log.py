@@ -11,10 +11,10 @@ import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from model.errors import DataError
-from service.app import create_app
-from service.log import MOST_FRAMES, add_timestamp, configure_logs, render
-from service.settings import Settings
+from teddy.model.errors import DataError
+from teddy.service.app import create_app
+from teddy.service.log import MOST_FRAMES, add_timestamp, configure_logs, render
+from teddy.service.settings import Settings
 
 SECRET = "Zyxomma"  # noqa: S105 (a dragonfly)
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from model.errors import ModelFileError
-from service.errors import NotReadyError, SettingsError, UnknownModelError
-from service.metrics import Metrics
-from service.models import Models
-from service.settings import Settings
+from teddy.model.errors import ModelFileError
+from teddy.service.errors import NotReadyError, SettingsError, UnknownModelError
+from teddy.service.metrics import Metrics
+from teddy.service.models import Models
+from teddy.service.settings import Settings
 
 pytestmark = pytest.mark.anyio
 

@@ -5,7 +5,7 @@ import pytest
 from httpx import AsyncClient
 from pydantic import BaseModel
 
-from service import schemas
+from teddy.service import schemas
 
 pytestmark = pytest.mark.anyio
 

@@ -7,8 +7,8 @@ from httpx import AsyncClient, Response
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.errors import InferenceError, QueueFullError
-from service.problems import slug
+from teddy.service.errors import InferenceError, QueueFullError
+from teddy.service.problems import slug
 
 pytestmark = pytest.mark.anyio
 

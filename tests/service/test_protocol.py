@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from backports import zstd
 
-from service.errors import ClientDepartedError
-from service.protocol import MOST_PIPELINED
+from teddy.service.errors import ClientDepartedError
+from teddy.service.protocol import MOST_PIPELINED
 from tests.service.wire import CHUNKED, GET, JSON, serving
 
 pytestmark = pytest.mark.anyio

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from service.metrics import Metrics
-from service.pulse import PaddingCount, beat
+from teddy.service.metrics import Metrics
+from teddy.service.pulse import PaddingCount, beat
 from tests.load.server import parse_metrics
 
 pytestmark = pytest.mark.anyio

@@ -24,9 +24,9 @@ if find_spec("ray") is None:
 from tests.ray_cluster import cluster, nodes_of, serve, wait_for_replicas  # it imports Ray, with care
 
 # isort: split
-from model.predictor import SHIPPED_MODEL, load
-from service.errors import SettingsError
-from service.ray_app import Scale, app, merge
+from teddy.model.predictor import SHIPPED_MODEL, load
+from teddy.service.errors import SettingsError
+from teddy.service.ray_app import Scale, app, merge
 from tests.load.generator import Load
 from tests.load.question import Found, entities_of, single_questions
 from tests.load.tally import Tally

@@ -16,8 +16,8 @@ from schemathesis import BaseSchema, Case, GenerationMode, SerializationContext,
 from schemathesis.python import asgi
 from schemathesis.specs.openapi import checks as openapi_checks
 
-from service.app import create_app
-from service.settings import Settings
+from teddy.service.app import create_app
+from teddy.service.settings import Settings
 
 KEY = "schemathesis-key"
 LABELS = ("UPPER", "LONG")

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from model.cores import available_cores
-from service.errors import SettingsError
-from service.settings import Settings, read_settings, settings_table, unknown_variables
+from teddy.model.cores import available_cores
+from teddy.service.errors import SettingsError
+from teddy.service.settings import Settings, read_settings, settings_table, unknown_variables
 
 
 def test_an_option_wins_over_the_environment_which_wins_over_the_default(monkeypatch: pytest.MonkeyPatch) -> None:

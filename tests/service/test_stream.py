@@ -13,9 +13,9 @@ from httpx import AsyncClient, Response
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from model.predictor import load
-from service.line_tagging import GROUP_LINES, WINDOW_BYTES, WINDOW_LINES
-from service.lines import LineSplitter
+from teddy.model.predictor import load
+from teddy.service.line_tagging import GROUP_LINES, WINDOW_BYTES, WINDOW_LINES
+from teddy.service.lines import LineSplitter
 from tests.service.live import RawStream, line, listening
 
 pytestmark = pytest.mark.anyio
@@ -380,10 +380,10 @@ async def test_the_documentation_has_the_lines_and_their_media_types(client: Asy
 ENDLESS = """
 import importlib.util, sys
 from collections import deque
-from service.app import create_app
-from service.log import configure_logs
-from service.server import Server, listen
-from service.settings import Settings
+from teddy.service.app import create_app
+from teddy.service.log import configure_logs
+from teddy.service.server import Server, listen
+from teddy.service.settings import Settings
 configure_logs("error")
 found = importlib.util.spec_from_file_location("conftest", sys.argv[1])
 sys.modules["conftest"] = conftest = importlib.util.module_from_spec(found)

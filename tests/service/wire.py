@@ -11,12 +11,12 @@ import uvicorn
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from service.body import BodyLimits, read_body
-from service.errors import ServiceError
-from service.problems import STATUSES
-from service.protocol import make_protocol
-from service.server import listen
-from service.settings import Settings
+from teddy.service.body import BodyLimits, read_body
+from teddy.service.errors import ServiceError
+from teddy.service.problems import STATUSES
+from teddy.service.protocol import make_protocol
+from teddy.service.server import listen
+from teddy.service.settings import Settings
 
 GET = b"GET / HTTP/1.1\r\nHost: t\r\n\r\n"
 CHUNKED = b"POST /body HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from model.files import write_atomically
+from teddy.model.files import write_atomically
 from tests.soak.report import print_report
 from tests.soak.run import soak
 

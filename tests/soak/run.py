@@ -11,8 +11,8 @@ from pathlib import Path
 from statistics import median_low
 from time import monotonic
 
-import model
-from model.files import write_atomically
+import teddy
+from teddy.model.files import write_atomically
 from tests.benchmarks.texts import made_up_paragraphs, mixed_texts, short_texts
 from tests.load.connection import Connection
 from tests.load.generator import Load
@@ -92,7 +92,7 @@ async def soak(model_file: Path | None, workers: int, seconds: float, n_tiny: in
     file = folder / "served.teddy"
     write_atomically(file, contents[0])
     shorts, mixed = texts()
-    predictor = model.load(file)
+    predictor = teddy.load(file)
     known = {predictor.version: entities_of(predictor, shorts)}
     known_mixed = {predictor.version: entities_of(predictor, mixed)}
     settings = {"api_keys": f"admin:{KEY}", "precision": predictor.precision, "reload_poll_seconds": 1}
@@ -106,7 +106,7 @@ async def soak(model_file: Path | None, workers: int, seconds: float, n_tiny: in
 
 def versions(model_file: Path | None) -> tuple[bytes, bytes]:
     """Two files that find the same and have different versions."""
-    shipped = Path(model.__file__).parent / "pretrained" / "en.teddy"
+    shipped = Path(teddy.__file__).parent / "model" / "pretrained" / "en.teddy"
     content = (model_file or shipped).read_bytes()
     return content, redated(content)
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import TypeVar
 
-from service.client import AsyncClient, Result
+from teddy.service.client import AsyncClient, Result
 from tests.load.connection import BrokenConnectionError, Connection
 from tests.load.question import Entities, Found, Question, alike, problem_fault
 

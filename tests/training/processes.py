@@ -16,16 +16,16 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from model.errors import TrainingError
-from model.labels import TagSet
-from model.network import Network
-from training.checkpoint import load_checkpoint
-from training.config import load_recipe
-from training.corpus.corpora import load_corpora
-from training.distill import open_distillation
-from training.distributed.world import ALONE, World, world_of_this_process
-from training.loop import Trainer
-from training.seed import seed_torch
+from teddy.model.errors import TrainingError
+from teddy.model.labels import TagSet
+from teddy.model.network import Network
+from teddy.training.checkpoint import load_checkpoint
+from teddy.training.config import load_recipe
+from teddy.training.corpus.corpora import load_corpora
+from teddy.training.distill import open_distillation
+from teddy.training.distributed.world import ALONE, World, world_of_this_process
+from teddy.training.loop import Trainer
+from teddy.training.seed import seed_torch
 
 PATIENCE_SECONDS = 120
 CPU = torch.device("cpu")

@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 
-from model.bundle import read_bundle
-from model.export import from_archive
-from training.checkpoint import load_checkpoint, read_torch_file
-from training.pretrain.checkpoint import load_pretrain_checkpoint
-from training.start import load_start
+from teddy.model.bundle import read_bundle
+from teddy.model.export import from_archive
+from teddy.training.checkpoint import load_checkpoint, read_torch_file
+from teddy.training.pretrain.checkpoint import load_pretrain_checkpoint
+from teddy.training.start import load_start
 
 
 def differences(one: Path, other: Path) -> list[str]:

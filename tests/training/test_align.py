@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.spans import Span
-from model.text import tokenise
-from training.corpus.align import Misaligned, Sentence, align
-from training.corpus.config import UNKNOWN
-from training.readers import Example
+from teddy.model.spans import Span
+from teddy.model.text import tokenise
+from teddy.training.corpus.align import Misaligned, Sentence, align
+from teddy.training.corpus.config import UNKNOWN
+from teddy.training.readers import Example
 
 Align = Callable[..., tuple[list[Sentence], list[Misaligned]]]
 

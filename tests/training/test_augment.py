@@ -13,20 +13,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.errors import RecipeError
-from model.spans import Span
-from model.tagger import Tagger
-from training.augment import augment, join_in_twos
-from training.augment_config import AugmentConfig
-from training.checkpoint import load_checkpoint
-from training.config import Recipe, load_recipe
-from training.corpus.align import Sentence, align
-from training.corpus.corpora import load_corpora
-from training.loop import Trainer
-from training.perturbations import joined, lower, title, unpunctuated, upper
-from training.readers.example import Example
-from training.run import train
-from training.seed import generator, seed_torch
+from teddy.model.errors import RecipeError
+from teddy.model.spans import Span
+from teddy.model.tagger import Tagger
+from teddy.training.augment import augment, join_in_twos
+from teddy.training.augment_config import AugmentConfig
+from teddy.training.checkpoint import load_checkpoint
+from teddy.training.config import Recipe, load_recipe
+from teddy.training.corpus.align import Sentence, align
+from teddy.training.corpus.corpora import load_corpora
+from teddy.training.loop import Trainer
+from teddy.training.perturbations import joined, lower, title, unpunctuated, upper
+from teddy.training.readers.example import Example
+from teddy.training.run import train
+from teddy.training.seed import generator, seed_torch
 
 TEXTS = (
     ("Anna Berg went to see the old bears in Oslo.", "Anna Berg"),

@@ -11,16 +11,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.batching import make_batch
-from model.config import FeatureConfig, NetworkConfig
-from model.features import WordFeatures
-from model.labels import TagSet
-from model.network import Network
-from model.pieces import Pieces
-from model.spans import Span
-from training.calibrate import fit_temperature, minimise, smoothed_log_loss
-from training.checkpoint import load_checkpoint
-from training.corpus.align import Sentence
+from teddy.model.batching import make_batch
+from teddy.model.config import FeatureConfig, NetworkConfig
+from teddy.model.features import WordFeatures
+from teddy.model.labels import TagSet
+from teddy.model.network import Network
+from teddy.model.pieces import Pieces
+from teddy.model.spans import Span
+from teddy.training.calibrate import fit_temperature, minimise, smoothed_log_loss
+from teddy.training.checkpoint import load_checkpoint
+from teddy.training.corpus.align import Sentence
 
 TAG_SET = TagSet(("PER",))
 N_WORDS = 3

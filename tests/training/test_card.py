@@ -7,14 +7,22 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.bundle import TrainingData
-from model.reference import FeatureReference
-from model.tagger import Tagger
-from training.card import Card, annotated_labels, dev_sentences, evaluate_dev, joined_credits, make_card, read_card
-from training.checkpoint import load_checkpoint
-from training.config import ExportConfig, Recipe
-from training.corpus.corpora import Corpus, load_corpora
-from training.evaluate import Evaluation
+from teddy.model.bundle import TrainingData
+from teddy.model.reference import FeatureReference
+from teddy.model.tagger import Tagger
+from teddy.training.card import (
+    Card,
+    annotated_labels,
+    dev_sentences,
+    evaluate_dev,
+    joined_credits,
+    make_card,
+    read_card,
+)
+from teddy.training.checkpoint import load_checkpoint
+from teddy.training.config import ExportConfig, Recipe
+from teddy.training.corpus.corpora import Corpus, load_corpora
+from teddy.training.evaluate import Evaluation
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from training.check.checking import check_file, check_recipe
-from training.check.display import as_text
-from training.check.kinds import Kind, Severity
-from training.check.report import CheckReport
-from training.config import Recipe
-from training.corpus.config import CorpusConfig, FormatConfig
+from teddy.training.check.checking import check_file, check_recipe
+from teddy.training.check.display import as_text
+from teddy.training.check.kinds import Kind, Severity
+from teddy.training.check.report import CheckReport
+from teddy.training.config import Recipe
+from teddy.training.corpus.config import CorpusConfig, FormatConfig
 
 
 def columns(*sentences: str) -> str:

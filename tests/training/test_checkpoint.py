@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.errors import ModelFileError
-from training.checkpoint import Checkpoint, load_checkpoint
+from teddy.model.errors import ModelFileError
+from teddy.training.checkpoint import Checkpoint, load_checkpoint
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.errors import RecipeError
-from training.config import Recipe, load_recipe
-from training.toml_dump import dump_toml
-from training.toml_lines import KeyPath, key_lines
+from teddy.model.errors import RecipeError
+from teddy.training.config import Recipe, load_recipe
+from teddy.training.toml_dump import dump_toml
+from teddy.training.toml_lines import KeyPath, key_lines
 
 RECIPE = """\
 # A small recipe.

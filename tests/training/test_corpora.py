@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from model.errors import DataError
-from model.spans import Span
-from training.config import Recipe
-from training.corpus.align import Misaligned
-from training.corpus.config import CorpusConfig
-from training.corpus.corpora import Corpus, load_corpora
+from teddy.model.errors import DataError
+from teddy.model.spans import Span
+from teddy.training.config import Recipe
+from teddy.training.corpus.align import Misaligned
+from teddy.training.corpus.config import CorpusConfig
+from teddy.training.corpus.corpora import Corpus, load_corpora
 
 Load = Callable[..., Corpus]
 

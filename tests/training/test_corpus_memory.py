@@ -9,7 +9,7 @@ import pytest
 HEAD = """
 import resource, sys
 from pathlib import Path
-from training.config import load_recipe
+from teddy.training.config import load_recipe
 
 folder = Path(sys.argv[1])
 
@@ -21,8 +21,8 @@ def words(n):
 """
 
 TRAIN = """
-from training.corpus.source import StoredCorpora
-from training.corpus.stored import open_corpora
+from teddy.training.corpus.source import StoredCorpora
+from teddy.training.corpus.stored import open_corpora
 
 for n_words in (6_000, 60_000):
     with (folder / "train.conll").open("w") as file:
@@ -37,9 +37,9 @@ for n_words in (6_000, 60_000):
 """
 
 PRETRAIN = """
-from training.pretrain.encoded import EncodedCorpus
-from training.pretrain.plan import TrainingText
-from training.pretrain.prepare import prepare
+from teddy.training.pretrain.encoded import EncodedCorpus
+from teddy.training.pretrain.plan import TrainingText
+from teddy.training.pretrain.prepare import prepare
 
 for n_words in (6_000, 60_000):
     with (folder / "text.txt").open("w") as file:

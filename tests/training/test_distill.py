@@ -11,27 +11,27 @@ from typing import Any
 import pytest
 import torch
 
-from model.batching import make_batch
-from model.bundle import TrainingData, read_manifest
-from model.crf import ConditionalRandomField
-from model.encoder import LockedDropout
-from model.errors import ModelFileError, RecipeError, TrainingError
-from model.features import WordFeatures
-from model.labels import TagSet
-from model.network import Network
-from training.augment import augment
-from training.augment_config import AugmentConfig
-from training.checkpoint import load_checkpoint
-from training.config import Recipe, load_recipe
-from training.corpus.corpora import load_corpora
-from training.corpus.raw_text import RawText, Words, as_sentence
-from training.distill import Distillation, open_distillation, words_to_read
-from training.distribution import Expectations, cross_entropy, expectations
-from training.loop import Trainer
-from training.record import Record
-from training.run import train
-from training.seed import generator, seed_torch
-from training.teacher import Teacher, load_teacher, placed
+from teddy.model.batching import make_batch
+from teddy.model.bundle import TrainingData, read_manifest
+from teddy.model.crf import ConditionalRandomField
+from teddy.model.encoder import LockedDropout
+from teddy.model.errors import ModelFileError, RecipeError, TrainingError
+from teddy.model.features import WordFeatures
+from teddy.model.labels import TagSet
+from teddy.model.network import Network
+from teddy.training.augment import augment
+from teddy.training.augment_config import AugmentConfig
+from teddy.training.checkpoint import load_checkpoint
+from teddy.training.config import Recipe, load_recipe
+from teddy.training.corpus.corpora import load_corpora
+from teddy.training.corpus.raw_text import RawText, Words, as_sentence
+from teddy.training.distill import Distillation, open_distillation, words_to_read
+from teddy.training.distribution import Expectations, cross_entropy, expectations
+from teddy.training.loop import Trainer
+from teddy.training.record import Record
+from teddy.training.run import train
+from teddy.training.seed import generator, seed_torch
+from teddy.training.teacher import Teacher, load_teacher, placed
 
 CPU = torch.device("cpu")
 SENTENCES = [("Anna", "Berg", "sleeps"), ("Oslo",), ("Who", "saw", "Mira", "in", "Port", "Ellen", "?")]

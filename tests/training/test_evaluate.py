@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from model.spans import Span
-from training.corpus.align import Sentence
-from training.evaluate import Evaluation, Predict, ScoredSpan, evaluate, surfaces
-from training.mistakes import Kind
-from training.reliability import Reliability
-from training.report.writing import as_markdown, score_intervals_of, write_report
-from training.scores import Counts
+from teddy.model.spans import Span
+from teddy.training.corpus.align import Sentence
+from teddy.training.evaluate import Evaluation, Predict, ScoredSpan, evaluate, surfaces
+from teddy.training.mistakes import Kind
+from teddy.training.reliability import Reliability
+from teddy.training.report.writing import as_markdown, score_intervals_of, write_report
+from teddy.training.scores import Counts
 
 PNG = b"\x89PNG\r\n\x1a\n"
 LABELS = ["PER", "ORG", "LOC"]

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.corpus.align import align
-from training.corpus.held_out import HeldOut
-from training.readers import Example
+from teddy.training.corpus.align import align
+from teddy.training.corpus.held_out import HeldOut
+from teddy.training.readers import Example
 
 
 def example(document: int, n_words: int) -> Example:

@@ -6,22 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from model.bundle import TrainingData
-from model.errors import TrainingError
-from model.spans import Span
+from teddy.model.bundle import TrainingData
+from teddy.model.errors import TrainingError
+from teddy.model.spans import Span
+from teddy.training.card_config import CardConfig
+from teddy.training.corpus.align import Sentence
+from teddy.training.evaluate import Evaluation, ScoredSpan, evaluate
+from teddy.training.report.background import Background, ModelFacts
+from teddy.training.report.cost import CostMeter
+from teddy.training.report.data import PartCounts
+from teddy.training.report.energy import EnergyMeter
+from teddy.training.report.html import as_html
+from teddy.training.report.html_machine import duration
+from teddy.training.report.html_spans import excerpt
+from teddy.training.report.machine import this_machine
+from teddy.training.report.writing import score_intervals_of, write_report
 from tests.training.html_page import Page, assert_is_whole_and_alone
-from training.card_config import CardConfig
-from training.corpus.align import Sentence
-from training.evaluate import Evaluation, ScoredSpan, evaluate
-from training.report.background import Background, ModelFacts
-from training.report.cost import CostMeter
-from training.report.data import PartCounts
-from training.report.energy import EnergyMeter
-from training.report.html import as_html
-from training.report.html_machine import duration
-from training.report.html_spans import excerpt
-from training.report.machine import this_machine
-from training.report.writing import score_intervals_of, write_report
 
 WICKED = "<script>alert('Ada')</script> & \"Ada\" <b>met</b> Ngo"
 HEBREW = "אמר מר תדי רוזוולט"

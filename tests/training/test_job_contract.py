@@ -12,18 +12,16 @@ from typing import Any
 
 import pytest
 
-import training.loop
-import training.preparation
-import training.pretrain.evaluate
-import training.run
-from model.errors import TrainingError
+from teddy.model.errors import TrainingError
+from teddy.training import loop, preparation, run
+from teddy.training.config import Recipe, load_recipe
+from teddy.training.job.run_directory import RunDirectory
+from teddy.training.pretrain import evaluate as pretrain_evaluate
+from teddy.training.progress import JsonProgress
+from teddy.training.record import Record
+from teddy.training.run import train
 from tests.training.pretraining import PRETRAINING
 from tests.training.runs import differences
-from training.config import Recipe, load_recipe
-from training.job.run_directory import RunDirectory
-from training.progress import JsonProgress
-from training.record import Record
-from training.run import train
 
 Shell = Callable[..., tuple[int, str, str]]
 
@@ -96,7 +94,7 @@ def test_a_signal_during_an_evaluation_does_not_wait_for_its_end_and_it_is_made_
     whole_run: Path, teddy_train: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        signalled_when(patch, training.loop, "score_dev")
+        signalled_when(patch, loop, "score_dev")
         code, _, err = teddy_train()
     assert (code, "after step 6; --resume" in err) == (75, True)
     assert [row["step"] for row in Record(tmp_path).rows()] == [1, 2, 3, 4, 5, 6]
@@ -104,11 +102,11 @@ def test_a_signal_during_an_evaluation_does_not_wait_for_its_end_and_it_is_made_
     assert differences(tmp_path, whole_run) == []
 
 
-@pytest.mark.parametrize("owner", [training.run, training.preparation], ids=["before it", "during it"])
+@pytest.mark.parametrize("owner", [run, preparation], ids=["before it", "during it"])
 def test_a_signal_before_or_during_the_preparation_ends_the_job_there_with_75(
     owner: Any, teddy_train: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    signalled_when(monkeypatch, owner, "open_update" if owner is training.run else "train_pieces")
+    signalled_when(monkeypatch, owner, "open_update" if owner is run else "train_pieces")
     code, _, err = teddy_train()
     assert (code, err.splitlines()[-1]) == (75, "teddy: interrupted by SIGTERM")
     assert not (tmp_path / "metrics.jsonl").exists()
@@ -120,7 +118,7 @@ def test_a_signal_during_the_last_measurements_ends_the_job_and_they_are_made_ag
     stopped = tmp_path / "stopped"
     shutil.copytree(whole_run, stopped, ignore=shutil.ignore_patterns("*.teddy"))
     with monkeypatch.context() as patch:
-        signalled_when(patch, training.run, "measure")
+        signalled_when(patch, run, "measure")
         assert teddy_train("--resume", "--output", stopped)[0] == 75
     assert teddy_train("--resume", "--output", stopped)[0] == 0
     assert differences(stopped, whole_run) == []
@@ -137,7 +135,7 @@ def test_pretraining_is_interrupted_in_the_same_way(
         return shell("pretrain", tmp_path / "encoder.toml", *options)
 
     assert pretrain("whole")[0] == 0
-    for owner, name in ((JsonProgress, "show"), (training.pretrain.evaluate.HeldOutText, "measure")):
+    for owner, name in ((JsonProgress, "show"), (pretrain_evaluate.HeldOutText, "measure")):
         with monkeypatch.context() as patch:
             signalled_when(patch, owner, name)
             code, _, err = pretrain("stopped", "--resume")
@@ -162,8 +160,8 @@ def test_a_second_signal_does_not_wait_for_anything(
 
 
 def test_a_run_that_diverges_exits_with_3(teddy_train: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    exact = training.loop.Trainer._loss
-    monkeypatch.setattr(training.loop.Trainer, "_loss", lambda *arguments: exact(*arguments) * float("nan"))
+    exact = loop.Trainer._loss
+    monkeypatch.setattr(loop.Trainer, "_loss", lambda *arguments: exact(*arguments) * float("nan"))
     code, _, err = teddy_train()
     assert code == 3
     assert err.splitlines()[-1].startswith("teddy: error: step 1: the loss is not finite")
@@ -198,7 +196,7 @@ def test_what_a_scheduler_sets_once_may_stand_in_the_environment(
 HOLDING = """
 import sys, time
 from pathlib import Path
-from training.job.run_directory import RunDirectory
+from teddy.training.job.run_directory import RunDirectory
 with RunDirectory(Path(sys.argv[1])).locked():
     print("locked", flush=True)
     time.sleep(600)
@@ -243,7 +241,7 @@ def test_without_a_terminal_every_line_of_the_log_is_a_json_object(
 
 def test_timings_add_up_over_all_processes_of_a_run(teddy_train: Shell, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        signalled_when(patch, training.loop, "score_dev")
+        signalled_when(patch, loop, "score_dev")
         teddy_train()
     teddy_train("--resume")
     timings = [json.loads(line) for line in (tmp_path / "timings.jsonl").read_text().splitlines()]

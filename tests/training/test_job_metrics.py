@@ -13,16 +13,16 @@ from urllib.error import URLError
 
 import pytest
 
-from model.errors import DivergedError, JobInterrupted
+from teddy.model.errors import DivergedError, JobInterrupted
+from teddy.training.job.catalogue import PREFIX, all_metrics
+from teddy.training.job.job import Job
+from teddy.training.job.metrics import exposed
+from teddy.training.loop import Trainer
+from teddy.training.record import Record
 from tests.monitoring.binaries import binary
 from tests.monitoring.exporters import NodeExporter, Pushgateway, Samples, samples, scrape, state_of
 from tests.monitoring.prometheus import wait_until
 from tests.training.pretraining import PRETRAINING
-from training.job.catalogue import PREFIX, all_metrics
-from training.job.job import Job
-from training.job.metrics import exposed
-from training.loop import Trainer
-from training.record import Record
 
 Shell = Callable[..., tuple[int, str, str]]
 
@@ -240,9 +240,9 @@ def test_the_state_says_what_ended_a_job(error: BaseException, state: str, tmp_p
 PROCESS = """
 import sys, time
 from pathlib import Path
-from model.interruption import interruptions
-from training.job.job import Job
-from training.job.metrics import exposed
+from teddy.model.interruption import interruptions
+from teddy.training.job.job import Job
+from teddy.training.job.metrics import exposed
 
 job = Job("mine")
 with interruptions() as interruption, exposed(job, Path(sys.argv[1]), None, None), interruption.at_once():

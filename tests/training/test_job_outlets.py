@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from teddy.training.job import metrics as job_metrics
+from teddy.training.job.job import Job
+from teddy.training.job.metrics import exposed
+from teddy.training.job.options import Address
 from tests.monitoring.exporters import Pushgateway, samples, scrape, state_of
 from tests.monitoring.prometheus import wait_until
-from training.job import metrics as job_metrics
-from training.job.job import Job
-from training.job.metrics import exposed
-from training.job.options import Address
 
 Shell = Callable[..., tuple[int, str, str]]
 
@@ -166,8 +166,8 @@ def _has_ipv6() -> bool:
 def test_a_job_that_nobody_watches_needs_no_prometheus() -> None:
     code = """
 import sys
-from training.job.job import Job
-from training.job.options import shown
+from teddy.training.job.job import Job
+from teddy.training.job.options import shown
 with shown(Job("mine"), None, None, None):
     print({name.split(".")[0] for name in sys.modules} & {"prometheus_client", "torch"})
 """

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from teddy.training.config import Recipe, load_recipe
+from teddy.training.record import Record
+from teddy.training.run import train
 from tests.training.runs import differences
-from training.config import Recipe, load_recipe
-from training.record import Record
-from training.run import train
 
 Shell = Callable[..., tuple[int, str, str]]
 
@@ -27,7 +27,7 @@ import os, signal, sys
 from pathlib import Path
 
 step, where = int(sys.argv[1]), sys.argv[2]
-from training.record import Record
+from teddy.training.record import Record
 
 append, write_bytes, replace = Record.append, Path.write_bytes, Path.replace
 
@@ -51,8 +51,8 @@ def remember(record, row):
 
 Record.append = remember
 sys.argv = ["teddy", *sys.argv[3:]]
-import teddy
-teddy.main()
+from teddy.cli import main
+main()
 """
 """Runs a command that is killed in the first checkpoint after a step, half written, or with one of two renames done."""
 

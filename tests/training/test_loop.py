@@ -15,18 +15,18 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from model.errors import TrainingError
-from model.features import WordFeatures
-from model.labels import TagSet
-from model.network import Network
-from training.card import evaluate_dev
-from training.checkpoint import load_checkpoint
-from training.config import Recipe
-from training.corpus.corpora import Corpus, load_corpora
-from training.corpus.targets import Targets, pad_targets
-from training.loop import Trainer, evaluation_points
-from training.optimiser import make_optimiser, schedule
-from training.seed import seed_torch
+from teddy.model.errors import TrainingError
+from teddy.model.features import WordFeatures
+from teddy.model.labels import TagSet
+from teddy.model.network import Network
+from teddy.training.card import evaluate_dev
+from teddy.training.checkpoint import load_checkpoint
+from teddy.training.config import Recipe
+from teddy.training.corpus.corpora import Corpus, load_corpora
+from teddy.training.corpus.targets import Targets, pad_targets
+from teddy.training.loop import Trainer, evaluation_points
+from teddy.training.optimiser import make_optimiser, schedule
+from teddy.training.seed import seed_torch
 
 Rows = list[dict[str, Any]]
 MakeTrainer = Callable[..., Trainer]
@@ -206,7 +206,7 @@ def run_with_scores(trainer: Trainer, scores: list[float]) -> tuple[list[bool], 
         return SimpleNamespace(counts=SimpleNamespace(f1=f1, precision=f1, recall=f1), loss=0.0)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("training.loop.score_dev", scripted)
+        patch.setattr("teddy.training.loop.score_dev", scripted)
         best = [row["best"] for row in trainer.run() if row["kind"] == "evaluation"]
     return best, len(best)
 

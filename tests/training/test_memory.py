@@ -10,7 +10,8 @@ import pytest
 SWITCH = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 PROGRAM = """
-import training
+from teddy.training.device import set_up_memory
+set_up_memory()
 import torch
 
 tensor = torch.zeros(4_000_000)

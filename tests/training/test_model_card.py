@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from model.bundle import Manifest, TrainingData, read_bundle
-from model.errors import RecipeError
-from training.card_config import CardConfig
-from training.config import Recipe, load_recipe
-from training.model_card import render_card
-from training.toml_dump import dump_toml
+from teddy.model.bundle import Manifest, TrainingData, read_bundle
+from teddy.model.errors import RecipeError
+from teddy.training.card_config import CardConfig
+from teddy.training.config import Recipe, load_recipe
+from teddy.training.model_card import render_card
+from teddy.training.toml_dump import dump_toml
 
 CARD = CardConfig(
     description="Finds names in tales.",

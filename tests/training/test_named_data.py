@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from model.errors import DataError
-from model.spans import Scheme, Span
-from training.corpus.named_data import NamedFile
+from teddy.model.errors import DataError
+from teddy.model.spans import Scheme, Span
+from teddy.training.corpus.named_data import NamedFile
 
 
 def test_what_is_not_stated_is_guessed_from_the_file(tmp_path: Path) -> None:

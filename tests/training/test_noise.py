@@ -13,18 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from model.config import FeatureConfig, NetworkConfig
-from model.spans import Span
-from training.check.doubts import noise_findings
-from training.check.kinds import Kind
-from training.corpus.align import Sentence
-from training.corpus.corpora import Corpus
-from training.evaluate import ScoredSpan
-from training.noise.folds import divide
-from training.noise.judging import NoiseKind, NoiseOptions, NoiseReport, find_noise, judge
-from training.noise.processes import cores, read_folds
-from training.noise.reading import Reading
-from training.noise.taggers import Fold, QuickConfig, epochs_for, is_latin
+from teddy.model.config import FeatureConfig, NetworkConfig
+from teddy.model.spans import Span
+from teddy.training.check.doubts import noise_findings
+from teddy.training.check.kinds import Kind
+from teddy.training.corpus.align import Sentence
+from teddy.training.corpus.corpora import Corpus
+from teddy.training.evaluate import ScoredSpan
+from teddy.training.noise.folds import divide
+from teddy.training.noise.judging import NoiseKind, NoiseOptions, NoiseReport, find_noise, judge
+from teddy.training.noise.processes import cores, read_folds
+from teddy.training.noise.reading import Reading
+from teddy.training.noise.taggers import Fold, QuickConfig, epochs_for, is_latin
 
 ROOT = Path(__file__).parents[2]
 LABELS = ("PER", "LOC")
@@ -101,7 +101,7 @@ def spoilt(clean: list[Sentence]) -> list[Sentence]:
 @pytest.fixture(scope="module")
 def report(spoilt: list[Sentence], tiny: QuickConfig) -> Iterator[NoiseReport]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("training.noise.judging._config", lambda *_: tiny)
+        patch.setattr("teddy.training.noise.judging._config", lambda *_: tiny)
         yield find_noise([make_corpus(spoilt)], LABELS, NoiseOptions(folds=2, processes=1), lambda _: None)
 
 
@@ -249,7 +249,7 @@ def wait_until(happened: Callable[[], bool]) -> None:
 def test_ctrl_c_ends_all_processes_and_leaves_no_file(clean: list[Sentence], tmp_path: Path) -> None:
     lines = "\n\n".join("\n".join(f"{word} O" for word in each.words) for each in clean)
     (tmp_path / "a.conll").write_text(lines + "\n\nAda B-PER\n", encoding="utf-8")
-    command = [sys.executable, str(ROOT / "teddy.py"), "check", str(tmp_path / "a.conll"), "--deep", "--start", "none"]
+    command = [sys.executable, "-m", "teddy", "check", str(tmp_path / "a.conll"), "--deep", "--start", "none"]
     folder = tmp_path / "temporary"
     folder.mkdir()
     environment = {**os.environ, "TMPDIR": str(folder)}

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.sentences import Offsets, split_sentences
-from model.spans import Span
-from model.text import tokenise
-from training.corpus.align import Sentence, align
-from training.perturbations import joined, lower, mistype, mistyped, title, unpunctuated, upper
-from training.readers.example import Example
+from teddy.model.sentences import Offsets, split_sentences
+from teddy.model.spans import Span
+from teddy.model.text import tokenise
+from teddy.training.corpus.align import Sentence, align
+from teddy.training.perturbations import joined, lower, mistype, mistyped, title, unpunctuated, upper
+from teddy.training.readers.example import Example
 
 Change = Callable[[Sentence], Sentence | None]
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.pieces import Pieces
-from training.config import PiecesConfig
-from training.pieces import frequent_words, train_pieces
+from teddy.model.pieces import Pieces
+from teddy.training.config import PiecesConfig
+from teddy.training.pieces import frequent_words, train_pieces
 
 CONFIG = PiecesConfig(vocabulary=320)
 

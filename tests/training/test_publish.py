@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 import torch
 
-from model.bundle import read_bundle
-from model.errors import ModelFileError, TrainingError
-from model.predictor import Predictor, load
-from model.tagger import Tagger
-from training import publish
-from training.card import evaluate_dev, read_card
-from training.checkpoint import Checkpoint, load_checkpoint
-from training.config import Recipe
-from training.corpus.corpora import Corpus, load_corpora
-from training.publish import export, measure, recipe_of, write_model
+from teddy.model.bundle import read_bundle
+from teddy.model.errors import ModelFileError, TrainingError
+from teddy.model.predictor import Predictor, load
+from teddy.model.tagger import Tagger
+from teddy.training import publish
+from teddy.training.card import evaluate_dev, read_card
+from teddy.training.checkpoint import Checkpoint, load_checkpoint
+from teddy.training.config import Recipe
+from teddy.training.corpus.corpora import Corpus, load_corpora
+from teddy.training.publish import export, measure, recipe_of, write_model
 
 TEXTS = ["Anna Berg went to Port Ellen.", "Nobody was there.", "", "Who saw Ida Holm in New Haven today? " * 8]
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.errors import DataError
-from model.sentences import Offsets, split_sentences
-from model.text import tokenise
-from training.corpus.raw_text import RawText, as_sentence, read_paragraphs, split_paragraph
+from teddy.model.errors import DataError
+from teddy.model.sentences import Offsets, split_sentences
+from teddy.model.text import tokenise
+from teddy.training.corpus.raw_text import RawText, as_sentence, read_paragraphs, split_paragraph
 
 LINES = ["Anna sleeps. Otto reads .", "", "Oslo is cold", "  ", "été : 日本", "The end"]
 PACK: dict[str, Callable[[bytes], bytes]] = {

@@ -18,13 +18,13 @@ if find_spec("ray") is None:
 from tests.ray_cluster import nodes, title  # it imports Ray, with care
 
 # isort: split
-from model.errors import TrainingError
+from teddy.model.errors import TrainingError
+from teddy.training.checkpoint import load_checkpoint
+from teddy.training.config import Recipe, load_recipe
+from teddy.training.distributed.ray_train import train_on_ray
+from teddy.training.run import train
 from tests.load.processes import descendants
 from tests.training.processes import tensors
-from training.checkpoint import load_checkpoint
-from training.config import Recipe, load_recipe
-from training.distributed.ray_train import train_on_ray
-from training.run import train
 
 # What Ray warns of is its own use of itself.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\..*")]

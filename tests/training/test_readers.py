@@ -9,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from model.errors import DataError
-from model.spans import Scheme, Span, write_tags
-from training.corpus.config import FormatConfig
-from training.readers import Example, read_examples
-from training.readers.files import find_files
-from training.readers.guess import guess_format
+from teddy.model.errors import DataError
+from teddy.model.spans import Scheme, Span, write_tags
+from teddy.training.corpus.config import FormatConfig
+from teddy.training.readers import Example, read_examples
+from teddy.training.readers.files import find_files
+from teddy.training.readers.guess import guess_format
 
 ANNA = "Anna B-PER\nmet O\nNew B-LOC\nYork I-LOC\n. O\n"
 

@@ -4,12 +4,12 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from model.spans import Span
-from training.corpus.align import Sentence, align
-from training.evaluate import evaluate
-from training.perturbations import lower, title, unpunctuated, upper
-from training.readers.example import Example
-from training.robustness import PERTURBATIONS, Robustness, measure_robustness, perturbed
+from teddy.model.spans import Span
+from teddy.training.corpus.align import Sentence, align
+from teddy.training.evaluate import evaluate
+from teddy.training.perturbations import lower, title, unpunctuated, upper
+from teddy.training.readers.example import Example
+from teddy.training.robustness import PERTURBATIONS, Robustness, measure_robustness, perturbed
 
 Shell = Callable[..., tuple[int, str, str]]
 

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from model.errors import TrainingError
-from model.predictor import load
+from teddy.model.errors import TrainingError
+from teddy.model.predictor import load
+from teddy.training.checkpoint import load_checkpoint
+from teddy.training.config import Recipe, load_recipe
+from teddy.training.loop import Trainer
+from teddy.training.progress import JsonProgress
+from teddy.training.record import Record, Row
+from teddy.training.run import train
 from tests.training.runs import differences
-from training.checkpoint import load_checkpoint
-from training.config import Recipe, load_recipe
-from training.loop import Trainer
-from training.progress import JsonProgress
-from training.record import Record, Row
-from training.run import train
 
 SHORT = ("training.epochs=2", "training.evaluations_per_epoch=2", "training.batch_words=150")
 TEXTS = ["Anna Berg went to Port Ellen.", "Nobody was there.", "Who saw Ida Holm in New Haven today?"]

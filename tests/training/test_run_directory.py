@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from model.errors import ModelFileError, TrainingError
+from teddy.model.errors import ModelFileError, TrainingError
+from teddy.training.checkpoint import Checkpoint, load_checkpoint, read_torch_file
+from teddy.training.job.run_directory import RunDirectory
 from tests.training.runs import unequal
-from training.checkpoint import Checkpoint, load_checkpoint, read_torch_file
-from training.job.run_directory import RunDirectory
 
 Damage = Callable[[Path], None]
 

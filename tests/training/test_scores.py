@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from seqeval.metrics import accuracy_score, classification_report
 
-from model.spans import Scheme, Span, read_tags, write_tags
-from training.conlleval import ConllevalScores, conlleval_scores, read_chunks
-from training.scores import Counts, SpanScores
+from teddy.model.spans import Scheme, Span, read_tags, write_tags
+from teddy.training.conlleval import ConllevalScores, conlleval_scores, read_chunks
+from teddy.training.scores import Counts, SpanScores
 
 LABELS = ["PER", "ORG", "creative-work"]
 

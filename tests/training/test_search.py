@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from model.errors import JobInterrupted, RecipeError, TrainingError
-from model.interruption import Interruption
+from teddy.model.errors import JobInterrupted, RecipeError, TrainingError
+from teddy.model.interruption import Interruption
+from teddy.training.config import Recipe, load_recipe
+from teddy.training.record import Record
+from teddy.training.search.jobs import run_search
+from teddy.training.search.running import search
+from teddy.training.search.study import Study
 from tests.conftest import RECIPE, write_corpus
-from training.config import Recipe, load_recipe
-from training.record import Record
-from training.search.jobs import run_search
-from training.search.running import search
-from training.search.study import Study
 
 Shell = Callable[..., tuple[int, str, str]]
 
@@ -42,7 +42,7 @@ random_trials = 3
 """
 KILLED = """
 import os, signal, sys
-from training.record import Record
+from teddy.training.record import Record
 
 sys.modules["matplotlib.figure"] = None  # as on a machine without it, which is quicker
 append = Record.append
@@ -53,8 +53,8 @@ def append_and_die(record, row):
         os.kill(os.getpid(), signal.SIGKILL)
 
 Record.append = append_and_die
-import teddy
-teddy.main()
+from teddy.cli import main
+main()
 """
 """Runs a command that is killed when it has recorded its first evaluation."""
 

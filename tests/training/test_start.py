@@ -14,20 +14,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.bundle import TrainingData, read_manifest
-from model.errors import ModelFileError, TeddyError, TrainingError
-from model.features import WordFeatures
-from model.labels import TagSet
-from model.network import Network
-from model.pieces import Pieces
-from model.predictor import SHIPPED_MODEL
-from training.checkpoint import load_checkpoint
-from training.config import Recipe, load_recipe
-from training.corpus.corpora import load_corpora
-from training.loop import Trainer
-from training.run import train
-from training.seed import seed_torch
-from training.start import Start, find_start, load_start
+from teddy.model.bundle import TrainingData, read_manifest
+from teddy.model.errors import ModelFileError, TeddyError, TrainingError
+from teddy.model.features import WordFeatures
+from teddy.model.labels import TagSet
+from teddy.model.network import Network
+from teddy.model.pieces import Pieces
+from teddy.model.predictor import SHIPPED_MODEL
+from teddy.training.checkpoint import load_checkpoint
+from teddy.training.config import Recipe, load_recipe
+from teddy.training.corpus.corpora import load_corpora
+from teddy.training.loop import Trainer
+from teddy.training.run import train
+from teddy.training.seed import seed_torch
+from teddy.training.start import Start, find_start, load_start
 
 CREDIT = TrainingData(name="a library", licence="CC BY-SA 4.0", source="made up", n_words=5)
 SHAPE = (

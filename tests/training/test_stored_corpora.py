@@ -14,21 +14,21 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.errors import DataError
-from model.spans import Span
-from training.checkpoint import load_checkpoint
-from training.config import Recipe, load_recipe
-from training.corpus.align import Sentence
-from training.corpus.config import CorpusConfig
-from training.corpus.corpora import Corpus, load_corpora
-from training.corpus.packed import pack, unpack
-from training.corpus.source import CorporaInMemory, Source, StoredCorpora
-from training.corpus.store import StoredSentences
-from training.corpus.store_writer import BlockWriter
-from training.corpus.stored import open_corpora
-from training.corpus.windows import plan_windows
-from training.record import Record, Row
-from training.run import train
+from teddy.model.errors import DataError
+from teddy.model.spans import Span
+from teddy.training.checkpoint import load_checkpoint
+from teddy.training.config import Recipe, load_recipe
+from teddy.training.corpus.align import Sentence
+from teddy.training.corpus.config import CorpusConfig
+from teddy.training.corpus.corpora import Corpus, load_corpora
+from teddy.training.corpus.packed import pack, unpack
+from teddy.training.corpus.source import CorporaInMemory, Source, StoredCorpora
+from teddy.training.corpus.store import StoredSentences
+from teddy.training.corpus.store_writer import BlockWriter
+from teddy.training.corpus.stored import open_corpora
+from teddy.training.corpus.windows import plan_windows
+from teddy.training.record import Record, Row
+from teddy.training.run import train
 
 
 def sentence(words: Sequence[str], corpus: str = "a", line: int = 1) -> Sentence:

@@ -8,20 +8,20 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.config import FeatureConfig, NetworkConfig
-from model.features import WordFeatures
-from model.labels import TagSet
-from model.network import Network
-from model.pieces import Pieces
-from model.spans import Scheme, Span, read_tags, write_tags
-from training.card import evaluate_dev
-from training.config import PiecesConfig, TrainingConfig
-from training.corpus.align import Sentence
-from training.corpus.corpora import Corpus
-from training.corpus.targets import Targets, pad_targets
-from training.loop import Trainer
-from training.pieces import train_pieces
-from training.seed import seed_torch
+from teddy.model.config import FeatureConfig, NetworkConfig
+from teddy.model.features import WordFeatures
+from teddy.model.labels import TagSet
+from teddy.model.network import Network
+from teddy.model.pieces import Pieces
+from teddy.model.spans import Scheme, Span, read_tags, write_tags
+from teddy.training.card import evaluate_dev
+from teddy.training.config import PiecesConfig, TrainingConfig
+from teddy.training.corpus.align import Sentence
+from teddy.training.corpus.corpora import Corpus
+from teddy.training.corpus.targets import Targets, pad_targets
+from teddy.training.loop import Trainer
+from teddy.training.pieces import train_pieces
+from teddy.training.seed import seed_torch
 
 LABELS = ("PER", "LOC", "ORG")
 TAG_SET = TagSet(LABELS)

@@ -12,11 +12,11 @@ from time import monotonic, sleep
 import pytest
 import torch
 
+from teddy.training.checkpoint import load_checkpoint
+from teddy.training.config import load_recipe
+from teddy.training.run import train
 from tests.load.processes import descendants, is_alive
 from tests.training.processes import tensors
-from training.checkpoint import load_checkpoint
-from training.config import load_recipe
-from training.run import train
 
 if "TEDDY_TEST_LAUNCHERS" not in os.environ:
     pytest.skip("`make distributed` runs it", allow_module_level=True)

@@ -16,13 +16,13 @@ pytest.importorskip("mlflow", reason="the extra `mlflow` is not installed")
 from mlflow.artifacts import download_artifacts
 from mlflow.tracking import MlflowClient
 
-from model.errors import DivergedError, JobInterrupted, TrainingError
-from model.predictor import load
-from training.record import Record
-from training.tracking import tracked as tracking
-from training.tracking.model import _load_pyfunc
-from training.tracking.store import flattened
-from training.tracking.tracked import is_sent, tracked
+from teddy.model.errors import DivergedError, JobInterrupted, TrainingError
+from teddy.model.predictor import load
+from teddy.training.record import Record
+from teddy.training.tracking import tracked as tracking
+from teddy.training.tracking.model import _load_pyfunc
+from teddy.training.tracking.store import flattened
+from teddy.training.tracking.tracked import is_sent, tracked
 
 Shell = Callable[..., tuple[int, str, str]]
 
@@ -88,7 +88,7 @@ def test_the_model_is_registered_and_can_be_loaded_again(output: Path, uri: str)
     assert (directory / "tiny.teddy").read_bytes() == (output / "tiny.teddy").read_bytes()
     described = json.loads((directory / "MLmodel").read_text())  # all JSON is YAML
     flavor = described["flavors"]["python_function"]
-    assert (flavor["loader_module"], flavor["data"]) == ("training.tracking.model", "tiny.teddy")
+    assert (flavor["loader_module"], flavor["data"]) == ("teddy.training.tracking.model", "tiny.teddy")
     text = "Anna Berg went to Oslo ."
     (found,) = _load_pyfunc(str(directory / flavor["data"])).predict([text])
     assert found == [

@@ -10,23 +10,23 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.batching import make_batch
-from model.bundle import read_manifest
-from model.errors import ModelFileError, RecipeError, TrainingError
-from model.features import WordFeatures
-from model.labels import TagSet
-from model.network import Network
-from model.pieces import Pieces
-from model.predictor import load
-from training.checkpoint import load_checkpoint
-from training.config import Recipe, load_recipe
-from training.corpus.align import Sentence
-from training.corpus.corpora import Corpus, load_corpora
-from training.promotion.served import evaluate_served
-from training.rehearsal import rehearsed
-from training.run import train
-from training.start import load_start
-from training.update import Update, open_update
+from teddy.model.batching import make_batch
+from teddy.model.bundle import read_manifest
+from teddy.model.errors import ModelFileError, RecipeError, TrainingError
+from teddy.model.features import WordFeatures
+from teddy.model.labels import TagSet
+from teddy.model.network import Network
+from teddy.model.pieces import Pieces
+from teddy.model.predictor import load
+from teddy.training.checkpoint import load_checkpoint
+from teddy.training.config import Recipe, load_recipe
+from teddy.training.corpus.align import Sentence
+from teddy.training.corpus.corpora import Corpus, load_corpora
+from teddy.training.promotion.served import evaluate_served
+from teddy.training.rehearsal import rehearsed
+from teddy.training.run import train
+from teddy.training.start import load_start
+from teddy.training.update import Update, open_update
 
 PETS = ("Rex Brown", "Bella", "Felix Gray", "Minka")
 PATTERNS = ("{pet} barked at the vet .", "At the vet , {pet} and {other} bit nobody .", "The vet likes {pet} .")

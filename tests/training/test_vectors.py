@@ -13,18 +13,18 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.bundle import TrainingData, read_manifest
-from model.errors import DataError, RecipeError
-from model.features import WordFeatures
-from model.labels import TagSet
-from model.network import Network
-from model.pieces import Pieces
-from model.predictor import load
-from training import run
-from training.checkpoint import load_checkpoint
-from training.config import load_recipe
-from training.loop import Trainer
-from training.vectors import WordVectors, choose_vectors, principal_components, read_vectors
+from teddy.model.bundle import TrainingData, read_manifest
+from teddy.model.errors import DataError, RecipeError
+from teddy.model.features import WordFeatures
+from teddy.model.labels import TagSet
+from teddy.model.network import Network
+from teddy.model.pieces import Pieces
+from teddy.model.predictor import load
+from teddy.training import run
+from teddy.training.checkpoint import load_checkpoint
+from teddy.training.config import load_recipe
+from teddy.training.loop import Trainer
+from teddy.training.vectors import WordVectors, choose_vectors, principal_components, read_vectors
 
 Shell = Callable[..., tuple[int, str, str]]
 

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
-from training.check.kinds import Kind
-from training.check.report import Finding
-from training.corpus.align import Sentence
+from teddy.training.check.kinds import Kind
+from teddy.training.check.report import Finding
+from teddy.training.corpus.align import Sentence
 
 # UTF-8 read as Latin-1 or Windows-1252: the lead byte of a Latin, Greek or Cyrillic letter, or of punctuation, followed
 # by what such a reading makes of the next byte. Letters that stand so in a word of a real language are not among them.

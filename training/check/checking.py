@@ -7,25 +7,25 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
-from model.errors import DataError
-from model.spans import Scheme, write_tags
-from training.check.characters import byte_order_marks, odd_characters
-from training.check.doubts import look_deep
-from training.check.examples import crossing, empty_examples, white_space
-from training.check.kinds import Kind
-from training.check.reading import ReadCorpus, ReadData, read_corpus, read_what_can_be
-from training.check.report import CheckReport, DeepSummary, Finding, count_part, ranked
-from training.check.splits import few_examples, leaks, one_sided_labels, seen_entities, shifts, without_entities
-from training.check.suspicions import long_sentences, odd_spans, other_labels, repeats, unmarked
-from training.config import Recipe
-from training.corpus.align import Misaligned, Sentence, align
-from training.corpus.config import FormatConfig
-from training.corpus.corpora import Corpus
-from training.noise.judging import NoiseOptions, enough_for
-from training.readers import Example
-from training.readers.conll import read_conll_rows
-from training.readers.csv_table import read_csv_rows
-from training.readers.tagged import Rows, sentence_spans
+from teddy.model.errors import DataError
+from teddy.model.spans import Scheme, write_tags
+from teddy.training.check.characters import byte_order_marks, odd_characters
+from teddy.training.check.doubts import look_deep
+from teddy.training.check.examples import crossing, empty_examples, white_space
+from teddy.training.check.kinds import Kind
+from teddy.training.check.reading import ReadCorpus, ReadData, read_corpus, read_what_can_be
+from teddy.training.check.report import CheckReport, DeepSummary, Finding, count_part, ranked
+from teddy.training.check.splits import few_examples, leaks, one_sided_labels, seen_entities, shifts, without_entities
+from teddy.training.check.suspicions import long_sentences, odd_spans, other_labels, repeats, unmarked
+from teddy.training.config import Recipe
+from teddy.training.corpus.align import Misaligned, Sentence, align
+from teddy.training.corpus.config import FormatConfig
+from teddy.training.corpus.corpora import Corpus
+from teddy.training.noise.judging import NoiseOptions, enough_for
+from teddy.training.readers import Example
+from teddy.training.readers.conll import read_conll_rows
+from teddy.training.readers.csv_table import read_csv_rows
+from teddy.training.readers.tagged import Rows, sentence_spans
 
 OnProgress = Callable[[float], None]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from training.data_options import (
+from teddy.training.data_options import (
     DataArgument,
     DataDirectory,
     DataOptions,
@@ -22,8 +22,8 @@ from training.data_options import (
 )
 
 if TYPE_CHECKING:
-    from training.check.report import CheckReport
-    from training.noise.judging import NoiseOptions
+    from teddy.training.check.report import CheckReport
+    from teddy.training.noise.judging import NoiseOptions
 
 _PLAIN_EVERY_SECONDS = 30.0
 
@@ -72,7 +72,7 @@ def check(
     else:
         from rich.console import Console
 
-        from training.check.display import as_text, print_report
+        from teddy.training.check.display import as_text, print_report
 
         limit = None if show_all else show
         if sys.stdout.isatty():
@@ -85,22 +85,22 @@ def check(
 
 def _refuse_what_is_not_there(options: DataOptions) -> None:
     """A name that is no file is wrong usage; what is wrong inside a file is a finding."""
-    from model.errors import DataError
+    from teddy.model.errors import DataError
 
     if not options.is_recipe and not options.source.is_file():
         raise DataError(options.source, None, "no such file" if not options.source.exists() else "not a file")
 
 
 def _noise_options(folds: int, seed: int, start: Literal["auto", "en", "none"]) -> "NoiseOptions":
-    from training.noise.judging import NoiseOptions
+    from teddy.training.noise.judging import NoiseOptions
 
     return NoiseOptions(folds=folds, seed=seed, start=start)
 
 
 def _check(options: DataOptions, deep: "NoiseOptions | None") -> "CheckReport":
-    from model.errors import DataError
-    from training.check.checking import check_file, check_recipe
-    from training.check.report import unreadable
+    from teddy.model.errors import DataError
+    from teddy.training.check.checking import check_file, check_recipe
+    from teddy.training.check.report import unreadable
 
     with _shown_progress(wanted=deep is not None) as progressed:
         if options.is_recipe:

@@ -6,8 +6,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from training.check.kinds import Kind, Severity
-from training.check.report import CheckReport, Finding, Marked, PartCounts
+from teddy.training.check.kinds import Kind, Severity
+from teddy.training.check.report import CheckReport, Finding, Marked, PartCounts
 
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFORMATION: "cyan"}
 _AROUND = 60

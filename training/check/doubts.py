@@ -3,13 +3,13 @@
 import time
 from collections.abc import Iterator, Sequence
 
-from model.spans import Span
-from training.check.kinds import Kind
-from training.check.report import DeepSummary, Finding, marked
-from training.corpus.align import Sentence
-from training.corpus.corpora import Corpus
-from training.noise.judging import NoiseKind, NoiseOptions, NoiseReport, Suspect, find_noise
-from training.noise.processes import OnProgress
+from teddy.model.spans import Span
+from teddy.training.check.kinds import Kind
+from teddy.training.check.report import DeepSummary, Finding, marked
+from teddy.training.corpus.align import Sentence
+from teddy.training.corpus.corpora import Corpus
+from teddy.training.noise.judging import NoiseKind, NoiseOptions, NoiseReport, Suspect, find_noise
+from teddy.training.noise.processes import OnProgress
 
 _KINDS = {
     NoiseKind.LABEL: Kind.LABEL_NOISE,
@@ -22,7 +22,7 @@ _KINDS = {
 def look_deep(
     corpora: Sequence[Corpus], labels: Sequence[str], options: NoiseOptions, on_progress: OnProgress
 ) -> tuple[list[Finding], DeepSummary]:
-    """Look for label noise; see `training.noise.judging.find_noise`, also for what it raises."""
+    """Look for label noise; see `teddy.training.noise.judging.find_noise`, also for what it raises."""
     started = time.perf_counter()
     report = find_noise(corpora, labels, options, on_progress)
     findings = [*noise_findings(report)]

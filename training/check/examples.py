@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from model.sentences import Offsets, split_sentences
-from model.text import tokenise
-from training.check.kinds import Kind
-from training.check.report import Finding, Marked
-from training.readers import Example
+from teddy.model.sentences import Offsets, split_sentences
+from teddy.model.text import tokenise
+from teddy.training.check.kinds import Kind
+from teddy.training.check.report import Finding, Marked
+from teddy.training.readers import Example
 
 _ENDS = re.compile(r"[.!?。！？]")  # noqa: RUF001
 """Where there is none, no sentence ends inside a span."""

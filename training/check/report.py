@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from model.errors import DataError
-from model.spans import Span
-from training.check.kinds import Kind, Severity
-from training.corpus.align import Sentence
+from teddy.model.errors import DataError
+from teddy.model.spans import Span
+from teddy.training.check.kinds import Kind, Severity
+from teddy.training.corpus.align import Sentence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +119,7 @@ class DeepSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckReport:
-    """The whole report; `training.check.display` shows it to people, `as_dict` gives it to programs."""
+    """The whole report; `teddy.training.check.display` shows it to people, `as_dict` gives it to programs."""
 
     parts: tuple[PartCounts, ...]
     findings: tuple[Finding, ...]

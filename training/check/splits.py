@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from training.check.kinds import Kind
-from training.check.report import Finding
-from training.corpus.align import Sentence
-from training.evaluate import surfaces
+from teddy.training.check.kinds import Kind
+from teddy.training.check.report import Finding
+from teddy.training.corpus.align import Sentence
+from teddy.training.evaluate import surfaces
 
 _FEW_EXAMPLES = 20
 """A label with fewer spans in train is hardly learnt."""

@@ -7,10 +7,10 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
-from model.spans import Span
-from training.check.kinds import Kind
-from training.check.report import Example, Finding, marked
-from training.corpus.align import Sentence
+from teddy.model.spans import Span
+from teddy.training.check.kinds import Kind
+from teddy.training.check.report import Example, Finding, marked
+from teddy.training.corpus.align import Sentence
 
 _REPEAT_WORDS = 5
 """Shorter sentences repeat by nature ("Thank you very much")."""

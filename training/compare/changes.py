@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from model.spans import Span
-from training.corpus.align import Sentence
-from training.evaluate import in_characters
-from training.mistakes import pair_spans
+from teddy.model.spans import Span
+from teddy.training.corpus.align import Sentence
+from teddy.training.evaluate import in_characters
+from teddy.training.mistakes import pair_spans
 
 Scored = Mapping[Span, float | None]
 """The judged spans of one tagger in a sentence, in words, with their scores."""

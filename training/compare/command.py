@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from model.commands import PrecisionOption, use_one_thread
-from training.data_options import (
+from teddy.model.commands import PrecisionOption, use_one_thread
+from teddy.training.data_options import (
     AnnotatesOption,
     DataArgument,
     DataDirectory,
@@ -70,7 +70,7 @@ def compare(
         annotates=annotates,
     )
     options.check()
-    from training.compare.pair import compare_models
+    from teddy.training.compare.pair import compare_models
 
     pair = compare_models(
         (first, second), options.corpora, precision=precision, n_draws=n_draws, seed=seed, most=most, speed=speed

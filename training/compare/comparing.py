@@ -5,11 +5,11 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from model.spans import Span
-from training.bootstrap import Array, Difference, count_table, differences
-from training.compare.changes import Change, Tally, changes
-from training.corpus.align import Sentence
-from training.evaluate import Predict, ScoredSpan, evaluate, judged, with_annotated
+from teddy.model.spans import Span
+from teddy.training.bootstrap import Array, Difference, count_table, differences
+from teddy.training.compare.changes import Change, Tally, changes
+from teddy.training.corpus.align import Sentence
+from teddy.training.evaluate import Predict, ScoredSpan, evaluate, judged, with_annotated
 
 Answers = Sequence[Sequence[Span | ScoredSpan]]
 """The spans, in words, that a tagger found in each sentence."""
@@ -93,12 +93,12 @@ def compare(
     """Let both tag all sentences and compare what they find, label by label and place by place.
 
     Args:
-        first: what was there; see `training.evaluate.Predict`.
+        first: what was there; see `teddy.training.evaluate.Predict`.
         second: what is new.
         sentences: what to measure on.
         annotates: the labels that count in each corpus, by its name: annotated there, and known to both.
         labels: all of those, in the order in which to show them.
-        n_draws: see `training.bootstrap.differences`.
+        n_draws: see `teddy.training.bootstrap.differences`.
         seed: see there.
         most: how many changes of each kind to keep.
     """

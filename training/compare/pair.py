@@ -5,15 +5,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.errors import ModelFileError, TrainingError
-from model.files import write_atomically
-from model.predictor import Predictor, load
-from training.compare.changes import Answer, Change
-from training.compare.comparing import Comparison, Speeds, compare, measure_speeds
-from training.corpus.corpora import Corpus
-from training.markdown import one_line, percent
-from training.promotion.served import prediction
-from training.report.html_compare import as_html
+from teddy.model.errors import ModelFileError, TrainingError
+from teddy.model.files import write_atomically
+from teddy.model.predictor import Predictor, load
+from teddy.training.compare.changes import Answer, Change
+from teddy.training.compare.comparing import Comparison, Speeds, compare, measure_speeds
+from teddy.training.corpus.corpora import Corpus
+from teddy.training.markdown import one_line, percent
+from teddy.training.promotion.served import prediction
+from teddy.training.report.html_compare import as_html
 
 _CONTEXT = 40  # characters on either side of a change, as text
 

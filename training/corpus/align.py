@@ -9,11 +9,11 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from model.sentences import Offsets, split_sentences
-from model.spans import Span
-from model.text import tokenise
-from training.corpus.config import UNKNOWN
-from training.readers.example import Example
+from teddy.model.sentences import Offsets, split_sentences
+from teddy.model.spans import Span
+from teddy.model.text import tokenise
+from teddy.training.corpus.config import UNKNOWN
+from teddy.training.readers.example import Example
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

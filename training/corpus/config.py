@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from model.spans import Scheme
-from training.config_errors import suggest
-from training.toml_lines import KeyPath
+from teddy.model.spans import Scheme
+from teddy.training.config_errors import suggest
+from teddy.training.toml_lines import KeyPath
 
 OUTSIDE = "O"
 """As the target of a label in `map`: the span is not an entity."""

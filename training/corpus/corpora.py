@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from model.errors import DataError
-from model.spans import Span
-from training.config import Recipe
-from training.config_errors import suggest
-from training.corpus.align import OnMisaligned, Sentence, align
-from training.corpus.config import OUTSIDE, CorpusConfig
-from training.corpus.held_out import Divider, HeldOut
-from training.corpus.store import StoredSentences
-from training.readers import Example, read_examples
-from training.readers.files import find_files
+from teddy.model.errors import DataError
+from teddy.model.spans import Span
+from teddy.training.config import Recipe
+from teddy.training.config_errors import suggest
+from teddy.training.corpus.align import OnMisaligned, Sentence, align
+from teddy.training.corpus.config import OUTSIDE, CorpusConfig
+from teddy.training.corpus.held_out import Divider, HeldOut
+from teddy.training.corpus.store import StoredSentences
+from teddy.training.readers import Example, read_examples
+from teddy.training.readers.files import find_files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,11 +29,11 @@ class Corpus:
     """Labels whose absence means something. An unmarked word may have any of the others."""
     weight: float
     train: Sequence[Sentence]
-    """In memory, or on disk (see `training.corpus.stored`): to be read from first to last."""
+    """In memory, or on disk (see `teddy.training.corpus.stored`): to be read from first to last."""
     dev: list[Sentence]
     """Always in memory."""
     n_dropped: int = 0
-    """Held-out sentences that are too many to be dev; see `training.corpus.held_out`."""
+    """Held-out sentences that are too many to be dev; see `teddy.training.corpus.held_out`."""
 
     @property
     def n_train_words(self) -> int:
@@ -46,7 +46,7 @@ class Corpus:
 def load_corpora(recipe: Recipe, data: Path | str, *, on_misaligned: OnMisaligned) -> list[Corpus]:
     """Read all corpora of a recipe; `data` is the directory that its file names are relative to.
 
-    `on_misaligned` is called for each gold span that words cannot express (see `training.corpus.align`).
+    `on_misaligned` is called for each gold span that words cannot express (see `teddy.training.corpus.align`).
     Raises DataError, naming file and line, for anything that cannot be read, and for a label that the recipe neither
     has nor maps.
     """

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from training.corpus.align import Sentence
-from training.readers import Example
+from teddy.training.corpus.align import Sentence
+from teddy.training.readers import Example
 
 MOST_WORDS = 1_000_000
 """Of one corpus's held-out documents; as objects in memory they take 0.2 GB. Measuring on more would say no more."""

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from training.corpus.align import Misaligned
+from teddy.training.corpus.align import Misaligned
 
 _MOST_LISTED = 100_000
 

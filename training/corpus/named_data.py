@@ -5,16 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from model.errors import DataError
-from model.spans import Scheme
-from training.corpus.config import CorpusConfig, FormatName
-from training.corpus.corpora import Corpus, load_corpus
-from training.readers.guess import guess_format
+from teddy.model.errors import DataError
+from teddy.model.spans import Scheme
+from teddy.training.corpus.config import CorpusConfig, FormatName
+from teddy.training.corpus.corpora import Corpus, load_corpus
+from teddy.training.readers.guess import guess_format
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedFile:
-    """A data file and how to read it; the fields mean what they mean in a recipe (`training.corpus.config`).
+    """A data file and how to read it; the fields mean what they mean in a recipe (`teddy.training.corpus.config`).
 
     What is None is guessed from the file.
     """
@@ -54,5 +54,5 @@ class NamedFile:
         return config
 
     def load(self, labels: Sequence[str]) -> Corpus:
-        """Read the file. Raises: DataError, as `training.corpus.corpora.load_corpus` and `as_corpus` do."""
+        """Read the file. Raises: DataError, as `teddy.training.corpus.corpora.load_corpus` and `as_corpus` do."""
         return load_corpus(self.as_corpus(labels), labels, self.path.parent, on_misaligned=lambda _: None)

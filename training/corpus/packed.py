@@ -10,8 +10,8 @@ import json
 from collections.abc import Sequence
 from itertools import accumulate, chain, pairwise
 
-from model.spans import Span
-from training.corpus.align import Sentence
+from teddy.model.spans import Span
+from teddy.training.corpus.align import Sentence
 
 
 def pack(sentence: Sentence, path: int) -> bytes:

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from itertools import accumulate, chain
 from pathlib import Path
 
-from model.errors import DataError
-from model.sentences import Offsets, split_sentences
-from model.text import tokenise
-from training.corpus.align import Sentence
-from training.readers.files import find_files, stream_lines
-from training.seed import generator
+from teddy.model.errors import DataError
+from teddy.model.sentences import Offsets, split_sentences
+from teddy.model.text import tokenise
+from teddy.training.corpus.align import Sentence
+from teddy.training.readers.files import find_files, stream_lines
+from teddy.training.seed import generator
 
 Words = tuple[str, ...]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from training.seed import generator
+from teddy.training.seed import generator
 
 _POOL_BATCHES = 40
 """Sentences are sorted by length within a pool of about so many batches: wide enough for little padding, and narrow

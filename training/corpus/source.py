@@ -6,11 +6,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from training.corpus.align import Sentence
-from training.corpus.corpora import Corpus
-from training.corpus.sampler import plan_batches, plan_epoch
-from training.corpus.store import Block, StoredSentences
-from training.corpus.windows import plan_windows, window_generator
+from teddy.training.corpus.align import Sentence
+from teddy.training.corpus.corpora import Corpus
+from teddy.training.corpus.sampler import plan_batches, plan_epoch
+from teddy.training.corpus.store import Block, StoredSentences
+from teddy.training.corpus.windows import plan_windows, window_generator
 
 
 class Epoch(Protocol):
@@ -68,13 +68,13 @@ class EpochInMemory:
 
 
 class StoredCorpora:
-    """Sentences in blocks, of which a window's worth is in memory at a time (see `training.corpus.windows`).
+    """Sentences in blocks, of which a window's worth is in memory at a time (see `teddy.training.corpus.windows`).
 
     Where one window holds all of them, the batches are those of `CorporaInMemory`.
     """
 
     def __init__(self, corpora: Sequence[Corpus], window_words: int, batch_words: int, seed: int) -> None:
-        """The corpora are those of `training.corpus.stored.open_corpora`, their weights changed or not."""
+        """The corpora are those of `teddy.training.corpus.stored.open_corpora`, their weights changed or not."""
         stored = [each.train for each in corpora if isinstance(each.train, StoredSentences)]
         if len(stored) < len(corpora):
             raise TypeError("a corpus that is not stored has no blocks")

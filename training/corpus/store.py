@@ -17,9 +17,9 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from model.errors import DataError
-from training.corpus.align import Sentence
-from training.corpus.packed import unpack
+from teddy.model.errors import DataError
+from teddy.training.corpus.align import Sentence
+from teddy.training.corpus.packed import unpack
 
 FORMAT = 1
 

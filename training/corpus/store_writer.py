@@ -1,4 +1,4 @@
-"""Writing sentences in blocks, for `training.corpus.store` to read."""
+"""Writing sentences in blocks, for `teddy.training.corpus.store` to read."""
 
 import json
 from array import array
@@ -9,10 +9,10 @@ from zlib import crc32
 
 import numpy as np
 
-from training.corpus.align import Sentence
-from training.corpus.packed import pack
-from training.corpus.store import COLUMNS, FORMAT, Blocks, InMemory, sizes_of
-from training.corpus.windows import block_words
+from teddy.training.corpus.align import Sentence
+from teddy.training.corpus.packed import pack
+from teddy.training.corpus.store import COLUMNS, FORMAT, Blocks, InMemory, sizes_of
+from teddy.training.corpus.windows import block_words
 
 
 class BlockWriter:

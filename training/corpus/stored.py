@@ -1,8 +1,8 @@
 """The corpora of a recipe for a run that need not have them in memory.
 
 They are read as a stream. While they have fewer words than a window for shuffling they stay in memory, packed; a larger
-collection is written to a folder of the run (see `training.corpus.store`) and is not read from its files again when the
-run is resumed, as long as the files and the recipe are the same. Dev is always in memory.
+collection is written to a folder of the run (see `teddy.training.corpus.store`) and is not read from its files again
+when the run is resumed, as long as the files and the recipe are the same. Dev is always in memory.
 """
 
 import json
@@ -13,22 +13,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from model.text import TOKENISER_VERSION
-from training.config import Recipe
-from training.corpus.corpora import Corpus, make_corpus, read_corpus
-from training.corpus.held_out import HeldOut
-from training.corpus.misaligned import MisalignedReport
-from training.corpus.store import Blocks, StoredSentences, describe, open_blocks
-from training.corpus.store_writer import BlockWriter
-from training.folders import atomic_folder, remove_abandoned
-from training.readers.files import find_files
+from teddy.model.text import TOKENISER_VERSION
+from teddy.training.config import Recipe
+from teddy.training.corpus.corpora import Corpus, make_corpus, read_corpus
+from teddy.training.corpus.held_out import HeldOut
+from teddy.training.corpus.misaligned import MisalignedReport
+from teddy.training.corpus.store import Blocks, StoredSentences, describe, open_blocks
+from teddy.training.corpus.store_writer import BlockWriter
+from teddy.training.folders import atomic_folder, remove_abandoned
+from teddy.training.readers.files import find_files
 
 
 def open_corpora(recipe: Recipe, data: Path, folder: Path) -> tuple[list[Corpus], MisalignedReport]:
     """Read all corpora of a recipe, or open what `folder` has of them; and what words cannot express of them.
 
     `folder` is there afterwards if the corpora have more words than `training.shuffle_window_words`, and must stay
-    until they are not needed any more. Raises DataError as `training.corpus.corpora.load_corpora` does.
+    until they are not needed any more. Raises DataError as `teddy.training.corpus.corpora.load_corpora` does.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     made_from = _made_from(recipe, data)

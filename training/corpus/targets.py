@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.labels import TagSet
-from training.corpus.align import Sentence
+from teddy.model.labels import TagSet
+from teddy.training.corpus.align import Sentence
 
 
 class Targets:

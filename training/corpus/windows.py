@@ -7,7 +7,7 @@ blocks than in the epoch before; within a window, sentences are shuffled freely.
 import numpy as np
 from numpy.typing import NDArray
 
-from training.seed import generator
+from teddy.training.seed import generator
 
 _BLOCKS_A_WINDOW = 256
 """Neighbours in a file share a window with so many other places of the text, in each epoch with others."""

@@ -5,9 +5,9 @@ from zlib import crc32
 
 from torch import Tensor
 
-from model.features import WordFeatures
-from model.network import Network
-from training.distributed.world import World
+from teddy.model.features import WordFeatures
+from teddy.model.network import Network
+from teddy.training.distributed.world import World
 
 
 def require_same_beginning(world: World, network: Network, features: WordFeatures, step: int) -> None:

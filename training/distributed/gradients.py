@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.linalg import vector_norm
 
-from model.batching import Batch
-from model.network import Network
-from training.distributed.shard import EmbeddingShard
-from training.distributed.world import World
+from teddy.model.batching import Batch
+from teddy.model.network import Network
+from teddy.training.distributed.shard import EmbeddingShard
+from teddy.training.distributed.world import World
 
 
 class Gradients:

@@ -1,8 +1,8 @@
 """What an update reads, cut into parts, and each process's share of them.
 
-A batch of sentences becomes guises (see `training.augment`), and these are cut into parts. A part draws by itself what
-goes missing in it: its numbers come from the seed, the epoch, the step and the number of the part. So a process makes
-its own parts and no others, and which process makes a part changes nothing in it.
+A batch of sentences becomes guises (see `teddy.training.augment`), and these are cut into parts. A part draws by itself
+what goes missing in it: its numbers come from the seed, the epoch, the step and the number of the part. So a process
+makes its own parts and no others, and which process makes a part changes nothing in it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,18 +14,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.batching import Batch, make_batch
-from model.features import UNKNOWN_WORD, WordFeatures
-from training.augment import augment
-from training.augment_config import AugmentConfig
-from training.config import TrainingConfig
-from training.corpus.align import Sentence
-from training.corpus.raw_text import Words
-from training.corpus.targets import Targets, pad_targets
-from training.distill import words_to_read
-from training.distributed.world import World
-from training.dropout import drop_features, drop_words
-from training.seed import generator
+from teddy.model.batching import Batch, make_batch
+from teddy.model.features import UNKNOWN_WORD, WordFeatures
+from teddy.training.augment import augment
+from teddy.training.augment_config import AugmentConfig
+from teddy.training.config import TrainingConfig
+from teddy.training.corpus.align import Sentence
+from teddy.training.corpus.raw_text import Words
+from teddy.training.corpus.targets import Targets, pad_targets
+from teddy.training.distill import words_to_read
+from teddy.training.distributed.world import World
+from teddy.training.dropout import drop_features, drop_words
+from teddy.training.seed import generator
 
 _ANNOTATED, _RAW, _RAW_GUISES = 1, 2, 3
 """Keep apart what is drawn for one step: the noise of a part stays what it is whether or not teachers read text too."""

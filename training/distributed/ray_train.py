@@ -13,11 +13,11 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig, get_context
 from ray.train import TrainingFailedError as RayTrainingFailedError
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from model.errors import DivergedError, TeddyError, TrainingError
-from training.config import Recipe
-from training.distributed.world import PATIENCE, LostProcessError, world_of_this_process
-from training.job.run_directory import RunDirectory
-from training.run import train
+from teddy.model.errors import DivergedError, TeddyError, TrainingError
+from teddy.training.config import Recipe
+from teddy.training.distributed.world import PATIENCE, LostProcessError, world_of_this_process
+from teddy.training.job.run_directory import RunDirectory
+from teddy.training.run import train
 
 RAY_DIRECTORY = "ray"
 """In the directory of the run: what Ray writes down of it."""
@@ -35,7 +35,7 @@ class Task:
 def train_on_ray(
     recipe: Recipe, data: Path, output: Path, *, n_workers: int, resume: bool = False, most_failures: int = 3
 ) -> Path:
-    """Train as `training.run.train` does, with so many workers of the Ray cluster that this process belongs to.
+    """Train as `teddy.training.run.train` does, with so many workers of the Ray cluster that this process belongs to.
 
     Each worker takes a CPU, and a GPU where the recipe's device is cuda. When one dies all are started again and go on
     from the last checkpoint, `most_failures` times; what is wrong with the recipe or the data is not tried again.

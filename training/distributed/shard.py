@@ -13,7 +13,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from training.distributed.world import World
+from teddy.training.distributed.world import World
 
 
 class EmbeddingShard:

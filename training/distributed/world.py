@@ -17,8 +17,8 @@ from torch import Tensor
 from torch._C._distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
-from model.errors import TrainingError
-from training.distributed.launch import Launch
+from teddy.model.errors import TrainingError
+from teddy.training.distributed.launch import Launch
 
 PATIENCE = timedelta(minutes=10)
 """How long to wait for another process. One that died is noticed at once, by its closed connection: this is for one

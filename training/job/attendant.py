@@ -9,16 +9,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from model.errors import JobInterrupted
-from model.interruption import Interruption
-from training.distributed.world import ALONE, World
-from training.figures import optional_figure
-from training.job.job import Job, State
-from training.job.log import Level, Log
-from training.job.run_directory import RunDirectory, Saveable
-from training.job.timings import Timings
-from training.progress import Progress, open_progress
-from training.record import Record, Row, without_clock
+from teddy.model.errors import JobInterrupted
+from teddy.model.interruption import Interruption
+from teddy.training.distributed.world import ALONE, World
+from teddy.training.figures import optional_figure
+from teddy.training.job.job import Job, State
+from teddy.training.job.log import Level, Log
+from teddy.training.job.run_directory import RunDirectory, Saveable
+from teddy.training.job.timings import Timings
+from teddy.training.progress import Progress, open_progress
+from teddy.training.record import Record, Row, without_clock
 
 Watcher = Callable[[Row], None]
 """Is called with every row; what it raises ends the run."""

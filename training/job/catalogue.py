@@ -1,6 +1,6 @@
 """Every metric of a training job, in one table, of which `training/job/metrics.py` and the documentation are made.
 
-    python -m training.job.catalogue     the table of docs/metrics.md, in Markdown
+    python -m teddy.training.job.catalogue     the table of docs/metrics.md, in Markdown
 
 All are gauges, and all carry `run`, the name in the recipe. One that has no value yet is absent, never 0.
 """

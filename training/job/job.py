@@ -14,8 +14,8 @@ from enum import StrEnum
 from pathlib import Path
 from threading import Lock
 
-from model.errors import DivergedError, JobInterrupted
-from training.job.catalogue import PREFIX
+from teddy.model.errors import DivergedError, JobInterrupted
+from teddy.training.job.catalogue import PREFIX
 
 RECENT_UPDATES = 50
 """So many say how fast a job is: one alone is as long as its sentences."""
@@ -85,7 +85,7 @@ class Job:
         self.saved(checkpoint)
 
     def show(self, row: Mapping[str, object]) -> None:
-        """An update or an evaluation has been made: a row as `training.record` keeps them."""
+        """An update or an evaluation has been made: a row as `teddy.training.record` keeps them."""
         kind = str(row["kind"])
         with self._lock:
             self._rows[kind] = row

@@ -6,7 +6,7 @@ Every object has `time` (UTC), `level` (info, warning or error), `event` and the
     update        `step` of `steps`, `epoch`, `loss`, `words_per_second`, `seconds_left`, ...; now and then
     evaluation    `step`, `epoch`, `f1`, `precision`, `recall`, `loss`, `best`
     held_out      `step`, `epoch`, `perplexity`, `accuracy`, ...; of pre-training
-    end           `state` (see `training.job.job.State`), and a `message` that says why unless it is `finished`
+    end           `state` (see `teddy.training.job.job.State`), and a `message` that says why unless it is `finished`
 """
 
 import json
@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping
 from typing import Literal, TextIO
 
-from training.job.timestamp import timestamp
+from teddy.training.job.timestamp import timestamp
 
 Level = Literal["info", "warning", "error"]
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import typer
 
 if TYPE_CHECKING:
-    from training.job.job import Job
+    from teddy.training.job.job import Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,6 @@ def shown(job: "Job", file: Path | None, address: Address | None, gateway: str |
     """Show a job for as long as a `with` block lasts, where these options say; see training/job/metrics.py."""
     if file is None and address is None and gateway is None:
         return nullcontext()
-    from training.job.metrics import exposed
+    from teddy.training.job.metrics import exposed
 
     return exposed(job, file, address, gateway)

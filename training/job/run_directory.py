@@ -2,7 +2,7 @@
 
 A checkpoint is written beside the last one and put in its place, which is kept as the one before. Killed between any
 two of these steps, a run finds at least one of them; and one that does not read back as it was written (see
-`training.checkpoint`) is passed over for the one before.
+`teddy.training.checkpoint`) is passed over for the one before.
 """
 
 import fcntl
@@ -13,9 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from model.errors import ModelFileError, TrainingError
-from model.files import flush_to_disk, remove_abandoned, write_atomically
-from training.distributed.world import ALONE, World
+from teddy.model.errors import ModelFileError, TrainingError
+from teddy.model.files import flush_to_disk, remove_abandoned, write_atomically
+from teddy.training.distributed.world import ALONE, World
 
 
 class Saveable(Protocol):

@@ -4,8 +4,8 @@
     updates      so many `updates` up to `step` read so many `words` in so many `seconds`
     evaluation   took `evaluation_seconds`
     checkpoint   of so many `bytes` took `checkpoint_seconds`
-    end          the process has come to an `end` (see `training.job.job.State`) after `process_seconds`; one that was
-                 killed outright leaves no such row
+    end          the process has come to an `end` (see `teddy.training.job.job.State`) after `process_seconds`; one that
+                 was killed outright leaves no such row
 
 Every row has the `time` at which it was written, in UTC. Work that a kill undid, and that was done again, is in here
 twice: it was paid for twice.
@@ -15,11 +15,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from training.job.job import State
-from training.job.json_lines import JsonLines
-from training.job.timestamp import timestamp
-from training.record import Row
-from training.report.machine import this_machine
+from teddy.training.job.job import State
+from teddy.training.job.json_lines import JsonLines
+from teddy.training.job.timestamp import timestamp
+from teddy.training.record import Row
+from teddy.training.report.machine import this_machine
 
 UPDATES_SECONDS = 60.0
 """Updates of about so long share a row, if nothing else happens."""

@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from training.corpus.align import Sentence
-from training.seed import generator
+from teddy.training.corpus.align import Sentence
+from teddy.training.seed import generator
 
 _LARGEST_SHARE = 0.5
 """A document of more than this share of a fold is divided by sentences: a file may be one document."""

@@ -21,14 +21,14 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from model.spans import Span
-from training.corpus.align import Sentence
-from training.corpus.corpora import Corpus
-from training.evaluate import ScoredSpan, is_judged
-from training.noise.folds import divide
-from training.noise.processes import OnProgress, cores, read_folds
-from training.noise.reading import Reading
-from training.noise.taggers import Fold, QuickConfig, StartName, epochs_for, is_latin
+from teddy.model.spans import Span
+from teddy.training.corpus.align import Sentence
+from teddy.training.corpus.corpora import Corpus
+from teddy.training.evaluate import ScoredSpan, is_judged
+from teddy.training.noise.folds import divide
+from teddy.training.noise.processes import OnProgress, cores, read_folds
+from teddy.training.noise.reading import Reading
+from teddy.training.noise.taggers import Fold, QuickConfig, StartName, epochs_for, is_latin
 
 _FLOOR = 1e-6
 """Probabilities below this are as good as equal; it keeps logarithms finite."""

@@ -18,9 +18,10 @@ from pathlib import Path
 
 import torch
 
-from model.errors import TeddyError, TrainingError
-from training.noise.reading import Reading
-from training.noise.taggers import Fold, QuickConfig, read_fold
+from teddy.model.errors import TeddyError, TrainingError
+from teddy.training.device import set_up_memory
+from teddy.training.noise.reading import Reading
+from teddy.training.noise.taggers import Fold, QuickConfig, read_fold
 
 OnProgress = Callable[[float], None]
 """Called with the share of all work that is done, 0 to 1."""
@@ -144,6 +145,7 @@ def _interrupts_held_back() -> Iterator[None]:
 
 @contextmanager
 def _threads(number: int) -> Iterator[None]:
+    set_up_memory()
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     try:

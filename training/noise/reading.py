@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from model.batching import Batch, group_by_length, make_batch
-from model.features import WordFeatures
-from model.labels import TagSet
-from model.network import Network
-from model.spans import Span
-from training.corpus.align import Sentence
-from training.evaluate import ScoredSpan
+from teddy.model.batching import Batch, group_by_length, make_batch
+from teddy.model.features import WordFeatures
+from teddy.model.labels import TagSet
+from teddy.model.network import Network
+from teddy.model.spans import Span
+from teddy.training.corpus.align import Sentence
+from teddy.training.evaluate import ScoredSpan
 
 _BATCH_WORDS = 2048
 

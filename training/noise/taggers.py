@@ -11,19 +11,19 @@ from typing import Literal
 
 import torch
 
-from model.config import FeatureConfig, NetworkConfig
-from model.features import WordFeatures
-from model.labels import TagSet
-from model.network import Network
-from model.pieces import Pieces
-from training.config import PiecesConfig, TrainingConfig
-from training.corpus.align import Sentence
-from training.corpus.corpora import Corpus
-from training.loop import Trainer
-from training.noise.reading import Reading, read_annotations
-from training.pieces import train_pieces
-from training.seed import seed_torch
-from training.start import find_start, load_start
+from teddy.model.config import FeatureConfig, NetworkConfig
+from teddy.model.features import WordFeatures
+from teddy.model.labels import TagSet
+from teddy.model.network import Network
+from teddy.model.pieces import Pieces
+from teddy.training.config import PiecesConfig, TrainingConfig
+from teddy.training.corpus.align import Sentence
+from teddy.training.corpus.corpora import Corpus
+from teddy.training.loop import Trainer
+from teddy.training.noise.reading import Reading, read_annotations
+from teddy.training.pieces import train_pieces
+from teddy.training.seed import seed_torch
+from teddy.training.start import find_start, load_start
 
 StartName = Literal["auto", "en", "none"]
 

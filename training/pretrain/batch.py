@@ -8,11 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.features import UNKNOWN_WORD
-from training.dropout import drop_kinds
-from training.pretrain.candidates import batch_prior
-from training.pretrain.encoded import EncodedCorpus
-from training.pretrain.objective import Objective, Puzzle
+from teddy.model.features import UNKNOWN_WORD
+from teddy.training.dropout import drop_kinds
+from teddy.training.pretrain.candidates import batch_prior
+from teddy.training.pretrain.encoded import EncodedCorpus
+from teddy.training.pretrain.objective import Objective, Puzzle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,7 @@ class TextBatch:
     """B sentences of T words each, U of them distinct, of F feature rows in all.
 
     Shape: `rows` int64 [F] and `starts` int64 [U + 1], the last of them of the unknown word; `log_prior` float32 [U]
-    (see `training.pretrain.candidates`).
+    (see `teddy.training.pretrain.candidates`).
     """
 
     rows: Tensor

@@ -5,8 +5,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from model.encoder import Encoder, RecurrentLayer
-from training.pretrain.objective import Guesses, Objective, Puzzle, WordGuess, make_puzzle
+from teddy.model.encoder import Encoder, RecurrentLayer
+from teddy.training.pretrain.objective import Guesses, Objective, Puzzle, WordGuess, make_puzzle
 
 
 class NextWords(Objective):

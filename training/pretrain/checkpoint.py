@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.errors import ModelFileError
-from model.files import write_atomically
-from training.checkpoint import read_torch_file
+from teddy.model.errors import ModelFileError
+from teddy.model.files import write_atomically
+from teddy.training.checkpoint import read_torch_file
 
 _FORMAT = "teddy-pretraining-1"
 

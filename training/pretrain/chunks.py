@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.pretrain.encoded import is_held_out, write_words
+from teddy.training.pretrain.encoded import is_held_out, write_words
 
 CHUNK_WORDS = 1_000_000
 

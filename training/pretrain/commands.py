@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from model.commands import use_one_thread
-from training.commands import OutputOption, RecipeArgument, ResumeOption, RunDataOption, SetOption
-from training.job.options import MetricsFileOption, MetricsPortOption, PushgatewayOption, shown
-from training.tracking.tracked import MlflowOption, tracked
+from teddy.model.commands import use_one_thread
+from teddy.training.commands import OutputOption, RecipeArgument, ResumeOption, RunDataOption, SetOption
+from teddy.training.job.options import MetricsFileOption, MetricsPortOption, PushgatewayOption, shown
+from teddy.training.tracking.tracked import MlflowOption, tracked
 
 
 def pretrain(
@@ -33,9 +33,9 @@ def pretrain(
       teddy pretrain mine.toml --set pretrain.objective=causal --output runs/causal
       teddy pretrain mine.toml --resume
     """
-    from model.interruption import interruptions
-    from training.config import load_recipe
-    from training.job.job import Job
+    from teddy.model.interruption import interruptions
+    from teddy.training.config import load_recipe
+    from teddy.training.job.job import Job
 
     recipe = load_recipe(recipe_file, overrides or (), purpose="pretrain")
     output = output or Path("runs") / recipe.name
@@ -45,7 +45,7 @@ def pretrain(
         shown(job, metrics_file, metrics_port, pushgateway),
         tracked(output, mlflow) as watchers,
     ):
-        from training.pretrain.run import pretrain as run_pretraining  # takes seconds, see `teddy train`
+        from teddy.training.pretrain.run import pretrain as run_pretraining  # takes seconds, see `teddy train`
 
         encoder_file = run_pretraining(
             recipe, data, output, resume=resume, job=job, watchers=watchers, interruption=interruption
@@ -73,8 +73,8 @@ def sample(
       teddy sample runs/causal --prompt "was born in Oslo." --backward --temperature 0.6
     """
     use_one_thread()
-    from model.text import tokenise
-    from training.pretrain.sample import as_text, load_language_model
+    from teddy.model.text import tokenise
+    from teddy.training.pretrain.sample import as_text, load_language_model
 
     model = load_language_model(run)
     prompted = [prompt[start:end] for start, end in tokenise(prompt)] or [model.first_word(seed)]

@@ -5,9 +5,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from model.config import NetworkConfig
-from training.corpus.config import Table
-from training.toml_lines import KeyPath
+from teddy.model.config import NetworkConfig
+from teddy.training.corpus.config import Table
+from teddy.training.toml_lines import KeyPath
 
 ObjectiveName = Literal["masked", "causal", "replaced", "both"]
 

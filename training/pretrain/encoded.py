@@ -1,4 +1,4 @@
-"""Running text as numbers on disk, made once by `training.pretrain.prepare`.
+"""Running text as numbers on disk, made once by `teddy.training.pretrain.prepare`.
 
 text.u32          the number of each word, sentence after sentence; 0 is the most frequent word
 lengths.u32       the number of words of each sentence
@@ -11,8 +11,8 @@ pieces.model      the sentencepiece model
 words.txt         the words that have a row of their own
 corpus.json       what all this was made from, and how much it is
 
-In memory are the counted words' rows, of which there is a bound (see `training.corpus.word_counts`); all else is read
-when it is asked for. A rare word has a number for each stretch of the text that it occurs in.
+In memory are the counted words' rows, of which there is a bound (see `teddy.training.corpus.word_counts`); all else is
+read when it is asked for. A rare word has a number for each stretch of the text that it occurs in.
 """
 
 import json
@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.errors import DataError
+from teddy.model.errors import DataError
 
 FORMAT = 2
 

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from training.pretrain.batch import BatchMaker
-from training.pretrain.candidates import candidate_logits, unigram_prior
-from training.pretrain.config import PretrainConfig
-from training.pretrain.encoded import EncodedCorpus
-from training.pretrain.network import PretrainingNetwork
-from training.pretrain.objective import Guesses
-from training.pretrain.plan import cut_by_length
-from training.seed import generator
+from teddy.training.pretrain.batch import BatchMaker
+from teddy.training.pretrain.candidates import candidate_logits, unigram_prior
+from teddy.training.pretrain.config import PretrainConfig
+from teddy.training.pretrain.encoded import EncodedCorpus
+from teddy.training.pretrain.network import PretrainingNetwork
+from teddy.training.pretrain.objective import Guesses
+from teddy.training.pretrain.plan import cut_by_length
+from teddy.training.seed import generator
 
 _QUERIES_AT_ONCE = 1024
 """Scores of so many queries against 20,000 words take 80 MB."""
@@ -25,7 +25,7 @@ _QUERIES_AT_ONCE = 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldOutScores:
-    """See `training.record.HeldOutRow`."""
+    """See `teddy.training.record.HeldOutRow`."""
 
     perplexity: float | None
     accuracy: float | None

@@ -1,4 +1,4 @@
-"""The life of a pre-training run, one update after another; built as `training.loop` is.
+"""The life of a pre-training run, one update after another; built as `teddy.training.loop` is.
 
 `Pretrainer.run` yields a row after each update and each evaluation. After any row the whole state can be taken and put
 back, and the run goes on as if nothing had happened: what is random is drawn from the seed and the step.
@@ -14,19 +14,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.errors import DivergedError, TrainingError
-from model.features import WordFeatures
-from model.interruption import Interruption
-from training.device import autocast
-from training.optimiser import make_optimiser
-from training.pretrain.batch import BatchMaker
-from training.pretrain.config import PretrainConfig
-from training.pretrain.encoded import EncodedCorpus
-from training.pretrain.evaluate import HeldOutText
-from training.pretrain.network import PretrainingNetwork
-from training.pretrain.plan import TrainingText
-from training.record import HeldOutRow, UpdateRow
-from training.seed import generator, seed_torch
+from teddy.model.errors import DivergedError, TrainingError
+from teddy.model.features import WordFeatures
+from teddy.model.interruption import Interruption
+from teddy.training.device import autocast
+from teddy.training.optimiser import make_optimiser
+from teddy.training.pretrain.batch import BatchMaker
+from teddy.training.pretrain.config import PretrainConfig
+from teddy.training.pretrain.encoded import EncodedCorpus
+from teddy.training.pretrain.evaluate import HeldOutText
+from teddy.training.pretrain.network import PretrainingNetwork
+from teddy.training.pretrain.plan import TrainingText
+from teddy.training.record import HeldOutRow, UpdateRow
+from teddy.training.seed import generator, seed_torch
 
 _UPDATE = 2
 """Keeps what is drawn for an update apart from what is drawn for a plan (see training/pretrain/plan.py)."""

@@ -5,8 +5,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.encoder import Encoder
-from training.pretrain.objective import Guesses, Objective, Puzzle, WordGuess, choose, make_puzzle
+from teddy.model.encoder import Encoder
+from teddy.training.pretrain.objective import Guesses, Objective, Puzzle, WordGuess, choose, make_puzzle
 
 
 class MaskedWords(Objective):

@@ -6,16 +6,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from model.config import NetworkConfig
-from model.network import Backbone
-from training.pretrain.batch import TextBatch
-from training.pretrain.both import MaskedAndReplacedWords
-from training.pretrain.candidates import candidate_logits
-from training.pretrain.causal import NextWords
-from training.pretrain.config import PretrainConfig
-from training.pretrain.masked import MaskedWords
-from training.pretrain.objective import Guesses, Objective
-from training.pretrain.replaced import ReplacedWords
+from teddy.model.config import NetworkConfig
+from teddy.model.network import Backbone
+from teddy.training.pretrain.batch import TextBatch
+from teddy.training.pretrain.both import MaskedAndReplacedWords
+from teddy.training.pretrain.candidates import candidate_logits
+from teddy.training.pretrain.causal import NextWords
+from teddy.training.pretrain.config import PretrainConfig
+from teddy.training.pretrain.masked import MaskedWords
+from teddy.training.pretrain.objective import Guesses, Objective
+from teddy.training.pretrain.replaced import ReplacedWords
 
 
 class PretrainingNetwork(Backbone):

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from model.encoder import Encoder
+from teddy.model.encoder import Encoder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from training.corpus.windows import plan_windows, window_generator
-from training.pretrain.encoded import EncodedCorpus, Stretch
+from teddy.training.corpus.windows import plan_windows, window_generator
+from teddy.training.pretrain.encoded import EncodedCorpus, Stretch
 
 _PLAN = 1
 """Keeps what is drawn here apart from what is drawn for an update (see training/pretrain/loop.py)."""
@@ -15,7 +15,7 @@ _PLAN = 1
 class TrainingText:
     """What a run reads of an encoded corpus, epoch after epoch, of which a window's worth is in memory at a time.
 
-    A pure function of the corpus, the numbers given and the seed: see `training.corpus.windows`.
+    A pure function of the corpus, the numbers given and the seed: see `teddy.training.corpus.windows`.
     """
 
     def __init__(self, corpus: EncodedCorpus, *, shortest: int, batch_words: int, window_words: int, seed: int) -> None:

@@ -1,9 +1,9 @@
 """From text files to an encoded corpus: words are cut, counted and numbered, pieces and feature rows are made.
 
-The text is read once and as a stream, in chunks with numbers of their own (see `training.pretrain.chunks`). When all
-words are counted, chunk by chunk the numbers become those of the whole text. Held in memory are a chunk and the counts,
-of which there is a bound. A word that is too rare for them, or stands in held-out sentences alone, has feature rows as
-any other, but another number in each chunk that it occurs in.
+The text is read once and as a stream, in chunks with numbers of their own (see `teddy.training.pretrain.chunks`). When
+all words are counted, chunk by chunk the numbers become those of the whole text. Held in memory are a chunk and the
+counts, of which there is a bound. A word that is too rare for them, or stands in held-out sentences alone, has feature
+rows as any other, but another number in each chunk that it occurs in.
 """
 
 import json
@@ -14,21 +14,21 @@ from typing import Any
 
 import numpy as np
 
-from model.config import FeatureConfig
-from model.errors import DataError
-from model.features import WordFeatures
-from model.pieces import Pieces
-from model.sentences import Offsets, split_sentences
-from model.text import TOKENISER_VERSION, tokenise
-from training.config import PiecesConfig
-from training.corpus.windows import block_words
-from training.corpus.word_counts import MOST_WORDS, WordCounts
-from training.folders import atomic_folder
-from training.pieces import frequent_words, train_pieces
-from training.pretrain.chunks import CHUNK_WORDS, ChunkFile, cut_chunks
-from training.pretrain.config import PretrainConfig
-from training.pretrain.encoded import FORMAT, write_words
-from training.readers.files import find_files, stream_lines
+from teddy.model.config import FeatureConfig
+from teddy.model.errors import DataError
+from teddy.model.features import WordFeatures
+from teddy.model.pieces import Pieces
+from teddy.model.sentences import Offsets, split_sentences
+from teddy.model.text import TOKENISER_VERSION, tokenise
+from teddy.training.config import PiecesConfig
+from teddy.training.corpus.windows import block_words
+from teddy.training.corpus.word_counts import MOST_WORDS, WordCounts
+from teddy.training.folders import atomic_folder
+from teddy.training.pieces import frequent_words, train_pieces
+from teddy.training.pretrain.chunks import CHUNK_WORDS, ChunkFile, cut_chunks
+from teddy.training.pretrain.config import PretrainConfig
+from teddy.training.pretrain.encoded import FORMAT, write_words
+from teddy.training.readers.files import find_files, stream_lines
 
 _CHUNK_SENTENCES = 1_000_000
 _CHUNK_TYPES = 50_000

@@ -17,25 +17,25 @@ from pathlib import Path
 
 import torch
 
-from model.bundle import TrainingData
-from model.errors import TrainingError
-from model.features import WordFeatures
-from model.interruption import Interruption
-from model.pieces import Pieces
-from training.config import Recipe
-from training.device import choose_device, set_threads
-from training.folders import remove_abandoned
-from training.job.attendant import Attendant, Watcher
-from training.job.job import Job
-from training.job.run_directory import RunDirectory
-from training.pretrain.checkpoint import PretrainCheckpoint, load_pretrain_checkpoint
-from training.pretrain.config import PretrainConfig
-from training.pretrain.encoded import EncodedCorpus
-from training.pretrain.loop import Pretrainer
-from training.pretrain.network import PretrainingNetwork
-from training.pretrain.prepare import preparation, prepare
-from training.seed import seed_torch
-from training.start import Start, shared_weights
+from teddy.model.bundle import TrainingData
+from teddy.model.errors import TrainingError
+from teddy.model.features import WordFeatures
+from teddy.model.interruption import Interruption
+from teddy.model.pieces import Pieces
+from teddy.training.config import Recipe
+from teddy.training.device import check_number_format, choose_device, set_threads, set_up_memory
+from teddy.training.folders import remove_abandoned
+from teddy.training.job.attendant import Attendant, Watcher
+from teddy.training.job.job import Job
+from teddy.training.job.run_directory import RunDirectory
+from teddy.training.pretrain.checkpoint import PretrainCheckpoint, load_pretrain_checkpoint
+from teddy.training.pretrain.config import PretrainConfig
+from teddy.training.pretrain.encoded import EncodedCorpus
+from teddy.training.pretrain.loop import Pretrainer
+from teddy.training.pretrain.network import PretrainingNetwork
+from teddy.training.pretrain.prepare import preparation, prepare
+from teddy.training.seed import seed_torch
+from teddy.training.start import Start, shared_weights
 
 
 def pretrain(
@@ -58,6 +58,7 @@ def pretrain(
     when `interruption` is wanted, TrainingError for a recipe without `pretrain`, when another process works in
     `output`, or when it holds a run that has not finished and `resume` is not asked for, or one of another recipe.
     """
+    set_up_memory()
     config = recipe.pretrain
     if config is None:
         raise TrainingError("the recipe has no [pretrain] table")
@@ -74,6 +75,7 @@ def pretrain(
         with interruption.at_once():
             earlier = directory.earlier(text, load_pretrain_checkpoint, attendant.note, resume=resume)
             set_threads(config.threads)
+            check_number_format(config.mixed_precision, recipe.network.cell, choose_device(config.device))
             directory.write_recipe(text)
             corpus = _prepared(recipe, config, data, output / "corpus", attendant.note, job, resume=resume)
             pretrainer = _make_pretrainer(recipe, config, corpus, earlier)

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from model.errors import TrainingError
-from model.features import WordFeatures
-from model.pieces import Pieces
-from training.config import Recipe
-from training.pretrain.candidates import candidate_logits, unigram_prior
-from training.pretrain.causal import NextWords, read_one_way
-from training.pretrain.checkpoint import load_pretrain_checkpoint
-from training.pretrain.network import PretrainingNetwork
+from teddy.model.errors import TrainingError
+from teddy.model.features import WordFeatures
+from teddy.model.pieces import Pieces
+from teddy.training.config import Recipe
+from teddy.training.pretrain.candidates import candidate_logits, unigram_prior
+from teddy.training.pretrain.causal import NextWords, read_one_way
+from teddy.training.pretrain.checkpoint import load_pretrain_checkpoint
+from teddy.training.pretrain.network import PretrainingNetwork
 
 _SENTENCE_ENDS = frozenset(".!?")
 _NO_SPACE_BEFORE = re.compile(r" (?=[.,;:!?)\]}%]|n't\b|'(?:s|re|ve|ll|d|m)\b)")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from model.commands import use_one_thread
-from training.data_options import (
+from teddy.model.commands import use_one_thread
+from teddy.training.data_options import (
     AnnotatesOption,
     DataDirectory,
     DataOptions,
@@ -22,9 +22,9 @@ from training.data_options import (
 )
 
 if TYPE_CHECKING:
-    from training.corpus.corpora import Corpus
-    from training.promotion.folder import ServedFolder
-    from training.promotion.promote import Comparison, Outcome
+    from teddy.training.corpus.corpora import Corpus
+    from teddy.training.promotion.folder import ServedFolder
+    from teddy.training.promotion.promote import Comparison, Outcome
 
 _NOT_BETTER = 1
 
@@ -78,14 +78,14 @@ def promote(
     """
     use_one_thread()
     _check_usage(model, rollback, listing, if_better)
-    from training.promotion.folder import ServedFolder
+    from teddy.training.promotion.folder import ServedFolder
 
     folder = ServedFolder(to)
     if listing:
         _show_versions(folder, name, as_json)
         return
     if rollback:
-        from training.promotion.promote import roll_back
+        from teddy.training.promotion.promote import roll_back
 
         outcome = roll_back(folder, name=name, version=model, note=_note)
     else:
@@ -125,14 +125,14 @@ def _promote(
     margin: float,
     keep: int,
 ) -> "Outcome":
-    from training.promotion.promote import promote as put_in_place
+    from teddy.training.promotion.promote import promote as put_in_place
 
     comparison = None if options is None else _comparison(options, margin)
     return put_in_place(model_file, folder, name=name, comparison=comparison, keep=keep, note=_note)
 
 
 def _comparison(options: DataOptions, margin: float) -> "Comparison":
-    from training.promotion.promote import Comparison
+    from teddy.training.promotion.promote import Comparison
 
     options.check()
 

@@ -2,7 +2,7 @@
 
     NAME.teddy                     what is served; `TEDDY_MODELS_DIR` is this directory
     versions/NAME-VERSION.teddy    each version that was, the newest few
-    promotions.jsonl               what was put there when (see `training.promotion.history`)
+    promotions.jsonl               what was put there when (see `teddy.training.promotion.history`)
     promotions.lock                held by whoever changes anything
 
 NAME.teddy is a file of its own, copied and then renamed into place, and no link to a version: some volumes know no
@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from model.bundle import read_version
-from model.errors import ModelFileError
-from model.files import atomic_path
-from training.promotion.history import Promotion, Promotions, now
+from teddy.model.bundle import read_version
+from teddy.model.errors import ModelFileError
+from teddy.model.files import atomic_path
+from teddy.training.promotion.history import Promotion, Promotions, now
 
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """What the service takes for the name of a model."""

@@ -1,6 +1,6 @@
 """Promotion: a new model takes the place of the one that is served, if it is better; and the way back.
 
-A model is loaded, canary and all, before it is put anywhere; `training.promotion.folder` puts it there.
+A model is loaded, canary and all, before it is put anywhere; `teddy.training.promotion.folder` puts it there.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from model.errors import DataError, ModelFileError, TrainingError
-from model.predictor import Predictor, load
-from training.corpus.corpora import Corpus
-from training.promotion.folder import MODEL_NAME, ServedFolder
-from training.promotion.history import Action, Promotion, now
-from training.promotion.served import evaluate_served
+from teddy.model.errors import DataError, ModelFileError, TrainingError
+from teddy.model.predictor import Predictor, load
+from teddy.training.corpus.corpora import Corpus
+from teddy.training.promotion.folder import MODEL_NAME, ServedFolder
+from teddy.training.promotion.history import Action, Promotion, now
+from teddy.training.promotion.served import evaluate_served
 
 Status = Literal["promoted", "already served", "not better", "rolled back"]
 

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from model.documents import WindowInput
-from model.predictor import Predictor
-from training.corpus.corpora import Corpus
-from training.evaluate import Evaluation, Predict, ScoredSpan, evaluate
+from teddy.model.documents import WindowInput
+from teddy.model.predictor import Predictor
+from teddy.training.corpus.corpora import Corpus
+from teddy.training.evaluate import Evaluation, Predict, ScoredSpan, evaluate
 
 
 def prediction(predictor: Predictor) -> Predict:
-    """A loaded model as `training.evaluate` wants one."""
+    """A loaded model as `teddy.training.evaluate` wants one."""
 
     def predict(sentences: Sequence[Sequence[str]]) -> list[list[ScoredSpan]]:
         outputs = predictor.predict([WindowInput(list(words)) for words in sentences])

@@ -3,15 +3,15 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from model.errors import DataError, TextError
-from model.text import check_text
-from training.corpus.config import FormatConfig
-from training.readers.conll import read_conll
-from training.readers.conllu import read_conllu
-from training.readers.csv_table import read_csv
-from training.readers.docred import read_docred
-from training.readers.example import Example
-from training.readers.jsonl import read_jsonl
+from teddy.model.errors import DataError, TextError
+from teddy.model.text import check_text
+from teddy.training.corpus.config import FormatConfig
+from teddy.training.readers.conll import read_conll
+from teddy.training.readers.conllu import read_conllu
+from teddy.training.readers.csv_table import read_csv
+from teddy.training.readers.docred import read_docred
+from teddy.training.readers.example import Example
+from teddy.training.readers.jsonl import read_jsonl
 
 __all__ = ["Example", "read_examples"]
 

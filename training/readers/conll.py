@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from model.errors import DataError
-from training.corpus.config import FormatConfig
-from training.readers.example import Example
-from training.readers.files import stream_corpus_lines
-from training.readers.tagged import Row, Rows, clean_row, to_examples
+from teddy.model.errors import DataError
+from teddy.training.corpus.config import FormatConfig
+from teddy.training.readers.example import Example
+from teddy.training.readers.files import stream_corpus_lines
+from teddy.training.readers.tagged import Row, Rows, clean_row, to_examples
 
 METADATA = re.compile(r"#\s*(newdoc|newpar|global\.columns|[\w.:-]+\s+=|id\s+[\w-]+(\s+domain=\S+)?$)")
 """Comments in the manner of CoNLL-U. A mere # says nothing: in tweets it begins tokens, and often is one."""

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from model.errors import DataError
-from model.spans import Span
-from training.corpus.config import FormatConfig
-from training.readers.example import Example
-from training.readers.files import stream_corpus_lines
+from teddy.model.errors import DataError
+from teddy.model.spans import Span
+from teddy.training.corpus.config import FormatConfig
+from teddy.training.readers.example import Example
+from teddy.training.readers.files import stream_corpus_lines
 
 _FORM, _UPOS, _XPOS, _FEATS, _DEPREL, _MISC = 1, 3, 4, 5, 7, 9
 _N_COLUMNS = 10

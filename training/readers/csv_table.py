@@ -5,11 +5,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from model.errors import DataError
-from training.corpus.config import FormatConfig
-from training.readers.example import Example
-from training.readers.files import read_text
-from training.readers.tagged import Row, Rows, clean_row, to_examples
+from teddy.model.errors import DataError
+from teddy.training.corpus.config import FormatConfig
+from teddy.training.readers.example import Example
+from teddy.training.readers.files import read_text
+from teddy.training.readers.tagged import Row, Rows, clean_row, to_examples
 
 
 def read_csv(path: Path, options: FormatConfig) -> Iterator[Example]:

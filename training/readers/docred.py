@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from model.errors import DataError
-from model.spans import Span
-from training.corpus.config import FormatConfig
-from training.readers.example import Example
-from training.readers.files import read_text
-from training.readers.tagged import join_tokens
+from teddy.model.errors import DataError
+from teddy.model.spans import Span
+from teddy.training.corpus.config import FormatConfig
+from teddy.training.readers.example import Example
+from teddy.training.readers.files import read_text
+from teddy.training.readers.tagged import join_tokens
 
 
 def read_docred(path: Path, options: FormatConfig) -> Iterator[Example]:

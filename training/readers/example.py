@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from model.spans import Span
+from teddy.model.spans import Span
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from model.errors import DataError
+from teddy.model.errors import DataError
 
 _UNPACK = {".xz": lzma.decompress, ".gz": gzip.decompress, ".bz2": bz2.decompress}
 _Lines = AbstractContextManager[Iterable[bytes]]

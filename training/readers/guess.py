@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from model.errors import DataError
-from model.spans import Scheme, read_tags, write_tags
-from training.corpus.config import FormatConfig, FormatName
-from training.readers.conll import DOCUMENT_START, METADATA, read_conll_rows
-from training.readers.files import PACKED_SUFFIXES, read_lines
-from training.readers.tagged import Rows
+from teddy.model.errors import DataError
+from teddy.model.spans import Scheme, read_tags, write_tags
+from teddy.training.corpus.config import FormatConfig, FormatName
+from teddy.training.readers.conll import DOCUMENT_START, METADATA, read_conll_rows
+from teddy.training.readers.files import PACKED_SUFFIXES, read_lines
+from teddy.training.readers.tagged import Rows
 
 _TAG = re.compile(r"O|[BIEMS]-\S+")
 _MOST_MISTAKES = 10

@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from model.errors import DataError
-from model.spans import Span
-from training.corpus.config import FormatConfig
-from training.readers.example import Example
-from training.readers.files import stream_corpus_lines
+from teddy.model.errors import DataError
+from teddy.model.spans import Span
+from teddy.training.corpus.config import FormatConfig
+from teddy.training.readers.example import Example
+from teddy.training.readers.files import stream_corpus_lines
 
 _SPAN_KEYS = ("entities", "spans", "label", "labels")
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from model.errors import DataError
-from model.spans import Scheme, Span, read_tags
-from model.text import tokenise
-from training.corpus.config import OUTSIDE, FormatConfig
-from training.readers.example import Example
+from teddy.model.errors import DataError
+from teddy.model.spans import Scheme, Span, read_tags
+from teddy.model.text import tokenise
+from teddy.training.corpus.config import OUTSIDE, FormatConfig
+from teddy.training.readers.example import Example
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,11 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from model.bundle import Manifest, TrainingData
-from training.card_config import CardConfig
-from training.report.cost import Cost
-from training.report.data import PartCounts
-from training.report.machine import Machine
+from teddy.model.bundle import Manifest, TrainingData
+from teddy.training.card_config import CardConfig
+from teddy.training.report.cost import Cost
+from teddy.training.report.data import PartCounts
+from teddy.training.report.machine import Machine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from training.report.energy import EnergyMeter
+from teddy.training.report.energy import EnergyMeter
 
 _LOOK_SECONDS = 30.0
 

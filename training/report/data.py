@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from training.corpus.align import Sentence
-from training.corpus.corpora import Corpus
+from teddy.training.corpus.align import Sentence
+from teddy.training.corpus.corpora import Corpus
 
 
 @dataclass(slots=True, kw_only=True)

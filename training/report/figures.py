@@ -6,9 +6,9 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from training.figures import BLUE, GREY, ORANGE, new_figure, save_figure
-from training.mistakes import Confusion
-from training.reliability import Reliability
+from teddy.training.figures import BLUE, GREY, ORANGE, new_figure, save_figure
+from teddy.training.mistakes import Confusion
+from teddy.training.reliability import Reliability
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,21 +6,21 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from model.errors import TrainingError
-from model.spans import Span
-from training.bootstrap import Intervals
-from training.curves import Rows, panels
-from training.evaluate import Evaluation, Mistake
-from training.reliability import Reliability
-from training.report.background import Background
-from training.report.figures import reliability_figure
-from training.report.html_confusion import matrices
-from training.report.html_figures import as_svg
-from training.report.html_machine import machine_tables
-from training.report.html_page import render
-from training.report.html_spans import Segment, covered, excerpt
-from training.report.mistakes import mistakes_by_kind
-from training.robustness import Robustness
+from teddy.model.errors import TrainingError
+from teddy.model.spans import Span
+from teddy.training.bootstrap import Intervals
+from teddy.training.curves import Rows, panels
+from teddy.training.evaluate import Evaluation, Mistake
+from teddy.training.reliability import Reliability
+from teddy.training.report.background import Background
+from teddy.training.report.figures import reliability_figure
+from teddy.training.report.html_confusion import matrices
+from teddy.training.report.html_figures import as_svg
+from teddy.training.report.html_machine import machine_tables
+from teddy.training.report.html_page import render
+from teddy.training.report.html_spans import Segment, covered, excerpt
+from teddy.training.report.mistakes import mistakes_by_kind
+from teddy.training.robustness import Robustness
 
 if TYPE_CHECKING:
     pass

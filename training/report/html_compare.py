@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from model.spans import Span
-from training.compare.changes import Change
-from training.report.html_page import render
-from training.report.html_spans import Segment, covered, excerpt
+from teddy.model.spans import Span
+from teddy.training.compare.changes import Change
+from teddy.training.report.html_page import render
+from teddy.training.report.html_spans import Segment, covered, excerpt
 
 if TYPE_CHECKING:
-    from training.compare.pair import Pair
+    from teddy.training.compare.pair import Pair
 
 
 @dataclass(frozen=True, slots=True)

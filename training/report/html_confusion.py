@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from training.mistakes import Confusion
-from training.report.figures import cell_totals
+from teddy.training.mistakes import Confusion
+from teddy.training.report.figures import cell_totals
 
 Label = str | None
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from training.figures import BLUE, GREEN, GREY, ORANGE
+from teddy.training.figures import BLUE, GREEN, GREY, ORANGE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from training.report.background import Background
-from training.report.cost import Cost
-from training.report.machine import Machine
+from teddy.training.report.background import Background
+from teddy.training.report.cost import Cost
+from teddy.training.report.machine import Machine
 
 Facts = list[tuple[str, str]]
 

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
 
-from model.errors import TrainingError
-from training.bootstrap import Interval
-from training.markdown import percent
-from training.report.data import PartCounts
+from teddy.model.errors import TrainingError
+from teddy.training.bootstrap import Interval
+from teddy.training.markdown import percent
+from teddy.training.report.data import PartCounts
 
 _TEMPLATES = Path(__file__).parent / "templates"
 

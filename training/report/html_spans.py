@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from model.spans import Span
+from teddy.model.spans import Span
 
 _CONTEXT = 140  # characters to show on either side
 _SLACK = 20  # by so many fewer, where that makes the excerpt begin and end between words

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from training.evaluate import Evaluation, Mistake
-from training.mistakes import Kind
+from teddy.training.evaluate import Evaluation, Mistake
+from teddy.training.mistakes import Kind
 
 EXPLAINED = {
     Kind.LABEL: "The borders are right, the label is not.",

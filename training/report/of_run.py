@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from training.card import read_card
-from training.checkpoint import Checkpoint
-from training.config import Recipe
-from training.corpus.corpora import Corpus
-from training.device import choose_device, has_fast_bf16
-from training.job.json_lines import JsonLines
-from training.record import Record
-from training.report.background import Background, ModelFacts
-from training.report.cost import CostMeter
-from training.report.data import data_summary
-from training.report.machine import this_machine
+from teddy.training.card import read_card
+from teddy.training.checkpoint import Checkpoint
+from teddy.training.config import Recipe
+from teddy.training.corpus.corpora import Corpus
+from teddy.training.device import choose_device, has_fast_bf16
+from teddy.training.job.json_lines import JsonLines
+from teddy.training.record import Record
+from teddy.training.report.background import Background, ModelFacts
+from teddy.training.report.cost import CostMeter
+from teddy.training.report.data import data_summary
+from teddy.training.report.machine import this_machine
 
 
 def run_background(

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from model.errors import MissingExtraError
-from training.commands import JsonOption, OutputOption, RecipeArgument, SetOption
-from training.data_options import DataDirectory
+from teddy.model.errors import MissingExtraError
+from teddy.training.commands import JsonOption, OutputOption, RecipeArgument, SetOption
+from teddy.training.data_options import DataDirectory
 
 
 def search(
@@ -42,11 +42,11 @@ def search(
     if find_spec("optuna") is None:
         raise MissingExtraError("searching needs Optuna: pip install 'teddy[search]'")
 
-    from training.config import load_recipe
+    from teddy.training.config import load_recipe
 
     recipe = load_recipe(recipe_file, [*(overrides or ()), *([f"search.trials={trials}"] if trials else [])])
     output = output or Path("runs") / f"{recipe.name}-search"
-    from training.search.jobs import run_search  # takes seconds, which a mistake need not wait for
+    from teddy.training.search.jobs import run_search  # takes seconds, which a mistake need not wait for
 
     until = None if minutes is None else time.time() + 60 * minutes
     run_search(recipe, data, output, until=until, n_jobs=jobs)

@@ -12,10 +12,10 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
-from training.config_errors import MisfitError, dotted, first_problem
-from training.corpus.config import Table
-from training.toml_lines import KeyPath
-from training.toml_overrides import put_value
+from teddy.training.config_errors import MisfitError, dotted, first_problem
+from teddy.training.corpus.config import Table
+from teddy.training.toml_lines import KeyPath
+from teddy.training.toml_overrides import put_value
 
 Scalar: TypeAlias = str | int | float | bool
 

@@ -11,13 +11,13 @@ from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
-from model.errors import DivergedError, JobInterrupted, TeddyError, TrainingError
-from model.interruption import interruptions
-from training.config import Recipe
-from training.job.log import Log, is_terminal
-from training.search.report import find, table, write_findings
-from training.search.running import search
-from training.search.study import Study
+from teddy.model.errors import DivergedError, JobInterrupted, TeddyError, TrainingError
+from teddy.model.interruption import interruptions
+from teddy.training.config import Recipe
+from teddy.training.job.log import Log, is_terminal
+from teddy.training.search.report import find, table, write_findings
+from teddy.training.search.running import search
+from teddy.training.search.study import Study
 
 _EVERY_SECONDS = 0.5
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState
 
-from model.files import write_atomically
-from training.figures import BLUE, GREEN, GREY, new_figure, optional_figure, save_figure
-from training.search.config import Scalar
-from training.search.study import Study
+from teddy.model.files import write_atomically
+from teddy.training.figures import BLUE, GREEN, GREY, new_figure, optional_figure, save_figure
+from teddy.training.search.config import Scalar
+from teddy.training.search.study import Study
 
 BEST = "best.toml"
 

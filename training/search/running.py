@@ -10,13 +10,13 @@ from pathlib import Path
 
 import torch
 
-from model.errors import DivergedError, JobInterrupted, TeddyError
-from model.interruption import Interruption
-from training.config import Recipe
-from training.record import Record, Row
-from training.run import train
-from training.search.report import find
-from training.search.study import Claim, Study
+from teddy.model.errors import DivergedError, JobInterrupted, TeddyError
+from teddy.model.interruption import Interruption
+from teddy.training.config import Recipe
+from teddy.training.record import Record, Row
+from teddy.training.run import train
+from teddy.training.search.report import find
+from teddy.training.search.study import Claim, Study
 
 Note = Callable[[str], None]
 

@@ -20,11 +20,11 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 from pydantic import ValidationError
 
-from model.errors import TrainingError
-from model.files import write_atomically
-from training.config import Recipe
-from training.config_errors import dotted, first_problem
-from training.search.config import Interval, Range, SearchConfig, put_values
+from teddy.model.errors import TrainingError
+from teddy.model.files import write_atomically
+from teddy.training.config import Recipe
+from teddy.training.config_errors import dotted, first_problem
+from teddy.training.search.config import Interval, Range, SearchConfig, put_values
 
 _ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 

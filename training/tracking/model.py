@@ -3,14 +3,13 @@
 MLflow wants pandas for that. Without it, a model file is fetched and loaded as any other:
 
     directory = mlflow.artifacts.download_artifacts("models:/NAME/1")
-    tagger = model.load(f"{directory}/NAME.teddy")
+    tagger = teddy.load(f"{directory}/NAME.teddy")
 """
 
 from collections.abc import Iterable
 from typing import Any
 
-from model import load
-from model.predictor import Predictor
+from teddy.model.predictor import Predictor, load
 
 
 class TaggerOfMlflow:

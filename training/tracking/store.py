@@ -9,7 +9,6 @@ model       a tagger's model file, with a version in the registry under the reci
 
 import hashlib
 import json
-import logging
 import os
 import platform
 import re
@@ -21,24 +20,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-# Read by MLflow when it is imported. Whom a run is told to is the user's choice; who waits for a server is a thread.
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-
 import mlflow
 from mlflow.entities import Metric, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from model.errors import TrainingError
-from model.files import write_atomically
-from training.tracking.tracked import without_password
-
-# What they would warn of is told in one line, if it comes to that.
-for _name in ("mlflow", "urllib3"):
-    logging.getLogger(_name).setLevel(logging.ERROR)
+from teddy.model.errors import TrainingError
+from teddy.model.files import write_atomically
+from teddy.training.tracking.tracked import without_password
 
 EXPERIMENT = "teddy"
 """Where MLFLOW_EXPERIMENT_NAME names no other."""
@@ -268,7 +257,7 @@ def _describe(directory: Path, model_file: str, run_id: str, model_id: str) -> N
     python = platform.python_version()
     described = Model(run_id=run_id, model_uuid=model_id, model_id=model_id)
     described.add_flavor(
-        "python_function", loader_module="training.tracking.model", data=model_file, python_version=python
+        "python_function", loader_module="teddy.training.tracking.model", data=model_file, python_version=python
     )
     signature = {"inputs": takes.to_json(), "outputs": gives.to_json(), "params": None}
     content = described.to_dict() | {"signature": signature}

@@ -6,6 +6,8 @@ The thread sends what has gathered every few seconds. What MLflow cannot take no
 not is told once. Only the end of a run waits for it, and not for ever.
 """
 
+import logging
+import os
 import re
 import threading
 import time
@@ -18,11 +20,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from model.errors import JobInterrupted, MissingExtraError
-from training.job.log import Log
+from teddy.model.errors import JobInterrupted, MissingExtraError
+from teddy.training.job.log import Log
 
 if TYPE_CHECKING:
-    from training.tracking.store import MlflowRun
+    from teddy.training.tracking.store import MlflowRun
 
 LOCAL = "local"
 LOCAL_URI = "sqlite:///runs/mlflow.db"
@@ -75,9 +77,20 @@ def tracked(output: Path, uri: str | None) -> Iterator[tuple[Watcher, ...]]:
 def _open(output: Path, uri: str) -> "MlflowRun":
     if find_spec("mlflow") is None:
         raise MissingExtraError("--mlflow needs MLflow: pip install 'teddy[mlflow]'")
-    from training.tracking.store import MlflowRun
+    _quieten_mlflow()
+    from teddy.training.tracking.store import MlflowRun
 
     return MlflowRun(output, uri)
+
+
+def _quieten_mlflow() -> None:
+    """Sets what MLflow reads when it is imported, unless the environment has it: no reports, few retries."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    for name in ("mlflow", "urllib3"):  # what they would warn of is told in one line, if it comes to that
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 class Tracker:

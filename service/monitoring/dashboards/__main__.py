@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from model.files import write_atomically
-from service.monitoring.dashboards.board import Board
-from service.monitoring.dashboards.quality_board import quality_board
-from service.monitoring.dashboards.runbooks import runbooks_board, sections
-from service.monitoring.dashboards.service_board import service_board
-from service.monitoring.dashboards.training_board import training_board
+from teddy.model.files import write_atomically
+from teddy.service.monitoring.dashboards.board import Board
+from teddy.service.monitoring.dashboards.quality_board import quality_board
+from teddy.service.monitoring.dashboards.runbooks import runbooks_board, sections
+from teddy.service.monitoring.dashboards.service_board import service_board
+from teddy.service.monitoring.dashboards.training_board import training_board
 
 ROOT = Path(__file__).parents[3]
 DIRECTORY = ROOT / "service" / "monitoring" / "grafana" / "dashboards"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from service.monitoring.dashboards.panels import DATA_SOURCE, Json, Panel
+from teddy.service.monitoring.dashboards.panels import DATA_SOURCE, Json, Panel
 
 COLUMNS = 24
 SCHEMA_VERSION = 42

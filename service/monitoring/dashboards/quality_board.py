@@ -1,18 +1,8 @@
 """The dashboard of the model's quality: is the text still what it was made for, and are its answers still right."""
 
-from service.monitoring.dashboards.board import Board, Choice, Row
-from service.monitoring.dashboards.panels import (
-    GREEN,
-    ORANGE,
-    RED,
-    Panel,
-    Query,
-    Scale,
-    bars,
-    graph,
-    stat,
-)
-from service.monitoring.dashboards.service_board import RELOADS
+from teddy.service.monitoring.dashboards.board import Board, Choice, Row
+from teddy.service.monitoring.dashboards.panels import GREEN, ORANGE, RED, Panel, Query, Scale, bars, graph, stat
+from teddy.service.monitoring.dashboards.service_board import RELOADS
 
 DRIFTING, DRIFTED = 0.1, 0.25
 """Population stability indices, as they are usually read: below the first nothing has changed, above the other much."""

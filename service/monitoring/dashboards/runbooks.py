@@ -2,8 +2,8 @@
 
 import re
 
-from service.monitoring.dashboards.board import RUNBOOKS_UID, Board, Row
-from service.monitoring.dashboards.panels import prose
+from teddy.service.monitoring.dashboards.board import RUNBOOKS_UID, Board, Row
+from teddy.service.monitoring.dashboards.panels import prose
 
 HEADING = re.compile(r"^## +(.+?) *$", re.MULTILINE)
 

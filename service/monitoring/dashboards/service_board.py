@@ -1,7 +1,7 @@
 """The dashboard of the service: does it answer, fast enough, and for how much longer can it go on like this."""
 
-from service.monitoring.dashboards.board import Board, Mark, Row
-from service.monitoring.dashboards.panels import (
+from teddy.service.monitoring.dashboards.board import Board, Mark, Row
+from teddy.service.monitoring.dashboards.panels import (
     BLUE,
     GREEN,
     ORANGE,

@@ -1,7 +1,7 @@
 """The dashboard of the training jobs: do they run, do they learn, and would they survive the machine's end."""
 
-from service.monitoring.dashboards.board import Board, Choice, Mark, Row
-from service.monitoring.dashboards.panels import (
+from teddy.service.monitoring.dashboards.board import Board, Choice, Mark, Row
+from teddy.service.monitoring.dashboards.panels import (
     BLUE,
     GREEN,
     ORANGE,

@@ -19,13 +19,13 @@ import uvloop
 from fastapi import FastAPI
 from starlette.types import Message, Scope
 
-from model.documents import WindowInput
-from model.predictor import Predictor, load
-from model.tagger import TaggedWords
-from service.app import create_app
-from service.commands import bound_threads
-from service.log import configure_logs
-from service.settings import Settings
+from teddy.model.documents import WindowInput
+from teddy.model.predictor import Predictor, load
+from teddy.model.tagger import TaggedWords
+from teddy.service.app import create_app
+from teddy.service.commands import bound_threads
+from teddy.service.log import configure_logs
+from teddy.service.settings import Settings
 
 BODY = json.dumps(
     {

@@ -16,13 +16,13 @@ from time import monotonic, process_time
 import uvloop
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from model.predictor import load
-from service.app import App, create_app
-from service.commands import bound_threads
-from service.log import configure_logs
-from service.model_loader import warm_up
-from service.server import Server, listen
-from service.settings import Settings
+from teddy.model.predictor import load
+from teddy.service.app import App, create_app
+from teddy.service.commands import bound_threads
+from teddy.service.log import configure_logs
+from teddy.service.model_loader import warm_up
+from teddy.service.server import Server, listen
+from teddy.service.settings import Settings
 
 SLICE_SECONDS = 0.5
 ORDER = (True, False, False, True)

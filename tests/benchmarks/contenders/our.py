@@ -1,4 +1,4 @@
-"""Teddy: a model file through `model.load().tag()`, in this process or in one process for each core."""
+"""Teddy: a model file through `teddy.load().tag()`, in this process or in one process for each core."""
 
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,9 +9,9 @@ from unittest.mock import patch
 
 import torch
 
-import model
-from model.predictor import Predictor
-from model.tagger import TaggingBatch
+import teddy
+from teddy.model.predictor import Predictor
+from teddy.model.tagger import TaggingBatch
 from tests.benchmarks.contenders.contender import FIRST_TEXT, Entrant
 from tests.benchmarks.texts import count_words
 
@@ -24,7 +24,7 @@ WORD_CHARACTERS = 6
 
 def loaded(path: str, precision: str) -> Predictor:
     """The model, as a user loads it."""
-    return model.load(path or None, precision=precision)
+    return teddy.load(path or None, precision=precision)
 
 
 class Teddy:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from training.config import Recipe, load_recipe
-from training.pretrain.config import PretrainConfig
-from training.pretrain.encoded import EncodedCorpus
-from training.pretrain.prepare import prepare
+from teddy.training.config import Recipe, load_recipe
+from teddy.training.pretrain.config import PretrainConfig
+from teddy.training.pretrain.encoded import EncodedCorpus
+from teddy.training.pretrain.prepare import prepare
 
 ANIMALS = ("bear", "fox", "heron", "otter")
 PLACES = ("river", "wood", "old mill", "harbour")

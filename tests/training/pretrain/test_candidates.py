@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from model.features import WordFeatures
-from model.pieces import Pieces
-from training.config import Recipe
-from training.pretrain.batch import BatchMaker
-from training.pretrain.candidates import batch_prior, candidate_logits, unigram_prior
-from training.pretrain.config import PretrainConfig
-from training.pretrain.encoded import EncodedCorpus
-from training.pretrain.network import PretrainingNetwork
+from teddy.model.features import WordFeatures
+from teddy.model.pieces import Pieces
+from teddy.training.config import Recipe
+from teddy.training.pretrain.batch import BatchMaker
+from teddy.training.pretrain.candidates import batch_prior, candidate_logits, unigram_prior
+from teddy.training.pretrain.config import PretrainConfig
+from teddy.training.pretrain.encoded import EncodedCorpus
+from teddy.training.pretrain.network import PretrainingNetwork
 
 
 @given(

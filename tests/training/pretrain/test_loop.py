@@ -9,18 +9,18 @@ import pytest
 import torch
 from torch.nn import functional
 
-from model.errors import TrainingError
-from model.features import WordFeatures
-from model.pieces import Pieces
-from training.config import Recipe
-from training.pretrain.batch import BatchMaker
-from training.pretrain.config import ObjectiveName, PretrainConfig
-from training.pretrain.encoded import EncodedCorpus
-from training.pretrain.evaluate import HeldOutText
-from training.pretrain.loop import Pretrainer
-from training.pretrain.network import PretrainingNetwork
-from training.record import HeldOutRow, UpdateRow
-from training.seed import generator, seed_torch
+from teddy.model.errors import TrainingError
+from teddy.model.features import WordFeatures
+from teddy.model.pieces import Pieces
+from teddy.training.config import Recipe
+from teddy.training.pretrain.batch import BatchMaker
+from teddy.training.pretrain.config import ObjectiveName, PretrainConfig
+from teddy.training.pretrain.encoded import EncodedCorpus
+from teddy.training.pretrain.evaluate import HeldOutText
+from teddy.training.pretrain.loop import Pretrainer
+from teddy.training.pretrain.network import PretrainingNetwork
+from teddy.training.record import HeldOutRow, UpdateRow
+from teddy.training.seed import generator, seed_torch
 
 OBJECTIVES = get_args(ObjectiveName)
 

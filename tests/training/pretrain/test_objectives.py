@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.config import CellName, NetworkConfig
-from model.encoder import Encoder
-from training.pretrain.both import MaskedAndReplacedWords
-from training.pretrain.causal import NextWords, read_one_way
-from training.pretrain.masked import MaskedWords
-from training.pretrain.objective import Objective, make_puzzle
-from training.pretrain.replaced import ReplacedWords
+from teddy.model.config import CellName, NetworkConfig
+from teddy.model.encoder import Encoder
+from teddy.training.pretrain.both import MaskedAndReplacedWords
+from teddy.training.pretrain.causal import NextWords, read_one_way
+from teddy.training.pretrain.masked import MaskedWords
+from teddy.training.pretrain.objective import Objective, make_puzzle
+from teddy.training.pretrain.replaced import ReplacedWords
 
 WIDTH, HIDDEN = 6, 5
 SEEDS = st.integers(0, 10_000)

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.config import Recipe
-from training.pretrain.config import PretrainConfig
-from training.pretrain.encoded import EncodedCorpus
-from training.pretrain.plan import TrainingText, plan_batches
-from training.pretrain.prepare import prepare
-from training.seed import generator
+from teddy.training.config import Recipe
+from teddy.training.pretrain.config import PretrainConfig
+from teddy.training.pretrain.encoded import EncodedCorpus
+from teddy.training.pretrain.plan import TrainingText, plan_batches
+from teddy.training.pretrain.prepare import prepare
+from teddy.training.seed import generator
 
 LENGTHS = st.lists(st.integers(1, 9), max_size=60)
 

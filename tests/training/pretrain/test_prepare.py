@@ -11,17 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.config import FeatureConfig
-from model.errors import DataError
-from model.features import WordFeatures
-from model.pieces import Pieces
-from model.sentences import Offsets, split_sentences
-from model.text import tokenise
-from training.config import PiecesConfig, Recipe
-from training.pieces import frequent_words, train_pieces
-from training.pretrain.config import PretrainConfig
-from training.pretrain.encoded import EncodedCorpus
-from training.pretrain.prepare import prepare
+from teddy.model.config import FeatureConfig
+from teddy.model.errors import DataError
+from teddy.model.features import WordFeatures
+from teddy.model.pieces import Pieces
+from teddy.model.sentences import Offsets, split_sentences
+from teddy.model.text import tokenise
+from teddy.training.config import PiecesConfig, Recipe
+from teddy.training.pieces import frequent_words, train_pieces
+from teddy.training.pretrain.config import PretrainConfig
+from teddy.training.pretrain.encoded import EncodedCorpus
+from teddy.training.pretrain.prepare import prepare
 
 PIECES = PiecesConfig(vocabulary=320)
 FEATURES = FeatureConfig(shape_rows=16, affix_rows=64, word_rows=30)

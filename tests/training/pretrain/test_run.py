@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 import torch
 
-import training.pretrain.run
-from model.errors import DataError, RecipeError, TrainingError
+from teddy.model.errors import DataError, RecipeError, TrainingError
+from teddy.training.checkpoint import load_checkpoint
+from teddy.training.config import Recipe, load_recipe
+from teddy.training.pretrain import run as pretrain_run
+from teddy.training.pretrain.checkpoint import load_pretrain_checkpoint
+from teddy.training.pretrain.loop import Pretrainer
+from teddy.training.pretrain.run import pretrain
+from teddy.training.record import Record
+from teddy.training.start import load_start
 from tests.training.runs import differences
-from training.checkpoint import load_checkpoint
-from training.config import Recipe, load_recipe
-from training.pretrain.checkpoint import load_pretrain_checkpoint
-from training.pretrain.loop import Pretrainer
-from training.pretrain.run import pretrain
-from training.record import Record
-from training.start import load_start
 
 Shell = Callable[..., tuple[int, str, str]]
 
@@ -84,7 +84,7 @@ def test_a_stopped_run_ends_as_an_unstopped_one(
         with pytest.raises(Killed):
             pretrain(text_recipe, text_data, tmp_path)
     assert not (tmp_path / "tiny-encoder.encoder").exists()
-    monkeypatch.setattr(training.pretrain.run, "prepare", None)  # what is prepared is not prepared again
+    monkeypatch.setattr(pretrain_run, "prepare", None)  # what is prepared is not prepared again
     pretrain(text_recipe, text_data, tmp_path, resume=True)
     assert_same_run(tmp_path, whole_run)
 
@@ -107,7 +107,7 @@ def test_a_killed_preparation_leaves_nothing_that_looks_whole(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("training.pretrain.prepare._write_text", stop)
+        patch.setattr("teddy.training.pretrain.prepare._write_text", stop)
         patch.setattr("shutil.rmtree", lambda *_, **__: None)  # as if the machine had died
         with pytest.raises(Killed):
             pretrain(text_recipe, text_data, tmp_path)

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from model.errors import ModelFileError, TrainingError
-from training.config import load_recipe
-from training.pretrain.causal import read_one_way
-from training.pretrain.run import pretrain
-from training.pretrain.sample import LanguageModel, as_text, load_language_model
+from teddy.model.errors import ModelFileError, TrainingError
+from teddy.training.config import load_recipe
+from teddy.training.pretrain.causal import read_one_way
+from teddy.training.pretrain.run import pretrain
+from teddy.training.pretrain.sample import LanguageModel, as_text, load_language_model
 
 Shell = Callable[..., tuple[int, str, str]]
 

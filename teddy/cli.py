@@ -12,44 +12,44 @@ The modules named `commands` import nothing heavy until a command runs, so that 
 """
 
 import errno
-import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from inspect import getdoc
 from typing import Annotated
 
 import typer
 
-import model.commands
-import model.tag_command
-import service.commands
-import service.key_command
-import training.check.command
-import training.commands
-import training.compare.command
-import training.evaluate_command
-import training.pretrain.commands
-import training.promotion.command
-import training.search.command
-from model.errors import DivergedError, JobInterrupted, TeddyError
+from teddy.model.commands import inspect
+from teddy.model.errors import DivergedError, JobInterrupted, TeddyError
+from teddy.model.tag_command import tag
+from teddy.service.commands import serve
+from teddy.service.key_command import key
+from teddy.training.check.command import check
+from teddy.training.commands import export, train
+from teddy.training.compare.command import compare
+from teddy.training.evaluate_command import evaluate
+from teddy.training.pretrain.commands import pretrain, sample
+from teddy.training.promotion.command import promote
+from teddy.training.search.command import search
 
 _DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 COMMANDS: tuple[Callable[..., None], ...] = (
-    model.tag_command.tag,
-    model.commands.inspect,
-    training.commands.train,
-    training.search.command.search,
-    training.evaluate_command.evaluate,
-    training.compare.command.compare,
-    training.commands.export,
-    training.check.command.check,
-    training.promotion.command.promote,
-    training.pretrain.commands.pretrain,
-    training.pretrain.commands.sample,
-    service.commands.serve,
-    service.key_command.key,
+    tag,
+    inspect,
+    train,
+    search,
+    evaluate,
+    compare,
+    export,
+    check,
+    promote,
+    pretrain,
+    sample,
+    serve,
+    key,
 )
 
 
@@ -119,7 +119,7 @@ def _options(
 
 def _help(function: Callable[..., None]) -> str:
     """Return the docstring with its indented paragraphs marked to keep their lines, the others to be filled."""
-    paragraphs = inspect.getdoc(function) or ""
+    paragraphs = getdoc(function) or ""
     return "\n\n".join(f"\b\n{each}" if "\n  " in f"\n{each}" else each for each in paragraphs.split("\n\n"))
 
 
@@ -138,7 +138,3 @@ def _close_quietly() -> int:
     """Give up standard output when nobody reads it any more; Python's own last flush must not complain either."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 1
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,46 @@
+"""Find names in text.
+
+    import teddy
+
+    tagger = teddy.load()                       # the model that ships; or teddy.load("mine.teddy")
+    for entity in tagger.tag(["He said, Teddy Roosevelt was a great President!"])[0]:
+        print(entity.label, entity.text, entity.score)
+
+    with teddy.Client("http://localhost:8000") as client:   # a Teddy that serves
+        print(client.tag("He said, Teddy Roosevelt was a great President!").entities)
+
+`teddy.model` is what a tagger is, `teddy.training` how one is made, and `teddy.service` how one is served.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from teddy import model, service, training
+    from teddy.model.documents import Entity
+    from teddy.model.predictor import Predictor, load
+    from teddy.service.client import AsyncClient, Client
+
+__all__ = ["AsyncClient", "Client", "Entity", "Predictor", "load", "model", "service", "training"]
+
+_HOMES = {
+    "AsyncClient": "teddy.service.client",
+    "Client": "teddy.service.client",
+    "Entity": "teddy.model.documents",
+    "Predictor": "teddy.model.predictor",
+    "load": "teddy.model.predictor",
+}
+_ROOMS = ("model", "service", "training")
+
+
+def __getattr__(name: str) -> object:
+    """Import what is asked for when it is asked for: torch alone takes a second."""
+    if name in _ROOMS:
+        return import_module(f"teddy.{name}")
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'teddy' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
