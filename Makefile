@@ -10,8 +10,10 @@ BENCHMARK := $(VENV)/.installed-benchmark
 RAY := $(VENV)/.installed-ray
 MLFLOW := $(VENV)/.installed-mlflow
 
-# Modules are compiled when they are first imported: most of what is installed never is.
+# Modules are compiled when they are first imported: most of what is installed never is. An environment that forbids to
+# keep what was compiled would have every process compile torch again, which takes longer than all the rest of its start.
 PIP_OPTIONS := --no-compile
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup serve test lint audit format up monitor bench bench-service soak ray mlflow kills distributed clean

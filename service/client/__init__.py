@@ -1,12 +1,13 @@
 """A client of the service: `Client`, and `AsyncClient` for asyncio and trio.
 
-    from teddy.service.client import Client
+    from teddy import Client
 
     with Client("http://localhost:8000") as teddy:
         for entity in teddy.tag("Ada met Grace in Oslo.").entities:
             print(entity.label, entity.text, entity.score)
 
-It needs the extra `teddy[client]`, and neither torch nor FastAPI.
+It needs httpx, which the extra `teddy[client]` brings, and nothing else of Teddy: the distribution `teddy-client` has
+this package alone.
 """
 
 from teddy.service.client.asynchronous import AsyncClient

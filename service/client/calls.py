@@ -4,17 +4,20 @@ import gzip
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 from urllib.parse import quote
 
 import httpx
 
-from teddy.model.offsets import OffsetUnit
 from teddy.service.client.errors import TeddyServiceError
 from teddy.service.client.results import AnswerReference, Entity, Json, ModelVersion, Refusal, Result
 
 JSON = {"Content-Type": "application/json"}
 LINES = {"Content-Type": "application/x-ndjson"}
+
+
+OffsetUnit = Literal["character", "utf16", "byte"]
+"""As in `teddy.model.offsets`, which is not there where the client is installed alone."""
 
 
 class Options(TypedDict, total=False):
