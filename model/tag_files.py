@@ -18,9 +18,9 @@ from teddy.model.bulk.job import BulkJob, Summary, identity_of, run_job
 from teddy.model.bulk.journal import Job, earlier_precision, forget, tag_file
 from teddy.model.bulk.progress import Progress
 from teddy.model.bulk.report import Rate, expected_bytes, rate_of, reported
+from teddy.model.bulk.shards import Options
 from teddy.model.bulk.state import JobState
 from teddy.model.bulk.stream import SHARD_BYTES, arriving_lines, tag_stream
-from teddy.model.bulk.tagging import Options
 from teddy.model.cores import available_cores
 from teddy.model.errors import TeddyError
 from teddy.model.files import atomic_path

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import structlog
 
+SHARES = "connections"
+"""The file in the metrics' directory by which workers take turns in taking connections."""
 AT_ONCE = 16
 """Connections taken before the event loop's other work gets its turn."""
 STEP_BACK_SECONDS = 0.002

@@ -24,6 +24,7 @@ from teddy.service.body import BodyLimits
 from teddy.service.context import Service
 from teddy.service.docs_page import add_docs_page
 from teddy.service.drift.watcher import Drift
+from teddy.service.errors import SettingsError
 from teddy.service.feedback import routes as feedback_routes
 from teddy.service.feedback.state import Feedback
 from teddy.service.gate import Gate
@@ -39,7 +40,7 @@ from teddy.service.pulse import beat
 from teddy.service.security import check_origins, with_cors
 from teddy.service.settings import Settings
 from teddy.service.tagging import Tagging
-from teddy.service.tracing import Tracer, make_tracer
+from teddy.service.tracing import NoTracer, Tracer
 
 OnReady = Callable[[], None]
 OnLoadFailure = Callable[[TeddyError], None]
@@ -199,3 +200,16 @@ async def end(tasks: Sequence["asyncio.Task[None]"]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def make_tracer(settings: Settings) -> Tracer:
+    """The tracer that the settings ask for. Raises SettingsError without the extra, or if it cannot follow `OTEL_*`."""
+    if not settings.traces:
+        return NoTracer()
+    try:
+        from teddy.service.open_telemetry import OpenTelemetryTracer
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("opentelemetry"):
+            raise
+        raise SettingsError("TEDDY_TRACES: OpenTelemetry is not installed: pip install 'teddy[otel]'") from error
+    return OpenTelemetryTracer()

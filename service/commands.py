@@ -52,7 +52,8 @@ def run(host: str | None, port: int | None, workers: int | None, model: list[str
     from teddy.service.keys import Keys
     from teddy.service.log import configure_logs, flush_logs
     from teddy.service.server import listen
-    from teddy.service.server import serve as serve_on
+    from teddy.service.server import serve as serve_alone
+    from teddy.service.supervisor import serve_with_workers
 
     check_exposure(settings, Keys.read(settings))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopping is no failure, whoever asks for it
@@ -64,6 +65,7 @@ def run(host: str | None, port: int | None, workers: int | None, model: list[str
     address = url(settings.host, bound.getsockname()[1])
     example = EXAMPLE.format(names=names_of(settings), address=address)
     try:
+        serve_on = serve_with_workers if settings.workers > 1 else serve_alone
         serve_on(settings, bound, on_ready=lambda: print(example, flush=True))
     finally:
         flush_logs()  # what an error says on its one line comes last

@@ -66,12 +66,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(settings: Settings, bound: socket.socket, on_ready: OnReady) -> None:
-    """Serve until a signal. Raises ModelFileError if a model is refused, before anything is tagged."""
-    if settings.workers > 1:
-        from teddy.service.supervisor import serve_with_workers
-
-        serve_with_workers(settings, bound, on_ready)
-        return
+    """Serve alone until a signal. Raises ModelFileError if a model is refused, before anything is tagged."""
     refusals: list[TeddyError] = []
 
     def stop(error: TeddyError) -> None:

@@ -25,11 +25,10 @@ from tempfile import TemporaryDirectory
 
 import structlog
 
-from teddy.service.acceptor import Shares
+from teddy.service.acceptor import SHARES, Shares
 from teddy.service.control import ALIVE, READY, REFUSED, Report
 from teddy.service.errors import ServiceError
 from teddy.service.settings import Settings
-from teddy.service.worker import SHARES
 from teddy.service.worker_metrics import DIRECTORY, WORKER, SupervisorMetrics, forget
 
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

@@ -5,16 +5,12 @@ us), so that logs and traces can be joined. Spans are recorded, and OpenTelemetr
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from random import getrandbits
 from typing import Protocol, Self
 
 from starlette.types import Scope
-
-from teddy.service.errors import SettingsError
-from teddy.service.settings import Settings
 
 TRACEPARENT = re.compile(
     rb"(?!ff)(?P<version>[0-9a-f]{2})-(?!0{32})(?P<trace>[0-9a-f]{32})-(?!0{16})(?P<parent>[0-9a-f]{16})"
@@ -105,23 +101,3 @@ class NoTracer:
 
     def close(self) -> None:
         """Nothing."""
-
-
-def make_tracer(settings: Settings) -> Tracer:
-    """The tracer that the settings ask for. Raises SettingsError without the extra, or if it cannot follow `OTEL_*`."""
-    if not settings.traces:
-        return NoTracer()
-    with otel_extra():
-        from teddy.service.open_telemetry import OpenTelemetryTracer
-    return OpenTelemetryTracer()
-
-
-@contextmanager
-def otel_extra() -> Iterator[None]:
-    """A block that imports OpenTelemetry. Raises SettingsError where it is not installed."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if not (error.name or "").startswith("opentelemetry"):
-            raise
-        raise SettingsError("TEDDY_TRACES: OpenTelemetry is not installed: pip install 'teddy[otel]'") from error

@@ -14,8 +14,6 @@ from teddy.service.control import Control
 if TYPE_CHECKING:
     from teddy.service.settings import Settings
 
-SHARES = "connections"
-"""The file in the metrics' directory by which workers take turns in taking connections."""
 REFUSED_STATUS = 3
 CUT_SECONDS = 2.0
 
@@ -48,7 +46,7 @@ def work(worker: int, bound: socket.socket, control: Control) -> int:
 def run(settings: "Settings", worker: int, bound: socket.socket, control: Control) -> int:
     """Take connections once the models are loaded: until then the other workers do."""
     from teddy.model.errors import TeddyError
-    from teddy.service.acceptor import Shares
+    from teddy.service.acceptor import SHARES, Shares
     from teddy.service.app import create_app
     from teddy.service.model_loader import model_loader
     from teddy.service.server import Server

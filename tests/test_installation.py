@@ -149,7 +149,7 @@ def test_a_program_has_both_its_own_packages_and_teddy(python: Path, project: Pa
 @contextmanager
 def served(python: Path, project: Path) -> Iterator[str]:
     """The address of an installed Teddy that serves with two workers, which are processes of their own."""
-    command = [python.with_name("teddy"), "serve", "--port", "0", "--workers", "2"]
+    command = [str(python.with_name("teddy")), "serve", "--port", "0", "--workers", "2"]
     with subprocess.Popen(
         command, cwd=project, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:

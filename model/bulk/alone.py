@@ -5,7 +5,8 @@ from contextlib import closing, contextmanager
 
 from teddy.model.bulk.loading import describe, load_model
 from teddy.model.bulk.progress import Progress
-from teddy.model.bulk.tagging import Assignment, Options, ShardTagger
+from teddy.model.bulk.shards import Assignment, Options
+from teddy.model.bulk.tagging import ShardTagger
 from teddy.model.bulk.workers import Finished, LoadedModel, ModelChoice, Place, Underway, Workers
 from teddy.model.records import TextTagger
 

@@ -13,9 +13,9 @@ from teddy.model.bulk import stream
 from teddy.model.bulk.inputs import Input
 from teddy.model.bulk.merge import join_shards
 from teddy.model.bulk.progress import Progress
-from teddy.model.bulk.shards import cut
+from teddy.model.bulk.shards import Assignment, Options
 from teddy.model.bulk.state import Identity, JobState, ShardPlace
-from teddy.model.bulk.tagging import Assignment, Options
+from teddy.model.bulk.tagging import cut
 from teddy.model.bulk.workers import Finished, LoadedModel, Workers
 from teddy.model.errors import DataError
 from teddy.model.interruption import Interruption

@@ -11,8 +11,7 @@ from typing import BinaryIO
 
 from teddy.model.bulk import stream
 from teddy.model.bulk.progress import Progress
-from teddy.model.bulk.shards import Shard
-from teddy.model.bulk.tagging import Options
+from teddy.model.bulk.shards import Options, Shard
 from teddy.model.errors import DataError, MissingExtraError
 from teddy.model.records import Answer, TextTagger, entity_fields
 

@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from teddy.model.bulk.progress import Progress
-from teddy.model.bulk.tagging import Assignment, Options
+from teddy.model.bulk.shards import Assignment, Options
 from teddy.model.bulk.workers import Finished, LoadedModel, ModelChoice, Order, Place, Refused, Underway, Workers
 from teddy.model.errors import TeddyError
 

@@ -20,7 +20,8 @@ from typing import Any
 
 from teddy.model.bulk.loading import describe, load_model
 from teddy.model.bulk.progress import Progress
-from teddy.model.bulk.tagging import Assignment, Options, ShardTagger
+from teddy.model.bulk.shards import Assignment, Options
+from teddy.model.bulk.tagging import ShardTagger
 from teddy.model.bulk.workers import Finished, LoadedModel, ModelChoice, Place, Underway, Workers
 from teddy.model.errors import MissingExtraError, TeddyError
 from teddy.model.files import write_atomically

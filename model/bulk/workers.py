@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Protocol
 
 from teddy.model.bulk.progress import Progress
+from teddy.model.bulk.shards import Assignment, Options
 from teddy.model.bulk.state import ShardPlace
-from teddy.model.bulk.tagging import Assignment, Options
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

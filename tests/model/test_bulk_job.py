@@ -16,9 +16,9 @@ from teddy.model.bulk.job import BulkJob, Summary, identity_of, run_job
 from teddy.model.bulk.journal import Job, tag_file
 from teddy.model.bulk.processes import WorkerError, start_processes
 from teddy.model.bulk.progress import Progress
-from teddy.model.bulk.shards import cut
+from teddy.model.bulk.shards import Assignment, Options
 from teddy.model.bulk.state import JobState, ShardPlace
-from teddy.model.bulk.tagging import Assignment, Options
+from teddy.model.bulk.tagging import cut
 from teddy.model.bulk.workers import LoadedModel, ModelChoice, Workers
 from teddy.model.documents import Entity
 from teddy.model.errors import DataError, TeddyError

@@ -9,9 +9,9 @@ from teddy.model.bulk.alone import Alone
 from teddy.model.bulk.inputs import Input
 from teddy.model.bulk.job import BulkJob, Summary, identity_of, run_job
 from teddy.model.bulk.parquet import ENTITIES
-from teddy.model.bulk.shards import cut
+from teddy.model.bulk.shards import Options
 from teddy.model.bulk.state import JobState
-from teddy.model.bulk.tagging import Options
+from teddy.model.bulk.tagging import cut
 from teddy.model.bulk.workers import LoadedModel
 from teddy.model.predictor import Predictor
 from teddy.model.records import Format, Selection, answer_records

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from teddy.model.bulk.compression import Packing, open_unpacked, packed_into, packing_of, unpacked_name
 from teddy.model.bulk.inputs import find_inputs, guess_format, is_single_file, single_input
-from teddy.model.bulk.shards import Shard, cut, cut_lines
+from teddy.model.bulk.shards import Shard
+from teddy.model.bulk.tagging import cut, cut_lines
 from teddy.model.errors import DataError
 from teddy.model.records import Format, ends_record
 

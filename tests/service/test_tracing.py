@@ -18,10 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from teddy.service.app import make_tracer
 from teddy.service.errors import SettingsError
 from teddy.service.log import configure_logs
 from teddy.service.settings import Settings
-from teddy.service.tracing import MOST_STATE_BYTES, TRACEPARENT, NoTracer, TraceContext, Tracer, make_tracer
+from teddy.service.tracing import MOST_STATE_BYTES, TRACEPARENT, NoTracer, TraceContext, Tracer
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "00f067aa0ba902b7"
@@ -106,7 +107,8 @@ def test_opentelemetry_is_imported_only_for_traces() -> None:
     script = """
 import sys
 from teddy.service.settings import Settings
-from teddy.service.tracing import TraceContext, make_tracer
+from teddy.service.app import make_tracer
+from teddy.service.tracing import TraceContext
 assert make_tracer(Settings()).begin(TraceContext.of([]), {}) is None
 assert not [name for name in sys.modules if name.startswith(("opentelemetry", "google", "requests"))]
 """

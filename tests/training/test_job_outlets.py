@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from teddy.training.job import metrics as job_metrics
+from teddy.training.job.catalogue import Address
 from teddy.training.job.job import Job
 from teddy.training.job.metrics import exposed
-from teddy.training.job.options import Address
 from tests.monitoring.exporters import Pushgateway, samples, scrape, state_of
 from tests.monitoring.prometheus import wait_until
 

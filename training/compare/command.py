@@ -76,5 +76,7 @@ def compare(
         (first, second), options.corpora, precision=precision, n_draws=n_draws, seed=seed, most=most, speed=speed
     )
     if report is not None:
-        pair.write(report, f"{first.name} and {second.name} on {source.name}")
+        from teddy.training.report.html_compare import write_comparison
+
+        write_comparison(pair, report, f"{first.name} and {second.name} on {source.name}")
     print(json.dumps(pair.as_dict(), ensure_ascii=False) if as_json else "\n".join(pair.lines()))

@@ -1,19 +1,16 @@
 """Two model files on the same data: the labels they can be compared on, and the comparison as text, JSON and HTML."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from teddy.model.errors import ModelFileError, TrainingError
-from teddy.model.files import write_atomically
 from teddy.model.predictor import Predictor, load
 from teddy.training.compare.changes import Answer, Change
 from teddy.training.compare.comparing import Comparison, Speeds, compare, measure_speeds
 from teddy.training.corpus.corpora import Corpus
 from teddy.training.markdown import one_line, percent
 from teddy.training.promotion.served import prediction
-from teddy.training.report.html_compare import as_html
 
 _CONTEXT = 40  # characters on either side of a change, as text
 
@@ -62,15 +59,6 @@ class Pair:
             **self.comparison.as_dict(),
             **speeds,
         }
-
-    def write(self, directory: Path, title: str) -> None:
-        """Write `compare.json` and `compare.html` into `directory`, which is made if need be.
-
-        Raises: TrainingError where jinja2, which the page needs, is not installed.
-        """
-        directory.mkdir(parents=True, exist_ok=True)
-        write_atomically(directory / "compare.json", json.dumps(self.as_dict(), ensure_ascii=False, indent=1) + "\n")
-        write_atomically(directory / "compare.html", as_html(self, title))
 
     def lines(self) -> Iterator[str]:
         """Write the comparison as plain text."""

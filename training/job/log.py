@@ -11,6 +11,7 @@ Every object has `time` (UTC), `level` (info, warning or error), `event` and the
 
 import json
 import math
+import re
 import sys
 from collections.abc import Mapping
 from typing import Literal, TextIO
@@ -52,3 +53,8 @@ def is_terminal(stream: TextIO) -> bool:
 def _finite(value: object) -> object:
     """JSON has no word for a number that is not finite."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def without_password(text: str) -> str:
+    """Return a URI, or what quotes one, without whom it logs in as."""
+    return re.sub(r"//[^/@\s]*@", "//", text)

@@ -25,10 +25,9 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from teddy.model.errors import TrainingError
-from teddy.training.job.catalogue import PREFIX, all_metrics
+from teddy.training.job.catalogue import PREFIX, Address, all_metrics
 from teddy.training.job.job import Job, State
 from teddy.training.job.log import Log
-from teddy.training.job.options import Address
 
 EVERY_SECONDS = 5.0
 """Between two copies, when nothing happens that is worth one of its own."""

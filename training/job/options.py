@@ -1,26 +1,16 @@
 """The options of `teddy train` and `teddy pretrain` that show a running job to Prometheus."""
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 import typer
 
+from teddy.training.job.catalogue import Address
+
 if TYPE_CHECKING:
     from teddy.training.job.job import Job
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where to listen; port 0 takes a free one."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def _metrics_file(text: str) -> Path:

@@ -1,15 +1,15 @@
 """A comparison of two models as one HTML page for people."""
 
+import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+from teddy.model.files import write_atomically
 from teddy.model.spans import Span
 from teddy.training.compare.changes import Change
+from teddy.training.compare.pair import Pair
 from teddy.training.report.html_page import render
 from teddy.training.report.html_spans import Segment, covered, excerpt
-
-if TYPE_CHECKING:
-    from teddy.training.compare.pair import Pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,17 @@ class ChangeCase:
     second_text: str
 
 
-def as_html(pair: "Pair", title: str) -> str:
+def write_comparison(pair: Pair, directory: Path, title: str) -> None:
+    """Write `compare.json` and `compare.html` into `directory`, which is made if need be.
+
+    Raises: TrainingError where jinja2, which the page needs, is not installed.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    write_atomically(directory / "compare.json", json.dumps(pair.as_dict(), ensure_ascii=False, indent=1) + "\n")
+    write_atomically(directory / "compare.html", as_html(pair, title))
+
+
+def as_html(pair: Pair, title: str) -> str:
     """Write the comparison as a page.
 
     Raises: TrainingError where jinja2 is not installed.

@@ -27,7 +27,7 @@ from mlflow.tracking import MlflowClient
 
 from teddy.model.errors import TrainingError
 from teddy.model.files import write_atomically
-from teddy.training.tracking.tracked import without_password
+from teddy.training.job.log import without_password
 
 EXPERIMENT = "teddy"
 """Where MLFLOW_EXPERIMENT_NAME names no other."""

@@ -8,7 +8,6 @@ not is told once. Only the end of a run waits for it, and not for ever.
 
 import logging
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from teddy.model.errors import JobInterrupted, MissingExtraError
-from teddy.training.job.log import Log
+from teddy.training.job.log import Log, without_password
 
 if TYPE_CHECKING:
     from teddy.training.tracking.store import MlflowRun
@@ -162,11 +161,6 @@ class Tracker:
             line = without_password(" ".join(reason.split()))[:200]
             message = f"{self._run.place} does not take what is tracked: {line}; the training goes on"
             Log().note(message, "warning")
-
-
-def without_password(text: str) -> str:
-    """Return a URI, or what quotes one, without whom it logs in as."""
-    return re.sub(r"//[^/@\s]*@", "//", text)
 
 
 def is_sent(step: int) -> bool:
