@@ -48,25 +48,25 @@ up: ## Serve and watch in containers: Teddy, Prometheus, Alertmanager, Grafana (
 	docker compose up --build --detach --wait $(ARGS)
 
 monitor: $(RUNTIME) ## Watch the Teddy that runs here with this machine's Prometheus and Alertmanager (ARGS="--help")
-	@exec $(BIN)/python -m teddy.service.monitoring $(ARGS)
+	@exec $(BIN)/python -m deploy.monitoring $(ARGS)
 
 bench: $(BENCHMARK) ## Measure speed against others, in at most ten minutes (ARGS="--quick", ARGS="--text FILE")
-	@$(BIN)/python -m tests.benchmarks.bench $(ARGS)
+	@$(BIN)/python -m benchmarks.bench $(ARGS)
 
 bench-service: $(BENCHMARK) ## Measure the service beside others and under attack, in ten minutes (ARGS="--quick"; wants wrk)
-	@$(BIN)/python -m tests.benchmarks.service_bench $(ARGS)
+	@$(BIN)/python -m benchmarks.service_bench $(ARGS)
 
 soak: $(DEVELOPMENT) ## Send the service ten minutes of mixed traffic and check every answer (ARGS="--minutes 60")
-	@$(BIN)/python -m tests.soak $(ARGS)
+	@$(BIN)/python -m benchmarks.soak $(ARGS)
 
 ray: $(RAY) ## Test serving, training and bulk tagging on a local cluster of Ray, whose extra is heavy
-	$(BIN)/pytest tests/service/test_ray.py tests/training/test_ray_train.py tests/model/test_bulk_ray.py $(ARGS)
+	$(BIN)/pytest tests/service/test_ray.py tests/training/test_ray_train.py tests/service/bulk/test_bulk_ray.py $(ARGS)
 
 mlflow: $(MLFLOW) ## Test tracking with MLflow, whose extra is heavy
 	$(BIN)/pytest tests/training/test_tracking.py $(ARGS)
 
 kills: $(DEVELOPMENT) ## Kill training and pre-training at 20 random moments each, and compare how they end with an undisturbed run
-	@$(BIN)/python -m tests.benchmarks.kill_and_resume $(ARGS)
+	@$(BIN)/python -m benchmarks.kill_and_resume $(ARGS)
 
 distributed: $(DEVELOPMENT) ## Test training in processes of torchrun, some of them killed, in five minutes
 	TEDDY_TEST_LAUNCHERS=1 $(BIN)/pytest tests/training/test_torchrun.py $(ARGS)

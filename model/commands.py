@@ -30,9 +30,9 @@ def inspect(
     if as_json and as_card:
         raise typer.BadParameter("is Markdown; the card's numbers are in --json too", param_hint="--card")
 
-    from teddy.model.bundle import read_bundle
     from teddy.model.display import model_fields, model_lines
     from teddy.model.errors import ModelFileError
+    from teddy.model.file.bundle import read_bundle
 
     bundle = read_bundle(model_file)
     if as_card:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from teddy.model.bundle import Bundle, Manifest
-    from teddy.model.documents import Entity
+    from teddy.model.file.bundle import Bundle, Manifest
+    from teddy.model.text.documents import Entity
 
 _STYLES = ("black on bright_cyan", "black on bright_yellow", "black on bright_green", "black on bright_magenta")
 _IN_THE_CARD = ("dev_calibration", "dev_labels_by_corpus")

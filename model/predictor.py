@@ -1,7 +1,7 @@
 """Texts in, entities out: a loaded model.
 
-`tag` does all that is to be done for a text: see `teddy.model.documents`. A server does it step by step: preparing and
-assembling belong to one text, and predicting takes windows of many texts at once.
+`tag` does all that is to be done for a text: see `teddy.model.text.documents`. A server does it step by step: preparing
+and assembling belong to one text, and predicting takes windows of many texts at once.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,18 +9,17 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from teddy.model.bundle import Bundle, Manifest, read_bundle
-from teddy.model.documents import Document, Entity, Tagged, WindowInput, assemble, prepare
 from teddy.model.errors import ModelFileError
-from teddy.model.features import WordFeatures
-from teddy.model.labels import TagSet
-from teddy.model.memory import bound_kernel_cache, collector_paused
-from teddy.model.onnx.precision import onnx_precisions
-from teddy.model.pieces import Pieces
-from teddy.model.precision import PRECISIONS, candidates, fastest, load_network, number_format
-from teddy.model.spans import Span
+from teddy.model.features.pieces import Pieces
+from teddy.model.features.rows import WordFeatures
+from teddy.model.file.bundle import Bundle, Manifest, read_bundle
+from teddy.model.network.precision import PRECISIONS, candidates, fastest, load_network, number_format, onnx_precisions
+from teddy.model.system.memory import bound_kernel_cache, collector_paused
 from teddy.model.tagger import TaggedWords, Tagger
-from teddy.model.text import TOKENISER_VERSION, check_text
+from teddy.model.tags.spans import Span
+from teddy.model.tags.tag_set import TagSet
+from teddy.model.text.documents import Document, Entity, Tagged, WindowInput, assemble, prepare
+from teddy.model.text.words import TOKENISER_VERSION, check_text
 
 SHIPPED_MODEL = Path(__file__).parent / "pretrained" / "en.teddy"
 """The model that comes with Teddy."""

@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from teddy.model.batching import group_by_length, usual_size
-from teddy.model.encoder import words_read
-from teddy.model.features import WordFeatures
-from teddy.model.labels import TagSet
-from teddy.model.memory import give_back
-from teddy.model.spans import Span
-from teddy.model.word_vectors import WordReader, WordVectors
+from teddy.model.features.batching import group_by_length, usual_size
+from teddy.model.features.rows import WordFeatures
+from teddy.model.features.word_vectors import WordReader, WordVectors
+from teddy.model.network.encoder import words_read
+from teddy.model.system.memory import give_back
+from teddy.model.tags.spans import Span
+from teddy.model.tags.tag_set import TagSet
 
 BATCH_WORDS = 2048
 """The largest batch, in words with their padding.
@@ -32,7 +32,7 @@ _WORDS_UNTIL_TIDIED = 100_000
 
 
 class TaggingNetwork(WordReader, Protocol):
-    """A `teddy.model.network.Network`, eager, scripted, or standing in for one."""
+    """A `teddy.model.network.tagger_network.Network`, eager, scripted, or standing in for one."""
 
     def __call__(self, vectors: Tensor, words: Tensor, lengths: Tensor, /) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """See `Network.forward`."""
@@ -57,7 +57,7 @@ class TaggedWords:
 class TaggingBatch:
     """What a network is called with, and which of the sentences given (by position) are its first rows.
 
-    Behind them may stand rows that are padding altogether: see `teddy.model.batching.usual_size`.
+    Behind them may stand rows that are padding altogether: see `teddy.model.features.batching.usual_size`.
 
     Shape: `vectors` [U, E]; int64 `words` [B, T], each a row of them; int64 `lengths` [B], each at least 1.
     """

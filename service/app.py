@@ -6,7 +6,7 @@ From outside to inside:
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
@@ -16,31 +16,56 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from teddy.model.errors import TeddyError
-from teddy.service import model_routes, routes, stream
-from teddy.service.access import Access
-from teddy.service.addresses import parse_networks
-from teddy.service.batcher import Batcher
-from teddy.service.body import BodyLimits
-from teddy.service.context import Service
-from teddy.service.docs_page import add_docs_page
-from teddy.service.drift.watcher import Drift
+from teddy.service.api import routes, stream
+from teddy.service.api.context import Service
 from teddy.service.errors import SettingsError
-from teddy.service.feedback import routes as feedback_routes
+from teddy.service.feedback import feedback_routes
 from teddy.service.feedback.state import Feedback
-from teddy.service.gate import Gate
-from teddy.service.keys import Keys
-from teddy.service.lifecycle import Drain
-from teddy.service.log import count_lost_lines
-from teddy.service.metrics import Metrics
-from teddy.service.models import Load, Models
-from teddy.service.openapi import DocumentedApp
-from teddy.service.problems import KINDS, add_problem_handlers, answer_to, failure
-from teddy.service.protocol import KINDS as REFUSALS
-from teddy.service.pulse import beat
-from teddy.service.security import check_origins, with_cors
+from teddy.service.http.body import BodyLimits
+from teddy.service.http.callers import Keys, parse_networks
+from teddy.service.http.middleware import Access, Gate
+from teddy.service.http.openapi import DocumentedApp, add_docs_page
+from teddy.service.http.problems import KINDS, add_problem_handlers, answer_to, failure
+from teddy.service.http.protocol import KINDS as REFUSALS
+from teddy.service.http.security import check_origins, with_cors
+from teddy.service.inference.batcher import Batcher
+from teddy.service.inference.models import Load, Models, ServedModel
+from teddy.service.inference.tagging import Tagging
+from teddy.service.observability.drift import Drift
+from teddy.service.observability.log import count_lost_lines
+from teddy.service.observability.metrics import Metrics
+from teddy.service.observability.tracing import NoTracer, Tracer
+from teddy.service.process.control import Drain
 from teddy.service.settings import Settings
-from teddy.service.tagging import Tagging
-from teddy.service.tracing import NoTracer, Tracer
+
+BEAT_SECONDS = 0.1
+
+
+async def beat(metrics: Metrics, models: Callable[[], Iterable[ServedModel]]) -> None:
+    """Count for ever, ten times a second. Lag is what a request would wait before anything looks at it."""
+    loop, padding = asyncio.get_running_loop(), PaddingCount(metrics)
+    while True:
+        due = loop.time() + BEAT_SECONDS
+        await asyncio.sleep(BEAT_SECONDS)
+        metrics.loop_lag.observe(max(0.0, loop.time() - due))
+        padding.update(models())
+        metrics.flush()
+
+
+class PaddingCount:
+    """Passes on what the models' taggers have counted of padding since it was last asked."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._seen: dict[str, int] = {}
+
+    def update(self, models: Iterable[ServedModel]) -> None:
+        """Count what is new: of a model that is new, not what loading it took. One that has gone is forgotten."""
+        totals = {model.version: model.predictor.tagger.padding_words for model in models}
+        if new := sum(total - self._seen.get(version, total) for version, total in totals.items()):
+            self._metrics.padding_words.inc(new)
+        self._seen = totals
+
 
 OnReady = Callable[[], None]
 OnLoadFailure = Callable[[TeddyError], None]
@@ -138,12 +163,12 @@ def create_app(
         summary="Entities in texts.",
         description="Offsets are half-open: `text[start:end]` is the entity's text. Errors are problems (RFC 9457).",
         lifespan=Life(service, batcher, tracer, on_ready, on_load_failure),
-        docs_url=None,  # see service/docs_page.py
+        docs_url=None,  # see service/http/openapi.py
         redoc_url=None,
         redirect_slashes=False,
     )
     app.state.service, app.state.drain = service, Drain()
-    for router in (routes.router, stream.router, feedback_routes.router, model_routes.router):
+    for router in (routes.router, stream.router, feedback_routes.router, routes.models_router):
         app.include_router(router)
     add_docs_page(app)
     add_problem_handlers(app)
@@ -207,7 +232,7 @@ def make_tracer(settings: Settings) -> Tracer:
     if not settings.traces:
         return NoTracer()
     try:
-        from teddy.service.open_telemetry import OpenTelemetryTracer
+        from teddy.service.observability.open_telemetry import OpenTelemetryTracer
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("opentelemetry"):
             raise

@@ -1,14 +1,21 @@
-"""`teddy serve`. Imports nothing heavy until it is called."""
+"""The commands `teddy serve` and `teddy key`. They import nothing heavy until they run."""
 
 import os
+import secrets
 import signal
+import sys
 from contextlib import suppress
+from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from teddy.service.errors import SettingsError
+from teddy.service.http.callers import LINE, Role
+
 if TYPE_CHECKING:
     from teddy.service.settings import Settings
+
 
 EXAMPLE = """\
 Teddy serves {names} at {address} (to try in a browser: {address}/docs). For example:
@@ -48,12 +55,11 @@ def run(host: str | None, port: int | None, workers: int | None, model: list[str
 
     import structlog
 
-    from teddy.service.addresses import check_exposure
-    from teddy.service.keys import Keys
-    from teddy.service.log import configure_logs, flush_logs
-    from teddy.service.server import listen
-    from teddy.service.server import serve as serve_alone
-    from teddy.service.supervisor import serve_with_workers
+    from teddy.service.http.callers import Keys, check_exposure
+    from teddy.service.observability.log import configure_logs, flush_logs
+    from teddy.service.process.server import listen
+    from teddy.service.process.server import serve as serve_alone
+    from teddy.service.process.supervisor import serve_with_workers
 
     check_exposure(settings, Keys.read(settings))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopping is no failure, whoever asks for it
@@ -75,7 +81,7 @@ def run(host: str | None, port: int | None, workers: int | None, model: list[str
 
 def names_of(settings: "Settings") -> str:
     """What is served, for the person who started it."""
-    from teddy.service.model_files import SHIPPED
+    from teddy.service.inference.model_files import SHIPPED
 
     named = [*settings.models, *([f"the models in {settings.models_dir}"] if settings.models_dir else [])]
     return ", ".join(named) or SHIPPED
@@ -94,3 +100,27 @@ def url(host: str, port: int) -> str:
     """Where a person on this machine finds what listens on `host`."""
     shown = "localhost" if host in ("0.0.0.0", "::", "") else f"[{host}]" if ":" in host else host  # noqa: S104
     return f"http://{shown}:{port}"
+
+
+RANDOM_BYTES = 32
+PREFIX = "teddy_"  # by which scanners for leaked secrets can know one
+
+
+def key(
+    role: Annotated[Role, typer.Option(help="What it is for; an admin may also reload models.")] = "tag",
+    name: Annotated[str | None, typer.Option(help="Who has it, for the log. [default: from the digest]")] = None,
+) -> None:
+    """Make an API key: it is shown once, and its line for TEDDY_API_KEYS_FILE holds only its digest.
+
+    The key goes to standard error and the line to standard output, so that the line can be put where it belongs.
+
+    Examples:
+      teddy key
+      teddy key --role admin --name operations >> teddy.keys
+    """
+    made = PREFIX + secrets.token_urlsafe(RANDOM_BYTES)
+    line = " ".join(filter(None, (role, sha256(made.encode("ascii")).hexdigest(), name)))
+    if not LINE.fullmatch(line):
+        raise SettingsError("--name: up to 64 letters, digits, '.', '_' and '-', the first a letter or a digit")
+    print(f"The key, which is shown only now: {made}", file=sys.stderr)
+    print(line)

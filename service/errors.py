@@ -1,4 +1,4 @@
-"""What the service refuses or fails at, besides what `model` refuses. `service/problems.py` gives each its HTTP status.
+"""What the service refuses or fails at, besides what `model` refuses. `problems.py` gives each its status.
 
     TeddyError (model/errors.py)
     `-- ServiceError

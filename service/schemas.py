@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
-from teddy.model.offsets import OffsetUnit
+from teddy.model.text.offsets import OffsetUnit
 
 Name = Annotated[str, Field(max_length=64)]
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from teddy.model.cores import available_cores
+from teddy.model.system.processes import available_cores
 from teddy.service.errors import SettingsError
 
 PREFIX = "TEDDY_"

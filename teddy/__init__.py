@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from teddy import model, service, training
-    from teddy.model.documents import Entity
     from teddy.model.predictor import Predictor, load
+    from teddy.model.text.documents import Entity
     from teddy.service.client import AsyncClient, Client
 
 __all__ = ["AsyncClient", "Client", "Entity", "Predictor", "load", "model", "service", "training"]
@@ -26,7 +26,7 @@ __all__ = ["AsyncClient", "Client", "Entity", "Predictor", "load", "model", "ser
 _HOMES = {
     "AsyncClient": "teddy.service.client",
     "Client": "teddy.service.client",
-    "Entity": "teddy.model.documents",
+    "Entity": "teddy.model.text.documents",
     "Predictor": "teddy.model.predictor",
     "load": "teddy.model.predictor",
 }

@@ -23,16 +23,12 @@ import typer
 
 from teddy.model.commands import inspect
 from teddy.model.errors import DivergedError, JobInterrupted, TeddyError
-from teddy.model.tag_command import tag
-from teddy.service.commands import serve
-from teddy.service.key_command import key
-from teddy.training.check.command import check
-from teddy.training.commands import export, train
-from teddy.training.compare.command import compare
-from teddy.training.evaluate_command import evaluate
-from teddy.training.pretrain.commands import pretrain, sample
-from teddy.training.promotion.command import promote
-from teddy.training.search.command import search
+from teddy.service.bulk.tag_command import tag
+from teddy.service.commands import key, serve
+from teddy.training.check.check_command import check
+from teddy.training.commands import export, pretrain, sample, search, train
+from teddy.training.evaluation.evaluation_commands import compare, evaluate
+from teddy.training.promotion.promote_command import promote
 
 _DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 
 from teddy import cli
 from teddy.model.predictor import Predictor, load
-from teddy.training.config import Recipe, load_recipe
+from teddy.training.recipe.recipe import Recipe, load_recipe
 from teddy.training.run import train
 
 # A shell ignores Ctrl-C for what it starts in the background, and so would all that tests start and then interrupt.

@@ -15,8 +15,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic, sleep
 
-from tests.load.processes import descendants
-from tests.load.server import free_port
+from benchmarks.load.processes import descendants
+from benchmarks.load.server import free_port
 
 os.environ |= {
     "RAY_USAGE_STATS_ENABLED": "0",

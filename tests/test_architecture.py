@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from teddy.model.bundle import read_bundle
+from teddy.model.file.bundle import read_bundle
 from teddy.model.predictor import SHIPPED_MODEL
 from teddy.service.settings import settings_table
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("model", "training", "service")
-"""The folders; `teddy` has links to them, so that `model/text.py` is `teddy.model.text`."""
+"""The folders; `teddy` has links to them, so that `model/text/words.py` is `teddy.model.text.words`."""
 MAY_IMPORT = {"model": {"model"}, "training": {"training", "model"}, "service": {"service", "model"}}
 ONLY_IN_SERVICE = {"fastapi", "starlette", "uvicorn", "prometheus_client", "structlog", "pydantic_settings"}
 HEAVY = {"torch", "numpy", "pydantic", "fastapi", "uvicorn", "prometheus_client", "sentencepiece", "matplotlib", "rich"}
@@ -39,7 +39,7 @@ COMMAND = sorted((ROOT / "teddy").glob("*.py"))
 
 
 def name_of(path: Path) -> str:
-    """Return `teddy.model.text` for model/text.py, and `teddy.model` for model/__init__.py."""
+    """Return `teddy.model.text.words` for model/text/words.py, and `teddy.model` for model/__init__.py."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts if parts[0] == "teddy" else ("teddy", *parts)).removesuffix(".__init__")
 
@@ -103,7 +103,7 @@ def test_only_the_service_knows_of_http_metrics_and_settings() -> None:
 
 
 def test_what_few_install_is_named_in_one_file_each_of_the_model() -> None:
-    extras = {"pyarrow": ["model/bulk/parquet.py"], "ray": ["model/bulk/ray_data.py"]}
+    extras = {"pyarrow": ["service/bulk/parquet.py"], "ray": ["service/bulk/ray_data.py"]}
     of_model = [path for path in MODULES if package_of(path) == "model"]
     assert {name: [short(path) for path in of_model if name in imported_packages(path)] for name in extras} == extras
 
@@ -116,7 +116,7 @@ def names_torch_jit(node: ast.AST) -> bool:
 
 def test_one_file_names_torch_jit() -> None:
     named = [short(path) for path in MODULES if any(names_torch_jit(node) for node in ast.walk(tree_of(path)))]
-    assert named == ["model/export.py"]
+    assert named == ["model/network/torchscript.py"]
 
 
 def test_no_module_imports_itself_by_a_detour() -> None:

@@ -13,17 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from benchmarks import entrants, texts
+from benchmarks.contenders.contender import Entrant
+from benchmarks.growth import MEGABYTE, stages
+from benchmarks.machine import cores
+from benchmarks.process import ContenderError, OutOfTimeError, Worker
+from benchmarks.report import Results, glance, print_report
+from benchmarks.rounds import Clock, paired_ratio, percentile, texts_for
+from benchmarks.slices import write_slices, write_texts
+from benchmarks.speed import Comparison, Turn, in_turn
+from benchmarks.worker import read_texts
 from teddy.model.predictor import Predictor
-from tests.benchmarks import entrants, texts
-from tests.benchmarks.contenders.contender import Entrant
-from tests.benchmarks.growth import MEGABYTE, stages
-from tests.benchmarks.machine import cores
-from tests.benchmarks.process import ContenderError, OutOfTimeError, Worker
-from tests.benchmarks.report import Results, glance, print_report
-from tests.benchmarks.rounds import Clock, paired_ratio, percentile, texts_for
-from tests.benchmarks.slices import write_slices, write_texts
-from tests.benchmarks.speed import Comparison, Turn, in_turn
-from tests.benchmarks.worker import read_texts
 
 FEW_WORDS = st.lists(st.sampled_from(["a", "be.", "see!", "Dee"]), min_size=1, max_size=90).map(" ".join)
 POSITIVE = st.floats(0.01, 100.0)

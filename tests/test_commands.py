@@ -11,11 +11,11 @@ import pytest
 
 from teddy import cli
 from teddy.model import predictor
-from teddy.model.bundle import extra_files, read_bundle, write_bundle
-from teddy.model.documents import Entity
 from teddy.model.errors import DataError, TextError
-from teddy.model.export import from_archive, to_archive
-from teddy.model.spans import Span
+from teddy.model.file.bundle import extra_files, read_bundle, write_bundle
+from teddy.model.network.torchscript import from_archive, to_archive
+from teddy.model.tags.spans import Span
+from teddy.model.text.documents import Entity
 
 ROOT = Path(__file__).parents[1]
 

@@ -18,8 +18,8 @@ import httpx
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from teddy.service.monitoring.configuration import Addresses, write_configuration
-from teddy.service.monitoring.dashboards.panels import GRAFANA
+from deploy.monitoring.configuration import Addresses, write_configuration
+from deploy.monitoring.dashboards.panels import GRAFANA
 from teddy.service.settings import Settings
 from tests.monitoring.binaries import binary
 from tests.monitoring.prometheus import Alertmanager

@@ -22,7 +22,7 @@ from typing import get_args
 import pytest
 from packaging.requirements import Requirement
 
-from teddy.model import offsets
+from teddy.model.text import offsets
 from teddy.service.client import calls
 
 ROOT = Path(__file__).parents[1]

@@ -9,7 +9,7 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from teddy.service.metrics import Metrics
+from teddy.service.observability.metrics import Metrics
 from teddy.service.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[1]

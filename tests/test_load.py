@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.load.connection import Answer
-from tests.load.generator import Load
-from tests.load.question import Question, batch_questions, single_questions
-from tests.load.server import counted_statuses, parse_metrics
-from tests.load.tally import percentile
+from benchmarks.load.connection import Answer
+from benchmarks.load.generator import Load
+from benchmarks.load.question import Question, batch_questions, single_questions
+from benchmarks.load.server import counted_statuses, parse_metrics
+from benchmarks.load.tally import percentile
 
 VERSION = "0123456789ab"
 ADA = {"start": 0, "end": 3, "label": "PER", "score": 0.9, "text": "Ada"}

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.benchmarks.training_speed import Follower, summarise
+from benchmarks.training_speed import Follower, summarise
 
 
 def row(kind: str, **values: float) -> dict[str, object]:

@@ -1,7 +1,8 @@
-"""The commands `teddy train` and `export`. What they need is imported when they run."""
+"""The commands `teddy train`, `export`, `search`, `pretrain` and `sample`."""
 
 import json
 import os
+import time
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,8 +12,9 @@ import typer
 
 from teddy.model.commands import use_one_thread
 from teddy.model.errors import MissingExtraError
+from teddy.training.data.options import DataDirectory
 from teddy.training.job.options import MetricsFileOption, MetricsPortOption, PushgatewayOption, shown
-from teddy.training.tracking.tracked import MlflowOption, tracked
+from teddy.training.job.tracking import MlflowOption, tracked
 
 RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="A .toml file.", show_default=False)]
 RunDataOption = Annotated[
@@ -73,10 +75,10 @@ def train(
       teddy train mine.toml --metrics-file /var/lib/prometheus/node-exporter/mine.prom
       teddy train mine.toml --mlflow local
     """
-    from teddy.model.interruption import interruptions
-    from teddy.training.config import load_recipe
-    from teddy.training.distributed.launch import launched
+    from teddy.model.system.processes import interruptions
     from teddy.training.job.job import Job
+    from teddy.training.learning.distributed.launch import launched
+    from teddy.training.recipe.recipe import load_recipe
 
     launch = launched(os.environ)
     changes = [*(overrides or ()), *([f"update.model={json.dumps(str(update))}"] if update else [])]
@@ -86,7 +88,7 @@ def train(
         _refuse_on_ray(
             {"metrics-file": metrics_file, "metrics-port": metrics_port, "pushgateway": pushgateway, "mlflow": mlflow}
         )
-        from teddy.training.distributed.ray_train import train_on_ray
+        from teddy.training.learning.distributed.ray_train import train_on_ray
 
         print(train_on_ray(recipe, data, output, n_workers=workers, resume=resume))
         return
@@ -98,7 +100,7 @@ def train(
         shown(job, metrics_file, metrics_port, pushgateway),
         tracked(output, mlflow) as watchers,
     ):
-        from teddy.training.distributed.world import joined
+        from teddy.training.learning.distributed.world import joined
         from teddy.training.run import train as run_training  # takes seconds, which a mistake need not wait for
 
         resume = resume or launch.restarts > 0
@@ -157,9 +159,120 @@ def export(
     if to_onnx:
         use_one_thread()
 
-    from teddy.training.config import load_recipe
-    from teddy.training.publish import export as write_model_file
-    from teddy.training.publish_onnx import export_onnx
+    from teddy.training.export.publish import export as write_model_file
+    from teddy.training.export.publish import export_onnx
+    from teddy.training.recipe.recipe import load_recipe
 
     write = export_onnx if to_onnx else write_model_file
     write(source, model_file, data, None if card is None else load_recipe(card).card)
+
+
+def search(
+    recipe_file: RecipeArgument,
+    data: DataDirectory = Path(),
+    output: OutputOption = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Training runs in all.  [default: search.trials]", show_default=False)
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(min=0, help="Begin no trial after so many minutes.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes that train trials at the same time.")] = 1,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Look for the values of a recipe that give the best F1 on dev.
+
+    The recipe's table [search.ranges] says which values, and between what they may lie: see docs/search.md. Each trial
+    is a training run in --output/trials; those that do badly are given up early. At the end best.toml is a recipe for
+    `teddy train`, and its path is printed on standard output.
+
+    A search that was stopped, in whatever way, goes on when it is started again, and so does the trial that it was at;
+    with more --trials, so does one that was finished. The exit code is 75 when a signal stopped it.
+
+    Examples:
+      teddy search mine.toml --data corpora --trials 50
+      teddy search mine.toml --data corpora --minutes 480 --jobs 4 --output runs/search
+      teddy search mine.toml --set training.epochs=5 --output runs/quick-search
+      teddy search mine.toml --json | jq .importances
+    """
+    if find_spec("optuna") is None:
+        raise MissingExtraError("searching needs Optuna: pip install 'teddy[search]'")
+
+    from teddy.training.recipe.recipe import load_recipe
+
+    recipe = load_recipe(recipe_file, [*(overrides or ()), *([f"search.trials={trials}"] if trials else [])])
+    output = output or Path("runs") / f"{recipe.name}-search"
+    from teddy.training.search.jobs import run_search  # takes seconds, which a mistake need not wait for
+
+    until = None if minutes is None else time.time() + 60 * minutes
+    run_search(recipe, data, output, until=until, n_jobs=jobs)
+    print((output / "search.json").read_text(encoding="utf-8").rstrip() if as_json else output / "best.toml")
+
+
+def pretrain(
+    recipe_file: RecipeArgument,
+    data: RunDataOption = Path(),
+    output: OutputOption = None,
+    resume: ResumeOption = False,
+    overrides: SetOption = None,
+    metrics_file: MetricsFileOption = None,
+    metrics_port: MetricsPortOption = None,
+    pushgateway: PushgatewayOption = None,
+    mlflow: MlflowOption = None,
+) -> None:
+    """Let an encoder learn from plain text, for a tagger to start from.
+
+    The recipe's table [pretrain] names the text and says what is asked of the encoder. A run leaves its resolved
+    recipe, metrics, a checkpoint and NAME.encoder in --output; [start] weights of another recipe takes that file. At
+    the end, its path is printed on standard output. Stopping, resuming and exit codes are those of `teddy train`.
+
+    Examples:
+      teddy pretrain training/recipes/encoder-en.toml --data corpora
+      teddy pretrain mine.toml --set pretrain.objective=causal --output runs/causal
+      teddy pretrain mine.toml --resume
+    """
+    from teddy.model.system.processes import interruptions
+    from teddy.training.job.job import Job
+    from teddy.training.recipe.recipe import load_recipe
+
+    recipe = load_recipe(recipe_file, overrides or (), purpose="pretrain")
+    output = output or Path("runs") / recipe.name
+    job = Job(recipe.name)
+    with (
+        interruptions() as interruption,
+        shown(job, metrics_file, metrics_port, pushgateway),
+        tracked(output, mlflow) as watchers,
+    ):
+        from teddy.training.pretrain.run import pretrain as run_pretraining  # takes seconds, see `teddy train`
+
+        encoder_file = run_pretraining(
+            recipe, data, output, resume=resume, job=job, watchers=watchers, interruption=interruption
+        )
+    print(encoder_file)
+
+
+def sample(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="The directory of a pre-training run.", show_default=False)
+    ],
+    prompt: Annotated[str, typer.Option(metavar="TEXT", help="What to go on with; empty: a word by chance.")] = "",
+    words: Annotated[int, typer.Option(min=1, help="The most words to write.")] = 40,
+    temperature: Annotated[float, typer.Option(min=0.01, help="Below 1 the usual, above 1 the unusual.")] = 0.8,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, another text.")] = 1,
+    backward: Annotated[bool, typer.Option("--backward", help="Write what comes before the prompt.")] = False,
+) -> None:
+    """Let the language models of a pre-training run write a sentence, to see what they have learnt.
+
+    The run's objective must be causal. Its two models read in opposite directions: one writes on from the prompt, the
+    other writes what may stand before it.
+
+    Examples:
+      teddy sample runs/causal --prompt "The river flows"
+      teddy sample runs/causal --prompt "was born in Oslo." --backward --temperature 0.6
+    """
+    use_one_thread()
+    from teddy.model.text.words import tokenise
+    from teddy.training.pretrain.sample import as_text, load_language_model
+
+    model = load_language_model(run)
+    prompted = [prompt[start:end] for start, end in tokenise(prompt)] or [model.first_word(seed)]
+    print(as_text(model.sample(prompted, words, temperature=temperature, seed=seed, backwards=backward)))

@@ -18,30 +18,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from teddy.model.batching import Batch
 from teddy.model.errors import DivergedError
-from teddy.model.features import WordFeatures
-from teddy.model.interruption import Interruption
-from teddy.model.labels import TagSet
-from teddy.model.network import Network
+from teddy.model.features.batching import Batch
+from teddy.model.features.rows import WordFeatures
+from teddy.model.network.tagger_network import Network
+from teddy.model.system.processes import Interruption
 from teddy.model.tagger import Tagger
-from teddy.training.augment_config import AugmentConfig
-from teddy.training.config import TrainingConfig
-from teddy.training.corpus.align import Sentence
-from teddy.training.corpus.corpora import Corpus
-from teddy.training.corpus.source import CorporaInMemory, Source
-from teddy.training.corpus.targets import Targets
-from teddy.training.dev_scores import score_dev
-from teddy.training.device import FromAnywhere, autocast
-from teddy.training.distill import Distillation
-from teddy.training.distributed.agreement import require_same_beginning, require_same_weights
-from teddy.training.distributed.gradients import Gradients
-from teddy.training.distributed.lessons import Divider, Part, Share
-from teddy.training.distributed.shard import EmbeddingShard
-from teddy.training.distributed.world import ALONE, World
-from teddy.training.optimiser import make_optimiser, schedule
-from teddy.training.record import EvaluationRow, Losses, UpdateRow
-from teddy.training.seed import seed_torch
+from teddy.model.tags.tag_set import TagSet
+from teddy.training.data.align import Sentence
+from teddy.training.data.corpora import Corpus
+from teddy.training.data.source import CorporaInMemory, Source
+from teddy.training.evaluation.card import score_dev
+from teddy.training.job.record import EvaluationRow, Losses, UpdateRow
+from teddy.training.learning.distill import Distillation
+from teddy.training.learning.distributed.gradients import EmbeddingShard, Gradients
+from teddy.training.learning.distributed.lessons import Divider, Part, Share
+from teddy.training.learning.distributed.world import ALONE, World, require_same_beginning, require_same_weights
+from teddy.training.learning.targets import Targets
+from teddy.training.learning.torch_setup import FromAnywhere, autocast, make_optimiser, schedule, seed_torch
+from teddy.training.recipe.recipe import TrainingConfig
+from teddy.training.recipe.sections import AugmentConfig
 
 _RECENT_LOSSES = 50
 """The running median of so many losses is what an exploding one is compared with."""

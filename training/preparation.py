@@ -5,30 +5,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from teddy.model.bundle import TrainingData
 from teddy.model.errors import TrainingError
-from teddy.model.features import WordFeatures
-from teddy.model.labels import TagSet
-from teddy.model.network import Network
-from teddy.model.pieces import Pieces
-from teddy.training.card import joined_credits
-from teddy.training.checkpoint import Checkpoint
-from teddy.training.config import Recipe
-from teddy.training.corpus.corpora import Corpus
-from teddy.training.corpus.misaligned import MisalignedReport
-from teddy.training.corpus.source import StoredCorpora
-from teddy.training.corpus.stored import open_corpora
-from teddy.training.corpus.word_counts import WordCounts
-from teddy.training.device import choose_device
-from teddy.training.distill import Distillation, open_distillation
-from teddy.training.distributed.world import ALONE, World
+from teddy.model.features.pieces import Pieces
+from teddy.model.features.rows import WordFeatures
+from teddy.model.file.bundle import TrainingData
+from teddy.model.network.tagger_network import Network
+from teddy.model.tags.tag_set import TagSet
+from teddy.training.data.align import MisalignedReport
+from teddy.training.data.corpora import Corpus, open_corpora
+from teddy.training.data.source import StoredCorpora
+from teddy.training.data.vocabulary import WordCounts, WordVectors, choose_vectors, frequent_words, train_pieces
+from teddy.training.evaluation.card import joined_credits
+from teddy.training.learning.checkpoint import Checkpoint
+from teddy.training.learning.distill import Distillation, open_distillation
+from teddy.training.learning.distributed.world import ALONE, World
+from teddy.training.learning.start import Start, Update, find_start, load_start, rehearsed
+from teddy.training.learning.torch_setup import choose_device, seed_torch
 from teddy.training.loop import Trainer
-from teddy.training.pieces import frequent_words, train_pieces
-from teddy.training.rehearsal import rehearsed
-from teddy.training.seed import seed_torch
-from teddy.training.start import Start, find_start, load_start
-from teddy.training.update import Update
-from teddy.training.vectors import WordVectors, choose_vectors
+from teddy.training.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

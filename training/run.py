@@ -10,7 +10,7 @@
     best.checkpoint      the best on dev; `teddy export` reads it
     NAME.teddy           the model file, with which the run has finished
     report/              the evaluation of the model file's weights on dev
-    sentences/           what a long text is read from, only until the run ends (see training/corpus/store.py)
+    sentences/           what a long text is read from, only until the run ends (see training/data/store.py)
     lock                 which process works here
 
 The pictures need matplotlib, which is an extra: a run without it says so and goes on.
@@ -20,24 +20,24 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from teddy.model.files import write_atomically
-from teddy.model.interruption import Interruption
-from teddy.training.card import read_card
-from teddy.training.checkpoint import load_checkpoint
-from teddy.training.config import Recipe
-from teddy.training.corpus.corpora import Corpus
-from teddy.training.device import check_number_format, choose_device, set_threads, set_up_memory
-from teddy.training.distributed.world import ALONE, World
-from teddy.training.figures import optional_figure
+from teddy.model.system.files import write_atomically
+from teddy.model.system.processes import Interruption
+from teddy.training.data.corpora import Corpus
+from teddy.training.evaluation.card import read_card
+from teddy.training.export.publish import measure, write_model
 from teddy.training.job.attendant import Attendant, Watcher
 from teddy.training.job.job import Job
 from teddy.training.job.run_directory import RunDirectory
+from teddy.training.learning.checkpoint import load_checkpoint
+from teddy.training.learning.distributed.world import ALONE, World
+from teddy.training.learning.start import open_update
+from teddy.training.learning.torch_setup import check_number_format, choose_device, set_threads, set_up_memory
 from teddy.training.preparation import Preparation, prepare
-from teddy.training.publish import measure, write_model
-from teddy.training.report.cost import CostMeter
-from teddy.training.report.of_run import run_background
+from teddy.training.recipe.recipe import Recipe
+from teddy.training.report.background import run_background
+from teddy.training.report.figures import optional_figure
+from teddy.training.report.machine import CostMeter
 from teddy.training.report.writing import write_report
-from teddy.training.update import open_update
 
 
 def train(

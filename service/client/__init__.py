@@ -13,6 +13,7 @@ this package alone.
 from teddy.service.client.asynchronous import AsyncClient
 from teddy.service.client.blocking import Client
 from teddy.service.client.calls import Options
+from teddy.service.client.conduct import RetryPolicy, Timing
 from teddy.service.client.errors import ClientError, StreamBrokenError, TeddyServiceError, UnreachableError
 from teddy.service.client.results import (
     AnswerReference,
@@ -26,7 +27,6 @@ from teddy.service.client.results import (
     Result,
     Token,
 )
-from teddy.service.client.retries import RetryPolicy, Timing
 
 __all__ = [
     "AnswerReference",

@@ -25,11 +25,19 @@ from teddy.service.client.calls import (
     stream_call,
     tag_call,
 )
-from teddy.service.client.chunks import Chunks
-from teddy.service.client.conduct import BATCH_CHARACTERS, BATCH_TEXTS, STREAM_BYTES, STREAM_LINES, Conduct, credentials
+from teddy.service.client.conduct import (
+    BATCH_CHARACTERS,
+    BATCH_TEXTS,
+    STREAM_BYTES,
+    STREAM_LINES,
+    Chunks,
+    Conduct,
+    RetryPolicy,
+    Timing,
+    credentials,
+)
 from teddy.service.client.errors import ClientError, StreamBrokenError
 from teddy.service.client.results import AnswerReference, Corrected, ModelDetails, ModelSummary, Refusal, Reload, Result
-from teddy.service.client.retries import RetryPolicy, Timing
 
 
 class Client:

@@ -17,7 +17,7 @@ LINES = {"Content-Type": "application/x-ndjson"}
 
 
 OffsetUnit = Literal["character", "utf16", "byte"]
-"""As in `teddy.model.offsets`, which is not there where the client is installed alone."""
+"""As in `teddy.model.text.offsets`, which is not there where the client is installed alone."""
 
 
 class Options(TypedDict, total=False):

@@ -1,10 +1,17 @@
-"""What a client raises.
+"""What a client raises, and how an answer becomes an error.
 
 ClientError
 |-- TeddyServiceError   the service answered with a problem
 |-- UnreachableError    no answer came: nobody listens, the connection broke, the time was over
 `-- StreamBrokenError   a stream ended before its texts did; one of the others is its cause
 """
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+import httpx
+
+from teddy.service.client.results import kind_of
 
 
 class ClientError(Exception):
@@ -42,3 +49,28 @@ class StreamBrokenError(ClientError):
     def __init__(self, answered: int, reason: str) -> None:
         super().__init__(f"the stream broke after {answered} answers: {reason}")
         self.answered = answered
+
+
+MOST_DETAIL = 500
+
+
+def read_problem(response: httpx.Response, retry_after_seconds: float | None) -> TeddyServiceError:
+    """The problem that `response`, which has been read, tells; what can be known of it, if that is somebody's page."""
+    status = response.status_code
+    kind, detail = phrase_of(status).lower().replace(" ", "-"), response.text[:MOST_DETAIL]
+    if response.headers.get("Content-Type", "").startswith("application/problem+json"):
+        try:
+            found = response.json()
+        except ValueError:
+            found = None
+        if isinstance(found, Mapping) and "type" in found:
+            kind, detail = kind_of(found), str(found.get("detail", ""))
+    return TeddyServiceError(status, kind, detail, response.headers.get("X-Request-ID", ""), retry_after_seconds)
+
+
+def phrase_of(status: int) -> str:
+    """HTTP's words for a status, which may be one that HTTP does not know."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return f"status {status}"

@@ -4,30 +4,117 @@ r"""Answers that are remembered for a while, so that they can be corrected by th
     find     <- the newest line that begins with id and caller <- all processes' --'
 
 The correction of an answer may reach another worker than the one that gave it, so what is remembered lies in files that
-all of them read (service/feedback/segments.py). A line begins with `{"request_id":"...","by":"..."`, and nothing else
+all of them read (service/feedback/answers.py). A line begins with `{"request_id":"...","by":"..."`, and nothing else
 in it can look like that, for within a text a quotation mark is written as `\"`. So the files need no index: to search
 16 MiB for these bytes takes 3 ms.
+
+    DIRECTORY/TOKEN-0.jsonl, TOKEN-1.jsonl, ...          of each living process the newest two
+
+A process holds a lock on each of its files, which ends with it, however it ends; what nobody holds is removed by the
+next process that starts. Files are made and removed under a lock on the directory, so that no new one is taken for one
+that was left.
 """
 
 import mmap
+import os
 import time
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
+from secrets import token_hex
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Self
 
 import structlog
 from pydantic_core import from_json, to_json
 
-from teddy.model.spans import Span
-from teddy.service.feedback.segments import Segments
-from teddy.service.log_writer import chunks
+from teddy.model.system.files import lock, locked
+from teddy.model.tags.spans import Span
+from teddy.service.feedback.store import PRIVATE_DIRECTORY, PRIVATE_FILE, write_all
+from teddy.service.observability.log import chunks
 
 if TYPE_CHECKING:
-    from teddy.model.documents import Tagged
+    from teddy.model.text.documents import Tagged
+
+
+N_SEGMENTS = 2
+
+
+@dataclass(slots=True)
+class Segment:
+    """A file of this process, open for adding."""
+
+    path: Path
+    descriptor: int
+    n_bytes: int = 0
+
+    def drop(self) -> None:
+        """Remove it."""
+        self.path.unlink(missing_ok=True)
+        os.close(self.descriptor)
+
+
+class Segments:
+    """The files of one process, and a view of those of all. One thread may add to it, any may look."""
+
+    def __init__(self, directory: Path, *, most_bytes: int) -> None:
+        """`most_bytes` are those of this process."""
+        self.largest_bytes = most_bytes // N_SEGMENTS
+        """What one of its files may hold, and so what may be added at once."""
+        self._directory = directory
+        self._token = token_hex(8)
+        self._n_made = 0
+        self._own: deque[Segment] = deque()
+
+    def open(self) -> None:
+        """Make the directory and remove what processes that have ended left in it. Raises OSError."""
+        self._directory.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
+        with locked(self._directory):
+            for path in self.paths():
+                remove_if_left(path)
+
+    def append(self, lines: bytes) -> None:
+        """Add whole lines, at most `largest_bytes`. Raises OSError, and may then have added some of them."""
+        if not self._own or self._own[-1].n_bytes + len(lines) > self.largest_bytes:
+            self._begin()
+        self._own[-1].n_bytes += len(lines)
+        write_all(self._own[-1].descriptor, lines)
+
+    def paths(self) -> list[Path]:
+        """The files of all processes."""
+        return sorted(self._directory.glob("*.jsonl"))
+
+    def close(self) -> None:
+        """Remove this process's files."""
+        while self._own:
+            self._own.popleft().drop()
+
+    def _begin(self) -> None:
+        path = self._directory / f"{self._token}-{self._n_made}.jsonl"
+        self._n_made += 1
+        with locked(self._directory):
+            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE)
+            lock(descriptor)
+        self._own.append(Segment(path, descriptor))
+        if len(self._own) > N_SEGMENTS:
+            self._own.popleft().drop()
+
+
+def remove_if_left(path: Path) -> None:
+    """Remove a file that no living process holds. Raises OSError."""
+    with suppress(FileNotFoundError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            lock(descriptor, wait=False)
+            path.unlink()
+        except BlockingIOError:
+            pass
+        finally:
+            os.close(descriptor)
+
 
 PAUSE_SECONDS = 0.05
 MOST_WAITING = 2**22

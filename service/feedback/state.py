@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
 
 from teddy.service.errors import SettingsError, UnknownAnswerError
 from teddy.service.feedback.answers import PAUSE_SECONDS, Answer, Answers, Given
-from teddy.service.feedback.gauges import FeedbackGauges
-from teddy.service.feedback.newest import Version
 from teddy.service.feedback.rows import Correction
-from teddy.service.feedback.scores import KINDS, ByLabel, compare
+from teddy.service.feedback.scores import KINDS, ByLabel, FeedbackGauges, Version, compare
 from teddy.service.feedback.store import CorrectionFiles
-from teddy.service.metrics import Metrics
-from teddy.service.models import Models, ServedModel
+from teddy.service.inference.models import Models, ServedModel
+from teddy.service.observability.metrics import Metrics
 from teddy.service.settings import Settings
 
 if TYPE_CHECKING:
-    from teddy.model.documents import Tagged
+    from teddy.model.text.documents import Tagged
 
 ANSWERS = ".answers"
 """Where in the directory of corrections the answers are remembered."""

@@ -11,7 +11,6 @@ Nothing is ever deleted: a correction is an hour of somebody's work.
 """
 
 import errno
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -24,6 +23,7 @@ from typing import Self
 
 from pydantic_core import from_json
 
+from teddy.model.system.files import lock
 from teddy.service.errors import CorrectionsFullError, CorrectionsUnwritableError, SettingsError
 
 PATTERN = "corrections-*.jsonl"
@@ -151,7 +151,7 @@ class OwnFile:
     def _take(cls, path: Path, descriptor: int) -> Self | None:
         file = cls(path, descriptor)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(descriptor, wait=False)
             mend(descriptor)
             if file.is_there():
                 return file

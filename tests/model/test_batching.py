@@ -7,12 +7,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from teddy.model.batching import Batch, group_by_length, make_batch, usual_size
 from teddy.model.config import FeatureConfig
-from teddy.model.features import WordFeatures
-from teddy.model.pieces import Pieces
-from teddy.training.config import PiecesConfig
-from teddy.training.pieces import train_pieces
+from teddy.model.features.batching import Batch, group_by_length, make_batch, usual_size
+from teddy.model.features.pieces import Pieces
+from teddy.model.features.rows import WordFeatures
+from teddy.training.data.vocabulary import train_pieces
+from teddy.training.recipe.recipe import PiecesConfig
 
 VOCABULARY = [
     "Anna",

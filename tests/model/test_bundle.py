@@ -16,8 +16,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from teddy.model import export, files, precision, predictor
-from teddy.model.bundle import (
+from teddy.model import predictor
+from teddy.model.config import FeatureConfig, NetworkConfig
+from teddy.model.drift.reference import FeatureReference, Reference, feature_bins
+from teddy.model.errors import ModelFileError
+from teddy.model.file.bundle import (
     FORMAT_VERSION,
     Bundle,
     CanaryEntity,
@@ -31,11 +34,11 @@ from teddy.model.bundle import (
     seal,
     write_bundle,
 )
-from teddy.model.config import FeatureConfig, NetworkConfig
-from teddy.model.errors import ModelFileError
-from teddy.model.export import script, to_archive
+from teddy.model.network import precision
+from teddy.model.network import torchscript as export
+from teddy.model.network.torchscript import script, to_archive
 from teddy.model.predictor import load
-from teddy.model.reference import FeatureReference, Reference, feature_bins
+from teddy.model.system import files
 
 MANIFEST = Manifest(
     format_version=FORMAT_VERSION,
@@ -189,7 +192,9 @@ def test_a_bundle_is_written_whole_or_not_at_all(
 
 def test_reading_a_bundle_does_not_even_import_torch(sealed: bytes, tmp_path: Path) -> None:
     (tmp_path / "m.teddy").write_bytes(sealed)
-    program = "import sys; from teddy.model.bundle import *; read_bundle(sys.argv[1]); print('torch' in sys.modules)"
+    program = (
+        "import sys; from teddy.model.file.bundle import *; read_bundle(sys.argv[1]); print('torch' in sys.modules)"
+    )
     command = [sys.executable, "-c", program, str(tmp_path / "m.teddy")]
     assert subprocess.run(command, capture_output=True, check=True, text=True).stdout == "False\n"
 

@@ -7,9 +7,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from teddy.model.cells import EquationCell, Kernel, Recurrence, can_pack, kernel_has_bf16, make_recurrence, pack_lstm
 from teddy.model.config import CellName
-from teddy.model.export import script
+from teddy.model.network.cells import (
+    EquationCell,
+    Kernel,
+    Recurrence,
+    can_pack,
+    kernel_has_bf16,
+    make_recurrence,
+    pack_lstm,
+)
+from teddy.model.network.torchscript import script
 
 CELLS: tuple[CellName, ...] = get_args(CellName)
 TEACHING_CELLS: tuple[CellName, ...] = ("gru-simple", "lstm-peephole", "lstm-coupled", "lstm-no-forget")

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from teddy.model.crf import ConditionalRandomField, _words_between_rescalings, reversed_positions
-from teddy.model.labels import TagSet
+from teddy.model.network.crf import ConditionalRandomField, _words_between_rescalings, reversed_positions
+from teddy.model.tags.tag_set import TagSet
 
 
 def assert_equal(found: Tensor, expected: Tensor) -> None:
@@ -322,7 +322,7 @@ def test_the_recursions_are_as_exact_however_seldom_they_are_rescaled(
         *crf.posterior(emissions, lengths, best),
         crf.loss(emissions, lengths, nn.functional.one_hot(best, 13) > 0),
     )
-    monkeypatch.setattr("teddy.model.crf._words_between_rescalings", lambda *_: 1)
+    monkeypatch.setattr("teddy.model.network.crf._words_between_rescalings", lambda *_: 1)
     expected = (
         *crf.posterior(emissions, lengths, best),
         crf.loss(emissions, lengths, nn.functional.one_hot(best, 13) > 0),

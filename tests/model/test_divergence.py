@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from teddy.model.divergence import jensen_shannon_distance, population_stability_index, shares, spread
+from teddy.model.drift.reference import jensen_shannon_distance, population_stability_index, shares, spread
 
 COUNTS = st.integers(0, 10**6)
 

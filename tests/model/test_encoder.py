@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from teddy.model.cells import Kernel
 from teddy.model.config import CellName, NetworkConfig
-from teddy.model.encoder import Encoder, LockedDropout, RecurrentLayer, words_read
-from teddy.model.export import script
+from teddy.model.network.cells import Kernel
+from teddy.model.network.encoder import Encoder, LockedDropout, RecurrentLayer, words_read
+from teddy.model.network.torchscript import script
 
 KERNELS: dict[CellName, Callable[..., nn.RNNBase]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 INPUT_WIDTH, HIDDEN_WIDTH = 3, 4

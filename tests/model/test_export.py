@@ -10,15 +10,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from teddy.model.batching import make_batch
-from teddy.model.bundle import Bundle, read_bundle
-from teddy.model.export import from_archive, script, to_archive
-from teddy.model.features import WordFeatures
-from teddy.model.labels import TagSet
-from teddy.model.network import Network
-from teddy.model.pieces import Pieces
-from teddy.model.precision import load_network
+from teddy.model.features.batching import make_batch
+from teddy.model.features.pieces import Pieces
+from teddy.model.features.rows import WordFeatures
+from teddy.model.file.bundle import Bundle, read_bundle
+from teddy.model.network.precision import load_network
+from teddy.model.network.tagger_network import Network
+from teddy.model.network.torchscript import from_archive, script, to_archive
 from teddy.model.tagger import TaggingNetwork
+from teddy.model.tags.tag_set import TagSet
 
 WORDS = ["Anna", "Berg", "went", "to", "Oslo", ",", "and", "Mira", "met", "Otto", "Lind", "in", "New", "Haven", "."]
 UNSEEN = [[1], [15], [3, 1, 2], [1, 1, 1, 1], [40, 2], [9, 9], [120]]

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from teddy.model import features
 from teddy.model.config import FeatureConfig
-from teddy.model.features import UNKNOWN_WORD, WordFeatures, word_shape
-from teddy.model.pieces import Pieces
-from teddy.training.config import PiecesConfig
-from teddy.training.pieces import train_pieces
+from teddy.model.features import rows as features
+from teddy.model.features.pieces import Pieces
+from teddy.model.features.rows import UNKNOWN_WORD, WordFeatures, word_shape
+from teddy.training.data.vocabulary import train_pieces
+from teddy.training.recipe.recipe import PiecesConfig
 
 WORDS = ["Anna", "Berg", "anna", "BERG", "met", "2019", "U.S.", "e-mail", "中国", "é", "😀", "ß", "SS", "İ", "x"]
 LISTED = ("berg", "anna", "中国", "😀", "ss", "i\u0307", "never met")
@@ -135,8 +135,8 @@ def test_the_rows_are_the_same_in_a_process_with_another_hash_seed(pieces: Piece
     program = (
         "import json, sys\n"
         "from teddy.model.config import FeatureConfig\n"
-        "from teddy.model.features import WordFeatures\n"
-        "from teddy.model.pieces import Pieces\n"
+        "from teddy.model.features.rows import WordFeatures\n"
+        "from teddy.model.features.pieces import Pieces\n"
         "words = json.loads(sys.argv[1])\n"
         "features = WordFeatures(Pieces(sys.stdin.buffer.read()), FeatureConfig(), json.loads(sys.argv[2]))\n"
         "print(json.dumps([features.rows(word) for word in words]))\n"

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from teddy.model.files import atomic_path, write_atomically
+from teddy.model.system.files import atomic_path, write_atomically
 
 
 class CrashError(Exception):

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from teddy.model.errors import JobInterrupted
-from teddy.model.interruption import SIGNALS, Interruption, interruptions
+from teddy.model.system.processes import SIGNALS, Interruption, interruptions
 
 
 def receive(number: int = signal.SIGTERM) -> None:

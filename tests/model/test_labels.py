@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teddy.model.labels import TagSet
-from teddy.model.spans import Scheme, Span, read_tags, write_tags
+from teddy.model.tags.spans import Scheme, Span, read_tags, write_tags
+from teddy.model.tags.tag_set import TagSet
 
 TAGS = TagSet(("PER", "creative-work"))
 INDICES = st.lists(st.integers(0, len(TAGS.tags) - 1), max_size=12)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from teddy.model.memory import _malloc_trim, collector_paused, give_back
+from teddy.model.system.memory import _malloc_trim, collector_paused, give_back
 
 RESIDENT = """
-import teddy.model.memory
+from teddy.model.system import memory
 def resident():
     with open("/proc/self/statm") as statm:
         return int(statm.read().split()[1]) * 4096
@@ -30,18 +30,21 @@ def run(program: str, **environment: str) -> str:
 @pytest.mark.skipif(_malloc_trim() is None or not Path("/proc/self/statm").exists(), reason="no glibc to ask")
 def test_holes_between_blocks_that_are_kept_go_back_to_the_system() -> None:
     blocks = "blocks = [bytearray(50_000) for _ in range(2000)]\ndel blocks[::2]\n"
-    measured = "before = resident()\nmodel.memory.give_back()\nprint(before - resident())"
+    measured = "before = resident()\nmemory.give_back()\nprint(before - resident())"
     assert int(run(RESIDENT + blocks + measured)) > 20_000_000
 
 
 def test_where_there_is_nothing_to_ask_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("teddy.model.memory._malloc_trim", lambda: None)
+    monkeypatch.setattr("teddy.model.system.memory._malloc_trim", lambda: None)
     give_back()
 
 
 @pytest.mark.parametrize(("given", "expected"), [({}, "32"), ({"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "5"}, "5")])
 def test_few_kernels_are_kept_unless_another_number_is_asked_for(given: dict[str, str], expected: str) -> None:
-    monitored = "import os, model; print(os.environ['ONEDNN_PRIMITIVE_CACHE_CAPACITY'])"
+    monitored = (
+        "import os; from teddy.model.system.memory import bound_kernel_cache\n"
+        "bound_kernel_cache(); print(os.environ['ONEDNN_PRIMITIVE_CACHE_CAPACITY'])"
+    )
     inherited = {name: value for name, value in os.environ.items() if name != "ONEDNN_PRIMITIVE_CACHE_CAPACITY"}
     found = subprocess.run(
         [sys.executable, "-c", monitored], capture_output=True, text=True, check=True, env={**inherited, **given}
@@ -50,7 +53,7 @@ def test_few_kernels_are_kept_unless_another_number_is_asked_for(given: dict[str
 
 
 def test_what_was_there_when_a_program_settled_is_not_gone_through_again() -> None:
-    settled = "import gc, torch\nfrom teddy.model.memory import settle\nsettle()\n"
+    settled = "import gc, torch\nfrom teddy.model.system.memory import settle\nsettle()\n"
     assert int(run(settled + "print(gc.get_freeze_count())")) > 10_000
     assert int(run(settled + "print(len(gc.get_objects()))")) < 1_000
 

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from teddy.model.batching import Batch
 from teddy.model.config import CellName, NetworkConfig
-from teddy.model.export import from_archive, script, to_archive
-from teddy.model.labels import TagSet
-from teddy.model.network import Network
+from teddy.model.features.batching import Batch
+from teddy.model.network.tagger_network import Network
+from teddy.model.network.torchscript import from_archive, script, to_archive
 from teddy.model.tagger import TaggingNetwork
+from teddy.model.tags.tag_set import TagSet
 
 CELLS: tuple[CellName, ...] = get_args(CellName)
 DECODERS: tuple[Literal["crf", "softmax"], ...] = ("crf", "softmax")

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teddy.model.offsets import OffsetUnit, character_offsets, convert_offsets
+from teddy.model.text.offsets import OffsetUnit, character_offsets, convert_offsets
 
 CODECS: dict[OffsetUnit, tuple[str, int]] = {
     "character": ("utf-32-le", 4),

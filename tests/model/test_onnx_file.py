@@ -10,12 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import teddy.model.onnx
-from teddy.model.bundle import read_bundle
 from teddy.model.errors import MissingExtraError, ModelFileError
-from teddy.model.onnx import archive
+from teddy.model.file import onnx_archive as archive
+from teddy.model.file.bundle import read_bundle
 from teddy.model.predictor import SHIPPED_MODEL, Predictor, load
-from teddy.training.publish_onnx import first_difference, write_onnx
+from teddy.training.export.publish import first_difference, write_onnx
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -145,7 +144,7 @@ def test_a_precision_that_onnx_runtime_lacks_is_refused(tiny_onnx: Path) -> None
 
 
 def test_layers_that_have_no_8_bits_are_refused_by_name(tiny_onnx: Path) -> None:
-    from teddy.model.onnx.precision import onnx_precisions
+    from teddy.model.network.precision import onnx_precisions
 
     network = replace(read_bundle(tiny_onnx).manifest.network, cell="gru")
     assert onnx_precisions(tiny_onnx, network, "auto") == ("fp32",)
@@ -157,9 +156,11 @@ def test_layers_that_have_no_8_bits_are_refused_by_name(tiny_onnx: Path) -> None
 def test_without_the_extra_it_is_read_but_not_run(
     tiny_model: Path, tiny_onnx: Path, tmp_path: Path, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in [name for name in sys.modules if name.startswith("teddy.model.onnx.")]:
-        monkeypatch.delitem(sys.modules, name)
-        monkeypatch.delattr(teddy.model.onnx, name.rpartition(".")[2])
+    for name in [name for name in sys.modules if name.startswith("teddy.") and ".onnx_" in name]:
+        if name != archive.__name__:
+            package, _, module = name.rpartition(".")
+            monkeypatch.delitem(sys.modules, name)
+            monkeypatch.delattr(sys.modules[package], module)
     monkeypatch.setitem(sys.modules, package, None)
     reason = rf"ONNX models need the package {package}, .*: pip install 'teddy\[onnx\]'"
     assert read_bundle(tiny_onnx).manifest == read_bundle(tiny_model).manifest
@@ -179,8 +180,8 @@ def test_an_onnx_file_is_not_a_source_of_another(tiny_onnx: Path, tmp_path: Path
 def test_a_network_that_does_not_give_the_same_is_not_written(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weight: str
 ) -> None:
-    from teddy.model.onnx import convert
-    from teddy.model.onnx.build import build_model
+    from teddy.training.export import onnx_tagger as convert
+    from teddy.training.export.onnx_tagger import build_model
 
     def build_wrongly(config: Any, weights: dict[str, Any]) -> Any:
         wrong = weights[weight] * 3

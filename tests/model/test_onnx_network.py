@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from teddy.model.config import CellName, NetworkConfig
-from teddy.model.labels import TagSet
-from teddy.model.network import Network
+from teddy.model.network.tagger_network import Network
+from teddy.model.tags.tag_set import TagSet
 
 if TYPE_CHECKING:
-    from teddy.model.onnx.runtime import OnnxNetwork
+    from teddy.model.network.onnx_network import OnnxNetwork
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -36,7 +36,7 @@ def make_network(config: NetworkConfig, seed: int) -> Network:
 
 
 def onnx_bytes(network: Network, config: NetworkConfig) -> bytes:
-    from teddy.model.onnx.build import build_model
+    from teddy.training.export.onnx_tagger import build_model
 
     weights = {name: each.numpy() for name, each in network.state_dict().items()}
     content: bytes = build_model(config, weights).SerializeToString()
@@ -44,7 +44,7 @@ def onnx_bytes(network: Network, config: NetworkConfig) -> bytes:
 
 
 def onnx_twin(network: Network, config: NetworkConfig, precision: str = "fp32") -> "OnnxNetwork":
-    from teddy.model.onnx.runtime import OnnxNetwork
+    from teddy.model.network.onnx_network import OnnxNetwork
 
     return OnnxNetwork(onnx_bytes(network, config), precision, len(TAGS.tags))
 
@@ -139,7 +139,7 @@ def test_weights_of_16_bits_are_stored_as_such_and_mean_what_they_are() -> None:
     content = onnx_bytes(halved, config)
     network = halved.float()
     assert len(content) < len(onnx_bytes(network, config))
-    from teddy.model.onnx.runtime import OnnxNetwork
+    from teddy.model.network.onnx_network import OnnxNetwork
 
     twin = OnnxNetwork(content, "fp32", len(TAGS.tags))
     rows, starts, words, length = make_inputs([5, 9], 7)
@@ -181,7 +181,7 @@ def test_in_8_bits_the_emissions_are_almost_the_same(cell: CellName) -> None:
     import onnx
     import onnxruntime
 
-    from teddy.model.onnx.quantise import quantise
+    from teddy.model.network.onnx_network import quantise
 
     config = NetworkConfig(embedding_width=16, hidden_width=24, cell=cell)
     torch.manual_seed(12)
@@ -210,7 +210,7 @@ def test_a_network_without_lstm_layers_has_no_8_bits() -> None:
 def test_a_graph_of_other_tags_or_of_another_maker_is_refused() -> None:
     from onnx import helper
 
-    from teddy.model.onnx.runtime import OnnxNetwork
+    from teddy.model.network.onnx_network import OnnxNetwork
 
     config = NetworkConfig(embedding_width=8, hidden_width=7)
     with pytest.raises(ValueError, match="the network has 9 tags, the manifest's labels make 5"):

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from teddy.model.pieces import Pieces
-from teddy.training.config import PiecesConfig
-from teddy.training.pieces import train_pieces
+from teddy.model.features.pieces import Pieces
+from teddy.training.data.vocabulary import train_pieces
+from teddy.training.recipe.recipe import PiecesConfig
 
 WORDS = ["the", "there", "other", "bears", "of", "Oslo", "Ghent", "sleep", "under", "trees", "and", "nobody", "knows"]
 BLANK = "\u2581"  # how sentencepiece writes a space; it opens every word

@@ -11,17 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from teddy.model import cells, precision, predictor
-from teddy.model.batching import make_batch
-from teddy.model.bundle import Bundle, read_bundle
+from teddy.model import predictor
 from teddy.model.config import CellName, NetworkConfig
 from teddy.model.errors import ModelFileError, TrainingError
-from teddy.model.export import script, to_archive
-from teddy.model.features import WordFeatures
-from teddy.model.labels import TagSet
-from teddy.model.network import Network
-from teddy.model.pieces import Pieces
-from teddy.model.precision import (
+from teddy.model.features.batching import make_batch
+from teddy.model.features.pieces import Pieces
+from teddy.model.features.rows import WordFeatures
+from teddy.model.file.bundle import Bundle, read_bundle
+from teddy.model.network import cells, precision
+from teddy.model.network.precision import (
     PRECISIONS,
     candidates,
     fastest,
@@ -29,10 +27,13 @@ from teddy.model.precision import (
     number_format,
     processor_has_bf16,
 )
+from teddy.model.network.tagger_network import Network
+from teddy.model.network.torchscript import script, to_archive
 from teddy.model.predictor import Predictor, load
 from teddy.model.tagger import TaggingNetwork
-from teddy.training import device
-from teddy.training.device import has_fast_bf16
+from teddy.model.tags.tag_set import TagSet
+from teddy.training.learning import torch_setup as device
+from teddy.training.learning.torch_setup import has_fast_bf16
 
 has_int8 = bool({"onednn", "x86", "fbgemm"} & set(torch.backends.quantized.supported_engines))
 needs_int8 = pytest.mark.skipif(not has_int8, reason="torch has no int8 engine here")

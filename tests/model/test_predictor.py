@@ -16,14 +16,14 @@ from torch import nn
 
 import teddy
 from teddy.model import predictor
-from teddy.model.bundle import CanaryEntity, CanaryText, extra_files, read_bundle, write_bundle
 from teddy.model.config import FeatureConfig
-from teddy.model.documents import Tagged
 from teddy.model.errors import ModelFileError, TextError
-from teddy.model.export import from_archive, script, to_archive
+from teddy.model.file.bundle import CanaryEntity, CanaryText, extra_files, read_bundle, write_bundle
+from teddy.model.network.torchscript import from_archive, script, to_archive
 from teddy.model.predictor import Predictor, load
-from teddy.model.spans import Scheme, Span, read_tags, write_tags
-from teddy.model.text import tokenise
+from teddy.model.tags.spans import Scheme, Span, read_tags, write_tags
+from teddy.model.text.documents import Tagged
+from teddy.model.text.words import tokenise
 
 FRAGMENTS = [
     "Anna Berg",
@@ -272,7 +272,7 @@ def test_a_model_that_nobody_uses_is_gone_at_once_without_the_garbage_collector(
     predictor = load(tiny_model, precision="fp32")
     predictor.tag(["Anna Berg went to Oslo."])
     parts = [weakref.ref(each) for each in (predictor.tagger.network, predictor.tagger.features.pieces)]
-    gc.freeze()  # as `teddy.model.memory.settle` does: a cycle would never be found
+    gc.freeze()  # as `teddy.model.system.memory.settle` does: a cycle would never be found
     try:
         del predictor
         assert [part() for part in parts] == [None, None]

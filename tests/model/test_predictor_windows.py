@@ -8,13 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from teddy.model.documents import Document, Tagged, WindowInput
-from teddy.model.labels import TagSet
 from teddy.model.predictor import Predictor
-from teddy.model.sentences import Offsets
-from teddy.model.spans import Span
 from teddy.model.tagger import TaggedWords
-from teddy.model.windows import Window, split_windows
+from teddy.model.tags.spans import Span
+from teddy.model.tags.tag_set import TagSet
+from teddy.model.text.documents import Document, Tagged, Window, WindowInput, split_windows
+from teddy.model.text.sentences import Offsets
 
 TAGS = TagSet(("PER", "LOC"))
 Reader = Callable[[Window], list[Span]]

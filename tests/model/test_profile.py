@@ -5,11 +5,11 @@ from collections import Counter
 
 import pytest
 
-from teddy.model.documents import Document, Tagged
+from teddy.model.drift.profile import MOST_WORDS, Profiler, Sums
+from teddy.model.drift.reference import PIECE_BINS, Reference, feature_bins
 from teddy.model.predictor import Predictor
-from teddy.model.profile import MOST_WORDS, Profiler, Sums
-from teddy.model.reference import PIECE_BINS, Reference, feature_bins
-from teddy.model.sentences import Offsets, split_sentences
+from teddy.model.text.documents import Document, Tagged
+from teddy.model.text.sentences import Offsets, split_sentences
 
 TEXTS = (
     "Anna Berg went to Oslo. Nobody was there!",
@@ -161,7 +161,7 @@ def test_sums_do_not_depend_on_how_texts_are_divided(tiny_predictor: Predictor, 
 def test_words_are_remembered_and_count_the_same_each_time(
     tiny_predictor: Predictor, profiler: Profiler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("teddy.model.profile._CACHED_WORDS", 50)
+    monkeypatch.setattr("teddy.model.drift.profile._CACHED_WORDS", 50)
     anew = [profiler.count(*read(tiny_predictor, f"Mira{i} went there {i} times")) for i in range(200)]
     assert len(profiler._words) <= 50
     again = [profiler.count(*read(tiny_predictor, f"Mira{i} went there {i} times")) for i in range(200)]

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teddy.model.sentences import Offsets, split_sentences
-from teddy.model.text import tokenise
+from teddy.model.text.sentences import Offsets, split_sentences
+from teddy.model.text.words import tokenise
 
 FRAGMENTS = [
     "Teddy",

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teddy.model.spans import Scheme, Span, read_tags, write_tags
+from teddy.model.tags.spans import Scheme, Span, read_tags, write_tags
 
 LABELS = st.sampled_from(["PER", "LOC", "creative-work"])
 PREFIXES = {Scheme.IO: "I", Scheme.IOB1: "BI", Scheme.BIO: "BI", Scheme.BIOES: "BIES", Scheme.BMES: "BMES"}

@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from teddy.model.config import FeatureConfig, NetworkConfig
-from teddy.model.features import WordFeatures
-from teddy.model.labels import TagSet
-from teddy.model.network import Network
-from teddy.model.pieces import Pieces
-from teddy.model.spans import Scheme, Span, read_tags
+from teddy.model.features.pieces import Pieces
+from teddy.model.features.rows import WordFeatures
+from teddy.model.network.tagger_network import Network
 from teddy.model.tagger import TaggedWords, Tagger
-from teddy.training.config import PiecesConfig
-from teddy.training.pieces import train_pieces
+from teddy.model.tags.spans import Scheme, Span, read_tags
+from teddy.model.tags.tag_set import TagSet
+from teddy.training.data.vocabulary import train_pieces
+from teddy.training.recipe.recipe import PiecesConfig
 
 VOCABULARY = ["Anna", "Berg", "went", "to", "Oslo", ",", "and", "so", "did", "I", ".", "中", "é", "😀", "U.S."]
 TAGS = TagSet(("PER", "LOC"))

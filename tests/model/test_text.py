@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from teddy.model.errors import TextError
-from teddy.model.text import MAX_WORD_CHARACTERS, check_text, tokenise
+from teddy.model.text.words import MAX_WORD_CHARACTERS, check_text, tokenise
 
 # pieces that the grammar treats in a special way, to be stuck together at random
 FRAGMENTS = [

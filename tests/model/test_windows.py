@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teddy.model.windows import Window, split_windows
+from teddy.model.text.documents import Window, split_windows
 
 
 @st.composite

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from teddy.model.config import FeatureConfig, NetworkConfig
-from teddy.model.features import WordFeatures
-from teddy.model.labels import TagSet
-from teddy.model.network import Network
-from teddy.model.pieces import Pieces
-from teddy.model.word_vectors import WordVectors
-from teddy.training.config import PiecesConfig
-from teddy.training.pieces import train_pieces
+from teddy.model.features.pieces import Pieces
+from teddy.model.features.rows import WordFeatures
+from teddy.model.features.word_vectors import WordVectors
+from teddy.model.network.tagger_network import Network
+from teddy.model.tags.tag_set import TagSet
+from teddy.training.data.vocabulary import train_pieces
+from teddy.training.recipe.recipe import PiecesConfig
 
 VOCABULARY = [f"{first}{second}" for first in ("Anna", "Berg", "go", "to", "é", "中") for second in "abcdefgh"]
 

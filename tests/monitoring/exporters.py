@@ -12,9 +12,9 @@ from urllib.request import urlopen
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from benchmarks.load.server import free_port
 from teddy.training.job.catalogue import PREFIX
 from teddy.training.job.job import State
-from tests.load.server import free_port
 from tests.monitoring.binaries import binary
 from tests.monitoring.prometheus import PATIENCE_SECONDS, Daemon
 

@@ -15,8 +15,8 @@ from urllib.error import URLError
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
-from teddy.service.monitoring import programs
-from tests.load.server import free_port
+from benchmarks.load.server import free_port
+from deploy.monitoring import programs
 from tests.monitoring.binaries import binary
 
 PATIENCE_SECONDS = 60.0

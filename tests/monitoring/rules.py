@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-from teddy.service.monitoring.configuration import RULES, SOURCE
+from deploy.monitoring.configuration import RULES, SOURCE
 from tests.monitoring.binaries import binary
 
 RECORDING, ALERTS = (SOURCE / RULES / name for name in ("recording.yml", "alerts.yml"))

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from teddy.model.files import write_atomically
+from benchmarks.load.model_files import damaged
+from benchmarks.load.server import Server, free_port
+from deploy.monitoring.__main__ import Notification, receiving
+from deploy.monitoring.configuration import Addresses, write_configuration
 from teddy.model.predictor import SHIPPED_MODEL
-from teddy.service.monitoring.configuration import Addresses, write_configuration
-from teddy.service.monitoring.receiver import Notification, receiving
-from tests.load.model_files import damaged
-from tests.load.server import Server, free_port
+from teddy.model.system.files import write_atomically
 from tests.monitoring.exporters import NodeExporter
 from tests.monitoring.faster import hasten
 from tests.monitoring.prometheus import Alertmanager, Prometheus, wait_until

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from teddy.service.monitoring.dashboards.__main__ import DIRECTORY
+from deploy.monitoring.dashboards.__main__ import DIRECTORY
 from tests.monitoring.grafana import Asked, choices, queries
 from tests.monitoring.prometheus import Prometheus, wait_until
 from tests.monitoring.watched import watched

@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from teddy.service.catalogue import CATALOGUE
-from teddy.service.monitoring.dashboards.__main__ import DIRECTORY, RUNBOOKS, files
-from teddy.service.monitoring.dashboards.board import COLUMNS, RUNBOOKS_UID
-from teddy.service.monitoring.dashboards.panels import GRAFANA
-from teddy.service.monitoring.dashboards.runbooks import sections
+from deploy.monitoring.dashboards.__main__ import DIRECTORY, RUNBOOKS, files, sections
+from deploy.monitoring.dashboards.board import COLUMNS, RUNBOOKS_UID
+from deploy.monitoring.dashboards.panels import GRAFANA
+from teddy.service.observability.catalogue import CATALOGUE
 from teddy.training.job.catalogue import all_metrics as training_metrics
 
 ROOT = Path(__file__).parents[2]
@@ -80,7 +79,7 @@ def series() -> set[str]:
 def test_the_files_are_what_python_makes() -> None:
     made = files()
     committed = {path.name: path.read_text(encoding="utf-8") for path in DIRECTORY.glob("*.json")}
-    assert committed == made, "run: python -m teddy.service.monitoring.dashboards"
+    assert committed == made, "run: python -m deploy.monitoring.dashboards"
 
 
 @pytest.mark.parametrize("name", [*BOARDS, "runbooks"])

@@ -13,11 +13,10 @@ from urllib.request import urlopen
 
 import pytest
 
-from teddy.service.monitoring.__main__ import read_arguments
-from teddy.service.monitoring.errors import MonitoringError
-from teddy.service.monitoring.receiver import lines_of
-from tests.load.processes import descendants
-from tests.load.server import ROOT, free_port
+from benchmarks.load.processes import descendants
+from benchmarks.load.server import ROOT, free_port
+from deploy.monitoring.__main__ import lines_of, read_arguments
+from deploy.monitoring.programs import MonitoringError
 from tests.monitoring.binaries import binary
 
 NEEDED = ("prometheus", "prometheus-alertmanager", "prometheus-node-exporter")
@@ -28,7 +27,7 @@ END_SECONDS = 60
 def monitor(data: Path, *arguments: str, path: str | None = None) -> Iterator["subprocess.Popen[str]"]:
     """The command, with free ports; whatever it has started is ended with the block."""
     ports = [f"--{name}-port={free_port()}" for name in ("prometheus", "alertmanager", "node-exporter")]
-    command = [sys.executable, "-m", "teddy.service.monitoring", f"--data-dir={data}", *ports, *arguments]
+    command = [sys.executable, "-m", "deploy.monitoring", f"--data-dir={data}", *ports, *arguments]
     process = subprocess.Popen(
         command,
         cwd=ROOT,

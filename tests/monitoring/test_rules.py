@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from teddy.service.monitoring.configuration import ALERTMANAGER, PROMETHEUS, SOURCE, Addresses, write_configuration
+from deploy.monitoring.configuration import ALERTMANAGER, PROMETHEUS, SOURCE, Addresses, write_configuration
 from tests.monitoring.binaries import binary
 from tests.monitoring.burns import BURNS, GRANTED, OF_ALL, Burn
 from tests.monitoring.faults import FAULTS, Fault, healthy

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from teddy.service.catalogue import Kind
-from teddy.service.catalogue import all_metrics as all_of_the_service
-from teddy.service.monitoring.dashboards.runbooks import sections
+from benchmarks.load.server import ROOT
+from deploy.monitoring.dashboards.__main__ import sections
+from teddy.service.observability.catalogue import Kind
+from teddy.service.observability.catalogue import all_metrics as all_of_the_service
 from teddy.service.settings import PREFIX, Settings
 from teddy.training.job.catalogue import all_metrics as all_of_training
-from tests.load.server import ROOT
 from tests.monitoring.rules import ALERTS, RECORDING, alert_names, rules
 
 RUNBOOKS = ROOT / "docs" / "runbooks.md"

@@ -18,11 +18,11 @@ from pathlib import Path
 from threading import Thread
 from urllib.request import Request, urlopen
 
-from teddy.service.monitoring.configuration import PROMETHEUS, Addresses, write_configuration
-from tests.benchmarks.texts import made_up_paragraphs
-from tests.load.generator import Load
-from tests.load.question import Question, as_json, batch_questions, single_questions
-from tests.load.server import COMMAND_LINE, ROOT, Server
+from benchmarks.load.generator import Load
+from benchmarks.load.question import Question, as_json, batch_questions, single_questions
+from benchmarks.load.server import COMMAND_LINE, ROOT, Server
+from benchmarks.texts import made_up_paragraphs
+from deploy.monitoring.configuration import PROMETHEUS, Addresses, write_configuration
 from tests.monitoring.exporters import NodeExporter
 from tests.monitoring.prometheus import Prometheus
 from tests.training.pretraining import PRETRAINING

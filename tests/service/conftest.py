@@ -14,7 +14,7 @@ import pytest
 import structlog
 from fastapi import FastAPI
 
-from teddy.model.reference import Reference
+from teddy.model.drift.reference import Reference
 from teddy.service.app import create_app
 from teddy.service.settings import Settings
 

@@ -12,7 +12,7 @@ from typing import Any, Self
 from fastapi import FastAPI
 
 from teddy.service.app import create_app
-from teddy.service.server import Server, listen
+from teddy.service.process.server import Server, listen
 from teddy.service.settings import Settings
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from teddy.service.acceptor import TAKEN_AFTER_STEPPING_BACK, Acceptor, Shares
-from teddy.service.server import listen
+from teddy.service.http.acceptor import TAKEN_AFTER_STEPPING_BACK, Acceptor, Shares
+from teddy.service.process.server import listen
 
 pytestmark = pytest.mark.anyio
 

@@ -7,7 +7,7 @@ import pytest
 from httpx import AsyncClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from teddy.service.log import configure_logs
+from teddy.service.observability.log import configure_logs
 
 pytestmark = pytest.mark.anyio
 

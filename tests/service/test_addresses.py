@@ -3,9 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import Scope
 
-from teddy.service.addresses import MOST_HOPS, check_exposure, client_address, is_loopback, parse_networks
 from teddy.service.errors import SettingsError
-from teddy.service.keys import Keys
+from teddy.service.http.callers import MOST_HOPS, Keys, check_exposure, client_address, is_loopback, parse_networks
 from teddy.service.settings import Settings, read_settings
 
 PROXIES = parse_networks(["10.0.0.0/8", "192.168.1.1", "fd00::/8"])

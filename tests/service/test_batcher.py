@@ -6,10 +6,10 @@ from threading import Event
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from teddy.service.batcher import Batcher
 from teddy.service.errors import InferenceError, QueueFullError, ShuttingDownError
-from teddy.service.fair_queue import QUANTUM_WORDS
-from teddy.service.metrics import Metrics
+from teddy.service.inference.batcher import Batcher
+from teddy.service.inference.fair_queue import QUANTUM_WORDS
+from teddy.service.observability.metrics import Metrics
 
 pytestmark = pytest.mark.anyio
 

@@ -16,7 +16,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from teddy.service.batcher import PATIENCE_SECONDS, Batcher
 from teddy.service.errors import (
     ClientDepartedError,
     ClientShareError,
@@ -25,9 +24,9 @@ from teddy.service.errors import (
     QueueFullError,
     ShuttingDownError,
 )
-from teddy.service.fair_queue import LANE_SHARES
-from teddy.service.metrics import Metrics
-from teddy.service.ticket import Ticket
+from teddy.service.inference.batcher import PATIENCE_SECONDS, Batcher
+from teddy.service.inference.fair_queue import LANE_SHARES, Ticket
+from teddy.service.observability.metrics import Metrics
 
 BATCH_WORDS, QUEUE_WORDS, CLIENT_SHARE, THREADS = 12, 96, 0.5, 2
 CLIENTS = ("ada", "bob", "cyd")

@@ -12,8 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from teddy.service.body import BodyLimits, body_chunks, is_json, read_body
-from teddy.service.compression import PIECE_BYTES, Unpacker
 from teddy.service.errors import (
     BodyTimeoutError,
     BodyTooLargeError,
@@ -23,6 +21,8 @@ from teddy.service.errors import (
     MediaTypeError,
     ServiceError,
 )
+from teddy.service.http.body import BodyLimits, body_chunks, is_json, read_body
+from teddy.service.http.compression import PIECE_BYTES, Unpacker
 from teddy.service.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -321,7 +321,7 @@ MEASURE = """
 import asyncio, re, sys
 from pathlib import Path
 from starlette.requests import Request
-from teddy.service.body import BodyLimits, body_chunks, read_body
+from teddy.service.http.body import BodyLimits, body_chunks, read_body
 from teddy.service.errors import BodyTooLargeError
 
 coding, bomb = sys.argv[1], sys.stdin.buffer.read()

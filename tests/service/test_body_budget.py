@@ -7,8 +7,8 @@ from httpx import AsyncClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teddy.service.body_budget import BodyBudget
 from teddy.service.errors import QueueFullError
+from teddy.service.http.body import BodyBudget
 from tests.service.test_problems import check_problem
 
 pytestmark = pytest.mark.anyio

@@ -12,11 +12,11 @@ from httpx import AsyncClient
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from teddy.service.catalogue import CATALOGUE, Kind, all_metrics, metrics_table
-from teddy.service.instruments import Instruments, Nothing, family
-from teddy.service.metrics import Metrics
+from benchmarks.load.server import Server
+from teddy.service.observability.catalogue import CATALOGUE, Kind, all_metrics, metrics_table
+from teddy.service.observability.instruments import Instruments, Nothing, family
+from teddy.service.observability.metrics import Metrics
 from teddy.training.job import catalogue as job_catalogue
-from tests.load.server import Server
 from tests.service.drift_texts import english
 
 pytestmark = pytest.mark.anyio

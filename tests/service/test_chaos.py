@@ -17,16 +17,24 @@ from pathlib import Path
 
 import pytest
 
-from teddy.model.files import write_atomically
+from benchmarks.load.connection import Answer, Connection
+from benchmarks.load.generator import Load
+from benchmarks.load.model_files import damaged, redated, version_of
+from benchmarks.load.processes import descendants, holders, open_files, resident_bytes
+from benchmarks.load.question import (
+    Found,
+    Question,
+    as_json,
+    batch_questions,
+    entities_of,
+    problem_fault,
+    single_questions,
+)
+from benchmarks.load.server import Server, counted_statuses
+from benchmarks.load.tally import Tally
 from teddy.model.predictor import Predictor
+from teddy.model.system.files import write_atomically
 from tests.conftest import PEOPLE, PLACES
-from tests.load.connection import Answer, Connection
-from tests.load.generator import Load
-from tests.load.model_files import damaged, redated, version_of
-from tests.load.processes import descendants, holders, open_files, resident_bytes
-from tests.load.question import Found, Question, as_json, batch_questions, entities_of, problem_fault, single_questions
-from tests.load.server import Server, counted_statuses
-from tests.load.tally import Tally
 
 pytestmark = pytest.mark.anyio
 

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from teddy.service.api.line_tagging import WINDOW_BYTES, WINDOW_LINES
 from teddy.service.client import (
     AsyncClient,
     Client,
@@ -27,9 +28,7 @@ from teddy.service.client import (
     Timing,
     UnreachableError,
 )
-from teddy.service.client.chunks import Chunks
-from teddy.service.client.conduct import STREAM_BYTES, STREAM_LINES
-from teddy.service.line_tagging import WINDOW_BYTES, WINDOW_LINES
+from teddy.service.client.conduct import STREAM_BYTES, STREAM_LINES, Chunks
 from tests.service.live import Live, listening
 
 pytestmark = pytest.mark.anyio

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from teddy.service.commands import bound_threads, names_of, url
-from teddy.service.server import listen
+from teddy.service.process.server import listen
 from teddy.service.settings import Settings
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from teddy.service.protocol import Protocol
+from teddy.service.http.protocol import Protocol
 from tests.service.wire import CHUNKED, GET, JSON, LARGE_BYTES, Client, Server, serving
 
 pytestmark = pytest.mark.anyio
@@ -55,8 +55,8 @@ async def test_one_connection_too_many_is_refused_and_the_others_are_not_touched
 async def test_connections_that_are_turned_away_say_nothing_and_stay_are_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("teddy.service.protocol.LINGER_SECONDS", 0.1)
-    monkeypatch.setattr("teddy.service.connection.LINGER_SECONDS", 0.1)
+    monkeypatch.setattr("teddy.service.http.protocol.LINGER_SECONDS", 0.1)
+    monkeypatch.setattr("teddy.service.http.connection.LINGER_SECONDS", 0.1)
     async with serving(max_connections=2) as server:
         served = [await server.connect() for _ in range(2)]
         while len(server.state.connections) < 2:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.load.generator import Load
-from tests.load.question import Question, batch_questions, single_questions
-from tests.load.server import Server, counted_statuses
-from tests.load.tally import Tally
+from benchmarks.load.generator import Load
+from benchmarks.load.question import Question, batch_questions, single_questions
+from benchmarks.load.server import Server, counted_statuses
+from benchmarks.load.tally import Tally
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 

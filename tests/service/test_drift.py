@@ -14,19 +14,18 @@ from typing import Any
 
 import pytest
 
-from teddy.model.documents import Document, Tagged
+from benchmarks.load.server import Server, parse_metrics
+from teddy.model.drift.profile import Profiler
+from teddy.model.drift.reference import Reference
 from teddy.model.predictor import Predictor, load
-from teddy.model.profile import Profiler
-from teddy.model.reference import Reference
-from teddy.service.drift.gauges import LEAST_TEXTS, SUBJECT, Comparison, DriftMetrics, compare
-from teddy.service.drift.token_bucket import TokenBucket
-from teddy.service.drift.watcher import MOST_HELD_WORDS, Drift, DriftIntake
-from teddy.service.drift.windows import DriftWindows
-from teddy.service.metrics import Metrics
-from teddy.service.models import ServedModel
+from teddy.model.text.documents import Document, Tagged
+from teddy.service.inference.models import ServedModel
+from teddy.service.observability.drift import MOST_HELD_WORDS, Drift, DriftIntake, TokenBucket
+from teddy.service.observability.drift_gauges import LEAST_TEXTS, SUBJECT, Comparison, DriftMetrics, compare
+from teddy.service.observability.drift_windows import DriftWindows
+from teddy.service.observability.metrics import Metrics
+from teddy.service.observability.worker_metrics import WorkerFiles
 from teddy.service.settings import Settings
-from teddy.service.worker_files import WorkerFiles
-from tests.load.server import Server, parse_metrics
 from tests.service.conftest import Serving
 from tests.service.drift_texts import chinese, code, english, lower_cased
 

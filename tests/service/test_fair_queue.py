@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from teddy.service.errors import QueueFullError
-from teddy.service.fair_queue import LANE_SHARES, FairQueue, Lane, choose_batch
+from teddy.service.inference.fair_queue import LANE_SHARES, FairQueue, Lane, choose_batch
 
 Item = tuple[int, int]  # lane, place in it
 

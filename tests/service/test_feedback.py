@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from teddy.model.offsets import OffsetUnit, convert_offsets
+from teddy.model.text.offsets import OffsetUnit, convert_offsets
 from teddy.service.feedback.rows import Correction
 from teddy.service.feedback.scores import KINDS
 from tests.service.conftest import LABELS

@@ -16,9 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from teddy.model.spans import Span
-from teddy.service.feedback.answers import MOST_WAITING, Answer, Answers, Given
-from teddy.service.feedback.segments import Segments
+from teddy.model.tags.spans import Span
+from teddy.service.feedback.answers import MOST_WAITING, Answer, Answers, Given, Segments
 from tests.service.conftest import FakeEntity, FakeTagged
 from tests.service.test_feedback_store import longest_file
 
@@ -133,7 +132,7 @@ def test_nothing_is_left_when_it_is_closed_and_nobody_else_reads_it_before(tmp_p
 HOLDER = """
 import sys
 from pathlib import Path
-from teddy.service.feedback.segments import Segments
+from teddy.service.feedback.answers import Segments
 
 segments = Segments(Path(sys.argv[1]), most_bytes=100)
 segments.open()

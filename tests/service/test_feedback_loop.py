@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from teddy.model.predictor import Predictor, load
-from teddy.model.text import check_text
-from teddy.training.config import load_recipe
-from teddy.training.corpus.align import align
-from teddy.training.corpus.config import FormatConfig
-from teddy.training.readers.jsonl import read_jsonl
+from teddy.model.text.words import check_text
+from teddy.training.data.align import align
+from teddy.training.data.readers.json import read_jsonl
+from teddy.training.recipe.corpus_config import FormatConfig
+from teddy.training.recipe.recipe import load_recipe
 from teddy.training.run import train
 
 pytestmark = pytest.mark.anyio

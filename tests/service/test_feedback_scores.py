@@ -10,13 +10,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.core import GaugeMetricFamily
 
-from teddy.model.spans import Span
-from teddy.service.feedback.gauges import LEAST_ENTITIES, FeedbackGauges, ratios
-from teddy.service.feedback.newest import NewestCorrections, read_rows
+from teddy.model.tags.spans import Span
 from teddy.service.feedback.rows import Correction
-from teddy.service.feedback.scores import KINDS, Outcomes, Window, compare, total
+from teddy.service.feedback.scores import (
+    KINDS,
+    LEAST_ENTITIES,
+    FeedbackGauges,
+    NewestCorrections,
+    Outcomes,
+    Window,
+    compare,
+    ratios,
+    read_rows,
+    total,
+)
 from teddy.service.feedback.store import CorrectionFiles
-from teddy.training.scores import SpanScores
+from teddy.training.evaluation.scores import SpanScores
 
 SPANS = st.lists(
     st.builds(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from httpx import ASGITransport, AsyncClient
 
-from teddy.service import routes
+from teddy.service.api import routes
 from teddy.service.app import create_app
 from teddy.service.settings import Settings
 from tests.service.test_problems import check_problem

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client import Histogram as PlainHistogram
 
-from teddy.service.catalogue import SECONDS, Kind, Metric
-from teddy.service.instruments import Histogram, Instruments, make
+from teddy.service.observability.catalogue import SECONDS, Kind, Metric
+from teddy.service.observability.instruments import Histogram, Instruments, make
 
 OBSERVED = st.floats(0, 20) | st.sampled_from(SECONDS)
 

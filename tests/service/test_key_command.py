@@ -4,9 +4,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from teddy.service.commands import key
 from teddy.service.errors import SettingsError
-from teddy.service.key_command import key
-from teddy.service.keys import LEAST_CHARACTERS, Keys
+from teddy.service.http.callers import LEAST_CHARACTERS, Keys
 from teddy.service.settings import Settings
 
 

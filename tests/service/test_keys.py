@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from teddy.service.errors import ForbiddenError, SettingsError, UnauthorizedError
-from teddy.service.keys import LEAST_CHARACTERS, Caller, Keys
+from teddy.service.http.callers import LEAST_CHARACTERS, Caller, Keys
 from teddy.service.settings import Settings, read_settings
 
 TAGGER, ADMIN, OTHER = "tagger-0123456789", "admin-0123456789a", "other-0123456789a"

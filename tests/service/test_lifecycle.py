@@ -1,4 +1,4 @@
-from teddy.service.lifecycle import Drain
+from teddy.service.process.control import Drain
 
 
 def test_a_drain_begins_and_then_closes() -> None:

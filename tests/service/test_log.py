@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from teddy.model.errors import DataError
 from teddy.service.app import create_app
-from teddy.service.log import MOST_FRAMES, add_timestamp, configure_logs, render
+from teddy.service.observability.log import MOST_FRAMES, add_timestamp, configure_logs, render
 from teddy.service.settings import Settings
 
 SECRET = "Zyxomma"  # noqa: S105 (a dragonfly)

@@ -15,15 +15,23 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teddy.service.log import Lines, count_lost_lines, flush_logs, render
-from teddy.service.log_writer import MOST_LINES, NO_DESCRIPTOR, LogWriter, chunks
+from teddy.service.observability.log import (
+    MOST_LINES,
+    NO_DESCRIPTOR,
+    Lines,
+    LogWriter,
+    chunks,
+    count_lost_lines,
+    flush_logs,
+    render,
+)
 
 GUARD_SECONDS = 60
 FULL = Path("/dev/full")
 
 LOGGER = """
 import sys, structlog
-from teddy.service.log import configure_logs, count_lost_lines, flush_logs
+from teddy.service.observability.log import configure_logs, count_lost_lines, flush_logs
 name, lines, wait = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 configure_logs("info")
 lost = []
@@ -137,7 +145,7 @@ def test_a_reader_who_made_the_pipe_non_blocking_loses_nothing() -> None:
 def test_an_urgent_line_is_there_although_the_process_dies_without_an_exit() -> None:
     script = """
 import os, structlog
-from teddy.service.log import configure_logs, flush_logs
+from teddy.service.observability.log import configure_logs, flush_logs
 configure_logs("info")
 structlog.get_logger().error("the end")
 flush_logs()
@@ -162,7 +170,7 @@ def test_a_line_that_a_full_disk_cut_short_spoils_no_other(tmp_path: Path) -> No
     # The most that a process may write to a file stands for the size of the disk.
     script = """
 import resource, signal, sys
-from teddy.service.log_writer import LogWriter
+from teddy.service.observability.log import LogWriter
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
 writer = LogWriter(2)

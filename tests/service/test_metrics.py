@@ -1,4 +1,4 @@
-from teddy.service.metrics import Metrics
+from teddy.service.observability.metrics import Metrics
 
 
 def test_an_objective_of_latency_is_an_edge_of_the_histogram() -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from teddy.model.errors import ModelFileError
 from teddy.service.errors import NotReadyError, SettingsError, UnknownModelError
-from teddy.service.metrics import Metrics
-from teddy.service.models import Models
+from teddy.service.inference.models import Models
+from teddy.service.observability.metrics import Metrics
 from teddy.service.settings import Settings
 
 pytestmark = pytest.mark.anyio

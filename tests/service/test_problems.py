@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from teddy.service.errors import InferenceError, QueueFullError
-from teddy.service.problems import slug
+from teddy.service.http.problems import slug
 
 pytestmark = pytest.mark.anyio
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from teddy.service.metrics import Metrics
-from teddy.service.pulse import PaddingCount, beat
-from tests.load.server import parse_metrics
+from benchmarks.load.server import parse_metrics
+from teddy.service.app import PaddingCount, beat
+from teddy.service.observability.metrics import Metrics
 
 pytestmark = pytest.mark.anyio
 

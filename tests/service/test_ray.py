@@ -24,12 +24,12 @@ if find_spec("ray") is None:
 from tests.ray_cluster import cluster, nodes_of, serve, wait_for_replicas  # it imports Ray, with care
 
 # isort: split
+from benchmarks.load.generator import Load
+from benchmarks.load.question import Found, entities_of, single_questions
+from benchmarks.load.tally import Tally
 from teddy.model.predictor import SHIPPED_MODEL, load
 from teddy.service.errors import SettingsError
 from teddy.service.ray_app import Scale, app, merge
-from tests.load.generator import Load
-from tests.load.question import Found, entities_of, single_questions
-from tests.load.tally import Tally
 
 pytestmark = pytest.mark.slow
 

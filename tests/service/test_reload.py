@@ -21,14 +21,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from teddy.model.bundle import extra_files, read_bundle, write_bundle
 from teddy.model.errors import ModelFileError
+from teddy.model.file.bundle import extra_files, read_bundle, write_bundle
 from teddy.service.errors import ModelRefusedError, NotReloadableError, UnknownModelError
-from teddy.service.metrics import Metrics
-from teddy.service.model_loader import model_loader
-from teddy.service.models import Models
+from teddy.service.inference.model_files import model_loader
+from teddy.service.inference.models import Models
+from teddy.service.observability.metrics import Metrics
+from teddy.service.observability.worker_metrics import WORKER as WORKER_NUMBER
 from teddy.service.settings import Settings
-from teddy.service.worker_metrics import WORKER as WORKER_NUMBER
 
 pytestmark = pytest.mark.anyio
 
@@ -502,7 +502,7 @@ async def test_while_models_are_swapped_every_request_is_answered_by_one_of_them
 @pytest.fixture(scope="module")
 def contents(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes]:
     """Two model files with the same network, of different versions."""
-    from teddy.model.export import from_archive, to_archive
+    from teddy.model.network.torchscript import from_archive, to_archive
 
     bundle = read_bundle(tiny_model)
     extras = extra_files(replace(bundle.manifest, name="second"), bundle.pieces, bundle.words)
@@ -601,7 +601,7 @@ sys.exit(worker.wait())
 """
 WORKER = f"""
 import os
-from teddy.service.model_routes import tell_other_workers
+from teddy.service.api.routes import tell_other_workers
 tell_other_workers()
 print("alone", flush=True)
 input()

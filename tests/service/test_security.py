@@ -11,9 +11,9 @@ from fastapi import FastAPI
 from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from teddy.service.docs_page import add_docs_page
 from teddy.service.errors import SettingsError
-from teddy.service.security import HEADERS, check_origins, page_policy, with_cors, with_security_headers
+from teddy.service.http.openapi import add_docs_page
+from teddy.service.http.security import HEADERS, check_origins, page_policy, with_cors, with_security_headers
 
 ROOT = Path(__file__).parents[2]
 ORIGIN = "https://app.example"

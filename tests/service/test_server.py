@@ -16,7 +16,7 @@ import pytest
 from teddy.model.errors import ModelFileError
 from teddy.service.app import create_app
 from teddy.service.errors import AddressError
-from teddy.service.server import Server, listen, serve
+from teddy.service.process.server import Server, listen, serve
 from teddy.service.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -136,7 +136,7 @@ async def test_what_was_accepted_is_answered_when_the_door_is_closed(predictor: 
 async def test_a_request_after_the_door_was_closed_is_refused_on_the_connection_it_came_by(
     predictor: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("teddy.service.server.LINGER_SECONDS", 2)
+    monkeypatch.setattr("teddy.service.process.server.LINGER_SECONDS", 2)
     async with running(predictor) as up, httpx.AsyncClient(base_url=up.url) as client:
         await client.get("/health/live")
         send(signal.SIGINT)
@@ -202,7 +202,7 @@ def test_a_model_that_is_refused_stops_the_server_before_it_is_ready(monkeypatch
         raise ModelFileError("bad.teddy", "not a model")
 
     ready: list[bool] = []
-    monkeypatch.setattr("teddy.service.server.model_loader", lambda _: refuse)
+    monkeypatch.setattr("teddy.service.process.server.model_loader", lambda _: refuse)
     with listen("127.0.0.1", 0) as bound, pytest.raises(ModelFileError, match=r"bad.teddy: not a model"):
         serve(Settings(), bound, on_ready=lambda: ready.append(True))
     assert not ready

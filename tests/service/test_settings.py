@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from teddy.model.cores import available_cores
+from teddy.model.system.processes import available_cores
 from teddy.service.errors import SettingsError
 from teddy.service.settings import Settings, read_settings, settings_table, unknown_variables
 

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from teddy.model.predictor import load
-from teddy.service.line_tagging import GROUP_LINES, WINDOW_BYTES, WINDOW_LINES
-from teddy.service.lines import LineSplitter
+from teddy.service.api.line_tagging import GROUP_LINES, WINDOW_BYTES, WINDOW_LINES
+from teddy.service.api.stream_lines import LineSplitter
 from tests.service.live import RawStream, line, listening
 
 pytestmark = pytest.mark.anyio
@@ -381,8 +381,8 @@ ENDLESS = """
 import importlib.util, sys
 from collections import deque
 from teddy.service.app import create_app
-from teddy.service.log import configure_logs
-from teddy.service.server import Server, listen
+from teddy.service.observability.log import configure_logs
+from teddy.service.process.server import Server, listen
 from teddy.service.settings import Settings
 configure_logs("error")
 found = importlib.util.spec_from_file_location("conftest", sys.argv[1])

@@ -13,8 +13,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from teddy.service.errors import ServiceError
-from teddy.service.supervisor import LONGEST_PAUSE_SECONDS, Supervisor, pause_seconds, reap
-from teddy.service.worker_metrics import DIRECTORY, collect
+from teddy.service.observability.worker_metrics import DIRECTORY, collect
+from teddy.service.process.supervisor import LONGEST_PAUSE_SECONDS, Supervisor, pause_seconds, reap
 
 ALIVE_AND_READY = "told.sendall(b'alive\\nready\\n');"
 UNTIL_A_SIGNAL = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); " + ALIVE_AND_READY + " time.sleep(60)"

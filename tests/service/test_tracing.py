@@ -20,9 +20,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from teddy.service.app import make_tracer
 from teddy.service.errors import SettingsError
-from teddy.service.log import configure_logs
+from teddy.service.observability.log import configure_logs
+from teddy.service.observability.tracing import MOST_STATE_BYTES, TRACEPARENT, NoTracer, TraceContext, Tracer
 from teddy.service.settings import Settings
-from teddy.service.tracing import MOST_STATE_BYTES, TRACEPARENT, NoTracer, TraceContext, Tracer
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "00f067aa0ba902b7"
@@ -108,7 +108,7 @@ def test_opentelemetry_is_imported_only_for_traces() -> None:
 import sys
 from teddy.service.settings import Settings
 from teddy.service.app import make_tracer
-from teddy.service.tracing import TraceContext
+from teddy.service.observability.tracing import TraceContext
 assert make_tracer(Settings()).begin(TraceContext.of([]), {}) is None
 assert not [name for name in sys.modules if name.startswith(("opentelemetry", "google", "requests"))]
 """
@@ -116,7 +116,7 @@ assert not [name for name in sys.modules if name.startswith(("opentelemetry", "g
 
 
 def test_without_the_extra_the_refusal_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "teddy.service.open_telemetry", raising=False)
+    monkeypatch.delitem(sys.modules, "teddy.service.observability.open_telemetry", raising=False)
     monkeypatch.setitem(sys.modules, "opentelemetry.context", None)
     with pytest.raises(SettingsError, match=r"TEDDY_TRACES: .* pip install 'teddy\[otel\]'$"):
         make_tracer(Settings(traces=True))
@@ -335,7 +335,7 @@ def test_a_variable_that_cannot_be_followed_is_refused_in_one_line(
 def test_a_collector_that_never_answers_delays_no_request_and_not_the_end(
     collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("teddy.service.open_telemetry.LAST_FLUSH_SECONDS", 0.1)
+    monkeypatch.setattr("teddy.service.observability.open_telemetry.LAST_FLUSH_SECONDS", 0.1)
     collector.gate.clear()
     with tracing() as tracer:
         assert all(record(tracer, context_of()) for _ in range(2000))  # more than the queue holds, and than one message
@@ -346,7 +346,7 @@ def test_a_collector_that_never_answers_delays_no_request_and_not_the_end(
 def test_a_collector_that_refuses_is_a_line_in_the_log(
     collector: Collector, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
-    monkeypatch.setattr("teddy.service.open_telemetry.LAST_FLUSH_SECONDS", 0.1)
+    monkeypatch.setattr("teddy.service.observability.open_telemetry.LAST_FLUSH_SECONDS", 0.1)
     stream = io.StringIO()
     configure_logs("info", stream)
     collector.status = status

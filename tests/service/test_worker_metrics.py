@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from teddy.service.metrics import Metrics
-from teddy.service.worker_metrics import DIRECTORY, WORKER, collect, forget, resident_bytes
+from teddy.model.system.memory import resident_bytes
+from teddy.service.observability.metrics import Metrics
+from teddy.service.observability.worker_metrics import DIRECTORY, WORKER, collect, forget
 
 WORK = """
 import os, signal
-from teddy.service.metrics import Metrics
+from teddy.service.observability.metrics import Metrics
 metrics = Metrics()
 metrics.request("GET", "/v1/models", 200, 0.5)
 metrics.in_flight += 1

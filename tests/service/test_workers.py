@@ -18,7 +18,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from teddy.service.worker_metrics import DIRECTORY
+from teddy.service.observability.worker_metrics import DIRECTORY
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -98,7 +98,7 @@ def serving(model: Path, log: Path, **variables: str) -> Iterator[Served]:
 def is_worker(pid: int) -> bool:
     """Whether that process runs, and is a worker: numbers are given again."""
     try:
-        return b"teddy.service.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"teddy.service.process.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
 

@@ -11,11 +11,11 @@ import uvicorn
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from teddy.service.body import BodyLimits, read_body
 from teddy.service.errors import ServiceError
-from teddy.service.problems import STATUSES
-from teddy.service.protocol import make_protocol
-from teddy.service.server import listen
+from teddy.service.http.body import BodyLimits, read_body
+from teddy.service.http.problems import STATUSES
+from teddy.service.http.protocol import make_protocol
+from teddy.service.process.server import listen
 from teddy.service.settings import Settings
 
 GET = b"GET / HTTP/1.1\r\nHost: t\r\n\r\n"

@@ -17,15 +17,15 @@ import torch.distributed as dist
 from torch import Tensor
 
 from teddy.model.errors import TrainingError
-from teddy.model.labels import TagSet
-from teddy.model.network import Network
-from teddy.training.checkpoint import load_checkpoint
-from teddy.training.config import load_recipe
-from teddy.training.corpus.corpora import load_corpora
-from teddy.training.distill import open_distillation
-from teddy.training.distributed.world import ALONE, World, world_of_this_process
+from teddy.model.network.tagger_network import Network
+from teddy.model.tags.tag_set import TagSet
+from teddy.training.data.corpora import load_corpora
+from teddy.training.learning.checkpoint import load_checkpoint
+from teddy.training.learning.distill import open_distillation
+from teddy.training.learning.distributed.world import ALONE, World, world_of_this_process
+from teddy.training.learning.torch_setup import seed_torch
 from teddy.training.loop import Trainer
-from teddy.training.seed import seed_torch
+from teddy.training.recipe.recipe import load_recipe
 
 PATIENCE_SECONDS = 120
 CPU = torch.device("cpu")

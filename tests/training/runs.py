@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 
-from teddy.model.bundle import read_bundle
-from teddy.model.export import from_archive
-from teddy.training.checkpoint import load_checkpoint, read_torch_file
-from teddy.training.pretrain.checkpoint import load_pretrain_checkpoint
-from teddy.training.start import load_start
+from teddy.model.file.bundle import read_bundle
+from teddy.model.network.torchscript import from_archive
+from teddy.training.learning.checkpoint import load_checkpoint, read_torch_file
+from teddy.training.learning.start import load_start
+from teddy.training.pretrain.run import load_pretrain_checkpoint
 
 
 def differences(one: Path, other: Path) -> list[str]:

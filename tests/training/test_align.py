@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teddy.model.spans import Span
-from teddy.model.text import tokenise
-from teddy.training.corpus.align import Misaligned, Sentence, align
-from teddy.training.corpus.config import UNKNOWN
-from teddy.training.readers import Example
+from teddy.model.tags.spans import Span
+from teddy.model.text.words import tokenise
+from teddy.training.data.align import Misaligned, Sentence, align
+from teddy.training.data.readers import Example
+from teddy.training.recipe.corpus_config import UNKNOWN
 
 Align = Callable[..., tuple[list[Sentence], list[Misaligned]]]
 

@@ -14,19 +14,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from teddy.model.errors import RecipeError
-from teddy.model.spans import Span
 from teddy.model.tagger import Tagger
-from teddy.training.augment import augment, join_in_twos
-from teddy.training.augment_config import AugmentConfig
-from teddy.training.checkpoint import load_checkpoint
-from teddy.training.config import Recipe, load_recipe
-from teddy.training.corpus.align import Sentence, align
-from teddy.training.corpus.corpora import load_corpora
+from teddy.model.tags.spans import Span
+from teddy.training.data.align import Sentence, align
+from teddy.training.data.corpora import load_corpora
+from teddy.training.data.perturbations import joined, lower, title, unpunctuated, upper
+from teddy.training.data.readers.rows import Example
+from teddy.training.learning.checkpoint import load_checkpoint
+from teddy.training.learning.input_noise import augment, join_in_twos
+from teddy.training.learning.torch_setup import generator, seed_torch
 from teddy.training.loop import Trainer
-from teddy.training.perturbations import joined, lower, title, unpunctuated, upper
-from teddy.training.readers.example import Example
+from teddy.training.recipe.recipe import Recipe, load_recipe
+from teddy.training.recipe.sections import AugmentConfig
 from teddy.training.run import train
-from teddy.training.seed import generator, seed_torch
 
 TEXTS = (
     ("Anna Berg went to see the old bears in Oslo.", "Anna Berg"),

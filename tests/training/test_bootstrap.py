@@ -7,8 +7,8 @@ from statistics import NormalDist, mean
 import numpy as np
 import pytest
 
-from teddy.training.bootstrap import Array, count_table, differences, draws, exchanges, score_intervals
-from teddy.training.scores import Counts
+from teddy.training.evaluation.bootstrap import Array, count_table, differences, draws, exchanges, score_intervals
+from teddy.training.evaluation.scores import Counts
 
 LABELS = ("PER", "LOC")
 Table = list[dict[str, Counts]]
@@ -92,7 +92,7 @@ def test_a_difference_is_that_of_a_slow_paired_bootstrap_and_randomisation_with_
 def test_blocks_change_no_draw(monkeypatch: pytest.MonkeyPatch) -> None:
     table = count_table(made_up(50, seed=3), LABELS)
     whole = score_intervals(table, LABELS, n_draws=100)
-    monkeypatch.setattr("teddy.training.bootstrap._CELLS_AT_ONCE", 333)
+    monkeypatch.setattr("teddy.training.evaluation.bootstrap._CELLS_AT_ONCE", 333)
     assert score_intervals(table, LABELS, n_draws=100) == whole
 
 

@@ -11,16 +11,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teddy.model.batching import make_batch
 from teddy.model.config import FeatureConfig, NetworkConfig
-from teddy.model.features import WordFeatures
-from teddy.model.labels import TagSet
-from teddy.model.network import Network
-from teddy.model.pieces import Pieces
-from teddy.model.spans import Span
-from teddy.training.calibrate import fit_temperature, minimise, smoothed_log_loss
-from teddy.training.checkpoint import load_checkpoint
-from teddy.training.corpus.align import Sentence
+from teddy.model.features.batching import make_batch
+from teddy.model.features.pieces import Pieces
+from teddy.model.features.rows import WordFeatures
+from teddy.model.network.tagger_network import Network
+from teddy.model.tags.spans import Span
+from teddy.model.tags.tag_set import TagSet
+from teddy.training.data.align import Sentence
+from teddy.training.evaluation.calibrate import fit_temperature, minimise, smoothed_log_loss
+from teddy.training.learning.checkpoint import load_checkpoint
 
 TAG_SET = TagSet(("PER",))
 N_WORDS = 3

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from teddy.model.bundle import TrainingData
-from teddy.model.reference import FeatureReference
+from teddy.model.drift.reference import FeatureReference
+from teddy.model.file.bundle import TrainingData
 from teddy.model.tagger import Tagger
-from teddy.training.card import (
+from teddy.training.data.corpora import Corpus, load_corpora
+from teddy.training.evaluation.card import (
     Card,
     annotated_labels,
     dev_sentences,
@@ -19,10 +20,9 @@ from teddy.training.card import (
     make_card,
     read_card,
 )
-from teddy.training.checkpoint import load_checkpoint
-from teddy.training.config import ExportConfig, Recipe
-from teddy.training.corpus.corpora import Corpus, load_corpora
-from teddy.training.evaluate import Evaluation
+from teddy.training.evaluation.evaluate import Evaluation
+from teddy.training.learning.checkpoint import load_checkpoint
+from teddy.training.recipe.recipe import ExportConfig, Recipe
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from teddy.training.check.checking import check_file, check_recipe
 from teddy.training.check.display import as_text
 from teddy.training.check.kinds import Kind, Severity
 from teddy.training.check.report import CheckReport
-from teddy.training.config import Recipe
-from teddy.training.corpus.config import CorpusConfig, FormatConfig
+from teddy.training.recipe.corpus_config import CorpusConfig, FormatConfig
+from teddy.training.recipe.recipe import Recipe
 
 
 def columns(*sentences: str) -> str:

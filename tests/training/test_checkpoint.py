@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from teddy.model.errors import ModelFileError
-from teddy.training.checkpoint import Checkpoint, load_checkpoint
+from teddy.training.learning.checkpoint import Checkpoint, load_checkpoint
 
 
 @pytest.fixture

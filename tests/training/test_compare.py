@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from teddy.model.spans import Span
-from teddy.training.checkpoint import load_checkpoint
-from teddy.training.compare.comparing import Answers, Comparison, Speeds, compare, measure_speeds
-from teddy.training.compare.pair import ComparedModel, Pair
-from teddy.training.corpus.align import Sentence
-from teddy.training.evaluate import Predict, ScoredSpan, evaluate
-from teddy.training.publish import recipe_of, write_model
+from teddy.model.tags.spans import Span
+from teddy.training.data.align import Sentence
+from teddy.training.evaluation.comparing import Answers, Comparison, Speeds, compare, measure_speeds
+from teddy.training.evaluation.evaluate import Predict, ScoredSpan, evaluate
+from teddy.training.evaluation.pair import ComparedModel, Pair
+from teddy.training.export.publish import recipe_of, write_model
+from teddy.training.learning.checkpoint import load_checkpoint
 from teddy.training.report.html_compare import as_html
 from tests.training.html_page import assert_is_whole_and_alone
 from tests.training.test_evaluate import LABELS, TEXT, always, flat_spans, sentence

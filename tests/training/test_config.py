@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from teddy.model.errors import RecipeError
-from teddy.training.config import Recipe, load_recipe
-from teddy.training.toml_dump import dump_toml
-from teddy.training.toml_lines import KeyPath, key_lines
+from teddy.training.recipe.reading import KeyPath, key_lines
+from teddy.training.recipe.recipe import Recipe, dump_toml, load_recipe
 
 RECIPE = """\
 # A small recipe.

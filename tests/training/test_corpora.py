@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from teddy.model.errors import DataError
-from teddy.model.spans import Span
-from teddy.training.config import Recipe
-from teddy.training.corpus.align import Misaligned
-from teddy.training.corpus.config import CorpusConfig
-from teddy.training.corpus.corpora import Corpus, load_corpora
+from teddy.model.tags.spans import Span
+from teddy.training.data.align import Misaligned
+from teddy.training.data.corpora import Corpus, load_corpora
+from teddy.training.recipe.corpus_config import CorpusConfig
+from teddy.training.recipe.recipe import Recipe
 
 Load = Callable[..., Corpus]
 

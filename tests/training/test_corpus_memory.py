@@ -9,7 +9,7 @@ import pytest
 HEAD = """
 import resource, sys
 from pathlib import Path
-from teddy.training.config import load_recipe
+from teddy.training.recipe.recipe import load_recipe
 
 folder = Path(sys.argv[1])
 
@@ -21,8 +21,8 @@ def words(n):
 """
 
 TRAIN = """
-from teddy.training.corpus.source import StoredCorpora
-from teddy.training.corpus.stored import open_corpora
+from teddy.training.data.source import StoredCorpora
+from teddy.training.data.corpora import open_corpora
 
 for n_words in (6_000, 60_000):
     with (folder / "train.conll").open("w") as file:
@@ -38,7 +38,7 @@ for n_words in (6_000, 60_000):
 
 PRETRAIN = """
 from teddy.training.pretrain.encoded import EncodedCorpus
-from teddy.training.pretrain.plan import TrainingText
+from teddy.training.pretrain.encoded import TrainingText
 from teddy.training.pretrain.prepare import prepare
 
 for n_words in (6_000, 60_000):

@@ -11,27 +11,26 @@ from typing import Any
 import pytest
 import torch
 
-from teddy.model.batching import make_batch
-from teddy.model.bundle import TrainingData, read_manifest
-from teddy.model.crf import ConditionalRandomField
-from teddy.model.encoder import LockedDropout
 from teddy.model.errors import ModelFileError, RecipeError, TrainingError
-from teddy.model.features import WordFeatures
-from teddy.model.labels import TagSet
-from teddy.model.network import Network
-from teddy.training.augment import augment
-from teddy.training.augment_config import AugmentConfig
-from teddy.training.checkpoint import load_checkpoint
-from teddy.training.config import Recipe, load_recipe
-from teddy.training.corpus.corpora import load_corpora
-from teddy.training.corpus.raw_text import RawText, Words, as_sentence
-from teddy.training.distill import Distillation, open_distillation, words_to_read
-from teddy.training.distribution import Expectations, cross_entropy, expectations
+from teddy.model.features.batching import make_batch
+from teddy.model.features.rows import WordFeatures
+from teddy.model.file.bundle import TrainingData, read_manifest
+from teddy.model.network.crf import ConditionalRandomField
+from teddy.model.network.encoder import LockedDropout
+from teddy.model.network.tagger_network import Network
+from teddy.model.tags.tag_set import TagSet
+from teddy.training.data.corpora import load_corpora
+from teddy.training.data.raw_text import RawText, Words, as_sentence
+from teddy.training.job.record import Record
+from teddy.training.learning.checkpoint import load_checkpoint
+from teddy.training.learning.distill import Distillation, open_distillation, words_to_read
+from teddy.training.learning.input_noise import augment
+from teddy.training.learning.teacher import Expectations, Teacher, cross_entropy, expectations, load_teacher, placed
+from teddy.training.learning.torch_setup import generator, seed_torch
 from teddy.training.loop import Trainer
-from teddy.training.record import Record
+from teddy.training.recipe.recipe import Recipe, load_recipe
+from teddy.training.recipe.sections import AugmentConfig
 from teddy.training.run import train
-from teddy.training.seed import generator, seed_torch
-from teddy.training.teacher import Teacher, load_teacher, placed
 
 CPU = torch.device("cpu")
 SENTENCES = [("Anna", "Berg", "sleeps"), ("Oslo",), ("Who", "saw", "Mira", "in", "Port", "Ellen", "?")]

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from teddy.model.crf import ConditionalRandomField
-from teddy.training.distribution import Expectations, cross_entropy, expectations, mean_expectations
+from teddy.model.network.crf import ConditionalRandomField
+from teddy.training.learning.teacher import Expectations, cross_entropy, expectations, mean_expectations
 
 
 def assert_equal(found: Tensor, expected: Tensor) -> None:

@@ -8,12 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from teddy.model.batching import Batch, make_batch
 from teddy.model.config import FeatureConfig
-from teddy.model.features import UNKNOWN_WORD, WordFeatures
-from teddy.model.pieces import Pieces
-from teddy.training.checkpoint import load_checkpoint
-from teddy.training.dropout import drop_features, drop_words
+from teddy.model.features.batching import Batch, make_batch
+from teddy.model.features.pieces import Pieces
+from teddy.model.features.rows import UNKNOWN_WORD, WordFeatures
+from teddy.training.learning.checkpoint import load_checkpoint
+from teddy.training.learning.input_noise import drop_features, drop_words
 
 WORDS = st.text("abcAB12-ß漢🙂­", min_size=1, max_size=8)
 SENTENCES = st.lists(st.lists(WORDS, min_size=1, max_size=8), min_size=1, max_size=5)

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from teddy.model.spans import Span
-from teddy.training.corpus.align import Sentence
-from teddy.training.evaluate import Evaluation, Predict, ScoredSpan, evaluate, surfaces
-from teddy.training.mistakes import Kind
-from teddy.training.reliability import Reliability
+from teddy.model.tags.spans import Span
+from teddy.training.data.align import Sentence
+from teddy.training.evaluation.evaluate import Evaluation, Predict, ScoredSpan, evaluate, surfaces
+from teddy.training.evaluation.mistakes import Kind
+from teddy.training.evaluation.reliability import Reliability
+from teddy.training.evaluation.scores import Counts
 from teddy.training.report.writing import as_markdown, score_intervals_of, write_report
-from teddy.training.scores import Counts
 
 PNG = b"\x89PNG\r\n\x1a\n"
 LABELS = ["PER", "ORG", "LOC"]

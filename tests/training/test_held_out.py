@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teddy.training.corpus.align import align
-from teddy.training.corpus.held_out import HeldOut
-from teddy.training.readers import Example
+from teddy.training.data.align import align
+from teddy.training.data.corpora import HeldOut
+from teddy.training.data.readers import Example
 
 
 def example(document: int, n_words: int) -> Example:

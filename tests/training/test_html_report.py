@@ -6,20 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from teddy.model.bundle import TrainingData
 from teddy.model.errors import TrainingError
-from teddy.model.spans import Span
-from teddy.training.card_config import CardConfig
-from teddy.training.corpus.align import Sentence
-from teddy.training.evaluate import Evaluation, ScoredSpan, evaluate
-from teddy.training.report.background import Background, ModelFacts
-from teddy.training.report.cost import CostMeter
-from teddy.training.report.data import PartCounts
-from teddy.training.report.energy import EnergyMeter
-from teddy.training.report.html import as_html
-from teddy.training.report.html_machine import duration
-from teddy.training.report.html_spans import excerpt
-from teddy.training.report.machine import this_machine
+from teddy.model.file.bundle import TrainingData
+from teddy.model.tags.spans import Span
+from teddy.training.data.align import Sentence
+from teddy.training.evaluation.evaluate import Evaluation, ScoredSpan, evaluate
+from teddy.training.recipe.sections import CardConfig
+from teddy.training.report.background import Background, ModelFacts, PartCounts
+from teddy.training.report.html import as_html, duration
+from teddy.training.report.html_page import excerpt
+from teddy.training.report.machine import CostMeter, EnergyMeter, this_machine
 from teddy.training.report.writing import score_intervals_of, write_report
 from tests.training.html_page import Page, assert_is_whole_and_alone
 

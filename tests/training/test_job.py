@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from teddy.model.system.memory import resident_bytes
 from teddy.training.job.catalogue import CATALOGUE, PREFIX, all_metrics, metrics_table
-from teddy.training.job.job import RECENT_UPDATES, Job, State, resident_bytes
+from teddy.training.job.job import RECENT_UPDATES, Job, State
 
 
 class Clock:

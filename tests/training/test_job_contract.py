@@ -14,11 +14,11 @@ import pytest
 
 from teddy.model.errors import TrainingError
 from teddy.training import loop, preparation, run
-from teddy.training.config import Recipe, load_recipe
+from teddy.training.job.progress import JsonProgress
+from teddy.training.job.record import Record
 from teddy.training.job.run_directory import RunDirectory
-from teddy.training.pretrain import evaluate as pretrain_evaluate
-from teddy.training.progress import JsonProgress
-from teddy.training.record import Record
+from teddy.training.pretrain import pretrainer as pretrain_evaluate
+from teddy.training.recipe.recipe import Recipe, load_recipe
 from teddy.training.run import train
 from tests.training.pretraining import PRETRAINING
 from tests.training.runs import differences

@@ -17,8 +17,8 @@ from teddy.model.errors import DivergedError, JobInterrupted
 from teddy.training.job.catalogue import PREFIX, all_metrics
 from teddy.training.job.job import Job
 from teddy.training.job.metrics import exposed
+from teddy.training.job.record import Record
 from teddy.training.loop import Trainer
-from teddy.training.record import Record
 from tests.monitoring.binaries import binary
 from tests.monitoring.exporters import NodeExporter, Pushgateway, Samples, samples, scrape, state_of
 from tests.monitoring.prometheus import wait_until
@@ -240,7 +240,7 @@ def test_the_state_says_what_ended_a_job(error: BaseException, state: str, tmp_p
 PROCESS = """
 import sys, time
 from pathlib import Path
-from teddy.model.interruption import interruptions
+from teddy.model.system.processes import interruptions
 from teddy.training.job.job import Job
 from teddy.training.job.metrics import exposed
 

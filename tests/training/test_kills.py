@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from teddy.training.config import Recipe, load_recipe
-from teddy.training.record import Record
+from teddy.training.job.record import Record
+from teddy.training.recipe.recipe import Recipe, load_recipe
 from teddy.training.run import train
 from tests.training.runs import differences
 
@@ -27,7 +27,7 @@ import os, signal, sys
 from pathlib import Path
 
 step, where = int(sys.argv[1]), sys.argv[2]
-from teddy.training.record import Record
+from teddy.training.job.record import Record
 
 append, write_bytes, replace = Record.append, Path.write_bytes, Path.replace
 

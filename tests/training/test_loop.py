@@ -16,17 +16,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from teddy.model.errors import TrainingError
-from teddy.model.features import WordFeatures
-from teddy.model.labels import TagSet
-from teddy.model.network import Network
-from teddy.training.card import evaluate_dev
-from teddy.training.checkpoint import load_checkpoint
-from teddy.training.config import Recipe
-from teddy.training.corpus.corpora import Corpus, load_corpora
-from teddy.training.corpus.targets import Targets, pad_targets
+from teddy.model.features.rows import WordFeatures
+from teddy.model.network.tagger_network import Network
+from teddy.model.tags.tag_set import TagSet
+from teddy.training.data.corpora import Corpus, load_corpora
+from teddy.training.evaluation.card import evaluate_dev
+from teddy.training.learning.checkpoint import load_checkpoint
+from teddy.training.learning.targets import Targets, pad_targets
+from teddy.training.learning.torch_setup import make_optimiser, schedule, seed_torch
 from teddy.training.loop import Trainer, evaluation_points
-from teddy.training.optimiser import make_optimiser, schedule
-from teddy.training.seed import seed_torch
+from teddy.training.recipe.recipe import Recipe
 
 Rows = list[dict[str, Any]]
 MakeTrainer = Callable[..., Trainer]

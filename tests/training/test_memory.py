@@ -10,7 +10,7 @@ import pytest
 SWITCH = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 PROGRAM = """
-from teddy.training.device import set_up_memory
+from teddy.training.learning.torch_setup import set_up_memory
 set_up_memory()
 import torch
 

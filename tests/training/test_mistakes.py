@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teddy.model.spans import Span
-from teddy.training.mistakes import Confusion, Kind, Pair, mended, pair_spans
-from teddy.training.scores import Counts, SpanScores
+from teddy.model.tags.spans import Span
+from teddy.training.evaluation.mistakes import Confusion, Kind, Pair, mended, pair_spans
+from teddy.training.evaluation.scores import Counts, SpanScores
 
 LABELS = ["PER", "ORG", "LOC"]
 any_spans = st.lists(

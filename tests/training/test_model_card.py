@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 
-from teddy.model.bundle import Manifest, TrainingData, read_bundle
 from teddy.model.errors import RecipeError
-from teddy.training.card_config import CardConfig
-from teddy.training.config import Recipe, load_recipe
-from teddy.training.model_card import render_card
-from teddy.training.toml_dump import dump_toml
+from teddy.model.file.bundle import Manifest, TrainingData, read_bundle
+from teddy.training.export.model_card import render_card
+from teddy.training.recipe.recipe import Recipe, dump_toml, load_recipe
+from teddy.training.recipe.sections import CardConfig
 
 CARD = CardConfig(
     description="Finds names in tales.",

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from teddy.model.errors import DataError
-from teddy.model.spans import Scheme, Span
-from teddy.training.corpus.named_data import NamedFile
+from teddy.model.tags.spans import Scheme, Span
+from teddy.training.data.named_file import NamedFile
 
 
 def test_what_is_not_stated_is_guessed_from_the_file(tmp_path: Path) -> None:

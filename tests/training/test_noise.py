@@ -14,17 +14,15 @@ from pathlib import Path
 import pytest
 
 from teddy.model.config import FeatureConfig, NetworkConfig
-from teddy.model.spans import Span
-from teddy.training.check.doubts import noise_findings
+from teddy.model.system.processes import available_cores
+from teddy.model.tags.spans import Span
 from teddy.training.check.kinds import Kind
-from teddy.training.corpus.align import Sentence
-from teddy.training.corpus.corpora import Corpus
-from teddy.training.evaluate import ScoredSpan
-from teddy.training.noise.folds import divide
-from teddy.training.noise.judging import NoiseKind, NoiseOptions, NoiseReport, find_noise, judge
-from teddy.training.noise.processes import cores, read_folds
-from teddy.training.noise.reading import Reading
-from teddy.training.noise.taggers import Fold, QuickConfig, epochs_for, is_latin
+from teddy.training.check.noise import NoiseKind, NoiseOptions, NoiseReport, divide, find_noise, judge, noise_findings
+from teddy.training.check.noise_processes import read_folds
+from teddy.training.check.noise_taggers import Fold, QuickConfig, Reading, epochs_for, is_latin
+from teddy.training.data.align import Sentence
+from teddy.training.data.corpora import Corpus
+from teddy.training.evaluation.evaluate import ScoredSpan
 
 ROOT = Path(__file__).parents[2]
 LABELS = ("PER", "LOC")
@@ -101,7 +99,7 @@ def spoilt(clean: list[Sentence]) -> list[Sentence]:
 @pytest.fixture(scope="module")
 def report(spoilt: list[Sentence], tiny: QuickConfig) -> Iterator[NoiseReport]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("teddy.training.noise.judging._config", lambda *_: tiny)
+        patch.setattr("teddy.training.check.noise._config", lambda *_: tiny)
         yield find_noise([make_corpus(spoilt)], LABELS, NoiseOptions(folds=2, processes=1), lambda _: None)
 
 
@@ -245,7 +243,7 @@ def wait_until(happened: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.skipif(cores() < 2, reason="with one core there are no processes side by side")
+@pytest.mark.skipif(available_cores() < 2, reason="with one core there are no processes side by side")
 def test_ctrl_c_ends_all_processes_and_leaves_no_file(clean: list[Sentence], tmp_path: Path) -> None:
     lines = "\n\n".join("\n".join(f"{word} O" for word in each.words) for each in clean)
     (tmp_path / "a.conll").write_text(lines + "\n\nAda B-PER\n", encoding="utf-8")

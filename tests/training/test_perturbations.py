@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teddy.model.sentences import Offsets, split_sentences
-from teddy.model.spans import Span
-from teddy.model.text import tokenise
-from teddy.training.corpus.align import Sentence, align
-from teddy.training.perturbations import joined, lower, mistype, mistyped, title, unpunctuated, upper
-from teddy.training.readers.example import Example
+from teddy.model.tags.spans import Span
+from teddy.model.text.sentences import Offsets, split_sentences
+from teddy.model.text.words import tokenise
+from teddy.training.data.align import Sentence, align
+from teddy.training.data.perturbations import joined, lower, mistype, mistyped, title, unpunctuated, upper
+from teddy.training.data.readers.rows import Example
 
 Change = Callable[[Sentence], Sentence | None]
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teddy.model.pieces import Pieces
-from teddy.training.config import PiecesConfig
-from teddy.training.pieces import frequent_words, train_pieces
+from teddy.model.features.pieces import Pieces
+from teddy.training.data.vocabulary import frequent_words, train_pieces
+from teddy.training.recipe.recipe import PiecesConfig
 
 CONFIG = PiecesConfig(vocabulary=320)
 

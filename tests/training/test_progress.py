@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from teddy.training.progress import JsonProgress, LiveProgress, Progress, open_progress
-from teddy.training.record import EvaluationRow, HeldOutRow, UpdateRow
+from teddy.training.job.progress import JsonProgress, LiveProgress, Progress, open_progress
+from teddy.training.job.record import EvaluationRow, HeldOutRow, UpdateRow
 
 
 class Clock:

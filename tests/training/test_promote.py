@@ -19,15 +19,14 @@ from urllib.request import urlopen
 import pytest
 import torch
 
-from teddy.model.bundle import read_version
+from teddy.model.file.bundle import read_version
 from teddy.model.predictor import load
-from teddy.service.model_files import models_in
+from teddy.service.inference.model_files import models_in
 from teddy.service.settings import MODEL_NAME as SERVICES_NAME
-from teddy.training.checkpoint import Checkpoint, load_checkpoint
-from teddy.training.promotion.folder import MODEL_NAME, ServedFolder
-from teddy.training.promotion.history import Promotion, Promotions
+from teddy.training.export.publish import write_model
+from teddy.training.learning.checkpoint import Checkpoint, load_checkpoint
+from teddy.training.promotion.folder import MODEL_NAME, Promotion, Promotions, ServedFolder
 from teddy.training.promotion.promote import _is_better
-from teddy.training.publish import write_model
 
 ROOT = Path(__file__).parents[2]
 DEV = ("--format", "conll")

@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 import torch
 
-from teddy.model.bundle import read_bundle
 from teddy.model.errors import ModelFileError, TrainingError
+from teddy.model.file.bundle import read_bundle
 from teddy.model.predictor import Predictor, load
 from teddy.model.tagger import Tagger
-from teddy.training import publish
-from teddy.training.card import evaluate_dev, read_card
-from teddy.training.checkpoint import Checkpoint, load_checkpoint
-from teddy.training.config import Recipe
-from teddy.training.corpus.corpora import Corpus, load_corpora
-from teddy.training.publish import export, measure, recipe_of, write_model
+from teddy.training.data.corpora import Corpus, load_corpora
+from teddy.training.evaluation.card import evaluate_dev, read_card
+from teddy.training.export import publish
+from teddy.training.export.publish import export, measure, recipe_of, write_model
+from teddy.training.learning.checkpoint import Checkpoint, load_checkpoint
+from teddy.training.recipe.recipe import Recipe
 
 TEXTS = ["Anna Berg went to Port Ellen.", "Nobody was there.", "", "Who saw Ida Holm in New Haven today? " * 8]
 

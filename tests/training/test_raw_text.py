@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from teddy.model.errors import DataError
-from teddy.model.sentences import Offsets, split_sentences
-from teddy.model.text import tokenise
-from teddy.training.corpus.raw_text import RawText, as_sentence, read_paragraphs, split_paragraph
+from teddy.model.text.sentences import Offsets, split_sentences
+from teddy.model.text.words import tokenise
+from teddy.training.data.raw_text import RawText, as_sentence, read_paragraphs, split_paragraph
 
 LINES = ["Anna sleeps. Otto reads .", "", "Oslo is cold", "  ", "été : 日本", "The end"]
 PACK: dict[str, Callable[[bytes], bytes]] = {

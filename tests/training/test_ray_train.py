@@ -18,12 +18,12 @@ if find_spec("ray") is None:
 from tests.ray_cluster import nodes, title  # it imports Ray, with care
 
 # isort: split
+from benchmarks.load.processes import descendants
 from teddy.model.errors import TrainingError
-from teddy.training.checkpoint import load_checkpoint
-from teddy.training.config import Recipe, load_recipe
-from teddy.training.distributed.ray_train import train_on_ray
+from teddy.training.learning.checkpoint import load_checkpoint
+from teddy.training.learning.distributed.ray_train import train_on_ray
+from teddy.training.recipe.recipe import Recipe, load_recipe
 from teddy.training.run import train
-from tests.load.processes import descendants
 from tests.training.processes import tensors
 
 # What Ray warns of is its own use of itself.

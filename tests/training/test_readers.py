@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from teddy.model.errors import DataError
-from teddy.model.spans import Scheme, Span, write_tags
-from teddy.training.corpus.config import FormatConfig
-from teddy.training.readers import Example, read_examples
-from teddy.training.readers.files import find_files
-from teddy.training.readers.guess import guess_format
+from teddy.model.tags.spans import Scheme, Span, write_tags
+from teddy.training.data.named_file import guess_format
+from teddy.training.data.readers import Example, read_examples
+from teddy.training.data.readers.files import find_files
+from teddy.training.recipe.corpus_config import FormatConfig
 
 ANNA = "Anna B-PER\nmet O\nNew B-LOC\nYork I-LOC\n. O\n"
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from teddy.training.record import EvaluationRow, Record, UpdateRow, without_clock
+from teddy.training.job.record import EvaluationRow, Record, UpdateRow, without_clock
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teddy.training.reliability import Bin, Reliability
+from teddy.training.evaluation.reliability import Bin, Reliability
 
 # Scores off the borders of bins, where rounding decides, and the two ends.
 SCORES = st.one_of(st.integers(0, 99).map(lambda i: (i + 0.5) / 100), st.sampled_from([0.0, 1.0]))

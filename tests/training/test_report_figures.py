@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from teddy.model.spans import Span
-from teddy.training.mistakes import Confusion, pair_spans
-from teddy.training.reliability import Reliability
-from teddy.training.report.figures import draw_confusion, draw_reliability
+from teddy.model.tags.spans import Span
+from teddy.training.evaluation.mistakes import Confusion, pair_spans
+from teddy.training.evaluation.reliability import Reliability
+from teddy.training.report.drawings import draw_confusion, draw_reliability
 
 PNG = b"\x89PNG\r\n\x1a\n"
 LABELS = ["PER", "ORG", "LOC"]

@@ -4,12 +4,12 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from teddy.model.spans import Span
-from teddy.training.corpus.align import Sentence, align
-from teddy.training.evaluate import evaluate
-from teddy.training.perturbations import lower, title, unpunctuated, upper
-from teddy.training.readers.example import Example
-from teddy.training.robustness import PERTURBATIONS, Robustness, measure_robustness, perturbed
+from teddy.model.tags.spans import Span
+from teddy.training.data.align import Sentence, align
+from teddy.training.data.perturbations import lower, title, unpunctuated, upper
+from teddy.training.data.readers.rows import Example
+from teddy.training.evaluation.evaluate import evaluate
+from teddy.training.evaluation.robustness import PERTURBATIONS, Robustness, measure_robustness, perturbed
 
 Shell = Callable[..., tuple[int, str, str]]
 

@@ -11,11 +11,11 @@ import pytest
 
 from teddy.model.errors import TrainingError
 from teddy.model.predictor import load
-from teddy.training.checkpoint import load_checkpoint
-from teddy.training.config import Recipe, load_recipe
+from teddy.training.job.progress import JsonProgress
+from teddy.training.job.record import Record, Row
+from teddy.training.learning.checkpoint import load_checkpoint
 from teddy.training.loop import Trainer
-from teddy.training.progress import JsonProgress
-from teddy.training.record import Record, Row
+from teddy.training.recipe.recipe import Recipe, load_recipe
 from teddy.training.run import train
 from tests.training.runs import differences
 

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from teddy.model.errors import ModelFileError, TrainingError
-from teddy.training.checkpoint import Checkpoint, load_checkpoint, read_torch_file
 from teddy.training.job.run_directory import RunDirectory
+from teddy.training.learning.checkpoint import Checkpoint, load_checkpoint, read_torch_file
 from tests.training.runs import unequal
 
 Damage = Callable[[Path], None]

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teddy.training.corpus.sampler import plan_epoch
+from teddy.training.data.source import plan_epoch
 
 LENGTHS = st.lists(st.integers(1, 60), max_size=200)
 BATCH_WORDS = st.integers(1, 100)

@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from seqeval.metrics import accuracy_score, classification_report
 
-from teddy.model.spans import Scheme, Span, read_tags, write_tags
-from teddy.training.conlleval import ConllevalScores, conlleval_scores, read_chunks
-from teddy.training.scores import Counts, SpanScores
+from teddy.model.tags.spans import Scheme, Span, read_tags, write_tags
+from teddy.training.evaluation.scores import ConllevalScores, Counts, SpanScores, conlleval_scores, read_chunks
 
 LABELS = ["PER", "ORG", "creative-work"]
 

@@ -16,11 +16,10 @@ import pytest
 from optuna.trial import TrialState
 
 from teddy.model.errors import JobInterrupted, RecipeError, TrainingError
-from teddy.model.interruption import Interruption
-from teddy.training.config import Recipe, load_recipe
-from teddy.training.record import Record
-from teddy.training.search.jobs import run_search
-from teddy.training.search.running import search
+from teddy.model.system.processes import Interruption
+from teddy.training.job.record import Record
+from teddy.training.recipe.recipe import Recipe, load_recipe
+from teddy.training.search.jobs import run_search, search
 from teddy.training.search.study import Study
 from tests.conftest import RECIPE, write_corpus
 
@@ -42,7 +41,7 @@ random_trials = 3
 """
 KILLED = """
 import os, signal, sys
-from teddy.training.record import Record
+from teddy.training.job.record import Record
 
 sys.modules["matplotlib.figure"] = None  # as on a machine without it, which is quicker
 append = Record.append

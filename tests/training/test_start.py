@@ -14,20 +14,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from teddy.model.bundle import TrainingData, read_manifest
 from teddy.model.errors import ModelFileError, TeddyError, TrainingError
-from teddy.model.features import WordFeatures
-from teddy.model.labels import TagSet
-from teddy.model.network import Network
-from teddy.model.pieces import Pieces
+from teddy.model.features.pieces import Pieces
+from teddy.model.features.rows import WordFeatures
+from teddy.model.file.bundle import TrainingData, read_manifest
+from teddy.model.network.tagger_network import Network
 from teddy.model.predictor import SHIPPED_MODEL
-from teddy.training.checkpoint import load_checkpoint
-from teddy.training.config import Recipe, load_recipe
-from teddy.training.corpus.corpora import load_corpora
+from teddy.model.tags.tag_set import TagSet
+from teddy.training.data.corpora import load_corpora
+from teddy.training.learning.checkpoint import load_checkpoint
+from teddy.training.learning.start import Start, find_start, load_start
+from teddy.training.learning.torch_setup import seed_torch
 from teddy.training.loop import Trainer
+from teddy.training.recipe.recipe import Recipe, load_recipe
 from teddy.training.run import train
-from teddy.training.seed import seed_torch
-from teddy.training.start import Start, find_start, load_start
 
 CREDIT = TrainingData(name="a library", licence="CC BY-SA 4.0", source="made up", n_words=5)
 SHAPE = (

@@ -15,19 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from teddy.model.errors import DataError
-from teddy.model.spans import Span
-from teddy.training.checkpoint import load_checkpoint
-from teddy.training.config import Recipe, load_recipe
-from teddy.training.corpus.align import Sentence
-from teddy.training.corpus.config import CorpusConfig
-from teddy.training.corpus.corpora import Corpus, load_corpora
-from teddy.training.corpus.packed import pack, unpack
-from teddy.training.corpus.source import CorporaInMemory, Source, StoredCorpora
-from teddy.training.corpus.store import StoredSentences
-from teddy.training.corpus.store_writer import BlockWriter
-from teddy.training.corpus.stored import open_corpora
-from teddy.training.corpus.windows import plan_windows
-from teddy.training.record import Record, Row
+from teddy.model.tags.spans import Span
+from teddy.training.data.align import Sentence
+from teddy.training.data.corpora import Corpus, load_corpora, open_corpora
+from teddy.training.data.source import CorporaInMemory, Source, StoredCorpora
+from teddy.training.data.store import BlockWriter, StoredSentences, pack, unpack
+from teddy.training.data.windows import plan_windows
+from teddy.training.job.record import Record, Row
+from teddy.training.learning.checkpoint import load_checkpoint
+from teddy.training.recipe.corpus_config import CorpusConfig
+from teddy.training.recipe.recipe import Recipe, load_recipe
 from teddy.training.run import train
 
 

@@ -9,19 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from teddy.model.config import FeatureConfig, NetworkConfig
-from teddy.model.features import WordFeatures
-from teddy.model.labels import TagSet
-from teddy.model.network import Network
-from teddy.model.pieces import Pieces
-from teddy.model.spans import Scheme, Span, read_tags, write_tags
-from teddy.training.card import evaluate_dev
-from teddy.training.config import PiecesConfig, TrainingConfig
-from teddy.training.corpus.align import Sentence
-from teddy.training.corpus.corpora import Corpus
-from teddy.training.corpus.targets import Targets, pad_targets
+from teddy.model.features.pieces import Pieces
+from teddy.model.features.rows import WordFeatures
+from teddy.model.network.tagger_network import Network
+from teddy.model.tags.spans import Scheme, Span, read_tags, write_tags
+from teddy.model.tags.tag_set import TagSet
+from teddy.training.data.align import Sentence
+from teddy.training.data.corpora import Corpus
+from teddy.training.data.vocabulary import train_pieces
+from teddy.training.evaluation.card import evaluate_dev
+from teddy.training.learning.targets import Targets, pad_targets
+from teddy.training.learning.torch_setup import seed_torch
 from teddy.training.loop import Trainer
-from teddy.training.pieces import train_pieces
-from teddy.training.seed import seed_torch
+from teddy.training.recipe.recipe import PiecesConfig, TrainingConfig
 
 LABELS = ("PER", "LOC", "ORG")
 TAG_SET = TagSet(LABELS)

@@ -12,10 +12,10 @@ from time import monotonic, sleep
 import pytest
 import torch
 
-from teddy.training.checkpoint import load_checkpoint
-from teddy.training.config import load_recipe
+from benchmarks.load.processes import descendants, is_alive
+from teddy.training.learning.checkpoint import load_checkpoint
+from teddy.training.recipe.recipe import load_recipe
 from teddy.training.run import train
-from tests.load.processes import descendants, is_alive
 from tests.training.processes import tensors
 
 if "TEDDY_TEST_LAUNCHERS" not in os.environ:

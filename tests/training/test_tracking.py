@@ -18,11 +18,11 @@ from mlflow.tracking import MlflowClient
 
 from teddy.model.errors import DivergedError, JobInterrupted, TrainingError
 from teddy.model.predictor import load
-from teddy.training.record import Record
-from teddy.training.tracking import tracked as tracking
-from teddy.training.tracking.model import _load_pyfunc
-from teddy.training.tracking.store import flattened
-from teddy.training.tracking.tracked import is_sent, tracked
+from teddy.training.job import tracking
+from teddy.training.job.mlflow_model import _load_pyfunc
+from teddy.training.job.mlflow_run import flattened
+from teddy.training.job.record import Record
+from teddy.training.job.tracking import is_sent, tracked
 
 Shell = Callable[..., tuple[int, str, str]]
 
@@ -88,7 +88,7 @@ def test_the_model_is_registered_and_can_be_loaded_again(output: Path, uri: str)
     assert (directory / "tiny.teddy").read_bytes() == (output / "tiny.teddy").read_bytes()
     described = json.loads((directory / "MLmodel").read_text())  # all JSON is YAML
     flavor = described["flavors"]["python_function"]
-    assert (flavor["loader_module"], flavor["data"]) == ("teddy.training.tracking.model", "tiny.teddy")
+    assert (flavor["loader_module"], flavor["data"]) == ("teddy.training.job.mlflow_model", "tiny.teddy")
     text = "Anna Berg went to Oslo ."
     (found,) = _load_pyfunc(str(directory / flavor["data"])).predict([text])
     assert found == [

@@ -10,23 +10,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from teddy.model.batching import make_batch
-from teddy.model.bundle import read_manifest
 from teddy.model.errors import ModelFileError, RecipeError, TrainingError
-from teddy.model.features import WordFeatures
-from teddy.model.labels import TagSet
-from teddy.model.network import Network
-from teddy.model.pieces import Pieces
+from teddy.model.features.batching import make_batch
+from teddy.model.features.pieces import Pieces
+from teddy.model.features.rows import WordFeatures
+from teddy.model.file.bundle import read_manifest
+from teddy.model.network.tagger_network import Network
 from teddy.model.predictor import load
-from teddy.training.checkpoint import load_checkpoint
-from teddy.training.config import Recipe, load_recipe
-from teddy.training.corpus.align import Sentence
-from teddy.training.corpus.corpora import Corpus, load_corpora
-from teddy.training.promotion.served import evaluate_served
-from teddy.training.rehearsal import rehearsed
+from teddy.model.tags.tag_set import TagSet
+from teddy.training.data.align import Sentence
+from teddy.training.data.corpora import Corpus, load_corpora
+from teddy.training.evaluation.card import evaluate_served
+from teddy.training.learning.checkpoint import load_checkpoint
+from teddy.training.learning.start import Update, load_start, open_update, rehearsed
+from teddy.training.recipe.recipe import Recipe, load_recipe
 from teddy.training.run import train
-from teddy.training.start import load_start
-from teddy.training.update import Update, open_update
 
 PETS = ("Rex Brown", "Bella", "Felix Gray", "Minka")
 PATTERNS = ("{pet} barked at the vet .", "At the vet , {pet} and {other} bit nobody .", "The vet likes {pet} .")

@@ -13,18 +13,18 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from teddy.model.bundle import TrainingData, read_manifest
 from teddy.model.errors import DataError, RecipeError
-from teddy.model.features import WordFeatures
-from teddy.model.labels import TagSet
-from teddy.model.network import Network
-from teddy.model.pieces import Pieces
+from teddy.model.features.pieces import Pieces
+from teddy.model.features.rows import WordFeatures
+from teddy.model.file.bundle import TrainingData, read_manifest
+from teddy.model.network.tagger_network import Network
 from teddy.model.predictor import load
+from teddy.model.tags.tag_set import TagSet
 from teddy.training import run
-from teddy.training.checkpoint import load_checkpoint
-from teddy.training.config import load_recipe
+from teddy.training.data.vocabulary import WordVectors, choose_vectors, principal_components, read_vectors
+from teddy.training.learning.checkpoint import load_checkpoint
 from teddy.training.loop import Trainer
-from teddy.training.vectors import WordVectors, choose_vectors, principal_components, read_vectors
+from teddy.training.recipe.recipe import load_recipe
 
 Shell = Callable[..., tuple[int, str, str]]
 

@@ -3,7 +3,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teddy.training.corpus.word_counts import WordCounts
+from teddy.training.data.vocabulary import WordCounts
 
 WORDS = st.lists(st.sampled_from([chr(letter) for letter in range(97, 123)]), max_size=300)
 

@@ -10,9 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teddy.training.distributed.launch import Launch, launched
-from teddy.training.distributed.lessons import cut
-from teddy.training.distributed.world import ALONE, World, joined
+from teddy.training.learning.distributed.launch import Launch, launched
+from teddy.training.learning.distributed.lessons import cut
+from teddy.training.learning.distributed.world import ALONE, World, joined
 from tests.training.processes import NO_DROPOUT, NOISY, TAUGHT, Course, Lives, left_by, live_together, tensors
 
 RAW = "Jonas Falk met Otto Lind in Lund.\n\nThe bears of Oslo sleep.\nIda Holm and Mira like New Haven.\n" * 4

@@ -8,24 +8,32 @@ from itertools import chain
 from pathlib import Path
 
 from teddy.model.errors import DataError
-from teddy.model.spans import Scheme, write_tags
-from teddy.training.check.characters import byte_order_marks, odd_characters
-from teddy.training.check.doubts import look_deep
-from teddy.training.check.examples import crossing, empty_examples, white_space
+from teddy.model.tags.spans import Scheme, write_tags
 from teddy.training.check.kinds import Kind
+from teddy.training.check.noise import NoiseOptions, enough_for, look_deep
 from teddy.training.check.reading import ReadCorpus, ReadData, read_corpus, read_what_can_be
 from teddy.training.check.report import CheckReport, DeepSummary, Finding, count_part, ranked
-from teddy.training.check.splits import few_examples, leaks, one_sided_labels, seen_entities, shifts, without_entities
-from teddy.training.check.suspicions import long_sentences, odd_spans, other_labels, repeats, unmarked
-from teddy.training.config import Recipe
-from teddy.training.corpus.align import Misaligned, Sentence, align
-from teddy.training.corpus.config import FormatConfig
-from teddy.training.corpus.corpora import Corpus
-from teddy.training.noise.judging import NoiseOptions, enough_for
-from teddy.training.readers import Example
-from teddy.training.readers.conll import read_conll_rows
-from teddy.training.readers.csv_table import read_csv_rows
-from teddy.training.readers.tagged import Rows, sentence_spans
+from teddy.training.check.suspicions import (
+    few_examples,
+    leaks,
+    long_sentences,
+    odd_spans,
+    one_sided_labels,
+    other_labels,
+    repeats,
+    seen_entities,
+    shifts,
+    unmarked,
+    without_entities,
+)
+from teddy.training.check.texts import byte_order_marks, crossing, empty_examples, odd_characters, white_space
+from teddy.training.data.align import Misaligned, Sentence, align
+from teddy.training.data.corpora import Corpus
+from teddy.training.data.readers import Example
+from teddy.training.data.readers.columns import read_conll_rows, read_csv_rows
+from teddy.training.data.readers.rows import Rows, sentence_spans
+from teddy.training.recipe.corpus_config import FormatConfig
+from teddy.training.recipe.recipe import Recipe
 
 OnProgress = Callable[[float], None]
 

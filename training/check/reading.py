@@ -7,13 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from teddy.model.errors import DataError
-from teddy.training.corpus.align import Misaligned, Sentence, align
-from teddy.training.corpus.config import UNKNOWN, CorpusConfig, FormatConfig
-from teddy.training.corpus.corpora import Corpus, make_corpus, relabel
-from teddy.training.corpus.held_out import Divider
-from teddy.training.readers import Example, read_examples
-from teddy.training.readers.conll import DOCUMENT_START
-from teddy.training.readers.files import find_files, read_lines
+from teddy.training.data.align import Misaligned, Sentence, align
+from teddy.training.data.corpora import Corpus, Divider, make_corpus, relabel
+from teddy.training.data.readers import Example, read_examples
+from teddy.training.data.readers.columns import DOCUMENT_START
+from teddy.training.data.readers.files import find_files, read_lines
+from teddy.training.recipe.corpus_config import UNKNOWN, CorpusConfig, FormatConfig
 
 _MOST_BAD_PLACES = 50
 """A file with more of them is another format than its reader thinks; the rest of it is not read."""
@@ -67,7 +66,7 @@ def read_what_can_be(path: Path, options: FormatConfig) -> ReadData:
 
 
 def read_corpus(config: CorpusConfig, labels: Sequence[str], data: Path) -> tuple[Corpus, ReadCorpus]:
-    """Read a corpus of a recipe as `teddy.training.corpus.corpora.load_corpus` does, but for what cannot be read."""
+    """Read a corpus of a recipe as `teddy.training.data.corpora.load_corpus` does, but for what cannot be read."""
     read = ReadCorpus()
     train: list[Sentence] = []
     dev: list[Sentence] = []

@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from teddy.model.errors import DataError
-from teddy.model.spans import Span
+from teddy.model.tags.spans import Span
 from teddy.training.check.kinds import Kind, Severity
-from teddy.training.corpus.align import Sentence
+from teddy.training.data.align import Sentence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

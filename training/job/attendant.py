@@ -10,15 +10,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from teddy.model.errors import JobInterrupted
-from teddy.model.interruption import Interruption
-from teddy.training.distributed.world import ALONE, World
-from teddy.training.figures import optional_figure
+from teddy.model.system.processes import Interruption
 from teddy.training.job.job import Job, State
 from teddy.training.job.log import Level, Log
+from teddy.training.job.progress import Progress, open_progress
+from teddy.training.job.record import Record, Row, Timings, without_clock
 from teddy.training.job.run_directory import RunDirectory, Saveable
-from teddy.training.job.timings import Timings
-from teddy.training.progress import Progress, open_progress
-from teddy.training.record import Record, Row, without_clock
+from teddy.training.learning.distributed.world import ALONE, World
+from teddy.training.report.figures import optional_figure
 
 Watcher = Callable[[Row], None]
 """Is called with every row; what it raises ends the run."""

@@ -5,7 +5,6 @@ somebody reads them, from another thread (see training/job/metrics.py).
 """
 
 import math
-import resource
 import statistics
 import time
 from collections import deque
@@ -15,6 +14,7 @@ from pathlib import Path
 from threading import Lock
 
 from teddy.model.errors import DivergedError, JobInterrupted
+from teddy.model.system.memory import resident_bytes
 from teddy.training.job.catalogue import PREFIX
 
 RECENT_UPDATES = 50
@@ -25,9 +25,7 @@ _NAMES: Mapping[str, Mapping[str, str]] = {
     "evaluation": {"f1": "dev_f1", "precision": "dev_precision", "recall": "dev_recall", "loss": "dev_loss"},
     "held_out": {key: key for key in ("perplexity", "accuracy", "detection_accuracy")},
 }
-"""What the keys of rows are in the catalogue, by the kind of row (see training/record.py)."""
-
-_PAGE_BYTES = resource.getpagesize()
+"""What the keys of rows are in the catalogue, by the kind of row (see training/job/record.py)."""
 
 
 class State(StrEnum):
@@ -85,7 +83,7 @@ class Job:
         self.saved(checkpoint)
 
     def show(self, row: Mapping[str, object]) -> None:
-        """An update or an evaluation has been made: a row as `teddy.training.record` keeps them."""
+        """An update or an evaluation has been made: a row as `teddy.training.job.record` keeps them."""
         kind = str(row["kind"])
         with self._lock:
             self._rows[kind] = row
@@ -117,8 +115,7 @@ class Job:
         if speeds:
             # Batches have about equal numbers of words, and then this mean is all words over all seconds.
             found["words_per_second"] = statistics.harmonic_mean(speeds)
-        if (resident := resident_bytes()) is not None:
-            found["resident_bytes"] = resident
+        found["resident_bytes"] = resident_bytes()
         found["updated_timestamp_seconds"] = self._updated_seconds
         return {PREFIX + name: float(value) for name, value in found.items()}
 
@@ -141,11 +138,3 @@ class Job:
 def _number(value: object) -> float | None:
     """Give a finite number, or None; of a diverging run, not all values are one."""
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
-
-
-def resident_bytes() -> int | None:
-    """Memory of the process that asks, in RAM; None where the system does not tell."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES
-    except OSError:
-        return None

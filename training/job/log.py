@@ -9,6 +9,7 @@ Every object has `time` (UTC), `level` (info, warning or error), `event` and the
     end           `state` (see `teddy.training.job.job.State`), and a `message` that says why unless it is `finished`
 """
 
+import datetime
 import json
 import math
 import re
@@ -16,7 +17,11 @@ import sys
 from collections.abc import Mapping
 from typing import Literal, TextIO
 
-from teddy.training.job.timestamp import timestamp
+
+def timestamp() -> str:
+    """Now, in UTC, such as 2031-05-04T03:02:01.123Z."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
 
 Level = Literal["info", "warning", "error"]
 

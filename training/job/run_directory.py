@@ -2,10 +2,9 @@
 
 A checkpoint is written beside the last one and put in its place, which is kept as the one before. Killed between any
 two of these steps, a run finds at least one of them; and one that does not read back as it was written (see
-`teddy.training.checkpoint`) is passed over for the one before.
+`teddy.training.learning.checkpoint`) is passed over for the one before.
 """
 
-import fcntl
 import os
 import platform
 from collections.abc import Callable, Iterator
@@ -14,8 +13,8 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from teddy.model.errors import ModelFileError, TrainingError
-from teddy.model.files import flush_to_disk, remove_abandoned, write_atomically
-from teddy.training.distributed.world import ALONE, World
+from teddy.model.system.files import flush_to_disk, lock, remove_abandoned, write_atomically
+from teddy.training.learning.distributed.world import ALONE, World
 
 
 class Saveable(Protocol):
@@ -65,7 +64,7 @@ class RunDirectory:
 
     def _lock(self, descriptor: int) -> None:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(descriptor, wait=False)
         except BlockingIOError:
             holder = os.read(descriptor, 200).decode().strip() or "unknown"
             raise TrainingError(f"{self.path} is in use by another job: process {holder}") from None

@@ -1,16 +1,32 @@
-"""What a network is asked while it learns from plain text: the parts that all objectives share.
+"""What a network is asked while it learns from plain text: batches, puzzles, and the parts that all objectives share.
 
 Letters: B sentences of T words each; U distinct words; E the embedding width; N words to guess, M to judge.
+
+    P(w | query) proportional to exp(score(query, w)) * p(w),    score = 2 / sqrt(E) * query . vector(w)
+
+vector(w) is the very vector that the network reads, tied (Press & Wolf 2017; Inan et al. 2017); p(w) is how frequent
+the word is, so that the score has only the context to tell. A sum over all words at each step would cost many times
+the network. Instead the candidates are the distinct words of the batch (sampled softmax, Jean et al. 2015): a word of
+frequency p is among the n words of a batch with probability about min(1, p n), and dividing its term by that makes the
+sum over the candidates an estimate of the sum over all:
+
+    p / min(1, p n)  =  max(p, 1/n)  =  max(1, p n) / n,    where 1/n is the same for all and cancels.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
-from teddy.model.encoder import Encoder
+from teddy.model.features.rows import UNKNOWN_WORD
+from teddy.model.network.encoder import Encoder
+from teddy.training.learning.input_noise import drop_kinds
+from teddy.training.pretrain.encoded import EncodedCorpus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,3 +123,75 @@ def make_puzzle(
         masked=torch.from_numpy(nowhere if masked is None else masked),
         replaced=torch.from_numpy(nowhere if replaced is None else replaced),
     )
+
+
+def candidate_logits(queries: Tensor, vectors: Tensor, log_prior: Tensor) -> Tensor:
+    """The logarithm of each candidate's probability, up to a constant of each query.
+
+    Shape: [N, E], [U, E], float32 [U] -> float32 [N, U].
+    """
+    scale = 2.0 / math.sqrt(vectors.shape[1])
+    return functional.linear(queries, vectors).float() * scale + log_prior
+
+
+def batch_prior(counts: NDArray[np.int64], total: int, n_words: int) -> Tensor:
+    """The logarithm of max(1, p n) for the distinct words of a batch of n words, each so frequent in the whole text.
+
+    Shape: int64 [U] -> float32 [U].
+    """
+    return torch.from_numpy(np.log(np.maximum(1.0, counts / total * n_words)).astype(np.float32))
+
+
+def unigram_prior(counts: NDArray[np.int64], total: int) -> Tensor:
+    """The logarithm of p for words that are always candidates. Shape: int64 [U] -> float32 [U]."""
+    return torch.from_numpy(np.log(np.maximum(1, counts) / total).astype(np.float32))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextBatch:
+    """B sentences of T words each, U of them distinct, of F feature rows in all.
+
+    Shape: `rows` int64 [F] and `starts` int64 [U + 1], the last of them of the unknown word; `log_prior` float32 [U]
+    (see `teddy.training.pretrain.objective`).
+    """
+
+    rows: Tensor
+    starts: Tensor
+    log_prior: Tensor
+    puzzle: Puzzle
+
+    def to(self, device: torch.device) -> "TextBatch":
+        """The same batch on another device."""
+        return TextBatch(
+            rows=self.rows.to(device),
+            starts=self.starts.to(device),
+            log_prior=self.log_prior.to(device),
+            puzzle=self.puzzle.to(device),
+        )
+
+
+class BatchMaker:
+    """Makes batches of a corpus for an objective."""
+
+    def __init__(self, corpus: EncodedCorpus, objective: Objective, group_starts: Sequence[int]) -> None:
+        """`group_starts` are those of the corpus's `WordFeatures`."""
+        self._corpus = corpus
+        self._objective = objective
+        self._group_starts = tuple(group_starts)
+
+    def make(
+        self, sentences: NDArray[np.int64], random: np.random.Generator, feature_dropout: float = 0.0
+    ) -> tuple[TextBatch, NDArray[np.int64]]:
+        """A batch of sentences of one length, and which types its distinct words are. Shape: int64 [B, T] -> [U]."""
+        types, flat = np.unique(sentences, return_inverse=True)
+        words = flat.reshape(sentences.shape)
+        rows, starts = self._corpus.bag(types)
+        if feature_dropout:
+            rows, starts = drop_kinds(rows, starts, self._group_starts, feature_dropout, random)
+        batch = TextBatch(
+            rows=torch.from_numpy(np.append(rows, UNKNOWN_WORD)),
+            starts=torch.from_numpy(np.append(starts, len(rows))),
+            log_prior=batch_prior(self._corpus.counts_of(types), self._corpus.n_learnt_words, sentences.size),
+            puzzle=self._objective.puzzle(words, len(types), random),
+        )
+        return batch, types

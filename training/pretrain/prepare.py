@@ -1,34 +1,107 @@
 """From text files to an encoded corpus: words are cut, counted and numbered, pieces and feature rows are made.
 
-The text is read once and as a stream, in chunks with numbers of their own (see `teddy.training.pretrain.chunks`). When
+The text is read once and as a stream, in chunks with numbers of their own (see `teddy.training.pretrain.prepare`). When
 all words are counted, chunk by chunk the numbers become those of the whole text. Held in memory are a chunk and the
 counts, of which there is a bound. A word that is too rare for them, or stands in held-out sentences alone, has feature
 rows as any other, but another number in each chunk that it occurs in.
+
+numbers.u32        of each word: its number in its chunk
+chunk_types.txt    the distinct words of each chunk, one a line, by number
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from teddy.model.config import FeatureConfig
 from teddy.model.errors import DataError
-from teddy.model.features import WordFeatures
-from teddy.model.pieces import Pieces
-from teddy.model.sentences import Offsets, split_sentences
-from teddy.model.text import TOKENISER_VERSION, tokenise
-from teddy.training.config import PiecesConfig
-from teddy.training.corpus.windows import block_words
-from teddy.training.corpus.word_counts import MOST_WORDS, WordCounts
-from teddy.training.folders import atomic_folder
-from teddy.training.pieces import frequent_words, train_pieces
-from teddy.training.pretrain.chunks import CHUNK_WORDS, ChunkFile, cut_chunks
-from teddy.training.pretrain.config import PretrainConfig
-from teddy.training.pretrain.encoded import FORMAT, write_words
-from teddy.training.readers.files import find_files, stream_lines
+from teddy.model.features.pieces import Pieces
+from teddy.model.features.rows import WordFeatures
+from teddy.model.system.files import atomic_folder
+from teddy.model.text.sentences import Offsets, split_sentences
+from teddy.model.text.words import TOKENISER_VERSION, tokenise
+from teddy.training.data.readers.files import find_files, stream_lines
+from teddy.training.data.vocabulary import MOST_WORDS, WordCounts, frequent_words, train_pieces
+from teddy.training.data.windows import block_words
+from teddy.training.pretrain.encoded import FORMAT, is_held_out, write_words
+from teddy.training.recipe.recipe import PiecesConfig
+from teddy.training.recipe.sections import PretrainConfig
+
+CHUNK_WORDS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """Some sentences as numbers. Shape, for S sentences of N words: `numbers` uint32 [N], `lengths` uint32 [S]."""
+
+    first: int
+    """How many sentences the chunks before have."""
+    types: list[str]
+    """The distinct words, by number."""
+    numbers: NDArray[np.uint32]
+    lengths: NDArray[np.uint32]
+
+    def counts(self, held_out_every: int) -> dict[str, int]:
+        """How often words occur in the sentences that are not held out, for those that do."""
+        learnt_from = np.repeat(~is_held_out(len(self.lengths), held_out_every, self.first), self.lengths)
+        counts = np.bincount(self.numbers[learnt_from], minlength=len(self.types)).tolist()
+        return {word: count for word, count in zip(self.types, counts, strict=True) if count}
+
+
+def cut_chunks(sentences: Iterable[Sequence[str]], chunk_words: int = CHUNK_WORDS) -> Iterator[Chunk]:
+    """Yield the chunks of a text; each ends with the sentence that fills it."""
+    first = 0
+    numbers: dict[str, int] = {}
+    words: list[int] = []
+    lengths: list[int] = []
+    # An empty sentence stands for the end.
+    for sentence in chain(sentences, [()]):
+        words += [numbers.setdefault(word, len(numbers)) for word in sentence]
+        if sentence:
+            lengths.append(len(sentence))
+        if len(words) >= chunk_words or (not sentence and words):
+            yield Chunk(
+                first=first,
+                types=list(numbers),
+                numbers=np.array(words, dtype="<u4"),
+                lengths=np.array(lengths, dtype="<u4"),
+            )
+            first += len(lengths)
+            numbers, words, lengths = {}, [], []
+
+
+class ChunkFile:
+    """The words of chunks on disk, written one after another and then read so."""
+
+    def __init__(self, folder: Path) -> None:
+        self._numbers, self._types = folder / "numbers.u32", folder / "chunk_types.txt"
+        self._sizes: list[tuple[int, int]] = []
+
+    def append(self, chunk: Chunk) -> None:
+        """Writes the words of a chunk."""
+        with self._numbers.open("ab") as file:
+            chunk.numbers.tofile(file)
+        write_words(self._types, chunk.types)
+        self._sizes.append((len(chunk.numbers), len(chunk.types)))
+
+    def __iter__(self) -> Iterator[tuple[list[str], NDArray[np.uint32]]]:
+        """Yields the distinct words of each chunk, by number, and its numbers."""
+        with self._numbers.open("rb") as numbers, self._types.open(encoding="utf-8", newline="\n") as types:
+            for n_words, n_types in self._sizes:
+                words = [line.removesuffix("\n") for line in islice(types, n_types)]
+                yield words, np.fromfile(numbers, dtype="<u4", count=n_words)
+
+    def remove(self) -> None:
+        """Removes both files."""
+        self._numbers.unlink()
+        self._types.unlink()
+
 
 _CHUNK_SENTENCES = 1_000_000
 _CHUNK_TYPES = 50_000

@@ -1,4 +1,4 @@
-"""A pre-training run from its recipe to its encoder file, and everything it leaves in its output directory.
+"""A pre-training run from its recipe to its encoder file, with its checkpoints.
 
 recipe.toml          the resolved recipe
 corpus/              the text as numbers (see training/pretrain/encoded.py); only needed until the run ends
@@ -11,31 +11,98 @@ NAME.encoder         what `[start] weights` of another recipe takes, with which 
 lock                 which process works here
 """
 
+import io
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from teddy.model.bundle import TrainingData
-from teddy.model.errors import TrainingError
-from teddy.model.features import WordFeatures
-from teddy.model.interruption import Interruption
-from teddy.model.pieces import Pieces
-from teddy.training.config import Recipe
-from teddy.training.device import check_number_format, choose_device, set_threads, set_up_memory
-from teddy.training.folders import remove_abandoned
+from teddy.model.errors import ModelFileError, TrainingError
+from teddy.model.features.pieces import Pieces
+from teddy.model.features.rows import WordFeatures
+from teddy.model.file.bundle import TrainingData
+from teddy.model.system.files import remove_abandoned_folder, write_atomically
+from teddy.model.system.processes import Interruption
 from teddy.training.job.attendant import Attendant, Watcher
 from teddy.training.job.job import Job
 from teddy.training.job.run_directory import RunDirectory
-from teddy.training.pretrain.checkpoint import PretrainCheckpoint, load_pretrain_checkpoint
-from teddy.training.pretrain.config import PretrainConfig
+from teddy.training.learning.checkpoint import read_torch_file
+from teddy.training.learning.start import Start, shared_weights
+from teddy.training.learning.torch_setup import (
+    check_number_format,
+    choose_device,
+    seed_torch,
+    set_threads,
+    set_up_memory,
+)
 from teddy.training.pretrain.encoded import EncodedCorpus
-from teddy.training.pretrain.loop import Pretrainer
-from teddy.training.pretrain.network import PretrainingNetwork
+from teddy.training.pretrain.objectives import PretrainingNetwork
 from teddy.training.pretrain.prepare import preparation, prepare
-from teddy.training.seed import seed_torch
-from teddy.training.start import Start, shared_weights
+from teddy.training.pretrain.pretrainer import Pretrainer
+from teddy.training.recipe.recipe import Recipe
+from teddy.training.recipe.sections import PretrainConfig
+
+_FORMAT = "teddy-pretraining-1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PretrainCheckpoint:
+    """A network in pre-training and the run that makes it."""
+
+    recipe: str
+    """Resolved, in TOML."""
+    pieces: bytes
+    words: tuple[str, ...]
+    """Those that have a row of their own."""
+    frequent: tuple[str, ...]
+    """The most frequent words as they are written, among which an evaluation and a sample choose."""
+    counts: NDArray[np.int64]
+    """How often these occur."""
+    total: int
+    """How often all words do."""
+    state: dict[str, Any]
+    """See `Pretrainer.state`."""
+
+    def save(self, path: Path) -> None:
+        """Writes the checkpoint whole or not at all."""
+        content = {
+            "format": _FORMAT,
+            "recipe": self.recipe,
+            "pieces": self.pieces,
+            "words": "\n".join(self.words),
+            "frequent": "\n".join(self.frequent),
+            "counts": torch.from_numpy(self.counts),
+            "total": self.total,
+            "state": self.state,
+        }
+        stream = io.BytesIO()
+        torch.save(content, stream)
+        write_atomically(path, stream.getvalue())
+
+
+def load_pretrain_checkpoint(path: Path) -> PretrainCheckpoint:
+    """Reads a checkpoint. Raises ModelFileError when it is missing, damaged, or not of a pre-training run."""
+    content = read_torch_file(path, "checkpoint")
+    if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
+        raise ModelFileError(path, "not a checkpoint of a pre-training run of this version")
+    try:
+        words = content["words"]
+        return PretrainCheckpoint(
+            recipe=content["recipe"],
+            pieces=content["pieces"],
+            words=tuple(words.split("\n")) if words else (),
+            frequent=tuple(content["frequent"].split("\n")),
+            counts=content["counts"].numpy(),
+            total=content["total"],
+            state=content["state"],
+        )
+    except (KeyError, AttributeError) as error:
+        raise ModelFileError(path, f"a checkpoint without all of its parts ({error})") from error
 
 
 def pretrain(
@@ -110,7 +177,7 @@ def _prepared(
     resume: bool,
 ) -> EncodedCorpus:
     """The encoded corpus, made now unless it is there and the run is resumed."""
-    remove_abandoned(folder)
+    remove_abandoned_folder(folder)
     if resume and folder.exists():
         corpus = EncodedCorpus(folder)
         if corpus.description["settings"] != preparation(config, recipe.pieces, recipe.features):

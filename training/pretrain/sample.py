@@ -13,13 +13,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from teddy.model.errors import TrainingError
-from teddy.model.features import WordFeatures
-from teddy.model.pieces import Pieces
-from teddy.training.config import Recipe
-from teddy.training.pretrain.candidates import candidate_logits, unigram_prior
-from teddy.training.pretrain.causal import NextWords, read_one_way
-from teddy.training.pretrain.checkpoint import load_pretrain_checkpoint
-from teddy.training.pretrain.network import PretrainingNetwork
+from teddy.model.features.pieces import Pieces
+from teddy.model.features.rows import WordFeatures
+from teddy.training.pretrain.objective import candidate_logits, unigram_prior
+from teddy.training.pretrain.objectives import NextWords, PretrainingNetwork, read_one_way
+from teddy.training.pretrain.run import load_pretrain_checkpoint
+from teddy.training.recipe.recipe import Recipe
 
 _SENTENCE_ENDS = frozenset(".!?")
 _NO_SPACE_BEFORE = re.compile(r" (?=[.,;:!?)\]}%]|n't\b|'(?:s|re|ve|ll|d|m)\b)")

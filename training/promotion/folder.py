@@ -1,8 +1,8 @@
-"""A directory of models that `teddy serve` follows, with the versions that were served before.
+"""A directory of models that `teddy serve` follows, with the versions that were served before and their history.
 
     NAME.teddy                     what is served; `TEDDY_MODELS_DIR` is this directory
     versions/NAME-VERSION.teddy    each version that was, the newest few
-    promotions.jsonl               what was put there when (see `teddy.training.promotion.history`)
+    promotions.jsonl               what was put there when (see `teddy.training.promotion.folder`)
     promotions.lock                held by whoever changes anything
 
 NAME.teddy is a file of its own, copied and then renamed into place, and no link to a version: some volumes know no
@@ -10,18 +10,84 @@ links, and whoever overwrites it in place would overwrite the version that there
 what the file says, not what the history says: a promotion that was killed between the two is mended by the next.
 """
 
-import fcntl
+import json
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
-from teddy.model.bundle import read_version
 from teddy.model.errors import ModelFileError
-from teddy.model.files import atomic_path
-from teddy.training.promotion.history import Promotion, Promotions, now
+from teddy.model.file.bundle import read_version
+from teddy.model.system.files import atomic_path, lock
+
+Action = Literal["promoted", "rolled back", "found"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promotion:
+    """A line of `promotions.jsonl`: from then on, `version` was served as `name`.
+
+    Attributes: `time` is UTC, ISO 8601; `action` is "found" for a file that somebody had put there by hand; `previous`
+    is the version that it replaced; `f1` and `previous_f1` are what the two scored on `data`, 0 to 1, where they were
+    compared; `source` is the file that it came from.
+    """
+
+    time: str
+    action: Action
+    name: str
+    version: str
+    previous: str | None = None
+    f1: float | None = None
+    previous_f1: float | None = None
+    data: str | None = None
+    source: str | None = None
+
+
+def now() -> str:
+    """The time as a promotion states it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class Promotions:
+    """The history in a file; of a name, the last line says what is served. Whoever appends holds the folder's lock."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def of(self, name: str) -> list[Promotion]:
+        """The promotions of a name, the oldest first. A line that a power cut has torn is passed over."""
+        try:
+            lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except FileNotFoundError:
+            return []
+        found = [promotion for line in lines if (promotion := _read(line)) is not None]
+        return [promotion for promotion in found if promotion.name == name]
+
+    def append(self, promotion: Promotion) -> None:
+        """Add a line, in one write, and wait until it is on disk. Raises OSError."""
+        line = json.dumps(asdict(promotion), ensure_ascii=False) + "\n"
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            size = os.fstat(descriptor).st_size
+            is_torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+            os.write(descriptor, (("\n" if is_torn else "") + line).encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _read(line: str) -> Promotion | None:
+    try:
+        content = json.loads(line)
+        return Promotion(**{field.name: content.get(field.name) for field in fields(Promotion)})
+    except (ValueError, AttributeError):
+        return None
+
 
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """What the service takes for the name of a model."""
@@ -44,10 +110,10 @@ class ServedFolder:
         descriptor = os.open(self.path / "promotions.lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(descriptor, wait=False)
             except BlockingIOError:
                 on_wait()
-                fcntl.flock(descriptor, fcntl.LOCK_EX)  # whoever has it lets go when its process ends, however it ends
+                lock(descriptor)  # whoever has it lets go when its process ends, however it ends
             yield
         finally:
             os.close(descriptor)

@@ -11,10 +11,9 @@ from typing import Literal
 
 from teddy.model.errors import DataError, ModelFileError, TrainingError
 from teddy.model.predictor import Predictor, load
-from teddy.training.corpus.corpora import Corpus
-from teddy.training.promotion.folder import MODEL_NAME, ServedFolder
-from teddy.training.promotion.history import Action, Promotion, now
-from teddy.training.promotion.served import evaluate_served
+from teddy.training.data.corpora import Corpus
+from teddy.training.evaluation.card import evaluate_served
+from teddy.training.promotion.folder import MODEL_NAME, Action, Promotion, ServedFolder, now
 
 Status = Literal["promoted", "already served", "not better", "rolled back"]
 

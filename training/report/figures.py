@@ -1,118 +1,185 @@
-"""The pictures of a report: which labels are taken for which, and whether scores mean what they say."""
+"""Where matplotlib is imported: figures without a display, and the learning curves of a run.
 
-from collections import Counter
-from collections.abc import Mapping
-from itertools import product
+Rows may miss a key, or have null for a number that was none.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from teddy.training.figures import BLUE, GREY, ORANGE, new_figure, save_figure
-from teddy.training.mistakes import Confusion
-from teddy.training.reliability import Reliability
+from teddy.model.errors import TrainingError
+from teddy.model.system.files import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-def draw_confusion(confusion: Confusion, labels: list[str], path: Path | str) -> None:
-    """Draw gold labels against predicted ones as a PNG: on the left spans with equal borders, on the right the others.
+# From the Okabe-Ito palette, which people with any of the common colour deficiencies tell apart.
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8A8A8A"
 
-    The number in a cell says how many; its shade, which share of the annotated entities of the row's label (over both
-    panels), and in the row of the spurious ones, which share of the predicted entities of the column's label.
+
+def new_figure(width: float, height: float) -> "Figure":
+    """Make an empty figure, in inches, that keeps its panels from overlapping.
 
     Raises: TrainingError where matplotlib is not installed.
     """
-    cells = [*confusion.equal_borders, *confusion.wrong_borders]
-    others = {label for pair in cells for label in pair if label is not None} - set(labels)
-    names: list[str | None] = [*labels, *sorted(others)]
-    side = 1.2 + 0.55 * len(names)
-    figure = new_figure(2 * side + 3.5, side + 1.6)
-    equal, wrong = figure.subplots(1, 2, width_ratios=[len(names) + 1, max(len(names), 1)])
-    _draw_cells(equal, confusion.equal_borders, [*names, None], cell_totals(confusion))
-    _draw_cells(wrong, confusion.wrong_borders, names, cell_totals(confusion))
-    equal.set_title("Equal borders")
-    wrong.set_title("Overlapping, other borders")
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise TrainingError("plots need matplotlib: pip install 'teddy[train]'") from error
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+@contextmanager
+def optional_figure(note: Callable[[str], None], file_name: str) -> Iterator[None]:
+    """Let a block fail to draw a picture for lack of matplotlib, and note it."""
+    try:
+        yield
+    except TrainingError as error:
+        note(f"no {file_name}: {error}")
+
+
+def save_figure(figure: "Figure", path: Path | str) -> None:
+    """Write a PNG, whole or not at all; equal figures give equal files."""
+    with warnings.catch_warnings():
+        # A label in a script that matplotlib's font lacks is drawn as boxes; the tables have it in full.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, format="png", dpi=120, metadata={"Software": None})
+
+
+Rows = Sequence[Mapping[str, object]]
+
+
+def draw_curves(rows: Rows, path: Path | str) -> None:
+    """Draw training loss, dev F1 and gradient norm against the step, one above the other, as a PNG.
+
+    Of a pre-training run, what was measured on held-out text takes the place of dev F1.
+
+    Raises: TrainingError where matplotlib is not installed.
+    """
+    figure = new_figure(8, 8)
+    loss, score, norm = figure.subplots(3, 1, sharex=True)
+    _plot_loss(loss, rows)
+    _plot_score(score, rows)
+    _plot_norm(norm, rows)
+    norm.set_xlabel("step")
+    figure.align_ylabels([loss, score, norm])
+    for axes in (loss, score, norm):
+        _quiet(axes)
     save_figure(figure, path)
 
 
-def cell_totals(confusion: Confusion) -> dict[tuple[str | None, str | None], int]:
-    """Give, for each cell, of how many its shade is a share: all of the gold label, or of the predicted if spurious."""
-    cells = confusion.equal_borders + confusion.wrong_borders
-    of_gold: Counter[str | None] = Counter()
-    of_predicted: Counter[str | None] = Counter()
-    for (gold, predicted), n in cells.items():
-        of_gold[gold] += n
-        of_predicted[predicted] += n
-    return {(gold, found): of_predicted[found] if gold is None else of_gold[gold] for gold, found in cells}
-
-
-def _draw_cells(
-    axes: "Axes",
-    cells: Mapping[tuple[str | None, str | None], int],
-    names: list[str | None],
-    totals: Mapping[tuple[str | None, str | None], int],
-) -> None:
-    counts = [[cells.get((gold, predicted), 0) for predicted in names] for gold in names]
-    # The square root lets a share of a few in a hundred still be seen beside the diagonal.
-    shades = [[(cells.get(cell, 0) / totals.get(cell, 1)) ** 0.5 for cell in product([gold], names)] for gold in names]
-    if names:
-        axes.imshow(shades, cmap="Blues", vmin=0.0, vmax=1.0)
-    for i, row in enumerate(counts):
-        for j, n in enumerate(row):
-            if names[i] is None and names[j] is None:
-                continue
-            colour = "white" if shades[i][j] > 0.6 else "black" if n else "#B0B0B0"
-            axes.text(j, i, f"{n:,}", ha="center", va="center", color=colour, fontsize=8)
-    axes.set_xticks(range(len(names)), ["missed" if name is None else name for name in names], rotation=45, ha="right")
-    axes.set_yticks(range(len(names)), ["spurious" if name is None else name for name in names])
-    axes.set_xlabel("predicted label")
-    axes.set_ylabel("annotated label")
-
-
-def draw_reliability(calibration: Reliability, path: Path | str) -> None:
-    """Draw a reliability diagram (Niculescu-Mizil & Caruana 2005) as a PNG: scores against the share that is right.
+def panels(rows: Rows) -> "Iterator[tuple[str, Figure]]":
+    """Draw each curve as a figure of its own, with its name: what the rows have nothing of is left out.
 
     Raises: TrainingError where matplotlib is not installed.
     """
-    figure = reliability_figure(calibration)
-    figure.axes[0].set_title(
-        f"Expected calibration error {calibration.error:.2%}, {calibration.total.n:,} entities\n(Naeini et al. 2015)"
-    )
-    save_figure(figure, path)
+    for name, key, plot in (
+        ("Training loss", "loss", _plot_loss),
+        ("F1 on dev", "f1", _plot_score),
+        ("Gradient norm", "gradient_norm", _plot_norm),
+        ("Learning rate", "learning_rate", _plot_rate),
+    ):
+        if _series(rows, key)[0]:
+            figure = new_figure(4.8, 2.9)
+            axes = figure.subplots()
+            plot(axes, rows)
+            axes.set_xlabel("step")
+            _quiet(axes)
+            yield name, figure
 
 
-def reliability_figure(calibration: Reliability) -> "Figure":
-    """Draw the diagram without its title.
+def _quiet(axes: "Axes") -> None:
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
 
-    Points on the diagonal are calibrated; a line joins each point to it. Below stands how many entities have such
-    scores.
 
-    Raises: TrainingError where matplotlib is not installed.
-    """
-    figure = new_figure(5.6, 6.4)
-    shares, counts = figure.subplots(2, 1, height_ratios=[3, 1], sharex=True)
-    filled = [each for each in calibration.bins if each.n]
-    means, rights = [each.mean_score for each in filled], [each.share_right for each in filled]
-    shares.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="calibrated")
-    shares.vlines(means, means, rights, color=ORANGE, linewidth=3, alpha=0.6)
-    shares.plot(means, rights, color=BLUE, marker="o", linewidth=1, label="entities predicted")
-    shares.set_ylabel("share that is right")
-    shares.set_ylim(-0.02, 1.02)
-    shares.legend(loc="upper left", frameon=False)
-    width = 1 / len(calibration.bins)
-    counts.bar(
-        [(i + 0.5) * width for i in range(len(calibration.bins))],
-        [each.n for each in calibration.bins],
-        0.9 * width,
-        color=BLUE,
-    )
-    for i, each in enumerate(calibration.bins):
-        counts.annotate(f"{each.n:,}", ((i + 0.5) * width, each.n), ha="center", va="bottom", fontsize=7)
-    counts.margins(y=0.25)
-    counts.set_xlim(0, 1)
-    counts.set_xlabel("score")
-    counts.set_ylabel("entities")
-    for axes in (shares, counts):
-        axes.spines[["top", "right"]].set_visible(False)
-    return figure
+def _plot_loss(axes: "Axes", rows: Rows) -> None:
+    updates = _of_kind(rows, "update")
+    _plot_noisy(axes, updates, "loss", "training loss", BLUE)
+    if any("distillation_loss" in row for row in updates):
+        _plot_noisy(axes, updates, "distillation_loss", "loss: training, distillation", GREEN)
+
+
+def _plot_score(axes: "Axes", rows: Rows) -> None:
+    held_out = _of_kind(rows, "held_out")
+    if held_out:
+        _plot_accuracy(axes, held_out)
+    else:
+        _plot_f1(axes, _of_kind(rows, "evaluation"))
+
+
+def _plot_norm(axes: "Axes", rows: Rows) -> None:
+    _plot_noisy(axes, _of_kind(rows, "update"), "gradient_norm", "gradient norm", ORANGE)
+
+
+def _plot_rate(axes: "Axes", rows: Rows) -> None:
+    steps, values = _series(_of_kind(rows, "update"), "learning_rate")
+    axes.plot(steps, values, color=GREEN, linewidth=1.6)
+    axes.set_ylabel("learning rate")
+    axes.set_ylim(bottom=0)
+
+
+def _of_kind(rows: Rows, kind: str) -> Rows:
+    return [row for row in rows if row["kind"] == kind]
+
+
+def _series(rows: Rows, key: str) -> tuple[list[float], list[float]]:
+    """Take the steps and values of a key, leaving out what is missing or null."""
+    pairs = [(row["step"], row.get(key)) for row in rows]
+    found = [(float(x), float(y)) for x, y in pairs if isinstance(x, int | float) and isinstance(y, int | float)]
+    return [x for x, _ in found], [y for _, y in found]
+
+
+def _smooth(values: list[float], window: int) -> list[float]:
+    """Mean of each value with up to `window - 1` before it."""
+    smooth, total = [], 0.0
+    for i, value in enumerate(values):
+        total += value - (values[i - window] if i >= window else 0.0)
+        smooth.append(total / min(i + 1, window))
+    return smooth
+
+
+def _plot_noisy(axes: "Axes", rows: Rows, key: str, name: str, colour: str) -> None:
+    """Draw a value for each update: faint as measured, strong as a running mean; on a log scale where it can be."""
+    steps, values = _series(rows, key)
+    window = max(1, len(values) // 50)
+    axes.plot(steps, values, color=colour, alpha=0.3, linewidth=0.8)
+    mean = f"mean of {window} steps" if window > 1 else "each step"
+    axes.plot(steps, _smooth(values, window), color=colour, linewidth=1.6, label=mean)
+    axes.set_ylabel(name)
+    if values and min(values) > 0:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "")
+    if values:
+        axes.legend(frameon=False, loc="upper right")
+
+
+def _plot_f1(axes: "Axes", rows: Rows) -> None:
+    steps, values = _series(rows, "f1")
+    axes.plot(steps, [100 * value for value in values], color=GREEN, marker="o", markersize=3.5, linewidth=1.4)
+    axes.set_ylabel("dev F1, %")
+    if values:
+        best = max(values)
+        step = steps[values.index(best)]  # of equal ones the earliest, as the trainer keeps
+        name = f"best: {100 * best:.2f} at step {step:,.0f}"
+        axes.axhline(100 * best, color=GREY, linewidth=0.8, linestyle="--", label=name)
+        axes.legend(frameon=False, loc="lower right")
+
+
+def _plot_accuracy(axes: "Axes", rows: Rows) -> None:
+    for key, name, colour in (
+        ("accuracy", "words guessed", GREEN),
+        ("detection_accuracy", "verdicts on replaced words", GREY),
+    ):
+        steps, values = _series(rows, key)
+        if values:
+            label = f"{name}: {100 * values[-1]:.1f} at last"
+            axes.plot(steps, [100 * value for value in values], color=colour, marker="o", markersize=3.5, label=label)
+    axes.set_ylabel("right on held-out text, %")
+    axes.legend(frameon=False, loc="lower right")

@@ -1,26 +1,185 @@
-"""An evaluation, with all that is known around it, as one HTML page for people."""
+"""An evaluation, with all that is known around it, as one HTML page."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from teddy.model.errors import TrainingError
-from teddy.model.spans import Span
-from teddy.training.bootstrap import Intervals
-from teddy.training.curves import Rows, panels
-from teddy.training.evaluate import Evaluation, Mistake
-from teddy.training.reliability import Reliability
+from teddy.model.tags.spans import Span
+from teddy.training.evaluation.bootstrap import Intervals
+from teddy.training.evaluation.evaluate import Evaluation, Mistake
+from teddy.training.evaluation.mistakes import Confusion, Kind
+from teddy.training.evaluation.reliability import Reliability
+from teddy.training.evaluation.robustness import Robustness
 from teddy.training.report.background import Background
-from teddy.training.report.figures import reliability_figure
-from teddy.training.report.html_confusion import matrices
-from teddy.training.report.html_figures import as_svg
-from teddy.training.report.html_machine import machine_tables
-from teddy.training.report.html_page import render
-from teddy.training.report.html_spans import Segment, covered, excerpt
-from teddy.training.report.mistakes import mistakes_by_kind
-from teddy.training.robustness import Robustness
+from teddy.training.report.drawings import cell_totals, reliability_figure
+from teddy.training.report.figures import Rows, panels
+from teddy.training.report.html_page import Segment, as_svg, covered, excerpt, render
+from teddy.training.report.machine import Cost, Machine
+
+Label = str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A count, and how dark it is, 0 to 1."""
+
+    n: int
+    shade: float
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A gold label and its cells; None is a cell that nothing can be in."""
+
+    name: str
+    cells: list[Cell | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Gold labels, downwards, against predicted ones."""
+
+    caption: str
+    columns: list[str]
+    rows: list[Row]
+
+
+def matrices(confusion: Confusion, labels: Sequence[str]) -> list[Matrix]:
+    """Give a table of the spans with equal borders, and one of those that overlap, where there are such."""
+    used = {label for cells in _both(confusion) for pair in cells for label in pair if label is not None}
+    names: list[Label] = [*labels, *sorted(used.difference(labels))]
+    totals = cell_totals(confusion)
+    found = [_matrix("Equal borders", confusion.equal_borders, [*names, None], totals)]
+    if confusion.wrong_borders:
+        found.append(_matrix("Overlapping, other borders", confusion.wrong_borders, names, totals))
+    return found
+
+
+def _both(confusion: Confusion) -> tuple[Counter[tuple[Label, Label]], Counter[tuple[Label, Label]]]:
+    return confusion.equal_borders, confusion.wrong_borders
+
+
+def _matrix(
+    caption: str,
+    cells: Counter[tuple[Label, Label]],
+    names: Sequence[Label],
+    totals: dict[tuple[Label, Label], int],
+) -> Matrix:
+    return Matrix(
+        caption,
+        ["missed" if name is None else name for name in names],
+        [
+            Row(
+                "spurious" if gold is None else gold,
+                [_cell(cells, (gold, found), totals) for found in names],
+            )
+            for gold in names
+        ],
+    )
+
+
+def _cell(
+    cells: Counter[tuple[Label, Label]], place: tuple[Label, Label], totals: dict[tuple[Label, Label], int]
+) -> Cell | None:
+    if place == (None, None):
+        return None
+    n = cells[place]
+    # The square root lets a share of a few in a hundred still be seen beside the diagonal.
+    return Cell(n, (n / totals[place]) ** 0.5 if n else 0.0)
+
+
+Facts = list[tuple[str, str]]
+
+
+def machine_tables(background: Background) -> Iterator[tuple[str, Facts]]:
+    """Give tables with their captions; what was not measured has no row."""
+    if background.machine is not None:
+        yield "The machine", list(_machine(background.machine, background.precision))
+    if background.cost is not None:
+        yield "The cost", list(_cost(background.cost))
+
+
+def _machine(machine: Machine, precision: str) -> Iterator[tuple[str, str]]:
+    yield "processor", machine.processor
+    yield "cores, threads of torch", f"{machine.cores}, {machine.threads}"
+    if machine.memory_bytes:
+        yield "memory", _bytes(machine.memory_bytes)
+    if precision:
+        yield "precision", precision
+    yield "torch, Python", f"{machine.torch}, {machine.python}"
+    yield "system", machine.system
+
+
+def _cost(cost: Cost) -> Iterator[tuple[str, str]]:
+    if cost.n_processes > 1:
+        yield "processes", f"{cost.n_processes:,}: it was resumed"
+    yield "time", duration(cost.seconds)
+    if cost.training_seconds is not None:
+        yield "in updates", duration(cost.training_seconds)
+    if cost.evaluation_seconds is not None:
+        yield "in evaluations on dev", duration(cost.evaluation_seconds)
+    yield "processor time, all threads", duration(cost.cpu_seconds)
+    if cost.words is not None:
+        yield "words read", f"{cost.words:,}"
+    if cost.words_per_second is not None:
+        yield "words per second of updates", f"{cost.words_per_second:,.0f}"
+    yield "most memory", _bytes(cost.peak_bytes)
+    if cost.energy_joules is not None:
+        yield "energy of the processor, whoever used it", f"{cost.energy_joules / 3.6e6:,.3g} kWh"
+
+
+def duration(seconds: float) -> str:
+    """Write seconds as a person says them: `7.3 s`, `4 min 20 s`, `2 h 5 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60:,} h {minutes % 60} min"
+
+
+def _bytes(n: int) -> str:
+    return f"{n / 1e9:,.1f} GB" if n >= 1e9 else f"{n / 1e6:,.0f} MB"
+
+
+EXPLAINED = {
+    Kind.LABEL: "The borders are right, the label is not.",
+    Kind.BORDERS: "The label is right, but the entity begins or ends elsewhere.",
+    Kind.BOTH: "An entity was seen here, but it begins or ends elsewhere, and its label is another.",
+    Kind.SPURIOUS: "Nothing is annotated here.",
+    Kind.MISSED: "Nothing was predicted here.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class MistakesOfKind:
+    """Those kept of one kind, at least one; `total` is how many there are."""
+
+    kind: Kind
+    mistakes: tuple[Mistake, ...]
+    total: int
+
+    @property
+    def explained(self) -> str:
+        """What is wrong, and how many of them are shown."""
+        n = len(self.mistakes)
+        how_many = f"All {self.total:,}" if n == self.total else f"{n:,} of {self.total:,}"
+        has_scores = any(one.score is not None for one in self.mistakes)
+        surest = ", those first of which the tagger was surest" if has_scores else ""
+        return f"{EXPLAINED[self.kind]} {how_many}{surest}."
+
+
+def mistakes_by_kind(evaluation: Evaluation) -> Iterator[MistakesOfKind]:
+    """Give the kinds of which there are mistakes."""
+    for kind in EXPLAINED:
+        shown = tuple(mistake for mistake in evaluation.mistakes if mistake.kind is kind)
+        if shown:
+            yield MistakesOfKind(kind, shown, evaluation.n_by_kind[kind])
+
 
 if TYPE_CHECKING:
     pass

@@ -4,12 +4,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from teddy.model.files import write_atomically
-from teddy.model.spans import Span
-from teddy.training.compare.changes import Change
-from teddy.training.compare.pair import Pair
-from teddy.training.report.html_page import render
-from teddy.training.report.html_spans import Segment, covered, excerpt
+from teddy.model.system.files import write_atomically
+from teddy.model.tags.spans import Span
+from teddy.training.evaluation.comparing import Change
+from teddy.training.evaluation.pair import Pair
+from teddy.training.report.html_page import Segment, covered, excerpt, render
 
 
 @dataclass(frozen=True, slots=True)

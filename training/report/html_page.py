@@ -1,13 +1,25 @@
-"""Pages in HTML from the templates beside this file: each is one file, with nothing to fetch and no script."""
+"""What pages in HTML are made of: templates, figures as SVG, and texts with highlighted spans."""
 
-from collections.abc import Callable, Iterable
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
+from io import StringIO
+from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from teddy.model.errors import TrainingError
-from teddy.training.bootstrap import Interval
-from teddy.training.markdown import percent
-from teddy.training.report.data import PartCounts
+from teddy.model.tags.spans import Span
+from teddy.training.evaluation.bootstrap import Interval
+from teddy.training.report.background import PartCounts
+from teddy.training.report.figures import BLUE, GREEN, GREY, ORANGE
+from teddy.training.report.markdown import percent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -73,3 +85,102 @@ _FILTERS: dict[str, Callable[..., object]] = {
     "place": _place,
     "labels_of": _labels_of,
 }
+
+
+_COLOURS: Mapping[str, str] = {
+    "#000000": "currentColor",
+    BLUE.lower(): "var(--blue)",
+    ORANGE.lower(): "var(--orange)",
+    GREEN.lower(): "var(--green)",
+    GREY.lower(): "var(--muted)",
+    "#b0b0b0": "var(--rule)",  # grid lines
+}
+
+
+def as_svg(figure: "Figure", name: str) -> str:
+    """Write a figure as an `<svg>` element; equal figures give equal text.
+
+    Words stay words, in the font of the page: any script is shown, found by a search and read aloud. `name`, of
+    letters, keeps the ids of two figures in one page apart.
+    """
+    import matplotlib
+
+    buffer = StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return _in_page(buffer.getvalue())
+
+
+def _in_page(document: str) -> str:
+    """Take the element out of an SVG document, without what only a file of its own needs."""
+    svg = document[document.index("<svg") :].strip()
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' (xmlns(:\w+)?|version)="[^"]*"', "", svg)
+    svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
+    # Groups are numbered anew in every figure, and a page must not have two elements of one id.
+    svg = re.sub(r'<g id="[^"]*">', "<g>", svg)
+    svg = svg.replace("xlink:href", "href")
+    svg = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", svg)
+    return re.sub(r"#[0-9a-f]{6}\b", lambda colour: _COLOURS.get(colour[0], colour[0]), svg)
+
+
+_CONTEXT = 140  # characters to show on either side
+_SLACK = 20  # by so many fewer, where that makes the excerpt begin and end between words
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of text, and the roles of the spans that all of it lies in, such as `gold` and `predicted`."""
+
+    text: str
+    roles: tuple[str, ...]
+
+
+def excerpt(text: str, spans: Mapping[str, Span | None]) -> list[Segment]:
+    """Cut the surroundings of spans into segments; an ellipsis says where the text goes on.
+
+    Args:
+        text: of the sentence; control characters and lone surrogates, which no page may hold, become spaces.
+        spans: by role, in characters of the text; at least one is not None.
+    """
+    there = {role: span for role, span in spans.items() if span is not None}
+    start = _begin(text, min(span.start for span in there.values()))
+    end = _end(text, max(span.end for span in there.values()))
+    borders = sorted({start, end, *_borders(there.values())})
+    clean = _printable(text)
+    segments = [
+        Segment(clean[begin:stop], tuple(role for role, span in there.items() if span.start <= begin < span.end))
+        for begin, stop in pairwise(borders)
+    ]
+    before, after = [Segment("…", ())] * (start > 0), [Segment("…", ())] * (end < len(text))
+    return [*before, *segments, *after]
+
+
+def covered(text: str, span: Span) -> str:
+    """Give the characters of a span, ready for a page."""
+    return _printable(text)[span.start : span.end]
+
+
+def _borders(spans: Iterable[Span]) -> set[int]:
+    return {border for span in spans for border in (span.start, span.end)}
+
+
+def _begin(text: str, first: int) -> int:
+    start = first - _CONTEXT
+    if start <= 0:
+        return 0
+    space = text.find(" ", start, min(start + _SLACK, first))
+    return space + 1 if space >= 0 else start
+
+
+def _end(text: str, last: int) -> int:
+    end = last + _CONTEXT
+    if end >= len(text):
+        return len(text)
+    space = text.rfind(" ", max(end - _SLACK, last), end)
+    return space if space >= 0 else end
+
+
+def _printable(text: str) -> str:
+    """Keep every character in its place; joiners and direction marks, which scripts need, stay as they are."""
+    return "".join(" " if unicodedata.category(character) in ("Cc", "Cs") else character for character in text)

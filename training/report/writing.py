@@ -7,19 +7,18 @@ from pathlib import Path
 from rich.cells import cell_len
 
 from teddy.model.errors import TrainingError
-from teddy.model.files import write_atomically
-from teddy.model.spans import Span
-from teddy.training.bootstrap import Intervals, count_table, score_intervals
-from teddy.training.evaluate import Evaluation, Mistake
-from teddy.training.markdown import code, escape, markdown_table, one_line, percent
-from teddy.training.mistakes import Confusion, Kind
-from teddy.training.reliability import Bin, Reliability
+from teddy.model.system.files import write_atomically
+from teddy.model.tags.spans import Span
+from teddy.training.evaluation.bootstrap import Intervals, count_table, score_intervals
+from teddy.training.evaluation.evaluate import Evaluation, Mistake
+from teddy.training.evaluation.mistakes import Confusion, Kind
+from teddy.training.evaluation.reliability import Bin, Reliability
+from teddy.training.evaluation.robustness import Robustness
+from teddy.training.evaluation.scores import Counts
 from teddy.training.report.background import Background
-from teddy.training.report.figures import draw_confusion, draw_reliability
-from teddy.training.report.html import as_html
-from teddy.training.report.mistakes import EXPLAINED, mistakes_by_kind
-from teddy.training.robustness import Robustness
-from teddy.training.scores import Counts
+from teddy.training.report.drawings import draw_confusion, draw_reliability
+from teddy.training.report.html import EXPLAINED, as_html, mistakes_by_kind
+from teddy.training.report.markdown import code, escape, markdown_table, one_line, percent
 
 _MOST_CONFUSIONS = 12
 _CONTEXT = 60  # characters to show on either side of a mistake
@@ -58,7 +57,7 @@ def write_report(
 
 
 def score_intervals_of(evaluation: Evaluation) -> Intervals:
-    """Give the intervals of an evaluation's scores, see `teddy.training.bootstrap`."""
+    """Give the intervals of an evaluation's scores, see `teddy.training.evaluation.bootstrap`."""
     labels = list(evaluation.scores.by_label)
     return score_intervals(count_table(evaluation.by_sentence, labels), labels)
 

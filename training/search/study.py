@@ -8,9 +8,7 @@ A trial belongs to the process that holds the lock on its directory, which the s
 however it ends. A trial that is neither finished nor locked was interrupted: whoever comes next takes it up.
 """
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -21,10 +19,10 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from pydantic import ValidationError
 
 from teddy.model.errors import TrainingError
-from teddy.model.files import write_atomically
-from teddy.training.config import Recipe
-from teddy.training.config_errors import dotted, first_problem
-from teddy.training.search.config import Interval, Range, SearchConfig, put_values
+from teddy.model.system.files import locked, write_atomically
+from teddy.training.recipe.reading import dotted, first_problem
+from teddy.training.recipe.recipe import Recipe
+from teddy.training.recipe.search_config import Interval, Range, SearchConfig, put_values
 
 _ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
@@ -63,7 +61,7 @@ class Study:
         self.directory = directory
         self.trials = directory / "trials"
         self.trials.mkdir(parents=True, exist_ok=True)
-        with _locked(self.trials):
+        with locked(self.trials):
             self._refuse_another_recipe()
             self._optuna = self._open()
 
@@ -159,7 +157,7 @@ class Study:
         )
 
     def _take_up(self, held: ExitStack) -> Trial | None:
-        with _locked(self.trials):
+        with locked(self.trials):
             return self._interrupted(held) or self._next(held)
 
     def _interrupted(self, held: ExitStack) -> Trial | None:
@@ -189,7 +187,7 @@ class Study:
         directory = self.directory_of(number)
         directory.mkdir(exist_ok=True)
         try:
-            held.enter_context(_locked(directory, wait=False))
+            held.enter_context(locked(directory, wait=False))
         except BlockingIOError:
             return False
         return True
@@ -257,14 +255,3 @@ def _suggest(trial: Trial, name: str, values: Range) -> None:
         trial.suggest_int(name, values.low, values.high, step=step, log=values.log)
     else:
         trial.suggest_float(name, values.low, values.high, step=values.step, log=values.log)
-
-
-@contextmanager
-def _locked(directory: Path, *, wait: bool = True) -> Iterator[None]:
-    """Keep other processes out of a directory while the block lasts. Raises BlockingIOError where not to `wait`."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(descriptor)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from teddy.training.config import Recipe, load_recipe
-from teddy.training.pretrain.config import PretrainConfig
 from teddy.training.pretrain.encoded import EncodedCorpus
 from teddy.training.pretrain.prepare import prepare
+from teddy.training.recipe.recipe import Recipe, load_recipe
+from teddy.training.recipe.sections import PretrainConfig
 
 ANIMALS = ("bear", "fox", "heron", "otter")
 PLACES = ("river", "wood", "old mill", "harbour")

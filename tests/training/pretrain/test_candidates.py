@@ -8,14 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from teddy.model.features import WordFeatures
-from teddy.model.pieces import Pieces
-from teddy.training.config import Recipe
-from teddy.training.pretrain.batch import BatchMaker
-from teddy.training.pretrain.candidates import batch_prior, candidate_logits, unigram_prior
-from teddy.training.pretrain.config import PretrainConfig
+from teddy.model.features.pieces import Pieces
+from teddy.model.features.rows import WordFeatures
 from teddy.training.pretrain.encoded import EncodedCorpus
-from teddy.training.pretrain.network import PretrainingNetwork
+from teddy.training.pretrain.objective import BatchMaker, batch_prior, candidate_logits, unigram_prior
+from teddy.training.pretrain.objectives import PretrainingNetwork
+from teddy.training.recipe.recipe import Recipe
+from teddy.training.recipe.sections import PretrainConfig
 
 
 @given(

@@ -10,17 +10,16 @@ import torch
 from torch.nn import functional
 
 from teddy.model.errors import TrainingError
-from teddy.model.features import WordFeatures
-from teddy.model.pieces import Pieces
-from teddy.training.config import Recipe
-from teddy.training.pretrain.batch import BatchMaker
-from teddy.training.pretrain.config import ObjectiveName, PretrainConfig
+from teddy.model.features.pieces import Pieces
+from teddy.model.features.rows import WordFeatures
+from teddy.training.job.record import HeldOutRow, UpdateRow
+from teddy.training.learning.torch_setup import generator, seed_torch
 from teddy.training.pretrain.encoded import EncodedCorpus
-from teddy.training.pretrain.evaluate import HeldOutText
-from teddy.training.pretrain.loop import Pretrainer
-from teddy.training.pretrain.network import PretrainingNetwork
-from teddy.training.record import HeldOutRow, UpdateRow
-from teddy.training.seed import generator, seed_torch
+from teddy.training.pretrain.objective import BatchMaker
+from teddy.training.pretrain.objectives import PretrainingNetwork
+from teddy.training.pretrain.pretrainer import HeldOutText, Pretrainer
+from teddy.training.recipe.recipe import Recipe
+from teddy.training.recipe.sections import ObjectiveName, PretrainConfig
 
 OBJECTIVES = get_args(ObjectiveName)
 

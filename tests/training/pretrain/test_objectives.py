@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from teddy.model.config import CellName, NetworkConfig
-from teddy.model.encoder import Encoder
-from teddy.training.pretrain.both import MaskedAndReplacedWords
-from teddy.training.pretrain.causal import NextWords, read_one_way
-from teddy.training.pretrain.masked import MaskedWords
+from teddy.model.network.encoder import Encoder
 from teddy.training.pretrain.objective import Objective, make_puzzle
-from teddy.training.pretrain.replaced import ReplacedWords
+from teddy.training.pretrain.objectives import (
+    MaskedAndReplacedWords,
+    MaskedWords,
+    NextWords,
+    ReplacedWords,
+    read_one_way,
+)
 
 WIDTH, HIDDEN = 6, 5
 SEEDS = st.integers(0, 10_000)

@@ -5,12 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teddy.training.config import Recipe
-from teddy.training.pretrain.config import PretrainConfig
-from teddy.training.pretrain.encoded import EncodedCorpus
-from teddy.training.pretrain.plan import TrainingText, plan_batches
+from teddy.training.learning.torch_setup import generator
+from teddy.training.pretrain.encoded import EncodedCorpus, TrainingText, plan_batches
 from teddy.training.pretrain.prepare import prepare
-from teddy.training.seed import generator
+from teddy.training.recipe.recipe import Recipe
+from teddy.training.recipe.sections import PretrainConfig
 
 LENGTHS = st.lists(st.integers(1, 9), max_size=60)
 

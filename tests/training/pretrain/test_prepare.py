@@ -13,15 +13,15 @@ import pytest
 
 from teddy.model.config import FeatureConfig
 from teddy.model.errors import DataError
-from teddy.model.features import WordFeatures
-from teddy.model.pieces import Pieces
-from teddy.model.sentences import Offsets, split_sentences
-from teddy.model.text import tokenise
-from teddy.training.config import PiecesConfig, Recipe
-from teddy.training.pieces import frequent_words, train_pieces
-from teddy.training.pretrain.config import PretrainConfig
+from teddy.model.features.pieces import Pieces
+from teddy.model.features.rows import WordFeatures
+from teddy.model.text.sentences import Offsets, split_sentences
+from teddy.model.text.words import tokenise
+from teddy.training.data.vocabulary import frequent_words, train_pieces
 from teddy.training.pretrain.encoded import EncodedCorpus
 from teddy.training.pretrain.prepare import prepare
+from teddy.training.recipe.recipe import PiecesConfig, Recipe
+from teddy.training.recipe.sections import PretrainConfig
 
 PIECES = PiecesConfig(vocabulary=320)
 FEATURES = FeatureConfig(shape_rows=16, affix_rows=64, word_rows=30)

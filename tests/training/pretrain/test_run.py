@@ -10,14 +10,13 @@ import pytest
 import torch
 
 from teddy.model.errors import DataError, RecipeError, TrainingError
-from teddy.training.checkpoint import load_checkpoint
-from teddy.training.config import Recipe, load_recipe
+from teddy.training.job.record import Record
+from teddy.training.learning.checkpoint import load_checkpoint
+from teddy.training.learning.start import load_start
 from teddy.training.pretrain import run as pretrain_run
-from teddy.training.pretrain.checkpoint import load_pretrain_checkpoint
-from teddy.training.pretrain.loop import Pretrainer
-from teddy.training.pretrain.run import pretrain
-from teddy.training.record import Record
-from teddy.training.start import load_start
+from teddy.training.pretrain.pretrainer import Pretrainer
+from teddy.training.pretrain.run import load_pretrain_checkpoint, pretrain
+from teddy.training.recipe.recipe import Recipe, load_recipe
 from tests.training.runs import differences
 
 Shell = Callable[..., tuple[int, str, str]]

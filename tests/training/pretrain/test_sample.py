@@ -9,10 +9,10 @@ import torch
 from torch.nn import functional
 
 from teddy.model.errors import ModelFileError, TrainingError
-from teddy.training.config import load_recipe
-from teddy.training.pretrain.causal import read_one_way
+from teddy.training.pretrain.objectives import read_one_way
 from teddy.training.pretrain.run import pretrain
 from teddy.training.pretrain.sample import LanguageModel, as_text, load_language_model
+from teddy.training.recipe.recipe import load_recipe
 
 Shell = Callable[..., tuple[int, str, str]]
 

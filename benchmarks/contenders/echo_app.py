@@ -1,0 +1,21 @@
+"""A bare FastAPI endpoint that gives back the body it was sent: what HTTP alone costs in this framework.
+
+uvicorn benchmarks.contenders.echo_app:app
+"""
+
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+app = FastAPI()
+
+
+class Body(BaseModel):
+    """As much of a request as every contender reads."""
+
+    text: str
+
+
+@app.post("/v1/entities")
+async def echo(body: Body) -> Body:
+    """The body, read and written by pydantic."""
+    return body

@@ -1,0 +1,1 @@
+"""What the network looks up for a word, and how words become tensors."""

@@ -1,0 +1,183 @@
+"""What the network looks up for a word: the rows of one embedding table whose sum is the word's vector.
+
+    row 0                   the unknown word (word dropout while training; a word without any row)
+    1 .. n_pieces           sentencepiece pieces
+    then, hashed            the word's shape, its prefixes and suffixes
+    then, if it has one     the row of the whole word, case-folded
+
+Hashed features (Weinberger et al. 2009) need no vocabulary, so nothing is out of it. The hash is CRC-32, which is the
+same on every machine and in every process, as Python's own is not. Whole words are listed, not hashed: each frequent
+word has a row that no other word disturbs, and a rare one has none.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from teddy.model.config import FeatureConfig
+from teddy.model.features.pieces import Pieces
+
+UNKNOWN_WORD = 0
+"""The row of the unknown word."""
+
+_CACHE_WORDS = 100_000
+"""Distinct words remembered, 64 MB (measured with random letters); then it starts anew."""
+_LONGEST_CACHED = 32
+"""Longer words are looked up each time: they seldom come again, and a text made to fill the memory has many."""
+
+_CACHED_AFFIXES = 2**12
+"""Of prefixes, suffixes and shapes each: the first that come, which are the commonest."""
+
+_LONGEST_RUN = 4
+"""A shape keeps at most so many equal signs in a row: `Xxxxxxx` and `Xxxxx` are one shape."""
+
+
+def word_shape(word: str) -> str:
+    """Letters as X, x or c (those without case), digits as d, the rest as itself: `Dec-2019` becomes `Xxx-dddd`."""
+    shape: list[str] = []
+    run = 0
+    for character in word:
+        if character.isalpha():
+            sign = "X" if character.isupper() else "x" if character.islower() else "c"
+        else:
+            sign = "d" if character.isdigit() else character
+        run = run + 1 if shape and shape[-1] == sign else 1
+        if run <= _LONGEST_RUN:
+            shape.append(sign)
+    return "".join(shape)
+
+
+_ASCII_SIGNS = bytes(ord(word_shape(chr(code))) if code < 128 else code for code in range(256))
+"""For `bytes.translate`: the sign of each ASCII character."""
+
+
+class _Remembered(dict[str, tuple[int, ...]]):
+    """What a function says of the commonest texts."""
+
+    def __init__(self, function: Callable[[str], tuple[int, ...]]) -> None:
+        super().__init__()
+        self._function = function
+
+    def __missing__(self, text: str) -> tuple[int, ...]:
+        found = self._function(text)
+        if len(self) < _CACHED_AFFIXES:
+            self[text] = found
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _AffixRows:
+    """Where prefixes and suffixes of `lengths` have their rows: `n_rows` of them from `start` on.
+
+    Apart from the words' features, which remember what this says: so nothing refers to itself by a detour, and the
+    memory of a model that is replaced is free at once, without Python's garbage collector.
+    """
+
+    lengths: Sequence[int]
+    start: int
+    n_rows: int
+
+    def of_prefixes(self, text: str, *, whole: bool = False) -> tuple[int, ...]:
+        """The rows of a word's prefixes, from its longest prefix or, if that is it, the `whole` word, case-folded."""
+        return tuple(self._row(f"{n}<{_mark(text, n, whole)}{text[:n]}") for n in self.lengths)
+
+    def of_suffixes(self, text: str, *, whole: bool = False) -> tuple[int, ...]:
+        """The same of suffixes."""
+        return tuple(self._row(f"{n}{text[-n:]}{_mark(text, n, whole)}>") for n in self.lengths)
+
+    def _row(self, affix: str) -> int:
+        return self.start + crc32(affix.encode()) % self.n_rows
+
+
+def _mark(text: str, length: int, whole: bool) -> str:
+    """What keeps `a` the word apart from `a-` the prefix: a word no longer than the affix is the affix."""
+    return "=" if whole and len(text) <= length else ""
+
+
+class WordFeatures:
+    """Maps words to rows, remembering the words that it has seen.
+
+    Safe to share between threads: the memory is a dictionary, written whole entries at a time.
+    """
+
+    def __init__(self, pieces: Pieces, config: FeatureConfig, words: Sequence[str] = ()) -> None:
+        """`words` are those that have a row of their own, case-folded and distinct."""
+        self.pieces = pieces
+        self.config = config
+        self.words = tuple(words)
+        self._shape_start = 1 + pieces.n_pieces
+        self._affixes = _AffixRows(config.affix_lengths, self._shape_start + config.shape_rows, config.affix_rows)
+        self._word_start = self._affixes.start + config.affix_rows
+        self.n_rows = self._word_start + len(self.words)
+        self._word_row = {word: row for row, word in enumerate(self.words, start=self._word_start)}
+        self._remembered: dict[str, tuple[int, ...]] = {}
+        self._ascii_shapes: dict[bytes, int] = {}
+        self._longest_affix = max(config.affix_lengths, default=0) if config.affix_rows else 0
+        self._prefixes, self._suffixes = (
+            _Remembered(self._affixes.of_prefixes),
+            _Remembered(self._affixes.of_suffixes),
+        )
+
+    @property
+    def group_starts(self) -> tuple[int, int, int, int]:
+        """The first row of each kind: pieces, shapes, affixes, whole words."""
+        return 1, self._shape_start, self._affixes.start, self._word_start
+
+    def rows(self, word: str) -> tuple[int, ...]:
+        """The rows of one word, never none."""
+        known = self._remembered.get(word)
+        if known is None:
+            (known,) = self._look_up([word])
+            if len(self._remembered) >= _CACHE_WORDS:
+                self._remembered = {}
+            if len(word) <= _LONGEST_CACHED:
+                self._remembered[word] = known
+        return known
+
+    def bag(self, words: Sequence[str], *, remember: bool = True) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The rows of many words, flat, and where each word's rows begin: (rows [F], starts [len(words)]).
+
+        `remember=False` is for a caller who keeps what comes of it, as `teddy.model.features.word_vectors` does.
+        """
+        rows = [self.rows(word) for word in words] if remember else self._look_up(words)
+        starts = np.zeros(len(rows), dtype=np.int64)
+        np.cumsum([len(each) for each in rows[:-1]], out=starts[1:]) if rows else None
+        return np.fromiter(chain.from_iterable(rows), dtype=np.int64), starts
+
+    def _look_up(self, words: Sequence[str]) -> list[tuple[int, ...]]:
+        """The rows of some words, each. sentencepiece takes them all at once: a call costs it more than a word."""
+        longest = self._longest_affix
+        found: list[tuple[int, ...]] = []
+        for word, pieces in zip(words, self.pieces.ids_of_each(words), strict=True):
+            rows = [piece + 1 for piece in pieces]
+            if self.config.shape_rows:
+                rows.append(self._shape_row(word))
+            folded = word.casefold()
+            if longest:
+                # The longest prefix and suffix, which many words share, tell the rows of the shorter ones.
+                is_long = len(folded) > longest
+                rows += self._prefixes[folded[:longest]] if is_long else self._affixes.of_prefixes(folded, whole=True)
+                rows += self._suffixes[folded[-longest:]] if is_long else self._affixes.of_suffixes(folded, whole=True)
+            if folded in self._word_row:
+                rows.append(self._word_row[folded])
+            found.append(tuple(rows) or (UNKNOWN_WORD,))
+        return found
+
+    def _shape_row(self, word: str) -> int:
+        if not word.isascii():
+            return self._hashed_shape(word)
+        # Words of equal signs have one shape, and few kinds of them make up nearly every text.
+        signs = word.encode().translate(_ASCII_SIGNS)
+        row = self._ascii_shapes.get(signs)
+        if row is None:
+            row = self._hashed_shape(word)
+            if len(self._ascii_shapes) < _CACHED_AFFIXES:
+                self._ascii_shapes[signs] = row
+        return row
+
+    def _hashed_shape(self, word: str) -> int:
+        return self._shape_start + crc32(word_shape(word).encode()) % self.config.shape_rows

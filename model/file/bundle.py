@@ -1,0 +1,249 @@
+"""The model file: one `NAME.teddy`, a TorchScript archive whose extra files hold everything else.
+
+    zip archive     code/ data/ constants.pkl ...    the scripted network
+                    extra/manifest.json              `Manifest`: what the model is, in words and numbers
+                    extra/pieces.model               the sentencepiece model
+                    extra/words.txt                  the words that have an embedding of their own, one a line
+                    extra/card.md                    the model card, for people; a file may be without it
+    zip comment     "teddy-sha256:" and 64 hexadecimal digits: the digest of every byte of the file before the digits
+
+The same model as an ONNX file, `NAME.onnx`, carries the same parts: see `model/file/onnx_archive.py`.
+
+The digest finds damage and careless changes before anything in the file is run; against an attacker who can write it
+anew, compare it with one got from elsewhere. The file's version, shown with every answer, is the digest's beginning.
+"""
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from teddy.model.config import FeatureConfig, NetworkConfig
+from teddy.model.drift.reference import AnyReference
+from teddy.model.errors import ModelFileError
+from teddy.model.file import onnx_archive
+from teddy.model.system.files import write_atomically
+
+FORMAT_VERSION = 4
+_READABLE = (3, FORMAT_VERSION)
+"""Format 3 had less in its reference."""
+_MARK = b"teddy-sha256:"
+_DIGITS = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingData:
+    """A corpus that the model learned from, to give credit and to know what may be done with the model."""
+
+    name: str
+    licence: str
+    source: str = ""
+    n_sentences: int = 0
+    n_words: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryEntity:
+    """An entity that a canary text must give; offsets in characters."""
+
+    start: int
+    end: int
+    label: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryText:
+    """A text and the entities that this model gave when it was exported."""
+
+    text: str
+    entities: tuple[CanaryEntity, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """All that is known of a model beside its weights."""
+
+    format_version: int
+    name: str
+    language: str
+    created: str
+    """UTC, ISO 8601."""
+    tokeniser_version: int
+    labels: tuple[str, ...]
+    features: FeatureConfig
+    network: NetworkConfig
+    n_parameters: int
+    window_words: int
+    window_overlap: int
+    temperature: float
+    """By which the CRF's scores are divided before they become probabilities; fitted on dev."""
+    scores: dict[str, Any]
+    """Measured on dev with the weights in the file."""
+    training_data: tuple[TrainingData, ...]
+    canary: tuple[CanaryText, ...]
+    reference: AnyReference
+    recipe: str
+    """The resolved recipe, in TOML."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON would have it."""
+        plain: dict[str, Any] = _MANIFEST.dump_python(self, mode="json")
+        return plain
+
+
+_MANIFEST = TypeAdapter(Manifest)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """A model file that was read and whose digest was checked; nothing in it has been run."""
+
+    manifest: Manifest
+    digest: str
+    pieces: bytes
+    words: tuple[str, ...]
+    archive: bytes
+    card: str = ""
+    """The model card, in Markdown; empty when the file has none."""
+    format: Literal["torchscript", "onnx"] = "torchscript"
+    """Of the network, and so of the file: `archive` is that whole file."""
+
+    @property
+    def version(self) -> str:
+        """The first twelve digits of the digest."""
+        return _version(self.digest)
+
+
+def extra_files(manifest: Manifest, pieces: bytes, words: Sequence[str], card: str = "") -> dict[str, bytes]:
+    """What goes into the archive beside the network; no file for a card that is empty."""
+    extras = {
+        "manifest.json": _MANIFEST.dump_json(manifest, indent=1),
+        "pieces.model": pieces,
+        "words.txt": "\n".join(words).encode(),
+    }
+    return {**extras, "card.md": card.encode()} if card else extras
+
+
+def seal(archive: bytes) -> bytes:
+    """The archive with its digest at the end."""
+    stream = io.BytesIO(archive)
+    with zipfile.ZipFile(stream, "a") as opened:
+        opened.comment = _MARK + b"0" * _DIGITS
+    body = stream.getvalue()[:-_DIGITS]
+    return body + hashlib.sha256(body).hexdigest().encode()
+
+
+def write_bundle(path: Path, archive: bytes) -> None:
+    """Seals an archive made with `extra_files` and writes it whole or not at all."""
+    write_atomically(path, seal(archive))
+
+
+def read_bundle(path: Path | str, *, sha256: str | None = None) -> Bundle:
+    """Reads and checks a model file without running anything in it.
+
+    `sha256` pins it: the SHA-256 of the whole file, in lower case, as `sha256sum` prints it. The file is read once, so
+    that what was checked is what the bundle has.
+
+    Raises ModelFileError: missing, foreign, truncated, changed after export, another file than the pinned one, of
+    another format version, or with a manifest that does not fit the format.
+    """
+    content = _read(path)
+    _check_pin(path, content, sha256)
+    digest = _check_digest(path, content)
+    is_onnx = content.startswith(onnx_archive.MAGIC)
+    try:
+        extras = onnx_archive.extra_files(content) if is_onnx else _extra_files(content)
+        manifest = _read_manifest(path, extras["manifest.json"])
+        pieces = extras["pieces.model"]
+        words = tuple(extras["words.txt"].decode().split("\n"))
+        card = extras.get("card.md", b"").decode()
+    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise ModelFileError(path, f"the archive lacks a part that every model has ({error})") from error
+    return Bundle(
+        manifest=manifest,
+        digest=digest,
+        pieces=pieces,
+        words=() if words == ("",) else words,
+        archive=content,
+        card=card,
+        format="onnx" if is_onnx else "torchscript",
+    )
+
+
+def _extra_files(content: bytes) -> dict[str, bytes]:
+    """What `extra_files` put into a TorchScript archive."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return {name.rpartition("/extra/")[2]: archive.read(name) for name in archive.namelist() if "/extra/" in name}
+
+
+def read_manifest(path: Path | str) -> Manifest:
+    """Only the manifest; raises as `read_bundle` does."""
+    return read_bundle(path).manifest
+
+
+def read_version(path: Path | str) -> str:
+    """Only the version, for who wants to know whether it is another file.
+
+    Raises ModelFileError: missing, foreign, truncated, or changed after export.
+    """
+    return _version(_check_digest(path, _read(path)))
+
+
+def _version(digest: str) -> str:
+    return digest[:12]
+
+
+def _read(path: Path | str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ModelFileError(path, f"cannot be read: {error.strerror}") from error
+
+
+def _check_pin(path: Path | str, content: bytes, pinned: str | None) -> None:
+    if pinned is None:
+        return
+    found = hashlib.sha256(content).hexdigest()
+    if found != pinned:
+        raise ModelFileError(path, f"its SHA-256 begins {found[:12]}, but the one that is pinned begins {pinned[:12]}")
+
+
+def _check_digest(path: Path | str, content: bytes) -> str:
+    if not content:
+        raise ModelFileError(path, "the file is empty")
+    is_zip = content.startswith(b"PK\x03\x04")
+    if not is_zip and not content.startswith(onnx_archive.MAGIC):
+        raise ModelFileError(path, "not a Teddy model file")
+    if not content[:-_DIGITS].endswith(_MARK if is_zip else onnx_archive.MARK):
+        kind = "a zip archive" if is_zip else "an ONNX model"
+        raise ModelFileError(path, f"truncated, or {kind} that is not a Teddy model file: no digest at its end")
+    stated = content[-_DIGITS:].decode("ascii", errors="replace")
+    found = hashlib.sha256(content[:-_DIGITS]).hexdigest()
+    if stated != found:
+        raise ModelFileError(
+            path, f"damaged or changed after export: its digest begins {found[:12]}, it states {stated[:12]!r}"
+        )
+    return found
+
+
+def _read_manifest(path: Path | str, content: bytes) -> Manifest:
+    try:
+        plain = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(path, "the manifest is not JSON") from error
+    found = plain.get("format_version") if isinstance(plain, Mapping) else None
+    if found not in _READABLE:
+        raise ModelFileError(
+            path, f"format version {found}, but this Teddy reads {FORMAT_VERSION}: export the model anew"
+        )
+    try:
+        return _MANIFEST.validate_python(plain)
+    except ValidationError as error:
+        place = ".".join(map(str, error.errors()[0]["loc"]))
+        raise ModelFileError(path, f"the manifest does not fit: {place}: {error.errors()[0]['msg']}") from error

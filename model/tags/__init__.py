@@ -1,0 +1,1 @@
+"""Entities as spans, and the tags that a network scores."""

@@ -1,0 +1,1 @@
+"""The endpoints, and what was found as the client asked to have it."""

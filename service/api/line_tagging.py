@@ -1,0 +1,203 @@
+"""Lines through the tagger, many at a time and in order.
+
+    lines -> groups -> a task for each: read, tag, write -> answers, in order
+
+What is under way is bounded by a window, which has room again when the client has taken an answer: only then are more
+lines read. So a client that reads slowly slows down what it sends, and nobody else; a stream without end needs no more
+memory than a short one; and a client that reads nothing before it has sent everything gets by, as long as that is at
+most `WINDOW_LINES` lines and `WINDOW_BYTES` bytes.
+"""
+
+import asyncio
+from asyncio import Queue, Task, TaskGroup
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from teddy.model.errors import TeddyError
+from teddy.service.api.stream_lines import LineLimits, LineSplitter, end_with, read_lines, write_lines
+from teddy.service.errors import ClientDepartedError, ClientShareError, InferenceError, QueueFullError
+from teddy.service.inference.fair_queue import Ticket
+from teddy.service.inference.models import ServedModel
+from teddy.service.inference.tagging import Tagging
+from teddy.service.schemas import StreamLine, StreamOptions
+
+if TYPE_CHECKING:
+    from teddy.model.text.documents import Tagged
+
+
+class Window:
+    """Room for `max_lines` lines of `max_bytes` bytes together; what comes while it is empty gets in, however large.
+
+    For one who enters and one who leaves: a stream's reader and its writer.
+    """
+
+    def __init__(self, max_lines: int, max_bytes: int) -> None:
+        self._max_lines, self._max_bytes = max_lines, max_bytes
+        self._lines = self._bytes = 0
+        self._left = asyncio.Event()
+
+    async def enter(self, n_lines: int, n_bytes: int) -> None:
+        """Take room, once there is enough."""
+        while self._lines and (self._lines + n_lines > self._max_lines or self._bytes + n_bytes > self._max_bytes):
+            self._left.clear()
+            await self._left.wait()
+        self._lines += n_lines
+        self._bytes += n_bytes
+
+    def leave(self, n_lines: int, n_bytes: int) -> None:
+        """Give room back."""
+        self._lines -= n_lines
+        self._bytes -= n_bytes
+        self._left.set()
+
+
+WINDOW_LINES = 1024
+WINDOW_BYTES = 2**18
+GROUP_LINES = 128
+GROUP_BYTES = 2**14
+"""Lines that come together share a task, and what it costs; this is about a batch of words."""
+GROUPS_AT_ONCE = 4
+"""Enough to keep the network busy, and few enough to leave the queue, and a client's share of it, to other requests."""
+FIRST_PAUSE_SECONDS = 0.01
+LONGEST_PAUSE_SECONDS = 0.32
+
+Line = bytes | None
+"""None stands for one that was too long to be kept."""
+Departure = Callable[[], Awaitable[None]]
+"""Returns when the client has gone; of use once its input has been read."""
+Send = Callable[[bytes], Awaitable[None]]
+"""Returns when the client, or a small buffer before it, has taken the bytes."""
+
+log = structlog.get_logger("service.stream")
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Lines that came together, and how many bytes they are."""
+
+    lines: Sequence[Line]
+    n_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRequest:
+    """What a stream asks for, and what it may. `ticket` makes the ticket of a group that is about to queue."""
+
+    model: ServedModel
+    options: StreamOptions
+    limits: LineLimits
+    ticket: Callable[[], Ticket]
+    request_id: str
+
+
+class LineTagging:
+    """The lines of one stream that are under way."""
+
+    def __init__(self, tagging: Tagging, asked: StreamRequest) -> None:
+        self.n_words = 0
+        """How many were tagged so far."""
+        self._tagging = tagging
+        self._asked = asked
+        self._window = Window(WINDOW_LINES, WINDOW_BYTES)
+        self._under_way: Queue[tuple[Group, Task[bytes]] | None] = Queue()
+        """In order; None is the end."""
+        self._last_line = b""
+        self._at_once = asyncio.Semaphore(GROUPS_AT_ONCE)
+        self._retrying = asyncio.Lock()
+
+    async def run(self, pieces: AsyncIterable[bytes], departure: Departure, send: Send) -> bool:
+        """Answer the lines that `pieces` make together; False if the client left, which ends the work at once.
+
+        An error in `pieces` ends the stream: after the answers to the lines before it, a last line says so.
+        """
+        has_left = False
+        try:
+            async with TaskGroup() as tasks:
+                reading = tasks.create_task(self._read(pieces, departure, tasks))
+                await self._write(send)
+                reading.cancel()
+        except* ClientDepartedError:
+            has_left = True
+        return not has_left
+
+    async def _read(self, pieces: AsyncIterable[bytes], departure: Departure, tasks: TaskGroup) -> None:
+        splitter = LineSplitter(self._asked.limits.max_bytes)
+        try:
+            async for piece in pieces:
+                await self._start(splitter.feed(piece), tasks)
+            await self._start(splitter.end(), tasks)
+        except ClientDepartedError:
+            raise
+        except TeddyError as error:
+            self._last_line = end_with(error)
+        self._under_way.put_nowait(None)
+        await departure()
+        raise ClientDepartedError("The client left before its answers were there.")
+
+    async def _start(self, lines: Iterable[Line], tasks: TaskGroup) -> None:
+        for group in grouped(lines):
+            await self._window.enter(len(group.lines), group.n_bytes)
+            self._under_way.put_nowait((group, tasks.create_task(self._answer(group))))
+
+    async def _write(self, send: Send) -> None:
+        while (entry := await self._under_way.get()) is not None:
+            group, answer = entry
+            await send(await answer)
+            self._window.leave(len(group.lines), group.n_bytes)
+        await send(self._last_line)
+
+    async def _answer(self, group: Group) -> bytes:
+        """The answers to a group's lines."""
+        run, asked = self._tagging.run, self._asked
+        async with self._at_once:
+            read = await run(group.n_bytes, read_lines, group.lines, asked.limits)
+            outcomes = await self._tag([line.text for line in read if isinstance(line, StreamLine)])
+            return await run(group.n_bytes, write_lines, read, outcomes, asked.options)
+
+    async def _tag(self, texts: Sequence[str]) -> "Sequence[Tagged | TeddyError]":
+        """What is found in each text, or why nothing is. One at which the network fails does not fail the others."""
+        if not texts:
+            return ()
+        try:
+            tagged = await self._tag_when_there_is_room(texts)
+        except InferenceError as error:
+            if len(texts) > 1:
+                return [outcome for text in texts for outcome in await self._tag([text])]
+            log.error("a line failed", request_id=self._asked.request_id, exc_info=error)
+            return [error]
+        except TeddyError as error:
+            return [error] * len(texts)
+        self.n_words += sum(each.n_words for each in tagged)
+        return tagged
+
+    async def _tag_when_there_is_room(self, texts: Sequence[str]) -> "Sequence[Tagged]":
+        """What is found in each text. A queue that is full is back-pressure: it is no error here, but waited for."""
+        model, ticket = self._asked.model, self._asked.ticket
+        with suppress(QueueFullError, ClientShareError):
+            return await self._tagging.tag(model, texts, ticket())
+        async with self._retrying:  # one group at a time tries again: each try cuts its texts into words anew
+            pause_seconds = FIRST_PAUSE_SECONDS
+            while True:
+                await asyncio.sleep(pause_seconds)
+                with suppress(QueueFullError, ClientShareError):
+                    return await self._tagging.tag(model, texts, ticket())
+                pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
+
+
+def grouped(lines: Iterable[Line]) -> Iterator[Group]:
+    """The lines in groups that are small, but for one long line."""
+    begun: list[Line] = []
+    n_bytes = 0
+    for line in lines:
+        size = len(line or b"")
+        if begun and (len(begun) == GROUP_LINES or n_bytes + size > GROUP_BYTES):
+            yield Group(begun, n_bytes)
+            begun, n_bytes = [], 0
+        begun.append(line)
+        n_bytes += size
+    if begun:
+        yield Group(begun, n_bytes)

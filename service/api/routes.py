@@ -1,0 +1,206 @@
+"""The endpoints for entities, models and health.
+
+Bodies are read and answers written here and not by FastAPI: that is quicker, all that can be wrong with a body is
+treated alike, and long ones are kept off the event loop. `service/http/openapi.py` tells the documentation.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Sequence
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import PlainTextResponse
+
+from teddy.service.api.answers import answer_batch, answer_text, as_json
+from teddy.service.api.context import Service, service_of
+from teddy.service.errors import ShuttingDownError, TextTooLongError, TooManyTextsError
+from teddy.service.feedback.state import Feedback
+from teddy.service.http.body import announced_bytes, read_body
+from teddy.service.http.callers import Caller
+from teddy.service.http.middleware import request_id
+from teddy.service.http.openapi import body_of, problems
+from teddy.service.inference.fair_queue import Ticket
+from teddy.service.inference.models import ServedModel
+from teddy.service.observability.worker_metrics import WORKER
+from teddy.service.schemas import (
+    BatchRequest,
+    BatchResponse,
+    EntitiesRequest,
+    EntitiesResponse,
+    Health,
+    ModelDetails,
+    ModelsResponse,
+    ReloadResponse,
+)
+
+if TYPE_CHECKING:
+    from teddy.model.text.documents import Tagged
+
+
+TAGGING_PROBLEMS = (400, 401, 404, 408, 413, 415, 422, 429, 500, 503, 504)
+
+router = APIRouter()
+
+
+@router.post(
+    "/v1/entities",
+    response_model=EntitiesResponse,
+    responses=problems(*TAGGING_PROBLEMS),
+    openapi_extra=body_of(EntitiesRequest),
+    tags=["entities"],
+)
+async def tag_text(request: Request) -> Response:
+    """Tag one text."""
+    service = service_of(request)
+    ticket = admit(request, service)
+    body = await read_body(request, service.body_limits)
+    asked = await service.tagging.run(len(body), EntitiesRequest.model_validate_json, body)
+    model, tagged = await tag(request, asked, (asked.text,), ticket)
+    if service.feedback is not None:
+        remember(service.feedback, request, asked, (asked.text,), model, tagged)
+    return await service.tagging.run(len(asked.text), answer_text, asked, model, tagged)
+
+
+@router.post(
+    "/v1/entities/batch",
+    response_model=BatchResponse,
+    responses=problems(*TAGGING_PROBLEMS),
+    openapi_extra=body_of(BatchRequest),
+    tags=["entities"],
+)
+async def tag_batch(request: Request) -> Response:
+    """Tag several texts, in order. Quicker than one request for each."""
+    service = service_of(request)
+    ticket = admit(request, service)
+    body = await read_body(request, service.body_limits)
+    asked = await service.tagging.run(len(body), BatchRequest.model_validate_json, body)
+    if len(asked.texts) > service.settings.max_texts:
+        raise TooManyTextsError(f"{len(asked.texts)} texts; at most {service.settings.max_texts} in one batch.")
+    model, tagged = await tag(request, asked, asked.texts, ticket)
+    if service.feedback is not None:
+        remember(service.feedback, request, asked, asked.texts, model, tagged)
+    return await service.tagging.run(sum(map(len, asked.texts)), answer_batch, asked, model, tagged)
+
+
+@router.get("/health/live", response_model=Health, tags=["health"])
+async def live() -> Response:
+    """Whether the process answers."""
+    return as_json(Health(status="live"))
+
+
+@router.get("/health/ready", response_model=Health, responses=problems(503), tags=["health"])
+async def ready(request: Request) -> Response:
+    """Whether the models are loaded, and the service is not about to stop."""
+    service_of(request).models.check_ready()
+    if request.app.state.drain.begun:
+        raise ShuttingDownError("Shutting down.", retry_after_seconds=1)
+    return as_json(Health(status="ready"))
+
+
+@router.get("/metrics", response_class=PlainTextResponse, tags=["health"])
+async def metrics(request: Request) -> Response:
+    """What Prometheus scrapes."""
+    counted = service_of(request).metrics
+    if not counted.enabled:
+        raise HTTPException(404, "Nothing is counted here: TEDDY_METRICS is false.")
+    # In a thread: with many workers it takes as long as several requests.
+    exposition = await asyncio.to_thread(counted.exposition)
+    return Response(exposition, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def admit(request: Request, service: Service) -> Ticket:
+    """The request's ticket. Raises what the queue would refuse it with, as far as its head tells: that is cheaper."""
+    ticket = service.ticket(request)
+    service.tagging.check(announced_bytes(request.scope), ticket)
+    return ticket
+
+
+async def tag(
+    request: Request, asked: EntitiesRequest | BatchRequest, texts: Sequence[str], ticket: Ticket
+) -> "tuple[ServedModel, list[Tagged]]":
+    """The model that was asked for and what it finds, within the deadline and while the client is there."""
+    service = service_of(request)
+    model = service.models.get(asked.model)
+    model.check_labels(asked.labels)
+    most = service.settings.max_text_characters
+    if max(map(len, texts), default=0) > most:
+        raise TextTooLongError(f"A text is longer than {most} characters.")
+    tagged = await service.tagging.tag(model, texts, ticket)
+    request.scope["words"] = sum(each.n_words for each in tagged)
+    request.scope["model"] = model
+    return model, tagged
+
+
+def remember(
+    feedback: Feedback,
+    request: Request,
+    asked: EntitiesRequest | BatchRequest,
+    texts: Sequence[str],
+    model: ServedModel,
+    tagged: "Sequence[Tagged]",
+) -> None:
+    """Let an answer be corrected later, by its request's id.
+
+    Not one that was asked for with some labels alone: who corrects it may think of no others, and the network would
+    learn that there are none.
+    """
+    if asked.labels is None:
+        feedback.remember(request_id(request.scope), request.scope["caller"].name, model, texts, tagged)
+
+
+QUICK = {"/v1/entities": tag_text, "/v1/entities/batch": tag_batch}
+"""The endpoints that are worth a short way to them: see service/http/middleware.py."""
+
+
+models_router = APIRouter(tags=["models"])
+
+
+@models_router.get("/v1/models", response_model=ModelsResponse, responses=problems(401, 503))
+async def list_models(request: Request) -> Response:
+    """The models that are served."""
+    models = service_of(request).models.all()
+    return as_json(ModelsResponse(models=[model.summary for model in models]))
+
+
+@models_router.get("/v1/models/{name}", response_model=ModelDetails, responses=problems(401, 404, 503))
+async def show_model(request: Request, name: str) -> Response:
+    """One model: what it was made from and how well it does."""
+    return as_json(service_of(request).models.get(name).details)
+
+
+@models_router.post(
+    "/v1/models/{name}/reload", response_model=ReloadResponse, responses=problems(401, 403, 404, 409, 422, 503)
+)
+async def reload_model(request: Request, name: str) -> Response:
+    """Load a model's file again, without waiting until somebody looks at it; needs an admin key.
+
+    It replaces the old model between two batches, if its bytes are others. If it is refused, the old model goes on
+    serving. The other worker processes follow by themselves, a little later.
+    """
+    caller: Caller = request.scope["caller"]
+    caller.check_admin()
+    service = service_of(request)
+    started = perf_counter()
+    before = {model.name: model.version for model in service.models.all()}.get(name)
+    model = await service.models.reload(name)
+    tell_other_workers()
+    answer = ReloadResponse(
+        name=model.name,
+        version=model.version,
+        previous_version=before,
+        seconds=round(perf_counter() - started, 3),
+        changed=model.version != before,
+    )
+    return as_json(answer)
+
+
+def tell_other_workers() -> None:
+    """In a worker process: ask the supervisor to let every worker look at the files now.
+
+    Whether it is one says the variable that the supervisor alone sets: any other parent might end by this signal.
+    """
+    if WORKER in os.environ:
+        os.kill(os.getppid(), signal.SIGHUP)

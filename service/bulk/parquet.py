@@ -1,0 +1,171 @@
+"""Rows of parquet files: a column is tagged, `entities` is added, all else is kept (extra `parquet`).
+
+Nothing else in Teddy imports pyarrow. A shard is so many whole row groups as come to SHARD_BYTES, at least one; it is
+tagged into a small parquet file, and those are joined row group by row group.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from teddy.model.errors import DataError, MissingExtraError
+from teddy.service.bulk import stream
+from teddy.service.bulk.progress import Progress
+from teddy.service.bulk.records import Answer, TextTagger, entity_fields
+from teddy.service.bulk.shards import Options, Shard
+
+try:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+except ImportError:
+    raise MissingExtraError("parquet files need the extra `parquet`: pip install 'teddy[parquet]'") from None
+
+ENTITIES = pa.list_(
+    pa.struct(
+        [
+            ("start", pa.int64()),
+            ("end", pa.int64()),
+            ("label", pa.string()),
+            ("score", pa.float64()),
+            ("text", pa.string()),
+        ]
+    )
+)
+
+
+def cut_rows(path: Path, text_field: str, shard_bytes: int) -> Iterator[Shard]:
+    """Yield the shards of a file, at least one.
+
+    Raises: DataError for what is no parquet file, has no column `text_field`, or one that is not of strings.
+    """
+    with _reading(path) as file:
+        _with_column(path, file.schema_arrow, text_field)
+        sizes = [file.metadata.row_group(group) for group in range(file.num_row_groups)]
+        start = line = number = n_bytes = n_rows = 0
+        for group, row_group in enumerate(sizes, start=1):
+            n_bytes += row_group.total_byte_size
+            n_rows += row_group.num_rows
+            if n_bytes >= shard_bytes or group == len(sizes):
+                yield Shard(number=number, start=start, stop=group, line=line)
+                start, line, number, n_bytes, n_rows = group, line + n_rows, number + 1, 0, 0
+        if not sizes:
+            yield Shard(number=0, start=0, stop=0, line=0)
+
+
+def tag_rows(
+    path: Path,
+    shard: Shard,
+    tagger: TextTagger,
+    options: Options,
+    output: BinaryIO,
+    on_error: Callable[[Answer], object],
+) -> Iterator[Progress]:
+    """Write the rows of a shard with their entities, and yield the progress after each batch.
+
+    A row without a text (null), or with one that cannot be read, has null for its entities. The progress counts as
+    bytes read those of the texts.
+
+    Raises: DataError as `cut_rows`.
+    """
+    done = Progress()
+    with _reading(path) as file:
+        schema = _with_column(path, file.schema_arrow, options.text_field)
+        with pq.ParquetWriter(output, schema) as writer:
+            for group in range(shard.start, shard.stop):
+                table = file.read_row_group(group)
+                found: list[_Found] = []
+                for row in range(0, table.num_rows, stream.BATCH_RECORDS):
+                    batch = table.slice(row, stream.BATCH_RECORDS)
+                    answers, progress = _tag_batch(batch, shard.line + done.lines, tagger, options, on_error)
+                    found += answers
+                    done += progress
+                    yield done
+                _write(writer, table, found, schema)
+
+
+def join_rows(parts: Sequence[Path], target: Path) -> None:
+    """Write the rows of several files of one schema into one, holding one row group at a time."""
+    with pq.ParquetFile(parts[0]) as first:
+        schema = first.schema_arrow
+    with pq.ParquetWriter(target, schema) as writer:
+        for part in parts:
+            with pq.ParquetFile(part) as file:
+                for group in range(file.num_row_groups):
+                    table = file.read_row_group(group)
+                    writer.write_table(table, max(1, table.num_rows))
+
+
+_Found = list[dict[str, object]] | None
+
+
+def _tag_batch(
+    batch: pa.Table, row: int, tagger: TextTagger, options: Options, on_error: Callable[[Answer], object]
+) -> tuple[list[_Found], Progress]:
+    """Return the entities of each row, None where it cannot be tagged; the first is that after `row` rows."""
+    texts = [_text(scalar) for scalar in batch.column(options.text_field)]
+    good = [text for text in texts if isinstance(text, str)]
+    tagged = iter(tagger.tag(good))
+    found: list[_Found] = []
+    errors: list[str] = []
+    for number, text in enumerate(texts, start=1):
+        if isinstance(text, str):
+            found.append([entity_fields(entity) for entity in options.selection.of(next(tagged))])
+            continue
+        found.append(None)
+        errors.append(f"row {row + number}: {text}")
+        on_error(Answer(b"", error=str(text), name=_name(batch, number - 1) | {"row": row + number}))
+    progress = Progress(
+        read_bytes=sum(len(text.encode()) for text in good),
+        lines=len(texts),
+        records=len(texts),
+        words=sum(len(text.split()) for text in good),
+        entities=sum(len(each) for each in found if each is not None),
+        errors=len(errors),
+        first_error=errors[0] if errors else "",
+    )
+    return found, progress
+
+
+def _text(scalar: pa.Scalar) -> str | ValueError:
+    """Return the text of a row, or why there is none."""
+    try:
+        text = scalar.as_py()
+    except UnicodeDecodeError:
+        return ValueError("not UTF-8")
+    return ValueError("no text: it is null") if text is None else text
+
+
+def _name(batch: pa.Table, row: int) -> dict[str, object]:
+    """Return the `id` of a row, where it has one that JSON can say."""
+    if "id" not in batch.schema.names:
+        return {}
+    value = batch.column("id")[row].as_py()
+    return {"id": value} if isinstance(value, str | int) else {}
+
+
+def _write(writer: pq.ParquetWriter, table: pa.Table, found: Sequence[_Found], schema: pa.Schema) -> None:
+    kept = [table.column(name) for name in schema.names[:-1]]
+    tagged = pa.table([*kept, pa.array(found, ENTITIES)], schema=schema)
+    writer.write_table(tagged, max(1, table.num_rows))
+
+
+def _with_column(path: Path, schema: pa.Schema, text_field: str) -> pa.Schema:
+    """Return the schema with `entities` as its last column; one of that name from before is replaced."""
+    if text_field not in schema.names:
+        raise DataError(path, None, f"it has the columns {', '.join(schema.names)}, not {text_field} (--text-field)")
+    kind = schema.field(text_field).type
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
+        raise DataError(path, None, f"its column {text_field} is of {kind}, not of strings")
+    kept = schema if "entities" not in schema.names else schema.remove(schema.get_field_index("entities"))
+    return kept.append(pa.field("entities", ENTITIES))
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[pq.ParquetFile]:
+    try:
+        with pq.ParquetFile(path) as file:
+            yield file
+    except pa.ArrowInvalid as error:
+        raise DataError(path, None, f"not a parquet file that can be read: {' '.join(str(error).split())}") from None

@@ -1,0 +1,256 @@
+"""One record of a bulk input and its answer: a line of text, a JSON object on a line, or a sentence in columns.
+
+    text    a line                          -> {"line", "text", "entities"}
+    jsonl   an object with a "text"         -> the same object with "entities" added (or replaced)
+    conll   a word a line, blank line ends  -> the same lines with a column of BIO tags added
+
+(Rows of parquet are not lines: see `teddy.service.bulk.parquet`.) A record that cannot be tagged is answered as well,
+so that output and input stay side by side: in text and jsonl by `{"id"?, "line", "error"}`, in columns by the tag `_`
+for each of its words. Bytes are decoded one record at a time, so that one bad line costs only itself. This module knows
+nothing of files: `teddy.service.bulk` reads and writes them.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, NoReturn, Protocol
+
+from teddy.model.errors import TextError
+from teddy.model.tags.spans import Scheme, Span, write_tags
+from teddy.model.text.words import check_text
+
+if TYPE_CHECKING:
+    from teddy.model.text.documents import Entity
+
+NOT_TAGGED = "_"
+"""The tag column of a word whose sentence could not be tagged."""
+TEXT_FIELD = "text"
+"""Where the text of an object, or of a row, stands unless something else is said."""
+DOCUMENT_START = b"-DOCSTART-"
+SCORE_DIGITS = 4
+
+
+class Format(StrEnum):
+    """What a record of the input is."""
+
+    TEXT = "text"
+    JSONL = "jsonl"
+    CONLL = "conll"
+    PARQUET = "parquet"
+
+
+class TextTagger(Protocol):
+    """The part of a predictor that bulk tagging uses."""
+
+    def tag(self, texts: Iterable[str]) -> "list[list[Entity]]":
+        """Return the entities of each text, in order."""
+        ...
+
+    def tag_sentences(self, sentences: Sequence[Sequence[str]]) -> list[list[Span]]:
+        """Return the spans, in words, of each sentence, in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which entities are answered: those of `labels` (all of them when None) that score at least `min_score`."""
+
+    labels: frozenset[str] | None = None
+    min_score: float = 0.0
+
+    def keeps_label(self, label: str) -> bool:
+        """Say whether entities of this label are wanted."""
+        return self.labels is None or label in self.labels
+
+    def of(self, entities: "Iterable[Entity]") -> "list[Entity]":
+        """Return the entities that are wanted, in order."""
+        return [entity for entity in entities if self.keeps_label(entity.label) and entity.score >= self.min_score]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The lines of one record as they stand in the file, and the number (from 1) of the first of them."""
+
+    line: int
+    lines: tuple[bytes, ...]
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the input that this record takes."""
+        return sum(map(len, self.lines))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is written for one record. `error` says why it could not be tagged, and is empty when it was.
+
+    `name` says which record it is, `line` and perhaps `id`, where that is to be told apart from the answer.
+    """
+
+    data: bytes
+    n_entities: int = 0
+    error: str = ""
+    n_words: int = 0
+    """Words between blanks, for a rate; the tagger may count others."""
+    name: dict[str, object] = field(default_factory=dict)
+
+
+def entity_fields(entity: "Entity") -> dict[str, object]:
+    """Return an entity as it appears in JSON."""
+    return {
+        "start": entity.start,
+        "end": entity.end,
+        "label": entity.label,
+        "score": round(entity.score, SCORE_DIGITS),
+        "text": entity.text,
+    }
+
+
+def ends_record(line: bytes, form: Format) -> bool:
+    """Say whether a record of this format ends with this line: always, or at a blank one in columns."""
+    return form is not Format.CONLL or not line.strip()
+
+
+def answer_records(
+    records: Sequence[Record], form: Format, tagger: TextTagger, selection: Selection, text_field: str = TEXT_FIELD
+) -> list[Answer]:
+    """Tag records together and return one answer for each, in order. The text of an object is in `text_field`."""
+    if form is Format.CONLL:
+        return _answer_columns(records, tagger, selection)
+    if form is Format.TEXT:
+        return _answer_objects([_read_text(record) for record in records], tagger, selection, TEXT_FIELD)
+    return _answer_objects([_read_object(record, text_field) for record in records], tagger, selection, text_field)
+
+
+def _answer_objects(
+    objects: Sequence[dict[str, object] | Answer], tagger: TextTagger, selection: Selection, text_field: str
+) -> list[Answer]:
+    """Tag the text of each object; what is an answer already stays as it is."""
+    texts = [str(each[text_field]) for each in objects if isinstance(each, dict)]
+    found = iter(zip(texts, tagger.tag(texts), strict=True))
+    answers: list[Answer] = []
+    for each in objects:
+        if isinstance(each, Answer):
+            answers.append(each)
+            continue
+        text, all_entities = next(found)
+        entities = selection.of(all_entities)
+        fields = each | {"entities": [entity_fields(entity) for entity in entities]}
+        answers.append(Answer(json_line(fields), len(entities), n_words=len(text.split())))
+    return answers
+
+
+def _read_text(record: Record) -> dict[str, object] | Answer:
+    try:
+        text = _decode(record.lines[0], record.line).rstrip("\n").removesuffix("\r")
+        return {"line": record.line, "text": text}
+    except ValueError as error:
+        return _refused({"line": record.line}, str(error))
+
+
+def _read_object(record: Record, text_field: str) -> dict[str, object] | Answer:
+    """Read a line of JSON; a blank line is answered by nothing."""
+    fields: dict[str, object] = {"line": record.line}
+    try:
+        line = _decode(record.lines[0], record.line)
+        if not line.strip():
+            return Answer(b"")
+        value = json.loads(line, parse_constant=_refuse_constant)
+        if not isinstance(value, dict):
+            raise ValueError("not a JSON object")
+        if "id" in value:
+            fields = {"id": value["id"]} | fields
+        text = value.get(text_field)
+        if not isinstance(text, str):
+            raise ValueError(f"no {json.dumps(text_field)} that is a string")
+        check_text(text)
+        return value
+    except json.JSONDecodeError as error:
+        return _refused(fields, f"not JSON: {error.msg} at character {error.pos}")
+    except RecursionError:
+        return _refused(fields, "not JSON: nested too deep")
+    except (ValueError, TextError) as error:
+        return _refused(fields, str(error))
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"not JSON: {name} is not a number that JSON has")
+
+
+def _refused(fields: dict[str, object], reason: str) -> Answer:
+    return Answer(json_line(fields | {"error": reason}), error=reason, name=fields)
+
+
+def json_line(fields: dict[str, object]) -> bytes:
+    """Return an object on a line of its own, in UTF-8."""
+    try:
+        return (json.dumps(fields, ensure_ascii=False) + "\n").encode()
+    except UnicodeEncodeError:  # a lone surrogate in a field that is passed on: only an escape can say it
+        return (json.dumps(fields) + "\n").encode()
+
+
+def _answer_columns(records: Sequence[Record], tagger: TextTagger, selection: Selection) -> list[Answer]:
+    readings = [_read_words(record) for record in records]
+    found = iter(tagger.tag_sentences([words for words in readings if isinstance(words, list) and words]))
+    answers = []
+    for record, words in zip(records, readings, strict=True):
+        if isinstance(words, Answer):
+            answers.append(words)
+            continue
+        spans = [span for span in next(found) if selection.keeps_label(span.label)] if words else []
+        data = _add_column(record, write_tags(spans, len(words), Scheme.BIO))
+        answers.append(Answer(data, len(spans), n_words=len(words)))
+    return answers
+
+
+def _read_words(record: Record) -> list[str] | Answer:
+    """Return the words of a sentence; none for blank lines, comments and the mark between two documents."""
+    try:
+        return [_read_word(line, record.line + k) for k, line in _word_lines(record)]
+    except ValueError as error:
+        return Answer(_add_column(record, None), error=str(error), name={"line": record.line})
+
+
+def _word_lines(record: Record) -> list[tuple[int, bytes]]:
+    """Return the lines that hold a word, and where in the record they stand.
+
+    A line that begins with `# ` before the first word is a comment, as in CoNLL-U; later on it is a word.
+    """
+    found: list[tuple[int, bytes]] = []
+    for k, line in enumerate(record.lines):
+        comment = line.startswith(b"# ") and not found
+        if line.strip() and not comment and not line.startswith(DOCUMENT_START):
+            found.append((k, line))
+    return found
+
+
+def _read_word(line: bytes, number: int) -> str:
+    """Return what stands before the first tab, or before the first space where there is no tab."""
+    bare = line.rstrip(b"\r\n")
+    word = _decode(bare.split(b"\t")[0] if b"\t" in bare else bare.split()[0], number)
+    if not word.strip(" "):
+        raise ValueError(f"line {number}: the first column is empty")
+    return word
+
+
+def _add_column(record: Record, tags: Sequence[str] | None) -> bytes:
+    """Append a tag to each line that holds a word, `_` to all of them when there are no tags; keep every other byte."""
+    places = [k for k, _ in _word_lines(record)]
+    added = dict(zip(places, tags or [NOT_TAGGED] * len(places), strict=True))
+    added |= {k: "O" for k, line in enumerate(record.lines) if line.startswith(DOCUMENT_START)}
+    return b"".join(_append(line, added[k]) if k in added else line for k, line in enumerate(record.lines))
+
+
+def _append(line: bytes, tag: str) -> bytes:
+    """Append a column before the line's end, after a tab where the line has one and after a space where it has none."""
+    bare = line.rstrip(b"\r\n")
+    return bare + (b"\t" if b"\t" in bare else b" ") + tag.encode() + line[len(bare) :]
+
+
+def _decode(data: bytes, line: int) -> str:
+    """Decode UTF-8, without the byte order mark that a file may begin with."""
+    try:
+        return data.decode("utf-8-sig" if line == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8: byte 0x{data[error.start]:02x} at byte {error.start} of the line") from None

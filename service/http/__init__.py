@@ -1,0 +1,1 @@
+"""HTTP up to the endpoints: connections, bodies, keys, and errors as answers."""

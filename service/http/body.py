@@ -1,0 +1,281 @@
+"""Request bodies: JSON, unpacked, and bounded in bytes and in time while they are read."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from functools import partial
+from io import BytesIO
+from math import inf
+from typing import TYPE_CHECKING, Any, Self
+
+from starlette.requests import Request
+from starlette.types import Message, Receive, Scope
+
+from teddy.service.errors import (
+    BodyTimeoutError,
+    BodyTooLargeError,
+    ClientDepartedError,
+    MediaTypeError,
+    QueueFullError,
+)
+from teddy.service.http.compression import PIECE_BYTES, Unpacker
+
+if TYPE_CHECKING:
+    from teddy.service.settings import Settings
+
+
+HELD = "held_bytes"
+
+
+class BodyBudget:
+    """Bytes that requests hold until they are answered. Bodies of one piece are not counted: nearly all are small."""
+
+    __slots__ = ("_held_bytes", "_most_bytes")
+
+    def __init__(self, most_bytes: float = inf) -> None:
+        self._most_bytes = most_bytes
+        self._held_bytes = 0
+
+    def hold(self, scope: Scope, n_bytes: int) -> None:
+        """Let a request hold so many more. Raises QueueFullError; a request alone may hold what it likes."""
+        held = scope.get(HELD, 0)
+        if self._held_bytes > held and self._held_bytes + n_bytes > self._most_bytes:
+            raise QueueFullError("Too many large bodies are in memory.", retry_after_seconds=1)
+        scope[HELD] = held + n_bytes
+        self._held_bytes += n_bytes
+
+    def release(self, scope: Scope) -> None:
+        """Count no longer what a request has held."""
+        self._held_bytes -= scope.pop(HELD, 0)
+
+
+MOST_MEMBERS = 4096
+"""Most gzip members or zstd frames in one body: an empty frame is 9 bytes and costs as much time as 1,000."""
+TURN_SECONDS = 0.002
+"""How long unpacking may keep the event loop from everybody else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BodyLimits:
+    """How large and how slow a body may be."""
+
+    max_body_bytes: int
+    """As sent."""
+    max_decompressed_bytes: int
+    """After gzip or zstd."""
+    timeout_seconds: float
+    """Longest wait for the next piece; may be infinite."""
+    min_bytes_per_second: float
+    """Slowest average, as sent, once `timeout_seconds` have been waited for pieces; 0 for none."""
+    budget: BodyBudget = field(default_factory=BodyBudget, compare=False)
+    """What all bodies together may take."""
+
+    @classmethod
+    def of(cls, settings: "Settings") -> Self:
+        """The limits that are set."""
+        return cls(
+            max_body_bytes=settings.max_body_bytes,
+            max_decompressed_bytes=settings.max_decompressed_bytes,
+            timeout_seconds=settings.body_timeout_seconds,
+            min_bytes_per_second=settings.min_body_bytes_per_second,
+            budget=BodyBudget(settings.max_held_bytes),
+        )
+
+
+async def read_body(request: Request, limits: BodyLimits) -> bytes:
+    """The whole body, which must be JSON, unpacked.
+
+    Raises MediaTypeError, EncodingError, BodyTooLargeError (announced as too large: before anything is read),
+    CompressionError, BodyTimeoutError, QueueFullError where too much is held already, and ClientDepartedError if its
+    end never comes. Whoever answers the request releases what the budget counts for it.
+    """
+    head = BodyHead.of(request.scope)
+    if not is_json(head.content_type):
+        raise MediaTypeError("The body must be JSON: send 'Content-Type: application/json'.")
+    unpacker = Unpacker(head.coding, most_members=MOST_MEMBERS) if head.coding else None
+    check_size(head.n_bytes, limits.max_body_bytes)
+    arriving = Arriving(request.receive, limits, most_bytes=limits.max_body_bytes)
+    first = await arriving.next()
+    if unpacker is None and not arriving.more:  # nearly every body
+        return first
+    most_bytes = limits.max_decompressed_bytes if unpacker else limits.max_body_bytes
+    hold = partial(limits.budget.hold, request.scope)
+    return await gather(unpacked(first, arriving, unpacker), most_bytes, hold)
+
+
+def body_chunks(request: Request, limits: BodyLimits) -> AsyncGenerator[bytes, None]:
+    """A body of any length and media type, unpacked, in chunks of at most PIECE_BYTES (64 KiB).
+
+    Nothing is read before it is asked for, and then one message of the server at a time. Raises EncodingError at once;
+    while it is read CompressionError, BodyTimeoutError and ClientDepartedError.
+    """
+    coding = BodyHead.of(request.scope).coding
+    return unpacked(b"", Arriving(request.receive, limits), Unpacker(coding) if coding else None)
+
+
+def is_json(content_type: str) -> bool:
+    """Whether a Content-Type is `application/json` or a kind of it."""
+    media_type = content_type.partition(";")[0].strip().lower()
+    return media_type == "application/json" or (media_type.startswith("application/") and media_type.endswith("+json"))
+
+
+@dataclass(frozen=True, slots=True)
+class BodyHead:
+    """What a request's head says of its body: media type, Content-Encoding ("" for none), Content-Length or 0."""
+
+    content_type: str
+    coding: str
+    n_bytes: int
+
+    @classmethod
+    def of(cls, scope: Scope) -> Self:
+        """Read one; a Content-Encoding in several parts is one that nobody knows."""
+        content_type, codings, n_bytes = b"", [], 0
+        for name, value in scope["headers"]:
+            if name == b"content-type":
+                content_type = value
+            elif name == b"content-encoding":
+                codings.append(value)
+            elif name == b"content-length" and value.isdigit():
+                n_bytes = int(value[:20])  # enough digits to be too many bytes
+        return cls(content_type.decode("latin-1"), plain_coding(codings) if codings else "", n_bytes)
+
+
+def announced_bytes(scope: Scope) -> int:
+    """What Content-Length says, or 0."""
+    return BodyHead.of(scope).n_bytes
+
+
+def plain_coding(values: Iterable[bytes]) -> str:
+    """The values of Content-Encoding as one name, "" for `identity`, which changes nothing."""
+    coding = b",".join(values).decode("latin-1").strip().lower()
+    return "" if coding == "identity" else coding
+
+
+def check_size(n_bytes: int, most_bytes: int | None) -> None:
+    """Raise BodyTooLargeError for more than that."""
+    if most_bytes is not None and n_bytes > most_bytes:
+        raise BodyTooLargeError(f"The body is larger than {most_bytes} bytes.")
+
+
+class Arriving:
+    """A body as the server hands it over, message by message, each waited for as long as the limits allow.
+
+    Only the time that is spent waiting counts: a client that is made to wait is not slow.
+
+    Attributes: `more`, whether another message is to come.
+    """
+
+    __slots__ = ("_limits", "_most_bytes", "_n_bytes", "_receive", "_waited_seconds", "more")
+
+    def __init__(self, receive: Receive, limits: BodyLimits, *, most_bytes: int | None = None) -> None:
+        self.more = True
+        self._receive = receive
+        self._limits = limits
+        self._most_bytes = most_bytes
+        self._n_bytes = 0
+        self._waited_seconds = 0.0
+
+    async def next(self) -> bytes:
+        """The bytes of the next message. Raises BodyTooLargeError, BodyTimeoutError, ClientDepartedError."""
+        message = await self._message()
+        if message["type"] == "http.disconnect":
+            raise ClientDepartedError("The client left before its request was complete.")
+        self.more = message.get("more_body", False)
+        data: bytes = message.get("body", b"")
+        self._n_bytes += len(data)
+        check_size(self._n_bytes, self._most_bytes)
+        return data
+
+    async def _message(self) -> Message:
+        # Most bodies are there before they are asked for. Setting up asyncio.timeout takes 4 to 13 microseconds, this
+        # first step half a one.
+        receiving = self._receive().__await__()
+        try:
+            awaited = next(receiving)
+        except StopIteration as received:
+            message: Message = received.value
+            return message
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            patience = self._patience_seconds()
+            async with asyncio.timeout(None if patience == inf else patience):
+                return await Resumed(receiving, awaited)
+        except TimeoutError:
+            raise BodyTimeoutError("The body comes too slowly, or its end does not come.") from None
+        finally:
+            self._waited_seconds += loop.time() - began
+
+    def _patience_seconds(self) -> float:
+        """How long the next message may take: as long as one may, and as the average allows."""
+        longest = self._limits.timeout_seconds
+        rate = self._limits.min_bytes_per_second
+        earned = self._n_bytes / rate if rate else inf
+        return min(longest, max(longest, earned) - self._waited_seconds)
+
+
+class Resumed:
+    """The rest of an awaitable whose first step has been taken: it waits for `awaited`."""
+
+    __slots__ = ("_awaited", "_started")
+
+    def __init__(self, started: Generator[Any, Any, Message], awaited: Any) -> None:
+        self._started = started
+        self._awaited = awaited
+
+    def __await__(self) -> Generator[Any, Any, Message]:
+        """As `await` would have gone on."""
+        awaited = self._awaited
+        try:
+            while True:
+                try:
+                    sent = yield awaited
+                except BaseException as error:  # cancelled, by the time-out or from outside
+                    awaited = self._started.throw(error)
+                else:
+                    awaited = self._started.send(sent)
+        except StopIteration as done:
+            message: Message = done.value
+            return message
+
+
+async def unpacked(first: bytes, arriving: Arriving, unpacker: Unpacker | None) -> AsyncGenerator[bytes, None]:
+    """`first` and what is arriving, in pieces of at most PIECE_BYTES, with a pause for others after every turn."""
+    loop = asyncio.get_running_loop()
+    data = first
+    while True:
+        turn_ends = loop.time() + TURN_SECONDS
+        for piece in unpacker.pieces(data) if unpacker else cut(data):
+            if piece:
+                yield piece
+            if loop.time() > turn_ends:
+                await asyncio.sleep(0)
+                turn_ends = loop.time() + TURN_SECONDS
+        if not arriving.more:
+            break
+        data = await arriving.next()
+    if unpacker:
+        unpacker.finish()
+
+
+def cut(data: bytes) -> Iterable[bytes]:
+    """`data` in pieces of at most PIECE_BYTES."""
+    if len(data) <= PIECE_BYTES:
+        return (data,)
+    return (data[start : start + PIECE_BYTES] for start in range(0, len(data), PIECE_BYTES))
+
+
+async def gather(pieces: AsyncGenerator[bytes, None], most_bytes: int, hold: Callable[[int], None]) -> bytes:
+    """All the pieces as one. Raises BodyTooLargeError before it holds more than `most_bytes` and a piece.
+
+    `hold` is told of each piece's bytes first, and may raise.
+    """
+    whole = BytesIO()  # which gives away what it holds without a copy
+    async with aclosing(pieces):
+        async for piece in pieces:
+            check_size(whole.tell() + len(piece), most_bytes)
+            hold(len(piece))
+            whole.write(piece)
+    return whole.getvalue()

@@ -1,0 +1,257 @@
+"""Who calls: with which API key, and from which address.
+
+A digest without salt will do because a key is drawn at random (`teddy key`), not thought up: there is nothing to guess
+from a list. That is why short ones are refused where they can be seen.
+"""
+
+import hmac
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from hashlib import sha256
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast, get_args
+
+from starlette.types import Scope
+
+from teddy.service.errors import ForbiddenError, SettingsError, UnauthorizedError
+
+if TYPE_CHECKING:
+    from teddy.service.settings import Settings
+
+
+Role = Literal["tag", "admin"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+LEAST_CHARACTERS = 16
+KEY = re.compile(rf"[!-~]{{{LEAST_CHARACTERS},}}")
+LINE = re.compile(r"(tag|admin)[ \t]+([0-9A-Fa-f]{64})(?:[ \t]+([A-Za-z0-9][A-Za-z0-9._-]{0,63}))?")
+BEARER = b"bearer "
+CHALLENGE = "Bearer"
+"""What `WWW-Authenticate` says with every 401, which must have one (RFC 9110, section 15.5.2)."""
+
+HOW = "send 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who a request comes from, as far as its key says.
+
+    Attributes: `name`, the same for each request with this key, for the queue and the log, never for a metric; `role`.
+    """
+
+    name: str
+    role: Role
+
+    def check_admin(self) -> None:
+        """Raise ForbiddenError unless this caller may change what is served."""
+        if self.role != "admin":
+            raise ForbiddenError("This needs an API key with the role 'admin'.")
+
+
+ANONYMOUS = Caller("anonymous", "tag")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key that is accepted, by its digest, and who shows it."""
+
+    digest: bytes = field(repr=False)
+    caller: Caller
+
+    @classmethod
+    def of(cls, role: Role, digest: bytes, name: str | None = None) -> "Key":
+        """The key with this digest; without a `name` its caller is called by the digest's first eight digits."""
+        return cls(digest, Caller(name or digest.hex()[:8], role))
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """All keys that are accepted. Without any, everybody may tag and nobody is admin."""
+
+    _keys: tuple[Key, ...] = ()
+
+    @classmethod
+    def read(cls, settings: "Settings") -> "Keys":
+        """The keys of `TEDDY_API_KEYS` and `TEDDY_API_KEYS_FILE`. Raises SettingsError, which shows no key."""
+        keys: dict[bytes, Key] = {}
+        for place, key in _placed(settings):
+            if key.digest in keys:
+                raise SettingsError(f"{place}: the same key as one before")
+            keys[key.digest] = key
+        return cls(tuple(keys.values()))
+
+    @property
+    def required(self) -> bool:
+        """Whether a request must show a key."""
+        return bool(self._keys)
+
+    def caller(self, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
+        """Who sent these headers, named in lower case as ASGI has them. Raises UnauthorizedError."""
+        if not self._keys:
+            return ANONYMOUS
+        shown = list(_shown(headers))
+        if len(shown) != 1:
+            raise UnauthorizedError(f"More than one API key: {HOW}." if shown else f"An API key is needed: {HOW}.")
+        digest = sha256(shown[0]).digest()
+        found = None
+        for key in self._keys:  # to the end, so that the time says nothing of which key it was
+            if hmac.compare_digest(key.digest, digest):
+                found = key.caller
+        if found is None:
+            raise UnauthorizedError("This API key is not known here.")
+        return found
+
+
+def _shown(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[bytes]:
+    """The keys in a request's headers. Other schemes of Authorization may be meant for a proxy, and are none."""
+    for name, value in headers:
+        if name == b"x-api-key":
+            yield value.strip()
+        elif name == b"authorization" and value[: len(BEARER)].lower() == BEARER:
+            yield value[len(BEARER) :].strip()
+
+
+def _placed(settings: "Settings") -> Iterator[tuple[str, Key]]:
+    """Each key that is set, after the place where it is, for messages."""
+    for number, secret in enumerate(settings.api_keys, start=1):
+        place = f"TEDDY_API_KEYS: key {number}"
+        yield place, _parse_key(secret.get_secret_value(), place)
+    if settings.api_keys_file is not None:
+        yield from _read_file(settings.api_keys_file)
+
+
+def _parse_key(value: str, place: str) -> Key:
+    """A key from `KEY` or `ROLE:KEY`."""
+    role, colon, key = value.partition(":")
+    if not colon:
+        role, key = "tag", value
+    if role not in ROLES:
+        raise SettingsError(f"{place}: what stands before ':' must be a role, tag or admin")
+    if not KEY.fullmatch(key):
+        raise SettingsError(f"{place}: a key has at least {LEAST_CHARACTERS} characters, all of them visible ASCII")
+    return Key.of(role, sha256(key.encode("ascii")).digest())
+
+
+def _read_file(path: Path) -> Iterator[tuple[str, Key]]:
+    """The keys in a file. One without any is refused: whoever names a file does not mean to let everybody in."""
+    n_keys = 0
+    for number, line in enumerate(_lines(path), start=1):
+        if content := line.partition("#")[0].strip():
+            n_keys += 1
+            place = f"{path}:{number}"
+            yield place, _parse_line(content, place)
+    if not n_keys:
+        raise SettingsError(f"{path}: no key in it")
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: not a text file") from error
+
+
+def _parse_line(line: str, place: str) -> Key:
+    """A key from `ROLE SHA256 [NAME]`. No message shows the line: it may hold a key where its digest belongs."""
+    match = LINE.fullmatch(line)
+    if not match:
+        wanted = "ROLE SHA256 [NAME]: tag or admin, 64 hexadecimal digits, a name of letters, digits, '.', '_' and '-'"
+        raise SettingsError(f"{place}: not {wanted}")
+    role, digest, name = match.groups()
+    return Key.of(cast(Role, role), bytes.fromhex(digest), name)
+
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+UNKNOWN = "unknown"
+MOST_HOPS = 16
+"""Proxies that a request is followed through: a longer list was made up."""
+LONGEST_ADDRESS = 64
+REMEMBERED = 4096
+"""Addresses that need not be parsed again: with proxies, half the cost of a short request otherwise goes there."""
+
+
+def check_exposure(settings: "Settings", keys: "Keys") -> None:
+    """Raise SettingsError if everybody on a network could use the service and nobody has said that they may."""
+    if keys.required or settings.allow_anonymous or is_loopback(settings.host):
+        return
+    raise SettingsError(
+        f"other machines can reach {settings.host or 'every address'}: set TEDDY_API_KEYS_FILE or TEDDY_API_KEYS, "
+        "or TEDDY_ALLOW_ANONYMOUS=true to serve whoever calls"
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`. A name other than `localhost` may mean anything, so it is not."""
+    if host.lower() == "localhost":
+        return True
+    address = parse_address(host)
+    return address is not None and address.is_loopback
+
+
+def parse_networks(items: Iterable[str]) -> tuple[Network, ...]:
+    """`TEDDY_TRUSTED_PROXIES`, parsed. Raises SettingsError."""
+    return tuple(map(_parse_network, items))
+
+
+def _parse_network(item: str) -> Network:
+    try:
+        return ip_network(item)
+    except ValueError as error:
+        raise SettingsError(f"TEDDY_TRUSTED_PROXIES: {error}") from error
+
+
+def client_address(scope: Scope, trusted_proxies: tuple[Network, ...]) -> str:
+    """Where a request comes from: the peer, or if that is a trusted proxy, whom it was working for.
+
+    `X-Forwarded-For` is read from its end, where the nearest proxy writes, and only as far as trusted ones wrote it:
+    what stands before is the client's own invention.
+    """
+    client = scope.get("client")
+    peer: str = client[0] if client else UNKNOWN
+    if not trusted_proxies:
+        return peer
+    farthest = parse_address(peer)
+    if farthest is None:
+        return peer
+    for hop in _hops(scope):
+        if not is_within(farthest, trusted_proxies):
+            break
+        address = parse_address(hop)
+        if address is None:  # "unknown", or rubbish: the proxy is the last that is certain
+            break
+        farthest = address
+    return str(farthest)
+
+
+def _hops(scope: Scope) -> Iterator[str]:
+    """Whom each proxy says it was working for, the nearest proxy's word first."""
+    lines = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    for hop in reversed(b",".join(lines).rsplit(b",", MOST_HOPS)[-MOST_HOPS:]):
+        yield hop[:LONGEST_ADDRESS].decode("latin-1").strip()
+
+
+@lru_cache(REMEMBERED)
+def is_within(address: Address, networks: tuple[Network, ...]) -> bool:
+    """Whether an address belongs to one of these networks."""
+    return any(address in network for network in networks)
+
+
+@lru_cache(REMEMBERED)
+def parse_address(value: str) -> Address | None:
+    """An IP address, also with a port after it; None for anything else. IPv4 in IPv6's clothes is IPv4."""
+    if value.startswith("["):
+        value = value[1:].partition("]")[0]
+    elif value.count(":") == 1:
+        value = value.partition(":")[0]
+    try:
+        address = ip_address(value)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address

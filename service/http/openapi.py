@@ -1,0 +1,146 @@
+"""The documentation of the endpoints: what FastAPI cannot see by itself, and the page `/docs` without the internet."""
+
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse
+from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from teddy.service.http.middleware import OPEN
+from teddy.service.http.security import page_policy
+from teddy.service.schemas import (
+    AnswerCorrection,
+    BatchRequest,
+    EntitiesRequest,
+    Problem,
+    StreamError,
+    StreamLine,
+    StreamResult,
+    TextCorrection,
+)
+
+REFERENCE = "#/components/schemas/{model}"
+
+Description = dict[str, Any]
+
+KEY_SCHEMES: Description = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
+}
+
+
+class DocumentedApp(FastAPI):
+    """FastAPI, with the schemas in its documentation that `body_of` and `problems` refer to."""
+
+    def openapi(self) -> Description:
+        """The OpenAPI document."""
+        if self.openapi_schema is None:
+            document = super().openapi()
+            document["components"]["schemas"] |= component_schemas()
+            document["components"]["securitySchemes"] = KEY_SCHEMES
+            ask_for_keys(document)
+            drop_builtin_errors(document)
+        return super().openapi()
+
+
+def ask_for_keys(document: Description) -> None:
+    """Say of each operation that is not open to everybody that it may need a key; a service without keys wants none."""
+    for path, operations in document["paths"].items():
+        if path not in OPEN:
+            for operation in operations.values():
+                operation["security"] = [{}, *({name: []} for name in KEY_SCHEMES)]
+
+
+def drop_builtin_errors(document: Description) -> None:
+    """Take out the error that FastAPI documents for every operation with a parameter: here errors are problems."""
+    builtin = {"$ref": REFERENCE.format(model="HTTPValidationError")}
+    for operation in (operation for path in document["paths"].values() for operation in path.values()):
+        described = operation["responses"].get("422", {}).get("content", {}).get("application/json", {})
+        if described.get("schema") == builtin:
+            del operation["responses"]["422"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        document["components"]["schemas"].pop(name, None)
+
+
+def component_schemas() -> Description:
+    """The schemas of request bodies and problems, by name."""
+    models: tuple[type[BaseModel], ...] = (
+        EntitiesRequest,
+        BatchRequest,
+        TextCorrection,
+        AnswerCorrection,
+        StreamLine,
+        StreamResult,
+        StreamError,
+        Problem,
+    )
+    _, described = models_json_schema([(model, "validation") for model in models], ref_template=REFERENCE)
+    schemas: Description = described["$defs"]
+    return schemas
+
+
+def body_of(*models: type[BaseModel]) -> Description:
+    """An operation's description of its JSON body, which is one of `models`."""
+    references = [{"$ref": REFERENCE.format(model=model.__name__)} for model in models]
+    content = {"application/json": {"schema": {"anyOf": references} if len(references) > 1 else references[0]}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def body_of_lines(model: type[BaseModel], media_types: Iterable[str]) -> Description:
+    """An operation's description of its body of lines of JSON, one `model` each."""
+    return {"requestBody": {"required": True, "content": dict.fromkeys(media_types, lines_schema(model))}}
+
+
+def lines_of(*models: type[BaseModel], media_type: str, headers: Mapping[str, str]) -> dict[int | str, Description]:
+    """An operation's description of an answer of lines of JSON, each one of `models`."""
+    described = {name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()}
+    content = {media_type: lines_schema(*models)}
+    return {200: {"description": "Lines, in order.", "headers": described, "content": content}}
+
+
+def lines_schema(*models: type[BaseModel]) -> Description:
+    """Lines, in OpenAPI 3.1 no more than a string; `itemSchema` is what 3.2 says of each."""
+    items = [{"$ref": REFERENCE.format(model=model.__name__)} for model in models]
+    return {"schema": {"type": "string"}, "itemSchema": {"anyOf": items} if len(items) > 1 else items[0]}
+
+
+def problems(*statuses: int) -> dict[int | str, Description]:
+    """An operation's description of the problems that it may answer with."""
+    schema = {"$ref": REFERENCE.format(model=Problem.__name__)}
+    content = {"application/problem+json": {"schema": schema}}
+    described: dict[int | str, Description] = {}
+    for status in statuses:
+        described[status] = {"description": HTTPStatus(status).phrase, "content": content}
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            described[status]["headers"] = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
+    return described
+
+
+PAGE = "/docs"
+ASSETS = "/docs/assets"
+
+
+def add_docs_page(app: FastAPI) -> None:
+    """Serve Swagger UI on `PAGE` and all that it loads below `ASSETS`, behind a proxy's prefix too."""
+    # The package is made for just this; only its files are used, since its app is not our `DocumentedApp`.
+    app.mount(ASSETS, StaticFiles(directory=Path(str(files("fastapi_offline"))) / "static"), name="docs-assets")
+
+    @app.get(PAGE, include_in_schema=False)
+    async def docs(request: Request) -> HTMLResponse:
+        prefix = request.scope.get("root_path", "")
+        page = get_swagger_ui_html(
+            openapi_url=f"{prefix}{app.openapi_url}",
+            title=f"{app.title} {app.version}",
+            swagger_js_url=f"{prefix}{ASSETS}/swagger-ui-bundle.js",
+            swagger_css_url=f"{prefix}{ASSETS}/swagger-ui.css",
+            swagger_favicon_url=f"{prefix}{ASSETS}/favicon.png",
+        )
+        page.headers["Content-Security-Policy"] = page_policy(bytes(page.body))
+        return page

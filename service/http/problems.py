@@ -1,0 +1,169 @@
+"""Errors as answers: `application/problem+json` (RFC 9457), with one table from error to status.
+
+What a client can mend is told to it. What went wrong inside gets a bland sentence: the log has the cause.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from teddy.model.errors import TeddyError, TextError
+from teddy.service import errors
+from teddy.service.http.callers import CHALLENGE
+from teddy.service.http.middleware import CLIENT_CLOSED_REQUEST, request_id
+
+MEDIA_TYPE = "application/problem+json"
+SURROGATE_FAULT = re.compile("hex escape|surrogate|unicode code point")
+"""What the JSON reader says of one; it stops before anybody knows the field."""
+NO_SURROGATES = "a lone surrogate, half of a UTF-16 pair, is no text"
+MOST_FIELD_ERRORS = 16
+LONGEST_NAME = 64
+
+STATUSES: Mapping[type[TeddyError], int] = {
+    TextError: 422,
+    errors.CompressionError: 400,
+    errors.TimeoutHeaderError: 400,
+    errors.UnauthorizedError: 401,
+    errors.ForbiddenError: 403,
+    errors.FeedbackOffError: 404,
+    errors.UnknownAnswerError: 404,
+    errors.UnknownModelError: 404,
+    errors.BodyTimeoutError: 408,
+    errors.NotReloadableError: 409,
+    errors.BodyTooLargeError: 413,
+    errors.TextTooLongError: 413,
+    errors.TooManyTextsError: 413,
+    errors.EncodingError: 415,
+    errors.MediaTypeError: 415,
+    errors.ModelRefusedError: 422,
+    errors.UnknownLabelError: 422,
+    errors.ClientShareError: 429,
+    errors.ClientDepartedError: CLIENT_CLOSED_REQUEST,
+    errors.InferenceError: 500,
+    errors.CorrectionsUnwritableError: 503,
+    errors.NotReadyError: 503,
+    errors.QueueFullError: 503,
+    errors.ShuttingDownError: 503,
+    errors.DeadlineError: 504,
+    errors.CorrectionsFullError: 507,
+}
+
+UNREAD = (errors.BodyTooLargeError, errors.BodyTimeoutError, errors.UnauthorizedError, errors.ShuttingDownError)
+"""What the client still sends of its body is not read after these: the connection ends with the answer."""
+
+INVALID, INTERNAL = "invalid-request", "internal-error"
+
+log = structlog.get_logger("service.problems")
+
+
+def add_problem_handlers(app: FastAPI) -> None:
+    """Let `app` answer every error as a problem."""
+    for kind in (TeddyError, ValidationError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, on_error)
+
+
+def answer_to(request: Request, error: Exception) -> Response:
+    """The problem that any error is answered with."""
+    if isinstance(error, TeddyError):
+        return expected(request, error)
+    if isinstance(error, ValidationError | RequestValidationError):
+        return invalid(request, error)
+    if isinstance(error, HTTPException):
+        return of_http(request, error)
+    return failure(request, error)
+
+
+async def on_error(request: Request, error: Exception) -> Response:
+    """The same, as FastAPI calls it."""
+    return answer_to(request, error)
+
+
+def expected(request: Request, error: TeddyError) -> Response:
+    """A TeddyError: its message, except for what went wrong inside."""
+    status = next((STATUSES[kind] for kind in type(error).mro() if kind in STATUSES), 500)
+    if status == 500:
+        return failure(request, error)
+    retry_after = getattr(error, "retry_after_seconds", None)
+    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = CHALLENGE
+    if isinstance(error, errors.EncodingError):
+        headers["Accept-Encoding"] = "gzip, zstd"
+    if isinstance(error, UNREAD):
+        headers["Connection"] = "close"
+    return problem(request, slug(type(error)), status, str(error), headers=headers)
+
+
+def invalid(request: Request, error: ValidationError | RequestValidationError) -> Response:
+    """A body that is not JSON, or a field that is missing, unknown or wrong; the first faults are listed."""
+    faults: Sequence[Any] = (
+        error.errors()
+        if isinstance(error, RequestValidationError)
+        else error.errors(include_url=False, include_context=False, include_input=False)
+    )
+    listed = [field_error(fault) for fault in faults[:MOST_FIELD_ERRORS]]
+    detail = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in listed[:3])
+    return problem(request, INVALID, 422, detail, errors=listed)
+
+
+def of_http(request: Request, error: HTTPException) -> Response:
+    """What the router refuses: an unknown path, a method that a path does not have."""
+    phrase = HTTPStatus(error.status_code).phrase
+    kind = phrase.lower().replace(" ", "-")
+    return problem(request, kind, error.status_code, str(error.detail), headers=error.headers)
+
+
+def failure(request: Request, error: Exception) -> Response:
+    """The bland answer to an error inside; the whole of it goes to the log."""
+    log.error("request failed", request_id=request_id(request.scope), exc_info=error)
+    return problem(request, INTERNAL, 500, "Something went wrong here. The log has it under this request_id.")
+
+
+def problem(
+    request: Request,
+    kind: str,
+    status: int,
+    detail: str,
+    *,
+    errors: Iterable[Mapping[str, Any]] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """An answer that is a problem of a `kind` in kebab case. Written in ASCII: no text whatever can break it."""
+    request.scope["problem"] = kind
+    content: dict[str, Any] = {
+        "type": f"urn:teddy:problem:{kind}",
+        "title": kind.replace("-", " ").capitalize(),
+        "status": status,
+        "detail": detail,
+        "request_id": request_id(request.scope),
+    }
+    if listed := list(errors):
+        content["errors"] = listed
+    return Response(json.dumps(content), status, headers, MEDIA_TYPE)
+
+
+def field_error(fault: Mapping[str, Any]) -> dict[str, Any]:
+    """Pydantic's report of a fault, without the value. A field's name comes from the client, so it is shortened."""
+    place = [part if isinstance(part, int) else part[:LONGEST_NAME] for part in fault["loc"]]
+    if not place or place[0] not in ("body", "query"):
+        place.insert(0, "body")
+    said = fault["msg"]
+    return {"loc": place, "msg": f"{said} ({NO_SURROGATES})" if SURROGATE_FAULT.search(said) else said}
+
+
+def slug(kind: type[Exception]) -> str:
+    """`QueueFullError` as `queue-full`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", kind.__name__.removesuffix("Error")).lower()
+
+
+KINDS = (*(slug(kind) for kind, status in STATUSES.items() if status != 500), INVALID, INTERNAL)
+"""Every kind of problem that the service itself knows; what the router refuses comes besides."""

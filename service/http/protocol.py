@@ -1,0 +1,349 @@
+"""HTTP as uvicorn speaks it, with limits on what comes before a request reaches the app.
+
+    a connection too many                                503 too-many-connections
+    a head that is too large, or bytes that lead nowhere 431 header-too-large
+    a head that does not come to its end                 408 header-timeout
+    what is no HTTP                                      400 malformed-request
+    too many requests ahead of their answers             429 too-many-pipelined
+    a body with an offer to upgrade, which the parser
+    takes for the start of the other protocol            400 upgrade-with-body
+    an answer that the client does not read              cut: answer-not-read
+
+Each refusal is a problem (RFC 9457) and its connection's last answer. What came before it is answered first.
+
+Uvicorn's `HttpToolsProtocol` is meant to be used, not to be derived from: tests/service/test_protocol.py is what tells
+whether a new release still fits.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import uuid4
+
+import httptools
+import structlog
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from teddy.service.http.connection import LINGER_SECONDS, ConnectionLimits, WayOut, probe_when_silent
+from teddy.service.http.security import with_security_headers
+
+if TYPE_CHECKING:
+    from teddy.service.settings import Settings
+
+MOST_PIPELINED = 32
+"""Requests of one connection that may wait for the answer to an earlier one."""
+
+log = structlog.get_logger("service.protocol")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An answer that is given without the app."""
+
+    kind: str
+    status: int
+    detail: str
+    retry: bool = False
+
+    def body(self, request_id: str) -> bytes:
+        """The problem, as service/http/problems.py writes it."""
+        content = {
+            "type": f"urn:teddy:problem:{self.kind}",
+            "title": self.kind.replace("-", " ").capitalize(),
+            "status": self.status,
+            "detail": self.detail,
+            "request_id": request_id,
+        }
+        return json.dumps(content).encode()
+
+
+TOO_MANY_CONNECTIONS = Refusal("too-many-connections", 503, "As many connections are open as may be.", retry=True)
+HEADER_TOO_LARGE = Refusal("header-too-large", 431, "The request's head is too large.")
+HEADER_TIMEOUT = Refusal("header-timeout", 408, "The request's head did not come in time.")
+MALFORMED = Refusal("malformed-request", 400, "This is not HTTP/1.1.")
+TOO_MANY_PIPELINED = Refusal(
+    "too-many-pipelined", 429, f"More than {MOST_PIPELINED} requests wait on this connection.", retry=True
+)
+H2C_OFFER = re.compile(rb"(?i)\r\nupgrade:(?=[ \t]*h2c[ \t]*\r\n)")
+UPGRADE_WITH_BODY = Refusal(
+    "upgrade-with-body", 400, "Only HTTP/1.1 is spoken here: send a body without the offer of an 'Upgrade'."
+)
+ANSWER_NOT_READ = "answer-not-read"
+KINDS = (
+    *(
+        refusal.kind
+        for refusal in (
+            TOO_MANY_CONNECTIONS,
+            HEADER_TOO_LARGE,
+            HEADER_TIMEOUT,
+            MALFORMED,
+            TOO_MANY_PIPELINED,
+            UPGRADE_WITH_BODY,
+        )
+    ),
+    ANSWER_NOT_READ,
+)
+"""Every kind of refusal before a request is one."""
+
+
+class RefusedError(Exception):
+    """Stops the parser at a request that is refused for more than its form."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        self.refusal = refusal
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection. `make_protocol` makes a class of it whose limits are set."""
+
+    limits: ClassVar[ConnectionLimits]
+    on_refused: ClassVar[Callable[[str], None]]
+    turned_away: ClassVar[set["Protocol"]]
+    """Connections too many, which are about to be closed; they take nobody's place."""
+
+    _way_out: WayOut
+    _timer: asyncio.TimerHandle | None = None
+    """Runs out when a head does not come; none while a request is being answered or the connection is idle."""
+    _idle_bytes = 0
+    """Bytes since the last that were of use to the app, not counting those that came along with it."""
+    _running: RequestResponseCycle | None = None
+    """The request that the app works on, or has answered last; `cycle` is the one that has come last."""
+    _refusal: Refusal | None = None
+    """What the client is told once earlier requests are answered; what it sends from then on is dropped."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin, or turn away one connection too many."""
+        super().connection_made(transport)
+        self._way_out = WayOut(transport, self.flow, self.limits, self._unread, self._note_stalled)
+        self.transport = self._way_out  # type: ignore[assignment]
+        probe_when_silent(transport.get_extra_info("socket"))
+        if len(self.connections) > self.limits.max_connections:
+            self._turn_away()
+        else:
+            self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it, and tell the app."""
+        super().connection_lost(exc)
+        self.turned_away.discard(self)
+        self._way_out.lost()
+        self._stop_timers()
+        if self._running is not None:
+            depart(self._running)  # uvicorn tells the last one only
+
+    def pause_writing(self) -> None:
+        """Let the app wait until the client has read some more, which it must."""
+        super().pause_writing()
+        self._way_out.watch()
+
+    def resume_writing(self) -> None:
+        """Let the app go on."""
+        super().resume_writing()
+        self._way_out.unwatch()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what has come, no more than a head's size at a time."""
+        self._unset_keepalive_if_required()
+        step = self.limits.max_header_bytes
+        if len(data) <= step:
+            self._parse(data)
+        else:
+            for start in range(0, len(data), step):
+                self._parse(data[start : start + step])
+
+    def _parse(self, data: bytes) -> None:
+        if self._refusal is not None or self._way_out.leaving:
+            self._drop()
+            return
+        self._idle_bytes += len(data)
+        if b"h2c" in data and self._answered():
+            data = without_offer(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offered:
+            # Declined by answering as if it had not been offered. What follows is HTTP again, and never deep in here:
+            # no more than MOST_PIPELINED requests are taken before there is an answer.
+            if rest := data[offered.args[0] :]:
+                self._parse(rest)
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            self._refuse(cause.refusal if isinstance(cause, RefusedError) else MALFORMED)
+        else:
+            if self._idle_bytes > self.limits.max_header_bytes:
+                self._refuse(HEADER_TOO_LARGE)
+            elif self._timer is None and self._answered():
+                self._await_head()
+
+    def _drop(self) -> None:
+        if self._refusal is TOO_MANY_CONNECTIONS:
+            self._leave(TOO_MANY_CONNECTIONS)
+
+    # What the parser calls.
+
+    def on_headers_complete(self) -> None:
+        """A head has come: let the app work on it. Raises RefusedError."""
+        most_bytes = self.limits.max_header_bytes
+        if self._idle_bytes > most_bytes and head_bytes(self.url, self.headers) > most_bytes:
+            raise RefusedError(HEADER_TOO_LARGE)
+        if self.parser.should_upgrade() and has_body(self.headers):
+            raise RefusedError(UPGRADE_WITH_BODY)
+        if len(self.pipeline) >= MOST_PIPELINED:
+            raise RefusedError(TOO_MANY_PIPELINED)
+        self._idle_bytes = 0
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Some of a body has come."""
+        self._idle_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """A request has come to its end; uvicorn would not note that when the answer was quicker."""
+        self.cycle.more_body = False
+        self.cycle.message_event.set()
+
+    # What the app's work brings.
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        """An answer has been written: go on with the next request, or say what was wrong with it."""
+        super().on_response_complete()
+        if self._refusal is not None and self._answered():
+            self._leave(self._refusal)
+
+    # How it ends.
+
+    def _await_head(self) -> None:
+        self._timer = self.loop.call_later(self.limits.header_timeout_seconds, self._give_up)
+
+    def _give_up(self) -> None:
+        self._timer = None
+        if self._refusal is not None:
+            self._leave(self._refusal)
+        elif self._answered():
+            self._refuse(HEADER_TIMEOUT)
+
+    def _turn_away(self) -> None:
+        """Answer when the client has begun to ask, for it may not listen earlier; with too many of them, not at all."""
+        self.connections.discard(self)
+        self._refusal = TOO_MANY_CONNECTIONS
+        if len(self.turned_away) < self.limits.max_connections:
+            self.turned_away.add(self)
+            self._timer = self.loop.call_later(LINGER_SECONDS, self._give_up)
+        else:
+            self._note(TOO_MANY_CONNECTIONS.kind)
+            self._way_out.abort()
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Refuse what comes now, after the answers to what came before."""
+        running = self._running
+        if running is None or running.response_complete:
+            if self._in_head() or self.cycle is None or not self.cycle.more_body:
+                self._leave(refusal)
+            else:  # the rest of a body whose answer the client has
+                self.transport.close()
+        elif running is self.cycle and running.more_body:
+            depart(running)
+            if running.response_started:
+                self._note(refusal.kind)
+                self._way_out.abort()
+            else:
+                self._leave(refusal)
+        else:
+            self._refusal = refusal
+            if self.pipeline and self.pipeline[0][0].more_body:
+                self.pipeline.popleft()
+
+    def _leave(self, refusal: Refusal) -> None:
+        """Give the last answer."""
+        if self._way_out.is_closing():
+            return
+        self._stop_timers()
+        self._refusal = refusal
+        request_id = uuid4().hex
+        self._note(refusal.kind, request_id)
+        self.transport.write(self._answer(refusal, request_id))
+        self.transport.close()
+
+    def _answer(self, refusal: Refusal, request_id: str) -> bytes:
+        body = refusal.body(request_id)
+        headers = [each for each in self.server_state.default_headers if each[0] != b"connection"]
+        headers += [
+            (b"connection", b"close"),
+            (b"content-type", b"application/problem+json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"x-request-id", request_id.encode()),
+        ]
+        if refusal.retry:  # by then idle connections have been closed
+            headers.append((b"retry-after", b"%d" % self.limits.keep_alive_seconds))
+        lines = [name + b": " + value + b"\r\n" for name, value in with_security_headers(headers)]
+        return b"".join((STATUS_LINE[refusal.status], *lines, b"\r\n", body))
+
+    def _answered(self) -> bool:
+        return self._running is None or self._running.response_complete
+
+    def _unread(self) -> bool:
+        """Whether the client may still be sending what nobody will read."""
+        return self._in_head() or self._refusal is not None or (self.cycle is not None and self.cycle.more_body)
+
+    def _in_head(self) -> bool:
+        return self.scope is not None and (self.cycle is None or self.cycle.scope is not self.scope)
+
+    def _stop_timers(self) -> None:
+        self._unset_keepalive_if_required()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _note_stalled(self) -> None:
+        self._note(ANSWER_NOT_READ)
+
+    def _note(self, kind: str, request_id: str = "") -> None:
+        type(self).on_refused(kind)
+        log.info("refused", reason=kind, request_id=request_id)
+
+
+def make_protocol(settings: "Settings", on_refused: Callable[[str], None] = lambda _: None) -> type[Protocol]:
+    """The protocol of one worker, for `uvicorn.Config(http=...)`. `on_refused` is called with each refusal's kind."""
+    members: dict[str, Any] = {
+        "limits": ConnectionLimits.of(settings),
+        "on_refused": staticmethod(on_refused),
+        "turned_away": set(),
+    }
+    return type("LimitedProtocol", (Protocol,), members)
+
+
+def depart(cycle: RequestResponseCycle) -> None:
+    """Tell the app that nobody waits for this answer, unless it has been given."""
+    if not cycle.response_complete:
+        cycle.disconnected = True
+        cycle.message_event.set()
+
+
+def head_bytes(url: bytes, headers: Iterable[tuple[bytes, bytes]]) -> int:
+    """The size of a head, without the few bytes of method and version."""
+    return len(url) + sum(len(name) + len(value) + 4 for name, value in headers)  # ": " and the line's end
+
+
+def has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a head says that a body follows."""
+    return any(name == b"transfer-encoding" or (name == b"content-length" and value != b"0") for name, value in headers)
+
+
+def without_offer(data: bytes) -> bytes:
+    """What begins with a request's head, without an offer in it to go on in HTTP/2, which Java's client makes.
+
+    The parser drops the body behind an offer, whoever declines it. (In a head that comes in pieces none is looked for.)
+    """
+    head, end, rest = data.partition(b"\r\n\r\n")
+    return H2C_OFFER.sub(b"\r\nX-Offered:", head + end) + rest

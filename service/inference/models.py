@@ -1,0 +1,314 @@
+"""The models that are served: name -> loaded predictor, each replaced while it is in use.
+
+    a file that changed, POST .../reload, SIGHUP -> load beside the old one, in a thread -> swap, between two batches
+
+Nothing here waits for a request, and no request for anything here: it keeps the model that it began with. Whatever is
+wrong with a new file, the old model goes on serving.
+"""
+
+import asyncio
+import re
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import structlog
+
+from teddy.model.errors import FileError, TeddyError
+from teddy.service.errors import (
+    ModelRefusedError,
+    NotReadyError,
+    NotReloadableError,
+    UnknownLabelError,
+    UnknownModelError,
+)
+from teddy.service.inference.model_files import SHIPPED, Listing, Load, ModelFile, ModelFiles, Signature, load_unless
+from teddy.service.observability.metrics import Metrics
+from teddy.service.schemas import ModelDetails, ModelReference, ModelSummary
+from teddy.service.settings import Settings
+
+if TYPE_CHECKING:
+    from teddy.model.predictor import Predictor
+
+__all__ = ["SHIPPED", "Load", "Models", "ServedModel"]
+
+LONGEST_REASON = 300
+PATH_LIKE = re.compile(r"\S*[/\\]\S*")
+
+log = structlog.get_logger("service.models")
+
+
+def now() -> str:
+    """The time, UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A loaded model under the name that clients know it by. A request keeps the one that it began with.
+
+    Attributes: `loaded`, when (UTC, ISO 8601); `refused`, why the file that should have replaced it was not taken.
+    """
+
+    name: str
+    predictor: "Predictor"
+    default: bool
+    loaded: str = field(default_factory=now)
+    refused: str | None = None
+
+    @property
+    def version(self) -> str:
+        """That of its file."""
+        return self.predictor.version
+
+    @property
+    def reference(self) -> ModelReference:
+        """What an answer says of the model that gave it."""
+        return ModelReference(name=self.name, version=self.version)
+
+    @property
+    def summary(self) -> ModelSummary:
+        """What a list of models says of it."""
+        return ModelSummary.model_validate(self._known())
+
+    @property
+    def details(self) -> ModelDetails:
+        """All that is published of it."""
+        return ModelDetails.model_validate(self.predictor.manifest.as_dict() | self._known())
+
+    def _known(self) -> dict[str, object]:
+        manifest = self.predictor.manifest
+        return {
+            "name": self.name,
+            "version": self.version,
+            "default": self.default,
+            "language": manifest.language,
+            "labels": list(manifest.labels),
+            "precision": self.predictor.precision,
+            "loaded": self.loaded,
+            "refused": self.refused,
+        }
+
+    def as_default(self, default: bool) -> "ServedModel":
+        """The same, being the default model or not."""
+        return self if default == self.default else replace(self, default=default)
+
+    def check_labels(self, labels: list[str] | None) -> None:
+        """Raises UnknownLabelError if one of `labels` is none of the model's."""
+        known = self.predictor.manifest.labels
+        for label in labels or ():
+            if label not in known:
+                raise UnknownLabelError(f"Model {self.name} has no label {label!r}; it has {', '.join(known)}.")
+
+
+def public_reason(error: Exception) -> str:
+    """Why a file was refused, for somebody who need not know where this machine keeps its files."""
+    if not isinstance(error, TeddyError):
+        return "it cannot be loaded"  # the message may say anything; the log has where it went wrong
+    said = error.reason if isinstance(error, FileError) else str(error)
+    return PATH_LIKE.sub("[...]", said)[:LONGEST_REASON]
+
+
+class Models:
+    """The models by name, once `load` is done; none before. To be used in one event loop.
+
+    One file is loaded at a time, so that memory is bounded by one model more than are served.
+    """
+
+    def __init__(self, settings: Settings, load: Load, metrics: Metrics) -> None:
+        self._files = ModelFiles(settings)
+        self._poll_seconds = settings.reload_poll_seconds
+        self._load = load
+        self._metrics = metrics
+        self._ready = False
+        self._served: dict[str, ServedModel] = {}
+        self._tried: dict[str, Signature | None] = {}
+        """The file that was loaded or refused last under each name: it is not tried again until it changes."""
+        self._fault: str | None = None
+        self._changing = asyncio.Lock()
+        self._asked: set[str] = set()
+
+    @property
+    def ready(self) -> bool:
+        """Whether every model is loaded."""
+        return self._ready
+
+    def check_ready(self) -> None:
+        """Raises NotReadyError while models are being loaded."""
+        if not self._ready:
+            raise NotReadyError("The models are still being loaded.", retry_after_seconds=1)
+
+    def get(self, name: str | None) -> ServedModel:
+        """The model of that name, or the default one. Raises NotReadyError and UnknownModelError."""
+        self.check_ready()
+        if name is None:
+            return next(iter(self._served.values()))
+        if name not in self._served:
+            raise self._unknown(name)
+        return self._served[name]
+
+    def all(self) -> list[ServedModel]:
+        """Every model, the default one first. Raises NotReadyError."""
+        self.check_ready()
+        return list(self._served.values())
+
+    def names(self) -> frozenset[str]:
+        """The names under which there is a model; none before they are loaded. For any thread."""
+        return frozenset(self._served)
+
+    async def load(self) -> None:
+        """Load all the files and serve them once all are loaded.
+
+        A file of the directory that is refused is passed over, if any other is served. Raises ModelFileError for one
+        that the settings name, and SettingsError where there is nothing to serve.
+        """
+        async with self._changing:
+            listing = await self._look()
+            self._files.check(listing)
+            refused: TeddyError | None = None
+            for file in listing.files.values():
+                try:
+                    await self._serve(file)
+                except TeddyError as error:
+                    if not file.in_directory:
+                        raise
+                    self._refuse(file, error)
+                    refused = error
+            if refused and not self._served:
+                raise refused
+            self._arrange(listing)
+            self._ready = True
+
+    async def watch(self) -> None:
+        """Follow the files for ever, looking at them every `reload_poll_seconds`; if that is 0, return at once."""
+        failing = False
+        while self._poll_seconds:
+            await asyncio.sleep(self._poll_seconds)
+            try:
+                await self.reload_all()
+                failing = False
+            except Exception as error:  # a watch that ends without a word would be worse than any fault
+                if not failing:
+                    log.error("model files cannot be followed", exc_info=error)
+                failing = True
+
+    async def reload_all(self) -> None:
+        """Load every file that has changed since it was last tried, and drop the models that have left the directory.
+
+        Nothing is raised for a file that is refused: the log, the metrics and the list of models say so.
+        """
+        if not self._ready:
+            return
+        async with self._changing:
+            listing = await self._look()
+            for file in listing.files.values():
+                if file.name not in self._tried or file.signature != self._tried[file.name]:
+                    await self._try(file)
+            self._arrange(listing)
+
+    async def reload(self, name: str) -> ServedModel:
+        """Load a model's file now, and give the model that is served then.
+
+        The bytes of the file decide: if they are those of the model that is served, it stays. What `watch` has begun is
+        waited for; a second request while one is at it is refused.
+
+        Raises NotReadyError, UnknownModelError, NotReloadableError, and ModelRefusedError: the old model stays.
+        """
+        self.check_ready()
+        if name in self._asked:
+            raise NotReloadableError(f"Model {name} is being reloaded already.", retry_after_seconds=1)
+        self._asked.add(name)
+        try:
+            async with self._changing:
+                return await self._reload(name)
+        finally:
+            self._asked.remove(name)
+
+    async def _reload(self, name: str) -> ServedModel:
+        listing = await self._look()
+        if name not in listing.files:
+            raise self._unknown(name)
+        refusal = await self._try(listing.files[name])
+        self._arrange(listing)
+        if refusal:
+            raise refusal
+        return self._served[name]
+
+    async def _look(self) -> Listing:
+        """The files as they are now. What is wrong with the directory is logged when it begins and when it is over."""
+        listing = await asyncio.to_thread(self._files.look)
+        if listing.fault != self._fault:
+            self._fault = listing.fault
+            log.warning("models directory", fault=listing.fault)
+        return listing
+
+    async def _try(self, file: ModelFile) -> ModelRefusedError | None:
+        """Serve a file; whatever is wrong with it is told, and what there was goes on."""
+        try:
+            is_new = await self._serve(file)
+        except Exception as error:  # a file can be wrong in more ways than anybody has thought of
+            return self._refuse(file, error)
+        self._metrics.reload(file.name, "changed" if is_new else "unchanged")
+        return None
+
+    async def _serve(self, file: ModelFile) -> bool:
+        """Load a file beside what is served under its name, and serve it from now on; False if it is the same model."""
+        started = perf_counter()
+        old = self._served.get(file.name)
+        predictor = await asyncio.to_thread(load_unless, self._load, file, old.version if old else None)
+        # Not before: what is cancelled has not been tried. If the file has changed since the look, the next look tells.
+        self._tried[file.name] = file.signature
+        if predictor is None:
+            self._served[file.name] = replace(self._served[file.name], refused=None)
+            return False
+        if old:
+            self._metrics.drop_model(old.name, old.version, old.predictor.precision)
+        new = ServedModel(file.name, predictor, default=old is not None and old.default)
+        self._served[file.name] = new
+        self._metrics.serve_model(new.name, new.version, predictor.precision, predictor.manifest)
+        log.info(
+            "model loaded",
+            model=new.name,
+            version=new.version,
+            previous=old.version if old else None,
+            seconds=round(perf_counter() - started, 3),
+        )
+        return True
+
+    def _refuse(self, file: ModelFile, error: Exception) -> ModelRefusedError:
+        """Say that a file was refused: all to the log, to others in a word."""
+        reason = public_reason(error)
+        self._tried[file.name] = file.signature
+        self._metrics.reload(file.name, "refused")
+        old = self._served.get(file.name)
+        if old:
+            self._served[file.name] = replace(old, refused=reason)
+        log.error("a model file was refused", model=file.name, serving=old.version if old else None, exc_info=error)
+        kept = f"version {old.version} goes on serving" if old else "nothing is served under this name"
+        refusal = ModelRefusedError(f"The file of model {file.name} was refused: {reason}; {kept}.")
+        refusal.__cause__ = error
+        return refusal
+
+    def _arrange(self, listing: Listing) -> None:
+        """Drop what has left the directory and bring the rest into order: the first is the default."""
+        kept = self._kept(listing)
+        for name in self._served.keys() - kept:
+            self._drop(self._served[name])
+        for name in self._tried.keys() - listing.files.keys():
+            self._metrics.model_refused.labels(name).set(0)
+        names = [name for name in dict.fromkeys([*listing.files, *sorted(self._served)]) if name in kept]
+        self._served = {name: self._served[name].as_default(name == names[0]) for name in names}
+        self._tried = {name: tried for name, tried in self._tried.items() if name in listing.files or name in kept}
+
+    def _kept(self, listing: Listing) -> set[str]:
+        """The names to go on with: a directory that tells nothing has lost nothing, and the last models stay."""
+        there = self._served.keys() & listing.files.keys()
+        return set(self._served) if listing.fault or not there else there
+
+    def _drop(self, model: ServedModel) -> None:
+        self._metrics.drop_model(model.name, model.version, model.predictor.precision)
+        log.info("model dropped, its file has left the directory", model=model.name, version=model.version)
+
+    def _unknown(self, name: str) -> UnknownModelError:
+        return UnknownModelError(f"There is no model {name[:64]!r} here; there are: {', '.join(self._served)}.")

@@ -1,0 +1,1 @@
+"""The processes that serve: a server, several workers, and what watches them."""

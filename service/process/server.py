@@ -1,0 +1,222 @@
+"""A process that serves: a socket, uvicorn on it, and what signals do.
+
+SIGTERM: readiness says no while requests are still answered (`drain_seconds`); then the socket is closed, new requests
+are refused and those in flight finish (`shutdown_grace_seconds`); what has not finished by then is cut. SIGINT leaves
+out the first of these, and a second signal all of them. SIGHUP: the models are loaded again.
+"""
+
+import asyncio
+import gc
+import signal
+import socket
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+
+from teddy.model.errors import TeddyError
+from teddy.service.app import OnReady, create_app
+from teddy.service.errors import AddressError
+from teddy.service.http.acceptor import Acceptor, Shares
+from teddy.service.http.protocol import make_protocol
+from teddy.service.inference.model_files import model_loader
+from teddy.service.process.control import Drain
+from teddy.service.settings import Settings
+
+HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+BACKLOG = 2048
+SWITCH_SECONDS = 0.0005
+"""How long a thread may keep Python's lock from another that waits for it.
+
+The network gives the lock away and wants it back a dozen times for a batch, and the event loop for every message: at
+Python's 5 ms they wait for each other, and single texts on 64 connections come to 1,760 a second instead of 2,250 (two
+cores, others quiet).
+"""
+COLLECTOR_THRESHOLDS = (2_000, 1_000, 1_000)
+"""Python's are (700, 10, 10): with a document of a megabyte in memory its garbage collector then stops everything for
+up to 80 ms, again and again, to find next to nothing. What a request leaves behind is free without it. (20,000 new
+objects at once still take it 10 to 28 ms.)
+"""
+BEAT_SECONDS = 1.0
+LINGER_SECONDS = 0.2
+"""How long idle connections outlive the socket, so that a request under way on one of them is refused, not cut off."""
+CLOSE = (b"connection", b"close")
+
+log = structlog.get_logger("service.server")
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket bound to `host` and `port`; nobody can connect until a server listens on it. Raises AddressError."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except OSError as error:
+        raise AddressError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+    # The protocol is named because asyncio turns Nagle's delay off only where it is: 40 ms for each answer.
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind(address)
+    except OSError as error:
+        bound.close()
+        raise AddressError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+    return bound
+
+
+def serve(settings: Settings, bound: socket.socket, on_ready: OnReady) -> None:
+    """Serve alone until a signal. Raises ModelFileError if a model is refused, before anything is tagged."""
+    refusals: list[TeddyError] = []
+
+    def stop(error: TeddyError) -> None:
+        refusals.append(error)
+        server.should_exit = True
+
+    app = create_app(settings, model_loader(settings), on_ready=on_ready, on_load_failure=stop)
+    server = Server(app, settings)
+    server.run(sockets=[bound])
+    if refusals:
+        raise refusals[0]
+
+
+class Server(uvicorn.Server):
+    """Uvicorn, with signals and a stop as above, and connections taken by an Acceptor.
+
+    `closed` leaves the socket alone until `open`, for a worker that others can stand in for until it is ready.
+    `on_beat` is called every second for as long as the event loop runs.
+    """
+
+    def __init__(
+        self,
+        app: FastAPI,
+        settings: Settings,
+        *,
+        closed: bool = False,
+        shares: Shares | None = None,
+        on_beat: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(server_config(app, settings))
+        self._app = app
+        self._drain: Drain = app.state.drain
+        self._drain_seconds = settings.drain_seconds
+        self._opens_at_once = not closed
+        self._shares = shares
+        self._on_beat = on_beat
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def open(self) -> None:
+        """Take connections; for a server that was made `closed`."""
+        if not self._drain.closed:
+            self._acceptor.open()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the app, and take connections from the one socket that is given."""
+        if not sockets:
+            raise ValueError("a server needs a socket")
+        sys.setswitchinterval(SWITCH_SECONDS)
+        gc.set_threshold(*COLLECTOR_THRESHOLDS)
+        self._acceptor = Acceptor(
+            sockets[0],
+            self._protocol,
+            lambda: len(self.server_state.connections),
+            backlog=self.config.backlog,
+            shares=self._shares,
+        )
+        self.servers = [self._acceptor]  # type: ignore[list-item]  # uvicorn closes it and waits for it, nothing more
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            raise SystemExit(uvicorn.config.STARTUP_FAILURE)
+        self._in_background(self._beat())
+        if self._opens_at_once:
+            self._acceptor.open()
+        self.started = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Keep what the other workers know of this one's connections fresh: ten times a second."""
+        self._acceptor.publish()
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Refuse what is new, let requests in flight finish for as long as is granted, cut the rest."""
+        self._drain.close()
+        self._acceptor.close()
+        if not self.force_exit:
+            await asyncio.sleep(LINGER_SECONDS)
+        await super().shutdown(sockets)
+        for task in self._tasks:
+            task.cancel()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle signals while the loop runs. Uvicorn would raise them again later; being stopped is no failure."""
+        loop = asyncio.get_running_loop()
+        before = {number: signal.getsignal(number) for number in HANDLED}
+        loop.add_signal_handler(signal.SIGTERM, self.stop, self._drain_seconds)
+        loop.add_signal_handler(signal.SIGINT, self.stop, 0.0)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                loop.remove_signal_handler(number)
+                signal.signal(number, handler)
+
+    def stop(self, drain_seconds: float) -> None:
+        """Begin to stop, and close the door after `drain_seconds`; asked again, stop at once."""
+        if self._drain.begun:
+            log.warning("stopping at once", connections=len(self.server_state.connections))
+            self.should_exit = self.force_exit = True
+            return
+        log.info("stopping", drain_seconds=drain_seconds)
+        self._drain.begin()
+        self._ask_clients_to_leave()
+        asyncio.get_running_loop().call_later(drain_seconds, self._close)
+
+    def _close(self) -> None:
+        self._drain.close()
+        self.should_exit = True
+
+    def _ask_clients_to_leave(self) -> None:
+        """Let every answer from now on be its connection's last, so that clients go elsewhere by themselves."""
+        self.config.encoded_headers.append(CLOSE)
+        self.server_state.default_headers = [*self.server_state.default_headers, CLOSE]
+
+    def _reload(self) -> None:
+        log.info("reloading the models")
+        self._in_background(self._app.state.service.models.reload_all())
+
+    async def _beat(self) -> None:
+        while True:
+            self._on_beat()
+            await asyncio.sleep(BEAT_SECONDS)
+
+    def _in_background(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks = [task, *(each for each in self._tasks if not each.done())]
+
+    def _protocol(self) -> asyncio.Protocol:
+        make: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
+        return make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+
+
+def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    """Uvicorn, with our limits, and logs and access lines left to us."""
+
+    def count(reason: str) -> None:
+        app.state.service.metrics.refused.labels(reason).inc()
+
+    return uvicorn.Config(
+        app,
+        loop="uvloop",
+        http=make_protocol(settings, on_refused=count),
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=settings.keep_alive_seconds,
+        timeout_graceful_shutdown=settings.shutdown_grace_seconds,
+    )

@@ -1,0 +1,310 @@
+"""Several workers on one port: started, watched, replaced, stopped.
+
+    supervisor --- starts, signals ---> worker 0 .. N-1        (processes of their own, service/process/worker.py)
+               <-- ready, alive, gone -                        (service/process/control.py)
+
+A worker that dies is replaced at once, and one whose event loop stands still is killed. The listening socket belongs to
+all: while a worker is being replaced the others serve, and what has connected waits for whoever is free.
+
+A worker with the model that ships takes 360 MB, 250 of them its own, however many there are: 140 come with torch, which
+cannot be shared by a fork, because it has threads. The supervisor takes 60 MB.
+"""
+
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import structlog
+
+from teddy.model.system.processes import reap
+from teddy.service.errors import ServiceError
+from teddy.service.http.acceptor import SHARES, Shares
+from teddy.service.observability.worker_metrics import DIRECTORY, WORKER, SupervisorMetrics, forget
+from teddy.service.process.control import ALIVE, READY, REFUSED, Report
+from teddy.service.settings import Settings
+
+HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+TICK_SECONDS = 1.0
+HANG_SECONDS = 30.0
+"""How long an event loop may stand still before its worker is killed."""
+EARLY_SECONDS = 5.0
+"""A worker that dies sooner than this after it was ready has died early."""
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
+TRIES = 3
+"""Early deaths of one worker before it is given up, as long as none has ever been ready."""
+MARGIN_SECONDS = 5.0
+"""For a worker's own end, beyond the time that it grants its requests."""
+MEMORY_DIRECTORY = "/dev/shm"  # noqa: S108
+
+log = structlog.get_logger("service.supervisor")
+
+
+Start = Callable[[int, socket.socket], subprocess.Popen[bytes]]
+"""Starts the worker of that number, with its end of the control sockets."""
+
+
+@dataclass(slots=True, eq=False)
+class Worker:
+    """A living worker. Times are monotonic."""
+
+    process: subprocess.Popen[bytes]
+    report: Report
+    ready_since: float | None = None
+    silent_seconds: float = 0.0
+    refusal: str | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Place:
+    """A worker's number: who has it or, if nobody does, when somebody may."""
+
+    number: int
+    worker: Worker | None = None
+    start_at: float = 0.0
+    early_deaths: int = 0
+
+
+def serve_with_workers(settings: Settings, bound: socket.socket, on_ready: Callable[[], None]) -> None:
+    """Serve with several processes until a signal. Raises ServiceError if none can start.
+
+    The workers read these settings from the environment. What they count goes into files in memory where there is
+    `/dev/shm`: pages of a file on a disk are held up while they are being written there.
+    """
+    memory = MEMORY_DIRECTORY if os.access(MEMORY_DIRECTORY, os.W_OK) else None
+    with TemporaryDirectory(prefix="teddy-", dir=memory) as directory:
+        os.environ |= settings.as_environment() | {DIRECTORY: directory}
+        shares = Path(directory) / SHARES
+        Shares.create(shares, settings.workers)
+
+        def clear(number: int) -> None:
+            Shares(shares, number).leave()
+            forget(number, directory)
+
+        Supervisor(
+            lambda number, control: start_worker(number, bound, control),
+            settings.workers,
+            metrics=SupervisorMetrics.beside_workers(enabled=settings.metrics),
+            stop_seconds=settings.drain_seconds + settings.shutdown_grace_seconds + MARGIN_SECONDS,
+            on_ready=on_ready,
+            on_death=clear,
+            on_stop=bound.close,
+        ).run()
+
+
+def start_worker(number: int, bound: socket.socket, control: socket.socket) -> subprocess.Popen[bytes]:
+    """A fresh interpreter: of a process that has threads or torch, a fork is not safe.
+
+    It finds modules where this one does (-P: and not in the directory that it is started in), and has a process group
+    of its own, so that a Ctrl-C reaches it once, from the supervisor.
+    """
+    descriptors = (bound.fileno(), control.fileno())
+    return subprocess.Popen(  # noqa: S603
+        [sys.executable, "-P", "-m", "teddy.service.process.worker", str(number), *map(str, descriptors)],
+        env=os.environ | {WORKER: str(number), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        stdin=subprocess.DEVNULL,
+        pass_fds=descriptors,
+        process_group=0,
+    )
+
+
+class Supervisor:
+    """Keeps `n_workers` workers alive until a signal.
+
+    `on_ready` is called when the first of them serves, `on_death` with the number of each that died, `on_stop` when
+    no more are to be started.
+    """
+
+    def __init__(
+        self,
+        start: Start,
+        n_workers: int,
+        *,
+        stop_seconds: float,
+        hang_seconds: float = HANG_SECONDS,
+        on_ready: Callable[[], None] = lambda: None,
+        on_death: Callable[[int], None] = lambda _: None,
+        on_stop: Callable[[], None] = lambda: None,
+        metrics: SupervisorMetrics | None = None,
+    ) -> None:
+        self._start_process = start
+        self._places = [Place(number) for number in range(n_workers)]
+        self._stop_seconds = stop_seconds
+        self._hang_seconds = hang_seconds
+        self._on_ready, self._on_death, self._on_stop = on_ready, on_death, on_stop
+        self._metrics = metrics or SupervisorMetrics.beside_workers(enabled=True)
+        self._metrics.wanted.set(n_workers)
+        self._selector = selectors.DefaultSelector()
+        self._ever_ready = False
+        self._kill_at: float | None = None
+        """When those who have not stopped will be killed; None while nobody is to stop."""
+        self._failure: str | None = None
+
+    def run(self) -> None:
+        """Start the workers and look after them until a signal. Raises ServiceError if none can start."""
+        with caught_signals() as signals, self._selector:
+            self._selector.register(signals, selectors.EVENT_READ)
+            try:
+                while self._kill_at is None or self._living():
+                    self._start_who_is_due()
+                    self._wait()
+                    self._kill_who_is_late()
+            finally:
+                self._kill(self._living())
+        if self._failure is not None:
+            raise ServiceError(self._failure)
+
+    def _living(self) -> list[tuple[Place, Worker]]:
+        return [(place, place.worker) for place in self._places if place.worker is not None]
+
+    def _start_who_is_due(self) -> None:
+        if self._kill_at is None:
+            for place in self._places:
+                if place.worker is None and place.start_at <= time.monotonic():
+                    self._start(place)
+
+    def _start(self, place: Place) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                process = self._start_process(place.number, theirs)
+            except OSError as error:
+                ours.close()
+                self._replace(place, None, f"it could not be started: {error.strerror}")
+                return
+        place.worker = Worker(process, Report(ours))
+        self._selector.register(ours, selectors.EVENT_READ, place)
+        log.info("a worker starts", worker=place.number, pid=process.pid)
+
+    def _wait(self) -> None:
+        """Until something happens, or a tick has passed."""
+        before = time.monotonic()
+        dues = [place.start_at - before for place in self._places if place.worker is None and self._kill_at is None]
+        for key, _ in self._selector.select(max(0.0, min([TICK_SECONDS, *dues]))):
+            if isinstance(key.data, Place):
+                self._read(key.data)
+            elif isinstance(key.fileobj, socket.socket):
+                for number in key.fileobj.recv(64):
+                    self._on_signal(number)
+        # A tick counts no more than its length, however long this process itself, or the machine, has been asleep.
+        self._count_silence(min(time.monotonic() - before, TICK_SECONDS))
+
+    def _read(self, place: Place) -> None:
+        worker = place.worker
+        lines = worker.report.lines() if worker is not None else []
+        if worker is None or lines is None:
+            self._bury(place)
+            return
+        for line in lines:
+            if line == ALIVE:
+                worker.silent_seconds = 0.0
+            elif line == READY:
+                self._note_ready(place, worker)
+            elif line.startswith(REFUSED):
+                worker.refusal = line.removeprefix(REFUSED)
+
+    def _note_ready(self, place: Place, worker: Worker) -> None:
+        worker.ready_since = time.monotonic()
+        log.info("a worker is ready", worker=place.number)
+        self._count_workers()
+        if not self._ever_ready:
+            self._ever_ready = True
+            self._on_ready()
+
+    def _bury(self, place: Place) -> None:
+        """A worker's end of the control sockets is closed: it has died, or should have."""
+        worker = place.worker
+        if worker is None:
+            return
+        self._selector.unregister(worker.report)
+        worker.report.close()
+        ending = reap(worker.process, TICK_SECONDS)
+        place.worker = None
+        self._on_death(place.number)
+        self._count_workers()
+        if self._kill_at is None:
+            self._replace(place, worker, worker.refusal or ending)
+
+    def _replace(self, place: Place, worker: Worker | None, cause: str) -> None:
+        """Plan a dead worker's replacement: at once, unless dying early has become a habit."""
+        now = time.monotonic()
+        ready_since = worker.ready_since if worker is not None else None
+        early = ready_since is None or now - ready_since < EARLY_SECONDS
+        place.early_deaths = place.early_deaths + 1 if early else 0
+        pause = pause_seconds(place.early_deaths)
+        place.start_at = now + pause
+        log.error("a worker died", worker=place.number, cause=cause, restart_in_seconds=pause)
+        self._metrics.restarts.inc()
+        refused = worker is not None and worker.refusal is not None
+        if not self._ever_ready and (refused or place.early_deaths >= TRIES):
+            self._failure = cause if refused else f"no worker can start: {cause}, {TRIES} times in a row"
+            self._stop(signal.SIGINT)
+
+    def _count_workers(self) -> None:
+        self._metrics.workers.set(sum(worker.ready_since is not None for _, worker in self._living()))
+
+    def _count_silence(self, seconds: float) -> None:
+        for place, worker in self._living():
+            worker.silent_seconds += seconds
+            if worker.silent_seconds > self._hang_seconds and self._kill_at is None:
+                log.error("a worker hangs and is killed", worker=place.number, silent_seconds=worker.silent_seconds)
+                worker.process.kill()
+
+    def _on_signal(self, number: int) -> None:
+        if number != signal.SIGHUP:
+            self._stop(number)
+            return
+        for _, worker in self._living():
+            if worker.ready_since is not None:  # the others will read what is there now
+                worker.process.send_signal(number)
+
+    def _stop(self, number: int) -> None:
+        """Let all workers stop; asked again, they do so at once."""
+        again = self._kill_at is not None
+        log.info("stopping", signal=signal.Signals(number).name, workers=len(self._living()))
+        self._kill_at = time.monotonic() + (MARGIN_SECONDS if again else self._stop_seconds)
+        for _, worker in self._living():
+            # Who is not ready may not handle signals yet, and a SIGINT would then end in a traceback.
+            worker.process.send_signal(number if worker.ready_since is not None else signal.SIGTERM)
+        if not again:
+            self._on_stop()
+
+    def _kill_who_is_late(self) -> None:
+        if self._kill_at is not None and time.monotonic() > self._kill_at:
+            for place, _ in self._living():
+                log.error("a worker did not stop in time and is killed", worker=place.number)
+            self._kill(self._living())
+
+    def _kill(self, workers: list[tuple[Place, Worker]]) -> None:
+        for place, worker in workers:
+            worker.process.kill()
+            self._bury(place)
+
+
+def pause_seconds(early_deaths: int) -> float:
+    """How long to wait after so many early deaths in a row: not at all after one, then twice as long each time."""
+    return min(FIRST_PAUSE_SECONDS * 2 ** (early_deaths - 2), LONGEST_PAUSE_SECONDS) if early_deaths > 1 else 0.0
+
+
+@contextmanager
+def caught_signals() -> Iterator[socket.socket]:
+    """A socket from which signals can be read, a byte for the number of each."""
+    reading, writing = socket.socketpair()
+    with reading, writing:
+        writing.setblocking(False)
+        before = signal.set_wakeup_fd(writing.fileno())
+        handlers = {number: signal.signal(number, lambda *_: None) for number in HANDLED}
+        try:
+            yield reading
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(before)

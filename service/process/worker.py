@@ -1,0 +1,91 @@
+"""One of several workers, started by `service/process/supervisor.py`. Its arguments are its number and two sockets."""
+
+import os
+import signal
+import socket
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from teddy.service.process.control import Control
+
+if TYPE_CHECKING:
+    from teddy.service.settings import Settings
+
+REFUSED_STATUS = 3
+CUT_SECONDS = 2.0
+
+
+def main(arguments: list[str]) -> int:
+    """Serve until a signal, or until the supervisor is gone; gives the exit status."""
+    for number, handler in ((signal.SIGINT, signal.SIG_DFL), (signal.SIGHUP, signal.SIG_IGN)):
+        signal.signal(number, handler)  # until the server has its own: no traceback, and nothing loaded to reload
+    worker, listening, controlling = map(int, arguments)
+    with closing(Control(socket.socket(fileno=controlling))) as control:
+        return work(worker, socket.socket(fileno=listening), control)
+
+
+def work(worker: int, bound: socket.socket, control: Control) -> int:
+    """Serve with the settings of the environment; what cannot be served is told to the supervisor."""
+    from teddy.model.errors import TeddyError
+    from teddy.service.observability.log import configure_logs
+    from teddy.service.settings import read_settings
+
+    try:
+        settings = read_settings()
+        control.watch(lambda: end_without_supervisor(settings))
+        configure_logs(settings.log_level)
+        return run(settings, worker, bound, control)
+    except TeddyError as error:
+        control.refuse(str(error))
+        return REFUSED_STATUS
+
+
+def run(settings: "Settings", worker: int, bound: socket.socket, control: Control) -> int:
+    """Take connections once the models are loaded: until then the other workers do."""
+    from teddy.model.errors import TeddyError
+    from teddy.service.app import create_app
+    from teddy.service.http.acceptor import SHARES, Shares
+    from teddy.service.inference.model_files import model_loader
+    from teddy.service.observability.worker_metrics import DIRECTORY
+    from teddy.service.process.server import Server
+
+    def on_ready() -> None:
+        server.open()
+        control.ready()
+
+    def on_load_failure(error: TeddyError) -> None:
+        control.refuse(str(error))
+        refusals.append(error)
+        server.should_exit = True
+
+    def on_beat() -> None:
+        control.alive()
+        app.state.service.metrics.process.measure()
+
+    refusals: list[TeddyError] = []
+    app = create_app(settings, model_loader(settings), on_ready=on_ready, on_load_failure=on_load_failure)
+    shares = Shares(Path(os.environ[DIRECTORY]) / SHARES, worker)
+    server = Server(app, settings, closed=True, shares=shares, on_beat=on_beat)
+    server.run(sockets=[bound])
+    return REFUSED_STATUS if refusals else 0
+
+
+def end_without_supervisor(settings: "Settings") -> None:
+    """Finish what is in flight, as after SIGINT: the next supervisor may want the port. Then end in any case."""
+    from shutil import rmtree
+
+    from teddy.service.observability.log import flush_logs
+    from teddy.service.observability.worker_metrics import DIRECTORY
+
+    rmtree(os.environ[DIRECTORY], ignore_errors=True)  # nobody else is left to do it
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(settings.shutdown_grace_seconds + CUT_SECONDS)
+    flush_logs()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,283 @@
+import contextlib
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from teddy.model.errors import DataError
+from teddy.model.tags.spans import Span
+from teddy.model.text.documents import Entity
+from teddy.service.bulk import stream
+from teddy.service.bulk.inputs import guess_format
+from teddy.service.bulk.journal import Job, earlier_precision, tag_file
+from teddy.service.bulk.progress import Progress
+from teddy.service.bulk.records import Format, Selection
+from teddy.service.bulk.stream import arriving_lines, tag_stream
+
+EVERYTHING = Selection()
+
+
+class CapitalsTagger:
+    """Takes each capitalised word for a person; counts the texts, and raises at a given one as if killed there."""
+
+    def __init__(self, dies_at: int | None = None) -> None:
+        self.n_texts = 0
+        self._dies_at = dies_at
+
+    def tag(self, texts: Iterable[str]) -> list[list[Entity]]:
+        return [list(self._entities(text)) for text in texts]
+
+    def _entities(self, text: str) -> Iterator[Entity]:
+        if self.n_texts == self._dies_at:
+            raise KeyboardInterrupt
+        self.n_texts += 1
+        for found in re.finditer(r"\b[A-Z]\w*", text):
+            yield Entity(found.start(), found.end(), "PER", 0.5, found[0])
+
+    def tag_sentences(self, sentences: Sequence[Sequence[str]]) -> list[list[Span]]:
+        return [[Span(i, i + 1, "PER") for i, word in enumerate(words) if word.istitle()] for words in sentences]
+
+
+def job(directory: Path, model: str = "en 1", precision: str = "fp32") -> Job:
+    return Job(
+        source=directory / "in.txt",
+        target=directory / "out.jsonl",
+        form=Format.TEXT,
+        selection=EVERYTHING,
+        model=model,
+        precision=precision,
+    )
+
+
+def people(n_lines: int) -> bytes:
+    return "".join(f"line {number} is by Ada{number}\n" for number in range(1, n_lines + 1)).encode()
+
+
+def in_one_go(content: bytes, form: Format = Format.TEXT) -> bytes:
+    output = io.BytesIO()
+    for _ in tag_stream(io.BytesIO(content), form, CapitalsTagger(), EVERYTHING, output.write):
+        pass
+    return output.getvalue()
+
+
+def test_lines_are_answered_in_order_and_counted(tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_bytes(people(700) + b"\xff\n")
+    done = tag_file(job(tmp_path), CapitalsTagger())
+    answers = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [each["line"] for each in answers] == list(range(1, 702))
+    assert answers[699]["entities"][0]["text"] == "Ada700"
+    assert (done.lines, done.entities, done.errors) == (701, 700, 1)
+    assert done.first_error.startswith("line 701: not UTF-8")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.txt", "out.jsonl"]
+
+
+def test_an_empty_file_gives_an_empty_file(tmp_path: Path) -> None:
+    (tmp_path / "in.txt").touch()
+    assert tag_file(job(tmp_path), CapitalsTagger()) == Progress()
+    assert (tmp_path / "out.jsonl").read_bytes() == b""
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    dies_at=st.lists(st.integers(0, 40), max_size=3),
+    cut=st.integers(0, 400),
+    garbage=st.binary(max_size=30),
+)
+def test_a_run_stopped_anywhere_goes_on_to_the_same_file(dies_at: list[int], cut: int, garbage: bytes) -> None:
+    """Also when its last writes were torn: the journal ends anywhere, the output has more than the journal says."""
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stream, "BATCH_RECORDS", 4)
+        directory = Path(name)
+        (directory / "in.txt").write_bytes(people(37))
+        for place in dies_at:
+            with contextlib.suppress(KeyboardInterrupt):
+                tag_file(job(directory), CapitalsTagger(place % 20), checkpoint_seconds=0)
+            journal, partial = directory / "out.jsonl.journal", directory / "out.jsonl.partial"
+            if journal.exists():
+                journal.write_bytes(journal.read_bytes()[: len(journal.read_bytes()) - cut])
+                partial.write_bytes(partial.read_bytes() + garbage)
+        done = tag_file(job(directory), CapitalsTagger(), checkpoint_seconds=0)
+        assert (directory / "out.jsonl").read_bytes() == in_one_go(people(37))
+        assert (done.lines, done.entities) == (37, 37)
+        assert sorted(path.name for path in directory.iterdir()) == ["in.txt", "out.jsonl"]
+
+
+def stop_after(directory: Path, n_texts: int, the_job: Job) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        tag_file(the_job, CapitalsTagger(n_texts), checkpoint_seconds=0)
+    assert (directory / "out.jsonl.journal").exists()
+
+
+def test_what_was_done_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "BATCH_RECORDS", 10)
+    (tmp_path / "in.txt").write_bytes(people(50))
+    stop_after(tmp_path, 25, job(tmp_path))
+    tagger = CapitalsTagger()
+    seen: list[Progress] = []
+    tag_file(job(tmp_path), tagger, seen.append)
+    assert tagger.n_texts == 30
+    assert [each.lines for each in seen] == [20, 30, 40, 50]
+
+
+@pytest.mark.parametrize(("name", "precision"), [("en 2", "fp32"), ("en 1", "bf16")])
+def test_what_another_model_has_done_is_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, precision: str
+) -> None:
+    monkeypatch.setattr(stream, "BATCH_RECORDS", 10)
+    (tmp_path / "in.txt").write_bytes(people(50))
+    stop_after(tmp_path, 25, job(tmp_path))
+    tagger = CapitalsTagger()
+    tag_file(job(tmp_path, model=name, precision=precision), tagger)
+    assert tagger.n_texts == 50
+
+
+def test_what_was_done_of_another_input_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "BATCH_RECORDS", 10)
+    (tmp_path / "in.txt").write_bytes(people(50))
+    stop_after(tmp_path, 25, job(tmp_path))
+    (tmp_path / "in.txt").write_bytes(people(60).replace(b"Ada", b"Bob"))
+    tag_file(job(tmp_path), CapitalsTagger())
+    assert (tmp_path / "out.jsonl").read_bytes() == in_one_go(people(60).replace(b"Ada", b"Bob"))
+
+
+def test_the_precision_of_a_stopped_run_can_be_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_bytes(people(3))
+    assert earlier_precision(tmp_path / "out.jsonl") is None
+    stop_after(tmp_path, 1, job(tmp_path, precision="int8"))
+    assert earlier_precision(tmp_path / "out.jsonl") == "int8"
+    tag_file(job(tmp_path), CapitalsTagger())
+    assert earlier_precision(tmp_path / "out.jsonl") is None
+
+
+KILLED = """
+    import os, signal, sys
+    from pathlib import Path
+    from teddy.service.bulk import journal, stream
+    from teddy.service.bulk.records import Format, Selection
+
+    class Killed:
+        n_batches = 0
+        def tag(self, texts):
+            if self.n_batches == int(sys.argv[2]):
+                os.kill(os.getpid(), signal.SIGKILL)
+            self.n_batches += 1
+            return [[] for text in texts]
+
+    stream.BATCH_RECORDS = 5
+    directory = Path(sys.argv[1])
+    job = journal.Job(source=directory / "in.txt", target=directory / "out.jsonl", form=Format.TEXT,
+                      selection=Selection(), model="en 1", precision="fp32")
+    journal.tag_file(job, Killed(), checkpoint_seconds=0)
+"""
+
+
+def test_a_process_that_is_killed_again_and_again_ends_with_the_same_file(tmp_path: Path) -> None:
+    content = people(32).lower()
+    (tmp_path / "in.txt").write_bytes(content)
+    codes: list[int] = []
+    while not (tmp_path / "out.jsonl").exists() and len(codes) < 9:
+        command = [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path), "3"]
+        codes.append(subprocess.run(command, cwd=Path(__file__).parents[3], check=False).returncode)
+    # Seven batches, three to a life.
+    assert codes == [-signal.SIGKILL, -signal.SIGKILL, 0]
+    assert (tmp_path / "out.jsonl").read_bytes() == in_one_go(content)
+
+
+def test_no_more_than_a_batch_is_read_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "BATCH_RECORDS", 8)
+    read = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal read
+        while True:
+            read += 1
+            yield b"Ada\n"
+
+    progress = tag_stream(endless(), Format.TEXT, CapitalsTagger(), EVERYTHING, bytearray().extend)
+    for batch in range(1, 50):
+        assert next(progress).lines == read == 8 * batch
+
+
+def test_long_lines_make_small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "BATCH_BYTES", 100)
+    lines = [b"x" * 60 + b"\n"] * 5
+    steps = tag_stream(lines, Format.TEXT, CapitalsTagger(), EVERYTHING, bytearray().extend)
+    assert [step.lines for step in steps] == [2, 4, 5]
+
+
+def test_columns_are_read_sentence_by_sentence() -> None:
+    content = b"-DOCSTART- -X-\n\nAda x\nsaid y\n\n\n# note\nBob x"
+    expected = b"-DOCSTART- -X- O\n\nAda x B-PER\nsaid y O\n\n\n# note\nBob x B-PER"
+    assert in_one_go(content, Format.CONLL) == expected
+
+
+@given(st.lists(st.binary(max_size=8)), st.integers(1, 5))
+def test_lines_of_a_pipe_are_the_lines_of_a_file(pieces: list[bytes], size: int) -> None:
+    class Pipe(io.BytesIO):
+        def read1(self, _: int | None = -1, /) -> bytes:
+            return super().read1(size)
+
+    content = b"\n".join(pieces)
+    arrived = [line for line in arriving_lines(Pipe(content)) if line != stream.NOTHING_MORE_YET]
+    assert arrived == list(io.BytesIO(content))
+
+
+def test_a_pipe_is_answered_before_it_ends() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as stream, os.fdopen(writing, "wb", buffering=0) as sender:
+        answers: list[bytes] = []
+        steps = tag_stream(arriving_lines(stream), Format.TEXT, CapitalsTagger(), EVERYTHING, answers.append)
+        for number in range(1, 4):
+            sender.write(b"Ada\nBob\n")
+            assert next(steps).lines == 2 * number
+        sender.write(b"Eve")
+        sender.close()
+        assert [step.lines for step in steps] == [7]
+        assert b'"Eve"' in answers[-1]
+
+
+def test_a_file_is_written_by_one_process_at_a_time(tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_bytes(people(3))
+
+    def again(_: Progress) -> None:
+        with pytest.raises(DataError, match=r"out\.jsonl: another job is writing here"):
+            tag_file(job(tmp_path), CapitalsTagger())
+
+    tag_file(job(tmp_path), CapitalsTagger(), again)
+    assert (tmp_path / "out.jsonl").read_bytes() == in_one_go(people(3))
+
+
+def test_the_output_may_not_be_the_input(tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("precious\n")
+    same = Job(
+        source=tmp_path / "in.txt",
+        target=tmp_path / "." / "in.txt",
+        form=Format.TEXT,
+        selection=EVERYTHING,
+        model="en 1",
+        precision="fp32",
+    )
+    with pytest.raises(DataError, match=r"in\.txt: is the input as well"):
+        tag_file(same, CapitalsTagger())
+    assert (tmp_path / "in.txt").read_text() == "precious\n"
+
+
+@pytest.mark.parametrize(("name", "form"), [("a.txt", "text"), ("b.JSONL", "jsonl"), ("c.conll", "conll")])
+def test_the_ending_of_a_name_tells_the_format(name: str, form: str) -> None:
+    assert guess_format(Path(name)) == form
+
+
+def test_an_unknown_ending_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(DataError, match=r"letters\.docx: its ending is none of \.txt.*--format"):
+        guess_format(Path("letters.docx"))

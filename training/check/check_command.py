@@ -1,0 +1,153 @@
+"""The command `teddy check`. What it needs is imported when it runs."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from teddy.training.data.options import (
+    DataArgument,
+    DataDirectory,
+    DataOptions,
+    EncodingOption,
+    FormatOption,
+    SchemeOption,
+    TagOption,
+    TokenOption,
+)
+
+if TYPE_CHECKING:
+    from teddy.training.check.noise import NoiseOptions
+    from teddy.training.check.report import CheckReport
+
+_PLAIN_EVERY_SECONDS = 30.0
+
+
+def check(
+    source: DataArgument,
+    data: DataDirectory = Path(),
+    form: FormatOption = "auto",
+    token: TokenOption = None,
+    tag: TagOption = None,
+    scheme: SchemeOption = None,
+    encoding: EncodingOption = "utf-8",
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also look for label noise, by cross-validated training: minutes.")
+    ] = False,
+    folds: Annotated[int, typer.Option(metavar="N", min=2, max=20, help="Of --deep.")] = 4,
+    start: Annotated[
+        Literal["auto", "en", "none"],
+        typer.Option(help="What the taggers of --deep start from; auto is en for Latin script."),
+    ] = "auto",
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of --deep; the same seed, the same report.")] = 1,
+    show: Annotated[int, typer.Option(metavar="N", min=0, help="Findings to show of each kind.")] = 10,
+    show_all: Annotated[bool, typer.Option("--all", help="Show all findings.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything, as JSON.")] = False,
+) -> None:
+    """Look for mistakes in data before they cost a night.
+
+    Counts what is there and lists what looks wrong, the gravest kinds first, each with what to do about it: lines that
+    cannot be read, illegal tags, labels that train or dev lacks, the same words labelled in two ways, dev sentences
+    that are also in train, wrong decodings, and more. The exit code is 1 when there are errors.
+
+    With --deep, taggers are trained on parts of the data and read the rest: what they would have marked otherwise is
+    listed, the most suspicious first.
+
+    Examples:
+      teddy check mine.toml --data corpora
+      teddy check mine.toml --data corpora --deep
+      teddy check train.conll --scheme iob1 --show 50
+      teddy check --json notes.jsonl | jq .counts
+    """
+    options = DataOptions(source=source, data=data, form=form, token=token, tag=tag, scheme=scheme, encoding=encoding)
+    _refuse_what_is_not_there(options)
+    report = _check(options, _noise_options(folds, seed, start) if deep else None)
+    if as_json:
+        print(json.dumps(report.as_dict(), ensure_ascii=False))
+    else:
+        from rich.console import Console
+
+        from teddy.training.check.display import as_text, print_report
+
+        limit = None if show_all else show
+        if sys.stdout.isatty():
+            print_report(report, Console(), limit)
+        else:
+            print(as_text(report, limit), end="")
+    if report.has_errors:
+        raise typer.Exit(1)
+
+
+def _refuse_what_is_not_there(options: DataOptions) -> None:
+    """A name that is no file is wrong usage; what is wrong inside a file is a finding."""
+    from teddy.model.errors import DataError
+
+    if not options.is_recipe and not options.source.is_file():
+        raise DataError(options.source, None, "no such file" if not options.source.exists() else "not a file")
+
+
+def _noise_options(folds: int, seed: int, start: Literal["auto", "en", "none"]) -> "NoiseOptions":
+    from teddy.training.check.noise import NoiseOptions
+
+    return NoiseOptions(folds=folds, seed=seed, start=start)
+
+
+def _check(options: DataOptions, deep: "NoiseOptions | None") -> "CheckReport":
+    from teddy.model.errors import DataError
+    from teddy.training.check.checking import check_file, check_recipe
+    from teddy.training.check.report import unreadable
+
+    with _shown_progress(wanted=deep is not None) as progressed:
+        if options.is_recipe:
+            recipe = options.recipe()
+            return check_recipe(recipe, options.data, path=options.source, deep=deep, on_progress=progressed)
+        try:
+            named = options.named_file().as_corpus(())
+        except DataError as error:
+            return unreadable(error)
+        return check_file(options.source, named, deep=deep, on_progress=progressed)
+
+
+@contextmanager
+def _shown_progress(*, wanted: bool) -> Iterator[Callable[[float], None]]:
+    """Give a function that shows which share is done and how long the rest takes: a bar, or a line now and then."""
+    if not wanted:
+        yield lambda _: None
+    elif sys.stderr.isatty():
+        from rich import progress as bars
+        from rich.console import Console
+
+        columns = (
+            bars.TextColumn("label noise"),
+            bars.BarColumn(),
+            bars.TaskProgressColumn(),
+            bars.TimeRemainingColumn(),
+        )
+        with bars.Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+            task = shown.add_task("", total=1.0)
+            yield lambda share: shown.update(task, completed=share)
+    else:
+        yield _PlainProgress()
+
+
+class _PlainProgress:
+    """A line on standard error every half minute; time is counted from the first update, when all has been loaded."""
+
+    def __init__(self) -> None:
+        self._last_line = time.monotonic()
+        self._first: tuple[float, float] | None = None
+
+    def __call__(self, share: float) -> None:
+        now = time.monotonic()
+        if self._first is None:
+            self._first = (now, share)
+        began, first_share = self._first
+        if share > first_share and now - self._last_line >= _PLAIN_EVERY_SECONDS:
+            self._last_line = now
+            left_seconds = (now - began) * (1 - share) / (share - first_share)
+            print(f"label noise: {share:.0%} done, about {left_seconds:,.0f} s left", file=sys.stderr, flush=True)

@@ -1,0 +1,303 @@
+"""The corpora of a recipe: read, relabelled, aligned to words, divided into train and dev, in memory or on disk.
+
+They are read as a stream. While they have fewer words than a window for shuffling they stay in memory, packed; a larger
+collection is written to a folder of the run (see `teddy.training.data.store`) and is not read from its files again
+when the run is resumed, as long as the files and the recipe are the same. Dev is always in memory.
+"""
+
+import json
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from teddy.model.errors import DataError
+from teddy.model.system.files import atomic_folder, remove_abandoned_folder
+from teddy.model.tags.spans import Span
+from teddy.model.text.words import TOKENISER_VERSION
+from teddy.training.data.align import MisalignedReport, OnMisaligned, Sentence, align
+from teddy.training.data.readers import Example, read_examples
+from teddy.training.data.readers.files import find_files
+from teddy.training.data.store import Blocks, BlockWriter, StoredSentences, describe, open_blocks
+from teddy.training.recipe.corpus_config import OUTSIDE, CorpusConfig
+from teddy.training.recipe.reading import suggest
+from teddy.training.recipe.recipe import Recipe
+
+MOST_WORDS = 1_000_000
+"""Of one corpus's held-out documents; as objects in memory they take 0.2 GB. Measuring on more would say no more."""
+
+
+class Divider:
+    """Holds out a share of the documents at even distances, so that the same files always divide in the same way."""
+
+    def __init__(self, share: float) -> None:
+        self._share = share
+        self._document: tuple[str, int] | None = None
+        self._n_documents = 0
+        self._is_held_out = False
+
+    def holds_out(self, example: Example) -> bool:
+        """Whether the example's document is held out; the examples of a document come one after another."""
+        document = (example.path, example.document)
+        if document != self._document:
+            self._document = document
+            before, self._n_documents = self._n_documents, self._n_documents + 1
+            self._is_held_out = int(self._n_documents * self._share) > int(before * self._share)
+        return self._is_held_out
+
+
+class HeldOut:
+    """Held-out documents; where they are too many, each second one is dropped, again and again, evenly as before."""
+
+    def __init__(self, most_words: int = MOST_WORDS) -> None:
+        self._most_words = most_words
+        self._documents: list[list[Sentence]] = []
+        self._last: tuple[str, int] | None = None
+        self._n_documents = 0
+        self._every = 1
+        self._n_words = 0
+        self.n_dropped = 0
+        """Sentences that are neither learnt from nor measured on."""
+
+    @property
+    def sentences(self) -> list[Sentence]:
+        """Those that are kept, in order."""
+        return [sentence for document in self._documents for sentence in document]
+
+    def add(self, example: Example, sentences: Iterable[Sentence]) -> None:
+        """Adds the sentences of an example; the examples of a document come one after another."""
+        document = (example.path, example.document)
+        if document != self._last:
+            self._last = document
+            self._n_documents += 1
+            if self._is_kept():
+                self._documents.append([])
+        kept = list(sentences)
+        if not self._is_kept():
+            self.n_dropped += len(kept)
+            return
+        self._documents[-1] += kept
+        self._n_words += _count_words(kept)
+        while self._n_words > self._most_words and len(self._documents) > 1:
+            self._thin_out()
+
+    def _is_kept(self) -> bool:
+        return (self._n_documents - 1) % self._every == 0
+
+    def _thin_out(self) -> None:
+        dropped = self._documents[1::2]
+        self._documents = self._documents[::2]
+        self._every *= 2
+        self.n_dropped += sum(map(len, dropped))
+        self._n_words -= sum(map(_count_words, dropped))
+
+
+def _count_words(sentences: Iterable[Sentence]) -> int:
+    return sum(len(sentence.words) for sentence in sentences)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corpus:
+    """One corpus, ready to train on and to evaluate on."""
+
+    name: str
+    licence: str
+    source: str
+    annotates: frozenset[str]
+    """Labels whose absence means something. An unmarked word may have any of the others."""
+    weight: float
+    train: Sequence[Sentence]
+    """In memory, or on disk (see `teddy.training.data.corpora`): to be read from first to last."""
+    dev: list[Sentence]
+    """Always in memory."""
+    n_dropped: int = 0
+    """Held-out sentences that are too many to be dev; see `teddy.training.data.corpora`."""
+
+    @property
+    def n_train_words(self) -> int:
+        """The words of all training sentences."""
+        if isinstance(self.train, StoredSentences):
+            return self.train.n_words
+        return sum(len(sentence.words) for sentence in self.train)
+
+
+def load_corpora(recipe: Recipe, data: Path | str, *, on_misaligned: OnMisaligned) -> list[Corpus]:
+    """Read all corpora of a recipe; `data` is the directory that its file names are relative to.
+
+    `on_misaligned` is called for each gold span that words cannot express (see `teddy.training.data.align`).
+    Raises DataError, naming file and line, for anything that cannot be read, and for a label that the recipe neither
+    has nor maps.
+    """
+    return [load_corpus(corpus, recipe.labels, Path(data), on_misaligned=on_misaligned) for corpus in recipe.corpus]
+
+
+def load_corpus(config: CorpusConfig, labels: Sequence[str], data: Path, *, on_misaligned: OnMisaligned) -> Corpus:
+    """Read one corpus; see `load_corpora`."""
+    train: list[Sentence] = []
+    held_out = read_corpus(config, labels, data, train.append, on_misaligned)
+    return make_corpus(config, labels, train, held_out.sentences, held_out.n_dropped)
+
+
+def read_corpus(
+    config: CorpusConfig,
+    labels: Sequence[str],
+    data: Path,
+    keep: Callable[[Sentence], None],
+    on_misaligned: OnMisaligned,
+) -> HeldOut:
+    """Read one corpus as a stream: `keep` is given each training sentence, what is returned has those of dev.
+
+    Raises DataError as `load_corpora` does.
+    """
+    held_out = HeldOut()
+    divider = Divider(config.holdout)
+    for example in _examples(config.train, config, labels, data):
+        sentences = align(example, config.name, on_misaligned)
+        if divider.holds_out(example):
+            held_out.add(example, sentences)
+        else:
+            for sentence in sentences:
+                keep(sentence)
+    dev = HeldOut(most_words=sys.maxsize)
+    for example in _examples(config.dev, config, labels, data):
+        dev.add(example, align(example, config.name, on_misaligned))
+    return dev if config.dev else held_out
+
+
+def make_corpus(
+    config: CorpusConfig, labels: Sequence[str], train: Sequence[Sentence], dev: list[Sentence], n_dropped: int
+) -> Corpus:
+    """The sentences of a corpus with what its table says of them."""
+    return Corpus(
+        name=config.name,
+        licence=config.licence,
+        source=config.source,
+        annotates=config.annotated(labels),
+        weight=config.weight,
+        train=train,
+        dev=dev,
+        n_dropped=n_dropped,
+    )
+
+
+def relabel(example: Example, config: CorpusConfig, labels: Sequence[str]) -> Example:
+    """Return the example with the labels of the recipe, without the spans that `map` says are none.
+
+    Raises DataError, naming the line, for a label that is neither mapped nor one of `labels`.
+    """
+    spans: list[Span] = []
+    lines: list[int] = []
+    for span, line in zip(example.spans, example.span_lines, strict=True):
+        target = _target(span.label, example.text[span.start : span.end], config, labels)
+        if target is None:
+            raise DataError(example.path, line, _unknown_label(span.label, config, labels))
+        if target != OUTSIDE:
+            spans.append(Span(span.start, span.end, target))
+            lines.append(line)
+    return replace(example, spans=tuple(spans), span_lines=tuple(lines))
+
+
+def _examples(patterns: Sequence[str], config: CorpusConfig, labels: Sequence[str], data: Path) -> Iterator[Example]:
+    for path in find_files(patterns, data):
+        for example in read_examples(path, config):
+            yield relabel(example, config, labels)
+
+
+def _target(label: str, text: str, config: CorpusConfig, labels: Sequence[str]) -> str | None:
+    """Return what the recipe makes of a span: by its rules, else its map, else its labels; None if by none."""
+    for rule in config.rules:
+        if rule.label == label and re.fullmatch(rule.text, text):
+            return rule.to
+    return config.map.get(label, label if label in labels else None)
+
+
+def _unknown_label(label: str, config: CorpusConfig, labels: Sequence[str]) -> str:
+    hint = suggest(label, labels)
+    return f"label {label!r} is neither in labels nor in the map of corpus {config.name!r}{hint}"
+
+
+def open_corpora(recipe: Recipe, data: Path, folder: Path) -> tuple[list[Corpus], MisalignedReport]:
+    """Read all corpora of a recipe, or open what `folder` has of them; and what words cannot express of them.
+
+    `folder` is there afterwards if the corpora have more words than `training.shuffle_window_words`, and must stay
+    until they are not needed any more. Raises DataError as `teddy.training.data.corpora.load_corpora` does.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    made_from = _made_from(recipe, data)
+    remove_abandoned_folder(folder)
+    if describe(folder).get("made_from") != made_from:
+        shutil.rmtree(folder, ignore_errors=True)
+        in_memory = _read(recipe, data, folder, made_from)
+        if in_memory is not None:
+            return in_memory
+    return _reopen(recipe, folder)
+
+
+def _made_from(recipe: Recipe, data: Path) -> dict[str, Any]:
+    """All that the content of a folder depends on, as JSON would have it."""
+    files = [find_files([*corpus.train, *corpus.dev], data) for corpus in recipe.corpus]
+    made_from = {
+        "tokeniser_version": TOKENISER_VERSION,
+        "labels": recipe.labels,
+        "window_words": recipe.training.shuffle_window_words,
+        "corpora": [corpus.model_dump(mode="json", exclude={"weight"}) for corpus in recipe.corpus],
+        "files": [[_identity(path) for path in paths] for paths in files],
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(made_from))
+    return plain
+
+
+def _identity(path: Path) -> tuple[str, int, int]:
+    status = path.stat()
+    return str(path), status.st_size, status.st_mtime_ns
+
+
+def _read(
+    recipe: Recipe, data: Path, folder: Path, made_from: dict[str, Any]
+) -> tuple[list[Corpus], MisalignedReport] | None:
+    """What the files hold if it stays in memory; None when it is in the folder."""
+    report = MisalignedReport()
+    with ExitStack() as stack:
+        open_folder = partial(stack.enter_context, atomic_folder(folder))
+        writer = stack.enter_context(closing(BlockWriter(recipe.training.shuffle_window_words, open_folder)))
+        held_out = [
+            read_corpus(config, recipe.labels, data, partial(writer.add, part), report.add)
+            for part, config in enumerate(recipe.corpus)
+        ]
+        if writer.is_on_disk:
+            for part, dev in enumerate(held_out, start=len(held_out)):
+                for sentence in dev.sentences:
+                    writer.add(part, sentence)
+        blocks = writer.finish(
+            made_from=made_from, misaligned=report.as_json(), n_dropped=[dev.n_dropped for dev in held_out]
+        )
+    if blocks is None:
+        return None
+    return [*_corpora(recipe, blocks, held_out)], report
+
+
+def _corpora(recipe: Recipe, blocks: Blocks, held_out: Sequence[HeldOut]) -> Iterator[Corpus]:
+    for part, (config, dev) in enumerate(zip(recipe.corpus, held_out, strict=True)):
+        train = StoredSentences(blocks, part, config.name)
+        yield make_corpus(config, recipe.labels, train, dev.sentences, dev.n_dropped)
+
+
+def _reopen(recipe: Recipe, folder: Path) -> tuple[list[Corpus], MisalignedReport]:
+    blocks, description = open_blocks(folder), describe(folder)
+    n_corpora = len(recipe.corpus)
+    corpora = [
+        make_corpus(
+            config,
+            recipe.labels,
+            StoredSentences(blocks, part, config.name),
+            [*StoredSentences(blocks, n_corpora + part, config.name)],
+            description["n_dropped"][part],
+        )
+        for part, config in enumerate(recipe.corpus)
+    ]
+    return corpora, MisalignedReport.from_json(description["misaligned"])

@@ -1,0 +1,164 @@
+"""A data file named on the command line: which format it most likely has, and how it is read."""
+
+import csv
+import glob
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from teddy.model.errors import DataError
+from teddy.model.tags.spans import Scheme, read_tags, write_tags
+from teddy.training.data.corpora import Corpus, load_corpus
+from teddy.training.data.readers.columns import DOCUMENT_START, METADATA, read_conll_rows
+from teddy.training.data.readers.files import PACKED_SUFFIXES, read_lines
+from teddy.training.data.readers.rows import Rows
+from teddy.training.recipe.corpus_config import CorpusConfig, FormatConfig, FormatName
+
+_TAG = re.compile(r"O|[BIEMS]-\S+")
+_MOST_MISTAKES = 10
+"""Rows of another width that are mistakes, even where they are many for a small file."""
+_FORMATS: dict[str, FormatName] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "docred", ".csv": "csv"}
+"""By suffix; `.conllu` is told from other columns by its rows."""
+_CSV_COLUMNS = {
+    "sentence": r"(?i)sentence.*|.*sent_?id",
+    "token": r"(?i)words?|tokens?|text",
+    "tag": r"(?i)tags?|labels?|ner",
+}
+
+
+def guess_format(path: Path | str, form: FormatName | None = None, **stated: Any) -> FormatConfig:
+    """Guess what is not stated: the format from the suffix (that of packing aside), columns and scheme from the rows.
+
+    `stated` are fields of `FormatConfig` that are known. Never more than a guess: what does not fit it is then an error
+    of the reader, with its line. Raises DataError for a file that is missing, empty, binary, or in another encoding.
+    """
+    path = Path(path)
+    known = FormatConfig(**stated)
+    match form or _by_suffix(path):
+        case "csv":
+            return _guess_table(path, known).model_copy(update=stated)
+        case "conll":
+            return _guess_columns(path, stated)
+        case None:
+            lines = read_lines(path, known.encoding)
+            is_tree = _is_tree([line.split("\t") for line in lines if line.strip() and not METADATA.match(line)])
+            return known.model_copy(update={"format": "conllu"}) if is_tree else _guess_columns(path, stated)
+        case other:
+            return known.model_copy(update={"format": other})
+
+
+def _by_suffix(path: Path) -> FormatName | None:
+    suffixes = [suffix for suffix in path.suffixes if suffix not in PACKED_SUFFIXES]
+    return _FORMATS.get(suffixes[-1].lower()) if suffixes else None
+
+
+def _is_tree(rows: Sequence[Sequence[str]]) -> bool:
+    return bool(rows) and all(len(row) == 10 and re.fullmatch(r"\d+([-.]\d+)?", row[0]) for row in rows)
+
+
+def _guess_table(path: Path, known: FormatConfig) -> FormatConfig:
+    """Find the columns of a table by their names, where these are usual ones."""
+    header = next(csv.reader(read_lines(path, known.encoding)), [])
+    found: dict[str, int | str] = {"token": 1}
+    for key, pattern in _CSV_COLUMNS.items():
+        names = [name for name in header if re.fullmatch(pattern, name)]
+        found.update({key: names[0]} if names else {})
+    return known.model_copy(update={"format": "csv", **found})
+
+
+def _guess_columns(path: Path, stated: Mapping[str, Any]) -> FormatConfig:
+    lines = read_lines(path, FormatConfig(**stated).encoding)
+    lines = [line for line in lines if line.strip() and not line.startswith(DOCUMENT_START)]
+    lines = [line for line in lines if not METADATA.match(line)]
+    separator = "\t" if lines and all("\t" in line for line in lines) else ""
+    rows = [line.split(separator or None) for line in lines]
+    width = min(map(len, rows), default=1)
+    token = 1 if width > 2 and all(row[0].isdecimal() for row in rows) else 0
+    found = {
+        "separator": separator,
+        "token": token,
+        "tag": _tag_column(rows, range(width - 1, token, -1)),
+        "ragged": _is_ragged(rows),
+    }
+    options = FormatConfig(**{**found, **stated})
+    if "scheme" in stated or isinstance(options.token, str) or isinstance(options.tag, str):
+        return options
+    try:
+        sentences = list(read_conll_rows(path, options))
+    except DataError:
+        return options  # the reader will say it, to whoever reads
+    return options.model_copy(update={"scheme": _guess_scheme(sentences)})
+
+
+def _tag_column(rows: Sequence[Sequence[str]], columns: Sequence[int]) -> int:
+    """Return the first of `columns` that has nothing but tags, else the last column of all."""
+    return next((column for column in columns if all(_TAG.fullmatch(row[column]) for row in rows)), -1)
+
+
+def _is_ragged(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether rows differ in width too often for it to be a mistake."""
+    odd = sum(len(row) != len(rows[0]) for row in rows)
+    return odd > max(_MOST_MISTAKES, len(rows) / 100)
+
+
+def _guess_scheme(sentences: Sequence[Rows]) -> Scheme:
+    """Return the first scheme in which every tag is legal, or BIO."""
+    for scheme in (Scheme.BIO, Scheme.IOB1, Scheme.BIOES, Scheme.BMES):
+        try:
+            if all(_is_legal([row.tag for row in rows], scheme) for rows in sentences):
+                return scheme
+        except ValueError:  # a tag that the scheme does not have
+            continue
+    return Scheme.BIO
+
+
+def _is_legal(tags: list[str], scheme: Scheme) -> bool:
+    return write_tags(read_tags(tags, scheme), len(tags), scheme) == tags
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedFile:
+    """A data file and how to read it; the fields mean what they mean in a recipe (`recipe.corpus_config`).
+
+    What is None is guessed from the file.
+    """
+
+    path: Path
+    form: FormatName | None = None
+    token: int | str | None = None
+    tag: int | str | None = None
+    scheme: Scheme | None = None
+    encoding: str = "utf-8"
+    label_map: Mapping[str, str] = field(default_factory=dict)
+    annotates: tuple[str, ...] | None = None
+
+    def as_corpus(self, labels: Sequence[str]) -> CorpusConfig:
+        """Return the file as a corpus that is all dev.
+
+        Raises: DataError when the file cannot be read, or when the fields do not go together or with `labels`.
+        """
+        stated = {"token": self.token, "tag": self.tag, "scheme": self.scheme, "encoding": self.encoding}
+        try:
+            "".encode(self.encoding)
+        except LookupError:
+            raise DataError(self.path, None, f"encoding: unknown encoding {self.encoding!r}") from None
+        guessed = guess_format(
+            self.path, self.form, **{key: value for key, value in stated.items() if value is not None}
+        )
+        config = CorpusConfig(
+            **guessed.model_dump(),
+            name=self.path.name,
+            licence="not stated",
+            dev=(glob.escape(self.path.name),),
+            map=dict(self.label_map),
+            annotates=self.annotates,
+        )
+        for key, reason in config.contradictions(labels):
+            raise DataError(self.path, None, f"{'.'.join(map(str, key))}: {reason}")
+        return config
+
+    def load(self, labels: Sequence[str]) -> Corpus:
+        """Read the file. Raises: DataError, as `teddy.training.data.corpora.load_corpus` and `as_corpus` do."""
+        return load_corpus(self.as_corpus(labels), labels, self.path.parent, on_misaligned=lambda _: None)

@@ -1,0 +1,249 @@
+"""Sentences as hasty writers and other programs leave them: in one case, unpunctuated, mistyped, run together.
+
+A perturbation edits the text of a sentence, and the text is then split into words anew, for that is what a predictor
+would do with it: `mr.` is two words where `Mr.` is one. Gold spans follow their characters. Where a changed span no
+longer begins and ends between words (`in Oslo.no` is read as a web address) there is no result: the sentence had better
+stay as it was than lose an entity.
+"""
+
+import re
+import unicodedata
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from itertools import groupby
+
+import numpy as np
+
+from teddy.model.tags.spans import Span
+from teddy.model.text.sentences import Offsets, split_sentences
+from teddy.model.text.words import tokenise
+from teddy.training.data.align import Sentence
+
+_Edit = tuple[int, int, str]
+"""Characters [start, end) of the text, and what is put there instead."""
+
+_is_small_word = re.compile(
+    "a|an|and|as|at|but|by|for|from|in|into|nor|of|off|on|onto|or|out|over|per|than|the|to|up|via|with|n['\u2019]t"
+).fullmatch
+"""Left in lower case in a headline, unless they begin it."""
+_CONTENT_MARKS = frozenset("%&#@*/\\§†‡‰")
+"""Unicode calls them punctuation; without them a text says something else."""
+_FINAL_STOP = re.compile(r"(\s*)[.!?\u2026\u3002\uff01\uff1f]++(?:\s?[\"'\u2019\u201d\u00bb)\]]){0,3}\s*\Z")
+"""What ends a sentence, with the quotes and brackets behind it; first the gap before it, as corpora leave one."""
+_KEYBOARD = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
+_MISTYPED_SHARE = 0.1
+_SHORTEST_MISTYPED = 4
+
+
+def lower(sentence: Sentence) -> Sentence | None:
+    """The whole sentence in lower case."""
+    return _with_words(sentence, str.lower)
+
+
+def upper(sentence: Sentence) -> Sentence | None:
+    """THE WHOLE SENTENCE IN CAPITALS."""
+    return _with_words(sentence, str.upper)
+
+
+def title(sentence: Sentence) -> Sentence | None:
+    """Title Case Like in Headlines: words of small letters get a capital, but for short function words."""
+    edits: list[_Edit] = []
+    for start, end in sentence.offsets:
+        word = sentence.text[start:end]
+        is_first = start == sentence.offsets[0][0]
+        goes_on = start > 0 and sentence.text[start - 1].isalnum()  # the `n't` of `don't`
+        if not (word.islower() and word[0].isalpha()) or goes_on or (_is_small_word(word) and not is_first):
+            continue
+        if not any(mark in word for mark in ".@/:"):  # an address is no word of a headline
+            edits.append((start, start + 1, word[0].title()))
+    return _rewritten(sentence, edits)
+
+
+def unpunctuated(sentence: Sentence, *, only_last: bool = False) -> Sentence | None:
+    """Without the words that are punctuation, or without the last words only where those are.
+
+    A gold span that is nothing but punctuation keeps it. None for a sentence of which nothing would be left.
+    """
+    kept = {
+        place
+        for span in sentence.spans
+        if all(_is_punctuation(word) for word in sentence.words[span.start : span.end])
+        for place in range(span.start, span.end)
+    }
+    removed = [_is_punctuation(word) and place not in kept for place, word in enumerate(sentence.words)]
+    if all(removed):
+        return None
+    if only_last:
+        last = max(place for place, gone in enumerate(removed) if not gone)
+        removed[: last + 1] = [False] * (last + 1)
+    return _rewritten(sentence, list(_removals(sentence, removed)))
+
+
+def _removals(sentence: Sentence, removed: list[bool]) -> Iterator[_Edit]:
+    """Take out runs of words with the gaps around them; one space stays between words."""
+    offsets = sentence.offsets
+    for gone, run in groupby(range(len(removed)), key=removed.__getitem__):
+        if gone:
+            places = list(run)
+            first, last = places[0], places[-1]
+            start = offsets[first - 1][1] if first else offsets[first][0]
+            end = offsets[last + 1][0] if last + 1 < len(offsets) else offsets[last][1]
+            yield start, end, " " if first and last + 1 < len(offsets) else ""
+
+
+def mistyped(sentence: Sentence, random: np.random.Generator) -> Sentence | None:
+    """With one slip of the fingers in about a tenth of the words of four letters or more."""
+    places = [place for place, word in enumerate(sentence.words) if len(word) >= _SHORTEST_MISTYPED and word.isalpha()]
+    struck = random.random(len(places)) < _MISTYPED_SHARE
+    edits: list[_Edit] = []
+    for place, hit in zip(places, struck, strict=True):
+        if hit:
+            start, end = sentence.offsets[place]
+            edits.append((start, end, mistype(sentence.text[start:end], random)))
+    return _rewritten(sentence, edits)
+
+
+def mistype(word: str, random: np.random.Generator) -> str:
+    """Another word: of a word's letters, two or more, two are swapped, or one is dropped, doubled or the key beside."""
+    slip, place, side = (int(each) for each in random.integers((4, len(word), 2)))
+    before, letter, behind = word[:place], word[place], word[place + 1 :]
+    if slip == 0 and behind and behind[0] != letter:
+        return before + behind[0] + letter + behind[1:]
+    if slip == 1:
+        return before + behind
+    if slip == 2 and (beside := _key_beside(letter, side)):
+        return before + beside + behind
+    return before + letter + letter + behind
+
+
+def _key_beside(letter: str, side: int) -> str:
+    """The letter on the key to the left (side 0) or right; at the end of a row that on the other side, or nothing."""
+    for row in _KEYBOARD:
+        place = row.find(letter.lower())
+        if place >= 0:
+            beside = place + 1 if (side or place == 0) and place + 1 < len(row) else place - 1
+            return row[beside].upper() if letter.isupper() else row[beside]
+    return ""
+
+
+def joined(first: Sentence, second: Sentence) -> Sentence | None:
+    """Two sentences of a corpus as one, as when a writer forgets the space behind the full stop.
+
+    Where the first has no stop at its end, a space stays. None where the splitter sees the border nevertheless.
+    """
+    border = len(first.text)
+    n_words = len(first.words)
+    both = replace(
+        first,
+        words=first.words + second.words,
+        offsets=first.offsets + tuple((start + border, end + border) for start, end in second.offsets),
+        spans=first.spans + _shifted(second.spans, n_words),
+        unknown=first.unknown + tuple((start + n_words, end + n_words) for start, end in second.unknown),
+        misaligned=first.misaligned + _shifted(second.misaligned, border),
+        text=first.text + second.text,
+    )
+    stop = _FINAL_STOP.search(first.text)
+    edits: list[_Edit] = [] if stop is None else [(*stop.span(1), "")]
+    gap_start = len(first.text.rstrip())
+    gap_end = border + len(second.text) - len(second.text.lstrip())
+    result = _rewritten(both, [*edits, (gap_start, gap_end, " " if stop is None else "")])
+    if result is None:
+        return None
+    seam = gap_start - sum(end - start for start, end, _ in edits)
+    following = bisect_left(result.offsets, (seam, 0))
+    is_seen = any(start == following for start, _ in split_sentences(result.text, Offsets.of(result.offsets)))
+    return None if is_seen else result
+
+
+def _with_words(sentence: Sentence, change: Callable[[str], str]) -> Sentence | None:
+    edits = [
+        (start, end, changed)
+        for start, end in sentence.offsets
+        if (changed := change(sentence.text[start:end])) != sentence.text[start:end]
+    ]
+    return _rewritten(sentence, edits)
+
+
+def _rewritten(sentence: Sentence, edits: list[_Edit]) -> Sentence | None:
+    """The sentence with disjoint edits, in order, made in its text; itself where they are none.
+
+    None where a span then no longer lies on the borders of words.
+    """
+    if not edits:
+        return sentence
+    places = _Places(edits)
+    text = places.applied(sentence.text)
+    offsets = tokenise(text)
+    starts, ends = [start for start, _ in offsets], [end for _, end in offsets]
+    spans: list[Span] = []
+    for span in sentence.spans:
+        start, end = places.stretch(*_characters(sentence, span.start, span.end))
+        first, last = bisect_left(starts, start), bisect_right(ends, end)
+        if first >= last or (first and ends[first - 1] > start) or (last < len(starts) and starts[last] < end):
+            return None
+        spans.append(Span(first, last, span.label))
+    unknown: list[tuple[int, int]] = []
+    for first_word, last_word in sentence.unknown:
+        start, end = places.stretch(*_characters(sentence, first_word, last_word))
+        first, last = bisect_right(ends, start), bisect_left(starts, end)
+        unknown.append((max(first, unknown[-1][1] if unknown else 0), last))
+    return replace(
+        sentence,
+        words=tuple(text[start:end] for start, end in offsets),
+        offsets=tuple(offsets),
+        spans=tuple(spans),
+        unknown=tuple((first, last) for first, last in unknown if first < last),
+        misaligned=tuple(Span(*places.stretch(span.start, span.end), span.label) for span in sentence.misaligned),
+        text=text,
+    )
+
+
+class _Places:
+    """Where the characters of a text are after its edits."""
+
+    def __init__(self, edits: list[_Edit]) -> None:
+        self._edits = edits
+        self._starts = [start for start, _, _ in edits]
+        self._shifts = [0]  # before each edit, and behind the last
+        for start, end, new in edits:
+            self._shifts.append(self._shifts[-1] + len(new) - (end - start))
+
+    def applied(self, text: str) -> str:
+        """The text after its edits."""
+        parts: list[str] = []
+        at = 0
+        for start, end, new in self._edits:
+            parts += (text[at:start], new)
+            at = end
+        return "".join((*parts, text[at:]))
+
+    def stretch(self, start: int, end: int) -> tuple[int, int]:
+        """What is the stretch [start, end) of the text when the edits are made."""
+        return self._place(start), self._place(end)
+
+    def _place(self, place: int) -> int:
+        # The last edit that begins before this place; one that begins here is inside a stretch that begins here.
+        number = bisect_left(self._starts, place) - 1
+        if number < 0:
+            return place
+        start, end, new = self._edits[number]
+        if place >= end:
+            return place + self._shifts[number + 1]
+        # Within the edit, as the border of a span that words cannot express may be.
+        return start + self._shifts[number] + min(place - start, len(new))
+
+
+def _characters(sentence: Sentence, first: int, last: int) -> tuple[int, int]:
+    return sentence.offsets[first][0], sentence.offsets[last - 1][1]
+
+
+def _shifted(spans: Iterable[Span], by: int) -> tuple[Span, ...]:
+    return tuple(Span(span.start + by, span.end + by, span.label) for span in spans)
+
+
+def _is_punctuation(word: str) -> bool:
+    return all(
+        (character == "`" or unicodedata.category(character).startswith("P")) and character not in _CONTENT_MARKS
+        for character in word
+    )

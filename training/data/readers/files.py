@@ -1,0 +1,133 @@
+"""Opening corpus files: found by glob, unpacked, decoded, cut into lines; what is wrong with one is a DataError."""
+
+import bz2
+import gzip
+import lzma
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from teddy.model.errors import DataError
+
+_UNPACK = {".xz": lzma.decompress, ".gz": gzip.decompress, ".bz2": bz2.decompress}
+_Lines = AbstractContextManager[Iterable[bytes]]
+_FILES: dict[str, Callable[[Path], _Lines]] = {".xz": lzma.LZMAFile, ".gz": gzip.GzipFile, ".bz2": bz2.BZ2File}
+PACKED_SUFFIXES = frozenset(_UNPACK)
+
+
+_SHIPPED = Path(__file__).parents[2] / "recipes"
+"""Where the few sentences lie that come with the recipes."""
+
+
+def find_files(patterns: Iterable[str], directory: Path) -> list[Path]:
+    """Return the files that `patterns` name, relative to `directory`: patterns in order, the files of one glob sorted.
+
+    A file that comes with the recipes is found by its name, unless `directory` has one of that name. Raises DataError
+    for a pattern that no file matches.
+    """
+    found: dict[Path, None] = {}
+    for pattern in patterns:
+        path = directory / pattern
+        if any(character in pattern for character in "*?["):
+            matches = sorted(match for match in directory.glob(pattern) if match.is_file())
+        else:
+            matches = [each for each in (path, _SHIPPED / pattern) if each.exists()][:1]
+        if not matches:
+            raise DataError(path, None, "no such file")
+        found.update(dict.fromkeys(matches))
+    return list(found)
+
+
+def read_text(path: Path, encoding: str = "utf-8") -> str:
+    """Return the whole text of a file that may be packed (.xz, .gz, .bz2), without a byte-order mark.
+
+    Raises DataError for a file that is missing, damaged, empty, binary, or not in this encoding.
+    """
+    data = _read_bytes(path)
+    if not data.strip():
+        raise DataError(path, None, "the file is empty")
+    if not _is_wide(encoding) and b"\0" in data:
+        raise DataError(path, _line_at(data, data.index(b"\0")), "a binary file: it has a NUL byte")
+    try:
+        return data.decode(encoding).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        reason = (
+            f"not {encoding} text: byte 0x{data[error.start]:02x} ({error.reason}); a binary file or another encoding?"
+        )
+        raise DataError(path, _line_at(data, error.start), reason) from None
+
+
+def read_lines(path: Path, encoding: str = "utf-8") -> list[str]:
+    """Return the lines of `read_text`. Only LF and CRLF end a line: a word may hold U+2028 or U+0085."""
+    lines = read_text(path, encoding).split("\n")
+    return [line.removesuffix("\r") for line in lines]
+
+
+def stream_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
+    """Yield the number and text of each line of a file that may be packed, without ever holding all of it.
+
+    Only of an encoding in which a line feed is no single byte (UTF-16, UTF-32), all of it is held. Raises DataError,
+    naming the line where there is one, for a file that is missing, damaged, binary or not in this encoding.
+    """
+    if _is_wide(encoding):
+        yield from enumerate(read_lines(path, encoding), start=1)
+        return
+    number = 0
+    try:
+        with _FILES.get(path.suffix, _plain_file)(path) as lines:
+            for number, line in enumerate(lines, start=1):
+                if b"\0" in line:
+                    raise DataError(path, number, "a binary file: it has a NUL byte")
+                text = line.decode(encoding)
+                yield number, (text.removeprefix("\ufeff") if number == 1 else text).rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        reason = f"not {encoding} text: byte 0x{error.object[error.start]:02x} ({error.reason})"
+        raise DataError(path, number, f"{reason}; a binary file or another encoding?") from None
+    except FileNotFoundError:
+        raise DataError(path, None, "no such file") from None
+    except (lzma.LZMAError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(path, number + 1, f"a damaged {path.suffix} file: {error}") from None
+    except OSError as error:
+        # What unpacks .bz2 has no error of its own.
+        reason = f"cannot be read: {error.strerror}" if error.strerror else f"a damaged {path.suffix} file: {error}"
+        raise DataError(path, None, reason) from None
+
+
+def stream_corpus_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
+    """As `stream_lines`; a file of white space is refused too."""
+    is_empty = True
+    for number, line in stream_lines(path, encoding):
+        is_empty = is_empty and not line.strip()
+        yield number, line
+    if is_empty:
+        raise DataError(path, None, "the file is empty")
+
+
+def _is_wide(encoding: str) -> bool:
+    """Whether honest text in the encoding has NUL bytes."""
+    return "16" in encoding or "32" in encoding
+
+
+def _plain_file(path: Path) -> _Lines:
+    return path.open("rb")
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(path, None, "no such file") from None
+    except OSError as error:
+        raise DataError(path, None, f"cannot be read: {error.strerror}") from None
+    unpack = _UNPACK.get(path.suffix)
+    if unpack is None or not data:
+        return data
+    try:
+        return unpack(data)
+    except (lzma.LZMAError, OSError, EOFError, ValueError, zlib.error) as error:
+        raise DataError(path, None, f"a damaged {path.suffix} file: {error}") from None
+
+
+def _line_at(data: bytes, position: int) -> int:
+    return data.count(b"\n", 0, position) + 1

@@ -1,0 +1,324 @@
+"""Training sentences in blocks: in memory while they are few, in a folder on disk when they are many.
+
+sentences         the blocks, one after another: words of each sentence (uint32), bytes of each (uint32), packed lines
+blocks.i64        a row of `COLUMNS` for each block
+store.json        the files that the sentences come from, and what else their reader wants to know
+
+Memory is what is asked for and a row for each block, however many sentences there are. What is read from disk is
+compared with a checksum.
+
+    [text, borders, spans, unknown, misaligned, path, line]
+
+`borders` are where words begin and end, each as its distance from the one before; words are what lies between. `path`
+is a number, since thousands of sentences come from one file.
+"""
+
+import json
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate, chain, pairwise
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, overload
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from teddy.model.errors import DataError
+from teddy.model.tags.spans import Span
+from teddy.training.data.align import Sentence
+from teddy.training.data.windows import block_words
+
+
+def pack(sentence: Sentence, path: int) -> bytes:
+    """The line, its end included; `path` is the number of the sentence's file.
+
+    Raises ValueError for words that are not those of the text at their offsets.
+    """
+    if sentence.words != tuple(sentence.text[start:end] for start, end in sentence.offsets):
+        raise ValueError("words are not what the text has at their offsets")
+    borders = [0, *chain.from_iterable(sentence.offsets)]
+    record = (
+        sentence.text,
+        [end - start for start, end in pairwise(borders)],
+        [(span.start, span.end, span.label) for span in sentence.spans],
+        sentence.unknown,
+        [(span.start, span.end, span.label) for span in sentence.misaligned],
+        path,
+        sentence.line,
+    )
+    return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def unpack(record: bytes | memoryview, corpus: str, paths: Sequence[str]) -> Sentence:
+    """The sentence of a corpus that `pack` made a line of."""
+    text, distances, spans, unknown, misaligned, path, line = json.loads(str(record, "utf-8"))
+    borders = list(accumulate(distances))
+    offsets = tuple(zip(borders[::2], borders[1::2], strict=True))
+    return Sentence(
+        words=tuple([text[start:end] for start, end in offsets]),
+        offsets=offsets,
+        spans=tuple([Span(*span) for span in spans]),
+        unknown=tuple([(start, end) for start, end in unknown]),
+        misaligned=tuple([Span(*span) for span in misaligned]),
+        corpus=corpus,
+        text=text,
+        path=paths[path],
+        line=line,
+    )
+
+
+FORMAT = 1
+
+COLUMNS = ("part", "offset", "n_bytes", "n_sentences", "n_words", "checksum")
+_PART, _OFFSET, _BYTES, _SENTENCES, _WORDS, _CHECKSUM = range(len(COLUMNS))
+_NUMBER_BYTES = 4
+
+
+class Content(Protocol):
+    """The bytes of all blocks, wherever they are."""
+
+    name: Path
+    decays: bool
+    """Whether what is read may differ from what was written."""
+
+    def read(self, offset: int, size: int) -> bytes | memoryview:
+        """So many bytes from there on; fewer at the end."""
+        ...
+
+
+class InMemory:
+    """Bytes that nobody else can touch."""
+
+    name = Path()
+    decays = False
+
+    def __init__(self, content: bytearray) -> None:
+        self._content = memoryview(content).toreadonly()
+
+    def read(self, offset: int, size: int) -> memoryview:
+        """See `Content`."""
+        return self._content[offset : offset + size]
+
+
+class OnDisk:
+    """A file. It is opened for each reading, which costs a block next to nothing, and leaves nothing to close."""
+
+    decays = True
+
+    def __init__(self, path: Path) -> None:
+        self.name = path
+
+    def read(self, offset: int, size: int) -> bytes:
+        """See `Content`."""
+        with self.name.open("rb", buffering=0) as file:
+            file.seek(offset)
+            return file.read(size)
+
+
+class Block:
+    """The sentences of a block, packed until they are asked for."""
+
+    def __init__(self, lines: memoryview, ends: NDArray[np.int64], corpus: str, paths: Sequence[str]) -> None:
+        self._lines = lines
+        self._ends = ends
+        self._corpus = corpus
+        self._paths = paths
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def sentence(self, number: int) -> Sentence:
+        """The sentence of this number, counted from 0."""
+        start = int(self._ends[number - 1]) if number else 0
+        return unpack(self._lines[start : int(self._ends[number])], self._corpus, self._paths)
+
+
+class Blocks:
+    """Blocks that can be read, each by itself. Each is of one part: a number, which stands for a list of sentences."""
+
+    def __init__(self, table: NDArray[np.int64], content: Content, paths: Sequence[str]) -> None:
+        """`paths` are the files that the sentences come from."""
+        self._table = table
+        self._content = content
+        self._paths = paths
+
+    @property
+    def parts(self) -> NDArray[np.int64]:
+        """Int64 [blocks]: which part each belongs to."""
+        return self._table[:, _PART]
+
+    @property
+    def n_sentences(self) -> NDArray[np.int64]:
+        """Int64 [blocks]."""
+        return self._table[:, _SENTENCES]
+
+    @property
+    def n_words(self) -> NDArray[np.int64]:
+        """Int64 [blocks]."""
+        return self._table[:, _WORDS]
+
+    def lengths(self, number: int) -> NDArray[np.uint32]:
+        """The words of each sentence of a block."""
+        row = self._table[number]
+        content = self._content.read(int(row[_OFFSET]), _NUMBER_BYTES * int(row[_SENTENCES]))
+        return np.frombuffer(content, dtype="<u4")
+
+    def read(self, number: int, corpus: str) -> Block:
+        """A block; its sentences are of the corpus of this name. Raises DataError for one that is damaged."""
+        row = self._table[number]
+        content = self._content.read(int(row[_OFFSET]), int(row[_BYTES]))
+        if self._content.decays and crc32(content) != row[_CHECKSUM]:
+            reason = f"damaged: block {number} is not as it was written; remove the file, and all is read anew"
+            raise DataError(self._content.name, None, reason)
+        n_sentences = int(row[_SENTENCES])
+        sizes = np.frombuffer(content, dtype="<u4", count=n_sentences, offset=_NUMBER_BYTES * n_sentences)
+        lines = memoryview(content)[2 * _NUMBER_BYTES * n_sentences :]
+        return Block(lines, np.cumsum(sizes, dtype=np.int64), corpus, self._paths)
+
+
+class StoredSentences(Sequence[Sentence]):
+    """The sentences of one part, read when they are asked for; cheap in order, a whole block for each at random."""
+
+    def __init__(self, blocks: Blocks, part: int, corpus: str) -> None:
+        self.blocks = blocks
+        self.part = part
+        self.corpus = corpus
+        self._numbers = np.flatnonzero(blocks.parts == part)
+        self._ends = np.cumsum(blocks.n_sentences[self._numbers])
+
+    @property
+    def n_words(self) -> int:
+        """Of all the sentences."""
+        return int(self.blocks.n_words[self._numbers].sum())
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def __iter__(self) -> Iterator[Sentence]:
+        for number in self._numbers.tolist():
+            block = self.blocks.read(number, self.corpus)
+            yield from map(block.sentence, range(len(block)))
+
+    @overload
+    def __getitem__(self, index: int) -> Sentence: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Sentence]: ...
+    def __getitem__(self, index: int | slice) -> Sentence | list[Sentence]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(len(self))[index]]
+        place = range(len(self))[index]
+        at = int(np.searchsorted(self._ends, place, side="right"))
+        first = int(self._ends[at - 1]) if at else 0
+        return self.blocks.read(int(self._numbers[at]), self.corpus).sentence(place - first)
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """What `store.json` says; nothing where there is no whole store of this version."""
+    try:
+        description: dict[str, Any] = json.loads((folder / "store.json").read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    is_whole = description.get("format") == FORMAT and description["sizes"] == sizes_of(folder)
+    return description if is_whole else {}
+
+
+def sizes_of(folder: Path) -> dict[str, int]:
+    """The bytes of the files of a store, for its description."""
+    return {name: path.stat().st_size for name in ("sentences", "blocks.i64") if (path := folder / name).exists()}
+
+
+def open_blocks(folder: Path) -> Blocks:
+    """The blocks of a whole store on disk."""
+    table = np.fromfile(folder / "blocks.i64", dtype="<i8").reshape(-1, len(COLUMNS))
+    return Blocks(table, OnDisk(folder / "sentences"), describe(folder)["paths"])
+
+
+class BlockWriter:
+    """Packs sentences into blocks, in memory until they have more words than a window, then in a folder."""
+
+    def __init__(self, window_words: int, open_folder: Callable[[], Path]) -> None:
+        """`open_folder` gives an empty folder; it is called when it is needed."""
+        self._window_words = window_words
+        self._block_words = block_words(window_words)
+        self._open_folder = open_folder
+        self._folder: Path | None = None
+        self._memory = bytearray()
+        self._file: BinaryIO | None = None
+        self._table = array("q")
+        self._paths: dict[str, int] = {}
+        self._n_bytes = self._n_words = 0
+        self._block = _Block(part=0)
+
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether there were so many sentences."""
+        return self._file is not None
+
+    def add(self, part: int, sentence: Sentence) -> None:
+        """Adds a sentence to the end of a part."""
+        if part != self._block.part:
+            self._close_block(part)
+        self._block.add(sentence, self._paths.setdefault(sentence.path, len(self._paths)))
+        if self._block.n_words >= self._block_words:
+            self._close_block(part)
+
+    def finish(self, **about: Any) -> Blocks | None:
+        """The blocks if they are in memory; else all is in the folder, with `about` as part of its description."""
+        self._close_block(0)
+        if self._file is None or self._folder is None:
+            table = np.array(self._table, dtype=np.int64).reshape(-1, len(COLUMNS))
+            return Blocks(table, InMemory(self._memory), list(self._paths))
+        self._file.close()
+        with (self._folder / "blocks.i64").open("wb") as file:
+            np.array(self._table, dtype="<i8").tofile(file)
+        description = {"format": FORMAT, "sizes": sizes_of(self._folder), "paths": list(self._paths)} | about
+        (self._folder / "store.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
+        return None
+
+    def close(self) -> None:
+        """Closes the file; `finish` has done so."""
+        if self._file is not None:
+            self._file.close()
+
+    def _close_block(self, next_part: int) -> None:
+        """Writes the block if it has any sentence; the next one is of that part."""
+        block, self._block = self._block, _Block(next_part)
+        if not block.lines:
+            return
+        content = block.as_bytes()
+        row = (block.part, self._n_bytes, len(content), len(block.lines), block.n_words, crc32(content))
+        self._table.extend(row)
+        self._n_bytes += len(content)
+        self._n_words += block.n_words
+        if self._file is None and self._n_words > self._window_words:
+            self._move_to_disk()
+        if self._file is None:
+            self._memory += content
+        else:
+            self._file.write(content)
+
+    def _move_to_disk(self) -> None:
+        self._folder = self._open_folder()
+        self._file = (self._folder / "sentences").open("wb")
+        self._file.write(self._memory)
+        self._memory = bytearray()
+
+
+class _Block:
+    """A block as it fills."""
+
+    def __init__(self, part: int) -> None:
+        self.part = part
+        self.lines: list[bytes] = []
+        self.lengths: list[int] = []
+        self.n_words = 0
+
+    def add(self, sentence: Sentence, path: int) -> None:
+        self.lines.append(pack(sentence, path))
+        self.lengths.append(len(sentence.words))
+        self.n_words += len(sentence.words)
+
+    def as_bytes(self) -> bytes:
+        numbers = np.array([self.lengths, [len(line) for line in self.lines]], dtype="<u4")
+        return numbers.tobytes() + b"".join(self.lines)

@@ -1,0 +1,284 @@
+"""The vocabulary of a tagger: how often words occur, their pieces, and vectors that were learnt elsewhere.
+
+As long as there are no more distinct words than the table may have, the counts are exact. When it overflows, the rarest
+words are dropped until it is half full. A word that comes again begins anew, so that its count is too low by at most
+`uncertain_by`: the sum, over all prunings, of the greatest count that was dropped. Of a word that was never dropped the
+count is exact.
+
+GloVe (Pennington et al. 2014), word2vec (Mikolov et al. 2013) and fastText (Bojanowski et al. 2017) all write text
+files of one shape, the most frequent word first: a line is a word and its numbers with a space between them, and the
+last two begin with a line that says how many words of how many numbers follow. Such a file may have gigabytes: it is
+read as a stream, and what is held in memory are the chosen words.
+"""
+
+import heapq
+import io
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+
+import numpy as np
+import sentencepiece
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from teddy.model.errors import DataError
+from teddy.model.features.rows import WordFeatures
+from teddy.model.network.tagger_network import Backbone
+from teddy.model.text.words import tokenise
+from teddy.training.data.readers.files import stream_lines
+from teddy.training.recipe.recipe import PiecesConfig
+
+MOST_WORDS = 500_000
+"""Distinct words; 0.1 GB."""
+
+
+class WordCounts:
+    """Counts of words, those of the rarest pruned; see the head of this file."""
+
+    def __init__(self, most: int = MOST_WORDS) -> None:
+        """The table has at most `most` words, and for a moment those of one `add` more."""
+        self.counts: Counter[str] = Counter()
+        """In the order in which the words came."""
+        self.uncertain_by = 0
+        """No count is lower than the true one by more; a word that is not in the table occurred no more often."""
+        self._most = most
+
+    def add(self, words: Iterable[str] | Mapping[str, int]) -> None:
+        """Counts some words, or adds up counts."""
+        self.counts.update(words)
+        if len(self.counts) > self._most:
+            self._prune()
+
+    def _prune(self) -> None:
+        ranked = sorted(self.counts.values(), reverse=True)
+        cut = ranked[self._most // 2]
+        self.counts = Counter({word: count for word, count in self.counts.items() if count > cut})
+        self.uncertain_by += cut
+
+
+_BOUNDARY = "\ue000"
+"""A private character that no piece may reach across; it is a piece itself, and never used."""
+
+
+_MOST_WORDS = 100_000
+"""Distinct words that pieces are trained on, the most frequent ones."""
+_MOST_OCCURRENCES = 1_000_000
+"""Of those words. More are scaled down to so many, for sentencepiece takes memory for each. (8,000 pieces from 16
+million words: 0.3 GB, and 1.757 pieces a word of other text; 1.8 GB and 1.756 pieces without.)"""
+
+
+def train_pieces(words: Iterable[str] | Mapping[str, int], config: PiecesConfig) -> bytes:
+    """A serialised unigram model with byte fallback; the same words, or counts of words, in any order give the same.
+
+    Raises ValueError when there are no words. A corpus with few distinct words gets fewer pieces than asked for.
+    """
+    counts = _most_frequent(Counter(words))
+    if not counts:
+        raise ValueError("no words to train pieces on")
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=_table(counts),
+        input_format="tsv",
+        model_writer=model,
+        vocab_size=config.vocabulary,
+        hard_vocab_limit=False,
+        character_coverage=config.character_coverage,
+        model_type="unigram",
+        byte_fallback=True,
+        user_defined_symbols=[_BOUNDARY],
+        num_threads=1,
+        minloglevel=2,
+    )
+    return model.getvalue()
+
+
+def _most_frequent(counts: Counter[str]) -> Counter[str]:
+    if len(counts) <= _MOST_WORDS:
+        return counts
+    return Counter(dict(heapq.nsmallest(_MOST_WORDS, counts.items(), key=lambda pair: (-pair[1], pair[0]))))
+
+
+def _table(counts: Counter[str]) -> Iterator[str]:
+    """The words and their counts: sentencepiece would count running text the same, and reads this in a second.
+
+    It takes for pieces only what stands in two different words, so that a name of one form, frequent or not, would be
+    spelled in bits. So each word that occurs twice comes a second time with a boundary behind it. (CoNLL-2003: 1.27
+    pieces a word instead of 1.61; of the words that occur 20 times 98 % are one piece instead of 56 %.)
+    """
+    scale = min(1.0, _MOST_OCCURRENCES / counts.total())
+    for word, count in sorted(counts.items()):
+        yield f"{word}\t{max(1, round(count * scale))}"
+        if count > 1:
+            yield f"{word}{_BOUNDARY}\t1"
+
+
+def frequent_words(counts: Mapping[str, int], most: int) -> tuple[str, ...]:
+    """The most frequent case-folded words, of those that occur twice; the same counts in any order give the same."""
+    folded: Counter[str] = Counter()
+    for word, count in counts.items():
+        folded[word.casefold()] += count
+    ranked = sorted(folded.items(), key=lambda pair: (-pair[1], pair[0]))
+    return tuple(word for word, count in ranked[:most] if count > 1)
+
+
+_SPREAD = 0.1
+"""The standard deviation of the values of an embedding's rows before training (see `tagger_network.Backbone`)."""
+
+_GREATEST = float(np.finfo(np.float32).max)
+_SPACES = re.compile(r"[ \t]+")
+_HEADER = re.compile(r"\d+ +(\d+)")
+_NUMBER_WITH_POINT = re.compile(r"[-+]?\d*\.\d+(?:[eE][-+]?\d+)?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VectorLine:
+    """A line of a vector file; its numbers are as yet text, for most lines are passed over. `line` counts from 1."""
+
+    word: str
+    numbers: list[str]
+    path: Path
+    line: int
+
+    def values(self) -> NDArray[np.float32]:
+        """The numbers. Raises DataError, naming file and line, for one that is no finite number in 32 bits."""
+        for text in self.numbers:
+            if not _is_finite(text):
+                raise DataError(self.path, self.line, f"{text!r} is no finite number")
+        return np.array([float(text) for text in self.numbers], dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WordVectors:
+    """Case-folded, distinct words and their vectors. Shape: float32 [words, width]."""
+
+    words: tuple[str, ...]
+    values: Tensor
+    n_known: int = 0
+    """How many of them are words of the training data; those come first."""
+
+    def __str__(self) -> str:
+        n, width = self.values.shape
+        return f"{n:,} words have vectors of {width} numbers; {self.n_known:,} of them are in the training data"
+
+    def put_into(self, network: Backbone, features: WordFeatures) -> None:
+        """Sets the rows of whole words, which must be these; all other rows stay as they are."""
+        if features.words != self.words:
+            raise ValueError("the features have other whole words than there are vectors")
+        first = features.group_starts[-1]
+        with torch.no_grad():
+            network.embedding[first:] = self.fitted(network.embedding.shape[1])
+
+    def fitted(self, width: int) -> Tensor:
+        """The vectors as rows of an embedding: padded with zeros, or reduced by `principal_components`, and scaled.
+
+        They are scaled so that the root mean square of the values that are no padding is that of the random rows
+        beside them. Shape: float32 [words, width].
+        """
+        values = self.values.double()
+        if values.shape[1] > width:
+            values = principal_components(values, width)
+        spread = values.square().mean().sqrt().item()
+        scaled = values * (_SPREAD / spread) if spread > 0 else values
+        return torch.nn.functional.pad(scaled, (0, width - values.shape[1])).float()
+
+
+def read_vectors(path: Path) -> Iterator[VectorLine]:
+    """Yield the lines of a vector file (.txt, .vec; also packed) that have a word, in order.
+
+    A word may hold spaces, as some of GloVe do: the last fields of a line are its numbers, as many as the header says
+    or, without one, as end the first line. Blank lines and those of an empty word are passed over.
+
+    Raises DataError, naming the line where there is one, for a file that cannot be read or has no vectors, and for a
+    line that has too few numbers or too many.
+    """
+    width = 0
+    for number, text in stream_lines(path):
+        line = (_SPACES.sub(" ", text) if "\t" in text or "  " in text else text).rstrip(" ")
+        if not line:
+            continue
+        if not width:
+            header = _HEADER.fullmatch(line)
+            width = int(header[1]) if header else _count_numbers(line.split(" ")[1:])
+            if width < 1:
+                raise DataError(path, number, "no line of a vector file: a word and its numbers, or two counts")
+            if header:
+                continue
+        word, *numbers = line.rsplit(" ", width)
+        if len(numbers) != width:
+            raise DataError(path, number, f"expected a word and {width} numbers, found {line.count(' ')} numbers")
+        if " " in word and _NUMBER_WITH_POINT.fullmatch(word.rpartition(" ")[2]):
+            raise DataError(path, number, f"expected a word and {width} numbers, found more")
+        if word:
+            yield VectorLine(word=word, numbers=numbers, path=path, line=number)
+    if not width:
+        raise DataError(path, None, "the file has no vectors")
+
+
+def choose_vectors(path: Path, counts: Mapping[str, int], most: int) -> WordVectors:
+    """Return at most `most` words of a file with their vectors, those of the training data first.
+
+    `counts` are of the words of the training data, case-folded or not. If not all of them that are in the file have
+    room, the most frequent have; if there is room left, the first words of the file take it, but for such as no text
+    is ever split into. Words are case-folded; of several that become one, the first of the file counts.
+
+    Raises DataError as `read_vectors` and `VectorLine.values` do, and where there is no word to choose.
+    """
+    folded: dict[str, int] = {}
+    for word, count in counts.items():
+        folded[word.casefold()] = folded.get(word.casefold(), 0) + count
+    known: dict[str, NDArray[np.float32]] = {}
+    others: dict[str, NDArray[np.float32]] = {}
+    for line in read_vectors(path):
+        word = line.word.casefold()
+        if word in folded:
+            if word not in known:
+                known[word] = line.values()
+        elif len(others) < most and word not in others and _is_one_word(line.word):
+            others[word] = line.values()
+    ranked = sorted(known, key=lambda word: (-folded[word], word))
+    chosen = {word: known[word] for word in ranked} | others
+    words = tuple(chosen)[:most]
+    if not words:
+        raise DataError(path, None, "it has no word that a text could be split into")
+    values = torch.from_numpy(np.stack([chosen[word] for word in words]))
+    return WordVectors(words=words, values=values, n_known=min(len(known), most))
+
+
+def principal_components(values: Tensor, width: int) -> Tensor:
+    """The first principal components of some rows (Jolliffe 2002, chapter 1), the strongest first.
+
+    Each axis points to where its greatest coefficient is positive, so that the same rows always give the same.
+
+    Shape: float64 [n, d] -> [n, width], for width <= d. Values that are constant have no components: with fewer rows
+    than `width` the last ones are zero, but for rounding.
+    """
+    centred = values - values.mean(0)
+    # Of the covariance, not of the rows: a hundred thousand rows make a matrix of no more than d x d.
+    _, axes = torch.linalg.eigh(centred.T @ centred)
+    axes = axes.flip(1)[:, :width]  # `eigh` gives the weakest first
+    strongest = axes.gather(0, axes.abs().argmax(0, keepdim=True))
+    components: Tensor = centred @ (axes * strongest.sign())
+    return components
+
+
+def _count_numbers(fields: Sequence[str]) -> int:
+    """How many of the last fields are numbers."""
+    return sum(1 for _ in takewhile(_is_finite, reversed(fields)))
+
+
+def _is_finite(text: str) -> bool:
+    # Python would also read 1_000, which no program writes.
+    try:
+        return abs(float(text)) <= _GREATEST and "_" not in text
+    except ValueError:
+        return False
+
+
+def _is_one_word(word: str) -> bool:
+    """Whether a text can have the word: the tokeniser cuts `real-time` and `new_york's`, and keeps `mr.` as `Mr.`."""
+    return any(tokenise(form) == [(0, len(form))] for form in (word, word.title()))

@@ -1,0 +1,1 @@
+"""Evaluation: scores, their intervals and calibration, and the comparison of two models."""

@@ -1,0 +1,233 @@
+"""The commands `teddy evaluate` and `teddy compare`."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from teddy.model.commands import PrecisionOption, use_one_thread
+from teddy.training.data.options import (
+    AnnotatesOption,
+    DataArgument,
+    DataDirectory,
+    DataOptions,
+    EncodingOption,
+    FormatOption,
+    MapOption,
+    SchemeOption,
+    TagOption,
+    TokenOption,
+    corpora_of_recipe,
+)
+
+if TYPE_CHECKING:
+    from teddy.model.predictor import Predictor
+    from teddy.training.data.corpora import Corpus
+    from teddy.training.evaluation.bootstrap import Intervals
+    from teddy.training.evaluation.evaluate import Evaluation
+    from teddy.training.evaluation.robustness import Robustness
+
+
+def evaluate(
+    model_file: Annotated[Path, typer.Argument(metavar="MODEL", help="A model file.", show_default=False)],
+    source: DataArgument,
+    data: DataDirectory = Path(),
+    form: FormatOption = "auto",
+    token: TokenOption = None,
+    tag: TagOption = None,
+    scheme: SchemeOption = None,
+    encoding: EncodingOption = "utf-8",
+    mappings: MapOption = None,
+    annotates: AnnotatesOption = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write report.html, report.md, report.json and pictures there.")
+    ] = None,
+    trained_on: Annotated[
+        Path | None,
+        typer.Option(metavar="RECIPE", help="Tell entities seen in this recipe's training data from unseen ones."),
+    ] = None,
+    robustness: Annotated[
+        bool, typer.Option("--robustness", help="Measure again in one case, without punctuation, with typos, ...")
+    ] = False,
+    precision: PrecisionOption = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything, as JSON.")] = False,
+) -> None:
+    """Measure a model on data whose entities are known.
+
+    DATA is a file (columns, .jsonl, CoNLL-U, .csv, Re-DocRED's .json, also packed as .xz .gz .bz2), or a recipe, whose
+    dev data are then used. An entity counts as found when its start, end and label are all right.
+
+    Examples:
+      teddy evaluate runs/mine/mine.teddy dev.conll
+      teddy evaluate runs/mine/mine.teddy news.csv --tag Tag --map geo=LOC --map tim=O --annotates PER,LOC
+      teddy evaluate runs/mine/mine.teddy mine.toml --data corpora --report runs/mine/again
+      teddy evaluate runs/mine/mine.teddy test.conll --trained-on mine.toml --data corpora --report runs/mine/test
+      teddy evaluate runs/mine/mine.teddy dev.conll --robustness
+    """
+    use_one_thread()
+    options = DataOptions(
+        source=source,
+        data=data,
+        form=form,
+        token=token,
+        tag=tag,
+        scheme=scheme,
+        encoding=encoding,
+        mappings=mappings or (),
+        annotates=annotates,
+    )
+    options.check()
+    from teddy.model.predictor import load
+    from teddy.training.report.writing import score_intervals_of
+
+    predictor = load(model_file, precision=precision)
+    corpora = options.corpora(predictor.manifest.labels)
+    evaluation = _measure(predictor, corpora, corpora if trained_on is None else corpora_of_recipe(trained_on, data))
+    perturbed = _measure_robustness(predictor, corpora) if robustness else None
+    if report is not None:
+        _write_report(evaluation, perturbed, predictor, corpora, report, f"{model_file.name} on {source.name}")
+    _print(evaluation, score_intervals_of(evaluation), perturbed, as_json)
+
+
+def _measure(predictor: "Predictor", corpora: "Sequence[Corpus]", trained_on: "Sequence[Corpus]") -> "Evaluation":
+    """Evaluate a loaded model, in the precision that it serves in, on the dev data of corpora.
+
+    Entities of the training data of `trained_on` count as seen.
+    """
+    from teddy.training.evaluation.card import prediction
+    from teddy.training.evaluation.evaluate import evaluate, surfaces
+
+    train = [sentence for corpus in trained_on for sentence in corpus.train]
+    return evaluate(
+        prediction(predictor),
+        [sentence for corpus in corpora for sentence in corpus.dev],
+        {corpus.name: corpus.annotates for corpus in corpora},
+        labels=predictor.manifest.labels,
+        seen=surfaces(train) if train else None,
+    )
+
+
+def _measure_robustness(predictor: "Predictor", corpora: "Sequence[Corpus]") -> "Robustness":
+    """Measure it as `_measure` does, on the same sentences written in other ways."""
+    from teddy.training.evaluation.card import prediction
+    from teddy.training.evaluation.robustness import measure_robustness
+
+    return measure_robustness(
+        prediction(predictor),
+        [sentence for corpus in corpora for sentence in corpus.dev],
+        {corpus.name: corpus.annotates for corpus in corpora},
+        labels=predictor.manifest.labels,
+    )
+
+
+def _write_report(
+    evaluation: "Evaluation",
+    perturbed: "Robustness | None",
+    predictor: "Predictor",
+    corpora: "Sequence[Corpus]",
+    directory: Path,
+    title: str,
+) -> None:
+    from teddy.training.report.background import Background, ModelFacts, data_summary
+    from teddy.training.report.machine import this_machine
+    from teddy.training.report.writing import write_report
+
+    background = Background(
+        data=data_summary(corpora, ["dev"]),
+        model=ModelFacts.of(predictor.manifest),
+        machine=this_machine(),
+        precision=predictor.precision,
+    )
+    write_report(evaluation, directory, title=title, robustness=perturbed, background=background)
+
+
+def _print(evaluation: "Evaluation", intervals: "Intervals", perturbed: "Robustness | None", as_json: bool) -> None:
+    if as_json:
+        fields = evaluation.as_dict() | {"intervals": intervals.as_dict()}
+        fields |= {"robustness": perturbed.as_dict()} if perturbed else {}
+        print(json.dumps(fields, ensure_ascii=False))
+    else:
+        print(*_summary(evaluation, intervals), *(["", *perturbed.table()] if perturbed else []), sep="\n")
+
+
+def _summary(evaluation: "Evaluation", intervals: "Intervals") -> list[str]:
+    """Return the main scores as a table of plain text."""
+    scores, conlleval, f1 = evaluation.scores, evaluation.conlleval, intervals.micro.f1
+    width = max(len("all"), *map(len, scores.by_label))
+    rows = [*scores.by_label.items(), ("all", scores.micro)]
+    return [
+        f"{'':{width}}  precision  recall      F1  annotated  predicted  correct",
+        *(
+            f"{name:{width}}  {counts.precision:9.2%} {counts.recall:7.2%} {counts.f1:7.2%}"
+            f"  {counts.gold:9,}  {counts.predicted:9,}  {counts.correct:7,}"
+            for name, counts in rows
+        ),
+        "",
+        f"{evaluation.n_sentences:,} sentences, {evaluation.n_words:,} words",
+        f"F1 of other samples of such sentences: {f1.low:.2%} to {f1.high:.2%} (95 %, bootstrap)",
+        f"mean of the labels: F1 {scores.macro.f1:.2%}",
+        f"by the rules of conlleval: F1 {conlleval.spans.micro.f1:.2%}, accuracy of the words {conlleval.accuracy:.2%}",
+    ]
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A", help="A model file: what was there.", show_default=False)],
+    second: Annotated[Path, typer.Argument(metavar="B", help="A model file: what is new.", show_default=False)],
+    source: DataArgument,
+    data: DataDirectory = Path(),
+    form: FormatOption = "auto",
+    token: TokenOption = None,
+    tag: TagOption = None,
+    scheme: SchemeOption = None,
+    encoding: EncodingOption = "utf-8",
+    mappings: MapOption = None,
+    annotates: AnnotatesOption = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write compare.html and compare.json there.")
+    ] = None,
+    most: Annotated[
+        int,
+        typer.Option("--changes", metavar="N", min=0, help="Show so many of what got better, and of what got worse."),
+    ] = 10,
+    n_draws: Annotated[int, typer.Option("--draws", metavar="N", min=100, help="Of the bootstrap.")] = 10_000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap; the same one gives the same result.")] = 1,
+    speed: Annotated[bool, typer.Option("--speed", help="Measure the words per second of both, in turns.")] = False,
+    precision: PrecisionOption = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything, as JSON.")] = False,
+) -> None:
+    """Say whether model B is better than model A, how sure that is, and what got better and worse.
+
+    DATA is a file or a recipe, as in `teddy evaluate`. Only labels count that both models have and that DATA annotate.
+    The difference in F1 is tested by the paired bootstrap over sentences and by approximate randomisation.
+
+    Examples:
+      teddy compare runs/old/mine.teddy runs/new/mine.teddy mine.toml --data corpora
+      teddy compare old.teddy new.teddy dev.conll --report runs/new/compare
+      teddy compare --json old.teddy new.teddy dev.conll | jq .overall.p_bootstrap
+      teddy compare old.teddy new.teddy dev.conll --speed --changes 0
+    """
+    use_one_thread()
+    options = DataOptions(
+        source=source,
+        data=data,
+        form=form,
+        token=token,
+        tag=tag,
+        scheme=scheme,
+        encoding=encoding,
+        mappings=mappings or (),
+        annotates=annotates,
+    )
+    options.check()
+    from teddy.training.evaluation.pair import compare_models
+
+    pair = compare_models(
+        (first, second), options.corpora, precision=precision, n_draws=n_draws, seed=seed, most=most, speed=speed
+    )
+    if report is not None:
+        from teddy.training.report.html_compare import write_comparison
+
+        write_comparison(pair, report, f"{first.name} and {second.name} on {source.name}")
+    print(json.dumps(pair.as_dict(), ensure_ascii=False) if as_json else "\n".join(pair.lines()))

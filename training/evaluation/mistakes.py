@@ -1,0 +1,117 @@
+"""What went wrong in a sentence: which predicted span stands for which gold one, and how they differ."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from teddy.model.tags.spans import Span
+from teddy.training.evaluation.scores import Counts
+
+
+class Kind(StrEnum):
+    """How a predicted span differs from the gold one it stands for."""
+
+    CORRECT = "correct"
+    LABEL = "wrong label"
+    BORDERS = "wrong borders"
+    BOTH = "wrong borders and label"
+    SPURIOUS = "spurious"
+    MISSED = "missed"
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A gold span and the predicted span that stands for it; one of them may be missing, never both."""
+
+    gold: Span | None
+    predicted: Span | None
+
+    @property
+    def kind(self) -> Kind:
+        """The difference."""
+        if self.predicted is None:
+            return Kind.MISSED
+        if self.gold is None:
+            return Kind.SPURIOUS
+        if self.gold == self.predicted:
+            return Kind.CORRECT
+        if _borders(self.gold) == _borders(self.predicted):
+            return Kind.LABEL
+        return Kind.BORDERS if self.gold.label == self.predicted.label else Kind.BOTH
+
+
+def pair_spans(gold: Iterable[Span], predicted: Iterable[Span]) -> list[Pair]:
+    """Pair the spans of one sentence: every span is in exactly one pair; pairs are in order of position.
+
+    Equal spans are paired first, then those with equal borders, then those that overlap, those with the greatest
+    overlap first (of equal ones the leftmost); what is left stands alone.
+    """
+    gold, predicted = set(gold), set(predicted)
+    pairs = [Pair(span, span) for span in gold & predicted]
+    gold, predicted = gold - predicted, predicted - gold
+    candidates = sorted(
+        # Equal borders are the best of overlaps, whatever their length.
+        (_borders(one) != _borders(other), -_overlap(one, other), one, other)
+        for one in gold
+        for other in predicted
+        if _overlap(one, other)
+    )
+    for _, _, one, other in candidates:
+        if one in gold and other in predicted:
+            pairs.append(Pair(one, other))
+            gold.remove(one)
+            predicted.remove(other)
+    pairs += [Pair(span, None) for span in gold] + [Pair(None, span) for span in predicted]
+    return sorted(pairs, key=_position)
+
+
+def mended(counts: Counts, kind: Kind, n: int) -> Counts:
+    """What the counts would be if `n` mistakes of this kind had not been made: what the kind costs.
+
+    A spurious span would not be there, a missed one would have been found, and one that is wrong would be right (as
+    Bolya et al. 2020 do for objects in pictures). With every kind mended, precision and recall are 1.
+    """
+    if kind is Kind.SPURIOUS:
+        return Counts(counts.gold, counts.predicted - n, counts.correct)
+    if kind is Kind.MISSED:
+        return Counts(counts.gold, counts.predicted + n, counts.correct + n)
+    return counts if kind is Kind.CORRECT else Counts(counts.gold, counts.predicted, counts.correct + n)
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """How often each gold label got each predicted label; every gold and every predicted span is counted once.
+
+    Attributes: `equal_borders` by (gold label, predicted label), where None for the first means spurious and None for
+    the second means missed; `wrong_borders` by the same, for spans that overlap and differ in a border.
+    """
+
+    equal_borders: Counter[tuple[str | None, str | None]] = field(default_factory=Counter)
+    wrong_borders: Counter[tuple[str | None, str | None]] = field(default_factory=Counter)
+
+    def add(self, pair: Pair) -> None:
+        """Count a pair."""
+        labels = (pair.gold.label if pair.gold else None, pair.predicted.label if pair.predicted else None)
+        cells = self.wrong_borders if pair.kind in (Kind.BORDERS, Kind.BOTH) else self.equal_borders
+        cells[labels] += 1
+
+    def as_dict(self) -> dict[str, list[dict[str, str | int | None]]]:
+        """Give the cells that are not empty, the fullest first, ready for JSON."""
+        return {
+            name: [{"gold": gold, "predicted": predicted, "count": n} for (gold, predicted), n in cells.most_common()]
+            for name, cells in (("equal_borders", self.equal_borders), ("wrong_borders", self.wrong_borders))
+        }
+
+
+def _borders(span: Span) -> tuple[int, int]:
+    return span.start, span.end
+
+
+def _overlap(one: Span, other: Span) -> int:
+    return max(0, min(one.end, other.end) - max(one.start, other.start))
+
+
+def _position(pair: Pair) -> tuple[int, bool, list[Span]]:
+    spans = [span for span in (pair.gold, pair.predicted) if span]
+    return min(span.start for span in spans), pair.gold is None, spans

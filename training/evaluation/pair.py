@@ -1,0 +1,169 @@
+"""Two model files on the same data: the labels they can be compared on, and the comparison as text, JSON and HTML."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from teddy.model.errors import ModelFileError, TrainingError
+from teddy.model.predictor import Predictor, load
+from teddy.training.data.corpora import Corpus
+from teddy.training.evaluation.card import prediction
+from teddy.training.evaluation.comparing import Answer, Change, Comparison, Speeds, compare, measure_speeds
+from teddy.training.report.markdown import one_line, percent
+
+_CONTEXT = 40  # characters on either side of a change, as text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedModel:
+    """One of the two."""
+
+    path: Path
+    name: str
+    version: str
+    precision: str
+    labels: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, object]:
+        """Give it ready for JSON."""
+        return {"file": str(self.path), "name": self.name, "version": self.version, "precision": self.precision}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """The two models, and how they compare on `labels`, in the order of A."""
+
+    first: ComparedModel
+    second: ComparedModel
+    labels: tuple[str, ...]
+    comparison: Comparison
+    speeds: Speeds | None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out of the comparison."""
+        notes = []
+        for letter, model in (("A", self.first), ("B", self.second)):
+            if left := [label for label in model.labels if label not in self.labels]:
+                notes.append(f"Not counted, of the labels of {letter}: {', '.join(left)}.")
+        return tuple(notes)
+
+    def as_dict(self) -> dict[str, object]:
+        """Give everything ready for JSON; `first` is A, `second` is B."""
+        speeds = {"words_per_second": self.speeds.as_dict()} if self.speeds else {}
+        return {
+            "first": self.first.as_dict(),
+            "second": self.second.as_dict(),
+            "labels": list(self.labels),
+            **self.comparison.as_dict(),
+            **speeds,
+        }
+
+    def lines(self) -> Iterator[str]:
+        """Write the comparison as plain text."""
+        for letter, model in (("A", self.first), ("B", self.second)):
+            yield f"{letter}  {model.path} ({model.name} {model.version}, {model.precision})"
+        yield from self.notes
+        yield ""
+        yield from self._table()
+        yield ""
+        yield self.comparison.verdict
+        if self.speeds:
+            yield f"Words per second: A {self.speeds.first:,.0f}, B {self.speeds.second:,.0f}."
+        yield from _listed("Only B is right", self.comparison.better, self.comparison.n_better)
+        yield from _listed("Only A is right", self.comparison.worse, self.comparison.n_worse)
+
+    def _table(self) -> Iterator[str]:
+        comparison = self.comparison
+        width = max(len("all"), *map(len, self.labels))
+        yield (
+            f"{'':{width}}     F1 of A  F1 of B  difference  95 % interval         p"
+            "  annotated  only A right  only B right"
+        )
+        rows = [*comparison.by_label.items(), ("all", comparison.overall)]
+        for name, each in rows:
+            tallies = [comparison.tallies[name]] if name in comparison.tallies else comparison.tallies.values()
+            low, high = 100 * each.interval.low, 100 * each.interval.high
+            yield (
+                f"{name:{width}}     {percent(each.first.f1):>7}  {percent(each.second.f1):>7}  {100 * each.f1:+10.2f}"
+                f"  {low:+6.2f} to {high:+6.2f}  {each.p_bootstrap:8.2g}  {each.first.gold:9,}"
+                f"  {sum(tally.only_first for tally in tallies):12,}  {sum(tally.only_second for tally in tallies):12,}"
+            )
+
+
+def compare_models(
+    paths: tuple[Path, Path],
+    corpora_for: Callable[[Sequence[str]], Sequence[Corpus]],
+    *,
+    precision: str,
+    n_draws: int,
+    seed: int,
+    most: int,
+    speed: bool,
+) -> Pair:
+    """Load two models and compare them on the dev data of the corpora that `corpora_for` gives for all their labels.
+
+    Raises: ModelFileError for a model that cannot be loaded or has no label of the other, TrainingError where the data
+        annotate no label that both have, DataError and RecipeError for the data.
+    """
+    first, second = (load(path, precision=precision) for path in paths)
+    shared = [label for label in first.manifest.labels if label in second.manifest.labels]
+    if not shared:
+        known = [", ".join(each.manifest.labels) for each in (first, second)]
+        raise ModelFileError(paths[1], f"has no label of {paths[0]}: it has {known[1]}, and the other has {known[0]}")
+    corpora = corpora_for(list(dict.fromkeys((*first.manifest.labels, *second.manifest.labels))))
+    annotates = {corpus.name: corpus.annotates & set(shared) for corpus in corpora}
+    labels = [label for label in shared if any(label in each for each in annotates.values())]
+    if not labels:
+        raise TrainingError(f"the data annotate none of the labels that both models have: {', '.join(shared)}")
+    sentences = [sentence for corpus in corpora for sentence in corpus.dev]
+    sides = prediction(first), prediction(second)
+    return Pair(
+        first=_described(paths[0], first),
+        second=_described(paths[1], second),
+        labels=tuple(labels),
+        comparison=compare(*sides, sentences, annotates, labels, n_draws=n_draws, seed=seed, most=most),
+        speeds=measure_speeds(*sides, sentences) if speed else None,
+    )
+
+
+def _described(path: Path, predictor: Predictor) -> ComparedModel:
+    manifest = predictor.manifest
+    return ComparedModel(
+        path=path,
+        name=manifest.name,
+        version=predictor.version,
+        precision=predictor.precision,
+        labels=manifest.labels,
+    )
+
+
+def _listed(title: str, changes: Sequence[Change], n: int) -> Iterator[str]:
+    if changes:
+        yield ""
+        yield f"{title}, {len(changes):,} of {n:,}, those first about which the models were surest:"
+        for change in changes:
+            yield f"  {change.path}:{change.line}: {_in_context(change)}"
+            answers = f"A: {_said(change, change.first)}; B: {_said(change, change.second)}"
+            yield f"      annotated {_marked(change)}; {answers}"
+
+
+def _in_context(change: Change) -> str:
+    spans = [change.gold, *(answer.span for answer in (change.first, change.second) if answer)]
+    there = [span for span in spans if span]
+    start = max(0, min(span.start for span in there) - _CONTEXT)
+    end = min(len(change.text), max(span.end for span in there) + _CONTEXT)
+    return f"{'…' if start else ''}{one_line(change.text[start:end])}{'…' if end < len(change.text) else ''}"
+
+
+def _marked(change: Change) -> str:
+    if change.gold is None:
+        return "nothing"
+    return f"{one_line(change.text[change.gold.start : change.gold.end])!r} {change.gold.label}"
+
+
+def _said(change: Change, answer: Answer | None) -> str:
+    if answer is None:
+        return "nothing"
+    score = "" if answer.score is None else f" {answer.score:.2f}"
+    return f"{one_line(change.text[answer.span.start : answer.span.end])!r} {answer.span.label}{score}"

@@ -1,0 +1,223 @@
+"""Strict span scores, kept as counts that add up, and the scores of the CoNLL shared tasks.
+
+A predicted span is correct when its start, its end and its label equal those of a gold span; nothing else earns
+anything. For the scores of the CoNLL shared tasks see `teddy.training.evaluation.scores`.
+
+They differ from strict scores only on ill-formed tag sequences: conlleval repairs them, gold and prediction alike, by
+its rules about where a chunk starts and ends, and then counts equal chunks. `seqeval` by default does the same.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from teddy.model.tags.spans import Scheme, Span, read_tags
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many spans there were, were predicted, and were both. A ratio without a denominator is 0.0."""
+
+    gold: int = 0
+    predicted: int = 0
+    correct: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(self.gold + other.gold, self.predicted + other.predicted, self.correct + other.correct)
+
+    @property
+    def precision(self) -> float:
+        """Share of the predicted spans that are correct; 0.0 when nothing was predicted."""
+        return self.correct / self.predicted if self.predicted else 0.0
+
+    @property
+    def recall(self) -> float:
+        """Share of the gold spans that were found; 0.0 when there are none."""
+        return self.correct / self.gold if self.gold else 0.0
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall; 0.0 when there is neither gold nor prediction."""
+        # 2PR / (P + R) written in counts: exact, and defined whenever one of the two is.
+        total = self.gold + self.predicted
+        return 2 * self.correct / total if total else 0.0
+
+    def as_dict(self) -> dict[str, float | int]:
+        """Give the counts and the ratios (0 to 1), ready for JSON."""
+        return {
+            "gold": self.gold,
+            "predicted": self.predicted,
+            "correct": self.correct,
+            "precision": self.precision,
+            "recall": self.recall,
+            "f1": self.f1,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Macro:
+    """Unweighted means over labels, each in 0 to 1."""
+
+    precision: float
+    recall: float
+    f1: float
+
+
+class SpanScores:
+    """Counts by label. Labels named at construction come first and are shown even when nothing bears them."""
+
+    __slots__ = ("by_label",)
+
+    def __init__(self, labels: Iterable[str] = ()) -> None:
+        self.by_label: dict[str, Counts] = {label: Counts() for label in labels}
+
+    @classmethod
+    def of(cls, by_label: Mapping[str, Counts]) -> "SpanScores":
+        """Scores with these counts."""
+        scores = cls()
+        scores.by_label.update(by_label)
+        return scores
+
+    def add(self, gold: Iterable[Span], predicted: Iterable[Span]) -> None:
+        """Count one sentence. Spans are sets: one that is given twice counts once."""
+        gold, predicted = set(gold), set(predicted)
+        for span in sorted(gold | predicted):
+            there, found = span in gold, span in predicted
+            self._count(span.label, Counts(int(there), int(found), int(there and found)))
+
+    def __add__(self, other: "SpanScores") -> "SpanScores":
+        both = SpanScores.of(self.by_label)
+        for label, counts in other.by_label.items():
+            both._count(label, counts)
+        return both
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SpanScores) and self.by_label == other.by_label
+
+    __hash__ = None  # type: ignore[assignment]  # it changes with every sentence
+
+    def __repr__(self) -> str:
+        return f"SpanScores({self.by_label!r})"
+
+    def _count(self, label: str, counts: Counts) -> None:
+        self.by_label[label] = self.by_label.get(label, Counts()) + counts
+
+    @property
+    def micro(self) -> Counts:
+        """All labels together: every span weighs the same."""
+        return sum(self.by_label.values(), Counts())
+
+    @property
+    def macro(self) -> Macro:
+        """Every label weighs the same: means over the labels with a gold or a predicted span, 0.0 when there are none.
+
+        A label that neither the gold nor the prediction ever uses says nothing about the model and is left out.
+        """
+        used = [counts for counts in self.by_label.values() if counts.gold or counts.predicted]
+        n = len(used) or 1
+        return Macro(
+            precision=sum(counts.precision for counts in used) / n,
+            recall=sum(counts.recall for counts in used) / n,
+            f1=sum(counts.f1 for counts in used) / n,
+        )
+
+    @property
+    def macro_f1(self) -> float:
+        """`macro.f1`."""
+        return self.macro.f1
+
+    def as_dict(self) -> dict[str, object]:
+        """`{"micro": {...}, "macro": {...}, "labels": {label: {...}}}`, ready for JSON; ratios are 0 to 1."""
+        macro = self.macro
+        return {
+            "micro": self.micro.as_dict(),
+            "macro": {"precision": macro.precision, "recall": macro.recall, "f1": macro.f1},
+            "labels": {label: counts.as_dict() for label, counts in self.by_label.items()},
+        }
+
+    def table(self) -> str:
+        """Write a table for a terminal, ratios in per cent: a row for each label, micro and macro. No final newline."""
+        width = max((len(label) for label in (*self.by_label, "micro")), default=0)
+        lines = [f"{'':{width}}  precision   recall       F1     gold  predicted  correct"]
+        for name, counts in [*self.by_label.items(), ("micro", self.micro)]:
+            lines.append(
+                f"{name:{width}}  {counts.precision:9.2%}{counts.recall:9.2%}{counts.f1:9.2%}"
+                f"{counts.gold:9,}{counts.predicted:11,}{counts.correct:9,}"
+            )
+        macro = self.macro
+        lines.append(f"{'macro':{width}}  {macro.precision:9.2%}{macro.recall:9.2%}{macro.f1:9.2%}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class ConllevalScores:
+    """Chunk scores and word accuracy (the share of words whose whole tag is right, `O` included)."""
+
+    spans: SpanScores
+    words: int
+    correct_words: int
+
+    def __add__(self, other: "ConllevalScores") -> "ConllevalScores":
+        words, correct_words = self.words + other.words, self.correct_words + other.correct_words
+        return ConllevalScores(self.spans + other.spans, words, correct_words)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the words tagged as in the gold, 0 to 1; 0.0 when there are no words."""
+        return self.correct_words / self.words if self.words else 0.0
+
+    def as_dict(self) -> dict[str, object]:
+        """`SpanScores.as_dict` with the accuracy and the number of words, ready for JSON."""
+        return {"accuracy": self.accuracy, "words": self.words, **self.spans.as_dict()}
+
+    def report(self) -> str:
+        """Print as the script does, character for character. No final newline."""
+        micro = self.spans.micro
+        lines = [
+            f"processed {self.words} tokens with {micro.gold} phrases; "
+            f"found: {micro.predicted} phrases; correct: {micro.correct}.",
+            f"accuracy: {100 * self.accuracy:6.2f}%; precision: {100 * micro.precision:6.2f}%; "
+            f"recall: {100 * micro.recall:6.2f}%; FB1: {100 * micro.f1:6.2f}",
+        ]
+        for label, counts in sorted(self.spans.by_label.items()):
+            lines.append(
+                f"{label:>17}: precision: {100 * counts.precision:6.2f}%; recall: {100 * counts.recall:6.2f}%; "
+                f"FB1: {100 * counts.f1:6.2f}  {counts.predicted}"
+            )
+        return "\n".join(lines)
+
+
+def conlleval_scores(gold_tags: Sequence[Sequence[str]], predicted_tags: Sequence[Sequence[str]]) -> ConllevalScores:
+    """Score sentences of tags, the gold ones against the predicted ones.
+
+    A tag is `O`, or one of `B I E S [ ]` followed by a hyphen and a label, as in `B-PER`; the label may be left out.
+
+    Raises: ValueError when the two differ in length, or where a tag is none of these.
+    """
+    if len(gold_tags) != len(predicted_tags):
+        raise ValueError(f"{len(gold_tags)} gold sentences, but {len(predicted_tags)} predicted ones")
+    spans, words, correct_words = SpanScores(), 0, 0
+    for gold, predicted in zip(gold_tags, predicted_tags, strict=True):
+        if len(gold) != len(predicted):
+            raise ValueError(f"a sentence of {len(gold)} gold tags, but {len(predicted)} predicted ones")
+        spans.add(read_chunks(gold), read_chunks(predicted))
+        words += len(gold)
+        correct_words += sum(map(str.__eq__, gold, predicted))
+    return ConllevalScores(spans, words, correct_words)
+
+
+def read_chunks(tags: Iterable[str]) -> list[Span]:
+    """Chunks of a sentence as conlleval sees them, in words: the repair rule of `spans.read_tags` is conlleval's.
+
+    A chunk without a label gets the label `_`.
+
+    Raises: ValueError on a tag that is none of those named in `conlleval_scores`.
+    """
+    return read_tags([_modern(tag) for tag in tags], Scheme.BIOES)
+
+
+def _modern(tag: str) -> str:
+    prefix, hyphen, label = tag.partition("-")
+    if tag == "O" or (hyphen and not label):
+        return tag
+    # In the oldest data a bracket of either kind is a chunk of one word.
+    return f"{'S' if prefix in ('[', ']') else prefix}-{label or '_'}"

@@ -1,0 +1,1 @@
+"""From a checkpoint to a model file, as TorchScript or ONNX, with its card."""

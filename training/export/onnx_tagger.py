@@ -1,0 +1,260 @@
+"""The whole ONNX graph of a tagger: feature rows in, tags and their probabilities out.
+
+All in float64 and by the same steps as there, so that the same emissions give the same tags. Time comes first. Letters:
+B rows (sentences), T words of the longest, K tags.
+
+TorchScript is deprecated upstream, and its users need torch. A graph of ONNX runs in a dozen languages, and gives tags:
+the recurrent stack and the CRF are both in it. It wants the extra `teddy[onnx]`; only `teddy.model.file.onnx_archive`,
+which reads what a file says of itself, does without.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
+
+from teddy.model.config import NetworkConfig
+from teddy.model.file.bundle import Bundle, extra_files
+from teddy.model.file.onnx_archive import seal
+from teddy.model.network.torchscript import from_archive
+from teddy.training.export.onnx_graph import Graph, doubles, floats, wholes
+from teddy.training.export.onnx_layers import Weights, emissions, word_vectors
+
+_FLOOR = 1e-300
+"""Of a word's total weight, so that a row whose words are over stays finite over its padding."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """The scores of a path's tags beside the emissions, float64, -inf where forbidden.
+
+    Shape: `transition` [K, K], the earlier tag first; `first` [K], `last` [K]. `cooling` is 1 / temperature.
+    """
+
+    transition: NDArray[np.float64]
+    first: NDArray[np.float64]
+    last: NDArray[np.float64]
+    cooling: float
+
+    @property
+    def n_tags(self) -> int:
+        """K."""
+        return len(self.first)
+
+
+def field_of(weights: Weights) -> Field:
+    """What `ConditionalRandomField.potentials` gives of these weights."""
+    return Field(
+        transition=_forbidding(weights["crf.transition"], weights["crf.transition_forbidden"]),
+        first=_forbidding(weights["crf.first"], weights["crf.first_forbidden"]),
+        last=_forbidding(weights["crf.last"], weights["crf.last_forbidden"]),
+        cooling=1.0 / float(weights["crf.temperature"]),
+    )
+
+
+def decode(graph: Graph, emissions: str, lengths: str, field: Field) -> tuple[str, str, str, str]:
+    """Tags int64, and marginal, opening and closing, float64: see `ConditionalRandomField.posterior`.
+
+    Shape: float32 [T, B, K], int64 [B] -> [T, B] each.
+    """
+    emissions = graph.cast(emissions, TensorProto.DOUBLE)
+    relative = _relative(graph, emissions, field)
+    forward, pair = graph.add("Exp", relative), graph.integers(1)
+    weights = [graph.add("Unsqueeze", each, pair) for each in (forward, _reversed(graph, forward, lengths))]
+    weight = graph.add("Concat", *weights, axis=1)
+    row_shape = graph.add("Slice", graph.add("Shape", emissions), graph.integers(1), graph.integers(3))
+    ends = np.exp(np.stack((field.first, field.last)) * field.cooling)[:, None]
+    best, begun = (graph.add("Expand", graph.constant(each), row_shape) for each in (field.last, ends))
+    transition = np.exp(field.transition * field.cooling)
+    matrices = graph.constant(np.stack((transition, transition.T)))
+    *_, scores, states = graph.scan(
+        _read(graph.body(), field, matrices), [best, begun], [_reversed(graph, emissions, lengths), weight]
+    )
+    # What came in at each word, and by what it was divided there, is made anew, all at once: a step of a loop is dear.
+    leaving = graph.add("MatMul", states, matrices)
+    arriving = graph.add("Concat", graph.add("Unsqueeze", begun, graph.integers(0)), leaving, axis=0)
+    arriving = graph.add("Slice", arriving, graph.integers(0), graph.integers(-1))
+    total = graph.add("ReduceSum", graph.add("Mul", arriving, weight), graph.integers(3), keepdims=0)
+    log_scales = graph.add("Log", graph.add("Max", total, graph.constant(np.array(_FLOOR))))
+    tags = _best_path(graph, _reversed(graph, scores, lengths), lengths, field)
+    return tags, *_posterior(graph, _Sums(relative, states, arriving, log_scales), tags, lengths, field)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """What the loop left, named: [T, B, K], [T, 2, B, K] twice, [T, 2, B]; of the 2, the second reads backwards."""
+
+    relative: str
+    states: str
+    arriving: str
+    log_scales: str
+
+
+def _read(body: Graph, field: Field, matrices: str) -> GraphProto:
+    """One word of the best path, whose recursion begins at the last word, and of both sums, forward and backward.
+
+    They share one loop: a step of it costs more for being a step than for what it computes.
+    """
+    n_tags = field.n_tags
+    score = body.add("Add", "best_onwards", "emission")
+    steps = body.add("Add", body.add("Unsqueeze", score, body.integers(1)), body.constant(field.transition))
+    best = body.add("ReduceMax", steps, body.integers(2), keepdims=0)
+    weighed = body.add("Mul", "incoming", "weight")
+    state = body.add("LpNormalization", weighed, axis=2, p=1)
+    leaving = body.add("MatMul", state, matrices)
+    return body.as_body(
+        "read",
+        [
+            doubles("best_onwards", "B", n_tags),
+            doubles("incoming", 2, "B", n_tags),
+            doubles("emission", "B", n_tags),
+            doubles("weight", 2, "B", n_tags),
+        ],
+        [
+            doubles(best, "B", n_tags),
+            doubles(leaving, 2, "B", n_tags),
+            doubles(score, "B", n_tags),
+            doubles(state, 2, "B", n_tags),
+        ],
+    )
+
+
+def _best_path(graph: Graph, scores: str, lengths: str, field: Field) -> str:
+    """The tags of the highest score, 0 at padding.
+
+    Shape: float64 [T, B, K], of the best way on from each tag at each word, that word included; int64 [B] -> [T, B].
+    """
+    # The tag "before" the first word has a number of its own, K, and its transitions are the scores of first tags.
+    before = graph.add("Mul", lengths, graph.integers(0))
+    before = graph.add("Add", before, graph.integers(field.n_tags))
+    _, tags = graph.scan(_follow(graph.body(), field), [before], [scores])
+    inside = graph.add("Less", _positions(graph, scores), lengths)
+    return graph.add("Where", inside, tags, graph.integers(0))
+
+
+def _follow(body: Graph, field: Field) -> GraphProto:
+    """From the tag of a word to the best one of the next."""
+    transition = body.constant(np.concatenate((field.transition, field.first[None])))
+    ways_on = body.add("Add", "score", body.add("Gather", transition, "before", axis=0))
+    tag = body.add("ArgMax", ways_on, axis=1, keepdims=0)
+    return body.as_body(
+        "follow",
+        [wholes("before", "B"), doubles("score", "B", field.n_tags)],
+        [wholes(tag, "B"), wholes(body.add("Identity", tag), "B")],
+    )
+
+
+def _posterior(graph: Graph, sums: _Sums, tags: str, lengths: str, field: Field) -> tuple[str, str, str]:
+    """Marginal, opening and closing of the tags. Shape: [T, B] each."""
+    one, two = graph.integers(1), graph.integers(2)
+    log_alpha_scale = graph.add("CumSum", _direction(graph, sums.log_scales, 0), graph.integers(0))
+    # The scale up to and including a word is what alpha needs; beta stops before its word.
+    before = graph.add("CumSum", _direction(graph, sums.log_scales, 1), graph.integers(0), exclusive=1)
+    log_beta_scale = _reversed(graph, before, lengths)
+    alpha = _direction(graph, sums.states, 0)
+    beta = _reversed(graph, _direction(graph, sums.arriving, 1), lengths)
+    both = graph.add("Mul", alpha, beta)
+    mass = graph.add("ReduceSum", both, two, keepdims=0)
+    tag = graph.add("Unsqueeze", tags, two)
+
+    def of_tag(values: str) -> str:
+        return graph.add("Squeeze", graph.add("GatherElements", values, tag, axis=2), two)
+
+    marginal = graph.add("Div", of_tag(both), mass)
+    path = graph.add("Add", of_tag(sums.relative), _steps(graph, tags, field))
+    path = graph.add("CumSum", path, graph.integers(0))
+    log_mass = graph.add("Add", graph.add("Add", graph.add("Log", mass), log_alpha_scale), log_beta_scale)
+    last = graph.add("Unsqueeze", graph.add("Sub", lengths, one), graph.integers(0))
+    log_partition = graph.add("GatherElements", log_mass, last, axis=0)
+    opening = graph.add("Sub", graph.add("Add", graph.add("Log", of_tag(alpha)), log_alpha_scale), path)
+    closing = graph.add("Add", graph.add("Add", graph.add("Log", of_tag(beta)), log_beta_scale), path)
+    return marginal, opening, graph.add("Sub", closing, log_partition)
+
+
+def _steps(graph: Graph, tags: str, field: Field) -> str:
+    """The cooled score of the transition into each word's tag, 0 at the first word. Shape: int64 [T, B] -> [T, B]."""
+    zero, one = graph.integers(0), graph.integers(1)
+    first = graph.add("Slice", tags, zero, one)
+    before = graph.add("Concat", first, graph.add("Slice", tags, zero, graph.integers(-1)), axis=0)
+    pairs = graph.add("Add", graph.add("Mul", before, graph.integers(field.n_tags)), tags)
+    found = graph.add("Gather", graph.constant((field.transition * field.cooling).reshape(-1)), pairs)
+    is_first = graph.add("Equal", _positions(graph, tags), zero)
+    return graph.add("Where", is_first, graph.constant(np.zeros(())), found)
+
+
+def _relative(graph: Graph, emissions: str, field: Field) -> str:
+    """The cooled emissions, less the highest of each word."""
+    cooled = graph.add("Mul", emissions, graph.constant(np.array(field.cooling)))
+    return graph.add("Sub", cooled, graph.add("ReduceMax", cooled, graph.integers(2), keepdims=1))
+
+
+def _reversed(graph: Graph, values: str, lengths: str) -> str:
+    """Each row's words in the other order, its padding where it was. Shape: [T, B, ...] -> [T, B, ...]."""
+    return graph.add("ReverseSequence", values, lengths, time_axis=0, batch_axis=1)
+
+
+def _direction(graph: Graph, values: str, index: int) -> str:
+    """One of the two recursions. Shape: [T, 2, ...] -> [T, ...]."""
+    return graph.add("Gather", values, graph.constant(np.array(index)), axis=1)
+
+
+def _positions(graph: Graph, values: str) -> str:
+    """0, 1, ... along the first axis. Shape: [T, ...] -> int64 [T, 1]."""
+    zero, one = graph.constant(np.array(0)), graph.constant(np.array(1))
+    length = graph.add("Gather", graph.add("Shape", values), zero)
+    return graph.add("Unsqueeze", graph.add("Range", zero, length, one), graph.integers(1))
+
+
+def _forbidding(scores: NDArray[np.floating], forbidden: NDArray[np.bool_]) -> NDArray[np.float64]:
+    return np.where(forbidden, -np.inf, scores.astype(np.float64))
+
+
+VECTORS = "vectors"
+"""The value between the two parts of the graph: the vectors of distinct words."""
+
+
+def word_inputs() -> list[ValueInfoProto]:
+    """What words are made of: see `teddy.model.features.batching`."""
+    return [wholes("rows", "F"), wholes("starts", "U")]
+
+
+def vectors_output(width: int) -> ValueInfoProto:
+    """The vectors of distinct words."""
+    return floats(VECTORS, "U", width)
+
+
+def network_inputs(width: int) -> list[ValueInfoProto]:
+    """What the network reads once it has the words' vectors."""
+    return [vectors_output(width), wholes("words", "B", "T"), wholes("lengths", "B")]
+
+
+def decoded_outputs() -> list[ValueInfoProto]:
+    """What `Network.forward` gives, in its order."""
+    return [wholes("tags", "B", "T"), *(doubles(name, "B", "T") for name in ("marginal", "opening", "closing"))]
+
+
+def build_model(config: NetworkConfig, weights: Weights) -> ModelProto:
+    """The network of these weights, with the inputs and outputs of `tagger_network.Network` and one output more.
+
+    Inputs, int64: `rows` [F], `starts` [U], `words` [B, T], `lengths` [B], each at least 1: see
+    `teddy.model.features.batching`. Outputs: `tags` int64, `marginal`, `opening` and `closing` float64, all [B, T];
+    `emissions` float32 [B, T, K]. `weights` are those of a state dict, in 32 bits or, to be stored so, in 16.
+    """
+    graph = Graph()
+    field = field_of(weights)
+    vectors = graph.add("Identity", word_vectors(graph, "rows", "starts", weights, config), name=VECTORS)
+    scores = emissions(graph, vectors, "words", "lengths", weights, config)
+    outputs = decoded_outputs()
+    for output, value in zip(outputs, decode(graph, scores, "lengths", field), strict=True):
+        graph.transpose(value, 1, 0, name=output.name)
+    graph.transpose(scores, 1, 0, 2, name="emissions")
+    inputs = [*word_inputs(), wholes("words", "B", "T"), wholes("lengths", "B")]
+    return graph.as_model("tagger", inputs, [*outputs, floats("emissions", "B", "T", field.n_tags)])
+
+
+def to_onnx(bundle: Bundle) -> bytes:
+    """The ONNX file of a TorchScript model: its weights, in as many bits as there, and all that is known of it."""
+    weights = {name: tensor.numpy() for name, tensor in from_archive(bundle.archive).state_dict().items()}
+    graph = build_model(bundle.manifest.network, weights).SerializeToString()
+    return seal(graph, extra_files(bundle.manifest, bundle.pieces, bundle.words, bundle.card))

@@ -1,0 +1,251 @@
+"""The records of a training run: `metrics.jsonl` and `timings.jsonl`, one flat JSON object a line.
+
+Two runs of one recipe and one seed give equal files, byte for byte, however often one of them was killed and resumed:
+what a clock decides is kept elsewhere (see training/job/record.py).
+
+    start        a process takes up the run at `step`, on a machine (see training/report/machine.py)
+    updates      so many `updates` up to `step` read so many `words` in so many `seconds`
+    evaluation   took `evaluation_seconds`
+    checkpoint   of so many `bytes` took `checkpoint_seconds`
+    end          the process has come to an `end` (see `teddy.training.job.job.State`) after `process_seconds`; one that
+                 was killed outright leaves no such row
+
+Every row has the `time` at which it was written, in UTC. Work that a kill undid, and that was done again, is in here
+twice: it was paid for twice.
+"""
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Literal, NotRequired, TypedDict
+
+from teddy.training.job.job import State
+from teddy.training.job.log import timestamp
+from teddy.training.report.figures import draw_curves
+from teddy.training.report.machine import this_machine
+
+Value = str | int | float | bool | None
+
+
+class JsonLines:
+    """The rows of one file. One writer at a time; readers may look on."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._ends_well = False
+
+    def append(self, row: Mapping[str, object]) -> None:
+        """Write one row, in one call, so that a reader never sees half of it unless the machine dies.
+
+        A number that is not finite is written as null, as JSON has no word for it.
+
+        Raises: TypeError where a value is not a string, number, bool or None; OSError where the row cannot be written,
+        and then the file is as it was.
+        """
+        line = json.dumps({key: _flat(key, value) for key, value in row.items()}, ensure_ascii=False) + "\n"
+        if not self._ends_well:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._drop_half_line()
+        with self.path.open("ab", buffering=0) as file:
+            end = file.tell()
+            try:
+                _write_whole(file.fileno(), line.encode())
+            except OSError as error:
+                file.truncate(end)
+                raise OSError(error.errno, error.strerror, str(self.path)) from error
+
+    def rows(self) -> list[dict[str, Value]]:
+        """Return all rows, in order; none where there is no file yet. A last line without its end is left out."""
+        return [json.loads(line) for line in self._whole_lines()]
+
+    def truncate_at(self, is_later: Callable[[Mapping[str, Value]], bool]) -> None:
+        """Forget the first row of which that is true, and all that follow."""
+        kept = 0
+        for line in self._whole_lines():
+            if is_later(json.loads(line)):
+                break
+            kept += len(line)
+        self._cut(kept)
+
+    def flush(self) -> None:
+        """Wait until every row would survive a power cut."""
+        if self.path.exists():
+            with self.path.open("rb") as file:
+                os.fsync(file.fileno())
+
+    def _whole_lines(self) -> Iterator[bytes]:
+        if not self.path.exists():
+            return
+        with self.path.open("rb") as file:
+            yield from (line for line in file if line.endswith(b"\n"))
+
+    def _drop_half_line(self) -> None:
+        """Cut off what a crash left of a row, or the next row would be glued to it."""
+        self._cut(sum(map(len, self._whole_lines())))
+        self._ends_well = True
+
+    def _cut(self, size_bytes: int) -> None:
+        if self.path.exists() and self.path.stat().st_size != size_bytes:
+            os.truncate(self.path, size_bytes)
+
+
+def _write_whole(descriptor: int, data: bytes) -> None:
+    """Write all of it: the first call that meets a full disk writes a part and does not complain."""
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def _flat(key: str, value: object) -> Value:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise TypeError(f"{key}: a row holds strings, numbers, bools and None, not {type(value).__name__}")
+
+
+class Losses(TypedDict):
+    """Of one batch, means over words: against its annotations, and against teachers where there are any."""
+
+    loss: float
+    distillation_loss: NotRequired[float]
+
+
+class UpdateRow(Losses):
+    """One step of the optimiser. `step` and `epoch` count from 1; `gradient_norm` is that before clipping.
+
+    `n_words` are those of the batch; `words_per_second` is told to whoever looks on, and not recorded.
+    """
+
+    kind: Literal["update"]
+    step: int
+    epoch: int
+    gradient_norm: float
+    learning_rate: float
+    n_words: int
+    words_per_second: float
+
+
+class EvaluationRow(TypedDict):
+    """Scores on dev after `step`, ratios 0 to 1; `best` says whether they beat all earlier ones."""
+
+    kind: Literal["evaluation"]
+    step: int
+    epoch: int
+    f1: float
+    precision: float
+    recall: float
+    loss: float
+    best: bool
+
+
+class HeldOutRow(TypedDict):
+    """What a network in pre-training makes of held-out text after `step`, when it had read so many words in all.
+
+    `perplexity` and `accuracy` (0 to 1) are of guessed words, `detection_accuracy` of verdicts whether a word was
+    replaced; None where the objective asks no such thing.
+    """
+
+    kind: Literal["held_out"]
+    step: int
+    epoch: int
+    words: int
+    perplexity: float | None
+    accuracy: float | None
+    detection_accuracy: float | None
+
+
+Row = UpdateRow | EvaluationRow | HeldOutRow
+
+
+def without_clock(row: Row) -> dict[str, object]:
+    """Return a row without what a clock decided, which is what a run records of it."""
+    return {key: value for key, value in row.items() if key != "words_per_second"}
+
+
+class Record(JsonLines):
+    """The rows in `directory`/metrics.jsonl. One writer at a time; readers may look on."""
+
+    def __init__(self, directory: Path | str) -> None:
+        super().__init__(Path(directory) / "metrics.jsonl")
+
+    def truncate_after(self, step: int, evaluated: int | None = None) -> None:
+        """Forget the rows of later steps, so that a run resumed after `step` gives the file of an uninterrupted one.
+
+        `evaluated` is the last step that has been evaluated, where that is not `step`.
+        """
+        evaluated = step if evaluated is None else evaluated
+
+        def is_later(row: Mapping[str, Value]) -> bool:
+            number = row.get("step", 0)
+            return isinstance(number, int) and number > (step if row.get("kind") == "update" else evaluated)
+
+        self.truncate_at(is_later)
+
+    def plot(self, path: Path | str) -> None:
+        """Draw the curves, see `teddy.training.report.figures.draw_curves`.
+
+        Raises: TrainingError where matplotlib is not installed.
+        """
+        draw_curves(self.rows(), path)
+
+
+UPDATES_SECONDS = 60.0
+"""Updates of about so long share a row, if nothing else happens."""
+
+
+class Timings:
+    """Measures one process at work on a run. Each thing that it is told has taken all the time since the one before."""
+
+    def __init__(self, directory: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.lines = JsonLines(directory / "timings.jsonl")
+        self._clock = clock
+        self._started = self._since = clock()
+        self._step = self._updates = self._words = 0
+        self._seconds = 0.0
+
+    def start(self, step: int) -> None:
+        """The run is taken up after `step`; what came before was preparation."""
+        self._step = step
+        self._write("start", **this_machine().as_dict())
+        self._lap()
+
+    def show(self, row: Row) -> None:
+        """An update or an evaluation has been made."""
+        seconds = self._lap()
+        self._step = row["step"]
+        if row["kind"] == "update":
+            self._updates += 1
+            self._words += row["n_words"]
+            self._seconds += seconds
+            if self._seconds >= UPDATES_SECONDS:
+                self._write_updates()
+        else:
+            self._write_updates()
+            self._write("evaluation", evaluation_seconds=round(seconds, 3))
+
+    def saved(self, size_bytes: int) -> None:
+        """A checkpoint of that size has been written."""
+        self._write_updates()
+        self._write("checkpoint", checkpoint_seconds=round(self._lap(), 3), bytes=size_bytes)
+
+    def end(self, state: State) -> None:
+        """The process is done with the run, one way or another."""
+        self._write_updates()
+        self._write("end", end=str(state), process_seconds=round(self._clock() - self._started, 3))
+
+    def _lap(self) -> float:
+        before, self._since = self._since, self._clock()
+        return self._since - before
+
+    def _write_updates(self) -> None:
+        if self._updates:
+            counts = {"updates": self._updates, "words": self._words}
+            self._write("updates", **counts, seconds=round(self._seconds, 3))
+            self._updates = self._words = 0
+            self._seconds = 0.0
+
+    def _write(self, kind: str, **fields: str | float) -> None:
+        self.lines.append({"kind": kind, "time": timestamp(), "step": self._step, **fields})

@@ -1,0 +1,172 @@
+"""Shows a training run to MLflow, from a thread that the training never waits for.
+
+    rows --(queue)--> thread --> a tracking server, or a local SQLite file
+
+The thread sends what has gathered every few seconds. What MLflow cannot take now is kept and sent later; that it could
+not is told once. Only the end of a run waits for it, and not for ever.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from teddy.model.errors import JobInterrupted, MissingExtraError
+from teddy.training.job.log import Log, without_password
+
+if TYPE_CHECKING:
+    from teddy.training.job.mlflow_run import MlflowRun
+
+LOCAL = "local"
+LOCAL_URI = "sqlite:///runs/mlflow.db"
+"""What `local` stands for. What a run leaves lies beside the file, in `mlflow-artifacts`."""
+
+EVERY_SECONDS = 5.0
+"""Between two messages to MLflow, and between two tries when it does not answer."""
+END_SECONDS = 120.0
+"""The end of a run waits so long until everything is sent, the model file too."""
+INTERRUPTED_SECONDS = 5.0
+"""A run that is interrupted waits so long: who stopped it will not be patient."""
+
+Row = Mapping[str, object]
+Watcher = Callable[[Row], None]
+
+MlflowOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URI",
+        envvar="MLFLOW_TRACKING_URI",
+        help=f"Track the run with MLflow: a server, a database, or {LOCAL}, which is {LOCAL_URI}.",
+    ),
+]
+
+
+@contextmanager
+def tracked(output: Path, uri: str | None) -> Iterator[tuple[Watcher, ...]]:
+    """Give what is to be shown the rows of the training run in `output`, which the block makes; nothing without `uri`.
+
+    The run in MLflow begins with the first row and ends as the block does: FINISHED, KILLED when it is interrupted,
+    FAILED when it raises anything else.
+
+    Raises: MissingExtraError where MLflow is not installed, TrainingError for a URI that it can do nothing with.
+    """
+    if uri is None:
+        yield ()
+        return
+    tracker = Tracker(_open(output, LOCAL_URI if uri == LOCAL else uri))
+    try:
+        yield (tracker.show,)
+    except (JobInterrupted, KeyboardInterrupt, SystemExit):
+        tracker.end("KILLED", INTERRUPTED_SECONDS)
+        raise
+    except BaseException:
+        tracker.end("FAILED", END_SECONDS)
+        raise
+    tracker.end("FINISHED", END_SECONDS)
+
+
+def _open(output: Path, uri: str) -> "MlflowRun":
+    if find_spec("mlflow") is None:
+        raise MissingExtraError("--mlflow needs MLflow: pip install 'teddy[mlflow]'")
+    _quieten_mlflow()
+    from teddy.training.job.mlflow_run import MlflowRun
+
+    return MlflowRun(output, uri)
+
+
+def _quieten_mlflow() -> None:
+    """Sets what MLflow reads when it is imported, unless the environment has it: no reports, few retries."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    for name in ("mlflow", "urllib3"):  # what they would warn of is told in one line, if it comes to that
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+class Tracker:
+    """The thread, and the queue in front of it."""
+
+    def __init__(self, run: "MlflowRun") -> None:
+        self._run = run
+        self._queue: SimpleQueue[tuple[int, Row] | str] = SimpleQueue()
+        self._waiting: list[tuple[int, Row]] = []
+        self._has_complained = False
+        self._is_sent = False
+        self._thread = threading.Thread(target=self._work, name=f"tracking by {run.place}", daemon=True)
+        self._thread.start()
+
+    def show(self, row: Row) -> None:
+        """Take a row of the record; returns at once."""
+        step = row["step"]
+        if row["kind"] != "update" or (isinstance(step, int) and is_sent(step)):
+            self._queue.put((time.time_ns() // 1_000_000, row))
+
+    def end(self, status: str, seconds: float) -> None:
+        """The run has ended, with one of MLflow's words for how; waits at most so long until that is known there."""
+        self._queue.put(status)
+        self._thread.join(seconds)
+        if not self._is_sent:
+            self._complain("no answer" if self._thread.is_alive() else "not all was taken")
+
+    def _work(self) -> None:
+        self._try(self._run.connect)
+        status = None
+        while status is None:
+            status = self._gather()
+            self._try(self._send)
+        self._is_sent = self._try(lambda: self._finish(status))
+
+    def _gather(self) -> str | None:
+        """Take rows from the queue for a while; return how the run ended, if it has."""
+        until = time.monotonic() + EVERY_SECONDS
+        while (left := until - time.monotonic()) > 0:
+            try:
+                item = self._queue.get(timeout=left)
+            except Empty:
+                break
+            if isinstance(item, str):
+                return item
+            self._waiting.append(item)
+        return None
+
+    def _send(self) -> None:
+        if self._waiting:
+            self._run.send(self._waiting)
+            self._waiting.clear()
+
+    def _finish(self, status: str) -> None:
+        self._send()
+        self._run.finish(status)
+
+    def _try(self, action: Callable[[], object]) -> bool:
+        try:
+            action()
+        except Exception as error:  # nothing that is wrong out there is worth a training run
+            self._complain(str(error) or type(error).__name__)
+            return False
+        return True
+
+    def _complain(self, reason: str) -> None:
+        if not self._has_complained:
+            self._has_complained = True
+            line = without_password(" ".join(reason.split()))[:200]
+            message = f"{self._run.place} does not take what is tracked: {line}; the training goes on"
+            Log().note(message, "warning")
+
+
+def is_sent(step: int) -> bool:
+    """Whether an update is sent: if its number, trailing zeros aside, has at most three digits.
+
+    So a run of ten thousand updates has two thousand points, one of a million four thousand; metrics.jsonl, which is
+    sent too, has them all.
+    """
+    return not step % 10 ** max(len(str(step)) - 3, 0)

@@ -1,0 +1,163 @@
+"""The processes that train one model together: what each knows of the others, how they agree and stay alike.
+
+Every operation is collective: all processes call it, in the same order, with tensors of the same kind. Tensors on the
+CPU travel by gloo, those on a GPU by NCCL. All processes get the same bits: a sum is made in one order for all of them.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import pairwise
+from zlib import crc32
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch._C._distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
+
+from teddy.model.errors import TrainingError
+from teddy.model.features.rows import WordFeatures
+from teddy.model.network.tagger_network import Network
+from teddy.training.learning.distributed.launch import Launch
+
+PATIENCE = timedelta(minutes=10)
+"""How long to wait for another process. One that died is noticed at once, by its closed connection: this is for one
+that hangs, and is longer than whatever one process does alone, which is no more than writing a checkpoint."""
+
+
+class LostProcessError(TrainingError):
+    """Another process of the run has died, or hangs; a run that is started again goes on from its checkpoint."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """One process's view of a group of `size` processes, of which it is the one with number `rank`.
+
+    `n_here` of them run on this machine.
+    """
+
+    rank: int = 0
+    size: int = 1
+    n_here: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that writes files and speaks for the others."""
+        return self.rank == 0
+
+    def share(self, n_things: int) -> range:
+        """Which of so many things in a row are this process's: runs that differ in length by one at most."""
+        return range(self.rank * n_things // self.size, (self.rank + 1) * n_things // self.size)
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Put the sum over all processes in place of `values`, and return it."""
+        if self.size > 1:
+            with _company():
+                dist.all_reduce(values)
+        return values
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set in any of the processes."""
+        return bool(self.sum(torch.tensor([int(flag)])).item())
+
+    def exchange(self, rows: Tensor, n_sent: Sequence[int], n_received: Sequence[int]) -> Tensor:
+        """Send the first `n_sent[0]` rows to process 0, the next to process 1, ...; return what came, in that order.
+
+        Shape: [sum of n_sent, ...] -> [sum of n_received, ...].
+        """
+        if self.size == 1:
+            return rows
+        received = rows.new_empty((sum(n_received), *rows.shape[1:]))
+        with _company():
+            dist.all_to_all_single(received, rows, list(n_received), list(n_sent))
+        return received
+
+    def exchange_counts(self, counts: Sequence[int]) -> list[int]:
+        """Tell each process one number; return the one that each has told."""
+        if self.size == 1:
+            return list(counts)
+        received = torch.empty(self.size, dtype=torch.int64)
+        with _company():
+            dist.all_to_all_single(received, torch.tensor(list(counts)))
+        return received.tolist()
+
+    def complete(self, table: Tensor, starts: Sequence[int]) -> Tensor:
+        """Fill, in place, a table of which process r holds the rows from `starts[r]` to `starts[r + 1]`; return it."""
+        if self.size > 1:
+            with _company():
+                for owner, (start, end) in enumerate(pairwise(starts)):
+                    dist.broadcast(table[start:end], owner)
+        return table
+
+    def require_same(self, value: int, what: str) -> None:
+        """Raise TrainingError, in all processes, unless `value` is the same in each of them; `what` names it."""
+        told = self.exchange_counts([value] * self.size)
+        if len(set(told)) > 1:
+            raise TrainingError(f"the processes of this run differ in {what} ({', '.join(map(str, told))})")
+
+
+ALONE = World()
+"""A process that trains by itself."""
+
+
+@contextmanager
+def joined(launch: Launch) -> Iterator[World]:
+    """The group that a process was launched in, as long as the block lasts."""
+    world = World(rank=launch.rank, size=launch.size, n_here=launch.local_size)
+    if world.size == 1:
+        yield world
+        return
+    has_gpu = torch.cuda.is_available()
+    if has_gpu:
+        torch.cuda.set_device(launch.local_rank % torch.cuda.device_count())
+    with _company():
+        store, rank, size = next(rendezvous("env://", timeout=PATIENCE))
+        # After a restart torchrun's store still has the addresses of processes that are gone.
+        store = PrefixStore(f"restart-{launch.restarts}", store)
+        backend = "cpu:gloo,cuda:nccl" if has_gpu else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
+    try:
+        yield world
+    finally:
+        dist.destroy_process_group()
+
+
+def world_of_this_process(n_here: int = 1) -> World:
+    """The group that somebody else has made this process join, as Ray Train does; ALONE where there is none."""
+    if not dist.is_initialized():
+        return ALONE
+    return World(rank=dist.get_rank(), size=dist.get_world_size(), n_here=n_here)
+
+
+@contextmanager
+def _company() -> Iterator[None]:
+    """Turns what torch raises when another process is gone, or does not answer, into an error of one line."""
+    try:
+        yield
+    except RuntimeError as error:
+        # Such as "[/a/file/of/gloo.cc:537] Read error [127.0.0.1]:1458: Connection reset by peer. This is ..."
+        reason = re.sub(r"\[\S*:\d+\] ", "", str(error)).split(". ")[0].partition("\n")[0]
+        raise LostProcessError(f"another process of this run is gone or does not answer ({reason})") from error
+
+
+def require_same_beginning(world: World, network: Network, features: WordFeatures, step: int) -> None:
+    """Raise TrainingError unless all processes start from the same weights, pieces and step. Collective."""
+    if world.size > 1:
+        digest = _digest(network.parameters(), crc32(features.pieces.serialised, step))
+        world.require_same(digest, "what they begin with: they must see the same data, --output and version of Teddy")
+
+
+def require_same_weights(world: World, network: Network, step: int) -> None:
+    """Raise TrainingError unless all weights but the embedding's are the same in all processes. Collective."""
+    if world.size > 1:
+        own = (each for each in network.parameters() if each is not network.embedding)
+        world.require_same(_digest(own), f"their weights after step {step}")
+
+
+def _digest(tensors: Iterable[Tensor], start: int = 0) -> int:
+    for each in tensors:
+        start = crc32(each.detach().cpu().contiguous().numpy().data, start)
+    return start

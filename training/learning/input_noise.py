@@ -1,0 +1,111 @@
+"""Noise on the input while training: words and features go missing, sentences lose their case or punctuation.
+
+Only sentences that are drawn are touched, and each update draws from its own random generator, so that a run that was
+stopped and resumed sees what an unstopped one sees.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from teddy.model.features.batching import Batch
+from teddy.model.features.rows import WordFeatures
+from teddy.training.data.align import Sentence
+from teddy.training.data.perturbations import joined, lower, mistyped, title, unpunctuated, upper
+from teddy.training.recipe.sections import AugmentConfig
+
+
+def drop_words(batch: Batch, unknown_row: int, probability: float, random: np.random.Generator) -> Batch:
+    """Replaces each word, on its own, by the unknown word with this probability: the context must tell."""
+    if probability == 0.0:
+        return batch
+    unknown_word = len(batch.starts)
+    dropped = torch.from_numpy(random.random(batch.words.shape) < probability)
+    return replace(
+        batch,
+        rows=torch.cat((batch.rows, torch.tensor([unknown_row]))),
+        starts=torch.cat((batch.starts, torch.tensor([len(batch.rows)]))),
+        words=batch.words.masked_fill(dropped, unknown_word),
+    )
+
+
+def drop_features(batch: Batch, features: WordFeatures, probability: float, random: np.random.Generator) -> Batch:
+    """Takes kinds of features (pieces, shape, affixes, whole word) from distinct words, each with this probability.
+
+    A word seen in one training sentence is known by its pieces alone; without them it must be judged by its looks, as
+    an unseen word will be. A word that would lose all of its rows keeps them.
+    """
+    if probability == 0.0:
+        return batch
+    rows, starts = drop_kinds(batch.rows.numpy(), batch.starts.numpy(), features.group_starts, probability, random)
+    return replace(batch, rows=torch.from_numpy(rows), starts=torch.from_numpy(starts))
+
+
+def drop_kinds(
+    rows: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    group_starts: Sequence[int],
+    probability: float,
+    random: np.random.Generator,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """`drop_features` for rows [F] and starts [U] as `WordFeatures.bag` gives them; the kinds begin at `group_starts`.
+
+    Gives fewer rows and as many starts.
+    """
+    counts = np.diff(np.append(starts, len(rows)))
+    word = np.repeat(np.arange(len(starts)), counts)
+    kind = np.searchsorted(group_starts, rows, side="right")
+    dropped = random.random((len(starts), len(group_starts) + 1)) < probability
+    keep = ~dropped[word, kind]
+    left = np.bincount(word, weights=keep, minlength=len(starts))
+    keep |= left[word] == 0
+    kept_counts = np.bincount(word, weights=keep, minlength=len(starts)).astype(np.int64)
+    new_starts = np.zeros_like(starts)
+    np.cumsum(kept_counts[:-1], out=new_starts[1:])
+    return rows[keep], new_starts
+
+
+def augment(sentences: Sequence[Sentence], config: AugmentConfig, random: np.random.Generator) -> list[Sentence]:
+    """The sentences of a batch as they are read this time.
+
+    Fewer where they are joined, and else as many, in order. Where a change would lose a gold span, a sentence stays as
+    it is. With all shares at 0 nothing is drawn from `random`.
+    """
+    if not config.is_on:
+        return list(sentences)
+    if random.random() < config.joined:
+        sentences = join_in_twos([sentences[i] for i in random.permutation(len(sentences))])
+    draws: list[list[float]] = random.random((len(sentences), 3)).tolist()
+    return [_changed(sentence, config, each, random) for sentence, each in zip(sentences, draws, strict=True)]
+
+
+def join_in_twos(sentences: Sequence[Sentence]) -> list[Sentence]:
+    """Each sentence joined to the next of its corpus that has no partner; those that cannot be joined stay alone."""
+    result: list[Sentence] = []
+    waiting: dict[str, int] = {}  # by corpus, the place in `result` of the sentence without a partner
+    for sentence in sentences:
+        place = waiting.pop(sentence.corpus, None)
+        both = None if place is None else joined(result[place], sentence)
+        if place is None or both is None:
+            waiting[sentence.corpus] = len(result)
+            result.append(sentence)
+        else:
+            result[place] = both
+    return result
+
+
+def _changed(sentence: Sentence, config: AugmentConfig, draws: list[float], random: np.random.Generator) -> Sentence:
+    """One sentence, changed as three draws between 0 and 1 want it."""
+    case, punctuation, typos = draws
+    if punctuation < config.unpunctuated:
+        sentence = unpunctuated(sentence, only_last=punctuation < config.unpunctuated / 2) or sentence
+    if typos < config.typos:
+        sentence = mistyped(sentence, random) or sentence
+    for share, change in ((config.lower, lower), (config.upper, upper), (config.title, title)):
+        if case < share:
+            return change(sentence) or sentence
+        case -= share
+    return sentence

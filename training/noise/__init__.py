@@ -1,1 +1,0 @@
-"""Label noise: annotations that taggers trained on the rest of the data doubt."""

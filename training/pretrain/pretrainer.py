@@ -1,0 +1,299 @@
+"""The life of a pre-training run, one update after another, and what it is measured by.
+
+`Pretrainer.run` yields a row after each update and each evaluation. After any row the whole state can be taken and put
+back, and the run goes on as if nothing had happened: what is random is drawn from the seed and the step.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from teddy.model.errors import DivergedError, TrainingError
+from teddy.model.features.rows import WordFeatures
+from teddy.model.system.processes import Interruption
+from teddy.training.job.record import HeldOutRow, UpdateRow
+from teddy.training.learning.torch_setup import autocast, generator, make_optimiser, seed_torch
+from teddy.training.pretrain.encoded import EncodedCorpus, TrainingText, cut_by_length
+from teddy.training.pretrain.objective import BatchMaker, Guesses, candidate_logits, unigram_prior
+from teddy.training.pretrain.objectives import PretrainingNetwork
+from teddy.training.recipe.sections import PretrainConfig
+
+_QUERIES_AT_ONCE = 1024
+"""Scores of so many queries against 20,000 words take 80 MB."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOutScores:
+    """See `teddy.training.job.record.HeldOutRow`."""
+
+    perplexity: float | None
+    accuracy: float | None
+    detection_accuracy: float | None
+
+
+@dataclass(slots=True)
+class _Counts:
+    n_guesses: int = 0
+    n_right: int = 0
+    nats: float = 0.0
+    n_verdicts: int = 0
+    n_right_verdicts: int = 0
+
+    def scores(self) -> HeldOutScores:
+        return HeldOutScores(
+            perplexity=math.exp(min(self.nats / self.n_guesses, 700.0)) if self.n_guesses else None,
+            accuracy=self.n_right / self.n_guesses if self.n_guesses else None,
+            detection_accuracy=self.n_right_verdicts / self.n_verdicts if self.n_verdicts else None,
+        )
+
+
+class HeldOutText:
+    """The held-out sentences of a corpus, evenly chosen when there are too many.
+
+    Words are guessed among the `evaluation_words` most frequent, each with its frequency as the prior, so that numbers
+    of different runs compare; where another word is right, the guess does not count. Masks and replacements are the
+    same at each evaluation.
+    """
+
+    def __init__(self, corpus: EncodedCorpus, config: PretrainConfig) -> None:
+        self._corpus = corpus
+        held_out, lengths = _long_enough(corpus, config.shortest_sentence)
+        n_chosen = min(len(held_out), config.evaluation_sentences)
+        chosen = np.arange(n_chosen) * len(held_out) // max(n_chosen, 1)
+        batches = cut_by_length(chosen, lengths, config.batch_words)
+        self._batches = [corpus.sentences(held_out[members]) for members in batches]
+        self._candidates = np.arange(min(len(corpus.counts), config.evaluation_words))
+        self._log_prior = unigram_prior(corpus.counts[self._candidates], corpus.n_learnt_words)
+
+    @property
+    def n_sentences(self) -> int:
+        """How many sentences are asked."""
+        return sum(map(len, self._batches))
+
+    @torch.inference_mode()
+    def measure(self, network: PretrainingNetwork, maker: BatchMaker, device: torch.device) -> HeldOutScores:
+        """Asks the network, in the number format of the block around this call."""
+        was_training = network.training
+        network.eval()
+        rows, starts = self._corpus.bag(self._candidates)
+        vectors = network.word_vectors(torch.from_numpy(rows).to(device), torch.from_numpy(starts).to(device))
+        counts = _Counts()
+        for number, sentences in enumerate(self._batches):
+            batch, types = maker.make(sentences, generator(0, number))
+            guesses, _ = network.guesses(batch.to(device))
+            self._count_words(counts, guesses, types, vectors)
+            _count_verdicts(counts, guesses)
+        network.train(was_training)
+        return counts.scores()
+
+    def _count_words(self, counts: _Counts, guesses: Guesses, types: NDArray[np.int64], vectors: Tensor) -> None:
+        if guesses.queries is None or guesses.targets is None:
+            return
+        targets = torch.from_numpy(types).to(vectors.device)[guesses.targets]
+        is_asked = targets < len(self._candidates)
+        log_prior = self._log_prior.to(vectors.device)
+        for queries, right in zip(
+            torch.split(guesses.queries[is_asked], _QUERIES_AT_ONCE),
+            torch.split(targets[is_asked], _QUERIES_AT_ONCE),
+            strict=True,
+        ):
+            logits = candidate_logits(queries, vectors, log_prior)
+            counts.nats += functional.cross_entropy(logits, right, reduction="sum").item()
+            counts.n_right += int((logits.argmax(dim=1) == right).sum())
+            counts.n_guesses += len(right)
+
+
+def _long_enough(corpus: EncodedCorpus, shortest: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which held-out sentences have so many words, and how many each has; block by block."""
+    numbers, lengths = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
+    for first, last in pairwise(corpus.blocks[:, 0].tolist()):
+        some = corpus.lengths(first, last)
+        chosen = np.flatnonzero(corpus.is_held_out(first, last) & (some >= shortest))
+        numbers.append(first + chosen)
+        lengths.append(some[chosen])
+    return np.concatenate(numbers), np.concatenate(lengths)
+
+
+def _count_verdicts(counts: _Counts, guesses: Guesses) -> None:
+    if guesses.verdicts is not None and guesses.replaced is not None:
+        counts.n_right_verdicts += int(((guesses.verdicts > 0) == guesses.replaced.bool()).sum())
+        counts.n_verdicts += len(guesses.verdicts)
+
+
+_UPDATE = 2
+"""Keeps what is drawn for an update apart from what is drawn for a plan (see training/pretrain/encoded.py)."""
+
+
+@dataclass(slots=True)
+class Position:
+    """Where a run stands: updates made and words read in all, and of this epoch; the step last evaluated."""
+
+    step: int = 0
+    words: int = 0
+    epoch: int = 0
+    batches_done: int = 0
+    evaluated: int = 0
+
+
+class Pretrainer:
+    """Trains a network on an encoded corpus; see the head of this file."""
+
+    def __init__(
+        self,
+        network: PretrainingNetwork,
+        features: WordFeatures,
+        corpus: EncodedCorpus,
+        config: PretrainConfig,
+        *,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        """Raises TrainingError for a corpus with nothing to learn from, or nothing held out."""
+        self.network = network.to(device)
+        self.corpus = corpus
+        self.config = config
+        self.seed = seed
+        self.device = device
+        self.position = Position()
+        self._maker = BatchMaker(corpus, network.objective, features.group_starts)
+        self._held_out = HeldOutText(corpus, config)
+        self._optimiser = make_optimiser(network, config.learning_rate, config.weight_decay)
+        # The embedding's gradient is left as it is: it has thousands of rows, and few of them take part in a batch.
+        self._clipped = [parameter for name, parameter in network.named_parameters() if name != "embedding"]
+        self.text = TrainingText(
+            corpus,
+            shortest=config.shortest_sentence,
+            batch_words=config.batch_words,
+            window_words=config.shuffle_window_words,
+            seed=seed,
+        )
+        if not self.text.epoch_words:
+            raise TrainingError(f"{corpus.folder}: no sentence of {config.shortest_sentence} words to learn from")
+        if not self._held_out.n_sentences:
+            raise TrainingError(
+                f"{corpus.folder}: no sentence of {config.shortest_sentence} words is held out: "
+                "try a smaller pretrain.held_out_every"
+            )
+
+    def total_epochs(self) -> int:
+        """The epochs of a whole run, with the one that is not read to its end."""
+        return self.text.total_epochs(self.config.words)
+
+    def total_steps(self) -> int:
+        """The updates of a whole run."""
+        return self.text.total_steps(self.config.words)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether as many words as wanted are read."""
+        return self.position.words >= self.config.words
+
+    def run(self, interruption: Interruption | None = None) -> Iterator[UpdateRow | HeldOutRow]:
+        """Trains until the words are read; goes on from `position`.
+
+        Raises DivergedError, before any weight is touched, when a loss or gradient is not finite, and JobInterrupted
+        when `interruption` is wanted during an evaluation, which is then as if it had not begun.
+        """
+        while True:
+            if self._evaluation_is_due():
+                yield self._evaluate(interruption or Interruption())
+            if self.is_finished:
+                return
+            yield self._update()
+
+    def _evaluation_is_due(self) -> bool:
+        step = self.position.step
+        is_time = step % self.config.evaluation_steps == 0 or self.is_finished
+        return is_time and step != self.position.evaluated
+
+    def _update(self) -> UpdateRow:
+        started = time.perf_counter()
+        position = self.position
+        sentences = self.text.batch(position.epoch, position.batches_done)
+        row_epoch = position.epoch + 1
+        rate = self._learning_rate()
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
+        loss, norm = self._gradients(sentences)
+        self._optimiser.step()
+        n_words = sentences.size
+        position.step += 1
+        position.words += n_words
+        position.batches_done += 1
+        if position.batches_done == self.text.n_batches(position.epoch):
+            position.epoch += 1
+            position.batches_done = 0
+        return UpdateRow(
+            kind="update",
+            step=position.step,
+            epoch=row_epoch,
+            loss=loss,
+            gradient_norm=norm,
+            learning_rate=rate,
+            n_words=n_words,
+            words_per_second=n_words / (time.perf_counter() - started),
+        )
+
+    def _learning_rate(self) -> float:
+        """Up in a line over the first steps, and down in a line over the whole run."""
+        config = self.config
+        warmth = min(1.0, (self.position.step + 1) / config.warmup_steps)
+        progress = self.position.words / config.words
+        return config.learning_rate * warmth * (1.0 - (1.0 - config.final_learning_rate_share) * progress)
+
+    def _gradients(self, sentences: NDArray[np.int64]) -> tuple[float, float]:
+        """Computes and clips the gradients of a batch; gives its loss and their norm before clipping."""
+        random = generator(self.seed, _UPDATE, self.position.step)
+        # Dropout asks torch, on whatever device: no state of it needs to be kept.
+        seed_torch(int(random.integers(2**63)))
+        batch, _ = self._maker.make(sentences, random, self.config.feature_dropout)
+        self.network.train()
+        with autocast(self.config.mixed_precision, self.device):
+            loss = self.network.loss(batch.to(self.device))
+        self._optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self._clipped, self.config.gradient_clip)
+        if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
+            raise DivergedError(
+                f"step {self.position.step + 1}: the loss ({loss.item():.4g}) or its gradient ({norm.item():.4g}) is "
+                "not finite; the weights are as they were before this step. Try a lower pretrain.learning_rate"
+            )
+        return loss.item(), norm.item()
+
+    def _evaluate(self, interruption: Interruption) -> HeldOutRow:
+        position = self.position
+        with interruption.at_once(), autocast(self.config.mixed_precision, self.device):
+            scores = self._held_out.measure(self.network, self._maker, self.device)
+        position.evaluated = position.step
+        return HeldOutRow(
+            kind="held_out",
+            step=position.step,
+            epoch=position.epoch + 1,
+            words=position.words,
+            perplexity=scores.perplexity,
+            accuracy=scores.accuracy,
+            detection_accuracy=scores.detection_accuracy,
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the rest of the run depends on, besides the recipe and the corpus."""
+        return {
+            "network": self.network.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "position": asdict(self.position),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Puts back what `state` gave."""
+        self.network.load_state_dict(state["network"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self.position = Position(**state["position"])

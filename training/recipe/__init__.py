@@ -1,0 +1,1 @@
+"""The recipe: everything that decides what a run does, read from one TOML file."""

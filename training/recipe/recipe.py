@@ -1,0 +1,327 @@
+"""A recipe: everything that decides what a training run does, as one typed value of one TOML file.
+
+A key that the recipe does not know, and a value out of range, are refused with the file, the line and the full name of
+the key. `Recipe.dump_toml` writes the resolved recipe, defaults included, so that it can be saved beside the result and
+read back.
+"""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self, TypeAlias
+
+from pydantic import Field, ValidationError, model_validator
+
+from teddy.model.config import FeatureConfig, NetworkConfig
+from teddy.model.errors import RecipeError
+from teddy.training.recipe.corpus_config import OUTSIDE, UNKNOWN, CorpusConfig, Table
+from teddy.training.recipe.reading import KeyPath, MisfitError, dotted, first_problem, key_lines, put_override
+from teddy.training.recipe.search_config import SearchConfig
+from teddy.training.recipe.sections import AugmentConfig, CardConfig, DistillConfig, PretrainConfig, UpdateConfig
+
+Value: TypeAlias = "str | int | float | bool | Sequence[Value] | Mapping[str, Value]"
+
+
+def dump_toml(table: Mapping[str, Value]) -> str:
+    """Return `table` as TOML. Plain values come before sub-tables, otherwise the order is kept."""
+    return "\n".join(_table_lines(table, ())).strip("\n") + "\n"
+
+
+def _table_lines(table: Mapping[str, Value], path: tuple[str, ...]) -> list[str]:
+    lines = [f"{_key(key)} = {_value(value)}" for key, value in table.items() if not _is_table(value)]
+    for key, value in table.items():
+        inner = (*path, key)
+        header = ".".join(_key(part) for part in inner)
+        if isinstance(value, Mapping):
+            lines += ["", f"[{header}]", *_table_lines(value, inner)]
+        elif _is_table(value) and isinstance(value, Sequence):
+            for element in value:
+                if isinstance(element, Mapping):
+                    lines += ["", f"[[{header}]]", *_table_lines(element, inner)]
+    return lines
+
+
+def _is_table(value: Value) -> bool:
+    """Whether the value has a header of its own: a table, or an array of nothing but tables."""
+    if isinstance(value, Mapping):
+        return True
+    return not isinstance(value, str) and isinstance(value, Sequence) and bool(value) and all(map(_is_mapping, value))
+
+
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _string(key)
+
+
+def _value(value: Value) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return _string(value)
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_key(key)} = {_value(inner)}" for key, inner in value.items()) + "}"
+    return "[" + ", ".join(_value(inner) for inner in value) + "]"
+
+
+def _string(text: str) -> str:
+    """Quote as JSON does, whose escapes TOML shares, except that TOML wants DEL escaped too."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+class PiecesConfig(Table):
+    """The sentencepiece model (unigram with byte fallback) that is trained on the words of the training data."""
+
+    vocabulary: int = Field(default=8000, ge=300)
+    """Number of pieces, the 256 byte pieces included; at most this many where the data has fewer."""
+    character_coverage: float = Field(default=0.9995, gt=0, le=1)
+    """Share of the characters of the training data that become pieces; the rest are spelled in bytes."""
+
+
+class EmbeddingConfig(Table):
+    """What the rows of whole words hold before training, if not random numbers."""
+
+    vectors: str = ""
+    """A file of word vectors below `--data`, as GloVe, word2vec and fastText write text (.txt, .vec; also `.xz`, `.gz`
+    and `.bz2`). `features.word_rows` is then the most of its words that get a row: those of the training data first,
+    then the most frequent of the file. Vectors of another width than `network.embedding_width` are padded with zeros
+    or reduced to their principal components."""
+    name: str = ""
+    """Of the vectors, for the credit that the model carries."""
+    licence: str = ""
+    source: str = ""
+    """Where they come from and whom to credit."""
+
+
+class StartConfig(Table):
+    """What the network starts from, if not from random weights."""
+
+    weights: str = ""
+    """An encoder file, a model file or a checkpoint, below `--data` or where you are, or `en`, the model that ships.
+    The recipe's `features` and the shape of its `network` must be those of the file; its pieces and words are taken."""
+    learning_rate_share: float = Field(default=1.0, ge=0, le=1)
+    """The embedding and the encoder learn at this share of the learning rate."""
+
+
+class TrainingConfig(Table):
+    """The training loop."""
+
+    epochs: int = Field(default=30, ge=1)
+    batch_words: int = Field(default=600, ge=1)
+    """Padded words per update."""
+    shuffle_window_words: int = Field(default=4_000_000, ge=1)
+    """Corpora of more words are streamed from disk: so many are in memory, and shuffled, at a time (see
+    docs/large-corpora.md)."""
+    learning_rate: float = Field(default=3e-3, gt=0)
+    warmup_share: float = Field(default=0.05, ge=0, le=1)
+    """Share of all updates over which the learning rate rises from zero."""
+    final_learning_rate_share: float = Field(default=0.02, ge=0, le=1)
+    """The learning rate falls to this share of itself by the last update."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    parts: int = Field(default=0, ge=0)
+    """How many parts a batch is cut into, each computed by itself; 0 is one for each process (docs/distributed.md).
+    What is dropped at random is drawn for each part: with `parts` said, any number of processes learns the same."""
+    gradient_clip: float = Field(default=5.0, gt=0)
+    """Largest norm of the gradient."""
+    word_dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Probability that a whole word becomes the unknown word."""
+    feature_dropout: float = Field(default=0.25, ge=0, lt=1)
+    """Probability that all features of one kind (pieces, shape, affixes, whole word) of a word are left out."""
+    average_decay: float = Field(default=0.999, ge=0, lt=1)
+    """Of the exponential moving average of the weights, which is what is evaluated and exported; 0 is off."""
+    patience: int = Field(default=8, ge=0)
+    """Evaluations without a better dev F1 after which training stops, once there is any; 0 is never."""
+    evaluations_per_epoch: float = Field(default=1.0, gt=0)
+    checkpoint_seconds: float = Field(default=300.0, gt=0)
+    """A checkpoint is written when the last one is so old, and after each evaluation."""
+    mixed_precision: Literal["auto", "fp32", "bf16"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = Field(default=1, ge=0)
+    """Of the CPU; 0 is as many as cores, at most 4. (Hidden 128, two cores: with two threads an epoch of CoNLL-2003
+    takes 17 s instead of 18 on a quiet machine; a whole run took 9 minutes instead of 6 to 8 beside other work.)"""
+    explode_factor: float = Field(default=100.0, gt=1)
+    """A loss this many times the running median stops the run."""
+
+
+class ExportConfig(Table):
+    """What the model file carries besides the network."""
+
+    window_words: int = Field(default=128, ge=3)
+    """Longest stretch of words that the network sees at once; longer texts are read in overlapping windows."""
+    window_overlap: int = Field(default=32, ge=2)
+    """Words that neighbouring windows share. With fewer than two, the rest of a long entity might be found again."""
+    canary: tuple[str, ...] = ()
+    """Texts whose entities are written into the model file, and must come out again whenever it is loaded."""
+
+    @model_validator(mode="after")
+    def _check_overlap(self) -> Self:
+        if self.window_overlap >= self.window_words:
+            raise MisfitError(("window_overlap",), "must be smaller than window_words")
+        return self
+
+
+class Recipe(Table):
+    """A whole recipe."""
+
+    name: str = Field(min_length=1, pattern=r"^[\w.-]+$")
+    """Of the model; also of its file, `NAME.teddy`."""
+    language: str = ""
+    seed: int = Field(default=1, ge=0)
+    """Fixes everything that is drawn at random."""
+    labels: tuple[str, ...] = ()
+    """What the model tells apart, in the order in which it numbers them."""
+    corpus: tuple[CorpusConfig, ...] = ()
+    """What a tagger is trained on. Only a recipe that has `pretrain` may do without `labels` and `corpus`."""
+    pretrain: PretrainConfig | None = None
+    """What `teddy pretrain` does."""
+    pieces: PiecesConfig = PiecesConfig()
+    features: FeatureConfig = FeatureConfig()
+    network: NetworkConfig = NetworkConfig()
+    embedding: EmbeddingConfig = EmbeddingConfig()
+    start: StartConfig = StartConfig()
+    training: TrainingConfig = TrainingConfig()
+    augment: AugmentConfig = AugmentConfig()
+    distill: DistillConfig | None = None
+    """Teachers that the network learns from besides."""
+    update: UpdateConfig | None = None
+    """The model that learns on, if the network is not a new one."""
+    search: SearchConfig | None = None
+    """What `teddy search` tries; for all else the values stand as they are."""
+    export: ExportConfig = ExportConfig()
+    card: CardConfig = CardConfig()
+    """What the model card says besides what was measured."""
+
+    @model_validator(mode="after")
+    def _check_across_tables(self) -> Self:
+        for location, reason in _contradictions(self):
+            raise MisfitError(location, reason)
+        return self
+
+    def dump_toml(self) -> str:
+        """Return the recipe as TOML, defaults included; `load_recipe` reads an equal recipe from it."""
+        return dump_toml(self.model_dump(mode="json", exclude_none=True))
+
+
+def load_recipe(
+    path: Path | str, overrides: Sequence[str] = (), *, purpose: Literal["train", "pretrain"] = "train"
+) -> Recipe:
+    """Read a recipe, with `overrides` such as ``training.epochs=3`` or ``corpus.0.weight=2`` put over it.
+
+    Raises RecipeError, naming file and line (or the override) and the full key, for a file that cannot be read, that is
+    not TOML, or that has an unknown key, a bad value, or not the tables that the purpose needs.
+    """
+    text = _read(path)
+    values = _parse(path, text)
+    overridden: dict[KeyPath, str] = {}
+    for override in overrides:
+        try:
+            overridden[put_override(values, override)] = override
+        except ValueError as error:
+            raise RecipeError(path, None, f"--set {override}: {error}") from None
+    try:
+        recipe = Recipe.model_validate_json(json.dumps(values, default=str))
+    except ValidationError as error:
+        location, reason = first_problem(error, Recipe)
+    else:
+        _refuse_other_purpose(path, recipe, purpose)
+        return recipe
+    for override_path, override in overridden.items():
+        if location[: len(override_path)] == override_path:
+            raise RecipeError(path, None, f"--set {override}: {dotted(location)}: {reason}")
+    raise RecipeError(path, _line_of(location, key_lines(text)), f"{dotted(location)}: {reason}")
+
+
+def _refuse_other_purpose(path: Path | str, recipe: Recipe, purpose: str) -> None:
+    if purpose == "pretrain" and recipe.pretrain is None:
+        raise RecipeError(path, None, "pretrain: missing: a [pretrain] table says what text to learn from")
+    if purpose == "train" and not recipe.corpus:
+        raise RecipeError(path, None, "corpus: missing: this recipe is for `teddy pretrain` only")
+
+
+def _read(path: Path | str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise RecipeError(path, None, "no such file") from None
+    except OSError as error:
+        raise RecipeError(path, None, f"cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise RecipeError(path, None, "not a UTF-8 text file") from None
+
+
+def _parse(path: Path | str, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        # The message ends with "(at line 3, column 5)" or "(at end of document)".
+        message, _, place = str(error).partition(" (at ")
+        found = re.match(r"line (\d+)", place)
+        line = int(found[1]) if found else text.count("\n") + 1
+        raise RecipeError(path, line, f"not valid TOML: {message}") from None
+
+
+def _line_of(location: KeyPath, lines: dict[KeyPath, int]) -> int | None:
+    """Return the line of the key, or of the nearest table around it; a key that is missing has only that."""
+    for length in range(len(location), 0, -1):
+        if location[:length] in lines:
+            return lines[location[:length]]
+    return None
+
+
+def _misplaced_vectors(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
+    """Yield why vectors that the recipe names cannot be used with the rest of it."""
+    place = ("embedding", "vectors")
+    if recipe.pretrain is not None:
+        yield place, "pre-training learns the vectors of words from its text: this recipe can have no others"
+    if recipe.start.weights:
+        reason = "brings an embedding of its own, and its encoder has learnt to read that one and no other"
+        yield place, f"cannot stand beside start.weights, which {reason}"
+    if not recipe.features.word_rows:
+        yield ("features", "word_rows"), "must be above 0 where embedding.vectors is given: vectors need rows"
+    for key in ("name", "licence"):
+        if not getattr(recipe.embedding, key):
+            yield ("embedding", key), "missing: the model must credit the vectors"
+
+
+def _contradictions(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
+    """Yield what no single table can see: the key at fault, and why."""
+    if recipe.embedding.vectors:
+        yield from _misplaced_vectors(recipe)
+    if recipe.pretrain is not None:
+        yield from recipe.pretrain.contradictions(recipe.network)
+        if not recipe.labels and not recipe.corpus:
+            return
+    for key in ("labels", "corpus"):
+        if not getattr(recipe, key):
+            yield (key,), "must not be empty" if key in recipe.model_fields_set else "missing"
+            return
+    yield from recipe.augment.contradictions()
+    if recipe.distill is not None:
+        yield from recipe.distill.contradictions(updates=recipe.update is not None)
+    if recipe.update is not None:
+        yield from recipe.update.contradictions(recipe.corpus)
+    for location, reason in recipe.card.contradictions(recipe.labels):
+        yield ("card", *location), reason
+    for place, label in enumerate(recipe.labels):
+        if label in (OUTSIDE, UNKNOWN) or not re.fullmatch(r"\S+", label):
+            yield ("labels", place), f"{label!r} cannot be a label"
+        if label in recipe.labels[:place]:
+            yield ("labels", place), f"{label!r} is listed twice"
+    names = [corpus.name for corpus in recipe.corpus]
+    for place, corpus in enumerate(recipe.corpus):
+        if corpus.name in names[:place]:
+            yield ("corpus", place, "name"), f"{corpus.name!r} is the name of two corpora"
+        for location, reason in corpus.contradictions(recipe.labels):
+            yield ("corpus", place, *location), reason
+    if not any(corpus.train for corpus in recipe.corpus):
+        yield ("corpus",), "no corpus has files to train on"
+    if not any(corpus.dev or corpus.holdout for corpus in recipe.corpus):
+        yield ("corpus",), "no corpus has dev files; give one dev = [...] or holdout = 0.1"
+    if recipe.search is not None:
+        yield from recipe.search.contradictions(recipe)

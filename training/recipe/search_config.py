@@ -1,0 +1,153 @@
+"""The `[search]` table of a recipe: which of its values `teddy search` looks for, and where.
+
+[search.ranges]
+"training.learning_rate" = {low = 1e-4, high = 1e-2, log = true}
+"network.layers" = {low = 1, high = 3}
+"network.cell" = ["lstm", "gru"]
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, TypeAlias
+
+from pydantic import BaseModel, Field, ValidationError, field_validator
+
+from teddy.training.recipe.corpus_config import Table
+from teddy.training.recipe.reading import KeyPath, MisfitError, dotted, first_problem, put_value
+
+Scalar: TypeAlias = str | int | float | bool
+
+_FIXED = ("name", "search")
+"""Keys that a trial cannot have otherwise than the recipe."""
+
+
+class Interval(Table):
+    """Numbers from `low` to `high`, both included: whole ones if both are written without a point."""
+
+    low: int | float
+    high: int | float
+    log: bool = False
+    """Whether ratios matter rather than differences, as with learning rates."""
+    step: int | float | None = Field(default=None, gt=0)
+    """Between two numbers; 1 for whole ones, none for others."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether only whole numbers are meant."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        """Yield keys whose values do not go with each other, and why."""
+        if self.low >= self.high:
+            yield "high", f"must be above low, not {self.high}"
+        if self.log and self.low <= 0:
+            yield "low", f"must be above 0 where log = true, not {self.low}"
+        if self.step is None:
+            return
+        if self.log:
+            yield "step", "has no meaning where log = true"
+        if self.is_whole and not isinstance(self.step, int):
+            yield "step", f"must be whole where low and high are, not {self.step}"
+        n_steps = (self.high - self.low) / self.step
+        if abs(n_steps - round(n_steps)) > 1e-6:
+            yield "step", f"does not lead from {self.low} to {self.high}"
+
+
+Range: TypeAlias = Interval | tuple[Scalar, ...]
+"""Numbers in an interval, or one of several values."""
+
+
+class SearchConfig(Table):
+    """Ranges of values, and how to look for the best, which is the best F1 on dev."""
+
+    ranges: dict[str, Range] = Field(min_length=1)
+    """By the full names of keys, in quotation marks: intervals, or arrays of the values to choose from."""
+    trials: int = Field(default=20, ge=1)
+    """Training runs in all, those included that were pruned or diverged."""
+    seed: int = Field(default=1, ge=0)
+    """Of the sampler. With one job, equal seeds give equal studies, however often they are stopped."""
+    sampler: Literal["tpe", "random"] = "tpe"
+    """`tpe` learns from the trials that have ended (tree-structured Parzen estimators)."""
+    random_trials: int = Field(default=8, ge=1)
+    """So many trials are drawn at random before `tpe` has learnt enough."""
+    pruner: Literal["median", "hyperband", "none"] = "median"
+    """`median` ends a trial whose best F1 so far is below the median of the others after as many evaluations;
+    `hyperband` gives most trials few evaluations and the best of them more."""
+    warmup_evaluations: int = Field(default=2, ge=0)
+    """No trial is pruned before so many evaluations are done."""
+    unpruned_trials: int = Field(default=4, ge=0)
+    """`median` prunes none before so many trials have ended."""
+    keep_checkpoints: bool = False
+    """Whether trials keep their checkpoints when they have ended. Only the best so far does otherwise; all keep their
+    model files."""
+
+    @field_validator("ranges", mode="before")
+    @classmethod
+    def _read_ranges(cls, ranges: object) -> object:
+        return {key: _read(key, value) for key, value in ranges.items()} if isinstance(ranges, Mapping) else ranges
+
+    def contradictions(self, recipe: BaseModel) -> Iterator[tuple[KeyPath, str]]:
+        """Yield the ends of ranges that make no valid recipe of `recipe`, all else being as it stands there."""
+        for key, values in self.ranges.items():
+            place = ("search", "ranges", key)
+            if key.split(".")[0] in _FIXED:
+                yield place, "cannot be searched"
+                return
+            for name, value in _ends(values):
+                reason = _misfit(recipe, key, value)
+                if reason is not None:
+                    yield (*place, name), reason
+
+
+def put_values(recipe: BaseModel, values: Mapping[str, Scalar]) -> dict[str, Any]:
+    """Return what the recipe says with other values put over it, and without `search`, to be validated.
+
+    Raises: ValueError, saying why, where a key leads nowhere.
+    """
+    table = recipe.model_dump(mode="json", exclude_none=True, exclude={"search"})
+    for key, value in values.items():
+        put_value(table, key, value)
+    return table
+
+
+def _read(key: str, value: object) -> Range:
+    """Check one range here, for an error that names what is wrong: pydantic tells it for each of several types."""
+    if isinstance(value, list | tuple):
+        if len(value) < 2 or not all(isinstance(each, Scalar) for each in value):
+            raise MisfitError((key,), "wants two values or more, each a text, a number or a boolean")
+        if len({(type(each), each) for each in value}) < len(value):
+            raise MisfitError((key,), "has a value twice")
+        return tuple(value)
+    if isinstance(value, Interval):
+        return value
+    if not isinstance(value, Mapping):
+        raise MisfitError((key,), "should be {low = ..., high = ...} or an array of values")
+    if any(isinstance(each, Mapping | list) for each in value.values()):
+        raise MisfitError((key,), f'put the whole key in quotation marks, such as "{key}.{next(iter(value))}"')
+    try:
+        interval = Interval.model_validate(dict(value))
+    except ValidationError as error:
+        location, reason = first_problem(error, Interval)
+        raise MisfitError((key, *location), reason) from None
+    for name, reason in interval.contradictions():
+        raise MisfitError((key, name), reason)
+    return interval
+
+
+def _ends(values: Range) -> list[tuple[str | int, Scalar]]:
+    """Return what a range's extreme values are called in the recipe, and the values; of a choice, all."""
+    if isinstance(values, Interval):
+        return [("low", values.low), ("high", values.high)]
+    return list(enumerate(values))
+
+
+def _misfit(recipe: BaseModel, key: str, value: Scalar) -> str | None:
+    try:
+        table = put_values(recipe, {key: value})
+        type(recipe).model_validate_json(json.dumps(table))
+    except ValidationError as error:
+        location, reason = first_problem(error, type(recipe))
+        return f"with {value!r}, {dotted(location)}: {reason}"
+    except ValueError as error:
+        return str(error)
+    return None
