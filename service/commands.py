@@ -65,7 +65,7 @@ def run(host: str | None, port: int | None, workers: int | None, model: list[str
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopping is no failure, whoever asks for it
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # there is nothing yet that could be loaded again
     configure_logs(settings.log_level)
-    if unknown := unknown_variables():
+    if unknown := unknown_variables(os.environ):
         structlog.get_logger("service").warning("unknown settings are ignored", variables=unknown)
     bound = listen(settings.host, settings.port)
     address = url(settings.host, bound.getsockname()[1])

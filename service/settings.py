@@ -1,6 +1,5 @@
 """The service's settings: environment variables `TEDDY_*`, read once, at the entry point."""
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +22,7 @@ Positive = Annotated[int, Field(gt=0)]
 class Settings(BaseSettings):
     """Every setting, with its default. The README's table is made from this class."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
@@ -206,7 +205,7 @@ def read_settings(**options: Any) -> Settings:
         raise SettingsError(f"{place}: {first['msg'].removeprefix('Value error, ')}") from error
 
 
-def unknown_variables(environ: Mapping[str, str] = os.environ) -> list[str]:
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     """Variables that look like settings and are none: most likely misspelt. Those of training jobs do not count."""
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
     ours = [name for name in environ if name.upper().startswith(PREFIX) and not name.upper().startswith(_OF_TRAINING)]

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from graphlib import TopologicalSorter
@@ -24,6 +25,9 @@ HEAVY = {"torch", "numpy", "pydantic", "fastapi", "uvicorn", "prometheus_client"
 HEAVY |= {"jinja2", "mlflow", "onnx", "onnxruntime", "opentelemetry", "optuna", "ray", "httpx"}
 HEAVY |= {"pyarrow"}
 MOST_LINES = 400
+MOST_FILES = 240
+MOST_AT_THE_TOP = 12
+MOST_OF_A_NAME = 3
 
 # In parts, so that this file may be searched too.
 FOREIGN = {
@@ -102,10 +106,13 @@ def test_only_the_service_knows_of_http_metrics_and_settings() -> None:
     assert {path: names for path, names in known.items() if names} == allowed
 
 
-def test_what_few_install_is_named_in_one_file_each_of_the_model() -> None:
-    extras = {"pyarrow": ["service/bulk/parquet.py"], "ray": ["service/bulk/ray_data.py"]}
-    of_model = [path for path in MODULES if package_of(path) == "model"]
-    assert {name: [short(path) for path in of_model if name in imported_packages(path)] for name in extras} == extras
+def test_what_few_install_is_named_in_few_files() -> None:
+    extras = {
+        "pyarrow": ["service/bulk/parquet.py"],
+        "ray": ["service/bulk/ray_data.py", "service/ray_app.py", "training/learning/distributed/ray_train.py"],
+        "mlflow": ["training/job/mlflow_run.py"],
+    }
+    assert {name: [short(path) for path in MODULES if name in imported_packages(path)] for name in extras} == extras
 
 
 def names_torch_jit(node: ast.AST) -> bool:
@@ -120,9 +127,53 @@ def test_one_file_names_torch_jit() -> None:
 
 
 def test_no_module_imports_itself_by_a_detour() -> None:
-    known = {name_of(path): path for path in MODULES}
-    graph = {name: (imports_at_once(path) & known.keys()) - {name} for name, path in known.items()}
+    """Not even in a function, or for types alone."""
+    known = {name_of(path): path for path in [*MODULES, *COMMAND]}
+    packages = {name for name, path in known.items() if path.name == "__init__.py"}
+    graph = {name: (imported(path) & known.keys()) - {name} - packages for name, path in known.items()}
     assert [*TopologicalSorter(graph).static_order()]
+
+
+def test_a_room_has_few_doors_and_a_name_few_meanings() -> None:
+    assert len(MODULES) + len(COMMAND) <= MOST_FILES
+    for package in PACKAGES:
+        assert len([*(ROOT / package).glob("*.py")]) <= MOST_AT_THE_TOP
+    names = Counter(path.name for path in MODULES if path.name != "__init__.py")
+    assert {name: n for name, n in names.items() if n > MOST_OF_A_NAME} == {}
+
+
+def runs_at_import(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield what is evaluated when a module is imported: all but the bodies of functions."""
+    yield node
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        parts: list[ast.AST] = [*node.decorator_list, *node.args.defaults, *filter(None, node.args.kw_defaults)]
+    else:
+        parts = [] if isinstance(node, ast.Lambda) else [*ast.iter_child_nodes(node)]
+    for part in parts:
+        yield from runs_at_import(part)
+
+
+def test_nothing_knows_the_environment_when_it_is_imported() -> None:
+    named = {
+        f"{short(path)}:{node.lineno}"
+        for path in [*MODULES, *COMMAND]
+        for node in runs_at_import(tree_of(path))
+        if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv", "putenv")
+    }
+    assert named == set()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "home"),
+    [
+        (r"\bflock\(", "model/system/files.py"),
+        (r"\bcpu_count\(|\bsched_getaffinity\(", "model/system/processes.py"),
+        (r"/proc/self/statm", "model/system/memory.py"),
+        (r"it was ended by", "model/system/processes.py"),
+    ],
+)
+def test_what_the_system_is_asked_for_is_asked_in_one_place(pattern: str, home: str) -> None:
+    assert [short(path) for path in MODULES if re.search(pattern, path.read_text(encoding="utf-8"))] == [home]
 
 
 def test_every_module_says_what_it_is_for() -> None:

@@ -20,17 +20,12 @@ import yaml  # type: ignore[import-untyped]
 
 from deploy.monitoring.configuration import Addresses, write_configuration
 from deploy.monitoring.dashboards.panels import GRAFANA
-from teddy.service.settings import Settings
+from teddy.service.http.callers import Keys
+from teddy.service.settings import Settings, read_settings
 from tests.monitoring.binaries import binary
 from tests.monitoring.prometheus import Alertmanager
 
 ROOT = Path(__file__).parents[1]
-COMPOSE_FILES = (
-    "docker-compose.yml",
-    "docker-compose.keys.yml",
-    "docker-compose.feedback.yml",
-    "docker-compose.models.yml",
-)
 SERVICES = ("teddy", "prometheus", "alertmanager", "grafana", "node-exporter", "train")
 SECRET = re.compile(r"(?i)(api_?keys?|password|passwd|token|secret|credentials?)\s*[=:]\s*[\"']?[\w+/-]{6,}")
 PINNED = re.compile(r"[\w./-]+:v?\d+\.\d+\.\d+(-[\w.-]+)?")
@@ -53,8 +48,11 @@ def of(name: str) -> list[str]:
     return [arguments for instruction, arguments in instructions() if instruction == name]
 
 
-def compose(file: str = "docker-compose.yml") -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load((ROOT / file).read_text(encoding="utf-8"))
+COMPOSE_FILE = ROOT / "docker-compose.yml"
+
+
+def compose() -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load(COMPOSE_FILE.read_text(encoding="utf-8"))
     return content
 
 
@@ -90,7 +88,7 @@ def test_the_image_runs_as_a_user_without_a_name_to_look_up_a_shell_or_a_home() 
 def test_every_image_is_named_by_an_exact_version() -> None:
     (base,) = [arguments.partition("=")[2] for arguments in of("ARG") if arguments.startswith("BASE=")]
     assert [arguments.split()[0] for arguments in of("FROM")] == ["${BASE}", "${BASE}"]
-    others = [each["image"] for each in compose()["services"].values() if "build" not in each]
+    others = [each["image"] for each in compose()["services"].values() if not {"build", "extends"} & each.keys()]
     assert others
     assert [image for image in [base, *others] if not PINNED.fullmatch(image)] == []
 
@@ -106,25 +104,25 @@ def test_the_image_is_built_from_what_is_named_and_nothing_is_fetched_by_address
 
 
 def test_no_secret_is_in_an_image_or_beside_it() -> None:
-    configuration = (ROOT / "service" / "monitoring").rglob("*.yml")
-    for path in (ROOT / "service" / "Dockerfile", *(ROOT / file for file in COMPOSE_FILES), *configuration):
+    configuration = (ROOT / "deploy" / "monitoring").rglob("*.yml")
+    for path in (ROOT / "service" / "Dockerfile", COMPOSE_FILE, *configuration):
         assert not SECRET.findall(path.read_text(encoding="utf-8")), path
     rules = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     for private in ("model/teddy.keys", "service/.env", "model/signing.pem"):
         assert any(fnmatch(private, rule) for rule in rules[rules.index("!service") :]), private
 
 
-@pytest.mark.parametrize("file", COMPOSE_FILES)
-def test_compose_files_are_what_compose_takes(file: str) -> None:
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(ROOT / file)]
+def test_the_compose_file_is_what_compose_takes() -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(COMPOSE_FILE)]
     checked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert checked.returncode == 0, checked.stdout
 
 
 def test_what_there_is_to_run() -> None:
-    assert compose()["services"].keys() == set(SERVICES)
+    assert compose()["services"].keys() == {*SERVICES, "promote"}
     assert [name for name in SERVICES if "profiles" in service(name)] == ["train"]
-    needed = re.findall(r"\$\{\w+:?\?", (ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+    assert service("promote")["extends"] == {"service": "train"}
+    needed = re.findall(r"\$\{\w+:?\?", COMPOSE_FILE.read_text(encoding="utf-8"))
     assert not needed, "Compose asks for every variable, also for those of what is not started"
 
 
@@ -167,7 +165,7 @@ def test_nobody_can_be_reached_who_need_not_be() -> None:
 
 
 def test_prometheus_finds_by_their_names_those_whom_it_asks() -> None:
-    configuration = yaml.safe_load((ROOT / "service" / "monitoring" / "prometheus.yml").read_text(encoding="utf-8"))
+    configuration = yaml.safe_load((ROOT / "deploy" / "monitoring" / "prometheus.yml").read_text(encoding="utf-8"))
     asked = [*configuration["scrape_configs"], *configuration["alerting"]["alertmanagers"]]
     targets = {target for each in asked for group in each["static_configs"] for target in group["targets"]}
     assert {target.partition(":")[0] for target in targets} - {"localhost"} <= set(SERVICES)
@@ -186,14 +184,21 @@ def test_what_is_mounted_is_there_and_what_is_a_directory_of_ours_is_its_users(n
                 assert target in shlex.split(created), "a volume takes its owner from the image"
 
 
+def teddys_settings(**variables: str) -> dict[str, str]:
+    """What Teddy gets of its environment when Compose has these variables: an empty one is not set."""
+    environment = {}
+    for name, value in teddy()["environment"].items():
+        filled = re.sub(r"\$\{(\w+):\+([^}]*)\}", lambda found: found[2] if variables.get(found[1]) else "", value)
+        if filled:
+            environment[name] = filled
+    return environment
+
+
 def test_corrections_are_stored_where_the_user_may_write_and_only_where_somebody_asked_for_it() -> None:
-    content = compose("docker-compose.feedback.yml")
-    (mount,) = content["services"]["teddy"]["volumes"]
-    volume, _, directory = mount.partition(":")
-    assert content["services"]["teddy"]["environment"] == {"TEDDY_FEEDBACK_DIR": directory}
-    assert content["volumes"].keys() == {volume}
+    directory = teddys_settings(TEDDY_FEEDBACK="on")["TEDDY_FEEDBACK_DIR"]
+    assert mounts("teddy")[directory] in compose()["volumes"]
     assert [arguments for arguments in of("RUN") if "install --directory" in arguments and directory in arguments]
-    assert "FEEDBACK" not in str(compose())
+    assert "TEDDY_FEEDBACK_DIR" not in teddys_settings()
 
 
 def test_whoever_looks_at_grafana_can_only_look() -> None:
@@ -206,14 +211,15 @@ def test_whoever_looks_at_grafana_can_only_look() -> None:
 
 
 def test_what_is_promoted_is_what_was_trained_and_goes_where_teddy_serves_from() -> None:
-    services = compose("docker-compose.models.yml")["services"]
-    _, model, to, *_ = services["promote"]["command"]
+    promote = service("promote")
+    _, model, to, *_ = promote["command"]
     (output,) = [each.partition("=")[2] for each in service("train")["command"] if each.startswith("--output=")]
     assert model == f"{output}/{Path(output).name}.teddy"
-    (volume,) = services["promote"]["volumes"]
+    (volume,) = promote["volumes"]
     assert volume == "models:" + to.removeprefix("--to=")
-    assert services["teddy"]["volumes"] == [f"{volume}:ro"]
-    assert services["teddy"]["environment"]["TEDDY_MODELS_DIR"] == "/models"
+    assert f"{volume}:ro" in teddy()["volumes"]
+    assert teddys_settings(TEDDY_OWN_MODELS="on")["TEDDY_MODELS_DIR"] == "/models"
+    assert "TEDDY_MODELS_DIR" not in teddys_settings()
 
 
 def test_the_trainers_command_is_one() -> None:
@@ -259,7 +265,7 @@ def test_several_workers_have_a_place_for_their_metrics() -> None:
 
 
 def test_whoever_needs_no_key_is_on_this_machine() -> None:
-    assert teddy()["environment"] == {"TEDDY_ALLOW_ANONYMOUS": "true"}
+    assert teddys_settings() == {"TEDDY_ALLOW_ANONYMOUS": "true"}
     for each in compose()["services"].values():
         assert [port for port in each.get("ports", []) if not port.startswith("127.0.0.1:")] == []
     variables = dict(pair.partition("=")[::2] for arguments in of("ENV") for pair in shlex.split(arguments))
@@ -267,20 +273,22 @@ def test_whoever_needs_no_key_is_on_this_machine() -> None:
     assert variables["TEDDY_HOST"] == "0.0.0.0"  # noqa: S104
 
 
-def test_with_keys_they_come_as_a_file_of_digests_and_nobody_is_let_in_without() -> None:
-    with_keys = compose("docker-compose.keys.yml")["services"]["teddy"]
-    (name,) = with_keys["secrets"]
-    assert with_keys["environment"] == {
-        "TEDDY_ALLOW_ANONYMOUS": "false",
-        "TEDDY_API_KEYS_FILE": f"/run/secrets/{name}",
-    }
-    assert compose("docker-compose.keys.yml")["secrets"][name]["file"].startswith("${TEDDY_KEYS:?")
+def test_with_keys_they_come_as_a_file_of_digests_and_nobody_is_let_in_without(tmp_path: Path) -> None:
+    (name,) = teddy()["secrets"]
+    assert compose()["secrets"][name] == {"file": "${TEDDY_KEYS:-/dev/null}"}
+    inside = teddys_settings(TEDDY_KEYS="./teddy.keys")
+    assert inside["TEDDY_API_KEYS_FILE"] == f"/run/secrets/{name}"
+    keys = tmp_path / "keys"
+    keys.write_text(f"tag {'0' * 64} shop\n")
+    settings = Settings(allow_anonymous=inside["TEDDY_ALLOW_ANONYMOUS"] == "true", api_keys_file=keys)
+    assert Keys.read(settings).required, "whatever is said of anonymous callers"
 
 
-@pytest.mark.parametrize("file", COMPOSE_FILES)
-def test_what_is_set_in_a_container_is_a_setting(file: str) -> None:
-    known = {f"TEDDY_{name.upper()}" for name in Settings.model_fields}
-    assert set(compose(file)["services"]["teddy"]["environment"]) <= known
+def test_what_is_set_in_a_container_is_a_setting_and_an_empty_one_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert set(teddy()["environment"]) <= {f"TEDDY_{name.upper()}" for name in Settings.model_fields}
+    for name in teddy()["environment"]:
+        monkeypatch.setenv(name, "")
+    assert read_settings() == Settings()
 
 
 def test_a_container_gets_the_time_to_answer_what_it_has_accepted() -> None:

@@ -14,7 +14,48 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 from torch import Tensor
 
-from teddy.training.export.onnx_tagger import decoded_outputs, network_inputs, vectors_output, word_inputs
+VECTORS = "vectors"
+"""The value between the two parts of the graph: the vectors of distinct words."""
+
+
+def word_inputs() -> list[ValueInfoProto]:
+    """What words are made of: see `teddy.model.features.batching`."""
+    return [wholes("rows", "F"), wholes("starts", "U")]
+
+
+def vectors_output(width: int) -> ValueInfoProto:
+    """The vectors of distinct words."""
+    return floats(VECTORS, "U", width)
+
+
+def network_inputs(width: int) -> list[ValueInfoProto]:
+    """What the network reads once it has the words' vectors."""
+    return [vectors_output(width), wholes("words", "B", "T"), wholes("lengths", "B")]
+
+
+def decoded_outputs() -> list[ValueInfoProto]:
+    """What `Network.forward` gives, in its order."""
+    return [wholes("tags", "B", "T"), *(doubles(name, "B", "T") for name in ("marginal", "opening", "closing"))]
+
+
+def floats(name: str, *shape: int | str | None) -> ValueInfoProto:
+    """An input or output of 32-bit numbers."""
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+
+def doubles(name: str, *shape: int | str | None) -> ValueInfoProto:
+    """An input or output of 64-bit numbers."""
+    return helper.make_tensor_value_info(name, TensorProto.DOUBLE, shape)
+
+
+def wholes(name: str, *shape: int | str | None) -> ValueInfoProto:
+    """An input or output of 64-bit whole numbers."""
+    return helper.make_tensor_value_info(name, TensorProto.INT64, shape)
+
+
+def truths(name: str, *shape: int | str | None) -> ValueInfoProto:
+    """An input or output of yes and no."""
+    return helper.make_tensor_value_info(name, TensorProto.BOOL, shape)
 
 
 def part_of(model: ModelProto, inputs: Sequence[ValueInfoProto], outputs: Sequence[ValueInfoProto]) -> ModelProto:

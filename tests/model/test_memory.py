@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from teddy.model.system.memory import _malloc_trim, collector_paused, give_back
+from teddy.model.system.memory import _malloc_trim, collector_paused, give_back, resident_bytes
 
 RESIDENT = """
 from teddy.model.system import memory
@@ -69,3 +69,9 @@ def test_the_collector_pauses_in_a_block_and_is_as_it_was_behind_it(is_on: bool)
         assert gc.isenabled() is is_on
     finally:
         gc.enable() if before else gc.disable()
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads a process's memory as Linux shows it")
+def test_the_memory_of_this_process_is_what_the_system_says() -> None:
+    told = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS:"))
+    assert resident_bytes() == pytest.approx(int(told.split()[1]) * 1024, rel=0.2)

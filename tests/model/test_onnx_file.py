@@ -158,9 +158,9 @@ def test_without_the_extra_it_is_read_but_not_run(
 ) -> None:
     for name in [name for name in sys.modules if name.startswith("teddy.") and ".onnx_" in name]:
         if name != archive.__name__:
-            package, _, module = name.rpartition(".")
+            folder, _, module = name.rpartition(".")
             monkeypatch.delitem(sys.modules, name)
-            monkeypatch.delattr(sys.modules[package], module)
+            monkeypatch.delattr(sys.modules[folder], module)
     monkeypatch.setitem(sys.modules, package, None)
     reason = rf"ONNX models need the package {package}, .*: pip install 'teddy\[onnx\]'"
     assert read_bundle(tiny_onnx).manifest == read_bundle(tiny_model).manifest

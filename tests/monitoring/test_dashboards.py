@@ -72,7 +72,7 @@ def series() -> set[str]:
         names |= {metric.exposed_name} | {
             f"{metric.name}_{part}" for part in ("bucket", "sum", "count") if metric.edges
         }
-    rules = yaml.safe_load((ROOT / "service" / "monitoring" / "rules" / "recording.yml").read_text(encoding="utf-8"))
+    rules = yaml.safe_load((ROOT / "deploy" / "monitoring" / "rules" / "recording.yml").read_text(encoding="utf-8"))
     return names | {rule["record"] for group in rules["groups"] for rule in group["rules"]}
 
 
@@ -153,12 +153,12 @@ def test_each_link_leads_to_the_section_of_an_alert_and_each_dashboard_to_the_ot
 def test_the_runbooks_are_those_of_the_documentation_and_each_alert_has_one() -> None:
     shown = {panel["title"]: panel["options"]["content"] for panel in panels("runbooks")}
     assert shown == sections(RUNBOOKS.read_text(encoding="utf-8"))
-    rules = yaml.safe_load((ROOT / "service" / "monitoring" / "rules" / "alerts.yml").read_text(encoding="utf-8"))
+    rules = yaml.safe_load((ROOT / "deploy" / "monitoring" / "rules" / "alerts.yml").read_text(encoding="utf-8"))
     assert {rule["alert"] for group in rules["groups"] for rule in group["rules"]} <= shown.keys()
 
 
 def test_every_dashboard_that_an_alert_names_is_there() -> None:
-    text = (ROOT / "service" / "monitoring" / "rules" / "alerts.yml").read_text(encoding="utf-8")
+    text = (ROOT / "deploy" / "monitoring" / "rules" / "alerts.yml").read_text(encoding="utf-8")
     assert set(re.findall(r"(?m)^ *dashboard: *(\S+)$", text)) <= set(BOARDS)
 
 
@@ -175,7 +175,7 @@ def test_grafana_is_given_the_dashboards_where_it_looks_for_them() -> None:
 
 
 def test_grafana_knows_how_often_prometheus_scrapes() -> None:
-    monitoring = ROOT / "service" / "monitoring"
+    monitoring = ROOT / "deploy" / "monitoring"
     (path,) = (monitoring / "grafana" / "provisioning" / "datasources").glob("*.yml")
     (source,) = yaml.safe_load(path.read_text(encoding="utf-8"))["datasources"]
     prometheus = yaml.safe_load((monitoring / "prometheus.yml").read_text(encoding="utf-8"))

@@ -15,7 +15,7 @@ from teddy.training.job.catalogue import all_metrics as all_of_training
 from tests.monitoring.rules import ALERTS, RECORDING, alert_names, rules
 
 RUNBOOKS = ROOT / "docs" / "runbooks.md"
-DASHBOARDS = ROOT / "service" / "monitoring" / "grafana" / "dashboards"
+DASHBOARDS = ROOT / "deploy" / "monitoring" / "grafana" / "dashboards"
 RECORDED = re.compile(r"\b[a-z_]+:teddy_[a-z0-9_]+:[a-z0-9_]+")
 METRIC = re.compile(r"(?<![:\w])teddy_[a-z0-9_]+(?!:)")
 SETTING = re.compile(rf"\b{PREFIX}[A-Z_]+")

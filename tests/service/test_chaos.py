@@ -374,10 +374,11 @@ async def test_a_killed_worker_takes_its_own_requests_with_it_and_sigterm_takes_
             served_by = holders(server.port, descendants(server.pid))
             victim = next(served_by[each.port] for each in load.connections if each.port in served_by)
             os.kill(victim, signal.SIGKILL)
-            second = await server.all_ready(workers, without={victim})
-            assert first - second == {victim}
+            await asyncio.sleep(0.5)
             load.stop()
             killed = await asking
+            second = await server.all_ready(workers, without={victim})
+            assert first - second == {victim}
             # A connection that was opened while we looked is not known; it can only have been the victim's.
             assert {served_by.get(each.port, victim) for each in killed.broken} <= {victim}
             assert not killed.n_faults, str(killed)

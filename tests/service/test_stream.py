@@ -406,7 +406,7 @@ def resident_bytes(pid: int) -> int:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads a process's memory as Linux shows it")
 async def test_a_stream_without_end_needs_no_more_memory_than_a_short_one() -> None:
-    n_lines, at_once = 200_000, 500
+    n_lines, at_once = 100_000, 500
     command = [sys.executable, "-c", ENDLESS, str(Path(__file__).with_name("conftest.py"))]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as process:
         try:

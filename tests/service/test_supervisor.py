@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from teddy.model.system.processes import reap
 from teddy.service.errors import ServiceError
 from teddy.service.observability.worker_metrics import DIRECTORY, collect
-from teddy.service.process.supervisor import LONGEST_PAUSE_SECONDS, Supervisor, pause_seconds, reap
+from teddy.service.process.supervisor import LONGEST_PAUSE_SECONDS, Supervisor, pause_seconds
 
 ALIVE_AND_READY = "told.sendall(b'alive\\nready\\n');"
 UNTIL_A_SIGNAL = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); " + ALIVE_AND_READY + " time.sleep(60)"
@@ -169,7 +170,7 @@ def test_a_signal_to_load_models_again_goes_to_every_worker() -> None:
 def test_an_ending_is_told_by_the_signals_name() -> None:
     process = subprocess.Popen([sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)"])
     process.kill()
-    assert reap(process) == "it was ended by SIGKILL"
+    assert reap(process, 5.0) == "it was ended by SIGKILL"
 
 
 def test_signal_handlers_are_put_back() -> None:

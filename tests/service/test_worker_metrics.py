@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from teddy.model.system.memory import resident_bytes
 from teddy.service.observability.metrics import Metrics
 from teddy.service.observability.worker_metrics import DIRECTORY, WORKER, collect, forget
 
@@ -74,4 +73,3 @@ def test_one_worker_alone_tells_its_memory_and_its_time_too() -> None:
     shown = Metrics().exposition().decode()
     assert f'{RESIDENT}{{worker="0"}}' in shown
     assert 'teddy_worker_cpu_seconds_total{worker="0"}' in shown
-    assert 2**20 < resident_bytes() < 2**36

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from teddy.model.system.memory import resident_bytes
 from teddy.training.job.catalogue import CATALOGUE, PREFIX, all_metrics, metrics_table
 from teddy.training.job.job import RECENT_UPDATES, Job, State
 
@@ -128,14 +127,3 @@ def test_the_table_names_every_metric_once_with_its_meaning_and_every_state() ->
         assert f"| `{metric.name}` | gauge | `run`" in table
         assert metric.meaning.endswith(".")
     assert all(f"`{state}`" in CATALOGUE[0].metrics[0].meaning for state in State)
-
-
-def test_memory_is_what_the_system_says() -> None:
-    status = Path("/proc/self/status")
-    if not status.exists():
-        assert resident_bytes() is None
-        return
-    told = next(line for line in status.read_text().splitlines() if line.startswith("VmRSS:"))
-    found = resident_bytes()
-    assert found is not None
-    assert found == pytest.approx(int(told.split()[1]) * 1024, rel=0.2)

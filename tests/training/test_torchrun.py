@@ -1,4 +1,4 @@
-"""Laws of `torchrun -m training`, with the launcher itself: too slow for every day, `make distributed` runs them."""
+"""Laws of `torchrun -m teddy.training`, with the launcher itself: too slow for every day, so `make distributed`."""
 
 import os
 import signal
@@ -41,7 +41,7 @@ def launched(data: Path, output: Path, *options: str, restarts: int = 0) -> Iter
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     settings = [word for change in CHANGES for word in ("--set", change)]
     arguments = [str(data / "tiny.toml"), "--data", str(data), "--output", str(output), *settings, *options]
-    command = [*launcher, f"--max-restarts={restarts}", "-m", "training", *arguments]
+    command = [*launcher, f"--max-restarts={restarts}", "-m", "teddy.training", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
             yield process

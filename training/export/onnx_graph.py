@@ -95,23 +95,3 @@ class Graph:
         chosen = wanted if wanted not in self._names else f"{wanted}_{len(self._names)}"
         self._names.append(chosen)
         return chosen
-
-
-def floats(name: str, *shape: int | str | None) -> ValueInfoProto:
-    """An input or output of 32-bit numbers."""
-    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-
-
-def doubles(name: str, *shape: int | str | None) -> ValueInfoProto:
-    """An input or output of 64-bit numbers."""
-    return helper.make_tensor_value_info(name, TensorProto.DOUBLE, shape)
-
-
-def wholes(name: str, *shape: int | str | None) -> ValueInfoProto:
-    """An input or output of 64-bit whole numbers."""
-    return helper.make_tensor_value_info(name, TensorProto.INT64, shape)
-
-
-def truths(name: str, *shape: int | str | None) -> ValueInfoProto:
-    """An input or output of yes and no."""
-    return helper.make_tensor_value_info(name, TensorProto.BOOL, shape)

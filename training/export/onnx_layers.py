@@ -17,7 +17,8 @@ import numpy as np
 from onnx import GraphProto, TensorProto
 
 from teddy.model.config import CellName, NetworkConfig
-from teddy.training.export.onnx_graph import Array, Graph, floats, truths, wholes
+from teddy.model.network.onnx_network import floats, truths, wholes
+from teddy.training.export.onnx_graph import Array, Graph
 
 Weights = Mapping[str, Array]
 """A network's weights by their names in its state dict."""

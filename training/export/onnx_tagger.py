@@ -12,13 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
+from onnx import GraphProto, ModelProto, TensorProto
 
 from teddy.model.config import NetworkConfig
 from teddy.model.file.bundle import Bundle, extra_files
 from teddy.model.file.onnx_archive import seal
+from teddy.model.network.onnx_network import VECTORS, decoded_outputs, doubles, floats, wholes, word_inputs
 from teddy.model.network.torchscript import from_archive
-from teddy.training.export.onnx_graph import Graph, doubles, floats, wholes
+from teddy.training.export.onnx_graph import Graph
 from teddy.training.export.onnx_layers import Weights, emissions, word_vectors
 
 _FLOOR = 1e-300
@@ -208,30 +209,6 @@ def _positions(graph: Graph, values: str) -> str:
 
 def _forbidding(scores: NDArray[np.floating], forbidden: NDArray[np.bool_]) -> NDArray[np.float64]:
     return np.where(forbidden, -np.inf, scores.astype(np.float64))
-
-
-VECTORS = "vectors"
-"""The value between the two parts of the graph: the vectors of distinct words."""
-
-
-def word_inputs() -> list[ValueInfoProto]:
-    """What words are made of: see `teddy.model.features.batching`."""
-    return [wholes("rows", "F"), wholes("starts", "U")]
-
-
-def vectors_output(width: int) -> ValueInfoProto:
-    """The vectors of distinct words."""
-    return floats(VECTORS, "U", width)
-
-
-def network_inputs(width: int) -> list[ValueInfoProto]:
-    """What the network reads once it has the words' vectors."""
-    return [vectors_output(width), wholes("words", "B", "T"), wholes("lengths", "B")]
-
-
-def decoded_outputs() -> list[ValueInfoProto]:
-    """What `Network.forward` gives, in its order."""
-    return [wholes("tags", "B", "T"), *(doubles(name, "B", "T") for name in ("marginal", "opening", "closing"))]
 
 
 def build_model(config: NetworkConfig, weights: Weights) -> ModelProto:

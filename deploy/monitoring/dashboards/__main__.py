@@ -35,7 +35,7 @@ def runbooks_board(markdown: str) -> Board:
 
 
 ROOT = Path(__file__).parents[3]
-DIRECTORY = ROOT / "service" / "monitoring" / "grafana" / "dashboards"
+DIRECTORY = Path(__file__).parents[1] / "grafana" / "dashboards"
 RUNBOOKS = ROOT / "docs" / "runbooks.md"
 LINE = 120
 
