@@ -35,7 +35,7 @@ lint: $(DEVELOPMENT) ## Check style and types, dangerous calls, and dependencies
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml model training service teddy
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml model training service teddy deploy
 	$(BIN)/python -m tests.audit
 
 format: $(DEVELOPMENT) ## Put every file into the one style

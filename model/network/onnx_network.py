@@ -1,7 +1,7 @@
 """ONNX Runtime as the engine under a tagger, called as `TaggerNetwork` is; in 32 or 8 bits.
 
-Each column of the weights has its own scale; the inputs have one for the whole batch, so that results depend on it.
-Only ONNX Runtime runs what this makes: its operators are not of the ONNX standard.
+In 8 bits each column of the weights has its own scale; the inputs have one for the whole batch, so that results depend
+on it. Only ONNX Runtime runs what this makes: its operators are not of the ONNX standard.
 """
 
 from collections.abc import Mapping, Sequence

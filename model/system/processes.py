@@ -1,4 +1,4 @@
-"""What processes share a machine by: cores, and signals that ask a long job to stop.
+"""Processes: how many cores they have, how one ended, and signals that ask a long job to stop.
 
     with interruptions() as interruption:
         with interruption.at_once():

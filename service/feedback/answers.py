@@ -4,7 +4,7 @@ r"""Answers that are remembered for a while, so that they can be corrected by th
     find     <- the newest line that begins with id and caller <- all processes' --'
 
 The correction of an answer may reach another worker than the one that gave it, so what is remembered lies in files that
-all of them read (service/feedback/answers.py). A line begins with `{"request_id":"...","by":"..."`, and nothing else
+all of them read. A line begins with `{"request_id":"...","by":"..."`, and nothing else
 in it can look like that, for within a text a quotation mark is written as `\"`. So the files need no index: to search
 16 MiB for these bytes takes 3 ms.
 

@@ -1,6 +1,6 @@
 """The files of models: which there are, whether they have changed, and how one is loaded and warmed up.
 
-They are looked at, now and then. A notification would be quicker but says nothing of what another machine does on a
+The files are looked at now and then. A notification would be quicker but says nothing of what another machine does on a
 network file system, nor of a symbolic link further up that leads elsewhere now (how Kubernetes updates a ConfigMap).
 """
 

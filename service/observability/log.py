@@ -3,7 +3,7 @@
 An exception's message may quote the text that it failed on, so only the messages of exceptions known not to are logged;
 of others the class and the lines of code are. Whatever its values are, a line is printable ASCII: nobody can forge one.
 
-Nothing that happens to standard error fails or delays who logs: see service/observability/log.py.
+Nothing that happens to standard error fails or delays who logs:
 
     write -> a bounded queue -> the thread, every 50 ms -> few system calls for many lines
 

@@ -7,7 +7,8 @@ was written before a kill -9 is there, because the pages of a mapped file belong
     worker 0 --write--> DIRECTORY/drift-0.json --.
     worker 1 --write--> DIRECTORY/drift-1.json ---+--read--> the documents of all, in whichever worker is asked
 
-For what cannot be added up as counters can. A single worker needs no files and keeps its documents in memory.
+Documents are for what cannot be added up as counters can. A single worker needs no files and keeps its documents in
+memory.
 """
 
 import json

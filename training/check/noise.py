@@ -276,7 +276,7 @@ _KINDS = {
 def look_deep(
     corpora: Sequence[Corpus], labels: Sequence[str], options: NoiseOptions, on_progress: OnProgress
 ) -> tuple[list[Finding], DeepSummary]:
-    """Look for label noise; see `teddy.training.check.noise.find_noise`, also for what it raises."""
+    """Look for label noise; see `find_noise`, also for what it raises."""
     started = time.perf_counter()
     report = find_noise(corpora, labels, options, on_progress)
     findings = [*noise_findings(report)]

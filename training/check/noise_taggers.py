@@ -1,6 +1,6 @@
 """The quick taggers of `teddy check --deep`: each is trained on the other folds and asked about its own.
 
-All are exact probabilities of spans under the CRF, summed over everything that may stand around them.
+What they say are exact probabilities of spans under the CRF, summed over everything that may stand around them.
 """
 
 import math

@@ -1,8 +1,8 @@
 """The corpora of a recipe: read, relabelled, aligned to words, divided into train and dev, in memory or on disk.
 
-They are read as a stream. While they have fewer words than a window for shuffling they stay in memory, packed; a larger
-collection is written to a folder of the run (see `teddy.training.data.store`) and is not read from its files again
-when the run is resumed, as long as the files and the recipe are the same. Dev is always in memory.
+For a run they are read as a stream. While they have fewer words than a window for shuffling they stay in memory,
+packed; a larger collection is written to a folder of the run (see `teddy.training.data.store`) and is not read from its
+files again when the run is resumed, as long as the files and the recipe are the same. Dev is always in memory.
 """
 
 import json
@@ -112,11 +112,11 @@ class Corpus:
     """Labels whose absence means something. An unmarked word may have any of the others."""
     weight: float
     train: Sequence[Sentence]
-    """In memory, or on disk (see `teddy.training.data.corpora`): to be read from first to last."""
+    """In memory, or on disk (see `open_corpora`): to be read from first to last."""
     dev: list[Sentence]
     """Always in memory."""
     n_dropped: int = 0
-    """Held-out sentences that are too many to be dev; see `teddy.training.data.corpora`."""
+    """Held-out sentences that are too many to be dev; see `HeldOut`."""
 
     @property
     def n_train_words(self) -> int:
@@ -225,7 +225,7 @@ def open_corpora(recipe: Recipe, data: Path, folder: Path) -> tuple[list[Corpus]
     """Read all corpora of a recipe, or open what `folder` has of them; and what words cannot express of them.
 
     `folder` is there afterwards if the corpora have more words than `training.shuffle_window_words`, and must stay
-    until they are not needed any more. Raises DataError as `teddy.training.data.corpora.load_corpora` does.
+    until they are not needed any more. Raises DataError as `load_corpora` does.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     made_from = _made_from(recipe, data)

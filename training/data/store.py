@@ -1,11 +1,16 @@
 """Training sentences in blocks: in memory while they are few, in a folder on disk when they are many.
 
-sentences         the blocks, one after another: words of each sentence (uint32), bytes of each (uint32), packed lines
-blocks.i64        a row of `COLUMNS` for each block
-store.json        the files that the sentences come from, and what else their reader wants to know
+On disk a collection is a folder:
+
+    sentences         the blocks, one after another: words of each sentence (uint32), bytes of each (uint32), packed
+                      lines
+    blocks.i64        a row of `COLUMNS` for each block
+    store.json        the files that the sentences come from, and what else their reader wants to know
 
 Memory is what is asked for and a row for each block, however many sentences there are. What is read from disk is
 compared with a checksum.
+
+Packed, a sentence is a line of JSON, some ten bytes a word where its objects in memory take two hundred:
 
     [text, borders, spans, unknown, misaligned, path, line]
 

@@ -1,10 +1,11 @@
 """Strict span scores, kept as counts that add up, and the scores of the CoNLL shared tasks.
 
-A predicted span is correct when its start, its end and its label equal those of a gold span; nothing else earns
-anything. For the scores of the CoNLL shared tasks see `teddy.training.evaluation.scores`.
+Strictly, a predicted span is correct when its start, its end and its label equal those of a gold span; nothing else
+earns anything.
 
-They differ from strict scores only on ill-formed tag sequences: conlleval repairs them, gold and prediction alike, by
-its rules about where a chunk starts and ends, and then counts equal chunks. `seqeval` by default does the same.
+The scores of the `conlleval` script differ from these only on ill-formed tag sequences: it repairs them, gold and
+prediction alike, by its rules about where a chunk starts and ends, and then counts equal chunks. `seqeval` by default
+does the same.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,6 +1,7 @@
 """The whole ONNX graph of a tagger: feature rows in, tags and their probabilities out.
 
-All in float64 and by the same steps as there, so that the same emissions give the same tags. Time comes first. Letters:
+The conditional random field is drawn in float64 and by the steps of `teddy.model.network.crf`, so that the same
+emissions give the same tags. Time comes first. Letters:
 B rows (sentences), T words of the longest, K tags.
 
 TorchScript is deprecated upstream, and its users need torch. A graph of ONNX runs in a dozen languages, and gives tags:

@@ -154,7 +154,7 @@ _TOLERANCE = 1e-5
 
 
 def export_onnx(source: Path, onnx_file: Path, data: Path | None = None, card: CardConfig | None = None) -> None:
-    """Writes a model file, or the model of a checkpoint (see `teddy.training.export.publish.export`), as an ONNX file.
+    """Writes a model file, or the model of a checkpoint (see `export`), as an ONNX file.
 
     Raises what `export` does, MissingExtraError without `teddy[onnx]`, ModelFileError for a source that is ONNX already
     or whose ONNX network does not give the same on the canary texts; then nothing is written.

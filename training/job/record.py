@@ -1,7 +1,7 @@
 """The records of a training run: `metrics.jsonl` and `timings.jsonl`, one flat JSON object a line.
 
-Two runs of one recipe and one seed give equal files, byte for byte, however often one of them was killed and resumed:
-what a clock decides is kept elsewhere (see training/job/record.py).
+Two runs of one recipe and one seed give equal `metrics.jsonl`, byte for byte, however often one of them was killed and
+resumed. What a clock and a machine decide is in `timings.jsonl`, to which every process adds that worked on the run:
 
     start        a process takes up the run at `step`, on a machine (see training/report/machine.py)
     updates      so many `updates` up to `step` read so many `words` in so many `seconds`
@@ -10,8 +10,8 @@ what a clock decides is kept elsewhere (see training/job/record.py).
     end          the process has come to an `end` (see `teddy.training.job.job.State`) after `process_seconds`; one that
                  was killed outright leaves no such row
 
-Every row has the `time` at which it was written, in UTC. Work that a kill undid, and that was done again, is in here
-twice: it was paid for twice.
+Every row there has the `time` at which it was written, in UTC. Work that a kill undid, and that was done again, is
+there twice: it was paid for twice.
 """
 
 import json

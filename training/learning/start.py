@@ -2,14 +2,14 @@
 
 They come from pre-training (`NAME.encoder`, written by `teddy pretrain`), from a model file (`NAME.teddy`, whose
 entities may be others) or from a checkpoint. Pieces and whole words come with them, since an embedding's rows mean
-nothing without; emissions and CRF are begun anew, except where a model is updated (see
-`teddy.training.learning.start`).
+nothing without; emissions and CRF are begun anew, except where a model is updated.
 
 An update is a training run like any other, of a recipe that `open_update` completes: the labels are those of the model
 and then the recipe's own; the shape is the model's; old corpora stand among the others, each with the labels that it
 annotates; and the model as it was teaches what it becomes (learning without forgetting, Li & Hoiem 2017; for entities,
 Monaikul et al. 2021), in the way of `teddy.training.learning.distill`. What is completed is saved, so that the recipe
-in a run's directory says all of it; completing it once more changes nothing.
+in a run's directory says all of it; completing it once more changes nothing. Old data are mixed into each epoch
+(rehearsal, Robins 1995).
 """
 
 import hashlib

@@ -1,15 +1,16 @@
 """Running text as numbers on disk, and the order in which its sentences are read.
 
-text.u32          the number of each word, sentence after sentence; 0 is the most frequent word
-lengths.u32       the number of words of each sentence
-blocks.i64        for each block of sentences: its first sentence, its first word; at last, how many there are of both
-types.txt         the distinct words, one a line, by number: first those that were counted, then rare ones
-counts.i64        how often each of the counted words occurs in the sentences that are learnt from
-rows.i32          the feature rows of the distinct words, one word after another
-row_starts.i64    where each word's rows begin, and where the last one's end
-pieces.model      the sentencepiece model
-words.txt         the words that have a row of their own
-corpus.json       what all this was made from, and how much it is
+    text.u32          the number of each word, sentence after sentence; 0 is the most frequent word
+    lengths.u32       the number of words of each sentence
+    blocks.i64        for each block of sentences: its first sentence, its first word; at last, how many there are of
+                      both
+    types.txt         the distinct words, one a line, by number: first those that were counted, then rare ones
+    counts.i64        how often each of the counted words occurs in the sentences that are learnt from
+    rows.i32          the feature rows of the distinct words, one word after another
+    row_starts.i64    where each word's rows begin, and where the last one's end
+    pieces.model      the sentencepiece model
+    words.txt         the words that have a row of their own
+    corpus.json       what all this was made from, and how much it is
 
 In memory are the counted words' rows, of which there is a bound (see `teddy.training.data.vocabulary`); all else is
 read when it is asked for. A rare word has a number for each stretch of the text that it occurs in.

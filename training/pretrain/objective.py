@@ -1,6 +1,7 @@
 """What a network is asked while it learns from plain text: batches, puzzles, and the parts that all objectives share.
 
-Letters: B sentences of T words each; U distinct words; E the embedding width; N words to guess, M to judge.
+Letters: B sentences of T words each; U distinct words; E the embedding width; N words to guess, M to judge. How
+probable each of some words is, given a query, is a softmax over candidates:
 
     P(w | query) proportional to exp(score(query, w)) * p(w),    score = 2 / sqrt(E) * query . vector(w)
 
@@ -152,7 +153,7 @@ class TextBatch:
     """B sentences of T words each, U of them distinct, of F feature rows in all.
 
     Shape: `rows` int64 [F] and `starts` int64 [U + 1], the last of them of the unknown word; `log_prior` float32 [U]
-    (see `teddy.training.pretrain.objective`).
+    (see the head of this file).
     """
 
     rows: Tensor

@@ -1,12 +1,14 @@
 """From text files to an encoded corpus: words are cut, counted and numbered, pieces and feature rows are made.
 
-The text is read once and as a stream, in chunks with numbers of their own (see `teddy.training.pretrain.prepare`). When
-all words are counted, chunk by chunk the numbers become those of the whole text. Held in memory are a chunk and the
-counts, of which there is a bound. A word that is too rare for them, or stands in held-out sentences alone, has feature
-rows as any other, but another number in each chunk that it occurs in.
+The text is read once and as a stream, in chunks of about a million words, each with numbers for its own distinct words.
+When all words are counted, chunk by chunk the numbers become those of the whole text. Held in memory are a chunk and
+the counts, of which there is a bound. A word that is too rare for them, or stands in held-out sentences alone, has
+feature rows as any other, but another number in each chunk that it occurs in.
 
-numbers.u32        of each word: its number in its chunk
-chunk_types.txt    the distinct words of each chunk, one a line, by number
+A chunk is two files until then:
+
+    numbers.u32        of each word: its number in its chunk
+    chunk_types.txt    the distinct words of each chunk, one a line, by number
 """
 
 import json

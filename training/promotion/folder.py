@@ -2,7 +2,7 @@
 
     NAME.teddy                     what is served; `TEDDY_MODELS_DIR` is this directory
     versions/NAME-VERSION.teddy    each version that was, the newest few
-    promotions.jsonl               what was put there when (see `teddy.training.promotion.folder`)
+    promotions.jsonl               what was put there when, why, and instead of which version
     promotions.lock                held by whoever changes anything
 
 NAME.teddy is a file of its own, copied and then renamed into place, and no link to a version: some volumes know no

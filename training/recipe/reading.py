@@ -1,7 +1,7 @@
 """From TOML to typed values: the line of each key, values put over others, and errors in the words of the recipe.
 
-The document is known to be valid, because `tomllib` has read it. So this scanner need not understand values, only step
-over them: strings of four kinds, comments, brackets.
+`tomllib` gives values only, and an error should name a line. The document is known to be valid, because `tomllib` has
+read it. So this scanner need not understand values, only step over them: strings of four kinds, comments, brackets.
 """
 
 import difflib

@@ -1,8 +1,8 @@
 """Readers of columns: CoNLL files, CSV tables and CoNLL-U.
 
-The text is put together from the forms and `SpaceAfter=No`. The words of a multi-word token ("don't" is "do" and "n't")
-are found in its form when they spell it out; a word that does not ("au" is "à" and "le") gets the token as a whole, so
-that it is seen, and reported, as a span that shares its characters with another.
+Of CoNLL-U the text is put together from the forms and `SpaceAfter=No`. The words of a multi-word token ("don't" is "do"
+and "n't") are found in its form when they spell it out; a word that does not ("au" is "à" and "le") gets the token as a
+whole, so that it is seen, and reported, as a span that shares its characters with another.
 """
 
 import csv

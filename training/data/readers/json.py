@@ -1,6 +1,6 @@
 """Readers of JSON: lines of texts with spans, and documents in the manner of (Re-)DocRED.
 
-Three common shapes are read, and `label` of the first may also be called `type`::
+Of lines three common shapes are read, and `label` of the first may also be called `type`::
 
     {"text": "...", "entities": [{"start": 0, "end": 5, "label": "PER"}]}
     {"text": "...", "spans": [{"start": 0, "end": 5, "label": "PER"}]}
@@ -8,8 +8,9 @@ Three common shapes are read, and `label` of the first may also be called `type`
 
 Spans are half-open and count Unicode code points. A line is a document: it is split into sentences.
 
-A list of objects with `sents` (sentences of tokens) and `vertexSet` (entities, each a list of mentions with `sent_id`,
-`pos` as a half-open range of tokens, and `type`). Such a file may be one line, so an error names the document instead.
+A document is an object in a list, with `sents` (sentences of tokens) and `vertexSet` (entities, each a list of mentions
+with `sent_id`, `pos` as a half-open range of tokens, and `type`). Such a file may be one line, so an error names the
+document instead.
 """
 
 import json
