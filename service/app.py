@@ -40,6 +40,10 @@ from teddy.service.settings import Settings
 
 BEAT_SECONDS = 0.1
 
+OnReady = Callable[[], None]
+OnLoadFailure = Callable[[TeddyError], None]
+log = structlog.get_logger("service.app")
+
 
 async def beat(metrics: Metrics, models: Callable[[], Iterable[ServedModel]]) -> None:
     """Count for ever, ten times a second. Lag is what a request would wait before anything looks at it."""
@@ -65,12 +69,6 @@ class PaddingCount:
         if new := sum(total - self._seen.get(version, total) for version, total in totals.items()):
             self._metrics.padding_words.inc(new)
         self._seen = totals
-
-
-OnReady = Callable[[], None]
-OnLoadFailure = Callable[[TeddyError], None]
-
-log = structlog.get_logger("service.app")
 
 
 class App(DocumentedApp):

@@ -22,6 +22,9 @@ Teddy serves {names} at {address} (to try in a browser: {address}/docs). For exa
   curl {address}/v1/entities -H 'Content-Type: application/json' \\
     -d '{{"text": "He said, Teddy Roosevelt was a great President!"}}'"""
 
+RANDOM_BYTES = 32
+PREFIX = "teddy_"  # by which scanners for leaked secrets can know one
+
 
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")] = None,
@@ -100,10 +103,6 @@ def url(host: str, port: int) -> str:
     """Where a person on this machine finds what listens on `host`."""
     shown = "localhost" if host in ("0.0.0.0", "::", "") else f"[{host}]" if ":" in host else host  # noqa: S104
     return f"http://{shown}:{port}"
-
-
-RANDOM_BYTES = 32
-PREFIX = "teddy_"  # by which scanners for leaked secrets can know one
 
 
 def key(

@@ -35,6 +35,10 @@ from teddy.service.settings import Settings, read_settings
 
 STREAM = "/v1/entities/stream"
 
+SCRAPE_SECONDS = 5.0
+"""How long a scrape waits for all replicas before it fails."""
+Positive = Annotated[int, Field(gt=0)]
+
 
 class UploadLimit:
     """Middleware: reading a stream of more than `max_bytes` raises BodyTooLargeError after what came before."""
@@ -84,12 +88,6 @@ async def take(receive: Receive, messages: "asyncio.Queue[Message | Exception]",
         messages.put_nowait(message)
     except Exception as error:
         messages.put_nowait(error)  # for whoever asks next: here nobody would see it
-
-
-SCRAPE_SECONDS = 5.0
-"""How long a scrape waits for all replicas before it fails."""
-
-Positive = Annotated[int, Field(gt=0)]
 
 
 class Scale(BaseModel):

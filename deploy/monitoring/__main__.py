@@ -42,6 +42,9 @@ ALIVE = "alive"
 Notification = Mapping[str, Any]
 """Of one or more alerts that belong together, as Alertmanager's webhooks have it (version 4)."""
 
+HOST = "127.0.0.1"
+DATA = Path("runs/monitor")
+
 
 def lines_of(notification: Notification) -> Iterator[str]:
     """A line for each alert."""
@@ -75,10 +78,6 @@ def receiving(tell: Callable[[Notification], None]) -> Iterator[str]:
         finally:
             server.shutdown()
             thread.join()
-
-
-HOST = "127.0.0.1"
-DATA = Path("runs/monitor")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,14 @@ from pathlib import Path
 from deploy.monitoring.configuration import ALERTMANAGER, PROMETHEUS
 from teddy.service.errors import ServiceError
 
+START_SECONDS = 60.0
+STOP_SECONDS = 20.0
+PAUSE_SECONDS = 0.1
+ANSWER_SECONDS = 5.0
+LAST_LINES = 5
+RETENTION = "35d"
+"""Longer than the month that an objective is for."""
+
 
 class MonitoringError(ServiceError):
     """The root; the message says what to do about it."""
@@ -31,13 +39,6 @@ class PortTakenError(MonitoringError):
 
 class EndedError(MonitoringError):
     """A program that ended though nobody asked it to; the message has the last lines that it wrote."""
-
-
-START_SECONDS = 60.0
-STOP_SECONDS = 20.0
-PAUSE_SECONDS = 0.1
-ANSWER_SECONDS = 5.0
-LAST_LINES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +126,6 @@ def _end(processes: "Sequence[subprocess.Popen[bytes]]") -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-RETENTION = "35d"
-"""Longer than the month that an objective is for."""
 
 
 def prometheus(directory: Path, address: str) -> Daemon:

@@ -46,6 +46,9 @@ SCRIPTS = {
 }
 """By the first word of a letter's Unicode name."""
 
+SMOOTHING = 0.5
+"""Added to the count of each bin."""
+
 
 def _ranges(starts: Sequence[int]) -> tuple[str, ...]:
     """Names of the bins that begin at `starts`: `1`, `2-3`, `4+`."""
@@ -109,10 +112,6 @@ def _counts_of_format_3(plain: Mapping[str, Any]) -> dict[str, dict[str, int]]:
 
 AnyReference = Annotated[Reference, BeforeValidator(_upgraded)]
 """For pydantic, which then reads what files of format 3 and their checkpoints have too."""
-
-
-SMOOTHING = 0.5
-"""Added to the count of each bin."""
 
 
 def shares(counts: Sequence[float]) -> list[float]:

@@ -17,6 +17,8 @@ from torch import Tensor
 VECTORS = "vectors"
 """The value between the two parts of the graph: the vectors of distinct words."""
 
+_DOMAIN = "com.microsoft"
+
 
 def word_inputs() -> list[ValueInfoProto]:
     """What words are made of: see `teddy.model.features.batching`."""
@@ -98,9 +100,6 @@ def _reads(node: NodeProto) -> list[str]:
     made = {name for body in bodies for each in body.node for name in each.output}
     made |= {each.name for body in bodies for each in body.input}
     return [name for name in (*node.input, *inner) if name and name not in made]
-
-
-_DOMAIN = "com.microsoft"
 
 
 def largest_weight() -> int:

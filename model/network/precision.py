@@ -28,6 +28,11 @@ from teddy.model.network.torchscript import from_archive, script
 from teddy.model.tagger import TaggingNetwork
 from teddy.model.tags.tag_set import TagSet
 
+Precision = Literal["auto", "fp32", "bf16", "int8"]
+PRECISIONS: tuple[str, ...] = get_args(Precision)
+_TIMED_RUNS = 7
+_NEARLY = 1.25
+
 
 @contextmanager
 def onnx_extra() -> Iterator[None]:
@@ -41,13 +46,6 @@ def onnx_extra() -> Iterator[None]:
         raise MissingExtraError(
             f"ONNX models need the package {package}, which is not installed: pip install 'teddy[onnx]'"
         ) from error
-
-
-Precision = Literal["auto", "fp32", "bf16", "int8"]
-PRECISIONS: tuple[str, ...] = get_args(Precision)
-
-_TIMED_RUNS = 7
-_NEARLY = 1.25
 
 
 def load_network(bundle: Bundle, precision: str) -> TaggingNetwork:

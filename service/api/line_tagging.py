@@ -28,6 +28,23 @@ from teddy.service.schemas import StreamLine, StreamOptions
 if TYPE_CHECKING:
     from teddy.model.text.documents import Tagged
 
+WINDOW_LINES = 1024
+WINDOW_BYTES = 2**18
+GROUP_LINES = 128
+GROUP_BYTES = 2**14
+"""Lines that come together share a task, and what it costs; this is about a batch of words."""
+GROUPS_AT_ONCE = 4
+"""Enough to keep the network busy, and few enough to leave the queue, and a client's share of it, to other requests."""
+FIRST_PAUSE_SECONDS = 0.01
+LONGEST_PAUSE_SECONDS = 0.32
+Line = bytes | None
+"""None stands for one that was too long to be kept."""
+Departure = Callable[[], Awaitable[None]]
+"""Returns when the client has gone; of use once its input has been read."""
+Send = Callable[[bytes], Awaitable[None]]
+"""Returns when the client, or a small buffer before it, has taken the bytes."""
+log = structlog.get_logger("service.stream")
+
 
 class Window:
     """Room for `max_lines` lines of `max_bytes` bytes together; what comes while it is empty gets in, however large.
@@ -53,26 +70,6 @@ class Window:
         self._lines -= n_lines
         self._bytes -= n_bytes
         self._left.set()
-
-
-WINDOW_LINES = 1024
-WINDOW_BYTES = 2**18
-GROUP_LINES = 128
-GROUP_BYTES = 2**14
-"""Lines that come together share a task, and what it costs; this is about a batch of words."""
-GROUPS_AT_ONCE = 4
-"""Enough to keep the network busy, and few enough to leave the queue, and a client's share of it, to other requests."""
-FIRST_PAUSE_SECONDS = 0.01
-LONGEST_PAUSE_SECONDS = 0.32
-
-Line = bytes | None
-"""None stands for one that was too long to be kept."""
-Departure = Callable[[], Awaitable[None]]
-"""Returns when the client has gone; of use once its input has been read."""
-Send = Callable[[bytes], Awaitable[None]]
-"""Returns when the client, or a small buffer before it, has taken the bytes."""
-
-log = structlog.get_logger("service.stream")
 
 
 @dataclass(frozen=True, slots=True)

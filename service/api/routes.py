@@ -44,6 +44,8 @@ TAGGING_PROBLEMS = (400, 401, 404, 408, 413, 415, 422, 429, 500, 503, 504)
 
 router = APIRouter()
 
+models_router = APIRouter(tags=["models"])
+
 
 @router.post(
     "/v1/entities",
@@ -153,9 +155,6 @@ def remember(
 
 QUICK = {"/v1/entities": tag_text, "/v1/entities/batch": tag_batch}
 """The endpoints that are worth a short way to them: see service/http/middleware.py."""
-
-
-models_router = APIRouter(tags=["models"])
 
 
 @models_router.get("/v1/models", response_model=ModelsResponse, responses=problems(401, 503))

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Read = StreamLine | StreamError
 """A line's text, or the answer to a line that has none."""
 
+BLANK = b" \t\r"  # what JSON allows around a value, without the newline
+
 
 @dataclass(frozen=True, slots=True)
 class LineLimits:
@@ -105,9 +107,6 @@ def describe(fault: Mapping[str, Any]) -> str:
 def as_line(answer: BaseModel) -> bytes:
     """An answer as a line of JSON, without the fields that are None."""
     return answer.__pydantic_serializer__.to_json(answer, exclude_none=True) + b"\n"
-
-
-BLANK = b" \t\r"  # what JSON allows around a value, without the newline
 
 
 class LineSplitter:

@@ -27,6 +27,20 @@ from backports import zstd
 from teddy.model.errors import DataError
 from teddy.service.bulk.records import Format
 
+GZIP_LEVEL = 6
+"""As gzip's own command has it; Python's 9 takes twice the time for a hundredth."""
+_BROKEN = (EOFError, gzip.BadGzipFile, zlib.error, zstd.ZstdError, lzma.LZMAError)
+_ENDINGS = {
+    ".txt": Format.TEXT,
+    ".text": Format.TEXT,
+    ".jsonl": Format.JSONL,
+    ".ndjson": Format.JSONL,
+    ".conll": Format.CONLL,
+    ".iob": Format.CONLL,
+    ".bio": Format.CONLL,
+    ".parquet": Format.PARQUET,
+}
+
 
 class Packing(StrEnum):
     """How a file is packed; the value is the ending of its name."""
@@ -36,11 +50,6 @@ class Packing(StrEnum):
     ZSTD = ".zst"
     BZIP2 = ".bz2"
     XZ = ".xz"
-
-
-GZIP_LEVEL = 6
-"""As gzip's own command has it; Python's 9 takes twice the time for a hundredth."""
-_BROKEN = (EOFError, gzip.BadGzipFile, zlib.error, zstd.ZstdError, lzma.LZMAError)
 
 
 def packing_of(path: Path) -> Packing:
@@ -103,18 +112,6 @@ def _packer(output: BinaryIO, packing: Packing) -> BinaryIO:
         case Packing.XZ:
             return cast(BinaryIO, lzma.LZMAFile(output, "wb"))
     return output
-
-
-_ENDINGS = {
-    ".txt": Format.TEXT,
-    ".text": Format.TEXT,
-    ".jsonl": Format.JSONL,
-    ".ndjson": Format.JSONL,
-    ".conll": Format.CONLL,
-    ".iob": Format.CONLL,
-    ".bio": Format.CONLL,
-    ".parquet": Format.PARQUET,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

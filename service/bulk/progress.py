@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from teddy.service.bulk.inputs import Input, Packing
 from teddy.service.bulk.records import Answer, Format, Record
 
+LINE_EVERY_SECONDS = 10.0
+_USUAL_RATIO = 3.0
+"""Bytes of text in a byte of a packed file, about: how many there are is known when it has been read."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
@@ -65,11 +69,6 @@ class Progress:
             errors=self.errors + later.errors,
             first_error=self.first_error or later.first_error,
         )
-
-
-LINE_EVERY_SECONDS = 10.0
-_USUAL_RATIO = 3.0
-"""Bytes of text in a byte of a packed file, about: how many there are is known when it has been read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,8 @@ from teddy.service.bulk.stream import SHARD_BYTES, tag_stream
 
 _CHUNK_BYTES = 1 << 20
 
+_COPY_BYTES = 1 << 20
+
 
 def cut(source: Input, text_field: str = TEXT_FIELD, shard_bytes: int = SHARD_BYTES) -> Iterator[Shard]:
     """Yield the shards of a file, in order, at least one, as they are found.
@@ -157,9 +159,6 @@ class ShardTagger:
             self.close()
             self._file, self._path = open_unpacked(source.path, source.packing), source.path
         return self._file
-
-
-_COPY_BYTES = 1 << 20
 
 
 def errors_path(target: Path) -> Path:

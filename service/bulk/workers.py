@@ -16,6 +16,9 @@ from teddy.service.bulk.state import ShardPlace
 if TYPE_CHECKING:
     from teddy.model.predictor import Predictor
 
+Place = Callable[[Assignment], ShardPlace]
+"""Where the results of a shard go."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelChoice:
@@ -64,10 +67,6 @@ class Refused:
     """Why neither this worker nor another could do what it should, for people."""
 
     reason: str
-
-
-Place = Callable[[Assignment], ShardPlace]
-"""Where the results of a shard go."""
 
 
 class Workers(Protocol):

@@ -16,6 +16,13 @@ from teddy.service.client.errors import UnreachableError, read_problem
 LEAST_SECONDS = 0.001
 WORTH_ANOTHER_TRY = (httpx.NetworkError, httpx.RemoteProtocolError, httpx.TimeoutException)
 
+BATCH_TEXTS = 256
+BATCH_CHARACTERS = 2**18
+STREAM_LINES = 512
+STREAM_BYTES = 2**17
+"""Both of a stream's are half of what the service takes in before anything of its answer must have been read."""
+Item = TypeVar("Item", str, bytes)
+
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
@@ -103,13 +110,6 @@ def read_retry_after(value: str | None, now: float) -> float | None:
     return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now)
 
 
-BATCH_TEXTS = 256
-BATCH_CHARACTERS = 2**18
-STREAM_LINES = 512
-STREAM_BYTES = 2**17
-"""Both of a stream's are half of what the service takes in before anything of its answer must have been read."""
-
-
 @dataclass(frozen=True, slots=True)
 class Conduct:
     """See `Client` for what each means."""
@@ -144,9 +144,6 @@ class Conduct:
 def credentials(api_key: str | None) -> Mapping[str, str]:
     """The header that shows a key."""
     return {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
-
-
-Item = TypeVar("Item", str, bytes)
 
 
 class Chunks(Generic[Item]):

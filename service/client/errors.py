@@ -13,6 +13,8 @@ import httpx
 
 from teddy.service.client.results import kind_of
 
+MOST_DETAIL = 500
+
 
 class ClientError(Exception):
     """The root."""
@@ -49,9 +51,6 @@ class StreamBrokenError(ClientError):
     def __init__(self, answered: int, reason: str) -> None:
         super().__init__(f"the stream broke after {answered} answers: {reason}")
         self.answered = answered
-
-
-MOST_DETAIL = 500
 
 
 def read_problem(response: httpx.Response, retry_after_seconds: float | None) -> TeddyServiceError:

@@ -42,6 +42,13 @@ if TYPE_CHECKING:
 
 N_SEGMENTS = 2
 
+PAUSE_SECONDS = 0.05
+MOST_WAITING = 2**22
+"""Characters that may wait to be written. Answers beyond are not remembered: a slow disk costs no more memory."""
+CHARACTERS_A_TEXT = 200
+"""What a text costs besides its own."""
+log = structlog.get_logger("service.feedback")
+
 
 @dataclass(slots=True)
 class Segment:
@@ -114,15 +121,6 @@ def remove_if_left(path: Path) -> None:
             pass
         finally:
             os.close(descriptor)
-
-
-PAUSE_SECONDS = 0.05
-MOST_WAITING = 2**22
-"""Characters that may wait to be written. Answers beyond are not remembered: a slow disk costs no more memory."""
-CHARACTERS_A_TEXT = 200
-"""What a text costs besides its own."""
-
-log = structlog.get_logger("service.feedback")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,9 @@ from teddy.model.tags.spans import Span
 from teddy.model.text.offsets import OffsetUnit, character_offsets
 from teddy.service.schemas import RightEntity
 
+Fault = tuple[tuple[str | int, ...], str]
+"""Where in the request, and what is wrong."""
+
 
 def now() -> str:
     """The time, UTC, ISO 8601, with microseconds: as strings such times sort."""
@@ -81,10 +84,6 @@ def _as_dicts(spans: Iterable[Span]) -> list[dict[str, Any]]:
 
 def _as_spans(found: Iterable[dict[str, Any]]) -> list[Span]:
     return [Span(each["start"], each["end"], each["label"]) for each in found]
-
-
-Fault = tuple[tuple[str | int, ...], str]
-"""Where in the request, and what is wrong."""
 
 
 def read_spans(entities: Sequence[RightEntity], text: str, unit: OffsetUnit, labels: Sequence[str]) -> list[Span]:

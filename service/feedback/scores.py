@@ -22,6 +22,18 @@ from teddy.service.feedback.rows import Correction
 from teddy.service.feedback.store import CorrectionFiles
 from teddy.service.observability.instruments import family
 
+NEWEST_TEXTS = 1000
+"""Corrections of a model's version that count."""
+MOST_BYTES = 16 * 2**20
+"""Read at one look, of the newest rows; what is further back since the last look is passed over."""
+MOST_VERSIONS = 16
+Version = tuple[str, str]
+"""A model's name and version."""
+LEAST_ENTITIES = 20
+"""A ratio of fewer says too little to be shown: of 20, one more or less is five points."""
+Served = Callable[[], Iterable[Version]]
+"""Tells which versions of which models are served."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
@@ -99,16 +111,6 @@ class Window:
                 self.sums[label] -= of_label
 
 
-NEWEST_TEXTS = 1000
-"""Corrections of a model's version that count."""
-MOST_BYTES = 16 * 2**20
-"""Read at one look, of the newest rows; what is further back since the last look is passed over."""
-MOST_VERSIONS = 16
-
-Version = tuple[str, str]
-"""A model's name and version."""
-
-
 class NewestCorrections:
     """What the newest corrections say of each version of each model. Threads may share it."""
 
@@ -155,13 +157,6 @@ def read_rows(descriptor: int, start: int, size: int, most_bytes: int) -> tuple[
     whole = data[: data.rfind(b"\n") + 1]
     rows = whole.split(b"\n")[:-1]
     return rows[1:] if begin > start else rows, begin + len(whole)
-
-
-LEAST_ENTITIES = 20
-"""A ratio of fewer says too little to be shown: of 20, one more or less is five points."""
-
-Served = Callable[[], Iterable[Version]]
-"""Tells which versions of which models are served."""
 
 
 class FeedbackGauges(Collector):

@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 
 HELD = "held_bytes"
 
+MOST_MEMBERS = 4096
+"""Most gzip members or zstd frames in one body: an empty frame is 9 bytes and costs as much time as 1,000."""
+TURN_SECONDS = 0.002
+"""How long unpacking may keep the event loop from everybody else."""
+
 
 class BodyBudget:
     """Bytes that requests hold until they are answered. Bodies of one piece are not counted: nearly all are small."""
@@ -48,12 +53,6 @@ class BodyBudget:
     def release(self, scope: Scope) -> None:
         """Count no longer what a request has held."""
         self._held_bytes -= scope.pop(HELD, 0)
-
-
-MOST_MEMBERS = 4096
-"""Most gzip members or zstd frames in one body: an empty frame is 9 bytes and costs as much time as 1,000."""
-TURN_SECONDS = 0.002
-"""How long unpacking may keep the event loop from everybody else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,15 @@ CHALLENGE = "Bearer"
 
 HOW = "send 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
 
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+UNKNOWN = "unknown"
+MOST_HOPS = 16
+"""Proxies that a request is followed through: a longer list was made up."""
+LONGEST_ADDRESS = 64
+REMEMBERED = 4096
+"""Addresses that need not be parsed again: with proxies, half the cost of a short request otherwise goes there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -164,17 +173,6 @@ def _parse_line(line: str, place: str) -> Key:
         raise SettingsError(f"{place}: not {wanted}")
     role, digest, name = match.groups()
     return Key.of(cast(Role, role), bytes.fromhex(digest), name)
-
-
-Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
-
-UNKNOWN = "unknown"
-MOST_HOPS = 16
-"""Proxies that a request is followed through: a longer list was made up."""
-LONGEST_ADDRESS = 64
-REMEMBERED = 4096
-"""Addresses that need not be parsed again: with proxies, half the cost of a short request otherwise goes there."""
 
 
 def check_exposure(settings: "Settings", keys: "Keys") -> None:

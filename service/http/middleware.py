@@ -33,6 +33,13 @@ CLIENT_CLOSED_REQUEST = 499  # nobody reads it; it is for the log and the metric
 
 OnFailure = Callable[[Request, Exception], Response]
 
+OPEN = frozenset({"/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"})
+"""What needs no key, besides the files of `/docs`: who probes and scrapes has none, and there is no text in it."""
+OPEN_FOLDER = "/docs/assets/"
+Endpoint = Callable[[Request], Awaitable[Response]]
+OnError = Callable[[Request, Exception], Response]
+"""Makes the answer to an exception."""
+
 
 def request_id(scope: Scope) -> str:
     """The id of the request that is being answered."""
@@ -141,15 +148,6 @@ def accepted_id(scope: Scope) -> str:
         if name == b"x-request-id" and SANE_ID.fullmatch(value):
             return str(value, "ascii")
     return f"{getrandbits(128):032x}"
-
-
-OPEN = frozenset({"/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"})
-"""What needs no key, besides the files of `/docs`: who probes and scrapes has none, and there is no text in it."""
-OPEN_FOLDER = "/docs/assets/"
-
-Endpoint = Callable[[Request], Awaitable[Response]]
-OnError = Callable[[Request, Exception], Response]
-"""Makes the answer to an exception."""
 
 
 class Gate:

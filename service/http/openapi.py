@@ -35,6 +35,9 @@ KEY_SCHEMES: Description = {
     "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
 }
 
+PAGE = "/docs"
+ASSETS = "/docs/assets"
+
 
 class DocumentedApp(FastAPI):
     """FastAPI, with the schemas in its documentation that `body_of` and `problems` refer to."""
@@ -121,10 +124,6 @@ def problems(*statuses: int) -> dict[int | str, Description]:
         if status == HTTPStatus.SERVICE_UNAVAILABLE:
             described[status]["headers"] = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
     return described
-
-
-PAGE = "/docs"
-ASSETS = "/docs/assets"
 
 
 def add_docs_page(app: FastAPI) -> None:

@@ -31,6 +31,15 @@ SUFFIXES = (".teddy", ".onnx")
 Signature = tuple[int, ...]
 """Device, inode, times of change in nanoseconds, and bytes of a file: they differ when another is in its place."""
 
+Load = Callable[..., "Predictor"]
+"""Loads a model: `load(path)`, or `load(None)` for the one that ships; with `sha256=` if it is pinned.
+
+Raises ModelFileError. It is called in a thread, and for one model after another.
+"""
+WARM_UP_SHAPES = ((1, 8), (1, 32), (8, 24), (64, 24))
+"""Texts at a time, words in each. The first texts of a cold model took up to 153 ms, now 7; the calls take 130."""
+WARM_UP_CALLS = 3
+
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
@@ -108,17 +117,6 @@ def signature_of(path: Path) -> Signature | None:
     if not stat.S_ISREG(found.st_mode):
         return None
     return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size
-
-
-Load = Callable[..., "Predictor"]
-"""Loads a model: `load(path)`, or `load(None)` for the one that ships; with `sha256=` if it is pinned.
-
-Raises ModelFileError. It is called in a thread, and for one model after another.
-"""
-
-WARM_UP_SHAPES = ((1, 8), (1, 32), (8, 24), (64, 24))
-"""Texts at a time, words in each. The first texts of a cold model took up to 153 ms, now 7; the calls take 130."""
-WARM_UP_CALLS = 3
 
 
 def model_loader(settings: Settings) -> Load:

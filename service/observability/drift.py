@@ -23,6 +23,17 @@ from teddy.service.settings import Settings
 if TYPE_CHECKING:
     from teddy.model.text.documents import Document, Tagged
 
+PAUSE_SECONDS = 1.0
+"""Between two rounds of the thread: one that is woken for each request would cost each request something."""
+IDLE_SECONDS = 600.0
+"""After so long without a text, the old ones are forgotten all the same."""
+MOST_HELD_WORDS = 100_000
+"""Of texts that wait to be counted: about what a worker tags in a second."""
+TEXTS_AT_ONCE = 16
+BREATH_SECONDS = 0.005
+"""After so many texts, in which whoever answers requests has the interpreter."""
+log = structlog.get_logger("service.drift")
+
 
 class TokenBucket:
     """Gives out tokens. Not to be used by two threads at once."""
@@ -46,19 +57,6 @@ class TokenBucket:
             taken = min(wanted, int(level))
         self._level = level - taken
         return taken
-
-
-PAUSE_SECONDS = 1.0
-"""Between two rounds of the thread: one that is woken for each request would cost each request something."""
-IDLE_SECONDS = 600.0
-"""After so long without a text, the old ones are forgotten all the same."""
-MOST_HELD_WORDS = 100_000
-"""Of texts that wait to be counted: about what a worker tags in a second."""
-TEXTS_AT_ONCE = 16
-BREATH_SECONDS = 0.005
-"""After so many texts, in which whoever answers requests has the interpreter."""
-
-log = structlog.get_logger("service.drift")
 
 
 @dataclass(frozen=True, slots=True)

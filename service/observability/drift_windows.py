@@ -26,6 +26,8 @@ MOST_SECONDS = 24 * 3600.0
 BLOCK_SECONDS = 3600.0
 """Few texts fill no block; after so long a new one is begun all the same."""
 
+log = structlog.get_logger("service.drift")
+
 
 @dataclass(slots=True)
 class Block:
@@ -69,9 +71,6 @@ class RecentCounts:
 
     def _is_full(self, block: Block, at: float) -> bool:
         return block.sums.n_texts >= self._block_texts or at - block.begun >= BLOCK_SECONDS
-
-
-log = structlog.get_logger("service.drift")
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,16 @@ NO_DESCRIPTOR = -1
 
 OnLost = Callable[[int], None]
 
+SAFE_TO_QUOTE = (TeddyError, OSError)
+MOST_FRAMES = 24
+MOST_LINKS = 8
+"""Of an exception's frames the innermost, and of its causes the first ones: endless recursion stays one short line."""
+LAST_FLUSH_SECONDS = 1.0
+PRINTABLE = re.compile(rb"[ -~]+")
+QUOTING = re.compile(r"[\n(<]")
+"""From here on asyncio's messages show a task, a callback's arguments or an exception: anything, texts among it."""
+Event = MutableMapping[str, Any]
+
 
 class LogWriter:
     """Writes lines to `descriptor`; where there is none (NO_DESCRIPTOR), all are lost. Any thread may call it.
@@ -157,18 +167,6 @@ def _is_file(descriptor: int) -> bool:
         return S_ISREG(os.fstat(descriptor).st_mode)
     except OSError:
         return False
-
-
-SAFE_TO_QUOTE = (TeddyError, OSError)
-MOST_FRAMES = 24
-MOST_LINKS = 8
-"""Of an exception's frames the innermost, and of its causes the first ones: endless recursion stays one short line."""
-LAST_FLUSH_SECONDS = 1.0
-PRINTABLE = re.compile(rb"[ -~]+")
-QUOTING = re.compile(r"[\n(<]")
-"""From here on asyncio's messages show a task, a callback's arguments or an exception: anything, texts among it."""
-
-Event = MutableMapping[str, Any]
 
 
 class Writer(Protocol):

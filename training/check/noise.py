@@ -37,6 +37,11 @@ from teddy.training.learning.torch_setup import generator
 _LARGEST_SHARE = 0.5
 """A document of more than this share of a fold is divided by sentences: a file may be one document."""
 
+_FLOOR = 1e-6
+"""Probabilities below this are as good as equal; it keeps logarithms finite."""
+_SURE = 0.5
+"""Borders, spurious and missing entities are told when the tagger holds what it says for more probable than not."""
+
 
 def divide(sentences: Sequence[Sentence], folds: int, seed: int) -> list[int]:
     """Give each sentence the number of its fold, 0 to `folds` - 1; a pure function of its arguments.
@@ -81,12 +86,6 @@ def _groups(sentences: Sequence[Sentence], folds: int) -> list[int]:
         for key in keys:
             parents[root(position)] = root(first.setdefault(key, position))
     return [root(position) for position in range(len(sentences))]
-
-
-_FLOOR = 1e-6
-"""Probabilities below this are as good as equal; it keeps logarithms finite."""
-_SURE = 0.5
-"""Borders, spurious and missing entities are told when the tagger holds what it says for more probable than not."""
 
 
 class NoiseKind(StrEnum):

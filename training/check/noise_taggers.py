@@ -33,6 +33,17 @@ from teddy.training.recipe.recipe import PiecesConfig, TrainingConfig
 
 _BATCH_WORDS = 2048
 
+StartName = Literal["auto", "en", "none"]
+_FEATURES = FeatureConfig(affix_rows=4096)
+_NETWORK = NetworkConfig(layers=1, normalise=True, embedding_width=96, hidden_width=96)
+_DROPOUT = 0.4
+_WORDS_TO_LEARN = 150_000
+"""A small corpus is gone through until so many words have been learnt from; see `epochs_for`."""
+_FEWEST_EPOCHS, _MOST_EPOCHS = 3, 10
+_FROM_SCRATCH = 2
+"""How many times as many epochs a network needs that starts from nothing."""
+_SAMPLE_CHARACTERS = 100_000
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -93,19 +104,6 @@ def _tags(tag_set: TagSet, group: Sequence[Sentence], label: str | None) -> Tens
         spans = [replace(span, label=label) for span in sentence.spans] if label else []
         tags[row, : len(sentence.words)] = torch.tensor(tag_set.encode(spans, len(sentence.words)))
     return tags
-
-
-StartName = Literal["auto", "en", "none"]
-
-_FEATURES = FeatureConfig(affix_rows=4096)
-_NETWORK = NetworkConfig(layers=1, normalise=True, embedding_width=96, hidden_width=96)
-_DROPOUT = 0.4
-_WORDS_TO_LEARN = 150_000
-"""A small corpus is gone through until so many words have been learnt from; see `epochs_for`."""
-_FEWEST_EPOCHS, _MOST_EPOCHS = 3, 10
-_FROM_SCRATCH = 2
-"""How many times as many epochs a network needs that starts from nothing."""
-_SAMPLE_CHARACTERS = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,13 @@ _LONG_SPAN = 15
 _EDGES = re.compile(r"^[,;:.!?)\]}]|[,;:(\[{]$")
 _NOTHING_BUT_PUNCTUATION = re.compile(r"[\W_]+")
 
+_FEW_EXAMPLES = 20
+"""A label with fewer spans in train is hardly learnt."""
+_SHIFT = 1.5
+"""A label whose share of the entities differs by this factor, beyond what chance makes, has shifted."""
+_DEVIATIONS = 3.0
+"""What chance makes: so many standard deviations of a difference of two shares."""
+
 
 def repeats(sentences: Sequence[Sentence]) -> Iterator[Finding]:
     """Sentences that occur before with the same words: marked alike they are duplicates, otherwise contradictions."""
@@ -174,14 +181,6 @@ def _finding(kind: Kind, sentence: Sentence, message: str, weight: float = 1.0, 
         text=sentence.text,
         given=None if given is None else marked(sentence, given),
     )
-
-
-_FEW_EXAMPLES = 20
-"""A label with fewer spans in train is hardly learnt."""
-_SHIFT = 1.5
-"""A label whose share of the entities differs by this factor, beyond what chance makes, has shifted."""
-_DEVIATIONS = 3.0
-"""What chance makes: so many standard deviations of a difference of two shares."""
 
 
 def few_examples(name: str, path: str, labels: Sequence[str], train: Sequence[Sentence]) -> Iterator[Finding]:

@@ -25,6 +25,9 @@ _HARMLESS = {"\u200c", "\u200d"}
 _MIXABLE = ("LATIN", "CYRILLIC", "GREEK")
 """Scripts whose letters look alike. Japanese, say, mixes three in a word by right."""
 
+_ENDS = re.compile(r"[.!?。！？]")  # noqa: RUF001
+"""Where there is none, no sentence ends inside a span."""
+
 
 def odd_characters(sentences: Sequence[Sentence]) -> Iterator[Finding]:
     """Wrong decodings, mixed scripts, invisible characters, text not in NFC, and what does not print."""
@@ -111,10 +114,6 @@ def _does_not_print(character: str) -> bool:
 
 def _name(character: str) -> str:
     return f"U+{ord(character):04X} {unicodedata.name(character, 'control or unassigned character')}"
-
-
-_ENDS = re.compile(r"[.!?。！？]")  # noqa: RUF001
-"""Where there is none, no sentence ends inside a span."""
 
 
 def white_space(examples: Sequence[Example]) -> Iterator[Finding]:

@@ -16,6 +16,10 @@ from teddy.model.text.words import tokenise
 from teddy.training.data.readers.rows import Example
 from teddy.training.recipe.corpus_config import UNKNOWN
 
+_OFF_BORDERS = "does not fall on word borders"
+_OVERLAPS = "overlaps a longer span"
+_MOST_LISTED = 100_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sentence:
@@ -52,9 +56,6 @@ class Misaligned:
 
 
 OnMisaligned = Callable[[Misaligned], None]
-
-_OFF_BORDERS = "does not fall on word borders"
-_OVERLAPS = "overlaps a longer span"
 
 
 def align(example: Example, corpus: str, on_misaligned: OnMisaligned) -> list[Sentence]:
@@ -199,9 +200,6 @@ def _runs(numbers: Iterable[int]) -> list[tuple[int, int]]:
         else:
             runs.append((number, number + 1))
     return runs
-
-
-_MOST_LISTED = 100_000
 
 
 class MisalignedReport:

@@ -34,6 +34,11 @@ from teddy.model.tags.spans import Span
 from teddy.training.data.align import Sentence
 from teddy.training.data.windows import block_words
 
+FORMAT = 1
+COLUMNS = ("part", "offset", "n_bytes", "n_sentences", "n_words", "checksum")
+_PART, _OFFSET, _BYTES, _SENTENCES, _WORDS, _CHECKSUM = range(len(COLUMNS))
+_NUMBER_BYTES = 4
+
 
 def pack(sentence: Sentence, path: int) -> bytes:
     """The line, its end included; `path` is the number of the sentence's file.
@@ -71,13 +76,6 @@ def unpack(record: bytes | memoryview, corpus: str, paths: Sequence[str]) -> Sen
         path=paths[path],
         line=line,
     )
-
-
-FORMAT = 1
-
-COLUMNS = ("part", "offset", "n_bytes", "n_sentences", "n_words", "checksum")
-_PART, _OFFSET, _BYTES, _SENTENCES, _WORDS, _CHECKSUM = range(len(COLUMNS))
-_NUMBER_BYTES = 4
 
 
 class Content(Protocol):

@@ -37,6 +37,20 @@ from teddy.training.recipe.recipe import PiecesConfig
 MOST_WORDS = 500_000
 """Distinct words; 0.1 GB."""
 
+_BOUNDARY = "\ue000"
+"""A private character that no piece may reach across; it is a piece itself, and never used."""
+_MOST_WORDS = 100_000
+"""Distinct words that pieces are trained on, the most frequent ones."""
+_MOST_OCCURRENCES = 1_000_000
+"""Of those words. More are scaled down to so many, for sentencepiece takes memory for each. (8,000 pieces from 16
+million words: 0.3 GB, and 1.757 pieces a word of other text; 1.8 GB and 1.756 pieces without.)"""
+_SPREAD = 0.1
+"""The standard deviation of the values of an embedding's rows before training (see `tagger_network.Backbone`)."""
+_GREATEST = float(np.finfo(np.float32).max)
+_SPACES = re.compile(r"[ \t]+")
+_HEADER = re.compile(r"\d+ +(\d+)")
+_NUMBER_WITH_POINT = re.compile(r"[-+]?\d*\.\d+(?:[eE][-+]?\d+)?")
+
 
 class WordCounts:
     """Counts of words, those of the rarest pruned; see the head of this file."""
@@ -60,17 +74,6 @@ class WordCounts:
         cut = ranked[self._most // 2]
         self.counts = Counter({word: count for word, count in self.counts.items() if count > cut})
         self.uncertain_by += cut
-
-
-_BOUNDARY = "\ue000"
-"""A private character that no piece may reach across; it is a piece itself, and never used."""
-
-
-_MOST_WORDS = 100_000
-"""Distinct words that pieces are trained on, the most frequent ones."""
-_MOST_OCCURRENCES = 1_000_000
-"""Of those words. More are scaled down to so many, for sentencepiece takes memory for each. (8,000 pieces from 16
-million words: 0.3 GB, and 1.757 pieces a word of other text; 1.8 GB and 1.756 pieces without.)"""
 
 
 def train_pieces(words: Iterable[str] | Mapping[str, int], config: PiecesConfig) -> bytes:
@@ -125,15 +128,6 @@ def frequent_words(counts: Mapping[str, int], most: int) -> tuple[str, ...]:
         folded[word.casefold()] += count
     ranked = sorted(folded.items(), key=lambda pair: (-pair[1], pair[0]))
     return tuple(word for word, count in ranked[:most] if count > 1)
-
-
-_SPREAD = 0.1
-"""The standard deviation of the values of an embedding's rows before training (see `tagger_network.Backbone`)."""
-
-_GREATEST = float(np.finfo(np.float32).max)
-_SPACES = re.compile(r"[ \t]+")
-_HEADER = re.compile(r"\d+ +(\d+)")
-_NUMBER_WITH_POINT = re.compile(r"[-+]?\d*\.\d+(?:[eE][-+]?\d+)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

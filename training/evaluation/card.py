@@ -30,6 +30,8 @@ from teddy.training.learning.distributed.world import World
 from teddy.training.learning.targets import Targets, pad_targets
 from teddy.training.recipe.recipe import ExportConfig
 
+_BATCH_WORDS = 4096
+
 
 def measure_reference(tagger: Tagger, texts: Iterable[str], windows: ExportConfig) -> Reference:
     """Counts texts on the way that they take through a server: cut, tagged and put together as there."""
@@ -155,9 +157,6 @@ def _credit(corpus: Corpus) -> TrainingData:
         n_sentences=len(corpus.train),
         n_words=corpus.n_train_words,
     )
-
-
-_BATCH_WORDS = 4096
 
 
 @dataclass(frozen=True, slots=True)

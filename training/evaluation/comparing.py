@@ -14,6 +14,11 @@ from teddy.training.evaluation.mistakes import pair_spans
 Scored = Mapping[Span, float | None]
 """The judged spans of one tagger in a sentence, in words, with their scores."""
 
+Answers = Sequence[Sequence[Span | ScoredSpan]]
+"""The spans, in words, that a tagger found in each sentence."""
+SURE = 0.05
+"""A difference counts as shown when chance alone would give one so large less often than this."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -148,13 +153,6 @@ def _change(
 def _answer(sentence: Sentence, span: Span | None, predicted: Scored) -> Answer | None:
     found = in_characters(sentence, span)
     return Answer(found, predicted[span]) if span and found else None
-
-
-Answers = Sequence[Sequence[Span | ScoredSpan]]
-"""The spans, in words, that a tagger found in each sentence."""
-
-SURE = 0.05
-"""A difference counts as shown when chance alone would give one so large less often than this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,9 @@ Weights = Mapping[str, Array]
 
 _OPEN = 100.0
 
+_FAR = 2**62
+"""The end of a slice that goes on to the end."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnnxCell:
@@ -125,10 +128,6 @@ def _with_gate(stacked: Array, position: int, n_gates: int, value: float) -> Arr
 def _negate_first(stacked: Array, n_gates: int) -> Array:
     gates = np.split(stacked, n_gates)
     return np.concatenate([-gates[0], *gates[1:]])
-
-
-_FAR = 2**62
-"""The end of a slice that goes on to the end."""
 
 
 def word_vectors(graph: Graph, rows: str, starts: str, weights: Weights, config: NetworkConfig) -> str:

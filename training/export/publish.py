@@ -41,6 +41,9 @@ from teddy.training.recipe.sections import CardConfig
 _HALF_TOLERANCE = 0.0005
 """Weights are stored in 16 bits when that moves dev F1 by no more than this, far below the spread of seeds."""
 
+_TOLERANCE = 1e-5
+"""Of a probability, between the two networks in 32 bits."""
+
 
 def export(checkpoint_file: Path, model_file: Path, data: Path | None = None, card: CardConfig | None = None) -> None:
     """Writes the model file of a checkpoint.
@@ -147,10 +150,6 @@ def _canary(predictor: Predictor, texts: Sequence[str]) -> tuple[CanaryText, ...
         )
         for text, entities in zip(texts, predictor.tag(texts), strict=True)
     )
-
-
-_TOLERANCE = 1e-5
-"""Of a probability, between the two networks in 32 bits."""
 
 
 def export_onnx(source: Path, onnx_file: Path, data: Path | None = None, card: CardConfig | None = None) -> None:

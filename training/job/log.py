@@ -17,13 +17,12 @@ import sys
 from collections.abc import Mapping
 from typing import Literal, TextIO
 
+Level = Literal["info", "warning", "error"]
+
 
 def timestamp() -> str:
     """Now, in UTC, such as 2031-05-04T03:02:01.123Z."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-Level = Literal["info", "warning", "error"]
 
 
 class Log:

@@ -29,6 +29,9 @@ from teddy.training.report.machine import this_machine
 
 Value = str | int | float | bool | None
 
+UPDATES_SECONDS = 60.0
+"""Updates of about so long share a row, if nothing else happens."""
+
 
 class JsonLines:
     """The rows of one file. One writer at a time; readers may look on."""
@@ -190,10 +193,6 @@ class Record(JsonLines):
         Raises: TrainingError where matplotlib is not installed.
         """
         draw_curves(self.rows(), path)
-
-
-UPDATES_SECONDS = 60.0
-"""Updates of about so long share a row, if nothing else happens."""
 
 
 class Timings:

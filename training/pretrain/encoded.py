@@ -32,6 +32,9 @@ from teddy.training.data.windows import plan_windows, window_generator
 
 FORMAT = 2
 
+_PLAN = 1
+"""Keeps what is drawn here apart from what is drawn for an update (see training/pretrain/pretrainer.py)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stretch:
@@ -180,10 +183,6 @@ def _check_size(path: Path, wanted: int) -> None:
     found = path.stat().st_size if path.exists() else 0
     if found != wanted:
         raise DataError(path, None, f"damaged: it has {found:,} bytes instead of {wanted:,}")
-
-
-_PLAN = 1
-"""Keeps what is drawn here apart from what is drawn for an update (see training/pretrain/pretrainer.py)."""
 
 
 class TrainingText:

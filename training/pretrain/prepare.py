@@ -37,6 +37,13 @@ from teddy.training.recipe.sections import PretrainConfig
 
 CHUNK_WORDS = 1_000_000
 
+_CHUNK_SENTENCES = 1_000_000
+_CHUNK_TYPES = 50_000
+_RARE = 10
+"""Words of fewer occurrences say little of how words are built and make many: pieces are not trained on them..."""
+_ENOUGH_WORDS_A_PIECE = 4
+"""... unless there are fewer frequent words than so many for each piece."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
@@ -103,15 +110,6 @@ class ChunkFile:
         """Removes both files."""
         self._numbers.unlink()
         self._types.unlink()
-
-
-_CHUNK_SENTENCES = 1_000_000
-_CHUNK_TYPES = 50_000
-
-_RARE = 10
-"""Words of fewer occurrences say little of how words are built and make many: pieces are not trained on them..."""
-_ENOUGH_WORDS_A_PIECE = 4
-"""... unless there are fewer frequent words than so many for each piece."""
 
 
 def preparation(config: PretrainConfig, pieces: PiecesConfig, features: FeatureConfig) -> dict[str, Any]:

@@ -30,6 +30,9 @@ from teddy.training.recipe.sections import PretrainConfig
 _QUERIES_AT_ONCE = 1024
 """Scores of so many queries against 20,000 words take 80 MB."""
 
+_UPDATE = 2
+"""Keeps what is drawn for an update apart from what is drawn for a plan (see training/pretrain/encoded.py)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldOutScores:
@@ -127,10 +130,6 @@ def _count_verdicts(counts: _Counts, guesses: Guesses) -> None:
     if guesses.verdicts is not None and guesses.replaced is not None:
         counts.n_right_verdicts += int(((guesses.verdicts > 0) == guesses.replaced.bool()).sum())
         counts.n_verdicts += len(guesses.verdicts)
-
-
-_UPDATE = 2
-"""Keeps what is drawn for an update apart from what is drawn for a plan (see training/pretrain/encoded.py)."""
 
 
 @dataclass(slots=True)

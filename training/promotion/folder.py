@@ -27,6 +27,9 @@ from teddy.model.system.files import atomic_path, lock
 
 Action = Literal["promoted", "rolled back", "found"]
 
+MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""What the service takes for the name of a model."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promotion:
@@ -87,10 +90,6 @@ def _read(line: str) -> Promotion | None:
         return Promotion(**{field.name: content.get(field.name) for field in fields(Promotion)})
     except (ValueError, AttributeError):
         return None
-
-
-MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-"""What the service takes for the name of a model."""
 
 
 class ServedFolder:

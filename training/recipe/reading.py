@@ -26,6 +26,11 @@ _STRING = re.compile(
 _BARE_KEY = re.compile(r"[\w-]+")
 _SCALAR = re.compile(r"[^,\]}#\n]*")
 
+_UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
+"""Pydantic's types of error for it, in a model and in a dataclass."""
+_UNION_BRANCHES = ("int", "str")
+"""Pydantic names the branch of `int | str` that failed as if it were one more key."""
+
 
 def key_lines(text: str) -> dict[KeyPath, int]:
     """Map every key, table and array element of a valid TOML document to its line, counted from 1."""
@@ -173,12 +178,6 @@ def _value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         raise ValueError(f"{text!r} is not a TOML value") from None
-
-
-_UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
-"""Pydantic's types of error for it, in a model and in a dataclass."""
-_UNION_BRANCHES = ("int", "str")
-"""Pydantic names the branch of `int | str` that failed as if it were one more key."""
 
 
 class MisfitError(ValueError):

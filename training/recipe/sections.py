@@ -9,6 +9,8 @@ from teddy.model.config import NetworkConfig
 from teddy.training.recipe.corpus_config import CorpusConfig, Table
 from teddy.training.recipe.reading import KeyPath, MisfitError, suggest
 
+ObjectiveName = Literal["masked", "causal", "replaced", "both"]
+
 
 class AugmentConfig(Table):
     """Shares of the training sentences that are changed as `training.perturbations` says, drawn anew in each epoch."""
@@ -145,9 +147,6 @@ class UpdateConfig(Table):
                 yield ("update", "rehearsal", place, "name"), f"{corpus.name!r} is the name of two corpora"
         if names and set(names) <= set(self.rehearse):
             yield ("update", "rehearse"), "every corpus is old: there is nothing new to learn"
-
-
-ObjectiveName = Literal["masked", "causal", "replaced", "both"]
 
 
 class PretrainConfig(Table):

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # From the Okabe-Ito palette, which people with any of the common colour deficiencies tell apart.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8A8A8A"
 
+Rows = Sequence[Mapping[str, object]]
+
 
 def new_figure(width: float, height: float) -> "Figure":
     """Make an empty figure, in inches, that keeps its panels from overlapping.
@@ -49,9 +51,6 @@ def save_figure(figure: "Figure", path: Path | str) -> None:
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         with atomic_path(path) as temporary:
             figure.savefig(temporary, format="png", dpi=120, metadata={"Software": None})
-
-
-Rows = Sequence[Mapping[str, object]]
 
 
 def draw_curves(rows: Rows, path: Path | str) -> None:

@@ -22,6 +22,15 @@ from teddy.training.report.machine import Cost, Machine
 
 Label = str | None
 
+Facts = list[tuple[str, str]]
+EXPLAINED = {
+    Kind.LABEL: "The borders are right, the label is not.",
+    Kind.BORDERS: "The label is right, but the entity begins or ends elsewhere.",
+    Kind.BOTH: "An entity was seen here, but it begins or ends elsewhere, and its label is another.",
+    Kind.SPURIOUS: "Nothing is annotated here.",
+    Kind.MISSED: "Nothing was predicted here.",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -92,9 +101,6 @@ def _cell(
     return Cell(n, (n / totals[place]) ** 0.5 if n else 0.0)
 
 
-Facts = list[tuple[str, str]]
-
-
 def machine_tables(background: Background) -> Iterator[tuple[str, Facts]]:
     """Give tables with their captions; what was not measured has no row."""
     if background.machine is not None:
@@ -144,15 +150,6 @@ def duration(seconds: float) -> str:
 
 def _bytes(n: int) -> str:
     return f"{n / 1e9:,.1f} GB" if n >= 1e9 else f"{n / 1e6:,.0f} MB"
-
-
-EXPLAINED = {
-    Kind.LABEL: "The borders are right, the label is not.",
-    Kind.BORDERS: "The label is right, but the entity begins or ends elsewhere.",
-    Kind.BOTH: "An entity was seen here, but it begins or ends elsewhere, and its label is another.",
-    Kind.SPURIOUS: "Nothing is annotated here.",
-    Kind.MISSED: "Nothing was predicted here.",
-}
 
 
 @dataclass(frozen=True, slots=True)

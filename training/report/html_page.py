@@ -23,6 +23,17 @@ if TYPE_CHECKING:
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
+_COLOURS: Mapping[str, str] = {
+    "#000000": "currentColor",
+    BLUE.lower(): "var(--blue)",
+    ORANGE.lower(): "var(--orange)",
+    GREEN.lower(): "var(--green)",
+    GREY.lower(): "var(--muted)",
+    "#b0b0b0": "var(--rule)",  # grid lines
+}
+_CONTEXT = 140  # characters to show on either side
+_SLACK = 20  # by so many fewer, where that makes the excerpt begin and end between words
+
 
 def render(template: str, **values: object) -> str:
     """Fill a template; every value is escaped.
@@ -87,16 +98,6 @@ _FILTERS: dict[str, Callable[..., object]] = {
 }
 
 
-_COLOURS: Mapping[str, str] = {
-    "#000000": "currentColor",
-    BLUE.lower(): "var(--blue)",
-    ORANGE.lower(): "var(--orange)",
-    GREEN.lower(): "var(--green)",
-    GREY.lower(): "var(--muted)",
-    "#b0b0b0": "var(--rule)",  # grid lines
-}
-
-
 def as_svg(figure: "Figure", name: str) -> str:
     """Write a figure as an `<svg>` element; equal figures give equal text.
 
@@ -122,10 +123,6 @@ def _in_page(document: str) -> str:
     svg = svg.replace("xlink:href", "href")
     svg = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", svg)
     return re.sub(r"#[0-9a-f]{6}\b", lambda colour: _COLOURS.get(colour[0], colour[0]), svg)
-
-
-_CONTEXT = 140  # characters to show on either side
-_SLACK = 20  # by so many fewer, where that makes the excerpt begin and end between words
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,11 @@ from teddy.model.system.processes import available_cores
 
 _NUMBER_FORMATS = (("amx_bf16", "AMX"), ("avx512_bf16", "AVX-512 bf16"))
 
+POWERCAP = Path("/sys/class/powercap")
+_MOST_WATTS = 1000
+"""Of one package. A counter that could have run round since it was last read says nothing any more."""
+_LOOK_SECONDS = 30.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
@@ -83,11 +88,6 @@ def _memory_bytes() -> int:
         return 0
 
 
-POWERCAP = Path("/sys/class/powercap")
-_MOST_WATTS = 1000
-"""Of one package. A counter that could have run round since it was last read says nothing any more."""
-
-
 @dataclass(slots=True)
 class _Counter:
     """A package's counter: microjoules, from 0 again at `end`."""
@@ -144,9 +144,6 @@ def _open(zone: Path, now: float) -> _Counter:
 
 def _number(path: Path) -> int:
     return int(path.read_text(encoding="ascii"))
-
-
-_LOOK_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,6 +42,9 @@ _STATES = {
     TrialState.FAIL: "failed",
 }
 
+Note = Callable[[str], None]
+_EVERY_SECONDS = 0.5
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
@@ -142,9 +145,6 @@ def _plot(findings: Sequence[Finding], path: Path) -> None:
     save_figure(figure, path)
 
 
-Note = Callable[[str], None]
-
-
 def search(
     recipe: Recipe, data: Path, output: Path, *, until: float | None, note: Note, interruption: Interruption
 ) -> None:
@@ -238,9 +238,6 @@ def _tidy(study: Study) -> None:
         if best is None or trial.number != best.number:
             for checkpoint in study.directory_of(trial.number).glob("*.checkpoint"):
                 checkpoint.unlink(missing_ok=True)
-
-
-_EVERY_SECONDS = 0.5
 
 
 def run_search(recipe: Recipe, data: Path, output: Path, *, until: float | None = None, n_jobs: int = 1) -> None:

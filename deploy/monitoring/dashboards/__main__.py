@@ -14,6 +14,11 @@ from teddy.model.system.files import write_atomically
 
 HEADING = re.compile(r"^## +(.+?) *$", re.MULTILINE)
 
+ROOT = Path(__file__).parents[3]
+DIRECTORY = Path(__file__).parents[1] / "grafana" / "dashboards"
+RUNBOOKS = ROOT / "docs" / "runbooks.md"
+LINE = 120
+
 
 def sections(markdown: str) -> dict[str, str]:
     """What stands under each heading of the second level, by the heading; what is before the first is left out."""
@@ -32,12 +37,6 @@ def runbooks_board(markdown: str) -> Board:
         refresh="",
         has_data=False,
     )
-
-
-ROOT = Path(__file__).parents[3]
-DIRECTORY = Path(__file__).parents[1] / "grafana" / "dashboards"
-RUNBOOKS = ROOT / "docs" / "runbooks.md"
-LINE = 120
 
 
 def files() -> dict[str, str]:

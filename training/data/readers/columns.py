@@ -21,6 +21,9 @@ METADATA = re.compile(r"#\s*(newdoc|newpar|global\.columns|[\w.:-]+\s+=|id\s+[\w
 """Comments in the manner of CoNLL-U. A mere # says nothing: in tweets it begins tokens, and often is one."""
 DOCUMENT_START = "-DOCSTART-"
 
+_FORM, _UPOS, _XPOS, _FEATS, _DEPREL, _MISC = 1, 3, 4, 5, 7, 9
+_N_COLUMNS = 10
+
 
 def read_conll(path: Path, options: FormatConfig) -> Iterator[Example]:
     """Yield the sentences of a file of columns. Raises DataError, naming the line, for a row that cannot be read."""
@@ -138,10 +141,6 @@ def _find_columns(path: Path, line: int, header: list[str], options: FormatConfi
         else:
             raise DataError(path, line, f"no column {column!r} in the header: {', '.join(header)[:200]}")
     return found
-
-
-_FORM, _UPOS, _XPOS, _FEATS, _DEPREL, _MISC = 1, 3, 4, 5, 7, 9
-_N_COLUMNS = 10
 
 
 def read_conllu(path: Path, options: FormatConfig) -> Iterator[Example]:
