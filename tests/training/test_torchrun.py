@@ -53,7 +53,7 @@ def launched(data: Path, output: Path, *options: str, restarts: int = 0) -> Iter
 
 def ranks(launcher: subprocess.Popen[str]) -> list[int]:
     """The processes that train, in order."""
-    command = b"-m\0training\0"
+    command = b"-m\0teddy.training\0"
     pids = descendants(launcher.pid)[1:]
     return sorted(pid for pid in pids if command in Path(f"/proc/{pid}/cmdline").read_bytes())
 
