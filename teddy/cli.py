@@ -13,6 +13,7 @@ The modules named `commands` import nothing heavy until a command runs, so that 
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -23,6 +24,7 @@ import typer
 
 from teddy.model.commands import inspect
 from teddy.model.errors import DivergedError, JobInterrupted, TeddyError
+from teddy.model.system.processes import SIGNALS
 from teddy.service.bulk.tag_command import tag
 from teddy.service.commands import key, serve
 from teddy.training.check.check_command import check
@@ -30,6 +32,7 @@ from teddy.training.commands import export, pretrain, sample, search, train
 from teddy.training.evaluation.evaluation_commands import compare, evaluate
 from teddy.training.promotion.promote_command import promote
 
+_INTERRUPTED = 75
 _DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 COMMANDS: tuple[Callable[..., None], ...] = (
@@ -49,11 +52,16 @@ COMMANDS: tuple[Callable[..., None], ...] = (
 )
 
 
-def main() -> None:
-    """Run the command line of this process, and exit."""
+def main(*first: str) -> None:
+    """Run the command line of this process, after the arguments given, and exit."""
     # Read by OpenMP when torch is imported. Threads that spin while they wait cost most of the speed beside other work.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    sys.exit(run(sys.argv[1:]))
+    code = run([*first, *sys.argv[1:]])
+    if code == _INTERRUPTED:
+        # It ends anyhow. A scheduler or launcher that asks once more must not turn its exit code into a failure.
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -72,7 +80,7 @@ def run(arguments: Sequence[str]) -> int:
         return 130
     except JobInterrupted as interruption:
         print(f"teddy: {interruption}", file=sys.stderr)
-        return 75
+        return _INTERRUPTED
     except (TeddyError, typer.TyperException, OSError) as error:
         message = _message(error)
         if message is None:
