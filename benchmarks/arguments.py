@@ -7,8 +7,12 @@ from pathlib import Path
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:
     """`--text` and `--model`; see `check_files`."""
-    parser.add_argument("--text", type=Path, metavar="FILE", help="a real text, UTF-8, a paragraph a line")
-    parser.add_argument("--model", type=Path, metavar="FILE", help="a model file; the one that ships by default")
+    parser.add_argument(
+        "--text", type=Path, metavar="FILE", help="a real text, UTF-8, a paragraph a line"
+    )
+    parser.add_argument(
+        "--model", type=Path, metavar="FILE", help="a model file; the one that ships by default"
+    )
 
 
 def check_files(parser: argparse.ArgumentParser, files: Sequence[Path | None]) -> None:
@@ -24,5 +28,7 @@ def read_names(
     """The names of `NAME,...`; ends the program with one line if one of them is not known."""
     names = tuple(name.strip() for name in value.split(",")) if value else ()
     if strangers := set(names).difference(known):
-        parser.error(f"{option}: there is no {', '.join(sorted(strangers))}; there are {', '.join(known)}")
+        parser.error(
+            f"{option}: there is no {', '.join(sorted(strangers))}; there are {', '.join(known)}"
+        )
     return names

@@ -2,10 +2,10 @@
 
     python -m benchmarks.bench [--quick] [--text FILE] [--model FILE] [--only NAME,...] [--sections NAME,...]
 
-Every contender is a process of its own, pinned to its cores. A parent that sleeps meanwhile gives them their turns, so
-that rounds interleave and never overlap: what slows the machine down slows all of them. Each round has text that nobody
-has seen before. Words are counted by white space for all. Turns are as long as each other, not the texts in them: who
-is slower reads less of the same text.
+Every contender is a process of its own, pinned to its cores. A parent that sleeps meanwhile gives
+them their turns, so that rounds interleave and never overlap: what slows the machine down slows all
+of them. Each round has text that nobody has seen before. Words are counted by white space for all.
+Turns are as long as each other, not the texts in them: who is slower reads less of the same text.
 """
 
 import argparse
@@ -35,7 +35,8 @@ from benchmarks.texts import Source, mixed_texts
 from teddy.model.system.files import write_atomically
 
 SECTIONS = ("one-core", "serve", "two-cores", "growth")
-"""In this order: what matters most comes before the time can run out, and the last has all that is left."""
+"""In this order: what matters most comes before the time can run out, and the last has all that is
+left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +77,8 @@ QUICK = Scale(
     names_on_two_cores=(OURS, "spacy"),
     kinds_on_two_cores=("short",),
 )
-# Of the time that is left when the rounds of a section begin. The last one, the 100 MB, has all that the others leave.
+# Of the time that is left when the rounds of a section begin. The last one, the 100 MB, has all
+# that the others leave.
 SHARES_OF_REST = {
     "start": 0.2,
     "one core, short": 0.2,
@@ -93,7 +95,9 @@ SHARES_OF_REST = {
 class Bench:
     """One run: sections that fill `results`."""
 
-    def __init__(self, scale: Scale, source: Source, model_file: Path | None, folder: Path, results: Results) -> None:
+    def __init__(
+        self, scale: Scale, source: Source, model_file: Path | None, folder: Path, results: Results
+    ) -> None:
         self.results = results
         self._scale = scale
         self._source = source
@@ -108,7 +112,9 @@ class Bench:
         try:
             self._sections()
         except OutOfTimeError:
-            self._note(f"the time was over: {self._section} was not finished, nor what comes after it")
+            self._note(
+                f"the time was over: {self._section} was not finished, nor what comes after it"
+            )
         self.results.seconds = self._clock.elapsed()
 
     def _sections(self) -> None:
@@ -152,14 +158,18 @@ class Bench:
             name = f"one core, {kind} texts"
             with self._noted(f"{name}: share of the bare network"):
                 n_texts = self.results.comparisons[name].n_texts[OURS]
-                shares = network_shares(ours, self._slices[kind], n_texts, self._plan(f"network, {kind}"))
+                shares = network_shares(
+                    ours, self._slices[kind], n_texts, self._plan(f"network, {kind}")
+                )
                 self.results.network_shares[name] = shares
 
     def _two_cores(self, chosen: Sequence[Entrant]) -> None:
         if len(machine.cores()) < 2:
             self._note("two cores: left out: there is only one")
             return
-        wanted = [replace(each, cores=2) for each in chosen if each.name in self._scale.names_on_two_cores]
+        wanted = [
+            replace(each, cores=2) for each in chosen if each.name in self._scale.names_on_two_cores
+        ]
         with self._started(wanted, 0) as workers:
             self._compare("two cores", workers, self._scale.kinds_on_two_cores)
 
@@ -169,7 +179,9 @@ class Bench:
             self._begin(name)
             # spaCy starts its processes anew in each turn, which should be little of it.
             plan = self._plan(f"{cores}, {kind}", 4.0 if cores == "two cores" else 1.0)
-            found = throughput(workers, self._slices[kind], plan, self._dropped, long=kind == "long")
+            found = throughput(
+                workers, self._slices[kind], plan, self._dropped, long=kind == "long"
+            )
             self.results.comparisons[name] = found
 
     def _serving(self) -> None:
@@ -184,15 +196,30 @@ class Bench:
         with self._started([each for each in chosen if each.name == OURS], 0) as workers:
             for worker in workers.values():
                 with self._noted("1, 10 and 100 MB"):
-                    for stage in stages(worker.ask, mixed_texts(paragraphs), self._scale.megabytes, file, self._clock):
+                    for stage in stages(
+                        worker.ask,
+                        mixed_texts(paragraphs),
+                        self._scale.megabytes,
+                        file,
+                        self._clock,
+                    ):
                         self.results.growth.append(stage)
 
     @contextmanager
-    def _started(self, chosen: Sequence[Entrant], measured_starts: int) -> Iterator[dict[str, Worker]]:
-        """All of them, each waiting for work; stopped in the end. Starts are measured in turn, where they are."""
+    def _started(
+        self, chosen: Sequence[Entrant], measured_starts: int
+    ) -> Iterator[dict[str, Worker]]:
+        """All of them, each waiting for work; stopped in the end.
+
+        Starts are measured in turn, where they are.
+        """
         workers: dict[str, Worker] = {}
         try:
-            numbers = self._clock.rounds(measured_starts, SHARES_OF_REST["start"]) if measured_starts else iter([0])
+            numbers = (
+                self._clock.rounds(measured_starts, SHARES_OF_REST["start"])
+                if measured_starts
+                else iter([0])
+            )
             for number in numbers:
                 self._begin(f"start {number + 1} of {len(chosen)} processes")
                 for entrant in chosen:
@@ -216,7 +243,9 @@ class Bench:
         if measured:
             self.results.details[entrant.name] = worker.ready["details"]
             self.results.ready_seconds.setdefault(entrant.name, []).append(worker.ready["seconds"])
-            self.results.load_seconds.setdefault(entrant.name, []).append(worker.ready["load_seconds"])
+            self.results.load_seconds.setdefault(entrant.name, []).append(
+                worker.ready["load_seconds"]
+            )
 
     def _plan(self, section: str, longer: float = 1.0) -> Plan:
         return Plan(
@@ -254,12 +283,24 @@ class Bench:
 def read_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="less of everything, in under a minute")
+    parser.add_argument(
+        "--quick", action="store_true", help="less of everything, in under a minute"
+    )
     add_inputs(parser)
     known = ", ".join((*entrants.DEFAULT, *entrants.ALSO))
-    parser.add_argument("--only", metavar="NAME,...", help=f"these contenders, of {known}; {OURS} is always there")
-    parser.add_argument("--sections", metavar="NAME,...", help=f"these sections, of {', '.join(SECTIONS)}")
-    parser.add_argument("--json", type=Path, metavar="FILE", default=Path("runs/bench.json"), help="[runs/bench.json]")
+    parser.add_argument(
+        "--only", metavar="NAME,...", help=f"these contenders, of {known}; {OURS} is always there"
+    )
+    parser.add_argument(
+        "--sections", metavar="NAME,...", help=f"these sections, of {', '.join(SECTIONS)}"
+    )
+    parser.add_argument(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        default=Path("runs/bench.json"),
+        help="[runs/bench.json]",
+    )
     arguments = parser.parse_args()
     check_files(parser, (arguments.text, arguments.model))
     names = read_names(parser, "--only", arguments.only, (*entrants.DEFAULT, *entrants.ALSO))
@@ -276,7 +317,11 @@ def main() -> None:
         scale = replace(scale, names=arguments.only)
     if arguments.sections:
         scale = replace(scale, sections=arguments.sections)
-    options: dict[str, Any] = {"quick": arguments.quick, "model": str(arguments.model or ""), "names": scale.names}
+    options: dict[str, Any] = {
+        "quick": arguments.quick,
+        "model": str(arguments.model or ""),
+        "names": scale.names,
+    }
     text = arguments.text.name if arguments.text else "made up here"
     results = Results(machine=machine.describe(), text=text, options=options)
     with tempfile.TemporaryDirectory(prefix="teddy-bench-") as folder:

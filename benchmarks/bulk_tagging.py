@@ -2,12 +2,12 @@
 
     python -m benchmarks.bulk_tagging --text FILE [--megabytes 1 100 1000] [--rounds 3] [--processes 2]
 
-FILE has a text on each line, as many megabytes as the largest size. The engine is so many processes, each running
-`Predictor.tag` on its part of the same texts in memory, one thread each; bulk tagging is `teddy tag --processes`. They
-take turns, so that a machine shared with others is shared fairly. Words are what stands
-between blanks, for both. Loading the model is counted for neither. Memory is the sum over all processes of what each
-has for itself and its share of the rest (PSS), its most, once a second.
-"""
+FILE has a text on each line, as many megabytes as the largest size. The engine is so many
+processes, each running `Predictor.tag` on its part of the same texts in memory, one thread each;
+bulk tagging is `teddy tag --processes`. They take turns, so that a machine shared with others is
+shared fairly. Words are what stands between blanks, for both. Loading the model is counted for
+neither. Memory is the sum over all processes of what each has for itself and its share of the rest
+(PSS), its most, once a second."""
 
 import argparse
 import json
@@ -58,7 +58,16 @@ def _tag(lines: list[str], barrier: Barrier) -> None:
 def bulk_run(texts: Path, n_processes: int) -> tuple[float, float, float]:
     """Words/s, words/s with the start of all processes, and the most megabytes, of bulk tagging a folder."""
     with TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "teddy", "tag", "--input", str(texts), "--output", f"{folder}/out/"]
+        command = [
+            sys.executable,
+            "-m",
+            "teddy",
+            "tag",
+            "--input",
+            str(texts),
+            "--output",
+            f"{folder}/out/",
+        ]
         command += ["--processes", str(n_processes), "--json"]
         began_at = time.monotonic()
         job = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
@@ -95,27 +104,44 @@ def cut_to(text: Path, megabytes: float, folder: Path) -> Path:
 
 def main() -> None:
     """Measure, and print Markdown."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--text", type=Path, required=True)
-    parser.add_argument("--megabytes", type=float, nargs="+", default=[1, 100, 1000], help="sizes to watch memory at")
-    parser.add_argument("--rate-megabytes", type=float, default=50, help="size at which the rates are compared")
+    parser.add_argument(
+        "--megabytes",
+        type=float,
+        nargs="+",
+        default=[1, 100, 1000],
+        help="sizes to watch memory at",
+    )
+    parser.add_argument(
+        "--rate-megabytes", type=float, default=50, help="size at which the rates are compared"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     with TemporaryDirectory() as folder:
         part = cut_to(options.text, options.rate_megabytes, Path(folder) / "part")
         ratios = []
-        print("| turn | engine, words/s | bulk, words/s | with its start | ratio |\n|---:|---:|---:|---:|---:|")
+        print(
+            "| turn | engine, words/s | bulk, words/s | with its start | ratio |\n|---:|---:|---:|---:|---:|"
+        )
         for turn in range(1, options.rounds + 1):
             engine = engine_words_per_second(part, options.processes)
             bulk, with_start, _ = bulk_run(part, options.processes)
             ratios.append(bulk / engine)
-            print(f"| {turn} | {engine:,.0f} | {bulk:,.0f} | {with_start:,.0f} | {ratios[-1]:.3f} |", flush=True)
+            print(
+                f"| {turn} | {engine:,.0f} | {bulk:,.0f} | {with_start:,.0f} | {ratios[-1]:.3f} |",
+                flush=True,
+            )
         if ratios:
             print(f"\nmedian ratio {median(ratios):.3f}\n")
         print("| MB | words/s | most PSS, MB |\n|---:|---:|---:|")
         for size in options.megabytes:
-            bulk, _, most = bulk_run(cut_to(options.text, size, Path(folder) / f"{size:g}"), options.processes)
+            bulk, _, most = bulk_run(
+                cut_to(options.text, size, Path(folder) / f"{size:g}"), options.processes
+            )
             print(f"| {size:g} | {bulk:,.0f} | {most:,.0f} |", flush=True)
 
 

@@ -2,12 +2,12 @@
 
     python benchmarks/corpus_memory.py TEXT --megabytes 1,100,1000 [--only train|pretrain] [--folder DIR]
 
-Each corpus is made of TEXT (UTF-8, a paragraph a line), over and over until it is large enough; each time round, every
-word that has a capital or a digit is another one, so that new words keep coming, as in a real text. To train on it,
-words with a capital are entities. Each size is measured in a process of its own: it prepares a run as `teddy train` or
-`teddy pretrain` does, makes some updates of a small network, and reads all batches of an epoch. `peak` is the most
-memory that the process ever had, by the kernel's count, at the end of each of these stages.
-"""
+Each corpus is made of TEXT (UTF-8, a paragraph a line), over and over until it is large enough;
+each time round, every word that has a capital or a digit is another one, so that new words keep
+coming, as in a real text. To train on it, words with a capital are entities. Each size is measured
+in a process of its own: it prepares a run as `teddy train` or `teddy pretrain` does, makes some
+updates of a small network, and reads all batches of an epoch. `peak` is the most memory that the
+process ever had, by the kernel's count, at the end of each of these stages."""
 
 import argparse
 import json
@@ -122,7 +122,12 @@ def run_train(folder: Path) -> dict[str, Any]:
         n_batches += 1
         n_words += sum(len(sentence.words) for sentence in batch)
     stages.end("epoch")
-    return {"words": n_words, "batches": n_batches, "disk": _size(folder / "run"), "stages": stages.rows}
+    return {
+        "words": n_words,
+        "batches": n_batches,
+        "disk": _size(folder / "run"),
+        "stages": stages.rows,
+    }
 
 
 def run_pretrain(folder: Path) -> dict[str, Any]:
@@ -142,7 +147,14 @@ def run_pretrain(folder: Path) -> dict[str, Any]:
     config = recipe.pretrain
     assert config is not None
     stages.end("import")
-    prepare(config, recipe.pieces, recipe.features, folder, folder / "run", lambda note: print(note, file=sys.stderr))
+    prepare(
+        config,
+        recipe.pieces,
+        recipe.features,
+        folder,
+        folder / "run",
+        lambda note: print(note, file=sys.stderr),
+    )
     stages.end("prepare")
     corpus = EncodedCorpus(folder / "run")
     features = WordFeatures(Pieces(corpus.pieces), recipe.features, corpus.words)
@@ -191,13 +203,17 @@ def main() -> None:
     parser.add_argument("text", type=Path)
     parser.add_argument("--megabytes", default="1,100")
     parser.add_argument("--only", choices=("train", "pretrain"))
-    parser.add_argument("--folder", type=Path, help="where to put the corpora; three times their size is needed")
+    parser.add_argument(
+        "--folder", type=Path, help="where to put the corpora; three times their size is needed"
+    )
     parser.add_argument("--json", type=Path, help="write the figures here too")
     arguments = parser.parse_args()
     rows = []
     for kind in ("train", "pretrain") if arguments.only is None else (arguments.only,):
         for megabytes in map(int, arguments.megabytes.split(",")):
-            row = {"kind": kind, "megabytes": megabytes} | measure(kind, arguments.text, megabytes, arguments.folder)
+            row = {"kind": kind, "megabytes": megabytes} | measure(
+                kind, arguments.text, megabytes, arguments.folder
+            )
             print(json.dumps(row), flush=True)
             rows.append(row)
     if arguments.json:

@@ -2,10 +2,10 @@
 
     python -m benchmarks.drift --data DATA [--recipe FILE] [--model FILE] [--chinese FILE]
 
-Of the recipe's dev sentences every other one makes the reference, of a copy of the model; the rest are live texts,
-which the network has not learned from. Lower-cased texts are the same; code is Python's own; Chinese is a file with a
-word a line. It is measured twice: by the library, and by a server of two workers.
-"""
+Of the recipe's dev sentences every other one makes the reference, of a copy of the model; the rest
+are live texts, which the network has not learned from. Lower-cased texts are the same; code is
+Python's own; Chinese is a file with a word a line. It is measured twice: by the library, and by a
+server of two workers."""
 
 import argparse
 import asyncio
@@ -48,29 +48,47 @@ def main() -> None:
     draw.shuffle(dev)
     reference, held_out = dev[::2], dev[1::2]
     others = {
-        "Chinese": chinese(arguments.chinese or arguments.data / "uner-chinese-gsdsimp/zh_gsdsimp-ud-dev.iob2"),
+        "Chinese": chinese(
+            arguments.chinese or arguments.data / "uner-chinese-gsdsimp/zh_gsdsimp-ud-dev.iob2"
+        ),
         "lower-cased": [text.lower() for text in held_out[:FEW]],
         "code": code(draw),
     }
     with TemporaryDirectory() as folder:
         file = Path(folder) / "half.teddy"
         write_copy(arguments.model, file, reference, recipe.export)
-        print_table("By the library", by_library(load(file), held_out, seen_texts(corpora, draw), corpora, others))
+        print_table(
+            "By the library",
+            by_library(load(file), held_out, seen_texts(corpora, draw), corpora, others),
+        )
         served = asyncio.run(by_server(file, held_out, others))
     print_table("By a server", served)
 
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--data", type=Path, required=True, help="the directory that the recipe's files are relative to"
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--recipe", type=Path, default=Path("training/recipes/en.toml"), metavar="FILE")
     parser.add_argument(
-        "--model", type=Path, default=SHIPPED_MODEL, metavar="FILE", help="the one that ships by default"
+        "--data",
+        type=Path,
+        required=True,
+        help="the directory that the recipe's files are relative to",
     )
-    parser.add_argument("--chinese", type=Path, metavar="FILE", help="the word in the second column, tabs between")
+    parser.add_argument(
+        "--recipe", type=Path, default=Path("training/recipes/en.toml"), metavar="FILE"
+    )
+    parser.add_argument(
+        "--model",
+        type=Path,
+        default=SHIPPED_MODEL,
+        metavar="FILE",
+        help="the one that ships by default",
+    )
+    parser.add_argument(
+        "--chinese", type=Path, metavar="FILE", help="the word in the second column, tabs between"
+    )
     return parser.parse_args()
 
 
@@ -97,7 +115,10 @@ def seen_texts(corpora: Sequence[Corpus], draw: random.Random) -> list[str]:
 def chinese(file: Path) -> list[str]:
     """The sentences of a file of words."""
     blocks = file.read_text(encoding="utf-8").split("\n\n")
-    rows = [[line.split("\t") for line in block.splitlines() if line[:1] not in ("#", "")] for block in blocks]
+    rows = [
+        [line.split("\t") for line in block.splitlines() if line[:1] not in ("#", "")]
+        for block in blocks
+    ]
     return ["".join(row[1] for row in block) for block in rows if block][:FEW]
 
 
@@ -106,7 +127,9 @@ def code(draw: random.Random) -> list[str]:
     stretches: list[str] = []
     for file in sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py")):
         lines = file.read_text(encoding="utf-8", errors="ignore").splitlines()
-        stretches += ["\n".join(lines[i : i + CODE_LINES]) for i in range(0, len(lines), CODE_LINES)]
+        stretches += [
+            "\n".join(lines[i : i + CODE_LINES]) for i in range(0, len(lines), CODE_LINES)
+        ]
     return draw.sample([stretch for stretch in stretches if stretch.strip()], FEW)
 
 
@@ -131,7 +154,10 @@ def by_library(
             yield f"{corpus.name} alone, {len(texts):,}", window_of(predictor, texts)
     for name, strange in others.items():
         yield f"{name}, {FEW}", window_of(predictor, strange)
-        yield f"{name}, {FEW} after {WINDOW:,} held out", window_of(predictor, [*held_out[:WINDOW], *strange], WINDOW)
+        yield (
+            f"{name}, {FEW} after {WINDOW:,} held out",
+            window_of(predictor, [*held_out[:WINDOW], *strange], WINDOW),
+        )
 
 
 def window_of(predictor: Predictor, texts: Sequence[str], most_texts: int | None = None) -> Row:
@@ -148,15 +174,21 @@ def psi_of(comparison: Comparison) -> float | None:
     return comparison.psi if comparison.is_telling else None
 
 
-async def by_server(file: Path, held_out: Sequence[str], others: Mapping[str, Sequence[str]]) -> list[tuple[str, Row]]:
+async def by_server(
+    file: Path, held_out: Sequence[str], others: Mapping[str, Sequence[str]]
+) -> list[tuple[str, Row]]:
     """A server with two workers that is sent a window of held-out texts, then others; anew for each of them."""
     rows: list[tuple[str, Row]] = []
     settings = {"drift_texts_per_second": 100_000, "drift_window_texts": WINDOW, "workers": 2}
     with TemporaryDirectory() as folder:
         for name, texts in others.items():
-            with Server.teddy(Path(folder) / "log", "--model", f"{NAME}={file}", settings=settings) as server:
+            with Server.teddy(
+                Path(folder) / "log", "--model", f"{NAME}={file}", settings=settings
+            ) as server:
                 await server.all_ready(2)
-                rows.append((f"held out, {WINDOW:,}", await asked(server, held_out[:WINDOW], WINDOW)))
+                rows.append(
+                    (f"held out, {WINDOW:,}", await asked(server, held_out[:WINDOW], WINDOW))
+                )
                 rows.append((f"then {name}, {FEW}", await asked(server, texts, WINDOW + FEW)))
                 server.stop()
     return rows
@@ -165,7 +197,9 @@ async def by_server(file: Path, held_out: Sequence[str], others: Mapping[str, Se
 async def asked(server: Server, texts: Sequence[str], n_seen: int) -> Row:
     """What the server's metrics say when it has been sent these texts and has looked at so many in all."""
     for start in range(0, len(texts), BATCH):
-        await asyncio.to_thread(post, f"{server.address}/v1/entities/batch", texts[start : start + BATCH])
+        await asyncio.to_thread(
+            post, f"{server.address}/v1/entities/batch", texts[start : start + BATCH]
+        )
     end = time.monotonic() + PATIENCE_SECONDS
     while (metrics := await server.metrics())["teddy_drift_texts_total[outcome=seen]"] < n_seen:
         if time.monotonic() > end:
@@ -195,7 +229,10 @@ def print_table(title: str, rows: Iterator[tuple[str, Row]] | Sequence[tuple[str
     print(f"|---|{'---:|' * len(features)}")
     for name, row in listed:
         cells = (row.get(feature) for feature in features)
-        print(f"| {name} | {' | '.join('' if each is None else f'{each:.3f}' for each in cells)} |", flush=True)
+        print(
+            f"| {name} | {' | '.join('' if each is None else f'{each:.3f}' for each in cells)} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,15 @@ from benchmarks.report import OURS
 from benchmarks.rounds import Clock
 from teddy.model.file.bundle import read_bundle
 
-DEFAULT = (OURS, "teddy fp32", "spacy", "transformer bf16", "transformer fp32", "teddy onnx fp32", "teddy onnx int8")
+DEFAULT = (
+    OURS,
+    "teddy fp32",
+    "spacy",
+    "transformer bf16",
+    "transformer fp32",
+    "teddy onnx fp32",
+    "teddy onnx int8",
+)
 ALSO = ("teddy bf16", "teddy int8")
 TRANSFORMER_BATCH = 32
 
@@ -46,13 +54,22 @@ def prepare(
             continue
         least = TRANSFORMER_BATCH if kind == "transformer" else 1
         entrants.append(
-            Entrant(name=name, kind=kind.split()[0], path=str(path), precision=precision, least_texts=least)
+            Entrant(
+                name=name,
+                kind=kind.split()[0],
+                path=str(path),
+                precision=precision,
+                least_texts=least,
+            )
         )
     return entrants
 
 
 class _Kinds:
-    """Makes the files of one kind of contender: a model file, or a folder. Raises ContenderError."""
+    """Makes the files of one kind of contender: a model file, or a folder.
+
+    Raises ContenderError.
+    """
 
     def __init__(self, model_file: Path, texts_file: Path, folder: Path, clock: Clock) -> None:
         self._model_file = model_file
@@ -63,9 +80,23 @@ class _Kinds:
 
     def make(self, kind: str) -> Path:
         if kind == "spacy":
-            return self._run(kind, ("spacy",), "bench", "-m", "benchmarks.contenders.spacy_ner", kind, *self._labels)
+            return self._run(
+                kind,
+                ("spacy",),
+                "bench",
+                "-m",
+                "benchmarks.contenders.spacy_ner",
+                kind,
+                *self._labels,
+            )
         if kind == "transformer":
-            program = ("-m", "benchmarks.contenders.transformer", kind, str(self._texts_file), *self._labels)
+            program = (
+                "-m",
+                "benchmarks.contenders.transformer",
+                kind,
+                str(self._texts_file),
+                *self._labels,
+            )
             return self._run(kind, ("transformers", "tokenizers"), "bench", *program)
         if kind == "teddy onnx":
             program = ("-c", COMMAND_LINE, "export", str(self._model_file), "model.onnx")
@@ -75,7 +106,9 @@ class _Kinds:
     def _run(self, target: str, needed: Sequence[str], extra: str, *program: str) -> Path:
         """Runs a Python program among whose arguments is `target`, which it makes in the folder."""
         if missing := [package for package in needed if find_spec(package) is None]:
-            raise ContenderError(f"{' and '.join(missing)} not installed; pip install -e '.[{extra}]'")
+            raise ContenderError(
+                f"{' and '.join(missing)} not installed; pip install -e '.[{extra}]'"
+            )
         path = self._folder / target
         arguments = (str(path) if each == target else each for each in program)
         run_to_end((sys.executable, *arguments), self._folder / f"{target}.stderr", self._clock)

@@ -2,9 +2,9 @@
 
     python benchmarks/front.py NAME=MODEL... --text FILE [--plot FILE.png] [--json FILE]
 
-The models take turns, round by round, each round on the next part of the text, so that a machine that slows down slows
-all of them and no cache is flattered. F1 is what the file says of itself: it was measured on dev when it was exported.
-"""
+The models take turns, round by round, each round on the next part of the text, so that a machine
+that slows down slows all of them and no cache is flattered. F1 is what the file says of itself: it
+was measured on dev when it was exported."""
 
 import argparse
 import json
@@ -66,7 +66,9 @@ def measure(predictors: dict[str, "Predictor"], texts: list[str]) -> list[Row]:
         short = [
             " ".join(words[first : first + SINGLE_WORDS])
             for first in range(
-                number * SINGLE_WORDS * SINGLE_TEXTS, (number + 1) * SINGLE_WORDS * SINGLE_TEXTS, SINGLE_WORDS
+                number * SINGLE_WORDS * SINGLE_TEXTS,
+                (number + 1) * SINGLE_WORDS * SINGLE_TEXTS,
+                SINGLE_WORDS,
             )
         ]
         for name, predictor in predictors.items():
@@ -100,7 +102,11 @@ def plot(rows: list[Row], path: Path) -> None:
     axes = figure.subplots()
     front = list(on_the_front(rows))
     axes.plot(
-        [row.words_per_second for row in front], [100 * row.f1 for row in front], color=BLUE, linewidth=1, zorder=1
+        [row.words_per_second for row in front],
+        [100 * row.f1 for row in front],
+        color=BLUE,
+        linewidth=1,
+        zorder=1,
     )
     for number, row in enumerate(sorted(rows, key=lambda each: (each.words_per_second, each.f1))):
         colour = BLUE if row in front else GREY
@@ -108,7 +114,9 @@ def plot(rows: list[Row], path: Path) -> None:
         axes.scatter(*place, color=colour, s=28, zorder=2)
         # Above and below in turn, since neighbours may stand close together.
         beside = (5, -11) if number % 2 else (5, 4)
-        axes.annotate(row.name, place, xytext=beside, textcoords="offset points", fontsize=8, color=colour)
+        axes.annotate(
+            row.name, place, xytext=beside, textcoords="offset points", fontsize=8, color=colour
+        )
     axes.set_xlabel("words per second, one core, from text to entities")
     axes.set_ylabel("dev F1 (strict)")
     axes.set_xlim(0, 1.12 * max(row.words_per_second for row in rows))
@@ -121,7 +129,9 @@ def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("models", nargs="+", metavar="NAME=MODEL")
-    parser.add_argument("--text", type=Path, required=True, help="a UTF-8 text file, one text a line")
+    parser.add_argument(
+        "--text", type=Path, required=True, help="a UTF-8 text file, one text a line"
+    )
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--json", type=Path)
@@ -130,12 +140,21 @@ def main() -> None:
 
     import teddy
 
-    texts = [line for line in arguments.text.read_text(encoding="utf-8").splitlines() if line.strip()]
+    texts = [
+        line for line in arguments.text.read_text(encoding="utf-8").splitlines() if line.strip()
+    ]
     if len(texts) < ROUNDS * TEXTS_PER_ROUND:
-        parser.error(f"{arguments.text} has {len(texts)} texts; {ROUNDS * TEXTS_PER_ROUND} are needed")
+        parser.error(
+            f"{arguments.text} has {len(texts)} texts; {ROUNDS * TEXTS_PER_ROUND} are needed"
+        )
     named = dict(each.split("=", 1) for each in arguments.models)
-    rows = measure({name: teddy.load(path, precision=arguments.precision) for name, path in named.items()}, texts)
-    print("| model | network | pieces | dev F1 | words/s | one text of 25 words |\n|---|---|---:|---:|---:|---:|")
+    rows = measure(
+        {name: teddy.load(path, precision=arguments.precision) for name, path in named.items()},
+        texts,
+    )
+    print(
+        "| model | network | pieces | dev F1 | words/s | one text of 25 words |\n|---|---|---:|---:|---:|---:|"
+    )
     for row in sorted(rows, key=lambda each: -each.words_per_second):
         cells = (
             row.network,

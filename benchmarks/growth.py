@@ -41,7 +41,9 @@ class Stage:
         return self.seconds / (self.read_bytes / MEGABYTE)
 
 
-def stages(ask: Ask, texts: Iterable[str], megabytes: Iterable[int], file: Path, clock: Clock) -> Iterator[Stage]:
+def stages(
+    ask: Ask, texts: Iterable[str], megabytes: Iterable[int], file: Path, clock: Clock
+) -> Iterator[Stage]:
     """Ten thousand words, then each size in turn, the text always going on; a size is cut down to what time allows.
 
     Raises ContenderError and OutOfTimeError.
@@ -49,7 +51,8 @@ def stages(ask: Ask, texts: Iterable[str], megabytes: Iterable[int], file: Path,
     stream = iter(texts)
     n_bytes, words_so_far, cost = round(FIRST_WORDS * WORD_BYTES), 0, 0.0
     for wanted in (n_bytes, *(size * MEGABYTE for size in megabytes)):
-        # Before there is a cost that includes no start, all is tried; the worker stops where the time ends.
+        # Before there is a cost that includes no start, all is tried; the worker stops where the
+        # time ends.
         possible = clock.left() / (cost + WRITING_SECONDS) * MEGABYTE if cost else wanted
         if possible < WORTHWHILE_SHARE * wanted:
             return

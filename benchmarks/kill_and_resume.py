@@ -2,10 +2,9 @@
 
     python -m benchmarks.kill_and_resume [--moments 20] [--seed 1]
 
-The moments are drawn evenly from the whole life of the process: while it imports, prepares, learns, evaluates, writes
-checkpoints, measures and exports. Compared are, to the last bit, metrics.jsonl, all of both checkpoints, and the
-tensors of the result. Exits with 1 when anything differs.
-"""
+The moments are drawn evenly from the whole life of the process: while it imports, prepares, learns,
+evaluates, writes checkpoints, measures and exports. Compared are, to the last bit, metrics.jsonl,
+all of both checkpoints, and the tensors of the result. Exits with 1 when anything differs."""
 
 import argparse
 import os
@@ -61,7 +60,9 @@ class Kill:
 def main() -> None:
     """See the head of this file."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--moments", type=int, default=20, help="for each of `teddy train` and `teddy pretrain`")
+    parser.add_argument(
+        "--moments", type=int, default=20, help="for each of `teddy train` and `teddy pretrain`"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the moments")
     wanted = parser.parse_args()
     draw = random.Random(wanted.seed)  # noqa: S311
@@ -82,7 +83,9 @@ def _try(command: str, data: Path, n_moments: int, draw: random.Random) -> int:
     print(f"\n## teddy {command}: {n_steps} steps in {life_seconds:.1f} s\n\n{_HEAD}")
     kills = []
     for number in range(n_moments):
-        kills.append(_kill(command, data, whole, draw.uniform(0, life_seconds), data / f"{command}-{number}"))
+        kills.append(
+            _kill(command, data, whole, draw.uniform(0, life_seconds), data / f"{command}-{number}")
+        )
         print(kills[-1], flush=True)
     n_different = sum(bool(kill.differences) for kill in kills)
     print(f"\n{n_moments - n_different} of {n_moments} ended as the run that was not killed")
@@ -109,7 +112,15 @@ def _run(command: str, data: Path, output: Path) -> None:
 
 def _start(command: str, data: Path, output: Path) -> "subprocess.Popen[bytes]":
     settings = [word for each in SETTINGS[command] for word in ("--set", each)]
-    arguments = [command, str(data / f"{command}.toml"), "--data", str(data), "--output", str(output), "--resume"]
+    arguments = [
+        command,
+        str(data / f"{command}.toml"),
+        "--data",
+        str(data),
+        "--output",
+        str(output),
+        "--resume",
+    ]
     return subprocess.Popen(
         [sys.executable, "-m", "teddy", *arguments, *settings],
         cwd=ROOT,
@@ -120,7 +131,9 @@ def _start(command: str, data: Path, output: Path) -> "subprocess.Popen[bytes]":
 
 
 def _step(output: Path) -> int:
-    return max((row["step"] for row in Record(output).rows() if isinstance(row["step"], int)), default=0)
+    return max(
+        (row["step"] for row in Record(output).rows() if isinstance(row["step"], int)), default=0
+    )
 
 
 def _write_data(folder: Path) -> None:
@@ -129,7 +142,10 @@ def _write_data(folder: Path) -> None:
     (folder / "train.toml").write_text(RECIPE)
     draw = random.Random(1)  # noqa: S311
     animals, places = ("bear", "fox", "heron"), ("river", "wood", "harbour")
-    lines = (f"The {draw.choice(animals)} sleeps near the {draw.choice(places)} all day long.\n" for _ in range(600))
+    lines = (
+        f"The {draw.choice(animals)} sleeps near the {draw.choice(places)} all day long.\n"
+        for _ in range(600)
+    )
     (folder / "text.txt").write_text("".join(lines))
     (folder / "pretrain.toml").write_text(PRETRAINING)
 

@@ -10,11 +10,11 @@ Of the annotated entities of each file (of a recipe: of its dev data), a share i
     borders    its end moves by a word: outwards if the next word is free, else inwards; entities for which neither is
                possible are not chosen
 
-Nothing is told to the check of which they are. What it doubts is ranked by suspicion: for `label` all annotated
-entities, for `dropped` what it misses, for `borders` what it would draw elsewhere. Found are the changed ones among the
-first 3 per cent, counted from the number of annotated entities (rounded up). What was wrong in the corpus before counts
-as not found, so that a corpus with much noise of its own gives low figures.
-"""
+Nothing is told to the check of which they are. What it doubts is ranked by suspicion: for `label`
+all annotated entities, for `dropped` what it misses, for `borders` what it would draw elsewhere.
+Found are the changed ones among the first 3 per cent, counted from the number of annotated entities
+(rounded up). What was wrong in the corpus before counts as not found, so that a corpus with much
+noise of its own gives low figures."""
 
 import argparse
 import math
@@ -71,7 +71,10 @@ def spoil(
     ]
     chosen = set(draw.sample(places, max(1, round(share * len(places)))))
     spoilt = [
-        replace(corpus, dev=[spoil_sentence(sentence, chosen, labels, how, draw) for sentence in corpus.dev])
+        replace(
+            corpus,
+            dev=[spoil_sentence(sentence, chosen, labels, how, draw) for sentence in corpus.dev],
+        )
         for corpus in corpora
     ]
     return spoilt, chosen
@@ -86,7 +89,9 @@ def spoil_sentence(
         if place_of(sentence, span) not in chosen:
             spans.append(span)
         elif how == "label":
-            spans.append(replace(span, label=draw.choice([label for label in labels if label != span.label])))
+            spans.append(
+                replace(span, label=draw.choice([label for label in labels if label != span.label]))
+            )
         elif how == "borders":
             spans.append(moved(sentence, span) or span)
     return replace(sentence, spans=tuple(spans))
@@ -105,7 +110,11 @@ def place_of(sentence: Sentence, span: Span) -> Place:
 
 
 def measure(
-    corpora: Sequence[Corpus], labels: Sequence[str], how: str, options: NoiseOptions, chosen: set[Place]
+    corpora: Sequence[Corpus],
+    labels: Sequence[str],
+    how: str,
+    options: NoiseOptions,
+    chosen: set[Place],
 ) -> Found:
     """Look for noise and count what of it stands among the first 3 per cent."""
     started, before = time.perf_counter(), processor_seconds()
@@ -113,7 +122,11 @@ def measure(
     seconds, spent = time.perf_counter() - started, processor_seconds() - before
     n_annotations = sum(len(sentence.spans) for corpus in corpora for sentence in corpus.dev)
     top = math.ceil(TOP_SHARE * n_annotations)
-    known = {(sentence.path, sentence.line, sentence.words) for corpus in corpora for sentence in corpus.dev}
+    known = {
+        (sentence.path, sentence.line, sentence.words)
+        for corpus in corpora
+        for sentence in corpus.dev
+    }
     first = [each for each in suspects if key_of(each) in known][:top]
     return Found(
         changed=len(chosen),
@@ -165,10 +178,18 @@ def read_file(named: NamedFile) -> Iterator[Sequence[Span]]:
 
 def main() -> None:
     """Read the command line, measure, and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sources", nargs="+", type=Path, metavar="DATA", help="data files or recipes")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
-        "--data", type=Path, default=Path(), metavar="DIR", help="what a recipe's files are relative to"
+        "sources", nargs="+", type=Path, metavar="DATA", help="data files or recipes"
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="what a recipe's files are relative to",
     )
     parser.add_argument("--change", choices=list(CHANGES), default="label")
     parser.add_argument("--share", type=float, default=0.02, help="of the annotated entities")
@@ -191,7 +212,9 @@ def main() -> None:
                 flush=True,
             )
             runs.append(run)
-        print(f"{source.name}, {arguments.change}: {statistics.mean(run.share for run in runs):.0%} on average")
+        print(
+            f"{source.name}, {arguments.change}: {statistics.mean(run.share for run in runs):.0%} on average"
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""What a process takes of the machine, and what the machine is. Memory and cores are told on Linux only."""
+"""What a process takes of the machine, and what the machine is.
+
+Memory and cores are told on Linux only.
+"""
 
 import os
 import platform
@@ -25,7 +28,13 @@ def pin(wanted: list[int]) -> None:
 
 def environment(n_threads: int) -> dict[str, str]:
     """The environment of a process that shall compute on so many threads, which sleep while they wait."""
-    counts = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "BLIS_NUM_THREADS", "RAYON_NUM_THREADS")
+    counts = (
+        "OMP_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "BLIS_NUM_THREADS",
+        "RAYON_NUM_THREADS",
+    )
     return {
         **os.environ,
         **dict.fromkeys(counts, str(n_threads)),
@@ -44,7 +53,11 @@ def memory_bytes(process: int | str = "self") -> dict[str, int]:
     # Not `getrusage`: its peak is that of the parent until the process has passed it.
     fields = dict(line.split(":", 1) for line in lines if ":" in line)
     names = {"resident": "VmRSS", "peak": "VmHWM"}
-    return {name: int(fields[field].split()[0]) * 1024 for name, field in names.items() if field in fields}
+    return {
+        name: int(fields[field].split()[0]) * 1024
+        for name, field in names.items()
+        if field in fields
+    }
 
 
 def describe() -> dict[str, str]:

@@ -33,7 +33,9 @@ class ContenderError(Exception):
 class Child:
     """A process whose standard output is read by lines; what it writes on standard error goes into a file."""
 
-    def __init__(self, command: Sequence[str], variables: Mapping[str, str], errors: Path, clock: Clock) -> None:
+    def __init__(
+        self, command: Sequence[str], variables: Mapping[str, str], errors: Path, clock: Clock
+    ) -> None:
         self._errors = errors
         self._clock = clock
         with errors.open("w") as stderr:
@@ -91,7 +93,9 @@ class Child:
 
     def _gone(self) -> ContenderError:
         self._process.wait()
-        return ContenderError(last_line(self._errors) or f"ended with exit code {self._process.returncode}")
+        return ContenderError(
+            last_line(self._errors) or f"ended with exit code {self._process.returncode}"
+        )
 
 
 class Worker(Child):
@@ -129,7 +133,13 @@ def run_to_end(command: Sequence[str], errors: Path, clock: Clock) -> None:
         try:
             limit = max(0.0, clock.left())
             done = subprocess.run(
-                command, cwd=ROOT, env=environment(1), stdout=stderr, stderr=stderr, timeout=limit, check=False
+                command,
+                cwd=ROOT,
+                env=environment(1),
+                stdout=stderr,
+                stderr=stderr,
+                timeout=limit,
+                check=False,
             )
         except subprocess.TimeoutExpired:
             raise OutOfTimeError from None
@@ -139,7 +149,11 @@ def run_to_end(command: Sequence[str], errors: Path, clock: Clock) -> None:
 
 def last_line(path: Path) -> str:
     """The last line that is not blank."""
-    lines = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    lines = [
+        line
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
+        if line.strip()
+    ]
     return lines[-1].strip() if lines else ""
 
 

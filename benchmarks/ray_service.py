@@ -1,8 +1,8 @@
 """Ray Serve beside `teddy serve`: `python -m benchmarks.ray_service --text FILE` (extra `ray`, wrk).
 
-Single texts of 25 words at 64 connections. Servers take turns, each alone. Where a machine is shared with others,
-requests a second say little and processor time for a request says more; it is of all processes that a server has.
-"""
+Single texts of 25 words at 64 connections. Servers take turns, each alone. Where a machine is
+shared with others, requests a second say little and processor time for a request says more; it is
+of all processes that a server has."""
 
 import argparse
 import asyncio
@@ -69,12 +69,17 @@ async def turn(name: str, replicas: int, wrk: Wrk, seconds: float, folder: Path)
         before = processor_seconds(server.pid)
         measured = await wrk.turn(server.port, CONNECTIONS, seconds)
         used = processor_seconds(server.pid) - before
-        return Turn(measured, used / max(1.0, measured.per_second * seconds), resident_bytes(server.pid))
+        return Turn(
+            measured, used / max(1.0, measured.per_second * seconds), resident_bytes(server.pid)
+        )
 
 
 def processor_seconds(pid: int) -> float:
     """What a process and its descendants have used of the processor so far."""
-    fields = ((PROC / str(each) / "stat").read_text().rpartition(")")[2].split() for each in descendants(pid))
+    fields = (
+        (PROC / str(each) / "stat").read_text().rpartition(")")[2].split()
+        for each in descendants(pid)
+    )
     return sum(int(each[11]) + int(each[12]) for each in fields) / TICKS_PER_SECOND
 
 
@@ -105,8 +110,12 @@ def row(name: str, replicas: int, turns: list[Turn]) -> str:
 async def main(text: Path, rounds: int, seconds: float) -> None:
     """Print the table, a row as soon as it is known."""
     words = text.read_text(encoding="utf-8").split()
-    texts = [" ".join(words[i : i + WORDS]) for i in range(0, min(len(words), N_TEXTS * WORDS), WORDS)]
-    print("| server | replicas | requests/s | best | processor ms/request | p50 ms | p99 ms | MB | errors |")
+    texts = [
+        " ".join(words[i : i + WORDS]) for i in range(0, min(len(words), N_TEXTS * WORDS), WORDS)
+    ]
+    print(
+        "| server | replicas | requests/s | best | processor ms/request | p50 ms | p99 ms | MB | errors |"
+    )
     print("|---|" + "---:|" * 8)
     with TemporaryDirectory() as directory:
         folder = Path(directory)
@@ -115,7 +124,9 @@ async def main(text: Path, rounds: int, seconds: float) -> None:
             turns: dict[str, list[Turn]] = {}
             for _ in range(rounds):
                 for name in (ALONE, PROXY, HAPROXY):
-                    turns.setdefault(name, []).append(await turn(name, replicas, wrk, seconds, folder))
+                    turns.setdefault(name, []).append(
+                        await turn(name, replicas, wrk, seconds, folder)
+                    )
             for name, each in turns.items():
                 print(row(name, replicas, each), flush=True)
 

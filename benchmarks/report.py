@@ -12,7 +12,8 @@ from benchmarks.growth import MEGABYTE, Stage
 from benchmarks.speed import Comparison
 
 OURS = "teddy"
-"""The row that the others are compared with: the model through `teddy.load().tag()`, as it comes."""
+"""The row that the others are compared with: the model through `teddy.load().tag()`, as it
+comes."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,14 +41,20 @@ class Results:
     def fields(self) -> dict[str, Any]:
         """For JSON."""
         return {
-            **{name: getattr(self, name) for name in ("machine", "text", "options", "notes", "details", "seconds")},
+            **{
+                name: getattr(self, name)
+                for name in ("machine", "text", "options", "notes", "details", "seconds")
+            },
             "glance": glance(self),
             "ready_seconds": self.ready_seconds,
             "load_seconds": self.load_seconds,
             "peak_bytes": self.peak_bytes,
             **{name: comparison.fields(OURS) for name, comparison in self.comparisons.items()},
             "network_shares": self.network_shares,
-            "growth": [{**asdict(stage), "seconds_per_megabyte": stage.seconds_per_megabyte} for stage in self.growth],
+            "growth": [
+                {**asdict(stage), "seconds_per_megabyte": stage.seconds_per_megabyte}
+                for stage in self.growth
+            ],
             "serving": self.serving,
         }
 
@@ -59,18 +66,24 @@ def glance(results: Results) -> dict[str, float]:
         ratios = comparison.ratios(OURS)
         if "spacy" in ratios:
             found[f"{name}: times as fast as spaCy"] = ratios["spacy"]
-        if transformers := [ratio for other, ratio in ratios.items() if other.startswith("transformer")]:
+        if transformers := [
+            ratio for other, ratio in ratios.items() if other.startswith("transformer")
+        ]:
             found[f"{name}: times as fast as the transformer"] = min(transformers)
     for name, shares in results.network_shares.items():
         found[f"{name}: bare network / whole pipeline"] = statistics.median(shares)
     if OURS in results.ready_seconds:
         found["seconds from start to first answer"] = statistics.median(results.ready_seconds[OURS])
     if results.serving:
-        found["teddy serve: seconds to first answer"] = median_of(results.serving, "first_answer_seconds")
+        found["teddy serve: seconds to first answer"] = median_of(
+            results.serving, "first_answer_seconds"
+        )
         if "resident" in results.serving[0]:
             found["teddy serve: resident MB"] = median_of(results.serving, "resident") / MEGABYTE
     if (growth := memory_growth(results.growth)) is not None:
-        found[f"resident memory after {results.growth[-1].words_so_far:,} words / after ten thousand"] = growth
+        found[
+            f"resident memory after {results.growth[-1].words_so_far:,} words / after ten thousand"
+        ] = growth
     return found
 
 
@@ -89,7 +102,9 @@ def memory_growth(stages: Sequence[Stage]) -> float | None:
 
 def print_report(results: Results, console: Console) -> None:
     """Every table that has rows."""
-    machine = ", ".join(f"{name} {what}" for name, what in results.machine.items() if what != "not installed")
+    machine = ", ".join(
+        f"{name} {what}" for name, what in results.machine.items() if what != "not installed"
+    )
     console.print(f"\n{machine}\nText: {results.text}", highlight=False)
     for name, comparison in results.comparisons.items():
         if comparison.turns:
@@ -159,14 +174,21 @@ def _process_table(results: Results) -> Table:
 
 def _growth_table(stages: Sequence[Stage]) -> Table:
     table = _table(
-        "One stream of texts of mixed lengths", ("size", "words so far", "seconds", "s/MB", "resident after it")
+        "One stream of texts of mixed lengths",
+        ("size", "words so far", "seconds", "s/MB", "resident after it"),
     )
     for stage in stages:
         size = f"{stage.read_bytes / MEGABYTE:,.2f} MB"
         if stage.read_bytes < 0.9 * stage.wanted_bytes:
             size += f", cut short of {stage.wanted_bytes / MEGABYTE:.0f}"
         cost = f"{stage.seconds_per_megabyte:.2f}"
-        table.add_row(size, f"{stage.words_so_far:,}", f"{stage.seconds:,.2f}", cost, _megabytes(stage.resident_bytes))
+        table.add_row(
+            size,
+            f"{stage.words_so_far:,}",
+            f"{stage.seconds:,.2f}",
+            cost,
+            _megabytes(stage.resident_bytes),
+        )
     return table
 
 

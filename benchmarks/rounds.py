@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 MORE_THAN_BEFORE = 1.2
-"""A round may take this much longer than the longest before it; where that is too long, it is not begun."""
+"""A round may take this much longer than the longest before it; where that is too long, it is not
+begun."""
 
 
 @dataclass(slots=True)
@@ -51,7 +52,9 @@ def percentile(values: Sequence[float], percent: int) -> float:
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
 
 
-def texts_for(seconds: float, measured_texts: int, measured_seconds: float, *, least: int, most: int) -> int:
+def texts_for(
+    seconds: float, measured_texts: int, measured_seconds: float, *, least: int, most: int
+) -> int:
     """How many texts take about so long, by what a measurement gave: a multiple of `least`, and not above `most`."""
     wanted = int(measured_texts * seconds / max(measured_seconds, 1e-6))
     return max(min(least, most), min(wanted, most) // least * least)

@@ -29,7 +29,9 @@ async def batch(context: Context) -> list[Section]:
     figures = []
     for workers in context.scale.worker_counts:
         if workers > len(cores()):
-            context.note(f"batch endpoint with {workers} workers: left out: there are not so many cores")
+            context.note(
+                f"batch endpoint with {workers} workers: left out: there are not so many cores"
+            )
             continue
         served, engine = await _compare(context, workers)
         ratio = paired_ratio(served, engine)
@@ -82,7 +84,9 @@ def _tag(context: Context, worker: Worker, texts: list[str]) -> float:
     """Words a second of the engine on the same texts: about a turn's worth of them."""
     rate = WORDS_PER_SECOND * worker.entrant.cores
     n_words = sum(map(count_words, texts))
-    n_texts = texts_for(context.scale.turn_seconds, len(texts), n_words / rate, least=1, most=len(texts))
+    n_texts = texts_for(
+        context.scale.turn_seconds, len(texts), n_words / rate, least=1, most=len(texts)
+    )
     file = write_texts(texts, Path(context.folder) / "batch.jsonl")
     answer = worker.ask("tag", file=str(file.file), n_texts=n_texts)
     return float(answer["words"] / answer["seconds"])

@@ -2,10 +2,10 @@
 
     python -m benchmarks.service_bench [--quick] [--text FILE] [--only NAME,...] [--workers N,...] [--reloads N]
 
-Servers are processes of their own; those that are compared are up together and take turns, so that what slows the
-machine down slows all of them. On a machine of two cores the load generator takes a part of them: wrk a small one.
-Every answer of Teddy that Python asked for is checked against what the model finds in this process.
-"""
+Servers are processes of their own; those that are compared are up together and take turns, so that
+what slows the machine down slows all of them. On a machine of two cores the load generator takes a
+part of them: wrk a small one. Every answer of Teddy that Python asked for is checked against what
+the model finds in this process."""
 
 import argparse
 import asyncio
@@ -61,7 +61,8 @@ FULL = Scale(
     worker_counts=(1, 2),
     connections=(1, 8, 64),
     contenders=CONTENDERS,
-    sections=tuple(name for name in SECTIONS if name != "metrics"),  # which wants its own ten minutes for 2 %
+    # which wants its own ten minutes for 2 %
+    sections=tuple(name for name in SECTIONS if name != "metrics"),
     reloads=1000,
 )
 QUICK = Scale(
@@ -93,7 +94,14 @@ class Bench:
             self._say(name)
             try:
                 self._results.sections += await SECTIONS[name](self._context)
-            except (ContenderError, LoadError, OSError, OutOfTimeError, RuntimeError, ServerError) as error:
+            except (
+                ContenderError,
+                LoadError,
+                OSError,
+                OutOfTimeError,
+                RuntimeError,
+                ServerError,
+            ) as error:
                 self._note(f"{name}: not finished: {type(error).__name__}: {error}")
         self._results.seconds = self._context.clock.elapsed()
 
@@ -108,20 +116,30 @@ class Bench:
 def read_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="less of everything, in about a minute")
+    parser.add_argument(
+        "--quick", action="store_true", help="less of everything, in about a minute"
+    )
     add_inputs(parser)
     names = partial(read_names, parser)
-    parser.add_argument("--only", metavar="NAME,...", help=f"these sections, of {', '.join(SECTIONS)}")
-    parser.add_argument("--contenders", metavar="NAME,...", help=f"these, of {', '.join(CONTENDERS)}")
+    parser.add_argument(
+        "--only", metavar="NAME,...", help=f"these sections, of {', '.join(SECTIONS)}"
+    )
+    parser.add_argument(
+        "--contenders", metavar="NAME,...", help=f"these, of {', '.join(CONTENDERS)}"
+    )
     parser.add_argument("--workers", metavar="N,...", help="numbers of workers [1,2]")
-    parser.add_argument("--reloads", type=int, metavar="N", help="how many; this may take longer than ten minutes")
+    parser.add_argument(
+        "--reloads", type=int, metavar="N", help="how many; this may take longer than ten minutes"
+    )
     file = Path("runs/bench-service.json")
     parser.add_argument("--json", type=Path, metavar="FILE", default=file, help=f"[{file}]")
     arguments = parser.parse_args()
     check_files(parser, (arguments.text, arguments.model))
     arguments.only = names("--only", arguments.only, tuple(SECTIONS))
     arguments.contenders = names("--contenders", arguments.contenders, CONTENDERS)
-    arguments.workers = tuple(map(int, names("--workers", arguments.workers, tuple(map(str, range(1, 65))))))
+    arguments.workers = tuple(
+        map(int, names("--workers", arguments.workers, tuple(map(str, range(1, 65)))))
+    )
     return arguments
 
 
@@ -136,7 +154,11 @@ def scale_of(arguments: argparse.Namespace) -> Scale:
     }
     scale = replace(scale, **{name: value for name, value in chosen.items() if value})
     # Each takes up to a second on a busy machine.
-    return replace(scale, total_seconds=scale.total_seconds + arguments.reloads) if arguments.reloads else scale
+    return (
+        replace(scale, total_seconds=scale.total_seconds + arguments.reloads)
+        if arguments.reloads
+        else scale
+    )
 
 
 def main() -> None:

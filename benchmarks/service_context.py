@@ -30,7 +30,10 @@ class Scale:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One promise of the service and what was measured of it. `must` and `aim` are as good at least, or at most."""
+    """One promise of the service and what was measured of it.
+
+    `must` and `aim` are as good at least, or at most.
+    """
 
     name: str
     value: float
@@ -80,10 +83,12 @@ class Context:
 
     @property
     def predictor(self) -> "Predictor":
-        """The model in this process, which says what must be found. Its precision is chosen once, for servers too.
+        """The model in this process, which says what must be found.
 
-        Each worker of a server would choose for itself by measuring, and two may choose differently on a busy machine.
-        """
+        Its precision is chosen once, for servers too.
+
+        Each worker of a server would choose for itself by measuring, and two may choose differently
+        on a busy machine."""
         if self._predictor is None:
             import teddy
 

@@ -37,17 +37,36 @@ async def kill(context: Context) -> list[Section]:
         tally = await asking
     strangers = sum(served_by.get(each.port, victim) != victim for each in tally.broken)
     others = tally.sent - tally.ok - len(tally.broken) + tally.n_faults + tally.unreachable
-    row = (f"{tally.sent:,}", str(in_flight), str(len(tally.broken)), str(strangers + others), f"{back:.2f} s")
+    row = (
+        f"{tally.sent:,}",
+        str(in_flight),
+        str(len(tally.broken)),
+        str(strangers + others),
+        f"{back:.2f} s",
+    )
     if strangers + others:
         context.note(f"kill -9: {tally}")
     return [
         Section(
             title=f"kill -9 of one of {WORKERS} workers, {CONNECTIONS} connections",
-            columns=("requests", "in flight on it", "broken off", "failed elsewhere", f"{WORKERS} workers again after"),
+            columns=(
+                "requests",
+                "in flight on it",
+                "broken off",
+                "failed elsewhere",
+                f"{WORKERS} workers again after",
+            ),
             rows=[row],
             figures=[
-                Figure(name="requests that failed on other workers", value=strangers + others, must=0, at_most=True),
-                Figure(name="all workers serve again after", value=back, must=3, unit="s", at_most=True),
+                Figure(
+                    name="requests that failed on other workers",
+                    value=strangers + others,
+                    must=0,
+                    at_most=True,
+                ),
+                Figure(
+                    name="all workers serve again after", value=back, must=3, unit="s", at_most=True
+                ),
             ],
         )
     ]
@@ -69,13 +88,33 @@ async def terminate(context: Context) -> list[Section]:
             load.stop()
             tally = await asking
             logged = server.logged_statuses("term-")
-        unanswered = (logged - tally.statuses).total() + sum(each.partial for each in tally.broken) + tally.n_faults
-        rows.append((str(workers), f"{tally.sent:,}", _statuses(tally), str(unanswered), f"{ended:.2f} s", str(status)))
+        unanswered = (
+            (logged - tally.statuses).total()
+            + sum(each.partial for each in tally.broken)
+            + tally.n_faults
+        )
+        rows.append(
+            (
+                str(workers),
+                f"{tally.sent:,}",
+                _statuses(tally),
+                str(unanswered),
+                f"{ended:.2f} s",
+                str(status),
+            )
+        )
         name = f"accepted requests not answered after SIGTERM, {workers} worker{'s' if workers > 1 else ''}"
         figures.append(Figure(name=name, value=unanswered, must=0, at_most=True))
         if unanswered:
             context.note(f"SIGTERM, {workers} workers: {tally}; the log has {dict(logged)}")
-    columns = ("workers", "requests", "answers", "accepted, not answered", "ended after", "exit status")
+    columns = (
+        "workers",
+        "requests",
+        "answers",
+        "accepted, not answered",
+        "ended after",
+        "exit status",
+    )
     return [Section(title="SIGTERM under load", columns=columns, rows=rows, figures=figures)]
 
 

@@ -1,9 +1,8 @@
 """What counting costs, drift included: a service that counts in every other half second, under one load; and an app
 that is called without a network, which tells a tenth of a microsecond.
 
-The first is what users would notice, and is known to two per cent in minutes; the second is known better, and says how
-much of a request's time it would be.
-"""
+The first is what users would notice, and is known to two per cent in minutes; the second is known
+better, and says how much of a request's time it would be."""
 
 import asyncio
 import os
@@ -28,7 +27,10 @@ MOST_COST = 2.0
 """Per cent."""
 PROGRAMS = "benchmarks.contenders"
 CHANCE = "no metrics in either half: chance"
-IN_MEMORY, IN_FILES = "one worker, which counts in its memory", "one of several, which count in shared files"
+IN_MEMORY, IN_FILES = (
+    "one worker, which counts in its memory",
+    "one of several, which count in shared files",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,9 @@ def shared_memory() -> str | None:
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
 
 
-async def _measure(context: Context, wrk: Wrk, title: str, variables: Mapping[str, str], *more: str) -> Section:
+async def _measure(
+    context: Context, wrk: Wrk, title: str, variables: Mapping[str, str], *more: str
+) -> Section:
     port = free_port()
     model = (str(context.model_file), context.predictor.precision)
     command = [sys.executable, "-m", f"{PROGRAMS}.counting_switch", *model, str(port), *more]
@@ -81,7 +85,10 @@ async def call(model: tuple[str, str], variables: Mapping[str, str]) -> float:
     """Microseconds of CPU that metrics cost a request."""
     command = (sys.executable, "-m", f"{PROGRAMS}.counting_calls", *model)
     process = await asyncio.create_subprocess_exec(
-        *command, env=os.environ | variables, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+        *command,
+        env=os.environ | variables,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
     )
     output, _ = await process.communicate()
     return float(output)
@@ -94,10 +101,16 @@ def slices(entries: Iterable[Mapping[str, Any]]) -> list[Slice]:
 
 def make_section(measured: list[Slice], title: str, microseconds: float | None) -> Section:
     """The table, and what metrics cost: of requests a second, the median over neighbouring slices; and of CPU."""
-    groups = [measured[start : start + len(ORDER)] for start in range(0, len(measured) - len(ORDER) + 1, len(ORDER))]
+    groups = [
+        measured[start : start + len(ORDER)]
+        for start in range(0, len(measured) - len(ORDER) + 1, len(ORDER))
+    ]
     pairs = [(sum_of(group, metrics=True), sum_of(group, metrics=False)) for group in groups]
     rates = [(on.requests / on.seconds, off.requests / off.seconds) for on, off in pairs]
-    spent = [(1e6 * on.cpu_seconds / on.requests, 1e6 * off.cpu_seconds / off.requests) for on, off in pairs]
+    spent = [
+        (1e6 * on.cpu_seconds / on.requests, 1e6 * off.cpu_seconds / off.requests)
+        for on, off in pairs
+    ]
     rows = [
         (
             name,
@@ -107,7 +120,11 @@ def make_section(measured: list[Slice], title: str, microseconds: float | None) 
         for place, name in enumerate(("with metrics", "without"))
     ]
     figures = [
-        figure(f"requests/s that metrics cost, {title}", [100 * (1 - on / off) for on, off in rates], microseconds)
+        figure(
+            f"requests/s that metrics cost, {title}",
+            [100 * (1 - on / off) for on, off in rates],
+            microseconds,
+        )
     ]
     if microseconds is not None:
         figures.append(
@@ -121,7 +138,12 @@ def make_section(measured: list[Slice], title: str, microseconds: float | None) 
             )
         )
     columns = ("", "requests/s", "CPU a request")
-    return Section(title=f"Metrics, {CONNECTIONS} connections, {title}", columns=columns, rows=rows, figures=figures)
+    return Section(
+        title=f"Metrics, {CONNECTIONS} connections, {title}",
+        columns=columns,
+        rows=rows,
+        figures=figures,
+    )
 
 
 def figure(name: str, per_cent: list[float], microseconds: float | None) -> Figure:

@@ -38,7 +38,11 @@ async def documents(context: Context) -> list[Section]:
             busy.append(await _shorts(server.port, shorts, seconds, number))
             load.stop()
             long.append(await tagging)
-    tallies = {"quiet": together(quiet), "beside documents": together(busy), "the documents": together(long)}
+    tallies = {
+        "quiet": together(quiet),
+        "beside documents": together(busy),
+        "the documents": together(long),
+    }
     _look(context, tallies)
     p99s = {name: tally.percentile(99) for name, tally in tallies.items()}
     rows = [
@@ -54,7 +58,9 @@ async def documents(context: Context) -> list[Section]:
         at_most=True,
     )
     title = f"Short requests, {SHORT_RATE:.0f} a second, beside {DOCUMENTS_AT_A_TIME} documents of 1 MB at a time"
-    return [Section(title=title, columns=("", "answers", "p50", "p99"), rows=rows, figures=[figure])]
+    return [
+        Section(title=title, columns=("", "answers", "p50", "p99"), rows=rows, figures=[figure])
+    ]
 
 
 async def health(context: Context) -> list[Section]:
@@ -70,11 +76,22 @@ async def health(context: Context) -> list[Section]:
             tally = await probe(server.port, get("/health/live"), PROBE_RATE, seconds)
             load = await loading
         p99 = tally.percentile(99)
-        rows.append((str(workers), f"{load.per_second:,.0f}", milliseconds(tally.percentile(50)), milliseconds(p99)))
+        rows.append(
+            (
+                str(workers),
+                f"{load.per_second:,.0f}",
+                milliseconds(tally.percentile(50)),
+                milliseconds(p99),
+            )
+        )
         name = f"/health/live p99 under full load, {workers} worker{'s' if workers > 1 else ''}"
-        figures.append(Figure(name=name, value=1000 * p99, must=50, aim=10, unit="ms", at_most=True))
+        figures.append(
+            Figure(name=name, value=1000 * p99, must=50, aim=10, unit="ms", at_most=True)
+        )
     columns = ("workers", "load, requests/s", "p50", "p99")
-    return [Section(title="/health/live under full load", columns=columns, rows=rows, figures=figures)]
+    return [
+        Section(title="/health/live under full load", columns=columns, rows=rows, figures=figures)
+    ]
 
 
 def document_of(context: Context, n_bytes: int) -> str:

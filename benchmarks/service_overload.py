@@ -38,33 +38,64 @@ async def overload(context: Context) -> list[Section]:
         set_affinity(server.pid, cores()[-1:])
         await Load.of(server.port, questions).closed(CAPACITY_CONNECTIONS, seconds / 2)
         for number in context.clock.rounds(context.scale.rounds, 0.4):
-            peak = await Load.of(server.port, questions, 97 * number).closed(CAPACITY_CONNECTIONS, seconds)
+            peak = await Load.of(server.port, questions, 97 * number).closed(
+                CAPACITY_CONNECTIONS, seconds
+            )
             peaks.append(peak)
-            overs.append(await _overload(context, server.port, questions, TIMES_CAPACITY * peak.ok_per_second, seconds))
+            overs.append(
+                await _overload(
+                    context, server.port, questions, TIMES_CAPACITY * peak.ok_per_second, seconds
+                )
+            )
             await asyncio.sleep(0.2)
     for tally in (*peaks, *overs):
         if tally.n_faults or tally.broken or tally.unreachable:
             context.note(f"overload: not all was right: {tally}")
-    rows = [row for pair in zip(peaks, overs, strict=True) for row in map(_row, ("capacity", "overload"), pair)]
+    rows = [
+        row
+        for pair in zip(peaks, overs, strict=True)
+        for row in map(_row, ("capacity", "overload"), pair)
+    ]
     mean = sum(map(count_words, texts)) / len(texts)
     title = f"Overload: texts of {LEAST_WORDS} to {MOST_WORDS} words, {mean:.0f} on average; one worker on one core"
-    columns = ("", "offered/s", "answered 200/s", "words/s", "refused/s", "others", "p50 of 200", "p99 of 200")
+    columns = (
+        "",
+        "offered/s",
+        "answered 200/s",
+        "words/s",
+        "refused/s",
+        "others",
+        "p50 of 200",
+        "p99 of 200",
+    )
     return [Section(title=title, columns=columns, rows=rows, figures=_figures(peaks, overs))]
 
 
-async def _overload(context: Context, port: int, questions: list[Question], rate: float, seconds: float) -> Tally:
+async def _overload(
+    context: Context, port: int, questions: list[Question], rate: float, seconds: float
+) -> Tally:
     load = Load.of(port, questions, start=31)
     tally = await load.open(rate, seconds, MOST_CONNECTIONS)
     if (offered := tally.sent / tally.seconds) < HELD_SHARE * rate:
-        context.note(f"overload: only {offered:,.0f} of {rate:,.0f} requests a second could be offered here")
+        context.note(
+            f"overload: only {offered:,.0f} of {rate:,.0f} requests a second could be offered here"
+        )
     return tally
 
 
 def _figures(peaks: list[Tally], overs: list[Tally]) -> list[Figure]:
-    goodput = paired_ratio([each.words / each.seconds for each in overs], [each.words / each.seconds for each in peaks])
+    goodput = paired_ratio(
+        [each.words / each.seconds for each in overs], [each.words / each.seconds for each in peaks]
+    )
     p99 = max(each.percentile(99) for each in overs)
     return [
-        Figure(name="goodput at ten times the load, against the peak", value=goodput, must=0.85, aim=0.95, unit="x"),
+        Figure(
+            name="goodput at ten times the load, against the peak",
+            value=goodput,
+            must=0.85,
+            aim=0.95,
+            unit="x",
+        ),
         Figure(
             name=f"p99 of accepted requests then, against their deadline of {DEADLINE_SECONDS:g} s",
             value=p99,
@@ -77,7 +108,9 @@ def _figures(peaks: list[Tally], overs: list[Tally]) -> list[Figure]:
 
 def _row(name: str, tally: Tally) -> tuple[str, ...]:
     refused = sum(n for status, n in tally.statuses.items() if status in (429, 503))
-    others = {str(status): n for status, n in tally.statuses.items() if status not in (200, 429, 503)}
+    others = {
+        str(status): n for status, n in tally.statuses.items() if status not in (200, 429, 503)
+    }
     return (
         name,
         f"{tally.sent / tally.seconds:,.0f}",

@@ -35,7 +35,8 @@ for seed in ("3", "4"):
     recipe.write_text(RECIPE.replace("seed = 3", f"seed = {seed}"))
     train(load_recipe(recipe), folder, folder / seed)
 """
-"""The tests' tiny model, twice: one that loads in a moment, so that a thousand reloads are a matter of minutes."""
+"""The tests' tiny model, twice: one that loads in a moment, so that a thousand reloads are a matter
+of minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,15 @@ async def reloads(context: Context) -> list[Section]:
     )
     if failed:
         context.note(f"reloads: {tally}")
-    columns = ("reloads", "requests", "failed", "one reload, p50", "requests' p99", "resident before", "after")
+    columns = (
+        "reloads",
+        "requests",
+        "failed",
+        "one reload, p50",
+        "requests' p99",
+        "resident before",
+        "after",
+    )
     return [
         Section(
             title="A tiny model reloaded under load",
@@ -89,9 +98,19 @@ async def reloads(context: Context) -> list[Section]:
             rows=[row],
             figures=[
                 Figure(
-                    name=f"requests that failed during {len(seconds):,} reloads", value=failed, must=0, at_most=True
+                    name=f"requests that failed during {len(seconds):,} reloads",
+                    value=failed,
+                    must=0,
+                    at_most=True,
                 ),
-                Figure(name="memory grown meanwhile", value=100 * growth, must=5, aim=1, unit="%", at_most=True),
+                Figure(
+                    name="memory grown meanwhile",
+                    value=100 * growth,
+                    must=5,
+                    aim=1,
+                    unit="%",
+                    at_most=True,
+                ),
             ],
         )
     ]
@@ -116,9 +135,14 @@ def make_versions(context: Context) -> Versions:
 
     folder = context.folder / "tiny"
     folder.mkdir()
-    run_to_end((sys.executable, "-c", TRAIN, str(folder)), context.folder / "tiny.stderr", context.clock)
+    run_to_end(
+        (sys.executable, "-c", TRAIN, str(folder)), context.folder / "tiny.stderr", context.clock
+    )
     files = [folder / seed / "tiny.teddy" for seed in ("3", "4")]
-    texts = [" ".join(paragraph.split()[:40]) for _, paragraph in zip(range(300), context.paragraphs, strict=False)]
+    texts = [
+        " ".join(paragraph.split()[:40])
+        for _, paragraph in zip(range(300), context.paragraphs, strict=False)
+    ]
     predictors = [teddy.load(file, precision="fp32") for file in files]
     found = {predictor.version: entities_of(predictor, texts) for predictor in predictors}
     questions = [each.with_headers(AUTHORIZATION) for each in single_questions(texts, found)]

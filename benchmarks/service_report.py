@@ -32,7 +32,9 @@ class Results:
 
 def print_report(results: Results, console: Console) -> None:
     """Every table, and in the end what must hold."""
-    machine = ", ".join(f"{name} {what}" for name, what in results.machine.items() if what != "not installed")
+    machine = ", ".join(
+        f"{name} {what}" for name, what in results.machine.items() if what != "not installed"
+    )
     console.print(f"\n{machine}\nText: {results.text}", highlight=False)
     for section in results.sections:
         table = table_of(section.title, section.columns)
@@ -63,7 +65,9 @@ def _promises(figures: list[Figure]) -> Table:
 
 def _limits(figure: Figure) -> tuple[str, str]:
     sign = "≤ " if figure.at_most else "≥ "
-    must, aim = ("" if limit is None else sign + _value(figure, limit) for limit in (figure.must, figure.aim))
+    must, aim = (
+        "" if limit is None else sign + _value(figure, limit) for limit in (figure.must, figure.aim)
+    )
     return must, aim
 
 

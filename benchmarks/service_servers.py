@@ -14,7 +14,13 @@ from benchmarks.load.server import Server, free_port
 from benchmarks.process import ContenderError, run_to_end
 from benchmarks.service_context import Context
 
-TEDDY, ECHO, SPACY_DEF, SPACY_ASYNC, LITSERVE = "teddy", "echo", "spacy def", "spacy async def", "litserve"
+TEDDY, ECHO, SPACY_DEF, SPACY_ASYNC, LITSERVE = (
+    "teddy",
+    "echo",
+    "spacy def",
+    "spacy async def",
+    "litserve",
+)
 CONTENDERS = (TEDDY, ECHO, SPACY_DEF, SPACY_ASYNC, LITSERVE)
 APPS = {
     ECHO: ("benchmarks.contenders.echo_app:app",),
@@ -72,7 +78,10 @@ def started(context: Context, names: Sequence[str], workers: int) -> Iterator[li
 
 
 async def ready(contender: Contender) -> None:
-    """Return when it answers, from all its workers as far as that can be known. Raises ServerError."""
+    """Return when it answers, from all its workers as far as that can be known.
+
+    Raises ServerError.
+    """
     if contender.name == TEDDY:
         await contender.server.all_ready(contender.workers)
     await contender.server.ready(request=REQUEST)
@@ -96,9 +105,28 @@ def start(context: Context, name: str, workers: int) -> Server:
         ]
         return Server([sys.executable, *program], log, port=port, variables=ONE_THREAD)
     # As Teddy's: uvloop and httptools. Without an access log, which Teddy writes.
-    options = ("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning")
-    program = ["-m", "uvicorn", *APPS[name], *options, "--workers", str(workers), "--port", str(port)]
-    variables = ONE_THREAD if name == ECHO else {**ONE_THREAD, "SPACY_MODEL": str(spacy_model(context))}
+    options = (
+        "--loop",
+        "uvloop",
+        "--http",
+        "httptools",
+        "--no-access-log",
+        "--log-level",
+        "warning",
+    )
+    program = [
+        "-m",
+        "uvicorn",
+        *APPS[name],
+        *options,
+        "--workers",
+        str(workers),
+        "--port",
+        str(port),
+    ]
+    variables = (
+        ONE_THREAD if name == ECHO else {**ONE_THREAD, "SPACY_MODEL": str(spacy_model(context))}
+    )
     return Server([sys.executable, *program], log, port=port, variables=variables)
 
 
@@ -113,6 +141,12 @@ def spacy_model(context: Context) -> Path:
     """The folder with spaCy's pipeline, made once. Raises ContenderError."""
     folder = context.folder / "spacy"
     if not folder.exists():
-        command = (sys.executable, "-m", "benchmarks.contenders.spacy_ner", str(folder), *SPACY_LABELS)
+        command = (
+            sys.executable,
+            "-m",
+            "benchmarks.contenders.spacy_ner",
+            str(folder),
+            *SPACY_LABELS,
+        )
         run_to_end(command, context.folder / "spacy.stderr", context.clock)
     return folder

@@ -31,7 +31,9 @@ async def single(context: Context) -> list[Section]:
     """One table for each number of workers."""
     wrk = Wrk(context.single_texts(N_TEXTS), context.folder)
     if not wrk.is_there:
-        context.note("wrk is not there: Python sends instead, which takes the servers' cores; all rates are too low")
+        context.note(
+            "wrk is not there: Python sends instead, which takes the servers' cores; all rates are too low"
+        )
     return [await _compare(context, wrk, workers) for workers in context.scale.worker_counts]
 
 
@@ -45,7 +47,9 @@ async def _compare(context: Context, wrk: Wrk, workers: int) -> Section:
             await wrk.turn(contender.server.port, FULL_CONNECTIONS, WARM_SECONDS)
             contender.sleep()
         turns: Turns = {}
-        for _ in context.clock.rounds(context.scale.rounds, 0.5 / (len(context.scale.worker_counts) - workers / 4)):
+        for _ in context.clock.rounds(
+            context.scale.rounds, 0.5 / (len(context.scale.worker_counts) - workers / 4)
+        ):
             for connections in context.scale.connections:
                 for contender in contenders:
                     measured = await _turn(context, wrk, contender, connections)
@@ -65,21 +69,33 @@ async def _check(context: Context, contenders: Sequence[Contender]) -> None:
 
 async def _turn(context: Context, wrk: Wrk, contender: Contender, connections: int) -> Measured:
     contender.wake()
-    seconds = context.scale.turn_seconds if connections == FULL_CONNECTIONS else context.scale.turn_seconds / 2
+    seconds = (
+        context.scale.turn_seconds
+        if connections == FULL_CONNECTIONS
+        else context.scale.turn_seconds / 2
+    )
     measured = await wrk.turn(contender.server.port, connections, seconds)
     contender.sleep()
     if measured.errors:
-        context.note(f"{contender.name}, {connections} connections: {measured.errors} requests failed")
+        context.note(
+            f"{contender.name}, {connections} connections: {measured.errors} requests failed"
+        )
     return measured
 
 
 def make_section(turns: Mapping[tuple[str, int], Sequence[Measured]], workers: int) -> Section:
     """The table, and the ratios at full load, each the median of those within the rounds."""
     title = f"Single texts of 25 words, {workers} worker{'s' if workers > 1 else ''}"
-    ours = {connections: measured for (name, connections), measured in turns.items() if name == TEDDY}
+    ours = {
+        connections: measured for (name, connections), measured in turns.items() if name == TEDDY
+    }
     rows = []
     for (name, connections), measured in turns.items():
-        ratio = "" if name == TEDDY or connections not in ours else f"{_ratio(ours[connections], measured):.2f}"
+        ratio = (
+            ""
+            if name == TEDDY or connections not in ours
+            else f"{_ratio(ours[connections], measured):.2f}"
+        )
         rows.append(
             (
                 name,
@@ -95,13 +111,19 @@ def make_section(turns: Mapping[tuple[str, int], Sequence[Measured]], workers: i
 
 
 def _figures(turns: Mapping[tuple[str, int], Sequence[Measured]], workers: int) -> list[Figure]:
-    full = {name: measured for (name, connections), measured in turns.items() if connections == FULL_CONNECTIONS}
+    full = {
+        name: measured
+        for (name, connections), measured in turns.items()
+        if connections == FULL_CONNECTIONS
+    }
     if TEDDY not in full:
         return []
     spacys = [full[name] for name in (SPACY_DEF, SPACY_ASYNC) if name in full]
     theirs = dict(full)
     if spacys:
-        theirs["spacy, the better"] = max(spacys, key=lambda each: statistics.median(one.per_second for one in each))
+        theirs["spacy, the better"] = max(
+            spacys, key=lambda each: statistics.median(one.per_second for one in each)
+        )
     return [
         Figure(
             name=f"requests/s, single short texts, against {name}, {workers} worker{'s' if workers > 1 else ''}",

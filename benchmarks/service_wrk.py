@@ -1,7 +1,7 @@
 """wrk, a load generator in C that leaves the cores to the servers; where it is missing, ours in Python, which does not.
 
-wrk is Debian's package of that name. It asks in a closed loop and counts refusals; it does not look into answers.
-"""
+wrk is Debian's package of that name. It asks in a closed loop and counts refusals; it does not look
+into answers."""
 
 import asyncio
 import json
@@ -80,14 +80,25 @@ class Wrk:
         return self._program is not None
 
     async def turn(self, port: int, connections: int, seconds: float) -> Measured:
-        """One closed loop at a server on this machine, from where the last turn stopped. Raises LoadError."""
+        """One closed loop at a server on this machine, from where the last turn stopped.
+
+        Raises LoadError.
+        """
         start = self._next
         self._next += round(4000 * seconds) + 1
         if self._program is None:
             return await self._python(port, start, connections, seconds)
         process = await asyncio.create_subprocess_exec(
             self._program,
-            *("-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "20s", "-s", str(self._script)),
+            *(
+                "-t1",
+                f"-c{connections}",
+                f"-d{max(1, round(seconds))}s",
+                "--timeout",
+                "20s",
+                "-s",
+                str(self._script),
+            ),
             f"http://127.0.0.1:{port}/v1/entities",
             *("--", str(self._file), str(start)),
             stdout=asyncio.subprocess.PIPE,
@@ -97,11 +108,16 @@ class Wrk:
         return parse(output.decode())
 
     async def _python(self, port: int, start: int, connections: int, seconds: float) -> Measured:
-        questions = [Unchecked(path="/v1/entities", body=body.encode(), found=None) for body in self._bodies]
+        questions = [
+            Unchecked(path="/v1/entities", body=body.encode(), found=None) for body in self._bodies
+        ]
         tally = await Load.of(port, questions, start).closed(connections, seconds)
         errors = tally.sent - tally.ok
         return Measured(
-            per_second=tally.ok_per_second, p50=tally.percentile(50), p99=tally.percentile(99), errors=errors
+            per_second=tally.ok_per_second,
+            p50=tally.percentile(50),
+            p99=tally.percentile(99),
+            errors=errors,
         )
 
 

@@ -10,7 +10,8 @@ from benchmarks.texts import Source, long_texts, short_texts, single_texts, take
 LEAST_WORDS = 5_000
 """Of a slice, even where a file that is that short has to be read again."""
 PARTS = 2.6
-"""What a slice of each kind takes of the source, in slices: texts to be tagged singly are few, but beginnings only."""
+"""What a slice of each kind takes of the source, in slices: texts to be tagged singly are few, but
+beginnings only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +24,9 @@ class Slice:
 
 def write_texts(texts: Sequence[str], file: Path) -> Slice:
     """Writes one slice."""
-    file.write_text("".join(json.dumps(text, ensure_ascii=False) + "\n" for text in texts), encoding="utf-8")
+    file.write_text(
+        "".join(json.dumps(text, ensure_ascii=False) + "\n" for text in texts), encoding="utf-8"
+    )
     return Slice(file=file, n_texts=len(texts))
 
 
@@ -32,11 +35,14 @@ def write_slices(
 ) -> dict[str, list[Slice]]:
     """Slices of short texts, of long ones, and of single ones, each cut from paragraphs that no other has.
 
-    Each has up to `most_words` words, and fewer where the source would have to be read again to fill them all: what a
-    cache has seen already would flatter it.
-    """
+    Each has up to `most_words` words, and fewer where the source would have to be read again to
+    fill them all: what a cache has seen already would flatter it."""
     there = source.n_words()
-    n_words = most_words if there is None else max(LEAST_WORDS, min(most_words, int(there / PARTS) // n_slices))
+    n_words = (
+        most_words
+        if there is None
+        else max(LEAST_WORDS, min(most_words, int(there / PARTS) // n_slices))
+    )
     cuts: dict[str, tuple[Callable[[Iterable[str]], Iterator[str]], int]] = {
         "short": (short_texts, n_words),
         "long": (long_texts, n_words),

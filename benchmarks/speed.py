@@ -10,7 +10,8 @@ from benchmarks.rounds import Clock, paired_ratio, percentile, texts_for
 from benchmarks.slices import Slice
 
 LEAST_LONG_TEXTS = 4
-"""In a turn, also for who reads batches of 32: so many documents would take a transformer half a minute."""
+"""In a turn, also for who reads batches of 32: so many documents would take a transformer half a
+minute."""
 WARM_TEXTS = 15
 """One by one, before any is timed."""
 TURN_WARM_TEXTS = 3
@@ -39,11 +40,17 @@ class Comparison:
 
     def medians(self) -> dict[str, float]:
         """Of the values."""
-        return {name: statistics.median(turn.value for turn in turns) for name, turns in self.turns.items()}
+        return {
+            name: statistics.median(turn.value for turn in turns)
+            for name, turns in self.turns.items()
+        }
 
     def tails(self) -> dict[str, float]:
         """Medians of the 95th percentiles."""
-        return {name: statistics.median(turn.tail for turn in turns) for name, turns in self.turns.items()}
+        return {
+            name: statistics.median(turn.tail for turn in turns)
+            for name, turns in self.turns.items()
+        }
 
     def ratios(self, ours: str) -> dict[str, float]:
         """How many times as fast as each contender `ours` is; nothing without it."""
@@ -57,7 +64,9 @@ class Comparison:
     def fields(self, ours: str) -> dict[str, Any]:
         """For JSON."""
         medians, ratios, tails = self.medians(), self.ratios(ours), self.tails()
-        unit, scale = ("milliseconds_p50", 1000.0) if self.lower_is_better else ("words_per_second", 1.0)
+        unit, scale = (
+            ("milliseconds_p50", 1000.0) if self.lower_is_better else ("words_per_second", 1.0)
+        )
         rows: dict[str, Any] = {}
         for name, turns in self.turns.items():
             rows[name] = {
@@ -96,9 +105,15 @@ Dropped = Callable[[str, ContenderError], None]
 
 
 def in_turn(
-    workers: dict[str, AnyWorker], rounds: Iterable[int], turn: Callable[[AnyWorker, int], Turn], dropped: Dropped
+    workers: dict[str, AnyWorker],
+    rounds: Iterable[int],
+    turn: Callable[[AnyWorker, int], Turn],
+    dropped: Dropped,
 ) -> dict[str, list[Turn]]:
-    """Lets each worker have its turn in each round. Those that fail are taken out; so is a round cut short."""
+    """Lets each worker have its turn in each round.
+
+    Those that fail are taken out; so is a round cut short.
+    """
     turns: dict[str, list[Turn]] = {name: [] for name in workers}
     complete = 0
     try:
@@ -120,8 +135,8 @@ def throughput(
 ) -> Comparison:
     """Words per second, of the words that a contender reads.
 
-    The first slice is for warming up, and for finding out how many texts each contender manages in a turn.
-    """
+    The first slice is for warming up, and for finding out how many texts each contender manages in
+    a turn."""
     comparison = Comparison(lower_is_better=False)
     most = min(each.n_texts for each in slices)
 
@@ -130,7 +145,8 @@ def throughput(
         n_texts, seconds = min(least, most), 0.0
         while True:
             seconds = worker.ask("tag", file=str(slices[0].file), n_texts=n_texts)["seconds"]
-            # Much less would tell more of what each call costs (spaCy starts its processes) than of the texts.
+            # Much less would tell more of what each call costs (spaCy starts its processes) than of
+            # the texts.
             if seconds >= plan.turn_seconds / 2 or n_texts == most:
                 break
             n_texts = min(4 * n_texts, most)
@@ -141,20 +157,27 @@ def throughput(
     def turn(worker: Worker, number: int) -> Turn:
         n_texts = comparison.n_texts[worker.entrant.name]
         answer = worker.ask("tag", file=str(slices[1 + number].file), n_texts=n_texts)
-        return Turn(value=answer["words"] / answer["seconds"], read_share=answer["words"] / answer["words_there"])
+        return Turn(
+            value=answer["words"] / answer["seconds"],
+            read_share=answer["words"] / answer["words_there"],
+        )
 
     if in_turn(workers, [0], warm, dropped):
         comparison.turns.update(in_turn(workers, plan.numbers(), turn, dropped))
     return comparison
 
 
-def latency(workers: dict[str, Worker], slices: Sequence[Slice], plan: Plan, dropped: Dropped) -> Comparison:
+def latency(
+    workers: dict[str, Worker], slices: Sequence[Slice], plan: Plan, dropped: Dropped
+) -> Comparison:
     """Seconds for one text: the median and the 95th percentile of each round."""
     comparison = Comparison(lower_is_better=True)
     most = min(each.n_texts for each in slices) - WARM_TEXTS
 
     def warm(worker: Worker, _: int) -> Turn:
-        seconds = worker.ask("tag_singly", file=str(slices[0].file), n_texts=5, skip=WARM_TEXTS)["seconds"]
+        seconds = worker.ask("tag_singly", file=str(slices[0].file), n_texts=5, skip=WARM_TEXTS)[
+            "seconds"
+        ]
         fitting = texts_for(plan.turn_seconds, 5, seconds, least=10, most=most)
         comparison.n_texts[worker.entrant.name] = fitting
         return Turn(value=seconds)
@@ -170,7 +193,9 @@ def latency(workers: dict[str, Worker], slices: Sequence[Slice], plan: Plan, dro
     return comparison
 
 
-def network_shares(worker: Worker, slices: Sequence[Slice], n_texts: int, plan: Plan) -> list[float]:
+def network_shares(
+    worker: Worker, slices: Sequence[Slice], n_texts: int, plan: Plan
+) -> list[float]:
     """The part of the pipeline's time that its bare network takes on the very same batches, round by round."""
     shares = []
     for number in plan.numbers():

@@ -1,9 +1,8 @@
 """What the benchmark reads: paragraphs, made up or from a file, and the texts that are cut from them.
 
-Made-up paragraphs need nothing from outside and have what costs time in real ones: tens of thousands of distinct words
-whose frequencies follow Zipf's law, so that no cache knows them all; names, numbers, punctuation, and lengths that
-differ. They mean nothing.
-"""
+Made-up paragraphs need nothing from outside and have what costs time in real ones: tens of
+thousands of distinct words whose frequencies follow Zipf's law, so that no cache knows them all;
+names, numbers, punctuation, and lengths that differ. They mean nothing."""
 
 import random
 import re
@@ -21,7 +20,8 @@ years up over some only three between out later would where then than them made 
 these through used being before can until both if second since so became including against well will each several same
 any because however four around what without another those now our could did very work just should
 """
-"""The commonest words of English, in about the order of their frequency: nearly half of a running text."""
+"""The commonest words of English, in about the order of their frequency: nearly half of a running
+text."""
 FUNCTION_SHARE = 0.5
 ONSETS = "b c d f g h j k l m n p r s t v w b c d f g l m n p r s t v br ch cl cr dr fl gr pl pr sh sp st th tr"
 VOWELS = "a e i o u a e i o u a e i o u a e i o ai ea ee io ou"
@@ -59,17 +59,24 @@ class _Lexicon:
 
         Rarer words are longer, as they are in a language.
         """
-        onsets, vowels, codas, endings = (parts.split() for parts in (ONSETS, VOWELS, CODAS, ENDINGS))
+        onsets, vowels, codas, endings = (
+            parts.split() for parts in (ONSETS, VOWELS, CODAS, ENDINGS)
+        )
         distinct = dict.fromkeys(first)
         while len(distinct) < n_words:
             n_syllables = draw.choice((1, 1, 2, 2) if len(distinct) < 3_000 else (1, 2, 2, 3))
-            syllables = (draw.choice(onsets) + draw.choice(vowels) + draw.choice(codas) for _ in range(n_syllables))
+            syllables = (
+                draw.choice(onsets) + draw.choice(vowels) + draw.choice(codas)
+                for _ in range(n_syllables)
+            )
             distinct["".join((*syllables, draw.choice(endings))).replace("-", "")] = None
         given, made = _zipf(len(first)), _zipf(n_words - len(first))
         share = FUNCTION_SHARE if given else 0.0
         shares = [share * each for each in given] + [(1 - share) * each for each in made]
         counts = (max(1, round(TABLE_WORDS * each)) for each in shares)
-        return cls([word for word, count in zip(distinct, counts, strict=True) for _ in range(count)])
+        return cls(
+            [word for word, count in zip(distinct, counts, strict=True) for _ in range(count)]
+        )
 
     def draw(self, draw: random.Random, n_words: int) -> list[str]:
         return draw.choices(self.table, k=n_words)
@@ -131,7 +138,11 @@ class Source:
 
     @staticmethod
     def _lines(path: Path) -> list[str]:
-        lines = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.split()]
+        lines = [
+            line
+            for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
+            if line.split()
+        ]
         if not lines:
             raise ValueError(f"{path}: there is not one word in it")
         return lines

@@ -2,10 +2,10 @@
 
     python benchmarks/training_speed.py RECIPE --data DIR [--threads 1,2] [--set KEY=VALUE]... [--json FILE]
 
-Each run is `teddy train`, as a user starts it, in a folder of its own that is removed again; `--threads 1,2` makes two
-of them, one after the other, and a GPU is used where there is one (keep it out with `--set training.device=cpu`).
-Times count from the first update. `--set training.evaluations_per_epoch=4` makes the second figure finer.
-"""
+Each run is `teddy train`, as a user starts it, in a folder of its own that is removed again;
+`--threads 1,2` makes two of them, one after the other, and a GPU is used where there is one (keep
+it out with `--set training.device=cpu`). Times count from the first update. `--set
+training.evaluations_per_epoch=4` makes the second figure finer."""
 
 import argparse
 import json
@@ -41,14 +41,17 @@ class Follower:
         self.rows += [(now, json.loads(line)) for line in whole.splitlines()]
 
 
-def summarise(rows: list[tuple[float, dict[str, Any]]], timings: list[dict[str, Any]]) -> dict[str, float]:
+def summarise(
+    rows: list[tuple[float, dict[str, Any]]], timings: list[dict[str, Any]]
+) -> dict[str, float]:
     """Figures of a run from its rows, each with its moment in seconds, and from its timings."""
     started = next(moment for moment, row in rows if row["kind"] == "update")
     updates = [row for row in timings if row["kind"] == "updates"]
     scores = [(moment - started, row["f1"]) for moment, row in rows if row["kind"] == "evaluation"]
     best = max(f1 for _, f1 in scores)
     return {
-        "words_per_second": sum(row["words"] for row in updates) / sum(row["seconds"] for row in updates),
+        "words_per_second": sum(row["words"] for row in updates)
+        / sum(row["seconds"] for row in updates),
         "best_f1": best,
         "seconds_to_99_percent": next(seconds for seconds, f1 in scores if f1 >= SHARE * best),
         "seconds": rows[-1][0] - started,
@@ -71,7 +74,10 @@ def train(recipe: Path, data: Path, settings: list[str], output: Path) -> dict[s
         *words,
     ]
     follower, timings = Follower(output / "metrics.jsonl"), Follower(output / "timings.jsonl")
-    with tempfile.TemporaryFile() as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+    with (
+        tempfile.TemporaryFile() as log,
+        subprocess.Popen(command, stdout=log, stderr=log) as process,
+    ):
         while process.poll() is None:
             follower.look()
             time.sleep(POLL_SECONDS)
@@ -100,7 +106,12 @@ def main() -> None:
             settings = [*arguments.settings, f"training.threads={threads}"]
             row = train(arguments.recipe, arguments.data, settings, Path(folder) / "run")
         figures[threads] = row
-        cells = (row["words_per_second"], row["seconds_to_99_percent"], row["seconds"], 100 * row["best_f1"])
+        cells = (
+            row["words_per_second"],
+            row["seconds_to_99_percent"],
+            row["seconds"],
+            100 * row["best_f1"],
+        )
         print("{:7} {:9,.0f} {:7.0f} s {:7.0f} s {:12.2f}".format(threads, *cells), flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=1) + "\n")

@@ -2,8 +2,8 @@
 
     python -m benchmarks.worker TASK     # TASK is JSON: entrant, cores, started (monotonic seconds)
 
-Texts come as files with a JSON string on each line, so that reading them is never part of what is timed.
-"""
+Texts come as files with a JSON string on each line, so that reading them is never part of what is
+timed."""
 
 import gc
 import json
@@ -101,7 +101,13 @@ class Operations:
         n_entities = self._teddy.tag_stream(until_the_end())
         seconds = time.perf_counter() - started
         gc.collect()
-        return {"seconds": seconds, "bytes": read_bytes, "words": words, "entities": n_entities, **memory_bytes()}
+        return {
+            "seconds": seconds,
+            "bytes": read_bytes,
+            "words": words,
+            "entities": n_entities,
+            **memory_bytes(),
+        }
 
     def memory(self) -> dict[str, Any]:
         """Of this process: resident and peak, in bytes."""
@@ -127,12 +133,18 @@ def main() -> None:
     contender.tag([FIRST_TEXT])
     ended = time.monotonic()
     # On Linux and macOS this clock is the same in all processes.
-    ready = {"seconds": ended - task["started"], "load_seconds": ended - begun, "details": contender.details}
+    ready = {
+        "seconds": ended - task["started"],
+        "load_seconds": ended - begun,
+        "details": contender.details,
+    }
     print(json.dumps({**ready, **memory_bytes()}), file=answers)
     operations = Operations(contender)
     for line in sys.stdin:
         arguments = json.loads(line)
-        print(json.dumps(getattr(operations, arguments.pop("operation"))(**arguments)), file=answers)
+        print(
+            json.dumps(getattr(operations, arguments.pop("operation"))(**arguments)), file=answers
+        )
 
 
 if __name__ == "__main__":

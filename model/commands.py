@@ -1,4 +1,7 @@
-"""The command `teddy inspect`, and what commands share. What it needs is imported when it runs, not for its help."""
+"""The command `teddy inspect`, and what commands share.
+
+What it needs is imported when it runs, not for its help.
+"""
 
 import json
 import os
@@ -9,14 +12,20 @@ import typer
 
 PrecisionOption = Annotated[
     Literal["auto", "fp32", "bf16", "int8"],
-    typer.Option(help="What the network computes in; auto is the fastest that gives the same entities."),
+    typer.Option(
+        help="What the network computes in; auto is the fastest that gives the same entities."
+    ),
 ]
 
 
 def inspect(
-    model_file: Annotated[Path, typer.Argument(metavar="MODEL", help="A model file.", show_default=False)],
+    model_file: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="A model file.", show_default=False)
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print everything, as JSON.")] = False,
-    as_card: Annotated[bool, typer.Option("--card", help="Print its model card, in Markdown.")] = False,
+    as_card: Annotated[
+        bool, typer.Option("--card", help="Print its model card, in Markdown.")
+    ] = False,
 ) -> None:
     """Say what is in a model file: labels, network, training data and licences, scores.
 
@@ -28,7 +37,9 @@ def inspect(
       teddy inspect --card runs/mine/mine.teddy > CARD.md
     """
     if as_json and as_card:
-        raise typer.BadParameter("is Markdown; the card's numbers are in --json too", param_hint="--card")
+        raise typer.BadParameter(
+            "is Markdown; the card's numbers are in --json too", param_hint="--card"
+        )
 
     from teddy.model.display import model_fields, model_lines
     from teddy.model.errors import ModelFileError
@@ -37,7 +48,9 @@ def inspect(
     bundle = read_bundle(model_file)
     if as_card:
         if not bundle.card:
-            raise ModelFileError(model_file, "it has no model card: it was exported before there were any")
+            raise ModelFileError(
+                model_file, "it has no model card: it was exported before there were any"
+            )
         print(bundle.card, end="")
         return
     if as_json:
@@ -49,8 +62,8 @@ def inspect(
 def use_one_thread() -> None:
     """Let the network compute on one thread, unless the environment has another number; before torch is imported.
 
-    A sentence is too little work to share. (Two cores, threads that sleep while they wait, medians: one text in 26 ms
-    instead of 4 with two threads, and 52,000 words/s instead of 69,000 for many.)
+    A sentence is too little work to share. (Two cores, threads that sleep while they wait, medians:
+    one text in 26 ms instead of 4 with two threads, and 52,000 words/s instead of 69,000 for many.)
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -9,7 +9,12 @@ if TYPE_CHECKING:
     from teddy.model.file.bundle import Bundle, Manifest
     from teddy.model.text.documents import Entity
 
-_STYLES = ("black on bright_cyan", "black on bright_yellow", "black on bright_green", "black on bright_magenta")
+_STYLES = (
+    "black on bright_cyan",
+    "black on bright_yellow",
+    "black on bright_green",
+    "black on bright_magenta",
+)
 _IN_THE_CARD = ("dev_calibration", "dev_labels_by_corpus")
 """Scores that are tables of tables, which the model card has room for."""
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
@@ -56,7 +61,10 @@ def model_lines(bundle: "Bundle") -> list[str]:
         ("labels", ", ".join(manifest.labels)),
         ("network", describe_network(manifest)),
         ("parameters", f"{manifest.n_parameters:,}"),
-        ("file", f"{len(bundle.archive) / 1e6:.1f} MB, format {bundle.format} {manifest.format_version}"),
+        (
+            "file",
+            f"{len(bundle.archive) / 1e6:.1f} MB, format {bundle.format} {manifest.format_version}",
+        ),
         ("tokeniser", f"version {manifest.tokeniser_version}"),
         ("windows", f"{manifest.window_words} words, {manifest.window_overlap} of them shared"),
         ("canary", f"{len(manifest.canary)} texts"),
@@ -69,7 +77,9 @@ def describe_network(manifest: "Manifest") -> str:
     """Return the shape of a model's network in a line."""
     network = manifest.network
     directions = "both directions" if network.bidirectional else "one direction"
-    dense = f", dense {' and '.join(map(str, network.dense_widths))}" if network.dense_widths else ""
+    dense = (
+        f", dense {' and '.join(map(str, network.dense_widths))}" if network.dense_widths else ""
+    )
     recurrent = f"{network.layers} x {network.cell} of {network.hidden_width}, {directions}"
     return f"embeddings of {network.embedding_width}, {recurrent}{dense}, {network.decoder}"
 
@@ -78,7 +88,9 @@ def _training_data(manifest: "Manifest") -> list[str]:
     lines = ["", "trained on"]
     for data in manifest.training_data:
         source = f"; {data.source}" if data.source else ""
-        lines.append(f"  {data.name}: {data.n_sentences:,} sentences, {data.n_words:,} words; {data.licence}{source}")
+        lines.append(
+            f"  {data.name}: {data.n_sentences:,} sentences, {data.n_words:,} words; {data.licence}{source}"
+        )
     return lines
 
 

@@ -11,8 +11,8 @@
     `-- TrainingError    a training run that must not go on
         `-- DivergedError    its loss is not a number any more, or explodes
 
-The messages are one line and meant for the person who caused them. This package knows nothing of HTTP statuses or exit
-codes: `service` and `teddy` each have one table from these classes to theirs.
+The messages are one line and meant for the person who caused them. This package knows nothing of
+HTTP statuses or exit codes: `service` and `teddy` each have one table from these classes to theirs.
 """
 
 from pathlib import Path
@@ -29,7 +29,8 @@ class TextError(TeddyError):
 class FileError(TeddyError):
     """Something wrong in a file; shown as ``path:line: reason``.
 
-    Attributes: `path` as the user named it, `line` (1-based, or None where a line means nothing), `reason`.
+    Attributes: `path` as the user named it, `line` (1-based, or None where a line means nothing),
+    `reason`.
     """
 
     def __init__(self, path: Path | str, line: int | None, reason: str) -> None:

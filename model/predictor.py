@@ -1,7 +1,8 @@
 """Texts in, entities out: a loaded model.
 
-`tag` does all that is to be done for a text: see `teddy.model.text.documents`. A server does it step by step: preparing
-and assembling belong to one text, and predicting takes windows of many texts at once.
+`tag` does all that is to be done for a text: see `teddy.model.text.documents`. A server does it
+step by step: preparing and assembling belong to one text, and predicting takes windows of many
+texts at once.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +14,14 @@ from teddy.model.errors import ModelFileError
 from teddy.model.features.pieces import Pieces
 from teddy.model.features.rows import WordFeatures
 from teddy.model.file.bundle import Bundle, Manifest, read_bundle
-from teddy.model.network.precision import PRECISIONS, candidates, fastest, load_network, number_format, onnx_precisions
+from teddy.model.network.precision import (
+    PRECISIONS,
+    candidates,
+    fastest,
+    load_network,
+    number_format,
+    onnx_precisions,
+)
 from teddy.model.system.memory import bound_kernel_cache, collector_paused
 from teddy.model.tagger import TaggedWords, Tagger
 from teddy.model.tags.spans import Span
@@ -27,7 +35,8 @@ SHIPPED_MODEL = Path(__file__).parent / "pretrained" / "en.teddy"
 _CHARACTERS_TIMED = 10_000
 """So much text decides which precision is the fastest: a batch or two."""
 _CHARACTERS_AT_ONCE = 300_000
-"""`tag` works through so many characters at a time: enough to sort by length well, little memory."""
+"""`tag` works through so many characters at a time: enough to sort by length well, little
+memory."""
 
 
 class Predictor:
@@ -57,11 +66,17 @@ class Predictor:
             raise TypeError("texts must be a sequence of texts; give one text as [text]")
         pending = iter(texts)
         while taken := _take(pending):
-            # Nothing here makes cycles, and the collector would go through all of torch's objects time and again.
+            # Nothing here makes cycles, and the collector would go through all of torch's objects
+            # time and again.
             with collector_paused():
                 documents = [self.prepare(text) for text in taken]
-                outputs = iter(self.predict([window for document in documents for window in document.windows]))
-                tagged = [self.assemble(each, list(islice(outputs, len(each.windows)))) for each in documents]
+                outputs = iter(
+                    self.predict([window for document in documents for window in document.windows])
+                )
+                tagged = [
+                    self.assemble(each, list(islice(outputs, len(each.windows))))
+                    for each in documents
+                ]
             yield from tagged
 
     def tag(self, texts: Iterable[str]) -> list[list[Entity]]:
@@ -82,7 +97,10 @@ class Predictor:
     def passes_canary(self) -> bool:
         """Whether each canary text, alone and among the others, gives the entities that it gave on export."""
         texts = [canary.text for canary in self.manifest.canary]
-        wanted = [[(each.start, each.end, each.label) for each in canary.entities] for canary in self.manifest.canary]
+        wanted = [
+            [(each.start, each.end, each.label) for each in canary.entities]
+            for canary in self.manifest.canary
+        ]
         return _found(self.tag(texts)) == wanted == _found([self.tag([text])[0] for text in texts])
 
 
@@ -105,20 +123,26 @@ def _about_a_batch(texts: list[str]) -> list[str]:
 
 
 def _found(tagged: Iterable[list[Entity]]) -> list[list[tuple[int, int, str]]]:
-    return [[(entity.start, entity.end, entity.label) for entity in entities] for entities in tagged]
+    return [
+        [(entity.start, entity.end, entity.label) for entity in entities] for entities in tagged
+    ]
 
 
-def load(path: str | Path | None = None, *, precision: str = "auto", sha256: str | None = None) -> Predictor:
+def load(
+    path: str | Path | None = None, *, precision: str = "auto", sha256: str | None = None
+) -> Predictor:
     """Loads a model file, or the one that ships with Teddy, and runs its canary.
 
-    `precision` is `fp32`, `bf16`, `int8`, or `auto` for the faster of fp32 and, where the processor is made for it,
-    bf16; each must give the canary's entities. With int8 results depend a little on what else is in the batch.
+    `precision` is `fp32`, `bf16`, `int8`, or `auto` for the faster of fp32 and, where the processor
+    is made for it, bf16; each must give the canary's entities. With int8 results depend a little on
+    what else is in the batch.
 
-    An ONNX file runs in ONNX Runtime, in fp32 or int8; `auto` is fp32. `sha256`, that of the whole file, pins it: no
-    other is loaded, and nothing in another is run.
+    An ONNX file runs in ONNX Runtime, in fp32 or int8; `auto` is fp32. `sha256`, that of the whole
+    file, pins it: no other is loaded, and nothing in another is run.
 
-    Raises ModelFileError for a file that is foreign, damaged, of another version, or that fails its canary;
-    MissingExtraError for an ONNX file without `teddy[onnx]`; ValueError for an unknown precision.
+    Raises ModelFileError for a file that is foreign, damaged, of another version, or that fails its
+    canary; MissingExtraError for an ONNX file without `teddy[onnx]`; ValueError for an unknown
+    precision.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision}")
@@ -136,14 +160,20 @@ def load(path: str | Path | None = None, *, precision: str = "auto", sha256: str
     else:
         wanted = candidates() if precision == "auto" else (precision,)
     try:
-        passing = [each for each in (make_predictor(bundle, one) for one in wanted) if each.passes_canary()]
+        passing = [
+            each for each in (make_predictor(bundle, one) for one in wanted) if each.passes_canary()
+        ]
     except (AttributeError, IndexError, RuntimeError, ValueError) as error:
-        # The digest is right, so the file is as it was written, but what wrote it was not `teddy export`.
+        # The digest is right, so the file is as it was written, but what wrote it was not `teddy
+        # export`.
         reason = str(error).strip().rpartition("\n")[2]
-        raise ModelFileError(path, f"its manifest, pieces and network do not fit together: {reason}") from error
+        raise ModelFileError(
+            path, f"its manifest, pieces and network do not fit together: {reason}"
+        ) from error
     if not passing:
         raise ModelFileError(
-            path, f"fails its canary in {' and '.join(wanted)}: it does not give the entities it gave on export"
+            path,
+            f"fails its canary in {' and '.join(wanted)}: it does not give the entities it gave on export",
         )
     texts = _about_a_batch([text.text for text in bundle.manifest.canary])
     chosen = fastest([(each.precision, partial(each.tag, texts)) for each in passing])

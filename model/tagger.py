@@ -21,10 +21,9 @@ from teddy.model.tags.tag_set import TagSet
 BATCH_WORDS = 2048
 """The largest batch, in words with their padding.
 
-The operations of the CRF cost alike for many rows and for few. The network took 6.2, 5.5, 5.3, 4.9 and 4.9 us a word in
-batches of 512, 1024, 2048, 4096 and 8192 words (one layer of hidden 128, bf16, one core); from text to entities 2048 is
-as fast as 4096, and leaves 8 MB less behind.
-"""
+The operations of the CRF cost alike for many rows and for few. The network took 6.2, 5.5, 5.3, 4.9
+and 4.9 us a word in batches of 512, 1024, 2048, 4096 and 8192 words (one layer of hidden 128, bf16,
+one core); from text to entities 2048 is as fast as 4096, and leaves 8 MB less behind. """
 
 
 _WORDS_UNTIL_TIDIED = 100_000
@@ -34,7 +33,9 @@ _WORDS_UNTIL_TIDIED = 100_000
 class TaggingNetwork(WordReader, Protocol):
     """A `teddy.model.network.tagger_network.Network`, eager, scripted, or standing in for one."""
 
-    def __call__(self, vectors: Tensor, words: Tensor, lengths: Tensor, /) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def __call__(
+        self, vectors: Tensor, words: Tensor, lengths: Tensor, /
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """See `Network.forward`."""
         ...
 
@@ -43,8 +44,8 @@ class TaggingNetwork(WordReader, Protocol):
 class TaggedWords:
     """The reading of one sentence.
 
-    `spans` are in words and in order, `scores` their probabilities; `tags` has a tag index for each word and
-    `tag_scores` its marginal probability. Shape: int64 and float64 [words].
+    `spans` are in words and in order, `scores` their probabilities; `tags` has a tag index for each
+    word and `tag_scores` its marginal probability. Shape: int64 and float64 [words].
     """
 
     spans: list[Span]
@@ -57,9 +58,11 @@ class TaggedWords:
 class TaggingBatch:
     """What a network is called with, and which of the sentences given (by position) are its first rows.
 
-    Behind them may stand rows that are padding altogether: see `teddy.model.features.batching.usual_size`.
+    Behind them may stand rows that are padding altogether: see
+    `teddy.model.features.batching.usual_size`.
 
-    Shape: `vectors` [U, E]; int64 `words` [B, T], each a row of them; int64 `lengths` [B], each at least 1.
+    Shape: `vectors` [U, E]; int64 `words` [B, T], each a row of them; int64 `lengths` [B], each at
+    least 1.
     """
 
     members: list[int]
@@ -71,7 +74,8 @@ class TaggingBatch:
 class Tagger:
     """A network with the two things that give its numbers a meaning: the features of words and the names of tags.
 
-    It keeps the vectors of words that it has met: make a new one when the network's weights have changed.
+    It keeps the vectors of words that it has met: make a new one when the network's weights have
+    changed.
     """
 
     def __init__(
@@ -117,7 +121,8 @@ class Tagger:
         starts = np.array([0, *accumulate(lengths[:-1])])
         for group in group_by_length([lengths[position] for position in filled], self.batch_words):
             members = [filled[member] for member in group]
-            # Rows of padding are the first sentence's first word, columns of it a row's last: any word does.
+            # Rows of padding are the first sentence's first word, columns of it a row's last: any
+            # word does.
             first = np.full(usual_size(len(members)), starts[members[0]])
             first[: len(members)] = starts[members]
             own = np.ones(len(first), dtype=np.int64)
@@ -140,12 +145,15 @@ class Tagger:
         """One result for each row of a batch."""
         tags, marginal, opening, closing = (each.numpy() for each in self.run(batch))
         rows, starts, ends, labels = self.tag_set.decode_rows(tags)
-        # exp of a sum of four rounded terms: the last digit may pass one. (And weights that are no numbers score one.)
+        # exp of a sum of four rounded terms: the last digit may pass one. (And weights that are no
+        # numbers score one.)
         scores = np.fmin(np.exp(opening[rows, starts] + closing[rows, ends - 1]), 1.0).tolist()
         names = self.tag_set.labels
         spans = [
             Span(start, end, names[label])
-            for start, end, label in zip(starts.tolist(), ends.tolist(), labels.tolist(), strict=True)
+            for start, end, label in zip(
+                starts.tolist(), ends.tolist(), labels.tolist(), strict=True
+            )
         ]
         bounds = np.searchsorted(rows, np.arange(len(batch.members) + 1)).tolist()
         return [

@@ -46,7 +46,10 @@ log = structlog.get_logger("service.app")
 
 
 async def beat(metrics: Metrics, models: Callable[[], Iterable[ServedModel]]) -> None:
-    """Count for ever, ten times a second. Lag is what a request would wait before anything looks at it."""
+    """Count for ever, ten times a second.
+
+    Lag is what a request would wait before anything looks at it.
+    """
     loop, padding = asyncio.get_running_loop(), PaddingCount(metrics)
     while True:
         due = loop.time() + BEAT_SECONDS
@@ -64,7 +67,10 @@ class PaddingCount:
         self._seen: dict[str, int] = {}
 
     def update(self, models: Iterable[ServedModel]) -> None:
-        """Count what is new: of a model that is new, not what loading it took. One that has gone is forgotten."""
+        """Count what is new: of a model that is new, not what loading it took.
+
+        One that has gone is forgotten.
+        """
         totals = {model.version: model.predictor.tagger.padding_words for model in models}
         if new := sum(total - self._seen.get(version, total) for version, total in totals.items()):
             self._metrics.padding_words.inc(new)
@@ -142,12 +148,19 @@ class Life:
 
 
 def create_app(
-    settings: Settings, load: Load, *, on_ready: OnReady = lambda: None, on_load_failure: OnLoadFailure = lambda _: None
+    settings: Settings,
+    load: Load,
+    *,
+    on_ready: OnReady = lambda: None,
+    on_load_failure: OnLoadFailure = lambda _: None,
 ) -> FastAPI:
-    """The service as an ASGI app. It answers from its start, and is ready when `load` has loaded its models.
+    """The service as an ASGI app.
 
-    `on_ready` is called then, `on_load_failure` instead if a model is refused: then the app never becomes ready.
-    Raises SettingsError for what is set and cannot be: a file of keys, an address, an origin, traces without the extra.
+    It answers from its start, and is ready when `load` has loaded its models.
+
+    `on_ready` is called then, `on_load_failure` instead if a model is refused: then the app never
+    becomes ready. Raises SettingsError for what is set and cannot be: a file of keys, an address,
+    an origin, traces without the extra.
     """
     check_origins(settings.cors_origins)
     tracer, metrics = make_tracer(settings), make_metrics(settings)
@@ -178,7 +191,9 @@ def create_app(
         budget=service.body_limits.budget,
         on_error=answer_to,
     )
-    app.outermost = Access(with_cors(gate, settings.cors_origins), metrics, tracer, on_failure=failure)
+    app.outermost = Access(
+        with_cors(gate, settings.cors_origins), metrics, tracer, on_failure=failure
+    )
     return app
 
 
@@ -226,7 +241,10 @@ async def end(tasks: Sequence["asyncio.Task[None]"]) -> None:
 
 
 def make_tracer(settings: Settings) -> Tracer:
-    """The tracer that the settings ask for. Raises SettingsError without the extra, or if it cannot follow `OTEL_*`."""
+    """The tracer that the settings ask for.
+
+    Raises SettingsError without the extra, or if it cannot follow `OTEL_*`.
+    """
     if not settings.traces:
         return NoTracer()
     try:
@@ -234,5 +252,7 @@ def make_tracer(settings: Settings) -> Tracer:
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("opentelemetry"):
             raise
-        raise SettingsError("TEDDY_TRACES: OpenTelemetry is not installed: pip install 'teddy[otel]'") from error
+        raise SettingsError(
+            "TEDDY_TRACES: OpenTelemetry is not installed: pip install 'teddy[otel]'"
+        ) from error
     return OpenTelemetryTracer()

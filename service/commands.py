@@ -27,12 +27,19 @@ PREFIX = "teddy_"  # by which scanners for leaked secrets can know one
 
 
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one. [default: 8000]")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on; 0 takes a free one. [default: 8000]")
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that serve. [default: 1]")] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=FILE", help="A model to serve, by its name; the first is the default. Repeatable."),
+        typer.Option(
+            metavar="NAME=FILE",
+            help="A model to serve, by its name; the first is the default. Repeatable.",
+        ),
     ] = None,
 ) -> None:
     """Serve models over HTTP; without --model the one that ships.
@@ -43,7 +50,8 @@ def serve(
       teddy serve
       teddy serve --port 9000 --model en=model/pretrained/en.teddy --model mine=runs/mine/mine.teddy
     """
-    # A signal has asked it to stop, and by the time of this exception it has answered all that it had accepted.
+    # A signal has asked it to stop, and by the time of this exception it has answered all that it
+    # had accepted.
     with suppress(KeyboardInterrupt):
         run(host, port, workers, model)
 
@@ -65,7 +73,8 @@ def run(host: str | None, port: int | None, workers: int | None, model: list[str
     from teddy.service.process.supervisor import serve_with_workers
 
     check_exposure(settings, Keys.read(settings))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopping is no failure, whoever asks for it
+    # stopping is no failure, whoever asks for it
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # there is nothing yet that could be loaded again
     configure_logs(settings.log_level)
     if unknown := unknown_variables(os.environ):
@@ -79,21 +88,26 @@ def run(host: str | None, port: int | None, workers: int | None, model: list[str
     finally:
         flush_logs()  # what an error says on its one line comes last
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)  # it ends anyhow; one more signal must not turn that into a failure
+        # it ends anyhow; one more signal must not turn that into a failure
+        signal.signal(number, signal.SIG_IGN)
 
 
 def names_of(settings: "Settings") -> str:
     """What is served, for the person who started it."""
     from teddy.service.inference.model_files import SHIPPED
 
-    named = [*settings.models, *([f"the models in {settings.models_dir}"] if settings.models_dir else [])]
+    named = [
+        *settings.models,
+        *([f"the models in {settings.models_dir}"] if settings.models_dir else []),
+    ]
     return ", ".join(named) or SHIPPED
 
 
 def bound_threads(settings: "Settings") -> None:
     """Set what OpenMP reads when torch is imported, here and in workers, unless the environment has it already.
 
-    Idle threads sleep instead of spinning: a service shares its machine, and spinning costs most of the speed then.
+    Idle threads sleep instead of spinning: a service shares its machine, and spinning costs most of
+    the speed then.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(settings.torch_threads()))
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -106,12 +120,17 @@ def url(host: str, port: int) -> str:
 
 
 def key(
-    role: Annotated[Role, typer.Option(help="What it is for; an admin may also reload models.")] = "tag",
-    name: Annotated[str | None, typer.Option(help="Who has it, for the log. [default: from the digest]")] = None,
+    role: Annotated[
+        Role, typer.Option(help="What it is for; an admin may also reload models.")
+    ] = "tag",
+    name: Annotated[
+        str | None, typer.Option(help="Who has it, for the log. [default: from the digest]")
+    ] = None,
 ) -> None:
     """Make an API key: it is shown once, and its line for TEDDY_API_KEYS_FILE holds only its digest.
 
-    The key goes to standard error and the line to standard output, so that the line can be put where it belongs.
+    The key goes to standard error and the line to standard output, so that the line can be put
+    where it belongs.
 
     Examples:
       teddy key
@@ -120,6 +139,8 @@ def key(
     made = PREFIX + secrets.token_urlsafe(RANDOM_BYTES)
     line = " ".join(filter(None, (role, sha256(made.encode("ascii")).hexdigest(), name)))
     if not LINE.fullmatch(line):
-        raise SettingsError("--name: up to 64 letters, digits, '.', '_' and '-', the first a letter or a digit")
+        raise SettingsError(
+            "--name: up to 64 letters, digits, '.', '_' and '-', the first a letter or a digit"
+        )
     print(f"The key, which is shown only now: {made}", file=sys.stderr)
     print(line)

@@ -1,4 +1,6 @@
-"""What the service refuses or fails at, besides what `model` refuses. `problems.py` gives each its status.
+"""What the service refuses or fails at, besides what `model` refuses.
+
+`problems.py` gives each its status.
 
     TeddyError (model/errors.py)
     `-- ServiceError
@@ -22,7 +24,8 @@ from teddy.model.errors import TeddyError
 class ServiceError(TeddyError):
     """A request, or a start of the service, that ends here.
 
-    Attributes: `retry_after_seconds`, when trying the same again later is likely to work; None otherwise.
+    Attributes: `retry_after_seconds`, when trying the same again later is likely to work; None
+    otherwise.
     """
 
     def __init__(self, message: str, *, retry_after_seconds: int | None = None) -> None:

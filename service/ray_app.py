@@ -1,12 +1,13 @@
 """The same app as a Ray Serve deployment (extra `ray`): `serve run teddy.service.ray_app:app replicas=2`.
 
-From outside to inside: Ray's proxy -> its router -> a replica, which is one process with its own models and batcher ->
-the app of `teddy.service.app`, unchanged. `docs/ray.md` says what Ray does there instead of `teddy serve`, and what it
-costs.
+From outside to inside: Ray's proxy -> its router -> a replica, which is one process with its own
+models and batcher -> the app of `teddy.service.app`, unchanged. `docs/ray.md` says what Ray does
+there instead of `teddy serve`, and what it costs.
 
-Ray takes a request's body from the network as fast as it comes and keeps it until somebody asks for it. Where a body is
-read as fast, that does no harm; a stream is read as fast as its lines are tagged. So here it may have as many bytes as
-any other body, which are counted when they come and not when they are wanted.
+Ray takes a request's body from the network as fast as it comes and keeps it until somebody asks for
+it. Where a body is read as fast, that does no harm; a stream is read as fast as its lines are
+tagged. So here it may have as many bytes as any other body, which are counted when they come and
+not when they are wanted.
 """
 
 import asyncio
@@ -74,7 +75,9 @@ async def counted(receive: Receive, max_bytes: int) -> AsyncIterator[Receive]:
         taking.cancel()
 
 
-async def take(receive: Receive, messages: "asyncio.Queue[Message | Exception]", max_bytes: int) -> None:
+async def take(
+    receive: Receive, messages: "asyncio.Queue[Message | Exception]", max_bytes: int
+) -> None:
     """Move all messages to the queue, until the client has gone."""
     n_bytes = 0
     try:
@@ -84,37 +87,59 @@ async def take(receive: Receive, messages: "asyncio.Queue[Message | Exception]",
             if n_bytes <= max_bytes:
                 messages.put_nowait(message)
             elif was_within:
-                messages.put_nowait(BodyTooLargeError(f"A stream may have {max_bytes} bytes here; begin another."))
+                messages.put_nowait(
+                    BodyTooLargeError(f"A stream may have {max_bytes} bytes here; begin another.")
+                )
         messages.put_nowait(message)
     except Exception as error:
         messages.put_nowait(error)  # for whoever asks next: here nobody would see it
 
 
 class Scale(BaseModel):
-    """What `serve run teddy.service.ray_app:app NAME=VALUE ...` may say. All else is a setting, `TEDDY_*`."""
+    """What `serve run teddy.service.ray_app:app NAME=VALUE ...` may say.
+
+    All else is a setting, `TEDDY_*`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     replicas: Positive = Field(default=1, description="Replicas; with `max_replicas`, the fewest.")
-    max_replicas: Positive | None = Field(default=None, description="Most replicas, if Ray is to scale with the load.")
+    max_replicas: Positive | None = Field(
+        default=None, description="Most replicas, if Ray is to scale with the load."
+    )
     target_ongoing_requests: float = Field(
-        default=32, gt=0, description="Requests being answered for each replica that Ray scales towards."
+        default=32,
+        gt=0,
+        description="Requests being answered for each replica that Ray scales towards.",
     )
     upscale_delay_seconds: float = Field(
         default=5, ge=0, description="How long there must be too many before one is added."
     )
-    downscale_delay_seconds: float = Field(default=300, ge=0, description="How long fewer, before one is removed.")
+    downscale_delay_seconds: float = Field(
+        default=300, ge=0, description="How long fewer, before one is removed."
+    )
     max_ongoing_requests: Positive = Field(
-        default=128, description="Requests that a replica is given at a time; enough to fill its batches."
+        default=128,
+        description="Requests that a replica is given at a time; enough to fill its batches.",
     )
     max_queued_requests: Positive = Field(
-        default=512, description="Requests that wait in each proxy for a replica; beyond, Ray answers 503."
+        default=512,
+        description="Requests that wait in each proxy for a replica; beyond, Ray answers 503.",
     )
-    cpus: float = Field(default=1, gt=0, description="Cores that Ray reserves for a replica; threads of the network.")
+    cpus: float = Field(
+        default=1,
+        gt=0,
+        description="Cores that Ray reserves for a replica; threads of the network.",
+    )
     surge_percent: int = Field(
-        default=25, ge=0, le=100, description="Replicas, at least one, started before old ones stop; 0: stop first."
+        default=25,
+        ge=0,
+        le=100,
+        description="Replicas, at least one, started before old ones stop; 0: stop first.",
     )
-    health_period_seconds: float = Field(default=2, gt=0, description="How often Ray asks a replica for its health.")
+    health_period_seconds: float = Field(
+        default=2, gt=0, description="How often Ray asks a replica for its health."
+    )
 
     def options(self, settings: Settings) -> dict[str, Any]:
         """The deployment's options, as Ray names them."""
@@ -145,7 +170,10 @@ class Scale(BaseModel):
 
 
 class Replica:
-    """One process of the deployment. It is healthy when its models are loaded, and Ray sends it nothing before."""
+    """One process of the deployment.
+
+    It is healthy when its models are loaded, and Ray sends it nothing before.
+    """
 
     _app: FastAPI
 
@@ -157,14 +185,19 @@ class Replica:
         """The app; Ray calls this once, in the replica, so that nothing but the settings is ever pickled."""
         bound_threads(self._settings)
         configure_logs(self._settings.log_level)
-        app = create_app(self._settings, model_loader(self._settings), on_load_failure=self._refusals.append)
+        app = create_app(
+            self._settings, model_loader(self._settings), on_load_failure=self._refusals.append
+        )
         app.router.routes.insert(0, APIRoute("/metrics", metrics_of_all, include_in_schema=False))
         app.add_middleware(UploadLimit, max_bytes=self._settings.max_body_bytes)
         self._app = app
         return app
 
     async def check_health(self) -> None:
-        """Raises what keeps the models from being served. A replica whose first check fails is never used."""
+        """Raises what keeps the models from being served.
+
+        A replica whose first check fails is never used.
+        """
         await asyncio.shield(self._app.state.loading)
         if self._refusals:
             raise self._refusals[0]
@@ -183,11 +216,14 @@ class Replica:
 def app(scale: Scale) -> serve.Application:
     """The deployment, with the settings of the environment. Raises SettingsError.
 
-    Ray's proxies may listen anywhere, and this cannot know where: without keys they must be allowed to.
+    Ray's proxies may listen anywhere, and this cannot know where: without keys they must be allowed
+    to.
     """
     settings = read_settings(workers=1)
     if not (Keys.read(settings).required or settings.allow_anonymous):
-        raise SettingsError("a cluster without keys: set TEDDY_API_KEYS_FILE, or TEDDY_ALLOW_ANONYMOUS=true")
+        raise SettingsError(
+            "a cluster without keys: set TEDDY_API_KEYS_FILE, or TEDDY_ALLOW_ANONYMOUS=true"
+        )
     deployment = serve.deployment(serve.ingress()(Replica), name="teddy", **scale.options(settings))
     return deployment.bind(settings)
 
@@ -196,7 +232,9 @@ async def metrics_of_all() -> Response:
     """What Prometheus scrapes: the metrics of every replica, each with a label `replica`."""
     context = serve.get_replica_context()
     handle = serve.get_deployment_handle(context.deployment, context.app_name)
-    answers = await handle.broadcast("exposition").results_async(timeout_s=SCRAPE_SECONDS, return_exceptions=True)
+    answers = await handle.broadcast("exposition").results_async(
+        timeout_s=SCRAPE_SECONDS, return_exceptions=True
+    )
     merged = merge([answer for answer in answers if not isinstance(answer, BaseException)])
     return Response(merged, media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -206,7 +244,9 @@ def merge(expositions: Iterable[tuple[str, bytes]]) -> bytes:
     families: dict[str, Metric] = {}
     for replica, exposition in expositions:
         for family in text_string_to_metric_families(exposition.decode()):
-            merged = families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+            merged = families.setdefault(
+                family.name, Metric(family.name, family.documentation, family.type)
+            )
             for sample in family.samples:
                 merged.add_sample(sample.name, sample.labels | {"replica": replica}, sample.value)
     registry = CollectorRegistry()

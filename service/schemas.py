@@ -20,25 +20,35 @@ Place = Annotated[int, Field(ge=0, lt=2**53), BeforeValidator(_as_whole)]
 class _Options(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    model: Name | None = Field(default=None, description="A model's name; the default model if left out.")
+    model: Name | None = Field(
+        default=None, description="A model's name; the default model if left out."
+    )
     labels: Annotated[list[Name], Field(max_length=1024, fail_fast=True)] | None = Field(
         default=None, description="Only entities with these labels; all if left out."
     )
     min_score: float = Field(
-        default=0.0, ge=0, le=1, allow_inf_nan=False, description="Only entities that score as much."
+        default=0.0,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Only entities that score as much.",
     )
     offset_unit: OffsetUnit = Field(
         default="character",
         description="What `start` and `end` count: Unicode code points (Python), UTF-16 units (JavaScript, Java, C#) "
         "or bytes of UTF-8 (Go, Rust).",
     )
-    tokens: bool = Field(default=False, description="Whether to give every word with its tag as well.")
+    tokens: bool = Field(
+        default=False, description="Whether to give every word with its tag as well."
+    )
 
 
 class EntitiesRequest(_Options):
     """One text to tag."""
 
-    text: str = Field(description="Never cut; an empty one has no entities.", examples=["Ada met Grace in Oslo."])
+    text: str = Field(
+        description="Never cut; an empty one has no entities.", examples=["Ada met Grace in Oslo."]
+    )
 
 
 class BatchRequest(_Options):
@@ -50,7 +60,8 @@ class BatchRequest(_Options):
 class StreamOptions(_Options):
     """Options of a stream, in its query."""
 
-    model_config = ConfigDict(extra="forbid", strict=False, frozen=True)  # a query holds nothing but strings
+    # a query holds nothing but strings
+    model_config = ConfigDict(extra="forbid", strict=False, frozen=True)
 
     @field_validator("labels")
     @classmethod
@@ -68,7 +79,9 @@ class RightEntity(BaseModel):
     end: Place
     label: Name = Field(description="One of the model's.")
     text: str | None = Field(default=None, description="If given, it must be what stands there.")
-    score: float | None = Field(default=None, description="Passed over: it is there so that answers can be sent back.")
+    score: float | None = Field(
+        default=None, description="Passed over: it is there so that answers can be sent back."
+    )
 
 
 class _Correction(BaseModel):
@@ -77,22 +90,29 @@ class _Correction(BaseModel):
     entities: Annotated[list[RightEntity], Field(fail_fast=True)] = Field(
         description="All there are in the text, of every label, in any order, none overlapping; none at all if empty."
     )
-    offset_unit: OffsetUnit = Field(default="character", description="What `start` and `end` count.")
+    offset_unit: OffsetUnit = Field(
+        default="character", description="What `start` and `end` count."
+    )
 
 
 class TextCorrection(_Correction):
     """What should be found in a text. It is compared with what the model finds now."""
 
     text: str = Field(examples=["Ada met Grace in Oslo."])
-    model: Name | None = Field(default=None, description="A model's name; the default model if left out.")
+    model: Name | None = Field(
+        default=None, description="A model's name; the default model if left out."
+    )
 
 
 class AnswerCorrection(_Correction):
     """What should have been found in a text of an earlier request. It is compared with what was."""
 
-    request_id: str = Field(pattern=r"^[A-Za-z0-9._~:/+=@-]{1,128}$", description="The answer's `X-Request-ID`.")
+    request_id: str = Field(
+        pattern=r"^[A-Za-z0-9._~:/+=@-]{1,128}$", description="The answer's `X-Request-ID`."
+    )
     index: Place | None = Field(
-        default=None, description="Which text of a batch, from 0; not needed where there was but one."
+        default=None,
+        description="Which text of a batch, from 0; not needed where there was but one.",
     )
 
 
@@ -104,7 +124,9 @@ class Identified(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    id: LineId | None = Field(default=None, description="Whatever it is, the answer to the line has it too.")
+    id: LineId | None = Field(
+        default=None, description="Whatever it is, the answer to the line has it too."
+    )
 
 
 class StreamLine(Identified):
@@ -112,7 +134,9 @@ class StreamLine(Identified):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    text: str = Field(description="Never cut; an empty one has no entities.", examples=["Ada met Grace in Oslo."])
+    text: str = Field(
+        description="Never cut; an empty one has no entities.", examples=["Ada met Grace in Oslo."]
+    )
 
 
 class ModelReference(BaseModel):
@@ -128,7 +152,9 @@ class EntityOut(BaseModel):
     start: int
     end: int
     label: str
-    score: float = Field(ge=0, le=1, description="The probability that this very stretch has this label.")
+    score: float = Field(
+        ge=0, le=1, description="The probability that this very stretch has this label."
+    )
     text: str
 
 
@@ -185,7 +211,8 @@ class ModelSummary(ModelReference):
     precision: str = Field(description="How its network computes here: fp32, bf16 or int8.")
     loaded: str = Field(description="When this process loaded it: UTC, ISO 8601.")
     refused: str | None = Field(
-        default=None, description="Why the file that should have replaced it was refused; only if the last one was."
+        default=None,
+        description="Why the file that should have replaced it was refused; only if the last one was.",
     )
 
 
@@ -196,7 +223,9 @@ class ModelDetails(ModelSummary):
     n_parameters: int
     network: dict[str, Any]
     scores: dict[str, Any] = Field(description="Measured on the development data.")
-    training_data: list[dict[str, Any]] = Field(description="The corpora it learned from, with their licences.")
+    training_data: list[dict[str, Any]] = Field(
+        description="The corpora it learned from, with their licences."
+    )
 
 
 class ReloadResponse(ModelReference):
@@ -231,12 +260,19 @@ class FieldError(BaseModel):
 class Problem(BaseModel):
     """An error, after RFC 9457."""
 
-    type: str = Field(description="The kind of problem; it does not change.", examples=["urn:teddy:problem:queue-full"])
+    type: str = Field(
+        description="The kind of problem; it does not change.",
+        examples=["urn:teddy:problem:queue-full"],
+    )
     title: str = Field(examples=["Queue full"])
     status: int = Field(examples=[503])
     detail: str
-    request_id: str = Field(description="The same as the answer's X-Request-ID; the log has it too.")
-    errors: list[FieldError] | None = Field(default=None, description="Each fault of a request that is not valid.")
+    request_id: str = Field(
+        description="The same as the answer's X-Request-ID; the log has it too."
+    )
+    errors: list[FieldError] | None = Field(
+        default=None, description="Each fault of a request that is not valid."
+    )
 
 
 class LineProblem(BaseModel):
@@ -244,7 +280,9 @@ class LineProblem(BaseModel):
 
     type: str = Field(examples=["urn:teddy:problem:invalid-request"])
     title: str = Field(examples=["Invalid request"])
-    status: int = Field(description="What a request with this text alone would have got.", examples=[422])
+    status: int = Field(
+        description="What a request with this text alone would have got.", examples=[422]
+    )
     detail: str
 
 
@@ -253,5 +291,6 @@ class StreamError(Identified):
 
     error: LineProblem
     final: Literal[True] | None = Field(
-        default=None, description="The stream ends here. Lines that have no answer yet were not looked at."
+        default=None,
+        description="The stream ends here. Lines that have no answer yet were not looked at.",
     )

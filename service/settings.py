@@ -22,10 +22,14 @@ Positive = Annotated[int, Field(gt=0)]
 class Settings(BaseSettings):
     """Every setting, with its default. The README's table is made from this class."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid"
+    )
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
-    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    port: int = Field(
+        default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one."
+    )
     workers: Positive = Field(default=1, description="Processes that serve; each loads the models.")
 
     models: Annotated[dict[str, Path], NoDecode] = Field(
@@ -34,14 +38,17 @@ class Settings(BaseSettings):
         "`TEDDY_MODELS_DIR`: the model that ships.",
     )
     models_dir: Path | None = Field(
-        default=None, description="A directory whose model files are served by their stems, and watched for new ones."
+        default=None,
+        description="A directory whose model files are served by their stems, and watched for new ones.",
     )
     model_digests: Annotated[dict[str, str], NoDecode] = Field(
         default_factory=dict,
         description="Pinned models, as `NAME=SHA256,...`: another file under that name is refused.",
     )
     reload_poll_seconds: float = Field(
-        default=2.0, ge=0, description="How often model files are looked at for a change; 0: only when asked to reload."
+        default=2.0,
+        ge=0,
+        description="How often model files are looked at for a change; 0: only when asked to reload.",
     )
     precision: Literal["auto", "fp32", "bf16", "int8"] = Field(
         default="auto",
@@ -55,19 +62,30 @@ class Settings(BaseSettings):
         "makes short texts wait.",
     )
 
-    batch_words: Positive = Field(default=2048, description="Most words, with padding, in one batch.")
-    queue_words: Positive = Field(default=65536, description="Most words that may wait in a worker; beyond, 503.")
-    client_queue_share: float = Field(
-        default=0.75, gt=0, le=1, description="Most of the queue that one client may fill; beyond, 429."
+    batch_words: Positive = Field(
+        default=2048, description="Most words, with padding, in one batch."
     )
-    inference_threads: Positive = Field(default=1, description="Batches that run at the same time in each worker.")
+    queue_words: Positive = Field(
+        default=65536, description="Most words that may wait in a worker; beyond, 503."
+    )
+    client_queue_share: float = Field(
+        default=0.75,
+        gt=0,
+        le=1,
+        description="Most of the queue that one client may fill; beyond, 429.",
+    )
+    inference_threads: Positive = Field(
+        default=1, description="Batches that run at the same time in each worker."
+    )
     request_timeout_seconds: float = Field(
         default=60.0,
         gt=0,
         description="Time for one answer; after it, 504. A client may ask for less by the header `X-Request-Timeout`.",
     )
 
-    max_body_bytes: Positive = Field(default=16 * 2**20, description="Largest request body as sent; beyond, 413.")
+    max_body_bytes: Positive = Field(
+        default=16 * 2**20, description="Largest request body as sent; beyond, 413."
+    )
     max_decompressed_bytes: Positive = Field(
         default=64 * 2**20, description="Largest request body after gzip or zstd; beyond, 413."
     )
@@ -75,42 +93,66 @@ class Settings(BaseSettings):
         default=256 * 2**20,
         description="Most bytes of bodies that are in a worker's memory, not counting those of one piece; beyond, 503.",
     )
-    max_text_characters: Positive = Field(default=16 * 2**20, description="Longest text; beyond, 413.")
-    max_texts: Positive = Field(default=1024, description="Most texts in one batch request; beyond, 413.")
-    max_connections: Positive = Field(default=1024, description="Most connections of one worker; beyond, 503.")
-    max_header_bytes: Positive = Field(default=16384, description="Largest head of a request; beyond, 431.")
-    header_timeout_seconds: float = Field(default=10.0, gt=0, description="Time for a request's head; after it, 408.")
+    max_text_characters: Positive = Field(
+        default=16 * 2**20, description="Longest text; beyond, 413."
+    )
+    max_texts: Positive = Field(
+        default=1024, description="Most texts in one batch request; beyond, 413."
+    )
+    max_connections: Positive = Field(
+        default=1024, description="Most connections of one worker; beyond, 503."
+    )
+    max_header_bytes: Positive = Field(
+        default=16384, description="Largest head of a request; beyond, 431."
+    )
+    header_timeout_seconds: float = Field(
+        default=10.0, gt=0, description="Time for a request's head; after it, 408."
+    )
     body_timeout_seconds: float = Field(
-        default=20.0, gt=0, description="Longest pause between two pieces of a request's body; after it, 408."
+        default=20.0,
+        gt=0,
+        description="Longest pause between two pieces of a request's body; after it, 408.",
     )
     min_body_bytes_per_second: Positive = Field(
-        default=1024, description="Slowest body, on average once `TEDDY_BODY_TIMEOUT_SECONDS` have passed; below, 408."
+        default=1024,
+        description="Slowest body, on average once `TEDDY_BODY_TIMEOUT_SECONDS` have passed; below, 408.",
     )
-    keep_alive_seconds: Positive = Field(default=5, description="How long an idle connection is kept.")
+    keep_alive_seconds: Positive = Field(
+        default=5, description="How long an idle connection is kept."
+    )
     drain_seconds: float = Field(
-        default=1.0, ge=0, description="After SIGTERM, time between not being ready any more and closing the door."
+        default=1.0,
+        ge=0,
+        description="After SIGTERM, time between not being ready any more and closing the door.",
     )
     shutdown_grace_seconds: Positive = Field(
         default=30, description="Time for accepted requests to finish after SIGTERM."
     )
 
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
-        default=(), description="Keys that clients must show, as `KEY,...`; `admin:KEY` is one that may reload models."
+        default=(),
+        description="Keys that clients must show, as `KEY,...`; `admin:KEY` is one that may reload models.",
     )
     api_keys_file: Path | None = Field(
-        default=None, description="A file with a line `ROLE SHA256` for each key; ROLE is `tag` or `admin`."
+        default=None,
+        description="A file with a line `ROLE SHA256` for each key; ROLE is `tag` or `admin`.",
     )
     allow_anonymous: bool = Field(
-        default=False, description="Whether to listen on an address that is not loopback without any key."
+        default=False,
+        description="Whether to listen on an address that is not loopback without any key.",
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(), description="Origins whose pages may call the service from a browser, as `URL,...`."
+        default=(),
+        description="Origins whose pages may call the service from a browser, as `URL,...`.",
     )
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(), description="Addresses or networks whose `X-Forwarded-For` says who the client is, as `CIDR,...`."
+        default=(),
+        description="Addresses or networks whose `X-Forwarded-For` says who the client is, as `CIDR,...`.",
     )
 
-    metrics: bool = Field(default=True, description="Whether to count what happens, and answer `/metrics` with it.")
+    metrics: bool = Field(
+        default=True, description="Whether to count what happens, and answer `/metrics` with it."
+    )
     drift_window_texts: int = Field(
         default=1000,
         ge=0,
@@ -118,7 +160,9 @@ class Settings(BaseSettings):
         "(docs/drift.md); 0: none are.",
     )
     drift_texts_per_second: float = Field(
-        default=50.0, gt=0, description="Most texts a second that a worker looks at for that; the others pass unseen."
+        default=50.0,
+        gt=0,
+        description="Most texts a second that a worker looks at for that; the others pass unseen.",
     )
     feedback_dir: Path | None = Field(
         default=None,
@@ -128,7 +172,8 @@ class Settings(BaseSettings):
         default=16 * 2**20, description="Size at which a new file of corrections is begun."
     )
     feedback_max_bytes: Positive = Field(
-        default=2**30, description="Size of all corrections together; beyond, more are refused with 507."
+        default=2**30,
+        description="Size of all corrections together; beyond, more are refused with 507.",
     )
     feedback_remember_bytes: int = Field(
         default=16 * 2**20,
@@ -137,10 +182,12 @@ class Settings(BaseSettings):
     )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="Least level that is logged; each request is one line at `info`."
+        default="info",
+        description="Least level that is logged; each request is one line at `info`.",
     )
     traces: bool = Field(
-        default=False, description="Whether to send OpenTelemetry spans (extra `otel`; `OTEL_*` variables say where)."
+        default=False,
+        description="Whether to send OpenTelemetry spans (extra `otel`; `OTEL_*` variables say where).",
     )
 
     @field_validator("models", mode="before")
@@ -170,8 +217,15 @@ class Settings(BaseSettings):
         return self.threads or max(1, available_cores() // self.workers)
 
     def as_environment(self) -> dict[str, str]:
-        """The variables that give these settings again, for worker processes. Keys are among them."""
-        return {f"{PREFIX}{name.upper()}": as_variable(value) for name, value in self if value is not None}
+        """The variables that give these settings again, for worker processes.
+
+        Keys are among them.
+        """
+        return {
+            f"{PREFIX}{name.upper()}": as_variable(value)
+            for name, value in self
+            if value is not None
+        }
 
 
 def as_variable(value: object) -> str:
@@ -206,19 +260,31 @@ def read_settings(**options: Any) -> Settings:
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
-    """Variables that look like settings and are none: most likely misspelt. Those of training jobs do not count."""
+    """Variables that look like settings and are none: most likely misspelt.
+
+    Those of training jobs do not count.
+    """
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    ours = [name for name in environ if name.upper().startswith(PREFIX) and not name.upper().startswith(_OF_TRAINING)]
+    ours = [
+        name
+        for name in environ
+        if name.upper().startswith(PREFIX) and not name.upper().startswith(_OF_TRAINING)
+    ]
     return sorted(name for name in ours if name.upper() not in known)
 
 
 def parse_model(item: str) -> tuple[str, Path]:
-    """`NAME=FILE`, or `FILE` alone, which is named by its stem. Raises ValueError for a name that is not plain."""
+    """`NAME=FILE`, or `FILE` alone, which is named by its stem.
+
+    Raises ValueError for a name that is not plain.
+    """
     name, equals, file = item.strip().rpartition("=")
     path = Path(file)
     name = name if equals else path.stem
     if not MODEL_NAME.fullmatch(name) or not file:
-        raise ValueError(f"{item!r} is not NAME=FILE, with a name of up to 64 letters, digits, '.', '_' and '-'")
+        raise ValueError(
+            f"{item!r} is not NAME=FILE, with a name of up to 64 letters, digits, '.', '_' and '-'"
+        )
     return name, path
 
 

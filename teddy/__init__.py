@@ -9,7 +9,8 @@
     with teddy.Client("http://localhost:8000") as client:   # a Teddy that serves
         print(client.tag("He said, Teddy Roosevelt was a great President!").entities)
 
-`teddy.model` is what a tagger is, `teddy.training` how one is made, and `teddy.service` how one is served.
+`teddy.model` is what a tagger is, `teddy.training` how one is made, and `teddy.service` how one is
+served.
 """
 
 from importlib import import_module
@@ -36,18 +37,27 @@ _ROOMS = ("model", "service", "training")
 def __getattr__(name: str) -> object:
     """Import what is asked for when it is asked for: torch alone takes a second.
 
-    Raises ImportError where what is asked for, or what it needs, is not installed; the message says how to install it.
+    Raises ImportError where what is asked for, or what it needs, is not installed; the message says
+    how to install it.
     """
     if name not in __all__:
         raise AttributeError(f"module 'teddy' has no attribute {name!r}")
     try:
-        return import_module(f"teddy.{name}") if name in _ROOMS else getattr(import_module(_HOMES[name]), name)
+        return (
+            import_module(f"teddy.{name}")
+            if name in _ROOMS
+            else getattr(import_module(_HOMES[name]), name)
+        )
     except ModuleNotFoundError as error:
         missing = error.name or ""
         if missing in ("httpx", "anyio"):
-            raise ImportError(f"teddy.{name} needs httpx: pip install 'teddy[client]'", name=missing) from None
+            raise ImportError(
+                f"teddy.{name} needs httpx: pip install 'teddy[client]'", name=missing
+            ) from None
         if missing.startswith("teddy."):
-            raise ImportError(f"teddy.{name} is not part of teddy-client: pip install teddy", name=missing) from None
+            raise ImportError(
+                f"teddy.{name} is not part of teddy-client: pip install teddy", name=missing
+            ) from None
         raise
 
 

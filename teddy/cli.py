@@ -8,7 +8,8 @@
     75   interrupted by SIGTERM or Ctrl-C, and resumable: nothing is lost
     130  interrupted from the keyboard where nothing can be resumed, or by a second signal, at once
 
-The modules named `commands` import nothing heavy until a command runs, so that the help comes at once.
+The modules named `commands` import nothing heavy until a command runs, so that the help comes at
+once.
 """
 
 import errno
@@ -54,11 +55,13 @@ COMMANDS: tuple[Callable[..., None], ...] = (
 
 def main(*first: str) -> None:
     """Run the command line of this process, after the arguments given, and exit."""
-    # Read by OpenMP when torch is imported. Threads that spin while they wait cost most of the speed beside other work.
+    # Read by OpenMP when torch is imported. Threads that spin while they wait cost most of the
+    # speed beside other work.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     code = run([*first, *sys.argv[1:]])
     if code == _INTERRUPTED:
-        # It ends anyhow. A scheduler or launcher that asks once more must not turn its exit code into a failure.
+        # It ends anyhow. A scheduler or launcher that asks once more must not turn its exit code
+        # into a failure.
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
     sys.exit(code)
@@ -67,12 +70,14 @@ def main(*first: str) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run a command line (without the name of the program) and return the exit code.
 
-    An exception that comes out of here is a mistake in Teddy: everything that a person can cause is told on standard
-    error in one line.
+    An exception that comes out of here is a mistake in Teddy: everything that a person can cause is
+    told on standard error in one line.
     """
     command = typer.main.get_command(make_app())
     try:
-        code = command.main(args=list(arguments) or ["--help"], prog_name="teddy", standalone_mode=False)
+        code = command.main(
+            args=list(arguments) or ["--help"], prog_name="teddy", standalone_mode=False
+        )
         sys.stdout.flush()
     except BrokenPipeError:
         return _close_quietly()
@@ -107,7 +112,10 @@ def _print_version(wanted: bool) -> None:
 
 def _options(
     show_version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
     ] = False,
 ) -> None:
     """Find names in text: tag it, serve that over HTTP, train taggers of your own.
@@ -124,7 +132,9 @@ def _options(
 def _help(function: Callable[..., None]) -> str:
     """Return the docstring with its indented paragraphs marked to keep their lines, the others to be filled."""
     paragraphs = getdoc(function) or ""
-    return "\n\n".join(f"\b\n{each}" if "\n  " in f"\n{each}" else each for each in paragraphs.split("\n\n"))
+    return "\n\n".join(
+        f"\b\n{each}" if "\n  " in f"\n{each}" else each for each in paragraphs.split("\n\n")
+    )
 
 
 def _message(error: Exception) -> str | None:

@@ -1,10 +1,12 @@
-"""Known vulnerabilities in what is installed: `python -m tests.audit`, a part of `make lint`. Exit code 1 if any.
+"""Known vulnerabilities in what is installed: `python -m tests.audit`, a part of `make lint`.
 
-pip-audit asks a vulnerability service: the package index's own, or what its variables `PIP_AUDIT_VULNERABILITY_SERVICE`
-and `PIP_AUDIT_OSV_URL` say. Where there is none, behind a mirror that has packages only or without a network, this says
-so in one line and is content. pip-audit by itself would fail there, or worse: take a package that the mirror does not
-know for one without a fault.
-"""
+Exit code 1 if any.
+
+pip-audit asks a vulnerability service: the package index's own, or what its variables
+`PIP_AUDIT_VULNERABILITY_SERVICE` and `PIP_AUDIT_OSV_URL` say. Where there is none, behind a mirror
+that has packages only or without a network, this says so in one line and is content. pip-audit by
+itself would fail there, or worse: take a package that the mirror does not know for one without a
+fault."""
 
 import json
 import re
@@ -19,8 +21,11 @@ from tempfile import TemporaryDirectory
 OURS = "teddy"
 PROBE = "pip"  # of all packages the one that every service knows
 TIMEOUT_SECONDS = 10
-UNREACHABLE = re.compile(r"requests\.exceptions\.|pip_audit\S*\.(Connection|Service)Error|vulnerability feed")
-"""What pip-audit ends with, on standard error, when a service cannot be reached, or is out of order."""
+UNREACHABLE = re.compile(
+    r"requests\.exceptions\.|pip_audit\S*\.(Connection|Service)Error|vulnerability feed"
+)
+"""What pip-audit ends with, on standard error, when a service cannot be reached, or is out of
+order."""
 
 ACCEPTED: Mapping[str, str] = {}
 """Vulnerabilities by id that do not concern Teddy, and why."""
@@ -30,8 +35,8 @@ ACCEPTED: Mapping[str, str] = {}
 class Report:
     """What a service said.
 
-    Attributes: `answered` and `unknown`, packages that it knows and does not; `faults`, a line for each vulnerability.
-    """
+    Attributes: `answered` and `unknown`, packages that it knows and does not; `faults`, a line for
+    each vulnerability."""
 
     answered: tuple[str, ...]
     unknown: tuple[str, ...]
@@ -41,16 +46,23 @@ class Report:
 def main() -> int:
     """Ask, tell, and return the exit code."""
     packages = installed(distributions())
-    # One question first: without a service there is nobody to ask the others, and a mirror is not searched by name.
+    # One question first: without a service there is nobody to ask the others, and a mirror is not
+    # searched by name.
     probe = audit([f"{PROBE}=={packages[PROBE]}"])
-    report = audit([f"{name}=={version}" for name, version in packages.items()]) if probe and probe.answered else None
+    report = (
+        audit([f"{name}=={version}" for name, version in packages.items()])
+        if probe and probe.answered
+        else None
+    )
     if report is None:
         print("audit: no vulnerability service can be reached from here; nothing was checked")
         return 0
     for fault in report.faults:
         print(f"audit: {fault}")
     unknown = f"; not known there: {', '.join(report.unknown)}" if report.unknown else ""
-    print(f"audit: {len(report.answered)} packages, {len(report.faults)} known vulnerabilities{unknown}")
+    print(
+        f"audit: {len(report.answered)} packages, {len(report.faults)} known vulnerabilities{unknown}"
+    )
     return 1 if report.faults else 0
 
 
@@ -62,11 +74,22 @@ def installed(found: Iterable[Distribution]) -> dict[str, str]:
 
 
 def audit(requirements: Iterable[str]) -> Report | None:
-    """What pip-audit finds out about these versions; None if it got no answer. Raises RuntimeError if it broke."""
+    """What pip-audit finds out about these versions; None if it got no answer.
+
+    Raises RuntimeError if it broke.
+    """
     with TemporaryDirectory() as directory:
         listed = Path(directory, "requirements.txt")
         listed.write_text("\n".join(requirements), encoding="utf-8")
-        command = [sys.executable, "-m", "pip_audit", "--requirement", str(listed), "--no-deps", "--disable-pip"]
+        command = [
+            sys.executable,
+            "-m",
+            "pip_audit",
+            "--requirement",
+            str(listed),
+            "--no-deps",
+            "--disable-pip",
+        ]
         # Its cache is kept out of it: yesterday's answer is none.
         options = [
             "--format=json",

@@ -2,7 +2,8 @@
 
 import os
 
-# Before torch is imported: the suite runs beside other work, and tiny networks gain nothing from threads.
+# Before torch is imported: the suite runs beside other work, and tiny networks gain nothing from
+# threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import random
@@ -18,7 +19,8 @@ from teddy.model.predictor import Predictor, load
 from teddy.training.recipe.recipe import Recipe, load_recipe
 from teddy.training.run import train
 
-# A shell ignores Ctrl-C for what it starts in the background, and so would all that tests start and then interrupt.
+# A shell ignores Ctrl-C for what it starts in the background, and so would all that tests start and
+# then interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -46,7 +48,11 @@ def write_corpus(path: Path, n_sentences: int, seed: int) -> None:
         for slot in draw.choice(PATTERNS).split():
             label, names = ("LOC", PLACES) if "place" in slot else ("PER", PEOPLE)
             words = draw.choice(names).split() if slot.startswith("{") else [slot]
-            tags = [f"{'I' if i else 'B'}-{label}" for i in range(len(words))] if slot.startswith("{") else ["O"]
+            tags = (
+                [f"{'I' if i else 'B'}-{label}" for i in range(len(words))]
+                if slot.startswith("{")
+                else ["O"]
+            )
             lines += [f"{word} {tag}" for word, tag in zip(words, tags, strict=True)]
         lines.append("")
     path.write_text("\n".join(lines) + "\n")
@@ -112,7 +118,9 @@ def tiny_recipe(tiny_data: Path) -> Recipe:
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tiny_data: Path, tiny_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_run(
+    tiny_data: Path, tiny_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """The output directory of a finished run. Read it; write elsewhere."""
     output = tmp_path_factory.mktemp("tiny-run")
     train(tiny_recipe, tiny_data, output)

@@ -51,13 +51,20 @@ def fault_in(package: str) -> Callable[[Asked], Asked]:
     ranges = [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "99"}]}]
     known = {"package": {"name": package, "ecosystem": "PyPI"}, "ranges": ranges}
     vulnerability = {"id": "TEST-1", "summary": "made up", "affected": [known]}
-    return lambda question: {"vulns": [vulnerability]} if question["package"]["name"] == package else {}
+    return lambda question: (
+        {"vulns": [vulnerability]} if question["package"]["name"] == package else {}
+    )
 
 
 def run_audit(address: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PIP_AUDIT_VULNERABILITY_SERVICE": "osv", "PIP_AUDIT_OSV_URL": address}
+    environment = os.environ | {
+        "PIP_AUDIT_VULNERABILITY_SERVICE": "osv",
+        "PIP_AUDIT_OSV_URL": address,
+    }
     command = [sys.executable, "-m", "tests.audit"]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
 
 
 def test_a_known_vulnerability_fails_the_step_and_is_named() -> None:
@@ -68,7 +75,9 @@ def test_a_known_vulnerability_fails_the_step_and_is_named() -> None:
     assert f"audit: torch {published}: TEST-1, mended in 99\n" in done.stdout
     assert done.stdout.endswith("1 known vulnerabilities\n")
     assert {question["package"]["name"] for question in asked} >= {"fastapi", "torch", "uvicorn"}
-    assert not any("+" in question["version"] or question["package"]["name"] == "teddy" for question in asked)
+    assert not any(
+        "+" in question["version"] or question["package"]["name"] == "teddy" for question in asked
+    )
 
 
 def test_without_a_service_the_step_says_so_in_one_line_and_goes_on() -> None:
@@ -79,21 +88,30 @@ def test_without_a_service_the_step_says_so_in_one_line_and_goes_on() -> None:
     assert "nothing was checked" in done.stdout
 
 
-def test_a_tool_that_breaks_is_not_taken_for_a_clean_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tool_that_breaks_is_not_taken_for_a_clean_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("PIP_AUDIT_VULNERABILITY_SERVICE", "nonsense")
     with pytest.raises(RuntimeError, match="pip-audit failed"):
         audit(["idna==3.7"])
 
 
 def test_packages_that_a_mirror_does_not_know_are_not_taken_for_faultless_ones() -> None:
-    skipped = {"name": "idna", "skip_reason": "Dependency not found on PyPI and could not be audited: idna (3.7)"}
+    skipped = {
+        "name": "idna",
+        "skip_reason": "Dependency not found on PyPI and could not be audited: idna (3.7)",
+    }
     report = parse(json.dumps({"dependencies": [skipped], "fixes": []}))
     assert (report.answered, report.unknown, report.faults) == ((), ("idna",), ())
 
 
-def test_what_is_accepted_with_a_reason_is_passed_over_by_any_of_its_names(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_accepted_with_a_reason_is_passed_over_by_any_of_its_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     fault = {"id": "PYSEC-1", "fix_versions": [], "aliases": ["CVE-1"], "description": "made up"}
-    output = json.dumps({"dependencies": [{"name": "idna", "version": "3.7", "vulns": [fault]}], "fixes": []})
+    output = json.dumps(
+        {"dependencies": [{"name": "idna", "version": "3.7", "vulns": [fault]}], "fixes": []}
+    )
     assert parse(output).faults == ("idna 3.7: PYSEC-1, mended in no version",)
     monkeypatch.setattr("tests.audit.ACCEPTED", {"CVE-1": "Teddy never calls it"})
     assert parse(output).faults == ()
@@ -104,6 +122,8 @@ def test_a_local_build_counts_as_the_version_it_was_built_from(tmp_path: Path) -
     for name, number in (("Torch", "2.13.0+cpu"), ("idna", "3.7"), ("teddy", "0.1.0")):
         metadata = tmp_path / f"{name}-{number}.dist-info"
         metadata.mkdir()
-        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {number}\n")
+        (metadata / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: {number}\n"
+        )
         found.append(Distribution.at(metadata))
     assert installed(found) == {"idna": "3.7", "torch": "2.13.0"}

@@ -25,7 +25,9 @@ from benchmarks.speed import Comparison, Turn, in_turn
 from benchmarks.worker import read_texts
 from teddy.model.predictor import Predictor
 
-FEW_WORDS = st.lists(st.sampled_from(["a", "be.", "see!", "Dee"]), min_size=1, max_size=90).map(" ".join)
+FEW_WORDS = st.lists(st.sampled_from(["a", "be.", "see!", "Dee"]), min_size=1, max_size=90).map(
+    " ".join
+)
 POSITIVE = st.floats(0.01, 100.0)
 
 
@@ -40,13 +42,17 @@ def test_made_up_text_is_the_same_for_the_same_seed_only(paragraphs: list[str]) 
 
 
 def test_the_words_of_made_up_text_are_many_and_follow_zipfs_law(paragraphs: list[str]) -> None:
-    counts = Counter(word.strip(",;:.?!()") for paragraph in paragraphs for word in paragraph.lower().split())
+    counts = Counter(
+        word.strip(",;:.?!()") for paragraph in paragraphs for word in paragraph.lower().split()
+    )
     assert len(counts) > 20_000
     frequencies = [count for _, count in counts.most_common(3_000)]
     ranks = [2**power for power in range(2, 12)]
     xs, ys = [math.log(rank) for rank in ranks], [math.log(frequencies[rank]) for rank in ranks]
     mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
-    slope = sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True)) / sum((x - mean_x) ** 2 for x in xs)
+    slope = sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True)) / sum(
+        (x - mean_x) ** 2 for x in xs
+    )
     assert -1.3 < slope < -0.7
 
 
@@ -58,7 +64,9 @@ def test_made_up_paragraphs_are_of_all_lengths(paragraphs: list[str]) -> None:
 
 
 @given(st.lists(FEW_WORDS, max_size=8))
-def test_short_texts_are_stretches_of_their_paragraph_of_about_the_same_length(source: list[str]) -> None:
+def test_short_texts_are_stretches_of_their_paragraph_of_about_the_same_length(
+    source: list[str],
+) -> None:
     for text in texts.short_texts(source):
         assert texts.SHORT_WORDS // 2 <= texts.count_words(text) <= 2 * texts.SHORT_WORDS
         assert any(text in paragraph for paragraph in source)
@@ -69,7 +77,9 @@ def test_documents_lose_no_word_and_single_texts_have_just_so_many(paragraphs: l
     joined = " ".join(" ".join(documents).split())
     assert " ".join(" ".join(paragraphs).split()).startswith(joined)
     assert all(texts.count_words(document) >= texts.LONG_WORDS for document in documents)
-    assert {texts.count_words(text) for text in texts.single_texts(paragraphs)} == {texts.ONE_TEXT_WORDS}
+    assert {texts.count_words(text) for text in texts.single_texts(paragraphs)} == {
+        texts.ONE_TEXT_WORDS
+    }
 
 
 def test_mixed_texts_are_of_one_word_of_thousands_and_of_all_between(paragraphs: list[str]) -> None:
@@ -91,7 +101,9 @@ def test_no_slice_has_the_text_of_another(tmp_path: Path) -> None:
     source = texts.Source(None)
     slices = write_slices(source, source.paragraphs(), 3, 5_000, tmp_path)
     written = [list(read_texts(str(each.file))) for each in chain.from_iterable(slices.values())]
-    assert [len(each) for each in written] == [each.n_texts for each in chain.from_iterable(slices.values())]
+    assert [len(each) for each in written] == [
+        each.n_texts for each in chain.from_iterable(slices.values())
+    ]
     assert len(set(chain.from_iterable(written))) == sum(map(len, written))
 
 
@@ -105,7 +117,9 @@ def test_a_file_is_read_again_when_it_ends_and_refused_when_it_is_blank(tmp_path
         texts.Source(tmp_path / "blank.txt").paragraphs()
 
 
-def turns_taken(workers: dict[str, str], rounds: int, fails: dict[tuple[str, int], Exception]) -> tuple[list[str], Any]:
+def turns_taken(
+    workers: dict[str, str], rounds: int, fails: dict[tuple[str, int], Exception]
+) -> tuple[list[str], Any]:
     """The order of the turns, and what `in_turn` gives, when some of them fail."""
     order: list[str] = []
 
@@ -115,7 +129,9 @@ def turns_taken(workers: dict[str, str], rounds: int, fails: dict[tuple[str, int
             raise fails[worker, number]
         return Turn(value=number)
 
-    return order, in_turn(workers, range(rounds), turn, lambda name, error: order.append(f"{name}: {error}"))
+    return order, in_turn(
+        workers, range(rounds), turn, lambda name, error: order.append(f"{name}: {error}")
+    )
 
 
 def test_contenders_take_turns_in_the_same_order_in_each_round() -> None:
@@ -168,17 +184,34 @@ def test_turns_are_filled_with_whole_batches_of_the_texts_there_are(
 
 def comparison(*, lower_is_better: bool, **values: list[float]) -> Comparison:
     names = {name: name.replace("_", " ") for name in values}
-    turns = {names[name]: [Turn(value=value, tail=2 * value) for value in each] for name, each in values.items()}
+    turns = {
+        names[name]: [Turn(value=value, tail=2 * value) for value in each]
+        for name, each in values.items()
+    }
     return Comparison(lower_is_better=lower_is_better, n_texts=dict.fromkeys(turns, 1), turns=turns)
 
 
 def results(**comparisons: Comparison) -> Results:
-    return Results(machine={"processor": "made up"}, text="made up", options={}, comparisons=comparisons)
+    return Results(
+        machine={"processor": "made up"}, text="made up", options={}, comparisons=comparisons
+    )
 
 
 def test_the_better_of_the_transformers_counts_whether_more_or_less_is_better() -> None:
-    fast = comparison(lower_is_better=False, teddy=[90.0], spacy=[30.0], transformer_bf16=[3.0], transformer_fp32=[2.0])
-    slow = comparison(lower_is_better=True, teddy=[1.0], spacy=[2.0], transformer_bf16=[50.0], transformer_fp32=[20.0])
+    fast = comparison(
+        lower_is_better=False,
+        teddy=[90.0],
+        spacy=[30.0],
+        transformer_bf16=[3.0],
+        transformer_fp32=[2.0],
+    )
+    slow = comparison(
+        lower_is_better=True,
+        teddy=[1.0],
+        spacy=[2.0],
+        transformer_bf16=[50.0],
+        transformer_fp32=[20.0],
+    )
     assert glance(results(many=fast, one=slow)) == {
         "many: times as fast as spaCy": 3.0,
         "many: times as fast as the transformer": 30.0,
@@ -187,13 +220,20 @@ def test_the_better_of_the_transformers_counts_whether_more_or_less_is_better() 
     }
 
 
-def test_tables_show_every_contender_and_what_was_left_out(capsys: pytest.CaptureFixture[str]) -> None:
-    found = results(many=comparison(lower_is_better=False, teddy=[100.0, 300.0], spacy=[50.0, 100.0]))
+def test_tables_show_every_contender_and_what_was_left_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = results(
+        many=comparison(lower_is_better=False, teddy=[100.0, 300.0], spacy=[50.0, 100.0])
+    )
     found.notes.append("transformer: left out: [why]")
     print_report(found, Console(width=100))
     printed = capsys.readouterr().out
     rows = {line.split()[1]: line.split()[3:] for line in printed.splitlines() if "%" in line}
-    assert {name: (row[0], row[2]) for name, row in rows.items()} == {"teddy": ("200", "1.00"), "spacy": ("75", "2.50")}
+    assert {name: (row[0], row[2]) for name, row in rows.items()} == {
+        "teddy": ("200", "1.00"),
+        "spacy": ("75", "2.50"),
+    }
     assert "transformer: left out: [why]" in printed
     assert found.fields()["many"]["spacy"]["teddy_is_times_as_fast"] == 2.5
 
@@ -203,7 +243,9 @@ def test_a_contender_that_is_not_installed_is_left_out_with_the_extra_that_has_i
 ) -> None:
     monkeypatch.setattr(entrants, "find_spec", lambda _: None)
     notes: list[str] = []
-    found = entrants.prepare(entrants.DEFAULT, None, tmp_path / "no.jsonl", tmp_path, Clock(60.0), notes.append)
+    found = entrants.prepare(
+        entrants.DEFAULT, None, tmp_path / "no.jsonl", tmp_path, Clock(60.0), notes.append
+    )
     assert [each.name for each in found] == ["teddy", "teddy fp32"]
     assert [each.precision for each in found] == ["auto", "fp32"]
     assert [(note.split(":")[0], note.rpartition("[")[2]) for note in notes] == [
@@ -213,7 +255,9 @@ def test_a_contender_that_is_not_installed_is_left_out_with_the_extra_that_has_i
     ]
 
 
-def test_growing_texts_never_repeat_and_a_size_for_which_there_is_no_time_is_left_out(tmp_path: Path) -> None:
+def test_growing_texts_never_repeat_and_a_size_for_which_there_is_no_time_is_left_out(
+    tmp_path: Path,
+) -> None:
     read: list[str] = []
 
     def ask(operation: str, *, file: str, limit_seconds: float) -> dict[str, Any]:
@@ -224,7 +268,13 @@ def test_growing_texts_never_repeat_and_a_size_for_which_there_is_no_time_is_lef
         n_bytes = sum(len(text) + 1 for text in given)
         # At this speed the next size would take a day.
         seconds = 1000.0 if n_bytes > MEGABYTE / 2 else 0.1
-        return {"seconds": seconds, "bytes": n_bytes, "words": len(given), "entities": 0, "resident": 1}
+        return {
+            "seconds": seconds,
+            "bytes": n_bytes,
+            "words": len(given),
+            "entities": 0,
+            "resident": 1,
+        }
 
     numbered: Iterator[str] = (f"{number:099}" for number in range(10**9))
     found = list(stages(ask, numbered, (1, 100), tmp_path / "growth.jsonl", Clock(600.0)))
@@ -233,7 +283,9 @@ def test_growing_texts_never_repeat_and_a_size_for_which_there_is_no_time_is_lef
 
 
 @pytest.mark.slow
-def test_a_worker_finds_what_its_model_finds(tiny_model: Path, tiny_predictor: Predictor, tmp_path: Path) -> None:
+def test_a_worker_finds_what_its_model_finds(
+    tiny_model: Path, tiny_predictor: Predictor, tmp_path: Path
+) -> None:
     sentences = ["Anna Berg went to Oslo.", "Nobody was there.", "Mira met Otto Lind in New Haven."]
     texts_file = write_texts(sentences, tmp_path / "texts.jsonl")
     entrant = Entrant(name="teddy", kind="teddy", path=str(tiny_model))
@@ -242,7 +294,9 @@ def test_a_worker_finds_what_its_model_finds(tiny_model: Path, tiny_predictor: P
         answer = worker.ask("tag", file=str(texts_file.file), n_texts=3)
         assert answer["entities"] == sum(map(len, tiny_predictor.tag(sentences)))
         assert answer["words"] == answer["words_there"] == 15
-        assert len(worker.ask("tag_singly", file=str(texts_file.file), n_texts=2, skip=1)["each"]) == 2
+        assert (
+            len(worker.ask("tag_singly", file=str(texts_file.file), n_texts=2, skip=1)["each"]) == 2
+        )
         streamed = worker.ask("tag_file", file=str(texts_file.file), limit_seconds=100.0)
         assert (streamed["entities"], streamed["words"]) == (answer["entities"], 15)
         shared = worker.ask("share", file=str(texts_file.file), n_texts=3)

@@ -34,15 +34,23 @@ class FakePredictor:
     precision = "fp32"
 
     def tag(self, texts: Iterable[str]) -> list[list[Entity]]:
-        return [[self._entity(found) for found in re.finditer(r"\b[A-Z]\w*(\s[A-Z]\w*)?", text)] for text in texts]
+        return [
+            [self._entity(found) for found in re.finditer(r"\b[A-Z]\w*(\s[A-Z]\w*)?", text)]
+            for text in texts
+        ]
 
     def _entity(self, found: re.Match[str]) -> Entity:
         if found[0] == "BAD":
             raise TextError("character 3 is a lone surrogate")
-        return Entity(found.start(), found.end(), "ORG" if found[0].isupper() else "PER", 0.98765, found[0])
+        return Entity(
+            found.start(), found.end(), "ORG" if found[0].isupper() else "PER", 0.98765, found[0]
+        )
 
     def tag_sentences(self, sentences: Sequence[Sequence[str]]) -> list[list[Span]]:
-        return [[Span(i, i + 1, "PER") for i, word in enumerate(words) if word[0].isupper()] for words in sentences]
+        return [
+            [Span(i, i + 1, "PER") for i, word in enumerate(words) if word[0].isupper()]
+            for words in sentences
+        ]
 
 
 @pytest.fixture
@@ -65,7 +73,11 @@ class TestTag:
     pytestmark = pytest.mark.usefixtures("fake")
 
     def test_entities_are_lines_of_fields_with_tabs_between_them(self, shell: Shell) -> None:
-        assert shell("tag", "so Ada met IBM") == (0, "3\t6\tPER\t0.988\tAda\n11\t14\tORG\t0.988\tIBM\n", "")
+        assert shell("tag", "so Ada met IBM") == (
+            0,
+            "3\t6\tPER\t0.988\tAda\n11\t14\tORG\t0.988\tIBM\n",
+            "",
+        )
 
     def test_an_entity_is_one_line_even_when_its_text_is_two(self, shell: Shell) -> None:
         assert shell("tag", "Ada\nByron")[1] == "0\t9\tPER\t0.988\tAda\\nByron\n"
@@ -73,7 +85,10 @@ class TestTag:
     def test_json_is_what_the_service_answers(self, shell: Shell) -> None:
         code, output, _ = shell("tag", "--json", "so Ada")
         entity = {"start": 3, "end": 6, "label": "PER", "score": 0.9877, "text": "Ada"}
-        assert json.loads(output) == {"model": {"name": "fake", "version": "0123456789ab"}, "entities": [entity]}
+        assert json.loads(output) == {
+            "model": {"name": "fake", "version": "0123456789ab"},
+            "entities": [entity],
+        }
         assert code == 0
 
     def test_labels_and_score_choose_entities(self, shell: Shell) -> None:
@@ -83,18 +98,24 @@ class TestTag:
     def test_an_empty_text_has_no_entities(self, shell: Shell) -> None:
         assert shell("tag", "") == (0, "", "")
 
-    def test_model_and_precision_are_passed_on(self, shell: Shell, fake: list[tuple[object, str]]) -> None:
+    def test_model_and_precision_are_passed_on(
+        self, shell: Shell, fake: list[tuple[object, str]]
+    ) -> None:
         shell("tag", "x", "--model", "m.teddy", "--precision", "int8")
         assert fake == [(Path("m.teddy"), "int8")]
 
-    def test_on_a_terminal_the_text_is_shown_with_labels(self, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_on_a_terminal_the_text_is_shown_with_labels(
+        self, shell: Shell, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
         shown = shell("tag", "so Ada met IBM [b] today")[1]
         assert re.sub(r"\x1b\[[\d;]*m", "", shown) == "so Ada PER  met IBM ORG  [b] today\n"
 
     def test_a_file_is_tagged_into_a_file(self, shell: Shell, tmp_path: Path) -> None:
         (tmp_path / "in.txt").write_text("so Ada\nnobody\n")
-        code, output, told = shell("tag", "--input", tmp_path / "in.txt", "--output", tmp_path / "out.jsonl")
+        code, output, told = shell(
+            "tag", "--input", tmp_path / "in.txt", "--output", tmp_path / "out.jsonl"
+        )
         assert (code, output, told) == (0, "", "teddy: 2 lines, 1 entities, 0 not tagged\n")
         lines = (tmp_path / "out.jsonl").read_text().splitlines()
         assert [json.loads(line)["line"] for line in lines] == [1, 2]
@@ -103,11 +124,16 @@ class TestTag:
         (tmp_path / "in.conll").write_text("Ada\nspoke\n\n")
         assert shell("tag", "--input", tmp_path / "in.conll") == (0, "Ada B-PER\nspoke O\n\n", "")
 
-    def test_records_that_cannot_be_tagged_are_told_and_the_exit_code_is_1(self, shell: Shell, tmp_path: Path) -> None:
+    def test_records_that_cannot_be_tagged_are_told_and_the_exit_code_is_1(
+        self, shell: Shell, tmp_path: Path
+    ) -> None:
         (tmp_path / "in.jsonl").write_text('{"text": "Ada"}\n[]\n{"text": "Bob"}\n')
         code, output, told = shell("tag", "--input", tmp_path / "in.jsonl")
         assert code == 1
-        assert [*map(json.loads, output.splitlines())][1] == {"line": 2, "error": "not a JSON object"}
+        assert [*map(json.loads, output.splitlines())][1] == {
+            "line": 2,
+            "error": "not a JSON object",
+        }
         assert told.splitlines() == [
             "teddy: 3 lines, 2 entities, 1 not tagged",
             "teddy: first of those not tagged: line 2: not a JSON object",
@@ -134,7 +160,10 @@ class TestTag:
             (["tag", "x", "--output", "y"], "--output: goes with --input"),
             (["tag", "x", "--format", "text"], "--format: says what --input is"),
             (["tag", "--input", "-", "--json"], "--json: goes with TEXT"),
-            (["tag", "--input", "a.conll", "--min-score", "0.5"], "--min-score: columns have no scores"),
+            (
+                ["tag", "--input", "a.conll", "--min-score", "0.5"],
+                "--min-score: columns have no scores",
+            ),
             (["tag", "x", "--labels", "PER,LOC"], "--labels: the model has PER, ORG, not LOC"),
             (["tag", "x", "--precision", "fp8"], "--precision"),
             (["tag", "x", "--min-score", "1.5"], "--min-score"),
@@ -143,7 +172,9 @@ class TestTag:
             (["tag", "BAD"], "character 3 is a lone surrogate"),
         ],
     )
-    def test_what_cannot_be_done_is_refused_in_one_line(self, shell: Shell, arguments: list[str], message: str) -> None:
+    def test_what_cannot_be_done_is_refused_in_one_line(
+        self, shell: Shell, arguments: list[str], message: str
+    ) -> None:
         code, output, told = shell(*arguments)
         assert (code, output) == (2, "")
         assert told.startswith("teddy: error: ")
@@ -162,12 +193,16 @@ class TestInspect:
         for fact in ("tiny", "PER, LOC", "2 x lstm of 12", "made-up: 200 sentences", "CC0", "f1"):
             assert fact in output
 
-    def test_its_card_is_printed_as_it_lies_in_the_file(self, shell: Shell, tiny_model: Path) -> None:
+    def test_its_card_is_printed_as_it_lies_in_the_file(
+        self, shell: Shell, tiny_model: Path
+    ) -> None:
         code, output, _ = shell("inspect", "--card", tiny_model)
         assert (code, output) == (0, read_bundle(tiny_model).card)
         assert output.startswith("# tiny\n")
 
-    def test_a_model_without_a_card_is_told_in_one_line(self, shell: Shell, tiny_model: Path, tmp_path: Path) -> None:
+    def test_a_model_without_a_card_is_told_in_one_line(
+        self, shell: Shell, tiny_model: Path, tmp_path: Path
+    ) -> None:
         bundle = read_bundle(tiny_model)
         extras = extra_files(bundle.manifest, bundle.pieces, bundle.words)
         write_bundle(tmp_path / "older.teddy", to_archive(from_archive(bundle.archive), extras))
@@ -192,13 +227,24 @@ class TestTagWithARealModel:
         (tmp_path / "in.jsonl").write_text('{"id": 1, "text": "Otto Lind went to Oslo ."}\n')
         (tmp_path / "in.conll").write_text("Otto\nLind\nwent\nto\nOslo\n.\n\n")
         found = [
-            shell("tag", "--model", tiny_model, "--input", tmp_path / f"in.{end}") for end in ("txt", "jsonl", "conll")
+            shell("tag", "--model", tiny_model, "--input", tmp_path / f"in.{end}")
+            for end in ("txt", "jsonl", "conll")
         ]
         assert [code for code, _, _ in found] == [0, 0, 0]
         for _, output, _ in found[:2]:
             entities = json.loads(output.splitlines()[0])["entities"]
-            assert [(one["start"], one["end"], one["label"]) for one in entities] == [(0, 9, "PER"), (18, 22, "LOC")]
-        assert [line.split()[1] for line in found[2][1].split("\n")[:6]] == ["B-PER", "I-PER", "O", "O", "B-LOC", "O"]
+            assert [(one["start"], one["end"], one["label"]) for one in entities] == [
+                (0, 9, "PER"),
+                (18, 22, "LOC"),
+            ]
+        assert [line.split()[1] for line in found[2][1].split("\n")[:6]] == [
+            "B-PER",
+            "I-PER",
+            "O",
+            "O",
+            "B-LOC",
+            "O",
+        ]
 
 
 class TestErrors:
@@ -214,7 +260,9 @@ class TestErrors:
     def test_the_version_is_printed(self, shell: Shell) -> None:
         assert re.fullmatch(r"teddy \d+\.\d+\.\d+\n", shell("--version")[1])
 
-    @pytest.mark.parametrize("arguments", [["tug"], ["train"], ["tag", "--colour"], ["inspect"], ["--bogus"]])
+    @pytest.mark.parametrize(
+        "arguments", [["tug"], ["train"], ["tag", "--colour"], ["inspect"], ["--bogus"]]
+    )
     def test_wrong_usage_is_one_line_and_2(self, shell: Shell, arguments: list[str]) -> None:
         code, output, told = shell(*arguments)
         assert (code, output, told.count("\n")) == (2, "", 1)
@@ -269,12 +317,16 @@ class TestStandardStreams:
 
     @staticmethod
     def command(*arguments: str) -> list[str]:
-        code = "\n".join(line.strip() for line in PIPED.format(tests=str(Path(__file__).parent)).splitlines())
+        code = "\n".join(
+            line.strip() for line in PIPED.format(tests=str(Path(__file__).parent)).splitlines()
+        )
         return [sys.executable, "-c", code, *arguments]
 
     def test_standard_input_is_tagged_to_standard_output(self) -> None:
         command = self.command("tag", "--input", "-", "--format", "jsonl")
-        done = subprocess.run(command, cwd=ROOT, input=b'{"text": "Ada"}\n', capture_output=True, check=True)
+        done = subprocess.run(
+            command, cwd=ROOT, input=b'{"text": "Ada"}\n', capture_output=True, check=True
+        )
         assert json.loads(done.stdout)["entities"][0]["text"] == "Ada"
         assert done.stderr == b""
 

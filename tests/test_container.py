@@ -27,7 +27,9 @@ from tests.monitoring.prometheus import Alertmanager
 
 ROOT = Path(__file__).parents[1]
 SERVICES = ("teddy", "prometheus", "alertmanager", "grafana", "node-exporter", "train")
-SECRET = re.compile(r"(?i)(api_?keys?|password|passwd|token|secret|credentials?)\s*[=:]\s*[\"']?[\w+/-]{6,}")
+SECRET = re.compile(
+    r"(?i)(api_?keys?|password|passwd|token|secret|credentials?)\s*[=:]\s*[\"']?[\w+/-]{6,}"
+)
 PINNED = re.compile(r"[\w./-]+:v?\d+\.\d+\.\d+(-[\w.-]+)?")
 
 CONFINED = """
@@ -41,7 +43,11 @@ def instructions() -> list[tuple[str, str]]:
     """The Dockerfile as (instruction, arguments), with continued lines joined."""
     text = (ROOT / "service" / "Dockerfile").read_text(encoding="utf-8")
     lines = re.sub(r"\\\n", " ", re.sub(r"(?m)^#.*\n", "", text)).splitlines()
-    return [(name, arguments) for name, _, arguments in (line.strip().partition(" ") for line in lines) if name]
+    return [
+        (name, arguments)
+        for name, _, arguments in (line.strip().partition(" ") for line in lines)
+        if name
+    ]
 
 
 def of(name: str) -> list[str]:
@@ -79,24 +85,41 @@ def mounts(name: str) -> dict[str, str]:
 
 def test_the_image_runs_as_a_user_without_a_name_to_look_up_a_shell_or_a_home() -> None:
     last_stage = [name for name, _ in instructions()][::-1]
-    assert of("USER") == ["10001:10001"], "by number: orchestrators can then tell that it is not root"
-    assert last_stage.index("USER") < last_stage.index("COPY"), "what it runs is not its own to change"
+    assert of("USER") == ["10001:10001"], (
+        "by number: orchestrators can then tell that it is not root"
+    )
+    assert last_stage.index("USER") < last_stage.index("COPY"), (
+        "what it runs is not its own to change"
+    )
     (created,) = [arguments for arguments in of("RUN") if "useradd" in arguments]
     assert {"--no-create-home", "/usr/sbin/nologin"} <= set(shlex.split(created))
 
 
 def test_every_image_is_named_by_an_exact_version() -> None:
-    (base,) = [arguments.partition("=")[2] for arguments in of("ARG") if arguments.startswith("BASE=")]
+    (base,) = [
+        arguments.partition("=")[2] for arguments in of("ARG") if arguments.startswith("BASE=")
+    ]
     assert [arguments.split()[0] for arguments in of("FROM")] == ["${BASE}", "${BASE}"]
-    others = [each["image"] for each in compose()["services"].values() if not {"build", "extends"} & each.keys()]
+    others = [
+        each["image"]
+        for each in compose()["services"].values()
+        if not {"build", "extends"} & each.keys()
+    ]
     assert others
     assert [image for image in [base, *others] if not PINNED.fullmatch(image)] == []
 
 
 def test_the_image_is_built_from_what_is_named_and_nothing_is_fetched_by_address() -> None:
     assert of("ADD") == []
-    assert not [arguments for arguments in of("RUN") if re.search(r"https?://|curl|wget", arguments)]
-    copied = {source for arguments in of("COPY") if "--from" not in arguments for source in arguments.split()[:-1]}
+    assert not [
+        arguments for arguments in of("RUN") if re.search(r"https?://|curl|wget", arguments)
+    ]
+    copied = {
+        source
+        for arguments in of("COPY")
+        if "--from" not in arguments
+        for source in arguments.split()[:-1]
+    }
     rules = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     let_in = {rule[1:] for rule in rules if rule.startswith("!")}
     assert "*" in rules
@@ -113,7 +136,14 @@ def test_no_secret_is_in_an_image_or_beside_it() -> None:
 
 
 def test_the_compose_file_is_what_compose_takes() -> None:
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(COMPOSE_FILE)]
+    command = [
+        sys.executable,
+        "-m",
+        "check_jsonschema",
+        "--builtin-schema",
+        "vendor.compose-spec",
+        str(COMPOSE_FILE),
+    ]
     checked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert checked.returncode == 0, checked.stdout
 
@@ -138,7 +168,10 @@ def test_a_container_can_do_nothing_but_its_work(name: str) -> None:
     assert {"mem_limit", "pids_limit", "cpus"} <= confined.keys()
     assert confined["logging"]["options"].keys() == {"max-size", "max-file"}
     assert confined.get("network_mode", "none") == "none"
-    assert not {"privileged", "cap_add", "pid", "ipc", "devices", "user", "userns_mode"} & confined.keys()
+    assert (
+        not {"privileged", "cap_add", "pid", "ipc", "devices", "user", "userns_mode"}
+        & confined.keys()
+    )
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -157,7 +190,11 @@ def test_a_container_is_asked_how_it_is_and_started_again_unless_it_is_a_job(nam
 
 def test_nobody_can_be_reached_who_need_not_be() -> None:
     networks = {name: set(service(name).get("networks", [])) for name in SERVICES}
-    meet = {frozenset(pair) for pair in combinations(SERVICES, 2) if networks[pair[0]] & networks[pair[1]]}
+    meet = {
+        frozenset(pair)
+        for pair in combinations(SERVICES, 2)
+        if networks[pair[0]] & networks[pair[1]]
+    }
     others = ("teddy", "alertmanager", "grafana", "node-exporter")
     assert meet == {frozenset(("prometheus", other)) for other in others}
     assert set.union(*networks.values()) == compose()["networks"].keys()
@@ -165,9 +202,13 @@ def test_nobody_can_be_reached_who_need_not_be() -> None:
 
 
 def test_prometheus_finds_by_their_names_those_whom_it_asks() -> None:
-    configuration = yaml.safe_load((ROOT / "deploy" / "monitoring" / "prometheus.yml").read_text(encoding="utf-8"))
+    configuration = yaml.safe_load(
+        (ROOT / "deploy" / "monitoring" / "prometheus.yml").read_text(encoding="utf-8")
+    )
     asked = [*configuration["scrape_configs"], *configuration["alerting"]["alertmanagers"]]
-    targets = {target for each in asked for group in each["static_configs"] for target in group["targets"]}
+    targets = {
+        target for each in asked for group in each["static_configs"] for target in group["targets"]
+    }
     assert {target.partition(":")[0] for target in targets} - {"localhost"} <= set(SERVICES)
 
 
@@ -188,16 +229,26 @@ def teddys_settings(**variables: str) -> dict[str, str]:
     """What Teddy gets of its environment when Compose has these variables: an empty one is not set."""
     environment = {}
     for name, value in teddy()["environment"].items():
-        filled = re.sub(r"\$\{(\w+):\+([^}]*)\}", lambda found: found[2] if variables.get(found[1]) else "", value)
+        filled = re.sub(
+            r"\$\{(\w+):\+([^}]*)\}",
+            lambda found: found[2] if variables.get(found[1]) else "",
+            value,
+        )
         if filled:
             environment[name] = filled
     return environment
 
 
-def test_corrections_are_stored_where_the_user_may_write_and_only_where_somebody_asked_for_it() -> None:
+def test_corrections_are_stored_where_the_user_may_write_and_only_where_somebody_asked_for_it() -> (
+    None
+):
     directory = teddys_settings(TEDDY_FEEDBACK="on")["TEDDY_FEEDBACK_DIR"]
     assert mounts("teddy")[directory] in compose()["volumes"]
-    assert [arguments for arguments in of("RUN") if "install --directory" in arguments and directory in arguments]
+    assert [
+        arguments
+        for arguments in of("RUN")
+        if "install --directory" in arguments and directory in arguments
+    ]
     assert "TEDDY_FEEDBACK_DIR" not in teddys_settings()
 
 
@@ -205,7 +256,10 @@ def test_whoever_looks_at_grafana_can_only_look() -> None:
     environment = service("grafana")["environment"]
     assert environment["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
     assert environment["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true"
-    assert {environment[f"GF_AUTH_{way}"] for way in ("BASIC_ENABLED", "DISABLE_LOGIN_FORM")} == {"false", "true"}
+    assert {environment[f"GF_AUTH_{way}"] for way in ("BASIC_ENABLED", "DISABLE_LOGIN_FORM")} == {
+        "false",
+        "true",
+    }
     assert not [name for name in environment if "PASSWORD" in name]
     assert service("grafana")["image"] == f"grafana/grafana:{GRAFANA}"
 
@@ -213,7 +267,11 @@ def test_whoever_looks_at_grafana_can_only_look() -> None:
 def test_what_is_promoted_is_what_was_trained_and_goes_where_teddy_serves_from() -> None:
     promote = service("promote")
     _, model, to, *_ = promote["command"]
-    (output,) = [each.partition("=")[2] for each in service("train")["command"] if each.startswith("--output=")]
+    (output,) = [
+        each.partition("=")[2]
+        for each in service("train")["command"]
+        if each.startswith("--output=")
+    ]
     assert model == f"{output}/{Path(output).name}.teddy"
     (volume,) = promote["volumes"]
     assert volume == "models:" + to.removeprefix("--to=")
@@ -232,14 +290,18 @@ def test_the_trainers_command_is_one() -> None:
         text=True,
         check=True,
     ).stdout
-    assert [each for each in arguments if each.startswith("--") and each.partition("=")[0] not in shown] == []
+    assert [
+        each for each in arguments if each.startswith("--") and each.partition("=")[0] not in shown
+    ] == []
     assert service("train")["build"]["args"]["EXTRAS"] == "train"
 
 
 @pytest.mark.parametrize("name", ["prometheus", "alertmanager", "node-exporter"])
 def test_the_arguments_of_other_images_are_those_that_their_programs_know(name: str) -> None:
     program = binary(name if name == "prometheus" else f"prometheus-{name}")
-    told = subprocess.run([program, "--help"], capture_output=True, text=True, check=False, timeout=60)
+    told = subprocess.run(
+        [program, "--help"], capture_output=True, text=True, check=False, timeout=60
+    )
     known = set(re.findall(r"--(?:\[no-\])?([\w.-]+)", told.stdout + told.stderr))
     given = {argument.removeprefix("--").partition("=")[0] for argument in service(name)["command"]}
     assert given
@@ -250,7 +312,10 @@ def test_the_health_check_of_alertmanager_tells_its_health(tmp_path: Path) -> No
     write_configuration(tmp_path, Addresses(teddy=[]))
     alertmanager = Alertmanager(tmp_path)
     kind, _, *arguments = service("alertmanager")["healthcheck"]["test"]
-    check = [binary("amtool"), *(each.replace("localhost:9093", alertmanager.address) for each in arguments)]
+    check = [
+        binary("amtool"),
+        *(each.replace("localhost:9093", alertmanager.address) for each in arguments),
+    ]
     assert kind == "CMD"
     with alertmanager:
         assert subprocess.run(check, capture_output=True, check=False, timeout=60).returncode == 0
@@ -258,7 +323,9 @@ def test_the_health_check_of_alertmanager_tells_its_health(tmp_path: Path) -> No
 
 
 def test_several_workers_have_a_place_for_their_metrics() -> None:
-    variables = dict(pair.partition("=")[::2] for arguments in of("ENV") for pair in shlex.split(arguments))
+    variables = dict(
+        pair.partition("=")[::2] for arguments in of("ENV") for pair in shlex.split(arguments)
+    )
     (mount,) = teddy()["tmpfs"]
     assert mount.startswith(variables["TMPDIR"] + ":")
     assert "mode=1777" in mount
@@ -268,24 +335,34 @@ def test_whoever_needs_no_key_is_on_this_machine() -> None:
     assert teddys_settings() == {"TEDDY_ALLOW_ANONYMOUS": "true"}
     for each in compose()["services"].values():
         assert [port for port in each.get("ports", []) if not port.startswith("127.0.0.1:")] == []
-    variables = dict(pair.partition("=")[::2] for arguments in of("ENV") for pair in shlex.split(arguments))
+    variables = dict(
+        pair.partition("=")[::2] for arguments in of("ENV") for pair in shlex.split(arguments)
+    )
     assert "TEDDY_ALLOW_ANONYMOUS" not in variables, "the image itself asks for keys"
     assert variables["TEDDY_HOST"] == "0.0.0.0"  # noqa: S104
 
 
-def test_with_keys_they_come_as_a_file_of_digests_and_nobody_is_let_in_without(tmp_path: Path) -> None:
+def test_with_keys_they_come_as_a_file_of_digests_and_nobody_is_let_in_without(
+    tmp_path: Path,
+) -> None:
     (name,) = teddy()["secrets"]
     assert compose()["secrets"][name] == {"file": "${TEDDY_KEYS:-/dev/null}"}
     inside = teddys_settings(TEDDY_KEYS="./teddy.keys")
     assert inside["TEDDY_API_KEYS_FILE"] == f"/run/secrets/{name}"
     keys = tmp_path / "keys"
     keys.write_text(f"tag {'0' * 64} shop\n")
-    settings = Settings(allow_anonymous=inside["TEDDY_ALLOW_ANONYMOUS"] == "true", api_keys_file=keys)
+    settings = Settings(
+        allow_anonymous=inside["TEDDY_ALLOW_ANONYMOUS"] == "true", api_keys_file=keys
+    )
     assert Keys.read(settings).required, "whatever is said of anonymous callers"
 
 
-def test_what_is_set_in_a_container_is_a_setting_and_an_empty_one_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert set(teddy()["environment"]) <= {f"TEDDY_{name.upper()}" for name in Settings.model_fields}
+def test_what_is_set_in_a_container_is_a_setting_and_an_empty_one_is_not_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert set(teddy()["environment"]) <= {
+        f"TEDDY_{name.upper()}" for name in Settings.model_fields
+    }
     for name in teddy()["environment"]:
         monkeypatch.setenv(name, "")
     assert read_settings() == Settings()
@@ -329,18 +406,28 @@ def confined(*command: str, directory: Path) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not can_confine(), reason="this user may not make a mount namespace")
-def test_several_workers_serve_without_capabilities_on_a_file_system_that_is_only_read(tmp_path: Path) -> None:
+def test_several_workers_serve_without_capabilities_on_a_file_system_that_is_only_read(
+    tmp_path: Path,
+) -> None:
     serve = [sys.executable, "-m", "teddy", "serve", "--port", "0", "--workers", "2"]
     with confined(*serve, directory=tmp_path) as process:
         assert process.stdout
         announced = re.search(r"http://[\w.]+:\d+", process.stdout.readline())
         assert announced, "it did not start"
-        with httpx.Client(base_url=announced[0], transport=httpx.HTTPTransport(retries=50), timeout=60) as client:
+        with httpx.Client(
+            base_url=announced[0], transport=httpx.HTTPTransport(retries=50), timeout=60
+        ) as client:
             while client.get("/health/ready").status_code == 503:
                 pass
-            answer = client.post("/v1/entities", json={"text": "He said, Teddy Roosevelt was a great President!"})
+            answer = client.post(
+                "/v1/entities", json={"text": "He said, Teddy Roosevelt was a great President!"}
+            )
             assert [each["text"] for each in answer.json()["entities"]] == ["Teddy Roosevelt"]
             assert "teddy_texts_total" in client.get("/metrics").text
         limits = Path(f"/proc/{process.pid}/status").read_text()
-        assert re.findall(r"(?m)^(?:CapEff|CapBnd|NoNewPrivs):\t(\w+)", limits) == ["0" * 16, "0" * 16, "1"]
+        assert re.findall(r"(?m)^(?:CapEff|CapBnd|NoNewPrivs):\t(\w+)", limits) == [
+            "0" * 16,
+            "0" * 16,
+            "1",
+        ]
     assert process.returncode == 0

@@ -45,7 +45,16 @@ def serving(directory: Path, model_file: Path) -> Iterator[tuple[subprocess.Pope
     """A server that is ready, and its address."""
     with (directory / "server.log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "teddy", "serve", "--port", "0", "--model", f"tiny={model_file}"],
+            [
+                sys.executable,
+                "-m",
+                "teddy",
+                "serve",
+                "--port",
+                "0",
+                "--model",
+                f"tiny={model_file}",
+            ],
             cwd=directory,
             env=environment(),
             stdout=subprocess.PIPE,
@@ -87,13 +96,17 @@ def test_from_a_corpus_to_entities_over_http(tiny_data: Path, tmp_path: Path) ->
     assert checked.returncode == 0, checked.stderr
     assert "made-up" in checked.stdout
 
-    trained = teddy(tmp_path, "train", tiny_data / "tiny.toml", "--data", tiny_data, "--output", "run")
+    trained = teddy(
+        tmp_path, "train", tiny_data / "tiny.toml", "--data", tiny_data, "--output", "run"
+    )
     assert trained.returncode == 0, trained.stderr
     assert "Traceback" not in trained.stderr
     model_file = tmp_path / trained.stdout.strip()
     assert model_file == tmp_path / "run" / "tiny.teddy"
 
-    evaluated = teddy(tmp_path, "evaluate", model_file, tiny_data / "dev.conll", "--report", "report", "--json")
+    evaluated = teddy(
+        tmp_path, "evaluate", model_file, tiny_data / "dev.conll", "--report", "report", "--json"
+    )
     assert evaluated.returncode == 0, evaluated.stderr
     score = json.loads(evaluated.stdout)["strict"]["micro"]["f1"]
     assert score > 0.9
@@ -119,7 +132,9 @@ def test_from_a_corpus_to_entities_over_http(tiny_data: Path, tmp_path: Path) ->
         batch = post(f"{address}/v1/entities/batch", {"texts": [TEXT, "", "Nobody was there."]})
         assert [names(each["entities"]) for each in batch["results"]] == [NAMES, [], []]
         metrics = get(f"{address}/metrics")
-        assert re.search(r'^teddy_\w*entities\w*\{[^}]*"PER"[^}]*\} [1-9]', metrics, re.MULTILINE), metrics
+        assert re.search(
+            r'^teddy_\w*entities\w*\{[^}]*"PER"[^}]*\} [1-9]', metrics, re.MULTILINE
+        ), metrics
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
     log = (tmp_path / "server.log").read_text()
@@ -141,7 +156,11 @@ BAD_CORPORA: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize(("content", "expected"), BAD_CORPORA.values(), ids=BAD_CORPORA)
 def test_a_bad_corpus_is_refused_in_one_line(
-    content: bytes, expected: str, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    content: bytes,
+    expected: str,
+    tiny_data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "train.conll").write_bytes(content)
     (tmp_path / "dev.conll").write_bytes((tiny_data / "dev.conll").read_bytes())
@@ -171,12 +190,17 @@ def no_toml(recipe: str) -> str:
 
 @pytest.mark.parametrize("change", [unknown_key, bad_value, no_toml])
 def test_a_bad_recipe_is_refused_in_one_line(
-    change: Callable[[str], str], tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    change: Callable[[str], str],
+    tiny_data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     good = (tiny_data / "tiny.toml").read_text()
     bad = change(good)
     line = next(
-        i for i, pair in enumerate(zip(good.split("\n"), bad.split("\n"), strict=True), 1) if pair[0] != pair[1]
+        i
+        for i, pair in enumerate(zip(good.split("\n"), bad.split("\n"), strict=True), 1)
+        if pair[0] != pair[1]
     )
     (tmp_path / "bad.toml").write_text(bad)
     code = cli.run(["train", str(tmp_path / "bad.toml"), "--data", str(tiny_data)])
@@ -220,7 +244,16 @@ def test_a_second_run_in_the_place_of_another_is_refused_in_one_line(
     tiny_run: Path, tiny_data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = cli.run(
-        ["train", str(tiny_data / "tiny.toml"), "--data", str(tiny_data), "--output", str(tiny_run), "--set", "seed=8"]
+        [
+            "train",
+            str(tiny_data / "tiny.toml"),
+            "--data",
+            str(tiny_data),
+            "--output",
+            str(tiny_run),
+            "--set",
+            "seed=8",
+        ]
     )
     assert_one_line(code, capsys.readouterr().err, "holds a run of another recipe")
 
@@ -237,6 +270,8 @@ def test_an_unfinished_checkpoint_is_exported_with_data_and_refused_without(
 def test_a_real_process_ends_with_2_and_no_traceback(tiny_data: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text(unknown_key((tiny_data / "tiny.toml").read_text()))
     done = teddy(tmp_path, "train", "bad.toml", "--data", tiny_data)
-    assert_one_line(done.returncode, done.stderr, r"^teddy: error: bad\.toml:\d+: training\.epoch: ")
+    assert_one_line(
+        done.returncode, done.stderr, r"^teddy: error: bad\.toml:\d+: training\.epoch: "
+    )
     assert done.stdout == ""
     assert [each.name for each in tmp_path.iterdir()] == ["bad.toml"]

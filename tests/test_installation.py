@@ -1,7 +1,7 @@
 """An installed Teddy: one name, which breaks nothing in a folder with a `model`, `service` and `training` of its own.
 
-The wheels are installed into environments of their own, which hold nothing else but what these wheels require.
-"""
+The wheels are installed into environments of their own, which hold nothing else but what these
+wheels require."""
 
 import json
 import os
@@ -26,7 +26,16 @@ from teddy.model.text import offsets
 from teddy.service.client import calls
 
 ROOT = Path(__file__).parents[1]
-SOURCES = ("pyproject.toml", "README.md", "LICENSE", "teddy", "model", "training", "service", "client")
+SOURCES = (
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "teddy",
+    "model",
+    "training",
+    "service",
+    "client",
+)
 TEXT = "He said, Teddy Roosevelt was a great President!"
 MOST_CLIENT_BYTES = 15_000_000
 END_SECONDS = 120.0
@@ -50,7 +59,15 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def built(project: Path, directory: Path) -> Path:
     """The wheel of a project, built with what is installed here."""
     run(
-        [*PIP, "wheel", "--no-deps", "--no-build-isolation", "--no-index", f"--wheel-dir={directory}", project],
+        [
+            *PIP,
+            "wheel",
+            "--no-deps",
+            "--no-build-isolation",
+            "--no-index",
+            f"--wheel-dir={directory}",
+            project,
+        ],
         directory,
     )
     (wheel,) = directory.glob("*.whl")
@@ -60,14 +77,23 @@ def built(project: Path, directory: Path) -> Path:
 def run(command: Sequence[str | Path], directory: Path) -> str:
     """The output of a command, which must succeed, in a directory and without settings of whoever runs the tests."""
     done = subprocess.run(
-        [*map(str, command)], cwd=directory, env=environment(), capture_output=True, text=True, check=False
+        [*map(str, command)],
+        cwd=directory,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("TEDDY_", "PYTHONPATH"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("TEDDY_", "PYTHONPATH"))
+    }
     return kept | {"OMP_NUM_THREADS": "1"}
 
 
@@ -85,7 +111,10 @@ def new_environment(directory: Path, wheel: Path) -> Path:
     """The Python of an environment that has a wheel and nothing else."""
     venv.create(directory, with_pip=False)
     python = directory / "bin" / "python"
-    run([*PIP, "--python", python, "install", "--no-deps", "--no-index", "--no-compile", wheel], directory)
+    run(
+        [*PIP, "--python", python, "install", "--no-deps", "--no-index", "--no-compile", wheel],
+        directory,
+    )
     return python
 
 
@@ -124,14 +153,20 @@ def test_a_wheel_has_every_module_and_what_lies_beside_them(wheel: Path) -> None
     suffixes = {".py", ".teddy", ".toml", ".jsonl", ".jinja", ".html", ".css", ".typed"}
     paths = [path for room in ("model", "training", "service") for path in (ROOT / room).rglob("*")]
     inside = {f"teddy/{path.relative_to(ROOT)}" for path in paths}
-    expected = {name for name in inside if Path(name).suffix in suffixes and "__pycache__" not in name}
+    expected = {
+        name for name in inside if Path(name).suffix in suffixes and "__pycache__" not in name
+    }
     assert expected <= set(zipfile.ZipFile(wheel).namelist())
     assert "teddy/py.typed" in zipfile.ZipFile(wheel).namelist()
 
 
-def test_the_command_tags_in_a_folder_with_packages_of_the_same_names(python: Path, project: Path) -> None:
+def test_the_command_tags_in_a_folder_with_packages_of_the_same_names(
+    python: Path, project: Path
+) -> None:
     found = json.loads(run([python.with_name("teddy"), "tag", "--json", TEXT], project))
-    assert [(each["label"], each["text"]) for each in found["entities"]] == [("PER", "Teddy Roosevelt")]
+    assert [(each["label"], each["text"]) for each in found["entities"]] == [
+        ("PER", "Teddy Roosevelt")
+    ]
 
 
 def test_a_program_has_both_its_own_packages_and_teddy(python: Path, project: Path) -> None:
@@ -151,7 +186,12 @@ def served(python: Path, project: Path) -> Iterator[str]:
     """The address of an installed Teddy that serves with two workers, which are processes of their own."""
     command = [str(python.with_name("teddy")), "serve", "--port", "0", "--workers", "2"]
     with subprocess.Popen(
-        command, cwd=project, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command,
+        cwd=project,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     ) as process:
         try:
             assert process.stdout
@@ -186,13 +226,18 @@ def test_an_installed_teddy_serves_and_the_client_alone_asks_it(
     assert asked == asked_by_all == "PER Teddy Roosevelt\n\n"
 
 
-def test_the_client_alone_is_small_and_says_what_it_lacks(client_wheel: Path, tmp_path: Path) -> None:
+def test_the_client_alone_is_small_and_says_what_it_lacks(
+    client_wheel: Path, tmp_path: Path
+) -> None:
     client = new_environment(tmp_path, client_wheel)
     assert "needs httpx: pip install" in failure(client, "import teddy; teddy.Client")
     assert {"torch", "numpy", "fastapi"} & required("httpx") == set()
     for name in sorted(required("httpx")):
         copy_distribution(name, packages_of(tmp_path))
-    assert sum(path.stat().st_size for path in packages_of(tmp_path).rglob("*") if path.is_file()) < MOST_CLIENT_BYTES
+    assert (
+        sum(path.stat().st_size for path in packages_of(tmp_path).rglob("*") if path.is_file())
+        < MOST_CLIENT_BYTES
+    )
     assert "teddy.load is not part of teddy-client" in failure(client, "import teddy; teddy.load")
     assert "no attribute 'laod'" in failure(client, "import teddy; teddy.laod")
 
@@ -200,7 +245,12 @@ def test_the_client_alone_is_small_and_says_what_it_lacks(client_wheel: Path, tm
 def failure(python: Path, program: str) -> str:
     """The last line that a program says, which fails."""
     done = subprocess.run(
-        [python, "-c", program], capture_output=True, env=environment(), cwd=python.parent, text=True, check=False
+        [python, "-c", program],
+        capture_output=True,
+        env=environment(),
+        cwd=python.parent,
+        text=True,
+        check=False,
     )
     assert done.returncode == 1
     return done.stderr.splitlines()[-1]
@@ -215,7 +265,11 @@ def required(name: str) -> set[str]:
         if each not in found:
             found.add(each)
             needed = [Requirement(line) for line in distribution(each).requires or []]
-            waiting += [one.name for one in needed if one.marker is None or one.marker.evaluate({"extra": ""})]
+            waiting += [
+                one.name
+                for one in needed
+                if one.marker is None or one.marker.evaluate({"extra": ""})
+            ]
     return found
 
 
@@ -236,7 +290,11 @@ def test_the_two_distributions_agree_on_their_version_and_on_the_client() -> Non
     assert set(client["dependencies"]) <= set(teddy["optional-dependencies"]["client"])
     assert get_args(calls.OffsetUnit) == get_args(offsets.OffsetUnit)
     folder = ROOT / "client" / "teddy"
-    taken = {str(path.relative_to(folder)): path.resolve() for path in folder.rglob("*") if path.is_symlink()}
+    taken = {
+        str(path.relative_to(folder)): path.resolve()
+        for path in folder.rglob("*")
+        if path.is_symlink()
+    }
     assert taken == {
         "__init__.py": ROOT / "teddy" / "__init__.py",
         "py.typed": ROOT / "teddy" / "py.typed",

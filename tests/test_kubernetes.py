@@ -51,13 +51,19 @@ def test_a_manifest_is_valid_and_has_no_unknown_field(path: Path, version: str) 
     kubernetes_validate.validate(read(path.name), version, strict=True)
 
 
-def test_every_manifest_is_applied_but_those_that_belong_to_the_clusters_monitoring_or_start_a_job() -> None:
+def test_every_manifest_is_applied_but_those_that_belong_to_the_clusters_monitoring_or_start_a_job() -> (
+    None
+):
     applied = set(read("kustomization.yaml")["resources"])
     assert applied == {path.name for path in OBJECTS} - {"prometheus-adapter.yaml", *JOBS}
-    assert [image["name"] for image in read("kustomization.yaml")["images"]] == [container()["image"]]
+    assert [image["name"] for image in read("kustomization.yaml")["images"]] == [
+        container()["image"]
+    ]
 
 
-@pytest.mark.parametrize("path", [*MANIFESTS, ROOT / "deploy" / "README.md"], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", [*MANIFESTS, ROOT / "deploy" / "README.md"], ids=lambda path: path.name
+)
 def test_every_variable_that_is_named_is_a_setting(path: Path) -> None:
     named = set(re.findall(r"\bTEDDY_[A-Z_]+[A-Z]", path.read_text(encoding="utf-8")))
     assert named <= {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
@@ -71,7 +77,10 @@ def test_the_settings_of_the_pod_are_good_ones(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_pod_has_time_to_finish_before_it_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = settings_of_pod(monkeypatch)
-    assert pod()["terminationGracePeriodSeconds"] >= settings.drain_seconds + settings.shutdown_grace_seconds + 5
+    assert (
+        pod()["terminationGracePeriodSeconds"]
+        >= settings.drain_seconds + settings.shutdown_grace_seconds + 5
+    )
 
 
 def test_a_pod_has_no_rights_and_no_writable_file_system_but_tmp() -> None:
@@ -84,7 +93,9 @@ def test_a_pod_has_no_rights_and_no_writable_file_system_but_tmp() -> None:
         "capabilities": {"drop": ["ALL"]},
     }
     assert pod()["automountServiceAccountToken"] is False
-    assert [mount["mountPath"] for mount in container()["volumeMounts"] if not mount.get("readOnly")] == ["/tmp"]  # noqa: S108
+    assert [
+        mount["mountPath"] for mount in container()["volumeMounts"] if not mount.get("readOnly")
+    ] == ["/tmp"]  # noqa: S108
 
 
 def test_the_user_is_the_one_of_the_image() -> None:
@@ -106,8 +117,15 @@ def test_keys_come_from_a_file_of_a_secret_that_is_not_in_the_repository() -> No
 
 
 def test_probes_ask_the_right_questions() -> None:
-    asked = {kind: container()[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "readiness", "liveness")}
-    assert asked == {"startup": "/health/ready", "readiness": "/health/ready", "liveness": "/health/live"}
+    asked = {
+        kind: container()[f"{kind}Probe"]["httpGet"]["path"]
+        for kind in ("startup", "readiness", "liveness")
+    }
+    assert asked == {
+        "startup": "/health/ready",
+        "readiness": "/health/ready",
+        "liveness": "/health/live",
+    }
     startup = container()["startupProbe"]
     assert startup["failureThreshold"] * startup["periodSeconds"] >= 60
     assert startup["httpGet"]["port"] in {port["name"] for port in container()["ports"]}
@@ -116,7 +134,8 @@ def test_probes_ask_the_right_questions() -> None:
 def test_cpu_and_memory_are_asked_for_and_bounded() -> None:
     resources = container()["resources"]
     assert resources["requests"].keys() == resources["limits"].keys() == {"cpu", "memory"}
-    assert int(resources["limits"]["cpu"]) > int(environment()["TEDDY_THREADS"])  # the event loop needs some as well
+    # the event loop needs some as well
+    assert int(resources["limits"]["cpu"]) > int(environment()["TEDDY_THREADS"])
 
 
 def test_whoever_selects_pods_selects_these() -> None:
@@ -141,7 +160,11 @@ def test_the_autoscaler_alone_says_how_many_pods_there_are_and_one_may_always_go
 
 
 def test_the_metric_that_is_scaled_by_is_one_of_ours_and_the_adapter_serves_it() -> None:
-    (metric,) = [each["pods"] for each in read("autoscaler.yaml")["spec"]["metrics"] if each["type"] == "Pods"]
+    (metric,) = [
+        each["pods"]
+        for each in read("autoscaler.yaml")["spec"]["metrics"]
+        if each["type"] == "Pods"
+    ]
     name = metric["metric"]["name"]
     assert f"\n{name} ".encode() in Metrics().exposition()
     (rule,) = yaml.safe_load(read("prometheus-adapter.yaml")["data"]["config.yaml"])["rules"]
@@ -163,7 +186,9 @@ def job() -> dict[str, Any]:
 
 def job_container(name: str) -> dict[str, Any]:
     spec = job()["template"]["spec"]
-    (found,) = [each for each in [*spec["initContainers"], *spec["containers"]] if each["name"] == name]
+    (found,) = [
+        each for each in [*spec["initContainers"], *spec["containers"]] if each["name"] == name
+    ]
     return dict(found)
 
 
@@ -172,7 +197,10 @@ def commands_of_job() -> list[list[str]]:
     train = job_container("train")["args"]
     (script,) = job_container("promote")["args"]
     promote = shlex.split(script.partition("||")[0])[1:]
-    return [[argument.replace("$(RUN)", "a").replace("$RUN", "a") for argument in each] for each in (train, promote)]
+    return [
+        [argument.replace("$(RUN)", "a").replace("$RUN", "a") for argument in each]
+        for each in (train, promote)
+    ]
 
 
 def test_the_nightly_job_is_the_job() -> None:
@@ -200,15 +228,21 @@ def test_a_job_ends_at_once_where_another_attempt_would_end_alike_and_else_goes_
         ("promote", 2): "FailJob",
         ("train", 75): "Ignore",
     }
-    assert job()["podFailurePolicy"]["rules"][0]["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}]
-    assert job()["template"]["spec"]["restartPolicy"] == "Never"  # the policy is refused beside any other
+    assert job()["podFailurePolicy"]["rules"][0]["onPodConditions"] == [
+        {"type": "DisruptionTarget", "status": "True"}
+    ]
+    # the policy is refused beside any other
+    assert job()["template"]["spec"]["restartPolicy"] == "Never"
     assert "--resume" in job_container("train")["args"]
 
 
 def test_attempts_of_a_job_share_a_directory_which_the_next_job_does_not() -> None:
     for name in ("train", "promote"):
         (run,) = [each for each in job_container(name)["env"] if each["name"] == "RUN"]
-        assert run["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.labels['batch.kubernetes.io/job-name']"
+        assert (
+            run["valueFrom"]["fieldRef"]["fieldPath"]
+            == "metadata.labels['batch.kubernetes.io/job-name']"
+        )
 
 
 def test_the_command_lines_of_the_job_are_ones_that_teddy_takes(tmp_path: Path, shell: Any) -> None:
@@ -216,7 +250,10 @@ def test_the_command_lines_of_the_job_are_ones_that_teddy_takes(tmp_path: Path, 
     for arguments in commands_of_job():
         code, _, errors = shell(*[each.replace("/runs", str(tmp_path)) for each in arguments])
         assert code == 2
-        assert re.fullmatch(r"teddy: error: /?\S+: (no such file|cannot be read: No such file or directory)\n", errors)
+        assert re.fullmatch(
+            r"teddy: error: /?\S+: (no such file|cannot be read: No such file or directory)\n",
+            errors,
+        )
 
 
 def test_what_is_promoted_is_what_was_trained_and_goes_where_the_deployment_serves_from() -> None:

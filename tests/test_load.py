@@ -23,7 +23,9 @@ QUESTION = single_questions(["Ada"], {VERSION: [[ADA]]})[0]
 
 def answer(content: Any, status: int = 200, request_id: bytes = b"1", **headers: bytes) -> Answer:
     given_headers = {name.replace("_", "-").encode(): value for name, value in headers.items()}
-    return Answer(status, {b"x-request-id": request_id, **given_headers}, json.dumps(content).encode())
+    return Answer(
+        status, {b"x-request-id": request_id, **given_headers}, json.dumps(content).encode()
+    )
 
 
 def entities(*found: object, version: str = VERSION) -> dict[str, Any]:
@@ -47,7 +49,11 @@ def test_a_right_answer_has_no_fault_and_is_right_the_second_time_too() -> None:
         (answer({"results": []}), "not an answer"),
         (answer({}, status=500, content_type=b"text/plain"), "without a problem"),
         (
-            answer({"status": 503, "request_id": "1"}, status=503, content_type=b"application/problem+json"),
+            answer(
+                {"status": 503, "request_id": "1"},
+                status=503,
+                content_type=b"application/problem+json",
+            ),
             "without Retry-After",
         ),
     ],
@@ -65,7 +71,9 @@ def test_texts_of_a_batch_that_changed_places_are_found() -> None:
 
 
 @given(st.lists(st.floats(0, 10), min_size=1), st.floats(1, 100))
-def test_a_percentile_is_the_least_value_that_so_many_do_not_exceed(values: list[float], percent: float) -> None:
+def test_a_percentile_is_the_least_value_that_so_many_do_not_exceed(
+    values: list[float], percent: float
+) -> None:
     found = percentile(values, percent)
     assert found in values
     assert sum(value <= found for value in values) >= len(values) * percent / 100 - 1e-9
@@ -86,7 +94,8 @@ async def stalling(stall_seconds: float) -> AsyncIterator[int]:
             body = json.dumps(entities(ADA)).encode()
             request_id = head.rstrip().rpartition(b" ")[2]
             writer.write(
-                b"HTTP/1.1 200 OK\r\nX-Request-ID: %s\r\nContent-Length: %d\r\n\r\n%s" % (request_id, len(body), body)
+                b"HTTP/1.1 200 OK\r\nX-Request-ID: %s\r\nContent-Length: %d\r\n\r\n%s"
+                % (request_id, len(body), body)
             )
 
     async def until_closed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

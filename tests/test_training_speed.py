@@ -20,9 +20,18 @@ def test_the_time_to_99_percent_is_that_of_the_first_score_within_one_percent_of
         (17.0, row("evaluation", f1=0.8)),
         (19.0, row("evaluation", f1=0.7)),
     ]
-    timings = [row("start"), row("updates", words=300, seconds=1.0), row("updates", words=100, seconds=1.0)]
+    timings = [
+        row("start"),
+        row("updates", words=300, seconds=1.0),
+        row("updates", words=100, seconds=1.0),
+    ]
     found = summarise(rows, timings)
-    assert found == {"words_per_second": 200.0, "best_f1": 0.8, "seconds_to_99_percent": 4.0, "seconds": 9.0}
+    assert found == {
+        "words_per_second": 200.0,
+        "best_f1": 0.8,
+        "seconds_to_99_percent": 4.0,
+        "seconds": 9.0,
+    }
 
 
 def test_a_follower_takes_each_whole_line_once(tmp_path: Path) -> None:

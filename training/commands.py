@@ -13,35 +13,62 @@ import typer
 from teddy.model.commands import use_one_thread
 from teddy.model.errors import MissingExtraError
 from teddy.training.data.options import DataDirectory
-from teddy.training.job.options import MetricsFileOption, MetricsPortOption, PushgatewayOption, shown
+from teddy.training.job.options import (
+    MetricsFileOption,
+    MetricsPortOption,
+    PushgatewayOption,
+    shown,
+)
 from teddy.training.job.tracking import MlflowOption, tracked
 
-RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="A .toml file.", show_default=False)]
+RecipeArgument = Annotated[
+    Path, typer.Argument(metavar="RECIPE", help="A .toml file.", show_default=False)
+]
 RunDataOption = Annotated[
     Path,
-    typer.Option("--data", metavar="DIR", envvar="TEDDY_TRAIN_DATA", help="What the recipe's files are relative to."),
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        envvar="TEDDY_TRAIN_DATA",
+        help="What the recipe's files are relative to.",
+    ),
 ]
 OutputOption = Annotated[
     Path | None,
-    typer.Option(metavar="DIR", envvar="TEDDY_TRAIN_OUTPUT", help="Where the run goes.  [default: runs/NAME]"),
+    typer.Option(
+        metavar="DIR", envvar="TEDDY_TRAIN_OUTPUT", help="Where the run goes.  [default: runs/NAME]"
+    ),
 ]
 ResumeOption = Annotated[
     bool,
     typer.Option(
-        "--resume", envvar="TEDDY_TRAIN_RESUME", help="Go on with the run that is in --output, or begin where none is."
+        "--resume",
+        envvar="TEDDY_TRAIN_RESUME",
+        help="Go on with the run that is in --output, or begin where none is.",
     ),
 ]
 UpdateOption = Annotated[
     Path | None,
-    typer.Option("--update", metavar="MODEL", help="Teach this model file or checkpoint the recipe's corpora."),
+    typer.Option(
+        "--update",
+        metavar="MODEL",
+        help="Teach this model file or checkpoint the recipe's corpora.",
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Put over a value of the recipe; may be repeated."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Put over a value of the recipe; may be repeated."
+    ),
 ]
 RayOption = Annotated[
     int | None,
-    typer.Option("--ray", metavar="N", min=1, help="Train with N workers of a Ray cluster: see docs/distributed.md."),
+    typer.Option(
+        "--ray",
+        metavar="N",
+        min=1,
+        help="Train with N workers of a Ray cluster: see docs/distributed.md.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print everything, as JSON.")]
 
@@ -61,11 +88,13 @@ def train(
 ) -> None:
     """Train a model as a recipe says, and write its model file.
 
-    A run leaves its resolved recipe, metrics, curves, checkpoints, an evaluation on dev and NAME.teddy in --output. At
-    the end, the path of the model file is printed on standard output. A run that has finished is left as it is.
+    A run leaves its resolved recipe, metrics, curves, checkpoints, an evaluation on dev and
+    NAME.teddy in --output. At the end, the path of the model file is printed on standard output. A
+    run that has finished is left as it is.
 
-    A run that is stopped or killed goes on with --resume, and ends as if it had not been. SIGTERM and Ctrl-C let it
-    write a checkpoint first: the exit code is then 75, and 3 when the loss is no number any more.
+    A run that is stopped or killed goes on with --resume, and ends as if it had not been. SIGTERM
+    and Ctrl-C let it write a checkpoint first: the exit code is then 75, and 3 when the loss is no
+    number any more.
 
     Examples:
       teddy train training/recipes/conll2003.toml --data corpora
@@ -86,7 +115,12 @@ def train(
     output = output or Path("runs") / recipe.name
     if workers is not None:
         _refuse_on_ray(
-            {"metrics-file": metrics_file, "metrics-port": metrics_port, "pushgateway": pushgateway, "mlflow": mlflow}
+            {
+                "metrics-file": metrics_file,
+                "metrics-port": metrics_port,
+                "pushgateway": pushgateway,
+                "mlflow": mlflow,
+            }
         )
         from teddy.training.learning.distributed.ray_train import train_on_ray
 
@@ -101,12 +135,21 @@ def train(
         tracked(output, mlflow) as watchers,
     ):
         from teddy.training.learning.distributed.world import joined
-        from teddy.training.run import train as run_training  # takes seconds, which a mistake need not wait for
+
+        # takes seconds, which a mistake need not wait for
+        from teddy.training.run import train as run_training
 
         resume = resume or launch.restarts > 0
         with joined(launch) as world:
             model_file = run_training(
-                recipe, data, output, resume=resume, job=job, watchers=watchers, interruption=interruption, world=world
+                recipe,
+                data,
+                output,
+                resume=resume,
+                job=job,
+                watchers=watchers,
+                interruption=interruption,
+                world=world,
             )
     if launch.is_first:
         print(model_file)
@@ -116,33 +159,49 @@ def _refuse_on_ray(options: Mapping[str, object]) -> None:
     """Refuse what only a run in this process can do, instead of leaving it out without a word, and all without Ray."""
     for name, value in options.items():
         if value is not None:
-            raise typer.BadParameter("cannot show a run of --ray, which is in other processes", param_hint=f"--{name}")
+            raise typer.BadParameter(
+                "cannot show a run of --ray, which is in other processes", param_hint=f"--{name}"
+            )
     if find_spec("ray") is None:
         raise MissingExtraError("--ray needs the extra `ray`: pip install 'teddy[ray]'")
 
 
 def export(
     source: Annotated[
-        Path, typer.Argument(metavar="SOURCE", help="A .checkpoint of a run, or a model file.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="SOURCE", help="A .checkpoint of a run, or a model file.", show_default=False
+        ),
     ],
-    model_file: Annotated[Path, typer.Argument(metavar="MODEL", help="The file to write.", show_default=False)],
+    model_file: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="The file to write.", show_default=False)
+    ],
     form: Annotated[
         Literal["auto", "torchscript", "onnx"],
-        typer.Option("--format", help="Of MODEL; auto is onnx where its name ends in .onnx, else torchscript."),
+        typer.Option(
+            "--format",
+            help="Of MODEL; auto is onnx where its name ends in .onnx, else torchscript.",
+        ),
     ] = "auto",
     data: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="What the run's files are relative to; only for a run that has not ended."),
+        typer.Option(
+            metavar="DIR",
+            help="What the run's files are relative to; only for a run that has not ended.",
+        ),
     ] = None,
     card: Annotated[
         Path | None,
-        typer.Option(metavar="RECIPE", help="Take the [card] table of this recipe for the model card."),
+        typer.Option(
+            metavar="RECIPE", help="Take the [card] table of this recipe for the model card."
+        ),
     ] = None,
 ) -> None:
     """Write the model file of a checkpoint, or a model as ONNX.
 
-    A run that ended has written its model file already, with its best checkpoint. ONNX is for ONNX Runtime, here or in
-    another language: it wants the extra teddy[onnx], and is compared with TorchScript before it is written.
+    A run that ended has written its model file already, with its best checkpoint. ONNX is for ONNX
+    Runtime, here or in another language: it wants the extra teddy[onnx], and is compared with
+    TorchScript before it is written.
 
     Examples:
       teddy export runs/mine/best.checkpoint mine.teddy
@@ -153,9 +212,13 @@ def export(
     of_checkpoint = source.suffix == ".checkpoint"
     to_onnx = form == "onnx" or (form == "auto" and model_file.suffix == ".onnx")
     if not of_checkpoint and (data or card):
-        raise typer.BadParameter("goes with a checkpoint", param_hint="--data" if data else "--card")
+        raise typer.BadParameter(
+            "goes with a checkpoint", param_hint="--data" if data else "--card"
+        )
     if source.suffix in (".teddy", ".onnx") and not to_onnx:
-        raise typer.BadParameter("a model file can only be exported as ONNX: name it .onnx", param_hint="MODEL")
+        raise typer.BadParameter(
+            "a model file can only be exported as ONNX: name it .onnx", param_hint="MODEL"
+        )
     if to_onnx:
         use_one_thread()
 
@@ -172,21 +235,30 @@ def search(
     data: DataDirectory = Path(),
     output: OutputOption = None,
     trials: Annotated[
-        int | None, typer.Option(min=1, help="Training runs in all.  [default: search.trials]", show_default=False)
+        int | None,
+        typer.Option(
+            min=1, help="Training runs in all.  [default: search.trials]", show_default=False
+        ),
     ] = None,
-    minutes: Annotated[float | None, typer.Option(min=0, help="Begin no trial after so many minutes.")] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes that train trials at the same time.")] = 1,
+    minutes: Annotated[
+        float | None, typer.Option(min=0, help="Begin no trial after so many minutes.")
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Processes that train trials at the same time.")
+    ] = 1,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Look for the values of a recipe that give the best F1 on dev.
 
-    The recipe's table [search.ranges] says which values, and between what they may lie: see docs/search.md. Each trial
-    is a training run in --output/trials; those that do badly are given up early. At the end best.toml is a recipe for
-    `teddy train`, and its path is printed on standard output.
+    The recipe's table [search.ranges] says which values, and between what they may lie: see
+    docs/search.md. Each trial is a training run in --output/trials; those that do badly are given
+    up early. At the end best.toml is a recipe for `teddy train`, and its path is printed on
+    standard output.
 
-    A search that was stopped, in whatever way, goes on when it is started again, and so does the trial that it was at;
-    with more --trials, so does one that was finished. The exit code is 75 when a signal stopped it.
+    A search that was stopped, in whatever way, goes on when it is started again, and so does the
+    trial that it was at; with more --trials, so does one that was finished. The exit code is 75
+    when a signal stopped it.
 
     Examples:
       teddy search mine.toml --data corpora --trials 50
@@ -199,13 +271,20 @@ def search(
 
     from teddy.training.recipe.recipe import load_recipe
 
-    recipe = load_recipe(recipe_file, [*(overrides or ()), *([f"search.trials={trials}"] if trials else [])])
+    recipe = load_recipe(
+        recipe_file, [*(overrides or ()), *([f"search.trials={trials}"] if trials else [])]
+    )
     output = output or Path("runs") / f"{recipe.name}-search"
-    from teddy.training.search.jobs import run_search  # takes seconds, which a mistake need not wait for
+    # takes seconds, which a mistake need not wait for
+    from teddy.training.search.jobs import run_search
 
     until = None if minutes is None else time.time() + 60 * minutes
     run_search(recipe, data, output, until=until, n_jobs=jobs)
-    print((output / "search.json").read_text(encoding="utf-8").rstrip() if as_json else output / "best.toml")
+    print(
+        (output / "search.json").read_text(encoding="utf-8").rstrip()
+        if as_json
+        else output / "best.toml"
+    )
 
 
 def pretrain(
@@ -221,9 +300,10 @@ def pretrain(
 ) -> None:
     """Let an encoder learn from plain text, for a tagger to start from.
 
-    The recipe's table [pretrain] names the text and says what is asked of the encoder. A run leaves its resolved
-    recipe, metrics, a checkpoint and NAME.encoder in --output; [start] weights of another recipe takes that file. At
-    the end, its path is printed on standard output. Stopping, resuming and exit codes are those of `teddy train`.
+    The recipe's table [pretrain] names the text and says what is asked of the encoder. A run leaves
+    its resolved recipe, metrics, a checkpoint and NAME.encoder in --output; [start] weights of
+    another recipe takes that file. At the end, its path is printed on standard output. Stopping,
+    resuming and exit codes are those of `teddy train`.
 
     Examples:
       teddy pretrain training/recipes/encoder-en.toml --data corpora
@@ -242,28 +322,44 @@ def pretrain(
         shown(job, metrics_file, metrics_port, pushgateway),
         tracked(output, mlflow) as watchers,
     ):
-        from teddy.training.pretrain.run import pretrain as run_pretraining  # takes seconds, see `teddy train`
+        # takes seconds, see `teddy train`
+        from teddy.training.pretrain.run import pretrain as run_pretraining
 
         encoder_file = run_pretraining(
-            recipe, data, output, resume=resume, job=job, watchers=watchers, interruption=interruption
+            recipe,
+            data,
+            output,
+            resume=resume,
+            job=job,
+            watchers=watchers,
+            interruption=interruption,
         )
     print(encoder_file)
 
 
 def sample(
     run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="The directory of a pre-training run.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="RUN", help="The directory of a pre-training run.", show_default=False
+        ),
     ],
-    prompt: Annotated[str, typer.Option(metavar="TEXT", help="What to go on with; empty: a word by chance.")] = "",
+    prompt: Annotated[
+        str, typer.Option(metavar="TEXT", help="What to go on with; empty: a word by chance.")
+    ] = "",
     words: Annotated[int, typer.Option(min=1, help="The most words to write.")] = 40,
-    temperature: Annotated[float, typer.Option(min=0.01, help="Below 1 the usual, above 1 the unusual.")] = 0.8,
+    temperature: Annotated[
+        float, typer.Option(min=0.01, help="Below 1 the usual, above 1 the unusual.")
+    ] = 0.8,
     seed: Annotated[int, typer.Option(min=0, help="Another seed, another text.")] = 1,
-    backward: Annotated[bool, typer.Option("--backward", help="Write what comes before the prompt.")] = False,
+    backward: Annotated[
+        bool, typer.Option("--backward", help="Write what comes before the prompt.")
+    ] = False,
 ) -> None:
     """Let the language models of a pre-training run write a sentence, to see what they have learnt.
 
-    The run's objective must be causal. Its two models read in opposite directions: one writes on from the prompt, the
-    other writes what may stand before it.
+    The run's objective must be causal. Its two models read in opposite directions: one writes on
+    from the prompt, the other writes what may stand before it.
 
     Examples:
       teddy sample runs/causal --prompt "The river flows"
@@ -275,4 +371,8 @@ def sample(
 
     model = load_language_model(run)
     prompted = [prompt[start:end] for start, end in tokenise(prompt)] or [model.first_word(seed)]
-    print(as_text(model.sample(prompted, words, temperature=temperature, seed=seed, backwards=backward)))
+    print(
+        as_text(
+            model.sample(prompted, words, temperature=temperature, seed=seed, backwards=backward)
+        )
+    )

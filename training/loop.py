@@ -1,8 +1,9 @@
 """The life of a training run, one update after another.
 
-`Trainer.run` is a generator: it yields a row after each update and each evaluation, and its caller decides what to
-show, to keep or to stop. After any row the trainer's whole state can be taken and put back, and the run goes on as if
-nothing had happened: everything random is drawn from the seed, the epoch and the step.
+`Trainer.run` is a generator: it yields a row after each update and each evaluation, and its caller
+decides what to show, to keep or to stop. After any row the trainer's whole state can be taken and
+put back, and the run goes on as if nothing had happened: everything random is drawn from the seed,
+the epoch and the step.
 """
 
 import copy
@@ -33,9 +34,20 @@ from teddy.training.job.record import EvaluationRow, Losses, UpdateRow
 from teddy.training.learning.distill import Distillation
 from teddy.training.learning.distributed.gradients import EmbeddingShard, Gradients
 from teddy.training.learning.distributed.lessons import Divider, Part, Share
-from teddy.training.learning.distributed.world import ALONE, World, require_same_beginning, require_same_weights
+from teddy.training.learning.distributed.world import (
+    ALONE,
+    World,
+    require_same_beginning,
+    require_same_weights,
+)
 from teddy.training.learning.targets import Targets
-from teddy.training.learning.torch_setup import FromAnywhere, autocast, make_optimiser, schedule, seed_torch
+from teddy.training.learning.torch_setup import (
+    FromAnywhere,
+    autocast,
+    make_optimiser,
+    schedule,
+    seed_torch,
+)
 from teddy.training.recipe.recipe import TrainingConfig
 from teddy.training.recipe.sections import AugmentConfig
 
@@ -76,8 +88,9 @@ class Trainer:
     ) -> None:
         """Batches come from `source`, or else from the training sentences of the corpora.
 
-        `started_share` is the share of the learning rate at which the embedding and the encoder learn. With a `world`
-        of several processes all of them make such a trainer, of the same arguments, and do the same with it.
+        `started_share` is the share of the learning rate at which the embedding and the encoder
+        learn. With a `world` of several processes all of them make such a trainer, of the same
+        arguments, and do the same with it.
         """
         self.config = config
         self.features = features
@@ -94,7 +107,11 @@ class Trainer:
         self._shard = EmbeddingShard(self.network.embedding, world)
         self._gradients = Gradients(self.network, self._shard, world)
         self._optimiser = make_optimiser(
-            network, config.learning_rate, config.weight_decay, started_share, embedding=self._shard.parameter
+            network,
+            config.learning_rate,
+            config.weight_decay,
+            started_share,
+            embedding=self._shard.parameter,
         )
         self._recent_losses: deque[float] = deque(maxlen=_RECENT_LOSSES)
         self._targets = {corpus.name: Targets(tag_set, corpus.annotates) for corpus in corpora}
@@ -112,14 +129,17 @@ class Trainer:
     def run(self, interruption: Interruption | None = None) -> Iterator[UpdateRow | EvaluationRow]:
         """Trains to the end of the last epoch, or until patience is at an end; goes on from `position`.
 
-        Raises DivergedError, before any weight is touched, when a loss or gradient is not finite or explodes, and
-        JobInterrupted when `interruption` is wanted during an evaluation, which is then as if it had not begun.
+        Raises DivergedError, before any weight is touched, when a loss or gradient is not finite or
+        explodes, and JobInterrupted when `interruption` is wanted during an evaluation, which is
+        then as if it had not begun.
         """
         position, config = self.position, self.config
         require_same_beginning(self.world, self.network, self.features, position.step)
         while position.epoch < config.epochs:
             epoch = self.source.epoch(position.epoch)
-            pauses = evaluation_points(len(epoch), config.evaluations_per_epoch, position.epoch, config.epochs)
+            pauses = evaluation_points(
+                len(epoch), config.evaluations_per_epoch, position.epoch, config.epochs
+            )
             batches = epoch.batches(position.batches_done)
             while True:
                 if position.batches_done in pauses and position.evaluated != position.step:
@@ -205,11 +225,19 @@ class Trainer:
             with autocast(self.config.mixed_precision, self.device):
                 emissions = self._gradients.emissions(lesson.batch)
             if lesson.allowed is not None:
-                loss = loss + self._loss(self.network, emissions, lesson.batch, lesson.allowed) / share.n_words
+                loss = (
+                    loss
+                    + self._loss(self.network, emissions, lesson.batch, lesson.allowed)
+                    / share.n_words
+                )
             if lesson.words is not None and self.distillation is not None:
                 annotated = lesson.allowed is not None
                 taught = self.distillation.loss(
-                    self.network.crf, emissions, lesson.batch.lengths, lesson.words, annotated=annotated
+                    self.network.crf,
+                    emissions,
+                    lesson.batch.lengths,
+                    lesson.words,
+                    annotated=annotated,
                 )
                 distilled = distilled + taught / share.n_taught_words
         weight = 0.0 if self.distillation is None else self.distillation.config.weight
@@ -225,7 +253,11 @@ class Trainer:
         return network.crf.loss(emissions, batch.lengths, allowed).sum()
 
     def _refuse_poison(self, loss: float, norm: float, sentences: list[Sentence]) -> None:
-        usual = statistics.median(self._recent_losses) if len(self._recent_losses) == _RECENT_LOSSES else math.inf
+        usual = (
+            statistics.median(self._recent_losses)
+            if len(self._recent_losses) == _RECENT_LOSSES
+            else math.inf
+        )
         reason = ""
         if not math.isfinite(loss):
             reason = "the loss is not finite"
@@ -247,11 +279,15 @@ class Trainer:
         decay = min(self.config.average_decay, (1 + self.position.step) / (10 + self.position.step))
         with torch.no_grad():
             averaged = self._own_weights(self.averaged)
-            torch._foreach_lerp_(averaged, self._own_weights(self.network), 1.0 - decay)  # one pass over all of them
+            # one pass over all of them
+            torch._foreach_lerp_(averaged, self._own_weights(self.network), 1.0 - decay)
 
     def _own_weights(self, network: Network) -> list[Tensor]:
         """The weights that this process learns: all but the rows of the embedding that others do."""
-        return [self._shard.own(each) if each is network.embedding else each for each in network.parameters()]
+        return [
+            self._shard.own(each) if each is network.embedding else each
+            for each in network.parameters()
+        ]
 
     def _evaluate(self, interruption: Interruption) -> EvaluationRow:
         position = self.position
@@ -259,7 +295,13 @@ class Trainer:
         # Other processes would wait for one that leaves an evaluation: they all see it to its end.
         with interruption.at_once() if self.world.size == 1 else nullcontext():
             found = score_dev(
-                self.averaged, self.tagger, self.corpora, self._targets, self._emissions, self.device, self.world
+                self.averaged,
+                self.tagger,
+                self.corpora,
+                self._targets,
+                self._emissions,
+                self.device,
+                self.world,
             )
         position.evaluated = position.step
         counts = found.counts
@@ -268,7 +310,9 @@ class Trainer:
         position.best_f1 = max(position.best_f1, counts.f1)
         # A small corpus takes epochs until the first entity is found: that is no reason to give up.
         waiting = position.best_f1 == 0.0
-        position.evaluations_since_best = 0 if best or waiting else position.evaluations_since_best + 1
+        position.evaluations_since_best = (
+            0 if best or waiting else position.evaluations_since_best + 1
+        )
         return EvaluationRow(
             kind="evaluation",
             step=position.step,
@@ -310,7 +354,9 @@ class Trainer:
         self.position = Position(**state["position"])
         self._recent_losses.extend(state["recent_losses"])
 
-    def _of_embedding(self, state: dict[str, Any], change: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+    def _of_embedding(
+        self, state: dict[str, Any], change: Callable[[Tensor], Tensor]
+    ) -> dict[str, Any]:
         """An optimiser's state with what it holds of the embedding's rows changed."""
         parameters = [each for group in self._optimiser.param_groups for each in group["params"]]
         place = next(i for i, each in enumerate(parameters) if each is self._shard.parameter)
@@ -322,7 +368,8 @@ class Trainer:
 def evaluation_points(n_batches: int, per_epoch: float, epoch: int, n_epochs: int) -> set[int]:
     """After how many batches of this epoch to evaluate.
 
-    With `per_epoch` below one, at the end of every so many epochs; at the end of the last epoch in any case.
+    With `per_epoch` below one, at the end of every so many epochs; at the end of the last epoch in
+    any case.
     """
     if per_epoch >= 1:
         times = min(round(per_epoch), max(n_batches, 1))

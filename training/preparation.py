@@ -14,7 +14,13 @@ from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.align import MisalignedReport
 from teddy.training.data.corpora import Corpus, open_corpora
 from teddy.training.data.source import StoredCorpora
-from teddy.training.data.vocabulary import WordCounts, WordVectors, choose_vectors, frequent_words, train_pieces
+from teddy.training.data.vocabulary import (
+    WordCounts,
+    WordVectors,
+    choose_vectors,
+    frequent_words,
+    train_pieces,
+)
 from teddy.training.evaluation.card import joined_credits
 from teddy.training.learning.checkpoint import Checkpoint
 from teddy.training.learning.distill import Distillation, open_distillation
@@ -36,7 +42,8 @@ class Preparation:
     notes: tuple[str, ...]
     """What is worth telling whoever watches the run."""
     stored: Path
-    """Where the training sentences are if memory does not hold them; of no use when the run has finished."""
+    """Where the training sentences are if memory does not hold them; of no use when the run has
+    finished."""
 
     def checkpoint(self, recipe: Recipe) -> Checkpoint:
         """The state of the run as it stands now; of several processes, all ask for it at once."""
@@ -57,13 +64,19 @@ class Preparation:
 
 
 def prepare(
-    recipe: Recipe, data: Path, output: Path, update: Update | None, earlier: Checkpoint | None, world: World = ALONE
+    recipe: Recipe,
+    data: Path,
+    output: Path,
+    update: Update | None,
+    earlier: Checkpoint | None,
+    world: World = ALONE,
 ) -> Preparation:
     """Read what the recipe names below `data`, and make the trainer of the run that `output` is the directory of.
 
     It stands where it stood at the checkpoint `earlier`, or at the beginning.
 
-    Raises DataError and RecipeError for what is wrong in the files, TrainingError for what cannot be trained on.
+    Raises DataError and RecipeError for what is wrong in the files, TrainingError for what cannot
+    be trained on.
     """
     # Processes need not share a disk: each has its own.
     stored = output / ("sentences" if world.is_first else f"sentences-{world.rank}")
@@ -82,7 +95,11 @@ def prepare(
         misaligned=misaligned,
         trainer=trainer,
         inherited=joined_credits(inherited, distillation.training_data if distillation else ()),
-        notes=(*_notes(corpora, stored), *([str(vectors)] if vectors else []), *(update.notes if update else ())),
+        notes=(
+            *_notes(corpora, stored),
+            *([str(vectors)] if vectors else []),
+            *(update.notes if update else ()),
+        ),
         stored=stored,
     )
 
@@ -104,7 +121,9 @@ def _refuse_nothing(corpora: list[Corpus]) -> None:
     if not any(corpus.train for corpus in corpora):
         raise TrainingError("the corpora have no sentences to train on")
     if not any(corpus.dev for corpus in corpora):
-        raise TrainingError("the corpora have no dev sentences to choose the best weights by: is a holdout too small?")
+        raise TrainingError(
+            "the corpora have no dev sentences to choose the best weights by: is a holdout too small?"
+        )
 
 
 def _make_trainer(
@@ -133,10 +152,14 @@ def _make_trainer(
         recipe.training,
         seed=recipe.seed,
         device=choose_device(recipe.training.device),
-        started_share=recipe.start.learning_rate_share if recipe.start.weights or recipe.update else 1.0,
+        started_share=recipe.start.learning_rate_share
+        if recipe.start.weights or recipe.update
+        else 1.0,
         distillation=distillation,
         augmentation=recipe.augment,
-        source=StoredCorpora(corpora, recipe.training.shuffle_window_words, recipe.training.batch_words, recipe.seed),
+        source=StoredCorpora(
+            corpora, recipe.training.shuffle_window_words, recipe.training.batch_words, recipe.seed
+        ),
         world=world,
     )
     if earlier is not None:
@@ -158,16 +181,25 @@ def _start(recipe: Recipe, data: Path, update: Update | None) -> Start | None:
 def _vectors(recipe: Recipe, corpora: list[Corpus], data: Path) -> WordVectors | None:
     if not recipe.embedding.vectors:
         return None
-    return choose_vectors(data / recipe.embedding.vectors, _word_counts(corpora), recipe.features.word_rows)
+    return choose_vectors(
+        data / recipe.embedding.vectors, _word_counts(corpora), recipe.features.word_rows
+    )
 
 
 def _credit_of_vectors(recipe: Recipe) -> tuple[TrainingData, ...]:
     table = recipe.embedding
-    return (TrainingData(name=table.name, licence=table.licence, source=table.source),) if table.vectors else ()
+    return (
+        (TrainingData(name=table.name, licence=table.licence, source=table.source),)
+        if table.vectors
+        else ()
+    )
 
 
 def _lexicon(
-    recipe: Recipe, corpora: list[Corpus], inherited: Start | Checkpoint | None, vectors: WordVectors | None
+    recipe: Recipe,
+    corpora: list[Corpus],
+    inherited: Start | Checkpoint | None,
+    vectors: WordVectors | None,
 ) -> tuple[bytes, tuple[str, ...]]:
     """The pieces, and the words with a row of their own: inherited, those with vectors, or the frequent ones."""
     if inherited is not None:

@@ -31,7 +31,12 @@ from teddy.training.job.run_directory import RunDirectory
 from teddy.training.learning.checkpoint import load_checkpoint
 from teddy.training.learning.distributed.world import ALONE, World
 from teddy.training.learning.start import open_update
-from teddy.training.learning.torch_setup import check_number_format, choose_device, set_threads, set_up_memory
+from teddy.training.learning.torch_setup import (
+    check_number_format,
+    choose_device,
+    set_threads,
+    set_up_memory,
+)
 from teddy.training.preparation import Preparation, prepare
 from teddy.training.recipe.recipe import Recipe
 from teddy.training.report.background import run_background
@@ -53,13 +58,15 @@ def train(
 ) -> Path:
     """Trains as the recipe says on files below `data`, and returns the path of the model file in `output`.
 
-    With `resume` a run that was stopped goes on from its last checkpoint, to the same result as if it had not been
-    stopped, and where there is none it begins. A run that has finished is left as it is. `job` is told how it goes, for
-    those who watch from outside, and every row goes to the `watchers`, which may end the run by raising something.
+    With `resume` a run that was stopped goes on from its last checkpoint, to the same result as if
+    it had not been stopped, and where there is none it begins. A run that has finished is left as
+    it is. `job` is told how it goes, for those who watch from outside, and every row goes to the
+    `watchers`, which may end the run by raising something.
 
-    Raises DataError and RecipeError for what is wrong in the files, DivergedError when the loss is no number any more,
-    JobInterrupted when `interruption` is wanted, TrainingError when another process works in `output`, or when it holds
-    a run that has not finished and `resume` is not asked for, or one of another recipe.
+    Raises DataError and RecipeError for what is wrong in the files, DivergedError when the loss is
+    no number any more, JobInterrupted when `interruption` is wanted, TrainingError when another
+    process works in `output`, or when it holds a run that has not finished and `resume` is not
+    asked for, or one of another recipe.
     """
     set_up_memory()
     update = open_update(recipe, data)
@@ -117,7 +124,9 @@ def _introduce(preparation: Preparation, note: Callable[[str], None]) -> None:
             f"{len(corpus.dev):,} dev sentences"
         )
     n_parameters = sum(parameter.numel() for parameter in trainer.network.parameters())
-    note(f"{n_parameters:,} parameters, {trainer.features.n_rows:,} feature rows, on {trainer.device}")
+    note(
+        f"{n_parameters:,} parameters, {trainer.features.n_rows:,} feature rows, on {trainer.device}"
+    )
     if preparation.misaligned.n_spans:
         note(
             f"{preparation.misaligned.n_spans:,} gold spans cannot be expressed in words, listed in misaligned.txt: "
@@ -144,7 +153,12 @@ def _finish(
     checkpoint.save(directory.best)
     background = run_background(recipe, checkpoint, corpora, directory.path, meter)
     with optional_figure(note, "complete report/"):
-        write_report(evaluation, directory.path / "report", title=f"{recipe.name}, on dev", background=background)
+        write_report(
+            evaluation,
+            directory.path / "report",
+            title=f"{recipe.name}, on dev",
+            background=background,
+        )
     write_model(checkpoint, model_file)
     f1 = read_card(checkpoint.card).scores["dev"]["micro"]["f1"]
     note(f"dev F1 {f1:.2%} (strict spans); model file {model_file}")

@@ -2,10 +2,10 @@
 
     python -m benchmarks.contenders.counting_calls MODEL PRECISION
 
-The network takes most of a request's time and is where most of the noise is; what is counted is the same without it.
-Apps with metrics and without take turns of 20 ms in one process. Where `PROMETHEUS_MULTIPROC_DIR` is set, those that
-count do so in files. Prints the median of the differences between neighbouring turns, in microseconds a request.
-"""
+The network takes most of a request's time and is where most of the noise is; what is counted is the
+same without it. Apps with metrics and without take turns of 20 ms in one process. Where
+`PROMETHEUS_MULTIPROC_DIR` is set, those that count do so in files. Prints the median of the
+differences between neighbouring turns, in microseconds a request."""
 
 import asyncio
 import json
@@ -37,7 +37,10 @@ SCOPE = {
     "type": "http",
     "method": "POST",
     "path": "/v1/entities",
-    "headers": [(b"content-type", b"application/json"), (b"content-length", str(len(BODY)).encode())],
+    "headers": [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(BODY)).encode()),
+    ],
     "query_string": b"",
     "client": ("127.0.0.1", 1),
 }

@@ -2,11 +2,11 @@
 
     python -m benchmarks.contenders.counting_switch MODEL PRECISION PORT
 
-Two processes of the same program differ by five per cent, which of them is the quicker as chance will have it, and what
-is measured a second later on a shared machine differs by as much. So both halves are in one process, with one model,
-under one load, and change places twice a second. Where `PROMETHEUS_MULTIPROC_DIR` is set, the half that counts does so
-in files, as one of several workers. Each slice is a line of JSON on standard error.
-"""
+Two processes of the same program differ by five per cent, which of them is the quicker as chance
+will have it, and what is measured a second later on a shared machine differs by as much. So both
+halves are in one process, with one model, under one load, and change places twice a second. Where
+`PROMETHEUS_MULTIPROC_DIR` is set, the half that counts does so in files, as one of several workers.
+Each slice is a line of JSON on standard error."""
 
 import asyncio
 import json
@@ -26,7 +26,8 @@ from teddy.service.settings import Settings
 
 SLICE_SECONDS = 0.5
 ORDER = (True, False, False, True)
-"""With metrics or without, again and again: what becomes slower or faster in time is the same for both."""
+"""With metrics or without, again and again: what becomes slower or faster in time is the same for
+both."""
 EVENT = "slice"
 
 
@@ -62,7 +63,10 @@ class Switch:
 
 
 async def serve(model: str, precision: str, port: int, *, both_silent: bool) -> None:
-    """Serve until the process is ended. With `both_silent` neither half counts: what is measured then is chance."""
+    """Serve until the process is ended.
+
+    With `both_silent` neither half counts: what is measured then is chance.
+    """
     predictor = load(model, precision=precision)
     warm_up(predictor)
     apps: list[App] = []

@@ -36,7 +36,12 @@ class Entities(litserve.LitAPI):  # type: ignore[misc]
         """The answer to one text."""
         return {
             "entities": [
-                {"start": each.start_char, "end": each.end_char, "label": each.label_, "text": each.text}
+                {
+                    "start": each.start_char,
+                    "end": each.end_char,
+                    "label": each.label_,
+                    "text": each.text,
+                }
                 for each in document.ents
             ]
         }

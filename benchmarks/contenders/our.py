@@ -79,7 +79,9 @@ class TeddyProcesses:
         # Processes that are forked from one with threads of its own may hang.
         context = multiprocessing.get_context("spawn")
         all_loaded = context.Barrier(entrant.cores + 1)
-        self._pool = context.Pool(entrant.cores, _load_here, (entrant.path, entrant.precision, all_loaded))
+        self._pool = context.Pool(
+            entrant.cores, _load_here, (entrant.path, entrant.precision, all_loaded)
+        )
         all_loaded.wait(LOADING_SECONDS)
         self._cores = entrant.cores
 

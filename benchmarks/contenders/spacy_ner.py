@@ -2,8 +2,8 @@
 
     python -m benchmarks.contenders.spacy_ner FOLDER LABEL...     # makes the model
 
-The last layer starts at zero, so that no entity is ever found: what a trained one spends on making spans is saved.
-"""
+The last layer starts at zero, so that no entity is ever found: what a trained one spends on making
+spans is saved."""
 
 import sys
 from collections.abc import Sequence
@@ -60,9 +60,16 @@ class Spacy:
     def tag(self, texts: Sequence[str]) -> int:
         if len(texts) == 1:
             return len(self._nlp(texts[0]).ents)
-        # A process takes whole batches: with few texts, or long ones, 256 would leave nothing for the second.
-        size = BATCH_TEXTS if self._cores == 1 else max(1, min(BATCH_TEXTS, len(texts) // (8 * self._cores)))
-        return sum(len(each.ents) for each in self._nlp.pipe(texts, batch_size=size, n_process=self._cores))
+        # A process takes whole batches: with few texts, or long ones, 256 would leave nothing for
+        # the second.
+        size = (
+            BATCH_TEXTS
+            if self._cores == 1
+            else max(1, min(BATCH_TEXTS, len(texts) // (8 * self._cores)))
+        )
+        return sum(
+            len(each.ents) for each in self._nlp.pipe(texts, batch_size=size, n_process=self._cores)
+        )
 
     def words_read(self, texts: Sequence[str]) -> int:
         return sum(map(count_words, texts))

@@ -2,8 +2,8 @@
 
     python -m benchmarks.contenders.transformer FOLDER TEXTS LABEL...     # makes the model
 
-Its positions end at 512 pieces: of a longer text it reads the beginning, and only the words there are counted.
-"""
+Its positions end at 512 pieces: of a longer text it reads the beginning, and only the words there
+are counted."""
 
 import json
 import sys
@@ -32,17 +32,23 @@ class Transformer:
         transformers.utils.logging.disable_progress_bar()
         self._tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(entrant.path)
         dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[entrant.precision]
-        self._model = transformers.DistilBertForTokenClassification.from_pretrained(entrant.path, dtype=dtype)
+        self._model = transformers.DistilBertForTokenClassification.from_pretrained(
+            entrant.path, dtype=dtype
+        )
         self._model.eval()
         self._precision = entrant.precision
 
     @property
     def details(self) -> str:
-        return f"transformers {transformers.__version__}, {self._precision}, batches of {BATCH_TEXTS}"
+        return (
+            f"transformers {transformers.__version__}, {self._precision}, batches of {BATCH_TEXTS}"
+        )
 
     def tag(self, texts: Sequence[str]) -> int:
         order = sorted(texts, key=len)
-        return sum(self._tag_batch(order[i : i + BATCH_TEXTS]) for i in range(0, len(order), BATCH_TEXTS))
+        return sum(
+            self._tag_batch(order[i : i + BATCH_TEXTS]) for i in range(0, len(order), BATCH_TEXTS)
+        )
 
     def _tag_batch(self, texts: Sequence[str]) -> int:
         encoded = self._tokenizer(
@@ -54,9 +60,13 @@ class Transformer:
             return_offsets_mapping=True,
         )
         with torch.inference_mode():
-            logits = self._model(input_ids=encoded["input_ids"], attention_mask=encoded["attention_mask"]).logits
+            logits = self._model(
+                input_ids=encoded["input_ids"], attention_mask=encoded["attention_mask"]
+            ).logits
         found = 0
-        for row, offsets in zip(logits.argmax(-1).tolist(), encoded["offset_mapping"].tolist(), strict=True):
+        for row, offsets in zip(
+            logits.argmax(-1).tolist(), encoded["offset_mapping"].tolist(), strict=True
+        ):
             previous = 0
             for label, (start, end) in zip(row, offsets, strict=True):
                 found += start < end and label != 0 and label != previous
@@ -64,7 +74,9 @@ class Transformer:
         return found
 
     def words_read(self, texts: Sequence[str]) -> int:
-        encoded = self._tokenizer(list(texts), truncation=True, max_length=MOST_PIECES, return_offsets_mapping=True)
+        encoded = self._tokenizer(
+            list(texts), truncation=True, max_length=MOST_PIECES, return_offsets_mapping=True
+        )
         ends = (max(end for _, end in offsets) for offsets in encoded["offset_mapping"])
         return sum(count_words(text[:end]) for text, end in zip(texts, ends, strict=True))
 
@@ -84,7 +96,8 @@ def make(folder: Path, texts: Sequence[str], labels: Sequence[str]) -> None:
         model_max_length=MOST_PIECES,
     )
     tokenizer.save_pretrained(folder)
-    # The vocabulary has the published size whatever was learnt: the rows that are never read cost nothing.
+    # The vocabulary has the published size whatever was learnt: the rows that are never read cost
+    # nothing.
     configuration = transformers.DistilBertConfig(num_labels=1 + 2 * len(labels))
     torch.manual_seed(1)
     transformers.DistilBertForTokenClassification(configuration).save_pretrained(folder)

@@ -57,7 +57,10 @@ class Connection(asyncio.Protocol):
         return self._transport is not None and not self._transport.is_closing()
 
     async def ask(self, *request: bytes) -> Answer:
-        """The answer to a request, which may be given in several pieces. Raises BrokenConnectionError."""
+        """The answer to a request, which may be given in several pieces.
+
+        Raises BrokenConnectionError.
+        """
         if not self.is_open or self._transport is None:
             raise BrokenConnectionError("closed before the request", partial=False)
         self._waiting = asyncio.get_running_loop().create_future()
@@ -101,7 +104,11 @@ class Connection(asyncio.Protocol):
         status, headers, start, length = self._head
         if len(self._buffer) < start + length:
             return
-        body, self._buffer, self._head = self._buffer[start : start + length], self._buffer[start + length :], None
+        body, self._buffer, self._head = (
+            self._buffer[start : start + length],
+            self._buffer[start + length :],
+            None,
+        )
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(Answer(status, headers, body))
 
@@ -111,7 +118,9 @@ class Connection(asyncio.Protocol):
         self._gone.set()
         if self._waiting is not None and not self._waiting.done():
             message = type(error).__name__ if error else "closed"
-            self._waiting.set_exception(BrokenConnectionError(message, partial=bool(self._buffer or self._head)))
+            self._waiting.set_exception(
+                BrokenConnectionError(message, partial=bool(self._buffer or self._head))
+            )
 
 
 def parse_head(head: bytes) -> tuple[int, dict[bytes, bytes]]:

@@ -1,9 +1,9 @@
 """Load: many connections that ask and check, in a closed loop or by a schedule.
 
-A closed loop asks again when it is answered: what is measured is what a server can do. An open loop asks when the
-schedule says so, whether the server keeps up or not, and counts latency from that moment: a server that stalls is
-charged for all who would have come meanwhile. Times are `time.monotonic()`: an event loop's own clock may be coarse.
-"""
+A closed loop asks again when it is answered: what is measured is what a server can do. An open loop
+asks when the schedule says so, whether the server keeps up or not, and counts latency from that
+moment: a server that stalls is charged for all who would have come meanwhile. Times are
+`time.monotonic()`: an event loop's own clock may be coarse."""
 
 import asyncio
 from asyncio import Queue
@@ -43,7 +43,9 @@ class Load:
     _numbers: Iterator[int] = field(default_factory=count)
 
     @classmethod
-    def of(cls, port: int, questions: Sequence[Question], start: int = 0, name: str = "load") -> Self:
+    def of(
+        cls, port: int, questions: Sequence[Question], start: int = 0, name: str = "load"
+    ) -> Self:
         """The questions again and again, from any one on."""
         turned = [*questions[start % len(questions) :], *questions[: start % len(questions)]]
         return cls(port, cycle(turned), name=name)
@@ -89,11 +91,15 @@ class Load:
 
     async def _ask_when_due(self, due: "Queue[float | None]") -> None:
         connection = None
-        while (moment := await due.get()) is not None and (question := next(self.questions, None)) is not None:
+        while (moment := await due.get()) is not None and (
+            question := next(self.questions, None)
+        ) is not None:
             connection = await self._ask(connection, question, moment)
         self._drop(connection)
 
-    async def _ask(self, connection: Connection | None, question: Question, since: float) -> Connection | None:
+    async def _ask(
+        self, connection: Connection | None, question: Question, since: float
+    ) -> Connection | None:
         """Ask, and give the connection if it can be used again."""
         if connection is None or not connection.is_open:
             self._drop(connection)

@@ -23,7 +23,10 @@ def damaged(content: bytes) -> bytes:
 def redated(content: bytes) -> bytes:
     """A model file with another date, and so with another version; it finds the same."""
     stream = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as target:
+    with (
+        zipfile.ZipFile(io.BytesIO(content)) as source,
+        zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as target,
+    ):
         for name in source.namelist():
             part = source.read(name)
             if name.endswith("/extra/manifest.json"):

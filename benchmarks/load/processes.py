@@ -70,7 +70,10 @@ def _parents() -> Iterator[tuple[int, int]]:
         if directory.name.isdigit():
             with suppress(OSError):
                 # "pid (name, which may hold anything) state parent ...".
-                yield int(directory.name), int((directory / "stat").read_text().rpartition(")")[2].split()[1])
+                yield (
+                    int(directory.name),
+                    int((directory / "stat").read_text().rpartition(")")[2].split()[1]),
+                )
 
 
 def is_alive(pid: int) -> bool:

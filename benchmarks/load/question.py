@@ -58,14 +58,19 @@ class Question:
         """The same for models of any of these versions, which all find what the first one knows."""
         if self.found is None:
             return self
-        return replace(self, found=dict.fromkeys(versions, next(iter(self.found.values()))), _right=set())
+        return replace(
+            self, found=dict.fromkeys(versions, next(iter(self.found.values()))), _right=set()
+        )
 
     def request(self, request_id: bytes) -> tuple[bytes, bytes]:
         """The bytes to send: head and body."""
         return self._head + request_id + b"\r\n\r\n", self.body
 
     def fault(self, answer: Answer, request_id: bytes) -> str | None:
-        """What is wrong with an answer; None if nothing is. A refusal is right if it is a problem of this request."""
+        """What is wrong with an answer; None if nothing is.
+
+        A refusal is right if it is a problem of this request.
+        """
         if answer.headers.get(b"x-request-id") != request_id:
             return f"answered another request: {answer.headers.get(b'x-request-id')!r}, not {request_id!r}"
         if answer.status != 200:
@@ -80,7 +85,11 @@ class Question:
     def _content_fault(self, body: bytes) -> str | None:
         try:
             content = json.loads(body)
-            given = [content["entities"]] if self.single else [result["entities"] for result in content["results"]]
+            given = (
+                [content["entities"]]
+                if self.single
+                else [result["entities"] for result in content["results"]]
+            )
             version = content["model"]["version"]
         except (ValueError, KeyError, TypeError):
             return "not an answer"
@@ -113,7 +122,8 @@ def all_alike(given: Sequence[Entities], expected: Sequence[Entities]) -> bool:
 def alike(given: Entities, expected: Entities) -> bool:
     """Whether one text's entities are the same."""
     return len(given) == len(expected) and all(
-        {**one, "score": 0} == {**other, "score": 0} and abs(one["score"] - other["score"]) <= SCORE_TOLERANCE
+        {**one, "score": 0} == {**other, "score": 0}
+        and abs(one["score"] - other["score"]) <= SCORE_TOLERANCE
         for one, other in zip(given, expected, strict=True)
     )
 
@@ -122,20 +132,30 @@ def entities_of(predictor: "Predictor", texts: Sequence[str]) -> list[Entities]:
     """What a predictor in this process finds, as an answer has it."""
     return [
         [
-            {"start": each.start, "end": each.end, "label": each.label, "score": each.score, "text": each.text}
+            {
+                "start": each.start,
+                "end": each.end,
+                "label": each.label,
+                "score": each.score,
+                "text": each.text,
+            }
             for each in entities
         ]
         for entities in predictor.tag(texts)
     ]
 
 
-def single_questions(texts: Sequence[str], found: Found | None, **options: object) -> list[Question]:
+def single_questions(
+    texts: Sequence[str], found: Found | None, **options: object
+) -> list[Question]:
     """One request for each text."""
     return [
         Question(
             path="/v1/entities",
             body=as_json({"text": text, **options}),
-            found=None if found is None else {version: [each[i]] for version, each in found.items()},
+            found=None
+            if found is None
+            else {version: [each[i]] for version, each in found.items()},
             n_words=len(text.split()),
         )
         for i, text in enumerate(texts)
@@ -156,7 +176,9 @@ def batch_questions(
             Question(
                 path="/v1/entities/batch",
                 body=as_json({"texts": texts[part], **options}),
-                found=None if found is None else {version: each[part] for version, each in found.items()},
+                found=None
+                if found is None
+                else {version: each[part] for version, each in found.items()},
                 single=False,
                 n_words=sum(len(text.split()) for text in texts[part]),
             )

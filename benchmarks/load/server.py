@@ -72,8 +72,20 @@ class Server:
     ) -> Self:
         """`teddy serve` with such arguments, and the settings, named as the class has them, in its environment."""
         port = port or free_port()
-        command = [sys.executable, "-c", COMMAND_LINE, "serve", "--host", "127.0.0.1", "--port", str(port), *arguments]
-        variables = {f"TEDDY_{name.upper()}": str(value) for name, value in (settings or {}).items()}
+        command = [
+            sys.executable,
+            "-c",
+            COMMAND_LINE,
+            "serve",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            *arguments,
+        ]
+        variables = {
+            f"TEDDY_{name.upper()}": str(value) for name, value in (settings or {}).items()
+        }
         return cls(command, log, port=port, stderr=stderr, variables=variables)
 
     def __enter__(self) -> Self:
@@ -160,10 +172,14 @@ class Server:
             if len(seen) >= workers:
                 return seen
             await asyncio.sleep(PAUSE_SECONDS)
-        raise ServerError(f"{len(seen)} of {workers} workers after {START_SECONDS:.0f} s: {self.tail()}")
+        raise ServerError(
+            f"{len(seen)} of {workers} workers after {START_SECONDS:.0f} s: {self.tail()}"
+        )
 
     async def _ready_now(self) -> set[int]:
-        connections = [await Connection.open("127.0.0.1", self.port) for _ in range(CONNECTIONS_TO_SEE_ALL)]
+        connections = [
+            await Connection.open("127.0.0.1", self.port) for _ in range(CONNECTIONS_TO_SEE_ALL)
+        ]
         try:
             answers = await asyncio.gather(
                 *(each.ask(get("/health/ready")) for each in connections), return_exceptions=True
@@ -190,7 +206,10 @@ class Server:
 def parse_metrics(exposition: bytes) -> dict[str, float]:
     """The samples of Prometheus's text format."""
     return {
-        sample.name + "".join(f"[{name}={value}]" for name, value in sorted(sample.labels.items())): sample.value
+        sample.name
+        + "".join(
+            f"[{name}={value}]" for name, value in sorted(sample.labels.items())
+        ): sample.value
         for family in text_string_to_metric_families(exposition.decode())
         for sample in family.samples
     }

@@ -16,11 +16,17 @@ def print_report(found: Soaked, console: Console) -> None:
     table = table_of(f"Soak of {found.seconds / 60:.1f} minutes", ("", "", ""))
     table.add_row("answers", statuses(found.statuses), f"{found.statuses.total():,}")
     table.add_row("counted by the service", statuses(found.counted), f"{found.counted.total():,}")
-    table.add_row("of clients that did not wait", f"{found.left:,}", "adds up" if found.adds_up else "DOES NOT ADD UP")
+    table.add_row(
+        "of clients that did not wait",
+        f"{found.left:,}",
+        "adds up" if found.adds_up else "DOES NOT ADD UP",
+    )
     table.add_row("words in answers that were checked", f"{found.words:,}", "")
     table.add_row("models replaced", f"{found.reloads:,}", "")
     table.add_row(
-        "wrong answers and failures", f"{len(found.faults):,}", "holds" if not found.faults else "FALLS SHORT"
+        "wrong answers and failures",
+        f"{len(found.faults):,}",
+        "holds" if not found.faults else "FALLS SHORT",
     )
     memory = f"{found.warm_bytes / MEGABYTE:,.0f} MB, then {found.end_bytes / MEGABYTE:,.0f} MB"
     kept = "holds" if found.growth <= MOST_GROWTH else "FALLS SHORT"

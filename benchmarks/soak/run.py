@@ -70,12 +70,19 @@ class Soaked:
     @property
     def adds_up(self) -> bool:
         """Whether the service counted each answer that a client had, and besides only those of clients that left."""
-        return not self.statuses - self.counted and (self.counted - self.statuses).total() == self.left
+        return (
+            not self.statuses - self.counted and (self.counted - self.statuses).total() == self.left
+        )
 
     @property
     def is_right(self) -> bool:
         """Whether nothing is to be complained of."""
-        return not self.faults and self.adds_up and self.growth <= MOST_GROWTH and self.exit_status == 0
+        return (
+            not self.faults
+            and self.adds_up
+            and self.growth <= MOST_GROWTH
+            and self.exit_status == 0
+        )
 
 
 def warm_seconds(seconds: float) -> float:
@@ -83,7 +90,9 @@ def warm_seconds(seconds: float) -> float:
     return max(WARM_SHARE * seconds, min(WARM_SECONDS, seconds / 2))
 
 
-async def soak(model_file: Path | None, workers: int, seconds: float, n_tiny: int, folder: Path) -> Soaked:
+async def soak(
+    model_file: Path | None, workers: int, seconds: float, n_tiny: int, folder: Path
+) -> Soaked:
     """All kinds of clients for so long, then so many tiny requests, at a server of their own.
 
     Raises ServerError if it does not start.
@@ -95,7 +104,11 @@ async def soak(model_file: Path | None, workers: int, seconds: float, n_tiny: in
     predictor = teddy.load(file)
     known = {predictor.version: entities_of(predictor, shorts)}
     known_mixed = {predictor.version: entities_of(predictor, mixed)}
-    settings = {"api_keys": f"admin:{KEY}", "precision": predictor.precision, "reload_poll_seconds": 1}
+    settings = {
+        "api_keys": f"admin:{KEY}",
+        "precision": predictor.precision,
+        "reload_poll_seconds": 1,
+    }
     with Server.teddy(
         folder / "log", "--workers", str(workers), "--model", f"{NAME}={file}", settings=settings
     ) as server:
@@ -114,13 +127,17 @@ def versions(model_file: Path | None) -> tuple[bytes, bytes]:
 def texts() -> tuple[list[str], list[str]]:
     """Short ones, and ones of all lengths."""
     paragraphs = made_up_paragraphs(seed=11)
-    return list(islice(short_texts(paragraphs), N_SHORT)), list(islice(mixed_texts(paragraphs), N_MIXED))
+    return list(islice(short_texts(paragraphs), N_SHORT)), list(
+        islice(mixed_texts(paragraphs), N_MIXED)
+    )
 
 
 class Traffic:
     """Everything that happens to one server during a soak."""
 
-    def __init__(self, server: Server, file: Path, contents: tuple[bytes, bytes], seconds: float, n_tiny: int) -> None:
+    def __init__(
+        self, server: Server, file: Path, contents: tuple[bytes, bytes], seconds: float, n_tiny: int
+    ) -> None:
         self._server = server
         self._file = file
         self._contents = contents
@@ -131,7 +148,9 @@ class Traffic:
         self._account = Account()
         self._clients = Clients(server.port, AUTHORIZATION, self._account)
 
-    async def run(self, shorts: list[str], known: Found, mixed: list[str], known_mixed: Found) -> Soaked:
+    async def run(
+        self, shorts: list[str], known: Found, mixed: list[str], known_mixed: Found
+    ) -> Soaked:
         """The traffic, then the reckoning."""
         singles = self._asked(single_questions(shorts, known))
         batches = self._asked(batch_questions(shorts, known, cycle(BATCH_SIZES)))
@@ -164,19 +183,24 @@ class Traffic:
             self._found.faults += tally.faults
             unanswered = len(tally.broken) + tally.unreachable
             refused = tally.sent - tally.ok - len(tally.broken)
-            self._found.faults += [str(tally), *map(str, tally.broken)] if unanswered or refused else []
+            self._found.faults += (
+                [str(tally), *map(str, tally.broken)] if unanswered or refused else []
+            )
         return await self._reckon()
 
     async def _tiny(self) -> Tally:
         question = Question(path="/v1/entities", body=TINY, found=None, headers=(AUTHORIZATION,))
-        return await Load(self._server.port, repeat(question, self._n_tiny), name="tiny").closed(32, inf)
+        return await Load(self._server.port, repeat(question, self._n_tiny), name="tiny").closed(
+            32, inf
+        )
 
     def _asked(self, questions: list[Question]) -> list[Question]:
         known = [version_of(content) for content in self._contents]
         return [each.with_headers(AUTHORIZATION).for_versions(*known) for each in questions]
 
     def _load(self, name: str, questions: list[Question]) -> Load:
-        return Load.of(self._server.port, questions, random.Random(name).randrange(len(questions)), name)  # noqa: S311
+        first = random.Random(name).randrange(len(questions))  # noqa: S311
+        return Load.of(self._server.port, questions, first, name)
 
     async def _replace(self) -> None:
         """Another file every few seconds: noticed by the service itself, or told to it, in turn."""
@@ -194,7 +218,9 @@ class Traffic:
         await connection.end()
         # 409: it has noticed by itself just now.
         if answer.status not in (200, 409):
-            self._found.faults.append(f"a reload was answered by {answer.status}: {answer.body[:200]!r}")
+            self._found.faults.append(
+                f"a reload was answered by {answer.status}: {answer.body[:200]!r}"
+            )
 
     def _turns(self, seconds: float) -> Iterator[bytes]:
         for content in cycle((self._contents[1], self._contents[0])):

@@ -51,7 +51,9 @@ class Clients:
     async def mistaken(self) -> None:
         """Sends what is no request, and wants a problem with its request's id."""
         for body in self._again(BAD_BODIES):
-            question = Question(path="/v1/entities", body=body, found=None, headers=(self.authorization,))
+            question = Question(
+                path="/v1/entities", body=body, found=None, headers=(self.authorization,)
+            )
             connection = await Connection.open("127.0.0.1", self.port)
             answer = await connection.ask(*question.request(b"mistaken"))
             await connection.end()
@@ -102,7 +104,11 @@ class Clients:
                 self._look(given, expected[part])
 
     def _look(self, given: Sequence[object], expected: Sequence[Entities]) -> None:
-        entities = [[asdict(entity) for entity in each.entities] for each in given if isinstance(each, Result)]
+        entities = [
+            [asdict(entity) for entity in each.entities]
+            for each in given
+            if isinstance(each, Result)
+        ]
         if len(entities) < len(expected) or not all(map(alike, entities, expected)):
             self.account.faults.append("a stream gave wrong entities")
 

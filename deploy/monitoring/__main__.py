@@ -2,9 +2,10 @@
 
     python -m deploy.monitoring [--teddy URL ...] [--webhook URL] [--textfile-dir DIR]
 
-Alerts are written here as they come, or sent to the webhook. With --textfile-dir a node-exporter reads the files that
-`teddy train --metrics-file` leaves there. All listen on loopback only, and end with this: on Ctrl-C, on SIGTERM, or
-when one of them ends by itself. What was measured stays in the data directory. Exit status 2 if something is missing.
+Alerts are written here as they come, or sent to the webhook. With --textfile-dir a node-exporter
+reads the files that `teddy train --metrics-file` leaves there. All listen on loopback only, and end
+with this: on Ctrl-C, on SIGTERM, or when one of them ends by itself. What was measured stays in the
+data directory. Exit status 2 if something is missing.
 
 14:02:11  firing    page    TeddyDown: Teddy does not answer (docs/runbooks.md#teddydown)
 """
@@ -147,7 +148,9 @@ def show(notification: Notification) -> None:
 
 def introduction(what: Watch) -> str:
     """What runs where."""
-    told = f"Alerts go to {what.webhook}." if what.webhook else "Alerts are written here as they come."
+    told = (
+        f"Alerts go to {what.webhook}." if what.webhook else "Alerts are written here as they come."
+    )
     return (
         f"Watching {', '.join(what.teddy)}:\n"
         f"  http://{what.prometheus}/  Prometheus: what fires, what is watched, and any question\n"
@@ -172,12 +175,25 @@ def check_free(daemon: Daemon) -> None:
 
 def read_arguments(arguments: Sequence[str]) -> Watch:
     """The command line. Raises MonitoringError for what cannot be watched."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.monitoring", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.monitoring", description=__doc__.partition("\n")[0]
+    )
     add = parser.add_argument
-    add("--teddy", action="append", metavar="URL", help="what to watch; repeatable [http://127.0.0.1:8000]")
+    add(
+        "--teddy",
+        action="append",
+        metavar="URL",
+        help="what to watch; repeatable [http://127.0.0.1:8000]",
+    )
     add("--webhook", metavar="URL", help="where alerts are sent, instead of to this terminal")
     add("--textfile-dir", type=Path, metavar="DIR", help="where training jobs leave their metrics")
-    add("--data-dir", type=Path, metavar="DIR", default=DATA, help=f"what is measured is kept there [{DATA}]")
+    add(
+        "--data-dir",
+        type=Path,
+        metavar="DIR",
+        default=DATA,
+        help=f"what is measured is kept there [{DATA}]",
+    )
     add("--prometheus-port", type=int, metavar="PORT", default=9090, help="[9090]")
     add("--alertmanager-port", type=int, metavar="PORT", default=9093, help="[9093]")
     add("--node-exporter-port", type=int, metavar="PORT", default=9100, help="[9100]")

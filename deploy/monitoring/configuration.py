@@ -1,7 +1,8 @@
 """The files of this directory, written elsewhere for other addresses than those that they name.
 
-There is one `prometheus.yml` and one `alertmanager.yml`, so that what is watched in containers and what is watched
-without them cannot drift apart: an address is replaced where it stands, and all else is taken as it is.
+There is one `prometheus.yml` and one `alertmanager.yml`, so that what is watched in containers and
+what is watched without them cannot drift apart: an address is replaced where it stands, and all
+else is taken as it is.
 """
 
 import json
@@ -18,7 +19,10 @@ RULES = Path("rules")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
-    """Where things are, as `HOST:PORT`; of each kind there may be several, or none. `webhook` is a URL."""
+    """Where things are, as `HOST:PORT`; of each kind there may be several, or none.
+
+    `webhook` is a URL.
+    """
 
     teddy: Sequence[str]
     prometheus: Sequence[str] = ()
@@ -37,7 +41,9 @@ class Addresses:
 
     def in_alertmanager(self) -> Mapping[str, str]:
         """The same of alertmanager.yml."""
-        return {} if self.webhook is None else {'"http://127.0.0.1:9095/"': json.dumps(self.webhook)}
+        return (
+            {} if self.webhook is None else {'"http://127.0.0.1:9095/"': json.dumps(self.webhook)}
+        )
 
 
 def write_configuration(directory: Path, addresses: Addresses) -> None:
@@ -45,12 +51,20 @@ def write_configuration(directory: Path, addresses: Addresses) -> None:
     (directory / RULES).mkdir(parents=True, exist_ok=True)
     for path in (SOURCE / RULES).glob("*.yml"):
         write_atomically(directory / RULES / path.name, path.read_text(encoding="utf-8"))
-    for name, replaced in ((PROMETHEUS, addresses.in_prometheus()), (ALERTMANAGER, addresses.in_alertmanager())):
-        write_atomically(directory / name, with_replaced((SOURCE / name).read_text(encoding="utf-8"), replaced))
+    for name, replaced in (
+        (PROMETHEUS, addresses.in_prometheus()),
+        (ALERTMANAGER, addresses.in_alertmanager()),
+    ):
+        write_atomically(
+            directory / name, with_replaced((SOURCE / name).read_text(encoding="utf-8"), replaced)
+        )
 
 
 def with_replaced(text: str, replaced: Mapping[str, str]) -> str:
-    """The text with each key's value in its place. Raises ValueError for a key that the text does not have."""
+    """The text with each key's value in its place.
+
+    Raises ValueError for a key that the text does not have.
+    """
     for old, new in replaced.items():
         if old not in text:
             raise ValueError(f"{old} is not there to be replaced")

@@ -1,7 +1,7 @@
 """The programs that watch Teddy: how each is started, watched and ended.
 
-Only options that the oldest of them in use (Debian 12: Prometheus 2.42, Alertmanager 0.25, node-exporter 1.5) and the
-newest both know.
+Only options that the oldest of them in use (Debian 12: Prometheus 2.42, Alertmanager 0.25,
+node-exporter 1.5) and the newest both know.
 """
 
 import shutil
@@ -129,7 +129,10 @@ def _end(processes: "Sequence[subprocess.Popen[bytes]]") -> None:
 
 
 def prometheus(directory: Path, address: str) -> Daemon:
-    """Prometheus with the configuration in `directory`; it stores its data there. Raises MissingProgramError."""
+    """Prometheus with the configuration in `directory`; it stores its data there.
+
+    Raises MissingProgramError.
+    """
     command = (
         find("prometheus"),
         f"--config.file={directory / PROMETHEUS}",
@@ -155,7 +158,10 @@ def alertmanager(directory: Path, address: str) -> Daemon:
 
 
 def node_exporter(directory: Path, address: str, text_files: Path) -> Daemon:
-    """What reads the files of training jobs, and nothing of the machine. Raises MissingProgramError."""
+    """What reads the files of training jobs, and nothing of the machine.
+
+    Raises MissingProgramError.
+    """
     command = (
         find("node_exporter", "prometheus-node-exporter"),
         "--collector.disable-defaults",
@@ -168,7 +174,10 @@ def node_exporter(directory: Path, address: str, text_files: Path) -> Daemon:
 
 
 def find(*names: str) -> str:
-    """The path of the first program of these names that is installed. Raises MissingProgramError."""
+    """The path of the first program of these names that is installed.
+
+    Raises MissingProgramError.
+    """
     for name in names:
         if path := shutil.which(name):
             return path

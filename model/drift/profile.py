@@ -1,7 +1,7 @@
 """What texts look like to a model: counts that live texts can be compared by with those that it was measured on.
 
-One piece of code counts for both: for `training`, when a model is exported (its `Reference`), and for `service`, while
-it is served. What is counted of a text, each over bins that never change:
+One piece of code counts for both: for `training`, when a model is exported (its `Reference`), and
+for `service`, while it is served. What is counted of a text, each over bins that never change:
 
     label            entities, by label
     score            entities, by score
@@ -14,9 +14,9 @@ it is served. What is counted of a text, each over bins that never change:
     sentence_length  sentences that have a letter, by words
     case             the same, by the case of their letters
 
-Texts have no feature of their own: dev data are sentences, what is sent to a service may be a book, and a model reads
-both sentence by sentence. What the splitter leaves without a letter is no sentence here: corpora of words write `...`
-as three, which make three of them.
+Texts have no feature of their own: dev data are sentences, what is sent to a service may be a book,
+and a model reads both sentence by sentence. What the splitter leaves without a letter is no
+sentence here: corpora of words write `...` as three, which make three of them.
 """
 
 import unicodedata
@@ -66,7 +66,8 @@ class Profiler:
         widths = [len(bins) for bins in self.bins.values()]
         self._starts = dict(zip(self.bins, accumulate([0, *widths]), strict=False))
         self._places = {
-            name: {each: start + i for i, each in enumerate(self.bins[name])} for name, start in self._starts.items()
+            name: {each: start + i for i, each in enumerate(self.bins[name])}
+            for name, start in self._starts.items()
         }
         self._columns = np.repeat(np.arange(len(widths)), widths)
         self._feature_starts = np.array([*self._starts.values()])
@@ -85,15 +86,21 @@ class Profiler:
         self._count_entities(counts, document, tagged, n_words)
         return counts
 
-    def _count_sentence(self, counts: "Counter[int]", document: Document, first: int, words: Sequence[str]) -> None:
+    def _count_sentence(
+        self, counts: "Counter[int]", document: Document, first: int, words: Sequence[str]
+    ) -> None:
         counts.update(chain.from_iterable(map(self._bins_of, words)))
-        text = document.text[document.offsets.starts[first] : document.offsets.ends[first + len(words) - 1]]
+        text = document.text[
+            document.offsets.starts[first] : document.offsets.ends[first + len(words) - 1]
+        ]
         case = _case(text)
         if case is not None:
             counts[self._places["case"][case]] += 1
             counts[self._starts["sentence_length"] + _bin_of(SENTENCE_LENGTHS, len(words))] += 1
 
-    def _count_entities(self, counts: "Counter[int]", document: Document, tagged: Tagged, n_words: int) -> None:
+    def _count_entities(
+        self, counts: "Counter[int]", document: Document, tagged: Tagged, n_words: int
+    ) -> None:
         labels, scores = self._places["label"], self._starts["score"]
         starts = document.offsets.starts
         inside = 0
@@ -147,7 +154,9 @@ class Profiler:
         return Reference(
             features={
                 name: _feature(bins, sums.matrix[:, start : start + len(bins)])
-                for (name, bins), start in zip(self.bins.items(), self._starts.values(), strict=True)
+                for (name, bins), start in zip(
+                    self.bins.items(), self._starts.values(), strict=True
+                )
             }
         )
 
@@ -156,7 +165,8 @@ class Profiler:
 class Sums:
     """Counts of many texts, added up, with what tells how unequal the texts are: see `reference.spread`.
 
-    Sums of disjoint sets of texts add up. Shape of `matrix`: int64 [4, bins]: counts, squares, crosses, totals.
+    Sums of disjoint sets of texts add up. Shape of `matrix`: int64 [4, bins]: counts, squares,
+    crosses, totals.
     """
 
     n_texts: int
@@ -170,7 +180,9 @@ class Sums:
 
 def _feature(bins: Sequence[str], matrix: NDArray[Any]) -> FeatureReference:
     counts, *others = matrix.tolist()
-    return FeatureReference(counts=dict(zip(bins, counts, strict=True)), spread=spread(counts, *others))
+    return FeatureReference(
+        counts=dict(zip(bins, counts, strict=True)), spread=spread(counts, *others)
+    )
 
 
 def _bin_of(starts: Sequence[int], value: int) -> int:
@@ -193,7 +205,13 @@ def _shape(word: str) -> str:
         return "lower"
     letters = "".join(filter(str.isalpha, word))
     if not letters:
-        return "number" if any(map(str.isdigit, word)) else "symbol" if any(map(_is_symbol, word)) else "punctuation"
+        return (
+            "number"
+            if any(map(str.isdigit, word))
+            else "symbol"
+            if any(map(_is_symbol, word))
+            else "punctuation"
+        )
     if not all(map(_is_of_prose, word)):
         return "mixed"
     if letters.islower():
@@ -206,7 +224,11 @@ def _shape(word: str) -> str:
 
 
 def _is_of_prose(character: str) -> bool:
-    return character.isalpha() or character in _OF_PROSE or unicodedata.category(character).startswith("M")
+    return (
+        character.isalpha()
+        or character in _OF_PROSE
+        or unicodedata.category(character).startswith("M")
+    )
 
 
 def _is_symbol(character: str) -> bool:
@@ -217,4 +239,8 @@ def _script(word: str) -> str:
     letter = next(filter(str.isalpha, word), None)
     if letter is None:
         return "none"
-    return "latin" if letter.isascii() else SCRIPTS.get(unicodedata.name(letter, "").split(" ")[0], "other")
+    return (
+        "latin"
+        if letter.isascii()
+        else SCRIPTS.get(unicodedata.name(letter, "").split(" ")[0], "other")
+    )

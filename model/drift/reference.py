@@ -1,20 +1,22 @@
 """The texts that a model was measured on, as counts, and how far live counts lie from them.
 
-Every feature counts something over bins that never change, so that counts of different times and places compare; what
-is counted is said in `teddy.model.drift.profile`. Live counts are compared with a reference where both have the same
-bins.
+Every feature counts something over bins that never change, so that counts of different times and
+places compare; what is counted is said in `teddy.model.drift.profile`. Live counts are compared
+with a reference where both have the same bins.
 
 With p and q the shares of a bin, and m = (p + q) / 2:
 
     population stability index   sum of (p - q) ln(p / q)                          0 for equal ones, no upper bound
     Jensen-Shannon distance      root of the mean of KL(p, m) and KL(q, m), bits   0 for equal ones, 1 for disjoint ones
 
-Both take counts and make shares of them, with half a count more in each bin (Krichevsky & Trofimov 1981), so that a bin
-that is empty on one side says that it is rare there and not that it is impossible.
+Both take counts and make shares of them, with half a count more in each bin (Krichevsky & Trofimov
+1981), so that a bin that is empty on one side says that it is rare there and not that it is
+impossible.
 
-J. Lin (1991), Divergence measures based on the Shannon entropy, IEEE Transactions on Information Theory 37(1).
-D. Endres, J. Schindelin (2003), A new metric for probability distributions, the same 49(7): the root is a distance.
-B. Yurdakul (2018), Statistical properties of population stability index, dissertation, Western Michigan University.
+J. Lin (1991), Divergence measures based on the Shannon entropy, IEEE Transactions on Information
+Theory 37(1). D. Endres, J. Schindelin (2003), A new metric for probability distributions, the same
+49(7): the root is a distance. B. Yurdakul (2018), Statistical properties of population stability
+index, dissertation, Western Michigan University.
 """
 
 from collections.abc import Mapping, Sequence
@@ -98,7 +100,11 @@ def _upgraded(plain: Any) -> Any:
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"a reference without all of its parts ({error})") from error
     # As if every observation had been made by itself: nothing is known of the texts.
-    return {"features": {name: {"counts": each, "spread": len(each) - 1} for name, each in counts.items()}}
+    return {
+        "features": {
+            name: {"counts": each, "spread": len(each) - 1} for name, each in counts.items()
+        }
+    }
 
 
 def _counts_of_format_3(plain: Mapping[str, Any]) -> dict[str, dict[str, int]]:
@@ -121,12 +127,18 @@ def shares(counts: Sequence[float]) -> list[float]:
 
 
 def population_stability_index(live: Sequence[float], reference: Sequence[float]) -> float:
-    """PSI of two lists of counts, one for each bin. Raises ValueError for lists of different lengths."""
+    """PSI of two lists of counts, one for each bin.
+
+    Raises ValueError for lists of different lengths.
+    """
     return sum((p - q) * log(p / q) for p, q in zip(shares(live), shares(reference), strict=True))
 
 
 def jensen_shannon_distance(live: Sequence[float], reference: Sequence[float]) -> float:
-    """The distance, 0 to 1, of two lists of counts. Raises ValueError for lists of different lengths."""
+    """The distance, 0 to 1, of two lists of counts.
+
+    Raises ValueError for lists of different lengths.
+    """
     divergence = 0.0
     for p, q in zip(shares(live), shares(reference), strict=True):
         middle = (p + q) / 2
@@ -135,18 +147,23 @@ def jensen_shannon_distance(live: Sequence[float], reference: Sequence[float]) -
 
 
 def spread(
-    counts: Sequence[float], squares: Sequence[float], crosses: Sequence[float], totals: Sequence[float]
+    counts: Sequence[float],
+    squares: Sequence[float],
+    crosses: Sequence[float],
+    totals: Sequence[float],
 ) -> float:
     """How unequal the texts are of which `counts` are the sum; divided by that sum, the PSI to expect by chance.
 
-    PSI between a sample of N and its source is about the sum of var(p) / p over the bins: (bins - 1) / N, if every
-    observation is drawn by itself (Yurdakul 2018). The words of one text are not, they go together; so the variance is
-    taken from the texts, as that of a ratio of their sums, after J. Rao and A. Scott (1981), The analysis of
-    categorical data from complex sample surveys, Journal of the American Statistical Association 76. Where each text
-    is a single observation, that is bins - 1 again.
+    PSI between a sample of N and its source is about the sum of var(p) / p over the bins: (bins -
+    1) / N, if every observation is drawn by itself (Yurdakul 2018). The words of one text are not,
+    they go together; so the variance is taken from the texts, as that of a ratio of their sums,
+    after J. Rao and A. Scott (1981), The analysis of categorical data from complex sample surveys,
+    Journal of the American Statistical Association 76. Where each text is a single observation,
+    that is bins - 1 again.
 
-    With c the count of a bin in a text and n that of all bins together, for each bin the sums over texts of c, of c * c
-    (`squares`), of c * n (`crosses`), and of n * n (`totals`). 0 where nothing was counted.
+    With c the count of a bin in a text and n that of all bins together, for each bin the sums over
+    texts of c, of c * c (`squares`), of c * n (`crosses`), and of n * n (`totals`). 0 where nothing
+    was counted.
     """
     total = sum(counts)
     found = 0.0

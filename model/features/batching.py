@@ -14,8 +14,9 @@ from teddy.model.features.rows import WordFeatures
 class Batch:
     """What the network reads: B sentences, the longest of T words, with U distinct words of F feature rows in all.
 
-    Shape: `rows` int64 [F] and `starts` int64 [U] are the feature rows of the distinct words, one after another;
-    `words` int64 [B, T] says which distinct word stands where (0 at padding); `lengths` int64 [B], each at least 1.
+    Shape: `rows` int64 [F] and `starts` int64 [U] are the feature rows of the distinct words, one
+    after another; `words` int64 [B, T] says which distinct word stands where (0 at padding);
+    `lengths` int64 [B], each at least 1.
     """
 
     rows: Tensor
@@ -26,7 +27,9 @@ class Batch:
     @property
     def inside(self) -> Tensor:
         """Bool [B, T]: true at words, false at padding."""
-        return torch.arange(self.words.shape[1], device=self.lengths.device) < self.lengths.unsqueeze(1)
+        return torch.arange(
+            self.words.shape[1], device=self.lengths.device
+        ) < self.lengths.unsqueeze(1)
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""
@@ -39,14 +42,19 @@ class Batch:
 
 
 def make_batch(sentences: Sequence[Sequence[str]], features: WordFeatures) -> Batch:
-    """Pads sentences of words, in the order given. Raises ValueError when there is none, or one without words."""
+    """Pads sentences of words, in the order given.
+
+    Raises ValueError when there is none, or one without words.
+    """
     if not sentences or not all(sentences):
         raise ValueError("a batch needs sentences, each of at least one word")
     distinct: dict[str, int] = {}
     lengths = [len(sentence) for sentence in sentences]
     words = np.zeros((len(sentences), max(lengths)), dtype=np.int64)
     for row, sentence in enumerate(sentences):
-        words[row, : len(sentence)] = [distinct.setdefault(word, len(distinct)) for word in sentence]
+        words[row, : len(sentence)] = [
+            distinct.setdefault(word, len(distinct)) for word in sentence
+        ]
     rows, starts = features.bag(list(distinct))
     return Batch(
         rows=torch.from_numpy(rows),
@@ -59,8 +67,9 @@ def make_batch(sentences: Sequence[Sequence[str]], features: WordFeatures) -> Ba
 def group_by_length(lengths: Sequence[int], max_words: int) -> list[list[int]]:
     """Splits positions into batches of near-equal lengths, each of at most `max_words` words with its padding.
 
-    A sentence longer than that makes a batch of its own; no batch is empty; every position occurs once. Longest
-    first, so that the largest allocation comes at once. Rows are as many as `usual_size` knows, but for the last batch.
+    A sentence longer than that makes a batch of its own; no batch is empty; every position occurs
+    once. Longest first, so that the largest allocation comes at once. Rows are as many as
+    `usual_size` knows, but for the last batch.
     """
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
     batches: list[list[int]] = []
@@ -80,8 +89,9 @@ _EXACT_SIZE = 16
 def usual_size(size: int, *, down: bool = False) -> int:
     """The nearest of a short list of sizes that is no smaller; or, `down`, no larger.
 
-    oneDNN makes a kernel for every shape of batch that it meets, which takes some 3 ms and 0.2 MB, more than running
-    it. Usual sizes are met again. There are eight in each doubling: padding to the next costs an eighth at most.
+    oneDNN makes a kernel for every shape of batch that it meets, which takes some 3 ms and 0.2 MB,
+    more than running it. Usual sizes are met again. There are eight in each doubling: padding to
+    the next costs an eighth at most.
     """
     if size <= _EXACT_SIZE:
         return size

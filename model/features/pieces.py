@@ -8,8 +8,8 @@ import sentencepiece
 class Pieces:
     """A trained sentencepiece model, carried as bytes in the model file.
 
-    Words are encoded one by one, after the tokeniser has cut them: encoding running text would let an unknown run
-    swallow its neighbours, and its normaliser would move offsets.
+    Words are encoded one by one, after the tokeniser has cut them: encoding running text would let
+    an unknown run swallow its neighbours, and its normaliser would move offsets.
     """
 
     def __init__(self, serialised: bytes) -> None:

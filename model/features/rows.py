@@ -5,9 +5,10 @@
     then, hashed            the word's shape, its prefixes and suffixes
     then, if it has one     the row of the whole word, case-folded
 
-Hashed features (Weinberger et al. 2009) need no vocabulary, so nothing is out of it. The hash is CRC-32, which is the
-same on every machine and in every process, as Python's own is not. Whole words are listed, not hashed: each frequent
-word has a row that no other word disturbs, and a rare one has none.
+Hashed features (Weinberger et al. 2009) need no vocabulary, so nothing is out of it. The hash is
+CRC-32, which is the same on every machine and in every process, as Python's own is not. Whole words
+are listed, not hashed: each frequent word has a row that no other word disturbs, and a rare one has
+none.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,7 +28,8 @@ UNKNOWN_WORD = 0
 _CACHE_WORDS = 100_000
 """Distinct words remembered, 64 MB (measured with random letters); then it starts anew."""
 _LONGEST_CACHED = 32
-"""Longer words are looked up each time: they seldom come again, and a text made to fill the memory has many."""
+"""Longer words are looked up each time: they seldom come again, and a text made to fill the memory
+has many."""
 
 _CACHED_AFFIXES = 2**12
 """Of prefixes, suffixes and shapes each: the first that come, which are the commonest."""
@@ -73,8 +75,9 @@ class _Remembered(dict[str, tuple[int, ...]]):
 class _AffixRows:
     """Where prefixes and suffixes of `lengths` have their rows: `n_rows` of them from `start` on.
 
-    Apart from the words' features, which remember what this says: so nothing refers to itself by a detour, and the
-    memory of a model that is replaced is free at once, without Python's garbage collector.
+    Apart from the words' features, which remember what this says: so nothing refers to itself by a
+    detour, and the memory of a model that is replaced is free at once, without Python's garbage
+    collector.
     """
 
     lengths: Sequence[int]
@@ -110,7 +113,9 @@ class WordFeatures:
         self.config = config
         self.words = tuple(words)
         self._shape_start = 1 + pieces.n_pieces
-        self._affixes = _AffixRows(config.affix_lengths, self._shape_start + config.shape_rows, config.affix_rows)
+        self._affixes = _AffixRows(
+            config.affix_lengths, self._shape_start + config.shape_rows, config.affix_rows
+        )
         self._word_start = self._affixes.start + config.affix_rows
         self.n_rows = self._word_start + len(self.words)
         self._word_row = {word: row for row, word in enumerate(self.words, start=self._word_start)}
@@ -138,10 +143,13 @@ class WordFeatures:
                 self._remembered[word] = known
         return known
 
-    def bag(self, words: Sequence[str], *, remember: bool = True) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def bag(
+        self, words: Sequence[str], *, remember: bool = True
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The rows of many words, flat, and where each word's rows begin: (rows [F], starts [len(words)]).
 
-        `remember=False` is for a caller who keeps what comes of it, as `teddy.model.features.word_vectors` does.
+        `remember=False` is for a caller who keeps what comes of it, as
+        `teddy.model.features.word_vectors` does.
         """
         rows = [self.rows(word) for word in words] if remember else self._look_up(words)
         starts = np.zeros(len(rows), dtype=np.int64)
@@ -149,7 +157,10 @@ class WordFeatures:
         return np.fromiter(chain.from_iterable(rows), dtype=np.int64), starts
 
     def _look_up(self, words: Sequence[str]) -> list[tuple[int, ...]]:
-        """The rows of some words, each. sentencepiece takes them all at once: a call costs it more than a word."""
+        """The rows of some words, each.
+
+        sentencepiece takes them all at once: a call costs it more than a word.
+        """
         longest = self._longest_affix
         found: list[tuple[int, ...]] = []
         for word, pieces in zip(words, self.pieces.ids_of_each(words), strict=True):
@@ -158,10 +169,19 @@ class WordFeatures:
                 rows.append(self._shape_row(word))
             folded = word.casefold()
             if longest:
-                # The longest prefix and suffix, which many words share, tell the rows of the shorter ones.
+                # The longest prefix and suffix, which many words share, tell the rows of the
+                # shorter ones.
                 is_long = len(folded) > longest
-                rows += self._prefixes[folded[:longest]] if is_long else self._affixes.of_prefixes(folded, whole=True)
-                rows += self._suffixes[folded[-longest:]] if is_long else self._affixes.of_suffixes(folded, whole=True)
+                rows += (
+                    self._prefixes[folded[:longest]]
+                    if is_long
+                    else self._affixes.of_prefixes(folded, whole=True)
+                )
+                rows += (
+                    self._suffixes[folded[-longest:]]
+                    if is_long
+                    else self._affixes.of_suffixes(folded, whole=True)
+                )
             if folded in self._word_row:
                 rows.append(self._word_row[folded])
             found.append(tuple(rows) or (UNKNOWN_WORD,))

@@ -1,11 +1,13 @@
 """The vectors of the words that were met before: what depends on a word alone is computed once.
 
-A text's words are few and come again: of 280,000 words of an encyclopaedia one in ten is new to the reader. A new one
-costs 6 us, to find its feature rows and add them up; a known one is a look-up in a dictionary, 0.1 us.
+A text's words are few and come again: of 280,000 words of an encyclopaedia one in ten is new to the
+reader. A new one costs 6 us, to find its feature rows and add them up; a known one is a look-up in
+a dictionary, 0.1 us.
 
-(The first layer's input projection depends on the word alone too. It is not kept: the fused recurrent kernel makes it
-in one matrix product over all words, and takes no other input. A loop over the time that adds what was kept took 1.5
-times as long for 160 rows of 25 words, 1.9 times for 40, 6 times for one; hidden 128, bf16; in fp32 1.1, 1.3 and 2.4.)
+(The first layer's input projection depends on the word alone too. It is not kept: the fused
+recurrent kernel makes it in one matrix product over all words, and takes no other input. A loop
+over the time that adds what was kept took 1.5 times as long for 160 rows of 25 words, 1.9 times for
+40, 6 times for one; hidden 128, bf16; in fp32 1.1, 1.3 and 2.4.)
 """
 
 from collections.abc import Sequence
@@ -21,10 +23,11 @@ from torch import Tensor
 from teddy.model.features.rows import WordFeatures
 
 _CAPACITY = 2**14
-"""Words in one generation; two are kept. Twice as many make memory grow by 15 % over a million words.
+"""Words in one generation; two are kept. Twice as many make memory grow by 15 % over a million
+words.
 
-Of 2 million words of an encyclopaedia so many leave 8 in a hundred new to the network; twice as many 6, half 12.
-"""
+Of 2 million words of an encyclopaedia so many leave 8 in a hundred new to the network; twice as
+many 6, half 12. """
 
 
 class WordReader(Protocol):
@@ -37,7 +40,10 @@ class WordReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Generation:
-    """Some words: where each stands in the table. Rows are written before their words are listed, and never again."""
+    """Some words: where each stands in the table.
+
+    Rows are written before their words are listed, and never again.
+    """
 
     table: Tensor
     places: dict[str, int] = field(default_factory=dict)
@@ -46,8 +52,9 @@ class _Generation:
 class WordVectors:
     """Looks words up in a table of vectors that grows as they come; safe to use from several threads.
 
-    When a generation is full a new one is begun, which takes over from the one before it what is asked for again: so
-    frequent words stay, and memory is bounded. The network must not change while its vectors are kept.
+    When a generation is full a new one is begun, which takes over from the one before it what is
+    asked for again: so frequent words stay, and memory is bounded. The network must not change
+    while its vectors are kept.
     """
 
     def __init__(
@@ -62,7 +69,9 @@ class WordVectors:
         self._capacity = capacity
         self._lock = Lock()
         with torch.inference_mode():
-            nothing = network.word_vectors(torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64))
+            nothing = network.word_vectors(
+                torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64)
+            )
         self._before = self._now = _Generation(nothing.to(number_format))
 
     def look_up(self, words: Sequence[str]) -> tuple[Tensor, NDArray[np.int64]]:
@@ -81,7 +90,9 @@ class WordVectors:
         if len(self._now.places) + len(missing) > len(self._now.table):
             self._before, missing = self._now, list(words)
             width, dtype = self._now.table.shape[1], self._now.table.dtype
-            self._now = _Generation(torch.empty(max(self._capacity, len(missing)), width, dtype=dtype))
+            self._now = _Generation(
+                torch.empty(max(self._capacity, len(missing)), width, dtype=dtype)
+            )
         now, before = self._now, self._before
         kept = [word for word in missing if word in before.places] if before is not now else []
         new = [word for word in missing if word not in before.places] if kept else missing
@@ -92,7 +103,9 @@ class WordVectors:
                 torch.index_select(before.table, 0, rows, out=now.table[free : free + len(kept)])
                 free += len(kept)
             if new:
-                found = self._network.word_vectors(*map(torch.from_numpy, self._features.bag(new, remember=False)))
+                found = self._network.word_vectors(
+                    *map(torch.from_numpy, self._features.bag(new, remember=False))
+                )
                 now.table[free : free + len(new)] = found
         # Published last: another thread may be reading without the lock.
         for place, word in enumerate([*kept, *new], start=len(now.places)):

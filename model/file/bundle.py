@@ -7,10 +7,12 @@
                     extra/card.md                    the model card, for people; a file may be without it
     zip comment     "teddy-sha256:" and 64 hexadecimal digits: the digest of every byte of the file before the digits
 
-The same model as an ONNX file, `NAME.onnx`, carries the same parts: see `model/file/onnx_archive.py`.
+The same model as an ONNX file, `NAME.onnx`, carries the same parts: see
+`model/file/onnx_archive.py`.
 
-The digest finds damage and careless changes before anything in the file is run; against an attacker who can write it
-anew, compare it with one got from elsewhere. The file's version, shown with every answer, is the digest's beginning.
+The digest finds damage and careless changes before anything in the file is run; against an attacker
+who can write it anew, compare it with one got from elsewhere. The file's version, shown with every
+answer, is the digest's beginning.
 """
 
 import hashlib
@@ -120,7 +122,9 @@ class Bundle:
         return _version(self.digest)
 
 
-def extra_files(manifest: Manifest, pieces: bytes, words: Sequence[str], card: str = "") -> dict[str, bytes]:
+def extra_files(
+    manifest: Manifest, pieces: bytes, words: Sequence[str], card: str = ""
+) -> dict[str, bytes]:
     """What goes into the archive beside the network; no file for a card that is empty."""
     extras = {
         "manifest.json": _MANIFEST.dump_json(manifest, indent=1),
@@ -147,11 +151,11 @@ def write_bundle(path: Path, archive: bytes) -> None:
 def read_bundle(path: Path | str, *, sha256: str | None = None) -> Bundle:
     """Reads and checks a model file without running anything in it.
 
-    `sha256` pins it: the SHA-256 of the whole file, in lower case, as `sha256sum` prints it. The file is read once, so
-    that what was checked is what the bundle has.
+    `sha256` pins it: the SHA-256 of the whole file, in lower case, as `sha256sum` prints it. The
+    file is read once, so that what was checked is what the bundle has.
 
-    Raises ModelFileError: missing, foreign, truncated, changed after export, another file than the pinned one, of
-    another format version, or with a manifest that does not fit the format.
+    Raises ModelFileError: missing, foreign, truncated, changed after export, another file than the
+    pinned one, of another format version, or with a manifest that does not fit the format.
     """
     content = _read(path)
     _check_pin(path, content, sha256)
@@ -164,7 +168,9 @@ def read_bundle(path: Path | str, *, sha256: str | None = None) -> Bundle:
         words = tuple(extras["words.txt"].decode().split("\n"))
         card = extras.get("card.md", b"").decode()
     except (zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise ModelFileError(path, f"the archive lacks a part that every model has ({error})") from error
+        raise ModelFileError(
+            path, f"the archive lacks a part that every model has ({error})"
+        ) from error
     return Bundle(
         manifest=manifest,
         digest=digest,
@@ -179,7 +185,11 @@ def read_bundle(path: Path | str, *, sha256: str | None = None) -> Bundle:
 def _extra_files(content: bytes) -> dict[str, bytes]:
     """What `extra_files` put into a TorchScript archive."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        return {name.rpartition("/extra/")[2]: archive.read(name) for name in archive.namelist() if "/extra/" in name}
+        return {
+            name.rpartition("/extra/")[2]: archive.read(name)
+            for name in archive.namelist()
+            if "/extra/" in name
+        }
 
 
 def read_manifest(path: Path | str) -> Manifest:
@@ -211,7 +221,10 @@ def _check_pin(path: Path | str, content: bytes, pinned: str | None) -> None:
         return
     found = hashlib.sha256(content).hexdigest()
     if found != pinned:
-        raise ModelFileError(path, f"its SHA-256 begins {found[:12]}, but the one that is pinned begins {pinned[:12]}")
+        raise ModelFileError(
+            path,
+            f"its SHA-256 begins {found[:12]}, but the one that is pinned begins {pinned[:12]}",
+        )
 
 
 def _check_digest(path: Path | str, content: bytes) -> str:
@@ -222,12 +235,15 @@ def _check_digest(path: Path | str, content: bytes) -> str:
         raise ModelFileError(path, "not a Teddy model file")
     if not content[:-_DIGITS].endswith(_MARK if is_zip else onnx_archive.MARK):
         kind = "a zip archive" if is_zip else "an ONNX model"
-        raise ModelFileError(path, f"truncated, or {kind} that is not a Teddy model file: no digest at its end")
+        raise ModelFileError(
+            path, f"truncated, or {kind} that is not a Teddy model file: no digest at its end"
+        )
     stated = content[-_DIGITS:].decode("ascii", errors="replace")
     found = hashlib.sha256(content[:-_DIGITS]).hexdigest()
     if stated != found:
         raise ModelFileError(
-            path, f"damaged or changed after export: its digest begins {found[:12]}, it states {stated[:12]!r}"
+            path,
+            f"damaged or changed after export: its digest begins {found[:12]}, it states {stated[:12]!r}",
         )
     return found
 
@@ -240,10 +256,13 @@ def _read_manifest(path: Path | str, content: bytes) -> Manifest:
     found = plain.get("format_version") if isinstance(plain, Mapping) else None
     if found not in _READABLE:
         raise ModelFileError(
-            path, f"format version {found}, but this Teddy reads {FORMAT_VERSION}: export the model anew"
+            path,
+            f"format version {found}, but this Teddy reads {FORMAT_VERSION}: export the model anew",
         )
     try:
         return _MANIFEST.validate_python(plain)
     except ValidationError as error:
         place = ".".join(map(str, error.errors()[0]["loc"]))
-        raise ModelFileError(path, f"the manifest does not fit: {place}: {error.errors()[0]['msg']}") from error
+        raise ModelFileError(
+            path, f"the manifest does not fit: {place}: {error.errors()[0]['msg']}"
+        ) from error

@@ -5,8 +5,9 @@
                             says more)
     the last of them        "teddy-sha256": the digest of every byte of the file before its 64 hexadecimal digits
 
-An ONNX file is a protobuf message, whose fields are read in any order and may be added to at the end: each metadata
-entry is field 14 of the message, itself a message of a key (field 1) and a value (field 2).
+An ONNX file is a protobuf message, whose fields are read in any order and may be added to at the
+end: each metadata entry is field 14 of the message, itself a message of a key (field 1) and a value
+(field 2).
 """
 
 import base64
@@ -50,8 +51,13 @@ def seal(graph: bytes, extra_files: Mapping[str, bytes]) -> bytes:
     """
     if not graph.startswith(MAGIC):
         raise ValueError("the serialised graph does not begin as ours do")
-    packed = {name: base64.b64encode(each) if name in _BINARY else each for name, each in extra_files.items()}
-    body = b"".join([graph, *(_entry(name.encode(), content) for name, content in packed.items()), MARK])
+    packed = {
+        name: base64.b64encode(each) if name in _BINARY else each
+        for name, each in extra_files.items()
+    }
+    body = b"".join(
+        [graph, *(_entry(name.encode(), content) for name, content in packed.items()), MARK]
+    )
     return body + hashlib.sha256(body).hexdigest().encode()
 
 
@@ -59,7 +65,8 @@ def extra_files(content: bytes) -> dict[str, bytes]:
     """What `seal` put beside the graph. Raises ValueError for bytes that are no ONNX file."""
     entries = dict(_metadata(memoryview(content)))
     return {
-        name: base64.b64decode(value, validate=True) if name in _BINARY else value for name, value in entries.items()
+        name: base64.b64decode(value, validate=True) if name in _BINARY else value
+        for name, value in entries.items()
     }
 
 

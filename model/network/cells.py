@@ -1,12 +1,13 @@
 """Recurrent layers of one direction, all with one interface: torch's own kernels and, as equations, their relatives.
 
-A layer reads a row from its first step to its last, from a state of zeros. So padding at the end of a row cannot reach
-the steps before it, and rows need neither mask nor packing. That matters for speed: on a CPU oneDNN's fused kernel
-serves `nn.LSTM` on padded rows, but not on packed rows of unequal lengths. The other direction is the encoder's affair:
-it flips each row by its own length. Time comes first in every tensor: so the kernels lay it out.
+A layer reads a row from its first step to its last, from a state of zeros. So padding at the end of
+a row cannot reach the steps before it, and rows need neither mask nor packing. That matters for
+speed: on a CPU oneDNN's fused kernel serves `nn.LSTM` on padded rows, but not on packed rows of
+unequal lengths. The other direction is the encoder's affair: it flips each row by its own length.
+Time comes first in every tensor: so the kernels lay it out.
 
-In the equations x is the input, h the hidden state, c the cell, ' marks the new value, s is the logistic sigmoid and *
-the element-wise product. W and b act on the input, U on the hidden state.
+In the equations x is the input, h the hidden state, c the cell, ' marks the new value, s is the
+logistic sigmoid and * the element-wise product. W and b act on the input, U on the hidden state.
 """
 
 from functools import cache
@@ -20,7 +21,8 @@ from teddy.model.config import CellName
 class Recurrence(nn.Module):
     """One recurrent layer in one direction.
 
-    `forward(x)` takes [time, batch, input_width], time at least 1, and returns [time, batch, hidden_width].
+    `forward(x)` takes [time, batch, input_width], time at least 1, and returns [time, batch,
+    hidden_width].
     """
 
     hidden_width: int
@@ -52,9 +54,10 @@ def make_recurrence(cell: CellName, input_width: int, hidden_width: int) -> Recu
 class Kernel(Recurrence):
     """One of torch's own layers, `nn.LSTM`, `nn.GRU` or `nn.RNN`; it gives the hidden states only.
 
-    An LSTM on a CPU lays its weights out anew at every call, which is half the time of a call for one short sentence
-    (hidden 128, 25 words: 180 us; laid out beforehand 103 in bf16, 142 instead of 227 in fp32). `packed` keeps them
-    laid out: see `teddy.model.network.precision.pack`. It holds for inference on the CPU only, and is never saved.
+    An LSTM on a CPU lays its weights out anew at every call, which is half the time of a call for
+    one short sentence (hidden 128, 25 words: 180 us; laid out beforehand 103 in bf16, 142 instead
+    of 227 in fp32). `packed` keeps them laid out: see `teddy.model.network.precision.pack`. It
+    holds for inference on the CPU only, and is never saved.
     """
 
     packed: list[Tensor]
@@ -66,7 +69,8 @@ class Kernel(Recurrence):
         self.can_be_packed = isinstance(layer, nn.LSTM)
         input_weight, hidden_weight, bias, second_bias = layer.all_weights[0]
         initialise_gates(input_weight, hidden_weight, bias)
-        # torch adds two biases where one would do: the second starts at zero and leaves the first its meaning.
+        # torch adds two biases where one would do: the second starts at zero and leaves the first
+        # its meaning.
         nn.init.zeros_(second_bias)
         if forget_gate is not None:
             nn.init.ones_(gate(bias, forget_gate, layer.hidden_size))
@@ -88,7 +92,8 @@ def can_pack() -> bool:
 def kernel_has_bf16() -> bool:
     """Whether oneDNN's LSTM runs in bf16 on this processor, be it slowly: without AVX-512 it does not.
 
-    An `nn.LSTM` of bf16 weights then does without oneDNN. Under autocast it asks oneDNN all the same, and fails.
+    An `nn.LSTM` of bf16 weights then does without oneDNN. Under autocast it asks oneDNN all the
+    same, and fails.
     """
     try:
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
@@ -100,7 +105,10 @@ def kernel_has_bf16() -> bool:
 
 def pack_lstm(layer: nn.Module) -> list[Tensor]:
     """An `nn.LSTM`'s W and U as oneDNN lays them out, and its two biases; empty where oneDNN has no kernel for it."""
-    parameters = [getattr(layer, f"{name}_l0").detach() for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+    parameters = [
+        getattr(layer, f"{name}_l0").detach()
+        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    ]
     if not can_pack() or (parameters[0].dtype == torch.bfloat16 and not kernel_has_bf16()):
         return []
     reverse, has_biases, batch_first = False, True, False
@@ -140,10 +148,12 @@ def packed_lstm(x: Tensor, packed: list[Tensor], hidden_width: int) -> Tensor:
 
 
 class EquationCell(Recurrence):
-    """A layer whose step is written out. A subclass says how many gates it has, and what one step does with them.
+    """A layer whose step is written out.
 
-    The input's share of every gate, W x + b, is one matrix product over all steps before the loop; the loop adds U h.
-    The candidate, which takes part in that product, is counted as a gate.
+    A subclass says how many gates it has, and what one step does with them.
+
+    The input's share of every gate, W x + b, is one matrix product over all steps before the loop;
+    the loop adds U h. The candidate, which takes part in that product, is counted as a gate.
     """
 
     def __init__(self, input_width: int, hidden_width: int, n_gates: int) -> None:
@@ -183,10 +193,10 @@ class SimpleGRU(EquationCell):
         g  = tanh(Wg x + Ug h + bg)
         h' = (1 - z) * h + z * g
 
-    The GRU of Cho et al. 2014 (arXiv:1406.1078) in the notation of Chung et al. 2014 (arXiv:1412.3555), with r = 1, as
-    Ravanelli et al. 2017 (arXiv:1710.00641) suggest, who also put ReLU for tanh. The minimal gated unit of Zhou et al.
-    2016 (arXiv:1603.09420) is another: it keeps the reset and lets it share the update's value. The hidden state is
-    its own cell.
+    The GRU of Cho et al. 2014 (arXiv:1406.1078) in the notation of Chung et al. 2014
+    (arXiv:1412.3555), with r = 1, as Ravanelli et al. 2017 (arXiv:1710.00641) suggest, who also put
+    ReLU for tanh. The minimal gated unit of Zhou et al. 2016 (arXiv:1603.09420) is another: it
+    keeps the reset and lets it share the update's value. The hidden state is its own cell.
     """
 
     def __init__(self, input_width: int, hidden_width: int) -> None:
@@ -210,9 +220,9 @@ class PeepholeLSTM(EquationCell):
         o  = s(Wo x + Uo h + po * c' + bo)
         h' = o * tanh(c')
 
-    Gers & Schmidhuber 2000, "Recurrent nets that time and count"; Gers, Schraudolph & Schmidhuber 2002, "Learning
-    precise timing with LSTM recurrent networks". The output gate sees the new cell. The peepholes start at zero, where
-    this is the ordinary LSTM.
+    Gers & Schmidhuber 2000, "Recurrent nets that time and count"; Gers, Schraudolph & Schmidhuber
+    2002, "Learning precise timing with LSTM recurrent networks". The output gate sees the new cell.
+    The peepholes start at zero, where this is the ordinary LSTM.
     """
 
     def __init__(self, input_width: int, hidden_width: int) -> None:
@@ -241,7 +251,8 @@ class CoupledLSTM(EquationCell):
         c' = (1 - i) * c + i * g
         h' = o * tanh(c')
 
-    The variant CIFG, coupled input and forget gate, of Greff et al. 2017 (arXiv:1503.04069), without its peepholes.
+    The variant CIFG, coupled input and forget gate, of Greff et al. 2017 (arXiv:1503.04069),
+    without its peepholes.
     """
 
     def __init__(self, input_width: int, hidden_width: int) -> None:
@@ -266,8 +277,8 @@ class NoForgetLSTM(EquationCell):
         c' = c + i * g
         h' = o * tanh(c')
 
-    Hochreiter & Schmidhuber 1997 (Neural Computation 9:1735-1780), with tanh for its two squashing functions and with
-    gradients through every step, where the paper truncates them.
+    Hochreiter & Schmidhuber 1997 (Neural Computation 9:1735-1780), with tanh for its two squashing
+    functions and with gradients through every step, where the paper truncates them.
     """
 
     def __init__(self, input_width: int, hidden_width: int) -> None:
@@ -289,8 +300,9 @@ def gate(stacked: Tensor, index: int, hidden_width: int) -> Tensor:
 def initialise_gates(input_weight: Tensor, hidden_weight: Tensor, bias: Tensor) -> None:
     """Initialise in place, gate by gate: Xavier for W, orthogonal for U, zero for b.
 
-    Where a cell has a forget gate its bias is then set to 1, so that it remembers before it has learned what to forget
-    (Jozefowicz et al. 2015, "An empirical exploration of recurrent network architectures").
+    Where a cell has a forget gate its bias is then set to 1, so that it remembers before it has
+    learned what to forget (Jozefowicz et al. 2015, "An empirical exploration of recurrent network
+    architectures").
 
     Args:
         input_weight: W of all gates, [n_gates * hidden_width, input_width].

@@ -1,20 +1,23 @@
-"""The linear-chain conditional random field (Lafferty et al. 2001) on top of the network (Lample et al. 2016).
+"""The linear-chain conditional random field (Lafferty et al.
 
-Letters: B rows (sentences) of a batch, T words of the longest row, K tags. A path y of tags over the words 0..L-1 of
-a row has
+2001) on top of the network (Lample et al. 2016).
+
+Letters: B rows (sentences) of a batch, T words of the longest row, K tags. A path y of tags over
+the words 0..L-1 of a row has
 
     score(y) = first[y_0] + sum_t emission[t, y_t] + sum_t transition[y_t-1, y_t] + last[y_L-1]
 
-and probability exp(score(y)) / Z. Everything that sums over paths comes from one loop, `forward_backward`, which runs
-the forward and the backward recursion side by side (the backward one is the forward one over the reversed row) in
-probability space, rescaled as it goes (Rabiner 1989, section V.A) and in float64: a product of small matrices
-instead of a log-sum-exp over [B, K, K], so that the loss costs a fraction of the recurrent layers. It is exact as
-long as no tag that the rest of a sentence needs falls 700 behind the best prefix, a probability of 1e-304 (tried:
-random scores of BIOES tags with a deviation of 100 are exact, with 200 one row in fifty is not). The best path has no
-such limit.
+and probability exp(score(y)) / Z. Everything that sums over paths comes from one loop,
+`forward_backward`, which runs the forward and the backward recursion side by side (the backward one
+is the forward one over the reversed row) in probability space, rescaled as it goes (Rabiner 1989,
+section V.A) and in float64: a product of small matrices instead of a log-sum-exp over [B, K, K], so
+that the loss costs a fraction of the recurrent layers. It is exact as long as no tag that the rest
+of a sentence needs falls 700 behind the best prefix, a probability of 1e-304 (tried: random scores
+of BIOES tags with a deviation of 100 are exact, with 200 one row in fifty is not). The best path
+has no such limit.
 
-The loops over the words are made of as few operations as can be: for one short sentence each costs a microsecond
-whatever it computes, and together they would cost as much as the recurrent layers.
+The loops over the words are made of as few operations as can be: for one short sentence each costs
+a microsecond whatever it computes, and together they would cost as much as the recurrent layers.
 """
 
 import math
@@ -45,14 +48,15 @@ def forward_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The rescaled forward and backward recursions, for all rows at once.
 
-    Shape: `weights` float64 [B, T, K] are exp(emission), up to a factor for each word, 0 for a tag that is ruled out;
-    `lengths` int64 [B], each at least 1; `transition` [K, K], `first` [K] and `last` [K] are exponentials too.
+    Shape: `weights` float64 [B, T, K] are exp(emission), up to a factor for each word, 0 for a tag
+    that is ruled out; `lengths` int64 [B], each at least 1; `transition` [K, K], `first` [K] and
+    `last` [K] are exponentials too.
 
-    Returns (alpha, beta, inside, log_alpha_scale, log_beta_scale). alpha[b, t, k] is proportional to the sum over all
-    prefixes ending in tag k at word t, that word's weight included; beta[b, t, k] to the sum over all suffixes after
-    word t, given k, that word's weight left out; inside to beta * weights. Each is [B, T, K]; alpha and inside sum to
-    one over k; the true values are exp(log_alpha_scale[b, t]) * alpha and exp(log_beta_scale[b, t]) * beta.
-    Meaningless at padding.
+    Returns (alpha, beta, inside, log_alpha_scale, log_beta_scale). alpha[b, t, k] is proportional
+    to the sum over all prefixes ending in tag k at word t, that word's weight included; beta[b, t,
+    k] to the sum over all suffixes after word t, given k, that word's weight left out; inside to
+    beta * weights. Each is [B, T, K]; alpha and inside sum to one over k; the true values are
+    exp(log_alpha_scale[b, t]) * alpha and exp(log_beta_scale[b, t]) * beta. Meaningless at padding.
     """
     n_rows, width, n_tags = weights.shape
     positions = reversed_positions(lengths, width)
@@ -66,7 +70,8 @@ def forward_backward(
     for t in range(width):
         state = incoming * both[t]
         if t % stride == 0:
-            # A row whose words are over goes on over its padding: not read, and the floor keeps it finite.
+            # A row whose words are over goes on over its padding: not read, and the floor keeps it
+            # finite.
             scale = state.sum(dim=2, keepdim=True).clamp_min(1e-300)
             state = state / scale
             scales.append(scale)
@@ -77,11 +82,15 @@ def forward_backward(
     stacked = torch.stack(states, dim=2)
     sums = stacked.sum(dim=3, keepdim=True).clamp_min(1e-300)
     log_sums = sums.squeeze(3).log()
-    # What was divided away up to each word: at the rescalings so far, and now. An incoming message has not been
-    # through its own word's rescaling; its scale is that of the state before.
-    divided = torch.cat(scales, dim=2).log().cumsum(dim=2).repeat_interleave(stride, dim=2)[:, :, :width]
+    # What was divided away up to each word: at the rescalings so far, and now. An incoming message
+    # has not been through its own word's rescaling; its scale is that of the state before.
+    divided = (
+        torch.cat(scales, dim=2).log().cumsum(dim=2).repeat_interleave(stride, dim=2)[:, :, :width]
+    )
     log_scales = divided + log_sums
-    log_incoming_scales = torch.cat((torch.zeros_like(divided[:, :, :1]), divided[:, :, :-1]), dim=2)
+    log_incoming_scales = torch.cat(
+        (torch.zeros_like(divided[:, :, :1]), divided[:, :, :-1]), dim=2
+    )
     stacked = stacked / sums
     return (
         stacked[0],
@@ -92,11 +101,14 @@ def forward_backward(
     )
 
 
-def _words_between_rescalings(weights: Tensor, transition: Tensor, first: Tensor, last: Tensor) -> int:
+def _words_between_rescalings(
+    weights: Tensor, transition: Tensor, first: Tensor, last: Tensor
+) -> int:
     """After how many words the recursions must be rescaled, so that no number leaves the range of float64.
 
-    One step changes the logarithm of what is carried on by no more than the widest spread of one word's scores and the
-    largest transition score. Numbers may drift by 300 of the 700 that float64 has; the rest is for tags far behind.
+    One step changes the logarithm of what is carried on by no more than the widest spread of one
+    word's scores and the largest transition score. Numbers may drift by 300 of the 700 that float64
+    has; the rest is for tags far behind.
     """
     smallest = weights.masked_fill(weights <= 0, 1.0).amin().log()
     matrices = torch.cat((transition.flatten(), first, last))
@@ -114,22 +126,32 @@ def last_words(values: Tensor, lengths: Tensor) -> Tensor:
 class LogPartition(torch.autograd.Function):
     """log Z of each row over the paths that keep to the allowed tags, with its gradient, the marginals, in closed form.
 
-    Letting autograd walk back through the loop gives the same gradient for 1.9 times the time (B 32, T 21, K 17).
+    Letting autograd walk back through the loop gives the same gradient for 1.9 times the time (B
+    32, T 21, K 17).
     """
 
     @staticmethod
     def forward(
-        ctx: Any, emissions: Tensor, allowed: Tensor, lengths: Tensor, transition: Tensor, first: Tensor, last: Tensor
+        ctx: Any,
+        emissions: Tensor,
+        allowed: Tensor,
+        lengths: Tensor,
+        transition: Tensor,
+        first: Tensor,
+        last: Tensor,
     ) -> Tensor:
         """Shape: emissions float64 [B, T, K], allowed bool [B, T, K], lengths int64 [B] -> float64 [B].
 
-        The scores are those of `ConditionalRandomField.potentials`. A row without any allowed path has -inf.
+        The scores are those of `ConditionalRandomField.potentials`. A row without any allowed path
+        has -inf.
         """
         masked = emissions.masked_fill(~allowed, float("-inf"))
         peak = masked.amax(dim=2, keepdim=True).clamp_min(-1e30)
         weights = (masked - peak).exp()
         inner, entry, leaving = transition.exp(), first.exp(), last.exp()
-        alpha, beta, inside, log_alpha_scale, _ = forward_backward(weights, lengths, inner, entry, leaving)
+        alpha, beta, inside, log_alpha_scale, _ = forward_backward(
+            weights, lengths, inner, entry, leaving
+        )
         inside_rows = torch.arange(emissions.shape[1], device=lengths.device) < lengths.unsqueeze(1)
         ctx.save_for_backward(alpha, beta, inside, inner, inside_rows)
         peaks = (peak.squeeze(2) * inside_rows).sum(dim=1)
@@ -160,9 +182,10 @@ def _at_last_word(inside_rows: Tensor) -> Tensor:
 class ConditionalRandomField(nn.Module):
     """Scores tag sequences; see the head of this file for the formula.
 
-    `allowed_transitions` [K][K], `allowed_first` [K] and `allowed_last` [K] say which tags may follow which, begin
-    and end a sentence; what is not allowed has probability zero, in training and in decoding alike. With
-    `learnt=False` all transition scores stay zero and nothing is forbidden: a soft-max for each word on its own.
+    `allowed_transitions` [K][K], `allowed_first` [K] and `allowed_last` [K] say which tags may
+    follow which, begin and end a sentence; what is not allowed has probability zero, in training
+    and in decoding alike. With `learnt=False` all transition scores stay zero and nothing is
+    forbidden: a soft-max for each word on its own.
     """
 
     def __init__(
@@ -200,13 +223,14 @@ class ConditionalRandomField(nn.Module):
     def loss(self, emissions: Tensor, lengths: Tensor, allowed: Tensor) -> Tensor:
         """The negative log-probability of each row's annotation.
 
-        The annotation gives, for each word, the *set* of tags that it may have: a set of one is the ordinary case;
-        several mean that the annotation does not tell them apart, and the probability of all paths through the sets
-        is summed (a marginal log-likelihood; Tsuboi et al. 2008).
+        The annotation gives, for each word, the *set* of tags that it may have: a set of one is the
+        ordinary case; several mean that the annotation does not tell them apart, and the
+        probability of all paths through the sets is summed (a marginal log-likelihood; Tsuboi et
+        al. 2008).
 
-        Shape: emissions [B, T, K] of any floating type, lengths int64 [B] of at least 1, allowed bool [B, T, K] with
-        at least one tag at each word -> float64 [B], each zero or more; +inf for a row whose sets no legal path goes
-        through.
+        Shape: emissions [B, T, K] of any floating type, lengths int64 [B] of at least 1, allowed
+        bool [B, T, K] with at least one tag at each word -> float64 [B], each zero or more; +inf
+        for a row whose sets no legal path goes through.
         """
         emissions = emissions.double()
         transition, first, last = self.potentials()
@@ -226,14 +250,15 @@ class ConditionalRandomField(nn.Module):
     def best_path(self, emissions: Tensor, lengths: Tensor) -> Tensor:
         """The tag sequence of the highest score (Viterbi 1967); of several, the first in the order of tag numbers.
 
-        The recursion runs from the last word to the first, so that padding comes first and is done with, and the path
-        is then read off forwards: each word takes the tag of the best way on, which needs [K, B] scores; a pointer for
-        every pair of tags would need [K, K, B] of them.
+        The recursion runs from the last word to the first, so that padding comes first and is done
+        with, and the path is then read off forwards: each word takes the tag of the best way on,
+        which needs [K, B] scores; a pointer for every pair of tags would need [K, K, B] of them.
 
         Shape: emissions [B, T, K], lengths int64 [B] of at least 1 -> int64 [B, T], 0 at padding.
         """
         transition, first, last = self.potentials()
-        # Rows are innermost, where the maximum over tags runs along whole vectors: four times as fast for 160 rows.
+        # Rows are innermost, where the maximum over tags runs along whole vectors: four times as
+        # fast for 160 rows.
         steps = emissions.double().permute(1, 2, 0).contiguous().unbind(0)
         width = len(steps)
         onwards = transition.t()
@@ -253,20 +278,26 @@ class ConditionalRandomField(nn.Module):
             tag = (bests[t] + onwards.index_select(1, tag)).argmax(dim=0)
             path.append(tag)
         tags = torch.stack(path, dim=1)
-        return tags.masked_fill(torch.arange(width, device=lengths.device) >= lengths.unsqueeze(1), 0)
+        return tags.masked_fill(
+            torch.arange(width, device=lengths.device) >= lengths.unsqueeze(1), 0
+        )
 
-    def posterior(self, emissions: Tensor, lengths: Tensor, tags: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def posterior(
+        self, emissions: Tensor, lengths: Tensor, tags: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """How probable the given tags are, at the model's temperature.
 
-        Returns (marginal, opening, closing), float64 [B, T]: `marginal` is the probability of the given tag at each
-        word; exp(opening[b, s] + closing[b, e]) is the exact probability that words s..e (both included) of row b
-        have just the given tags, whatever stands around them: with BIOES tags, the probability of the entity's span.
-        Meaningless at padding and, being NaN, across a forbidden transition.
+        Returns (marginal, opening, closing), float64 [B, T]: `marginal` is the probability of the
+        given tag at each word; exp(opening[b, s] + closing[b, e]) is the exact probability that
+        words s..e (both included) of row b have just the given tags, whatever stands around them:
+        with BIOES tags, the probability of the entity's span. Meaningless at padding and, being
+        NaN, across a forbidden transition.
 
         Shape: emissions [B, T, K], lengths int64 [B] of at least 1, tags int64 [B, T].
         """
         transition, first, last = self.potentials()
-        # Temperature scaling (Guo et al. 2017), applied to whole paths: every score of a path is divided by it.
+        # Temperature scaling (Guo et al. 2017), applied to whole paths: every score of a path is
+        # divided by it.
         cooling = 1.0 / self.temperature.double()
         emissions = emissions.double() * cooling
         transition, first, last = transition * cooling, first * cooling, last * cooling
@@ -279,11 +310,14 @@ class ConditionalRandomField(nn.Module):
         tag = tags.unsqueeze(2)
         mass = both.sum(dim=2)
         marginal = both.gather(2, tag).squeeze(2) / mass
-        # The score of the given path up to each word, and log Z: both relative to the peaks, which cancel.
+        # The score of the given path up to each word, and log Z: both relative to the peaks, which
+        # cancel.
         steps = transition[tags[:, :-1], tags[:, 1:]]
         path = relative.gather(2, tag).squeeze(2) + functional.pad(steps, (1, 0))
         path = path.cumsum(dim=1)
-        log_partition = last_words(mass.log() + log_alpha_scale + log_beta_scale, lengths).unsqueeze(1)
+        log_partition = last_words(
+            mass.log() + log_alpha_scale + log_beta_scale, lengths
+        ).unsqueeze(1)
         opening = alpha.gather(2, tag).squeeze(2).log() + log_alpha_scale - path
         closing = beta.gather(2, tag).squeeze(2).log() + log_beta_scale + path - log_partition
         return marginal, opening, closing

@@ -1,10 +1,11 @@
 """The stack that reads a sentence in both directions.
 
-torch's fused CPU kernels for recurrent layers serve padded input but not packed sequences of unequal lengths. So a
-two-direction layer is two one-direction layers here, and the backward one reads each row reversed *by the row's own
-length*: padding stays at the end, where it cannot reach a word, the result is that of packing, and the fused kernels
-run. (Two layers of hidden 128, forward and backward, 32 rows on one core, medians: 75 ms instead of 136 packed where
-lengths are mixed, 5 to 44; 33 instead of 69 where they are near-equal, as the sampler makes them; 19 with bf16.)
+torch's fused CPU kernels for recurrent layers serve padded input but not packed sequences of
+unequal lengths. So a two-direction layer is two one-direction layers here, and the backward one
+reads each row reversed *by the row's own length*: padding stays at the end, where it cannot reach a
+word, the result is that of packing, and the fused kernels run. (Two layers of hidden 128, forward
+and backward, 32 rows on one core, medians: 75 ms instead of 136 packed where lengths are mixed, 5
+to 44; 33 instead of 69 where they are near-equal, as the sampler makes them; 19 with bf16.)
 
 Inside, time comes first and a batch is a table of T * B words, so that reversing it copies whole rows of memory:
 0.01 us a word, where `gather` along the time of [B, T, W] took 0.25, a sixth of the kernel itself (bf16, width 128).
@@ -33,17 +34,20 @@ class LockedDropout(nn.Module):
         if not self.training or self.probability == 0.0:
             return values
         keep = 1.0 - self.probability
-        mask = torch.empty((values.shape[0], 1, values.shape[2]), dtype=values.dtype, device=values.device)
+        mask = torch.empty(
+            (values.shape[0], 1, values.shape[2]), dtype=values.dtype, device=values.device
+        )
         return values * (mask.bernoulli_(keep) / keep)
 
 
 _BLOCK_ROWS = 16
 _MOST_WORDS = 0.85
-"""A batch with more padding than that is read in blocks of so many rows, each as long as its own longest.
+"""A batch with more padding than that is read in blocks of so many rows, each as long as its own
+longest.
 
-The kernels cost 3.3 us for each word and its padding from 16 rows on (T 40, both directions of hidden 128, bf16), 4.5
-for 8 rows; nothing besides. The CRF's loops, which cost for each step whatever its rows, still take all rows at once.
-"""
+The kernels cost 3.3 us for each word and its padding from 16 rows on (T 40, both directions of
+hidden 128, bf16), 4.5 for 8 rows; nothing besides. The CRF's loops, which cost for each step
+whatever its rows, still take all rows at once. """
 
 
 def words_read(lengths: NDArray[np.int64], width: int) -> int:
@@ -72,9 +76,13 @@ class RecurrentLayer(nn.Module):
         self.summed = config.combine == "sum"
         self.forwards = make_recurrence(config.cell, input_width, config.hidden_width)
         self.backwards = (
-            make_recurrence(config.cell, input_width, config.hidden_width) if config.bidirectional else nn.Identity()
+            make_recurrence(config.cell, input_width, config.hidden_width)
+            if config.bidirectional
+            else nn.Identity()
         )
-        self.output_width = config.hidden_width * (2 if config.bidirectional and not self.summed else 1)
+        self.output_width = config.hidden_width * (
+            2 if config.bidirectional and not self.summed else 1
+        )
 
     def forward(self, values: Tensor, backward_order: Tensor) -> Tensor:
         """Shape: [T, B, input width], int64 [T * B] -> [T, B, output width]."""
@@ -111,18 +119,26 @@ class Encoder(nn.Module):
     def forward(self, values: Tensor, lengths: Tensor) -> Tensor:
         """Shape: [B, T, embedding width], int64 [B] -> [B, T, output width]; meaningless at padding.
 
-        Both lie in memory as [T, B, width]: values that do not are copied. Rows of like length should be neighbours.
+        Both lie in memory as [T, B, width]: values that do not are copied. Rows of like length
+        should be neighbours.
         """
         n_rows, width = values.shape[0], values.shape[1]
         # A GPU does not tell what it was told without a pause.
-        if not lengths.is_cpu or n_rows <= self.block_rows or int(lengths.sum()) > self.most_words * n_rows * width:
+        if (
+            not lengths.is_cpu
+            or n_rows <= self.block_rows
+            or int(lengths.sum()) > self.most_words * n_rows * width
+        ):
             return self._read(values, lengths)
         result = values.new_zeros([width, n_rows, self.output_width])
         for start in range(0, n_rows, self.block_rows):
             block = lengths[start : start + self.block_rows]
-            longest = min(width, (int(block.max()) + 3) // 4 * 4)  # a few widths, for each of which a kernel is made
+            # a few widths, for each of which a kernel is made
+            longest = min(width, (int(block.max()) + 3) // 4 * 4)
             shown = values[start : start + self.block_rows, :longest]
-            result[:longest, start : start + self.block_rows] = self._read(shown, block).transpose(0, 1)
+            result[:longest, start : start + self.block_rows] = self._read(shown, block).transpose(
+                0, 1
+            )
         return result.transpose(0, 1)
 
     def _read(self, values: Tensor, lengths: Tensor) -> Tensor:
@@ -130,7 +146,9 @@ class Encoder(nn.Module):
         n_rows, width = values.shape[0], values.shape[1]
         # Word t of row b is word t * B + b of the table.
         positions = reversed_positions(lengths, width).t()
-        backward_order = (positions * n_rows + torch.arange(n_rows, device=lengths.device)).reshape(-1)
+        backward_order = (positions * n_rows + torch.arange(n_rows, device=lengths.device)).reshape(
+            -1
+        )
         for layer in self.recurrent:
             values = self.dropout(layer(values.transpose(0, 1), backward_order).transpose(0, 1))
         for layer in self.dense:

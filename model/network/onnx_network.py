@@ -1,7 +1,8 @@
 """ONNX Runtime as the engine under a tagger, called as `TaggerNetwork` is; in 32 or 8 bits.
 
-In 8 bits each column of the weights has its own scale; the inputs have one for the whole batch, so that results depend
-on it. Only ONNX Runtime runs what this makes: its operators are not of the ONNX standard.
+In 8 bits each column of the weights has its own scale; the inputs have one for the whole batch, so
+that results depend on it. Only ONNX Runtime runs what this makes: its operators are not of the ONNX
+standard.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,15 @@ import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import (
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    ValueInfoProto,
+    helper,
+    numpy_helper,
+)
 from torch import Tensor
 
 VECTORS = "vectors"
@@ -37,7 +46,10 @@ def network_inputs(width: int) -> list[ValueInfoProto]:
 
 def decoded_outputs() -> list[ValueInfoProto]:
     """What `Network.forward` gives, in its order."""
-    return [wholes("tags", "B", "T"), *(doubles(name, "B", "T") for name in ("marginal", "opening", "closing"))]
+    return [
+        wholes("tags", "B", "T"),
+        *(doubles(name, "B", "T") for name in ("marginal", "opening", "closing")),
+    ]
 
 
 def floats(name: str, *shape: int | str | None) -> ValueInfoProto:
@@ -60,10 +72,15 @@ def truths(name: str, *shape: int | str | None) -> ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.BOOL, shape)
 
 
-def part_of(model: ModelProto, inputs: Sequence[ValueInfoProto], outputs: Sequence[ValueInfoProto]) -> ModelProto:
-    """What is computed between `inputs`, any values of the graph, and `outputs`. The weights are shared, not copied.
+def part_of(
+    model: ModelProto, inputs: Sequence[ValueInfoProto], outputs: Sequence[ValueInfoProto]
+) -> ModelProto:
+    """What is computed between `inputs`, any values of the graph, and `outputs`.
 
-    Raises ValueError where the graph lacks an output, or where one needs an input of the graph that is not given.
+    The weights are shared, not copied.
+
+    Raises ValueError where the graph lacks an output, or where one needs an input of the graph that
+    is not given.
     """
     makers = {output: node for node in model.graph.node for output in node.output}
     constants = {each.name: each for each in model.graph.initializer}
@@ -95,7 +112,9 @@ def part_of(model: ModelProto, inputs: Sequence[ValueInfoProto], outputs: Sequen
 
 def _reads(node: NodeProto) -> list[str]:
     """The values that a node needs, those that only the body of a loop names included."""
-    bodies: list[GraphProto] = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
+    bodies: list[GraphProto] = [
+        attribute.g for attribute in node.attribute if attribute.HasField("g")
+    ]
     inner = [name for body in bodies for each in body.node for name in _reads(each)]
     made = {name for body in bodies for each in body.node for name in each.output}
     made |= {each.name for body in bodies for each in body.input}
@@ -105,8 +124,9 @@ def _reads(node: NodeProto) -> list[str]:
 def largest_weight() -> int:
     """The largest whole number that a weight becomes: 127, or 63 on a processor that adds products in 16 bits.
 
-    Two products of 8 bits do not fit in 16. Without instructions for that (VNNI) ONNX Runtime cuts off what is too
-    large, and emissions were wrong by as much as two thirds of their standard deviation.
+    Two products of 8 bits do not fit in 16. Without instructions for that (VNNI) ONNX Runtime cuts
+    off what is too large, and emissions were wrong by as much as two thirds of their standard
+    deviation.
     """
     return 127 if torch.cpu._is_vnni_supported() else 63
 
@@ -114,7 +134,8 @@ def largest_weight() -> int:
 def quantise(model: ModelProto) -> ModelProto:
     """A copy in which every LSTM layer has weights of 8 bits, or of 7: see `largest_weight`.
 
-    Raises ValueError when there is none: ONNX Runtime has no such GRU, and the other layers are too small to gain.
+    Raises ValueError when there is none: ONNX Runtime has no such GRU, and the other layers are too
+    small to gain.
     """
     constants = {each.name: each for each in model.graph.initializer}
     casts = {each.output[0]: each.input[0] for each in model.graph.node if each.op_type == "Cast"}
@@ -126,7 +147,10 @@ def quantise(model: ModelProto) -> ModelProto:
         if node.op_type != "LSTM" or "input_forget" in [each.name for each in node.attribute]:
             quantised.graph.node.append(node)
             continue
-        weights = {name: numpy_helper.to_array(constants[casts.get(name, name)]) for name in node.input[1:3]}
+        weights = {
+            name: numpy_helper.to_array(constants[casts.get(name, name)])
+            for name in node.input[1:3]
+        }
         quantised.graph.node.append(_quantised_layer(node, weights, added))
     if not added:
         raise ValueError("int8 is for LSTM layers, and the network has none")
@@ -145,12 +169,18 @@ def _quantised_layer(
         columns = values.astype(np.float32).transpose(0, 2, 1)
         scale = np.maximum(np.abs(columns).max(axis=1), 1e-12) / largest_weight()
         rounded = np.rint(columns / scale[:, None, :]).astype(np.int8)
-        for kind, array in (("int8", rounded), ("scale", scale), ("zero", np.zeros_like(scale, dtype=np.int8))):
+        for kind, array in (
+            ("int8", rounded),
+            ("scale", scale),
+            ("zero", np.zeros_like(scale, dtype=np.int8)),
+        ):
             added.append(numpy_helper.from_array(np.ascontiguousarray(array), f"{name}.{kind}"))
         names.append(f"{name}.int8")
         scales += [f"{name}.scale", f"{name}.zero"]
     rest = [*node.input[3:], *[""] * (8 - len(node.input))]
-    made = helper.make_node("DynamicQuantizeLSTM", [node.input[0], *names, *rest, *scales], node.output, domain=_DOMAIN)
+    made = helper.make_node(
+        "DynamicQuantizeLSTM", [node.input[0], *names, *rest, *scales], node.output, domain=_DOMAIN
+    )
     made.attribute.extend(node.attribute)
     return made
 
@@ -183,7 +213,9 @@ class OnnxNetwork:
         (vectors,) = self._words.run(rows, starts)
         return vectors
 
-    def __call__(self, vectors: Tensor, words: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def __call__(
+        self, vectors: Tensor, words: Tensor, lengths: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """See `Network.forward`. Shape: float32 [U, E], int64 [B, T], [B] -> [B, T] each."""
         tags, marginal, opening, closing = self._tagger.run(vectors, words, lengths)
         return tags, marginal, opening, closing
@@ -197,8 +229,9 @@ class _Part:
         options.intra_op_num_threads = torch.get_num_threads()
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # ONNX Runtime's own pool of memory and its plan for each shape are no faster here, and they grow: over 300
-        # shapes of batches a process grew by 8 MB (fp32) and 11 MB (int8) with both, and by none without.
+        # ONNX Runtime's own pool of memory and its plan for each shape are no faster here, and they
+        # grow: over 300 shapes of batches a process grew by 8 MB (fp32) and 11 MB (int8) with both,
+        # and by none without.
         options.enable_cpu_mem_arena = False
         options.enable_mem_pattern = False
         # What goes wrong is raised; it need not be printed too.

@@ -4,7 +4,8 @@
     bf16   recurrent and dense layers in bfloat16; worth it only where the processor multiplies in it
     int8   recurrent and dense layers with dynamically quantised weights; only when asked for by name
 
-The embedding, the emissions and the CRF stay in full precision: they cost little, and probabilities need the digits.
+The embedding, the emissions and the CRF stay in full precision: they cost little, and probabilities
+need the digits.
 """
 
 import time
@@ -36,7 +37,10 @@ _NEARLY = 1.25
 
 @contextmanager
 def onnx_extra() -> Iterator[None]:
-    """A block that imports what needs `onnx` or `onnxruntime`. Raises MissingExtraError where one is not there."""
+    """A block that imports what needs `onnx` or `onnxruntime`.
+
+    Raises MissingExtraError where one is not there.
+    """
     try:
         yield
     except ModuleNotFoundError as error:
@@ -106,9 +110,9 @@ def _quantised(bundle: Bundle, trained: nn.Module) -> TaggingNetwork:
 def candidates() -> tuple[str, ...]:
     """What `auto` tries on this processor.
 
-    Where the processor does not multiply in bf16, it is emulated and slower than fp32. int8 is never among them: it
-    scales its inputs by the whole batch, so that a text's result would depend on what else is in it (tried: the tags
-    of 9 texts in 300 did, those of none in fp32 and bf16).
+    Where the processor does not multiply in bf16, it is emulated and slower than fp32. int8 is
+    never among them: it scales its inputs by the whole batch, so that a text's result would depend
+    on what else is in it (tried: the tags of 9 texts in 300 did, those of none in fp32 and bf16).
     """
     return ("bf16", "fp32") if processor_has_bf16() else ("fp32",)
 
@@ -121,8 +125,8 @@ def processor_has_bf16() -> bool:
 def fastest(passing: Sequence[tuple[str, Callable[[], object]]]) -> str:
     """The first name whose call takes hardly more than the least time, the best of several in turn.
 
-    Others' work only ever adds to a time. What is expected to be the fastest comes first, and is not given up for a
-    little: two processes on a busy machine should choose alike.
+    Others' work only ever adds to a time. What is expected to be the fastest comes first, and is
+    not given up for a little: two processes on a busy machine should choose alike.
     """
     for _, call in passing:
         call()
@@ -146,5 +150,8 @@ def onnx_precisions(path: Path | str, network: NetworkConfig, precision: str) ->
     if precision == "bf16":
         raise ModelFileError(path, "an ONNX model runs in fp32 or int8, not in bf16")
     if precision == "int8" and network.cell not in ("lstm", "lstm-peephole", "lstm-no-forget"):
-        raise ModelFileError(path, f"ONNX Runtime has LSTM layers in int8, but this network has {network.cell} layers")
+        raise ModelFileError(
+            path,
+            f"ONNX Runtime has LSTM layers in int8, but this network has {network.cell} layers",
+        )
     return (precision,)

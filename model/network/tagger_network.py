@@ -17,8 +17,8 @@ from teddy.model.tags.tag_set import TagSet
 class Backbone(nn.Module):
     """What reads a text, whatever is then asked of it: a table of feature rows and the recurrent stack.
 
-    Pre-training learns one for the tagger to start from. Letters: U distinct words with F feature rows in all, E the
-    embedding width.
+    Pre-training learns one for the tagger to start from. Letters: U distinct words with F feature
+    rows in all, E the embedding width.
     """
 
     def __init__(self, config: NetworkConfig, n_feature_rows: int) -> None:
@@ -26,7 +26,9 @@ class Backbone(nn.Module):
         self.embedding = nn.Parameter(torch.empty(n_feature_rows, config.embedding_width))
         # A word is the sum of some ten rows: this variance gives the sum a spread of about a third.
         nn.init.normal_(self.embedding, std=0.1)
-        self.normalisation = nn.LayerNorm(config.embedding_width) if config.normalise else nn.Identity()
+        self.normalisation = (
+            nn.LayerNorm(config.embedding_width) if config.normalise else nn.Identity()
+        )
         self.embedding_dropout = LockedDropout(config.embedding_dropout)
         self.encoder = Encoder(config)
 
@@ -36,22 +38,27 @@ class Backbone(nn.Module):
 
         Shape: int64 [F], [U] -> float32 [U, E].
         """
-        vectors: Tensor = self.normalisation(functional.embedding_bag(rows, self.embedding, starts, mode="sum"))
+        vectors: Tensor = self.normalisation(
+            functional.embedding_bag(rows, self.embedding, starts, mode="sum")
+        )
         return vectors
 
 
 class Network(Backbone):
     """A tagger over feature rows.
 
-    Letters: B sentences of at most T words; U distinct words with F feature rows in all; K tags (see
-    `teddy.model.features.batching.Batch`).
+    Letters: B sentences of at most T words; U distinct words with F feature rows in all; K tags
+    (see `teddy.model.features.batching.Batch`).
     """
 
     def __init__(self, config: NetworkConfig, n_feature_rows: int, tags: TagSet) -> None:
         super().__init__(config, n_feature_rows)
         self.emission = nn.Linear(self.encoder.output_width, len(tags.tags))
         self.crf = ConditionalRandomField(
-            tags.allowed_transitions(), tags.allowed_first(), tags.allowed_last(), learnt=config.decoder == "crf"
+            tags.allowed_transitions(),
+            tags.allowed_first(),
+            tags.allowed_last(),
+            learnt=config.decoder == "crf",
         )
 
     def emissions(self, rows: Tensor, starts: Tensor, words: Tensor, lengths: Tensor) -> Tensor:
@@ -67,11 +74,14 @@ class Network(Backbone):
         scores: Tensor = self.emission(self.encoder(shown, lengths).to(self.emission.weight.dtype))
         return scores.float()
 
-    def forward(self, vectors: Tensor, words: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(
+        self, vectors: Tensor, words: Tensor, lengths: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The best tags and how probable they are.
 
-        Shape: `vectors` [U, E] are those of `word_vectors`, in the number format that the encoder computes in (see
-        model/network/precision.py); int64 `words` [B, T] say which of them stands where; int64 `lengths` [B].
+        Shape: `vectors` [U, E] are those of `word_vectors`, in the number format that the encoder
+        computes in (see model/network/precision.py); int64 `words` [B, T] say which of them stands
+        where; int64 `lengths` [B].
 
         Returns (tags int64, marginal, opening, closing, each float64), all [B, T]: see
         `ConditionalRandomField.posterior`.

@@ -1,7 +1,7 @@
 """The one file that names `torch.jit`.
 
-TorchScript is deprecated upstream in favour of `torch.export`, which cannot take recurrent layers of changing lengths
-today. When it can, this file changes and no other.
+TorchScript is deprecated upstream in favour of `torch.export`, which cannot take recurrent layers
+of changing lengths today. When it can, this file changes and no other.
 """
 
 import io
@@ -21,7 +21,9 @@ _LOCK = threading.Lock()
 def _quiet_and_alone() -> Iterator[None]:
     with _LOCK, warnings.catch_warnings():
         warnings.filterwarnings(
-            "ignore", message=r".*torch\.jit\..* is (deprecated|not supported)", category=DeprecationWarning
+            "ignore",
+            message=r".*torch\.jit\..* is (deprecated|not supported)",
+            category=DeprecationWarning,
         )
         yield
 
@@ -46,7 +48,10 @@ def to_archive(scripted: torch.jit.ScriptModule, extra_files: Mapping[str, bytes
 
 
 def from_archive(archive: bytes) -> torch.jit.ScriptModule:
-    """Loads a module onto the CPU. The archive is a program: check where it is from first (`model.bundle` does)."""
+    """Loads a module onto the CPU.
+
+    The archive is a program: check where it is from first (`model.bundle` does).
+    """
     with _quiet_and_alone():
         scripted: torch.jit.ScriptModule = torch.jit.load(  # type: ignore[no-untyped-call]
             io.BytesIO(archive), map_location="cpu"

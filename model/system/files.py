@@ -18,13 +18,14 @@ _PARTIAL = ".partial"
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """Give a path to write to; what was written there becomes `path` when the block ends well, and only then.
 
-    For writers that insist on opening the file themselves. The path given has the same name as `path`, since some
-    formats take something from the name, and lies in a hidden folder beside it, so that the last step is a rename
-    within one file system. When the block raises, whatever `path` held before is untouched and nothing is left behind;
-    when the process is killed, the hidden folder may stay (see `remove_abandoned`).
+    For writers that insist on opening the file themselves. The path given has the same name as
+    `path`, since some formats take something from the name, and lies in a hidden folder beside it,
+    so that the last step is a rename within one file system. When the block raises, whatever `path`
+    held before is untouched and nothing is left behind; when the process is killed, the hidden
+    folder may stay (see `remove_abandoned`).
 
-    Raises: OSError where the folder of `path` is missing or refuses to be written to, FileNotFoundError where the
-    block wrote nothing.
+    Raises: OSError where the folder of `path` is missing or refuses to be written to,
+    FileNotFoundError where the block wrote nothing.
     """
     path = Path(path)
     hidden = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=_PARTIAL))
@@ -41,7 +42,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 def write_atomically(path: Path | str, data: bytes | str) -> None:
     """Write the whole file `path`, text as UTF-8 with line ends as they are; a reader sees the old file or the new one.
 
-    Raises: OSError as `atomic_path`, which names `path` where the disk is full; the old file is then untouched.
+    Raises: OSError as `atomic_path`, which names `path` where the disk is full; the old file is
+    then untouched.
     """
     with atomic_path(path) as temporary:
         try:
@@ -88,7 +90,8 @@ def remove_abandoned_folder(folder: Path) -> None:
 def lock(file: int | IO[Any], *, wait: bool = True) -> None:
     """Lock an open file or folder against other processes; the system lets go when it is closed, or this process ends.
 
-    Raises BlockingIOError when another process has it and not to `wait`; OSError where the file system has no locks.
+    Raises BlockingIOError when another process has it and not to `wait`; OSError where the file
+    system has no locks.
     """
     fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
 
@@ -105,9 +108,12 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
 
 
 def keep_others_out(file: TextIO, output: Path, *, signed: bool = False) -> None:
-    """Lock an open file until it is closed. `signed`: it holds nothing but the number of the process that has it.
+    """Lock an open file until it is closed.
 
-    Raises: DataError, which names the output and, where the file is signed, the process, when another one has it.
+    `signed`: it holds nothing but the number of the process that has it.
+
+    Raises: DataError, which names the output and, where the file is signed, the process, when
+    another one has it.
     """
     try:
         lock(file, wait=False)

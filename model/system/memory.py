@@ -13,8 +13,9 @@ from pathlib import Path
 def give_back() -> None:
     """Lets the C library return the pages that it holds free.
 
-    Tensors of many sizes leave holes: 26 MB after a million words of mixed lengths. glibc keeps them until it is asked;
-    other libraries have nothing to ask, and then this does nothing. It takes some 2 ms.
+    Tensors of many sizes leave holes: 26 MB after a million words of mixed lengths. glibc keeps
+    them until it is asked; other libraries have nothing to ask, and then this does nothing. It
+    takes some 2 ms.
     """
     trim = _malloc_trim()
     if trim is not None:
@@ -25,9 +26,9 @@ def give_back() -> None:
 def collector_paused() -> Iterator[None]:
     """A block during which Python's garbage collector does not run, unless it was off anyhow.
 
-    For a block that makes many objects and no cycles, and ends soon: a tenth of the time that tagging took went into
-    looking through them and all of torch's. (Should two threads be in such blocks at once, it runs again when the first
-    of them is done.)
+    For a block that makes many objects and no cycles, and ends soon: a tenth of the time that
+    tagging took went into looking through them and all of torch's. (Should two threads be in such
+    blocks at once, it runs again when the first of them is done.)
     """
     was_on = gc.isenabled()
     gc.disable()
@@ -41,8 +42,9 @@ def collector_paused() -> Iterator[None]:
 def settle() -> None:
     """Tells Python's garbage collector that everything there is now will stay.
 
-    For programs that load a model and then do nothing but tag; a library must not decide it for others. torch alone has
-    200,000 objects, and going through them took a tenth of the time that tagging took.
+    For programs that load a model and then do nothing but tag; a library must not decide it for
+    others. torch alone has 200,000 objects, and going through them took a tenth of the time that
+    tagging took.
     """
     gc.collect()
     gc.freeze()
@@ -51,8 +53,9 @@ def settle() -> None:
 def bound_kernel_cache() -> None:
     """Lets oneDNN keep 32 kernels, unless the environment has another number.
 
-    It keeps a thousand by default, of 0.2 MB each, and does not give them back; batches have few shapes (see
-    `usual_size`). torch reads the number when it first computes, so this has no effect in a program that has done so.
+    It keeps a thousand by default, of 0.2 MB each, and does not give them back; batches have few
+    shapes (see `usual_size`). torch reads the number when it first computes, so this has no effect
+    in a program that has done so.
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
 

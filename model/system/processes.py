@@ -7,7 +7,8 @@
             do(part)
             interruption.check()
 
-SIGTERM is what a scheduler sends before it takes a machine away, SIGINT what Ctrl-C sends; both mean the same here.
+SIGTERM is what a scheduler sends before it takes a machine away, SIGINT what Ctrl-C sends; both
+mean the same here.
 """
 
 import os
@@ -25,7 +26,10 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interruption:
-    """Whether a job has been asked to stop. A new one has not, and without `interruptions` it never is."""
+    """Whether a job has been asked to stop.
+
+    A new one has not, and without `interruptions` it never is.
+    """
 
     def __init__(self) -> None:
         self._signal: signal.Signals | None = None
@@ -50,8 +54,8 @@ class Interruption:
     def at_once(self) -> Iterator[None]:
         """A block that a signal ends wherever it is, as JobInterrupted: for work that may be thrown away.
 
-        A signal that came before ends it before it begins. What the block calls may catch any Exception without
-        catching this.
+        A signal that came before ends it before it begins. What the block calls may catch any
+        Exception without catching this.
         """
         self.check()
         before, self._is_at_once = self._is_at_once, True
@@ -79,7 +83,8 @@ class _StopNow(BaseException):
 def interruptions() -> Iterator[Interruption]:
     """Give an Interruption that the signals of this process reach while the block lasts.
 
-    Only the main thread of a process may say what signals do: in another one, nothing ever interrupts the job.
+    Only the main thread of a process may say what signals do: in another one, nothing ever
+    interrupts the job.
     """
     interruption = Interruption()
     if threading.current_thread() is not threading.main_thread():
@@ -100,12 +105,18 @@ def reap(process: subprocess.Popen[bytes], patience_seconds: float) -> str:
     except subprocess.TimeoutExpired:
         process.kill()
         status = process.wait()
-    return f"it was ended by {signal.Signals(-status).name}" if status < 0 else f"it ended with status {status}"
+    return (
+        f"it was ended by {signal.Signals(-status).name}"
+        if status < 0
+        else f"it ended with status {status}"
+    )
 
 
 def available_cores() -> int:
     """Return how many cores this process may use: its affinity, or less where a container has a quota."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         return max(1, min(cores, int(quota) // int(period)))

@@ -1,7 +1,8 @@
 """Entities as spans, and the tag schemes in which corpora write them.
 
-A span is half-open. Whether it counts words or characters is said by the name of the variable that holds it.
-This file is the only one that knows how a scheme spells a span; inside Teddy everything is spans or BIOES.
+A span is half-open. Whether it counts words or characters is said by the name of the variable that
+holds it. This file is the only one that knows how a scheme spells a span; inside Teddy everything
+is spans or BIOES.
 """
 
 from collections.abc import Iterable, Sequence
@@ -35,21 +36,27 @@ class Scheme(StrEnum):
     BMES = "bmes"
 
 
-_PREFIXES = {Scheme.IO: "I", Scheme.IOB1: "BI", Scheme.BIO: "BI", Scheme.BIOES: "BIES", Scheme.BMES: "BMES"}
+_PREFIXES = {
+    Scheme.IO: "I",
+    Scheme.IOB1: "BI",
+    Scheme.BIO: "BI",
+    Scheme.BIOES: "BIES",
+    Scheme.BMES: "BMES",
+}
 
 
 def read_tags(tags: Sequence[str], scheme: Scheme) -> list[Span]:
     """Read the spans, in words, that a sequence of tags spells; they come in order and disjoint.
 
-    A sequence that the scheme forbids is repaired by the rule of the CoNLL scorer `conlleval`, so that no tagged word
-    is lost. An entity begins at every word that is not `O` and
+    A sequence that the scheme forbids is repaired by the rule of the CoNLL scorer `conlleval`, so
+    that no tagged word is lost. An entity begins at every word that is not `O` and
 
     - is tagged `B-` or `S-`, or
     - follows `O`, the start of the sequence, or another label, or
     - follows `E-` or `S-`;
 
-    it runs to the next word that is `O` or begins an entity. (So `I-` after `O` begins an entity, and an entity that
-    never reaches its `E-` ends where the next thing begins.)
+    it runs to the next word that is `O` or begins an entity. (So `I-` after `O` begins an entity,
+    and an entity that never reaches its `E-` ends where the next thing begins.)
 
     Raises:
         ValueError: a tag is not `O` or `PREFIX-LABEL` with a prefix of the scheme and a label that is not empty.
@@ -85,7 +92,9 @@ def write_tags(spans: Iterable[Span], n_words: int, scheme: Scheme) -> list[str]
             raise ValueError(f"{span} is not a labelled stretch of {n_words} words")
         if before is not None and span.start < before.end:
             raise ValueError(f"{before} and {span} overlap; a sequence of tags cannot say so")
-        touches_its_like = before is not None and before.end == span.start and before.label == span.label
+        touches_its_like = (
+            before is not None and before.end == span.start and before.label == span.label
+        )
         prefixes = _spell(span.end - span.start, scheme, touches_its_like=touches_its_like)
         tags[span.start : span.end] = [f"{prefix}-{span.label}" for prefix in prefixes]
         before = span
@@ -98,7 +107,9 @@ def _split_tag(tag: str, prefixes: str, scheme: Scheme) -> tuple[str, str]:
         return "O", ""
     prefix, _, label = tag.partition("-")
     if len(prefix) != 1 or prefix not in prefixes or not label:
-        raise ValueError(f"{tag!r} is not a tag of the scheme {scheme}: O, or one of {', '.join(prefixes)} and -LABEL")
+        raise ValueError(
+            f"{tag!r} is not a tag of the scheme {scheme}: O, or one of {', '.join(prefixes)} and -LABEL"
+        )
     return prefix, label
 
 

@@ -25,7 +25,9 @@ class TagSet:
 
     def __post_init__(self) -> None:
         if "" in self.labels or len(set(self.labels)) != len(self.labels):
-            raise ValueError(f"labels must be different and not empty: {', '.join(map(repr, self.labels))}")
+            raise ValueError(
+                f"labels must be different and not empty: {', '.join(map(repr, self.labels))}"
+            )
 
     @cached_property
     def tags(self) -> tuple[str, ...]:
@@ -76,11 +78,14 @@ class TagSet:
     def decode_rows(self, tags: Indices) -> tuple[Indices, Indices, Indices, Indices]:
         """Read the spans of many sequences at once; padding is `O`.
 
-        This is `read_tags` made quick for serving: a fixed number of steps, however many words there are.
+        This is `read_tags` made quick for serving: a fixed number of steps, however many words
+        there are.
 
-        Shape: tags [B, T] -> (row, start, end, label index) of each span, in the order of rows and words, each [spans].
+        Shape: tags [B, T] -> (row, start, end, label index) of each span, in the order of rows and
+        words, each [spans].
         """
-        # A column of O behind each row ends what is open there, and stands before the row that follows.
+        # A column of O behind each row ends what is open there, and stands before the row that
+        # follows.
         closed = np.zeros((tags.shape[0], tags.shape[1] + 1), dtype=np.int64)
         closed[:, :-1] = tags
         flat = closed.ravel()
@@ -110,7 +115,9 @@ class TagSet:
     @cached_property
     def _label_number(self) -> Indices:
         """The label index of each tag, -1 for `O`. Shape: [K]."""
-        return np.array([-1, *(number for number in range(len(self.labels)) for _ in _PREFIXES)], dtype=np.int64)
+        return np.array(
+            [-1, *(number for number in range(len(self.labels)) for _ in _PREFIXES)], dtype=np.int64
+        )
 
     @cached_property
     def _begins(self) -> NDArray[np.bool_]:

@@ -1,9 +1,11 @@
 """A text on its way through the network: cut into words and windows, and put together again.
 
-text --prepare--> Document (words, windows) --predict--> TaggedWords for each window --assemble--> Tagged
+text --prepare--> Document (words, windows) --predict--> TaggedWords for each window --assemble-->
+Tagged
 
-A sentence is one window. A sentence that is too long becomes several that overlap, so that every word is read with
-context on both sides; each word's result is kept from one window only, and no word is dropped.
+A sentence is one window. A sentence that is too long becomes several that overlap, so that every
+word is read with context on both sides; each word's result is kept from one window only, and no
+word is dropped.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +20,10 @@ from teddy.model.text.words import check_text, split_words
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Words `[start, end)` are read; the results of `[keep_start, keep_end)` among them are kept. Not empty."""
+    """Words `[start, end)` are read; the results of `[keep_start, keep_end)` among them are kept.
+
+    Not empty.
+    """
 
     start: int
     end: int
@@ -26,11 +31,14 @@ class Window:
     keep_end: int
 
 
-def split_windows(sentences: Sequence[tuple[int, int]], max_words: int, overlap: int) -> list[Window]:
+def split_windows(
+    sentences: Sequence[tuple[int, int]], max_words: int, overlap: int
+) -> list[Window]:
     """Make one window of each sentence, or several of one longer than `max_words`.
 
-    `sentences` are half-open ranges of words. Neighbouring windows of one sentence share at least `overlap` words,
-    and what is kept changes hands in the middle of what they share. The kept ranges partition the words, in order.
+    `sentences` are half-open ranges of words. Neighbouring windows of one sentence share at least
+    `overlap` words, and what is kept changes hands in the middle of what they share. The kept
+    ranges partition the words, in order.
 
     Raises:
         ValueError: not 0 <= overlap < max_words.
@@ -48,18 +56,25 @@ def split_windows(sentences: Sequence[tuple[int, int]], max_words: int, overlap:
 
 
 def _split_long(start: int, end: int, max_words: int, overlap: int) -> list[Window]:
-    # The last window is moved back rather than made short: its first words then see as much as all others.
+    # The last window is moved back rather than made short: its first words then see as much as all
+    # others.
     last_start = end - max_words
     starts = [*range(start, last_start, max_words - overlap), last_start]
-    # neighbours share [next start, this start + max_words); its middle is where the kept ranges meet
+    # neighbours share [next start, this start + max_words); its middle is where the kept ranges
+    # meet
     middles = [(this + max_words + following) // 2 for this, following in pairwise(starts)]
     keeps = zip([start, *middles], [*middles, end], strict=True)
-    return [Window(first, first + max_words, *keep) for first, keep in zip(starts, keeps, strict=True)]
+    return [
+        Window(first, first + max_words, *keep) for first, keep in zip(starts, keeps, strict=True)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """A labelled stretch of a text: characters `[start, end)`, and `text` is just those. `score` is its probability."""
+    """A labelled stretch of a text: characters `[start, end)`, and `text` is just those.
+
+    `score` is its probability.
+    """
 
     start: int
     end: int
@@ -138,17 +153,27 @@ class Tagged:
 
     @cached_property
     def tokens(self) -> list[Token]:
-        """Every word. Made when it is first asked for: few callers want it, and it costs more than the entities."""
+        """Every word.
+
+        Made when it is first asked for: few callers want it, and it costs more than the entities.
+        """
         return [token for stretch in self._stretches for token in self._read(stretch)]
 
     def _read(self, stretch: _Stretch) -> Iterator[Token]:
         names = self._tag_names
         inside = slice(stretch.start - stretch.offset, stretch.end - stretch.offset)
-        tags, scores = stretch.output.tags[inside].tolist(), stretch.output.tag_scores[inside].tolist()
+        tags, scores = (
+            stretch.output.tags[inside].tolist(),
+            stretch.output.tag_scores[inside].tolist(),
+        )
         words = slice(stretch.start, stretch.end)
         starts, ends = self._offsets.starts[words], self._offsets.ends[words]
         for start, end, tag, score in zip(starts, ends, tags, scores, strict=True):
-            yield Token(start, end, names[0], 1.0 - score) if stretch.headless else Token(start, end, names[tag], score)
+            yield (
+                Token(start, end, names[0], 1.0 - score)
+                if stretch.headless
+                else Token(start, end, names[tag], score)
+            )
 
 
 def prepare(text: str, window_words: int, window_overlap: int) -> Document:
@@ -157,14 +182,18 @@ def prepare(text: str, window_words: int, window_overlap: int) -> Document:
     starts, ends, words = split_words(text)
     offsets = Offsets(starts, ends)
     places = split_windows(split_sentences(text, offsets), window_words, window_overlap)
-    return Document(text, offsets, places, [WindowInput(words[place.start : place.end]) for place in places])
+    return Document(
+        text, offsets, places, [WindowInput(words[place.start : place.end]) for place in places]
+    )
 
 
-def assemble(document: Document, outputs: Sequence[TaggedWords], tag_names: Sequence[str]) -> Tagged:
+def assemble(
+    document: Document, outputs: Sequence[TaggedWords], tag_names: Sequence[str]
+) -> Tagged:
     """Puts the results of a document's windows together.
 
-    An entity is taken from the window that keeps its first word, whole even where it runs on into the next window's
-    words, so that no entity is cut at a window's border.
+    An entity is taken from the window that keeps its first word, whole even where it runs on into
+    the next window's words, so that no entity is cut at a window's border.
     """
     starts, ends = document.offsets
     entities: list[Entity] = []
@@ -175,7 +204,8 @@ def assemble(document: Document, outputs: Sequence[TaggedWords], tag_names: Sequ
         for span, score in zip(output.spans, output.scores, strict=True):
             first, last = place.start + span.start, place.start + span.end
             if first < settled:
-                # An earlier window had the say over its first word, and did not find it or found another.
+                # An earlier window had the say over its first word, and did not find it or found
+                # another.
                 headless = max(headless, last)
             elif first < place.keep_end:
                 start, stop = starts[first], ends[last - 1]

@@ -1,14 +1,15 @@
 """Sentences: ranges of words that the network reads together.
 
-A light splitter, made to err on the side of the longer sentence: a cut through `J. R. R. Tolkien` costs an entity, two
-sentences read as one cost next to nothing. A sentence ends
+A light splitter, made to err on the side of the longer sentence: a cut through `J. R. R. Tolkien`
+costs an entity, two sentences read as one cost next to nothing. A sentence ends
 
-- at `.` `!` `?` and their like with the closing quotes and brackets behind them, where white space and something other
-  than a lower-case letter or a comma follows; but not behind a title or an item's number (`Dr.`, `1.`), and behind any
-  other abbreviation or initial (`U.S.`, `Inc.`, `J.`) only where a word follows that often begins a sentence (`The`);
+- at `.` `!` `?` and their like with the closing quotes and brackets behind them, where white space
+  and something other than a lower-case letter or a comma follows; but not behind a title or an
+  item's number (`Dr.`, `1.`), and behind any other abbreviation or initial (`U.S.`, `Inc.`, `J.`)
+  only where a word follows that often begins a sentence (`The`);
 - at the full stops of Chinese and Japanese, whatever follows;
-- at a blank line; at the end of a line where the line is too short, or too long, to have been broken by wrapping, or
-  where a list's item follows; not where a lower-case letter does.
+- at a blank line; at the end of a line where the line is too short, or too long, to have been
+  broken by wrapping, or where a list's item follows; not where a lower-case letter does.
 """
 
 import re
@@ -28,7 +29,8 @@ _OPENERS = frozenset([*_STRAIGHT_QUOTES, "``", *"([{«\u2018\u201c\u201e"])
 _CONTINUERS = ",;:"
 _BULLETS = frozenset("-*+•·–—▪◦●■")  # noqa: RUF001 - the dashes are meant
 _WRAPPED_LINE = range(40, 101)  # characters in a line that was broken for want of room
-_QUOTE_REACH = 1000  # characters looked back for the quotation mark that a spaced `"` closes; keeps the time linear
+# characters looked back for the quotation mark that a spaced `"` closes; keeps the time linear
+_QUOTE_REACH = 1000
 
 _is_title = re.compile(
     "Mr|Mrs|Ms|Messrs|Dr|Prof|Rev|Hon|Gen|Col|Maj|Capt|Cmdr|Lt|Sgt|Cpl|Adm|Gov|Sen|Rep|Pres|St|Sta|Ste|Mt|Ft|Pt|Pvt|Drs|"
@@ -44,8 +46,8 @@ _often_begins_sentence = re.compile(
 class Offsets(NamedTuple):
     """Where the words of a text begin and end, in characters: two lists of numbers, which are cheap to keep and search.
 
-    (A list of pairs is an object for each word, and Python's garbage collector looks at them all: an eighth of the time
-    that tagging took.)
+    (A list of pairs is an object for each word, and Python's garbage collector looks at them all:
+    an eighth of the time that tagging took.)
     """
 
     starts: Sequence[int]
@@ -61,7 +63,8 @@ class Offsets(NamedTuple):
 def split_sentences(text: str, words: Offsets) -> list[tuple[int, int]]:
     """Split a text's words, as `split_words` gives them, into sentences, in linear time.
 
-    Returns half-open ranges of word indices: none is empty, and in order they partition `range(len(words.starts))`.
+    Returns half-open ranges of word indices: none is empty, and in order they partition
+    `range(len(words.starts))`.
     """
     sentences: list[tuple[int, int]] = []
     starts = words.starts
@@ -72,7 +75,9 @@ def split_sentences(text: str, words: Offsets) -> list[tuple[int, int]]:
         following = bisect_right(starts, match.start())  # first word that starts behind this place
         if match["line"]:
             is_blank = match["blank"] is not None or following == gap_of_last_line
-            ends = is_blank or _line_ends_sentence(text, words, match.start() - line_start, following)
+            ends = is_blank or _line_ends_sentence(
+                text, words, match.start() - line_start, following
+            )
             line_start, gap_of_last_line = match.end(), following
         else:
             following = bisect_right(starts, match.end() - 1, following)
@@ -93,7 +98,9 @@ def _line_ends_sentence(text: str, words: Offsets, line_characters: int, followi
     if text[first].islower() or text[first] in _CONTINUERS:
         return False
     return (
-        line_characters not in _WRAPPED_LINE or text[first:last] in _BULLETS or _is_item_number(text, words, following)
+        line_characters not in _WRAPPED_LINE
+        or text[first:last] in _BULLETS
+        or _is_item_number(text, words, following)
     )
 
 
@@ -105,10 +112,13 @@ def _is_item_number(text: str, words: Offsets, index: int) -> bool:
     return text[first:last].isdecimal() and text[last:end] in (".", ")")
 
 
-def _stop_ends_sentence(text: str, words: Offsets, start: int, following: int, end: int) -> tuple[bool, int]:
+def _stop_ends_sentence(
+    text: str, words: Offsets, start: int, following: int, end: int
+) -> tuple[bool, int]:
     """Tell whether the stop that ends at character `end` ends the sentence open since word `start`.
 
-    `following` is the first word behind it; returned with the answer is the first behind its closing quotes too.
+    `following` is the first word behind it; returned with the answer is the first behind its
+    closing quotes too.
     """
     stop = following - 1
     if stop < start or words.ends[stop] != end:
@@ -118,7 +128,9 @@ def _stop_ends_sentence(text: str, words: Offsets, start: int, following: int, e
         return False, following
     if text[end - 1] in _FULL_WIDTH_STOPS:
         return True, following
-    if not text[words.ends[following - 1] : words.starts[following]].isspace() or _continues(text, words, following):
+    if not text[words.ends[following - 1] : words.starts[following]].isspace() or _continues(
+        text, words, following
+    ):
         return False, following
     if text[end - 1] == "." and text[end - 2 : end] != "..":
         return _full_stop_ends_sentence(text, words, start, stop, following), following
@@ -126,7 +138,10 @@ def _stop_ends_sentence(text: str, words: Offsets, start: int, following: int, e
 
 
 def _skip_closers(text: str, words: Offsets, start: int, following: int) -> int:
-    """Step over closing quotes and brackets. A spaced straight quote closes only if an odd number came before."""
+    """Step over closing quotes and brackets.
+
+    A spaced straight quote closes only if an odd number came before.
+    """
     while following < len(words.starts):
         first, last = words.starts[following], words.ends[following]
         gap = text[words.ends[following - 1] : first]
@@ -148,7 +163,9 @@ def _continues(text: str, words: Offsets, following: int) -> bool:
     return text[first].islower() or text[first] in _CONTINUERS
 
 
-def _full_stop_ends_sentence(text: str, words: Offsets, start: int, stop: int, following: int) -> bool:
+def _full_stop_ends_sentence(
+    text: str, words: Offsets, start: int, stop: int, following: int
+) -> bool:
     """Tell a full stop from the dot of an abbreviation, which may stand apart in text that was split before."""
     first, last = words.starts[stop], words.ends[stop]
     is_apart = last - first == 1

@@ -1,26 +1,31 @@
-"""Words: where they lie in a text. Training and serving both split here, so that a model meets the words it has learnt.
+"""Words: where they lie in a text.
 
-A text is first split at white space; what one chunk gives never depends on its neighbours. Within a chunk the first of
-these that fits is a word:
+Training and serving both split here, so that a model meets the words it has learnt.
 
-- a web address, an e-mail address, a bare domain (`example.com/about`), `@name`, `#tag`, an emoticon, a character
-  entity such as `&amp;`;
-- a contraction, as treebanks split it: `John's` is `John` `'s`, `don't` is `do` `n't`. Elsewhere an apostrophe between
-  letters is part of the word (`O'Brien`, `L'Oreal`);
-- letters with dots between them (`U.S.`, `e.g.`), an initial (`J.`), a known abbreviation (`Mr.`, `Inc.`), `AT&T`;
-- letters, digits and underscores; between digits also `. , : / -`, so that `1,000.50`, `10:30` and `1996-08-22` are
-  one word;
-- one character, with its marks, of the scripts that are written without spaces: Han, kana; of Thai, Lao, Khmer and
-  Burmese one cluster;
+A text is first split at white space; what one chunk gives never depends on its neighbours. Within a
+chunk the first of these that fits is a word:
+
+- a web address, an e-mail address, a bare domain (`example.com/about`), `@name`, `#tag`, an
+  emoticon, a character entity such as `&amp;`;
+- a contraction, as treebanks split it: `John's` is `John` `'s`, `don't` is `do` `n't`. Elsewhere an
+  apostrophe between letters is part of the word (`O'Brien`, `L'Oreal`);
+- letters with dots between them (`U.S.`, `e.g.`), an initial (`J.`), a known abbreviation (`Mr.`,
+  `Inc.`), `AT&T`;
+- letters, digits and underscores; between digits also `. , : / -`, so that `1,000.50`, `10:30` and
+  `1996-08-22` are one word;
+- one character, with its marks, of the scripts that are written without spaces: Han, kana; of Thai,
+  Lao, Khmer and Burmese one cluster;
 - a repeated stop or dash (`...`, `--`), an emoji with all that modifies or joins it, a flag;
 - any other character, with its combining marks.
 
-Other hyphens are words of their own: `New York-based` has an entity that ends before its hyphen. (Of the entities in
-UNER English-EWT about 1 in 100 has such a border; corpora that keep `German-born` whole lose nothing but two words.)
+Other hyphens are words of their own: `New York-based` has an entity that ends before its hyphen.
+(Of the entities in UNER English-EWT about 1 in 100 has such a border; corpora that keep
+`German-born` whole lose nothing but two words.)
 
-Every character that is neither white space nor ignorable lies in exactly one word. Ignorable are control and format
-characters (NUL, zero-width space, byte-order mark, directional marks, ...); in the middle of a word or an emoji the
-soft hyphen and the zero-width joiners belong to it, elsewhere an ignorable character ends a word as a space does.
+Every character that is neither white space nor ignorable lies in exactly one word. Ignorable are
+control and format characters (NUL, zero-width space, byte-order mark, directional marks, ...); in
+the middle of a word or an emoji the soft hyphen and the zero-width joiners belong to it, elsewhere
+an ignorable character ends a word as a space does.
 """
 
 import re
@@ -57,7 +62,8 @@ def check_text(text: str) -> None:
 def tokenise(text: str) -> list[tuple[int, int]]:
     """Split a text into words, in time linear in its length.
 
-    Returns half-open character offsets, in order and disjoint; no word is empty or holds white space.
+    Returns half-open character offsets, in order and disjoint; no word is empty or holds white
+    space.
     """
     starts, ends, _ = split_words(text)
     return list(zip(starts, ends, strict=True))
@@ -75,12 +81,18 @@ def split_words(text: str) -> tuple[list[int], list[int], list[str]]:
     for chunk in chunks:
         start = end + 1 if is_evenly_spaced else text.index(chunk, end + 1)
         end = start + len(chunk)
-        # Nine chunks in ten of English text are plain letters, perhaps with a comma or full stop, and need no grammar.
+        # Nine chunks in ten of English text are plain letters, perhaps with a comma or full stop,
+        # and need no grammar.
         if chunk.isalpha() and chunk.isascii() and len(chunk) <= _SHORT_CHUNK_CHARACTERS:
             starts.append(start)
             ends.append(end)
             words.append(chunk)
-        elif chunk[-1] in ",." and (stem := chunk[:-1]).isalpha() and stem.isascii() and stem not in _MAY_KEEP_STOP:
+        elif (
+            chunk[-1] in ",."
+            and (stem := chunk[:-1]).isalpha()
+            and stem.isascii()
+            and stem not in _MAY_KEEP_STOP
+        ):
             starts += (start, end - 1)
             ends += (end - 1, end)
             words += (stem, chunk[-1])
@@ -119,10 +131,12 @@ _MAY_KEEP_STOP = frozenset([*_ABBREVIATIONS.split("|"), *ascii_letters])
 
 # those that are also common words (at, be, no, us) are left out: "call me.no problem"
 _TOP_LEVEL_DOMAINS = (
-    "com|org|net|edu|gov|mil|int|info|biz|io|ly|tv|fm|eu|uk|ie|ca|au|nz|de|ch|fr|nl|es|it|dk|se|fi|pl|ru|cn|jp|kr|br|co"
+    "com|org|net|edu|gov|mil|int|info|biz|io|ly|tv|fm|"
+    "eu|uk|ie|ca|au|nz|de|ch|fr|nl|es|it|dk|se|fi|pl|ru|cn|jp|kr|br|co"
 )
 
-# Insides of `[...]`. Scripts without spaces, by character: Han with its radicals and numerals, kana, bopomofo.
+# Insides of `[...]`. Scripts without spaces, by character: Han with its radicals and numerals,
+# kana, bopomofo.
 _BY_CHARACTER = (
     r"\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3038-\u303c\u3041-\u3096\u309d-\u30ff\u3105-\u312f"
     r"\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U0001b000-\U0001b16f"
@@ -135,15 +149,19 @@ _BY_CLUSTER = (
 )
 _ALPHANUMERIC = rf"[^\W{_BY_CHARACTER}{_BY_CLUSTER}]"
 _LETTER = rf"[^\W\d_{_BY_CHARACTER}{_BY_CLUSTER}]"
-_LEADING_VOWELS = r"\u0e40-\u0e44\u0ec0-\u0ec4"  # written before the consonant that they follow in speech
+# written before the consonant that they follow in speech
+_LEADING_VOWELS = r"\u0e40-\u0e44\u0ec0-\u0ec4"
 _TRAILING_VOWELS = r"\u0e30\u0e32\u0e33\u0e45\u0eb0\u0eb2\u0eb3"
 _STACKERS = r"\u1039\u17d2"  # the next consonant is written below
 _JOINERS = r"\u00ad\u200c\u200d\u2060"  # invisible; may stand inside a word
-_EMOJI_MODIFIERS = r"\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f"  # skin tones, and the tags of regional flags
+# skin tones, and the tags of regional flags
+_EMOJI_MODIFIERS = r"\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f"
 _APOSTROPHES = r"['\u2019]"
 _CLITIC = rf"{_APOSTROPHES}(?:s|ll|re|ve|d|m)"
 _NOT = rf"n{_APOSTROPHES}t"
-_NOT_IN_ADDRESSES = r"\s<>\"^`{|}\\\u2000-\u206f\u2190-\u2bff\u3000-\u303f\uff00-\uff65\U0001f000-\U0001faff"
+_NOT_IN_ADDRESSES = (
+    r"\s<>\"^`{|}\\\u2000-\u206f\u2190-\u2bff\u3000-\u303f\uff00-\uff65\U0001f000-\U0001faff"
+)
 _REPEATABLE = r".\-=*~+<>^|/$\u2013\u2014…•·。"
 
 
@@ -151,8 +169,8 @@ _REPEATABLE = r".\-=*~+<>^|/$\u2013\u2014…•·。"
 def _word_pattern() -> re.Pattern[str]:
     """Build the grammar above: alternatives, of which the first that fits wins.
 
-    An alternative that fails has read a bounded number of characters, or only such as are read once more at most: no
-    text makes the search slower than linear.
+    An alternative that fails has read a bounded number of characters, or only such as are read once
+    more at most: no text makes the search slower than linear.
     """
     mark = _character_class("Mn", "Mc", "Me")
     ignorable = _character_class("Cc", "Cf")
@@ -175,7 +193,9 @@ def _run(mark: str) -> str:
 
 
 def _internet_words(run: str, ignorable: str, ends: str) -> list[str]:
-    address_part = rf"[^{_NOT_IN_ADDRESSES}{_BY_CHARACTER}{_BY_CLUSTER}{ignorable}]*(?<![.,;:!?'*)\]])"
+    address_part = (
+        rf"[^{_NOT_IN_ADDRESSES}{_BY_CHARACTER}{_BY_CLUSTER}{ignorable}]*(?<![.,;:!?'*)\]])"
+    )
     domain = r"(?:[A-Za-z0-9][A-Za-z0-9-]{0,62}+\.){1,8}"
     return [
         rf"(?i:https?://|ftp://|www\.){address_part}",

@@ -1,7 +1,8 @@
 """What was found in a text, as the client asked to have it.
 
-Entities and tokens are written as JSON here, in the form that `service/schemas.py` describes: a fifth of the time that
-building those models and serialising them takes, and a long answer never keeps Python's lock for all of itself.
+Entities and tokens are written as JSON here, in the form that `service/schemas.py` describes: a
+fifth of the time that building those models and serialising them takes, and a long answer never
+keeps Python's lock for all of itself.
 """
 
 from collections.abc import Iterable, Sequence
@@ -31,13 +32,19 @@ def answer_text(asked: EntitiesRequest, model: ServedModel, tagged: "Sequence[Ta
 
 def answer_batch(asked: BatchRequest, model: ServedModel, tagged: "Sequence[Tagged]") -> Response:
     """The answer to a request for several texts."""
-    results = (f"{{{result_json(text, each, asked)}}}" for text, each in zip(asked.texts, tagged, strict=True))
+    results = (
+        f"{{{result_json(text, each, asked)}}}"
+        for text, each in zip(asked.texts, tagged, strict=True)
+    )
     return json_response(f'{{{model_json(model)},"results":[{",".join(results)}]}}')
 
 
 def as_json(content: BaseModel) -> Response:
     """Any other answer, without the fields that are None."""
-    return Response(content.__pydantic_serializer__.to_json(content, exclude_none=True), media_type="application/json")
+    return Response(
+        content.__pydantic_serializer__.to_json(content, exclude_none=True),
+        media_type="application/json",
+    )
 
 
 def json_response(content: str) -> Response:
@@ -61,7 +68,9 @@ def result_json(text: str, tagged: "Tagged", asked: Options) -> str:
 
 def is_wanted(entity: "Entity", asked: Options) -> bool:
     """Whether an entity has one of the labels asked for and a score that suffices."""
-    return entity.score >= asked.min_score and (asked.labels is None or entity.label in asked.labels)
+    return entity.score >= asked.min_score and (
+        asked.labels is None or entity.label in asked.labels
+    )
 
 
 def entities_json(text: str, entities: "Sequence[Entity]", unit: OffsetUnit) -> Iterable[str]:
@@ -80,9 +89,13 @@ def tokens_json(text: str, tokens: "Sequence[Token]", unit: OffsetUnit) -> Itera
         yield f'{{"start":{start},"end":{end},"tag":{quoted(token.tag)},"score":{score}}}'
 
 
-def convert_ranges(text: str, ranges: "Sequence[Entity | Token]", unit: OffsetUnit) -> list[tuple[int, int]]:
+def convert_ranges(
+    text: str, ranges: "Sequence[Entity | Token]", unit: OffsetUnit
+) -> list[tuple[int, int]]:
     """The half-open ranges, in order and disjoint, in `unit`."""
     if unit == "character":
         return [(each.start, each.end) for each in ranges]
-    offsets = convert_offsets(text, chain.from_iterable((each.start, each.end) for each in ranges), unit)
+    offsets = convert_offsets(
+        text, chain.from_iterable((each.start, each.end) for each in ranges), unit
+    )
     return list(zip(offsets[::2], offsets[1::2], strict=True))

@@ -35,7 +35,10 @@ class Service:
     """Only where corrections are wanted."""
 
     def ticket(self, request: Request) -> Ticket:
-        """What the queue must know of a request whose body has been read. Raises TimeoutHeaderError."""
+        """What the queue must know of a request whose body has been read.
+
+        Raises TimeoutHeaderError.
+        """
         return Ticket(
             client=self.client(request.scope),
             deadline=get_running_loop().time() + self.seconds_for(request.scope),
@@ -69,7 +72,10 @@ def service_of(request: Request) -> Service:
 
 
 def asked_seconds(scope: Scope) -> float | None:
-    """The time that a client gives for its answer: `X-Request-Timeout`, in seconds. Raises TimeoutHeaderError."""
+    """The time that a client gives for its answer: `X-Request-Timeout`, in seconds.
+
+    Raises TimeoutHeaderError.
+    """
     for name, value in scope["headers"]:
         if name == TIMEOUT_HEADER:
             try:

@@ -2,10 +2,11 @@
 
     lines -> groups -> a task for each: read, tag, write -> answers, in order
 
-What is under way is bounded by a window, which has room again when the client has taken an answer: only then are more
-lines read. So a client that reads slowly slows down what it sends, and nobody else; a stream without end needs no more
-memory than a short one; and a client that reads nothing before it has sent everything gets by, as long as that is at
-most `WINDOW_LINES` lines and `WINDOW_BYTES` bytes.
+What is under way is bounded by a window, which has room again when the client has taken an answer:
+only then are more lines read. So a client that reads slowly slows down what it sends, and nobody
+else; a stream without end needs no more memory than a short one; and a client that reads nothing
+before it has sent everything gets by, as long as that is at most `WINDOW_LINES` lines and
+`WINDOW_BYTES` bytes.
 """
 
 import asyncio
@@ -18,8 +19,19 @@ from typing import TYPE_CHECKING
 import structlog
 
 from teddy.model.errors import TeddyError
-from teddy.service.api.stream_lines import LineLimits, LineSplitter, end_with, read_lines, write_lines
-from teddy.service.errors import ClientDepartedError, ClientShareError, InferenceError, QueueFullError
+from teddy.service.api.stream_lines import (
+    LineLimits,
+    LineSplitter,
+    end_with,
+    read_lines,
+    write_lines,
+)
+from teddy.service.errors import (
+    ClientDepartedError,
+    ClientShareError,
+    InferenceError,
+    QueueFullError,
+)
 from teddy.service.inference.fair_queue import Ticket
 from teddy.service.inference.models import ServedModel
 from teddy.service.inference.tagging import Tagging
@@ -34,7 +46,8 @@ GROUP_LINES = 128
 GROUP_BYTES = 2**14
 """Lines that come together share a task, and what it costs; this is about a batch of words."""
 GROUPS_AT_ONCE = 4
-"""Enough to keep the network busy, and few enough to leave the queue, and a client's share of it, to other requests."""
+"""Enough to keep the network busy, and few enough to leave the queue, and a client's share of it,
+to other requests."""
 FIRST_PAUSE_SECONDS = 0.01
 LONGEST_PAUSE_SECONDS = 0.32
 Line = bytes | None
@@ -59,7 +72,9 @@ class Window:
 
     async def enter(self, n_lines: int, n_bytes: int) -> None:
         """Take room, once there is enough."""
-        while self._lines and (self._lines + n_lines > self._max_lines or self._bytes + n_bytes > self._max_bytes):
+        while self._lines and (
+            self._lines + n_lines > self._max_lines or self._bytes + n_bytes > self._max_bytes
+        ):
             self._left.clear()
             await self._left.wait()
         self._lines += n_lines
@@ -82,7 +97,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class StreamRequest:
-    """What a stream asks for, and what it may. `ticket` makes the ticket of a group that is about to queue."""
+    """What a stream asks for, and what it may.
+
+    `ticket` makes the ticket of a group that is about to queue.
+    """
 
     model: ServedModel
     options: StreamOptions
@@ -109,7 +127,8 @@ class LineTagging:
     async def run(self, pieces: AsyncIterable[bytes], departure: Departure, send: Send) -> bool:
         """Answer the lines that `pieces` make together; False if the client left, which ends the work at once.
 
-        An error in `pieces` ends the stream: after the answers to the lines before it, a last line says so.
+        An error in `pieces` ends the stream: after the answers to the lines before it, a last line
+        says so.
         """
         has_left = False
         try:
@@ -121,7 +140,9 @@ class LineTagging:
             has_left = True
         return not has_left
 
-    async def _read(self, pieces: AsyncIterable[bytes], departure: Departure, tasks: TaskGroup) -> None:
+    async def _read(
+        self, pieces: AsyncIterable[bytes], departure: Departure, tasks: TaskGroup
+    ) -> None:
         splitter = LineSplitter(self._asked.limits.max_bytes)
         try:
             async for piece in pieces:
@@ -156,7 +177,10 @@ class LineTagging:
             return await run(group.n_bytes, write_lines, read, outcomes, asked.options)
 
     async def _tag(self, texts: Sequence[str]) -> "Sequence[Tagged | TeddyError]":
-        """What is found in each text, or why nothing is. One at which the network fails does not fail the others."""
+        """What is found in each text, or why nothing is.
+
+        One at which the network fails does not fail the others.
+        """
         if not texts:
             return ()
         try:
@@ -172,11 +196,15 @@ class LineTagging:
         return tagged
 
     async def _tag_when_there_is_room(self, texts: Sequence[str]) -> "Sequence[Tagged]":
-        """What is found in each text. A queue that is full is back-pressure: it is no error here, but waited for."""
+        """What is found in each text.
+
+        A queue that is full is back-pressure: it is no error here, but waited for.
+        """
         model, ticket = self._asked.model, self._asked.ticket
         with suppress(QueueFullError, ClientShareError):
             return await self._tagging.tag(model, texts, ticket())
-        async with self._retrying:  # one group at a time tries again: each try cuts its texts into words anew
+        # one group at a time tries again: each try cuts its texts into words anew
+        async with self._retrying:
             pause_seconds = FIRST_PAUSE_SECONDS
             while True:
                 await asyncio.sleep(pause_seconds)

@@ -1,7 +1,8 @@
 """The endpoints for entities, models and health.
 
-Bodies are read and answers written here and not by FastAPI: that is quicker, all that can be wrong with a body is
-treated alike, and long ones are kept off the event loop. `service/http/openapi.py` tells the documentation.
+Bodies are read and answers written here and not by FastAPI: that is quicker, all that can be wrong
+with a body is treated alike, and long ones are kept off the event loop. `service/http/openapi.py`
+tells the documentation.
 """
 
 import asyncio
@@ -80,7 +81,9 @@ async def tag_batch(request: Request) -> Response:
     body = await read_body(request, service.body_limits)
     asked = await service.tagging.run(len(body), BatchRequest.model_validate_json, body)
     if len(asked.texts) > service.settings.max_texts:
-        raise TooManyTextsError(f"{len(asked.texts)} texts; at most {service.settings.max_texts} in one batch.")
+        raise TooManyTextsError(
+            f"{len(asked.texts)} texts; at most {service.settings.max_texts} in one batch."
+        )
     model, tagged = await tag(request, asked, asked.texts, ticket)
     if service.feedback is not None:
         remember(service.feedback, request, asked, asked.texts, model, tagged)
@@ -114,7 +117,10 @@ async def metrics(request: Request) -> Response:
 
 
 def admit(request: Request, service: Service) -> Ticket:
-    """The request's ticket. Raises what the queue would refuse it with, as far as its head tells: that is cheaper."""
+    """The request's ticket.
+
+    Raises what the queue would refuse it with, as far as its head tells: that is cheaper.
+    """
     ticket = service.ticket(request)
     service.tagging.check(announced_bytes(request.scope), ticket)
     return ticket
@@ -146,11 +152,13 @@ def remember(
 ) -> None:
     """Let an answer be corrected later, by its request's id.
 
-    Not one that was asked for with some labels alone: who corrects it may think of no others, and the network would
-    learn that there are none.
+    Not one that was asked for with some labels alone: who corrects it may think of no others, and
+    the network would learn that there are none.
     """
     if asked.labels is None:
-        feedback.remember(request_id(request.scope), request.scope["caller"].name, model, texts, tagged)
+        feedback.remember(
+            request_id(request.scope), request.scope["caller"].name, model, texts, tagged
+        )
 
 
 QUICK = {"/v1/entities": tag_text, "/v1/entities/batch": tag_batch}
@@ -164,20 +172,24 @@ async def list_models(request: Request) -> Response:
     return as_json(ModelsResponse(models=[model.summary for model in models]))
 
 
-@models_router.get("/v1/models/{name}", response_model=ModelDetails, responses=problems(401, 404, 503))
+@models_router.get(
+    "/v1/models/{name}", response_model=ModelDetails, responses=problems(401, 404, 503)
+)
 async def show_model(request: Request, name: str) -> Response:
     """One model: what it was made from and how well it does."""
     return as_json(service_of(request).models.get(name).details)
 
 
 @models_router.post(
-    "/v1/models/{name}/reload", response_model=ReloadResponse, responses=problems(401, 403, 404, 409, 422, 503)
+    "/v1/models/{name}/reload",
+    response_model=ReloadResponse,
+    responses=problems(401, 403, 404, 409, 422, 503),
 )
 async def reload_model(request: Request, name: str) -> Response:
     """Load a model's file again, without waiting until somebody looks at it; needs an admin key.
 
-    It replaces the old model between two batches, if its bytes are others. If it is refused, the old model goes on
-    serving. The other worker processes follow by themselves, a little later.
+    It replaces the old model between two batches, if its bytes are others. If it is refused, the
+    old model goes on serving. The other worker processes follow by themselves, a little later.
     """
     caller: Caller = request.scope["caller"]
     caller.check_admin()
@@ -199,7 +211,8 @@ async def reload_model(request: Request, name: str) -> Response:
 def tell_other_workers() -> None:
     """In a worker process: ask the supervisor to let every worker look at the files now.
 
-    Whether it is one says the variable that the supervisor alone sets: any other parent might end by this signal.
+    Whether it is one says the variable that the supervisor alone sets: any other parent might end
+    by this signal.
     """
     if WORKER in os.environ:
         os.kill(os.getppid(), signal.SIGHUP)

@@ -29,7 +29,10 @@ ANY_RATE = 1e-9
 CLOSING_SECONDS = 0.5
 """How long a stream that waits for its client may overlook that the service is shutting down."""
 
-MODEL_HEADERS = {"X-Teddy-Model": "The model that answers.", "X-Teddy-Model-Version": "Its version."}
+MODEL_HEADERS = {
+    "X-Teddy-Model": "The model that answers.",
+    "X-Teddy-Model-Version": "Its version.",
+}
 
 router = APIRouter()
 
@@ -39,7 +42,9 @@ class StreamAnswer(Response):
 
     media_type = MEDIA_TYPE
 
-    def __init__(self, lines: LineTagging, pieces: AsyncGenerator[bytes, None], headers: Mapping[str, str]) -> None:
+    def __init__(
+        self, lines: LineTagging, pieces: AsyncGenerator[bytes, None], headers: Mapping[str, str]
+    ) -> None:
         self.status_code = 200
         self.background = None
         self._lines = lines
@@ -52,10 +57,14 @@ class StreamAnswer(Response):
         async def send_lines(lines: bytes, *, more: bool = True) -> None:
             await send({"type": "http.response.body", "body": lines, "more_body": more})
 
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send(
+            {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+        )
         try:
             async with aclosing(self._pieces):
-                is_whole = await self._lines.run(self._pieces, partial(departure, Request(scope, receive)), send_lines)
+                is_whole = await self._lines.run(
+                    self._pieces, partial(departure, Request(scope, receive)), send_lines
+                )
         finally:
             scope["words"] = self._lines.n_words
         if is_whole:
@@ -75,8 +84,9 @@ class StreamAnswer(Response):
 async def tag_stream(request: Request, options: Annotated[StreamOptions, Query()]) -> Response:
     """Tag any number of texts: lines of JSON, each answered by a line, in order, while they come.
 
-    A line that is wrong gets an `error` in its place, and the stream goes on. The model that it began with answers it
-    to its end. Answers must be read while texts are sent: when they are not, after a while no more texts are taken.
+    A line that is wrong gets an `error` in its place, and the stream goes on. The model that it
+    began with answers it to its end. Answers must be read while texts are sent: when they are not,
+    after a while no more texts are taken.
     """
     service = service_of(request)
     check_media_type(request)
@@ -84,7 +94,8 @@ async def tag_stream(request: Request, options: Annotated[StreamOptions, Query()
     model.check_labels(options.labels)
     asked = stream_request(request, model, options)
     pieces = arrivals(request)
-    first = await anext(pieces, b"")  # before the head: until here, what is wrong is a problem with its own status
+    # before the head: until here, what is wrong is a problem with its own status
+    first = await anext(pieces, b"")
     headers = dict(zip(MODEL_HEADERS, (model.name, model.predictor.version), strict=True))
     return StreamAnswer(LineTagging(service.tagging, asked), preceded(first, pieces), headers)
 
@@ -96,7 +107,10 @@ def check_media_type(request: Request) -> None:
 
 
 def stream_request(request: Request, model: ServedModel, options: StreamOptions) -> StreamRequest:
-    """What a stream asks for. Time is limited for each line and not for the stream. Raises TimeoutHeaderError."""
+    """What a stream asks for.
+
+    Time is limited for each line and not for the stream. Raises TimeoutHeaderError.
+    """
     service, loop = service_of(request), asyncio.get_running_loop()
     client, seconds = service.client(request.scope), service.seconds_for(request.scope)
     return StreamRequest(
@@ -111,12 +125,15 @@ def stream_request(request: Request, model: ServedModel, options: StreamOptions)
 async def arrivals(request: Request) -> AsyncGenerator[bytes, None]:
     """The pieces of a stream's body.
 
-    Raises ShuttingDownError when the service shuts down, and what is raised by `body_chunks`: BodyTimeoutError when
-    none has come for as long as a request may take. How slowly they come on average does not matter.
+    Raises ShuttingDownError when the service shuts down, and what is raised by `body_chunks`:
+    BodyTimeoutError when none has come for as long as a request may take. How slowly they come on
+    average does not matter.
     """
     service, drain = service_of(request), request.app.state.drain
     idle_seconds = service.settings.request_timeout_seconds
-    limits = replace(service.body_limits, timeout_seconds=idle_seconds, min_bytes_per_second=ANY_RATE)
+    limits = replace(
+        service.body_limits, timeout_seconds=idle_seconds, min_bytes_per_second=ANY_RATE
+    )
     async with aclosing(body_chunks(request, limits)) as chunks:
         while piece := await unless_closed(drain, anext(chunks, b"")):
             yield piece
@@ -129,17 +146,21 @@ async def unless_closed(drain: Drain, coming: Awaitable[bytes]) -> bytes:
         while not arriving.done():
             if drain.closed:
                 raise ShuttingDownError(
-                    "The service is shutting down: send the other lines again.", retry_after_seconds=1
+                    "The service is shutting down: send the other lines again.",
+                    retry_after_seconds=1,
                 )
             await asyncio.wait((arriving,), timeout=CLOSING_SECONDS)
         return arriving.result()
     finally:
         if not arriving.done():
             arriving.cancel()
-            await asyncio.wait((arriving,))  # what it reads from may only be closed when it has let go of it
+            # what it reads from may only be closed when it has let go of it
+            await asyncio.wait((arriving,))
 
 
-async def preceded(first: bytes, others: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+async def preceded(
+    first: bytes, others: AsyncGenerator[bytes, None]
+) -> AsyncGenerator[bytes, None]:
     """`first`, then the others."""
     async with aclosing(others):
         yield first

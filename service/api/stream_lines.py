@@ -11,7 +11,14 @@ from teddy.model.errors import TeddyError
 from teddy.service.api.answers import result_json
 from teddy.service.errors import BodyTooLargeError, TextTooLongError
 from teddy.service.http.problems import STATUSES, field_error, slug
-from teddy.service.schemas import Identified, LineId, LineProblem, StreamError, StreamLine, StreamOptions
+from teddy.service.schemas import (
+    Identified,
+    LineId,
+    LineProblem,
+    StreamError,
+    StreamLine,
+    StreamOptions,
+)
 
 if TYPE_CHECKING:
     from teddy.model.text.documents import Tagged
@@ -45,7 +52,10 @@ def read_line(line: bytes | None, limits: LineLimits) -> Read:
     except ValidationError as error:
         return refuse(error, find_id(line))
     if len(read.text) > limits.max_characters:
-        return refuse(TextTooLongError(f"The text is longer than {limits.max_characters} characters."), read.id)
+        return refuse(
+            TextTooLongError(f"The text is longer than {limits.max_characters} characters."),
+            read.id,
+        )
     return read
 
 
@@ -57,11 +67,16 @@ def find_id(line: bytes) -> LineId | None:
         return None
 
 
-def write_lines(read: Iterable[Read], outcomes: "Iterable[Tagged | TeddyError]", options: StreamOptions) -> bytes:
+def write_lines(
+    read: Iterable[Read], outcomes: "Iterable[Tagged | TeddyError]", options: StreamOptions
+) -> bytes:
     """The answers to the lines, `outcomes` being those of their texts in order."""
     remaining = iter(outcomes)
     answers = (
-        as_line(each) if isinstance(each, StreamError) else answer_line(each, next(remaining), options) for each in read
+        as_line(each)
+        if isinstance(each, StreamError)
+        else answer_line(each, next(remaining), options)
+        for each in read
     )
     return b"".join(answers)
 
@@ -112,7 +127,8 @@ def as_line(answer: BaseModel) -> bytes:
 class LineSplitter:
     """Cuts pieces into the lines that they make together, without their ends; blank lines are left out.
 
-    A line of more than `max_bytes` is given as None, at once, and the rest of it is passed over without being kept.
+    A line of more than `max_bytes` is given as None, at once, and the rest of it is passed over
+    without being kept.
     """
 
     def __init__(self, max_bytes: int) -> None:

@@ -10,6 +10,7 @@ r"""Tag files in bulk: in constant memory, in order, on many processes, and able
       ray_data   shards tagged on a Ray cluster
       parquet    rows instead of lines
 
-A batch never reaches over the end of a shard, so that the same records share a batch, and get the same scores to the
-last digit, however many processes there are: the output is the same byte for byte.
+A batch never reaches over the end of a shard, so that the same records share a batch, and get the
+same scores to the last digit, however many processes there are: the output is the same byte for
+byte.
 """

@@ -4,10 +4,11 @@
     'corpus/**/*.txt'  what the pattern matches; ** stands for any number of folders
     letters.txt        a file, whatever its ending when the format is said
 
-In an output folder a file keeps its name, and its folder below the fixed part of the pattern. Lines of text become
-objects, so that letters.txt.gz becomes letters.jsonl.gz.
+In an output folder a file keeps its name, and its folder below the fixed part of the pattern. Lines
+of text become objects, so that letters.txt.gz becomes letters.jsonl.gz.
 
-What is packed in parts and joined is a packed file again, in each of these formats. So every shard is packed by itself.
+What is packed in parts and joined is a packed file again, in each of these formats. So every shard
+is packed by itself.
 """
 
 import bz2
@@ -98,7 +99,8 @@ def refused_when_broken(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno is not None:
             raise
-        raise DataError(path, None, f"cannot be unpacked: {error}") from None  # bz2 has no error of its own
+        # bz2 has no error of its own
+        raise DataError(path, None, f"cannot be unpacked: {error}") from None
 
 
 def _packer(output: BinaryIO, packing: Packing) -> BinaryIO:
@@ -153,7 +155,8 @@ def is_single_file(sources: Sequence[Path]) -> bool:
 def single_input(source: Path, target: Path, form: Format | None = None) -> Input:
     """Return what one file is, and that `target` is to hold its answers.
 
-    Raises: DataError when the format is not known, or when the target is the source or has to be another format.
+    Raises: DataError when the format is not known, or when the target is the source or has to be
+    another format.
     """
     form = form or guess_format(source)
     if (form is Format.PARQUET) != (_known_format(target) is Format.PARQUET):
@@ -167,16 +170,20 @@ def find_inputs(sources: Sequence[Path], folder: Path, form: Format | None = Non
 
     What lies in `folder`, where the output goes, is never meant by a pattern or a folder.
 
-    Raises: DataError when a source has no file, a format is not known, or two outputs or an input and an output would
-    be the same file; FileNotFoundError for a file that is not there.
+    Raises: DataError when a source has no file, a format is not known, or two outputs or an input
+    and an output would be the same file; FileNotFoundError for a file that is not there.
     """
-    found = {path: relative for source in sources for path, relative in _expand(source, folder, form)}
+    found = {
+        path: relative for source in sources for path, relative in _expand(source, folder, form)
+    }
     inputs = [_input(path, folder / relative, form) for path, relative in found.items()]
     by_target: dict[Path, Path] = {}
     for each in inputs:
         other = by_target.setdefault(each.target, each.path)
         if other != each.path:
-            raise DataError(each.path, None, f"its output would be {each.target}, and so would that of {other}")
+            raise DataError(
+                each.path, None, f"its output would be {each.target}, and so would that of {other}"
+            )
     return inputs
 
 
@@ -189,13 +196,19 @@ def _answers_name(place: Path, form: Format) -> Path:
     if form is not Format.TEXT:
         return place
     bare = unpacked_name(place)
-    named = bare.with_suffix(".jsonl") if _ENDINGS.get(bare.suffix.lower()) else bare.with_name(f"{bare.name}.jsonl")
+    named = (
+        bare.with_suffix(".jsonl")
+        if _ENDINGS.get(bare.suffix.lower())
+        else bare.with_name(f"{bare.name}.jsonl")
+    )
     return named.with_name(named.name + packing_of(place).value)
 
 
 def _checked(each: Input) -> Input:
     if each.target.exists() and each.path.samefile(each.target):
-        raise DataError(each.target, None, "is the input as well; the output needs a name of its own")
+        raise DataError(
+            each.target, None, "is the input as well; the output needs a name of its own"
+        )
     return each
 
 
@@ -210,8 +223,14 @@ def _expand(source: Path, folder: Path, form: Format | None) -> Iterator[tuple[P
     output = folder.resolve()
     names = sorted(glob.glob(pattern, root_dir=base, recursive=True))
     paths = [(base / name, Path(name)) for name in names]
-    files = [(path, name) for path, name in paths if path.is_file() and output not in path.resolve().parents]
-    known = [(path, name) for path, name in files if form or not source.is_dir() or _known_format(path)]
+    files = [
+        (path, name)
+        for path, name in paths
+        if path.is_file() and output not in path.resolve().parents
+    ]
+    known = [
+        (path, name) for path, name in files if form or not source.is_dir() or _known_format(path)
+    ]
     if not known:
         raise DataError(source, None, "there is no file to tag")
     yield from known

@@ -20,7 +20,8 @@ from teddy.service.bulk.state import Identity, JobState, ShardPlace
 from teddy.service.bulk.workers import Finished, LoadedModel, Workers
 
 LAYOUT = 1
-"""Of the state's folder, and of the way in which answers depend on the input; other numbers are other jobs."""
+"""Of the state's folder, and of the way in which answers depend on the input; other numbers are
+other jobs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,10 @@ OnProgress = Callable[[Progress, Progress], None]
 
 
 def identity_of(job: BulkJob, model: LoadedModel) -> Identity:
-    """Return, in JSON's own types, what decides every byte of the output. A touched input counts as another."""
+    """Return, in JSON's own types, what decides every byte of the output.
+
+    A touched input counts as another.
+    """
     labels = job.options.selection.labels
     return {
         "layout": LAYOUT,
@@ -79,8 +83,8 @@ def run_job(
 
     A file that cannot be read to its end is left out, and the rest goes on.
 
-    Raises: WorkerError where workers die again and again, JobInterrupted when it is asked to stop; what is finished by
-    then stays so.
+    Raises: WorkerError where workers die again and again, JobInterrupted when it is asked to stop;
+    what is finished by then stays so.
     """
     began_at = time.monotonic()
     ledger = _Ledger(job, state)
@@ -177,7 +181,9 @@ class _Ledger:
         join_shards(self._job.inputs[position], places, with_errors=self._job.with_errors)
         tally = sum((file.tallies[number] for number in range(n_shards)), Progress())
         if tally.first_error and len(self._job.inputs) > 1:
-            tally = replace(tally, first_error=f"{self._job.inputs[position].path}: {tally.first_error}")
+            tally = replace(
+                tally, first_error=f"{self._job.inputs[position].path}: {tally.first_error}"
+            )
         self._state.finish_file(position, n_shards, tally)
         self.n_joined += 1
         del self._files[position]

@@ -3,10 +3,10 @@ r"""Tag a whole plain file into another with one process: it goes on after being
     lines -> records -> batches -> answers -> TARGET.partial -> TARGET
                                        \____-> TARGET.journal (where a killed run may go on)
 
-The journal is written between two batches: its first line says what is being done (input, model, options), each further
-line how far it has come. A run that finds the journal of the very same job cuts TARGET.partial back to where the last
-line says and goes on from there, so that it writes, byte for byte, what an uninterrupted run writes. The journal of
-another job is of no use and replaced.
+The journal is written between two batches: its first line says what is being done (input, model,
+options), each further line how far it has come. A run that finds the journal of the very same job
+cuts TARGET.partial back to where the last line says and goes on from there, so that it writes, byte
+for byte, what an uninterrupted run writes. The journal of another job is of no use and replaced.
 """
 
 import json
@@ -25,7 +25,8 @@ from teddy.service.bulk.records import TEXT_FIELD, Format, Selection, TextTagger
 from teddy.service.bulk.stream import tag_stream
 
 CHECKPOINT_SECONDS = 1.0
-"""A killed run loses about this much work; waiting for the disk more often would cost more than it saves."""
+"""A killed run loses about this much work; waiting for the disk more often would cost more than it
+saves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +53,14 @@ def tag_file(
 
     `on_progress` is called with what an earlier run had done, and after each batch.
 
-    Raises: DataError when the target is the source, or another process is writing it; OSError where files cannot be
-    read or written.
+    Raises: DataError when the target is the source, or another process is writing it; OSError where
+    files cannot be read or written.
     """
     _refuse_same_file(job)
-    partial, journal_path = job.target.with_name(f"{job.target.name}.partial"), _journal_path(job.target)
+    partial, journal_path = (
+        job.target.with_name(f"{job.target.name}.partial"),
+        _journal_path(job.target),
+    )
     with job.source.open("rb") as source, journal_path.open("a") as journal:
         keep_others_out(journal, job.target)
         identity = _identity(job, source)
@@ -67,7 +71,15 @@ def tag_file(
             if not start.lines:
                 checkpoints.begin(identity)
             source.seek(start.read_bytes)
-            steps = tag_stream(source, job.form, tagger, job.selection, output.write, start, text_field=job.text_field)
+            steps = tag_stream(
+                source,
+                job.form,
+                tagger,
+                job.selection,
+                output.write,
+                start,
+                text_field=job.text_field,
+            )
             for progress in steps:
                 checkpoints.write_if_due(progress)
                 on_progress(progress)
@@ -80,7 +92,8 @@ def tag_file(
 def earlier_precision(target: Path) -> str | None:
     """Return the precision in which a killed run was writing `target`, if there was one.
 
-    A model loaded with the precision `auto` may choose another one today, and then nothing could be gone on with.
+    A model loaded with the precision `auto` may choose another one today, and then nothing could be
+    gone on with.
     """
     try:
         entries = _read_journal(_journal_path(target))
@@ -128,11 +141,16 @@ class _Checkpoints:
 
 def _refuse_same_file(job: Job) -> None:
     if job.target.exists() and job.source.samefile(job.target):
-        raise DataError(job.target, None, "is the input as well; the output needs a name of its own")
+        raise DataError(
+            job.target, None, "is the input as well; the output needs a name of its own"
+        )
 
 
 def _identity(job: Job, source: BinaryIO) -> dict[str, object]:
-    """Say, in JSON's own types, what decides every byte of the output. A touched input counts as another."""
+    """Say, in JSON's own types, what decides every byte of the output.
+
+    A touched input counts as another.
+    """
     status = os.fstat(source.fileno())
     labels = job.selection.labels
     return {
@@ -166,7 +184,11 @@ def _journal_path(target: Path) -> Path:
 
 
 def _read_journal(journal: Path) -> list[dict[str, Any]]:
-    return [entry for line in journal.read_bytes().splitlines() if (entry := _read_entry(line)) is not None]
+    return [
+        entry
+        for line in journal.read_bytes().splitlines()
+        if (entry := _read_entry(line)) is not None
+    ]
 
 
 def _read_entry(line: bytes) -> dict[str, Any] | None:

@@ -1,7 +1,7 @@
 """Rows of parquet files: a column is tagged, `entities` is added, all else is kept (extra `parquet`).
 
-Nothing else in Teddy imports pyarrow. A shard is so many whole row groups as come to SHARD_BYTES, at least one; it is
-tagged into a small parquet file, and those are joined row group by row group.
+Nothing else in Teddy imports pyarrow. A shard is so many whole row groups as come to SHARD_BYTES,
+at least one; it is tagged into a small parquet file, and those are joined row group by row group.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +19,9 @@ try:
     import pyarrow as pa
     import pyarrow.parquet as pq
 except ImportError:
-    raise MissingExtraError("parquet files need the extra `parquet`: pip install 'teddy[parquet]'") from None
+    raise MissingExtraError(
+        "parquet files need the extra `parquet`: pip install 'teddy[parquet]'"
+    ) from None
 
 ENTITIES = pa.list_(
     pa.struct(
@@ -37,7 +39,8 @@ ENTITIES = pa.list_(
 def cut_rows(path: Path, text_field: str, shard_bytes: int) -> Iterator[Shard]:
     """Yield the shards of a file, at least one.
 
-    Raises: DataError for what is no parquet file, has no column `text_field`, or one that is not of strings.
+    Raises: DataError for what is no parquet file, has no column `text_field`, or one that is not of
+    strings.
     """
     with _reading(path) as file:
         _with_column(path, file.schema_arrow, text_field)
@@ -63,8 +66,8 @@ def tag_rows(
 ) -> Iterator[Progress]:
     """Write the rows of a shard with their entities, and yield the progress after each batch.
 
-    A row without a text (null), or with one that cannot be read, has null for its entities. The progress counts as
-    bytes read those of the texts.
+    A row without a text (null), or with one that cannot be read, has null for its entities. The
+    progress counts as bytes read those of the texts.
 
     Raises: DataError as `cut_rows`.
     """
@@ -77,7 +80,9 @@ def tag_rows(
                 found: list[_Found] = []
                 for row in range(0, table.num_rows, stream.BATCH_RECORDS):
                     batch = table.slice(row, stream.BATCH_RECORDS)
-                    answers, progress = _tag_batch(batch, shard.line + done.lines, tagger, options, on_error)
+                    answers, progress = _tag_batch(
+                        batch, shard.line + done.lines, tagger, options, on_error
+                    )
                     found += answers
                     done += progress
                     yield done
@@ -100,7 +105,11 @@ _Found = list[dict[str, object]] | None
 
 
 def _tag_batch(
-    batch: pa.Table, row: int, tagger: TextTagger, options: Options, on_error: Callable[[Answer], object]
+    batch: pa.Table,
+    row: int,
+    tagger: TextTagger,
+    options: Options,
+    on_error: Callable[[Answer], object],
 ) -> tuple[list[_Found], Progress]:
     """Return the entities of each row, None where it cannot be tagged; the first is that after `row` rows."""
     texts = [_text(scalar) for scalar in batch.column(options.text_field)]
@@ -114,7 +123,9 @@ def _tag_batch(
             continue
         found.append(None)
         errors.append(f"row {row + number}: {text}")
-        on_error(Answer(b"", error=str(text), name=_name(batch, number - 1) | {"row": row + number}))
+        on_error(
+            Answer(b"", error=str(text), name=_name(batch, number - 1) | {"row": row + number})
+        )
     progress = Progress(
         read_bytes=sum(len(text.encode()) for text in good),
         lines=len(texts),
@@ -144,7 +155,9 @@ def _name(batch: pa.Table, row: int) -> dict[str, object]:
     return {"id": value} if isinstance(value, str | int) else {}
 
 
-def _write(writer: pq.ParquetWriter, table: pa.Table, found: Sequence[_Found], schema: pa.Schema) -> None:
+def _write(
+    writer: pq.ParquetWriter, table: pa.Table, found: Sequence[_Found], schema: pa.Schema
+) -> None:
     kept = [table.column(name) for name in schema.names[:-1]]
     tagged = pa.table([*kept, pa.array(found, ENTITIES)], schema=schema)
     writer.write_table(tagged, max(1, table.num_rows))
@@ -153,12 +166,22 @@ def _write(writer: pq.ParquetWriter, table: pa.Table, found: Sequence[_Found], s
 def _with_column(path: Path, schema: pa.Schema, text_field: str) -> pa.Schema:
     """Return the schema with `entities` as its last column; one of that name from before is replaced."""
     if text_field not in schema.names:
-        raise DataError(path, None, f"it has the columns {', '.join(schema.names)}, not {text_field} (--text-field)")
+        raise DataError(
+            path,
+            None,
+            f"it has the columns {', '.join(schema.names)}, not {text_field} (--text-field)",
+        )
     kind = schema.field(text_field).type
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
+    if not (
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    ):
         raise DataError(path, None, f"its column {text_field} is of {kind}, not of strings")
-    kept = schema if "entities" not in schema.names else schema.remove(schema.get_field_index("entities"))
+    kept = (
+        schema
+        if "entities" not in schema.names
+        else schema.remove(schema.get_field_index("entities"))
+    )
     return kept.append(pa.field("entities", ENTITIES))
 
 
@@ -168,4 +191,6 @@ def _reading(path: Path) -> Iterator[pq.ParquetFile]:
         with pq.ParquetFile(path) as file:
             yield file
     except pa.ArrowInvalid as error:
-        raise DataError(path, None, f"not a parquet file that can be read: {' '.join(str(error).split())}") from None
+        raise DataError(
+            path, None, f"not a parquet file that can be read: {' '.join(str(error).split())}"
+        ) from None

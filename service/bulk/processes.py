@@ -3,8 +3,9 @@
     this process -- a shard --> a worker (service/bulk/worker.py) --> the shard's place
                  <-- how it goes, done --
 
-A worker that dies loses the shard that it was at, which is given to another. Signals are for the process that hands
-out the work: workers have sessions of their own, so that Ctrl-C does not reach them, and end when it is gone.
+A worker that dies loses the shard that it was at, which is given to another. Signals are for the
+process that hands out the work: workers have sessions of their own, so that Ctrl-C does not reach
+them, and end when it is gone.
 """
 
 import os
@@ -22,7 +23,16 @@ from teddy.model.errors import TeddyError
 from teddy.model.system.processes import reap
 from teddy.service.bulk.progress import Progress
 from teddy.service.bulk.shards import Assignment, Options
-from teddy.service.bulk.workers import Finished, LoadedModel, ModelChoice, Order, Place, Refused, Underway, Workers
+from teddy.service.bulk.workers import (
+    Finished,
+    LoadedModel,
+    ModelChoice,
+    Order,
+    Place,
+    Refused,
+    Underway,
+    Workers,
+)
 
 MOST_ATTEMPTS = 3
 """A shard at which so many workers have died is given to no other."""
@@ -42,7 +52,8 @@ def start_processes(count: int, choice: ModelChoice) -> Iterator[tuple[Workers, 
 
     The first one decides the precision, where that is `auto`, and the others load the same.
 
-    Raises: TeddyError when the model is refused, WorkerError when the first process dies while it loads.
+    Raises: TeddyError when the model is refused, WorkerError when the first process dies while it
+    loads.
     """
     pool = _Pool(count, choice)
     try:
@@ -81,7 +92,9 @@ class _Pool:
                     self._choice = ModelChoice(path=self._choice.path, precision=told.precision)
                     return told
 
-    def results(self, tasks: Iterable[Assignment], options: Options, place: Place) -> Iterator[Finished | Underway]:
+    def results(
+        self, tasks: Iterable[Assignment], options: Options, place: Place
+    ) -> Iterator[Finished | Underway]:
         """See `Workers`."""
         pending = iter(tasks)
         while self._hand_out(pending, options, place):
@@ -150,7 +163,10 @@ class _Pool:
                     yield told
 
     def _mourn(self, worker: _Worker) -> None:
-        """Take back the shard of a worker that died. Raises WorkerError when it was one too many."""
+        """Take back the shard of a worker that died.
+
+        Raises WorkerError when it was one too many.
+        """
         self._workers.remove(worker)
         worker.connection.close()
         end = reap(worker.process, TICK_SECONDS)

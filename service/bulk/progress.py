@@ -12,7 +12,8 @@ from teddy.service.bulk.records import Answer, Format, Record
 
 LINE_EVERY_SECONDS = 10.0
 _USUAL_RATIO = 3.0
-"""Bytes of text in a byte of a packed file, about: how many there are is known when it has been read."""
+"""Bytes of text in a byte of a packed file, about: how many there are is known when it has been
+read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,11 @@ class Progress:
 
     def after(self, records: Sequence[Record], answers: Sequence[Answer]) -> "Progress":
         """Return the progress once these records have been answered."""
-        failures = [(record, answer) for record, answer in zip(records, answers, strict=True) if answer.error]
+        failures = [
+            (record, answer)
+            for record, answer in zip(records, answers, strict=True)
+            if answer.error
+        ]
         return self + Progress(
             read_bytes=sum(record.n_bytes for record in records),
             written_bytes=sum(len(answer.data) for answer in answers),
@@ -108,7 +113,9 @@ def reported(total_bytes: float) -> Iterator[Callable[[Progress, Progress], None
     began_at = time.monotonic()
     if sys.stderr.isatty():
         with _bar(total_bytes) as show:
-            yield lambda total, here: show(total, rate_of(total, here, time.monotonic() - began_at, total_bytes))
+            yield lambda total, here: show(
+                total, rate_of(total, here, time.monotonic() - began_at, total_bytes)
+            )
         return
     told_at = began_at
 
@@ -117,7 +124,11 @@ def reported(total_bytes: float) -> Iterator[Callable[[Progress, Progress], None
         now = time.monotonic()
         if now - told_at >= LINE_EVERY_SECONDS:
             told_at = now
-            print(progress_line(total, rate_of(total, here, now - began_at, total_bytes)), file=sys.stderr, flush=True)
+            print(
+                progress_line(total, rate_of(total, here, now - began_at, total_bytes)),
+                file=sys.stderr,
+                flush=True,
+            )
 
     yield tell
 
@@ -156,7 +167,12 @@ def _bar(total_bytes: float) -> Iterator[Callable[[Progress, Rate], None]]:
 
         def show(total: Progress, rate: Rate) -> None:
             said = f"{total.records:,} texts, {total.entities:,} entities, {rate.words_per_second:,} words/s"
-            shown.update(task, completed=min(total.read_bytes, total_bytes), said=said, left=_clock(rate.seconds_left))
+            shown.update(
+                task,
+                completed=min(total.read_bytes, total_bytes),
+                said=said,
+                left=_clock(rate.seconds_left),
+            )
 
         yield show
 
@@ -170,4 +186,8 @@ def _clock(seconds: float | None) -> str:
 
 
 def _ratio(source: Input) -> float:
-    return 1.0 if source.packing is Packing.NONE and source.form is not Format.PARQUET else _USUAL_RATIO
+    return (
+        1.0
+        if source.packing is Packing.NONE and source.form is not Format.PARQUET
+        else _USUAL_RATIO
+    )

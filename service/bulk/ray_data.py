@@ -3,9 +3,10 @@
     this process -- shards --> Ray Data -- one at a time --> actors, each with a model
                  <---- packed answers, reasons, tallies ----
 
-Actors read the inputs, which have to be under the same path on every node, and write nothing: what they have tagged
-comes back, and is put into its place here. So a shard that Ray gives to a second actor, because the first has died, is
-in the output once. The tally of a shard is the last thing written, as it is without Ray.
+Actors read the inputs, which have to be under the same path on every node, and write nothing: what
+they have tagged comes back, and is put into its place here. So a shard that Ray gives to a second
+actor, because the first has died, is in the output once. The tally of a shard is the last thing
+written, as it is without Ray.
 """
 
 import logging
@@ -39,11 +40,13 @@ LOCAL = "local"
 
 
 @contextmanager
-def start_ray(address: str, count: int, choice: ModelChoice) -> Iterator[tuple[Workers, LoadedModel]]:
+def start_ray(
+    address: str, count: int, choice: ModelChoice
+) -> Iterator[tuple[Workers, LoadedModel]]:
     """Connect to a cluster, or start one, and have so many actors tag.
 
-    Raises: MissingExtraError where Ray is not installed, TeddyError when the model is refused or the cluster is not
-    there.
+    Raises: MissingExtraError where Ray is not installed, TeddyError when the model is refused or
+    the cluster is not there.
     """
     model = describe(load_model(choice))
     ray = _import_ray(address)
@@ -84,7 +87,9 @@ class _RayWorkers:
         self._count = count
         self._choice = choice
 
-    def results(self, tasks: Iterable[Assignment], options: Options, place: Place) -> Iterator[Finished | Underway]:
+    def results(
+        self, tasks: Iterable[Assignment], options: Options, place: Place
+    ) -> Iterator[Finished | Underway]:
         """See `Workers`. All shards are found before the first is tagged."""
         import ray.data
 
@@ -108,8 +113,8 @@ class _RayWorkers:
 
 
 def _import_ray(address: str) -> Any:
-    # Read by Ray while it is imported: nobody is told that it is used; and a cluster of our own is for us alone, on
-    # loopback and with a token, since whoever may use it can run code here.
+    # Read by Ray while it is imported: nobody is told that it is used; and a cluster of our own is
+    # for us alone, on loopback and with a token, since whoever may use it can run code here.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if address == LOCAL:
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")

@@ -4,10 +4,11 @@
     jsonl   an object with a "text"         -> the same object with "entities" added (or replaced)
     conll   a word a line, blank line ends  -> the same lines with a column of BIO tags added
 
-(Rows of parquet are not lines: see `teddy.service.bulk.parquet`.) A record that cannot be tagged is answered as well,
-so that output and input stay side by side: in text and jsonl by `{"id"?, "line", "error"}`, in columns by the tag `_`
-for each of its words. Bytes are decoded one record at a time, so that one bad line costs only itself. This module knows
-nothing of files: `teddy.service.bulk` reads and writes them.
+(Rows of parquet are not lines: see `teddy.service.bulk.parquet`.) A record that cannot be tagged is
+answered as well, so that output and input stay side by side: in text and jsonl by `{"id"?, "line",
+"error"}`, in columns by the tag `_` for each of its words. Bytes are decoded one record at a time,
+so that one bad line costs only itself. This module knows nothing of files: `teddy.service.bulk`
+reads and writes them.
 """
 
 import json
@@ -65,7 +66,11 @@ class Selection:
 
     def of(self, entities: "Iterable[Entity]") -> "list[Entity]":
         """Return the entities that are wanted, in order."""
-        return [entity for entity in entities if self.keeps_label(entity.label) and entity.score >= self.min_score]
+        return [
+            entity
+            for entity in entities
+            if self.keeps_label(entity.label) and entity.score >= self.min_score
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +88,12 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is written for one record. `error` says why it could not be tagged, and is empty when it was.
+    """What is written for one record.
 
-    `name` says which record it is, `line` and perhaps `id`, where that is to be told apart from the answer.
+    `error` says why it could not be tagged, and is empty when it was.
+
+    `name` says which record it is, `line` and perhaps `id`, where that is to be told apart from the
+    answer.
     """
 
     data: bytes
@@ -113,18 +121,32 @@ def ends_record(line: bytes, form: Format) -> bool:
 
 
 def answer_records(
-    records: Sequence[Record], form: Format, tagger: TextTagger, selection: Selection, text_field: str = TEXT_FIELD
+    records: Sequence[Record],
+    form: Format,
+    tagger: TextTagger,
+    selection: Selection,
+    text_field: str = TEXT_FIELD,
 ) -> list[Answer]:
-    """Tag records together and return one answer for each, in order. The text of an object is in `text_field`."""
+    """Tag records together and return one answer for each, in order.
+
+    The text of an object is in `text_field`.
+    """
     if form is Format.CONLL:
         return _answer_columns(records, tagger, selection)
     if form is Format.TEXT:
-        return _answer_objects([_read_text(record) for record in records], tagger, selection, TEXT_FIELD)
-    return _answer_objects([_read_object(record, text_field) for record in records], tagger, selection, text_field)
+        return _answer_objects(
+            [_read_text(record) for record in records], tagger, selection, TEXT_FIELD
+        )
+    return _answer_objects(
+        [_read_object(record, text_field) for record in records], tagger, selection, text_field
+    )
 
 
 def _answer_objects(
-    objects: Sequence[dict[str, object] | Answer], tagger: TextTagger, selection: Selection, text_field: str
+    objects: Sequence[dict[str, object] | Answer],
+    tagger: TextTagger,
+    selection: Selection,
+    text_field: str,
 ) -> list[Answer]:
     """Tag the text of each object; what is an answer already stays as it is."""
     texts = [str(each[text_field]) for each in objects if isinstance(each, dict)]
@@ -186,13 +208,18 @@ def json_line(fields: dict[str, object]) -> bytes:
     """Return an object on a line of its own, in UTF-8."""
     try:
         return (json.dumps(fields, ensure_ascii=False) + "\n").encode()
-    except UnicodeEncodeError:  # a lone surrogate in a field that is passed on: only an escape can say it
+    # a lone surrogate in a field that is passed on: only an escape can say it
+    except UnicodeEncodeError:
         return (json.dumps(fields) + "\n").encode()
 
 
-def _answer_columns(records: Sequence[Record], tagger: TextTagger, selection: Selection) -> list[Answer]:
+def _answer_columns(
+    records: Sequence[Record], tagger: TextTagger, selection: Selection
+) -> list[Answer]:
     readings = [_read_words(record) for record in records]
-    found = iter(tagger.tag_sentences([words for words in readings if isinstance(words, list) and words]))
+    found = iter(
+        tagger.tag_sentences([words for words in readings if isinstance(words, list) and words])
+    )
     answers = []
     for record, words in zip(records, readings, strict=True):
         if isinstance(words, Answer):
@@ -215,7 +242,8 @@ def _read_words(record: Record) -> list[str] | Answer:
 def _word_lines(record: Record) -> list[tuple[int, bytes]]:
     """Return the lines that hold a word, and where in the record they stand.
 
-    A line that begins with `# ` before the first word is a comment, as in CoNLL-U; later on it is a word.
+    A line that begins with `# ` before the first word is a comment, as in CoNLL-U; later on it is a
+    word.
     """
     found: list[tuple[int, bytes]] = []
     for k, line in enumerate(record.lines):
@@ -239,7 +267,9 @@ def _add_column(record: Record, tags: Sequence[str] | None) -> bytes:
     places = [k for k, _ in _word_lines(record)]
     added = dict(zip(places, tags or [NOT_TAGGED] * len(places), strict=True))
     added |= {k: "O" for k, line in enumerate(record.lines) if line.startswith(DOCUMENT_START)}
-    return b"".join(_append(line, added[k]) if k in added else line for k, line in enumerate(record.lines))
+    return b"".join(
+        _append(line, added[k]) if k in added else line for k, line in enumerate(record.lines)
+    )
 
 
 def _append(line: bytes, tag: str) -> bytes:
@@ -253,4 +283,6 @@ def _decode(data: bytes, line: int) -> str:
     try:
         return data.decode("utf-8-sig" if line == 1 else "utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8: byte 0x{data[error.start]:02x} at byte {error.start} of the line") from None
+        raise ValueError(
+            f"not UTF-8: byte 0x{data[error.start]:02x} at byte {error.start} of the line"
+        ) from None

@@ -39,19 +39,27 @@ class TagRequest:
         if (self.text is None) == (not self.sources):
             raise typer.BadParameter("give either a text or --input", param_hint="TEXT")
         if self.text is not None and self.target != STANDARD_STREAM:
-            raise typer.BadParameter("goes with --input; redirect the standard output instead", param_hint="--output")
+            raise typer.BadParameter(
+                "goes with --input; redirect the standard output instead", param_hint="--output"
+            )
         if self.text is not None and self.form_name != "auto":
             raise typer.BadParameter("says what --input is", param_hint="--format")
         if len(self.sources) > 1 and STANDARD_STREAM in self.sources:
-            raise typer.BadParameter("standard input goes with no other input", param_hint="--input")
+            raise typer.BadParameter(
+                "standard input goes with no other input", param_hint="--input"
+            )
         if self.sources and self.is_stream:
             self._check_stream()
 
     def _check_stream(self) -> None:
         if self.as_json:
-            raise typer.BadParameter("goes with TEXT; what --input gives is JSON already", param_hint="--json")
+            raise typer.BadParameter(
+                "goes with TEXT; what --input gives is JSON already", param_hint="--json"
+            )
         if not self._is_single:
-            raise typer.BadParameter("give a folder for the answers to these inputs", param_hint="--output")
+            raise typer.BadParameter(
+                "give a folder for the answers to these inputs", param_hint="--output"
+            )
         if (self.processes or 1) > 1 or self.ray is not None:
             hint = "--processes" if self.ray is None else "--ray"
             raise typer.BadParameter("is for files, and --output with it", param_hint=hint)
@@ -78,7 +86,9 @@ class TagRequest:
     def is_stream(self) -> bool:
         """Whether what comes in or goes out is a pipe, a terminal or a device."""
         source = self.sources[0] if self.sources else STANDARD_STREAM
-        odd_source = source == STANDARD_STREAM or (source.exists() and not source.is_file() and not source.is_dir())
+        odd_source = source == STANDARD_STREAM or (
+            source.exists() and not source.is_file() and not source.is_dir()
+        )
         odd_target = self.target.exists() and not self.target.is_file() and not self.target.is_dir()
         return odd_source or self.target == STANDARD_STREAM or odd_target
 
@@ -106,7 +116,9 @@ class TagRequest:
 
         return load_model(ModelChoice(path=self.model_file, precision=precision or self.precision))
 
-    def start(self, count: int, precision: str | None) -> "AbstractContextManager[tuple[Workers, LoadedModel]]":
+    def start(
+        self, count: int, precision: str | None
+    ) -> "AbstractContextManager[tuple[Workers, LoadedModel]]":
         """Start those who are to tag shards: a cluster, processes, or this process when one is enough."""
         from teddy.service.bulk.workers import ModelChoice
 

@@ -1,9 +1,10 @@
 """A file in shards: where it is cut, how one shard is tagged, and how all are joined into the output.
 
-The cuts depend on the file alone: not on the number of processes, nor on what was done before. A shard of lines ends
-with the first record that reaches a multiple of SHARD_BYTES; so no record is cut, and sentences in columns are whole.
-A packed file is cut as what was packed into it. Finding the cuts takes one pass over the file, a hundred times as fast
-as tagging it: the lines before a shard have to be counted, since answers name their line.
+The cuts depend on the file alone: not on the number of processes, nor on what was done before. A
+shard of lines ends with the first record that reaches a multiple of SHARD_BYTES; so no record is
+cut, and sentences in columns are whole. A packed file is cut as what was packed into it. Finding
+the cuts takes one pass over the file, a hundred times as fast as tagging it: the lines before a
+shard have to be counted, since answers name their line.
 """
 
 import shutil
@@ -15,7 +16,14 @@ from typing import BinaryIO
 from teddy.model.system.files import atomic_path
 from teddy.service.bulk.inputs import Input, open_unpacked, packed_into, refused_when_broken
 from teddy.service.bulk.progress import Progress
-from teddy.service.bulk.records import TEXT_FIELD, Answer, Format, TextTagger, ends_record, json_line
+from teddy.service.bulk.records import (
+    TEXT_FIELD,
+    Answer,
+    Format,
+    TextTagger,
+    ends_record,
+    json_line,
+)
 from teddy.service.bulk.shards import Assignment, Options, Shard
 from teddy.service.bulk.state import ShardPlace
 from teddy.service.bulk.stream import SHARD_BYTES, tag_stream
@@ -25,10 +33,13 @@ _CHUNK_BYTES = 1 << 20
 _COPY_BYTES = 1 << 20
 
 
-def cut(source: Input, text_field: str = TEXT_FIELD, shard_bytes: int = SHARD_BYTES) -> Iterator[Shard]:
+def cut(
+    source: Input, text_field: str = TEXT_FIELD, shard_bytes: int = SHARD_BYTES
+) -> Iterator[Shard]:
     """Yield the shards of a file, in order, at least one, as they are found.
 
-    Raises: DataError for a file that cannot be read as what it should be, or of rows without a column `text_field`.
+    Raises: DataError for a file that cannot be read as what it should be, or of rows without a
+    column `text_field`.
     """
     if source.form is Format.PARQUET:
         from teddy.service.bulk.parquet import cut_rows
@@ -70,7 +81,8 @@ class _Counter:
     def finish_record(self, form: Format) -> None:
         """Read on to the end of the record in which the next byte stands."""
         while rest := self._file.readline():
-            # Whether a line ends a record hangs on its being blank, and its beginning may have been read already.
+            # Whether a line ends a record hangs on its being blank, and its beginning may have been
+            # read already.
             line = rest if self._blank else b"x" + rest
             self._count(rest)
             if ends_record(line, form):
@@ -95,23 +107,31 @@ class ShardTagger:
     def tag(self, task: Assignment, output: BinaryIO, errors: BinaryIO) -> Iterator[Progress]:
         """Write the answers of a shard into one file, and what could not be tagged, and why, into another.
 
-        Yields what the shard has come to, after each batch. Raises DataError where the input is broken.
+        Yields what the shard has come to, after each batch. Raises DataError where the input is
+        broken.
         """
 
         def on_error(answer: Answer) -> None:
-            errors.write(json_line({"path": str(task.source.path), **answer.name, "error": answer.error}))
+            errors.write(
+                json_line({"path": str(task.source.path), **answer.name, "error": answer.error})
+            )
 
         with refused_when_broken(task.source.path):
             if task.source.form is Format.PARQUET:
                 from teddy.service.bulk.parquet import tag_rows
 
-                yield from tag_rows(task.source.path, task.shard, self._tagger, self._options, output, on_error)
+                yield from tag_rows(
+                    task.source.path, task.shard, self._tagger, self._options, output, on_error
+                )
             else:
                 with packed_into(output, task.source.target_packing) as packed:
                     yield from self._tag_lines(task, packed, on_error)
 
     def tag_into(self, task: Assignment, place: ShardPlace) -> Iterator[Progress]:
-        """Tag a shard into its place, which is finished when the iterator ends. Otherwise as `tag`."""
+        """Tag a shard into its place, which is finished when the iterator ends.
+
+        Otherwise as `tag`.
+        """
         done = Progress()
         place.remove()
         errors = BytesIO()
@@ -170,7 +190,9 @@ def join_shards(source: Input, places: Sequence[ShardPlace], *, with_errors: boo
     """Write the output of a file from its shards; and, `with_errors`, the file of reasons when there are any."""
     source.target.parent.mkdir(parents=True, exist_ok=True)
     if with_errors:
-        _join_errors(errors_path(source.target), [place.errors for place in places if place.errors.exists()])
+        _join_errors(
+            errors_path(source.target), [place.errors for place in places if place.errors.exists()]
+        )
     with atomic_path(source.target) as target:
         if source.form is Format.PARQUET:
             from teddy.service.bulk.parquet import join_rows

@@ -5,7 +5,8 @@ r"""What of a job is finished, on the disk: a folder beside the output that surv
     FOLDER/IDENTITY/3-17.data  .errors  .tally     shard 17 of input 3, finished: the tally is written last
     FOLDER/IDENTITY/3.tally                        input 3, whose output is in its place
 
-A worker that has lost its job writes into the folder of an identity, where it cannot harm another job.
+A worker that has lost its job writes into the folder of an identity, where it cannot harm another
+job.
 """
 
 import hashlib
@@ -33,7 +34,10 @@ class JobState:
 
     @contextmanager
     def held(self) -> "Iterator[JobState]":
-        """Keep every other job out while the block lasts. Raises DataError when another process is at work here."""
+        """Keep every other job out while the block lasts.
+
+        Raises DataError when another process is at work here.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "lock").open("a+") as lock:
             keep_others_out(lock, self.folder.parent, signed=True)

@@ -1,7 +1,7 @@
 """Lines to answers, in batches: the one way in which lines are tagged, be they of a pipe, a file or a shard.
 
-Records are tagged in batches, and those of a file are always the same batches: a batch ends when it is full, and where
-a shard ends (see `teddy.service.bulk.shards`).
+Records are tagged in batches, and those of a file are always the same batches: a batch ends when it
+is full, and where a shard ends (see `teddy.service.bulk.shards`).
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -21,11 +21,13 @@ from teddy.service.bulk.records import (
 
 BATCH_RECORDS = 1024
 BATCH_BYTES = 1 << 20
-"""A batch ends when it has either. Together they bound the memory, except that one record is always taken whole. (A
-quarter of both: 7 % fewer words a second of a core, 81,900 and 84,400 against 85,100 and 90,600.)"""
+"""A batch ends when it has either. Together they bound the memory, except that one record is always
+taken whole. (A quarter of both: 7 % fewer words a second of a core, 81,900 and 84,400 against
+85,100 and 90,600.)"""
 SHARD_BYTES = 1 << 23
-"""A shard ends with the first record that reaches a multiple of this (8 MiB, half a minute of a core's work), and so
-does a batch. It is what a killed worker loses at most, and how long a worker may be alone at the end of a job."""
+"""A shard ends with the first record that reaches a multiple of this (8 MiB, half a minute of a
+core's work), and so does a batch. It is what a killed worker loses at most, and how long a worker
+may be alone at the end of a job."""
 
 NOTHING_MORE_YET = b""
 """Among lines: what has arrived so far is all there is for now, so answer it."""
@@ -45,11 +47,13 @@ def tag_stream(
 ) -> Iterator[Progress]:
     """Answer lines as they come, and yield the progress after each batch was written.
 
-    `start` is the progress made before `lines` begin: lines are numbered, and shards counted, from there. `on_error`
-    is given each answer that is an error.
+    `start` is the progress made before `lines` begin: lines are numbered, and shards counted, from
+    there. `on_error` is given each answer that is an error.
     """
     progress = start or Progress()
-    for records in _batches(_records(lines, form, progress.lines), progress.read_bytes, shard_bytes):
+    for records in _batches(
+        _records(lines, form, progress.lines), progress.read_bytes, shard_bytes
+    ):
         answers = answer_records(records, form, tagger, selection, text_field)
         write(b"".join(answer.data for answer in answers))
         for answer in answers:
@@ -87,7 +91,9 @@ def _records(lines: Iterable[bytes], form: Format, line: int) -> Iterator[Record
         yield Record(line + 1, tuple(gathered))
 
 
-def _batches(records: Iterable[Record | None], position: int, shard_bytes: int) -> Iterator[list[Record]]:
+def _batches(
+    records: Iterable[Record | None], position: int, shard_bytes: int
+) -> Iterator[list[Record]]:
     """Gather records, the first of which stands at byte `position` of the input."""
     batch: list[Record] = []
     n_bytes = 0
@@ -96,7 +102,9 @@ def _batches(records: Iterable[Record | None], position: int, shard_bytes: int) 
             batch.append(record)
             n_bytes += record.n_bytes
         ends_shard = (position + n_bytes) // shard_bytes > position // shard_bytes
-        if batch and (record is None or len(batch) >= BATCH_RECORDS or n_bytes >= BATCH_BYTES or ends_shard):
+        if batch and (
+            record is None or len(batch) >= BATCH_RECORDS or n_bytes >= BATCH_BYTES or ends_shard
+        ):
             yield batch
             position += n_bytes
             batch, n_bytes = [], 0

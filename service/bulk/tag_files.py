@@ -45,15 +45,21 @@ def _tag_stream(request: TagRequest) -> None:
     form = request.format_of(source)
     if form is Format.PARQUET:
         raise typer.BadParameter("rows are not streamed: name a file", param_hint="--output")
-    to_file = request.target != STANDARD_STREAM and (request.target.is_file() or not request.target.exists())
+    to_file = request.target != STANDARD_STREAM and (
+        request.target.is_file() or not request.target.exists()
+    )
     done = Progress()
     with ExitStack() as stack:
         lines = arriving_lines(stack.enter_context(_open_input(source)))
         predictor = request.load()
         selection = request.selection(predictor.manifest.labels)
-        target = stack.enter_context(atomic_path(request.target) if to_file else nullcontext(request.target))
+        target = stack.enter_context(
+            atomic_path(request.target) if to_file else nullcontext(request.target)
+        )
         output = stack.enter_context(_open_output(target))
-        for progress in tag_stream(lines, form, predictor, selection, output.write, text_field=request.text_field):
+        for progress in tag_stream(
+            lines, form, predictor, selection, output.write, text_field=request.text_field
+        ):
             output.flush()
             done = progress
     _conclude(done, told=to_file)
@@ -106,7 +112,9 @@ class _Plan:
     with_errors: bool
 
 
-def _tag_shards(request: TagRequest, plan: _Plan, state: JobState, interruption: Interruption) -> Summary:
+def _tag_shards(
+    request: TagRequest, plan: _Plan, state: JobState, interruption: Interruption
+) -> Summary:
     before = None if request.restart else state.identity()
     precision = str(before["precision"]) if before and request.precision == "auto" else None
     with ExitStack() as stack:
@@ -121,7 +129,9 @@ def _tag_shards(request: TagRequest, plan: _Plan, state: JobState, interruption:
 
 def _tag_with_journal(request: TagRequest, source: Input, interruption: Interruption) -> Summary:
     with interruption.at_once():
-        predictor = request.load(earlier_precision(request.target) if request.precision == "auto" else None)
+        predictor = request.load(
+            earlier_precision(request.target) if request.precision == "auto" else None
+        )
     job = Job(
         source=source.path,
         target=source.target,
@@ -145,7 +155,9 @@ def _tag_with_journal(request: TagRequest, source: Input, interruption: Interrup
 
         done = tag_file(job, predictor, on_progress)
     seconds = time.monotonic() - began_at
-    return Summary(files=1, total=done, seconds=seconds, done_here=done.since(start or Progress()), n_joined=1)
+    return Summary(
+        files=1, total=done, seconds=seconds, done_here=done.since(start or Progress()), n_joined=1
+    )
 
 
 def _process_count(request: TagRequest, inputs: Sequence[Input]) -> int:
@@ -189,9 +201,13 @@ def _print_summary(summary: Summary) -> None:
     print(json.dumps(fields, ensure_ascii=False))
 
 
-def _conclude(done: Progress, *, told: bool, before: str = "", after: str = "", failed: bool = False) -> None:
+def _conclude(
+    done: Progress, *, told: bool, before: str = "", after: str = "", failed: bool = False
+) -> None:
     if told or done.errors:
-        _say(f"{before}{done.lines:,} lines, {done.entities:,} entities, {done.errors:,} not tagged{after}")
+        _say(
+            f"{before}{done.lines:,} lines, {done.entities:,} entities, {done.errors:,} not tagged{after}"
+        )
     if done.errors:
         _say(f"first of those not tagged: {done.first_error}")
     if done.errors or failed:

@@ -1,8 +1,8 @@
 """A process that tags shards for another one, `bulk.processes`: `python -m teddy.service.bulk.worker DESCRIPTOR`.
 
-DESCRIPTOR is its end of a socket. It is given a ModelChoice, then one Order after the other, and tells a LoadedModel,
-then for each order Underway now and then and Finished; or Refused, for what no other worker could do either. It ends
-when the process that started it is gone.
+DESCRIPTOR is its end of a socket. It is given a ModelChoice, then one Order after the other, and
+tells a LoadedModel, then for each order Underway now and then and Finished; or Refused, for what no
+other worker could do either. It ends when the process that started it is gone.
 """
 
 import sys

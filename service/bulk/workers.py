@@ -48,7 +48,10 @@ class Finished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Underway:
-    """What the shards in progress have come to, together. Told now and then, for those who watch."""
+    """What the shards in progress have come to, together.
+
+    Told now and then, for those who watch.
+    """
 
     progress: Progress
 
@@ -70,9 +73,14 @@ class Refused:
 
 
 class Workers(Protocol):
-    """Those who tag shards. `start_alone`, `start_processes` and `start_ray` give them, with what they have loaded."""
+    """Those who tag shards.
 
-    def results(self, tasks: Iterable[Assignment], options: Options, place: Place) -> Iterator[Finished | Underway]:
+    `start_alone`, `start_processes` and `start_ray` give them, with what they have loaded.
+    """
+
+    def results(
+        self, tasks: Iterable[Assignment], options: Options, place: Place
+    ) -> Iterator[Finished | Underway]:
         """Tag shards, in any order, and yield each once its results are in their place.
 
         Tasks are asked for when somebody is free to take one.
@@ -81,7 +89,10 @@ class Workers(Protocol):
 
 
 def load_model(choice: ModelChoice) -> "Predictor":
-    """Load a model for a process that does nothing but tag, on one thread. Raises TeddyError when it is refused."""
+    """Load a model for a process that does nothing but tag, on one thread.
+
+    Raises TeddyError when it is refused.
+    """
     # A sentence is too little work to share among threads, and the processes share the cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from teddy.model.predictor import load
@@ -96,7 +107,10 @@ def describe(predictor: "Predictor") -> LoadedModel:
     """Return what is to be known of a loaded model."""
     manifest = predictor.manifest
     return LoadedModel(
-        name=manifest.name, version=predictor.version, labels=tuple(manifest.labels), precision=predictor.precision
+        name=manifest.name,
+        version=predictor.version,
+        labels=tuple(manifest.labels),
+        precision=predictor.precision,
     )
 
 
@@ -113,7 +127,9 @@ class Alone:
     def __init__(self, tagger: TextTagger) -> None:
         self._tagger = tagger
 
-    def results(self, tasks: Iterable[Assignment], options: Options, place: Place) -> Iterator[Finished | Underway]:
+    def results(
+        self, tasks: Iterable[Assignment], options: Options, place: Place
+    ) -> Iterator[Finished | Underway]:
         """See `Workers`."""
         with closing(ShardTagger(self._tagger, options)) as shards:
             for task in tasks:

@@ -6,15 +6,20 @@
         for entity in teddy.tag("Ada met Grace in Oslo.").entities:
             print(entity.label, entity.text, entity.score)
 
-It needs httpx, which the extra `teddy[client]` brings, and nothing else of Teddy: the distribution `teddy-client` has
-this package alone.
+It needs httpx, which the extra `teddy[client]` brings, and nothing else of Teddy: the distribution
+`teddy-client` has this package alone.
 """
 
 from teddy.service.client.asynchronous import AsyncClient
 from teddy.service.client.blocking import Client
 from teddy.service.client.calls import Options
 from teddy.service.client.conduct import RetryPolicy, Timing
-from teddy.service.client.errors import ClientError, StreamBrokenError, TeddyServiceError, UnreachableError
+from teddy.service.client.errors import (
+    ClientError,
+    StreamBrokenError,
+    TeddyServiceError,
+    UnreachableError,
+)
 from teddy.service.client.results import (
     AnswerReference,
     Corrected,

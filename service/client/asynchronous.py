@@ -38,7 +38,15 @@ from teddy.service.client.conduct import (
     credentials,
 )
 from teddy.service.client.errors import ClientError, StreamBrokenError
-from teddy.service.client.results import AnswerReference, Corrected, ModelDetails, ModelSummary, Refusal, Reload, Result
+from teddy.service.client.results import (
+    AnswerReference,
+    Corrected,
+    ModelDetails,
+    ModelSummary,
+    Refusal,
+    Reload,
+    Result,
+)
 
 
 class AsyncClient:
@@ -56,7 +64,9 @@ class AsyncClient:
         timing: Timing = Timing(),  # noqa: B008 - frozen
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
-        self._http = httpx.AsyncClient(base_url=base_url, headers=credentials(api_key), transport=transport)
+        self._http = httpx.AsyncClient(
+            base_url=base_url, headers=credentials(api_key), transport=transport
+        )
         self._conduct = Conduct(timeout_seconds, retries, timing, gzip_from_bytes)
         self._sleep = sleep
 
@@ -64,7 +74,10 @@ class AsyncClient:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         await self.close()
 
@@ -77,7 +90,11 @@ class AsyncClient:
         return read_tagged(await self._answer(tag_call(text, options)))
 
     async def tag_batch(
-        self, texts: Iterable[str] | AsyncIterable[str], *, together: int = BATCH_TEXTS, **options: Unpack[Options]
+        self,
+        texts: Iterable[str] | AsyncIterable[str],
+        *,
+        together: int = BATCH_TEXTS,
+        **options: Unpack[Options],
     ) -> AsyncIterator[Result]:
         """See `Client.tag_batch`."""
         async for chunk in chunks_of(Chunks[str](together, BATCH_CHARACTERS), texts, str):
@@ -85,7 +102,11 @@ class AsyncClient:
                 yield result
 
     async def stream(
-        self, texts: Iterable[str] | AsyncIterable[str], *, together: int = STREAM_LINES, **options: Unpack[Options]
+        self,
+        texts: Iterable[str] | AsyncIterable[str],
+        *,
+        together: int = STREAM_LINES,
+        **options: Unpack[Options],
     ) -> AsyncIterator[Result | Refusal]:
         """See `Client.stream`."""
         answered = 0
@@ -98,7 +119,10 @@ class AsyncClient:
                 del unanswered[: len(results)]
 
     async def correct(
-        self, of: str | AnswerReference, entities: Iterable[Marked], **options: Unpack[CorrectionOptions]
+        self,
+        of: str | AnswerReference,
+        entities: Iterable[Marked],
+        **options: Unpack[CorrectionOptions],
     ) -> Corrected:
         """See `Client.correct`."""
         return Corrected.read((await self._answer(correction_call(of, entities, options))).json())
@@ -123,7 +147,9 @@ class AsyncClient:
             return False
         return True
 
-    async def _stream(self, lines: Sequence[bytes], answered: int, options: Options) -> Sequence[Result | Refusal]:
+    async def _stream(
+        self, lines: Sequence[bytes], answered: int, options: Options
+    ) -> Sequence[Result | Refusal]:
         """The results of at least the first of `lines`."""
         try:
             return read_stream(await self._answer(stream_call(lines, options)))

@@ -37,14 +37,25 @@ from teddy.service.client.conduct import (
     credentials,
 )
 from teddy.service.client.errors import ClientError, StreamBrokenError
-from teddy.service.client.results import AnswerReference, Corrected, ModelDetails, ModelSummary, Refusal, Reload, Result
+from teddy.service.client.results import (
+    AnswerReference,
+    Corrected,
+    ModelDetails,
+    ModelSummary,
+    Refusal,
+    Reload,
+    Result,
+)
 
 
 class Client:
-    """Calls a service at `base_url`. A context manager: leaving it closes its connections. Threads may share one.
+    """Calls a service at `base_url`.
 
-    `timeout_seconds` is for a whole call, with its retries; the service is told what is left of it. Request bodies of
-    `gzip_from_bytes` or more are compressed. `transport`, `timing` and `sleep` are for tests, proxies and the like.
+    A context manager: leaving it closes its connections. Threads may share one.
+
+    `timeout_seconds` is for a whole call, with its retries; the service is told what is left of it.
+    Request bodies of `gzip_from_bytes` or more are compressed. `transport`, `timing` and `sleep`
+    are for tests, proxies and the like.
 
     Every method raises TeddyServiceError and UnreachableError.
     """
@@ -61,7 +72,9 @@ class Client:
         timing: Timing = Timing(),  # noqa: B008 - frozen
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._http = httpx.Client(base_url=base_url, headers=credentials(api_key), transport=transport)
+        self._http = httpx.Client(
+            base_url=base_url, headers=credentials(api_key), transport=transport
+        )
         self._conduct = Conduct(timeout_seconds, retries, timing, gzip_from_bytes)
         self._sleep = sleep
 
@@ -69,7 +82,10 @@ class Client:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -96,11 +112,13 @@ class Client:
     ) -> Iterator[Result | Refusal]:
         """What is found in each of any number of texts, in order; a Refusal for a text that cannot be tagged.
 
-        Texts are taken as results are, and are sent as streams of at most `together` texts, one after another: httpx
-        sends a request whole before it reads any of the answer, so that one endless stream would end in a deadlock,
-        each side waiting for the other to read. Choose 1 if your texts depend on the answers.
+        Texts are taken as results are, and are sent as streams of at most `together` texts, one
+        after another: httpx sends a request whole before it reads any of the answer, so that one
+        endless stream would end in a deadlock, each side waiting for the other to read. Choose 1 if
+        your texts depend on the answers.
 
-        Raises StreamBrokenError, with the number of texts that were answered, instead of the other two errors.
+        Raises StreamBrokenError, with the number of texts that were answered, instead of the other
+        two errors.
         """
         answered = 0
         for unanswered in Chunks[bytes](together, STREAM_BYTES).of(map(as_line, texts)):
@@ -111,12 +129,16 @@ class Client:
                 del unanswered[: len(results)]
 
     def correct(
-        self, of: str | AnswerReference, entities: Iterable[Marked], **options: Unpack[CorrectionOptions]
+        self,
+        of: str | AnswerReference,
+        entities: Iterable[Marked],
+        **options: Unpack[CorrectionOptions],
     ) -> Corrected:
         """Say which entities there are in a text, or in that of a result: `correct(result.answer, entities)`.
 
-        All of them and of every label; none at all if empty. The service stores it, to be trained on, if it is set to.
-        It is tried once. The text of an answer was remembered by the service, for a while.
+        All of them and of every label; none at all if empty. The service stores it, to be trained
+        on, if it is set to. It is tried once. The text of an answer was remembered by the service,
+        for a while.
         """
         return Corrected.read(self._answer(correction_call(of, entities, options)).json())
 
@@ -140,7 +162,9 @@ class Client:
             return False
         return True
 
-    def _stream(self, lines: Sequence[bytes], answered: int, options: Options) -> Sequence[Result | Refusal]:
+    def _stream(
+        self, lines: Sequence[bytes], answered: int, options: Options
+    ) -> Sequence[Result | Refusal]:
         """The results of at least the first of `lines`."""
         try:
             return read_stream(self._answer(stream_call(lines, options)))

@@ -10,7 +10,14 @@ from urllib.parse import quote
 import httpx
 
 from teddy.service.client.errors import TeddyServiceError
-from teddy.service.client.results import AnswerReference, Entity, Json, ModelVersion, Refusal, Result
+from teddy.service.client.results import (
+    AnswerReference,
+    Entity,
+    Json,
+    ModelVersion,
+    Refusal,
+    Result,
+)
 
 JSON = {"Content-Type": "application/json"}
 LINES = {"Content-Type": "application/x-ndjson"}
@@ -88,9 +95,13 @@ def reload_call(name: str) -> Call:
     return Call("POST", f"/v1/models/{quote(name, safe='')}/reload", repeatable=False)
 
 
-def correction_call(of: str | AnswerReference, entities: Iterable[Marked], options: CorrectionOptions) -> Call:
+def correction_call(
+    of: str | AnswerReference, entities: Iterable[Marked], options: CorrectionOptions
+) -> Call:
     """Say what is in a text, or in that of an answer. Sent twice it would be stored twice."""
-    named = {"text": of} if isinstance(of, str) else {"request_id": of.request_id, "index": of.index}
+    named = (
+        {"text": of} if isinstance(of, str) else {"request_id": of.request_id, "index": of.index}
+    )
     content = {**named, "entities": [as_marked(entity) for entity in entities], **options}
     return Call("POST", "/v1/feedback", as_json(content), JSON, repeatable=False)
 
@@ -98,7 +109,12 @@ def correction_call(of: str | AnswerReference, entities: Iterable[Marked], optio
 def as_marked(entity: Marked) -> Json:
     """An entity as a correction has it; the text of one from an answer goes with it, to be checked."""
     if isinstance(entity, Entity):
-        return {"start": entity.start, "end": entity.end, "label": entity.label, "text": entity.text}
+        return {
+            "start": entity.start,
+            "end": entity.end,
+            "label": entity.label,
+            "text": entity.text,
+        }
     start, end, label = entity
     return {"start": start, "end": end, "label": label}
 
@@ -128,7 +144,10 @@ def read_batch(response: httpx.Response) -> list[Result]:
     """The answer to `batch_call`."""
     found = response.json()
     model = ModelVersion.read(found["model"])
-    return [Result.read(each, model, answer_of(response, index)) for index, each in enumerate(found["results"])]
+    return [
+        Result.read(each, model, answer_of(response, index))
+        for index, each in enumerate(found["results"])
+    ]
 
 
 def answer_of(response: httpx.Response, index: int = 0) -> AnswerReference | None:
@@ -142,7 +161,9 @@ def read_stream(response: httpx.Response) -> list[Result | Refusal]:
 
     Raises TeddyServiceError if there is none.
     """
-    model = ModelVersion(response.headers["X-Teddy-Model"], response.headers["X-Teddy-Model-Version"])
+    model = ModelVersion(
+        response.headers["X-Teddy-Model"], response.headers["X-Teddy-Model-Version"]
+    )
     results: list[Result | Refusal] = []
     for line in response.content.splitlines():
         found = json.loads(line)

@@ -20,7 +20,8 @@ BATCH_TEXTS = 256
 BATCH_CHARACTERS = 2**18
 STREAM_LINES = 512
 STREAM_BYTES = 2**17
-"""Both of a stream's are half of what the service takes in before anything of its answer must have been read."""
+"""Both of a stream's are half of what the service takes in before anything of its answer must have
+been read."""
 Item = TypeVar("Item", str, bytes)
 
 
@@ -28,19 +29,23 @@ Item = TypeVar("Item", str, bytes)
 class RetryPolicy:
     """How often a call is tried, and how long it pauses in between.
 
-    The n-th pause is drawn between nothing and `first_pause_seconds * 2^(n-1)`, at most `longest_pause_seconds`, so
-    that clients which failed together do not come back together. Where the service says when to come back, it is then.
+    The n-th pause is drawn between nothing and `first_pause_seconds * 2^(n-1)`, at most
+    `longest_pause_seconds`, so that clients which failed together do not come back together. Where
+    the service says when to come back, it is then.
     """
 
     attempts: int = 5
     first_pause_seconds: float = 0.1
     longest_pause_seconds: float = 10.0
     statuses: frozenset[int] = frozenset({429, 502, 503})
-    """Answers that may be different next time. 504 is none by default: the text that took too long will again."""
+    """Answers that may be different next time. 504 is none by default: the text that took too long
+    will again."""
 
     def longest_pause(self, failed: int) -> float:
         """What the pause after that many failures is drawn from."""
-        return min(self.first_pause_seconds * 2.0 ** min(failed - 1, 64), self.longest_pause_seconds)
+        return min(
+            self.first_pause_seconds * 2.0 ** min(failed - 1, 64), self.longest_pause_seconds
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,9 @@ class Timing:
 class Tries:
     """One call until it is answered, or until its time or its attempts are used up."""
 
-    def __init__(self, call: Call, policy: RetryPolicy, timing: Timing, timeout_seconds: float) -> None:
+    def __init__(
+        self, call: Call, policy: RetryPolicy, timing: Timing, timeout_seconds: float
+    ) -> None:
         self._attempts = policy.attempts if call.repeatable else 1
         self._policy = policy
         self._timing = timing
@@ -75,11 +82,20 @@ class Tries:
         return pause_seconds
 
     def after_answer(self, response: httpx.Response) -> float | None:
-        """The pause before the next try; None if the call has succeeded. Raises TeddyServiceError if there is none."""
+        """The pause before the next try; None if the call has succeeded.
+
+        Raises TeddyServiceError if there is none.
+        """
         if response.is_success:
             return None
-        retry_after_seconds = read_retry_after(response.headers.get("Retry-After"), self._timing.wall())
-        pause_seconds = self._pause(retry_after_seconds) if response.status_code in self._policy.statuses else None
+        retry_after_seconds = read_retry_after(
+            response.headers.get("Retry-After"), self._timing.wall()
+        )
+        pause_seconds = (
+            self._pause(retry_after_seconds)
+            if response.status_code in self._policy.statuses
+            else None
+        )
         if pause_seconds is None:
             raise read_problem(response, retry_after_seconds)
         return pause_seconds
@@ -127,7 +143,9 @@ class Conduct:
         """A call that begins now."""
         return Tries(call, self.retries, self.timing, self.timeout_seconds)
 
-    def request(self, http: httpx.Client | httpx.AsyncClient, call: Call, tries: Tries) -> httpx.Request:
+    def request(
+        self, http: httpx.Client | httpx.AsyncClient, call: Call, tries: Tries
+    ) -> httpx.Request:
         """One try of a call, which tells the service how long its answer is waited for."""
         seconds = tries.remaining_seconds
         headers = {**call.headers, "X-Request-Timeout": f"{seconds:.3f}"}

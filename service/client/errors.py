@@ -23,12 +23,18 @@ class ClientError(Exception):
 class TeddyServiceError(ClientError):
     """A problem (RFC 9457), or whatever else was no answer, a proxy's error page for one.
 
-    Attributes: HTTP's `status`; `kind`, the last part of the problem's type, such as `queue-full`; `detail`, a
-    sentence; `request_id`, by which the service's log knows the request; `retry_after_seconds`, if the service said it.
+    Attributes: HTTP's `status`; `kind`, the last part of the problem's type, such as `queue-full`;
+    `detail`, a sentence; `request_id`, by which the service's log knows the request;
+    `retry_after_seconds`, if the service said it.
     """
 
     def __init__(
-        self, status: int, kind: str, detail: str, request_id: str = "", retry_after_seconds: float | None = None
+        self,
+        status: int,
+        kind: str,
+        detail: str,
+        request_id: str = "",
+        retry_after_seconds: float | None = None,
     ) -> None:
         super().__init__(f"{status} {kind}: {detail}")
         self.status = status
@@ -45,7 +51,8 @@ class UnreachableError(ClientError):
 class StreamBrokenError(ClientError):
     """A stream that cannot go on.
 
-    Attributes: `answered`, the number of texts that have their results: so many need not be sent again.
+    Attributes: `answered`, the number of texts that have their results: so many need not be sent
+    again.
     """
 
     def __init__(self, answered: int, reason: str) -> None:
@@ -64,7 +71,9 @@ def read_problem(response: httpx.Response, retry_after_seconds: float | None) ->
             found = None
         if isinstance(found, Mapping) and "type" in found:
             kind, detail = kind_of(found), str(found.get("detail", ""))
-    return TeddyServiceError(status, kind, detail, response.headers.get("X-Request-ID", ""), retry_after_seconds)
+    return TeddyServiceError(
+        status, kind, detail, response.headers.get("X-Request-ID", ""), retry_after_seconds
+    )
 
 
 def phrase_of(status: int) -> str:

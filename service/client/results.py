@@ -1,4 +1,7 @@
-"""What a client gives back, and how it is read from JSON. Fields that it does not know are passed over."""
+"""What a client gives back, and how it is read from JSON.
+
+Fields that it does not know are passed over.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -85,7 +88,10 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A stream's answer to a text that it could not tag. Each field means what it means in TeddyServiceError."""
+    """A stream's answer to a text that it could not tag.
+
+    Each field means what it means in TeddyServiceError.
+    """
 
     status: int
     kind: str
@@ -111,7 +117,9 @@ class ModelSummary:
     @classmethod
     def read(cls, found: Json) -> Self:
         """One model of a list."""
-        known = {name: found[name] for name in ("name", "version", "default", "language", "precision")}
+        known = {
+            name: found[name] for name in ("name", "version", "default", "language", "precision")
+        }
         return cls(labels=tuple(found["labels"]), **known)
 
 
@@ -153,7 +161,9 @@ class Corrected:
     @classmethod
     def read(cls, found: Json) -> Self:
         """The answer to a correction."""
-        return cls(ModelVersion.read(found["model"]), found["correct"], found["spurious"], found["missed"])
+        return cls(
+            ModelVersion.read(found["model"]), found["correct"], found["spurious"], found["missed"]
+        )
 
 
 def kind_of(problem: Json) -> str:

@@ -3,16 +3,16 @@ r"""Answers that are remembered for a while, so that they can be corrected by th
     remember -> a bounded queue -> a thread, every 50 ms -> this process's files --.
     find     <- the newest line that begins with id and caller <- all processes' --'
 
-The correction of an answer may reach another worker than the one that gave it, so what is remembered lies in files that
-all of them read. A line begins with `{"request_id":"...","by":"..."`, and nothing else
-in it can look like that, for within a text a quotation mark is written as `\"`. So the files need no index: to search
-16 MiB for these bytes takes 3 ms.
+The correction of an answer may reach another worker than the one that gave it, so what is
+remembered lies in files that all of them read. A line begins with `{"request_id":"...","by":"..."`,
+and nothing else in it can look like that, for within a text a quotation mark is written as `\"`. So
+the files need no index: to search 16 MiB for these bytes takes 3 ms.
 
     DIRECTORY/TOKEN-0.jsonl, TOKEN-1.jsonl, ...          of each living process the newest two
 
-A process holds a lock on each of its files, which ends with it, however it ends; what nobody holds is removed by the
-next process that starts. Files are made and removed under a lock on the directory, so that no new one is taken for one
-that was left.
+A process holds a lock on each of its files, which ends with it, however it ends; what nobody holds
+is removed by the next process that starts. Files are made and removed under a lock on the
+directory, so that no new one is taken for one that was left.
 """
 
 import mmap
@@ -44,7 +44,8 @@ N_SEGMENTS = 2
 
 PAUSE_SECONDS = 0.05
 MOST_WAITING = 2**22
-"""Characters that may wait to be written. Answers beyond are not remembered: a slow disk costs no more memory."""
+"""Characters that may wait to be written. Answers beyond are not remembered: a slow disk costs no
+more memory."""
 CHARACTERS_A_TEXT = 200
 """What a text costs besides its own."""
 log = structlog.get_logger("service.feedback")
@@ -65,7 +66,10 @@ class Segment:
 
 
 class Segments:
-    """The files of one process, and a view of those of all. One thread may add to it, any may look."""
+    """The files of one process, and a view of those of all.
+
+    One thread may add to it, any may look.
+    """
 
     def __init__(self, directory: Path, *, most_bytes: int) -> None:
         """`most_bytes` are those of this process."""
@@ -77,14 +81,20 @@ class Segments:
         self._own: deque[Segment] = deque()
 
     def open(self) -> None:
-        """Make the directory and remove what processes that have ended left in it. Raises OSError."""
+        """Make the directory and remove what processes that have ended left in it.
+
+        Raises OSError.
+        """
         self._directory.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
         with locked(self._directory):
             for path in self.paths():
                 remove_if_left(path)
 
     def append(self, lines: bytes) -> None:
-        """Add whole lines, at most `largest_bytes`. Raises OSError, and may then have added some of them."""
+        """Add whole lines, at most `largest_bytes`.
+
+        Raises OSError, and may then have added some of them.
+        """
         if not self._own or self._own[-1].n_bytes + len(lines) > self.largest_bytes:
             self._begin()
         self._own[-1].n_bytes += len(lines)
@@ -103,7 +113,11 @@ class Segments:
         path = self._directory / f"{self._token}-{self._n_made}.jsonl"
         self._n_made += 1
         with locked(self._directory):
-            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE)
+            descriptor = os.open(
+                path,
+                os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC,
+                PRIVATE_FILE,
+            )
             lock(descriptor)
         self._own.append(Segment(path, descriptor))
         if len(self._own) > N_SEGMENTS:
@@ -141,14 +155,26 @@ class Given:
 
     def line(self) -> bytes:
         """As it is remembered."""
-        found = [[(each.start, each.end, each.label) for each in tagged.entities] for tagged in self.tagged]
-        content = {"at": time.time(), "model": self.model, "version": self.version, "texts": self.texts, "found": found}
+        found = [
+            [(each.start, each.end, each.label) for each in tagged.entities]
+            for tagged in self.tagged
+        ]
+        content = {
+            "at": time.time(),
+            "model": self.model,
+            "version": self.version,
+            "texts": self.texts,
+            "found": found,
+        }
         return prefix(self.request_id, self.by) + to_json(content)[1:] + b"\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A remembered answer. `found` are the entities in each of `texts`, in characters; `at`, in seconds since 1970."""
+    """A remembered answer.
+
+    `found` are the entities in each of `texts`, in characters; `at`, in seconds since 1970.
+    """
 
     at: float
     model: str
@@ -184,18 +210,28 @@ class Answers:
         self._thread.start()
 
     def remember(self, given: Given) -> None:
-        """Have an answer remembered, unless it is too long or too many wait. Takes no time; for one thread."""
+        """Have an answer remembered, unless it is too long or too many wait.
+
+        Takes no time; for one thread.
+        """
         characters = given.characters
-        if characters <= self._segments.largest_bytes and self._n_put - self._n_taken + characters <= MOST_WAITING:
+        if (
+            characters <= self._segments.largest_bytes
+            and self._n_put - self._n_taken + characters <= MOST_WAITING
+        ):
             self._n_put += characters
             self._queue.put(given)
 
     def find(self, request_id: str, by: str) -> Answer | None:
-        """The newest answer under that id to that caller, if it is still remembered. Reads files."""
+        """The newest answer under that id to that caller, if it is still remembered.
+
+        Reads files.
+        """
         beginning = prefix(request_id, by)
         found: list[Answer] = []
         for path in self._segments.paths():
-            with suppress(FileNotFoundError, ValueError):  # dropped, empty or being written just now
+            # dropped, empty or being written just now
+            with suppress(FileNotFoundError, ValueError):
                 found += map(Answer.read, last_line(path, beginning))
         return max(found, key=lambda answer: answer.at, default=None)
 
@@ -232,7 +268,10 @@ def prefix(request_id: str, by: str) -> bytes:
 
 
 def last_line(path: Path, beginning: bytes) -> list[bytes]:
-    """The last line of a file that begins like that, if there is one. Raises ValueError for an empty file."""
+    """The last line of a file that begins like that, if there is one.
+
+    Raises ValueError for an empty file.
+    """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         start = mapped.rfind(beginning)
         end = mapped.find(b"\n", start) if start >= 0 else -1

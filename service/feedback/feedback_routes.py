@@ -20,7 +20,13 @@ from teddy.service.feedback.state import Feedback
 from teddy.service.http.body import read_body
 from teddy.service.http.openapi import body_of, problems
 from teddy.service.inference.fair_queue import Ticket
-from teddy.service.schemas import AnswerCorrection, CorrectionResponse, EntitiesRequest, ModelReference, TextCorrection
+from teddy.service.schemas import (
+    AnswerCorrection,
+    CorrectionResponse,
+    EntitiesRequest,
+    ModelReference,
+    TextCorrection,
+)
 
 router = APIRouter()
 
@@ -52,7 +58,10 @@ class _Kind(BaseModel):
     tags=["feedback"],
 )
 async def correct(request: Request) -> Response:
-    """Say what should be found in a text, or should have been in an earlier answer. It is stored, to be trained on."""
+    """Say what should be found in a text, or should have been in an earlier answer.
+
+    It is stored, to be trained on.
+    """
     service, feedback = service_of(request), feedback_of(request)
     ticket = admit(request, service)
     body = await read_body(request, service.body_limits)
@@ -60,7 +69,9 @@ async def correct(request: Request) -> Response:
     found = await find(request, asked, ticket)
     labels = service.models.get(found.model).predictor.manifest.labels
     size = len(body) + len(found.text)
-    wanted = await service.tagging.run(size, read_spans, asked.entities, found.text, asked.offset_unit, labels)
+    wanted = await service.tagging.run(
+        size, read_spans, asked.entities, found.text, asked.offset_unit, labels
+    )
     outcomes = await feedback.store(
         Correction(
             text=found.text,
@@ -82,20 +93,30 @@ def feedback_of(request: Request) -> Feedback:
     """Raises FeedbackOffError where corrections are not wanted."""
     feedback = service_of(request).feedback
     if feedback is None:
-        raise FeedbackOffError("No corrections are taken here. To take them, set TEDDY_FEEDBACK_DIR to a directory.")
+        raise FeedbackOffError(
+            "No corrections are taken here. To take them, set TEDDY_FEEDBACK_DIR to a directory."
+        )
     return feedback
 
 
 def read_request(body: bytes) -> TextCorrection | AnswerCorrection:
-    """A body as the kind of correction that its fields say it is. Raises ValidationError, about that kind alone."""
+    """A body as the kind of correction that its fields say it is.
+
+    Raises ValidationError, about that kind alone.
+    """
     by_id = "request_id" in _Kind.model_validate_json(body).model_fields_set
-    return AnswerCorrection.model_validate_json(body) if by_id else TextCorrection.model_validate_json(body)
+    return (
+        AnswerCorrection.model_validate_json(body)
+        if by_id
+        else TextCorrection.model_validate_json(body)
+    )
 
 
 async def find(request: Request, asked: TextCorrection | AnswerCorrection, ticket: Ticket) -> Found:
     """What is to be corrected: what the model finds in the text now, or what was found in it then.
 
-    Raises whatever tagging raises, UnknownAnswerError, and ValidationError for an index that is not one.
+    Raises whatever tagging raises, UnknownAnswerError, and ValidationError for an index that is not
+    one.
     """
     if isinstance(asked, AnswerCorrection):
         answer = await recall(request, asked.request_id, ticket)
@@ -117,7 +138,10 @@ async def recall(request: Request, request_id: str, ticket: Ticket) -> Answer:
 
 
 def index_of(asked: AnswerCorrection, n_texts: int) -> int:
-    """Which of the answer's texts is meant. Raises ValidationError for none of them, and for several."""
+    """Which of the answer's texts is meant.
+
+    Raises ValidationError for none of them, and for several.
+    """
     if asked.index is None and n_texts != 1:
         refuse([(("index",), f"is needed: the request had {n_texts} texts")])
     index = asked.index or 0

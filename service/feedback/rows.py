@@ -33,8 +33,8 @@ def now() -> str:
 class Correction:
     """What should have been found in a text (`wanted`), and what was (`found`), in characters and in order.
 
-    Attributes: `model` and `version`, of what found it; `by`, the name of the caller's key; `request_id`, of the answer
-    that is corrected, if it was named by it; `received`, see `now`.
+    Attributes: `model` and `version`, of what found it; `by`, the name of the caller's key;
+    `request_id`, of the answer that is corrected, if it was named by it; `received`, see `now`.
     """
 
     text: str
@@ -86,8 +86,13 @@ def _as_spans(found: Iterable[dict[str, Any]]) -> list[Span]:
     return [Span(each["start"], each["end"], each["label"]) for each in found]
 
 
-def read_spans(entities: Sequence[RightEntity], text: str, unit: OffsetUnit, labels: Sequence[str]) -> list[Span]:
-    """The entities in characters, in order and disjoint. Raises ValidationError, which names the faults."""
+def read_spans(
+    entities: Sequence[RightEntity], text: str, unit: OffsetUnit, labels: Sequence[str]
+) -> list[Span]:
+    """The entities in characters, in order and disjoint.
+
+    Raises ValidationError, which names the faults.
+    """
     offsets = sorted({offset for entity in entities for offset in (entity.start, entity.end)})
     characters = dict(zip(offsets, character_offsets(text, offsets, unit), strict=True))
     faults: list[Fault] = []
@@ -111,7 +116,10 @@ def read_spans(entities: Sequence[RightEntity], text: str, unit: OffsetUnit, lab
 def read_span(
     entity: RightEntity, text: str, characters: Mapping[int, int | None], labels: Sequence[str]
 ) -> Span | tuple[str, str]:
-    """One entity in characters, or the field that is wrong and why. `characters` are those at the offsets."""
+    """One entity in characters, or the field that is wrong and why.
+
+    `characters` are those at the offsets.
+    """
     start, end = characters[entity.start], characters[entity.end]
     if start is None or end is None:
         return "start" if start is None else "end", "lies outside the text or within a character"
@@ -129,7 +137,11 @@ def refuse(faults: Sequence[Fault]) -> NoReturn:
     raise ValidationError.from_exception_data(
         "correction",
         [
-            InitErrorDetails(type=PydanticCustomError("correction", "{what}", {"what": what}), loc=place, input=None)
+            InitErrorDetails(
+                type=PydanticCustomError("correction", "{what}", {"what": what}),
+                loc=place,
+                input=None,
+            )
             for place, what in faults
         ],
     )

@@ -1,10 +1,10 @@
 """Live precision and recall: counts of entities over the newest corrections of all processes.
 
-An entity is right when its start, its end and its label are; nothing else earns anything. So the scores here mean what
-those of training mean.
+An entity is right when its start, its end and its label are; nothing else earns anything. So the
+scores here mean what those of training mean.
 
-They are computed from the stored rows, which every process reads as the files grow. So they are the same whichever
-worker is asked, and survive them all.
+They are computed from the stored rows, which every process reads as the files grow. So they are the
+same whichever worker is asked, and survive them all.
 """
 
 import os
@@ -44,10 +44,14 @@ class Outcomes:
     missed: int = 0
 
     def __add__(self, other: "Outcomes") -> "Outcomes":
-        return Outcomes(self.correct + other.correct, self.spurious + other.spurious, self.missed + other.missed)
+        return Outcomes(
+            self.correct + other.correct, self.spurious + other.spurious, self.missed + other.missed
+        )
 
     def __sub__(self, other: "Outcomes") -> "Outcomes":
-        return Outcomes(self.correct - other.correct, self.spurious - other.spurious, self.missed - other.missed)
+        return Outcomes(
+            self.correct - other.correct, self.spurious - other.spurious, self.missed - other.missed
+        )
 
     @property
     def n_found(self) -> int:
@@ -66,12 +70,18 @@ class Outcomes:
 
     @property
     def recall(self) -> float:
-        """Share of those there are that were found. Raises ZeroDivisionError where there are none."""
+        """Share of those there are that were found.
+
+        Raises ZeroDivisionError where there are none.
+        """
         return self.correct / self.n_wanted
 
     @property
     def f1(self) -> float:
-        """Harmonic mean of the two, defined where either is. Raises ZeroDivisionError where there are no entities."""
+        """Harmonic mean of the two, defined where either is.
+
+        Raises ZeroDivisionError where there are no entities.
+        """
         return 2 * self.correct / (self.n_found + self.n_wanted)
 
 
@@ -118,7 +128,8 @@ class NewestCorrections:
         self._files = files
         self._most_texts = most_texts
         self._read_bytes: dict[int, int] = {}
-        """By inode, how much of a file has been read: neither a new name nor another file under the old one matters."""
+        """By inode, how much of a file has been read: neither a new name nor another file under the
+        old one matters."""
         self._windows: dict[Version, Window] = {}
         self._lock = Lock()
 
@@ -169,11 +180,18 @@ class FeedbackGauges(Collector):
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         """What the catalogue says."""
-        stored, capacity = family("teddy_feedback_stored_bytes"), family("teddy_feedback_capacity_bytes")
+        stored, capacity = (
+            family("teddy_feedback_stored_bytes"),
+            family("teddy_feedback_capacity_bytes"),
+        )
         stored.add_metric((), self._files.stored_bytes())
         capacity.add_metric((), self._files.max_bytes)
         sums = self._newest.sums()
-        return [stored, capacity, *ratios({name: sums.get((name, version), {}) for name, version in self._served()})]
+        return [
+            stored,
+            capacity,
+            *ratios({name: sums.get((name, version), {}) for name, version in self._served()}),
+        ]
 
 
 def ratios(models: Mapping[str, ByLabel]) -> list[GaugeMetricFamily]:

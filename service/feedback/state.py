@@ -30,7 +30,10 @@ Result = TypeVar("Result")
 
 
 class Feedback:
-    """Takes corrections. One for each app where they are wanted; its files are open as long as it is used."""
+    """Takes corrections.
+
+    One for each app where they are wanted; its files are open as long as it is used.
+    """
 
     def __init__(self, files: CorrectionFiles, answers: Answers | None, metrics: Metrics) -> None:
         """Without `answers` texts can be corrected, and no answer by its request id."""
@@ -41,12 +44,17 @@ class Feedback:
 
     @classmethod
     def of(cls, settings: Settings, metrics: Metrics, models: Models) -> Self | None:
-        """As it is set; None where it is off. Raises SettingsError for a directory that cannot be written to."""
+        """As it is set; None where it is off.
+
+        Raises SettingsError for a directory that cannot be written to.
+        """
         directory = settings.feedback_dir
         if directory is None:
             return None
         files = CorrectionFiles(
-            directory, file_bytes=settings.feedback_file_bytes, max_bytes=settings.feedback_max_bytes
+            directory,
+            file_bytes=settings.feedback_file_bytes,
+            max_bytes=settings.feedback_max_bytes,
         )
         files.open()
         remembered = settings.feedback_remember_bytes
@@ -55,12 +63,22 @@ class Feedback:
         return cls(files, answers, metrics)
 
     def remember(
-        self, request_id: str, by: str, model: ServedModel, texts: Sequence[str], tagged: "Sequence[Tagged]"
+        self,
+        request_id: str,
+        by: str,
+        model: ServedModel,
+        texts: Sequence[str],
+        tagged: "Sequence[Tagged]",
     ) -> None:
         """Let an answer be corrected later. Takes no time."""
         if self._answers is not None:
             given = Given(
-                request_id=request_id, by=by, model=model.name, version=model.version, texts=texts, tagged=tagged
+                request_id=request_id,
+                by=by,
+                model=model.name,
+                version=model.version,
+                texts=texts,
+                tagged=tagged,
             )
             self._answers.remember(given)
 
@@ -86,7 +104,9 @@ class Feedback:
         self._metrics.feedback.labels(correction.model).inc()
         for label, of_label in outcomes.items():
             for kind in KINDS:
-                self._metrics.feedback_entities.labels(correction.model, label, kind).inc(getattr(of_label, kind))
+                self._metrics.feedback_entities.labels(correction.model, label, kind).inc(
+                    getattr(of_label, kind)
+                )
         return outcomes
 
     def close(self) -> None:
@@ -101,7 +121,10 @@ class Feedback:
         return compare(correction.wanted, correction.found)
 
     async def _run(
-        self, function: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
+        self,
+        function: Callable[Parameters, Result],
+        *args: Parameters.args,
+        **kwargs: Parameters.kwargs,
     ) -> Result:
         """`function(...)` in a thread of feedback's own, so that no text ever waits for a disk."""
         loop = asyncio.get_running_loop()

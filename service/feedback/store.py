@@ -2,10 +2,11 @@
 
     DIRECTORY/corrections-20250131T120000-5f0c1d2e.jsonl, ...
 
-A file belongs to the process that holds its lock, so the workers of a service, or several services, share a directory
-and never a file: no two rows are mixed up. A process takes a file that nobody holds and that has room, or makes one.
-The lock ends with the process, however it ends; what one that was killed has left half written is mended by the next
-one that looks, which every process does when it starts.
+A file belongs to the process that holds its lock, so the workers of a service, or several services,
+share a directory and never a file: no two rows are mixed up. A process takes a file that nobody
+holds and that has room, or makes one. The lock ends with the process, however it ends; what one
+that was killed has left half written is mended by the next one that looks, which every process does
+when it starts.
 
 Nothing is ever deleted: a correction is an hour of somebody's work.
 """
@@ -46,7 +47,10 @@ class CorrectionFiles:
         self._lock = Lock()
 
     def open(self) -> None:
-        """Make the directory, see that it can be written to, mend what was left. Raises SettingsError."""
+        """Make the directory, see that it can be written to, mend what was left.
+
+        Raises SettingsError.
+        """
         try:
             self.directory.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
             with TemporaryFile(dir=self.directory):
@@ -54,7 +58,9 @@ class CorrectionFiles:
             for file in self._free():
                 file.close()
         except OSError as error:
-            raise SettingsError(f"TEDDY_FEEDBACK_DIR: {self.directory}: {error.strerror}") from error
+            raise SettingsError(
+                f"TEDDY_FEEDBACK_DIR: {self.directory}: {error.strerror}"
+            ) from error
 
     def append(self, row: bytes) -> None:
         """Add a row, which ends in a newline; it is on the disk when this returns, or it is nowhere.
@@ -63,7 +69,9 @@ class CorrectionFiles:
         """
         with self._lock:
             if self.stored_bytes() + len(row) > self.max_bytes:
-                raise CorrectionsFullError("As many corrections are stored as may be. Nothing was stored.")
+                raise CorrectionsFullError(
+                    "As many corrections are stored as may be. Nothing was stored."
+                )
             try:
                 self._own = self._with_room()
                 self._own.append(row)
@@ -71,7 +79,9 @@ class CorrectionFiles:
                 self._let_go()
                 if error.errno in FULL:
                     raise CorrectionsFullError("The disk is full. Nothing was stored.") from error
-                raise CorrectionsUnwritableError("Corrections cannot be written. Nothing was stored.") from error
+                raise CorrectionsUnwritableError(
+                    "Corrections cannot be written. Nothing was stored."
+                ) from error
 
     def stored_bytes(self) -> int:
         """The size of all files together, whoever has written them."""
@@ -133,7 +143,10 @@ class OwnFile:
 
     @classmethod
     def make(cls, path: Path) -> Self | None:
-        """A new file; None if there is one, or another process was quicker to take it. Raises OSError."""
+        """A new file; None if there is one, or another process was quicker to take it.
+
+        Raises OSError.
+        """
         try:
             return cls._take(path, os.open(path, FLAGS | os.O_CREAT | os.O_EXCL, PRIVATE_FILE))
         except FileExistsError:
@@ -141,7 +154,10 @@ class OwnFile:
 
     @classmethod
     def take(cls, path: Path) -> Self | None:
-        """A file that is there, mended; None if it is not, or is another process's. Raises OSError."""
+        """A file that is there, mended; None if it is not, or is another process's.
+
+        Raises OSError.
+        """
         try:
             return cls._take(path, os.open(path, FLAGS))
         except FileNotFoundError:

@@ -1,9 +1,9 @@
 """Who takes which connection: workers share one listening socket, and take turns by how many connections each has.
 
-Left to themselves, the worker that wakes first takes what is there: of 64 kept-alive connections that come at once, two
-workers got 52 and 12, or 9 and 55. A socket for each (`SO_REUSEPORT`) is even only on average (26 and 38), and the
-connections that wait in a killed worker's queue are lost; in a shared queue they wait for another worker. Taking turns
-gave 32 and 32 each time.
+Left to themselves, the worker that wakes first takes what is there: of 64 kept-alive connections
+that come at once, two workers got 52 and 12, or 9 and 55. A socket for each (`SO_REUSEPORT`) is
+even only on average (26 and 38), and the connections that wait in a killed worker's queue are lost;
+in a shared queue they wait for another worker. Taking turns gave 32 and 32 each time.
 """
 
 import asyncio
@@ -32,7 +32,10 @@ log = structlog.get_logger("service.acceptor")
 
 
 class Shares:
-    """How many connections each worker has, in a file that all of them map. A worker writes its own place only."""
+    """How many connections each worker has, in a file that all of them map.
+
+    A worker writes its own place only.
+    """
 
     def __init__(self, file: Path, worker: int) -> None:
         with file.open("r+b") as opened:
@@ -54,14 +57,16 @@ class Shares:
 
     def least(self) -> int:
         """The fewest connections that a worker has, of those that take any."""
-        return min((count for (count,) in COUNT.iter_unpack(self._counts) if count != ABSENT), default=0)
+        return min(
+            (count for (count,) in COUNT.iter_unpack(self._counts) if count != ABSENT), default=0
+        )
 
 
 class Acceptor:
     """Takes connections from a socket, once it is open. For uvicorn it is one of its servers.
 
-    `make_protocol` makes what serves a connection, `count` says how many are being served. Without `shares` there is
-    nobody to take turns with.
+    `make_protocol` makes what serves a connection, `count` says how many are being served. Without
+    `shares` there is nobody to take turns with.
     """
 
     def __init__(

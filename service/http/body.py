@@ -28,13 +28,17 @@ if TYPE_CHECKING:
 HELD = "held_bytes"
 
 MOST_MEMBERS = 4096
-"""Most gzip members or zstd frames in one body: an empty frame is 9 bytes and costs as much time as 1,000."""
+"""Most gzip members or zstd frames in one body: an empty frame is 9 bytes and costs as much time as
+1,000."""
 TURN_SECONDS = 0.002
 """How long unpacking may keep the event loop from everybody else."""
 
 
 class BodyBudget:
-    """Bytes that requests hold until they are answered. Bodies of one piece are not counted: nearly all are small."""
+    """Bytes that requests hold until they are answered.
+
+    Bodies of one piece are not counted: nearly all are small.
+    """
 
     __slots__ = ("_held_bytes", "_most_bytes")
 
@@ -43,7 +47,10 @@ class BodyBudget:
         self._held_bytes = 0
 
     def hold(self, scope: Scope, n_bytes: int) -> None:
-        """Let a request hold so many more. Raises QueueFullError; a request alone may hold what it likes."""
+        """Let a request hold so many more.
+
+        Raises QueueFullError; a request alone may hold what it likes.
+        """
         held = scope.get(HELD, 0)
         if self._held_bytes > held and self._held_bytes + n_bytes > self._most_bytes:
             raise QueueFullError("Too many large bodies are in memory.", retry_after_seconds=1)
@@ -85,9 +92,10 @@ class BodyLimits:
 async def read_body(request: Request, limits: BodyLimits) -> bytes:
     """The whole body, which must be JSON, unpacked.
 
-    Raises MediaTypeError, EncodingError, BodyTooLargeError (announced as too large: before anything is read),
-    CompressionError, BodyTimeoutError, QueueFullError where too much is held already, and ClientDepartedError if its
-    end never comes. Whoever answers the request releases what the budget counts for it.
+    Raises MediaTypeError, EncodingError, BodyTooLargeError (announced as too large: before anything
+    is read), CompressionError, BodyTimeoutError, QueueFullError where too much is held already, and
+    ClientDepartedError if its end never comes. Whoever answers the request releases what the budget
+    counts for it.
     """
     head = BodyHead.of(request.scope)
     if not is_json(head.content_type):
@@ -106,8 +114,9 @@ async def read_body(request: Request, limits: BodyLimits) -> bytes:
 def body_chunks(request: Request, limits: BodyLimits) -> AsyncGenerator[bytes, None]:
     """A body of any length and media type, unpacked, in chunks of at most PIECE_BYTES (64 KiB).
 
-    Nothing is read before it is asked for, and then one message of the server at a time. Raises EncodingError at once;
-    while it is read CompressionError, BodyTimeoutError and ClientDepartedError.
+    Nothing is read before it is asked for, and then one message of the server at a time. Raises
+    EncodingError at once; while it is read CompressionError, BodyTimeoutError and
+    ClientDepartedError.
     """
     coding = BodyHead.of(request.scope).coding
     return unpacked(b"", Arriving(request.receive, limits), Unpacker(coding) if coding else None)
@@ -116,7 +125,9 @@ def body_chunks(request: Request, limits: BodyLimits) -> AsyncGenerator[bytes, N
 def is_json(content_type: str) -> bool:
     """Whether a Content-Type is `application/json` or a kind of it."""
     media_type = content_type.partition(";")[0].strip().lower()
-    return media_type == "application/json" or (media_type.startswith("application/") and media_type.endswith("+json"))
+    return media_type == "application/json" or (
+        media_type.startswith("application/") and media_type.endswith("+json")
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +149,9 @@ class BodyHead:
                 codings.append(value)
             elif name == b"content-length" and value.isdigit():
                 n_bytes = int(value[:20])  # enough digits to be too many bytes
-        return cls(content_type.decode("latin-1"), plain_coding(codings) if codings else "", n_bytes)
+        return cls(
+            content_type.decode("latin-1"), plain_coding(codings) if codings else "", n_bytes
+        )
 
 
 def announced_bytes(scope: Scope) -> int:
@@ -168,7 +181,9 @@ class Arriving:
 
     __slots__ = ("_limits", "_most_bytes", "_n_bytes", "_receive", "_waited_seconds", "more")
 
-    def __init__(self, receive: Receive, limits: BodyLimits, *, most_bytes: int | None = None) -> None:
+    def __init__(
+        self, receive: Receive, limits: BodyLimits, *, most_bytes: int | None = None
+    ) -> None:
         self.more = True
         self._receive = receive
         self._limits = limits
@@ -177,7 +192,10 @@ class Arriving:
         self._waited_seconds = 0.0
 
     async def next(self) -> bytes:
-        """The bytes of the next message. Raises BodyTooLargeError, BodyTimeoutError, ClientDepartedError."""
+        """The bytes of the next message.
+
+        Raises BodyTooLargeError, BodyTimeoutError, ClientDepartedError.
+        """
         message = await self._message()
         if message["type"] == "http.disconnect":
             raise ClientDepartedError("The client left before its request was complete.")
@@ -188,8 +206,8 @@ class Arriving:
         return data
 
     async def _message(self) -> Message:
-        # Most bodies are there before they are asked for. Setting up asyncio.timeout takes 4 to 13 microseconds, this
-        # first step half a one.
+        # Most bodies are there before they are asked for. Setting up asyncio.timeout takes 4 to 13
+        # microseconds, this first step half a one.
         receiving = self._receive().__await__()
         try:
             awaited = next(receiving)
@@ -240,7 +258,9 @@ class Resumed:
             return message
 
 
-async def unpacked(first: bytes, arriving: Arriving, unpacker: Unpacker | None) -> AsyncGenerator[bytes, None]:
+async def unpacked(
+    first: bytes, arriving: Arriving, unpacker: Unpacker | None
+) -> AsyncGenerator[bytes, None]:
     """`first` and what is arriving, in pieces of at most PIECE_BYTES, with a pause for others after every turn."""
     loop = asyncio.get_running_loop()
     data = first
@@ -266,8 +286,12 @@ def cut(data: bytes) -> Iterable[bytes]:
     return (data[start : start + PIECE_BYTES] for start in range(0, len(data), PIECE_BYTES))
 
 
-async def gather(pieces: AsyncGenerator[bytes, None], most_bytes: int, hold: Callable[[int], None]) -> bytes:
-    """All the pieces as one. Raises BodyTooLargeError before it holds more than `most_bytes` and a piece.
+async def gather(
+    pieces: AsyncGenerator[bytes, None], most_bytes: int, hold: Callable[[int], None]
+) -> bytes:
+    """All the pieces as one.
+
+    Raises BodyTooLargeError before it holds more than `most_bytes` and a piece.
 
     `hold` is told of each piece's bytes first, and may raise.
     """

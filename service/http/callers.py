@@ -1,7 +1,7 @@
 """Who calls: with which API key, and from which address.
 
-A digest without salt will do because a key is drawn at random (`teddy key`), not thought up: there is nothing to guess
-from a list. That is why short ones are refused where they can be seen.
+A digest without salt will do because a key is drawn at random (`teddy key`), not thought up: there
+is nothing to guess from a list. That is why short ones are refused where they can be seen.
 """
 
 import hmac
@@ -41,14 +41,16 @@ MOST_HOPS = 16
 """Proxies that a request is followed through: a longer list was made up."""
 LONGEST_ADDRESS = 64
 REMEMBERED = 4096
-"""Addresses that need not be parsed again: with proxies, half the cost of a short request otherwise goes there."""
+"""Addresses that need not be parsed again: with proxies, half the cost of a short request otherwise
+goes there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who a request comes from, as far as its key says.
 
-    Attributes: `name`, the same for each request with this key, for the queue and the log, never for a metric; `role`.
+    Attributes: `name`, the same for each request with this key, for the queue and the log, never
+    for a metric; `role`.
     """
 
     name: str
@@ -84,7 +86,10 @@ class Keys:
 
     @classmethod
     def read(cls, settings: "Settings") -> "Keys":
-        """The keys of `TEDDY_API_KEYS` and `TEDDY_API_KEYS_FILE`. Raises SettingsError, which shows no key."""
+        """The keys of `TEDDY_API_KEYS` and `TEDDY_API_KEYS_FILE`.
+
+        Raises SettingsError, which shows no key.
+        """
         keys: dict[bytes, Key] = {}
         for place, key in _placed(settings):
             if key.digest in keys:
@@ -98,12 +103,17 @@ class Keys:
         return bool(self._keys)
 
     def caller(self, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
-        """Who sent these headers, named in lower case as ASGI has them. Raises UnauthorizedError."""
+        """Who sent these headers, named in lower case as ASGI has them.
+
+        Raises UnauthorizedError.
+        """
         if not self._keys:
             return ANONYMOUS
         shown = list(_shown(headers))
         if len(shown) != 1:
-            raise UnauthorizedError(f"More than one API key: {HOW}." if shown else f"An API key is needed: {HOW}.")
+            raise UnauthorizedError(
+                f"More than one API key: {HOW}." if shown else f"An API key is needed: {HOW}."
+            )
         digest = sha256(shown[0]).digest()
         found = None
         for key in self._keys:  # to the end, so that the time says nothing of which key it was
@@ -115,7 +125,10 @@ class Keys:
 
 
 def _shown(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[bytes]:
-    """The keys in a request's headers. Other schemes of Authorization may be meant for a proxy, and are none."""
+    """The keys in a request's headers.
+
+    Other schemes of Authorization may be meant for a proxy, and are none.
+    """
     for name, value in headers:
         if name == b"x-api-key":
             yield value.strip()
@@ -140,12 +153,17 @@ def _parse_key(value: str, place: str) -> Key:
     if role not in ROLES:
         raise SettingsError(f"{place}: what stands before ':' must be a role, tag or admin")
     if not KEY.fullmatch(key):
-        raise SettingsError(f"{place}: a key has at least {LEAST_CHARACTERS} characters, all of them visible ASCII")
+        raise SettingsError(
+            f"{place}: a key has at least {LEAST_CHARACTERS} characters, all of them visible ASCII"
+        )
     return Key.of(role, sha256(key.encode("ascii")).digest())
 
 
 def _read_file(path: Path) -> Iterator[tuple[str, Key]]:
-    """The keys in a file. One without any is refused: whoever names a file does not mean to let everybody in."""
+    """The keys in a file.
+
+    One without any is refused: whoever names a file does not mean to let everybody in.
+    """
     n_keys = 0
     for number, line in enumerate(_lines(path), start=1):
         if content := line.partition("#")[0].strip():
@@ -166,7 +184,10 @@ def _lines(path: Path) -> list[str]:
 
 
 def _parse_line(line: str, place: str) -> Key:
-    """A key from `ROLE SHA256 [NAME]`. No message shows the line: it may hold a key where its digest belongs."""
+    """A key from `ROLE SHA256 [NAME]`.
+
+    No message shows the line: it may hold a key where its digest belongs.
+    """
     match = LINE.fullmatch(line)
     if not match:
         wanted = "ROLE SHA256 [NAME]: tag or admin, 64 hexadecimal digits, a name of letters, digits, '.', '_' and '-'"
@@ -186,7 +207,10 @@ def check_exposure(settings: "Settings", keys: "Keys") -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach `host`. A name other than `localhost` may mean anything, so it is not."""
+    """Whether only this machine can reach `host`.
+
+    A name other than `localhost` may mean anything, so it is not.
+    """
     if host.lower() == "localhost":
         return True
     address = parse_address(host)
@@ -208,8 +232,8 @@ def _parse_network(item: str) -> Network:
 def client_address(scope: Scope, trusted_proxies: tuple[Network, ...]) -> str:
     """Where a request comes from: the peer, or if that is a trusted proxy, whom it was working for.
 
-    `X-Forwarded-For` is read from its end, where the nearest proxy writes, and only as far as trusted ones wrote it:
-    what stands before is the client's own invention.
+    `X-Forwarded-For` is read from its end, where the nearest proxy writes, and only as far as
+    trusted ones wrote it: what stands before is the client's own invention.
     """
     client = scope.get("client")
     peer: str = client[0] if client else UNKNOWN
@@ -243,7 +267,10 @@ def is_within(address: Address, networks: tuple[Network, ...]) -> bool:
 
 @lru_cache(REMEMBERED)
 def parse_address(value: str) -> Address | None:
-    """An IP address, also with a port after it; None for anything else. IPv4 in IPv6's clothes is IPv4."""
+    """An IP address, also with a port after it; None for anything else.
+
+    IPv4 in IPv6's clothes is IPv4.
+    """
     if value.startswith("["):
         value = value[1:].partition("]")[0]
     elif value.count(":") == 1:

@@ -10,7 +10,8 @@ from teddy.service.errors import CompressionError, EncodingError
 
 PIECE_BYTES = 65536
 SLICE_BYTES = 4096
-"""Packed bytes that are worked on at once. A slice of nothing but empty zstd frames, the worst, takes 4 ms."""
+"""Packed bytes that are worked on at once. A slice of nothing but empty zstd frames, the worst,
+takes 4 ms."""
 GZIP_WINDOW_BITS = 31  # zlib's way to say: a gzip header, and the largest window there is
 ZSTD_WINDOW_LOG = 23
 """8 MiB, all that a sender may count on over HTTP (RFC 9659); a frame could ask for 2 GiB."""
@@ -55,7 +56,9 @@ class GzipMember:
 
 def zstd_frame() -> zstd.ZstdDecompressor:
     """What unpacks one frame with a window of a size that a server can afford."""
-    return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG})
+    return zstd.ZstdDecompressor(
+        options={zstd.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG}
+    )
 
 
 DECOMPRESSORS: Mapping[str, Callable[[], Decompressor]] = {
@@ -82,14 +85,16 @@ class Unpacker:
     def pieces(self, data: bytes) -> Iterator[bytes]:
         """What `data`, the next bytes of the body, unpacks to, in pieces of at most PIECE_BYTES; some may be empty.
 
-        Each piece is a short step of work, done when it is asked for; ask for all before going on to the next `data`.
-        Raises CompressionError for what cannot be unpacked.
+        Each piece is a short step of work, done when it is asked for; ask for all before going on
+        to the next `data`. Raises CompressionError for what cannot be unpacked.
         """
         try:
             for start in range(0, len(data), SLICE_BYTES):
                 yield from self._unpack(data[start : start + SLICE_BYTES])
         except (zlib.error, zstd.ZstdError):
-            raise CompressionError("The body cannot be unpacked as its Content-Encoding says.") from None
+            raise CompressionError(
+                "The body cannot be unpacked as its Content-Encoding says."
+            ) from None
 
     def finish(self) -> None:
         """Raises CompressionError if the body cannot end here."""
@@ -111,5 +116,7 @@ class Unpacker:
     def _next_member(self) -> None:
         self._n_members += 1
         if self._most_members is not None and self._n_members > self._most_members:
-            raise CompressionError(f"The compressed body has more than {self._most_members} members or frames.")
+            raise CompressionError(
+                f"The compressed body has more than {self._most_members} members or frames."
+            )
         self._member = self._begin()

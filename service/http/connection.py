@@ -1,8 +1,8 @@
 """A connection's end: what its client does not read is not kept for ever, and what it still sends does not cut it off.
 
-Closing a socket with unread bytes in it makes TCP reset the connection, and the client may lose an answer that it had
-not read yet. So where a request has not been read to its end, writing ends first, and for a moment what comes is
-dropped.
+Closing a socket with unread bytes in it makes TCP reset the connection, and the client may lose an
+answer that it had not read yet. So where a request has not been read to its end, writing ends
+first, and for a moment what comes is dropped.
 """
 
 import asyncio
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 LINGER_SECONDS = 2.0
 """How long a client that is still sending may read its answer."""
 SILENT_SECONDS, PROBE_SECONDS, PROBES = 30, 10, 3
-"""A client that has vanished is noticed after a minute of silence, whatever its request waits for."""
+"""A client that has vanished is noticed after a minute of silence, whatever its request waits
+for."""
 COUNT = struct.Struct("i")
 
 
@@ -56,7 +57,8 @@ class ConnectionLimits:
 class WayOut:
     """What uvicorn takes for the transport: all it does with one is write, close, and ask whether it is closing.
 
-    `unread` says whether the client has more to send; `on_stalled` is called before a client that does not read is cut.
+    `unread` says whether the client has more to send; `on_stalled` is called before a client that
+    does not read is cut.
 
     Attributes: `leaving`, whether what comes is dropped, since the last answer has been written.
     """
@@ -134,13 +136,17 @@ class WayOut:
 
     def _count_unsent(self) -> int:
         """Bytes that the client has not taken; the system's share counts, which is refilled in steps of a megabyte."""
-        return self._transport.get_write_buffer_size() + queued_bytes(self._transport.get_extra_info("socket"))
+        return self._transport.get_write_buffer_size() + queued_bytes(
+            self._transport.get_extra_info("socket")
+        )
 
 
 def queued_bytes(connection: socket.socket) -> int:
     """Bytes that the system has taken for a connection and the client has not; 0 where that cannot be told."""
     with suppress(OSError):
-        return int(COUNT.unpack(fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(COUNT.size)))[0])
+        return int(
+            COUNT.unpack(fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(COUNT.size)))[0]
+        )
     return 0
 
 
@@ -149,6 +155,10 @@ def probe_when_silent(connection: Any) -> None:
     if connection.family not in (socket.AF_INET, socket.AF_INET6):
         return
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (("TCP_KEEPIDLE", SILENT_SECONDS), ("TCP_KEEPINTVL", PROBE_SECONDS), ("TCP_KEEPCNT", PROBES)):
+    for name, value in (
+        ("TCP_KEEPIDLE", SILENT_SECONDS),
+        ("TCP_KEEPINTVL", PROBE_SECONDS),
+        ("TCP_KEEPCNT", PROBES),
+    ):
         if (option := getattr(socket, name, None)) is not None:  # not everywhere
             connection.setsockopt(socket.IPPROTO_TCP, option, value)

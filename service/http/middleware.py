@@ -2,9 +2,10 @@
 
 Pure ASGI, outside everything else, so that nothing is answered unseen.
 
-A request for entities goes past FastAPI's stack, which would cost more than all that Teddy does for it besides the
-network: 3,690 requests a second are answered with one word on the short way, 1,980 on the long one. What it does there
-is the same; the routes stay declared, for the documentation and for every other method.
+A request for entities goes past FastAPI's stack, which would cost more than all that Teddy does for
+it besides the network: 3,690 requests a second are answered with one word on the short way, 1,980
+on the long one. What it does there is the same; the routes stay declared, for the documentation and
+for every other method.
 """
 
 import re
@@ -34,7 +35,8 @@ CLIENT_CLOSED_REQUEST = 499  # nobody reads it; it is for the log and the metric
 OnFailure = Callable[[Request, Exception], Response]
 
 OPEN = frozenset({"/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"})
-"""What needs no key, besides the files of `/docs`: who probes and scrapes has none, and there is no text in it."""
+"""What needs no key, besides the files of `/docs`: who probes and scrapes has none, and there is no
+text in it."""
 OPEN_FOLDER = "/docs/assets/"
 Endpoint = Callable[[Request], Awaitable[Response]]
 OnError = Callable[[Request, Exception], Response]
@@ -50,7 +52,9 @@ def request_id(scope: Scope) -> str:
 class Access:
     """Middleware for HTTP alone; `on_failure` makes the answer to an exception that nobody else caught."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, tracer: Tracer, on_failure: OnFailure) -> None:
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, tracer: Tracer, on_failure: OnFailure
+    ) -> None:
         self._app = app
         self._metrics = metrics
         self._tracer = tracer
@@ -61,12 +65,17 @@ class Access:
         """Answer a request, as an ASGI app does."""
         started = perf_counter()
         context = TraceContext.of(scope["headers"])
-        exchange = Exchange(scope, send, lambda status: self._record(scope, context, status, perf_counter() - started))
+        exchange = Exchange(
+            scope,
+            send,
+            lambda status: self._record(scope, context, status, perf_counter() - started),
+        )
         scope["span"] = self._tracer.begin(context, scope)
         self._metrics.in_flight += 1
         try:
             await self._app(scope, receive, exchange.send)
-        except CancelledError:  # Ray ends the work for a client that has left; uvicorn, what outlives the grace period
+        # Ray ends the work for a client that has left; uvicorn, what outlives the grace period
+        except CancelledError:
             exchange.status = exchange.status or CLIENT_CLOSED_REQUEST
             raise
         except Exception as error:
@@ -101,8 +110,8 @@ class Access:
 class Exchange:
     """One request's id, and the status of its answer once that has begun.
 
-    `on_end` is called once, with the status, before the answer's last bytes go out: so what a client has been answered
-    has been counted, whenever this process is killed.
+    `on_end` is called once, with the status, before the answer's last bytes go out: so what a
+    client has been answered has been counted, whenever this process is killed.
     """
 
     __slots__ = ("_id", "_on_end", "_send", "status")
@@ -139,11 +148,18 @@ def route_of(scope: Scope) -> str:
 def model_of(scope: Scope) -> dict[str, str]:
     """The model that answered, as attributes of a span."""
     model: ServedModel | None = scope.get("model")
-    return {} if model is None else {"teddy.model.name": model.name, "teddy.model.version": model.version}
+    return (
+        {}
+        if model is None
+        else {"teddy.model.name": model.name, "teddy.model.version": model.version}
+    )
 
 
 def accepted_id(scope: Scope) -> str:
-    """The client's `X-Request-ID` if it is short and plain, else a new one. It is told apart by it, and no secret."""
+    """The client's `X-Request-ID` if it is short and plain, else a new one.
+
+    It is told apart by it, and no secret.
+    """
     for name, value in scope["headers"]:
         if name == b"x-request-id" and SANE_ID.fullmatch(value):
             return str(value, "ascii")

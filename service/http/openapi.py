@@ -64,8 +64,12 @@ def ask_for_keys(document: Description) -> None:
 def drop_builtin_errors(document: Description) -> None:
     """Take out the error that FastAPI documents for every operation with a parameter: here errors are problems."""
     builtin = {"$ref": REFERENCE.format(model="HTTPValidationError")}
-    for operation in (operation for path in document["paths"].values() for operation in path.values()):
-        described = operation["responses"].get("422", {}).get("content", {}).get("application/json", {})
+    for operation in (
+        operation for path in document["paths"].values() for operation in path.values()
+    ):
+        described = (
+            operation["responses"].get("422", {}).get("content", {}).get("application/json", {})
+        )
         if described.get("schema") == builtin:
             del operation["responses"]["422"]
     for name in ("HTTPValidationError", "ValidationError"):
@@ -84,7 +88,9 @@ def component_schemas() -> Description:
         StreamError,
         Problem,
     )
-    _, described = models_json_schema([(model, "validation") for model in models], ref_template=REFERENCE)
+    _, described = models_json_schema(
+        [(model, "validation") for model in models], ref_template=REFERENCE
+    )
     schemas: Description = described["$defs"]
     return schemas
 
@@ -92,18 +98,31 @@ def component_schemas() -> Description:
 def body_of(*models: type[BaseModel]) -> Description:
     """An operation's description of its JSON body, which is one of `models`."""
     references = [{"$ref": REFERENCE.format(model=model.__name__)} for model in models]
-    content = {"application/json": {"schema": {"anyOf": references} if len(references) > 1 else references[0]}}
+    content = {
+        "application/json": {
+            "schema": {"anyOf": references} if len(references) > 1 else references[0]
+        }
+    }
     return {"requestBody": {"required": True, "content": content}}
 
 
 def body_of_lines(model: type[BaseModel], media_types: Iterable[str]) -> Description:
     """An operation's description of its body of lines of JSON, one `model` each."""
-    return {"requestBody": {"required": True, "content": dict.fromkeys(media_types, lines_schema(model))}}
+    return {
+        "requestBody": {
+            "required": True,
+            "content": dict.fromkeys(media_types, lines_schema(model)),
+        }
+    }
 
 
-def lines_of(*models: type[BaseModel], media_type: str, headers: Mapping[str, str]) -> dict[int | str, Description]:
+def lines_of(
+    *models: type[BaseModel], media_type: str, headers: Mapping[str, str]
+) -> dict[int | str, Description]:
     """An operation's description of an answer of lines of JSON, each one of `models`."""
-    described = {name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()}
+    described = {
+        name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()
+    }
     content = {media_type: lines_schema(*models)}
     return {200: {"description": "Lines, in order.", "headers": described, "content": content}}
 
@@ -111,7 +130,10 @@ def lines_of(*models: type[BaseModel], media_type: str, headers: Mapping[str, st
 def lines_schema(*models: type[BaseModel]) -> Description:
     """Lines, in OpenAPI 3.1 no more than a string; `itemSchema` is what 3.2 says of each."""
     items = [{"$ref": REFERENCE.format(model=model.__name__)} for model in models]
-    return {"schema": {"type": "string"}, "itemSchema": {"anyOf": items} if len(items) > 1 else items[0]}
+    return {
+        "schema": {"type": "string"},
+        "itemSchema": {"anyOf": items} if len(items) > 1 else items[0],
+    }
 
 
 def problems(*statuses: int) -> dict[int | str, Description]:
@@ -122,14 +144,21 @@ def problems(*statuses: int) -> dict[int | str, Description]:
     for status in statuses:
         described[status] = {"description": HTTPStatus(status).phrase, "content": content}
         if status == HTTPStatus.SERVICE_UNAVAILABLE:
-            described[status]["headers"] = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
+            described[status]["headers"] = {
+                "Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}
+            }
     return described
 
 
 def add_docs_page(app: FastAPI) -> None:
     """Serve Swagger UI on `PAGE` and all that it loads below `ASSETS`, behind a proxy's prefix too."""
-    # The package is made for just this; only its files are used, since its app is not our `DocumentedApp`.
-    app.mount(ASSETS, StaticFiles(directory=Path(str(files("fastapi_offline"))) / "static"), name="docs-assets")
+    # The package is made for just this; only its files are used, since its app is not our
+    # `DocumentedApp`.
+    app.mount(
+        ASSETS,
+        StaticFiles(directory=Path(str(files("fastapi_offline"))) / "static"),
+        name="docs-assets",
+    )
 
     @app.get(PAGE, include_in_schema=False)
     async def docs(request: Request) -> HTMLResponse:

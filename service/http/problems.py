@@ -1,6 +1,7 @@
 """Errors as answers: `application/problem+json` (RFC 9457), with one table from error to status.
 
-What a client can mend is told to it. What went wrong inside gets a bland sentence: the log has the cause.
+What a client can mend is told to it. What went wrong inside gets a bland sentence: the log has the
+cause.
 """
 
 import json
@@ -57,8 +58,14 @@ STATUSES: Mapping[type[TeddyError], int] = {
     errors.CorrectionsFullError: 507,
 }
 
-UNREAD = (errors.BodyTooLargeError, errors.BodyTimeoutError, errors.UnauthorizedError, errors.ShuttingDownError)
-"""What the client still sends of its body is not read after these: the connection ends with the answer."""
+UNREAD = (
+    errors.BodyTooLargeError,
+    errors.BodyTimeoutError,
+    errors.UnauthorizedError,
+    errors.ShuttingDownError,
+)
+"""What the client still sends of its body is not read after these: the connection ends with the
+answer."""
 
 INVALID, INTERNAL = "invalid-request", "internal-error"
 
@@ -125,7 +132,9 @@ def of_http(request: Request, error: HTTPException) -> Response:
 def failure(request: Request, error: Exception) -> Response:
     """The bland answer to an error inside; the whole of it goes to the log."""
     log.error("request failed", request_id=request_id(request.scope), exc_info=error)
-    return problem(request, INTERNAL, 500, "Something went wrong here. The log has it under this request_id.")
+    return problem(
+        request, INTERNAL, 500, "Something went wrong here. The log has it under this request_id."
+    )
 
 
 def problem(
@@ -137,7 +146,10 @@ def problem(
     errors: Iterable[Mapping[str, Any]] = (),
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """An answer that is a problem of a `kind` in kebab case. Written in ASCII: no text whatever can break it."""
+    """An answer that is a problem of a `kind` in kebab case.
+
+    Written in ASCII: no text whatever can break it.
+    """
     request.scope["problem"] = kind
     content: dict[str, Any] = {
         "type": f"urn:teddy:problem:{kind}",
@@ -152,12 +164,18 @@ def problem(
 
 
 def field_error(fault: Mapping[str, Any]) -> dict[str, Any]:
-    """Pydantic's report of a fault, without the value. A field's name comes from the client, so it is shortened."""
+    """Pydantic's report of a fault, without the value.
+
+    A field's name comes from the client, so it is shortened.
+    """
     place = [part if isinstance(part, int) else part[:LONGEST_NAME] for part in fault["loc"]]
     if not place or place[0] not in ("body", "query"):
         place.insert(0, "body")
     said = fault["msg"]
-    return {"loc": place, "msg": f"{said} ({NO_SURROGATES})" if SURROGATE_FAULT.search(said) else said}
+    return {
+        "loc": place,
+        "msg": f"{said} ({NO_SURROGATES})" if SURROGATE_FAULT.search(said) else said,
+    }
 
 
 def slug(kind: type[Exception]) -> str:

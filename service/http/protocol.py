@@ -9,10 +9,11 @@
     takes for the start of the other protocol            400 upgrade-with-body
     an answer that the client does not read              cut: answer-not-read
 
-Each refusal is a problem (RFC 9457) and its connection's last answer. What came before it is answered first.
+Each refusal is a problem (RFC 9457) and its connection's last answer. What came before it is
+answered first.
 
-Uvicorn's `HttpToolsProtocol` is meant to be used, not to be derived from: tests/service/test_protocol.py is what tells
-whether a new release still fits.
+Uvicorn's `HttpToolsProtocol` is meant to be used, not to be derived from:
+tests/service/test_protocol.py is what tells whether a new release still fits.
 """
 
 import asyncio
@@ -26,9 +27,18 @@ from uuid import uuid4
 import httptools
 import structlog
 from uvicorn._types import ASGI3Application
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
-from teddy.service.http.connection import LINGER_SECONDS, ConnectionLimits, WayOut, probe_when_silent
+from teddy.service.http.connection import (
+    LINGER_SECONDS,
+    ConnectionLimits,
+    WayOut,
+    probe_when_silent,
+)
 from teddy.service.http.security import with_security_headers
 
 if TYPE_CHECKING:
@@ -61,16 +71,23 @@ class Refusal:
         return json.dumps(content).encode()
 
 
-TOO_MANY_CONNECTIONS = Refusal("too-many-connections", 503, "As many connections are open as may be.", retry=True)
+TOO_MANY_CONNECTIONS = Refusal(
+    "too-many-connections", 503, "As many connections are open as may be.", retry=True
+)
 HEADER_TOO_LARGE = Refusal("header-too-large", 431, "The request's head is too large.")
 HEADER_TIMEOUT = Refusal("header-timeout", 408, "The request's head did not come in time.")
 MALFORMED = Refusal("malformed-request", 400, "This is not HTTP/1.1.")
 TOO_MANY_PIPELINED = Refusal(
-    "too-many-pipelined", 429, f"More than {MOST_PIPELINED} requests wait on this connection.", retry=True
+    "too-many-pipelined",
+    429,
+    f"More than {MOST_PIPELINED} requests wait on this connection.",
+    retry=True,
 )
 H2C_OFFER = re.compile(rb"(?i)\r\nupgrade:(?=[ \t]*h2c[ \t]*\r\n)")
 UPGRADE_WITH_BODY = Refusal(
-    "upgrade-with-body", 400, "Only HTTP/1.1 is spoken here: send a body without the offer of an 'Upgrade'."
+    "upgrade-with-body",
+    400,
+    "Only HTTP/1.1 is spoken here: send a body without the offer of an 'Upgrade'.",
 )
 ANSWER_NOT_READ = "answer-not-read"
 KINDS = (
@@ -107,13 +124,17 @@ class Protocol(HttpToolsProtocol):
 
     _way_out: WayOut
     _timer: asyncio.TimerHandle | None = None
-    """Runs out when a head does not come; none while a request is being answered or the connection is idle."""
+    """Runs out when a head does not come; none while a request is being answered or the connection
+    is idle."""
     _idle_bytes = 0
-    """Bytes since the last that were of use to the app, not counting those that came along with it."""
+    """Bytes since the last that were of use to the app, not counting those that came along with
+    it."""
     _running: RequestResponseCycle | None = None
-    """The request that the app works on, or has answered last; `cycle` is the one that has come last."""
+    """The request that the app works on, or has answered last; `cycle` is the one that has come
+    last."""
     _refusal: Refusal | None = None
-    """What the client is told once earlier requests are answered; what it sends from then on is dropped."""
+    """What the client is told once earlier requests are answered; what it sends from then on is
+    dropped."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, or turn away one connection too many."""
@@ -165,8 +186,9 @@ class Protocol(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as offered:
-            # Declined by answering as if it had not been offered. What follows is HTTP again, and never deep in here:
-            # no more than MOST_PIPELINED requests are taken before there is an answer.
+            # Declined by answering as if it had not been offered. What follows is HTTP again, and
+            # never deep in here: no more than MOST_PIPELINED requests are taken before there is an
+            # answer.
             if rest := data[offered.args[0] :]:
                 self._parse(rest)
         except httptools.HttpParserError as error:
@@ -294,7 +316,11 @@ class Protocol(HttpToolsProtocol):
 
     def _unread(self) -> bool:
         """Whether the client may still be sending what nobody will read."""
-        return self._in_head() or self._refusal is not None or (self.cycle is not None and self.cycle.more_body)
+        return (
+            self._in_head()
+            or self._refusal is not None
+            or (self.cycle is not None and self.cycle.more_body)
+        )
 
     def _in_head(self) -> bool:
         return self.scope is not None and (self.cycle is None or self.cycle.scope is not self.scope)
@@ -313,8 +339,13 @@ class Protocol(HttpToolsProtocol):
         log.info("refused", reason=kind, request_id=request_id)
 
 
-def make_protocol(settings: "Settings", on_refused: Callable[[str], None] = lambda _: None) -> type[Protocol]:
-    """The protocol of one worker, for `uvicorn.Config(http=...)`. `on_refused` is called with each refusal's kind."""
+def make_protocol(
+    settings: "Settings", on_refused: Callable[[str], None] = lambda _: None
+) -> type[Protocol]:
+    """The protocol of one worker, for `uvicorn.Config(http=...)`.
+
+    `on_refused` is called with each refusal's kind.
+    """
     members: dict[str, Any] = {
         "limits": ConnectionLimits.of(settings),
         "on_refused": staticmethod(on_refused),
@@ -332,18 +363,23 @@ def depart(cycle: RequestResponseCycle) -> None:
 
 def head_bytes(url: bytes, headers: Iterable[tuple[bytes, bytes]]) -> int:
     """The size of a head, without the few bytes of method and version."""
-    return len(url) + sum(len(name) + len(value) + 4 for name, value in headers)  # ": " and the line's end
+    # ": " and the line's end
+    return len(url) + sum(len(name) + len(value) + 4 for name, value in headers)
 
 
 def has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """Whether a head says that a body follows."""
-    return any(name == b"transfer-encoding" or (name == b"content-length" and value != b"0") for name, value in headers)
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+        for name, value in headers
+    )
 
 
 def without_offer(data: bytes) -> bytes:
     """What begins with a request's head, without an offer in it to go on in HTTP/2, which Java's client makes.
 
-    The parser drops the body behind an offer, whoever declines it. (In a head that comes in pieces none is looked for.)
+    The parser drops the body behind an offer, whoever declines it. (In a head that comes in pieces
+    none is looked for.)
     """
     head, end, rest = data.partition(b"\r\n\r\n")
     return H2C_OFFER.sub(b"\r\nX-Offered:", head + end) + rest

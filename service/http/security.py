@@ -1,7 +1,8 @@
 """What browsers are told: how to treat our answers, and whose pages may call us.
 
-The headers are those that OWASP's cheat sheet on REST security asks of an API. `Strict-Transport-Security` is not among
-them: it belongs to whoever ends TLS, and browsers ignore it over plain HTTP.
+The headers are those that OWASP's cheat sheet on REST security asks of an API.
+`Strict-Transport-Security` is not among them: it belongs to whoever ends TLS, and browsers ignore
+it over plain HTTP.
 """
 
 import re
@@ -51,15 +52,21 @@ CORS_ANSWER_HEADERS = ("Retry-After", "X-Request-ID")
 def with_security_headers(headers: Sequence[RawHeader]) -> list[RawHeader]:
     """An answer's headers and those of `HEADERS` that it has not, all named in lower case."""
     present = NAMES.intersection(name for name, _ in headers)
-    return [*headers, *(HEADERS if not present else (each for each in HEADERS if each[0] not in present))]
+    return [
+        *headers,
+        *(HEADERS if not present else (each for each in HEADERS if each[0] not in present)),
+    ]
 
 
 def page_policy(page: bytes) -> str:
     """The Content-Security-Policy for a page of Swagger UI: our files, of scripts in the page just these.
 
-    The pictures are in the style sheet, hence `data:`. The site that Swagger UI would ask to check us is out of reach.
+    The pictures are in the style sheet, hence `data:`. The site that Swagger UI would ask to check
+    us is out of reach.
     """
-    digests = (b64encode(sha256(script).digest()).decode() for script in INLINE_SCRIPT.findall(page))
+    digests = (
+        b64encode(sha256(script).digest()).decode() for script in INLINE_SCRIPT.findall(page)
+    )
     return PAGE_POLICY.format(hashes=" ".join(f"'sha256-{digest}'" for digest in digests))
 
 
@@ -67,14 +74,17 @@ def check_origins(origins: Sequence[str]) -> None:
     """Raise SettingsError for a `TEDDY_CORS_ORIGINS` that no browser would ever send."""
     for origin in origins:
         if not ORIGIN.fullmatch(origin):
-            raise SettingsError(f"TEDDY_CORS_ORIGINS: {origin!r} is not an origin, such as https://example.com")
+            raise SettingsError(
+                f"TEDDY_CORS_ORIGINS: {origin!r} is not an origin, such as https://example.com"
+            )
 
 
 def with_cors(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
     """`app`, to be called by pages of these origins too; without any, `app` itself.
 
-    Never with credentials: keys travel in headers that a page must set itself, so no page can use those of another.
-    Belongs outside whatever asks for keys, since browsers ask for leave without one.
+    Never with credentials: keys travel in headers that a page must set itself, so no page can use
+    those of another. Belongs outside whatever asks for keys, since browsers ask for leave without
+    one.
     """
     if not origins:
         return app

@@ -2,9 +2,10 @@
 
     submit -> FairQueue -> batch -> predict, in its own thread -> the futures of the requests
 
-Nothing waits for a batch to fill: when the network is free it takes what is there, and batches grow by themselves while
-it is busy. A request's future travels with its windows; to cancel it frees its place, and so does a client that leaves
-or a deadline that passes. Only the event loop's thread touches the queue; only the inference threads run the network.
+Nothing waits for a batch to fill: when the network is free it takes what is there, and batches grow
+by themselves while it is busy. A request's future travels with its windows; to cancel it frees its
+place, and so does a client that leaves or a deadline that passes. Only the event loop's thread
+touches the queue; only the inference threads run the network.
 """
 
 import asyncio
@@ -33,18 +34,22 @@ from teddy.service.inference.fair_queue import QUANTUM_WORDS, FairQueue, Lane, T
 from teddy.service.observability.metrics import Metrics
 
 LONGEST_RETRY_AFTER_SECONDS = 60
-CAUTION = 1.5  # times the time that what waits should take must be there until a deadline: to be late is work in vain
+# times the time that what waits should take must be there until a deadline: to be late is work in
+# vain
+CAUTION = 1.5
 RATE_MEMORY = 0.8  # weight of the past in the running estimate of words per second
 ANYBODY = Ticket()
 SHORT_WORDS = 256
 COURTESY_SECONDS = 1.0
 COURTEOUS_BATCH_WORDS = 512
-"""So long after a short request, batches of documents stay small, so that the next one need not wait for a large one.
+"""So long after a short request, batches of documents stay small, so that the next one need not
+wait for a large one.
 
 They cost a sixth more a word then (5.8 us instead of 4.9, of equal lengths).
 """
 PATIENCE_SECONDS = 0.1
-"""How long a request waits before its client is watched for leaving: a task for each, dearer than most waits."""
+"""How long a request waits before its client is watched for leaving: a task for each, dearer than
+most waits."""
 
 
 class Sized(Protocol):
@@ -75,7 +80,11 @@ class Job(Generic[Window, Output]):
     """A request: its lane in the queue, its results so far, and its future."""
 
     def __init__(
-        self, predict: Predict[Window, Output], windows: Sequence[Window], ticket: Ticket, loop: AbstractEventLoop
+        self,
+        predict: Predict[Window, Output],
+        windows: Sequence[Window],
+        ticket: Ticket,
+        loop: AbstractEventLoop,
     ) -> None:
         parts = (Part(self, position, window) for position, window in enumerate(windows))
         self.lane = Lane(predict, [(part.window.n_words, part) for part in parts], ticket.client)
@@ -92,7 +101,10 @@ class Job(Generic[Window, Output]):
         self._n_windows = len(windows)
 
     def deliver(self, position: int, output: Output) -> None:
-        """Keep one window's result; the last one completes the future. A departed request's results are dropped."""
+        """Keep one window's result; the last one completes the future.
+
+        A departed request's results are dropped.
+        """
         if self.future.done():
             return
         self._outputs[position] = output
@@ -108,7 +120,11 @@ class Job(Generic[Window, Output]):
         """Whether its deadline has passed; then it fails with DeadlineError."""
         if now < self.ticket.deadline:
             return False
-        self.fail(DeadlineError("Its time was over before the answer was there; a shorter text takes less."))
+        self.fail(
+            DeadlineError(
+                "Its time was over before the answer was there; a shorter text takes less."
+            )
+        )
         return True
 
     def end(self) -> None:
@@ -117,14 +133,18 @@ class Job(Generic[Window, Output]):
             self.timer.cancel()
         if self.watch is not None:
             self.watch.cancel()
-        self.timer = self.watch = None  # each refers to the job: no cycle may keep its texts and its model
+        # each refers to the job: no cycle may keep its texts and its model
+        self.timer = self.watch = None
 
 
 class Batcher(Generic[Window, Output]):
-    """Shares the network between requests. An asynchronous context manager: leaving it drains the queue.
+    """Shares the network between requests.
 
-    `batch_words` bounds a batch's padded words, `queue_words` the words that wait, of one client at most `client_share`
-    of them; in its turn one has `quantum` words; `threads` is the number of batches that run at once.
+    An asynchronous context manager: leaving it drains the queue.
+
+    `batch_words` bounds a batch's padded words, `queue_words` the words that wait, of one client at
+    most `client_share` of them; in its turn one has `quantum` words; `threads` is the number of
+    batches that run at once.
     """
 
     def __init__(
@@ -155,7 +175,10 @@ class Batcher(Generic[Window, Output]):
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._closing = True
         self._work.set()
@@ -167,8 +190,9 @@ class Batcher(Generic[Window, Output]):
     ) -> "Future[list[Output]]":
         """Queue a request's windows; its future gives one result for each, in order.
 
-        Cancelling the future takes the request out of the queue. It fails with InferenceError if `predict` does, with
-        DeadlineError when the ticket's time is over, and with ClientDepartedError.
+        Cancelling the future takes the request out of the queue. It fails with InferenceError if
+        `predict` does, with DeadlineError when the ticket's time is over, and with
+        ClientDepartedError.
 
         Raises ValueError without windows, QueueFullError, ClientShareError and ShuttingDownError.
         """
@@ -182,23 +206,32 @@ class Batcher(Generic[Window, Output]):
         if job.lane.words <= SHORT_WORDS:
             self._last_short = job.came
         job.future.add_done_callback(lambda _: self._forget(job))
-        job.timer = loop.call_at(min(ticket.deadline, job.came + PATIENCE_SECONDS), self._look_after, job)
+        job.timer = loop.call_at(
+            min(ticket.deadline, job.came + PATIENCE_SECONDS), self._look_after, job
+        )
         self._metrics.queue_words = self._queue.words
         self._work.set()
         return job.future
 
     def check(self, words: int, ticket: Ticket) -> None:
         """Raise as `submit` would for a request of about so many words."""
-        self._admit(asyncio.get_running_loop().time(), ticket, partial(self._queue.check, words, ticket.client))
+        self._admit(
+            asyncio.get_running_loop().time(),
+            ticket,
+            partial(self._queue.check, words, ticket.client),
+        )
 
     @contextmanager
     def expecting(self, words: int, ticket: Ticket) -> Iterator[None]:
         """While a request of about so many words is made ready: keeps room for it, or raises as `submit` would.
 
-        So that to refuse costs less than to make ready, and what is being made ready is bounded too.
+        So that to refuse costs less than to make ready, and what is being made ready is bounded
+        too.
         """
         charge = self._admit(
-            asyncio.get_running_loop().time(), ticket, partial(self._queue.expect, words, ticket.client)
+            asyncio.get_running_loop().time(),
+            ticket,
+            partial(self._queue.expect, words, ticket.client),
         )
         try:
             yield
@@ -250,7 +283,8 @@ class Batcher(Generic[Window, Output]):
             elif not self._closing:
                 self._work.clear()
                 await self._work.wait()
-                await asyncio.sleep(0)  # requests that came in the same instant are read before one goes alone
+                # requests that came in the same instant are read before one goes alone
+                await asyncio.sleep(0)
 
     def _next_batch(self) -> list[Part[Window, Output]]:
         """The next batch, without the windows of departed and expired requests."""
@@ -258,7 +292,9 @@ class Batcher(Generic[Window, Output]):
         now = asyncio.get_running_loop().time()
         while len(self._queue) and not batch:
             taken = self._queue.take(self._room(now))
-            batch = [part for part in taken if not part.job.future.done() and not part.job.expires(now)]
+            batch = [
+                part for part in taken if not part.job.future.done() and not part.job.expires(now)
+            ]
         self._metrics.queue_words = self._queue.words
         for part in batch:
             if part.job.is_waiting:
@@ -297,7 +333,9 @@ class Batcher(Generic[Window, Output]):
             failure.__cause__ = error
             batch[0].job.fail(failure)
             return
-        self._log.warning("a batch failed, its windows are tried alone", windows=len(batch), exc_info=error)
+        self._log.warning(
+            "a batch failed, its windows are tried alone", windows=len(batch), exc_info=error
+        )
         for part in batch:
             if not part.job.future.done():
                 await self._run([part])
@@ -308,7 +346,9 @@ class Batcher(Generic[Window, Output]):
         self._metrics.batch(words, len(batch), ended - started)
         since = max(self._last_end, min(part.job.came for part in batch))
         rate = self._threads * words / max(ended - since, 1e-6)
-        self._words_per_second = RATE_MEMORY * (self._words_per_second or rate) + (1 - RATE_MEMORY) * rate
+        self._words_per_second = (
+            RATE_MEMORY * (self._words_per_second or rate) + (1 - RATE_MEMORY) * rate
+        )
         self._last_end = ended
 
 

@@ -2,14 +2,17 @@
 
 Plain data, no clock and no event loop, so that its laws can be tested one call at a time:
 
-- Each request is a *lane*. Clients take turns of so many words, a *quantum*, and so do the lanes of one client (Deficit
-  Round Robin, Shreedhar & Varghese 1995). So a short request waits for a quantum of every client before it and never
-  for a whole document, and a client with a thousand requests gets no more than one with two. Requests of at most a
-  quantum are finished in the order in which they came: if all were worked on at once, all would end late, and under a
-  load that is too high many would run out of time with half of their windows done in vain.
-- A batch starts from the window whose turn it is, and is filled from the turns that come next, preferring windows of
-  nearly its length: a batch costs its longest window times its number of windows.
-- Who has had a quantum goes to the back: a client among clients, a lane among its client's. So none starves.
+- Each request is a *lane*. Clients take turns of so many words, a *quantum*, and so do the lanes of
+  one client (Deficit Round Robin, Shreedhar & Varghese 1995). So a short request waits for a
+  quantum of every client before it and never for a whole document, and a client with a thousand
+  requests gets no more than one with two. Requests of at most a quantum are finished in the order
+  in which they came: if all were worked on at once, all would end late, and under a load that is
+  too high many would run out of time with half of their windows done in vain.
+- A batch starts from the window whose turn it is, and is filled from the turns that come next,
+  preferring windows of nearly its length: a batch costs its longest window times its number of
+  windows.
+- Who has had a quantum goes to the back: a client among clients, a lane among its client's. So none
+  starves.
 """
 
 from collections import OrderedDict, deque
@@ -25,10 +28,13 @@ from teddy.service.observability.tracing import Span
 Item = TypeVar("Item")
 
 LOOK_AHEAD = 4  # batches' worth of turns among which items of similar length are sought
-LANE_SHARES = 16  # a lane is charged for at most this fraction of the queue: one document cannot close the door
+# a lane is charged for at most this fraction of the queue: one document cannot close the door
+LANE_SHARES = 16
 QUANTUM_WORDS = 1024
-BULK_WORDS = 4096  # a lane of more is a document: it has so many windows that a small batch is as full as a large one
-BULK_PART = 8  # of a quantum is a document's turn, for it is not finished by a whole one either, and others wait
+# a lane of more is a document: it has so many windows that a small batch is as full as a large one
+BULK_WORDS = 4096
+# of a quantum is a document's turn, for it is not finished by a whole one either, and others wait
+BULK_PART = 8
 
 
 class Lane(Generic[Item]):
@@ -36,7 +42,9 @@ class Lane(Generic[Item]):
 
     __slots__ = ("client", "credit", "is_bulk", "key", "turns", "words")
 
-    def __init__(self, key: object, items: Iterable[tuple[int, Item]], client: Hashable = None) -> None:
+    def __init__(
+        self, key: object, items: Iterable[tuple[int, Item]], client: Hashable = None
+    ) -> None:
         self.key = key
         self.client = client
         self.turns = deque(Turn(self, words, item) for words, item in items)
@@ -74,7 +82,9 @@ class Guest(Generic[Item]):
     def turns(self, key: object, quantum: int) -> Iterator[Turn[Item]]:
         """Its windows in the order of their turns, of the lanes with that key."""
         waiting = deque(
-            (iter(lane.turns), lane.credit, lane.share_of(quantum)) for lane in self.lanes if lane.key == key
+            (iter(lane.turns), lane.credit, lane.share_of(quantum))
+            for lane in self.lanes
+            if lane.key == key
         )
         while waiting:
             windows, credit, share = waiting.popleft()
@@ -107,7 +117,9 @@ class Spent(Generic[Item]):
 class FairQueue(Generic[Item]):
     """Lanes in the order of their turns; at most `max_words` waiting, of one client at most `client_share` of that."""
 
-    def __init__(self, max_words: int, client_share: float = 1.0, quantum: int = QUANTUM_WORDS) -> None:
+    def __init__(
+        self, max_words: int, client_share: float = 1.0, quantum: int = QUANTUM_WORDS
+    ) -> None:
         self.max_words = max_words
         self._quantum = quantum
         self.words = 0
@@ -132,7 +144,10 @@ class FairQueue(Generic[Item]):
         self._check(self._charge(words), client)
 
     def expect(self, words: int, client: Hashable) -> int:
-        """Keep room for a lane of about so many words; gives what `expect_no_more` is to be told. Raises as `add`."""
+        """Keep room for a lane of about so many words; gives what `expect_no_more` is to be told.
+
+        Raises as `add`.
+        """
         charge = self._charge(words)
         self._check(charge, client)
         self._expected += charge
@@ -145,8 +160,8 @@ class FairQueue(Generic[Item]):
     def add(self, lane: Lane[Item]) -> None:
         """Put `lane`, which has items, behind its client's others; a client without any takes the last turn.
 
-        An empty queue takes any lane. Raises QueueFullError and ClientShareError if its words, as far as they are
-        charged, do not fit beside those of all, or of its client.
+        An empty queue takes any lane. Raises QueueFullError and ClientShareError if its words, as
+        far as they are charged, do not fit beside those of all, or of its client.
         """
         charge = self._charge(lane.words)
         self._check(charge, lane.client)
@@ -158,7 +173,9 @@ class FairQueue(Generic[Item]):
     def _check(self, charge: int, client: Hashable) -> None:
         waiting, theirs = self.words + self._expected, self.words_of(client)
         if waiting and waiting + charge > self.max_words:
-            raise QueueFullError(f"{waiting} words are waiting already, of at most {self.max_words}")
+            raise QueueFullError(
+                f"{waiting} words are waiting already, of at most {self.max_words}"
+            )
         if theirs and theirs + charge > self._max_client_words:
             raise ClientShareError(
                 f"{theirs} words of this client are waiting already, of at most {self._max_client_words:.0f}"
@@ -177,15 +194,18 @@ class FairQueue(Generic[Item]):
     def take(self, batch_words: int) -> list[Item]:
         """The next batch: items of one key whose padded size is at most `batch_words`, or one longer item alone.
 
-        If all that wait come to no more than that without padding, it is all of them: whoever runs the batch parts it
-        by length, and a remnant of the shortest and the longest would take as long as the rest (single texts on 64
-        connections: 2,540 a second instead of 1,820). Empty only if the queue is.
+        If all that wait come to no more than that without padding, it is all of them: whoever runs
+        the batch parts it by length, and a remnant of the shortest and the longest would take as
+        long as the rest (single texts on 64 connections: 2,540 a second instead of 1,820). Empty
+        only if the queue is.
         """
         if not self._guests:
             return []
         turns = self._look_ahead(batch_words * LOOK_AHEAD)
         lengths = [turn.words for turn in turns]
-        chosen = range(len(turns)) if sum(lengths) <= batch_words else choose_batch(lengths, batch_words)
+        chosen = (
+            range(len(turns)) if sum(lengths) <= batch_words else choose_batch(lengths, batch_words)
+        )
         self._remove(turns, {turns[i] for i in chosen})
         return [turns[i].item for i in chosen]
 
@@ -206,7 +226,9 @@ class FairQueue(Generic[Item]):
     def _look_ahead(self, words: int) -> list[Turn[Item]]:
         """The turns to come, in order, of the lanes that may share the first lane's batch; about `words` of them."""
         key = next(iter(next(iter(self._guests.values())).lanes)).key
-        waiting = deque((guest.turns(key, self._quantum), guest.credit) for guest in self._guests.values())
+        waiting = deque(
+            (guest.turns(key, self._quantum), guest.credit) for guest in self._guests.values()
+        )
         turns: list[Turn[Item]] = []
         while waiting and words > 0:
             windows, credit = waiting.popleft()
@@ -229,7 +251,9 @@ class FairQueue(Generic[Item]):
             if len(left) < len(seen):
                 self._serve(lane, seen, left)
 
-    def _serve(self, lane: Lane[Item], seen: Sequence[Turn[Item]], left: Sequence[Turn[Item]]) -> None:
+    def _serve(
+        self, lane: Lane[Item], seen: Sequence[Turn[Item]], left: Sequence[Turn[Item]]
+    ) -> None:
         """Replace `seen`, which head the lane, by `left`, and take what it had from its credit and its client's."""
         guest = self._guests[lane.client]
         charge, words = self._charge(lane.words), lane.words
@@ -257,9 +281,10 @@ def has_had_its_turn(one: Guest[Item] | Lane[Item], words: int, quantum: int) ->
 def choose_batch(lengths: Sequence[int], batch_words: int) -> list[int]:
     """The indices of the first of `lengths` and of those near it that together make the batch with the most words.
 
-    Sorted, a batch is a run of neighbours, and its padded size is its last length times its number. Of the runs that
-    hold the first length and are at most `batch_words` in padded size, the one with the most words is chosen; of equal
-    ones the shorter lengths. If the first is too long for any, it goes alone.
+    Sorted, a batch is a run of neighbours, and its padded size is its last length times its number.
+    Of the runs that hold the first length and are at most `batch_words` in padded size, the one
+    with the most words is chosen; of equal ones the shorter lengths. If the first is too long for
+    any, it goes alone.
     """
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
     words_before = [0, *accumulate(lengths[i] for i in order)]
@@ -284,6 +309,7 @@ class Ticket:
     deadline: float = inf
     """On the event loop's clock, in seconds."""
     departure: Callable[[], Awaitable[None]] | None = None
-    """Returns when the client has gone. Called only for a request that waits long enough for it to matter."""
+    """Returns when the client has gone. Called only for a request that waits long enough for it to
+    matter."""
     span: Span | None = None
     """Where the time that it waits and is in the network is recorded, if it is."""

@@ -1,7 +1,8 @@
 """The files of models: which there are, whether they have changed, and how one is loaded and warmed up.
 
-The files are looked at now and then. A notification would be quicker but says nothing of what another machine does on a
-network file system, nor of a symbolic link further up that leads elsewhere now (how Kubernetes updates a ConfigMap).
+The files are looked at now and then. A notification would be quicker but says nothing of what
+another machine does on a network file system, nor of a symbolic link further up that leads
+elsewhere now (how Kubernetes updates a ConfigMap).
 """
 
 import gc
@@ -29,15 +30,18 @@ SUFFIXES = (".teddy", ".onnx")
 """Of a model's file. Where a directory has both of one stem, the first is served."""
 
 Signature = tuple[int, ...]
-"""Device, inode, times of change in nanoseconds, and bytes of a file: they differ when another is in its place."""
+"""Device, inode, times of change in nanoseconds, and bytes of a file: they differ when another is
+in its place."""
 
 Load = Callable[..., "Predictor"]
-"""Loads a model: `load(path)`, or `load(None)` for the one that ships; with `sha256=` if it is pinned.
+"""Loads a model: `load(path)`, or `load(None)` for the one that ships; with `sha256=` if it is
+pinned.
 
 Raises ModelFileError. It is called in a thread, and for one model after another.
 """
 WARM_UP_SHAPES = ((1, 8), (1, 32), (8, 24), (64, 24))
-"""Texts at a time, words in each. The first texts of a cold model took up to 153 ms, now 7; the calls take 130."""
+"""Texts at a time, words in each. The first texts of a cold model took up to 153 ms, now 7; the
+calls take 130."""
 WARM_UP_CALLS = 3
 
 
@@ -45,8 +49,9 @@ WARM_UP_CALLS = 3
 class ModelFile:
     """A file to serve under a name; without a path, the model that ships.
 
-    Attributes: `pinned`, the SHA-256 of the only file that will do, if there is one; `in_directory`, whether it is
-    served because it lies in the directory, and for no longer; `signature`, None where there is no file.
+    Attributes: `pinned`, the SHA-256 of the only file that will do, if there is one;
+    `in_directory`, whether it is served because it lies in the directory, and for no longer;
+    `signature`, None where there is no file.
     """
 
     name: str
@@ -58,7 +63,10 @@ class ModelFile:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The files at one moment, the default model's first. `fault` says why the directory tells nothing now."""
+    """The files at one moment, the default model's first.
+
+    `fault` says why the directory tells nothing now.
+    """
 
     files: Mapping[str, ModelFile]
     fault: str | None = None
@@ -75,7 +83,10 @@ class ModelFiles:
             self._configured[SHIPPED] = None
 
     def look(self) -> Listing:
-        """What there is now. It may take long where the file system is far away, so call it in a thread."""
+        """What there is now.
+
+        It may take long where the file system is far away, so call it in a thread.
+        """
         listed: dict[str, Path] = {}
         fault = None
         if self._directory is not None:
@@ -85,13 +96,17 @@ class ModelFiles:
                 fault = f"cannot be read: {error.strerror}"
             else:
                 fault = None if listed or self._configured else "has no model files"
-        paths = self._configured | {name: listed[name] for name in sorted(listed.keys() - self._configured.keys())}
+        paths = self._configured | {
+            name: listed[name] for name in sorted(listed.keys() - self._configured.keys())
+        }
         return Listing({name: self._file(name, path) for name, path in paths.items()}, fault)
 
     def check(self, listing: Listing) -> None:
         """Raises SettingsError unless there is something to serve, and for a pin that no model can ever have."""
         if not listing.files:
-            raise SettingsError(f"TEDDY_MODELS_DIR: {self._directory} {listing.fault}, and TEDDY_MODELS names none")
+            raise SettingsError(
+                f"TEDDY_MODELS_DIR: {self._directory} {listing.fault}, and TEDDY_MODELS names none"
+            )
         unknown = self._pins.keys() - listing.files.keys()
         if unknown and self._directory is None:
             raise SettingsError(f"TEDDY_MODEL_DIGESTS: no model here is called {min(unknown)}")
@@ -102,8 +117,15 @@ class ModelFiles:
 
 
 def models_in(directory: Path) -> dict[str, Path]:
-    """The model files of a directory by their stems, those whose stem can be a name. Raises OSError."""
-    found = [path for path in directory.iterdir() if path.suffix in SUFFIXES and MODEL_NAME.fullmatch(path.stem)]
+    """The model files of a directory by their stems, those whose stem can be a name.
+
+    Raises OSError.
+    """
+    found = [
+        path
+        for path in directory.iterdir()
+        if path.suffix in SUFFIXES and MODEL_NAME.fullmatch(path.stem)
+    ]
     found.sort(key=lambda path: SUFFIXES.index(path.suffix), reverse=True)
     return {path.stem: path for path in found if path.is_file()}
 
@@ -120,18 +142,23 @@ def signature_of(path: Path) -> Signature | None:
 
 
 def model_loader(settings: Settings) -> Load:
-    """`predictor.load` with the precision that was set. Torch is imported here, in the thread that loads."""
+    """`predictor.load` with the precision that was set.
+
+    Torch is imported here, in the thread that loads.
+    """
 
     def load(path: Path | None, sha256: str | None = None) -> "Predictor":
         from teddy.model.predictor import load
         from teddy.model.system.memory import give_back, settle
 
-        # Requests that were cancelled are cycles, through their tracebacks, and keep their model: without this, sixteen
-        # replaced ones were in memory at once. It takes little time, since what came with torch is frozen below.
+        # Requests that were cancelled are cycles, through their tracebacks, and keep their model:
+        # without this, sixteen replaced ones were in memory at once. It takes little time, since
+        # what came with torch is frozen below.
         gc.collect()
         predictor = load(path, precision=settings.precision, sha256=sha256)
         warm_up(predictor)
-        if not gc.get_freeze_count():  # once: what comes with a model is little, and goes when it is replaced
+        # once: what comes with a model is little, and goes when it is replaced
+        if not gc.get_freeze_count():
             settle()
         give_back()
         return predictor
@@ -140,7 +167,10 @@ def model_loader(settings: Settings) -> Load:
 
 
 def load_unless(load: Load, file: ModelFile, version: str | None) -> "Predictor | None":
-    """The model in `file`, or None if that is `version`: then it need not even be loaded to know. Raises as `load`."""
+    """The model in `file`, or None if that is `version`: then it need not even be loaded to know.
+
+    Raises as `load`.
+    """
     if version and file.path and has_version(file.path, version):
         return None
     predictor = load(file.path, sha256=file.pinned) if file.pinned else load(file.path)
@@ -148,7 +178,10 @@ def load_unless(load: Load, file: ModelFile, version: str | None) -> "Predictor 
 
 
 def has_version(path: Path, version: str) -> bool:
-    """Whether a file is whole and of that version. What is wrong with one that is not, loading it will say."""
+    """Whether a file is whole and of that version.
+
+    What is wrong with one that is not, loading it will say.
+    """
     try:
         return read_version(path) == version
     except ModelFileError:

@@ -2,8 +2,8 @@
 
     a file that changed, POST .../reload, SIGHUP -> load beside the old one, in a thread -> swap, between two batches
 
-Nothing here waits for a request, and no request for anything here: it keeps the model that it began with. Whatever is
-wrong with a new file, the old model goes on serving.
+Nothing here waits for a request, and no request for anything here: it keeps the model that it began
+with. Whatever is wrong with a new file, the old model goes on serving.
 """
 
 import asyncio
@@ -23,7 +23,15 @@ from teddy.service.errors import (
     UnknownLabelError,
     UnknownModelError,
 )
-from teddy.service.inference.model_files import SHIPPED, Listing, Load, ModelFile, ModelFiles, Signature, load_unless
+from teddy.service.inference.model_files import (
+    SHIPPED,
+    Listing,
+    Load,
+    ModelFile,
+    ModelFiles,
+    Signature,
+    load_unless,
+)
 from teddy.service.observability.metrics import Metrics
 from teddy.service.schemas import ModelDetails, ModelReference, ModelSummary
 from teddy.service.settings import Settings
@@ -46,9 +54,12 @@ def now() -> str:
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """A loaded model under the name that clients know it by. A request keeps the one that it began with.
+    """A loaded model under the name that clients know it by.
 
-    Attributes: `loaded`, when (UTC, ISO 8601); `refused`, why the file that should have replaced it was not taken.
+    A request keeps the one that it began with.
+
+    Attributes: `loaded`, when (UTC, ISO 8601); `refused`, why the file that should have replaced it
+    was not taken.
     """
 
     name: str
@@ -99,13 +110,16 @@ class ServedModel:
         known = self.predictor.manifest.labels
         for label in labels or ():
             if label not in known:
-                raise UnknownLabelError(f"Model {self.name} has no label {label!r}; it has {', '.join(known)}.")
+                raise UnknownLabelError(
+                    f"Model {self.name} has no label {label!r}; it has {', '.join(known)}."
+                )
 
 
 def public_reason(error: Exception) -> str:
     """Why a file was refused, for somebody who need not know where this machine keeps its files."""
     if not isinstance(error, TeddyError):
-        return "it cannot be loaded"  # the message may say anything; the log has where it went wrong
+        # the message may say anything; the log has where it went wrong
+        return "it cannot be loaded"
     said = error.reason if isinstance(error, FileError) else str(error)
     return PATH_LIKE.sub("[...]", said)[:LONGEST_REASON]
 
@@ -124,7 +138,8 @@ class Models:
         self._ready = False
         self._served: dict[str, ServedModel] = {}
         self._tried: dict[str, Signature | None] = {}
-        """The file that was loaded or refused last under each name: it is not tried again until it changes."""
+        """The file that was loaded or refused last under each name: it is not tried again until it
+        changes."""
         self._fault: str | None = None
         self._changing = asyncio.Lock()
         self._asked: set[str] = set()
@@ -140,7 +155,10 @@ class Models:
             raise NotReadyError("The models are still being loaded.", retry_after_seconds=1)
 
     def get(self, name: str | None) -> ServedModel:
-        """The model of that name, or the default one. Raises NotReadyError and UnknownModelError."""
+        """The model of that name, or the default one.
+
+        Raises NotReadyError and UnknownModelError.
+        """
         self.check_ready()
         if name is None:
             return next(iter(self._served.values()))
@@ -160,8 +178,9 @@ class Models:
     async def load(self) -> None:
         """Load all the files and serve them once all are loaded.
 
-        A file of the directory that is refused is passed over, if any other is served. Raises ModelFileError for one
-        that the settings name, and SettingsError where there is nothing to serve.
+        A file of the directory that is refused is passed over, if any other is served. Raises
+        ModelFileError for one that the settings name, and SettingsError where there is nothing to
+        serve.
         """
         async with self._changing:
             listing = await self._look()
@@ -188,7 +207,8 @@ class Models:
             try:
                 await self.reload_all()
                 failing = False
-            except Exception as error:  # a watch that ends without a word would be worse than any fault
+            # a watch that ends without a word would be worse than any fault
+            except Exception as error:
                 if not failing:
                     log.error("model files cannot be followed", exc_info=error)
                 failing = True
@@ -196,7 +216,8 @@ class Models:
     async def reload_all(self) -> None:
         """Load every file that has changed since it was last tried, and drop the models that have left the directory.
 
-        Nothing is raised for a file that is refused: the log, the metrics and the list of models say so.
+        Nothing is raised for a file that is refused: the log, the metrics and the list of models
+        say so.
         """
         if not self._ready:
             return
@@ -210,14 +231,17 @@ class Models:
     async def reload(self, name: str) -> ServedModel:
         """Load a model's file now, and give the model that is served then.
 
-        The bytes of the file decide: if they are those of the model that is served, it stays. What `watch` has begun is
-        waited for; a second request while one is at it is refused.
+        The bytes of the file decide: if they are those of the model that is served, it stays. What
+        `watch` has begun is waited for; a second request while one is at it is refused.
 
-        Raises NotReadyError, UnknownModelError, NotReloadableError, and ModelRefusedError: the old model stays.
+        Raises NotReadyError, UnknownModelError, NotReloadableError, and ModelRefusedError: the old
+        model stays.
         """
         self.check_ready()
         if name in self._asked:
-            raise NotReloadableError(f"Model {name} is being reloaded already.", retry_after_seconds=1)
+            raise NotReloadableError(
+                f"Model {name} is being reloaded already.", retry_after_seconds=1
+            )
         self._asked.add(name)
         try:
             async with self._changing:
@@ -236,7 +260,10 @@ class Models:
         return self._served[name]
 
     async def _look(self) -> Listing:
-        """The files as they are now. What is wrong with the directory is logged when it begins and when it is over."""
+        """The files as they are now.
+
+        What is wrong with the directory is logged when it begins and when it is over.
+        """
         listing = await asyncio.to_thread(self._files.look)
         if listing.fault != self._fault:
             self._fault = listing.fault
@@ -256,8 +283,11 @@ class Models:
         """Load a file beside what is served under its name, and serve it from now on; False if it is the same model."""
         started = perf_counter()
         old = self._served.get(file.name)
-        predictor = await asyncio.to_thread(load_unless, self._load, file, old.version if old else None)
-        # Not before: what is cancelled has not been tried. If the file has changed since the look, the next look tells.
+        predictor = await asyncio.to_thread(
+            load_unless, self._load, file, old.version if old else None
+        )
+        # Not before: what is cancelled has not been tried. If the file has changed since the look,
+        # the next look tells.
         self._tried[file.name] = file.signature
         if predictor is None:
             self._served[file.name] = replace(self._served[file.name], refused=None)
@@ -284,8 +314,15 @@ class Models:
         old = self._served.get(file.name)
         if old:
             self._served[file.name] = replace(old, refused=reason)
-        log.error("a model file was refused", model=file.name, serving=old.version if old else None, exc_info=error)
-        kept = f"version {old.version} goes on serving" if old else "nothing is served under this name"
+        log.error(
+            "a model file was refused",
+            model=file.name,
+            serving=old.version if old else None,
+            exc_info=error,
+        )
+        kept = (
+            f"version {old.version} goes on serving" if old else "nothing is served under this name"
+        )
         refusal = ModelRefusedError(f"The file of model {file.name} was refused: {reason}; {kept}.")
         refusal.__cause__ = error
         return refusal
@@ -297,9 +334,15 @@ class Models:
             self._drop(self._served[name])
         for name in self._tried.keys() - listing.files.keys():
             self._metrics.model_refused.labels(name).set(0)
-        names = [name for name in dict.fromkeys([*listing.files, *sorted(self._served)]) if name in kept]
+        names = [
+            name for name in dict.fromkeys([*listing.files, *sorted(self._served)]) if name in kept
+        ]
         self._served = {name: self._served[name].as_default(name == names[0]) for name in names}
-        self._tried = {name: tried for name, tried in self._tried.items() if name in listing.files or name in kept}
+        self._tried = {
+            name: tried
+            for name, tried in self._tried.items()
+            if name in listing.files or name in kept
+        }
 
     def _kept(self, listing: Listing) -> set[str]:
         """The names to go on with: a directory that tells nothing has lost nothing, and the last models stay."""
@@ -308,7 +351,13 @@ class Models:
 
     def _drop(self, model: ServedModel) -> None:
         self._metrics.drop_model(model.name, model.version, model.predictor.precision)
-        log.info("model dropped, its file has left the directory", model=model.name, version=model.version)
+        log.info(
+            "model dropped, its file has left the directory",
+            model=model.name,
+            version=model.version,
+        )
 
     def _unknown(self, name: str) -> UnknownModelError:
-        return UnknownModelError(f"There is no model {name[:64]!r} here; there are: {', '.join(self._served)}.")
+        return UnknownModelError(
+            f"There is no model {name[:64]!r} here; there are: {', '.join(self._served)}."
+        )

@@ -1,7 +1,7 @@
 """From the texts of a request to what was found in them: cut into windows, through the batcher, put together again.
 
-What belongs to one text is done here, in the event loop while texts are short, in a thread when they are long, so that
-the loop always has time for everybody else.
+What belongs to one text is done here, in the event loop while texts are short, in a thread when
+they are long, so that the loop always has time for everybody else.
 """
 
 import asyncio
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 INLINE_CHARACTERS = 4096  # some two milliseconds of Python; what is longer goes to a thread
 SIDE_THREADS = 2
 CHARACTERS_A_WORD = 6  # in English, with the space
-BYTES_A_WORD = 8  # in JSON; an estimate that is rather too low, for nobody may be refused by it who would get in
+# in JSON; an estimate that is rather too low, for nobody may be refused by it who would get in
+BYTES_A_WORD = 8
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -43,16 +44,21 @@ class Tagging:
         """Raise QueueFullError or ClientShareError if texts of so many bytes would be refused: before they are read."""
         self._batcher.check(n_bytes // BYTES_A_WORD, ticket)
 
-    async def tag(self, model: ServedModel, texts: Sequence[str], ticket: Ticket = ANYBODY) -> "list[Tagged]":
+    async def tag(
+        self, model: ServedModel, texts: Sequence[str], ticket: Ticket = ANYBODY
+    ) -> "list[Tagged]":
         """What `model` finds in each of `texts`, in order.
 
-        Raises TextError and whatever `Batcher.submit` raises and its future fails with. Cancelling it frees its place.
+        Raises TextError and whatever `Batcher.submit` raises and its future fails with. Cancelling
+        it frees its place.
         """
         characters = sum(map(len, texts))
         with self._batcher.expecting(characters // CHARACTERS_A_WORD, ticket):
             documents = await self.run(characters, prepare, model.predictor, texts)
         windows = [window for document in documents for window in document.windows]
-        outputs = await self._batcher.submit(model.predictor.predict, windows, ticket) if windows else []
+        outputs = (
+            await self._batcher.submit(model.predictor.predict, windows, ticket) if windows else []
+        )
         return await self.run(characters, self._finish, model, documents, outputs)
 
     async def run(
@@ -73,7 +79,9 @@ class Tagging:
         self._executor.shutdown()
         self._drift.close()
 
-    def _finish(self, model: ServedModel, documents: "Sequence[Document]", outputs: Sequence[Any]) -> "list[Tagged]":
+    def _finish(
+        self, model: ServedModel, documents: "Sequence[Document]", outputs: Sequence[Any]
+    ) -> "list[Tagged]":
         tagged = assemble(model.predictor, documents, outputs)
         self._metrics.tagged(model.name, tagged)
         self._drift.observe(model, documents, tagged)
@@ -85,7 +93,12 @@ def prepare(predictor: "Predictor", texts: Sequence[str]) -> "list[Document]":
     return [predictor.prepare(text) for text in texts]
 
 
-def assemble(predictor: "Predictor", documents: "Sequence[Document]", outputs: Sequence[Any]) -> "list[Tagged]":
+def assemble(
+    predictor: "Predictor", documents: "Sequence[Document]", outputs: Sequence[Any]
+) -> "list[Tagged]":
     """Each document's result, from the outputs of all their windows in order."""
     remaining = iter(outputs)
-    return [predictor.assemble(document, list(islice(remaining, len(document.windows)))) for document in documents]
+    return [
+        predictor.assemble(document, list(islice(remaining, len(document.windows))))
+        for document in documents
+    ]

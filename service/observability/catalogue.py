@@ -2,8 +2,8 @@
 
     python -m teddy.service.observability.catalogue          the table of docs/metrics.md, in Markdown
 
-What a label can be is bounded, and never comes from a client: a route is a template, a reason one of the problems that
-the service knows, a model and its labels come from model files.
+What a label can be is bounded, and never comes from a client: a route is a template, a reason one
+of the problems that the service knows, a model and its labels come from model files.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-"""Edges of what a request waits for. The objective, 100 ms, is one of them: a share below it is exact."""
+"""Edges of what a request waits for. The objective, 100 ms, is one of them: a share below it is
+exact."""
 WORD_SECONDS = tuple(step * scale for scale in (1e-6, 1e-5, 1e-4, 1e-3) for step in (1, 2, 5))
 POWERS_OF_TWO = tuple(2**exponent for exponent in range(15))
 TENTHS = tuple(tenth / 10 for tenth in range(1, 10))
@@ -37,7 +38,8 @@ class Metric:
     edges: tuple[float, ...] = ()
     """Of a histogram: upper, inclusive; the last, infinity, is not named."""
     across: str = ""
-    """How the workers' gauges make one: a mode of `prometheus_client`; empty where one value is computed for all."""
+    """How the workers' gauges make one: a mode of `prometheus_client`; empty where one value is
+    computed for all."""
 
     @property
     def exposed_name(self) -> str:
@@ -97,10 +99,19 @@ TEXTS = Group(
         _counter("teddy_texts", "texts", "Texts tagged.", "model"),
         _counter("teddy_words", "words", "Words tagged.", "model"),
         _histogram("teddy_text_words", "words", "Words of a text.", POWERS_OF_TWO),
-        _counter("teddy_entities", "entities", "Entities found, before any are filtered out.", "model", "label"),
+        _counter(
+            "teddy_entities",
+            "entities",
+            "Entities found, before any are filtered out.",
+            "model",
+            "label",
+        ),
         _histogram("teddy_entity_score", "probability", "Score of an entity.", TENTHS, "model"),
         _counter(
-            "teddy_truncated_words", "words", "Words of texts that got no tag. Always 0: no text is cut.", "model"
+            "teddy_truncated_words",
+            "words",
+            "Words of texts that got no tag. Always 0: no text is cut.",
+            "model",
         ),
     ),
 )
@@ -108,15 +119,29 @@ QUEUE = Group(
     "Queue and network",
     (
         _gauge("teddy_queue_words", "words", "Words waiting."),
-        _gauge("teddy_queue_capacity_words", "words", "Words that may wait before requests are refused."),
+        _gauge(
+            "teddy_queue_capacity_words",
+            "words",
+            "Words that may wait before requests are refused.",
+        ),
         _histogram(
-            "teddy_queue_wait_seconds", "seconds", "From a request's place in the queue to its first batch.", SECONDS
+            "teddy_queue_wait_seconds",
+            "seconds",
+            "From a request's place in the queue to its first batch.",
+            SECONDS,
         ),
         _histogram("teddy_batch_words", "words", "Words in a batch.", POWERS_OF_TWO),
         _histogram("teddy_batch_windows", "windows", "Windows in a batch.", POWERS_OF_TWO[:11]),
-        _counter("teddy_padding_words", "words", "Places in batches that were computed and held no word."),
+        _counter(
+            "teddy_padding_words", "words", "Places in batches that were computed and held no word."
+        ),
         _histogram("teddy_inference_seconds", "seconds", "A batch in the network.", SECONDS),
-        _histogram("teddy_inference_word_seconds", "seconds", "A batch in the network, for each word.", WORD_SECONDS),
+        _histogram(
+            "teddy_inference_word_seconds",
+            "seconds",
+            "A batch in the network, for each word.",
+            WORD_SECONDS,
+        ),
     ),
 )
 MODELS = Group(
@@ -145,7 +170,13 @@ MODELS = Group(
             "name",
             across="livemin",
         ),
-        _gauge("teddy_model_dev_f1", "ratio", "A model's F1 on its own dev data.", "name", across="livemin"),
+        _gauge(
+            "teddy_model_dev_f1",
+            "ratio",
+            "A model's F1 on its own dev data.",
+            "name",
+            across="livemin",
+        ),
         _gauge(
             "teddy_model_refused",
             "",
@@ -166,7 +197,11 @@ DRIFT = Group(
     "Drift: live texts against the model's reference",
     (
         _computed(
-            "teddy_drift_psi", "", "Population stability index; absent while too little was seen.", "model", "feature"
+            "teddy_drift_psi",
+            "",
+            "Population stability index; absent while too little was seen.",
+            "model",
+            "feature",
         ),
         _computed(
             "teddy_drift_jensen_shannon",
@@ -176,14 +211,28 @@ DRIFT = Group(
             "feature",
         ),
         _computed(
-            "teddy_drift_observations", "observations", "What a feature was seen on in the window.", "model", "feature"
+            "teddy_drift_observations",
+            "observations",
+            "What a feature was seen on in the window.",
+            "model",
+            "feature",
         ),
-        _computed("teddy_drift_share", "ratio", "Share of a bin in the window.", "model", "feature", "bin"),
         _computed(
-            "teddy_drift_reference_share", "ratio", "Share of a bin in the reference.", "model", "feature", "bin"
+            "teddy_drift_share", "ratio", "Share of a bin in the window.", "model", "feature", "bin"
+        ),
+        _computed(
+            "teddy_drift_reference_share",
+            "ratio",
+            "Share of a bin in the reference.",
+            "model",
+            "feature",
+            "bin",
         ),
         _counter(
-            "teddy_drift_texts", "texts", "Texts by whether drift was measured on them: `seen`, `passed`.", "outcome"
+            "teddy_drift_texts",
+            "texts",
+            "Texts by whether drift was measured on them: `seen`, `passed`.",
+            "outcome",
         ),
     ),
 )
@@ -200,14 +249,29 @@ FEEDBACK = Group(
             "outcome",
         ),
         _computed(
-            "teddy_feedback_precision", "ratio", "Of the entities found, in the newest corrections.", "model", "label"
+            "teddy_feedback_precision",
+            "ratio",
+            "Of the entities found, in the newest corrections.",
+            "model",
+            "label",
         ),
         _computed(
-            "teddy_feedback_recall", "ratio", "Of the entities wanted, in the newest corrections.", "model", "label"
+            "teddy_feedback_recall",
+            "ratio",
+            "Of the entities wanted, in the newest corrections.",
+            "model",
+            "label",
         ),
-        _computed("teddy_feedback_f1", "ratio", "Of all labels together, in the newest corrections.", "model"),
+        _computed(
+            "teddy_feedback_f1",
+            "ratio",
+            "Of all labels together, in the newest corrections.",
+            "model",
+        ),
         _computed("teddy_feedback_stored_bytes", "bytes", "Size of the stored corrections."),
-        _computed("teddy_feedback_capacity_bytes", "bytes", "Size at which corrections are refused."),
+        _computed(
+            "teddy_feedback_capacity_bytes", "bytes", "Size at which corrections are refused."
+        ),
     ),
 )
 PROCESS = Group(
@@ -224,10 +288,19 @@ PROCESS = Group(
             "worker",
             across="livemax",
         ),
-        _gauge("teddy_worker_open_files", "files", "Files and sockets of a worker.", "worker", across="livemax"),
+        _gauge(
+            "teddy_worker_open_files",
+            "files",
+            "Files and sockets of a worker.",
+            "worker",
+            across="livemax",
+        ),
         _counter("teddy_worker_cpu_seconds", "seconds", "CPU time of a worker.", "worker"),
         _histogram(
-            "teddy_event_loop_lag_seconds", "seconds", "How much later than asked the event loop came to it.", SECONDS
+            "teddy_event_loop_lag_seconds",
+            "seconds",
+            "How much later than asked the event loop came to it.",
+            SECONDS,
         ),
         _counter("teddy_log_lines_lost", "lines", "Lines of the log that could not be written."),
     ),
@@ -247,10 +320,17 @@ def metrics_table() -> str:
 
 
 def _group_table(group: Group) -> str:
-    rows = [f"### {group.title}", "", "| Metric | Type | Labels | Unit | Meaning |", "|---|---|---|---|---|"]
+    rows = [
+        f"### {group.title}",
+        "",
+        "| Metric | Type | Labels | Unit | Meaning |",
+        "|---|---|---|---|---|",
+    ]
     for metric in group.metrics:
         labels = ", ".join(f"`{label}`" for label in metric.labels)
-        rows.append(f"| `{metric.exposed_name}` | {metric.kind} | {labels} | {metric.unit} | {metric.meaning} |")
+        rows.append(
+            f"| `{metric.exposed_name}` | {metric.kind} | {labels} | {metric.unit} | {metric.meaning} |"
+        )
     return "\n".join(rows)
 
 

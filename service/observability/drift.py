@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from teddy.model.text.documents import Document, Tagged
 
 PAUSE_SECONDS = 1.0
-"""Between two rounds of the thread: one that is woken for each request would cost each request something."""
+"""Between two rounds of the thread: one that is woken for each request would cost each request
+something."""
 IDLE_SECONDS = 600.0
 """After so long without a text, the old ones are forgotten all the same."""
 MOST_HELD_WORDS = 100_000
@@ -38,7 +39,9 @@ log = structlog.get_logger("service.drift")
 class TokenBucket:
     """Gives out tokens. Not to be used by two threads at once."""
 
-    def __init__(self, per_second: float, capacity: int, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self, per_second: float, capacity: int, clock: Callable[[], float] = monotonic
+    ) -> None:
         """It begins full; `clock` counts seconds."""
         self._per_second = per_second
         self._capacity = capacity
@@ -73,7 +76,10 @@ class HeldTexts:
 
 
 class DriftIntake:
-    """Decides which texts are looked at, and holds them until then. Bounded in texts, by its tokens, and in words."""
+    """Decides which texts are looked at, and holds them until then.
+
+    Bounded in texts, by its tokens, and in words.
+    """
 
     def __init__(self, tokens: TokenBucket) -> None:
         self._tokens = tokens
@@ -82,8 +88,13 @@ class DriftIntake:
         self._held_words = 0
         self._n_passed = 0
 
-    def offer(self, model: ServedModel, documents: "Sequence[Document]", tagged: "Sequence[Tagged]") -> None:
-        """Take some of a request's texts, evenly spread over it; the others pass. For any thread."""
+    def offer(
+        self, model: ServedModel, documents: "Sequence[Document]", tagged: "Sequence[Tagged]"
+    ) -> None:
+        """Take some of a request's texts, evenly spread over it; the others pass.
+
+        For any thread.
+        """
         has_reference = bool(model.predictor.manifest.reference.features)
         with self._lock:
             has_room = has_reference and self._held_words < MOST_HELD_WORDS
@@ -96,7 +107,10 @@ class DriftIntake:
                 self._held.append(held)
 
     def release(self) -> Iterator[HeldTexts]:
-        """What is held now, a few texts at a time. What comes meanwhile waits for the next round, or none would end."""
+        """What is held now, a few texts at a time.
+
+        What comes meanwhile waits for the next round, or none would end.
+        """
         for _ in range(len(self._held)):
             held = self._held.popleft()
             for start in range(0, len(held.texts), TEXTS_AT_ONCE):
@@ -112,23 +126,32 @@ class DriftIntake:
 
 
 class Drift:
-    """Compares live texts with the reference in their model's file. Its thread begins with the first text."""
+    """Compares live texts with the reference in their model's file.
 
-    def __init__(self, settings: Settings, metrics: Metrics, served: Callable[[], Collection[str]]) -> None:
+    Its thread begins with the first text.
+    """
+
+    def __init__(
+        self, settings: Settings, metrics: Metrics, served: Callable[[], Collection[str]]
+    ) -> None:
         """`served` gives the names of the models that there are."""
         most_texts = -(-settings.drift_window_texts // settings.workers)
         self._enabled = settings.metrics and most_texts > 0
         self._intake = DriftIntake(TokenBucket(settings.drift_texts_per_second, most_texts))
         self._windows = DriftWindows(most_texts, served)
         self._metrics = metrics
-        self._seen, self._passed = (metrics.drift_texts.labels(outcome) for outcome in ("seen", "passed"))
+        self._seen, self._passed = (
+            metrics.drift_texts.labels(outcome) for outcome in ("seen", "passed")
+        )
         self._wake, self._closing = Event(), Event()
         self._starting = Lock()
         self._thread: Thread | None = None
         if self._enabled:
             metrics.add(DriftMetrics(metrics.files, served))
 
-    def observe(self, model: ServedModel, documents: "Sequence[Document]", tagged: "Sequence[Tagged]") -> None:
+    def observe(
+        self, model: ServedModel, documents: "Sequence[Document]", tagged: "Sequence[Tagged]"
+    ) -> None:
         """Take note of texts and of what was found in them, in next to no time. For any thread."""
         if not self._enabled or not documents:
             return
@@ -166,7 +189,8 @@ class Drift:
             self._windows.count(held.model, held.texts)
             n_seen += len(held.texts)
             n_at_once += len(held.texts)
-            if n_at_once >= TEXTS_AT_ONCE:  # not after each request: a breath costs ten times what a text does
+            # not after each request: a breath costs ten times what a text does
+            if n_at_once >= TEXTS_AT_ONCE:
                 self._closing.wait(BREATH_SECONDS)
                 n_at_once = 0
         self._seen.inc(n_seen)

@@ -7,7 +7,12 @@ from typing import Any
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from teddy.model.drift.reference import jensen_shannon_distance, population_stability_index, shares, spread
+from teddy.model.drift.reference import (
+    jensen_shannon_distance,
+    population_stability_index,
+    shares,
+    spread,
+)
 from teddy.service.observability.instruments import family
 from teddy.service.observability.worker_metrics import WorkerFiles
 
@@ -71,7 +76,10 @@ class Gauges:
     def __init__(self) -> None:
         self._psi, self._distance = family("teddy_drift_psi"), family("teddy_drift_jensen_shannon")
         self._observations = family("teddy_drift_observations")
-        self._share, self._reference = family("teddy_drift_share"), family("teddy_drift_reference_share")
+        self._share, self._reference = (
+            family("teddy_drift_share"),
+            family("teddy_drift_reference_share"),
+        )
 
     def add(self, model: str, comparison: Comparison) -> None:
         """Add a feature; of one on which too little was seen, only how much, and what it would be compared with."""
@@ -88,7 +96,9 @@ class Gauges:
         return [self._psi, self._distance, self._observations, self._share, self._reference]
 
     @staticmethod
-    def _add_shares(gauge: GaugeMetricFamily, labels: list[str], bins: Iterable[str], counts: list[int]) -> None:
+    def _add_shares(
+        gauge: GaugeMetricFamily, labels: list[str], bins: Iterable[str], counts: list[int]
+    ) -> None:
         for name, share in zip(bins, shares(counts), strict=True):
             gauge.add_metric([*labels, name], share)
 
@@ -96,12 +106,15 @@ class Gauges:
 def newest_versions(tellings: Iterable[Any]) -> dict[str, list[dict[str, Any]]]:
     """For each model, what the workers tell of the version that was loaded last.
 
-    `tellings` are of one worker each. While a model is replaced, one worker has the new version before another.
+    `tellings` are of one worker each. While a model is replaced, one worker has the new version
+    before another.
     """
     by_model: dict[str, list[dict[str, Any]]] = {}
     for document in (document for telling in tellings for document in telling):
         by_model.setdefault(document["model"], []).append(document)
-    newest = {name: max(each, key=lambda document: document["loaded"]) for name, each in by_model.items()}
+    newest = {
+        name: max(each, key=lambda document: document["loaded"]) for name, each in by_model.items()
+    }
     return {
         name: [document for document in documents if document["version"] == newest[name]["version"]]
         for name, documents in by_model.items()
@@ -111,7 +124,10 @@ def newest_versions(tellings: Iterable[Any]) -> dict[str, list[dict[str, Any]]]:
 def compare(documents: list[dict[str, Any]]) -> Iterator[Comparison]:
     """Each feature of the windows of all workers together, where the reference has it."""
     first = documents[0]
-    matrix = [[sum(cells) for cells in zip(*rows, strict=True)] for rows in zip(*_matrices(documents), strict=True)]
+    matrix = [
+        [sum(cells) for cells in zip(*rows, strict=True)]
+        for rows in zip(*_matrices(documents), strict=True)
+    ]
     n_texts = sum(document["n_texts"] for document in documents)
     start = 0
     for feature, bins in first["bins"].items():
@@ -129,7 +145,11 @@ def _matrices(documents: list[dict[str, Any]]) -> list[list[list[int]]]:
 
 
 def _compare_feature(
-    feature: str, bins: tuple[str, ...], sums: list[list[int]], reference: dict[str, Any], n_texts: int
+    feature: str,
+    bins: tuple[str, ...],
+    sums: list[list[int]],
+    reference: dict[str, Any],
+    n_texts: int,
 ) -> Comparison | None:
     """None where the reference counted nothing."""
     counts = list(reference["counts"].values())
@@ -138,4 +158,6 @@ def _compare_feature(
     live = sums[0]
     chance = reference["spread"] / sum(counts)
     chance += spread(*sums) / sum(live) if any(live) else float("inf")
-    return Comparison(feature=feature, bins=bins, live=live, reference=counts, n_texts=n_texts, chance=chance)
+    return Comparison(
+        feature=feature, bins=bins, live=live, reference=counts, n_texts=n_texts, chance=chance
+    )

@@ -1,8 +1,8 @@
 """The newest texts of each model, as counts: a sliding window that remembers no text.
 
-A text's counts are added to the newest block; a full block is followed by another, and the oldest block leaves as a
-whole, when there are too many texts or when it has become too old. So the window is a few blocks of sums, however many
-texts it stands for.
+A text's counts are added to the newest block; a full block is followed by another, and the oldest
+block leaves as a whole, when there are too many texts or when it has become too old. So the window
+is a few blocks of sums, however many texts it stands for.
 """
 
 from collections import Counter, deque
@@ -108,12 +108,16 @@ class DriftWindows:
         self._faulty = ""
 
     def count(self, model: ServedModel, texts: "Sequence[tuple[Document, Tagged]]") -> None:
-        """Count texts that `model` has tagged. Never raises; what is not to be counted is logged, once in a row."""
+        """Count texts that `model` has tagged.
+
+        Never raises; what is not to be counted is logged, once in a row.
+        """
         try:
             if watched := self._watch(model):
                 for document, tagged in texts:
                     watched.recent.add(watched.profiler.count(document, tagged), monotonic())
-        except Exception as error:  # whatever it is, the next texts may be others; and its message may quote a text
+        # whatever it is, the next texts may be others; and its message may quote a text
+        except Exception as error:
             if model.version != self._faulty:
                 self._faulty = model.version
                 log.error("texts cannot be counted", model=model.name, fault=type(error).__name__)
@@ -146,7 +150,9 @@ class DriftWindows:
         return Watched(
             version=model.version,
             loaded=model.loaded,
-            reference={name: asdict(each) for name, each in predictor.manifest.reference.features.items()},
+            reference={
+                name: asdict(each) for name, each in predictor.manifest.reference.features.items()
+            },
             profiler=profiler,
             recent=RecentCounts(profiler, self._most_texts),
         )

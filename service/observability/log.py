@@ -1,19 +1,24 @@
-"""Logs: JSON lines on standard error, from a thread that no request waits for. Never a text that was sent.
+"""Logs: JSON lines on standard error, from a thread that no request waits for.
 
-An exception's message may quote the text that it failed on, so only the messages of exceptions known not to are logged;
-of others the class and the lines of code are. Whatever its values are, a line is printable ASCII: nobody can forge one.
+Never a text that was sent.
+
+An exception's message may quote the text that it failed on, so only the messages of exceptions
+known not to are logged; of others the class and the lines of code are. Whatever its values are, a
+line is printable ASCII: nobody can forge one.
 
 Nothing that happens to standard error fails or delays who logs:
 
     write -> a bounded queue -> the thread, every 50 ms -> few system calls for many lines
 
-A line is lost, and counted, when the queue is full because nobody reads the pipe, or when the system refuses it because
-the disk is full or the pipe is closed. Once that is over, lines are written again. A process that is killed loses what
-it logged in its last 50 ms, except for urgent lines: they wake the thread.
+A line is lost, and counted, when the queue is full because nobody reads the pipe, or when the
+system refuses it because the disk is full or the pipe is closed. Once that is over, lines are
+written again. A process that is killed loses what it logged in its last 50 ms, except for urgent
+lines: they wake the thread.
 
-Lines stay whole, also those of several processes that share the descriptor: chunks of whole lines are appended to a
-file, and to anything else at most PIPE_BUF bytes at once, which a pipe takes whole or not at all. A longer line is
-written alone; another process may break into it when the pipe is full just then.
+Lines stay whole, also those of several processes that share the descriptor: chunks of whole lines
+are appended to a file, and to anything else at most PIPE_BUF bytes at once, which a pipe takes
+whole or not at all. A longer line is written alone; another process may break into it when the pipe
+is full just then.
 """
 
 import atexit
@@ -50,19 +55,24 @@ OnLost = Callable[[int], None]
 SAFE_TO_QUOTE = (TeddyError, OSError)
 MOST_FRAMES = 24
 MOST_LINKS = 8
-"""Of an exception's frames the innermost, and of its causes the first ones: endless recursion stays one short line."""
+"""Of an exception's frames the innermost, and of its causes the first ones: endless recursion stays
+one short line."""
 LAST_FLUSH_SECONDS = 1.0
 PRINTABLE = re.compile(rb"[ -~]+")
 QUOTING = re.compile(r"[\n(<]")
-"""From here on asyncio's messages show a task, a callback's arguments or an exception: anything, texts among it."""
+"""From here on asyncio's messages show a task, a callback's arguments or an exception: anything,
+texts among it."""
 Event = MutableMapping[str, Any]
 
 
 class LogWriter:
-    """Writes lines to `descriptor`; where there is none (NO_DESCRIPTOR), all are lost. Any thread may call it.
+    """Writes lines to `descriptor`; where there is none (NO_DESCRIPTOR), all are lost.
 
-    `write` and `flush` hold no lock, so that destructors and handlers of signals may log too. `on_lost` is called with
-    a number of lines, by whichever thread finds them lost; `lost` is their sum.
+    Any thread may call it.
+
+    `write` and `flush` hold no lock, so that destructors and handlers of signals may log too.
+    `on_lost` is called with a number of lines, by whichever thread finds them lost; `lost` is their
+    sum.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -183,12 +193,17 @@ def configure_logs(level: str, stream: TextIO | None = None) -> None:
     """
     writer = _standard_error() if stream is None else StreamWriter(stream)
     number = logging.getLevelNamesMapping()[level.upper()]
-    shared: list[structlog.typing.Processor] = [structlog.stdlib.add_log_level, add_timestamp, describe_exception]
+    shared: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_log_level,
+        add_timestamp,
+        describe_exception,
+    ]
     structlog.configure(
         processors=[*shared, render],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=Lines(writer),
-        cache_logger_on_first_use=False,  # it would save 0.7 us, and make loggers outlive the next configuration
+        # it would save 0.7 us, and make loggers outlive the next configuration
+        cache_logger_on_first_use=False,
     )
     handler = LinesHandler(writer)
     handler.setFormatter(
@@ -199,7 +214,8 @@ def configure_logs(level: str, stream: TextIO | None = None) -> None:
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(max(number, logging.WARNING))  # what other libraries tell about their work might quote a text
+    # what other libraries tell about their work might quote a text
+    root.setLevel(max(number, logging.WARNING))
     logging.getLogger("uvicorn").setLevel(number)
 
 
@@ -212,7 +228,10 @@ def count_lost_lines(on_lost: OnLost) -> None:
 
 
 def flush_logs(timeout_seconds: float = LAST_FLUSH_SECONDS) -> None:
-    """Wait until what was logged is written, but not longer. Called at exit; `os._exit` needs it before."""
+    """Wait until what was logged is written, but not longer.
+
+    Called at exit; `os._exit` needs it before.
+    """
     if (writer := _log_writer()) is not None:
         writer.flush(timeout_seconds)
 
@@ -242,7 +261,10 @@ class StreamWriter:
 
 
 class Lines:
-    """What stands at the end of structlog's pipeline: a method for each level. It is its own factory."""
+    """What stands at the end of structlog's pipeline: a method for each level.
+
+    It is its own factory.
+    """
 
     def __init__(self, writer: Writer) -> None:
         self.writer = writer
@@ -274,8 +296,11 @@ class LinesHandler(logging.Handler):
         """Write a record; of one whose message does not fit its arguments, the place in the code."""
         try:
             line = self.format(record).encode("ascii")
-        except Exception:  # logging's own way prints message and arguments, texts among them, to standard error
-            structlog.get_logger().error("a log line failed", logger=record.name, line=record.lineno)
+        # logging's own way prints message and arguments, texts among them, to standard error
+        except Exception:
+            structlog.get_logger().error(
+                "a log line failed", logger=record.name, line=record.lineno
+            )
         else:
             self._writer.write(line, urgent=record.levelno >= logging.WARNING)
 
@@ -293,7 +318,10 @@ def _to_the_second(seconds: int) -> str:
 
 
 def render(logger: object, method: str, event: Event) -> bytes:  # noqa: ARG001 (structlog's signature)
-    """An event as a line of JSON. Pydantic's writer is five times as fast as the standard library's."""
+    """An event as a line of JSON.
+
+    Pydantic's writer is five times as fast as the standard library's.
+    """
     try:
         line = to_json(event, fallback=class_of)
     except PydanticSerializationError:  # half of a surrogate pair, bytes that are not UTF-8
@@ -342,7 +370,10 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 
 def _describe(error: BaseException) -> dict[str, Any]:
-    described: dict[str, Any] = {"class": type(error).__qualname__, "frames": _frames(error.__traceback__)}
+    described: dict[str, Any] = {
+        "class": type(error).__qualname__,
+        "frames": _frames(error.__traceback__),
+    }
     if isinstance(error, SAFE_TO_QUOTE):
         described["message"] = str(error)
     return described

@@ -1,10 +1,14 @@
-"""What the service counts, as an object made with the app. No text, and no label that a client can invent.
+"""What the service counts, as an object made with the app.
 
-What there is to count is said in service/observability/catalogue.py. With several workers (`PROMETHEUS_MULTIPROC_DIR`
-is set), any of them answers for all: see service/observability/worker_metrics.py.
+No text, and no label that a client can invent.
 
-Requests are counted at once, so that whoever was answered has been counted, whatever happens then. All else waits for
-`flush`, ten times a second and before each scrape: counted at once, it took 3 % of the time of a small request.
+What there is to count is said in service/observability/catalogue.py. With several workers
+(`PROMETHEUS_MULTIPROC_DIR` is set), any of them answers for all: see
+service/observability/worker_metrics.py.
+
+Requests are counted at once, so that whoever was answered has been counted, whatever happens then.
+All else waits for `flush`, ten times a second and before each scrape: counted at once, it took 3 %
+of the time of a small request.
 """
 
 import os
@@ -137,7 +141,10 @@ class Metrics:
             self._alone.workers.set(1)
 
     def request(self, method: str, route: str, status: int, seconds: float, words: int = 0) -> None:
-        """Count an answered request. `route` is a template or one word for all unknown paths, never a path."""
+        """Count an answered request.
+
+        `route` is a template or one word for all unknown paths, never a path.
+        """
         key = (method if method in METHODS else "other", route, status)
         counter = self._requests.get(key)
         if counter is None:
@@ -195,7 +202,10 @@ class Metrics:
         self.model_refused.labels(name).set(result == "refused")
 
     def drop_model(self, name: str, version: str, precision: str) -> None:
-        """A model is served no longer. The files that workers count in cannot forget it; there it becomes 0."""
+        """A model is served no longer.
+
+        The files that workers count in cannot forget it; there it becomes 0.
+        """
         if self._directory is None:
             self.model_info.remove(name, version, precision)
             for metric in (self.model_loaded, self.model_created, self.model_dev_f1):
@@ -250,7 +260,8 @@ class Guarded(Collector):
         try:
             families = list(self._collector.collect())
             self._failing = False
-        except Exception as error:  # whatever it is, a scrape without anything would look like an outage
+        # whatever it is, a scrape without anything would look like an outage
+        except Exception as error:
             families = []
             if not self._failing:
                 log.error("some metrics cannot be computed", exc_info=error)

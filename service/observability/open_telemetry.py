@@ -1,13 +1,17 @@
-"""Spans through OpenTelemetry's SDK, sent by OTLP over HTTP. Imported with `TEDDY_TRACES` only; needs `teddy[otel]`.
+"""Spans through OpenTelemetry's SDK, sent by OTLP over HTTP.
 
-The standard variables say the rest: `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_SERVICE_NAME`, `OTEL_TRACES_SAMPLER` and so
-on. Spans wait in a bounded queue and are sent by a thread of the SDK; a slow or absent collector costs spans, not
-requests. A request with its two children costs about 60 us, one that the sampler drops 7.
+Imported with `TEDDY_TRACES` only; needs `teddy[otel]`.
 
-Requests share batches, so one run of the network belongs to many traces. Each of them gets a child span of its own with
-the batch's times. The other way, one span for the batch with a link to each request, would be kept or dropped by a
-sampler that knows nothing of those requests, and few viewers follow links back. The price: the times of these children,
-added up, are more than the network's time.
+The standard variables say the rest: `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_SERVICE_NAME`,
+`OTEL_TRACES_SAMPLER` and so on. Spans wait in a bounded queue and are sent by a thread of the SDK;
+a slow or absent collector costs spans, not requests. A request with its two children costs about 60
+us, one that the sampler drops 7.
+
+Requests share batches, so one run of the network belongs to many traces. Each of them gets a child
+span of its own with the batch's times. The other way, one span for the batch with a link to each
+request, would be kept or dropped by a sampler that knows nothing of those requests, and few viewers
+follow links back. The price: the times of these children, added up, are more than the network's
+time.
 """
 
 import logging
@@ -41,8 +45,13 @@ from teddy.service.observability.tracing import Attributes, TraceContext
 
 LAST_FLUSH_SECONDS = 3.0
 PROTOCOL = "http/protobuf"
-EXPORTERS: dict[str, Callable[[], SpanExporter]] = {"otlp": OTLPSpanExporter, "console": ConsoleSpanExporter}
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
+EXPORTERS: dict[str, Callable[[], SpanExporter]] = {
+    "otlp": OTLPSpanExporter,
+    "console": ConsoleSpanExporter,
+}
+METHODS = frozenset(
+    {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
+)
 
 
 class OpenTelemetryTracer:
@@ -52,23 +61,30 @@ class OpenTelemetryTracer:
     """
 
     def __init__(self) -> None:
-        # All that it ever says is which part of a client's `tracestate` is wrong, and that quotes what was sent.
+        # All that it ever says is which part of a client's `tracestate` is wrong, and that quotes
+        # what was sent.
         logging.getLogger("opentelemetry.trace.span").setLevel(logging.CRITICAL)
         self._ids = RequestIds()
         try:
             self._exporters = make_exporters()
-            self._provider = TracerProvider(resource=resource(), id_generator=self._ids, shutdown_on_exit=False)
+            self._provider = TracerProvider(
+                resource=resource(), id_generator=self._ids, shutdown_on_exit=False
+            )
             for exporter in self._exporters:
                 self._provider.add_span_processor(BatchSpanProcessor(exporter))
         except ValueError as error:
-            raise SettingsError(f"an OTEL_* variable has a value that does not do: {error}") from error
+            raise SettingsError(
+                f"an OTEL_* variable has a value that does not do: {error}"
+            ) from error
         self._tracer = self._provider.get_tracer("teddy", version("teddy"))
 
     def begin(self, context: TraceContext, scope: Scope) -> "RequestSpan | None":
         """The span of a request that begins now; None for one that is not recorded."""
         method = scope["method"] if scope["method"] in METHODS else "HTTP"
         self._ids.context = context
-        span = self._tracer.start_span(method, remote_parent(context), SpanKind.SERVER, request_attributes(scope))
+        span = self._tracer.start_span(
+            method, remote_parent(context), SpanKind.SERVER, request_attributes(scope)
+        )
         self._ids.context = None
         return RequestSpan(self._tracer, span, method) if span.is_recording() else None
 
@@ -92,11 +108,19 @@ class RequestSpan:
         self._monotonic_seconds = time.monotonic()
         self._wall_nanoseconds = time.time_ns()
 
-    def child(self, name: str, start_seconds: float, end_seconds: float, attributes: Attributes | None = None) -> None:
+    def child(
+        self,
+        name: str,
+        start_seconds: float,
+        end_seconds: float,
+        attributes: Attributes | None = None,
+    ) -> None:
         """Record a part of the request when it is over."""
         start = self._wall_time(max(start_seconds, self._monotonic_seconds))
         context = set_span_in_context(self._span, Context())
-        child = self._tracer.start_span(name, context, SpanKind.INTERNAL, attributes, start_time=start)
+        child = self._tracer.start_span(
+            name, context, SpanKind.INTERNAL, attributes, start_time=start
+        )
         child.end(max(start, self._wall_time(end_seconds)))
 
     def end(self, status: int, route: str | None, attributes: Attributes) -> None:
@@ -147,8 +171,8 @@ def remote_parent(context: TraceContext) -> Context:
 def request_attributes(scope: Scope) -> Attributes:
     """What is known of a request at its head, by OpenTelemetry's semantic conventions.
 
-    Without its client's address, and without what a client could write a text into: `url.path`, `url.query`,
-    `user_agent.original`, an invented method.
+    Without its client's address, and without what a client could write a text into: `url.path`,
+    `url.query`, `user_agent.original`, an invented method.
     """
     host, port = scope.get("server") or (None, None)
     known: dict[str, str | int | None] = {
@@ -168,11 +192,16 @@ def resource() -> Resource:
 
 
 def make_exporters() -> list[SpanExporter]:
-    """The exporters that `OTEL_TRACES_EXPORTER` names. Raises SettingsError for an unknown one, or another protocol."""
+    """The exporters that `OTEL_TRACES_EXPORTER` names.
+
+    Raises SettingsError for an unknown one, or another protocol.
+    """
     for name in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
         if (protocol := os.environ.get(name) or PROTOCOL) != PROTOCOL:
             raise SettingsError(f"{name}: {protocol} is not spoken here, only {PROTOCOL}")
     named = [name.strip() for name in (os.environ.get("OTEL_TRACES_EXPORTER") or "otlp").split(",")]
     if unknown := [name for name in named if name not in EXPORTERS and name != "none"]:
-        raise SettingsError(f"OTEL_TRACES_EXPORTER: {unknown[0]} is not one of {', '.join(EXPORTERS)}, none")
+        raise SettingsError(
+            f"OTEL_TRACES_EXPORTER: {unknown[0]} is not one of {', '.join(EXPORTERS)}, none"
+        )
     return [EXPORTERS[name]() for name in named if name != "none"]

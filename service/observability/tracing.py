@@ -1,7 +1,8 @@
 """Where a request belongs in a distributed trace: W3C Trace Context, and spans for whoever collects them.
 
-The client's `traceparent` is continued, or a trace begun; its ids stand in the request's log line either way (2 to 3
-us), so that logs and traces can be joined. Spans are recorded, and OpenTelemetry imported, with `TEDDY_TRACES` only.
+The client's `traceparent` is continued, or a trace begun; its ids stand in the request's log line
+either way (2 to 3 us), so that logs and traces can be joined. Spans are recorded, and OpenTelemetry
+imported, with `TEDDY_TRACES` only.
 """
 
 import re
@@ -76,18 +77,33 @@ def _joined(states: list[bytes]) -> str:
 class Span(Protocol):
     """A request's place in a trace that is recorded."""
 
-    def child(self, name: str, start_seconds: float, end_seconds: float, attributes: Attributes | None = None) -> None:
-        """Record a part of the request when it is over. Times are those of `time.monotonic` and the event loop."""
+    def child(
+        self,
+        name: str,
+        start_seconds: float,
+        end_seconds: float,
+        attributes: Attributes | None = None,
+    ) -> None:
+        """Record a part of the request when it is over.
+
+        Times are those of `time.monotonic` and the event loop.
+        """
 
     def end(self, status: int, route: str | None, attributes: Attributes) -> None:
-        """Record the request, with the template of its path if it has one. Never a text, a client's address, a key."""
+        """Record the request, with the template of its path if it has one.
+
+        Never a text, a client's address, a key.
+        """
 
 
 class Tracer(Protocol):
     """Whoever records spans. Nothing that happens to them afterwards is a request's concern."""
 
     def begin(self, context: TraceContext, scope: Scope) -> Span | None:
-        """The span of a request that begins now; None for one that is not recorded. On the event loop's thread."""
+        """The span of a request that begins now; None for one that is not recorded.
+
+        On the event loop's thread.
+        """
 
     def close(self) -> None:
         """Send what has been recorded, within a bounded time. Blocks."""

@@ -1,14 +1,15 @@
 """Metrics of several workers: each writes its values to files in one directory, and any of them answers for all.
 
-The files carry the worker's number and not, as the library would have it, its process id: a worker that replaces a dead
-one goes on counting in the same files. So counts survive, a thousand restarts leave as many files as none, and what
-was written before a kill -9 is there, because the pages of a mapped file belong to the system.
+The files carry the worker's number and not, as the library would have it, its process id: a worker
+that replaces a dead one goes on counting in the same files. So counts survive, a thousand restarts
+leave as many files as none, and what was written before a kill -9 is there, because the pages of a
+mapped file belong to the system.
 
     worker 0 --write--> DIRECTORY/drift-0.json --.
     worker 1 --write--> DIRECTORY/drift-1.json ---+--read--> the documents of all, in whichever worker is asked
 
-Documents are for what cannot be added up as counters can. A single worker needs no files and keeps its documents in
-memory.
+Documents are for what cannot be added up as counters can. A single worker needs no files and keeps
+its documents in memory.
 """
 
 import json
@@ -53,7 +54,8 @@ def collect(directory: str, others: Iterable[Collector] = ()) -> bytes:
             for collector in others:
                 registry.register(collector)
             return generate_latest(registry)
-        except (struct.error, ValueError):  # a worker that starts has made a file and not yet filled in its head
+        # a worker that starts has made a file and not yet filled in its head
+        except (struct.error, ValueError):
             continue
     raise OSError(f"the files in {directory} cannot be read")
 
@@ -129,13 +131,19 @@ class WorkerFiles:
         if self._directory is None:
             self._own[subject] = document
         else:
-            write_atomically(self._directory / f"{subject}-{self._worker}.json", json.dumps(document))
+            write_atomically(
+                self._directory / f"{subject}-{self._worker}.json", json.dumps(document)
+            )
 
     def read(self, subject: str) -> list[Any]:
         """The documents of all workers; of a dead one, until another takes its number, the last."""
         if self._directory is None:
             return [self._own[subject]] if subject in self._own else []
-        return [found for path in sorted(self._directory.glob(f"{subject}-*.json")) for found in _content(path)]
+        return [
+            found
+            for path in sorted(self._directory.glob(f"{subject}-*.json"))
+            for found in _content(path)
+        ]
 
 
 def _content(path: Path) -> Iterator[Any]:

@@ -12,7 +12,10 @@ LONGEST_REASON_BYTES = 4096
 
 
 class Control:
-    """A worker's end. Telling never waits: a supervisor that does not listen must not stop the serving."""
+    """A worker's end.
+
+    Telling never waits: a supervisor that does not listen must not stop the serving.
+    """
 
     def __init__(self, end: socket.socket) -> None:
         end.set_inheritable(False)
@@ -63,7 +66,10 @@ class Report:
         return self._end.fileno()
 
     def lines(self) -> list[str] | None:
-        """What was told since the last time; None when the worker is gone. Waits if nothing was told."""
+        """What was told since the last time; None when the worker is gone.
+
+        Waits if nothing was told.
+        """
         try:
             received = self._end.recv(65536)
         except ConnectionError:
@@ -81,7 +87,8 @@ class Report:
 class Drain:
     """Two steps to a stop: first nobody should send more (`begun`), then no more is taken (`closed`).
 
-    A plain object without a clock: `service/process/server.py` takes the steps, readiness and the door look.
+    A plain object without a clock: `service/process/server.py` takes the steps, readiness and the
+    door look.
     """
 
     __slots__ = ("_begun", "_closed")
@@ -92,7 +99,10 @@ class Drain:
 
     @property
     def begun(self) -> bool:
-        """Whether readiness says no, so that who balances loads sends requests elsewhere. They are still answered."""
+        """Whether readiness says no, so that who balances loads sends requests elsewhere.
+
+        They are still answered.
+        """
         return self._begun
 
     @property

@@ -1,8 +1,9 @@
 """A process that serves: a socket, uvicorn on it, and what signals do.
 
-SIGTERM: readiness says no while requests are still answered (`drain_seconds`); then the socket is closed, new requests
-are refused and those in flight finish (`shutdown_grace_seconds`); what has not finished by then is cut. SIGINT leaves
-out the first of these, and a second signal all of them. SIGHUP: the models are loaded again.
+SIGTERM: readiness says no while requests are still answered (`drain_seconds`); then the socket is
+closed, new requests are refused and those in flight finish (`shutdown_grace_seconds`); what has not
+finished by then is cut. SIGINT leaves out the first of these, and a second signal all of them.
+SIGHUP: the models are loaded again.
 """
 
 import asyncio
@@ -31,30 +32,35 @@ BACKLOG = 2048
 SWITCH_SECONDS = 0.0005
 """How long a thread may keep Python's lock from another that waits for it.
 
-The network gives the lock away and wants it back a dozen times for a batch, and the event loop for every message: at
-Python's 5 ms they wait for each other, and single texts on 64 connections come to 1,760 a second instead of 2,250 (two
-cores, others quiet).
-"""
+The network gives the lock away and wants it back a dozen times for a batch, and the event loop for
+every message: at Python's 5 ms they wait for each other, and single texts on 64 connections come to
+1,760 a second instead of 2,250 (two cores, others quiet). """
 COLLECTOR_THRESHOLDS = (2_000, 1_000, 1_000)
-"""Python's are (700, 10, 10): with a document of a megabyte in memory its garbage collector then stops everything for
-up to 80 ms, again and again, to find next to nothing. What a request leaves behind is free without it. (20,000 new
-objects at once still take it 10 to 28 ms.)
-"""
+"""Python's are (700, 10, 10): with a document of a megabyte in memory its garbage collector then
+stops everything for up to 80 ms, again and again, to find next to nothing. What a request leaves
+behind is free without it. (20,000 new objects at once still take it 10 to 28 ms.) """
 BEAT_SECONDS = 1.0
 LINGER_SECONDS = 0.2
-"""How long idle connections outlive the socket, so that a request under way on one of them is refused, not cut off."""
+"""How long idle connections outlive the socket, so that a request under way on one of them is
+refused, not cut off."""
 CLOSE = (b"connection", b"close")
 
 log = structlog.get_logger("service.server")
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket bound to `host` and `port`; nobody can connect until a server listens on it. Raises AddressError."""
+    """A socket bound to `host` and `port`; nobody can connect until a server listens on it.
+
+    Raises AddressError.
+    """
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
     except OSError as error:
         raise AddressError(f"cannot listen on {host}:{port}: {error.strerror}") from error
-    # The protocol is named because asyncio turns Nagle's delay off only where it is: 40 ms for each answer.
+    # The protocol is named because asyncio turns Nagle's delay off only where it is: 40 ms for each
+    # answer.
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -66,7 +72,10 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(settings: Settings, bound: socket.socket, on_ready: OnReady) -> None:
-    """Serve alone until a signal. Raises ModelFileError if a model is refused, before anything is tagged."""
+    """Serve alone until a signal.
+
+    Raises ModelFileError if a model is refused, before anything is tagged.
+    """
     refusals: list[TeddyError] = []
 
     def stop(error: TeddyError) -> None:
@@ -83,8 +92,8 @@ def serve(settings: Settings, bound: socket.socket, on_ready: OnReady) -> None:
 class Server(uvicorn.Server):
     """Uvicorn, with signals and a stop as above, and connections taken by an Acceptor.
 
-    `closed` leaves the socket alone until `open`, for a worker that others can stand in for until it is ready.
-    `on_beat` is called every second for as long as the event loop runs.
+    `closed` leaves the socket alone until `open`, for a worker that others can stand in for until
+    it is ready. `on_beat` is called every second for as long as the event loop runs.
     """
 
     def __init__(
@@ -149,7 +158,10 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Handle signals while the loop runs. Uvicorn would raise them again later; being stopped is no failure."""
+        """Handle signals while the loop runs.
+
+        Uvicorn would raise them again later; being stopped is no failure.
+        """
         loop = asyncio.get_running_loop()
         before = {number: signal.getsignal(number) for number in HANDLED}
         loop.add_signal_handler(signal.SIGTERM, self.stop, self._drain_seconds)
@@ -197,7 +209,9 @@ class Server(uvicorn.Server):
 
     def _protocol(self) -> asyncio.Protocol:
         make: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
-        return make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        return make(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
 
 
 def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:

@@ -3,11 +3,13 @@
     supervisor --- starts, signals ---> worker 0 .. N-1        (processes of their own, service/process/worker.py)
                <-- ready, alive, gone -                        (service/process/control.py)
 
-A worker that dies is replaced at once, and one whose event loop stands still is killed. The listening socket belongs to
-all: while a worker is being replaced the others serve, and what has connected waits for whoever is free.
+A worker that dies is replaced at once, and one whose event loop stands still is killed. The
+listening socket belongs to all: while a worker is being replaced the others serve, and what has
+connected waits for whoever is free.
 
-A worker with the model that ships takes 360 MB, 250 of them its own, however many there are: 140 come with torch, which
-cannot be shared by a fork, because it has threads. The supervisor takes 60 MB.
+A worker with the model that ships takes 360 MB, 250 of them its own, however many there are: 140
+come with torch, which cannot be shared by a fork, because it has threads. The supervisor takes 60
+MB.
 """
 
 import os
@@ -73,11 +75,14 @@ class Place:
     early_deaths: int = 0
 
 
-def serve_with_workers(settings: Settings, bound: socket.socket, on_ready: Callable[[], None]) -> None:
+def serve_with_workers(
+    settings: Settings, bound: socket.socket, on_ready: Callable[[], None]
+) -> None:
     """Serve with several processes until a signal. Raises ServiceError if none can start.
 
-    The workers read these settings from the environment. What they count goes into files in memory where there is
-    `/dev/shm`: pages of a file on a disk are held up while they are being written there.
+    The workers read these settings from the environment. What they count goes into files in memory
+    where there is `/dev/shm`: pages of a file on a disk are held up while they are being written
+    there.
     """
     memory = MEMORY_DIRECTORY if os.access(MEMORY_DIRECTORY, os.W_OK) else None
     with TemporaryDirectory(prefix="teddy-", dir=memory) as directory:
@@ -100,16 +105,26 @@ def serve_with_workers(settings: Settings, bound: socket.socket, on_ready: Calla
         ).run()
 
 
-def start_worker(number: int, bound: socket.socket, control: socket.socket) -> subprocess.Popen[bytes]:
+def start_worker(
+    number: int, bound: socket.socket, control: socket.socket
+) -> subprocess.Popen[bytes]:
     """A fresh interpreter: of a process that has threads or torch, a fork is not safe.
 
-    It finds modules where this one does (-P: and not in the directory that it is started in), and has a process group
-    of its own, so that a Ctrl-C reaches it once, from the supervisor.
+    It finds modules where this one does (-P: and not in the directory that it is started in), and
+    has a process group of its own, so that a Ctrl-C reaches it once, from the supervisor.
     """
     descriptors = (bound.fileno(), control.fileno())
     return subprocess.Popen(  # noqa: S603
-        [sys.executable, "-P", "-m", "teddy.service.process.worker", str(number), *map(str, descriptors)],
-        env=os.environ | {WORKER: str(number), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        [
+            sys.executable,
+            "-P",
+            "-m",
+            "teddy.service.process.worker",
+            str(number),
+            *map(str, descriptors),
+        ],
+        env=os.environ
+        | {WORKER: str(number), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         stdin=subprocess.DEVNULL,
         pass_fds=descriptors,
         process_group=0,
@@ -119,8 +134,8 @@ def start_worker(number: int, bound: socket.socket, control: socket.socket) -> s
 class Supervisor:
     """Keeps `n_workers` workers alive until a signal.
 
-    `on_ready` is called when the first of them serves, `on_death` with the number of each that died, `on_stop` when
-    no more are to be started.
+    `on_ready` is called when the first of them serves, `on_death` with the number of each that
+    died, `on_stop` when no more are to be started.
     """
 
     def __init__(
@@ -149,7 +164,10 @@ class Supervisor:
         self._failure: str | None = None
 
     def run(self) -> None:
-        """Start the workers and look after them until a signal. Raises ServiceError if none can start."""
+        """Start the workers and look after them until a signal.
+
+        Raises ServiceError if none can start.
+        """
         with caught_signals() as signals, self._selector:
             self._selector.register(signals, selectors.EVENT_READ)
             try:
@@ -187,14 +205,19 @@ class Supervisor:
     def _wait(self) -> None:
         """Until something happens, or a tick has passed."""
         before = time.monotonic()
-        dues = [place.start_at - before for place in self._places if place.worker is None and self._kill_at is None]
+        dues = [
+            place.start_at - before
+            for place in self._places
+            if place.worker is None and self._kill_at is None
+        ]
         for key, _ in self._selector.select(max(0.0, min([TICK_SECONDS, *dues]))):
             if isinstance(key.data, Place):
                 self._read(key.data)
             elif isinstance(key.fileobj, socket.socket):
                 for number in key.fileobj.recv(64):
                     self._on_signal(number)
-        # A tick counts no more than its length, however long this process itself, or the machine, has been asleep.
+        # A tick counts no more than its length, however long this process itself, or the machine,
+        # has been asleep.
         self._count_silence(min(time.monotonic() - before, TICK_SECONDS))
 
     def _read(self, place: Place) -> None:
@@ -245,17 +268,25 @@ class Supervisor:
         self._metrics.restarts.inc()
         refused = worker is not None and worker.refusal is not None
         if not self._ever_ready and (refused or place.early_deaths >= TRIES):
-            self._failure = cause if refused else f"no worker can start: {cause}, {TRIES} times in a row"
+            self._failure = (
+                cause if refused else f"no worker can start: {cause}, {TRIES} times in a row"
+            )
             self._stop(signal.SIGINT)
 
     def _count_workers(self) -> None:
-        self._metrics.workers.set(sum(worker.ready_since is not None for _, worker in self._living()))
+        self._metrics.workers.set(
+            sum(worker.ready_since is not None for _, worker in self._living())
+        )
 
     def _count_silence(self, seconds: float) -> None:
         for place, worker in self._living():
             worker.silent_seconds += seconds
             if worker.silent_seconds > self._hang_seconds and self._kill_at is None:
-                log.error("a worker hangs and is killed", worker=place.number, silent_seconds=worker.silent_seconds)
+                log.error(
+                    "a worker hangs and is killed",
+                    worker=place.number,
+                    silent_seconds=worker.silent_seconds,
+                )
                 worker.process.kill()
 
     def _on_signal(self, number: int) -> None:
@@ -272,7 +303,8 @@ class Supervisor:
         log.info("stopping", signal=signal.Signals(number).name, workers=len(self._living()))
         self._kill_at = time.monotonic() + (MARGIN_SECONDS if again else self._stop_seconds)
         for _, worker in self._living():
-            # Who is not ready may not handle signals yet, and a SIGINT would then end in a traceback.
+            # Who is not ready may not handle signals yet, and a SIGINT would then end in a
+            # traceback.
             worker.process.send_signal(number if worker.ready_since is not None else signal.SIGTERM)
         if not again:
             self._on_stop()
@@ -291,7 +323,11 @@ class Supervisor:
 
 def pause_seconds(early_deaths: int) -> float:
     """How long to wait after so many early deaths in a row: not at all after one, then twice as long each time."""
-    return min(FIRST_PAUSE_SECONDS * 2 ** (early_deaths - 2), LONGEST_PAUSE_SECONDS) if early_deaths > 1 else 0.0
+    return (
+        min(FIRST_PAUSE_SECONDS * 2 ** (early_deaths - 2), LONGEST_PAUSE_SECONDS)
+        if early_deaths > 1
+        else 0.0
+    )
 
 
 @contextmanager

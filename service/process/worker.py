@@ -1,4 +1,7 @@
-"""One of several workers, started by `service/process/supervisor.py`. Its arguments are its number and two sockets."""
+"""One of several workers, started by `service/process/supervisor.py`.
+
+Its arguments are its number and two sockets.
+"""
 
 import os
 import signal
@@ -21,7 +24,8 @@ CUT_SECONDS = 2.0
 def main(arguments: list[str]) -> int:
     """Serve until a signal, or until the supervisor is gone; gives the exit status."""
     for number, handler in ((signal.SIGINT, signal.SIG_DFL), (signal.SIGHUP, signal.SIG_IGN)):
-        signal.signal(number, handler)  # until the server has its own: no traceback, and nothing loaded to reload
+        # until the server has its own: no traceback, and nothing loaded to reload
+        signal.signal(number, handler)
     worker, listening, controlling = map(int, arguments)
     with closing(Control(socket.socket(fileno=controlling))) as control:
         return work(worker, socket.socket(fileno=listening), control)
@@ -66,7 +70,9 @@ def run(settings: "Settings", worker: int, bound: socket.socket, control: Contro
         app.state.service.metrics.process.measure()
 
     refusals: list[TeddyError] = []
-    app = create_app(settings, model_loader(settings), on_ready=on_ready, on_load_failure=on_load_failure)
+    app = create_app(
+        settings, model_loader(settings), on_ready=on_ready, on_load_failure=on_load_failure
+    )
     shares = Shares(Path(os.environ[DIRECTORY]) / SHARES, worker)
     server = Server(app, settings, closed=True, shares=shares, on_beat=on_beat)
     server.run(sockets=[bound])
@@ -74,7 +80,10 @@ def run(settings: "Settings", worker: int, bound: socket.socket, control: Contro
 
 
 def end_without_supervisor(settings: "Settings") -> None:
-    """Finish what is in flight, as after SIGINT: the next supervisor may want the port. Then end in any case."""
+    """Finish what is in flight, as after SIGINT: the next supervisor may want the port.
+
+    Then end in any case.
+    """
     from shutil import rmtree
 
     from teddy.service.observability.log import flush_logs

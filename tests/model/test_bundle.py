@@ -56,7 +56,9 @@ MANIFEST = Manifest(
     scores={"dev": {"micro": {"f1": 0.5}}},
     training_data=(TrainingData(name="tales", licence="CC0", n_words=7),),
     canary=(CanaryText(text="Mira 😀", entities=(CanaryEntity(start=0, end=4, label="PER"),)),),
-    reference=Reference(features={"score": FeatureReference(counts={"low": 1, "high": 2}, spread=0.5)}),
+    reference=Reference(
+        features={"score": FeatureReference(counts={"low": 1, "high": 2}, spread=0.5)}
+    ),
     recipe='name = "made-up"\n',
 )
 PIECES = bytes(range(256))
@@ -111,7 +113,9 @@ def with_manifest_bytes(archive: bytes, change: Callable[[bytes], bytes | None])
     stream = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(stream, "w") as new:
         for name in old.namelist():
-            content = change(old.read(name)) if name.endswith("/extra/manifest.json") else old.read(name)
+            content = (
+                change(old.read(name)) if name.endswith("/extra/manifest.json") else old.read(name)
+            )
             if content is not None:
                 new.writestr(name, content)
     return seal(stream.getvalue())
@@ -131,7 +135,11 @@ def test_a_bundle_is_read_as_it_was_written(archive: bytes, sealed: bytes, tmp_p
     write_bundle(path, archive)
     bundle = read_bundle(path)
     assert bundle == Bundle(
-        manifest=MANIFEST, digest=bundle.digest, pieces=PIECES, words=WORDS, archive=path.read_bytes()
+        manifest=MANIFEST,
+        digest=bundle.digest,
+        pieces=PIECES,
+        words=WORDS,
+        archive=path.read_bytes(),
     )
     assert path.read_bytes() == sealed
     assert read_manifest(str(path)) == MANIFEST
@@ -143,14 +151,18 @@ def test_the_manifest_as_a_dict_is_what_json_would_give_back() -> None:
     assert (plain["labels"], plain["network"]["dense_widths"]) == (["PER", "ÉTÉ"], [3, 4])
 
 
-def test_the_version_is_the_beginning_of_the_digest_that_the_file_ends_with(sealed: bytes, tmp_path: Path) -> None:
+def test_the_version_is_the_beginning_of_the_digest_that_the_file_ends_with(
+    sealed: bytes, tmp_path: Path
+) -> None:
     (tmp_path / "m.teddy").write_bytes(sealed)
     bundle = read_bundle(tmp_path / "m.teddy")
     assert sealed.endswith(bundle.digest.encode())
     assert (len(bundle.digest), bundle.version) == (64, bundle.digest[:12])
 
 
-def test_the_version_can_be_had_alone_of_a_file_that_is_whole(sealed: bytes, tmp_path: Path) -> None:
+def test_the_version_can_be_had_alone_of_a_file_that_is_whole(
+    sealed: bytes, tmp_path: Path
+) -> None:
     path = tmp_path / "m.teddy"
     path.write_bytes(sealed)
     assert read_version(path) == read_bundle(path).version
@@ -159,7 +171,9 @@ def test_the_version_can_be_had_alone_of_a_file_that_is_whole(sealed: bytes, tmp
         read_version(path)
 
 
-def test_the_same_content_has_the_same_digest_and_another_content_another(archive: bytes, sealed: bytes) -> None:
+def test_the_same_content_has_the_same_digest_and_another_content_another(
+    archive: bytes, sealed: bytes
+) -> None:
     assert seal(archive) == sealed
     linear = script(torch.nn.Linear(2, 2))
     extras = extra_files(MANIFEST, PIECES, WORDS)
@@ -193,7 +207,8 @@ def test_a_bundle_is_written_whole_or_not_at_all(
 def test_reading_a_bundle_does_not_even_import_torch(sealed: bytes, tmp_path: Path) -> None:
     (tmp_path / "m.teddy").write_bytes(sealed)
     program = (
-        "import sys; from teddy.model.file.bundle import *; read_bundle(sys.argv[1]); print('torch' in sys.modules)"
+        "import sys; from teddy.model.file.bundle import *; "
+        "read_bundle(sys.argv[1]); print('torch' in sys.modules)"
     )
     command = [sys.executable, "-c", program, str(tmp_path / "m.teddy")]
     assert subprocess.run(command, capture_output=True, check=True, text=True).stdout == "False\n"
@@ -226,11 +241,15 @@ def test_a_file_with_any_byte_changed_is_refused(
     changed[position] ^= data.draw(st.integers(1, 255))
     path = tmp_path_factory.getbasetemp() / "changed.teddy"
     path.write_bytes(changed)
-    with pytest.raises(ModelFileError, match=r"not a Teddy model file|no digest at its end|damaged or changed"):
+    with pytest.raises(
+        ModelFileError, match=r"not a Teddy model file|no digest at its end|damaged or changed"
+    ):
         read_bundle(path)
 
 
-def test_a_file_with_something_after_its_end_is_refused(refuse: Callable[[bytes], str], sealed: bytes) -> None:
+def test_a_file_with_something_after_its_end_is_refused(
+    refuse: Callable[[bytes], str], sealed: bytes
+) -> None:
     assert "no digest at its end" in refuse(sealed + b"\n")
     assert "damaged or changed" in refuse(sealed + sealed)
 
@@ -242,7 +261,9 @@ def test_damage_is_told_with_both_digests(refuse: Callable[[bytes], str], sealed
     assert f"it states '{sealed[-64:-52].decode()}'" in reason
 
 
-def test_digits_in_capitals_or_no_digits_at_all_are_refused(refuse: Callable[[bytes], str], sealed: bytes) -> None:
+def test_digits_in_capitals_or_no_digits_at_all_are_refused(
+    refuse: Callable[[bytes], str], sealed: bytes
+) -> None:
     for digits in (sealed[-64:].upper(), b"\xff" * 64, b"\n" * 64):
         assert "damaged or changed" in refuse(sealed[:-64] + digits)
 
@@ -263,11 +284,16 @@ def plain_zip() -> bytes:
         (b"\x89PNG\r\n\x1a\n" + bytes(200), "not a Teddy model file"),
         (b"\x80\x02}q\x00.", "not a Teddy model file"),  # a pickle
         (plain_zip(), "a zip archive that is not a Teddy model file"),
-        (to_archive(script(torch.nn.Linear(1, 1)), {}), "a zip archive that is not a Teddy model file"),
+        (
+            to_archive(script(torch.nn.Linear(1, 1)), {}),
+            "a zip archive that is not a Teddy model file",
+        ),
     ],
     ids=["empty", "two bytes", "text", "png", "pickle", "zip", "torchscript"],
 )
-def test_a_foreign_file_is_refused(refuse: Callable[[bytes], str], content: bytes, cause: str) -> None:
+def test_a_foreign_file_is_refused(
+    refuse: Callable[[bytes], str], content: bytes, cause: str
+) -> None:
     assert cause in refuse(content)
 
 
@@ -281,7 +307,9 @@ def test_a_missing_file_and_a_directory_are_refused(tmp_path: Path) -> None:
 # A file with a good digest whose manifest is not one.
 
 
-def test_a_file_of_format_3_is_read_with_what_its_reference_had(archive: bytes, tmp_path: Path) -> None:
+def test_a_file_of_format_3_is_read_with_what_its_reference_had(
+    archive: bytes, tmp_path: Path
+) -> None:
     reference = {
         "n_words": 1000,
         "entities_per_word": {"PER": 0.1, "ÉTÉ": 0.02},
@@ -293,14 +321,18 @@ def test_a_file_of_format_3_is_read_with_what_its_reference_had(archive: bytes, 
     )
     manifest = read_manifest(tmp_path / "m.teddy")
     features = manifest.reference.features
-    assert replace(manifest, format_version=FORMAT_VERSION, reference=MANIFEST.reference) == MANIFEST
+    assert (
+        replace(manifest, format_version=FORMAT_VERSION, reference=MANIFEST.reference) == MANIFEST
+    )
     assert features["label"] == FeatureReference(counts={"PER": 100, "ÉTÉ": 20}, spread=1)
     for name, values in (("score", range(10)), ("pieces", range(8))):
         assert tuple(features[name].counts) == feature_bins(())[name]
         assert list(features[name].counts.values()) == list(values)
 
 
-@pytest.mark.parametrize("part", ["n_words", "entities_per_word", "score_histogram", "pieces_per_word_histogram"])
+@pytest.mark.parametrize(
+    "part", ["n_words", "entities_per_word", "score_histogram", "pieces_per_word_histogram"]
+)
 @pytest.mark.parametrize("value", [None, "many", [1]])
 def test_a_reference_of_format_3_that_does_not_fit_is_refused(
     refuse: Callable[[bytes], str], archive: bytes, part: str, value: object
@@ -312,13 +344,23 @@ def test_a_reference_of_format_3_that_does_not_fit_is_refused(
         "pieces_per_word_histogram": [0] * 8,
     }
     older = {**reference, part: value}
-    assert "reference" in refuse(with_manifest(archive, lambda plain: plain.update(format_version=3, reference=older)))
+    assert "reference" in refuse(
+        with_manifest(archive, lambda plain: plain.update(format_version=3, reference=older))
+    )
 
 
-def test_another_format_version_is_refused_and_named(refuse: Callable[[bytes], str], archive: bytes) -> None:
-    newer = with_manifest(archive, lambda plain: plain.update(format_version=FORMAT_VERSION + 1, novelty=True))
-    assert f"format version {FORMAT_VERSION + 1}, but this Teddy reads {FORMAT_VERSION}" in refuse(newer)
-    assert "format version None" in refuse(with_manifest(archive, lambda plain: plain.pop("format_version")))
+def test_another_format_version_is_refused_and_named(
+    refuse: Callable[[bytes], str], archive: bytes
+) -> None:
+    newer = with_manifest(
+        archive, lambda plain: plain.update(format_version=FORMAT_VERSION + 1, novelty=True)
+    )
+    assert f"format version {FORMAT_VERSION + 1}, but this Teddy reads {FORMAT_VERSION}" in refuse(
+        newer
+    )
+    assert "format version None" in refuse(
+        with_manifest(archive, lambda plain: plain.pop("format_version"))
+    )
 
 
 @pytest.mark.parametrize(
@@ -332,15 +374,22 @@ def test_another_format_version_is_refused_and_named(refuse: Callable[[bytes], s
     ],
 )
 def test_a_manifest_that_does_not_fit_is_refused_and_the_place_named(
-    refuse: Callable[[bytes], str], archive: bytes, change: Callable[[dict[str, Any]], object], place: str
+    refuse: Callable[[bytes], str],
+    archive: bytes,
+    change: Callable[[dict[str, Any]], object],
+    place: str,
 ) -> None:
     reason = refuse(with_manifest(archive, change))
     assert "the manifest does not fit" in reason
     assert place in reason
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000], ids=["empty", "open", "bytes", "deep"])
-def test_a_manifest_that_is_not_json_is_refused(refuse: Callable[[bytes], str], archive: bytes, content: bytes) -> None:
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"\xff\xfe", b"[" * 100_000], ids=["empty", "open", "bytes", "deep"]
+)
+def test_a_manifest_that_is_not_json_is_refused(
+    refuse: Callable[[bytes], str], archive: bytes, content: bytes
+) -> None:
     assert "the manifest is not JSON" in refuse(with_manifest_bytes(archive, lambda _: content))
 
 
@@ -352,7 +401,9 @@ def test_a_manifest_that_is_no_object_is_refused(
 
 
 @pytest.mark.parametrize("part", ["manifest.json", "pieces.model", "words.txt"])
-def test_a_file_without_a_part_is_refused_and_the_part_named(refuse: Callable[[bytes], str], part: str) -> None:
+def test_a_file_without_a_part_is_refused_and_the_part_named(
+    refuse: Callable[[bytes], str], part: str
+) -> None:
     extras = extra_files(MANIFEST, PIECES, WORDS)
     del extras[part]
     assert part in refuse(seal(to_archive(script(torch.nn.Linear(1, 1)), extras)))
@@ -394,6 +445,8 @@ def test_a_pinned_file_is_read_and_any_other_is_refused_before_anything_in_it_is
 
 def test_a_model_for_words_of_another_tokeniser_is_refused(refuse: Callable[[bytes], str]) -> None:
     other = replace(MANIFEST, tokeniser_version=MANIFEST.tokeniser_version + 1)
-    reason = refuse(seal(to_archive(script(torch.nn.Linear(1, 1)), extra_files(other, PIECES, WORDS))))
+    reason = refuse(
+        seal(to_archive(script(torch.nn.Linear(1, 1)), extra_files(other, PIECES, WORDS)))
+    )
     assert "tokeniser 2" in reason
     assert "tokeniser 1" in reason

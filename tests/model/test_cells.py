@@ -20,7 +20,12 @@ from teddy.model.network.cells import (
 from teddy.model.network.torchscript import script
 
 CELLS: tuple[CellName, ...] = get_args(CellName)
-TEACHING_CELLS: tuple[CellName, ...] = ("gru-simple", "lstm-peephole", "lstm-coupled", "lstm-no-forget")
+TEACHING_CELLS: tuple[CellName, ...] = (
+    "gru-simple",
+    "lstm-peephole",
+    "lstm-coupled",
+    "lstm-no-forget",
+)
 INPUT_WIDTH, HIDDEN_WIDTH = 3, 4
 
 Vector = list[float]
@@ -48,8 +53,12 @@ def sigmoid(value: float) -> float:
 
 
 def affine(weight: Tensor, values: Vector, bias: Tensor | None = None) -> Vector:
-    products = [sum(w * value for w, value in zip(row, values, strict=True)) for row in weight.tolist()]
-    return products if bias is None else [p + b for p, b in zip(products, bias.tolist(), strict=True)]
+    products = [
+        sum(w * value for w, value in zip(row, values, strict=True)) for row in weight.tolist()
+    ]
+    return (
+        products if bias is None else [p + b for p, b in zip(products, bias.tolist(), strict=True)]
+    )
 
 
 def gates(layer: Recurrence, x: Vector, h: Vector) -> list[Vector]:
@@ -61,7 +70,9 @@ def gates(layer: Recurrence, x: Vector, h: Vector) -> list[Vector]:
     return [summed[start : start + HIDDEN_WIDTH] for start in range(0, len(summed), HIDDEN_WIDTH)]
 
 
-def step_unit(cell: CellName, gate: Vector, h: float, c: float, peepholes: Vector) -> tuple[float, float]:
+def step_unit(
+    cell: CellName, gate: Vector, h: float, c: float, peepholes: Vector
+) -> tuple[float, float]:
     """The new h and c of one unit."""
     if cell == "gru-simple":
         z, g = sigmoid(gate[0]), tanh(gate[1])
@@ -77,13 +88,21 @@ def step_unit(cell: CellName, gate: Vector, h: float, c: float, peepholes: Vecto
 
 
 def read_row(cell: CellName, layer: Recurrence, row: list[Vector]) -> list[Vector]:
-    peepholes = [parameter.tolist() for name, parameter in layer.named_parameters() if "peephole" in name]
+    peepholes = [
+        parameter.tolist() for name, parameter in layer.named_parameters() if "peephole" in name
+    ]
     hidden, cells = [0.0] * HIDDEN_WIDTH, [0.0] * HIDDEN_WIDTH
     outputs = []
     for x in row:
         by_gate = gates(layer, x, hidden)
         states = [
-            step_unit(cell, [each[unit] for each in by_gate], hidden[unit], cells[unit], [p[unit] for p in peepholes])
+            step_unit(
+                cell,
+                [each[unit] for each in by_gate],
+                hidden[unit],
+                cells[unit],
+                [p[unit] for p in peepholes],
+            )
             for unit in range(HIDDEN_WIDTH)
         ]
         hidden, cells = [h for h, _ in states], [c for _, c in states]
@@ -97,10 +116,15 @@ def read_row_with_lstm(layer: nn.LSTM, row: list[Vector]) -> list[Vector]:
     hidden, cells = [0.0] * HIDDEN_WIDTH, [0.0] * HIDDEN_WIDTH
     outputs = []
     for x in row:
-        from_input, from_hidden = affine(input_weight, x, input_bias), affine(hidden_weight, hidden, hidden_bias)
+        from_input, from_hidden = (
+            affine(input_weight, x, input_bias),
+            affine(hidden_weight, hidden, hidden_bias),
+        )
         new_hidden, new_cells = [], []
         for unit in range(HIDDEN_WIDTH):
-            i, f, g, o = (from_input[k] + from_hidden[k] for k in range(unit, 4 * HIDDEN_WIDTH, HIDDEN_WIDTH))
+            i, f, g, o = (
+                from_input[k] + from_hidden[k] for k in range(unit, 4 * HIDDEN_WIDTH, HIDDEN_WIDTH)
+            )
             new_cells.append(sigmoid(f) * cells[unit] + sigmoid(i) * tanh(g))
             new_hidden.append(sigmoid(o) * tanh(new_cells[unit]))
         hidden, cells = new_hidden, new_cells
@@ -118,7 +142,9 @@ def read(layer: nn.Module, rows: Tensor) -> Tensor:
 @pytest.mark.parametrize(("n_rows", "n_steps"), [(1, 1), (2, 6)])
 def test_a_cell_equals_its_equation(cell: CellName, n_rows: int, n_steps: int) -> None:
     layer, rows = make_random(cell), random_rows(n_rows, n_steps)
-    expected = torch.tensor([read_row(cell, layer, row) for row in rows.tolist()], dtype=torch.float64)
+    expected = torch.tensor(
+        [read_row(cell, layer, row) for row in rows.tolist()], dtype=torch.float64
+    )
     torch.testing.assert_close(read(layer, rows), expected, rtol=0, atol=1e-12)
 
 
@@ -126,13 +152,17 @@ def test_the_kernel_of_the_lstm_equals_its_equation() -> None:
     layer, rows = make_random("lstm"), random_rows(2, 6)
     assert isinstance(layer, Kernel)
     assert isinstance(layer.layer, nn.LSTM)
-    expected = torch.tensor([read_row_with_lstm(layer.layer, row) for row in rows.tolist()], dtype=torch.float64)
+    expected = torch.tensor(
+        [read_row_with_lstm(layer.layer, row) for row in rows.tolist()], dtype=torch.float64
+    )
     torch.testing.assert_close(read(layer, rows), expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(("n_rows", "n_steps"), [(1, 1), (1, 9), (5, 3)])
-def test_weights_laid_out_beforehand_change_nothing(dtype: torch.dtype, n_rows: int, n_steps: int) -> None:
+def test_weights_laid_out_beforehand_change_nothing(
+    dtype: torch.dtype, n_rows: int, n_steps: int
+) -> None:
     if not can_pack():
         pytest.skip("this torch has no kernel that lays weights out")
     layer, rows = make_random("lstm").to(dtype), random_rows(n_rows, n_steps).to(dtype)
@@ -171,7 +201,9 @@ def test_the_gradient_of_a_cell_is_that_of_its_finite_differences(cell: CellName
         )
         return output
 
-    assert torch.autograd.gradcheck(run, (random_rows(2, 3).requires_grad_(), *layer.parameters()), fast_mode=True)
+    assert torch.autograd.gradcheck(
+        run, (random_rows(2, 3).requires_grad_(), *layer.parameters()), fast_mode=True
+    )
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -194,7 +226,8 @@ def test_a_cell_reads_and_learns_in_mixed_precision(cell: CellName) -> None:
             output = read(module, rows).float()
         torch.testing.assert_close(output, expected, rtol=0, atol=0.05)
         assert all(
-            gradient.isfinite().all() for gradient in torch.autograd.grad(output.sum(), list(module.parameters()))
+            gradient.isfinite().all()
+            for gradient in torch.autograd.grad(output.sum(), list(module.parameters()))
         )
 
 
@@ -202,8 +235,12 @@ def test_a_cell_reads_and_learns_in_mixed_precision(cell: CellName) -> None:
 def test_what_follows_in_a_row_does_not_reach_the_steps_before(cell: CellName) -> None:
     layer, rows = make_random(cell), random_rows(3, 9)
     changed = torch.cat((rows[:, :5], 100 * torch.ones_like(rows[:, 5:])), dim=1)
-    torch.testing.assert_close(read(layer, changed)[:, :5], read(layer, rows)[:, :5], rtol=0, atol=1e-12)
-    torch.testing.assert_close(read(layer, rows[:, :5]), read(layer, rows)[:, :5], rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        read(layer, changed)[:, :5], read(layer, rows)[:, :5], rtol=0, atol=1e-12
+    )
+    torch.testing.assert_close(
+        read(layer, rows[:, :5]), read(layer, rows)[:, :5], rtol=0, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -233,7 +270,11 @@ def test_a_cell_says_how_wide_its_output_is(cell: CellName) -> None:
 @pytest.mark.parametrize("cell", CELLS)
 def test_each_gate_starts_with_an_orthogonal_matrix_for_the_hidden_state(cell: CellName) -> None:
     layer = make_recurrence(cell, INPUT_WIDTH, HIDDEN_WIDTH)
-    matrix = layer.layer.all_weights[0][1] if isinstance(layer, Kernel) else layer.get_parameter("from_hidden.weight")
+    matrix = (
+        layer.layer.all_weights[0][1]
+        if isinstance(layer, Kernel)
+        else layer.get_parameter("from_hidden.weight")
+    )
     for block in torch.split(matrix, HIDDEN_WIDTH):
         torch.testing.assert_close(block @ block.t(), torch.eye(HIDDEN_WIDTH))
 

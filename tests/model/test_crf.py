@@ -9,7 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from teddy.model.network.crf import ConditionalRandomField, _words_between_rescalings, reversed_positions
+from teddy.model.network.crf import (
+    ConditionalRandomField,
+    _words_between_rescalings,
+    reversed_positions,
+)
 from teddy.model.tags.tag_set import TagSet
 
 
@@ -70,11 +74,15 @@ def all_paths(crf: ConditionalRandomField, emissions: Tensor) -> tuple[Tensor, T
     return paths, scores.masked_fill(forbidden, float("-inf"))
 
 
-def loss_by_enumeration(crf: ConditionalRandomField, emissions: Tensor, lengths: Tensor, allowed: Tensor) -> Tensor:
+def loss_by_enumeration(
+    crf: ConditionalRandomField, emissions: Tensor, lengths: Tensor, allowed: Tensor
+) -> Tensor:
     losses = []
     for row, n_words in enumerate(lengths.tolist()):
         paths, scores = all_paths(crf, emissions[row, :n_words])
-        inside = torch.stack([allowed[row, word, paths[:, word]] for word in range(n_words)]).all(dim=0)
+        inside = torch.stack([allowed[row, word, paths[:, word]] for word in range(n_words)]).all(
+            dim=0
+        )
         losses.append(scores.logsumexp(dim=0) - scores[inside].logsumexp(dim=0))
     return torch.stack(losses)
 
@@ -96,10 +104,16 @@ def test_the_loss_is_that_of_all_paths_through_the_allowed_tags(case: Case) -> N
 
 @settings(max_examples=20, deadline=None)
 @given(case=cases())
-def test_the_loss_of_one_tag_for_each_word_is_minus_the_log_probability_of_that_path(case: Case) -> None:
+def test_the_loss_of_one_tag_for_each_word_is_minus_the_log_probability_of_that_path(
+    case: Case,
+) -> None:
     best = case.crf.best_path(case.emissions, case.lengths)
-    loss = case.crf.loss(case.emissions, case.lengths, nn.functional.one_hot(best, case.emissions.shape[2]).bool())
-    highest = [float(probabilities(case, row)[1].detach().max()) for row in range(len(case.lengths))]
+    loss = case.crf.loss(
+        case.emissions, case.lengths, nn.functional.one_hot(best, case.emissions.shape[2]).bool()
+    )
+    highest = [
+        float(probabilities(case, row)[1].detach().max()) for row in range(len(case.lengths))
+    ]
     assert_equal((-loss).exp(), torch.tensor(highest, dtype=torch.float64))
 
 
@@ -148,10 +162,16 @@ def test_the_gradient_of_the_loss_is_that_of_its_finite_differences(lengths: lis
 
 def test_sets_without_a_legal_path_have_infinite_loss_and_spoil_no_other_row() -> None:
     tags = TagSet(("PER",))
-    crf = ConditionalRandomField(tags.allowed_transitions(), tags.allowed_first(), tags.allowed_last())
-    path = torch.tensor([[tags.index("O"), tags.index("E-PER")], [tags.index("B-PER"), tags.index("E-PER")]])
+    crf = ConditionalRandomField(
+        tags.allowed_transitions(), tags.allowed_first(), tags.allowed_last()
+    )
+    path = torch.tensor(
+        [[tags.index("O"), tags.index("E-PER")], [tags.index("B-PER"), tags.index("E-PER")]]
+    )
     emissions = torch.zeros(2, 2, len(tags.tags), requires_grad=True)
-    loss = crf.loss(emissions, torch.tensor([2, 2]), nn.functional.one_hot(path, len(tags.tags)).bool())
+    loss = crf.loss(
+        emissions, torch.tensor([2, 2]), nn.functional.one_hot(path, len(tags.tags)).bool()
+    )
     assert loss[0] == float("inf")
     assert loss[1].isfinite()
     (gradient,) = torch.autograd.grad(loss[1], emissions)
@@ -182,13 +202,19 @@ def test_the_lowest_tag_wins_a_tie(case: Case) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10_000), lengths=st.lists(st.integers(1, 12), min_size=1, max_size=4))
-def test_the_best_path_is_legal_however_strongly_the_emissions_ask_for_another(seed: int, lengths: list[int]) -> None:
+def test_the_best_path_is_legal_however_strongly_the_emissions_ask_for_another(
+    seed: int, lengths: list[int]
+) -> None:
     tags = TagSet(("PER", "LOC"))
-    crf = ConditionalRandomField(tags.allowed_transitions(), tags.allowed_first(), tags.allowed_last())
+    crf = ConditionalRandomField(
+        tags.allowed_transitions(), tags.allowed_first(), tags.allowed_last()
+    )
     generator = torch.Generator().manual_seed(seed)
     emissions = 200 * torch.randn(len(lengths), max(lengths), len(tags.tags), generator=generator)
     allowed, first, last = tags.allowed_transitions(), tags.allowed_first(), tags.allowed_last()
-    for row, n_words in zip(crf.best_path(emissions, torch.tensor(lengths)).tolist(), lengths, strict=True):
+    for row, n_words in zip(
+        crf.best_path(emissions, torch.tensor(lengths)).tolist(), lengths, strict=True
+    ):
         path = row[:n_words]
         assert first[path[0]]
         assert last[path[-1]]
@@ -209,7 +235,9 @@ def test_the_probability_of_tags_is_that_of_all_paths_that_have_them(
     readings = [probabilities(case, row, temperature) for row in range(n_rows)]
     tags = torch.zeros(n_rows, width, dtype=torch.int64)
     for row, (paths, probability) in enumerate(readings):
-        tags[row, : paths.shape[1]] = paths[data.draw(st.sampled_from(probability.nonzero().flatten().tolist()))]
+        tags[row, : paths.shape[1]] = paths[
+            data.draw(st.sampled_from(probability.nonzero().flatten().tolist()))
+        ]
     marginal, opening, closing = case.crf.posterior(case.emissions, case.lengths, tags)
     for row, (paths, probability) in enumerate(readings):
         n_words = paths.shape[1]
@@ -227,7 +255,9 @@ def test_the_probability_of_tags_is_that_of_all_paths_that_have_them(
 def test_marginals_of_all_tags_add_up_to_one(case: Case) -> None:
     total = torch.zeros(case.emissions.shape[:2], dtype=torch.float64)
     for tag in range(case.emissions.shape[2]):
-        total += case.crf.posterior(case.emissions, case.lengths, torch.full(total.shape, tag))[0].detach()
+        total += case.crf.posterior(case.emissions, case.lengths, torch.full(total.shape, tag))[
+            0
+        ].detach()
     inside = torch.arange(total.shape[1]) < case.lengths.unsqueeze(1)
     assert_equal(total[inside], torch.ones_like(total[inside]))
 
@@ -237,9 +267,13 @@ def test_marginals_of_all_tags_add_up_to_one(case: Case) -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(case=cases(), padding=st.sampled_from([0.0, 1e4, -1e4]))
-def test_a_row_depends_neither_on_its_batch_mates_nor_on_its_padding(case: Case, padding: float) -> None:
+def test_a_row_depends_neither_on_its_batch_mates_nor_on_its_padding(
+    case: Case, padding: float
+) -> None:
     inside = torch.arange(case.emissions.shape[1]) < case.lengths.unsqueeze(1)
-    padded = nn.functional.pad(case.emissions.masked_fill(~inside.unsqueeze(2), padding), (0, 0, 0, 3), value=padding)
+    padded = nn.functional.pad(
+        case.emissions.masked_fill(~inside.unsqueeze(2), padding), (0, 0, 0, 3), value=padding
+    )
     allowed = nn.functional.pad(case.allowed, (0, 0, 0, 3), value=padding > 0)
     loss = case.crf.loss(padded, case.lengths, allowed)
     best = case.crf.best_path(padded, case.lengths)
@@ -247,9 +281,13 @@ def test_a_row_depends_neither_on_its_batch_mates_nor_on_its_padding(case: Case,
     for row, n_words in enumerate(case.lengths.tolist()):
         alone, length = case.emissions[row : row + 1, :n_words], case.lengths[row : row + 1]
         alone_best = case.crf.best_path(alone, length)
-        assert_equal(loss[row : row + 1], case.crf.loss(alone, length, case.allowed[row : row + 1, :n_words]))
+        assert_equal(
+            loss[row : row + 1], case.crf.loss(alone, length, case.allowed[row : row + 1, :n_words])
+        )
         assert best[row, :n_words].tolist() == alone_best[0].tolist()
-        for together, expected in zip(posterior, case.crf.posterior(alone, length, alone_best), strict=True):
+        for together, expected in zip(
+            posterior, case.crf.posterior(alone, length, alone_best), strict=True
+        ):
             assert_equal(together[row : row + 1, :n_words], expected)
 
 
@@ -257,8 +295,13 @@ def test_a_row_depends_neither_on_its_batch_mates_nor_on_its_padding(case: Case,
 @pytest.mark.parametrize("seed", range(10))
 def test_large_scores_stay_exact(seed: int, spread: float) -> None:
     tags = TagSet(("PER",))
-    crf = ConditionalRandomField(tags.allowed_transitions(), tags.allowed_first(), tags.allowed_last())
-    case = replace(make_case(seed, n_tags=len(tags.tags), lengths=[4, 1, 3, 4], spread=spread), crf=crf.double())
+    crf = ConditionalRandomField(
+        tags.allowed_transitions(), tags.allowed_first(), tags.allowed_last()
+    )
+    case = replace(
+        make_case(seed, n_tags=len(tags.tags), lengths=[4, 1, 3, 4], spread=spread),
+        crf=crf.double(),
+    )
     inputs = [case.emissions.requires_grad_(), *case.crf.parameters()]
     loss = case.crf.loss(case.emissions, case.lengths, case.allowed)
     assert_equal(loss, loss_by_enumeration(case.crf, case.emissions, case.lengths, case.allowed))
@@ -272,7 +315,9 @@ def test_large_scores_stay_exact(seed: int, spread: float) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_emissions_of_low_precision_are_read_as_the_numbers_that_they_are(dtype: torch.dtype) -> None:
+def test_emissions_of_low_precision_are_read_as_the_numbers_that_they_are(
+    dtype: torch.dtype,
+) -> None:
     case = make_case(7, n_tags=4, lengths=[5, 2, 1])
     rough = case.emissions.to(dtype)
     exact = rough.double()
@@ -282,7 +327,9 @@ def test_emissions_of_low_precision_are_read_as_the_numbers_that_they_are(dtype:
     best = case.crf.best_path(rough, case.lengths)
     assert best.tolist() == case.crf.best_path(exact, case.lengths).tolist()
     for found, expected in zip(
-        case.crf.posterior(rough, case.lengths, best), case.crf.posterior(exact, case.lengths, best), strict=True
+        case.crf.posterior(rough, case.lengths, best),
+        case.crf.posterior(exact, case.lengths, best),
+        strict=True,
     ):
         assert_equal(found, expected)
 
@@ -314,9 +361,14 @@ def test_the_recursions_are_as_exact_however_seldom_they_are_rescaled(
 ) -> None:
     torch.manual_seed(1)
     tags = TagSet(("PER", "LOC", "ORG"))
-    crf = ConditionalRandomField(tags.allowed_transitions(), tags.allowed_first(), tags.allowed_last())
+    crf = ConditionalRandomField(
+        tags.allowed_transitions(), tags.allowed_first(), tags.allowed_last()
+    )
     nn.init.normal_(crf.transition, std=spread / 5)
-    emissions, lengths = spread * torch.randn(3, 90, len(tags.tags), dtype=torch.float64), torch.tensor([90, 61, 17])
+    emissions, lengths = (
+        spread * torch.randn(3, 90, len(tags.tags), dtype=torch.float64),
+        torch.tensor([90, 61, 17]),
+    )
     best = crf.best_path(emissions, lengths)
     found = (
         *crf.posterior(emissions, lengths, best),
@@ -329,7 +381,9 @@ def test_the_recursions_are_as_exact_however_seldom_they_are_rescaled(
     )
     inside = torch.arange(90) < lengths.unsqueeze(1)
     for one, other in zip(found, expected, strict=True):
-        assert_equal(one[inside] if one.dim() == 2 else one, other[inside] if other.dim() == 2 else other)
+        assert_equal(
+            one[inside] if one.dim() == 2 else one, other[inside] if other.dim() == 2 else other
+        )
 
 
 def test_how_seldom_the_recursions_are_rescaled_follows_the_spread_of_scores() -> None:
@@ -341,7 +395,11 @@ def test_how_seldom_the_recursions_are_rescaled_follows_the_spread_of_scores() -
 
 
 @given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=5))
-def test_reversed_positions_turn_the_words_of_a_row_round_and_leave_its_padding(lengths: list[int]) -> None:
+def test_reversed_positions_turn_the_words_of_a_row_round_and_leave_its_padding(
+    lengths: list[int],
+) -> None:
     width = max(lengths) + 2
     positions = reversed_positions(torch.tensor(lengths), width)
-    assert positions.tolist() == [[*reversed(range(length)), *range(length, width)] for length in lengths]
+    assert positions.tolist() == [
+        [*reversed(range(length)), *range(length, width)] for length in lengths
+    ]

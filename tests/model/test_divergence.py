@@ -9,7 +9,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from teddy.model.drift.reference import jensen_shannon_distance, population_stability_index, shares, spread
+from teddy.model.drift.reference import (
+    jensen_shannon_distance,
+    population_stability_index,
+    shares,
+    spread,
+)
 
 COUNTS = st.integers(0, 10**6)
 
@@ -46,7 +51,9 @@ def test_the_jensen_shannon_distance_is_what_mixing_adds_to_entropy(pair: list[l
 
 
 @given(several(2))
-def test_both_are_symmetric_and_never_negative_and_the_distance_is_at_most_one(pair: list[list[int]]) -> None:
+def test_both_are_symmetric_and_never_negative_and_the_distance_is_at_most_one(
+    pair: list[list[int]],
+) -> None:
     live, reference = pair
     for measure in (population_stability_index, jensen_shannon_distance):
         assert measure(live, reference) == pytest.approx(measure(reference, live), abs=1e-12)
@@ -59,12 +66,17 @@ def test_both_are_symmetric_and_never_negative_and_the_distance_is_at_most_one(p
 def test_a_way_round_is_never_shorter(triple: list[list[int]]) -> None:
     first, second, third = triple
     direct = jensen_shannon_distance(first, third)
-    assert direct <= jensen_shannon_distance(first, second) + jensen_shannon_distance(second, third) + 1e-6
+    assert (
+        direct
+        <= jensen_shannon_distance(first, second) + jensen_shannon_distance(second, third) + 1e-6
+    )
 
 
 def test_the_distance_of_what_has_nothing_in_common_is_nearly_one() -> None:
     assert jensen_shannon_distance([10**9, 0], [0, 10**9]) == pytest.approx(1, abs=1e-6)
-    assert population_stability_index([900, 100], [800, 200]) == pytest.approx(0.1 * math.log(900 / 800 * 2), abs=1e-3)
+    assert population_stability_index([900, 100], [800, 200]) == pytest.approx(
+        0.1 * math.log(900 / 800 * 2), abs=1e-3
+    )
 
 
 @given(st.lists(COUNTS, min_size=1, max_size=12))
@@ -97,7 +109,9 @@ def spread_of(texts: list[list[int]]) -> float:
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=60))
-def test_texts_of_one_observation_each_are_spread_by_one_less_than_the_bins_that_were_met(drawn: list[int]) -> None:
+def test_texts_of_one_observation_each_are_spread_by_one_less_than_the_bins_that_were_met(
+    drawn: list[int],
+) -> None:
     texts = [[int(b == each) for b in range(6)] for each in drawn]
     assert spread_of(texts) == pytest.approx(len(set(drawn)) - 1, abs=1e-9)
 

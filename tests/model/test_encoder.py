@@ -20,7 +20,9 @@ INPUT_WIDTH, HIDDEN_WIDTH = 3, 4
 LENGTHS = torch.tensor([2, 7, 1, 5])
 
 
-def packed_twin(encoder: Encoder, kind: Callable[..., nn.RNNBase], *, bidirectional: bool) -> nn.RNNBase:
+def packed_twin(
+    encoder: Encoder, kind: Callable[..., nn.RNNBase], *, bidirectional: bool
+) -> nn.RNNBase:
     """Torch's own stack, with the encoder's weights."""
     twin = kind(
         INPUT_WIDTH,
@@ -45,7 +47,9 @@ def packed_twin(encoder: Encoder, kind: Callable[..., nn.RNNBase], *, bidirectio
 @pytest.mark.parametrize("cell", KERNELS)
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_the_stack_equals_the_packed_one_of_torch(cell: CellName, layers: int, bidirectional: bool) -> None:
+def test_the_stack_equals_the_packed_one_of_torch(
+    cell: CellName, layers: int, bidirectional: bool
+) -> None:
     torch.manual_seed(layers)
     config = NetworkConfig(
         embedding_width=INPUT_WIDTH,
@@ -87,16 +91,22 @@ def test_dropout_leaves_out_the_same_units_at_all_words_of_a_sentence() -> None:
 
 
 @pytest.mark.parametrize("dropout", [LockedDropout(0.0), LockedDropout(0.5).eval()])
-def test_dropout_of_nothing_and_dropout_outside_training_change_nothing(dropout: LockedDropout) -> None:
+def test_dropout_of_nothing_and_dropout_outside_training_change_nothing(
+    dropout: LockedDropout,
+) -> None:
     values = torch.randn(2, 3, 4)
     assert torch.equal(dropout(values), values)
 
 
 @pytest.mark.parametrize("scripted", [False, True])
 @pytest.mark.parametrize(("n_rows", "in_order"), [(17, True), (40, True), (40, False), (64, True)])
-def test_a_ragged_batch_read_in_blocks_is_what_it_is_read_at_once(n_rows: int, in_order: bool, scripted: bool) -> None:
+def test_a_ragged_batch_read_in_blocks_is_what_it_is_read_at_once(
+    n_rows: int, in_order: bool, scripted: bool
+) -> None:
     torch.manual_seed(n_rows)
-    config = NetworkConfig(embedding_width=INPUT_WIDTH, layers=2, hidden_width=HIDDEN_WIDTH, dense_widths=(3,))
+    config = NetworkConfig(
+        embedding_width=INPUT_WIDTH, layers=2, hidden_width=HIDDEN_WIDTH, dense_widths=(3,)
+    )
     encoder = Encoder(config).double().eval()
     lengths = torch.randint(1, 30, (n_rows,))
     lengths[0] = 30
@@ -108,7 +118,9 @@ def test_a_ragged_batch_read_in_blocks_is_what_it_is_read_at_once(n_rows: int, i
     at_once = encoder(values, lengths)
     inside = torch.arange(30) < lengths.unsqueeze(1)
     torch.testing.assert_close(in_blocks[inside], at_once[inside], rtol=0, atol=1e-12)
-    gradients = [torch.autograd.grad(read[inside].square().sum(), values)[0] for read in (in_blocks, at_once)]
+    gradients = [
+        torch.autograd.grad(read[inside].square().sum(), values)[0] for read in (in_blocks, at_once)
+    ]
     torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)
 
 
@@ -120,7 +132,9 @@ def test_the_words_read_are_those_that_the_kernels_are_given(lengths: list[int])
     encoder = Encoder(NetworkConfig(embedding_width=2, hidden_width=2, layers=1)).eval()
     given: list[int] = []
     (layer,) = encoder.recurrent
-    layer.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0].shape[0] * inputs[0].shape[1]))
+    layer.register_forward_pre_hook(
+        lambda _, inputs: given.append(inputs[0].shape[0] * inputs[0].shape[1])
+    )
     with torch.no_grad():
         encoder(torch.zeros(len(lengths), width, 2), ordered)
     assert words_read(ordered.numpy(), width) == sum(given)

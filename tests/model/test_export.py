@@ -20,7 +20,23 @@ from teddy.model.network.torchscript import from_archive, script, to_archive
 from teddy.model.tagger import TaggingNetwork
 from teddy.model.tags.tag_set import TagSet
 
-WORDS = ["Anna", "Berg", "went", "to", "Oslo", ",", "and", "Mira", "met", "Otto", "Lind", "in", "New", "Haven", "."]
+WORDS = [
+    "Anna",
+    "Berg",
+    "went",
+    "to",
+    "Oslo",
+    ",",
+    "and",
+    "Mira",
+    "met",
+    "Otto",
+    "Lind",
+    "in",
+    "New",
+    "Haven",
+    ".",
+]
 UNSEEN = [[1], [15], [3, 1, 2], [1, 1, 1, 1], [40, 2], [9, 9], [120]]
 """Lengths of the sentences of batches."""
 
@@ -45,12 +61,16 @@ def eager(bundle: Bundle, features: WordFeatures) -> Network:
 
 def run(network: TaggingNetwork, features: WordFeatures, lengths: list[int]) -> list[Tensor]:
     """Tags, marginals and the two halves of span scores, at words only."""
-    sentences = [[WORDS[(row + i) % len(WORDS)] for i in range(length)] for row, length in enumerate(lengths)]
+    sentences = [
+        [WORDS[(row + i) % len(WORDS)] for i in range(length)] for row, length in enumerate(lengths)
+    ]
     batch = make_batch(sentences, features)
     with torch.inference_mode():
         return [
             each[batch.inside]
-            for each in network(network.word_vectors(batch.rows, batch.starts), batch.words, batch.lengths)
+            for each in network(
+                network.word_vectors(batch.rows, batch.starts), batch.words, batch.lengths
+            )
         ]
 
 
@@ -72,13 +92,19 @@ def test_an_archive_of_an_archive_gives_the_same_results_to_the_last_bit(
     once = from_archive(bundle.archive).float()
     twice = from_archive(to_archive(once, {}))
     for lengths in UNSEEN:
-        for found, expected in zip(run(twice, features, lengths), run(once, features, lengths), strict=True):
+        for found, expected in zip(
+            run(twice, features, lengths), run(once, features, lengths), strict=True
+        ):
             assert torch.equal(found, expected)
 
 
-def test_weights_stored_in_half_come_back_as_those_weights_rounded(bundle: Bundle, eager: Network) -> None:
+def test_weights_stored_in_half_come_back_as_those_weights_rounded(
+    bundle: Bundle, eager: Network
+) -> None:
     torch.manual_seed(7)
-    network = Network(bundle.manifest.network, len(eager.embedding), TagSet(bundle.manifest.labels)).eval()
+    network = Network(
+        bundle.manifest.network, len(eager.embedding), TagSet(bundle.manifest.labels)
+    ).eval()
     exact = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     halved = to_archive(script(network).half(), {})
     assert len(halved) < len(to_archive(script(network.float()), {}))
@@ -92,7 +118,9 @@ def test_weights_stored_in_half_come_back_as_those_weights_rounded(bundle: Bundl
         assert torch.equal(tensor, expected), name
 
 
-def test_a_loaded_network_has_no_dropout_and_asks_for_no_gradients(bundle: Bundle, features: WordFeatures) -> None:
+def test_a_loaded_network_has_no_dropout_and_asks_for_no_gradients(
+    bundle: Bundle, features: WordFeatures
+) -> None:
     network = load_network(bundle, "fp32")
     assert isinstance(network, nn.Module)
     assert not any(module.training for module in network.modules())
@@ -101,10 +129,18 @@ def test_a_loaded_network_has_no_dropout_and_asks_for_no_gradients(bundle: Bundl
 
 
 def test_extra_files_lie_under_extra_byte_for_byte() -> None:
-    extra_files = {"letter.txt": "Dear Mira 😀".encode(), "all-bytes": bytes(range(256)), "empty": b""}
+    extra_files = {
+        "letter.txt": "Dear Mira 😀".encode(),
+        "all-bytes": bytes(range(256)),
+        "empty": b"",
+    }
     archive = to_archive(script(nn.Linear(1, 1)), extra_files)
     with zipfile.ZipFile(io.BytesIO(archive)) as opened:
-        found = {name.rpartition("/extra/")[2]: opened.read(name) for name in opened.namelist() if "/extra/" in name}
+        found = {
+            name.rpartition("/extra/")[2]: opened.read(name)
+            for name in opened.namelist()
+            if "/extra/" in name
+        }
     assert found == extra_files
 
 
@@ -116,4 +152,6 @@ def test_several_threads_may_script_save_and_load_at_once() -> None:
         return loaded
 
     with ThreadPoolExecutor(4) as threads:
-        assert all(torch.equal(weight, linear.weight) for weight in threads.map(round_trip, range(12)))
+        assert all(
+            torch.equal(weight, linear.weight) for weight in threads.map(round_trip, range(12))
+        )

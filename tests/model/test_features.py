@@ -17,7 +17,23 @@ from teddy.model.features.rows import UNKNOWN_WORD, WordFeatures, word_shape
 from teddy.training.data.vocabulary import train_pieces
 from teddy.training.recipe.recipe import PiecesConfig
 
-WORDS = ["Anna", "Berg", "anna", "BERG", "met", "2019", "U.S.", "e-mail", "中国", "é", "😀", "ß", "SS", "İ", "x"]
+WORDS = [
+    "Anna",
+    "Berg",
+    "anna",
+    "BERG",
+    "met",
+    "2019",
+    "U.S.",
+    "e-mail",
+    "中国",
+    "é",
+    "😀",
+    "ß",
+    "SS",
+    "İ",
+    "x",
+]
 LISTED = ("berg", "anna", "中国", "😀", "ss", "i\u0307", "never met")
 """The words with a row of their own, case-folded: ß is ss, and İ is an i with a dot above."""
 CONFIGS = {
@@ -59,7 +75,9 @@ def pieces() -> Pieces:
     ],
     ids=ascii,
 )
-def test_a_shape_has_one_sign_for_each_kind_of_character_and_runs_of_four_at_most(word: str, shape: str) -> None:
+def test_a_shape_has_one_sign_for_each_kind_of_character_and_runs_of_four_at_most(
+    word: str, shape: str
+) -> None:
     assert word_shape(word) == shape
 
 
@@ -80,7 +98,9 @@ def test_the_rows_of_a_word_lie_within_the_table_each_kind_in_its_part(
     features = WordFeatures(pieces, config, listed)
     rows = features.rows(word)
     first_piece, first_shape, first_affix, first_word = features.group_starts
-    assert features.n_rows == 1 + pieces.n_pieces + config.shape_rows + config.affix_rows + len(listed)
+    assert features.n_rows == 1 + pieces.n_pieces + config.shape_rows + config.affix_rows + len(
+        listed
+    )
     assert [row - 1 for row in rows if first_piece <= row < first_shape] == pieces.ids(word)
     assert sum(first_shape <= row < first_affix for row in rows) == (config.shape_rows > 0)
     affixes = 2 * len(config.affix_lengths) if config.affix_rows else 0
@@ -97,7 +117,9 @@ def test_every_word_has_a_row_and_only_a_word_without_any_has_that_of_the_unknow
     pieces: Pieces, config: FeatureConfig, listed: tuple[str, ...], word: str
 ) -> None:
     features = WordFeatures(pieces, config, listed)
-    has_features = bool(pieces.ids(word) or config.shape_rows or config.affix_rows or word.casefold() in listed)
+    has_features = bool(
+        pieces.ids(word) or config.shape_rows or config.affix_rows or word.casefold() in listed
+    )
     assert (UNKNOWN_WORD not in features.rows(word)) == has_features
     assert has_features or features.rows(word) == (UNKNOWN_WORD,)
 
@@ -120,8 +142,12 @@ def test_a_listed_word_has_exactly_its_row_in_any_case_and_an_unlisted_one_none(
     assert features.rows(stranger) == without.rows(stranger)
 
 
-def test_affixes_of_equal_letters_but_other_case_are_one_and_a_word_is_not_its_own_prefix(pieces: Pieces) -> None:
-    features = WordFeatures(pieces, FeatureConfig(shape_rows=0, affix_rows=2**20, affix_lengths=(4,)))
+def test_affixes_of_equal_letters_but_other_case_are_one_and_a_word_is_not_its_own_prefix(
+    pieces: Pieces,
+) -> None:
+    features = WordFeatures(
+        pieces, FeatureConfig(shape_rows=0, affix_rows=2**20, affix_lengths=(4,))
+    )
 
     def affixes(word: str) -> tuple[int, ...]:
         return tuple(row for row in features.rows(word) if row >= features.group_starts[2])
@@ -165,7 +191,9 @@ def test_a_bag_is_the_rows_of_its_words_one_after_another(pieces: Pieces, words:
     assert (rows.dtype.name, starts.dtype.name) == ("int64", "int64")
 
 
-def test_what_is_remembered_is_bounded_and_changes_nothing(pieces: Pieces, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_remembered_is_bounded_and_changes_nothing(
+    pieces: Pieces, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(features, "_CACHE_WORDS", 5)
     remembering = WordFeatures(pieces, *CONFIGS["all"])
     for word in WORDS * 3:

@@ -18,7 +18,9 @@ def test_a_file_holds_exactly_what_was_written(tmp_path: Path, data: bytes | str
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_crash_while_writing_leaves_the_old_file_untouched_and_nothing_else(tmp_path: Path) -> None:
+def test_a_crash_while_writing_leaves_the_old_file_untouched_and_nothing_else(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "model.teddy"
     path.write_text("old")
 
@@ -57,7 +59,9 @@ def test_text_that_cannot_be_encoded_leaves_the_old_file_untouched(tmp_path: Pat
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_the_temporary_path_has_the_final_name_and_lies_in_the_same_file_system(tmp_path: Path) -> None:
+def test_the_temporary_path_has_the_final_name_and_lies_in_the_same_file_system(
+    tmp_path: Path,
+) -> None:
     with atomic_path(tmp_path / "model.teddy") as temporary:
         assert temporary.name == "model.teddy"
         assert temporary.parent.parent == tmp_path
@@ -74,7 +78,9 @@ def test_writing_nothing_is_an_error_and_leaves_the_old_file(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_new_file_may_be_read_by_whoever_may_read_files_made_in_the_ordinary_way(tmp_path: Path) -> None:
+def test_a_new_file_may_be_read_by_whoever_may_read_files_made_in_the_ordinary_way(
+    tmp_path: Path,
+) -> None:
     ordinary, atomic = tmp_path / "ordinary", tmp_path / "atomic"
     ordinary.write_text("x")
     write_atomically(atomic, "x")

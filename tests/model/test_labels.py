@@ -15,7 +15,12 @@ INDICES = st.lists(st.integers(0, len(TAGS.tags) - 1), max_size=12)
 
 def test_the_outside_is_tag_0_and_each_label_has_four() -> None:
     assert TAGS.tags[:5] == ("O", "B-PER", "I-PER", "E-PER", "S-PER")
-    assert TAGS.tags[5:] == ("B-creative-work", "I-creative-work", "E-creative-work", "S-creative-work")
+    assert TAGS.tags[5:] == (
+        "B-creative-work",
+        "I-creative-work",
+        "E-creative-work",
+        "S-creative-work",
+    )
     assert TagSet(()).tags == ("O",)
 
 

@@ -27,7 +27,9 @@ def run(program: str, **environment: str) -> str:
     ).stdout
 
 
-@pytest.mark.skipif(_malloc_trim() is None or not Path("/proc/self/statm").exists(), reason="no glibc to ask")
+@pytest.mark.skipif(
+    _malloc_trim() is None or not Path("/proc/self/statm").exists(), reason="no glibc to ask"
+)
 def test_holes_between_blocks_that_are_kept_go_back_to_the_system() -> None:
     blocks = "blocks = [bytearray(50_000) for _ in range(2000)]\ndel blocks[::2]\n"
     measured = "before = resident()\nmemory.give_back()\nprint(before - resident())"
@@ -39,15 +41,27 @@ def test_where_there_is_nothing_to_ask_nothing_happens(monkeypatch: pytest.Monke
     give_back()
 
 
-@pytest.mark.parametrize(("given", "expected"), [({}, "32"), ({"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "5"}, "5")])
-def test_few_kernels_are_kept_unless_another_number_is_asked_for(given: dict[str, str], expected: str) -> None:
+@pytest.mark.parametrize(
+    ("given", "expected"), [({}, "32"), ({"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "5"}, "5")]
+)
+def test_few_kernels_are_kept_unless_another_number_is_asked_for(
+    given: dict[str, str], expected: str
+) -> None:
     monitored = (
         "import os; from teddy.model.system.memory import bound_kernel_cache\n"
         "bound_kernel_cache(); print(os.environ['ONEDNN_PRIMITIVE_CACHE_CAPACITY'])"
     )
-    inherited = {name: value for name, value in os.environ.items() if name != "ONEDNN_PRIMITIVE_CACHE_CAPACITY"}
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if name != "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+    }
     found = subprocess.run(
-        [sys.executable, "-c", monitored], capture_output=True, text=True, check=True, env={**inherited, **given}
+        [sys.executable, "-c", monitored],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**inherited, **given},
     )
     assert found.stdout.strip() == expected
 
@@ -71,7 +85,13 @@ def test_the_collector_pauses_in_a_block_and_is_as_it_was_behind_it(is_on: bool)
         gc.enable() if before else gc.disable()
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads a process's memory as Linux shows it")
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="reads a process's memory as Linux shows it"
+)
 def test_the_memory_of_this_process_is_what_the_system_says() -> None:
-    told = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS:"))
+    told = next(
+        line
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("VmRSS:")
+    )
     assert resident_bytes() == pytest.approx(int(told.split()[1]) * 1024, rel=0.2)

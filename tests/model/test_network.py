@@ -48,9 +48,11 @@ ENOUGH_SHAPES = [
         and (shape.cell == "lstm" or shape.decoder == "crf")
     )
 ]
-"""Every cell, every decoder and every stack, but not all of them together: for what takes a compilation."""
+"""Every cell, every decoder and every stack, but not all of them together: for what takes a
+compilation."""
 NORMALISED = [
-    NetworkConfig(embedding_width=6, normalise=True, cell=cell, layers=1, hidden_width=5) for cell in ("lstm", "gru")
+    NetworkConfig(embedding_width=6, normalise=True, cell=cell, layers=1, hidden_width=5)
+    for cell in ("lstm", "gru")
 ]
 
 Sentences = list[list[int]]
@@ -80,7 +82,10 @@ def make_batch(sentences: Sentences) -> Batch:
     """Sentences of word numbers; word n has the feature rows n and n // 2."""
     distinct = sorted({word for sentence in sentences for word in sentence})
     width = max(len(sentence) for sentence in sentences)
-    padded = [[distinct.index(word) for word in sentence] + [0] * (width - len(sentence)) for sentence in sentences]
+    padded = [
+        [distinct.index(word) for word in sentence] + [0] * (width - len(sentence))
+        for sentence in sentences
+    ]
     return Batch(
         rows=torch.tensor([row for word in distinct for row in (word, word // 2)]),
         starts=torch.arange(0, 2 * len(distinct), 2),
@@ -91,14 +96,18 @@ def make_batch(sentences: Sentences) -> Batch:
 
 def random_sentences(lengths: list[int]) -> Sentences:
     generator = torch.Generator().manual_seed(sum(lengths))
-    return [torch.randint(VOCABULARY, (length,), generator=generator).tolist() for length in lengths]
+    return [
+        torch.randint(VOCABULARY, (length,), generator=generator).tolist() for length in lengths
+    ]
 
 
 def run(network: TaggingNetwork, sentences: Sentences) -> tuple[Tensor, list[Tensor]]:
     """Tags and probabilities, [B, T], of the words only: zero at padding."""
     batch = make_batch(sentences)
     with torch.inference_mode():
-        tags, *scores = network(network.word_vectors(batch.rows, batch.starts), batch.words, batch.lengths)
+        tags, *scores = network(
+            network.word_vectors(batch.rows, batch.starts), batch.words, batch.lengths
+        )
     return tags, [score.exp().masked_fill(~batch.inside, 0.0) for score in scores]
 
 
@@ -126,14 +135,20 @@ def test_every_parameter_gets_a_gradient(shape: NetworkConfig) -> None:
     annotation[:, :, 0] = True
     emissions = network.emissions(batch.rows, batch.starts, batch.words, batch.lengths)
     loss = network.crf.loss(emissions, batch.lengths, annotation).sum()
-    learnt = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
-    for parameter, gradient in zip(learnt, torch.autograd.grad(loss, list(learnt.values())), strict=True):
+    learnt = {
+        name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad
+    }
+    for parameter, gradient in zip(
+        learnt, torch.autograd.grad(loss, list(learnt.values())), strict=True
+    ):
         assert gradient.isfinite().all(), parameter
         assert gradient.abs().sum() > 0, parameter
 
 
 @enough_shapes
-def test_the_scripted_network_equals_the_eager_one_at_any_size_and_so_does_a_saved_one(shape: NetworkConfig) -> None:
+def test_the_scripted_network_equals_the_eager_one_at_any_size_and_so_does_a_saved_one(
+    shape: NetworkConfig,
+) -> None:
     network = make_network(shape)
     scripted = script(network)
     loaded = from_archive(to_archive(scripted, {}))
@@ -146,17 +161,28 @@ def test_the_scripted_network_equals_the_eager_one_at_any_size_and_so_does_a_sav
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_weights_that_are_saved_and_loaded_give_the_same_result(cell: CellName) -> None:
-    shape, sentences = NetworkConfig(cell=cell, embedding_width=6, hidden_width=5), random_sentences([3, 8, 1])
+    shape, sentences = (
+        NetworkConfig(cell=cell, embedding_width=6, hidden_width=5),
+        random_sentences([3, 8, 1]),
+    )
     network, other = make_network(shape), Network(shape, VOCABULARY, TAGS).eval()
     other.load_state_dict(network.state_dict())
     found, expected = run(other, sentences), run(network, sentences)
     assert torch.equal(found[0], expected[0])
-    assert all(torch.equal(ours, theirs) for ours, theirs in zip(found[1], expected[1], strict=True))
+    assert all(
+        torch.equal(ours, theirs) for ours, theirs in zip(found[1], expected[1], strict=True)
+    )
 
 
 @given(scale=st.floats(0.1, 50), n_rows=st.integers(1, 12))
-def test_a_normalised_word_is_its_sum_less_its_mean_over_its_spread(scale: float, n_rows: int) -> None:
-    """Ba et al. 2016, equation 4; so words of few features and of many, of small weights and of large, weigh alike."""
+def test_a_normalised_word_is_its_sum_less_its_mean_over_its_spread(
+    scale: float, n_rows: int
+) -> None:
+    """Ba et al.
+
+    2016, equation 4; so words of few features and of many, of small weights and of large, weigh
+    alike.
+    """
     network = make_network(NORMALISED[0])
     assert isinstance(network.normalisation, nn.LayerNorm)
     with torch.inference_mode():
@@ -180,7 +206,16 @@ def test_without_normalisation_a_word_is_the_sum_of_its_rows() -> None:
 
 # It learns: word 5 begins a person when word 6 follows at once, and is nothing when word 7 does.
 
-LESSON: Sentences = [[1, 5, 6, 2], [1, 5, 7, 2], [5, 6], [5, 7], [2, 3, 5, 6, 1], [2, 3, 5, 7, 1], [3], [4, 1, 2]]
+LESSON: Sentences = [
+    [1, 5, 6, 2],
+    [1, 5, 7, 2],
+    [5, 6],
+    [5, 7],
+    [2, 3, 5, 6, 1],
+    [2, 3, 5, 7, 1],
+    [3],
+    [4, 1, 2],
+]
 
 
 def taught_tags(sentence: list[int]) -> list[int]:
@@ -212,7 +247,9 @@ def teach(shape: NetworkConfig) -> tuple[Network, float]:
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("decoder", DECODERS)
-def test_it_learns_what_only_the_next_word_tells(cell: CellName, decoder: Literal["crf", "softmax"]) -> None:
+def test_it_learns_what_only_the_next_word_tells(
+    cell: CellName, decoder: Literal["crf", "softmax"]
+) -> None:
     shape = NetworkConfig(embedding_width=8, cell=cell, layers=1, hidden_width=8, decoder=decoder)
     network, loss = teach(shape)
     assert loss < 0.1
@@ -223,6 +260,9 @@ def test_it_learns_what_only_the_next_word_tells(cell: CellName, decoder: Litera
 
 
 def test_one_direction_without_transitions_cannot_learn_it() -> None:
-    shape = NetworkConfig(embedding_width=8, layers=1, hidden_width=8, bidirectional=False, decoder="softmax")
+    shape = NetworkConfig(
+        embedding_width=8, layers=1, hidden_width=8, bidirectional=False, decoder="softmax"
+    )
     _, loss = teach(shape)
-    assert loss > 0.4  # word 5, in six of the eight sentences, is a coin toss: 6 / 8 * log 2 is 0.52
+    # word 5, in six of the eight sentences, is a coin toss: 6 / 8 * log 2 is 0.52
+    assert loss > 0.4

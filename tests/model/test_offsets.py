@@ -26,7 +26,9 @@ def test_what_lies_between_converted_offsets_in_the_encoded_text_is_what_lay_bet
     encoded = text.encode(codec)
     converted = convert_offsets(text, offsets, unit)
     assert len(converted) == len(offsets)
-    for start, end, new_start, new_end in zip(offsets, offsets[1:], converted, converted[1:], strict=False):
+    for start, end, new_start, new_end in zip(
+        offsets, offsets[1:], converted, converted[1:], strict=False
+    ):
         assert encoded[new_start * width : new_end * width].decode(codec) == text[start:end]
 
 
@@ -38,12 +40,18 @@ def test_an_emoji_is_one_character_two_utf16_units_and_four_bytes() -> None:
 
 @pytest.mark.parametrize("offsets", [[2, 1], [-1], [4], [0, 4]])
 @pytest.mark.parametrize("text", ["abc", "äöü"])
-def test_offsets_out_of_order_or_outside_the_text_are_refused(text: str, offsets: list[int]) -> None:
+def test_offsets_out_of_order_or_outside_the_text_are_refused(
+    text: str, offsets: list[int]
+) -> None:
     with pytest.raises(ValueError, match="offset"):
         convert_offsets(text, offsets, "byte")
 
 
-@given(st.text() | st.text(alphabet="a é中\U0001f9f8\u0301\r\n\0"), st.sampled_from(sorted(CODECS)), st.data())
+@given(
+    st.text() | st.text(alphabet="a é中\U0001f9f8\u0301\r\n\0"),
+    st.sampled_from(sorted(CODECS)),
+    st.data(),
+)
 def test_offsets_in_any_unit_are_read_back_and_those_on_no_border_are_none(
     text: str, unit: OffsetUnit, data: st.DataObject
 ) -> None:

@@ -45,7 +45,10 @@ def tiny_onnx(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 def found_in(predictor: Predictor, texts: list[str]) -> list[list[tuple[int, int, str, str]]]:
-    return [[(each.start, each.end, each.label, each.text) for each in entities] for entities in predictor.tag(texts)]
+    return [
+        [(each.start, each.end, each.label, each.text) for each in entities]
+        for entities in predictor.tag(texts)
+    ]
 
 
 def scores_of(predictor: Predictor, texts: list[str]) -> list[float]:
@@ -55,12 +58,16 @@ def scores_of(predictor: Predictor, texts: list[str]) -> list[float]:
 def test_it_carries_all_that_the_model_file_carries(tiny_model: Path, tiny_onnx: Path) -> None:
     expected, found = read_bundle(tiny_model), read_bundle(tiny_onnx)
     assert (expected.format, found.format) == ("torchscript", "onnx")
-    assert replace(found, digest="", archive=b"", format="torchscript") == replace(expected, digest="", archive=b"")
+    assert replace(found, digest="", archive=b"", format="torchscript") == replace(
+        expected, digest="", archive=b""
+    )
     assert found.card
     assert found.version != expected.version
 
 
-def test_it_gives_the_entities_and_the_scores_of_the_model_file(tiny_predictor: Predictor, tiny_onnx: Path) -> None:
+def test_it_gives_the_entities_and_the_scores_of_the_model_file(
+    tiny_predictor: Predictor, tiny_onnx: Path
+) -> None:
     predictor = load(tiny_onnx)
     assert predictor.precision == "fp32"
     assert found_in(predictor, TEXTS) == found_in(tiny_predictor, TEXTS) != [[]] * len(TEXTS)
@@ -81,13 +88,22 @@ def test_it_is_an_ordinary_onnx_model(tiny_model: Path, tiny_onnx: Path) -> None
     model = onnx.load(str(tiny_onnx))
     onnx.checker.check_model(model, full_check=True)
     assert [each.name for each in model.graph.input] == ["rows", "starts", "words", "lengths"]
-    assert [each.name for each in model.graph.output] == ["tags", "marginal", "opening", "closing", "emissions"]
+    assert [each.name for each in model.graph.output] == [
+        "tags",
+        "marginal",
+        "opening",
+        "closing",
+        "emissions",
+    ]
     known = {each.key: each.value for each in model.metadata_props}
     assert known["card.md"] == read_bundle(tiny_model).card
     assert known["teddy-sha256"] == read_bundle(tiny_onnx).digest
 
 
-@given(st.dictionaries(st.sampled_from(["manifest.json", "words.txt", "card.md"]), st.text()), st.binary(max_size=300))
+@given(
+    st.dictionaries(st.sampled_from(["manifest.json", "words.txt", "card.md"]), st.text()),
+    st.binary(max_size=300),
+)
 def test_what_is_sealed_is_read_again(texts: dict[str, str], pieces: bytes) -> None:
     extras = {name: text.encode() for name, text in texts.items()} | {"pieces.model": pieces}
     content = archive.seal(archive.MAGIC, extras)
@@ -96,7 +112,11 @@ def test_what_is_sealed_is_read_again(texts: dict[str, str], pieces: bytes) -> N
 
 def test_a_change_of_any_byte_is_found(tiny_onnx: Path, tmp_path: Path) -> None:
     content = tiny_onnx.read_bytes()
-    for position in [*range(30), *range(30, len(content), len(content) // 40), *range(len(content) - 70, len(content))]:
+    for position in [
+        *range(30),
+        *range(30, len(content), len(content) // 40),
+        *range(len(content) - 70, len(content)),
+    ]:
         changed = bytearray(content)
         changed[position] ^= 1
         (tmp_path / "m.onnx").write_bytes(changed)
@@ -115,7 +135,9 @@ def test_a_truncated_file_is_refused(tiny_onnx: Path, tmp_path: Path, kept: int)
 def test_an_onnx_model_of_somebody_else_is_refused(tmp_path: Path, maker: str) -> None:
     from onnx import helper
 
-    empty = helper.make_model(helper.make_graph([], "empty", [], []), producer_name=maker, ir_version=8)
+    empty = helper.make_model(
+        helper.make_graph([], "empty", [], []), producer_name=maker, ir_version=8
+    )
     (tmp_path / "m.onnx").write_bytes(empty.SerializeToString())
     with pytest.raises(ModelFileError, match="not a Teddy model file"):
         load(tmp_path / "m.onnx")
@@ -124,11 +146,16 @@ def test_an_onnx_model_of_somebody_else_is_refused(tmp_path: Path, maker: str) -
 def test_a_sealed_graph_that_is_not_the_model_is_refused(tiny_onnx: Path, tmp_path: Path) -> None:
     from onnx import helper
 
-    empty = helper.make_model(helper.make_graph([], "empty", [], []), producer_name="teddy", ir_version=8)
+    empty = helper.make_model(
+        helper.make_graph([], "empty", [], []), producer_name="teddy", ir_version=8
+    )
     extras = archive.extra_files(tiny_onnx.read_bytes())
     del extras["teddy-sha256"]
     (tmp_path / "m.onnx").write_bytes(archive.seal(empty.SerializeToString(), extras))
-    with pytest.raises(ModelFileError, match="its manifest, pieces and network do not fit together: the graph has no"):
+    with pytest.raises(
+        ModelFileError,
+        match="its manifest, pieces and network do not fit together: the graph has no",
+    ):
         load(tmp_path / "m.onnx")
 
 
@@ -139,7 +166,9 @@ def test_in_8_bits_it_keeps_its_canary_and_says_so(tiny_onnx: Path) -> None:
 
 
 def test_a_precision_that_onnx_runtime_lacks_is_refused(tiny_onnx: Path) -> None:
-    with pytest.raises(ModelFileError, match=r"tiny\.onnx: an ONNX model runs in fp32 or int8, not in bf16"):
+    with pytest.raises(
+        ModelFileError, match=r"tiny\.onnx: an ONNX model runs in fp32 or int8, not in bf16"
+    ):
         load(tiny_onnx, precision="bf16")
 
 
@@ -148,7 +177,9 @@ def test_layers_that_have_no_8_bits_are_refused_by_name(tiny_onnx: Path) -> None
 
     network = replace(read_bundle(tiny_onnx).manifest.network, cell="gru")
     assert onnx_precisions(tiny_onnx, network, "auto") == ("fp32",)
-    with pytest.raises(ModelFileError, match="LSTM layers in int8, but this network has gru layers"):
+    with pytest.raises(
+        ModelFileError, match="LSTM layers in int8, but this network has gru layers"
+    ):
         onnx_precisions(tiny_onnx, network, "int8")
 
 
@@ -209,7 +240,9 @@ class TestOnTheCommandLine:
         path = tmp_path / "tiny.onnx"
         assert shell("export", tiny_model, path) == (0, "", "")
         text = "Anna Berg went to Port Ellen."
-        assert shell("tag", "--model", path, text) == shell("tag", "--model", tiny_model, "--precision", "fp32", text)
+        assert shell("tag", "--model", path, text) == shell(
+            "tag", "--model", tiny_model, "--precision", "fp32", text
+        )
         code, shown, _ = shell("inspect", path)
         assert (code, "format onnx" in shown) == (0, True)
         assert shell("inspect", "--card", path) == shell("inspect", "--card", tiny_model)
@@ -222,7 +255,11 @@ class TestOnTheCommandLine:
         self, shell: Shell, tiny_run: Path, tiny_predictor: Predictor, tmp_path: Path
     ) -> None:
         path = tmp_path / "model.bin"
-        assert shell("export", tiny_run / "best.checkpoint", path, "--format", "onnx") == (0, "", "")
+        assert shell("export", tiny_run / "best.checkpoint", path, "--format", "onnx") == (
+            0,
+            "",
+            "",
+        )
         assert read_bundle(path).format == "onnx"
         assert found_in(load(path), TEXTS) == found_in(tiny_predictor, TEXTS)
 
@@ -232,12 +269,16 @@ class TestOnTheCommandLine:
         code, _, told = shell("export", tiny_model, tmp_path / "m.onnx", "--data", tiny_data)
         assert (code, "--data: goes with a checkpoint" in told) == (2, True)
 
-    def test_a_model_file_is_not_exported_as_what_it_is(self, shell: Shell, tiny_model: Path, tmp_path: Path) -> None:
+    def test_a_model_file_is_not_exported_as_what_it_is(
+        self, shell: Shell, tiny_model: Path, tmp_path: Path
+    ) -> None:
         code, _, told = shell("export", tiny_model, tmp_path / "m.teddy")
         assert (code, told.count("\n")) == (2, 1)
         assert "name it .onnx" in told
         assert list(tmp_path.iterdir()) == []
 
-    def test_bits_that_onnx_runtime_lacks_are_refused_in_one_line(self, shell: Shell, tiny_onnx: Path) -> None:
+    def test_bits_that_onnx_runtime_lacks_are_refused_in_one_line(
+        self, shell: Shell, tiny_onnx: Path
+    ) -> None:
         code, output, told = shell("tag", "--model", tiny_onnx, "--precision", "bf16", "Anna")
         assert (code, output, told.count("\n")) == (2, "", 1)

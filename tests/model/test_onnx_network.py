@@ -19,7 +19,15 @@ if TYPE_CHECKING:
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-CELLS: tuple[CellName, ...] = ("lstm", "gru", "rnn", "gru-simple", "lstm-peephole", "lstm-coupled", "lstm-no-forget")
+CELLS: tuple[CellName, ...] = (
+    "lstm",
+    "gru",
+    "rnn",
+    "gru-simple",
+    "lstm-peephole",
+    "lstm-coupled",
+    "lstm-no-forget",
+)
 N_ROWS = 40
 TAGS = TagSet(("A", "B"))
 
@@ -49,25 +57,37 @@ def onnx_twin(network: Network, config: NetworkConfig, precision: str = "fp32") 
     return OnnxNetwork(onnx_bytes(network, config), precision, len(TAGS.tags))
 
 
-def make_inputs(lengths: list[int], seed: int, most_rows: int = 6) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def make_inputs(
+    lengths: list[int], seed: int, most_rows: int = 6
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Rows, starts, words and lengths of a batch of these lengths; some words come twice."""
     draw = np.random.default_rng(seed)
     counts = draw.integers(1, most_rows + 1, size=1 + sum(lengths) // 2)
     words = draw.integers(0, len(counts), size=(len(lengths), max(lengths)))
     rows = draw.integers(0, N_ROWS, size=counts.sum())
     starts = np.concatenate(([0], counts.cumsum()[:-1]))
-    return torch.from_numpy(rows), torch.from_numpy(starts), torch.from_numpy(words), torch.tensor(lengths)
+    return (
+        torch.from_numpy(rows),
+        torch.from_numpy(starts),
+        torch.from_numpy(words),
+        torch.tensor(lengths),
+    )
 
 
 def assert_same(
-    found: tuple[Tensor, ...], expected: tuple[Tensor, ...], lengths: Tensor, tolerance: float = 1e-5
+    found: tuple[Tensor, ...],
+    expected: tuple[Tensor, ...],
+    lengths: Tensor,
+    tolerance: float = 1e-5,
 ) -> None:
     """Equal tags everywhere; equal numbers at words: they mean nothing at padding."""
     inside = torch.arange(expected[0].shape[1]) < lengths.unsqueeze(1)
     assert torch.equal(found[0], expected[0])
     for one, other in zip(found[1:], expected[1:], strict=True):
         assert one.dtype == other.dtype
-        torch.testing.assert_close(one[inside], other[inside], rtol=tolerance, atol=tolerance, equal_nan=True)
+        torch.testing.assert_close(
+            one[inside], other[inside], rtol=tolerance, atol=tolerance, equal_nan=True
+        )
 
 
 configs = st.builds(
@@ -88,7 +108,9 @@ seeds = st.integers(0, 10_000)
 
 @given(configs, some_lengths, seeds)
 @settings(max_examples=60)
-def test_it_gives_what_the_torch_network_gives(config: NetworkConfig, lengths: list[int], seed: int) -> None:
+def test_it_gives_what_the_torch_network_gives(
+    config: NetworkConfig, lengths: list[int], seed: int
+) -> None:
     network = make_network(config, seed)
     twin = onnx_twin(network, config)
     rows, starts, words, length = make_inputs(lengths, seed)
@@ -106,7 +128,11 @@ def test_every_cell_reads_the_shortest_and_the_long(cell: CellName, lengths: lis
     rows, starts, words, length = make_inputs(lengths, 2)
     with torch.inference_mode():
         vectors = network.word_vectors(rows, starts)
-        assert_same(onnx_twin(network, config)(vectors, words, length), network(vectors, words, length), length)
+        assert_same(
+            onnx_twin(network, config)(vectors, words, length),
+            network(vectors, words, length),
+            length,
+        )
 
 
 @given(some_lengths, seeds)
@@ -119,7 +145,9 @@ def test_a_row_of_a_batch_gives_what_it_gives_alone(lengths: list[int], seed: in
     together = twin(vectors, words, length)
     for row, own in enumerate(lengths):
         alone = twin(vectors, words[row : row + 1, :own], length[row : row + 1])
-        assert_same(tuple(each[row : row + 1, :own] for each in together), alone, length[row : row + 1])
+        assert_same(
+            tuple(each[row : row + 1, :own] for each in together), alone, length[row : row + 1]
+        )
 
 
 def test_where_all_paths_score_alike_it_takes_the_one_that_torch_takes() -> None:
@@ -130,7 +158,11 @@ def test_where_all_paths_score_alike_it_takes_the_one_that_torch_takes() -> None
     rows, starts, words, length = make_inputs([7, 1, 4], 5)
     with torch.inference_mode():
         vectors = network.word_vectors(rows, starts)
-        assert_same(onnx_twin(network, config)(vectors, words, length), network(vectors, words, length), length)
+        assert_same(
+            onnx_twin(network, config)(vectors, words, length),
+            network(vectors, words, length),
+            length,
+        )
 
 
 def test_weights_of_16_bits_are_stored_as_such_and_mean_what_they_are() -> None:
@@ -157,17 +189,27 @@ def test_the_file_alone_gives_tags_and_emissions_from_feature_rows(threads: int)
     network = make_network(config, 8)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(onnx_bytes(network, config), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        onnx_bytes(network, config), options, providers=["CPUExecutionProvider"]
+    )
     for seed in range(10):
         # Words of up to 300 rows: where threads add to one sum at the same time, some are lost.
         inputs = make_inputs([5, 1, 9], seed, most_rows=300)
-        named = dict(zip(("rows", "starts", "words", "lengths"), (each.numpy() for each in inputs), strict=True))
+        named = dict(
+            zip(
+                ("rows", "starts", "words", "lengths"),
+                (each.numpy() for each in inputs),
+                strict=True,
+            )
+        )
         *found, scores = (torch.from_numpy(each) for each in session.run(None, named))
         with torch.inference_mode():
             vectors = network.word_vectors(*inputs[:2])
             assert_same(tuple(found), network(vectors, *inputs[2:]), inputs[3], tolerance=1e-4)
             inside = torch.arange(9) < inputs[3].unsqueeze(1)
-            torch.testing.assert_close(scores[inside], network.emissions(*inputs)[inside], rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(
+                scores[inside], network.emissions(*inputs)[inside], rtol=1e-4, atol=1e-4
+            )
 
 
 def test_no_words_at_all_have_no_vectors() -> None:
@@ -187,11 +229,14 @@ def test_in_8_bits_the_emissions_are_almost_the_same(cell: CellName) -> None:
     torch.manual_seed(12)
     network = Network(config, N_ROWS, TAGS).eval()
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # quantised weights leave the old ones unused, which the runtime removes
+    # quantised weights leave the old ones unused, which the runtime removes
+    options.log_severity_level = 3
     content = quantise(onnx.load_model_from_string(onnx_bytes(network, config))).SerializeToString()
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     inputs = make_inputs([12, 7, 1], 10)
-    named = dict(zip(("rows", "starts", "words", "lengths"), (each.numpy() for each in inputs), strict=True))
+    named = dict(
+        zip(("rows", "starts", "words", "lengths"), (each.numpy() for each in inputs), strict=True)
+    )
     found = torch.from_numpy(session.run(["emissions"], named)[0])
     with torch.inference_mode():
         expected = network.emissions(*inputs)

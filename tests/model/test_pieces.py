@@ -10,7 +10,21 @@ from teddy.model.features.pieces import Pieces
 from teddy.training.data.vocabulary import train_pieces
 from teddy.training.recipe.recipe import PiecesConfig
 
-WORDS = ["the", "there", "other", "bears", "of", "Oslo", "Ghent", "sleep", "under", "trees", "and", "nobody", "knows"]
+WORDS = [
+    "the",
+    "there",
+    "other",
+    "bears",
+    "of",
+    "Oslo",
+    "Ghent",
+    "sleep",
+    "under",
+    "trees",
+    "and",
+    "nobody",
+    "knows",
+]
 BLANK = "\u2581"  # how sentencepiece writes a space; it opens every word
 
 
@@ -35,7 +49,9 @@ def without_spaces(text: str) -> str:
 
 # sentencepiece reads its own blank as a space, and drops the replacement character
 words = st.text(
-    st.characters(codec="utf-8", exclude_categories=["C", "Z"], exclude_characters=BLANK + "\ufffd"),
+    st.characters(
+        codec="utf-8", exclude_categories=["C", "Z"], exclude_characters=BLANK + "\ufffd"
+    ),
     min_size=1,
     max_size=12,
 )

@@ -52,7 +52,9 @@ def bundle(tiny_model: Path) -> Bundle:
 
 
 def found(predictor: Predictor) -> list[list[tuple[str, str]]]:
-    return [[(entity.label, entity.text) for entity in entities] for entities in predictor.tag(TEXTS)]
+    return [
+        [(entity.label, entity.text) for entity in entities] for entities in predictor.tag(TEXTS)
+    ]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", int8])
@@ -63,9 +65,13 @@ def test_each_precision_loads_and_gives_the_canary(tiny_model: Path, precision: 
 
 
 @pytest.mark.parametrize("precision", ["bf16", int8])
-def test_fewer_bits_give_nearly_the_same_scores(tiny_model: Path, tiny_predictor: Predictor, precision: str) -> None:
+def test_fewer_bits_give_nearly_the_same_scores(
+    tiny_model: Path, tiny_predictor: Predictor, precision: str
+) -> None:
     fewer = load(tiny_model, precision=precision)
-    for ours, theirs in zip(fewer.tag_documents(TEXTS), tiny_predictor.tag_documents(TEXTS), strict=True):
+    for ours, theirs in zip(
+        fewer.tag_documents(TEXTS), tiny_predictor.tag_documents(TEXTS), strict=True
+    ):
         assert [token.tag for token in ours.tokens] == [token.tag for token in theirs.tokens]
         scores = [token.score for token in ours.tokens]
         assert scores == pytest.approx([token.score for token in theirs.tokens], abs=0.1)
@@ -74,20 +80,36 @@ def test_fewer_bits_give_nearly_the_same_scores(tiny_model: Path, tiny_predictor
 def test_in_bf16_the_embedding_and_the_crf_keep_their_bits(bundle: Bundle) -> None:
     network = load_network(bundle, "bf16")
     assert isinstance(network, nn.Module)
-    low = {name.partition(".")[0] for name, each in network.named_parameters() if each.dtype == torch.bfloat16}
-    full = {name.partition(".")[0] for name, each in network.named_parameters() if each.dtype == torch.float32}
+    low = {
+        name.partition(".")[0]
+        for name, each in network.named_parameters()
+        if each.dtype == torch.bfloat16
+    }
+    full = {
+        name.partition(".")[0]
+        for name, each in network.named_parameters()
+        if each.dtype == torch.float32
+    }
     assert (low, full) == ({"encoder"}, {"embedding", "emission", "crf"})
 
 
 @pytest.mark.parametrize("precision", ["bf16", int8])
 @pytest.mark.parametrize("cell", ["lstm", "gru", "lstm-peephole"])
-def test_every_kind_of_cell_runs_in_fewer_bits(bundle: Bundle, cell: CellName, precision: str) -> None:
+def test_every_kind_of_cell_runs_in_fewer_bits(
+    bundle: Bundle, cell: CellName, precision: str
+) -> None:
     torch.manual_seed(6)
-    config = NetworkConfig(embedding_width=16, normalise=cell != "lstm", cell=cell, hidden_width=16, dense_widths=(8,))
+    config = NetworkConfig(
+        embedding_width=16, normalise=cell != "lstm", cell=cell, hidden_width=16, dense_widths=(8,)
+    )
     tag_set = TagSet(bundle.manifest.labels)
     features = WordFeatures(Pieces(bundle.pieces), bundle.manifest.features, bundle.words)
     network = Network(config, features.n_rows, tag_set).eval()
-    other = replace(bundle, manifest=replace(bundle.manifest, network=config), archive=to_archive(script(network), {}))
+    other = replace(
+        bundle,
+        manifest=replace(bundle.manifest, network=config),
+        archive=to_archive(script(network), {}),
+    )
     batch = make_batch([["Anna", "Berg", "went", "to", "Oslo"], ["Mira"]], features)
 
     def run(tagging: TaggingNetwork, precision: str) -> Tensor:
@@ -124,7 +146,9 @@ def test_a_processor_has_bf16_when_it_multiplies_in_it_in_either_way_and_only_th
     assert has_fast_bf16(torch.device("cuda"))
 
 
-def test_auto_is_one_of_the_candidates_and_finds_the_same(tiny_model: Path, tiny_predictor: Predictor) -> None:
+def test_auto_is_one_of_the_candidates_and_finds_the_same(
+    tiny_model: Path, tiny_predictor: Predictor
+) -> None:
     predictor = load(tiny_model)
     assert predictor.precision in candidates()
     assert found(predictor) == found(tiny_predictor)
@@ -137,7 +161,9 @@ def fail_canary(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def fail(*precisions: str) -> None:
         monkeypatch.setattr(predictor, "candidates", lambda: ("int8", "fp32"))
         monkeypatch.setattr(predictor, "fastest", lambda passing: passing[0][0])
-        monkeypatch.setattr(Predictor, "passes_canary", lambda self: self.precision not in precisions)
+        monkeypatch.setattr(
+            Predictor, "passes_canary", lambda self: self.precision not in precisions
+        )
 
     return fail
 
@@ -176,7 +202,11 @@ def test_an_lstm_does_not_learn_in_bf16_where_its_kernel_cannot_and_another_cell
     monkeypatch.setattr(device, "kernel_has_bf16", lambda: False)
     with pytest.raises(TrainingError, match="leave it at auto"):
         device.check_number_format("bf16", "lstm", torch.device("cpu"))
-    for wanted, cell, place in (("bf16", "gru", "cpu"), ("auto", "lstm", "cpu"), ("bf16", "lstm", "cuda")):
+    for wanted, cell, place in (
+        ("bf16", "gru", "cpu"),
+        ("auto", "lstm", "cpu"),
+        ("bf16", "lstm", "cuda"),
+    ):
         device.check_number_format(wanted, cell, torch.device(place))  # type: ignore[arg-type]
 
 

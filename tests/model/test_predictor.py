@@ -96,7 +96,10 @@ def assert_lawful(text: str, tagged: Tagged) -> None:
     tags = [token.tag for token in tagged.tokens]
     spans = read_tags(tags, Scheme.BIOES)
     assert tags == write_tags(spans, len(tags), Scheme.BIOES)  # nothing had to be repaired
-    spelt = [Span(tagged.tokens[span.start].start, tagged.tokens[span.end - 1].end, span.label) for span in spans]
+    spelt = [
+        Span(tagged.tokens[span.start].start, tagged.tokens[span.end - 1].end, span.label)
+        for span in spans
+    ]
     assert spelt == [Span(entity.start, entity.end, entity.label) for entity in tagged.entities]
 
 
@@ -120,14 +123,18 @@ def names(tagged: Tagged) -> list[tuple[str, str]]:
 
 @few
 @given(text=any_text)
-def test_any_text_gives_true_offsets_and_tags_that_spell_its_entities(tiny_predictor: Predictor, text: str) -> None:
+def test_any_text_gives_true_offsets_and_tags_that_spell_its_entities(
+    tiny_predictor: Predictor, text: str
+) -> None:
     (tagged,) = tiny_predictor.tag_documents([text])
     assert_lawful(text, tagged)
     assert tiny_predictor.tag([text]) == [tagged.entities]
 
 
 def test_the_names_of_the_made_up_corpus_are_found(tiny_predictor: Predictor) -> None:
-    (tagged,) = tiny_predictor.tag_documents(["Anna Berg went to Oslo.\r\nIn New Haven, Teddy Marsh met Otto Lind."])
+    (tagged,) = tiny_predictor.tag_documents(
+        ["Anna Berg went to Oslo.\r\nIn New Haven, Teddy Marsh met Otto Lind."]
+    )
     assert names(tagged) == [
         ("PER", "Anna Berg"), ("LOC", "Oslo"), ("LOC", "New Haven"), ("PER", "Teddy Marsh"), ("PER", "Otto Lind"),
     ]  # fmt: skip
@@ -147,10 +154,15 @@ def test_a_lone_surrogate_is_refused_and_its_position_named_and_no_text_told(
     for call in calls:
         with pytest.raises(TextError) as refused:
             call()
-        assert str(refused.value) == f"lone surrogate U+{ord(surrogate):04X} at character {len(before)}"
+        assert (
+            str(refused.value)
+            == f"lone surrogate U+{ord(surrogate):04X} at character {len(before)}"
+        )
 
 
-@pytest.mark.parametrize("text", ["", " ", "\n\r\n\t", "\u00a0\u3000", "\x00", "\ufeff", "\u200b"], ids=ascii)
+@pytest.mark.parametrize(
+    "text", ["", " ", "\n\r\n\t", "\u00a0\u3000", "\x00", "\ufeff", "\u200b"], ids=ascii
+)
 def test_a_text_without_words_gives_nothing(tiny_predictor: Predictor, text: str) -> None:
     assert tiny_predictor.prepare(text).windows == []
     (tagged,) = tiny_predictor.tag_documents([text])
@@ -162,7 +174,9 @@ def test_no_texts_give_no_results(tiny_predictor: Predictor) -> None:
     assert list(tiny_predictor.tag_documents([])) == []
 
 
-def test_a_single_string_is_refused_for_it_would_be_tagged_letter_by_letter(tiny_predictor: Predictor) -> None:
+def test_a_single_string_is_refused_for_it_would_be_tagged_letter_by_letter(
+    tiny_predictor: Predictor,
+) -> None:
     with pytest.raises(TypeError, match=r"one text as \[text\]"):
         tiny_predictor.tag("Anna Berg")
     with pytest.raises(TypeError, match=r"one text as \[text\]"):
@@ -179,16 +193,21 @@ def test_a_lone_surrogate_among_given_words_is_refused(tiny_predictor: Predictor
 @pytest.mark.parametrize(
     "line",
     [
-        "Anna Berg , incomprehensibly and uncharacteristically misunderstood , disappeared ; " * 12_500,
+        "Anna Berg , incomprehensibly and uncharacteristically misunderstood , disappeared ; "
+        * 12_500,
         "abracadabra" * 91_000,
     ],
     ids=["without a full stop", "without a space"],
 )
-def test_a_line_of_a_megabyte_is_tagged_to_its_last_character(tiny_predictor: Predictor, line: str) -> None:
+def test_a_line_of_a_megabyte_is_tagged_to_its_last_character(
+    tiny_predictor: Predictor, line: str
+) -> None:
     assert len(line) >= 1_000_000
     (tagged,) = tiny_predictor.tag_documents([line])
     assert_lawful(line, tagged)
-    assert "".join(line[token.start : token.end] for token in tagged.tokens) == line.replace(" ", "")
+    assert "".join(line[token.start : token.end] for token in tagged.tokens) == line.replace(
+        " ", ""
+    )
 
 
 # A result is a text's own.
@@ -196,7 +215,9 @@ def test_a_line_of_a_megabyte_is_tagged_to_its_last_character(tiny_predictor: Pr
 
 @few
 @given(texts=st.lists(any_text | st.sampled_from(SENTENCES), max_size=8))
-def test_texts_together_read_as_each_alone_and_in_order(tiny_predictor: Predictor, texts: list[str]) -> None:
+def test_texts_together_read_as_each_alone_and_in_order(
+    tiny_predictor: Predictor, texts: list[str]
+) -> None:
     together = list(tiny_predictor.tag_documents(texts))
     for tagged, text in zip(together, texts, strict=True):
         (alone,) = tiny_predictor.tag_documents([text])
@@ -205,8 +226,12 @@ def test_texts_together_read_as_each_alone_and_in_order(tiny_predictor: Predicto
 
 def test_tagging_is_preparing_predicting_and_assembling(tiny_predictor: Predictor) -> None:
     documents = [tiny_predictor.prepare(text) for text in SENTENCES]
-    outputs = iter(tiny_predictor.predict([window for document in documents for window in document.windows]))
-    assembled = [tiny_predictor.assemble(each, [next(outputs) for _ in each.windows]) for each in documents]
+    outputs = iter(
+        tiny_predictor.predict([window for document in documents for window in document.windows])
+    )
+    assembled = [
+        tiny_predictor.assemble(each, [next(outputs) for _ in each.windows]) for each in documents
+    ]
     expected = list(tiny_predictor.tag_documents(SENTENCES))
     assert assembled == expected
     assert [each.tokens for each in assembled] == [each.tokens for each in expected]
@@ -227,7 +252,9 @@ def test_texts_are_read_as_they_are_needed_and_how_many_at_once_changes_nothing(
             n_read += 1
             yield text
 
-    for n_given, (found, wanted) in enumerate(zip(tiny_predictor.tag_documents(reading()), expected, strict=True)):
+    for n_given, (found, wanted) in enumerate(
+        zip(tiny_predictor.tag_documents(reading()), expected, strict=True)
+    ):
         assert_same(found, wanted)
         assert n_read <= min(n_given + at_once, len(texts))
 
@@ -240,7 +267,11 @@ def test_threads_that_share_a_predictor_get_what_one_would(tiny_predictor: Predi
 
 
 def test_sentences_of_words_are_neither_cut_nor_joined(tiny_predictor: Predictor) -> None:
-    sentences = [["Anna", "Berg", "went", "to", "Oslo", "."], [], ["Mira", ".", "Otto", "Lind", "."]]
+    sentences = [
+        ["Anna", "Berg", "went", "to", "Oslo", "."],
+        [],
+        ["Mira", ".", "Otto", "Lind", "."],
+    ]
     spans = tiny_predictor.tag_sentences(sentences)
     assert spans[:2] == [[Span(0, 2, "PER"), Span(4, 5, "LOC")], []]
     assert spans == [tiny_predictor.tag_sentences([sentence])[0] for sentence in sentences]
@@ -268,10 +299,14 @@ def test_a_model_with_its_manifest_sealed_anew_is_the_same_model_of_another_vers
     assert tiny_predictor.version == read_bundle(tiny_model).version
 
 
-def test_a_model_that_nobody_uses_is_gone_at_once_without_the_garbage_collector(tiny_model: Path) -> None:
+def test_a_model_that_nobody_uses_is_gone_at_once_without_the_garbage_collector(
+    tiny_model: Path,
+) -> None:
     predictor = load(tiny_model, precision="fp32")
     predictor.tag(["Anna Berg went to Oslo."])
-    parts = [weakref.ref(each) for each in (predictor.tagger.network, predictor.tagger.features.pieces)]
+    parts = [
+        weakref.ref(each) for each in (predictor.tagger.network, predictor.tagger.features.pieces)
+    ]
     gc.freeze()  # as `teddy.model.system.memory.settle` does: a cycle would never be found
     try:
         del predictor
@@ -280,7 +315,9 @@ def test_a_model_that_nobody_uses_is_gone_at_once_without_the_garbage_collector(
         gc.unfreeze()
 
 
-def test_what_a_file_says_of_a_model_is_what_the_loaded_model_says(tiny_model: Path, tiny_predictor: Predictor) -> None:
+def test_what_a_file_says_of_a_model_is_what_the_loaded_model_says(
+    tiny_model: Path, tiny_predictor: Predictor
+) -> None:
     assert tiny_predictor.manifest == read_bundle(tiny_model).manifest
     assert load(str(tiny_model), precision="fp32").tag(SENTENCES) == tiny_predictor.tag(SENTENCES)
     assert teddy.load(tiny_model, precision="fp32").tag(SENTENCES) == tiny_predictor.tag(SENTENCES)
@@ -288,13 +325,20 @@ def test_what_a_file_says_of_a_model_is_what_the_loaded_model_says(tiny_model: P
 
 @pytest.mark.parametrize(
     "entities",
-    [(), (CanaryEntity(start=0, end=4, label="PER"),), (CanaryEntity(start=0, end=9, label="LOC"),)],
+    [
+        (),
+        (CanaryEntity(start=0, end=4, label="PER"),),
+        (CanaryEntity(start=0, end=9, label="LOC"),),
+    ],
     ids=["missing", "shorter", "another label"],
 )
 def test_a_model_that_fails_its_canary_is_refused(
     tiny_model: Path, tmp_path: Path, entities: tuple[CanaryEntity, ...]
 ) -> None:
-    canary = (CanaryText(text="Nobody was there.", entities=()), CanaryText(text="Anna Berg.", entities=entities))
+    canary = (
+        CanaryText(text="Nobody was there.", entities=()),
+        CanaryText(text="Anna Berg.", entities=entities),
+    )
     path = reseal(tiny_model, tmp_path / "m.teddy", canary=canary)
     with pytest.raises(ModelFileError, match="fails its canary in fp32"):
         load(path, precision="fp32")
@@ -309,12 +353,24 @@ def test_a_model_without_a_canary_is_loaded(tiny_model: Path, tmp_path: Path) ->
     ("changes", "cause"),
     [
         ({"labels": ("PER",)}, "the network has 9 tags, the manifest's labels make 5"),
-        ({"labels": ("PER", "LOC", "ORG")}, "the network has 9 tags, the manifest's labels make 13"),
+        (
+            {"labels": ("PER", "LOC", "ORG")},
+            "the network has 9 tags, the manifest's labels make 13",
+        ),
         ({"labels": ("PER", "PER")}, "labels must be different"),
         ({"features": FeatureConfig(affix_rows=100_000)}, ""),
-        ({"window_words": 8, "window_overlap": 8}, "a window of 8 words cannot overlap the next by 8"),
+        (
+            {"window_words": 8, "window_overlap": 8},
+            "a window of 8 words cannot overlap the next by 8",
+        ),
     ],
-    ids=["too few labels", "too many labels", "a label twice", "more features", "overlap as long as the window"],
+    ids=[
+        "too few labels",
+        "too many labels",
+        "a label twice",
+        "more features",
+        "overlap as long as the window",
+    ],
 )
 def test_a_manifest_that_does_not_fit_its_network_is_refused(
     tiny_model: Path, tmp_path: Path, changes: dict[str, Any], cause: str
@@ -324,7 +380,9 @@ def test_a_manifest_that_does_not_fit_its_network_is_refused(
         load(path, precision="fp32")
 
 
-def test_a_sealed_file_with_a_network_that_is_no_tagger_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_sealed_file_with_a_network_that_is_no_tagger_is_refused(
+    tiny_model: Path, tmp_path: Path
+) -> None:
     bundle = read_bundle(tiny_model)
     extras = extra_files(bundle.manifest, bundle.pieces, bundle.words)
     write_bundle(tmp_path / "m.teddy", to_archive(script(nn.Linear(2, 2)), extras))
@@ -333,7 +391,9 @@ def test_a_sealed_file_with_a_network_that_is_no_tagger_is_refused(tiny_model: P
             load(tmp_path / "m.teddy", precision=precision)
 
 
-def test_pieces_that_sentencepiece_cannot_read_are_refused(tiny_model: Path, tmp_path: Path) -> None:
+def test_pieces_that_sentencepiece_cannot_read_are_refused(
+    tiny_model: Path, tmp_path: Path
+) -> None:
     bundle = read_bundle(tiny_model)
     extras = extra_files(bundle.manifest, b"no pieces", bundle.words)
     write_bundle(tmp_path / "m.teddy", to_archive(from_archive(bundle.archive), extras))

@@ -51,7 +51,10 @@ def sees(gold: list[Span]) -> Reader:
     """A reader that knows the document, but sees of it no more than its window."""
 
     def read(place: Window) -> list[Span]:
-        cut = [Span(max(span.start, place.start), min(span.end, place.end), span.label) for span in gold]
+        cut = [
+            Span(max(span.start, place.start), min(span.end, place.end), span.label)
+            for span in gold
+        ]
         return [span for span in cut if span.start < span.end]
 
     return read
@@ -61,15 +64,22 @@ def assemble(predictor: Predictor, document: Document, read: Reader) -> tuple[li
     """The entities, in words, and all else; the score of a span is 1/3, that of a tag 1/4."""
     outputs = []
     for place in document.places:
-        spans = [Span(span.start - place.start, span.end - place.start, span.label) for span in read(place)]
+        spans = [
+            Span(span.start - place.start, span.end - place.start, span.label)
+            for span in read(place)
+        ]
         n_words = place.end - place.start
         tags, scores = np.array(TAGS.encode(spans, n_words)), np.full(n_words, 1 / 4)
-        outputs.append(TaggedWords(spans=spans, scores=[1 / 3] * len(spans), tags=tags, tag_scores=scores))
+        outputs.append(
+            TaggedWords(spans=spans, scores=[1 / 3] * len(spans), tags=tags, tag_scores=scores)
+        )
     tagged = predictor.assemble(document, outputs)
     pairs = list(zip(*document.offsets, strict=True))
     starts = {start: word for word, (start, _) in enumerate(pairs)}
     ends = {end: word + 1 for word, (_, end) in enumerate(pairs)}
-    return [Span(starts[entity.start], ends[entity.end], entity.label) for entity in tagged.entities], tagged
+    return [
+        Span(starts[entity.start], ends[entity.end], entity.label) for entity in tagged.entities
+    ], tagged
 
 
 few = settings(deadline=None, max_examples=80)
@@ -81,10 +91,18 @@ def test_whatever_windows_say_the_tags_spell_the_entities_and_every_word_has_one
     tiny_predictor: Predictor, data: st.DataObject
 ) -> None:
     document = data.draw(layouts())
-    found, tagged = assemble(tiny_predictor, document, lambda place: data.draw(disjoint_spans(place.start, place.end)))
-    assert [(token.start, token.end) for token in tagged.tokens] == list(zip(*document.offsets, strict=True))
-    assert [TAGS.index(token.tag) for token in tagged.tokens] == TAGS.encode(found, len(document.offsets.starts))
-    assert all(entity.text == document.text[entity.start : entity.end] for entity in tagged.entities)
+    found, tagged = assemble(
+        tiny_predictor, document, lambda place: data.draw(disjoint_spans(place.start, place.end))
+    )
+    assert [(token.start, token.end) for token in tagged.tokens] == list(
+        zip(*document.offsets, strict=True)
+    )
+    assert [TAGS.index(token.tag) for token in tagged.tokens] == TAGS.encode(
+        found, len(document.offsets.starts)
+    )
+    assert all(
+        entity.text == document.text[entity.start : entity.end] for entity in tagged.entities
+    )
     assert found == sorted(found)
 
 
@@ -113,7 +131,10 @@ def test_an_entity_that_crosses_a_border_comes_whole_when_half_the_overlap_holds
     overlap = data.draw(st.integers(0, max_words - 1))
     document = make_document([length], max_words, overlap)
     gold = data.draw(disjoint_spans(0, length))
-    gold = [Span(span.start, min(span.end, span.start + 1 + (overlap + 1) // 2), span.label) for span in gold]
+    gold = [
+        Span(span.start, min(span.end, span.start + 1 + (overlap + 1) // 2), span.label)
+        for span in gold
+    ]
     assert assemble(tiny_predictor, document, sees(gold))[0] == gold
 
 
@@ -122,12 +143,15 @@ def test_an_entity_that_crosses_a_border_comes_whole_when_half_the_overlap_holds
 def test_an_entity_of_any_length_is_found_once_from_its_first_word_and_never_in_pieces(
     tiny_predictor: Predictor, data: st.DataObject
 ) -> None:
-    # With an overlap of a single word a window keeps its very first, and does not know what that word goes on with.
+    # With an overlap of a single word a window keeps its very first, and does not know what that
+    # word goes on with.
     length, max_words = data.draw(st.integers(1, 60)), data.draw(st.integers(3, 12))
     document = make_document([length], max_words, data.draw(st.integers(2, max_words - 1)))
     gold = data.draw(disjoint_spans(0, length))
     found, _ = assemble(tiny_predictor, document, sees(gold))
-    assert [(span.start, span.label) for span in found] == [(span.start, span.label) for span in gold]
+    assert [(span.start, span.label) for span in found] == [
+        (span.start, span.label) for span in gold
+    ]
     assert all(ours.end <= theirs.end for ours, theirs in zip(found, gold, strict=True))
 
 
@@ -142,7 +166,14 @@ def test_the_words_of_an_entity_whose_head_no_window_found_are_outside_with_what
     found, tagged = assemble(tiny_predictor, document, read)
     assert found == [Span(8, 9, "LOC")]
     assert [token.tag for token in tagged.tokens[4:]] == ["O", "O", "O", "O", "S-LOC", "O"]
-    assert [token.score for token in tagged.tokens[4:]] == [1 / 4, 3 / 4, 3 / 4, 1 / 4, 1 / 4, 1 / 4]
+    assert [token.score for token in tagged.tokens[4:]] == [
+        1 / 4,
+        3 / 4,
+        3 / 4,
+        1 / 4,
+        1 / 4,
+        1 / 4,
+    ]
     assert [entity.score for entity in tagged.entities] == [1 / 3]
 
 

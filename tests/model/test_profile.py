@@ -42,23 +42,32 @@ def by_name(profiler: Profiler, counts: "Counter[int]") -> dict[str, dict[str, i
 
 
 def met(reference: Reference) -> dict[str, dict[str, int]]:
-    return {name: {each: n for each, n in feature.counts.items() if n} for name, feature in reference.features.items()}
+    return {
+        name: {each: n for each, n in feature.counts.items() if n}
+        for name, feature in reference.features.items()
+    }
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_a_text_is_counted_as_a_slow_reader_would(text: str, tiny_predictor: Predictor, profiler: Profiler) -> None:
+def test_a_text_is_counted_as_a_slow_reader_would(
+    text: str, tiny_predictor: Predictor, profiler: Profiler
+) -> None:
     document, tagged = read(tiny_predictor, text)
     found = by_name(profiler, profiler.count(document, tagged))
     words = [text[token.start : token.end] for token in tagged.tokens]
     pieces = [tiny_predictor.tagger.features.pieces.ids(word) for word in words]
     assert found["label"] == Counter(entity.label for entity in tagged.entities)
     bins = feature_bins(())["score"]
-    assert found["score"] == Counter(bins[min(int(entity.score * 10), 9)] for entity in tagged.entities)
+    assert found["score"] == Counter(
+        bins[min(int(entity.score * 10), 9)] for entity in tagged.entities
+    )
     kinds = {"outside": sum(token.tag == "O" for token in tagged.tokens)}
     kinds["inside"] = len(words) - kinds["outside"]
     assert found["entity_rate"] == {kind: n for kind, n in kinds.items() if n}
     numbers = Counter(min(max(len(ids), 1), PIECE_BINS) for ids in pieces)
-    assert found["pieces"] == {"8+" if n == PIECE_BINS else str(n): count for n, count in numbers.items()}
+    assert found["pieces"] == {
+        "8+" if n == PIECE_BINS else str(n): count for n, count in numbers.items()
+    }
     assert sum(found["piece_kind"].values()) == sum(max(len(ids), 1) for ids in pieces)
     for feature in ("word_length", "shape", "script"):
         assert sum(found[feature].values()) == len(words)
@@ -121,16 +130,24 @@ def test_words_have_a_shape_and_a_script(
         ("3 + 4", None),
     ],
 )
-def test_sentences_have_a_case(sentence: str, case: str | None, tiny_predictor: Predictor, profiler: Profiler) -> None:
-    assert by_name(profiler, profiler.count(*read(tiny_predictor, sentence)))["case"] == ({case: 1} if case else {})
+def test_sentences_have_a_case(
+    sentence: str, case: str | None, tiny_predictor: Predictor, profiler: Profiler
+) -> None:
+    assert by_name(profiler, profiler.count(*read(tiny_predictor, sentence)))["case"] == (
+        {case: 1} if case else {}
+    )
 
 
-def test_a_character_that_the_vocabulary_lacks_is_its_bytes(tiny_predictor: Predictor, profiler: Profiler) -> None:
+def test_a_character_that_the_vocabulary_lacks_is_its_bytes(
+    tiny_predictor: Predictor, profiler: Profiler
+) -> None:
     found = by_name(profiler, profiler.count(*read(tiny_predictor, "斯")))
     assert found["piece_kind"]["byte"] == len("斯".encode())
 
 
-def test_of_a_long_text_only_the_beginning_is_counted(tiny_predictor: Predictor, profiler: Profiler) -> None:
+def test_of_a_long_text_only_the_beginning_is_counted(
+    tiny_predictor: Predictor, profiler: Profiler
+) -> None:
     text = "Otto Lind went to Ghent . " * 2000
     document, tagged = read(tiny_predictor, text)
     found = by_name(profiler, profiler.count(document, tagged))
@@ -141,7 +158,9 @@ def test_of_a_long_text_only_the_beginning_is_counted(tiny_predictor: Predictor,
     assert sum(found["label"].values()) == sum(entity.end <= last for entity in tagged.entities)
 
 
-def test_sums_do_not_depend_on_how_texts_are_divided(tiny_predictor: Predictor, profiler: Profiler) -> None:
+def test_sums_do_not_depend_on_how_texts_are_divided(
+    tiny_predictor: Predictor, profiler: Profiler
+) -> None:
     counts = [profiler.count(*read(tiny_predictor, text)) for text in TEXTS]
     whole = profiler.sums()
     for each in counts:
@@ -162,15 +181,23 @@ def test_words_are_remembered_and_count_the_same_each_time(
     tiny_predictor: Predictor, profiler: Profiler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("teddy.model.drift.profile._CACHED_WORDS", 50)
-    anew = [profiler.count(*read(tiny_predictor, f"Mira{i} went there {i} times")) for i in range(200)]
+    anew = [
+        profiler.count(*read(tiny_predictor, f"Mira{i} went there {i} times")) for i in range(200)
+    ]
     assert len(profiler._words) <= 50
-    again = [profiler.count(*read(tiny_predictor, f"Mira{i} went there {i} times")) for i in range(200)]
+    again = [
+        profiler.count(*read(tiny_predictor, f"Mira{i} went there {i} times")) for i in range(200)
+    ]
     assert anew == again
 
 
-def test_what_a_model_was_measured_on_is_in_its_file_with_every_feature(tiny_predictor: Predictor) -> None:
+def test_what_a_model_was_measured_on_is_in_its_file_with_every_feature(
+    tiny_predictor: Predictor,
+) -> None:
     manifest = tiny_predictor.manifest
     features = manifest.reference.features
-    assert {name: tuple(each.counts) for name, each in features.items()} == feature_bins(manifest.labels)
+    assert {name: tuple(each.counts) for name, each in features.items()} == feature_bins(
+        manifest.labels
+    )
     assert sum(features["case"].counts.values()) == 40  # the sentences of the made-up dev
     assert all(each.spread >= 0 for each in features.values())

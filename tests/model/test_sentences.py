@@ -29,12 +29,17 @@ FRAGMENTS = [
     "-",
 ]
 SPACES = ["", " ", "\n", "\r\n", "\n\n", "\u2029", "\x00", " " * 50]
-TEXTS = st.lists(st.sampled_from(FRAGMENTS) | st.sampled_from(SPACES) | st.characters(), max_size=30).map("".join)
+TEXTS = st.lists(
+    st.sampled_from(FRAGMENTS) | st.sampled_from(SPACES) | st.characters(), max_size=30
+).map("".join)
 
 
 def sentences_of(text: str) -> list[str]:
     words = tokenise(text)
-    return [text[words[start][0] : words[end - 1][1]] for start, end in split_sentences(text, Offsets.of(words))]
+    return [
+        text[words[start][0] : words[end - 1][1]]
+        for start, end in split_sentences(text, Offsets.of(words))
+    ]
 
 
 @given(TEXTS)
@@ -42,7 +47,9 @@ def test_sentences_partition_the_words_in_order_and_none_is_empty(text: str) -> 
     words = tokenise(text)
     sentences = split_sentences(text, Offsets.of(words))
     assert all(start < end for start, end in sentences)
-    assert [word for start, end in sentences for word in range(start, end)] == list(range(len(words)))
+    assert [word for start, end in sentences for word in range(start, end)] == list(
+        range(len(words))
+    )
 
 
 @given(TEXTS, TEXTS)
@@ -80,10 +87,22 @@ def test_one_sentence_stays_one(text: str) -> None:
     [
         ["He left.", "Teddy stayed!", "Why?", "Nobody knows\u2026", "Ask her."],
         ['He said "Go."', "Then (it was late.)", "\u201cSleep!\u201d", "She did."],
-        ["They live in the U.S.", "The bears do not.", "He works for Acme Inc.", "She works for J.", "It rains."],
+        [
+            "They live in the U.S.",
+            "The bears do not.",
+            "He works for Acme Inc.",
+            "She works for J.",
+            "It rains.",
+        ],
         ["Ask No. 5.", "No.", "Ask again."],
         ['He said " Go . "', "She went ."],
-        ["\u00bfQu\u00e9?", "\u00a1No!", "\u00c9l no.", "\u041e\u043d \u0442\u0443\u0442.", "\u0414\u0430."],
+        [
+            "\u00bfQu\u00e9?",
+            "\u00a1No!",
+            "\u00c9l no.",
+            "\u041e\u043d \u0442\u0443\u0442.",
+            "\u0414\u0430.",
+        ],
     ],
 )
 def test_sentences_in_a_line_are_told_apart(sentences: list[str]) -> None:
@@ -101,9 +120,12 @@ def test_short_lines_and_items_are_sentences_of_their_own(line_break: str) -> No
     assert sentences_of(line_break.join(lines)) == lines
 
 
-@pytest.mark.parametrize("repeated", ["a. ", '." ', '. " ', "\n\x00", " \n", "a.\n", "1. ", ") ", "\u3002", '? "a '])
+@pytest.mark.parametrize(
+    "repeated", ["a. ", '." ', '. " ', "\n\x00", " \n", "a.\n", "1. ", ") ", "\u3002", '? "a ']
+)
 def test_a_long_text_of_nothing_but_borders_is_split(repeated: str) -> None:
-    # each would make a splitter that looks back to the sentence's start read the text again for every stop
+    # each would make a splitter that looks back to the sentence's start read the text again for
+    # every stop
     text = repeated * 15_000
     words = tokenise(text)
     assert sum(end - start for start, end in split_sentences(text, Offsets.of(words))) == len(words)

@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from teddy.model.tags.spans import Scheme, Span, read_tags, write_tags
 
 LABELS = st.sampled_from(["PER", "LOC", "creative-work"])
-PREFIXES = {Scheme.IO: "I", Scheme.IOB1: "BI", Scheme.BIO: "BI", Scheme.BIOES: "BIES", Scheme.BMES: "BMES"}
+PREFIXES = {
+    Scheme.IO: "I",
+    Scheme.IOB1: "BI",
+    Scheme.BIO: "BI",
+    Scheme.BIOES: "BIES",
+    Scheme.BMES: "BMES",
+}
 
 
 @st.composite
@@ -31,11 +37,45 @@ def conlleval_spans(tags: list[str]) -> list[Span]:
     """The rules of the CoNLL scorer, line for line: does a chunk end before this tag, does one start at it?"""
 
     def chunk_ends(previous: str, tag: str, previous_label: str, label: str) -> bool:
-        pairs = ["BB", "BS", "BO", "IB", "IS", "IO", "EE", "EI", "EO", "ES", "EB", "SS", "SI", "SO", "SE", "SB"]
+        pairs = [
+            "BB",
+            "BS",
+            "BO",
+            "IB",
+            "IS",
+            "IO",
+            "EE",
+            "EI",
+            "EO",
+            "ES",
+            "EB",
+            "SS",
+            "SI",
+            "SO",
+            "SE",
+            "SB",
+        ]
         return previous + tag in pairs or (previous != "O" and previous_label != label)
 
     def chunk_starts(previous: str, tag: str, previous_label: str, label: str) -> bool:
-        pairs = ["BB", "IB", "OB", "EB", "SB", "BS", "IS", "OS", "ES", "SS", "EE", "EI", "SE", "SI", "OE", "OI"]
+        pairs = [
+            "BB",
+            "IB",
+            "OB",
+            "EB",
+            "SB",
+            "BS",
+            "IS",
+            "OS",
+            "ES",
+            "SS",
+            "EE",
+            "EI",
+            "SE",
+            "SI",
+            "OE",
+            "OI",
+        ]
         return previous + tag in pairs or (tag != "O" and previous_label != label)
 
     spans = []
@@ -70,14 +110,20 @@ def test_what_is_written_is_read_back(scheme: Scheme, sentence: tuple[list[Span]
 
 
 @given(sentence=sentences())
-def test_io_reads_back_neighbours_with_one_label_as_one_span(sentence: tuple[list[Span], int]) -> None:
+def test_io_reads_back_neighbours_with_one_label_as_one_span(
+    sentence: tuple[list[Span], int],
+) -> None:
     spans, n_words = sentence
-    assert read_tags(write_tags(spans, n_words, Scheme.IO), Scheme.IO) == merged_where_they_touch(spans)
+    assert read_tags(write_tags(spans, n_words, Scheme.IO), Scheme.IO) == merged_where_they_touch(
+        spans
+    )
 
 
 @pytest.mark.parametrize("scheme", Scheme)
 @given(data=st.data())
-def test_any_sequence_of_tags_is_repaired_as_conlleval_reads_it(scheme: Scheme, data: st.DataObject) -> None:
+def test_any_sequence_of_tags_is_repaired_as_conlleval_reads_it(
+    scheme: Scheme, data: st.DataObject
+) -> None:
     tags = data.draw(tags_of(scheme))
     assert read_tags(tags, scheme) == conlleval_spans(tags)
 
@@ -93,21 +139,55 @@ def test_repair_loses_no_tagged_word(scheme: Scheme, data: st.DataObject) -> Non
 
 
 @given(sentence=sentences())
-def test_the_order_in_which_spans_are_given_does_not_matter(sentence: tuple[list[Span], int]) -> None:
+def test_the_order_in_which_spans_are_given_does_not_matter(
+    sentence: tuple[list[Span], int],
+) -> None:
     spans, n_words = sentence
-    assert write_tags(reversed(spans), n_words, Scheme.BIOES) == write_tags(spans, n_words, Scheme.BIOES)
+    assert write_tags(reversed(spans), n_words, Scheme.BIOES) == write_tags(
+        spans, n_words, Scheme.BIOES
+    )
 
 
 def test_each_scheme_spells_the_same_spans_in_its_own_way() -> None:
     spans = [Span(0, 1, "PER"), Span(1, 4, "PER"), Span(5, 6, "creative-work")]
     assert write_tags(spans, 6, Scheme.IO) == ["I-PER"] * 4 + ["O", "I-creative-work"]
-    assert write_tags(spans, 6, Scheme.IOB1) == ["I-PER", "B-PER", "I-PER", "I-PER", "O", "I-creative-work"]
-    assert write_tags(spans, 6, Scheme.BIO) == ["B-PER", "B-PER", "I-PER", "I-PER", "O", "B-creative-work"]
-    assert write_tags(spans, 6, Scheme.BIOES) == ["S-PER", "B-PER", "I-PER", "E-PER", "O", "S-creative-work"]
-    assert write_tags(spans, 6, Scheme.BMES) == ["S-PER", "B-PER", "M-PER", "E-PER", "O", "S-creative-work"]
+    assert write_tags(spans, 6, Scheme.IOB1) == [
+        "I-PER",
+        "B-PER",
+        "I-PER",
+        "I-PER",
+        "O",
+        "I-creative-work",
+    ]
+    assert write_tags(spans, 6, Scheme.BIO) == [
+        "B-PER",
+        "B-PER",
+        "I-PER",
+        "I-PER",
+        "O",
+        "B-creative-work",
+    ]
+    assert write_tags(spans, 6, Scheme.BIOES) == [
+        "S-PER",
+        "B-PER",
+        "I-PER",
+        "E-PER",
+        "O",
+        "S-creative-work",
+    ]
+    assert write_tags(spans, 6, Scheme.BMES) == [
+        "S-PER",
+        "B-PER",
+        "M-PER",
+        "E-PER",
+        "O",
+        "S-creative-work",
+    ]
 
 
-@pytest.mark.parametrize("tag", ["", "X-PER", "B-", "B", "PER", "-PER", "b-PER", "BI-PER", "o", "M-PER"])
+@pytest.mark.parametrize(
+    "tag", ["", "X-PER", "B-", "B", "PER", "-PER", "b-PER", "BI-PER", "o", "M-PER"]
+)
 def test_a_malformed_tag_is_refused_by_name(tag: str) -> None:
     with pytest.raises(ValueError, match=repr(tag)):
         read_tags(["O", tag], Scheme.BIO)

@@ -18,7 +18,23 @@ from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.vocabulary import train_pieces
 from teddy.training.recipe.recipe import PiecesConfig
 
-VOCABULARY = ["Anna", "Berg", "went", "to", "Oslo", ",", "and", "so", "did", "I", ".", "中", "é", "😀", "U.S."]
+VOCABULARY = [
+    "Anna",
+    "Berg",
+    "went",
+    "to",
+    "Oslo",
+    ",",
+    "and",
+    "so",
+    "did",
+    "I",
+    ".",
+    "中",
+    "é",
+    "😀",
+    "U.S.",
+]
 TAGS = TagSet(("PER", "LOC"))
 
 
@@ -60,7 +76,9 @@ def test_spans_are_what_the_tags_spell(tagger: Tagger, sentences: list[list[str]
     for sentence, result in zip(sentences, tagger.tag(sentences), strict=True):
         assert len(result.tags) == len(result.tag_scores) == len(sentence)
         assert len(result.scores) == len(result.spans)
-        assert result.spans == read_tags([TAGS.tags[tag] for tag in result.tags.tolist()], Scheme.BIOES)
+        assert result.spans == read_tags(
+            [TAGS.tags[tag] for tag in result.tags.tolist()], Scheme.BIOES
+        )
 
 
 @few
@@ -83,7 +101,9 @@ def test_each_sentence_reads_as_it_does_alone(tagger: Tagger, sentences: list[li
 
 @few
 @given(sentences=sentences, batch_words=st.integers(1, 30))
-def test_the_size_of_batches_changes_nothing(tagger: Tagger, sentences: list[list[str]], batch_words: int) -> None:
+def test_the_size_of_batches_changes_nothing(
+    tagger: Tagger, sentences: list[list[str]], batch_words: int
+) -> None:
     small = Tagger(tagger.network, tagger.features, tagger.tag_set, batch_words=batch_words)
     for found, expected in zip(small.tag(sentences), tagger.tag(sentences), strict=True):
         assert_same(found, expected)
@@ -100,12 +120,18 @@ def test_sentences_without_words_have_empty_results_in_their_places(tagger: Tagg
 def test_batches_hold_every_sentence_with_words_once_and_only_its_words(tagger: Tagger) -> None:
     sentences = [VOCABULARY[: n % 14] for n in range(70)]
     batches = list(tagger.batches(sentences))
-    assert sorted(i for batch in batches for i in batch.members) == [i for i, each in enumerate(sentences) if each]
+    assert sorted(i for batch in batches for i in batch.members) == [
+        i for i, each in enumerate(sentences) if each
+    ]
     for batch in batches:
-        for member, row, length in zip(batch.members, batch.words, batch.lengths.tolist(), strict=False):
+        for member, row, length in zip(
+            batch.members, batch.words, batch.lengths.tolist(), strict=False
+        ):
             rows, starts = tagger.features.bag(sentences[member])
             with torch.inference_mode():
-                expected = tagger.network.word_vectors(torch.from_numpy(rows), torch.from_numpy(starts))
+                expected = tagger.network.word_vectors(
+                    torch.from_numpy(rows), torch.from_numpy(starts)
+                )
             torch.testing.assert_close(batch.vectors[row[:length]], expected)
 
 
@@ -122,7 +148,9 @@ def test_the_score_of_an_entity_of_one_word_is_that_of_its_tag(tagger: Tagger) -
         assert score == pytest.approx(tag_score, abs=1e-9)
 
 
-def test_where_words_are_independent_the_score_of_a_span_is_the_product_of_its_tags(features: WordFeatures) -> None:
+def test_where_words_are_independent_the_score_of_a_span_is_the_product_of_its_tags(
+    features: WordFeatures,
+) -> None:
     tagger = make_tagger(features, "softmax")
     long_spans = 0
     for result in tagger.tag([VOCABULARY[i:] + VOCABULARY[:i] for i in range(len(VOCABULARY))]):
@@ -137,4 +165,7 @@ def test_results_are_plain_numbers_that_json_knows(tagger: Tagger) -> None:
     (result,) = tagger.tag([VOCABULARY])
     assert {type(score) for score in [*result.scores, *result.tag_scores.tolist()]} == {float}
     assert {type(tag) for tag in result.tags.tolist()} == {int}
-    assert all(isinstance(span, Span) and type(span.start) is type(span.end) is int for span in result.spans)
+    assert all(
+        isinstance(span, Span) and type(span.start) is type(span.end) is int
+        for span in result.spans
+    )

@@ -30,14 +30,54 @@ FRAGMENTS = [
         ".5",
         "_",
     ],
-    *["-", "--", ".", "...", ",", ":", ";", ")", "(", '"', "''", "!", "?!", "@", "#", "&", "&amp;", "%", "$"],
+    *[
+        "-",
+        "--",
+        ".",
+        "...",
+        ",",
+        ":",
+        ";",
+        ")",
+        "(",
+        '"',
+        "''",
+        "!",
+        "?!",
+        "@",
+        "#",
+        "&",
+        "&amp;",
+        "%",
+        "$",
+    ],
     *["http://", "www.", "a.example.com/x", "me@x.org"],
-    *["\u00e9", "\u0301", "\u4eac", "\u30ab", "\u0e40\u0e21\u0e37\u0e2d", "\u1780\u17d2", "\u0928\u094d", "\u05d0"],
-    *["\U0001f44d", "\U0001f3fd", "\U0001f468", "\U0001f1eb", "\U0001f1f7", "\ufe0f", "\u20e3", "\U000e0067"],
+    *[
+        "\u00e9",
+        "\u0301",
+        "\u4eac",
+        "\u30ab",
+        "\u0e40\u0e21\u0e37\u0e2d",
+        "\u1780\u17d2",
+        "\u0928\u094d",
+        "\u05d0",
+    ],
+    *[
+        "\U0001f44d",
+        "\U0001f3fd",
+        "\U0001f468",
+        "\U0001f1eb",
+        "\U0001f1f7",
+        "\ufe0f",
+        "\u20e3",
+        "\U000e0067",
+    ],
     *["\u200d", "\u200b", "\u00ad", "\ufeff", "\x00", "\u202e"],
 ]
 CHUNKS = st.lists(st.sampled_from(FRAGMENTS) | st.characters(), max_size=8).map("".join)
-TEXTS = st.lists(CHUNKS | st.sampled_from([" ", "\r\n", "\t", "\u3000", "\x1f"]), max_size=8).map("".join)
+TEXTS = st.lists(CHUNKS | st.sampled_from([" ", "\r\n", "\t", "\u3000", "\x1f"]), max_size=8).map(
+    "".join
+)
 
 
 def words_of(text: str) -> list[str]:
@@ -61,7 +101,9 @@ def test_words_are_ordered_disjoint_and_hold_no_white_space(text: str) -> None:
 @given(TEXTS)
 def test_every_character_that_is_neither_space_nor_ignorable_lies_in_a_word(text: str) -> None:
     covered = {position for start, end in tokenise(text) for position in range(start, end)}
-    assert {position for position, character in enumerate(text) if must_be_covered(character)} <= covered
+    assert {
+        position for position, character in enumerate(text) if must_be_covered(character)
+    } <= covered
 
 
 def test_every_character_of_the_first_planes_is_covered() -> None:
@@ -72,7 +114,9 @@ def test_every_character_of_the_first_planes_is_covered() -> None:
 
 
 @given(TEXTS, TEXTS, st.sampled_from([" ", "\n", "\u00a0"]))
-def test_what_stands_behind_white_space_changes_nothing(before: str, behind: str, space: str) -> None:
+def test_what_stands_behind_white_space_changes_nothing(
+    before: str, behind: str, space: str
+) -> None:
     shift = len(before) + 1
     shifted = [(start + shift, end + shift) for start, end in tokenise(behind)]
     assert tokenise(before + space + behind) == tokenise(before) + shifted
@@ -95,8 +139,14 @@ def test_the_short_cuts_for_short_chunks_give_what_the_grammar_gives(chunk: str)
         ("He said, Teddy bears are on sale!", "He said , Teddy bears are on sale !"),
         # numbers
         ("$5 rose 50% to 1,000.50 at 10:30.", "$ 5 rose 50 % to 1,000.50 at 10:30 ."),
-        ("On 1996-08-22 (or 22/8/96) won 6-4, 3\u20131", "On 1996-08-22 ( or 22/8/96 ) won 6-4 , 3\u20131"),
-        ("the 1980s, 3rd, A320, \u0663\u066b\u0661", "the 1980s , 3rd , A320 , \u0663 \u066b \u0661"),
+        (
+            "On 1996-08-22 (or 22/8/96) won 6-4, 3\u20131",
+            "On 1996-08-22 ( or 22/8/96 ) won 6-4 , 3\u20131",
+        ),
+        (
+            "the 1980s, 3rd, A320, \u0663\u066b\u0661",
+            "the 1980s , 3rd , A320 , \u0663 \u066b \u0661",
+        ),
         # abbreviations
         ("U.S. and U.S.-based", "U.S. and U.S. - based"),
         ("Mr. J.R.R. Fox, Ph.D., of Fox Inc.", "Mr. J.R.R. Fox , Ph.D. , of Fox Inc."),
@@ -112,7 +162,10 @@ def test_the_short_cuts_for_short_chunks_give_what_the_grammar_gives(chunk: str)
         ("'s 'll n't", "'s 'll n't"),
         # the internet
         ("See https://example.org/a_(b)?q=1&r=2.", "See https://example.org/a_(b)?q=1&r=2 ."),
-        ("(www.example.com), example.co.uk/x; Example.com's", "( www.example.com ) , example.co.uk/x ; Example.com 's"),
+        (
+            "(www.example.com), example.co.uk/x; Example.com's",
+            "( www.example.com ) , example.co.uk/x ; Example.com 's",
+        ),
         ("Mail ann.lee+x@mail.example.org.", "Mail ann.lee+x@mail.example.org ."),
         ("@ann_lee: #Sun4all :-) :D &amp; <b>", "@ann_lee : #Sun4all :-) :D &amp; < b >"),
         ("It ended.Then it began", "It ended . Then it began"),
@@ -124,7 +177,10 @@ def test_the_short_cuts_for_short_chunks_give_what_the_grammar_gives(chunk: str)
         # scripts without spaces
         ("\u62111996\u5e74\u7528Python\u3002", "\u6211 1996 \u5e74 \u7528 Python \u3002"),
         ("\u30c6\u30c7\u30a3\u304b\u3099", "\u30c6 \u30c7 \u30a3 \u304b\u3099"),
-        ("\u0e40\u0e21\u0e37\u0e2d\u0e07\u0e44\u0e17\u0e22", "\u0e40\u0e21\u0e37 \u0e2d \u0e07 \u0e44\u0e17 \u0e22"),
+        (
+            "\u0e40\u0e21\u0e37\u0e2d\u0e07\u0e44\u0e17\u0e22",
+            "\u0e40\u0e21\u0e37 \u0e2d \u0e07 \u0e44\u0e17 \u0e22",
+        ),
         ("\u1781\u17d2\u1798\u17c2\u179a", "\u1781\u17d2\u1798\u17c2 \u179a"),
         # scripts with spaces keep their marks and joiners
         ("\u0928\u094d\u092f\u0942 e\u0301te\u0301", "\u0928\u094d\u092f\u0942 e\u0301te\u0301"),
@@ -132,7 +188,10 @@ def test_the_short_cuts_for_short_chunks_give_what_the_grammar_gives(chunk: str)
             "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645 co\u00adop",
             "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645 co\u00adop",
         ),
-        ("\u05e6\u05d4\u05f4\u05dc \ud55c\uad6d \uc0ac\ub78c", "\u05e6\u05d4\u05f4\u05dc \ud55c\uad6d \uc0ac\ub78c"),
+        (
+            "\u05e6\u05d4\u05f4\u05dc \ud55c\uad6d \uc0ac\ub78c",
+            "\u05e6\u05d4\u05f4\u05dc \ud55c\uad6d \uc0ac\ub78c",
+        ),
         # what cannot be seen separates, and is no word
         ("\ufeffTeddy\x00Bear\u200bHug", "Teddy Bear Hug"),
     ],
@@ -155,7 +214,9 @@ def test_a_long_word_is_cut_into_pieces_and_nothing_is_dropped() -> None:
     assert "".join(words_of(text)) == text
 
 
-@pytest.mark.parametrize("word", ["a.", "'", "http://", "www.", "@", "a@", "a-", "-", "1,", "a'", "n't", ".com", "&#1"])
+@pytest.mark.parametrize(
+    "word", ["a.", "'", "http://", "www.", "@", "a@", "a-", "-", "1,", "a'", "n't", ".com", "&#1"]
+)
 def test_a_long_text_without_a_space_is_split_and_nothing_is_dropped(word: str) -> None:
     # each would make a pattern that backtracks read the text again for every word
     text = word * (60_000 // len(word))
@@ -167,7 +228,11 @@ def test_text_without_lone_surrogates_passes(text: str) -> None:
     check_text(text)
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"])), st.characters(categories=["Cs"]), st.text())
-def test_the_first_lone_surrogate_is_refused_by_its_position(before: str, surrogate: str, behind: str) -> None:
+@given(
+    st.text(st.characters(exclude_categories=["Cs"])), st.characters(categories=["Cs"]), st.text()
+)
+def test_the_first_lone_surrogate_is_refused_by_its_position(
+    before: str, surrogate: str, behind: str
+) -> None:
     with pytest.raises(TextError, match=rf"U\+{ord(surrogate):04X} at character {len(before)}$"):
         check_text(before + surrogate + behind)

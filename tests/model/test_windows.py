@@ -18,9 +18,15 @@ def cases(draw: st.DrawFn) -> tuple[list[tuple[int, int]], int, int]:
 
 
 @given(cases())
-def test_the_kept_ranges_partition_the_words_in_order(case: tuple[list[tuple[int, int]], int, int]) -> None:
+def test_the_kept_ranges_partition_the_words_in_order(
+    case: tuple[list[tuple[int, int]], int, int],
+) -> None:
     sentences, max_words, overlap = case
-    kept = [word for w in split_windows(sentences, max_words, overlap) for word in range(w.keep_start, w.keep_end)]
+    kept = [
+        word
+        for w in split_windows(sentences, max_words, overlap)
+        for word in range(w.keep_start, w.keep_end)
+    ]
     assert kept == [word for start, end in sentences for word in range(start, end)]
 
 
@@ -47,7 +53,9 @@ def test_a_kept_word_sees_half_the_overlap_on_each_side_or_the_end_of_its_senten
 
 
 @given(cases())
-def test_there_are_no_more_windows_than_the_words_need(case: tuple[list[tuple[int, int]], int, int]) -> None:
+def test_there_are_no_more_windows_than_the_words_need(
+    case: tuple[list[tuple[int, int]], int, int],
+) -> None:
     sentences, max_words, overlap = case
     windows = split_windows(sentences, max_words, overlap)
     for start, end in sentences:
@@ -67,6 +75,8 @@ def test_the_last_window_of_a_long_sentence_is_moved_back_rather_than_made_short
 
 
 @pytest.mark.parametrize(("max_words", "overlap"), [(0, 0), (4, 4), (4, -1)])
-def test_an_overlap_that_leaves_no_room_for_progress_is_refused(max_words: int, overlap: int) -> None:
+def test_an_overlap_that_leaves_no_room_for_progress_is_refused(
+    max_words: int, overlap: int
+) -> None:
     with pytest.raises(ValueError, match="overlap"):
         split_windows([(0, 3)], max_words, overlap)

@@ -17,19 +17,25 @@ from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.vocabulary import train_pieces
 from teddy.training.recipe.recipe import PiecesConfig
 
-VOCABULARY = [f"{first}{second}" for first in ("Anna", "Berg", "go", "to", "é", "中") for second in "abcdefgh"]
+VOCABULARY = [
+    f"{first}{second}" for first in ("Anna", "Berg", "go", "to", "é", "中") for second in "abcdefgh"
+]
 
 
 @pytest.fixture(scope="module")
 def features() -> WordFeatures:
-    return WordFeatures(Pieces(train_pieces(VOCABULARY, PiecesConfig(vocabulary=300))), FeatureConfig(affix_rows=64))
+    return WordFeatures(
+        Pieces(train_pieces(VOCABULARY, PiecesConfig(vocabulary=300))), FeatureConfig(affix_rows=64)
+    )
 
 
 @pytest.fixture(scope="module")
 def network(features: WordFeatures) -> Network:
     torch.manual_seed(2)
     return Network(
-        NetworkConfig(embedding_width=8, hidden_width=4, normalise=True), features.n_rows, TagSet(("A",))
+        NetworkConfig(embedding_width=8, hidden_width=4, normalise=True),
+        features.n_rows,
+        TagSet(("A",)),
     ).eval()
 
 
@@ -50,10 +56,14 @@ def test_a_vector_is_the_network_s_whatever_was_asked_before(
     answers = [vectors.look_up(words) for words in questions]
     # Read after all were asked: what was given once is never written over.
     for words, (table, rows) in zip(questions, answers, strict=True):
-        torch.testing.assert_close(table[torch.from_numpy(rows)], expected_vectors(network, features, words))
+        torch.testing.assert_close(
+            table[torch.from_numpy(rows)], expected_vectors(network, features, words)
+        )
 
 
-def test_the_table_is_no_larger_than_two_generations_or_one_question(network: Network, features: WordFeatures) -> None:
+def test_the_table_is_no_larger_than_two_generations_or_one_question(
+    network: Network, features: WordFeatures
+) -> None:
     vectors = WordVectors(network, features, capacity=10)
     for start in range(0, len(VOCABULARY), 5):
         table, _ = vectors.look_up(VOCABULARY[start : start + 5])
@@ -87,9 +97,15 @@ def test_a_word_is_read_once_while_it_is_remembered(
     assert read == ["to", "go", "Anna", "Berg", "é", "a", "b", "Anna"]
 
 
-def test_threads_that_ask_at_once_get_what_one_would(network: Network, features: WordFeatures) -> None:
+def test_threads_that_ask_at_once_get_what_one_would(
+    network: Network, features: WordFeatures
+) -> None:
     vectors = WordVectors(network, features, capacity=16)
     questions = [VOCABULARY[i % 40 : i % 40 + 6] for i in range(0, 400, 7)]
     with ThreadPoolExecutor(4) as threads:
-        for words, (table, rows) in zip(questions, threads.map(vectors.look_up, questions), strict=True):
-            torch.testing.assert_close(table[torch.from_numpy(rows)], expected_vectors(network, features, words))
+        for words, (table, rows) in zip(
+            questions, threads.map(vectors.look_up, questions), strict=True
+        ):
+            torch.testing.assert_close(
+                table[torch.from_numpy(rows)], expected_vectors(network, features, words)
+            )

@@ -1,7 +1,7 @@
 """The programs of Prometheus, which `pip` does not bring: tests that need one are skipped where it is missing.
 
-With TEDDY_NEED_MONITORING in the environment, as where everything must be tested, they fail instead.
-"""
+With TEDDY_NEED_MONITORING in the environment, as where everything must be tested, they fail
+instead."""
 
 import os
 import shutil

@@ -1,7 +1,7 @@
 """Ways in which the objectives are missed, and the windows whose alerts must then fire: these, and no other.
 
-The bad answers begin after many hours of good ones: a window of three days on a service that is two hours old has two
-hours in it. Where only long windows matter, a value every ten minutes is enough.
+The bad answers begin after many hours of good ones: a window of three days on a service that is two
+hours old has two hours in it. Where only long windows matter, a value every ten minutes is enough.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,16 +39,25 @@ class Burn:
             f'teddy_requests_total{{{route},status="200"}}': self._counter(1, 1 - failing),
             f'teddy_requests_total{{{route},status="500"}}': self._counter(0, failing),
             f"teddy_short_request_seconds_count{{{instance}}}": self._counter(1, 1),
-            f'teddy_short_request_seconds_bucket{{{instance},le="0.1"}}': self._counter(1, 1 - slow),
+            f'teddy_short_request_seconds_bucket{{{instance},le="0.1"}}': self._counter(
+                1, 1 - slow
+            ),
         }
 
     def _counter(self, otherwise: float, meanwhile: float) -> str:
         legs = [(otherwise, self.before_minutes), (meanwhile, self.minutes), (otherwise, 2 * HOUR)]
-        return counter(*((share * self.per_minute, minutes) for share, minutes in legs), step=self.step_minutes)
+        return counter(
+            *((share * self.per_minute, minutes) for share, minutes in legs), step=self.step_minutes
+        )
 
 
 BURNS = (
-    Burn(name="so much is bad for a while", times=50, minutes=20, at={0: (), 10: (), 20: ("1h",), 30: ()}),
+    Burn(
+        name="so much is bad for a while",
+        times=50,
+        minutes=20,
+        at={0: (), 10: (), 20: ("1h",), 30: ()},
+    ),
     Burn(
         name="much is bad for hours",
         times=10,
@@ -97,5 +106,12 @@ BURNS = (
         per_minute=0.2,
         before_minutes=2 * HOUR,
     ),
-    Burn(name="nothing is asked", times=0, minutes=HOUR, at={30: ()}, per_minute=0, before_minutes=HOUR),
+    Burn(
+        name="nothing is asked",
+        times=0,
+        minutes=HOUR,
+        at={30: ()},
+        per_minute=0,
+        before_minutes=HOUR,
+    ),
 )

@@ -90,4 +90,6 @@ def state_of(found: Samples) -> str:
 
 
 def _all_samples(exposition: str) -> Iterator[Sample]:
-    return (sample for family in text_string_to_metric_families(exposition) for sample in family.samples)
+    return (
+        sample for family in text_string_to_metric_families(exposition) for sample in family.samples
+    )

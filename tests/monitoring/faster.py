@@ -11,7 +11,9 @@ MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000
 def hasten(directory: Path, factor: int) -> None:
     """Divide every duration in a written configuration and its rules."""
     for path in directory.rglob("*.yml"):
-        path.write_text("".join(hastened(line, factor) for line in path.read_text().splitlines(keepends=True)))
+        path.write_text(
+            "".join(hastened(line, factor) for line in path.read_text().splitlines(keepends=True))
+        )
 
 
 def hastened(line: str, factor: int) -> str:

@@ -1,8 +1,7 @@
 """What goes wrong, as series over time, and which alerts must then fire: those that are named, and no other.
 
-Each fault is put into two healthy instances and a training job, minute by minute. So it is shown as often as there are
-faults that every other alert is silent.
-"""
+Each fault is put into two healthy instances and a training job, minute by minute. So it is shown as
+often as there are faults that every other alert is silent."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -54,9 +53,8 @@ PER_MINUTE = {
 class Fault:
     """Series that take the place of healthy ones, or are added to them.
 
-    `silent` and `firing`: minutes after the fault has begun. When something fires, so many series of each of `alerts`
-    do.
-    """
+    `silent` and `firing`: minutes after the fault has begun. When something fires, so many series
+    of each of `alerts` do."""
 
     name: str
     series: Mapping[str, str] = field(default_factory=dict)
@@ -245,7 +243,10 @@ def _of_quality() -> Iterable[Fault]:
     )
     yield Fault(
         name="a few answers are corrected",
-        series={f1: gauge(0.1, 0.1), **of_both('teddy_feedback_total{%s,model="en"}', gauge(10, 10))},
+        series={
+            f1: gauge(0.1, 0.1),
+            **of_both('teddy_feedback_total{%s,model="en"}', gauge(10, 10)),
+        },
         silent=(0, 60),
     )
     yield Fault(
@@ -266,7 +267,12 @@ def _of_training() -> Iterable[Fault]:
         silent=(14, 15),
         firing=(17, 20),
     )
-    ends = {"failed": "TeddyTrainingFailed", "diverged": "TeddyTrainingDiverged", "finished": "", "interrupted": ""}
+    ends = {
+        "failed": "TeddyTrainingFailed",
+        "diverged": "TeddyTrainingDiverged",
+        "finished": "",
+        "interrupted": "",
+    }
     for state, alert in ends.items():
         over = {
             f'teddy_training_state{{{TRAINING},state="running"}}': gauge(1, 0),

@@ -21,9 +21,14 @@ def queries(board: dict[str, Any]) -> Iterator[Asked]:
     values = {each["name"]: chosen(each) for each in board["templating"]["list"]}
     for panel in board["panels"]:
         for target in panel["targets"]:
-            yield Asked(f"{board['title']}, {panel['title']}, {target['refId']}", filled(target["expr"], values))
+            yield Asked(
+                f"{board['title']}, {panel['title']}, {target['refId']}",
+                filled(target["expr"], values),
+            )
     for mark in board["annotations"]["list"]:
-        yield Asked(f"{board['title']}, mark {mark['name']}", filled(mark["target"]["expr"], values))
+        yield Asked(
+            f"{board['title']}, mark {mark['name']}", filled(mark["target"]["expr"], values)
+        )
 
 
 def choices(board: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -45,9 +45,13 @@ class Daemon:
 
     def __enter__(self) -> Self:
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
         try:
-            wait_until(lambda: self._ready(), lambda: f"{self._command[0]} is not ready: {self.tail()}")
+            wait_until(
+                lambda: self._ready(), lambda: f"{self._command[0]} is not ready: {self.tail()}"
+            )
         except BaseException:
             self.__exit__()
             raise
@@ -63,7 +67,9 @@ class Daemon:
 
     def get(self, path: str, **parameters: str) -> Any:
         """What it answers in JSON. Raises HTTPError for an answer that is none."""
-        with urlopen(f"http://{self.address}{path}?{urlencode(parameters)}", timeout=PATIENCE_SECONDS) as answer:
+        with urlopen(
+            f"http://{self.address}{path}?{urlencode(parameters)}", timeout=PATIENCE_SECONDS
+        ) as answer:
             return json.load(answer)
 
     def _ready(self) -> bool:
@@ -93,7 +99,11 @@ class Prometheus(Daemon):
 
     def wait_for(self, expression: str, seconds: float = PATIENCE_SECONDS) -> list[Sample]:
         """The series of an expression, once it gives any. Fails the test if it does not."""
-        wait_until(lambda: bool(self.query(expression)), lambda: f"never came: {expression}; {self.tail()}", seconds)
+        wait_until(
+            lambda: bool(self.query(expression)),
+            lambda: f"never came: {expression}; {self.tail()}",
+            seconds,
+        )
         return self.query(expression)
 
     def firing(self) -> set[str]:
@@ -112,7 +122,9 @@ class Alertmanager(Daemon):
         super().__init__(program.command, program.log, port)
 
 
-def wait_until(is_so: Callable[[], bool], otherwise: Callable[[], str], seconds: float = PATIENCE_SECONDS) -> None:
+def wait_until(
+    is_so: Callable[[], bool], otherwise: Callable[[], str], seconds: float = PATIENCE_SECONDS
+) -> None:
     """Return when it is so. Fails the test, with what `otherwise` says, if that takes too long."""
     end = time.monotonic() + seconds
     while not is_so():

@@ -19,7 +19,11 @@ RUNBOOKS = {"runbooks": "docs/runbooks.md"}
 @cache
 def groups(*paths: Path) -> list[dict[str, Any]]:
     """The groups of rules in these files, in order. Read them; change none."""
-    return [group for path in paths for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]]
+    return [
+        group
+        for path in paths
+        for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]
+    ]
 
 
 def rules(path: Path) -> list[dict[str, Any]]:
@@ -32,7 +36,9 @@ def alert_names() -> list[str]:
     return list(dict.fromkeys(rule["alert"] for rule in rules(ALERTS)))
 
 
-def promtool_test(directory: Path, tested: Sequence[dict[str, Any]], test: dict[str, Any], every_minutes: int) -> str:
+def promtool_test(
+    directory: Path, tested: Sequence[dict[str, Any]], test: dict[str, Any], every_minutes: int
+) -> str:
     """What promtool says of one test on these groups, evaluated every so many minutes; empty if all is as expected."""
     (directory / "rules.json").write_text(json.dumps({"groups": tested}))
     content = {
@@ -43,5 +49,7 @@ def promtool_test(directory: Path, tested: Sequence[dict[str, Any]], test: dict[
     }
     (directory / "test.json").write_text(json.dumps(content))
     command = [str(binary("promtool")), "test", "rules", "test.json"]
-    ended = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False, timeout=120)
+    ended = subprocess.run(
+        command, cwd=directory, capture_output=True, text=True, check=False, timeout=120
+    )
     return "" if ended.returncode == 0 else ended.stdout + ended.stderr

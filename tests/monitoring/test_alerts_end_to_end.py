@@ -1,7 +1,7 @@
 """From a real fault to a real webhook: Teddy, a training job's file, Prometheus with the real rules, Alertmanager.
 
-Time runs 60 times faster for both: see tests/monitoring/faster.py. A scrape is due every quarter of a second.
-"""
+Time runs 60 times faster for both: see tests/monitoring/faster.py. A scrape is due every quarter of
+a second."""
 
 import asyncio
 from collections.abc import Iterator
@@ -25,11 +25,17 @@ from tests.monitoring.watched import post
 FACTOR = 60
 ALWAYS = "TeddyMonitoringAlive"
 TRUE_OF_A_BUSY_MACHINE = "TeddyEventLoopLag"
-"""Where other tests take the processors for seconds, which are minutes here, it has a right to fire."""
+"""Where other tests take the processors for seconds, which are minutes here, it has a right to
+fire."""
 RESENT = f"--rules.alert.resend-delay={60_000 // FACTOR}ms"
-"""What is first told to an Alertmanager that is not known yet is told again after this; otherwise after a minute."""
+"""What is first told to an Alertmanager that is not known yet is told again after this; otherwise
+after a minute."""
 QUIET_SCRAPES = 20
-ENGLISH = ["Anna Berg went to Paris with Jonas Falk.", "The committee met in Oslo on Monday.", "Nobody was there."]
+ENGLISH = [
+    "Anna Berg went to Paris with Jonas Falk.",
+    "The committee met in Oslo on Monday.",
+    "Nobody was there.",
+]
 CHINESE = [f"北京大学的{n}名学生昨天去了上海博物馆,然后坐火车回家。" for n in range(400)]
 STALLED = """\
 teddy_training_state{run="mine",state="running"} 1
@@ -59,7 +65,9 @@ class Told:
 
     def names(self) -> set[str]:
         """The alerts of which anything was ever told."""
-        return {said["labels"]["alertname"] for each in self.notifications for said in each["alerts"]}
+        return {
+            said["labels"]["alertname"] for each in self.notifications for said in each["alerts"]
+        }
 
     def wait_for(self, alert: str, receiver: str, status: str) -> None:
         wait_until(
@@ -83,9 +91,17 @@ class World:
 
     def teddy(self) -> Server:
         """Teddy, which is being started."""
-        settings = {"reload_poll_seconds": 0.2, "drift_texts_per_second": 1000, "drift_window_texts": 400}
+        settings = {
+            "reload_poll_seconds": 0.2,
+            "drift_texts_per_second": 1000,
+            "drift_window_texts": 400,
+        }
         return Server.teddy(
-            self.directory / "teddy.log", "--model", f"en={self.model}", port=self.teddy_port, settings=settings
+            self.directory / "teddy.log",
+            "--model",
+            f"en={self.model}",
+            port=self.teddy_port,
+            settings=settings,
         )
 
 
@@ -129,8 +145,16 @@ def test_faults_reach_a_webhook_and_nothing_else_does(tmp_path: Path) -> None:
         with world.teddy() as teddy:
             asyncio.run(teddy.ready())
             world.told.wait_for("TeddyDown", "page", "resolved")
-        expected = {ALWAYS, "TeddyModelReloadFailed", "TeddyDrift", "TeddyTrainingStalled", "TeddyDown"}
-        assert world.told.names() - {TRUE_OF_A_BUSY_MACHINE} == expected, "TeddyInstanceDown, for one, is held back"
+        expected = {
+            ALWAYS,
+            "TeddyModelReloadFailed",
+            "TeddyDrift",
+            "TeddyTrainingStalled",
+            "TeddyDown",
+        }
+        assert world.told.names() - {TRUE_OF_A_BUSY_MACHINE} == expected, (
+            "TeddyInstanceDown, for one, is held back"
+        )
 
 
 def see_that_all_is_well(world: World, teddy: Server) -> None:

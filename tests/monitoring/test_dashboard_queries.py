@@ -23,7 +23,9 @@ def has_data(prometheus: Prometheus, asked: Asked) -> bool:
 
 
 @pytest.mark.slow
-def test_every_panel_mark_and_choice_of_every_dashboard_has_data(tmp_path: Path, tiny_data: Path) -> None:
+def test_every_panel_mark_and_choice_of_every_dashboard_has_data(
+    tmp_path: Path, tiny_data: Path
+) -> None:
     asked = {each for board in BOARDS for each in queries(board)}
     without = set(asked)
 
@@ -34,10 +36,14 @@ def test_every_panel_mark_and_choice_of_every_dashboard_has_data(tmp_path: Path,
         return not without
 
     def who_has_none() -> str:
-        return "\n".join(["these have no data:", *sorted(f"{each.where}: {each.expression}" for each in without)])
+        return "\n".join(
+            ["these have no data:", *sorted(f"{each.where}: {each.expression}" for each in without)]
+        )
 
     assert len(asked) > 30
     with watched(tmp_path, tiny_data) as prometheus:
         wait_until(all_have_data, who_has_none, PATIENCE_SECONDS)
         for series, label in (choice for board in BOARDS for choice in choices(board)):
-            assert prometheus.get(f"/api/v1/label/{label}/values", **{"match[]": series})["data"], label
+            assert prometheus.get(f"/api/v1/label/{label}/values", **{"match[]": series})["data"], (
+                label
+            )

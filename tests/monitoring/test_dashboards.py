@@ -42,7 +42,9 @@ def read_by_grafanas_types(content: dict[str, Any]) -> dict[str, Any]:
     """What is left of a dashboard that the types of Grafana's own library have read and written."""
     with warnings.catch_warnings():
         # They tell of another form of dashboards, which is the one of Grafana 13.
-        warnings.filterwarnings("ignore", category=DeprecationWarning, message="Prefer using dashboardv2")
+        warnings.filterwarnings(
+            "ignore", category=DeprecationWarning, message="Prefer using dashboardv2"
+        )
         from grafana_foundation_sdk.cog.encoder import JSONEncoder
         from grafana_foundation_sdk.cog.plugins import register_default_plugins
         from grafana_foundation_sdk.models.dashboard import Dashboard
@@ -72,7 +74,9 @@ def series() -> set[str]:
         names |= {metric.exposed_name} | {
             f"{metric.name}_{part}" for part in ("bucket", "sum", "count") if metric.edges
         }
-    rules = yaml.safe_load((ROOT / "deploy" / "monitoring" / "rules" / "recording.yml").read_text(encoding="utf-8"))
+    rules = yaml.safe_load(
+        (ROOT / "deploy" / "monitoring" / "rules" / "recording.yml").read_text(encoding="utf-8")
+    )
     return names | {rule["record"] for group in rules["groups"] for rule in group["rules"]}
 
 
@@ -89,7 +93,9 @@ def test_grafanas_own_types_read_all_that_is_written(name: str) -> None:
     assert {panel["pluginVersion"] for panel in panels(name)} == {GRAFANA}
 
 
-@pytest.mark.parametrize("place", ["title", "options.colorMode", "fieldConfig.defaults.noValue", "targets.0.expr"])
+@pytest.mark.parametrize(
+    "place", ["title", "options.colorMode", "fieldConfig.defaults.noValue", "targets.0.expr"]
+)
 def test_what_grafanas_types_do_not_know_is_seen_to_be_lost(place: str) -> None:
     written = board("service")
     at: Any = written["panels"][0]
@@ -97,14 +103,23 @@ def test_what_grafanas_types_do_not_know_is_seen_to_be_lost(place: str) -> None:
     for each in way:
         at = at[int(each) if each.isdecimal() else each]
     at[f"{last}s"] = at.pop(last)
-    assert [*lost(written, read_by_grafanas_types(written))] == [f".panels[0].{place}s".replace(".0.", "[0].")]
+    assert [*lost(written, read_by_grafanas_types(written))] == [
+        f".panels[0].{place}s".replace(".0.", "[0].")
+    ]
 
 
 @pytest.mark.parametrize("name", BOARDS)
-def test_a_dashboard_is_few_and_large_panels_that_fill_their_rows_and_no_two_share_a_place(name: str) -> None:
+def test_a_dashboard_is_few_and_large_panels_that_fill_their_rows_and_no_two_share_a_place(
+    name: str,
+) -> None:
     places = [panel["gridPos"] for panel in panels(name)]
     cells = [
-        {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])} for at in places
+        {
+            (x, y)
+            for x in range(at["x"], at["x"] + at["w"])
+            for y in range(at["y"], at["y"] + at["h"])
+        }
+        for at in places
     ]
     assert 8 <= len(places) <= 12
     assert not [pair for pair in combinations(cells, 2) if pair[0] & pair[1]]
@@ -122,7 +137,9 @@ def test_the_first_row_is_of_numbers_to_be_read_from_afar(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BOARDS)
-def test_every_panel_says_what_it_shows_in_which_unit_and_what_it_shows_if_there_is_nothing(name: str) -> None:
+def test_every_panel_says_what_it_shows_in_which_unit_and_what_it_shows_if_there_is_nothing(
+    name: str,
+) -> None:
     for panel in panels(name):
         defaults = panel["fieldConfig"]["defaults"]
         assert panel["description"].endswith("."), panel["title"]
@@ -132,7 +149,11 @@ def test_every_panel_says_what_it_shows_in_which_unit_and_what_it_shows_if_there
 
 @pytest.mark.parametrize("name", BOARDS)
 def test_names_of_series_are_those_that_there_are(name: str) -> None:
-    wanted = {each for text in expressions(name) for each in re.findall(r"[a-z_:]*teddy_\w+(?::\w+)*", text)}
+    wanted = {
+        each
+        for text in expressions(name)
+        for each in re.findall(r"[a-z_:]*teddy_\w+(?::\w+)*", text)
+    }
     assert wanted
     assert wanted - series() == set()
     variables = {variable["name"] for variable in board(name)["templating"]["list"]}
@@ -141,19 +162,28 @@ def test_names_of_series_are_those_that_there_are(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BOARDS)
-def test_each_link_leads_to_the_section_of_an_alert_and_each_dashboard_to_the_others(name: str) -> None:
-    titles = {f"/d/{RUNBOOKS_UID}?viewPanel=panel-{each['id']}": each["title"] for each in panels("runbooks")}
+def test_each_link_leads_to_the_section_of_an_alert_and_each_dashboard_to_the_others(
+    name: str,
+) -> None:
+    titles = {
+        f"/d/{RUNBOOKS_UID}?viewPanel=panel-{each['id']}": each["title"]
+        for each in panels("runbooks")
+    }
     links = [link for panel in panels(name) for link in panel["links"]]
     assert links
     assert [link for link in links if link["title"] != f"Runbook: {titles.get(link['url'])}"] == []
     (to_others,) = board(name)["links"]
-    assert all(set(to_others["tags"]) <= set(board(other)["tags"]) for other in (*BOARDS, "runbooks"))
+    assert all(
+        set(to_others["tags"]) <= set(board(other)["tags"]) for other in (*BOARDS, "runbooks")
+    )
 
 
 def test_the_runbooks_are_those_of_the_documentation_and_each_alert_has_one() -> None:
     shown = {panel["title"]: panel["options"]["content"] for panel in panels("runbooks")}
     assert shown == sections(RUNBOOKS.read_text(encoding="utf-8"))
-    rules = yaml.safe_load((ROOT / "deploy" / "monitoring" / "rules" / "alerts.yml").read_text(encoding="utf-8"))
+    rules = yaml.safe_load(
+        (ROOT / "deploy" / "monitoring" / "rules" / "alerts.yml").read_text(encoding="utf-8")
+    )
     assert {rule["alert"] for group in rules["groups"] for rule in group["rules"]} <= shown.keys()
 
 
@@ -170,7 +200,9 @@ def test_grafana_is_given_the_dashboards_where_it_looks_for_them() -> None:
     (dashboards,) = (provisioning / "dashboards").glob("*.yml")
     (provider,) = yaml.safe_load(dashboards.read_text(encoding="utf-8"))["providers"]
     assert places[provider["options"]["path"]] == DIRECTORY
-    home = Path(compose["services"]["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
+    home = Path(
+        compose["services"]["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    )
     assert (places[str(home.parent)] / home.name).is_file()
 
 

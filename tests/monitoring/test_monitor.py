@@ -24,9 +24,13 @@ END_SECONDS = 60
 
 
 @contextmanager
-def monitor(data: Path, *arguments: str, path: str | None = None) -> Iterator["subprocess.Popen[str]"]:
+def monitor(
+    data: Path, *arguments: str, path: str | None = None
+) -> Iterator["subprocess.Popen[str]"]:
     """The command, with free ports; whatever it has started is ended with the block."""
-    ports = [f"--{name}-port={free_port()}" for name in ("prometheus", "alertmanager", "node-exporter")]
+    ports = [
+        f"--{name}-port={free_port()}" for name in ("prometheus", "alertmanager", "node-exporter")
+    ]
     command = [sys.executable, "-m", "deploy.monitoring", f"--data-dir={data}", *ports, *arguments]
     process = subprocess.Popen(
         command,
@@ -66,9 +70,13 @@ def is_alive(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_all_run_until_a_signal_and_what_was_measured_stays(number: signal.Signals, tmp_path: Path) -> None:
+def test_all_run_until_a_signal_and_what_was_measured_stays(
+    number: signal.Signals, tmp_path: Path
+) -> None:
     names = {binary(name).resolve().name for name in NEEDED}
-    with monitor(tmp_path / "data", f"--textfile-dir={tmp_path}", "--webhook=http://127.0.0.1:1/") as process:
+    with monitor(
+        tmp_path / "data", f"--textfile-dir={tmp_path}", "--webhook=http://127.0.0.1:1/"
+    ) as process:
         said = introduced(process)
         assert "127.0.0.1:8000" in said
         assert "Alerts go to http://127.0.0.1:1/" in said
@@ -83,7 +91,9 @@ def test_all_run_until_a_signal_and_what_was_measured_stays(number: signal.Signa
     assert (tmp_path / "data" / "prometheus" / "wal").is_dir()
 
 
-def test_when_one_ends_by_itself_the_others_do_too_and_its_last_lines_are_shown(tmp_path: Path) -> None:
+def test_when_one_ends_by_itself_the_others_do_too_and_its_last_lines_are_shown(
+    tmp_path: Path,
+) -> None:
     names = [binary(name).resolve().name for name in NEEDED]
     with monitor(tmp_path) as process:
         introduced(process)
@@ -117,7 +127,9 @@ def test_a_port_that_somebody_has_is_named(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [], "nothing was begun"
 
 
-@pytest.mark.parametrize("url", ["localhost:8000", "https://localhost", "http://", "http://localhost:8000/metrics"])
+@pytest.mark.parametrize(
+    "url", ["localhost:8000", "https://localhost", "http://", "http://localhost:8000/metrics"]
+)
 def test_what_is_not_the_address_of_a_teddy_is_refused(url: str) -> None:
     with pytest.raises(MonitoringError, match="--teddy"):
         read_arguments(["--teddy", url])
@@ -132,8 +144,13 @@ def test_an_alert_is_a_line_and_the_one_that_always_fires_none() -> None:
     alert = {
         "status": "firing",
         "labels": {"alertname": "TeddyDown", "severity": "page"},
-        "annotations": {"summary": "Teddy does not answer", "runbook_url": "docs/runbooks.md#teddydown"},
+        "annotations": {
+            "summary": "Teddy does not answer",
+            "runbook_url": "docs/runbooks.md#teddydown",
+        },
     }
     (line,) = lines_of({"receiver": "page", "alerts": [alert]})
-    assert line.endswith("firing    page    TeddyDown: Teddy does not answer (docs/runbooks.md#teddydown)")
+    assert line.endswith(
+        "firing    page    TeddyDown: Teddy does not answer (docs/runbooks.md#teddydown)"
+    )
     assert list(lines_of({"receiver": "alive", "alerts": [alert]})) == []

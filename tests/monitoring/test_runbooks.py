@@ -34,7 +34,9 @@ def known_metrics() -> set[str]:
 
 
 @pytest.mark.parametrize("path", [RECORDING, ALERTS, RUNBOOKS], ids=lambda path: path.name)
-def test_every_metric_that_is_named_is_in_a_catalogue_and_every_recorded_series_is_recorded(path: Path) -> None:
+def test_every_metric_that_is_named_is_in_a_catalogue_and_every_recorded_series_is_recorded(
+    path: Path,
+) -> None:
     text = path.read_text(encoding="utf-8")
     assert set(METRIC.findall(text)) <= known_metrics()
     assert set(RECORDED.findall(text)) <= {rule["record"] for rule in rules(RECORDING)}
@@ -53,7 +55,9 @@ def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
 
 def test_every_runbook_says_how_to_look_and_when_it_is_over() -> None:
     written = sections(RUNBOOKS.read_text(encoding="utf-8")).items()
-    assert [name for name, text in written if "ook" not in text or "**Over when**" not in text] == []
+    assert [
+        name for name, text in written if "ook" not in text or "**Over when**" not in text
+    ] == []
 
 
 def test_the_settings_that_runbooks_name_exist() -> None:
@@ -61,8 +65,12 @@ def test_the_settings_that_runbooks_name_exist() -> None:
     assert named <= {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
 
 
-@pytest.mark.parametrize("rule", rules(ALERTS), ids=lambda rule: "-".join([rule["alert"], *rule["labels"].values()]))
-def test_an_alert_says_how_urgent_it_is_what_is_wrong_and_where_to_read_what_to_do(rule: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "rule", rules(ALERTS), ids=lambda rule: "-".join([rule["alert"], *rule["labels"].values()])
+)
+def test_an_alert_says_how_urgent_it_is_what_is_wrong_and_where_to_read_what_to_do(
+    rule: dict[str, Any],
+) -> None:
     said = rule["annotations"]
     assert rule["labels"]["severity"] in SEVERITIES or rule["alert"] == ALWAYS
     assert said["runbook_url"] == "{{ $externalLabels.runbooks }}#" + rule["alert"].lower()

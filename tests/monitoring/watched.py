@@ -1,7 +1,7 @@
 """A small world to be watched: Teddy under load, with corrections, three training jobs, and a Prometheus that sees all.
 
-What takes minutes in `prometheus.yml`, between two scrapes and between two evaluations, takes a second here.
-"""
+What takes minutes in `prometheus.yml`, between two scrapes and between two evaluations, takes a
+second here."""
 
 import asyncio
 import json
@@ -49,7 +49,9 @@ def watched(directory: Path, corpus: Path) -> Iterator[Prometheus]:
         node = running.enter_context(NodeExporter(metrics))
         teddy = running.enter_context(Server.teddy(directory / "teddy.log", settings=settings))
         asyncio.run(teddy.ready())
-        write_quick_configuration(directory, Addresses(teddy=[f"127.0.0.1:{teddy.port}"], node_exporter=[node.address]))
+        write_quick_configuration(
+            directory, Addresses(teddy=[f"127.0.0.1:{teddy.port}"], node_exporter=[node.address])
+        )
         prometheus = running.enter_context(Prometheus(directory))
         correct_some(teddy)
         running.enter_context(load(teddy))
@@ -68,10 +70,18 @@ def write_quick_configuration(directory: Path, addresses: Addresses) -> None:
 @contextmanager
 def load(teddy: Server) -> Iterator[None]:
     """Requests of all kinds, good and bad, from a thread."""
-    questions = [*single_questions(sentences(), None), *batch_questions(sentences(), None, [20] * (N_TEXTS // 20))]
-    bad = [Question("/v1/entities", as_json({"text": 7}), None), Question("/v1/nothing", as_json({}), None)]
+    questions = [
+        *single_questions(sentences(), None),
+        *batch_questions(sentences(), None, [20] * (N_TEXTS // 20)),
+    ]
+    bad = [
+        Question("/v1/entities", as_json({"text": 7}), None),
+        Question("/v1/nothing", as_json({}), None),
+    ]
     asked = Load.of(teddy.port, [*questions, *bad])
-    thread = Thread(target=lambda: asyncio.run(asked.open(REQUESTS_PER_SECOND, LONGEST_SECONDS, CONNECTIONS)))
+    thread = Thread(
+        target=lambda: asyncio.run(asked.open(REQUESTS_PER_SECOND, LONGEST_SECONDS, CONNECTIONS))
+    )
     thread.start()
     try:
         yield
@@ -121,7 +131,14 @@ def training_jobs(directory: Path, corpus: Path, metrics: Path) -> Iterator[None
         ("train", recipe, "--data", str(directory / "nowhere"), "--set", "name=broken"),
     )
     processes = [
-        start(directory, *command, "--output", f"run-{number}", "--metrics-file", str(metrics / f"{number}.prom"))
+        start(
+            directory,
+            *command,
+            "--output",
+            f"run-{number}",
+            "--metrics-file",
+            str(metrics / f"{number}.prom"),
+        )
         for number, command in enumerate(commands)
     ]
     try:

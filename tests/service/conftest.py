@@ -96,10 +96,12 @@ class FakeTagger:
 
 @dataclass
 class FakePredictor:
-    """Calls a word that is not lower case UPPER, or LONG if it has more than ten characters. Ten words are a window.
+    """Calls a word that is not lower case UPPER, or LONG if it has more than ten characters.
 
-    `predict` waits for `gate`, says by `entered` that it has begun, and fails on the word in FAULTY.
-    """
+    Ten words are a window.
+
+    `predict` waits for `gate`, says by `entered` that it has begun, and fails on the word in
+    FAULTY."""
 
     version: str = "0123456789ab"
     precision: str = "fp32"
@@ -115,7 +117,9 @@ class FakePredictor:
     def prepare(self, text: str) -> FakeDocument:
         offsets = [match.span() for match in re.finditer(r"\S+", text)]
         words = [text[start:end] for start, end in offsets]
-        return FakeDocument(text, offsets, [FakeWindow(words[i : i + 10]) for i in range(0, len(words), 10)])
+        return FakeDocument(
+            text, offsets, [FakeWindow(words[i : i + 10]) for i in range(0, len(words), 10)]
+        )
 
     def predict(self, windows: Sequence[FakeWindow]) -> list[list[str]]:
         self.entered.set()
@@ -139,7 +143,9 @@ class FakePredictor:
             for (start, end), tag in places
             if tag != "O"
         ]
-        return FakeTagged(entities, [FakeToken(start, end, tag, 1.0) for (start, end), tag in places])
+        return FakeTagged(
+            entities, [FakeToken(start, end, tag, 1.0) for (start, end), tag in places]
+        )
 
 
 Load = Callable[[Path | None], Any]
@@ -195,7 +201,9 @@ async def running(app: FastAPI, *, wait: bool) -> AsyncIterator[None]:
 
 def client_of(app: FastAPI) -> httpx.AsyncClient:
     transport = httpx.ASGITransport(app, raise_app_exceptions=True)
-    return httpx.AsyncClient(transport=transport, base_url="http://teddy", headers={"Content-Type": "application/json"})
+    return httpx.AsyncClient(
+        transport=transport, base_url="http://teddy", headers={"Content-Type": "application/json"}
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -1,13 +1,35 @@
 # ruff: noqa: RUF001 - Chinese has commas of its own
-"""Texts to measure drift on, made up: English of four registers, Chinese, and code. The same for the same seed."""
+"""Texts to measure drift on, made up: English of four registers, Chinese, and code.
+
+The same for the same seed.
+"""
 
 import random
 from collections.abc import Callable, Sequence
 
 Draw = Callable[[Sequence[str]], str]
 
-PEOPLE = ("Anna Berg", "Otto Lind", "Mira Okafor", "Jonas Falk", "Ida Holm", "Samuel Reyes", "Priya Nair", "Karl Moser")
-PLACES = ("Oslo", "Ghent", "Lund", "Port Ellen", "New Haven", "Nairobi", "Valencia", "the Harz mountains", "Riga")
+PEOPLE = (
+    "Anna Berg",
+    "Otto Lind",
+    "Mira Okafor",
+    "Jonas Falk",
+    "Ida Holm",
+    "Samuel Reyes",
+    "Priya Nair",
+    "Karl Moser",
+)
+PLACES = (
+    "Oslo",
+    "Ghent",
+    "Lund",
+    "Port Ellen",
+    "New Haven",
+    "Nairobi",
+    "Valencia",
+    "the Harz mountains",
+    "Riga",
+)
 FIRMS = (
     "Lindholm AB",
     "Northern Rail",
@@ -17,7 +39,15 @@ FIRMS = (
     "Moser & Sons Ltd.",
     "UNICEF",
 )
-THINGS = ("a bridge", "the old library", "two ferries", "a small orchestra", "its third factory", "the harvest", "wool")
+THINGS = (
+    "a bridge",
+    "the old library",
+    "two ferries",
+    "a small orchestra",
+    "its third factory",
+    "the harvest",
+    "wool",
+)
 NEWS = (
     "{person} told reporters in {place} on {day} that {firm} would rebuild {thing} by {year}.",
     "Police in {place} said {n} people were held after a quarrel over {thing}.",

@@ -40,7 +40,8 @@ async def listening(predictor: Any, **options: Any) -> AsyncIterator[Live]:
     app = create_app(settings, lambda _: predictor)
     bound = listen("127.0.0.1", 0)
     server = Server(app, settings)
-    serving = asyncio.create_task(server._serve(sockets=[bound]))  # serve() would take this process's signals
+    # serve() would take this process's signals
+    serving = asyncio.create_task(server._serve(sockets=[bound]))
     try:
         while not server.started:
             await asyncio.sleep(0.001)
@@ -61,7 +62,9 @@ class RawStream:
     _begun: bytes = field(default=b"", init=False)
 
     @classmethod
-    async def open(cls, port: int, query: str = "", headers: str = "", receive_buffer: int | None = None) -> Self:
+    async def open(
+        cls, port: int, query: str = "", headers: str = "", receive_buffer: int | None = None
+    ) -> Self:
         with_buffer = socket.socket()
         if receive_buffer:
             with_buffer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -88,7 +91,9 @@ class RawStream:
     async def lines(self) -> AsyncIterator[dict[str, Any]]:
         """The lines of the answer, whose head has been read."""
         while size := int(await self.reader.readline(), 16):
-            *ended, self._begun = (self._begun + (await self.reader.readexactly(size + 2))[:-2]).split(b"\n")
+            *ended, self._begun = (
+                self._begun + (await self.reader.readexactly(size + 2))[:-2]
+            ).split(b"\n")
             for line in ended:
                 yield json.loads(line)
         assert not self._begun, "the last line has an end"

@@ -37,7 +37,9 @@ def bound() -> Iterator[socket.socket]:
 def acceptor(name: bytes, bound: socket.socket, shares: Shares | None = None) -> Acceptor:
     """An acceptor on a descriptor of its own, as another process would have one."""
     served: set[asyncio.BaseProtocol] = set()
-    return Acceptor(bound.dup(), lambda: Greeter(name, served), lambda: len(served), backlog=128, shares=shares)
+    return Acceptor(
+        bound.dup(), lambda: Greeter(name, served), lambda: len(served), backlog=128, shares=shares
+    )
 
 
 async def connect(bound: socket.socket, n: int, stack: ExitStack) -> list[socket.socket]:
@@ -64,7 +66,9 @@ async def test_workers_share_connections_evenly(bound: socket.socket, tmp_path: 
     assert abs(greeted.count(b"0") - greeted.count(b"1")) <= TAKEN_AFTER_STEPPING_BACK
 
 
-async def test_a_worker_takes_all_when_the_one_with_fewer_does_not(bound: socket.socket, tmp_path: Path) -> None:
+async def test_a_worker_takes_all_when_the_one_with_fewer_does_not(
+    bound: socket.socket, tmp_path: Path
+) -> None:
     Shares.create(tmp_path / "shares", 2)
     Shares(tmp_path / "shares", 1).publish(0)
     with ExitStack() as stack:
@@ -76,7 +80,9 @@ async def test_who_has_connected_before_the_door_closes_is_served(bound: socket.
     with ExitStack() as stack:
         door = acceptor(b"0", bound)
         door.open()
-        clients = [stack.enter_context(socket.create_connection(bound.getsockname())) for _ in range(20)]
+        clients = [
+            stack.enter_context(socket.create_connection(bound.getsockname())) for _ in range(20)
+        ]
         door.close()  # the event loop has not had a turn since they connected
         for client in clients:
             client.setblocking(False)
@@ -85,7 +91,11 @@ async def test_who_has_connected_before_the_door_closes_is_served(bound: socket.
 
 
 async def test_nobody_can_connect_before_the_door_is_open(bound: socket.socket) -> None:
-    with closing(acceptor(b"0", bound)), socket.socket() as client, pytest.raises(ConnectionRefusedError):
+    with (
+        closing(acceptor(b"0", bound)),
+        socket.socket() as client,
+        pytest.raises(ConnectionRefusedError),
+    ):
         client.connect(bound.getsockname())
 
 

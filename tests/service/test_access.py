@@ -18,7 +18,11 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 async def scrape(client: AsyncClient) -> Samples:
     text = (await client.get("/metrics")).text
     families = text_string_to_metric_families(text)
-    return {(each.name, frozenset(each.labels.items())): each.value for family in families for each in family.samples}
+    return {
+        (each.name, frozenset(each.labels.items())): each.value
+        for family in families
+        for each in family.samples
+    }
 
 
 def value(samples: Samples, name: str, /, **labels: str) -> float:
@@ -34,7 +38,10 @@ async def test_a_sane_request_id_is_kept(client: AsyncClient, given: str) -> Non
 
 @pytest.mark.parametrize("given", ["", "x" * 129, "two words", 'quote"', "\u00e9", "tab\there"])
 async def test_any_other_request_id_is_replaced(client: AsyncClient, given: str) -> None:
-    answers = [await client.get("/health/live", headers={b"X-Request-ID": given.encode()}) for _ in range(2)]
+    answers = [
+        await client.get("/health/live", headers={b"X-Request-ID": given.encode()})
+        for _ in range(2)
+    ]
     ids = [answer.headers.get_list("x-request-id") for answer in answers]
     assert all(len(each) == 1 and len(each[0]) == 32 for each in ids)
     assert given not in ids[0]
@@ -45,7 +52,9 @@ async def test_each_request_is_one_line_of_json_without_its_text(serving: Any) -
     stream = io.StringIO()
     async with serving() as client:
         configure_logs("info", stream)
-        await client.post("/v1/entities", json={"text": f"in {PRIVATE}"}, headers={"X-Request-ID": "first"})
+        await client.post(
+            "/v1/entities", json={"text": f"in {PRIVATE}"}, headers={"X-Request-ID": "first"}
+        )
         await client.get("/v1/models/en", headers={"X-Request-ID": "second"})
         await client.get(f"/{PRIVATE}", headers={"X-Request-ID": "third"})
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
@@ -59,13 +68,19 @@ async def test_each_request_is_one_line_of_json_without_its_text(serving: Any) -
     assert PRIVATE not in stream.getvalue()
 
 
-async def test_a_failure_is_logged_with_its_lines_of_code_and_request_id_but_without_the_text(serving: Any) -> None:
+async def test_a_failure_is_logged_with_its_lines_of_code_and_request_id_but_without_the_text(
+    serving: Any,
+) -> None:
     stream = io.StringIO()
     async with serving() as client:
         configure_logs("info", stream)
         body = {"text": f"Kaputt {PRIVATE}"}
-        assert (await client.post("/v1/entities", json=body, headers={"X-Request-ID": "failed"})).status_code == 500
-    failure = next(json.loads(line) for line in stream.getvalue().splitlines() if "request failed" in line)
+        assert (
+            await client.post("/v1/entities", json=body, headers={"X-Request-ID": "failed"})
+        ).status_code == 500
+    failure = next(
+        json.loads(line) for line in stream.getvalue().splitlines() if "request failed" in line
+    )
     assert failure["request_id"] == "failed"
     outer, cause = failure["exception"]
     assert (outer["class"], cause["class"]) == ("InferenceError", "ValueError")
@@ -93,7 +108,9 @@ async def test_requests_are_counted_by_template_method_and_status_and_nothing_th
         ("GET", "unknown", "404", 5),
         ("other", "/v1/models", "405", 5),
     ):
-        assert value(samples, "teddy_requests_total", method=method, route=route, status=status) == n
+        assert (
+            value(samples, "teddy_requests_total", method=method, route=route, status=status) == n
+        )
     assert value(samples, "teddy_request_seconds_count", route="/v1/entities", status="200") == 1
     assert value(samples, "teddy_refused_total", reason="invalid-request") == 1
     assert value(samples, "teddy_refused_total", reason="unknown-model") == 1
@@ -113,7 +130,9 @@ async def test_what_is_tagged_is_counted_by_model_and_label(client: AsyncClient)
     assert value(samples, "teddy_entity_score_bucket", model="en", le="0.4") == 1  # of LONG
     assert value(samples, "teddy_entity_score_count", model="en") == 3
     assert value(samples, "teddy_truncated_words_total", model="en") == 0
-    assert value(samples, "teddy_model_info", name="en", version="0123456789ab", precision="fp32") == 1
+    assert (
+        value(samples, "teddy_model_info", name="en", version="0123456789ab", precision="fp32") == 1
+    )
     assert value(samples, "teddy_worker_resident_bytes", worker="0") > 0
 
 
@@ -123,7 +142,9 @@ async def test_two_apps_do_not_share_their_metrics(serving: Any) -> None:
         assert value(await scrape(other), "teddy_texts_total", model="en") == 0
 
 
-async def test_requests_in_flight_are_counted_until_they_are_answered(client: AsyncClient, predictor: Any) -> None:
+async def test_requests_in_flight_are_counted_until_they_are_answered(
+    client: AsyncClient, predictor: Any
+) -> None:
     predictor.gate.clear()
     tagging = asyncio.create_task(client.post("/v1/entities", json={"text": "Ada"}))
     assert await asyncio.to_thread(predictor.entered.wait, 30)
@@ -143,5 +164,8 @@ async def test_a_request_whose_work_is_cancelled_is_counted_as_one_whose_client_
     await asyncio.gather(tagging, return_exceptions=True)
     predictor.gate.set()
     samples = await scrape(client)
-    assert value(samples, "teddy_requests_total", method="POST", route="/v1/entities", status="499") == 1
+    assert (
+        value(samples, "teddy_requests_total", method="POST", route="/v1/entities", status="499")
+        == 1
+    )
     assert value(samples, "teddy_queue_words") == 0

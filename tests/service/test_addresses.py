@@ -4,7 +4,14 @@ from hypothesis import strategies as st
 from starlette.types import Scope
 
 from teddy.service.errors import SettingsError
-from teddy.service.http.callers import MOST_HOPS, Keys, check_exposure, client_address, is_loopback, parse_networks
+from teddy.service.http.callers import (
+    MOST_HOPS,
+    Keys,
+    check_exposure,
+    client_address,
+    is_loopback,
+    parse_networks,
+)
 from teddy.service.settings import Settings, read_settings
 
 PROXIES = parse_networks(["10.0.0.0/8", "192.168.1.1", "fd00::/8"])
@@ -22,24 +29,34 @@ def test_loopback_needs_no_key(host: str) -> None:
     check_exposure(settings, Keys.read(settings))
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.0.2.1", "2001:db8::1", "teddy.example", "localhost.evil"])  # noqa: S104
+@pytest.mark.parametrize(
+    "host",
+    ["0.0.0.0", "::", "", "192.0.2.1", "2001:db8::1", "teddy.example", "localhost.evil"],  # noqa: S104
+)
 def test_any_other_address_needs_keys_or_a_word_that_it_needs_none(host: str) -> None:
     assert not is_loopback(host)
     settings = Settings(host=host)
-    with pytest.raises(SettingsError, match=r"^other machines .*TEDDY_API_KEYS_FILE.*TEDDY_ALLOW_ANONYMOUS=true") as no:
+    with pytest.raises(
+        SettingsError, match=r"^other machines .*TEDDY_API_KEYS_FILE.*TEDDY_ALLOW_ANONYMOUS=true"
+    ) as no:
         check_exposure(settings, Keys.read(settings))
     assert "\n" not in str(no.value)
-    for allowed in (read_settings(host=host, api_keys="k" * 16), Settings(host=host, allow_anonymous=True)):
+    for allowed in (
+        read_settings(host=host, api_keys="k" * 16),
+        Settings(host=host, allow_anonymous=True),
+    ):
         check_exposure(allowed, Keys.read(allowed))
 
 
 @pytest.mark.parametrize(
     ("peer", "forwarded", "expected"),
     [
-        ("203.0.113.9", ("198.51.100.7",), "203.0.113.9"),  # not from a proxy of ours: its word is worth nothing
+        # not from a proxy of ours: its word is worth nothing
+        ("203.0.113.9", ("198.51.100.7",), "203.0.113.9"),
         ("10.0.0.1", (), "10.0.0.1"),
         ("10.0.0.1", ("198.51.100.7",), "198.51.100.7"),
-        ("10.0.0.1", ("1.1.1.1, 198.51.100.7",), "198.51.100.7"),  # what the client put before is its own invention
+        # what the client put before is its own invention
+        ("10.0.0.1", ("1.1.1.1, 198.51.100.7",), "198.51.100.7"),
         ("10.0.0.1", ("1.1.1.1", "198.51.100.7"), "198.51.100.7"),
         ("10.0.0.1", ("198.51.100.7, 192.168.1.1,10.2.3.4",), "198.51.100.7"),
         ("10.0.0.1", ("10.0.0.3, 10.0.0.2",), "10.0.0.3"),
@@ -60,7 +77,8 @@ def test_the_client_is_the_nearest_address_that_is_no_proxy_of_ours(
 
 def test_without_trusted_proxies_nothing_is_believed() -> None:
     assert client_address(scope_of("10.0.0.1", "198.51.100.7"), ()) == "10.0.0.1"
-    assert client_address({"client": None, "headers": []}, PROXIES) == "unknown"  # a socket that has no address
+    # a socket that has no address
+    assert client_address({"client": None, "headers": []}, PROXIES) == "unknown"
 
 
 def test_a_made_up_list_is_not_followed_to_its_end() -> None:

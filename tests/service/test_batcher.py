@@ -51,7 +51,9 @@ def windows(*names: str) -> list[Window]:
 def make_batcher(
     *, batch_words: int = 100, queue_words: int = 1600, metrics: Metrics | None = None
 ) -> Batcher[Window, str]:
-    return Batcher(batch_words=batch_words, queue_words=queue_words, threads=1, metrics=metrics or Metrics())
+    return Batcher(
+        batch_words=batch_words, queue_words=queue_words, threads=1, metrics=metrics or Metrics()
+    )
 
 
 def busy(network: Network, batcher: Batcher[Window, str]) -> AbstractAsyncContextManager[None]:
@@ -183,7 +185,9 @@ async def test_requests_for_different_models_never_share_a_batch() -> None:
     first, second = Network(), Network()
     async with make_batcher() as batcher:
         async with busy(first, batcher):
-            waiting = [batcher.submit((first, second)[i % 2].predict, windows(f"w{i}")) for i in range(6)]
+            waiting = [
+                batcher.submit((first, second)[i % 2].predict, windows(f"w{i}")) for i in range(6)
+            ]
         assert await asyncio.gather(*waiting) == [[f"W{i}"] for i in range(6)]
     assert first.batches == [["first"], ["w0", "w2", "w4"]]
     assert second.batches == [["w1", "w3", "w5"]]

@@ -1,8 +1,7 @@
 """The batcher against a plain account of what was asked of it, whatever happens in whatever order.
 
-No threads and no clock: the event loop of this test has a time that a rule moves on, and what the batcher sends to its
-inference threads waits here until a rule runs it.
-"""
+No threads and no clock: the event loop of this test has a time that a rule moves on, and what the
+batcher sends to its inference threads waits here until a rule runs it."""
 
 import asyncio
 import math
@@ -67,7 +66,11 @@ class Request:
     @property
     def charge(self) -> int:
         """Words that count for it in the queue: of those that wait, at most a lane's share."""
-        waiting = sum(window.n_words for window in self.windows if not window.taken) if self.is_open else 0
+        waiting = (
+            sum(window.n_words for window in self.windows if not window.taken)
+            if self.is_open
+            else 0
+        )
         return min(waiting, QUEUE_WORDS // LANE_SHARES)
 
     @property
@@ -143,7 +146,9 @@ class BatcherMachine(RuleBasedStateMachine):
         try:
             closing = self.loop.create_task(self.batcher.__aexit__(None, None, None))
             self.settle()
-            with_late = self.submit_now(self.requests[0].client if self.requests else "ada", [(1, False)], math.inf, 0)
+            with_late = self.submit_now(
+                self.requests[0].client if self.requests else "ada", [(1, False)], math.inf, 0
+            )
             assert isinstance(with_late, ShuttingDownError)
             while not closing.done():
                 assert self.loop.calls, "it neither ends nor works"
@@ -154,8 +159,13 @@ class BatcherMachine(RuleBasedStateMachine):
             self.every_end_is_a_right_one()
         finally:
             for request in self.requests:
-                if request.future is not None and request.future.done() and not request.future.cancelled():
-                    request.future.exception()  # looked at: what a failed test leaves must not be reported besides
+                if (
+                    request.future is not None
+                    and request.future.done()
+                    and not request.future.cancelled()
+                ):
+                    # looked at: what a failed test leaves must not be reported besides
+                    request.future.exception()
             self.loop.close()
 
     def make_model(self) -> Callable[[list[Window]], list[str]]:
@@ -170,11 +180,17 @@ class BatcherMachine(RuleBasedStateMachine):
 
     @rule(
         client=st.sampled_from(CLIENTS),
-        windows=st.lists(st.tuples(st.integers(1, 15), st.sampled_from([False] * 9 + [True])), min_size=1, max_size=6),
+        windows=st.lists(
+            st.tuples(st.integers(1, 15), st.sampled_from([False] * 9 + [True])),
+            min_size=1,
+            max_size=6,
+        ),
         patience=st.sampled_from([math.inf, math.inf, 0.05, 1.0, 5.0]),
         model=st.integers(0, 1),
     )
-    def submit(self, client: str, windows: list[tuple[int, bool]], patience: float, model: int) -> None:
+    def submit(
+        self, client: str, windows: list[tuple[int, bool]], patience: float, model: int
+    ) -> None:
         others = [request for request in self.requests if request.charge]
         theirs = sum(request.charge for request in others if request.client == client)
         waiting = sum(request.charge for request in others)
@@ -241,7 +257,9 @@ class BatcherMachine(RuleBasedStateMachine):
 
     @invariant()
     def no_thread_is_idle_while_somebody_waits(self) -> None:
-        assert len(self.loop.calls) == THREADS or not any(request.charge for request in self.requests)
+        assert len(self.loop.calls) == THREADS or not any(
+            request.charge for request in self.requests
+        )
 
     def check_end(self, request: Request) -> None:
         assert request.future is not None
@@ -251,7 +269,9 @@ class BatcherMachine(RuleBasedStateMachine):
         match request.future.exception():
             case None:
                 assert not request.is_bad
-                assert request.future.result() == [f"{id(request)} {i}" for i in range(len(request.windows))]
+                assert request.future.result() == [
+                    f"{id(request)} {i}" for i in range(len(request.windows))
+                ]
                 assert [window.results for window in request.windows] == [1] * len(request.windows)
             case DeadlineError():
                 assert self.loop.now >= request.deadline
@@ -269,7 +289,9 @@ class BatcherMachine(RuleBasedStateMachine):
             assert self.loop.now < window.request.deadline
             window.taken = True
         sizes = [window.n_words for window in call.windows]
-        assert max(sizes) * len(sizes) <= BATCH_WORDS or sum(sizes) <= BATCH_WORDS or len(sizes) == 1
+        assert (
+            max(sizes) * len(sizes) <= BATCH_WORDS or sum(sizes) <= BATCH_WORDS or len(sizes) == 1
+        )
         assert {window.request.predict for window in call.windows} == {call.arguments[0]}
         if not again:  # a window of a batch that failed has had its turn
             self.count_turns({window.request.client for window in call.windows})
@@ -277,14 +299,18 @@ class BatcherMachine(RuleBasedStateMachine):
     def count_turns(self, served: set[str]) -> None:
         waiting = {request.client for request in self.requests if request.charge}
         counts = {client: self.batches_since_served.get(client, 0) + 1 for client in waiting}
-        self.batches_since_served = {client: 0 if client in served else n for client, n in counts.items()}
+        self.batches_since_served = {
+            client: 0 if client in served else n for client, n in counts.items()
+        }
 
     def submit_now(
         self, client: str, windows: list[tuple[int, bool]], patience: float, model: int
     ) -> QueueFullError | ClientShareError | ShuttingDownError | None:
         """Submit in the loop; gives the refusal, if it is one."""
         request = Request(client, self.loop.now + patience, self.loop.now, self.models[model])
-        request.windows = [Window(request, i, n_words, bad) for i, (n_words, bad) in enumerate(windows)]
+        request.windows = [
+            Window(request, i, n_words, bad) for i, (n_words, bad) in enumerate(windows)
+        ]
 
         async def submit() -> None:
             ticket = Ticket(client, request.deadline, departure)
@@ -333,4 +359,6 @@ class BatcherMachine(RuleBasedStateMachine):
 
 
 TestBatcher = BatcherMachine.TestCase
-TestBatcher.settings = settings(max_examples=50, stateful_step_count=40, deadline=None, derandomize=True)
+TestBatcher.settings = settings(
+    max_examples=50, stateful_step_count=40, deadline=None, derandomize=True
+)

@@ -27,15 +27,31 @@ from teddy.service.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
-LIMITS = BodyLimits(max_body_bytes=10_000, max_decompressed_bytes=100_000, timeout_seconds=30, min_bytes_per_second=1)
-HASTY = BodyLimits(max_body_bytes=10_000, max_decompressed_bytes=100_000, timeout_seconds=0.05, min_bytes_per_second=1)
-PACK: dict[str, Callable[[bytes], bytes]] = {"identity": bytes, "gzip": gzip.compress, "zstd": zstd.compress}
+LIMITS = BodyLimits(
+    max_body_bytes=10_000,
+    max_decompressed_bytes=100_000,
+    timeout_seconds=30,
+    min_bytes_per_second=1,
+)
+HASTY = BodyLimits(
+    max_body_bytes=10_000,
+    max_decompressed_bytes=100_000,
+    timeout_seconds=0.05,
+    min_bytes_per_second=1,
+)
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    "identity": bytes,
+    "gzip": gzip.compress,
+    "zstd": zstd.compress,
+}
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 
 def request(receive: Receive, **headers: str) -> Request:
-    named = {"content-type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
+    named = {"content-type": "application/json"} | {
+        name.replace("_", "-"): value for name, value in headers.items()
+    }
     raw = [(name.encode(), value.encode()) for name, value in named.items()]
     return Request({"type": "http", "method": "POST", "headers": raw}, receive)
 
@@ -72,7 +88,8 @@ async def chunks_of(receive: Receive, limits: BodyLimits = LIMITS, **headers: st
 
 
 @given(
-    st.binary(max_size=300) | st.builds(lambda part, n: part * n, st.binary(min_size=1, max_size=4), st.just(20_000)),
+    st.binary(max_size=300)
+    | st.builds(lambda part, n: part * n, st.binary(min_size=1, max_size=4), st.just(20_000)),
     st.sampled_from(sorted(PACK)),
     st.lists(st.integers(0, 100_000), max_size=5),
     st.lists(st.integers(0, 1_000), max_size=10),
@@ -83,13 +100,20 @@ def test_any_bytes_packed_in_any_members_and_cut_anywhere_come_out_as_they_went_
 ) -> None:
     packed = b"".join(map(PACK[coding], cut(data, members)))
     limits = BodyLimits(
-        max_body_bytes=100_000, max_decompressed_bytes=100_000, timeout_seconds=30, min_bytes_per_second=1
+        max_body_bytes=100_000,
+        max_decompressed_bytes=100_000,
+        timeout_seconds=30,
+        min_bytes_per_second=1,
     )
     parts = cut(packed, cuts)
 
     async def both_ways() -> tuple[bytes, list[bytes]]:
-        whole = await read_body(request(arriving(parts, at_once=at_once), content_encoding=coding), limits)
-        return whole, await chunks_of(arriving(parts, at_once=at_once), limits, content_encoding=coding)
+        whole = await read_body(
+            request(arriving(parts, at_once=at_once), content_encoding=coding), limits
+        )
+        return whole, await chunks_of(
+            arriving(parts, at_once=at_once), limits, content_encoding=coding
+        )
 
     whole, chunks = asyncio.run(both_ways())
     assert whole == data
@@ -109,8 +133,12 @@ def test_a_compressed_body_is_refused_when_any_of_its_end_is_missing_or_somethin
 
 
 @given(st.sampled_from(["gzip", "zstd"]), st.binary(max_size=300))
-def test_bytes_that_are_not_compressed_as_they_say_are_never_more_than_refused(coding: str, data: bytes) -> None:
-    limits = BodyLimits(max_body_bytes=300, max_decompressed_bytes=1000, timeout_seconds=30, min_bytes_per_second=1)
+def test_bytes_that_are_not_compressed_as_they_say_are_never_more_than_refused(
+    coding: str, data: bytes
+) -> None:
+    limits = BodyLimits(
+        max_body_bytes=300, max_decompressed_bytes=1000, timeout_seconds=30, min_bytes_per_second=1
+    )
     try:
         asyncio.run(read_body(request(arriving([data]), content_encoding=coding), limits))
     except ServiceError as error:
@@ -121,7 +149,9 @@ def test_bytes_that_are_not_compressed_as_they_say_are_never_more_than_refused(c
 async def test_a_bit_that_was_turned_is_noticed(coding: str) -> None:
     checked: dict[int, int] = {zstd.CompressionParameter.checksum_flag: 1}
     data = bytes(i * i * 31 // 7 % 251 for i in range(2000))
-    packed = bytearray(zstd.compress(data, options=checked) if coding == "zstd" else gzip.compress(data))
+    packed = bytearray(
+        zstd.compress(data, options=checked) if coding == "zstd" else gzip.compress(data)
+    )
     packed[len(packed) // 2] ^= 1
     with pytest.raises(CompressionError, match=r"cannot be unpacked as its Content-Encoding says"):
         await read_body(request(arriving([bytes(packed)]), content_encoding=coding), LIMITS)
@@ -140,7 +170,9 @@ async def test_a_body_of_just_the_largest_size_is_read_and_a_byte_more_is_not() 
 
 
 @pytest.mark.parametrize("length", ["10001", "9" * 4000])
-async def test_a_body_that_is_announced_as_too_large_is_refused_before_it_is_read(length: str) -> None:
+async def test_a_body_that_is_announced_as_too_large_is_refused_before_it_is_read(
+    length: str,
+) -> None:
     async def receive() -> dict[str, Any]:
         raise AssertionError("it was read")
 
@@ -161,7 +193,9 @@ async def test_an_endless_body_is_refused_as_soon_as_it_is_too_large() -> None:
     assert n_messages == 11
 
 
-@pytest.mark.parametrize("content_type", ["", "text/plain", "application/x-www-form-urlencoded", "json"])
+@pytest.mark.parametrize(
+    "content_type", ["", "text/plain", "application/x-www-form-urlencoded", "json"]
+)
 async def test_a_body_that_does_not_call_itself_json_is_refused(content_type: str) -> None:
     assert not is_json(content_type)
     with pytest.raises(MediaTypeError, match=r"must be JSON"):
@@ -192,7 +226,12 @@ async def test_the_same_encoding_named_twice_means_packed_twice_which_is_refused
 
 async def test_encodings_are_known_by_any_case_and_an_old_name() -> None:
     for name in ("GZip", "x-gzip", " gzip "):
-        assert await read_body(request(arriving([gzip.compress(b"{}")]), content_encoding=name), LIMITS) == b"{}"
+        assert (
+            await read_body(
+                request(arriving([gzip.compress(b"{}")]), content_encoding=name), LIMITS
+            )
+            == b"{}"
+        )
 
 
 async def test_a_client_that_leaves_is_not_waited_for() -> None:
@@ -213,7 +252,10 @@ async def test_a_body_that_does_not_go_on_is_given_up(parts: list[bytes]) -> Non
 
 async def test_a_body_that_goes_on_and_on_but_too_slowly_is_given_up() -> None:
     limits = BodyLimits(
-        max_body_bytes=10_000, max_decompressed_bytes=10_000, timeout_seconds=0.2, min_bytes_per_second=1_000_000
+        max_body_bytes=10_000,
+        max_decompressed_bytes=10_000,
+        timeout_seconds=0.2,
+        min_bytes_per_second=1_000_000,
     )
     sent = 0
 
@@ -230,7 +272,10 @@ async def test_a_body_that_goes_on_and_on_but_too_slowly_is_given_up() -> None:
 
 async def test_time_that_the_reader_takes_is_not_held_against_the_client() -> None:
     limits = BodyLimits(
-        max_body_bytes=10, max_decompressed_bytes=10, timeout_seconds=0.2, min_bytes_per_second=1_000_000
+        max_body_bytes=10,
+        max_decompressed_bytes=10,
+        timeout_seconds=0.2,
+        min_bytes_per_second=1_000_000,
     )
     chunks = []
     async for chunk in body_chunks(request(arriving([b"a", b"b", b"c"], at_once=False)), limits):
@@ -241,7 +286,10 @@ async def test_time_that_the_reader_takes_is_not_held_against_the_client() -> No
 
 async def test_a_body_without_limits_to_its_time_is_waited_for() -> None:
     limits = BodyLimits(
-        max_body_bytes=10, max_decompressed_bytes=10, timeout_seconds=float("inf"), min_bytes_per_second=0
+        max_body_bytes=10,
+        max_decompressed_bytes=10,
+        timeout_seconds=float("inf"),
+        min_bytes_per_second=0,
     )
     assert await read_body(request(arriving([b"a", b"b"], at_once=False)), limits) == b"ab"
     reading = asyncio.create_task(read_body(request(arriving([b"a"], end=False)), limits))
@@ -290,9 +338,17 @@ async def test_a_frame_that_asks_for_too_large_a_window_is_refused() -> None:
 
 @pytest.mark.parametrize("coding", ["gzip", "zstd"])
 async def test_a_flood_of_tiny_members_is_refused(coding: str) -> None:
-    limits = BodyLimits(max_body_bytes=2**20, max_decompressed_bytes=2**20, timeout_seconds=30, min_bytes_per_second=1)
+    limits = BodyLimits(
+        max_body_bytes=2**20,
+        max_decompressed_bytes=2**20,
+        timeout_seconds=30,
+        min_bytes_per_second=1,
+    )
     member = PACK[coding](b"x")
-    assert await read_body(request(arriving([member * 4096]), content_encoding=coding), limits) == b"x" * 4096
+    assert (
+        await read_body(request(arriving([member * 4096]), content_encoding=coding), limits)
+        == b"x" * 4096
+    )
     with pytest.raises(CompressionError, match=r"more than 4096 members"):
         await read_body(request(arriving([member * 4097]), content_encoding=coding), limits)
     flood = await chunks_of(arriving([member * 4097]), limits, content_encoding=coding)
@@ -358,12 +414,21 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read from /proc")
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="the peak of memory is read from /proc"
+)
 @pytest.mark.parametrize("coding", ["gzip", "zstd"])
-async def test_a_bomb_costs_no_memory_beyond_the_limit_and_leaves_turns_to_others(coding: str) -> None:
+async def test_a_bomb_costs_no_memory_beyond_the_limit_and_leaves_turns_to_others(
+    coding: str,
+) -> None:
     bomb, bomb_bytes = bomb_of(coding)
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", MEASURE, coding, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        sys.executable,
+        "-c",
+        MEASURE,
+        coding,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
     )
     out, _ = await asyncio.wait_for(process.communicate(bomb), 60)
     streamed, whole = out.decode().splitlines()
@@ -376,7 +441,10 @@ async def test_a_bomb_costs_no_memory_beyond_the_limit_and_leaves_turns_to_other
 
 def test_limits_are_those_that_are_set() -> None:
     settings = Settings(
-        max_body_bytes=1, max_decompressed_bytes=2, body_timeout_seconds=3.0, min_body_bytes_per_second=4
+        max_body_bytes=1,
+        max_decompressed_bytes=2,
+        body_timeout_seconds=3.0,
+        min_body_bytes_per_second=4,
     )
     assert BodyLimits.of(settings) == BodyLimits(
         max_body_bytes=1, max_decompressed_bytes=2, timeout_seconds=3.0, min_bytes_per_second=4

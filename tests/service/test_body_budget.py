@@ -28,7 +28,9 @@ async def send(client: AsyncClient, gate: asyncio.Event | None = None) -> Any:
     return await client.post("/v1/entities", content=pieces(BODY, gate))
 
 
-async def test_bodies_that_together_are_too_large_are_refused_and_their_room_comes_back(serving: Any) -> None:
+async def test_bodies_that_together_are_too_large_are_refused_and_their_room_comes_back(
+    serving: Any,
+) -> None:
     gate = asyncio.Event()
     async with serving(max_held_bytes=3 * len(BODY)) as client, asyncio.timeout(30):
         held = [asyncio.create_task(send(client, gate)) for _ in range(3)]

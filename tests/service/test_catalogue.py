@@ -37,12 +37,18 @@ async def use_in_every_way(client: AsyncClient) -> None:
     text = {"text": f"{PRIVATE} met Ada"}
     await client.post("/v1/entities", json=text)
     await client.post("/v1/entities/batch", json={"texts": [PRIVATE, "", "Ada"]})
-    await client.post("/v1/entities/stream", content=json.dumps(text), headers={"Content-Type": "application/x-ndjson"})
+    await client.post(
+        "/v1/entities/stream",
+        content=json.dumps(text),
+        headers={"Content-Type": "application/x-ndjson"},
+    )
     await client.post("/v1/entities", json={"text": f"Kaputt {PRIVATE}"})
     await client.post("/v1/entities", json=text | {"model": PRIVATE})
     await client.post("/v1/entities", json=text | {"labels": [PRIVATE]})
     await client.post("/v1/entities", content=b"{")
-    await client.post("/v1/entities", json=text, headers={"X-Request-ID": PRIVATE, "X-Request-Timeout": PRIVATE})
+    await client.post(
+        "/v1/entities", json=text, headers={"X-Request-ID": PRIVATE, "X-Request-Timeout": PRIVATE}
+    )
     await client.get(f"/{PRIVATE}")
     await client.request(PRIVATE, "/v1/models")
     await client.get(f"/v1/models/{PRIVATE}")
@@ -54,9 +60,15 @@ async def test_after_mixed_use_every_metric_of_the_catalogue_is_there_and_no_oth
     async with serving(feedback_dir=tmp_path) as client:
         await use_in_every_way(client)
         found = await exposed(client)
-    computed = {metric.name for metric in all_metrics().values() if metric.kind is Kind.GAUGE and not metric.across}
+    computed = {
+        metric.name
+        for metric in all_metrics().values()
+        if metric.kind is Kind.GAUGE and not metric.across
+    }
     assert found.keys() <= all_metrics().keys()
-    assert all_metrics().keys() - found.keys() <= computed, "what is computed of much is not there for little"
+    assert all_metrics().keys() - found.keys() <= computed, (
+        "what is computed of much is not there for little"
+    )
     assert {name: metric.type for name, metric in found.items()} == {
         name: str(all_metrics()[name].kind) for name in found
     }
@@ -70,7 +82,10 @@ async def test_after_mixed_use_every_metric_of_the_catalogue_is_there_and_no_oth
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_of_much_use_every_last_metric_has_a_value(workers: int, tmp_path: Path) -> None:
     with Server.teddy(
-        tmp_path / "log", "--workers", str(workers), settings={"feedback_dir": tmp_path / "feedback"}
+        tmp_path / "log",
+        "--workers",
+        str(workers),
+        settings={"feedback_dir": tmp_path / "feedback"},
     ) as server:
         await server.all_ready(workers)
         async with AsyncClient(base_url=server.address, timeout=PATIENCE_SECONDS) as client:
@@ -91,7 +106,9 @@ def batched(texts: list[str], size: int) -> list[list[str]]:
     return [texts[start : start + size] for start in range(0, len(texts), size)]
 
 
-async def test_labels_are_of_a_few_known_values_whatever_clients_send(serving: Any, tmp_path: Path) -> None:
+async def test_labels_are_of_a_few_known_values_whatever_clients_send(
+    serving: Any, tmp_path: Path
+) -> None:
     async with serving(feedback_dir=tmp_path) as client:
         await use_in_every_way(client)
         before = series(await exposed(client))
@@ -100,15 +117,25 @@ async def test_labels_are_of_a_few_known_values_whatever_clients_send(serving: A
             await client.get(f"/{name}")
             await client.request(f"METHOD{i}", f"/{name}")
             await client.post(f"/v1/models/{name}/reload")
-            await client.post("/v1/entities", json={"text": name, "model": name, "labels": [name], name: name})
-            await client.post("/v1/entities", json={"text": name}, headers={"X-Request-ID": name, "User-Agent": name})
+            await client.post(
+                "/v1/entities", json={"text": name, "model": name, "labels": [name], name: name}
+            )
+            await client.post(
+                "/v1/entities",
+                json={"text": name},
+                headers={"X-Request-ID": name, "User-Agent": name},
+            )
         after = series(await exposed(client))
     assert PRIVATE not in str(after)
     assert len(after) - len(before) < 40, "a few routes and statuses more, each with its histogram"
 
 
 def series(families: dict[str, Metric]) -> set[tuple[str, frozenset[tuple[str, str]]]]:
-    return {(sample.name, frozenset(sample.labels.items())) for each in families.values() for sample in each.samples}
+    return {
+        (sample.name, frozenset(sample.labels.items()))
+        for each in families.values()
+        for sample in each.samples
+    }
 
 
 async def test_without_metrics_nothing_is_counted_and_everything_else_goes_on(serving: Any) -> None:

@@ -116,9 +116,13 @@ async def warm(port: int) -> None:
 async def peace(server: Server, questions: list[Question]) -> AsyncIterator[Counter[int]]:
     """Around chaos, which counts the answers it got by status: afterwards all is as it was, and counted right.
 
-    A client that left without waiting is counted by its test under 0: the server may have answered it all the same.
-    """
-    before, memory, files = await server.metrics(), resident_bytes(server.pid), open_files(server.pid)
+    A client that left without waiting is counted by its test under 0: the server may have answered
+    it all the same."""
+    before, memory, files = (
+        await server.metrics(),
+        resident_bytes(server.pid),
+        open_files(server.pid),
+    )
     answered: Counter[int] = Counter()
     async with asyncio.timeout(PATIENCE_SECONDS):
         yield answered
@@ -159,8 +163,16 @@ def assert_all_right(tally: Tally) -> None:
     assert not tally.n_faults, str(tally)
 
 
-def post(body: bytes, *headers: str, path: str = "/v1/entities", request_id: bytes = b"chaos") -> bytes:
-    lines = (f"POST {path} HTTP/1.1", "Host: t", AUTHORIZATION, f"X-Request-ID: {request_id.decode()}", *headers)
+def post(
+    body: bytes, *headers: str, path: str = "/v1/entities", request_id: bytes = b"chaos"
+) -> bytes:
+    lines = (
+        f"POST {path} HTTP/1.1",
+        "Host: t",
+        AUTHORIZATION,
+        f"X-Request-ID: {request_id.decode()}",
+        *headers,
+    )
     return "\r\n".join((*lines, f"Content-Length: {len(body)}", "", "")).encode() + body
 
 
@@ -208,7 +220,9 @@ async def test_a_body_that_is_no_request_is_a_problem_of_the_client(
             assert problem_fault(answer, b"chaos") is None
 
 
-async def test_bombs_of_gzip_and_zstd_do_not_go_off(server: Server, questions: list[Question]) -> None:
+async def test_bombs_of_gzip_and_zstd_do_not_go_off(
+    server: Server, questions: list[Question]
+) -> None:
     from backports import zstd
 
     bomb = b'{"text": "' + b"a" * 100_000_000 + b'"}'
@@ -221,7 +235,12 @@ async def test_bombs_of_gzip_and_zstd_do_not_go_off(server: Server, questions: l
             )
             answered.update(answer.status for answer in answers)
             assert {answer.status for answer in answers} == {413}
-        for body in (packed["gzip"][:-20], b"\x1f\x8b" + b"\x00" * 50, b"", gzip.compress(packed["gzip"])):
+        for body in (
+            packed["gzip"][:-20],
+            b"\x1f\x8b" + b"\x00" * 50,
+            b"",
+            gzip.compress(packed["gzip"]),
+        ):
             answer = await ask(server, post(body, JSON, "Content-Encoding: gzip"))
             answered[answer.status] += 1
             assert answer.status in (400, 413, 422)
@@ -233,7 +252,9 @@ async def test_a_body_that_is_too_large_is_refused_and_the_others_are_served(
 ) -> None:
     async with peace(server, questions) as answered:
         body = as_json({"text": "a" * MOST_BODY_BYTES})
-        statuses = await asyncio.gather(*(status_of_large(server, post(body, JSON)) for _ in range(10)))
+        statuses = await asyncio.gather(
+            *(status_of_large(server, post(body, JSON)) for _ in range(10))
+        )
         answered.update(statuses)
         assert set(statuses) == {413}
 
@@ -259,7 +280,9 @@ async def test_clients_that_leave_before_their_answer_harm_nobody(
         staying = asyncio.create_task(load.closed(4, PATIENCE_SECONDS))
         for number in range(60):
             connection = await Connection.open("127.0.0.1", server.port)
-            connection.send(post(batches[number % len(batches)].body, JSON, path="/v1/entities/batch"))
+            connection.send(
+                post(batches[number % len(batches)].body, JSON, path="/v1/entities/batch")
+            )
             await asyncio.sleep(random.Random(number).uniform(0, 0.03))  # noqa: S311
             if number % 2:
                 connection.abort()
@@ -276,7 +299,9 @@ async def test_connections_that_are_half_open_or_crawl_end_and_nobody_waits_for_
 ) -> None:
     whole = post(as_json({"text": "Anna Berg went to Oslo ."}), JSON)
     async with peace(server, questions) as answered:
-        crawling = [asyncio.create_task(crawl(server.port, whole, n)) for n in range(0, len(whole), 4)]
+        crawling = [
+            asyncio.create_task(crawl(server.port, whole, n)) for n in range(0, len(whole), 4)
+        ]
         load = Load.of(server.port, questions, name="quick")
         tally = await load.closed(4, 1.5 * SLOW_SECONDS)
         assert_all_right(tally)
@@ -305,8 +330,12 @@ async def crawl(port: int, request: bytes, n_bytes: int) -> int | None:
             await writer.wait_closed()
 
 
-async def test_ten_thousand_tiny_requests_leave_nothing_behind(server: Server, questions: list[Question]) -> None:
-    tiny = Question(path="/v1/entities", body=b'{"text":"Oslo"}', found=None, headers=(AUTHORIZATION,))
+async def test_ten_thousand_tiny_requests_leave_nothing_behind(
+    server: Server, questions: list[Question]
+) -> None:
+    tiny = Question(
+        path="/v1/entities", body=b'{"text":"Oslo"}', found=None, headers=(AUTHORIZATION,)
+    )
     async with peace(server, questions) as answered:
         load = Load(server.port, iter([tiny] * 10_000), name="tiny")
         tally = await load.closed(32, PATIENCE_SECONDS)
@@ -322,7 +351,9 @@ async def test_a_model_file_that_is_spoilt_leaves_the_old_one_serving_and_a_good
     other = redated(good)
     async with peace(server, questions) as answered:
         load = Load.of(
-            server.port, [each.for_versions(version_of(good), version_of(other)) for each in questions], name="swap"
+            server.port,
+            [each.for_versions(version_of(good), version_of(other)) for each in questions],
+            name="swap",
         )
         asking = asyncio.create_task(load.closed(4, PATIENCE_SECONDS))
         for spoilt in (b"", b"PK\x03\x04", good[: len(good) // 2], damaged(good), os.urandom(5000)):
@@ -352,7 +383,9 @@ async def test_a_full_disk_under_the_log_stops_nobody(
     if not full.exists():
         pytest.skip("this system has no /dev/full")
     async with asyncio.timeout(2 * PATIENCE_SECONDS):
-        with Server.teddy(tmp_path / "log", "--model", f"tiny={tiny_model}", stderr=full, settings=SETTINGS) as server:
+        with Server.teddy(
+            tmp_path / "log", "--model", f"tiny={tiny_model}", stderr=full, settings=SETTINGS
+        ) as server:
             await server.ready()
             assert_all_right(await Load.of(server.port, questions).closed(8, 0.5))
             server.signal(signal.SIGTERM)
@@ -365,21 +398,29 @@ async def test_a_killed_worker_takes_its_own_requests_with_it_and_sigterm_takes_
     workers, connections = 2, 12
     async with asyncio.timeout(3 * PATIENCE_SECONDS):
         with Server.teddy(
-            tmp_path / "log", "--workers", str(workers), "--model", f"tiny={tiny_model}", settings=SETTINGS
+            tmp_path / "log",
+            "--workers",
+            str(workers),
+            "--model",
+            f"tiny={tiny_model}",
+            settings=SETTINGS,
         ) as server:
             first = await server.all_ready(workers)
             load = Load.of(server.port, questions, name="kill")
             asking = asyncio.create_task(load.closed(connections, PATIENCE_SECONDS))
             await asyncio.sleep(0.5)
             served_by = holders(server.port, descendants(server.pid))
-            victim = next(served_by[each.port] for each in load.connections if each.port in served_by)
+            victim = next(
+                served_by[each.port] for each in load.connections if each.port in served_by
+            )
             os.kill(victim, signal.SIGKILL)
             await asyncio.sleep(0.5)
             load.stop()
             killed = await asking
             second = await server.all_ready(workers, without={victim})
             assert first - second == {victim}
-            # A connection that was opened while we looked is not known; it can only have been the victim's.
+            # A connection that was opened while we looked is not known; it can only have been the
+            # victim's.
             assert {served_by.get(each.port, victim) for each in killed.broken} <= {victim}
             assert not killed.n_faults, str(killed)
             assert killed.ok + len(killed.broken) + killed.unreachable >= killed.sent

@@ -67,20 +67,31 @@ class Machine:
     def client(self, **options: Any) -> Client:
         timing = Timing(monotonic=lambda: self.now, wall=lambda: self.now, draw=lambda: 1.0)
         transport = httpx.MockTransport(self.answer)
-        return Client("http://teddy", transport=transport, timing=timing, sleep=self.sleep, **options)
+        return Client(
+            "http://teddy", transport=transport, timing=timing, sleep=self.sleep, **options
+        )
 
 
 def problem(status: int, kind: str, **headers: str) -> httpx.Response:
-    content = {"type": f"urn:teddy:problem:{kind}", "title": kind, "status": status, "detail": "Because."}
+    content = {
+        "type": f"urn:teddy:problem:{kind}",
+        "title": kind,
+        "status": status,
+        "detail": "Because.",
+    }
     named = {"Content-Type": "application/problem+json", "X-Request-ID": "abc"} | headers
     return httpx.Response(
-        status, content=json.dumps(content), headers={k.replace("_", "-"): v for k, v in named.items()}
+        status,
+        content=json.dumps(content),
+        headers={k.replace("_", "-"): v for k, v in named.items()},
     )
 
 
 def lines_of(*answers: dict[str, Any]) -> httpx.Response:
     content = b"".join(json.dumps(answer).encode() + b"\n" for answer in answers)
-    return httpx.Response(200, content=content, headers={"X-Teddy-Model": "en", "X-Teddy-Model-Version": "1"})
+    return httpx.Response(
+        200, content=content, headers={"X-Teddy-Model": "en", "X-Teddy-Model-Version": "1"}
+    )
 
 
 async def test_both_clients_find_what_the_service_finds(live: Live) -> None:
@@ -96,7 +107,9 @@ async def test_both_clients_find_what_the_service_finds(live: Live) -> None:
             found += [await client.tag(text, tokens=True) for text in TEXTS]
             found += [result async for result in client.tag_batch(each_of(TEXTS), tokens=True)]
             found += [result async for result in client.stream(TEXTS, tokens=True)]
-            found += [result async for result in client.stream(each_of(TEXTS), tokens=True, together=2)]
+            found += [
+                result async for result in client.stream(each_of(TEXTS), tokens=True, together=2)
+            ]
 
     blocking: list[Result] = []
     asynchronous: list[Result] = []
@@ -133,7 +146,10 @@ async def test_options_mean_the_same_in_every_method(live: Live) -> None:
                 {"offset_unit": "utf16"},
             ]
             for options in asked:
-                found: list[Any] = [client.tag(text, **options), *client.tag_batch([text], **options)]
+                found: list[Any] = [
+                    client.tag(text, **options),
+                    *client.tag_batch([text], **options),
+                ]
                 assert [*found, *client.stream([text], **options)] == found[:1] * 3
 
     await asyncio.to_thread(use)
@@ -157,7 +173,9 @@ async def test_the_models_and_whether_they_are_ready(live: Live) -> None:
         assert not await client.ready()
 
 
-async def test_a_stream_of_any_size_ends_however_full_the_buffers_are(live: Live, predictor: Any) -> None:
+async def test_a_stream_of_any_size_ends_however_full_the_buffers_are(
+    live: Live, predictor: Any
+) -> None:
     predictor.batches = _Forgetful()
     n_texts, text = 500, ("A" * 999 + " ") * 100
 
@@ -176,7 +194,9 @@ class _Forgetful(list[Any]):
         pass
 
 
-def test_what_a_client_sends_at_once_is_within_what_the_service_takes_before_it_is_read_from() -> None:
+def test_what_a_client_sends_at_once_is_within_what_the_service_takes_before_it_is_read_from() -> (
+    None
+):
     assert STREAM_BYTES <= WINDOW_BYTES
     assert STREAM_LINES <= WINDOW_LINES
 
@@ -213,7 +233,9 @@ async def test_texts_are_taken_no_sooner_than_results(live: Live) -> None:
 
 
 @given(st.lists(st.text(max_size=6)), st.integers(1, 4), st.integers(1, 8))
-def test_chunks_hold_all_items_in_order_within_their_bounds(items: list[str], most_items: int, most_size: int) -> None:
+def test_chunks_hold_all_items_in_order_within_their_bounds(
+    items: list[str], most_items: int, most_size: int
+) -> None:
     chunks = list(Chunks[str](most_items, most_size).of(items))
     assert [item for chunk in chunks for item in chunk] == items
     for chunk in chunks:
@@ -226,7 +248,10 @@ def test_chunks_hold_all_items_in_order_within_their_bounds(items: list[str], mo
 def test_who_is_told_when_to_come_back_comes_back_then(status: int, as_date: bool) -> None:
     machine = Machine([], now=1_000_000_000.0)
     when = formatdate(machine.now + 7, usegmt=True) if as_date else "7"
-    machine.answers = [problem(status, "queue-full", Retry_After=when), httpx.Response(200, json=EMPTY)]
+    machine.answers = [
+        problem(status, "queue-full", Retry_After=when),
+        httpx.Response(200, json=EMPTY),
+    ]
     assert machine.client().tag("").entities == ()
     assert machine.slept == [7.0]
 
@@ -242,7 +267,11 @@ def test_the_time_that_is_left_is_told_and_never_passed() -> None:
     machine = Machine([problem(503, "queue-full", Retry_After="4")] * 3)
     with pytest.raises(TeddyServiceError) as raised:
         machine.client(timeout_seconds=10).tag("")
-    assert [request.headers["X-Request-Timeout"] for request in machine.requests] == ["10.000", "6.000", "2.000"]
+    assert [request.headers["X-Request-Timeout"] for request in machine.requests] == [
+        "10.000",
+        "6.000",
+        "2.000",
+    ]
     assert machine.slept == [4, 4]
     error = raised.value
     assert (error.status, error.kind, error.detail) == (503, "queue-full", "Because.")
@@ -276,20 +305,34 @@ def test_an_error_page_of_somebody_else_is_an_error_too() -> None:
     machine = Machine([httpx.Response(404, text="<h1>Who are you?</h1>")])
     with pytest.raises(TeddyServiceError) as raised:
         machine.client().tag("")
-    assert (raised.value.status, raised.value.kind, raised.value.retry_after_seconds) == (404, "not-found", None)
+    assert (raised.value.status, raised.value.kind, raised.value.retry_after_seconds) == (
+        404,
+        "not-found",
+        None,
+    )
 
 
 def test_a_stream_goes_on_behind_what_was_answered() -> None:
-    closing = {"type": "urn:teddy:problem:shutting-down", "title": "", "status": 503, "detail": "Bye."}
+    closing = {
+        "type": "urn:teddy:problem:shutting-down",
+        "title": "",
+        "status": 503,
+        "detail": "Bye.",
+    }
     machine = Machine([lines_of(EMPTY, {"error": closing, "final": True}), lines_of(EMPTY, EMPTY)])
     assert len(list(machine.client().stream(["a", "b", "c"]))) == 3
-    sent = [[json.loads(each)["text"] for each in request.content.splitlines()] for request in machine.requests]
+    sent = [
+        [json.loads(each)["text"] for each in request.content.splitlines()]
+        for request in machine.requests
+    ]
     assert sent == [["a", "b", "c"], ["b", "c"]]
 
 
 def test_a_broken_stream_says_how_many_texts_were_answered() -> None:
     machine = Machine([lines_of(EMPTY, EMPTY), httpx.ReadError("gone"), httpx.ReadError("gone")])
-    stream = machine.client(retries=RetryPolicy(attempts=2)).stream(["a", "b", "c", "d"], together=2)
+    stream = machine.client(retries=RetryPolicy(attempts=2)).stream(
+        ["a", "b", "c", "d"], together=2
+    )
     assert [next(stream), next(stream)]
     with pytest.raises(StreamBrokenError, match="broke after 2 answers: no answer: gone") as raised:
         next(stream)
@@ -324,6 +367,17 @@ def test_at_least_one_text_travels_at_a_time(together: int) -> None:
 def test_the_client_needs_neither_torch_nor_fastapi() -> None:
     code = "import sys, teddy.service.client; print(*{name.split('.')[0] for name in sys.modules})"
     root = Path(__file__).parents[2]
-    output = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True).stdout
-    heavy = {"torch", "numpy", "fastapi", "starlette", "uvicorn", "pydantic", "structlog", "prometheus_client"}
+    output = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    ).stdout
+    heavy = {
+        "torch",
+        "numpy",
+        "fastapi",
+        "starlette",
+        "uvicorn",
+        "pydantic",
+        "structlog",
+        "prometheus_client",
+    }
     assert set(output.split()) & heavy == set()

@@ -9,7 +9,14 @@ from typing import Any
 import httpx
 import pytest
 
-from teddy.service.client import AnswerReference, AsyncClient, Client, Corrected, ModelVersion, TeddyServiceError
+from teddy.service.client import (
+    AnswerReference,
+    AsyncClient,
+    Client,
+    Corrected,
+    ModelVersion,
+    TeddyServiceError,
+)
 from teddy.service.client.calls import Marked
 from tests.service.live import Live, listening
 from tests.service.test_client import Machine, problem
@@ -36,7 +43,9 @@ async def test_both_clients_correct_texts_and_answers(live: Live, tmp_path: Path
             assert last.answer is not None
             return [
                 client.correct(TEXT, [*result.entities, (11, 16, "UPPER")], offset_unit="utf16"),
-                client.correct(result.answer, [*result.entities, (11, 16, "UPPER")], offset_unit="utf16"),
+                client.correct(
+                    result.answer, [*result.entities, (11, 16, "UPPER")], offset_unit="utf16"
+                ),
                 client.correct(last.answer, [*last.entities, (10, 15, "UPPER")]),
             ]
 
@@ -45,7 +54,10 @@ async def test_both_clients_correct_texts_and_answers(live: Live, tmp_path: Path
             result = await client.tag(TEXT)
             assert result.answer is not None
             entities: list[Marked] = [*result.entities, (10, 15, "UPPER")]
-            return [await client.correct(TEXT, entities, model="en"), await client.correct(result.answer, entities)]
+            return [
+                await client.correct(TEXT, entities, model="en"),
+                await client.correct(result.answer, entities),
+            ]
 
     found = [*await asyncio.to_thread(use), *await use_async()]
     assert found == [Corrected(MODEL, correct=1, spurious=0, missed=1)] * 5

@@ -3,7 +3,16 @@ from pathlib import Path
 
 from teddy import service
 
-WALL_CLOCKS = {"time", "time_ns", "now", "utcnow", "today", "gmtime", "localtime", "set_to_current_time"}
+WALL_CLOCKS = {
+    "time",
+    "time_ns",
+    "now",
+    "utcnow",
+    "today",
+    "gmtime",
+    "localtime",
+    "set_to_current_time",
+}
 DATED = {
     "answers.py": "what was answered is found again by when",
     "receiver.py": "an alert that is shown has its time",
@@ -33,4 +42,7 @@ def is_wall_clock(function: ast.expr) -> bool:
     if not isinstance(function, ast.Attribute) or function.attr not in WALL_CLOCKS:
         return False
     owner = ast.unparse(function.value)
-    return owner in ("time", "datetime", "datetime.datetime", "date") or function.attr == "set_to_current_time"
+    return (
+        owner in ("time", "datetime", "datetime.datetime", "date")
+        or function.attr == "set_to_current_time"
+    )

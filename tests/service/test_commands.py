@@ -12,12 +12,18 @@ from teddy.service.settings import Settings
 
 
 def teddy_serve(*arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TEDDY_")}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("TEDDY_")
+    }
     command = [sys.executable, "-m", "teddy", "serve", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
 
 
-@pytest.mark.parametrize("arguments", [["--port", "99999"], ["--workers", "0"], ["--model", "a b=x.teddy"]])
+@pytest.mark.parametrize(
+    "arguments", [["--port", "99999"], ["--workers", "0"], ["--model", "a b=x.teddy"]]
+)
 def test_a_bad_option_is_one_line_and_status_2(arguments: list[str]) -> None:
     done = teddy_serve(*arguments)
     assert done.returncode == 2
@@ -39,7 +45,9 @@ def test_a_port_in_use_is_one_line_and_status_2() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_bad_model_ends_the_server_with_status_2_and_the_reason(tmp_path: Path, workers: str) -> None:
+def test_a_bad_model_ends_the_server_with_status_2_and_the_reason(
+    tmp_path: Path, workers: str
+) -> None:
     file = tmp_path / "bad.teddy"
     file.write_bytes(b"not a model")
     done = teddy_serve("--port", "0", "--workers", workers, "--model", f"bad={file}")
@@ -59,7 +67,9 @@ def test_another_address_than_loopback_needs_keys_or_a_decision() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_while_the_models_are_loaded_ends_the_server_with_status_0(workers: str, number: int) -> None:
+def test_a_signal_while_the_models_are_loaded_ends_the_server_with_status_0(
+    workers: str, number: int
+) -> None:
     command = [sys.executable, "-m", "teddy", "serve", "--port", "0", "--workers", workers]
     sign = "a worker starts" if workers == "2" else "Application startup complete"
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
@@ -81,14 +91,20 @@ def test_what_is_served_is_told_by_name() -> None:
 
 def test_the_command_is_imported_without_anything_heavy() -> None:
     program = (
-        "import sys, teddy.service.commands; print({'torch', 'fastapi', 'pydantic', 'structlog'} & set(sys.modules))"
+        "import sys, teddy.service.commands; "
+        "print({'torch', 'fastapi', 'pydantic', 'structlog'} & set(sys.modules))"
     )
     assert (
-        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "set()\n"
+        subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        ).stdout
+        == "set()\n"
     )
 
 
-def test_threads_are_bounded_unless_the_environment_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_are_bounded_unless_the_environment_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.setenv("OMP_WAIT_POLICY", "removed below")
     monkeypatch.delenv("OMP_WAIT_POLICY")
@@ -97,7 +113,8 @@ def test_threads_are_bounded_unless_the_environment_says_otherwise(monkeypatch: 
 
 
 @pytest.mark.parametrize(
-    ("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("::", "localhost"), ("", "localhost"), ("::1", "[::1]")]
+    ("host", "shown"),
+    [("127.0.0.1", "127.0.0.1"), ("::", "localhost"), ("", "localhost"), ("::1", "[::1]")],
 )
 def test_the_address_that_is_shown_can_be_opened_on_this_machine(host: str, shown: str) -> None:
     assert url(host, 8000) == f"http://{shown}:8000"

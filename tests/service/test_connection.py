@@ -177,7 +177,9 @@ async def test_a_client_that_vanishes_is_looked_for_by_the_system() -> None:
         await client.close()
 
 
-async def test_a_client_that_leaves_is_noticed_by_the_request_that_runs_and_those_that_wait() -> None:
+async def test_a_client_that_leaves_is_noticed_by_the_request_that_runs_and_those_that_wait() -> (
+    None
+):
     async with serving() as server:
         client = await server.connect()
         client.send(CHUNKED.replace(b"/body", b"/half"), b"0\r\n\r\n", CHUNKED)

@@ -25,15 +25,21 @@ PATIENCE_SECONDS = 60
 def kinds() -> dict[str, list[Question]]:
     """Questions by their route; some of them are refused."""
     wrong = single_questions(["x"], None, labels=["NO SUCH LABEL"])
-    return {SINGLE: wrong + single_questions(TEXTS, None), BATCH: batch_questions(TEXTS, None, [5] * (len(TEXTS) // 5))}
+    return {
+        SINGLE: wrong + single_questions(TEXTS, None),
+        BATCH: batch_questions(TEXTS, None, [5] * (len(TEXTS) // 5)),
+    }
 
 
 async def load(server: Server) -> dict[str, Tally]:
     """All kinds at once."""
     asked = {
-        route: Load.of(server.port, questions, name=route.rpartition("/")[2]) for route, questions in kinds().items()
+        route: Load.of(server.port, questions, name=route.rpartition("/")[2])
+        for route, questions in kinds().items()
     }
-    tallies = await asyncio.gather(*(each.closed(CONNECTIONS // 2, SECONDS) for each in asked.values()))
+    tallies = await asyncio.gather(
+        *(each.closed(CONNECTIONS // 2, SECONDS) for each in asked.values())
+    )
     return dict(zip(asked, tallies, strict=True))
 
 
@@ -49,8 +55,15 @@ async def settled(server: Server) -> dict[str, float]:
         while True:
             await asyncio.sleep(0.5)
             metrics = await server.metrics()
-            counts = {name: of(metrics, name) for name in ("teddy_texts_total", "teddy_event_loop_lag_seconds_count")}
-            if before and counts["teddy_texts_total"] == before["teddy_texts_total"] and counts != before:
+            counts = {
+                name: of(metrics, name)
+                for name in ("teddy_texts_total", "teddy_event_loop_lag_seconds_count")
+            }
+            if (
+                before
+                and counts["teddy_texts_total"] == before["teddy_texts_total"]
+                and counts != before
+            ):
                 return metrics
             before = counts
 
@@ -59,7 +72,9 @@ async def settled(server: Server) -> dict[str, float]:
 async def test_every_request_is_counted_once_whichever_worker_answered_it(
     workers: int, tiny_model: Path, tmp_path: Path
 ) -> None:
-    with Server.teddy(tmp_path / "log", "--workers", str(workers), "--model", f"tiny={tiny_model}") as server:
+    with Server.teddy(
+        tmp_path / "log", "--workers", str(workers), "--model", f"tiny={tiny_model}"
+    ) as server:
         await server.all_ready(workers)
         tallies = await load(server)
         metrics = await settled(server)
@@ -73,15 +88,21 @@ async def test_every_request_is_counted_once_whichever_worker_answered_it(
     assert of(metrics, "teddy_words_total") == of(metrics, "teddy_batch_words_sum")
     assert of(metrics, "teddy_entities_total") == of(metrics, "teddy_entity_score_count")
     assert of(metrics, "teddy_request_seconds_count") == of(metrics, "teddy_requests_total")
-    assert of(metrics, "teddy_short_request_seconds_count") == tallies[SINGLE].ok + tallies[BATCH].ok
+    assert (
+        of(metrics, "teddy_short_request_seconds_count") == tallies[SINGLE].ok + tallies[BATCH].ok
+    )
     assert metrics["teddy_refused_total[reason=unknown-label]"] == tallies[SINGLE].statuses[422]
     assert of(metrics, "teddy_truncated_words_total") == 0
     assert of(metrics, "teddy_queue_words") == 0
 
 
-async def test_a_worker_that_is_killed_takes_no_count_with_it(tiny_model: Path, tmp_path: Path) -> None:
+async def test_a_worker_that_is_killed_takes_no_count_with_it(
+    tiny_model: Path, tmp_path: Path
+) -> None:
     workers = 4
-    with Server.teddy(tmp_path / "log", "--workers", str(workers), "--model", f"tiny={tiny_model}") as server:
+    with Server.teddy(
+        tmp_path / "log", "--workers", str(workers), "--model", f"tiny={tiny_model}"
+    ) as server:
         serving = await server.all_ready(workers)
         loading = asyncio.create_task(load(server))
         await asyncio.sleep(SECONDS / 2)
@@ -92,7 +113,8 @@ async def test_a_worker_that_is_killed_takes_no_count_with_it(tiny_model: Path, 
         metrics = await server.metrics()
     for route, tally in tallies.items():
         counted = counted_statuses(metrics, route)
-        uncertain = len(tally.broken)  # they were in flight: whether they were counted, nobody was told
+        # they were in flight: whether they were counted, nobody was told
+        uncertain = len(tally.broken)
         assert tally.sent == tally.statuses.total() + uncertain
         assert not tally.statuses - counted, "who was answered was counted"
         assert (counted - tally.statuses).total() <= uncertain, "nobody was counted twice"

@@ -21,7 +21,13 @@ from teddy.model.predictor import Predictor, load
 from teddy.model.text.documents import Document, Tagged
 from teddy.service.inference.models import ServedModel
 from teddy.service.observability.drift import MOST_HELD_WORDS, Drift, DriftIntake, TokenBucket
-from teddy.service.observability.drift_gauges import LEAST_TEXTS, SUBJECT, Comparison, DriftMetrics, compare
+from teddy.service.observability.drift_gauges import (
+    LEAST_TEXTS,
+    SUBJECT,
+    Comparison,
+    DriftMetrics,
+    compare,
+)
 from teddy.service.observability.drift_windows import DriftWindows
 from teddy.service.observability.metrics import Metrics
 from teddy.service.observability.worker_metrics import WorkerFiles
@@ -80,12 +86,16 @@ def windows_of(predictor: Predictor, *texts: Sequence[str], most_texts: int = 10
 
 
 @pytest.mark.parametrize("tongue", FOREIGN)
-def test_texts_that_the_model_was_not_made_for_raise_it_within_a_few_hundred(tongue: str, shipped: Predictor) -> None:
+def test_texts_that_the_model_was_not_made_for_raise_it_within_a_few_hundred(
+    tongue: str, shipped: Predictor
+) -> None:
     assert max(psi(windows_of(shipped, FOREIGN[tongue](FEW, seed=2))).values()) > 0.25
 
 
 @pytest.mark.parametrize("tongue", FOREIGN)
-def test_they_raise_it_also_when_the_window_was_full_of_others(tongue: str, at_home: Predictor) -> None:
+def test_they_raise_it_also_when_the_window_was_full_of_others(
+    tongue: str, at_home: Predictor
+) -> None:
     before = windows_of(at_home, english(1000, seed=3))
     assert max(psi(before).values()) < 0.1
     after = windows_of(at_home, english(1000, seed=3), FOREIGN[tongue](FEW, seed=4))
@@ -94,7 +104,9 @@ def test_they_raise_it_also_when_the_window_was_full_of_others(tongue: str, at_h
 
 @pytest.mark.parametrize("n_texts", [LEAST_TEXTS, 200, FEW, 1000])
 @pytest.mark.parametrize("seed", [5, 6])
-def test_other_texts_of_the_same_kind_do_not_raise_it(n_texts: int, seed: int, at_home: Predictor) -> None:
+def test_other_texts_of_the_same_kind_do_not_raise_it(
+    n_texts: int, seed: int, at_home: Predictor
+) -> None:
     said = psi(windows_of(at_home, english(n_texts, seed=seed)))
     assert said
     assert max(said.values()) < 0.1
@@ -108,7 +120,9 @@ def test_it_falls_again_when_the_strange_texts_have_left_the_window(at_home: Pre
 # Little data.
 
 
-def test_nothing_is_said_of_fewer_texts_than_the_least_but_how_many_words_there_were(shipped: Predictor) -> None:
+def test_nothing_is_said_of_fewer_texts_than_the_least_but_how_many_words_there_were(
+    shipped: Predictor,
+) -> None:
     files = WorkerFiles()
     files.write(SUBJECT, windows_of(shipped, chinese(LEAST_TEXTS - 1, seed=1)).as_documents())
     found = samples(files)
@@ -127,17 +141,26 @@ def test_one_text_among_many_is_not_believed(at_home: Predictor) -> None:
     assert compared(windows_of(at_home, [*texts, *chinese(30, seed=1)]))["script"].is_telling
 
 
-def test_a_model_of_an_earlier_teddy_is_compared_by_what_its_reference_has(shipped: Predictor) -> None:
+def test_a_model_of_an_earlier_teddy_is_compared_by_what_its_reference_has(
+    shipped: Predictor,
+) -> None:
     features = shipped.manifest.reference.features
     older = Reference(features={name: features[name] for name in ("label", "score", "pieces")})
-    assert compared(windows_of(with_reference(shipped, older), english(FEW, seed=1))).keys() == older.features.keys()
+    assert (
+        compared(windows_of(with_reference(shipped, older), english(FEW, seed=1))).keys()
+        == older.features.keys()
+    )
 
 
 def test_bins_that_the_reference_does_not_have_are_not_compared(shipped: Predictor) -> None:
     features = dict(shipped.manifest.reference.features)
     features["case"] = replace(features["case"], counts={"small": 1, "capital": 2})
-    features["script"] = replace(features["script"], counts=dict.fromkeys(features["script"].counts, 0))
-    found = compared(windows_of(with_reference(shipped, Reference(features=features)), english(10, seed=1)))
+    features["script"] = replace(
+        features["script"], counts=dict.fromkeys(features["script"].counts, 0)
+    )
+    found = compared(
+        windows_of(with_reference(shipped, Reference(features=features)), english(10, seed=1))
+    )
     assert features.keys() - found.keys() == {"case", "script"}
 
 
@@ -146,13 +169,18 @@ def test_bins_that_the_reference_does_not_have_are_not_compared(shipped: Predict
 
 def samples(files: WorkerFiles, served: Callable[[], Any] = lambda: ALL) -> dict[str, float]:
     return {
-        sample.name + "".join(f"[{name}={value}]" for name, value in sorted(sample.labels.items())): sample.value
+        sample.name
+        + "".join(
+            f"[{name}={value}]" for name, value in sorted(sample.labels.items())
+        ): sample.value
         for family in DriftMetrics(files, served).collect()
         for sample in family.samples
     }
 
 
-def test_workers_say_together_what_one_would_that_had_seen_all(shipped: Predictor, tmp_path: Path) -> None:
+def test_workers_say_together_what_one_would_that_had_seen_all(
+    shipped: Predictor, tmp_path: Path
+) -> None:
     texts = [*english(300, seed=1), *code(100, seed=1)]
     one = WorkerFiles()
     one.write(SUBJECT, windows_of(shipped, texts).as_documents())
@@ -164,19 +192,28 @@ def test_workers_say_together_what_one_would_that_had_seen_all(shipped: Predicto
         assert samples(WorkerFiles(tmp_path, asked)) == samples(one)
 
 
-def test_of_workers_with_different_versions_those_with_the_newest_are_heard(shipped: Predictor, tmp_path: Path) -> None:
+def test_of_workers_with_different_versions_those_with_the_newest_are_heard(
+    shipped: Predictor, tmp_path: Path
+) -> None:
     newer = with_reference(shipped, shipped.manifest.reference, version="b")
-    older = ServedModel("en", with_reference(shipped, shipped.manifest.reference, version="a"), True, "2024-01-01")
+    older = ServedModel(
+        "en", with_reference(shipped, shipped.manifest.reference, version="a"), True, "2024-01-01"
+    )
     for worker, (model, tongue) in enumerate(
         [(older, chinese), (ServedModel("en", newer, True, "2024-01-02"), english)]
     ):
         windows = DriftWindows(1000, lambda: ALL)
         windows.count(model, read(shipped, tongue(200, seed=1)))
         WorkerFiles(tmp_path, str(worker)).write(SUBJECT, windows.as_documents())
-    assert samples(WorkerFiles(tmp_path, "0"))["teddy_drift_share[bin=han][feature=script][model=en]"] < 0.01
+    assert (
+        samples(WorkerFiles(tmp_path, "0"))["teddy_drift_share[bin=han][feature=script][model=en]"]
+        < 0.01
+    )
 
 
-def test_a_file_that_is_no_document_costs_nothing_but_itself(shipped: Predictor, tmp_path: Path) -> None:
+def test_a_file_that_is_no_document_costs_nothing_but_itself(
+    shipped: Predictor, tmp_path: Path
+) -> None:
     files = WorkerFiles(tmp_path, "0")
     files.write(SUBJECT, windows_of(shipped, english(200, seed=1)).as_documents())
     alone = samples(files)
@@ -203,9 +240,16 @@ def test_a_model_that_is_served_no_more_is_not_spoken_of(shipped: Predictor) -> 
 # Versions.
 
 
-def test_a_new_version_begins_a_new_window_and_slow_requests_of_the_old_one_are_let_go(shipped: Predictor) -> None:
+def test_a_new_version_begins_a_new_window_and_slow_requests_of_the_old_one_are_let_go(
+    shipped: Predictor,
+) -> None:
     old, new = (
-        ServedModel("en", with_reference(shipped, shipped.manifest.reference, version), True, f"2024-01-0{day}")
+        ServedModel(
+            "en",
+            with_reference(shipped, shipped.manifest.reference, version),
+            True,
+            f"2024-01-0{day}",
+        )
         for day, version in ((1, "a"), (2, "b"))
     )
     windows = DriftWindows(1000, lambda: ALL)
@@ -225,7 +269,9 @@ def tokens(n: int, per_second: float = 1e-9) -> TokenBucket:
     return TokenBucket(per_second, n)
 
 
-def test_texts_are_held_up_to_the_tokens_and_evenly_chosen_and_the_others_pass(shipped: Predictor) -> None:
+def test_texts_are_held_up_to_the_tokens_and_evenly_chosen_and_the_others_pass(
+    shipped: Predictor,
+) -> None:
     model = ServedModel("en", shipped, default=True)
     texts = read(shipped, [f"Sentence {i}." for i in range(100)])
     documents, tagged = zip(*texts, strict=True)
@@ -298,7 +344,9 @@ def drift_threads() -> list[threading.Thread]:
 
 
 @pytest.mark.parametrize("off", [{"drift_window_texts": 0}, {"metrics": False}])
-def test_when_it_is_off_nothing_runs_and_nothing_is_held(off: Mapping[str, Any], shipped: Predictor) -> None:
+def test_when_it_is_off_nothing_runs_and_nothing_is_held(
+    off: Mapping[str, Any], shipped: Predictor
+) -> None:
     drift = Drift(Settings(**off), Metrics(enabled=off.get("metrics", True)), lambda: ALL)
     ((document, tagged),) = read(shipped, ["Nobody looks."])
     drift.observe(ServedModel("en", shipped, default=True), [document], [tagged])
@@ -328,7 +376,9 @@ async def test_the_service_says_what_it_was_sent_and_its_thread_ends_with_it(
     assert found[f"teddy_drift_psi[feature=script][model={name}]"] > 0.25
     assert 0 < found[f"teddy_drift_jensen_shannon[feature=script][model={name}]"] < 1
     assert found["teddy_drift_texts_total[outcome=passed]"] == 0
-    bins = [name for name in found if name.startswith("teddy_drift_share") and "feature=script" in name]
+    bins = [
+        name for name in found if name.startswith("teddy_drift_share") and "feature=script" in name
+    ]
     assert sum(found[name] for name in bins) == pytest.approx(1)
     assert drift_threads() == []
 
@@ -336,7 +386,9 @@ async def test_the_service_says_what_it_was_sent_and_its_thread_ends_with_it(
 def post(address: str, texts: Sequence[str]) -> None:
     """By a connection of its own: which worker it reaches is for the system to choose."""
     body = json.dumps({"texts": texts}).encode()
-    request = urllib.request.Request(f"{address}/v1/entities/batch", body, {"Content-Type": "application/json"})
+    request = urllib.request.Request(
+        f"{address}/v1/entities/batch", body, {"Content-Type": "application/json"}
+    )
     urllib.request.urlopen(request).close()
 
 

@@ -10,11 +10,15 @@ from teddy.service.inference.fair_queue import LANE_SHARES, FairQueue, Lane, cho
 Item = tuple[int, int]  # lane, place in it
 
 lengths = st.lists(st.integers(1, 9), min_size=1, max_size=7)
-requests = st.lists(st.tuples(st.integers(0, 1), lengths), min_size=1, max_size=6)  # key, lengths of windows
+# key, lengths of windows
+requests = st.lists(st.tuples(st.integers(0, 1), lengths), min_size=1, max_size=6)
 
 
 def fill(queue: FairQueue[Item], wanted: list[tuple[int, list[int]]]) -> list[Lane[Item]]:
-    lanes = [Lane(key, [(n, (i, j)) for j, n in enumerate(sizes)]) for i, (key, sizes) in enumerate(wanted)]
+    lanes = [
+        Lane(key, [(n, (i, j)) for j, n in enumerate(sizes)])
+        for i, (key, sizes) in enumerate(wanted)
+    ]
     for lane in lanes:
         queue.add(lane)
     return lanes
@@ -56,7 +60,9 @@ def test_everything_comes_out_once_in_batches_of_one_key_that_fit(
         assert len({wanted[i][0] for i, _ in batch}) == 1
         assert padded(sizes) <= limit or sum(sizes) <= limit or len(batch) == 1
         seen += batch
-    assert sorted(seen) == [(i, j) for i, (_, sizes) in enumerate(wanted) for j in range(len(sizes))]
+    assert sorted(seen) == [
+        (i, j) for i, (_, sizes) in enumerate(wanted) for j in range(len(sizes))
+    ]
     assert (len(queue), queue.words) == (0, 0)
 
 
@@ -81,7 +87,8 @@ def test_the_words_counted_are_those_that_wait_whoever_leaves(
     wanted: list[tuple[int, list[int]]], limit: int, data: st.DataObject
 ) -> None:
     queue: FairQueue[Item] = FairQueue(
-        data.draw(st.sampled_from([10_000, 16 * 9, 16])), quantum=data.draw(st.sampled_from([1, 10, 512]))
+        data.draw(st.sampled_from([10_000, 16 * 9, 16])),
+        quantum=data.draw(st.sampled_from([1, 10, 512])),
     )
     lanes = []
     for key, sizes in wanted:
@@ -97,7 +104,9 @@ def test_the_words_counted_are_those_that_wait_whoever_leaves(
         else:
             queue.take(limit)
         share = queue.max_words // LANE_SHARES
-        assert queue.words == sum(min(sum(turn.words for turn in lane.turns), share) for lane in lanes)
+        assert queue.words == sum(
+            min(sum(turn.words for turn in lane.turns), share) for lane in lanes
+        )
 
 
 def test_a_short_request_waits_for_one_window_of_a_document_and_not_for_all() -> None:
@@ -139,7 +148,10 @@ def test_an_empty_queue_gives_no_batch() -> None:
     assert FairQueue[str](10).take(10) == []
 
 
-@given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 7)), min_size=1, max_size=12), st.integers(5, 60))
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(1, 7)), min_size=1, max_size=12),
+    st.integers(5, 60),
+)
 def test_of_one_client_requests_of_a_quantum_at_most_are_finished_in_order(
     wanted: list[tuple[int, int]], limit: int
 ) -> None:

@@ -27,7 +27,9 @@ RIGHT = [{"start": 0, "end": 3, "label": "UPPER"}, {"start": 8, "end": 13, "labe
 
 def rows(directory: Path) -> list[dict[str, Any]]:
     """All that is stored, in no particular order of files."""
-    lines = [line for path in directory.glob("*.jsonl") for line in path.read_bytes().split(b"\n")[:-1]]
+    lines = [
+        line for path in directory.glob("*.jsonl") for line in path.read_bytes().split(b"\n")[:-1]
+    ]
     return [json.loads(line) for line in lines]
 
 
@@ -52,7 +54,13 @@ async def test_a_corrected_text_is_stored_with_what_the_model_finds_in_it(
     (row,) = rows(directory)
     received = row.pop("received")
     assert received.endswith("+00:00")
-    assert row == {"text": TEXT, "entities": RIGHT, "predicted": FOUND, "model": model, "by": "anonymous"}
+    assert row == {
+        "text": TEXT,
+        "entities": RIGHT,
+        "predicted": FOUND,
+        "model": model,
+        "by": "anonymous",
+    }
 
 
 async def test_an_answer_is_corrected_by_its_request_id(
@@ -79,7 +87,9 @@ async def test_an_answer_is_compared_with_what_was_found_then_and_not_now(
     assert [len(row["predicted"]) for row in rows(directory)] == [1, 0]
 
 
-async def test_a_text_of_a_batch_is_named_by_its_index(client: httpx.AsyncClient, directory: Path) -> None:
+async def test_a_text_of_a_batch_is_named_by_its_index(
+    client: httpx.AsyncClient, directory: Path
+) -> None:
     answered = await client.post("/v1/entities/batch", json={"texts": ["Ada", "grace", "é Up"]})
     named = {"request_id": answered.headers["x-request-id"], "entities": []}
     assert (await client.post("/v1/feedback", json=named | {"index": 2})).json()["spurious"] == 1
@@ -91,7 +101,9 @@ async def test_a_text_of_a_batch_is_named_by_its_index(client: httpx.AsyncClient
         assert why in content["detail"]
 
 
-async def test_of_answers_with_one_id_the_newest_is_corrected(client: httpx.AsyncClient, directory: Path) -> None:
+async def test_of_answers_with_one_id_the_newest_is_corrected(
+    client: httpx.AsyncClient, directory: Path
+) -> None:
     for text in ("Ada", "Grace", "Up"):
         await client.post("/v1/entities", json={"text": text}, headers={"X-Request-ID": "same"})
         await asyncio.sleep(0.1)
@@ -102,32 +114,55 @@ async def test_of_answers_with_one_id_the_newest_is_corrected(client: httpx.Asyn
 @pytest.mark.parametrize(
     "mention", ['{"request_id":"abc","by":"anonymous",', '\n{"request_id":"abc","by":"anonymous",']
 )
-async def test_a_text_that_looks_like_an_answer_is_not_taken_for_one(client: httpx.AsyncClient, mention: str) -> None:
+async def test_a_text_that_looks_like_an_answer_is_not_taken_for_one(
+    client: httpx.AsyncClient, mention: str
+) -> None:
     await client.post("/v1/entities", json={"text": mention})
     answer = await client.post("/v1/feedback", json={"request_id": "abc", "entities": []})
     check_problem(answer, 404, "unknown-answer")
 
 
-async def test_only_who_was_answered_corrects_by_id_and_is_named_in_the_row(serving: Any, directory: Path) -> None:
+async def test_only_who_was_answered_corrects_by_id_and_is_named_in_the_row(
+    serving: Any, directory: Path
+) -> None:
     async with serving(feedback_dir=directory, api_keys=f"{KEY},{OTHER_KEY}") as client:
         one, other = {"X-API-Key": KEY}, {"X-API-Key": OTHER_KEY}
         await client.post("/v1/entities", json={"text": "Ada"}, headers=one | {"X-Request-ID": "1"})
-        await client.post("/v1/entities", json={"text": "Grace"}, headers=other | {"X-Request-ID": "1"})
-        await client.post("/v1/entities", json={"text": "Grace"}, headers=other | {"X-Request-ID": "2"})
-        mine = await client.post("/v1/feedback", json={"request_id": "1", "entities": []}, headers=one)
+        await client.post(
+            "/v1/entities", json={"text": "Grace"}, headers=other | {"X-Request-ID": "1"}
+        )
+        await client.post(
+            "/v1/entities", json={"text": "Grace"}, headers=other | {"X-Request-ID": "2"}
+        )
+        mine = await client.post(
+            "/v1/feedback", json={"request_id": "1", "entities": []}, headers=one
+        )
         assert mine.status_code == 201
-        theirs = await client.post("/v1/feedback", json={"request_id": "2", "entities": []}, headers=one)
+        theirs = await client.post(
+            "/v1/feedback", json={"request_id": "2", "entities": []}, headers=one
+        )
         check_problem(theirs, 404, "unknown-answer")
-        check_problem(await client.post("/v1/feedback", json={"text": "", "entities": []}), 401, "unauthorized")
+        check_problem(
+            await client.post("/v1/feedback", json={"text": "", "entities": []}),
+            401,
+            "unauthorized",
+        )
     (row,) = rows(directory)
     assert row["text"] == "Ada"
     assert row["by"] not in ("anonymous", KEY)
 
 
-async def test_an_answer_with_some_labels_alone_is_not_corrected_by_id(client: httpx.AsyncClient) -> None:
+async def test_an_answer_with_some_labels_alone_is_not_corrected_by_id(
+    client: httpx.AsyncClient,
+) -> None:
     answered = await client.post("/v1/entities", json={"text": TEXT, "labels": ["UPPER"]})
     named = {"request_id": answered.headers["x-request-id"], "entities": []}
-    assert "labels" in check_problem(await client.post("/v1/feedback", json=named), 404, "unknown-answer")["detail"]
+    assert (
+        "labels"
+        in check_problem(await client.post("/v1/feedback", json=named), 404, "unknown-answer")[
+            "detail"
+        ]
+    )
 
 
 async def test_without_a_directory_the_endpoint_says_how_to_get_it(serving: Any) -> None:
@@ -141,7 +176,9 @@ async def test_answers_need_not_be_remembered(serving: Any, directory: Path) -> 
         answered = await client.post("/v1/entities", json={"text": "Ada"})
         named = {"request_id": answered.headers["x-request-id"], "entities": []}
         check_problem(await client.post("/v1/feedback", json=named), 404, "unknown-answer")
-        assert (await client.post("/v1/feedback", json={"text": "Ada", "entities": []})).status_code == 201
+        assert (
+            await client.post("/v1/feedback", json={"text": "Ada", "entities": []})
+        ).status_code == 201
     assert not (directory / ".answers").exists()
 
 
@@ -161,15 +198,24 @@ ONE = {"start": 0, "end": 3, "label": "UPPER"}
         ({"text": PRIVATE, "entities": [ONE | {"start": -1}]}, ["entities", 0, "start"]),
         ({"text": PRIVATE, "entities": [ONE | {"start": 3}]}, ["entities", 0, "end"]),
         ({"text": PRIVATE, "entities": [ONE | {"start": 9, "end": 10}]}, ["entities", 0, "start"]),
-        ({"text": PRIVATE, "entities": [ONE, ONE | {"start": 4, "end": 9}]}, ["entities", 1, "end"]),
+        (
+            {"text": PRIVATE, "entities": [ONE, ONE | {"start": 4, "end": 9}]},
+            ["entities", 1, "end"],
+        ),
         ({"text": PRIVATE, "entities": [ONE | {"end": 10**400}]}, ["entities", 0, "end"]),
         ({"text": PRIVATE, "entities": [ONE | {"end": 2.5}]}, ["entities", 0, "end"]),
         ({"text": PRIVATE, "entities": [ONE | {"label": PRIVATE}]}, ["entities", 0, "label"]),
         ({"text": PRIVATE, "entities": [ONE | {"text": PRIVATE}]}, ["entities", 0, "text"]),
         ({"text": PRIVATE, "entities": [ONE, ONE]}, ["entities", 1]),
         ({"text": PRIVATE, "entities": [ONE | {"start": 2, "end": 5}, ONE]}, ["entities", 0]),
-        ({"text": "é" + PRIVATE, "offset_unit": "byte", "entities": [ONE | {"start": 1}]}, ["entities", 0, "start"]),
-        ({"text": "\U0001f9f8", "offset_unit": "utf16", "entities": [ONE | {"end": 1}]}, ["entities", 0, "end"]),
+        (
+            {"text": "é" + PRIVATE, "offset_unit": "byte", "entities": [ONE | {"start": 1}]},
+            ["entities", 0, "start"],
+        ),
+        (
+            {"text": "\U0001f9f8", "offset_unit": "utf16", "entities": [ONE | {"end": 1}]},
+            ["entities", 0, "end"],
+        ),
         ([], []),
     ],
 )
@@ -187,7 +233,9 @@ async def test_a_correction_is_limited_as_other_requests_are(serving: Any, direc
         check_problem(await client.post("/v1/feedback", json=long), 413, "text-too-long")
         unknown = {"text": "Ada", "model": "xx", "entities": []}
         check_problem(await client.post("/v1/feedback", json=unknown), 404, "unknown-model")
-        answer = await client.post("/v1/feedback", json=long, headers={"X-Request-Timeout": "never"})
+        answer = await client.post(
+            "/v1/feedback", json=long, headers={"X-Request-Timeout": "never"}
+        )
         check_problem(answer, 400, "timeout-header")
 
 
@@ -211,8 +259,12 @@ def marked_texts(draw: st.DrawFn) -> tuple[str, list[tuple[int, int]]]:
     return text, list(zip(cuts[::2], cuts[1::2], strict=False))
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(case=marked_texts(), unit=st.sampled_from(["character", "utf16", "byte"]), turn=st.booleans())
+@settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    case=marked_texts(), unit=st.sampled_from(["character", "utf16", "byte"]), turn=st.booleans()
+)
 async def test_of_any_text_just_what_was_marked_is_stored_whatever_the_client_counts_in(
     client: httpx.AsyncClient,
     directory: Path,
@@ -246,7 +298,9 @@ async def test_a_full_store_refuses_and_keeps_what_it_has(serving: Any, director
         assert (await client.post("/v1/entities", json={"text": "Ada"})).status_code == 200
         for path in directory.glob("*.jsonl"):
             path.unlink()
-        assert (await client.post("/v1/feedback", json=body)).status_code == 201, "there is room again"
+        assert (await client.post("/v1/feedback", json=body)).status_code == 201, (
+            "there is room again"
+        )
 
 
 async def test_a_directory_that_has_gone_refuses_and_the_service_goes_on(
@@ -270,12 +324,22 @@ async def test_every_row_is_read_back_as_it_was(client: httpx.AsyncClient, direc
     assert read.row() == path.read_bytes()
 
 
-async def test_corrections_are_counted_from_zero_and_shown_once_there_are_enough(client: httpx.AsyncClient) -> None:
+async def test_corrections_are_counted_from_zero_and_shown_once_there_are_enough(
+    client: httpx.AsyncClient,
+) -> None:
     def shown(exposition: str) -> dict[str, float]:
-        lines = (line.rsplit(" ", 1) for line in exposition.splitlines() if line.startswith("teddy_feedback"))
+        lines = (
+            line.rsplit(" ", 1)
+            for line in exposition.splitlines()
+            if line.startswith("teddy_feedback")
+        )
         return {name.removeprefix("teddy_feedback"): float(value) for name, value in lines}
 
-    counted = {f'_entities_total{{label="{a}",model="en",outcome="{b}"}}': 0.0 for a in LABELS for b in KINDS}
+    counted = {
+        f'_entities_total{{label="{a}",model="en",outcome="{b}"}}': 0.0
+        for a in LABELS
+        for b in KINDS
+    }
     counted |= {'_total{model="en"}': 0.0, "_stored_bytes": 0.0, "_capacity_bytes": 2.0**30}
     assert shown((await client.get("/metrics")).text) == counted
     for _ in range(20):

@@ -49,8 +49,16 @@ def finds(answers: Answers, request_id: str, text: str) -> bool:
 
 
 def test_what_one_process_remembers_another_finds_for_the_same_caller(tmp_path: Path) -> None:
-    texts = ('Ada "met" Grace\n', "", "é 中 \U0001f9f8 \u2028", '{"request_id":"2","by":"somebody",')
-    with closing(opened(tmp_path / "answers")) as one, closing(opened(tmp_path / "answers")) as other:
+    texts = (
+        'Ada "met" Grace\n',
+        "",
+        "é 中 \U0001f9f8 \u2028",
+        '{"request_id":"2","by":"somebody",',
+    )
+    with (
+        closing(opened(tmp_path / "answers")) as one,
+        closing(opened(tmp_path / "answers")) as other,
+    ):
         one.remember(answer("1", *texts))
         until(lambda: other.find("1", "somebody"))
         found = other.find("1", "somebody")
@@ -62,7 +70,9 @@ def test_what_one_process_remembers_another_finds_for_the_same_caller(tmp_path: 
         assert one.find("", "somebody") is None
 
 
-def test_of_two_under_one_id_the_later_one_is_found_whichever_process_gave_it(tmp_path: Path) -> None:
+def test_of_two_under_one_id_the_later_one_is_found_whichever_process_gave_it(
+    tmp_path: Path,
+) -> None:
     with closing(opened(tmp_path)) as one, closing(opened(tmp_path)) as other:
         for number, process in enumerate((one, other, one)):
             process.remember(answer("same", str(number)))
@@ -93,7 +103,9 @@ def test_what_is_longer_than_half_of_what_may_be_held_is_not_remembered(tmp_path
         assert answers.find("escaped", "somebody") is None
 
 
-def test_what_waits_for_a_slow_disk_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_waits_for_a_slow_disk_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gate, written = threading.Event(), []
 
     def append(_: Segments, lines: bytes) -> None:
@@ -147,7 +159,9 @@ sys.stdin.read()
 def holder(directory: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process that has two files there."""
     command = [sys.executable, "-c", HOLDER, str(directory)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "there\n"
@@ -156,7 +170,9 @@ def holder(directory: Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def test_the_next_one_removes_what_a_killed_process_has_left_and_what_no_living_one_has(tmp_path: Path) -> None:
+def test_the_next_one_removes_what_a_killed_process_has_left_and_what_no_living_one_has(
+    tmp_path: Path,
+) -> None:
     with holder(tmp_path) as killed, holder(tmp_path):
         assert len(list(tmp_path.iterdir())) == 4
         killed.send_signal(signal.SIGKILL)
@@ -171,13 +187,16 @@ def test_of_lines_that_are_added_the_newest_are_there_and_at_least_half_of_what_
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int]
 ) -> None:
     directory = tmp_path_factory.mktemp("segments")
-    lines = [(f"{number}".ljust(size, "x") + "\n").encode()[-50:] for number, size in enumerate(sizes)]
+    lines = [
+        (f"{number}".ljust(size, "x") + "\n").encode()[-50:] for number, size in enumerate(sizes)
+    ]
     with closing(Segments(directory, most_bytes=100)) as segments:
         segments.open()
         for line in lines:
             segments.append(line)
         held = b"".join(
-            path.read_bytes() for path in sorted(segments.paths(), key=lambda path: int(path.stem.split("-")[1]))
+            path.read_bytes()
+            for path in sorted(segments.paths(), key=lambda path: int(path.stem.split("-")[1]))
         )
     assert b"".join(lines).endswith(held)
     assert len(held) <= 100

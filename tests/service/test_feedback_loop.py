@@ -24,21 +24,27 @@ format = "jsonl"
 train = ["feedback/*.jsonl"]
 """
 PLACES = ("oslo", "lund", "ghent", "kiel", "bergen", "malmo")
-TEXTS = [f"mira went to {place} ." for place in PLACES] + [f"the bears of {place} sleep ." for place in PLACES]
+TEXTS = [f"mira went to {place} ." for place in PLACES] + [
+    f"the bears of {place} sleep ." for place in PLACES
+]
 
 
 def entities(text: str) -> list[dict[str, Any]]:
     """What somebody who knows would mark: names are names in small letters too."""
     names = [("PER", "mira"), *(("LOC", place) for place in PLACES)]
     found = [(text.find(name), name, label) for label, name in names if name in text]
-    return [{"start": start, "end": start + len(name), "label": label} for start, name, label in sorted(found)]
+    return [
+        {"start": start, "end": start + len(name), "label": label}
+        for start, name, label in sorted(found)
+    ]
 
 
 def wrong(predictor: Predictor) -> int:
     """How many texts have other entities than those that there are."""
     found = predictor.tag(TEXTS)
     return sum(
-        [(each.start, each.end, each.label) for each in tagged] != [tuple(each.values()) for each in entities(text)]
+        [(each.start, each.end, each.label) for each in tagged]
+        != [tuple(each.values()) for each in entities(text)]
         for text, tagged in zip(TEXTS, found, strict=True)
     )
 
@@ -55,7 +61,9 @@ async def test_a_model_learns_from_corrections(
     for name in ("train.conll", "dev.conll"):
         (tmp_path / name).symlink_to(tiny_data / name)
     recipe = tmp_path / "corrected.toml"
-    recipe.write_text((tiny_data / "tiny.toml").read_text().replace("\n[pieces]", CORPUS + "weight = 4\n[pieces]"))
+    recipe.write_text(
+        (tiny_data / "tiny.toml").read_text().replace("\n[pieces]", CORPUS + "weight = 4\n[pieces]")
+    )
 
     options = {"feedback_dir": tmp_path / "feedback", "feedback_file_bytes": 1000}
     async with serving(load=lambda _: tiny_predictor, **options) as client:
@@ -73,8 +81,22 @@ async def test_a_model_learns_from_corrections(
     assert wrong(corrected) < wrong_before / 2
 
 
-async def test_whatever_text_is_corrected_its_file_can_be_read(serving: Any, tmp_path: Path) -> None:
-    odd = ["", " ", "\0", "\n\r\n", "\u2028", '"\\', "\ufeffa", "Ada" * 5000, "a\u0301 \U0001f9f8", "\x85", "{}"]
+async def test_whatever_text_is_corrected_its_file_can_be_read(
+    serving: Any, tmp_path: Path
+) -> None:
+    odd = [
+        "",
+        " ",
+        "\0",
+        "\n\r\n",
+        "\u2028",
+        '"\\',
+        "\ufeffa",
+        "Ada" * 5000,
+        "a\u0301 \U0001f9f8",
+        "\x85",
+        "{}",
+    ]
     async with serving(feedback_dir=tmp_path) as client:
         for text in odd:
             check_text(text)
@@ -85,5 +107,7 @@ async def test_whatever_text_is_corrected_its_file_can_be_read(serving: Any, tmp
     read = list(read_jsonl(path, FormatConfig(format="jsonl")))
     assert [example.text for example in read] == odd
     for example in read:
-        assert [(span.start, span.end) for span in example.spans] == [(0, len(example.text))] * bool(example.text)
+        assert [(span.start, span.end) for span in example.spans] == [
+            (0, len(example.text))
+        ] * bool(example.text)
         align(example, "odd", lambda _: None)

@@ -46,14 +46,21 @@ def oracle(texts: Iterable[tuple[Sequence[Span], Sequence[Span]]]) -> SpanScores
 
 def as_counts(scores: SpanScores) -> dict[str, tuple[int, int, int]]:
     counts = scores.by_label.items()
-    return {label: (each.correct, each.predicted - each.correct, each.gold - each.correct) for label, each in counts}
+    return {
+        label: (each.correct, each.predicted - each.correct, each.gold - each.correct)
+        for label, each in counts
+    }
 
 
 @given(SPANS, SPANS)
-def test_a_text_has_the_outcomes_that_evaluation_counts(wanted: list[Span], found: list[Span]) -> None:
+def test_a_text_has_the_outcomes_that_evaluation_counts(
+    wanted: list[Span], found: list[Span]
+) -> None:
     outcomes = compare(wanted, found)
     scores = oracle([(wanted, found)])
-    assert {label: (each.correct, each.spurious, each.missed) for label, each in outcomes.items()} == as_counts(scores)
+    assert {
+        label: (each.correct, each.spurious, each.missed) for label, each in outcomes.items()
+    } == as_counts(scores)
     together = total(outcomes)
     if together.n_found:
         assert together.precision == scores.micro.precision
@@ -72,12 +79,18 @@ def test_a_window_is_the_evaluation_of_its_newest_texts(
         window.add(compare(wanted, found))
     sums = {label: each for label, each in window.sums.items() if each != Outcomes()}
     expected = as_counts(oracle(texts[-most_texts:]))
-    assert {label: (each.correct, each.spurious, each.missed) for label, each in sums.items()} == expected
+    assert {
+        label: (each.correct, each.spurious, each.missed) for label, each in sums.items()
+    } == expected
 
 
 def values(families: Iterable[GaugeMetricFamily]) -> dict[tuple[str, ...], float]:
     """Each sample, by its metric's name and its labels' values."""
-    return {(each.name, *each.labels.values()): each.value for family in families for each in family.samples}
+    return {
+        (each.name, *each.labels.values()): each.value
+        for family in families
+        for each in family.samples
+    }
 
 
 @pytest.mark.parametrize("n", [LEAST_ENTITIES - 1, LEAST_ENTITIES])
@@ -96,10 +109,14 @@ def files(tmp_path: Path) -> Iterable[CorrectionFiles]:
         yield files
 
 
-def correction(kind: str = "correct", *, model: str = MODEL, version: str = VERSION, text: str = "x") -> Correction:
+def correction(
+    kind: str = "correct", *, model: str = MODEL, version: str = VERSION, text: str = "x"
+) -> Correction:
     span = [Span(0, 1, "A")]
     wanted, found = {"correct": (span, span), "spurious": ([], span), "missed": (span, [])}[kind]
-    return Correction(text=text, wanted=wanted, found=found, model=model, version=version, by="somebody")
+    return Correction(
+        text=text, wanted=wanted, found=found, model=model, version=version, by="somebody"
+    )
 
 
 def store(files: CorrectionFiles, *kinds: str, **options: str) -> None:
@@ -107,7 +124,9 @@ def store(files: CorrectionFiles, *kinds: str, **options: str) -> None:
         files.append(correction(kind, **options).row())
 
 
-def test_all_processes_see_the_same_whoever_stored_it_and_as_it_comes(files: CorrectionFiles, tmp_path: Path) -> None:
+def test_all_processes_see_the_same_whoever_stored_it_and_as_it_comes(
+    files: CorrectionFiles, tmp_path: Path
+) -> None:
     with closing(CorrectionFiles(tmp_path, file_bytes=1000, max_bytes=2**20)) as other:
         early = NewestCorrections(files)
         for round_ in range(1, 4):
@@ -124,7 +143,10 @@ def test_only_the_newest_of_each_version_count(files: CorrectionFiles) -> None:
     store(files, *["missed"] * 5, version="old")
     store(files, *["spurious"] * 5)
     store(files, "correct", "correct")
-    expected = {(MODEL, "old"): {"A": Outcomes(missed=3)}, (MODEL, VERSION): {"A": Outcomes(2, 1, 0)}}
+    expected = {
+        (MODEL, "old"): {"A": Outcomes(missed=3)},
+        (MODEL, VERSION): {"A": Outcomes(2, 1, 0)},
+    }
     assert newest.sums() == expected
     assert NewestCorrections(files, most_texts=3).sums() == expected
 
@@ -137,7 +159,9 @@ def test_versions_without_end_are_forgotten(files: CorrectionFiles) -> None:
     assert (MODEL, "99") in newest.sums()
 
 
-def test_rows_of_other_makers_and_damaged_ones_are_passed_over(files: CorrectionFiles, tmp_path: Path) -> None:
+def test_rows_of_other_makers_and_damaged_ones_are_passed_over(
+    files: CorrectionFiles, tmp_path: Path
+) -> None:
     row = correction().row()
     others = [
         b"",
@@ -153,7 +177,10 @@ def test_rows_of_other_makers_and_damaged_ones_are_passed_over(files: Correction
     assert NewestCorrections(files).sums() == {(MODEL, VERSION): {"A": Outcomes(correct=1)}}
 
 
-@given(st.lists(st.binary(max_size=5).map(lambda line: line.replace(b"\n", b"")), max_size=8), st.data())
+@given(
+    st.lists(st.binary(max_size=5).map(lambda line: line.replace(b"\n", b"")), max_size=8),
+    st.data(),
+)
 @settings(max_examples=60)
 def test_rows_are_read_once_and_in_order_wherever_a_look_ends(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], data: st.DataObject

@@ -106,14 +106,18 @@ def test_a_file_that_is_taken_away_is_written_to_no_more(tmp_path: Path) -> None
 
 
 @settings(max_examples=50)
-@given(sizes=st.lists(st.integers(0, 100) | st.just(70_000), min_size=1, max_size=4), data=st.data())
+@given(
+    sizes=st.lists(st.integers(0, 100) | st.just(70_000), min_size=1, max_size=4), data=st.data()
+)
 def test_wherever_a_file_is_torn_every_whole_row_is_kept_and_more_can_follow(
     sizes: list[int], data: st.DataObject
 ) -> None:
     lines = [row(number, size) for number, size in enumerate(sizes)]
     whole = b"".join(lines)
     torn = whole[: data.draw(st.integers(0, len(whole)))]
-    n_whole = sum(torn.startswith(b"".join(lines[:n]).rstrip(b"\n")) for n in range(1, len(lines) + 1))
+    n_whole = sum(
+        torn.startswith(b"".join(lines[:n]).rstrip(b"\n")) for n in range(1, len(lines) + 1)
+    )
     with TemporaryDirectory() as name:
         directory = Path(name)
         (directory / "corrections-1.jsonl").write_bytes(torn)
@@ -187,7 +191,9 @@ def longest_file(n_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_row_that_the_disk_takes_in_part_is_nowhere_and_the_next_one_that_fits_is_stored(tmp_path: Path) -> None:
+def test_a_row_that_the_disk_takes_in_part_is_nowhere_and_the_next_one_that_fits_is_stored(
+    tmp_path: Path,
+) -> None:
     with closing(opened(tmp_path)) as files:
         with longest_file(4000):
             files.append(row(1, size=3000))
@@ -205,7 +211,10 @@ def test_a_first_row_that_fails_leaves_no_empty_file(tmp_path: Path) -> None:
 
 
 def test_beyond_the_limit_of_all_files_together_nothing_is_stored(tmp_path: Path) -> None:
-    with closing(opened(tmp_path)) as one, closing(opened(tmp_path, max_bytes=2 * len(row(1)))) as other:
+    with (
+        closing(opened(tmp_path)) as one,
+        closing(opened(tmp_path, max_bytes=2 * len(row(1)))) as other,
+    ):
         one.append(row(1))
         other.append(row(2))
         with pytest.raises(CorrectionsFullError):
@@ -214,7 +223,9 @@ def test_beyond_the_limit_of_all_files_together_nothing_is_stored(tmp_path: Path
 
 
 @pytest.mark.parametrize("place", ["a-file/feedback", "a-file"])
-def test_a_place_that_cannot_be_written_to_is_refused_at_the_start(tmp_path: Path, place: str) -> None:
+def test_a_place_that_cannot_be_written_to_is_refused_at_the_start(
+    tmp_path: Path, place: str
+) -> None:
     (tmp_path / "a-file").touch()
     with pytest.raises(SettingsError, match="TEDDY_FEEDBACK_DIR"):
         opened(tmp_path / place)

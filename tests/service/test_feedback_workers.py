@@ -41,9 +41,17 @@ def test_any_worker_takes_a_correction_of_any_answer_and_shows_what_all_have_tak
         for _ in range(N):
             post(served, "/v1/feedback", {"request_id": answered, "entities": [ANNA]})
         assert [row["text"] for row in rows(directory)] == [TEXT] * N
-        assert len(list(directory.glob("*.jsonl"))) == 2, "each worker has stored some, and one alone has answered"
+        assert len(list(directory.glob("*.jsonl"))) == 2, (
+            "each worker has stored some, and one alone has answered"
+        )
 
-        expected = {"_total": N, "_entities_total": 2 * N, "_precision": 1.0 + 0.0, "_recall": 1.0, "_f1": 2 / 3}
+        expected = {
+            "_total": N,
+            "_entities_total": 2 * N,
+            "_precision": 1.0 + 0.0,
+            "_recall": 1.0,
+            "_f1": 2 / 3,
+        }
         expected["_stored_bytes"] = sum(path.stat().st_size for path in directory.glob("*.jsonl"))
         assert [shown(served) for _ in range(6)] == [pytest.approx(expected)] * 6
 

@@ -14,8 +14,22 @@ from tests.service.test_problems import check_problem
 pytestmark = pytest.mark.anyio
 
 KEY, ADMIN_KEY = "a-key-of-16-letters", "another-key-for-admins"
-GUARDED = ("/v1/models", "/v1/models/en", "/v1/nothing", "/nothing", "/docs/../v1/models", "/health/live/")
-OPEN = ("/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json", "/docs/assets/swagger-ui.css")
+GUARDED = (
+    "/v1/models",
+    "/v1/models/en",
+    "/v1/nothing",
+    "/nothing",
+    "/docs/../v1/models",
+    "/health/live/",
+)
+OPEN = (
+    "/health/live",
+    "/health/ready",
+    "/metrics",
+    "/docs",
+    "/openapi.json",
+    "/docs/assets/swagger-ui.css",
+)
 
 
 @asynccontextmanager
@@ -25,7 +39,9 @@ async def serving_at(root_path: str, predictor: Any, **settings: Any) -> AsyncIt
         await app.state.loading
         transport = ASGITransport(app, root_path=root_path)
         headers = {"Content-Type": "application/json"}
-        async with AsyncClient(transport=transport, base_url=f"http://teddy{root_path}", headers=headers) as client:
+        async with AsyncClient(
+            transport=transport, base_url=f"http://teddy{root_path}", headers=headers
+        ) as client:
             yield client
 
 
@@ -38,7 +54,12 @@ async def test_with_keys_everything_but_probes_metrics_and_documentation_needs_o
             answer = await client.get(path)
             check_problem(answer, 401, "unauthorized")
             assert answer.headers["www-authenticate"] == "Bearer"
-        for path in ("/v1/entities", "/v1/entities/batch", "/v1/entities/stream", "/v1/models/en/reload"):
+        for path in (
+            "/v1/entities",
+            "/v1/entities/batch",
+            "/v1/entities/stream",
+            "/v1/models/en/reload",
+        ):
             check_problem(await client.post(path, json={"text": "Ada"}), 401, "unauthorized")
         for path in OPEN:
             assert (await client.get(path)).status_code == 200
@@ -48,14 +69,24 @@ async def test_with_keys_everything_but_probes_metrics_and_documentation_needs_o
         assert answer.json()["entities"][0]["text"] == "Ada"
         check_problem(await client.get("/nothing", headers=with_key), 404, "not-found")
         wrong = {"Authorization": "Bearer some-other-key-0000"}
-        check_problem(await client.post("/v1/entities", json={"text": "Ada"}, headers=wrong), 401, "unauthorized")
+        check_problem(
+            await client.post("/v1/entities", json={"text": "Ada"}, headers=wrong),
+            401,
+            "unauthorized",
+        )
 
 
 async def test_only_an_admin_reloads_and_without_keys_nobody_does(serving: Any) -> None:
     async with serving(api_keys=f"{KEY},admin:{ADMIN_KEY}") as client:
-        check_problem(await client.post("/v1/models/en/reload", headers={"X-API-Key": KEY}), 403, "forbidden")
-        assert (await client.post("/v1/models/en/reload", headers={"X-API-Key": ADMIN_KEY})).status_code == 200
-        assert (await client.post("/v1/entities", json={"text": "a"}, headers={"X-API-Key": ADMIN_KEY})).is_success
+        check_problem(
+            await client.post("/v1/models/en/reload", headers={"X-API-Key": KEY}), 403, "forbidden"
+        )
+        assert (
+            await client.post("/v1/models/en/reload", headers={"X-API-Key": ADMIN_KEY})
+        ).status_code == 200
+        assert (
+            await client.post("/v1/entities", json={"text": "a"}, headers={"X-API-Key": ADMIN_KEY})
+        ).is_success
     async with serving() as client:
         check_problem(await client.post("/v1/models/en/reload"), 403, "forbidden")
 
@@ -83,10 +114,16 @@ async def test_the_short_way_answers_what_the_long_one_does(
             metrics = (await client.get("/metrics")).text
             assert f'route="{path}",status="{answers[-1].status_code}"}} 1.0' in metrics
     short, long = answers
-    assert (short.status_code, short.headers, short.json()) == (long.status_code, long.headers, long.json())
+    assert (short.status_code, short.headers, short.json()) == (
+        long.status_code,
+        long.headers,
+        long.json(),
+    )
 
 
-async def test_after_the_door_is_closed_requests_are_refused_and_connections_end(predictor: Any) -> None:
+async def test_after_the_door_is_closed_requests_are_refused_and_connections_end(
+    predictor: Any,
+) -> None:
     app = create_app(Settings(), lambda *_: predictor)
     async with app.router.lifespan_context(app):
         await app.state.loading
@@ -105,14 +142,18 @@ async def test_after_the_door_is_closed_requests_are_refused_and_connections_end
 async def test_a_client_may_ask_for_less_time(serving: Any, predictor: Any, seconds: str) -> None:
     predictor.gate.clear()
     async with serving() as client:
-        answer = await client.post("/v1/entities", json={"text": "Ada"}, headers={"X-Request-Timeout": seconds})
+        answer = await client.post(
+            "/v1/entities", json={"text": "Ada"}, headers={"X-Request-Timeout": seconds}
+        )
         check_problem(answer, 504, "deadline")
         predictor.gate.set()
 
 
 @pytest.mark.parametrize("seconds", ["", "0", "-1", "nan", "inf", "soon", "1 s"])
 async def test_a_time_that_is_none_is_refused(client: AsyncClient, seconds: str) -> None:
-    answer = await client.post("/v1/entities", json={"text": "Ada"}, headers={"X-Request-Timeout": seconds})
+    answer = await client.post(
+        "/v1/entities", json={"text": "Ada"}, headers={"X-Request-Timeout": seconds}
+    )
     check_problem(answer, 400, "timeout-header")
 
 
@@ -122,8 +163,8 @@ async def test_an_answer_is_what_its_schema_says_for_any_text(client: AsyncClien
     texts = ['Ada "quoted" \\ back\n', "\x00\x1f\x7f Ä\u2028 \U0001f9f8", "Ada" * 5]
     for text in texts:
         answer = await client.post("/v1/entities", json={"text": text, "tokens": True})
-        assert EntitiesResponse.model_validate(answer.json(), strict=True).model_dump(exclude_none=True) == json.loads(
-            answer.content
-        )
+        assert EntitiesResponse.model_validate(answer.json(), strict=True).model_dump(
+            exclude_none=True
+        ) == json.loads(answer.content)
     answer = await client.post("/v1/entities/batch", json={"texts": texts, "tokens": True})
     assert len(BatchResponse.model_validate(answer.json(), strict=True).results) == len(texts)

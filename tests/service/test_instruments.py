@@ -22,7 +22,11 @@ def test_many_observations_at_once_are_as_many_single_ones(values: list[float]) 
         plain.observe(value)
     for name in ("h_bucket", "h_count"):
         for edge in (*SECONDS, float("inf")):
-            labels = {"le": "+Inf" if edge == float("inf") else str(float(edge))} if name == "h_bucket" else {}
+            labels = (
+                {"le": "+Inf" if edge == float("inf") else str(float(edge))}
+                if name == "h_bucket"
+                else {}
+            )
             assert at_once.get_sample_value(name, labels) == singly.get_sample_value(name, labels)
     assert abs((at_once.get_sample_value("h_sum") or 0.0) - sum(values)) < 1e-6
 

@@ -104,7 +104,9 @@ def test_no_value_but_the_key_is_the_key(value: bytes) -> None:
         keys.caller([(b"x-api-key", value)])
 
 
-def test_every_digest_is_compared_whole_whichever_key_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_digest_is_compared_whole_whichever_key_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     compared: list[bytes] = []
 
     def compare(held: bytes, shown: bytes) -> bool:
@@ -152,7 +154,9 @@ def test_a_file_and_the_variable_add_up(tmp_path: Path) -> None:
         f"tag {digest(OTHER)}",
     ],
 )
-def test_a_bad_line_is_refused_by_its_file_and_number_without_what_is_in_it(tmp_path: Path, line: str) -> None:
+def test_a_bad_line_is_refused_by_its_file_and_number_without_what_is_in_it(
+    tmp_path: Path, line: str
+) -> None:
     settings = with_file(tmp_path, f"# keys\ntag {digest(OTHER)}\n{line}\n")
     with pytest.raises(SettingsError, match=re.escape(f"{settings.api_keys_file}:3: ")) as refused:
         Keys.read(settings)
@@ -187,7 +191,9 @@ def test_a_file_that_cannot_be_read_is_refused_in_one_line(tmp_path: Path) -> No
     ],
 )
 def test_a_bad_key_stops_the_start_and_is_not_shown(api_keys: str, fault: str) -> None:
-    with pytest.raises(SettingsError, match=f"TEDDY_API_KEYS: {fault}" if fault[0] == "k" else fault) as refused:
+    with pytest.raises(
+        SettingsError, match=f"TEDDY_API_KEYS: {fault}" if fault[0] == "k" else fault
+    ) as refused:
         keys_of(api_keys)
     assert not any(part in str(refused.value) for part in (TAGGER, "short", "space", "schl"))
 

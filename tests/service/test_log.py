@@ -30,7 +30,11 @@ def test_both_kinds_of_loggers_write_the_same_lines() -> None:
     logging.getLogger("uvicorn.error").warning("shutting %s", "down")
     ours, theirs = logged(stream)
     assert (ours["event"], ours["level"], ours["words"]) == ("tagged", "info", 3)
-    assert (theirs["event"], theirs["level"], theirs["logger"]) == ("shutting down", "warning", "uvicorn.error")
+    assert (theirs["event"], theirs["level"], theirs["logger"]) == (
+        "shutting down",
+        "warning",
+        "uvicorn.error",
+    )
     assert ours.keys() - {"words"} == theirs.keys() - {"logger"} == {"event", "level", "timestamp"}
 
 
@@ -50,7 +54,9 @@ def test_what_is_below_the_level_is_not_written() -> None:
     assert logged(stream) == []
 
 
-def test_an_exception_is_its_class_and_frames_and_its_message_only_if_that_never_quotes_a_text() -> None:
+def test_an_exception_is_its_class_and_frames_and_its_message_only_if_that_never_quotes_a_text() -> (
+    None
+):
     stream = io.StringIO()
     configure_logs("info", stream)
     try:
@@ -89,8 +95,14 @@ def test_endless_recursion_is_a_short_line() -> None:
 @pytest.mark.parametrize(
     ("message", "left"),
     [
-        (f"Task exception was never retrieved\nfuture: <Task exception=ValueError({SECRET!r})>", "Task exception was"),
-        (f"Exception in callback parse({SECRET!r})\nhandle: <Handle>", "Exception in callback parse"),
+        (
+            f"Task exception was never retrieved\nfuture: <Task exception=ValueError({SECRET!r})>",
+            "Task exception was",
+        ),
+        (
+            f"Exception in callback parse({SECRET!r})\nhandle: <Handle>",
+            "Exception in callback parse",
+        ),
         (f"Executing <Task coro=<tag({SECRET!r})>> took 2 seconds", "Executing"),
     ],
 )
@@ -103,7 +115,9 @@ def test_what_asyncio_quotes_is_left_out(message: str, left: str) -> None:
     assert SECRET not in stream.getvalue()
 
 
-def test_a_record_that_does_not_fit_its_arguments_is_a_line_without_them(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_record_that_does_not_fit_its_arguments_is_a_line_without_them(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     stream = io.StringIO()
     configure_logs("info", stream)
     logging.getLogger("some.library").error("%d words", SECRET)
@@ -112,8 +126,14 @@ def test_a_record_that_does_not_fit_its_arguments_is_a_line_without_them(capfd: 
     assert SECRET not in stream.getvalue() + "".join(capfd.readouterr())
 
 
-@given(st.dictionaries(st.text(), st.one_of(st.none(), st.booleans(), st.integers(), st.text(st.characters()))))
-def test_an_event_is_one_line_of_printable_ascii_that_reads_back_as_it_was(event: dict[str, Any]) -> None:
+@given(
+    st.dictionaries(
+        st.text(), st.one_of(st.none(), st.booleans(), st.integers(), st.text(st.characters()))
+    )
+)
+def test_an_event_is_one_line_of_printable_ascii_that_reads_back_as_it_was(
+    event: dict[str, Any],
+) -> None:
     line = render(None, "info", event)
     assert re.fullmatch(rb"[ -~]+\n", line)
     assert json.loads(line) == event
@@ -124,7 +144,9 @@ class Unprintable:
         return SECRET
 
 
-@pytest.mark.parametrize("value", [Unprintable(), ValueError(SECRET), [Unprintable()], b"\xff" + SECRET.encode()])
+@pytest.mark.parametrize(
+    "value", [Unprintable(), ValueError(SECRET), [Unprintable()], b"\xff" + SECRET.encode()]
+)
 @pytest.mark.parametrize("other", ["plain", "\ud800", "\n\x1b[2K\u2028"])
 def test_a_value_that_is_not_json_shows_its_class_only(value: object, other: str) -> None:
     line = render(None, "info", {"value": value, "other": other})
@@ -157,7 +179,9 @@ def requests_with(text: str) -> list[dict[str, Any]]:
     ]
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_no_text_that_was_sent_is_logged(predictor: Any, text: str) -> None:
     stream = io.StringIO()
@@ -170,7 +194,10 @@ def test_no_text_that_was_sent_is_logged(predictor: Any, text: str) -> None:
 async def send(predictor: Any, requests: list[dict[str, Any]]) -> None:
     app = create_app(Settings(), lambda _: predictor)
     transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://t") as client:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://t") as client,
+    ):
         await app.state.loading
         for request in requests:
             headers = {"Content-Type": "application/json"} | request.pop("headers", {})

@@ -47,7 +47,9 @@ print(sum(lost), flush=True)
 
 
 @contextmanager
-def logger(*, lines: int, stderr: int, wait: str = "flush", name: str = "a") -> Iterator[subprocess.Popen[str]]:
+def logger(
+    *, lines: int, stderr: int, wait: str = "flush", name: str = "a"
+) -> Iterator[subprocess.Popen[str]]:
     """A process that logs to `stderr`, and is over in the end."""
     command = [sys.executable, "-c", LOGGER, name, str(lines), wait]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True) as process:
@@ -91,11 +93,15 @@ def test_into_a_closed_pipe_every_line_is_lost_and_counted() -> None:
 
 def test_with_standard_error_closed_from_the_start_every_line_is_lost_and_counted() -> None:
     command = ["sh", "-c", 'exec "$0" -c "$1" a 3000 flush 2>&-', sys.executable, LOGGER]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=GUARD_SECONDS, check=True)
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, text=True, timeout=GUARD_SECONDS, check=True
+    )
     assert int(done.stdout) == 3000
 
 
-def test_a_pipe_that_nobody_reads_hangs_neither_who_logs_nor_the_exit_and_memory_is_bounded() -> None:
+def test_a_pipe_that_nobody_reads_hangs_neither_who_logs_nor_the_exit_and_memory_is_bounded() -> (
+    None
+):
     lines = 3 * MOST_LINES
     with pipe() as (_, writing), logger(lines=lines, stderr=writing, wait="") as process:
         lost = lost_by(process)
@@ -113,7 +119,10 @@ def test_who_reads_late_gets_every_line_that_was_not_lost() -> None:
 
 
 def test_a_process_that_ends_has_written_what_it_logged(tmp_path: Path) -> None:
-    with (tmp_path / "log").open("wb") as file, logger(lines=5000, stderr=file.fileno(), wait="") as process:
+    with (
+        (tmp_path / "log").open("wb") as file,
+        logger(lines=5000, stderr=file.fileno(), wait="") as process,
+    ):
         assert lost_by(process) == 0
     assert len((tmp_path / "log").read_bytes().splitlines()) == 5000
 
@@ -151,7 +160,9 @@ structlog.get_logger().error("the end")
 flush_logs()
 os._exit(3)
 """
-    done = subprocess.run([sys.executable, "-c", script], stderr=subprocess.PIPE, timeout=GUARD_SECONDS, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], stderr=subprocess.PIPE, timeout=GUARD_SECONDS, check=False
+    )
     assert (done.returncode, json.loads(done.stderr)["event"]) == (3, "the end")
 
 
@@ -188,7 +199,9 @@ print(writer.lost)
 """
     with (tmp_path / "log").open("wb") as file:
         command = [sys.executable, "-c", script]
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=file, timeout=GUARD_SECONDS, check=True)
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=file, timeout=GUARD_SECONDS, check=True
+        )
     assert (tmp_path / "log").read_bytes() == b"first\nseco\nfifth\n"
     assert done.stdout.split() == [b"3", b"3"]
 
@@ -207,9 +220,19 @@ def test_lines_lost_before_anybody_asked_are_told_when_somebody_does() -> None:
     assert told == [2, 1]
 
 
-@given(st.lists(st.binary(max_size=20).map(lambda line: line.replace(b"\n", b"") + b"\n")), st.integers(1, 40))
-def test_chunks_are_all_the_lines_in_order_and_as_few_as_may_be(lines: list[bytes], most_bytes: int) -> None:
+@given(
+    st.lists(st.binary(max_size=20).map(lambda line: line.replace(b"\n", b"") + b"\n")),
+    st.integers(1, 40),
+)
+def test_chunks_are_all_the_lines_in_order_and_as_few_as_may_be(
+    lines: list[bytes], most_bytes: int
+) -> None:
     cut = list(chunks(lines, most_bytes))
     assert b"".join(cut) == b"".join(lines)
-    assert all(chunk.endswith(b"\n") and (len(chunk) <= most_bytes or chunk.count(b"\n") == 1) for chunk in cut)
-    assert all(len(one + other[: other.index(b"\n") + 1]) > most_bytes for one, other in pairwise(cut))
+    assert all(
+        chunk.endswith(b"\n") and (len(chunk) <= most_bytes or chunk.count(b"\n") == 1)
+        for chunk in cut
+    )
+    assert all(
+        len(one + other[: other.index(b"\n") + 1]) > most_bytes for one, other in pairwise(cut)
+    )

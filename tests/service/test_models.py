@@ -52,13 +52,20 @@ def write(directory: Path, **contents: str) -> None:
         (directory / f"{name}.teddy").write_text(content)
 
 
-async def test_without_any_choice_the_model_that_ships_is_served(load: Load, predictor: Any) -> None:
+async def test_without_any_choice_the_model_that_ships_is_served(
+    load: Load, predictor: Any
+) -> None:
     assert await served(load) == [("en", predictor.version)]
 
 
-async def test_the_models_of_the_settings_are_served_in_their_order(load: Load, tmp_path: Path) -> None:
+async def test_the_models_of_the_settings_are_served_in_their_order(
+    load: Load, tmp_path: Path
+) -> None:
     write(tmp_path, b="1", a="2")
-    assert await served(load, models={"x": tmp_path / "b.teddy", "a": tmp_path / "a.teddy"}) == [("x", "1"), ("a", "2")]
+    assert await served(load, models={"x": tmp_path / "b.teddy", "a": tmp_path / "a.teddy"}) == [
+        ("x", "1"),
+        ("a", "2"),
+    ]
 
 
 async def test_the_files_of_a_directory_are_served_by_their_stems_the_first_by_name_being_the_default(
@@ -69,7 +76,9 @@ async def test_the_files_of_a_directory_are_served_by_their_stems_the_first_by_n
     assert await served(load, models_dir=tmp_path) == [("a", "2"), ("b", "1"), ("c", "3")]
 
 
-async def test_what_is_no_model_file_or_has_no_legal_name_is_not_looked_at(load: Load, tmp_path: Path) -> None:
+async def test_what_is_no_model_file_or_has_no_legal_name_is_not_looked_at(
+    load: Load, tmp_path: Path
+) -> None:
     write(tmp_path, a="1", **{".hidden": "2", "two words": "3", "n" * 65: "4", "ä": "5"})
     (tmp_path / "notes.txt").write_text("6")
     (tmp_path / "folder.teddy").mkdir()
@@ -77,7 +86,9 @@ async def test_what_is_no_model_file_or_has_no_legal_name_is_not_looked_at(load:
     assert await served(load, models_dir=tmp_path) == [("a", "1")]
 
 
-async def test_the_settings_go_before_the_directory_and_teddy_before_onnx(load: Load, tmp_path: Path) -> None:
+async def test_the_settings_go_before_the_directory_and_teddy_before_onnx(
+    load: Load, tmp_path: Path
+) -> None:
     write(tmp_path / "directory", a="1", b="2")
     (tmp_path / "directory" / "b.onnx").write_text("3")
     write(tmp_path, z="4", a="5")
@@ -94,13 +105,19 @@ async def test_a_directory_without_models_is_refused_unless_the_settings_name_on
     if make:
         directory.mkdir()
     cause = "has no model files" if make else "cannot be read: No such file or directory"
-    with pytest.raises(SettingsError, match=rf"^TEDDY_MODELS_DIR: .*models {cause}, and TEDDY_MODELS names none$"):
+    with pytest.raises(
+        SettingsError, match=rf"^TEDDY_MODELS_DIR: .*models {cause}, and TEDDY_MODELS names none$"
+    ):
         await served(load, models_dir=directory)
     write(tmp_path, a="1")
-    assert await served(load, models={"a": tmp_path / "a.teddy"}, models_dir=directory) == [("a", "1")]
+    assert await served(load, models={"a": tmp_path / "a.teddy"}, models_dir=directory) == [
+        ("a", "1")
+    ]
 
 
-async def test_a_bad_file_stops_the_start_if_the_settings_name_it(load: Load, tmp_path: Path) -> None:
+async def test_a_bad_file_stops_the_start_if_the_settings_name_it(
+    load: Load, tmp_path: Path
+) -> None:
     write(tmp_path, a="1", b="bad wine")
     with pytest.raises(ModelFileError, match=r"b\.teddy: bad wine"):
         await served(load, models={"a": tmp_path / "a.teddy", "b": tmp_path / "b.teddy"})
@@ -118,7 +135,9 @@ async def test_a_bad_file_in_the_directory_is_passed_over_as_long_as_there_is_an
         await served(load, models_dir=tmp_path)
 
 
-async def test_a_digest_is_pinned_by_the_name_and_a_name_that_nothing_has_is_refused(tmp_path: Path) -> None:
+async def test_a_digest_is_pinned_by_the_name_and_a_name_that_nothing_has_is_refused(
+    tmp_path: Path,
+) -> None:
     write(tmp_path, a="1", b="2")
     asked: dict[str, str | None] = {}
 
@@ -130,7 +149,9 @@ async def test_a_digest_is_pinned_by_the_name_and_a_name_that_nothing_has_is_ref
     with pytest.raises(ModelFileError):
         await served(load, models_dir=tmp_path, model_digests={"b": digest, "later": digest})
     assert asked == {"a": None, "b": digest}
-    with pytest.raises(SettingsError, match=r"^TEDDY_MODEL_DIGESTS: no model here is called misspelt$"):
+    with pytest.raises(
+        SettingsError, match=r"^TEDDY_MODEL_DIGESTS: no model here is called misspelt$"
+    ):
         await served(load, models={"a": tmp_path / "a.teddy"}, model_digests={"misspelt": digest})
 
 
@@ -149,7 +170,9 @@ async def test_nothing_is_told_of_models_before_all_are_loaded(load: Load, tmp_p
         models.get("b")
 
 
-async def test_several_models_are_answered_for_by_name(serving: Any, load: Load, tmp_path: Path) -> None:
+async def test_several_models_are_answered_for_by_name(
+    serving: Any, load: Load, tmp_path: Path
+) -> None:
     write(tmp_path, zh="1", mine="2")
     models = {"zh": tmp_path / "zh.teddy", "mine": tmp_path / "mine.teddy"}
     async with serving(load=load, models=models) as client:

@@ -46,7 +46,9 @@ async def test_bodies_are_documented_and_refuse_unknown_fields(client: AsyncClie
     for path, name in (("/v1/entities", "EntitiesRequest"), ("/v1/entities/batch", "BatchRequest")):
         body = document["paths"][path]["post"]["requestBody"]
         assert body["required"] is True
-        assert body["content"]["application/json"]["schema"] == {"$ref": f"#/components/schemas/{name}"}
+        assert body["content"]["application/json"]["schema"] == {
+            "$ref": f"#/components/schemas/{name}"
+        }
         assert document["components"]["schemas"][name]["additionalProperties"] is False
 
 
@@ -58,9 +60,24 @@ async def test_every_problem_is_documented_as_one(client: AsyncClient) -> None:
                 if not status.startswith("2"):
                     content = described["content"]
                     assert list(content) == ["application/problem+json"]
-                    assert content["application/problem+json"]["schema"] == {"$ref": "#/components/schemas/Problem"}
+                    assert content["application/problem+json"]["schema"] == {
+                        "$ref": "#/components/schemas/Problem"
+                    }
     statuses = set(document["paths"]["/v1/entities"]["post"]["responses"])
-    assert statuses == {"200", "400", "401", "404", "408", "413", "415", "422", "429", "500", "503", "504"}
+    assert statuses == {
+        "200",
+        "400",
+        "401",
+        "404",
+        "408",
+        "413",
+        "415",
+        "422",
+        "429",
+        "500",
+        "503",
+        "504",
+    }
 
 
 @pytest.mark.parametrize(
@@ -68,7 +85,12 @@ async def test_every_problem_is_documented_as_one(client: AsyncClient) -> None:
     [
         ("POST", "/v1/entities", {"text": "Ada", "tokens": True}, schemas.EntitiesResponse),
         ("POST", "/v1/entities", {"text": "Ada"}, schemas.EntitiesResponse),
-        ("POST", "/v1/entities/batch", {"texts": ["Ada", ""], "tokens": True}, schemas.BatchResponse),
+        (
+            "POST",
+            "/v1/entities/batch",
+            {"texts": ["Ada", ""], "tokens": True},
+            schemas.BatchResponse,
+        ),
         ("GET", "/v1/models", None, schemas.ModelsResponse),
         ("GET", "/v1/models/en", None, schemas.ModelDetails),
         ("GET", "/health/live", None, schemas.Health),

@@ -165,8 +165,12 @@ async def test_what_is_no_http_is_a_problem(request_bytes: bytes) -> None:
     assert server.asked == []
 
 
-@pytest.mark.parametrize("body", [b"zz\r\n", b"-2\r\n{}\r\n", b"5\r\n{}\r\nxxxxxxx", b"2\r\n{}oops\r\n"])
-async def test_chunks_that_are_none_are_a_problem_and_the_app_hears_that_nobody_is_there(body: bytes) -> None:
+@pytest.mark.parametrize(
+    "body", [b"zz\r\n", b"-2\r\n{}\r\n", b"5\r\n{}\r\nxxxxxxx", b"2\r\n{}oops\r\n"]
+)
+async def test_chunks_that_are_none_are_a_problem_and_the_app_hears_that_nobody_is_there(
+    body: bytes,
+) -> None:
     async with serving() as server:
         client = await server.connect()
         client.send(CHUNKED)
@@ -199,7 +203,9 @@ async def test_a_body_longer_than_announced_is_answered_and_its_rest_refused() -
         await client.problem(400, "malformed-request")
 
 
-@pytest.mark.parametrize("head", [JSON + b"Content-Length: 100\r\n\r\n", CHUNKED + b"2\r\n"], ids=["length", "chunked"])
+@pytest.mark.parametrize(
+    "head", [JSON + b"Content-Length: 100\r\n\r\n", CHUNKED + b"2\r\n"], ids=["length", "chunked"]
+)
 async def test_a_body_without_its_end_is_given_up(head: bytes) -> None:
     async with serving(body_timeout_seconds=0.1) as server:
         client = await server.connect()
@@ -225,12 +231,18 @@ async def test_a_bomb_is_refused(coding: str) -> None:
     bomb = gzip.compress(content, 1) if coding == "gzip" else zstd.compress(content)
     async with serving(max_decompressed_bytes=2**20) as server:
         client = await server.connect()
-        client.send(JSON, b"Content-Encoding: %s\r\nContent-Length: %d\r\n\r\n" % (coding.encode(), len(bomb)), bomb)
+        client.send(
+            JSON,
+            b"Content-Encoding: %s\r\nContent-Length: %d\r\n\r\n" % (coding.encode(), len(bomb)),
+            bomb,
+        )
         assert (await client.answer()).status == 413
         await client.close()
 
 
-@pytest.mark.parametrize("endless", [b"0\r\n" + b"A: b\r\n" * 1000, b"2;" + b"x" * 5000, b"0\r\nA: " + b"b" * 5000])
+@pytest.mark.parametrize(
+    "endless", [b"0\r\n" + b"A: b\r\n" * 1000, b"2;" + b"x" * 5000, b"0\r\nA: " + b"b" * 5000]
+)
 async def test_what_surrounds_chunks_is_bounded_as_a_head_is(endless: bytes) -> None:
     async with serving(max_header_bytes=1024) as server:
         client = await server.connect()
@@ -238,7 +250,9 @@ async def test_what_surrounds_chunks_is_bounded_as_a_head_is(endless: bytes) -> 
         await client.problem(431, "header-too-large")
 
 
-@pytest.mark.parametrize("coming", [GET, b"CONNECT t:1 HTTP/1.1\r\nHost: t\r\n\r\n"], ids=["get", "connect"])
+@pytest.mark.parametrize(
+    "coming", [GET, b"CONNECT t:1 HTTP/1.1\r\nHost: t\r\n\r\n"], ids=["get", "connect"]
+)
 async def test_an_offer_to_upgrade_is_declined_by_an_ordinary_answer(coming: bytes) -> None:
     offer = b"GET / HTTP/1.1\r\nHost: t\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
     async with serving() as server:
@@ -256,7 +270,10 @@ async def test_an_offer_to_upgrade_is_declined_by_an_ordinary_answer(coming: byt
             await client.problem(400, "malformed-request")
 
 
-FRAMINGS = [b"Content-Length: 2\r\n\r\n{}", b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"]
+FRAMINGS = [
+    b"Content-Length: 2\r\n\r\n{}",
+    b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+]
 
 
 @pytest.mark.parametrize("framing", FRAMINGS)
@@ -301,7 +318,9 @@ async def test_any_bytes_are_answered_or_cut_and_the_server_goes_on() -> None:
         b"\0",
         b"GET ",
     ]
-    async with serving(header_timeout_seconds=0.5, body_timeout_seconds=0.5, keep_alive=0.1) as server:
+    async with serving(
+        header_timeout_seconds=0.5, body_timeout_seconds=0.5, keep_alive=0.1
+    ) as server:
 
         async def attack(data: bytes) -> None:
             client = await server.connect()
@@ -313,7 +332,9 @@ async def test_any_bytes_are_answered_or_cut_and_the_server_goes_on() -> None:
             assert got == b"" or got.startswith(b"HTTP/1.1 ")
             await client.close()
 
-        attacks = [b"".join(generator.choices(parts, k=generator.randrange(1, 8))) for _ in range(100)]
+        attacks = [
+            b"".join(generator.choices(parts, k=generator.randrange(1, 8))) for _ in range(100)
+        ]
         await asyncio.gather(*map(attack, attacks))
         await server.empties()
         while server.state.tasks:

@@ -14,7 +14,8 @@ pytestmark = pytest.mark.anyio
 
 def model(version: str, padding_words: int) -> Any:
     return SimpleNamespace(
-        version=version, predictor=SimpleNamespace(tagger=SimpleNamespace(padding_words=padding_words))
+        version=version,
+        predictor=SimpleNamespace(tagger=SimpleNamespace(padding_words=padding_words)),
     )
 
 

@@ -21,7 +21,8 @@ from prometheus_client.parser import text_string_to_metric_families
 if find_spec("ray") is None:
     pytest.skip("the extra `ray` is not installed: `make ray` does it", allow_module_level=True)
 
-from tests.ray_cluster import cluster, nodes_of, serve, wait_for_replicas  # it imports Ray, with care
+# it imports Ray, with care
+from tests.ray_cluster import cluster, nodes_of, serve, wait_for_replicas
 
 # isort: split
 from benchmarks.load.generator import Load
@@ -127,12 +128,15 @@ def test_replicas_on_two_nodes_answer_as_a_predictor_here_does_and_their_metrics
 def test_problems_and_request_ids_pass_through_ray(deploy: Deploy, client: httpx.Client) -> None:
     deploy()
     answer = client.post(
-        "/v1/entities", content="{", headers={"Content-Type": "application/json", "X-Request-ID": "it-1"}
+        "/v1/entities",
+        content="{",
+        headers={"Content-Type": "application/json", "X-Request-ID": "it-1"},
     )
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["request_id"] == "it-1"
-    assert set(answer.headers.get_list("x-request-id")) == {"it-1"}  # Ray adds its own header to ours
+    # Ray adds its own header to ours
+    assert set(answer.headers.get_list("x-request-id")) == {"it-1"}
     assert client.get("/nowhere").json()["type"] == "urn:teddy:problem:not-found"
     assert client.get("/health/ready").json() == {"status": "ready"}
 
@@ -163,12 +167,15 @@ def test_a_stream_is_answered_while_it_is_sent_and_is_no_longer_than_another_bod
     assert last["error"]["status"] == 413
 
 
-def test_a_client_that_leaves_frees_its_place(deploy: Deploy, port: int, client: httpx.Client) -> None:
+def test_a_client_that_leaves_frees_its_place(
+    deploy: Deploy, port: int, client: httpx.Client
+) -> None:
     deploy()
     body = json.dumps({"text": "Anna Berg went to Oslo. " * 200_000}).encode()
     with closing(HTTPConnection("127.0.0.1", port, timeout=30)) as leaving:
         leaving.request("POST", "/v1/entities", body, {"Content-Type": "application/json"})
-        while samples(client, "teddy_requests_in_flight").total() < 2:  # the other one asks for the metrics
+        # the other one asks for the metrics
+        while samples(client, "teddy_requests_in_flight").total() < 2:
             sleep(0.05)
     while samples(client, "teddy_requests_in_flight").total() > 1:
         sleep(0.05)
@@ -219,8 +226,16 @@ def test_a_model_that_is_refused_leaves_the_old_one_serving(
     assert version(client) == served
 
 
-def test_replicas_are_added_under_load_and_removed_after_it(deploy: Deploy, port: int, found: Found) -> None:
-    deploy(replicas=1, max_replicas=2, target_ongoing_requests=2, upscale_delay_seconds=1, downscale_delay_seconds=1)
+def test_replicas_are_added_under_load_and_removed_after_it(
+    deploy: Deploy, port: int, found: Found
+) -> None:
+    deploy(
+        replicas=1,
+        max_replicas=2,
+        target_ongoing_requests=2,
+        upscale_delay_seconds=1,
+        downscale_delay_seconds=1,
+    )
     wait_for_replicas(1)
     with load_on(port, found) as tally:
         wait_for_replicas(2)
@@ -235,7 +250,9 @@ def test_without_keys_a_cluster_serves_only_if_that_is_wanted() -> None:
 
 def test_metrics_of_several_replicas_keep_apart_and_lose_nothing() -> None:
     exposition = b'# HELP n_total N.\n# TYPE n_total counter\nn_total{a="x"} 2.0\n'
-    merged = list(text_string_to_metric_families(merge([("one", exposition), ("two", exposition)]).decode()))
+    merged = list(
+        text_string_to_metric_families(merge([("one", exposition), ("two", exposition)]).decode())
+    )
     assert [family.name for family in merged] == ["n"]
     assert {(s.labels["replica"], s.labels["a"], s.value) for s in merged[0].samples} == {
         ("one", "x", 2),

@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 from teddy.model.drift.profile import Profiler
 from teddy.model.predictor import Predictor
 from teddy.service.observability.drift import TokenBucket
-from teddy.service.observability.drift_windows import BLOCK_SECONDS, BLOCKS, MOST_SECONDS, RecentCounts
+from teddy.service.observability.drift_windows import (
+    BLOCK_SECONDS,
+    BLOCKS,
+    MOST_SECONDS,
+    RecentCounts,
+)
 
 PAUSES = st.sampled_from([0.0, 1.0, 600.0, BLOCK_SECONDS, 5 * BLOCK_SECONDS, MOST_SECONDS])
 

@@ -44,7 +44,10 @@ def put(path: Path, content: str | bytes) -> None:
 
 
 class Loader:
-    """Loads files that hold a version; what begins with "bad" is refused. Counts, and waits for `gate`."""
+    """Loads files that hold a version; what begins with "bad" is refused.
+
+    Counts, and waits for `gate`.
+    """
 
     def __init__(self, kind: type[Any]) -> None:
         self.kind = kind
@@ -155,13 +158,18 @@ async def test_a_file_that_is_reached_through_links_is_followed_when_one_of_them
     assert models.get("a").version == "2"
 
 
-async def test_a_directory_is_followed_and_its_first_model_by_name_is_the_default(directory: Followed) -> None:
+async def test_a_directory_is_followed_and_its_first_model_by_name_is_the_default(
+    directory: Followed,
+) -> None:
     put(directory.path / "c.onnx", "3")
     (directory.path / "a.teddy").unlink()
     put(directory.path / "b.teddy", "2")
     await directory.models.reload_all()
     assert directory.serving == {"b": "2", "c": "3"}
-    assert [(model.name, model.default) for model in directory.models.all()] == [("b", True), ("c", False)]
+    assert [(model.name, model.default) for model in directory.models.all()] == [
+        ("b", True),
+        ("c", False),
+    ]
     with pytest.raises(UnknownModelError):
         directory.models.get("a")
     info = [labels[1:] for labels in directory.samples if labels[0] == "teddy_model_info"]
@@ -169,7 +177,9 @@ async def test_a_directory_is_followed_and_its_first_model_by_name_is_the_defaul
 
 
 @pytest.mark.parametrize("gone", ["empty", "renamed", "a file"])
-async def test_a_directory_that_tells_nothing_has_lost_nothing(directory: Followed, gone: str) -> None:
+async def test_a_directory_that_tells_nothing_has_lost_nothing(
+    directory: Followed, gone: str
+) -> None:
     away = directory.path.with_name("away")
     if gone == "empty":
         for path in directory.path.iterdir():
@@ -214,7 +224,9 @@ class Faulty(Models):
         await super().reload_all()
 
 
-async def test_a_watch_follows_by_itself_and_outlives_every_fault(load: Loader, tmp_path: Path) -> None:
+async def test_a_watch_follows_by_itself_and_outlives_every_fault(
+    load: Loader, tmp_path: Path
+) -> None:
     path = tmp_path / "models" / "a.teddy"
     path.parent.mkdir()
     put(path, "1")
@@ -244,7 +256,9 @@ async def test_nobody_watches_if_the_poll_is_set_to_0(load: Loader) -> None:
     await asyncio.wait_for(Models(Settings(reload_poll_seconds=0), load, Metrics()).watch(), 30)
 
 
-async def test_a_fault_is_logged_when_it_begins_and_when_it_is_over_and_not_at_every_look(directory: Followed) -> None:
+async def test_a_fault_is_logged_when_it_begins_and_when_it_is_over_and_not_at_every_look(
+    directory: Followed,
+) -> None:
     away = directory.path.with_name("away")
     structlog.reset_defaults()
     with structlog.testing.capture_logs() as logged:
@@ -260,7 +274,10 @@ async def test_a_fault_is_logged_when_it_begins_and_when_it_is_over_and_not_at_e
         ("warning", "models directory"),
         ("error", "a model file was refused"),
     ]
-    assert [entry["fault"] for entry in logged[:2]] == ["cannot be read: No such file or directory", None]
+    assert [entry["fault"] for entry in logged[:2]] == [
+        "cannot be read: No such file or directory",
+        None,
+    ]
 
 
 class Put(NamedTuple):
@@ -271,7 +288,9 @@ class Put(NamedTuple):
 
 
 events = st.lists(
-    st.just("look") | st.builds(Put, st.sampled_from("abc"), st.sampled_from(["1", "2", "bad", None])), max_size=12
+    st.just("look")
+    | st.builds(Put, st.sampled_from("abc"), st.sampled_from(["1", "2", "bad", None])),
+    max_size=12,
 )
 
 
@@ -283,7 +302,9 @@ def test_whatever_the_order_of_events_the_last_good_version_of_each_file_that_is
     class Plain(NamedTuple):
         version: str
         precision: str = "fp32"
-        manifest: SimpleNamespace = SimpleNamespace(created="2024-01-01T00:00:00Z", scores={}, labels=())
+        manifest: SimpleNamespace = SimpleNamespace(
+            created="2024-01-01T00:00:00Z", scores={}, labels=()
+        )
 
     path = tmp_path_factory.mktemp("models")
     there, expected = {"a": "1"}, {"a": "1"}
@@ -299,7 +320,8 @@ def test_whatever_the_order_of_events_the_last_good_version_of_each_file_that_is
                 (path / f"{event.name}.teddy").unlink(missing_ok=True)
                 if event.content:
                     there[event.name] = event.content
-                    put(path / f"{event.name}.teddy", event.content + " " * index)  # bytes that were never there
+                    # bytes that were never there
+                    put(path / f"{event.name}.teddy", event.content + " " * index)
                 continue
             await models.reload_all()
             expected.update({name: content for name, content in there.items() if content != "bad"})
@@ -310,7 +332,9 @@ def test_whatever_the_order_of_events_the_last_good_version_of_each_file_that_is
                 expected, key=lambda name: (name not in there, name)
             )
             assert all(
-                bool(model.refused) == (there[model.name] == "bad") for model in models.all() if model.name in there
+                bool(model.refused) == (there[model.name] == "bad")
+                for model in models.all()
+                if model.name in there
             )
             n_loaded = len(load.loaded)
             await models.reload_all()
@@ -322,7 +346,9 @@ def test_whatever_the_order_of_events_the_last_good_version_of_each_file_that_is
 # What is refused.
 
 
-async def test_a_bad_file_leaves_the_old_model_and_is_not_tried_again_until_it_changes(followed: Followed) -> None:
+async def test_a_bad_file_leaves_the_old_model_and_is_not_tried_again_until_it_changes(
+    followed: Followed,
+) -> None:
     put(followed.path, "bad wine")
     for _ in range(3):
         await followed.models.reload_all()
@@ -343,7 +369,9 @@ async def test_what_nobody_has_thought_of_is_refused_too_and_not_quoted(followed
     put(followed.path, "crash")
     with pytest.raises(ModelRefusedError) as refused:
         await followed.models.reload("a")
-    assert str(refused.value) == ("The file of model a was refused: it cannot be loaded; version 1 goes on serving.")
+    assert str(refused.value) == (
+        "The file of model a was refused: it cannot be loaded; version 1 goes on serving."
+    )
 
 
 async def test_the_metrics_name_the_model_that_is_served_and_no_other(followed: Followed) -> None:
@@ -352,7 +380,11 @@ async def test_the_metrics_name_the_model_that_is_served_and_no_other(followed: 
     for version in ("2", "3"):
         put(followed.path, version)
         await followed.models.reload_all()
-    found = {labels: value for labels, value in followed.samples.items() if labels[0] == "teddy_model_info"}
+    found = {
+        labels: value
+        for labels, value in followed.samples.items()
+        if labels[0] == "teddy_model_info"
+    }
     assert found == {("teddy_model_info", "a", "fp32", "3"): 1}
     assert followed.samples["teddy_model_loaded_timestamp_seconds", "a"] >= loaded
 
@@ -360,10 +392,14 @@ async def test_the_metrics_name_the_model_that_is_served_and_no_other(followed: 
 # What is asked for.
 
 
-async def test_a_reload_that_is_asked_for_tries_a_refused_file_again_and_finds_a_new_one(directory: Followed) -> None:
+async def test_a_reload_that_is_asked_for_tries_a_refused_file_again_and_finds_a_new_one(
+    directory: Followed,
+) -> None:
     put(directory.path / "c.teddy", "bad")
     for _ in range(2):
-        with pytest.raises(ModelRefusedError, match=r"^The file of model c .*: bad, .*; nothing is served under"):
+        with pytest.raises(
+            ModelRefusedError, match=r"^The file of model c .*: bad, .*; nothing is served under"
+        ):
             await directory.models.reload("c")
     assert directory.load.loaded[2:] == ["bad", "bad"]
     put(directory.path / "c.teddy", "3")
@@ -372,7 +408,9 @@ async def test_a_reload_that_is_asked_for_tries_a_refused_file_again_and_finds_a
         await directory.models.reload("../models/a")
 
 
-async def test_of_two_reloads_at_once_the_second_is_refused_and_the_watch_takes_its_turn(followed: Followed) -> None:
+async def test_of_two_reloads_at_once_the_second_is_refused_and_the_watch_takes_its_turn(
+    followed: Followed,
+) -> None:
     put(followed.path, "2")
     followed.load.gate.clear()
     followed.load.entered.clear()
@@ -389,7 +427,9 @@ async def test_of_two_reloads_at_once_the_second_is_refused_and_the_watch_takes_
     assert followed.load.loaded == ["1", "2"]
 
 
-async def test_a_reload_that_is_cancelled_changes_nothing_and_can_be_done_again(followed: Followed) -> None:
+async def test_a_reload_that_is_cancelled_changes_nothing_and_can_be_done_again(
+    followed: Followed,
+) -> None:
     put(followed.path, "2")
     followed.load.gate.clear()
     followed.load.entered.clear()
@@ -417,7 +457,9 @@ def administered(serving: Any) -> Callable[..., Any]:
     return administer
 
 
-async def test_a_reload_is_answered_with_what_it_came_to(administered: Any, load: Loader, tmp_path: Path) -> None:
+async def test_a_reload_is_answered_with_what_it_came_to(
+    administered: Any, load: Loader, tmp_path: Path
+) -> None:
     path = tmp_path / "a.teddy"
     put(path, "1")
     async with administered(load, models_dir=tmp_path) as client:
@@ -430,13 +472,18 @@ async def test_a_reload_is_answered_with_what_it_came_to(administered: Any, load
 
         put(path, "bad wine")
         refused = await client.post("/v1/models/a/reload")
-        assert (refused.status_code, refused.json()["type"]) == (422, "urn:teddy:problem:model-refused")
+        assert (refused.status_code, refused.json()["type"]) == (
+            422,
+            "urn:teddy:problem:model-refused",
+        )
         assert "bad wine" in refused.json()["detail"]
         assert str(tmp_path) not in refused.text
         listed = await client.get("/v1/models")
         assert listed.json()["models"][0]["refused"] == "bad wine, see [...]"
         assert str(tmp_path) not in listed.text
-        assert (await client.post("/v1/entities", json={"text": "Ada"})).json()["model"]["version"] == "2"
+        assert (await client.post("/v1/entities", json={"text": "Ada"})).json()["model"][
+            "version"
+        ] == "2"
 
         put(tmp_path / "b.teddy", "1")
         assert "previous_version" not in (await client.post("/v1/models/b/reload")).json()
@@ -447,7 +494,9 @@ async def test_a_reload_is_answered_with_what_it_came_to(administered: Any, load
 async def test_only_an_admin_may_reload(administered: Any, load: Loader, tmp_path: Path) -> None:
     put(tmp_path / "a.teddy", "1")
     async with administered(load, models_dir=tmp_path) as client:
-        refused = await client.post("/v1/models/a/reload", headers={"Authorization": f"Bearer {TAGGER}"})
+        refused = await client.post(
+            "/v1/models/a/reload", headers={"Authorization": f"Bearer {TAGGER}"}
+        )
     assert refused.status_code == 403
     assert load.loaded == ["1"]
 
@@ -492,7 +541,9 @@ async def test_while_models_are_swapped_every_request_is_answered_by_one_of_them
 
     assert {answer.status_code for answer in answers} == {200}
     for found in (answer.json() for answer in answers):
-        assert {entity["label"] for entity in found["entities"]} == labels[found["model"]["version"]]
+        assert {entity["label"] for entity in found["entities"]} == labels[
+            found["model"]["version"]
+        ]
     assert {answer.json()["model"]["version"] for answer in answers} == {"1", "2"}
 
 
@@ -551,7 +602,10 @@ async def test_a_real_model_is_replaced_by_another_and_a_file_that_was_only_touc
     ids=["truncated", "corrupted", "empty", "foreign", "missing"],
 )
 async def test_a_file_that_is_damaged_or_still_being_written_is_refused_and_taken_when_it_is_whole(
-    real: Followed, contents: tuple[bytes, bytes], damage: Callable[[bytes], bytes | None], reason: str
+    real: Followed,
+    contents: tuple[bytes, bytes],
+    damage: Callable[[bytes], bytes | None],
+    reason: str,
 ) -> None:
     damaged = damage(contents[1])
     if damaged is None:
@@ -572,7 +626,9 @@ def read_version_of(content: bytes) -> str:
     return content[-64:-52].decode()
 
 
-async def test_a_pinned_model_can_be_replaced_by_no_other(contents: tuple[bytes, bytes], tmp_path: Path) -> None:
+async def test_a_pinned_model_can_be_replaced_by_no_other(
+    contents: tuple[bytes, bytes], tmp_path: Path
+) -> None:
     path = tmp_path / "a.teddy"
     put(path, contents[0])
     pinned = {"a": sha256(contents[0]).hexdigest()}
@@ -613,6 +669,10 @@ print("in company", flush=True)
 
 def test_a_worker_lets_its_supervisor_tell_the_others_and_no_other_parent_hears_of_it() -> None:
     told = subprocess.run(
-        [sys.executable, "-c", SUPERVISOR, WORKER], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", SUPERVISOR, WORKER],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     assert told.stdout.splitlines() == ["alone 0", "in company 1"]

@@ -12,11 +12,15 @@ pytestmark = pytest.mark.anyio
 ENCODINGS = {"character": ("utf-32-le", 4), "utf16": ("utf-16-le", 2), "byte": ("utf-8", 1)}
 texts = st.text() | st.text(alphabet="Aé 中\U0001f9f8\u0301\r\n\0\u202e")
 with_client = settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=60, deadline=None
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=60,
+    deadline=None,
 )
 
 
-async def test_a_text_is_tagged_with_offsets_scores_and_the_model_that_did_it(client: AsyncClient) -> None:
+async def test_a_text_is_tagged_with_offsets_scores_and_the_model_that_did_it(
+    client: AsyncClient,
+) -> None:
     answer = await client.post("/v1/entities", json={"text": "when Ada met grace"})
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
@@ -27,9 +31,13 @@ async def test_a_text_is_tagged_with_offsets_scores_and_the_model_that_did_it(cl
 
 
 async def test_a_batch_answers_in_the_order_of_its_texts(client: AsyncClient) -> None:
-    answer = await client.post("/v1/entities/batch", json={"texts": ["Ada", "", "nobody", "Grace Hopper"]})
+    answer = await client.post(
+        "/v1/entities/batch", json={"texts": ["Ada", "", "nobody", "Grace Hopper"]}
+    )
     assert answer.json()["model"] == {"name": "en", "version": "0123456789ab"}
-    found = [[entity["text"] for entity in result["entities"]] for result in answer.json()["results"]]
+    found = [
+        [entity["text"] for entity in result["entities"]] for result in answer.json()["results"]
+    ]
     assert found == [["Ada"], [], [], ["Grace", "Hopper"]]
 
 
@@ -77,21 +85,32 @@ async def test_labels_and_min_score_choose_among_the_entities(
 async def test_an_entity_is_the_slice_of_its_text_in_each_unit_whatever_the_text(
     client: AsyncClient, unit: str, text: str
 ) -> None:
-    answer = await client.post("/v1/entities", json={"text": text, "offset_unit": unit, "tokens": True})
+    answer = await client.post(
+        "/v1/entities", json={"text": text, "offset_unit": unit, "tokens": True}
+    )
     assert answer.status_code == 200
     codec, width = ENCODINGS[unit]
     encoded = text.encode(codec)
     for entity in answer.json()["entities"]:
-        assert encoded[entity["start"] * width : entity["end"] * width].decode(codec) == entity["text"]
-    pieces = [encoded[token["start"] * width : token["end"] * width] for token in answer.json()["tokens"]]
+        assert (
+            encoded[entity["start"] * width : entity["end"] * width].decode(codec) == entity["text"]
+        )
+    pieces = [
+        encoded[token["start"] * width : token["end"] * width] for token in answer.json()["tokens"]
+    ]
     assert [piece.decode(codec) for piece in pieces] == text.split()
 
 
 @with_client
 @given(batch=st.lists(texts, max_size=5))
-async def test_a_batch_finds_what_its_texts_have_alone(client: AsyncClient, batch: list[str]) -> None:
+async def test_a_batch_finds_what_its_texts_have_alone(
+    client: AsyncClient, batch: list[str]
+) -> None:
     together = (await client.post("/v1/entities/batch", json={"texts": batch})).json()["results"]
-    alone = [(await client.post("/v1/entities", json={"text": text})).json()["entities"] for text in batch]
+    alone = [
+        (await client.post("/v1/entities", json={"text": text})).json()["entities"]
+        for text in batch
+    ]
     assert [result["entities"] for result in together] == alone
 
 
@@ -104,7 +123,10 @@ async def test_a_long_document_is_not_cut(client: AsyncClient) -> None:
 async def test_several_models_are_served_by_name_and_the_first_is_the_default(serving: Any) -> None:
     async with serving(models="zh=zh.teddy,mine=runs/mine.teddy") as client:
         listed = (await client.get("/v1/models")).json()["models"]
-        assert [(model["name"], model["default"]) for model in listed] == [("zh", True), ("mine", False)]
+        assert [(model["name"], model["default"]) for model in listed] == [
+            ("zh", True),
+            ("mine", False),
+        ]
         for asked, answers in (({}, "zh"), ({"model": "mine"}, "mine"), ({"model": None}, "zh")):
             answer = await client.post("/v1/entities", json={"text": "Ada"} | asked)
             assert answer.json()["model"]["name"] == answers
@@ -132,7 +154,9 @@ async def test_the_service_lives_before_it_is_ready(serving: Any, predictor: Any
         assert (await client.get("/health/ready")).json() == {"status": "ready"}
 
 
-async def test_probes_and_metrics_are_answered_while_the_network_runs(client: AsyncClient, predictor: Any) -> None:
+async def test_probes_and_metrics_are_answered_while_the_network_runs(
+    client: AsyncClient, predictor: Any
+) -> None:
     predictor.gate.clear()
     tagging = asyncio.create_task(client.post("/v1/entities", json={"text": "Ada"}))
     assert await asyncio.to_thread(predictor.entered.wait, 30)

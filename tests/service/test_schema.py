@@ -1,8 +1,8 @@
 """Schemathesis over the whole OpenAPI document: requests that it allows and requests that it does not, made up anew.
 
-What comes back must be documented: status, media type, headers, content. What is not allowed must be refused, what is
-allowed must not be, and nothing may be an error of the server. Seeded, bounded, and without a network.
-"""
+What comes back must be documented: status, media type, headers, content. What is not allowed must
+be refused, what is allowed must not be, and nothing may be an error of the server. Seeded, bounded,
+and without a network."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,7 +48,8 @@ MODES = [
     for method, path in OPERATIONS
     for mode in GenerationMode
     # Without a body to be wrong, a request can only be right; and any string whatever may be lines.
-    if mode is GenerationMode.POSITIVE or path in ("/v1/entities", "/v1/entities/batch", "/v1/feedback")
+    if mode is GenerationMode.POSITIVE
+    or path in ("/v1/entities", "/v1/entities/batch", "/v1/feedback")
 ]
 
 
@@ -68,7 +69,9 @@ def schema(predictor: Any, tmp_path: Path) -> Iterator[BaseSchema]:
 
 def test_these_are_all_the_operations(schema: BaseSchema) -> None:
     described = schema.raw_schema["paths"].items()
-    assert {(method.upper(), path) for path, methods in described for method in methods} == set(OPERATIONS)
+    assert {(method.upper(), path) for path, methods in described for method in methods} == set(
+        OPERATIONS
+    )
 
 
 @pytest.mark.parametrize(("method", "path", "mode"), MODES)
@@ -105,6 +108,10 @@ def name_known_labels(options: Any) -> None:
 def mark_what_is_there(correction: Any) -> None:
     """Entities that are in the text, instead of others: the document cannot know it either."""
     if isinstance(correction, dict) and "entities" in correction:
-        n_characters = len(correction.get("text", "")) if correction.get("offset_unit") is None else 0
+        n_characters = (
+            len(correction.get("text", "")) if correction.get("offset_unit") is None else 0
+        )
         n_entities = min(len(correction["entities"]), n_characters)
-        correction["entities"] = [{"start": i, "end": i + 1, "label": LABELS[i % 2]} for i in range(n_entities)]
+        correction["entities"] = [
+            {"start": i, "end": i + 1, "label": LABELS[i % 2]} for i in range(n_entities)
+        ]

@@ -13,7 +13,13 @@ from starlette.types import Message, Receive, Scope, Send
 
 from teddy.service.errors import SettingsError
 from teddy.service.http.openapi import add_docs_page
-from teddy.service.http.security import HEADERS, check_origins, page_policy, with_cors, with_security_headers
+from teddy.service.http.security import (
+    HEADERS,
+    check_origins,
+    page_policy,
+    with_cors,
+    with_security_headers,
+)
 
 ROOT = Path(__file__).parents[2]
 ORIGIN = "https://app.example"
@@ -68,20 +74,32 @@ async def test_the_documentation_may_run_the_script_in_its_page_and_no_other(pre
     async with httpx.AsyncClient(transport=transport, base_url="http://teddy") as client:
         page = await client.get(f"{prefix}/docs")
     allowed = directives(page.headers["content-security-policy"])
-    scripts = re.findall(r"<script(?P<attributes>[^>]*)>(?P<code>.*?)</script>", page.text, re.DOTALL)
-    inline = {b64encode(sha256(code.encode()).digest()).decode() for attributes, code in scripts if not attributes}
+    scripts = re.findall(
+        r"<script(?P<attributes>[^>]*)>(?P<code>.*?)</script>", page.text, re.DOTALL
+    )
+    inline = {
+        b64encode(sha256(code.encode()).digest()).decode()
+        for attributes, code in scripts
+        if not attributes
+    }
     assert len(inline) == 1
     assert allowed["script-src"] == {"'self'", *(f"'sha256-{digest}'" for digest in inline)}
     loaded = re.findall(r'(?:src|href)="([^"]+)"', page.text)
     assert loaded
-    assert all(place.startswith(f"{prefix}/docs/assets/") for place in loaded), "'self' would not do"
+    assert all(place.startswith(f"{prefix}/docs/assets/") for place in loaded), (
+        "'self' would not do"
+    )
 
 
 def test_the_documentation_loads_nothing_from_elsewhere_and_evaluates_nothing() -> None:
     allowed = directives(page_policy(b"<script>run()</script>"))
     assert allowed["default-src"] == allowed["frame-ancestors"] == {"'none'"}
     sources = set().union(*allowed.values())
-    assert {source for source in sources if not source.startswith("'sha256-")} == {"'none'", "'self'", "data:"}
+    assert {source for source in sources if not source.startswith("'sha256-")} == {
+        "'none'",
+        "'self'",
+        "data:",
+    }
 
 
 async def test_without_origins_no_page_of_another_site_is_let_in() -> None:
@@ -130,12 +148,16 @@ async def test_a_browser_gets_no_leave_for_anything_else(request_headers: dict[s
 
 @pytest.mark.parametrize("origins", [(ORIGIN,), ("*",)])
 async def test_credentials_that_a_browser_keeps_are_never_invited(origins: tuple[str, ...]) -> None:
-    for answered in (await ask(origins, "POST", Origin=ORIGIN), await ask(origins, "OPTIONS", **PREFLIGHT)):
+    for answered in (
+        await ask(origins, "POST", Origin=ORIGIN),
+        await ask(origins, "OPTIONS", **PREFLIGHT),
+    ):
         assert "access-control-allow-credentials" not in answered.headers
 
 
 @pytest.mark.parametrize(
-    "origin", ["https://a.example/", "a.example", "https://a.example/path", "null", "https://", "**"]
+    "origin",
+    ["https://a.example/", "a.example", "https://a.example/path", "null", "https://", "**"],
 )
 def test_an_origin_that_no_browser_sends_is_refused_at_the_start(origin: str) -> None:
     with pytest.raises(SettingsError, match="TEDDY_CORS_ORIGINS: "):
@@ -170,29 +192,49 @@ def test_the_threat_model_names_files_and_tests_that_there_are() -> None:
     assert sorted(name for name in files if not (ROOT / name).is_file()) == []
 
 
-@pytest.mark.parametrize("path", ["/health/live", "/metrics", "/docs", "/openapi.json", "/v1/models", "/nowhere"])
-async def test_every_answer_of_the_service_has_the_headers_good_or_bad(serving: Any, path: str) -> None:
+@pytest.mark.parametrize(
+    "path", ["/health/live", "/metrics", "/docs", "/openapi.json", "/v1/models", "/nowhere"]
+)
+async def test_every_answer_of_the_service_has_the_headers_good_or_bad(
+    serving: Any, path: str
+) -> None:
     async with serving(api_keys=("k" * 16,)) as client:
         answered = (await client.get(path)).headers
     assert {name.decode() for name, _ in HEADERS} <= answered.keys()
     assert len(answered.get_list("content-security-policy")) == 1, "of two, browsers obey both"
 
 
-async def test_who_shows_no_key_is_told_how_and_a_browser_may_ask_for_leave_without(serving: Any) -> None:
+async def test_who_shows_no_key_is_told_how_and_a_browser_may_ask_for_leave_without(
+    serving: Any,
+) -> None:
     async with serving(api_keys=("k" * 16,), cors_origins=(ORIGIN,)) as client:
-        refused = await client.post("/v1/entities", json={"text": "Ada"}, headers={"Origin": ORIGIN})
+        refused = await client.post(
+            "/v1/entities", json={"text": "Ada"}, headers={"Origin": ORIGIN}
+        )
         leave = await client.options("/v1/entities", headers=PREFLIGHT)
-        tagged = await client.post("/v1/entities", json={"text": "Ada"}, headers={"X-API-Key": "k" * 16})
+        tagged = await client.post(
+            "/v1/entities", json={"text": "Ada"}, headers={"X-API-Key": "k" * 16}
+        )
     assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
-    assert refused.headers["access-control-allow-origin"] == ORIGIN, "or the page could not read why"
+    assert refused.headers["access-control-allow-origin"] == ORIGIN, (
+        "or the page could not read why"
+    )
     assert "X-API-Key" in refused.json()["detail"]
     assert (leave.status_code, tagged.status_code) == (200, 200)
 
 
-@pytest.mark.parametrize("name", ["..%2F..%2Fetc%2Fpasswd", "%2e%2e", "%00", "en.teddy", "C:%5Cen", "%0d%0aX-A:%20b"])
+@pytest.mark.parametrize(
+    "name", ["..%2F..%2Fetc%2Fpasswd", "%2e%2e", "%00", "en.teddy", "C:%5Cen", "%0d%0aX-A:%20b"]
+)
 async def test_a_models_name_is_never_taken_for_a_path(serving: Any, name: str) -> None:
     async with serving() as client:
-        for method, path in (("GET", "/v1/models/"), ("POST", "/v1/models/"), ("GET", "/docs/assets/")):
+        for method, path in (
+            ("GET", "/v1/models/"),
+            ("POST", "/v1/models/"),
+            ("GET", "/docs/assets/"),
+        ):
             answered = await client.request(method, path + name)
             assert answered.status_code in (404, 405), path
-        assert (await client.post("/v1/entities", json={"text": "Ada", "model": unquote(name)})).status_code == 404
+        assert (
+            await client.post("/v1/entities", json={"text": "Ada", "model": unquote(name)})
+        ).status_code == 404

@@ -82,7 +82,9 @@ def send(number: int) -> None:
     os.kill(os.getpid(), number)
 
 
-async def test_a_client_that_leaves_frees_its_place_and_the_others_are_served(predictor: Any) -> None:
+async def test_a_client_that_leaves_frees_its_place_and_the_others_are_served(
+    predictor: Any,
+) -> None:
     async with running(predictor) as up:
         predictor.gate.clear()
         async with httpx.AsyncClient(base_url=up.url) as client:
@@ -95,7 +97,10 @@ async def test_a_client_that_leaves_frees_its_place_and_the_others_are_served(pr
                 await asyncio.sleep(0.001)
             leaving.close()
             await leaving.wait_closed()
-            while b'teddy_refused_total{reason="client-departed"} 1.0' not in (await client.get("/metrics")).content:
+            while (
+                b'teddy_refused_total{reason="client-departed"} 1.0'
+                not in (await client.get("/metrics")).content
+            ):
                 await asyncio.sleep(0.001)
             assert b"teddy_queue_words 0.0" in (await client.get("/metrics")).content
 
@@ -105,7 +110,10 @@ async def test_a_client_that_leaves_frees_its_place_and_the_others_are_served(pr
 
 
 async def test_after_sigterm_readiness_says_no_while_requests_are_answered(predictor: Any) -> None:
-    async with running(predictor, drain_seconds=60) as up, httpx.AsyncClient(base_url=up.url) as client:
+    async with (
+        running(predictor, drain_seconds=60) as up,
+        httpx.AsyncClient(base_url=up.url) as client,
+    ):
         assert "connection" not in (await client.get("/health/live")).headers
         send(signal.SIGTERM)
         while (ready := await client.get("/health/ready")).is_success:
@@ -120,8 +128,13 @@ async def test_after_sigterm_readiness_says_no_while_requests_are_answered(predi
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_what_was_accepted_is_answered_when_the_door_is_closed(predictor: Any, number: int) -> None:
-    async with running(predictor, drain_seconds=0.1) as up, httpx.AsyncClient(base_url=up.url) as client:
+async def test_what_was_accepted_is_answered_when_the_door_is_closed(
+    predictor: Any, number: int
+) -> None:
+    async with (
+        running(predictor, drain_seconds=0.1) as up,
+        httpx.AsyncClient(base_url=up.url) as client,
+    ):
         predictor.gate.clear()
         tagging = asyncio.create_task(client.post("/v1/entities", json={"text": "Ada"}))
         assert await asyncio.to_thread(predictor.entered.wait, SECONDS)
@@ -148,8 +161,13 @@ async def test_a_request_after_the_door_was_closed_is_refused_on_the_connection_
         await up.ended
 
 
-async def test_what_has_not_finished_within_the_grace_period_is_cut_and_the_end_is_clean(predictor: Any) -> None:
-    async with running(predictor, shutdown_grace_seconds=1) as up, httpx.AsyncClient(base_url=up.url) as client:
+async def test_what_has_not_finished_within_the_grace_period_is_cut_and_the_end_is_clean(
+    predictor: Any,
+) -> None:
+    async with (
+        running(predictor, shutdown_grace_seconds=1) as up,
+        httpx.AsyncClient(base_url=up.url) as client,
+    ):
         predictor.gate.clear()
         tagging = asyncio.create_task(client.post("/v1/entities", json={"text": "Ada"}))
         assert await asyncio.to_thread(predictor.entered.wait, SECONDS)
@@ -169,7 +187,10 @@ async def test_a_second_signal_does_not_wait_for_anybody(predictor: Any) -> None
         send(signal.SIGTERM)
         await up.ended
         predictor.gate.set()
-        assert isinstance((await asyncio.gather(tagging, return_exceptions=True))[0], httpx.Response | httpx.HTTPError)
+        assert isinstance(
+            (await asyncio.gather(tagging, return_exceptions=True))[0],
+            httpx.Response | httpx.HTTPError,
+        )
 
 
 async def test_sighup_loads_the_models_again(predictor: Any, tmp_path: Path) -> None:
@@ -197,13 +218,18 @@ async def test_signals_do_what_they_did_once_the_server_has_ended(predictor: Any
     assert [signal.getsignal(number) for number in numbers] == before
 
 
-def test_a_model_that_is_refused_stops_the_server_before_it_is_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_is_refused_stops_the_server_before_it_is_ready(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def refuse(_: object) -> Any:
         raise ModelFileError("bad.teddy", "not a model")
 
     ready: list[bool] = []
     monkeypatch.setattr("teddy.service.process.server.model_loader", lambda _: refuse)
-    with listen("127.0.0.1", 0) as bound, pytest.raises(ModelFileError, match=r"bad.teddy: not a model"):
+    with (
+        listen("127.0.0.1", 0) as bound,
+        pytest.raises(ModelFileError, match=r"bad.teddy: not a model"),
+    ):
         serve(Settings(), bound, on_ready=lambda: ready.append(True))
     assert not ready
 
@@ -217,7 +243,9 @@ async def test_a_port_in_use_or_a_foreign_address_is_refused_in_one_line() -> No
     with listen("127.0.0.1", 0) as bound:
         bound.listen()
         port = bound.getsockname()[1]
-        with pytest.raises(AddressError, match=f"cannot listen on 127.0.0.1:{port}: Address already in use"):
+        with pytest.raises(
+            AddressError, match=f"cannot listen on 127.0.0.1:{port}: Address already in use"
+        ):
             listen("127.0.0.1", port)
     with pytest.raises(AddressError, match=r"cannot listen on 192.0.2.1:8000: "):
         listen("192.0.2.1", 8000)

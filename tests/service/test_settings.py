@@ -7,7 +7,9 @@ from teddy.service.errors import SettingsError
 from teddy.service.settings import Settings, read_settings, settings_table, unknown_variables
 
 
-def test_an_option_wins_over_the_environment_which_wins_over_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_option_wins_over_the_environment_which_wins_over_the_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("TEDDY_PORT", "9000")
     monkeypatch.setenv("TEDDY_HOST", "127.0.0.2")
     settings = read_settings(port=9001, host=None)
@@ -16,31 +18,47 @@ def test_an_option_wins_over_the_environment_which_wins_over_the_default(monkeyp
 
 def test_models_are_named_files_and_a_file_alone_is_named_by_its_stem() -> None:
     settings = read_settings(models="zh=models/zh-2.teddy, runs/mine.teddy")
-    assert list(settings.models.items()) == [("zh", Path("models/zh-2.teddy")), ("mine", Path("runs/mine.teddy"))]
+    assert list(settings.models.items()) == [
+        ("zh", Path("models/zh-2.teddy")),
+        ("mine", Path("runs/mine.teddy")),
+    ]
 
 
-@pytest.mark.parametrize("models", ["=x.teddy", "a=", "a b=x.teddy", "../a=x.teddy", "x" * 65 + "=x.teddy", "a=x,a=y"])
+@pytest.mark.parametrize(
+    "models", ["=x.teddy", "a=", "a b=x.teddy", "../a=x.teddy", "x" * 65 + "=x.teddy", "a=x,a=y"]
+)
 def test_a_model_without_a_plain_name_or_with_anothers_is_refused(models: str) -> None:
     with pytest.raises(SettingsError, match="--model: "):
         read_settings(models=models)
 
 
-def test_a_bad_value_is_refused_by_the_name_of_its_variable_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bad_value_is_refused_by_the_name_of_its_variable_in_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("TEDDY_QUEUE_WORDS", "many")
-    with pytest.raises(SettingsError, match=r"^TEDDY_QUEUE_WORDS: Input should be a valid integer") as refused:
+    with pytest.raises(
+        SettingsError, match=r"^TEDDY_QUEUE_WORDS: Input should be a valid integer"
+    ) as refused:
         read_settings()
     assert "\n" not in str(refused.value)
 
 
 def test_settings_survive_the_way_through_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = read_settings(models="a=x.teddy,b=y.teddy", request_timeout_seconds=1.5, log_level="warning", workers=3)
+    settings = read_settings(
+        models="a=x.teddy,b=y.teddy", request_timeout_seconds=1.5, log_level="warning", workers=3
+    )
     for name, value in settings.as_environment().items():
         monkeypatch.setenv(name, value)
     assert read_settings() == settings
 
 
 def test_a_misspelt_variable_is_found() -> None:
-    variables = {"TEDDY_PROT": "1", "TEDDY_PORT": "1", "TEDDY_TRAIN_DATA": "corpora", "PATH": "/bin"}
+    variables = {
+        "TEDDY_PROT": "1",
+        "TEDDY_PORT": "1",
+        "TEDDY_TRAIN_DATA": "corpora",
+        "PATH": "/bin",
+    }
     assert unknown_variables(variables) == ["TEDDY_PROT"]
 
 
@@ -57,5 +75,8 @@ def test_every_setting_is_in_the_table_with_its_default_and_what_it_sets() -> No
     assert len(rows) == 2 + len(Settings.model_fields)
     for name, field in Settings.model_fields.items():
         assert field.description
-        assert any(row.startswith(f"| `TEDDY_{name.upper()}` |") and field.description in row for row in rows)
+        assert any(
+            row.startswith(f"| `TEDDY_{name.upper()}` |") and field.description in row
+            for row in rows
+        )
     assert "| `TEDDY_PORT` | `8000` | Port to listen on; 0 takes a free one. |" in rows

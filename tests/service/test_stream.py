@@ -22,18 +22,31 @@ pytestmark = pytest.mark.anyio
 
 MEDIA_TYPE = {"Content-Type": "application/x-ndjson"}
 with_client = settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=50, deadline=None
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=50,
+    deadline=None,
 )
 texts = st.text(max_size=30) | st.sampled_from(
     ["Ada met Grace", "", "Mississippian", "é 中 \U0001f9f8 Ada", "\u2028 Up"]
 )
 SURROGATE = b'{"id": 3, "text": "\\ud800"}'
 bad_lines = st.sampled_from(
-    [b"nope", b"[]", b'{"text": 1}', b'{"id": "a", "txt": "b"}', b'{"text": "\xff"}', SURROGATE, b"{" * 500, b"\0"]
+    [
+        b"nope",
+        b"[]",
+        b'{"text": 1}',
+        b'{"id": "a", "txt": "b"}',
+        b'{"text": "\xff"}',
+        SURROGATE,
+        b"{" * 500,
+        b"\0",
+    ]
 )
 
 
-async def post(client: AsyncClient, content: bytes | AsyncIterator[bytes], query: str = "") -> Response:
+async def post(
+    client: AsyncClient, content: bytes | AsyncIterator[bytes], query: str = ""
+) -> Response:
     return await client.post(f"/v1/entities/stream{query}", content=content, headers=MEDIA_TYPE)
 
 
@@ -53,10 +66,17 @@ async def pieces_of(data: bytes, places: Sequence[int]) -> AsyncIterator[bytes]:
         yield piece
 
 
-async def test_a_line_has_its_answer_and_the_head_says_which_model_gives_it(client: AsyncClient) -> None:
-    answer = await post(client, line("when Ada", id=7) + line("met", id="x") + line("Grace"), "?tokens=true")
+async def test_a_line_has_its_answer_and_the_head_says_which_model_gives_it(
+    client: AsyncClient,
+) -> None:
+    answer = await post(
+        client, line("when Ada", id=7) + line("met", id="x") + line("Grace"), "?tokens=true"
+    )
     assert answer.headers["content-type"] == "application/x-ndjson"
-    assert (answer.headers["x-teddy-model"], answer.headers["x-teddy-model-version"]) == ("en", "0123456789ab")
+    assert (answer.headers["x-teddy-model"], answer.headers["x-teddy-model-version"]) == (
+        "en",
+        "0123456789ab",
+    )
     first, second, third = read(answer)
     assert first == {
         "id": 7,
@@ -77,7 +97,10 @@ async def test_a_stream_finds_what_a_batch_finds_and_what_its_texts_have_alone(
 ) -> None:
     streamed = [each["entities"] for each in read(await post(client, b"".join(map(line, batch))))]
     together = (await client.post("/v1/entities/batch", json={"texts": batch})).json()["results"]
-    alone = [(await client.post("/v1/entities", json={"text": text})).json()["entities"] for text in batch]
+    alone = [
+        (await client.post("/v1/entities", json={"text": text})).json()["entities"]
+        for text in batch
+    ]
     assert streamed == [each["entities"] for each in together] == alone
 
 
@@ -119,7 +142,11 @@ async def test_a_bad_line_is_answered_in_its_place_and_passed_over(
     assert refused.get("id") == answered_id
     assert refused["error"].pop("detail")
     title = kind.replace("-", " ").capitalize()
-    assert refused["error"] == {"type": f"urn:teddy:problem:{kind}", "title": title, "status": status}
+    assert refused["error"] == {
+        "type": f"urn:teddy:problem:{kind}",
+        "title": title,
+        "status": status,
+    }
 
 
 async def test_an_error_never_quotes_the_text(client: AsyncClient) -> None:
@@ -128,7 +155,8 @@ async def test_an_error_never_quotes_the_text(client: AsyncClient) -> None:
     assert len(answers) == 4
     details = [each["error"]["detail"] for each in answers]
     assert [detail for detail in details if "Geheim" in detail] == details[:1]
-    assert "Geheim: Extra inputs are not permitted" in details[0]  # the name of a field, and no value
+    # the name of a field, and no value
+    assert "Geheim: Extra inputs are not permitted" in details[0]
 
 
 @pytest.mark.parametrize(
@@ -177,7 +205,11 @@ async def test_wrong_options_are_a_problem_before_the_stream_begins(
         ({"Content-Type": "application/json"}, 415, "media-type"),
         ({"Content-Type": "application/x-ndjson", "Content-Encoding": "rot13"}, 415, "encoding"),
         ({"Content-Type": "application/x-ndjson", "Content-Encoding": "gzip"}, 400, "compression"),
-        ({"Content-Type": "application/x-ndjson", "X-Request-Timeout": "soon"}, 400, "timeout-header"),
+        (
+            {"Content-Type": "application/x-ndjson", "X-Request-Timeout": "soon"},
+            400,
+            "timeout-header",
+        ),
     ],
 )
 async def test_a_wrong_head_is_a_problem_before_the_stream_begins(
@@ -197,7 +229,10 @@ async def test_both_names_of_the_media_type_will_do(client: AsyncClient) -> None
     assert read(answer)[0]["entities"][0]["text"] == "Ada"
 
 
-@given(data=st.binary(max_size=60).map(lambda data: data.replace(b"x", b"\n")), places=st.lists(st.integers(0, 99)))
+@given(
+    data=st.binary(max_size=60).map(lambda data: data.replace(b"x", b"\n")),
+    places=st.lists(st.integers(0, 99)),
+)
 def test_lines_are_what_stands_between_newlines(data: bytes, places: list[int]) -> None:
     splitter = LineSplitter(max_bytes=8)
     lines = [each for piece in cut(data, places) for each in splitter.feed(piece)] + splitter.end()
@@ -219,7 +254,9 @@ def test_a_line_that_is_too_long_is_not_held_in_memory() -> None:
     assert splitter.feed(b"\nshort\n") == [b"short"]
 
 
-async def test_a_client_can_wait_for_each_answer_before_it_sends_the_next_line(predictor: Any) -> None:
+async def test_a_client_can_wait_for_each_answer_before_it_sends_the_next_line(
+    predictor: Any,
+) -> None:
     async with asyncio.timeout(30), listening(predictor) as live:
         stream = await RawStream.open(live.port)
         await stream.send(b'{"te')
@@ -243,7 +280,11 @@ async def test_who_does_not_read_is_not_read_from_and_others_are_served(predicto
             await stream.send(line("Ada " * 100) * 50)
             sent += 50
 
-    async with asyncio.timeout(60), listening(predictor) as live, AsyncClient(base_url=live.url) as other:
+    async with (
+        asyncio.timeout(60),
+        listening(predictor) as live,
+        AsyncClient(base_url=live.url) as other,
+    ):
         stream = await RawStream.open(live.port, "?tokens=true", receive_buffer=2**14)
         sending = asyncio.create_task(send_for_ever(stream))
         seen = -1
@@ -262,7 +303,9 @@ async def test_who_does_not_read_is_not_read_from_and_others_are_served(predicto
     assert sum(window.n_words for batch in predictor.batches for window in batch) < 100 * 20_000
 
 
-async def test_a_client_that_sends_all_before_it_reads_anything_gets_by_within_the_window(predictor: Any) -> None:
+async def test_a_client_that_sends_all_before_it_reads_anything_gets_by_within_the_window(
+    predictor: Any,
+) -> None:
     text = "a " * (WINDOW_BYTES // WINDOW_LINES // 2 - 10)
     body = line(text) * WINDOW_LINES
     assert WINDOW_BYTES * 0.9 < len(body) <= WINDOW_BYTES
@@ -282,7 +325,11 @@ async def test_a_client_that_sends_all_before_it_reads_anything_gets_by_within_t
 
 
 async def test_a_client_that_leaves_frees_its_places(predictor: Any) -> None:
-    async with asyncio.timeout(30), listening(predictor) as live, AsyncClient(base_url=live.url) as other:
+    async with (
+        asyncio.timeout(30),
+        listening(predictor) as live,
+        AsyncClient(base_url=live.url) as other,
+    ):
         predictor.gate.clear()
         stream = await RawStream.open(live.port)
         await stream.send(line("Ada"))
@@ -299,7 +346,10 @@ async def test_a_client_that_leaves_frees_its_places(predictor: Any) -> None:
 
 
 async def test_a_full_queue_is_waited_for(predictor: Any) -> None:
-    async with asyncio.timeout(30), listening(predictor, queue_words=100, client_queue_share=0.5) as live:
+    async with (
+        asyncio.timeout(30),
+        listening(predictor, queue_words=100, client_queue_share=0.5) as live,
+    ):
         predictor.gate.clear()
         stream = await RawStream.open(live.port)
         await stream.send(line("Ada and Eve") * 6 * GROUP_LINES)
@@ -312,7 +362,9 @@ async def test_a_full_queue_is_waited_for(predictor: Any) -> None:
         await stream.close()
 
 
-async def test_a_service_that_shuts_down_answers_the_lines_that_it_has_read_and_says_so(predictor: Any) -> None:
+async def test_a_service_that_shuts_down_answers_the_lines_that_it_has_read_and_says_so(
+    predictor: Any,
+) -> None:
     async with asyncio.timeout(30), listening(predictor) as live:
         stream = await RawStream.open(live.port)
         await stream.send(line("Ada") + line("Eve") + b'{"text": "half a li')
@@ -321,7 +373,10 @@ async def test_a_service_that_shuts_down_answers_the_lines_that_it_has_read_and_
         assert [(await anext(answers))["entities"][0]["text"] for _ in range(2)] == ["Ada", "Eve"]
         live.app.state.drain.close()
         (last,) = [answer async for answer in answers]
-        assert (last["error"]["type"], last["error"]["status"]) == ("urn:teddy:problem:shutting-down", 503)
+        assert (last["error"]["type"], last["error"]["status"]) == (
+            "urn:teddy:problem:shutting-down",
+            503,
+        )
         assert last["final"] is True
         await stream.close()
 
@@ -355,11 +410,21 @@ async def test_a_line_that_takes_too_long_fails_alone(predictor: Any) -> None:
 
 async def test_the_model_that_ships_finds_the_same_in_a_stream(serving: Any) -> None:
     shipped = load(precision="fp32")
-    batch = ["He said, Teddy Roosevelt was a great President!", "", "In Oslo it rains.", "Ada met Grace. " * 50] * 40
+    batch = [
+        "He said, Teddy Roosevelt was a great President!",
+        "",
+        "In Oslo it rains.",
+        "Ada met Grace. " * 50,
+    ] * 40
     async with serving(load=lambda _: shipped) as client:
         streamed = read(await post(client, b"".join(map(line, batch))))
-    found = [[(each["start"], each["end"], each["label"]) for each in answer["entities"]] for answer in streamed]
-    expected = [[(each.start, each.end, each.label) for each in entities] for entities in shipped.tag(batch)]
+    found = [
+        [(each["start"], each["end"], each["label"]) for each in answer["entities"]]
+        for answer in streamed
+    ]
+    expected = [
+        [(each.start, each.end, each.label) for each in entities] for entities in shipped.tag(batch)
+    ]
     assert found == expected
 
 
@@ -368,7 +433,9 @@ async def test_the_documentation_has_the_lines_and_their_media_types(client: Asy
     described = document["paths"]["/v1/entities/stream"]["post"]
     content = described["requestBody"]["content"]
     assert set(content) == {"application/x-ndjson", "application/jsonl"}
-    assert content["application/x-ndjson"]["itemSchema"] == {"$ref": "#/components/schemas/StreamLine"}
+    assert content["application/x-ndjson"]["itemSchema"] == {
+        "$ref": "#/components/schemas/StreamLine"
+    }
     answered = described["responses"]["200"]
     assert set(answered["headers"]) == {"X-Teddy-Model", "X-Teddy-Model-Version"}
     for reference in answered["content"]["application/x-ndjson"]["itemSchema"]["anyOf"]:
@@ -404,15 +471,21 @@ def resident_bytes(pid: int) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads a process's memory as Linux shows it")
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="reads a process's memory as Linux shows it"
+)
 async def test_a_stream_without_end_needs_no_more_memory_than_a_short_one() -> None:
     n_lines, at_once = 100_000, 500
     command = [sys.executable, "-c", ENDLESS, str(Path(__file__).with_name("conftest.py"))]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
+    ) as process:
         try:
             assert process.stdout
             port = int(await asyncio.to_thread(process.stdout.readline))
-            resident = await asyncio.wait_for(resident_while_streaming(port, process.pid, n_lines, at_once), 300)
+            resident = await asyncio.wait_for(
+                resident_while_streaming(port, process.pid, n_lines, at_once), 300
+            )
         finally:
             process.kill()
     assert resident[-1] < resident[0] * 1.02 + 2**20, resident
@@ -425,7 +498,10 @@ async def resident_while_streaming(port: int, pid: int, n_lines: int, at_once: i
     async def send() -> None:
         for start in range(0, n_lines, at_once):
             await stream.send(
-                b"".join(line(f"Ada met {i:x} in Oslo today", id=i) for i in range(start, start + at_once))
+                b"".join(
+                    line(f"Ada met {i:x} in Oslo today", id=i)
+                    for i in range(start, start + at_once)
+                )
             )
         await stream.finish()
 

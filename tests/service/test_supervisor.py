@@ -18,7 +18,9 @@ from teddy.service.observability.worker_metrics import DIRECTORY, collect
 from teddy.service.process.supervisor import LONGEST_PAUSE_SECONDS, Supervisor, pause_seconds
 
 ALIVE_AND_READY = "told.sendall(b'alive\\nready\\n');"
-UNTIL_A_SIGNAL = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); " + ALIVE_AND_READY + " time.sleep(60)"
+UNTIL_A_SIGNAL = (
+    "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); " + ALIVE_AND_READY + " time.sleep(60)"
+)
 DEAF = "signal.signal(signal.SIGTERM, signal.SIG_IGN); " + ALIVE_AND_READY + " time.sleep(60)"
 BEATING = (
     "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n"
@@ -30,8 +32,8 @@ BEATING = (
 class Team:
     """Starts workers from their programs, one after the other; the last one again and again.
 
-    `then` are called in turn whenever one is started, before it is; the supervisor handles signals by then.
-    """
+    `then` are called in turn whenever one is started, before it is; the supervisor handles signals
+    by then."""
 
     def __init__(self, *programs: str, then: dict[int, Callable[[], None]] | None = None) -> None:
         self.programs = programs
@@ -64,7 +66,9 @@ def metrics_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def counted(directory: Path, name: str) -> float:
     families = text_string_to_metric_families(collect(str(directory)).decode())
-    return next(sample.value for family in families for sample in family.samples if sample.name == name)
+    return next(
+        sample.value for family in families for sample in family.samples if sample.name == name
+    )
 
 
 def test_workers_serve_until_a_signal_and_end_with_status_0(metrics_directory: Path) -> None:
@@ -76,7 +80,9 @@ def test_workers_serve_until_a_signal_and_end_with_status_0(metrics_directory: P
 
     team = Team(UNTIL_A_SIGNAL)
     stopped: list[bool] = []
-    Supervisor(team.start, 2, stop_seconds=30, on_ready=on_ready, on_stop=lambda: stopped.append(True)).run()
+    Supervisor(
+        team.start, 2, stop_seconds=30, on_ready=on_ready, on_stop=lambda: stopped.append(True)
+    ).run()
     assert len(team.processes) == 2
     # One may have been asked before it could listen.
     assert set(team.exit_codes()) <= {0, -signal.SIGTERM}
@@ -85,10 +91,18 @@ def test_workers_serve_until_a_signal_and_end_with_status_0(metrics_directory: P
     assert counted(metrics_directory, "teddy_workers") == 0
 
 
-def test_a_worker_that_is_killed_is_replaced_in_its_place_and_counted(metrics_directory: Path) -> None:
+def test_a_worker_that_is_killed_is_replaced_in_its_place_and_counted(
+    metrics_directory: Path,
+) -> None:
     team = Team(UNTIL_A_SIGNAL, then={2: ask_to_stop()})
     died: list[int] = []
-    Supervisor(team.start, 2, stop_seconds=30, on_ready=lambda: team.processes[1].kill(), on_death=died.append).run()
+    Supervisor(
+        team.start,
+        2,
+        stop_seconds=30,
+        on_ready=lambda: team.processes[1].kill(),
+        on_death=died.append,
+    ).run()
     assert died[0] == 1
     assert sorted(died) == [0, 1, 1]
     assert len(team.processes) == 3
@@ -97,7 +111,10 @@ def test_a_worker_that_is_killed_is_replaced_in_its_place_and_counted(metrics_di
 
 
 def test_a_worker_that_cannot_serve_stops_all_with_its_reason() -> None:
-    team = Team(UNTIL_A_SIGNAL.replace("ready", "alive"), "told.sendall(b'refused bad.teddy: not a model\\n')")
+    team = Team(
+        UNTIL_A_SIGNAL.replace("ready", "alive"),
+        "told.sendall(b'refused bad.teddy: not a model\\n')",
+    )
     with pytest.raises(ServiceError, match=r"^bad.teddy: not a model$"):
         Supervisor(team.start, 2, stop_seconds=30).run()
     assert None not in team.exit_codes()
@@ -105,7 +122,9 @@ def test_a_worker_that_cannot_serve_stops_all_with_its_reason() -> None:
 
 def test_when_no_worker_ever_starts_the_supervisor_gives_up_and_says_why() -> None:
     team = Team("sys.exit(7)")
-    with pytest.raises(ServiceError, match=r"^no worker can start: it ended with status 7, 3 times in a row$"):
+    with pytest.raises(
+        ServiceError, match=r"^no worker can start: it ended with status 7, 3 times in a row$"
+    ):
         Supervisor(team.start, 1, stop_seconds=30).run()
     assert team.exit_codes() == [7, 7, 7]
 
@@ -132,12 +151,15 @@ def test_a_worker_that_cannot_be_started_at_all_is_a_failure_with_a_reason() -> 
     def start(_: int, __: socket.socket) -> subprocess.Popen[bytes]:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    with pytest.raises(ServiceError, match="could not be started: Resource temporarily unavailable"):
+    with pytest.raises(
+        ServiceError, match="could not be started: Resource temporarily unavailable"
+    ):
         Supervisor(start, 1, stop_seconds=30).run()
 
 
 def test_a_worker_whose_event_loop_stands_still_is_killed_and_replaced() -> None:
-    team = Team(UNTIL_A_SIGNAL, BEATING, then={2: ask_to_stop()})  # the first beats once, and sleeps
+    # the first beats once, and sleeps
+    team = Team(UNTIL_A_SIGNAL, BEATING, then={2: ask_to_stop()})
     Supervisor(team.start, 2, stop_seconds=30, hang_seconds=1.5).run()
     assert team.exit_codes()[:2] == [-signal.SIGKILL, 0]
 
@@ -161,7 +183,11 @@ def test_workers_that_do_not_stop_in_time_are_killed(number: int) -> None:
 
 
 def test_a_signal_to_load_models_again_goes_to_every_worker() -> None:
-    reload = "signal.signal(signal.SIGHUP, lambda *_: sys.exit(0)); " + ALIVE_AND_READY + " time.sleep(60)"
+    reload = (
+        "signal.signal(signal.SIGHUP, lambda *_: sys.exit(0)); "
+        + ALIVE_AND_READY
+        + " time.sleep(60)"
+    )
     team = Team(reload, then={1: ask_to_stop()})
     Supervisor(team.start, 1, stop_seconds=30, on_ready=ask_to_stop(signal.SIGHUP)).run()
     assert team.exit_codes()[0] == 0
@@ -176,4 +202,6 @@ def test_an_ending_is_told_by_the_signals_name() -> None:
 def test_signal_handlers_are_put_back() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)]
     Supervisor(Team(UNTIL_A_SIGNAL).start, 1, stop_seconds=30, on_ready=ask_to_stop()).run()
-    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)] == before
+    assert [
+        signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    ] == before

@@ -21,20 +21,37 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from teddy.service.app import make_tracer
 from teddy.service.errors import SettingsError
 from teddy.service.observability.log import configure_logs
-from teddy.service.observability.tracing import MOST_STATE_BYTES, TRACEPARENT, NoTracer, TraceContext, Tracer
+from teddy.service.observability.tracing import (
+    MOST_STATE_BYTES,
+    TRACEPARENT,
+    NoTracer,
+    TraceContext,
+    Tracer,
+)
 from teddy.service.settings import Settings
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "00f067aa0ba902b7"
 VALID = f"00-{TRACE}-{PARENT}-01"
 SECRET = "Zyxomma"  # noqa: S105 (a dragonfly)
-SCOPE = {"type": "http", "method": "POST", "scheme": "http", "http_version": "1.1", "server": ("127.0.0.1", 8000)}
+SCOPE = {
+    "type": "http",
+    "method": "POST",
+    "scheme": "http",
+    "http_version": "1.1",
+    "server": ("127.0.0.1", 8000),
+}
 GUARD_SECONDS = 60
 
 
 def context_of(*parents: str, states: tuple[str, ...] = ()) -> TraceContext:
-    headers = [(b"host", b"teddy"), *((b"traceparent", parent.encode("latin-1")) for parent in parents)]
-    return TraceContext.of([*headers, *((b"tracestate", state.encode("latin-1")) for state in states)])
+    headers = [
+        (b"host", b"teddy"),
+        *((b"traceparent", parent.encode("latin-1")) for parent in parents),
+    ]
+    return TraceContext.of(
+        [*headers, *((b"tracestate", state.encode("latin-1")) for state in states)]
+    )
 
 
 def ids(n_digits: int) -> st.SearchStrategy[str]:
@@ -42,7 +59,9 @@ def ids(n_digits: int) -> st.SearchStrategy[str]:
 
 
 @given(ids(32), ids(16), st.integers(0, 255))
-def test_a_valid_trace_is_continued_under_an_id_of_our_own(trace: str, parent: str, flags: int) -> None:
+def test_a_valid_trace_is_continued_under_an_id_of_our_own(
+    trace: str, parent: str, flags: int
+) -> None:
     context = context_of(f"00-{trace}-{parent}-{flags:02x}")
     assert (context.trace_id, context.parent_id, context.flags) == (trace, parent, flags)
     assert context.sampled == (flags % 2 == 1)
@@ -52,7 +71,11 @@ def test_a_valid_trace_is_continued_under_an_id_of_our_own(trace: str, parent: s
 
 @pytest.mark.parametrize(
     "parent",
-    [f"cc-{TRACE}-{PARENT}-01", f"01-{TRACE}-{PARENT}-00-what-the-future-will-be", f"fe-{TRACE}-{PARENT}-ff-"],
+    [
+        f"cc-{TRACE}-{PARENT}-01",
+        f"01-{TRACE}-{PARENT}-00-what-the-future-will-be",
+        f"fe-{TRACE}-{PARENT}-ff-",
+    ],
 )
 def test_of_a_later_version_what_is_known_is_read(parent: str) -> None:
     assert (context_of(parent).trace_id, context_of(parent).parent_id) == (TRACE, PARENT)
@@ -67,7 +90,9 @@ def test_of_a_later_version_what_is_known_is_read(parent: str) -> None:
         pytest.param((f"ff-{TRACE}-{PARENT}-01",), id="the version that is none"),
         pytest.param((f"{VALID}-more",), id="version 00 with more"),
         pytest.param((f"{VALID}-",), id="version 00 with a dash"),
-        pytest.param((f"01-{TRACE}-{PARENT}-01.more",), id="a later version with more, but no dash"),
+        pytest.param(
+            (f"01-{TRACE}-{PARENT}-01.more",), id="a later version with more, but no dash"
+        ),
         pytest.param((f"00-{TRACE.upper()}-{PARENT}-01",), id="capitals"),
         pytest.param((f"00-{'0' * 32}-{PARENT}-01",), id="trace of zeros"),
         pytest.param((f"00-{TRACE}-{'0' * 16}-01",), id="parent of zeros"),
@@ -94,11 +119,17 @@ def test_whatever_comes_the_ids_are_plain(value: bytes) -> None:
 
 def test_ids_do_not_repeat() -> None:
     contexts = [context_of() for _ in range(1000)]
-    assert len({context.trace_id for context in contexts}) == len({context.span_id for context in contexts}) == 1000
+    assert (
+        len({context.trace_id for context in contexts})
+        == len({context.span_id for context in contexts})
+        == 1000
+    )
 
 
 def test_the_state_is_kept_as_it_came_unless_it_is_too_long() -> None:
-    assert context_of(f" {VALID}\t", states=("one=1", "two=2,three=3")).state == "one=1,two=2,three=3"
+    assert (
+        context_of(f" {VALID}\t", states=("one=1", "two=2,three=3")).state == "one=1,two=2,three=3"
+    )
     assert context_of(VALID, states=("a=" + "1" * (MOST_STATE_BYTES - 2),)).state != ""
     assert context_of(VALID, states=("a=" + "1" * (MOST_STATE_BYTES - 1),)).state == ""
 
@@ -116,7 +147,9 @@ assert not [name for name in sys.modules if name.startswith(sent)]
     subprocess.run([sys.executable, "-c", script], timeout=GUARD_SECONDS, check=True)
 
 
-def test_without_the_extra_the_refusal_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_the_refusal_says_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delitem(sys.modules, "teddy.service.observability.open_telemetry", raising=False)
     monkeypatch.setitem(sys.modules, "opentelemetry.context", None)
     with pytest.raises(SettingsError, match=r"TEDDY_TRACES: .* pip install 'teddy\[otel\]'$"):
@@ -141,11 +174,18 @@ class Collector:
         handler.end_headers()
 
     def spans(self) -> list[Any]:
-        scopes = [scope for request in self.received for each in request.resource_spans for scope in each.scope_spans]
+        scopes = [
+            scope
+            for request in self.received
+            for each in request.resource_spans
+            for scope in each.scope_spans
+        ]
         return [span for scope in scopes for span in scope.spans]
 
     def resource(self) -> dict[str, str]:
-        (resource,) = {str(each.resource): each.resource for each in self.received[0].resource_spans}.values()
+        (resource,) = {
+            str(each.resource): each.resource for each in self.received[0].resource_spans
+        }.values()
         return {each.key: each.value.string_value for each in resource.attributes}
 
 
@@ -191,7 +231,9 @@ def tracing() -> Iterator[Tracer]:
         tracer.close()
 
 
-def record(tracer: Tracer, context: TraceContext, *, status: int = 200, route: str | None = "/v1/entities") -> bool:
+def record(
+    tracer: Tracer, context: TraceContext, *, status: int = 200, route: str | None = "/v1/entities"
+) -> bool:
     """Record a request that waited a second and was in the network for two; whether it is recorded."""
     span = tracer.begin(context, SCOPE)
     if span is not None:
@@ -203,15 +245,21 @@ def record(tracer: Tracer, context: TraceContext, *, status: int = 200, route: s
 
 
 def attributes_of(span: Any) -> dict[str, Any]:
-    return {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in span.attributes}
+    return {
+        each.key: getattr(each.value, each.value.WhichOneof("value")) for each in span.attributes
+    }
 
 
-def test_a_request_is_a_span_under_its_callers_with_its_wait_and_its_work_under_it(collector: Collector) -> None:
+def test_a_request_is_a_span_under_its_callers_with_its_wait_and_its_work_under_it(
+    collector: Collector,
+) -> None:
     context = context_of(VALID, states=("vendor=1",))
     with tracing() as tracer:
         assert record(tracer, context)
     by_name = {span.name: span for span in collector.spans()}
-    request, queue, network = (by_name.pop(name) for name in ("POST /v1/entities", "queue", "network"))
+    request, queue, network = (
+        by_name.pop(name) for name in ("POST /v1/entities", "queue", "network")
+    )
     assert by_name == {}
 
     assert {span.trace_id.hex() for span in (request, queue, network)} == {TRACE}
@@ -243,7 +291,9 @@ async def test_a_request_to_the_service_is_recorded_by_its_short_way_and_its_tex
     collector.gate.set()
     async with serving(traces=True) as client:
         body = {"text": "Zanzibar met Ada"}
-        assert (await client.post("/v1/entities", json=body, headers={"traceparent": VALID})).is_success
+        assert (
+            await client.post("/v1/entities", json=body, headers={"traceparent": VALID})
+        ).is_success
     by_name = {span.name: span for span in collector.spans()}
     assert set(by_name) == {"POST /v1/entities", "queue", "network"}
     request = by_name["POST /v1/entities"]
@@ -252,7 +302,11 @@ async def test_a_request_to_the_service_is_recorded_by_its_short_way_and_its_tex
     assert by_name["queue"].end_time_unix_nano <= by_name["network"].start_time_unix_nano
     assert by_name["network"].end_time_unix_nano <= request.end_time_unix_nano
     found = attributes_of(request)
-    assert (found["teddy.words"], found["teddy.model.name"], found["http.response.status_code"]) == (3, "en", 200)
+    assert (
+        found["teddy.words"],
+        found["teddy.model.name"],
+        found["http.response.status_code"],
+    ) == (3, "en", 200)
     assert "Zanzibar" not in str(collector.received)
 
 
@@ -265,13 +319,18 @@ def test_a_trace_that_begins_here_has_the_ids_of_the_log_line(collector: Collect
     assert request.parent_span_id == b""
 
 
-def test_an_error_of_ours_is_one_in_the_trace_and_an_unknown_path_has_no_route(collector: Collector) -> None:
+def test_an_error_of_ours_is_one_in_the_trace_and_an_unknown_path_has_no_route(
+    collector: Collector,
+) -> None:
     with tracing() as tracer:
         for status in (404, 500):
             assert record(tracer, context_of(), status=status, route=None)
     found, failed = (span for span in collector.spans() if span.kind == span.SPAN_KIND_SERVER)
     assert (found.name, found.status.code) == ("POST", found.status.STATUS_CODE_UNSET)
-    assert (failed.status.code, attributes_of(failed)["error.type"]) == (failed.status.STATUS_CODE_ERROR, "500")
+    assert (failed.status.code, attributes_of(failed)["error.type"]) == (
+        failed.status.STATUS_CODE_ERROR,
+        "500",
+    )
     assert "http.route" not in attributes_of(found)
 
 
@@ -303,7 +362,10 @@ def test_the_caller_or_the_sampler_decides_what_is_recorded(
     [
         ({}, "teddy"),
         ({"OTEL_SERVICE_NAME": "mine"}, "mine"),
-        ({"OTEL_RESOURCE_ATTRIBUTES": "service.name=ours,deployment.environment.name=test"}, "ours"),
+        (
+            {"OTEL_RESOURCE_ATTRIBUTES": "service.name=ours,deployment.environment.name=test"},
+            "ours",
+        ),
     ],
 )
 def test_the_service_is_teddy_unless_the_environment_says_otherwise(
@@ -320,9 +382,21 @@ def test_the_service_is_teddy_unless_the_environment_says_otherwise(
 @pytest.mark.parametrize(
     ("variable", "value", "reason"),
     [
-        ("OTEL_TRACES_EXPORTER", "zipkin", "OTEL_TRACES_EXPORTER: zipkin is not one of otlp, console, none"),
-        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "OTEL_EXPORTER_OTLP_PROTOCOL: grpc is not spoken here"),
-        ("OTEL_BSP_MAX_QUEUE_SIZE", "1", "an OTEL_.* variable has a value that does not do: max_export_batch_size"),
+        (
+            "OTEL_TRACES_EXPORTER",
+            "zipkin",
+            "OTEL_TRACES_EXPORTER: zipkin is not one of otlp, console, none",
+        ),
+        (
+            "OTEL_EXPORTER_OTLP_PROTOCOL",
+            "grpc",
+            "OTEL_EXPORTER_OTLP_PROTOCOL: grpc is not spoken here",
+        ),
+        (
+            "OTEL_BSP_MAX_QUEUE_SIZE",
+            "1",
+            "an OTEL_.* variable has a value that does not do: max_export_batch_size",
+        ),
     ],
 )
 def test_a_variable_that_cannot_be_followed_is_refused_in_one_line(
@@ -339,7 +413,8 @@ def test_a_collector_that_never_answers_delays_no_request_and_not_the_end(
     monkeypatch.setattr("teddy.service.observability.open_telemetry.LAST_FLUSH_SECONDS", 0.1)
     collector.gate.clear()
     with tracing() as tracer:
-        assert all(record(tracer, context_of()) for _ in range(2000))  # more than the queue holds, and than one message
+        # more than the queue holds, and than one message
+        assert all(record(tracer, context_of()) for _ in range(2000))
     assert not collector.gate.is_set()
 
 
@@ -367,7 +442,13 @@ def test_what_a_client_writes_into_the_state_is_not_logged(state: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OTEL_TRACES_EXPORTER", "none")
         with tracing() as tracer:
-            for each in (state, f"{SECRET} {state}", f"{SECRET}={state}", f"a=1,a={SECRET}", f"a=1,{SECRET}"):
+            for each in (
+                state,
+                f"{SECRET} {state}",
+                f"{SECRET}={state}",
+                f"a=1,a={SECRET}",
+                f"a=1,{SECRET}",
+            ):
                 assert tracer.begin(context_of(VALID, states=(each,)), SCOPE) is not None
     assert SECRET not in stream.getvalue()
 

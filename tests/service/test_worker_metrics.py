@@ -27,7 +27,10 @@ RESIDENT = "teddy_worker_resident_bytes"
 def work(directory: Path, worker: int) -> None:
     """A worker counts a request, begins another and is killed."""
     environment = os.environ | {DIRECTORY: str(directory), WORKER: str(worker)}
-    assert subprocess.run([sys.executable, "-c", WORK], env=environment, check=False).returncode == -signal.SIGKILL
+    assert (
+        subprocess.run([sys.executable, "-c", WORK], env=environment, check=False).returncode
+        == -signal.SIGKILL
+    )
 
 
 def samples(directory: Path) -> dict[str, float]:

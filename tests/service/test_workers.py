@@ -57,11 +57,19 @@ class Served:
     def directory(self) -> Path:
         """Where the workers share what they count."""
         environment = Path(f"/proc/{self.pids()[0]}/environ").read_bytes().split(b"\0")
-        return next(Path(os.fsdecode(each.partition(b"=")[2])) for each in environment if DIRECTORY.encode() in each)
+        return next(
+            Path(os.fsdecode(each.partition(b"=")[2]))
+            for each in environment
+            if DIRECTORY.encode() in each
+        )
 
     def metric(self, name: str) -> float:
-        families = text_string_to_metric_families(httpx.get(f"{self.url}/metrics", timeout=SECONDS).text)
-        return sum(sample.value for family in families for sample in family.samples if sample.name == name)
+        families = text_string_to_metric_families(
+            httpx.get(f"{self.url}/metrics", timeout=SECONDS).text
+        )
+        return sum(
+            sample.value for family in families for sample in family.samples if sample.name == name
+        )
 
 
 def until(holds: Callable[[], bool]) -> None:
@@ -74,11 +82,24 @@ def until(holds: Callable[[], bool]) -> None:
 @contextmanager
 def serving(model: Path, log: Path, **variables: str) -> Iterator[Served]:
     """`teddy serve` on a free port with two workers, from when both are ready; none of its processes is left."""
-    command = [sys.executable, "-m", "teddy", "serve", "--port", "0", "--workers", "2", "--model", f"tiny={model}"]
+    command = [
+        sys.executable,
+        "-m",
+        "teddy",
+        "serve",
+        "--port",
+        "0",
+        "--workers",
+        "2",
+        "--model",
+        f"tiny={model}",
+    ]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("TEDDY_")}
     with (
         log.open("wb") as errors,
-        subprocess.Popen(command, env=clean | variables, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+        subprocess.Popen(
+            command, env=clean | variables, stdout=subprocess.PIPE, stderr=errors, text=True
+        ) as process,
     ):
         served = Served(process, log)
         try:
@@ -124,10 +145,15 @@ async def load(url: str, results: Counter[str], stop: asyncio.Event) -> None:
                 continue
             results[str(answer.status_code)] += 1
             if answer.is_success:
-                assert [entity["text"] for entity in answer.json()["entities"]] == ["Anna Berg", "Oslo"]
+                assert [entity["text"] for entity in answer.json()["entities"]] == [
+                    "Anna Berg",
+                    "Oslo",
+                ]
 
 
-async def test_a_killed_worker_takes_only_what_was_in_flight_on_it_and_is_replaced(served: Served) -> None:
+async def test_a_killed_worker_takes_only_what_was_in_flight_on_it_and_is_replaced(
+    served: Served,
+) -> None:
     n_clients, results, stop = 16, Counter[str](), asyncio.Event()
     n_ready = len(served.events("a worker is ready"))
     restarts, victim = served.metric("teddy_worker_restarts_total"), served.pids()[0]
@@ -183,7 +209,9 @@ async def test_a_worker_that_stands_still_does_not_stop_the_others(served: Serve
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_stop_under_load_answers_all_that_was_accepted(tiny_model: Path, tmp_path: Path, number: int) -> None:
+async def test_a_stop_under_load_answers_all_that_was_accepted(
+    tiny_model: Path, tmp_path: Path, number: int
+) -> None:
     results, stop = Counter[str](), asyncio.Event()
     with serving(tiny_model, tmp_path / "log", TEDDY_DRAIN_SECONDS="0.5") as served:
         async with asyncio.TaskGroup() as group, asyncio.timeout(SECONDS):
@@ -194,12 +222,16 @@ async def test_a_stop_under_load_answers_all_that_was_accepted(tiny_model: Path,
             served.process.send_signal(number)
         assert served.process.wait(SECONDS) == 0
         assert not any(map(is_worker, served.pids().values()))
-        told = Counter(str(event["status"]) for event in served.events("request") if event["method"] == "POST")
+        told = Counter(
+            str(event["status"]) for event in served.events("request") if event["method"] == "POST"
+        )
     assert {status: n for status, n in results.items() if status.isdigit()} == told
     assert results["refused"] == 8
 
 
-async def test_workers_end_when_their_supervisor_is_killed(tiny_model: Path, tmp_path: Path) -> None:
+async def test_workers_end_when_their_supervisor_is_killed(
+    tiny_model: Path, tmp_path: Path
+) -> None:
     with serving(tiny_model, tmp_path / "log") as served:
         workers, directory = served.pids().values(), served.directory()
         assert directory.is_dir()

@@ -22,7 +22,11 @@ GET = b"GET / HTTP/1.1\r\nHost: t\r\n\r\n"
 CHUNKED = b"POST /body HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 JSON = b"POST /body HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n"
 LARGE_BYTES = 32 * 2**20
-PATIENT: dict[str, Any] = {"header_timeout_seconds": 60, "body_timeout_seconds": 60, "keep_alive_seconds": 60}
+PATIENT: dict[str, Any] = {
+    "header_timeout_seconds": 60,
+    "body_timeout_seconds": 60,
+    "keep_alive_seconds": 60,
+}
 
 
 @dataclass
@@ -41,8 +45,15 @@ class Server:
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.asked.append(scope["path"])
-        answers = {"/body": self.read, "/large": self.give_much, "/wait": self.wait, "/half": self.give_half}
-        status, content = await answers.get(scope["path"], self.greet)(Request(scope, receive), send)
+        answers = {
+            "/body": self.read,
+            "/large": self.give_much,
+            "/wait": self.wait,
+            "/half": self.give_half,
+        }
+        status, content = await answers.get(scope["path"], self.greet)(
+            Request(scope, receive), send
+        )
         await answer(send, status, content)
 
     async def greet(self, request: Request, _: Send) -> tuple[int, bytes]:
@@ -64,7 +75,9 @@ class Server:
 
     async def give_half(self, request: Request, send: Send) -> tuple[int, bytes]:
         """Begin the answer, and end it when the client has gone."""
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+        await send(
+            {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]}
+        )
         await send({"type": "http.response.body", "body": b"half", "more_body": True})
         while (await request.receive())["type"] != "http.disconnect":
             pass
@@ -90,7 +103,13 @@ async def answer(send: Send, status: int, content: bytes) -> None:
     if status:
         length = str(len(content)).encode()
         close = [(b"connection", b"close")] if status >= 400 else []
-        await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", length), *close]})
+        await send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [(b"content-length", length), *close],
+            }
+        )
     await send({"type": "http.response.body", "body": content, "more_body": False})
 
 

@@ -55,7 +55,9 @@ class Page(HTMLParser):
 def assert_is_whole_and_alone(html: str) -> Page:
     """Everything is in the page itself, nothing runs, every reference has its target, and tables can be read aloud."""
     page = Page.read(html)
-    assert {"script", "iframe", "object", "link", "base", "form"}.isdisjoint(tag for tag, _ in page.elements)
+    assert {"script", "iframe", "object", "link", "base", "form"}.isdisjoint(
+        tag for tag, _ in page.elements
+    )
     references = [
         value
         for _, attributes in page.elements

@@ -1,7 +1,7 @@
 """Groups of real processes that train together over gloo: what each of them does, and how to start them.
 
-They are forked from one process that has imported all they need, which takes seconds once and not for each of them.
-"""
+They are forked from one process that has imported all they need, which takes seconds once and not
+for each of them."""
 
 import multiprocessing
 import os
@@ -88,11 +88,22 @@ class Course:
 
 def left_by(trainer: Trainer, rows: Iterator[Any]) -> dict[str, Any]:
     """What a trainer leaves after some rows, as plain values and tensors."""
-    kept = [{name: value for name, value in row.items() if name != "words_per_second"} for row in rows]
+    kept = [
+        {name: value for name, value in row.items() if name != "words_per_second"} for row in rows
+    ]
     state = trainer.state()
-    gradients = {name: each.grad.clone() for name, each in trainer.network.named_parameters() if each.grad is not None}
+    gradients = {
+        name: each.grad.clone()
+        for name, each in trainer.network.named_parameters()
+        if each.grad is not None
+    }
     gradients["embedding"] = trainer._shard.whole(trainer._shard.parameter.grad).clone()  # type: ignore[arg-type]
-    return {"rows": kept, "gradients": gradients, "state": state, "averaged": trainer.averaged.state_dict()}
+    return {
+        "rows": kept,
+        "gradients": gradients,
+        "state": state,
+        "averaged": trainer.averaged.state_dict(),
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +115,9 @@ class Lives:
 
     def live(self, rank: int, size: int) -> None:
         """The life of one process."""
-        dist.init_process_group("gloo", init_method=f"file://{self.folder}/meeting", rank=rank, world_size=size)
+        dist.init_process_group(
+            "gloo", init_method=f"file://{self.folder}/meeting", rank=rank, world_size=size
+        )
         world = world_of_this_process()
         found: dict[str, Any] = {
             "world": (world.rank, world.size, world.is_first),
@@ -184,5 +197,15 @@ def tensors(values: Any, name: str = "") -> dict[str, Tensor]:
         return {name: values}
     if isinstance(values, (bool, int, float)):
         return {name: torch.tensor(values, dtype=torch.float64)}
-    pairs = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
-    return {place: each for key, value in pairs for place, each in tensors(value, f"{name}.{key}").items()}
+    pairs = (
+        values.items()
+        if isinstance(values, dict)
+        else enumerate(values)
+        if isinstance(values, list)
+        else ()
+    )
+    return {
+        place: each
+        for key, value in pairs
+        for place, each in tensors(value, f"{name}.{key}").items()
+    }

@@ -14,11 +14,15 @@ from teddy.training.pretrain.run import load_pretrain_checkpoint
 
 def differences(one: Path, other: Path) -> list[str]:
     """What of two runs, of training or of pre-training, is not the same."""
-    found = [] if _bytes(one, "metrics.jsonl") == _bytes(other, "metrics.jsonl") else ["metrics.jsonl"]
+    found = (
+        [] if _bytes(one, "metrics.jsonl") == _bytes(other, "metrics.jsonl") else ["metrics.jsonl"]
+    )
     for name in ("recipe.toml", "misaligned.txt"):
         found += [] if _bytes(one, name) == _bytes(other, name) else [name]
     for name in ("last.checkpoint", "best.checkpoint"):
-        found += [f"{name}: {place}" for place in unequal(*(_content(run / name) for run in (one, other)))]
+        found += [
+            f"{name}: {place}" for place in unequal(*(_content(run / name) for run in (one, other)))
+        ]
     results = [[*run.glob("*.teddy"), *run.glob("*.encoder")] for run in (one, other)]
     if [path.name for path in results[0]] != [path.name for path in results[1]]:
         return [*found, "the result"]
@@ -57,7 +61,9 @@ def unequal(one: Any, other: Any, place: str = "") -> list[str]:
         return [each for key in one for each in unequal(one[key], other[key], f"{place}/{key}")]
     if isinstance(one, list | tuple) and isinstance(other, list | tuple) and len(one) == len(other):
         pairs = enumerate(zip(one, other, strict=True))
-        return [each for i, (mine, theirs) in pairs for each in unequal(mine, theirs, f"{place}/{i}")]
+        return [
+            each for i, (mine, theirs) in pairs for each in unequal(mine, theirs, f"{place}/{i}")
+        ]
     if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
         is_same = one.dtype == other.dtype and torch.equal(one, other)
     else:

@@ -16,25 +16,39 @@ Align = Callable[..., tuple[list[Sentence], list[Misaligned]]]
 
 @pytest.fixture
 def aligned() -> Align:
-    def run(text: str, *spans: tuple[str, str], is_sentence: bool = True) -> tuple[list[Sentence], list[Misaligned]]:
+    def run(
+        text: str, *spans: tuple[str, str], is_sentence: bool = True
+    ) -> tuple[list[Sentence], list[Misaligned]]:
         """Align a text whose spans are given as their words and their label."""
-        found = [Span(text.index(words), text.index(words) + len(words), label) for words, label in spans]
+        found = [
+            Span(text.index(words), text.index(words) + len(words), label) for words, label in spans
+        ]
         return align_spans(text, found, is_sentence=is_sentence)
 
     return run
 
 
-def align_spans(text: str, spans: list[Span], *, is_sentence: bool) -> tuple[list[Sentence], list[Misaligned]]:
+def align_spans(
+    text: str, spans: list[Span], *, is_sentence: bool
+) -> tuple[list[Sentence], list[Misaligned]]:
     reports: list[Misaligned] = []
     lines = tuple(range(10, 10 + len(spans)))
     example = Example(
-        text=text, spans=tuple(spans), span_lines=lines, path="a.txt", line=3, is_sentence=is_sentence, document=0
+        text=text,
+        spans=tuple(spans),
+        span_lines=lines,
+        path="a.txt",
+        line=3,
+        is_sentence=is_sentence,
+        document=0,
     )
     return align(example, "letters", reports.append), reports
 
 
 def test_spans_on_word_borders_become_spans_of_words(aligned: Align) -> None:
-    [sentence], reports = aligned("Ada Byron met (Mary) today", ("Ada Byron", "PER"), ("Mary", "PER"))
+    [sentence], reports = aligned(
+        "Ada Byron met (Mary) today", ("Ada Byron", "PER"), ("Mary", "PER")
+    )
     assert sentence.words == ("Ada", "Byron", "met", "(", "Mary", ")", "today")
     assert sentence.spans == (Span(0, 2, "PER"), Span(4, 5, "PER"))
     assert (sentence.unknown, sentence.misaligned, reports) == ((), (), [])
@@ -46,10 +60,14 @@ def test_a_span_off_word_borders_is_reported_and_its_words_are_unknown(aligned: 
     assert sentence.spans == (Span(2, 3, "LOC"),)
     assert sentence.unknown == ((0, 2),)
     assert sentence.misaligned == (Span(1, 8, "PER"),)
-    assert [str(report) for report in reports] == ["a.txt:10: PER 'da left' does not fall on word borders"]
+    assert [str(report) for report in reports] == [
+        "a.txt:10: PER 'da left' does not fall on word borders"
+    ]
 
 
-def test_of_overlapping_spans_the_longest_is_kept_and_the_others_are_reported(aligned: Align) -> None:
+def test_of_overlapping_spans_the_longest_is_kept_and_the_others_are_reported(
+    aligned: Align,
+) -> None:
     [sentence], reports = aligned(
         "the Bank of Little Snoring opened",
         ("Snoring opened", "LOC"),
@@ -78,7 +96,9 @@ def test_one_span_with_two_labels_is_reported(aligned: Align) -> None:
     assert [report.label for report in reports] == ["PER"]
 
 
-def test_the_words_of_an_unknown_span_may_be_anything_but_known_spans_within_it_stay(aligned: Align) -> None:
+def test_the_words_of_an_unknown_span_may_be_anything_but_known_spans_within_it_stay(
+    aligned: Align,
+) -> None:
     [sentence], reports = aligned("the Ada prize again", ("the Ada prize", UNKNOWN), ("Ada", "PER"))
     assert sentence.spans == (Span(1, 2, "PER"),)
     assert sentence.unknown == ((0, 1), (2, 3))
@@ -86,7 +106,9 @@ def test_the_words_of_an_unknown_span_may_be_anything_but_known_spans_within_it_
 
 
 def test_a_document_is_split_into_sentences_with_offsets_of_their_own(aligned: Align) -> None:
-    sentences, _ = aligned("It rained. Ada left Rome.", ("Ada", "PER"), ("Rome", "LOC"), is_sentence=False)
+    sentences, _ = aligned(
+        "It rained. Ada left Rome.", ("Ada", "PER"), ("Rome", "LOC"), is_sentence=False
+    )
     assert [sentence.text for sentence in sentences] == ["It rained.", "Ada left Rome."]
     assert sentences[1].spans == (Span(0, 1, "PER"), Span(2, 3, "LOC"))
     assert sentences[1].offsets[0] == (0, 3)
@@ -104,7 +126,9 @@ def test_sentences_that_a_span_crosses_are_joined_again(aligned: Align) -> None:
 
 
 def test_a_span_that_ends_with_its_sentence_joins_nothing(aligned: Align) -> None:
-    sentences, _ = aligned("They sang Stop. All left.", ("Stop.", "MISC"), ("All", "PER"), is_sentence=False)
+    sentences, _ = aligned(
+        "They sang Stop. All left.", ("Stop.", "MISC"), ("All", "PER"), is_sentence=False
+    )
     assert [sentence.text for sentence in sentences] == ["They sang Stop.", "All left."]
 
 
@@ -118,8 +142,16 @@ def test_a_text_without_words_gives_no_sentence_but_its_spans_are_reported(align
 @st.composite
 def marked_texts(draw: st.DrawFn) -> tuple[str, list[Span]]:
     text = draw(st.text(st.sampled_from("aB .!?\n'-é語1,"), max_size=40))
-    bounds = st.tuples(st.integers(0, len(text)), st.integers(0, len(text)), st.sampled_from(["PER", "LOC", UNKNOWN]))
-    return text, [Span(start, end, label) for start, end, label in draw(st.lists(bounds, max_size=6)) if start < end]
+    bounds = st.tuples(
+        st.integers(0, len(text)),
+        st.integers(0, len(text)),
+        st.sampled_from(["PER", "LOC", UNKNOWN]),
+    )
+    return text, [
+        Span(start, end, label)
+        for start, end, label in draw(st.lists(bounds, max_size=6))
+        if start < end
+    ]
 
 
 @given(marked_texts(), st.booleans())
@@ -149,18 +181,24 @@ def test_offsets_spans_and_unknown_words_of_a_sentence_are_consistent(
     sentences, _ = align_spans(text, spans, is_sentence=is_sentence)
     for sentence in sentences:
         assert [sentence.text[start:end] for start, end in sentence.offsets] == list(sentence.words)
-        ranges = sorted([(span.start, span.end) for span in sentence.spans] + list(sentence.unknown))
+        ranges = sorted(
+            [(span.start, span.end) for span in sentence.spans] + list(sentence.unknown)
+        )
         assert all(0 <= start < end <= len(sentence.words) for start, end in ranges)
         assert all(before[1] <= after[0] for before, after in pairwise(ranges))
         for span in sentence.spans:
-            surface = sentence.text[sentence.offsets[span.start][0] : sentence.offsets[span.end - 1][1]]
+            surface = sentence.text[
+                sentence.offsets[span.start][0] : sentence.offsets[span.end - 1][1]
+            ]
             assert (surface, span.label) in given_surfaces
         for span in sentence.misaligned:
             assert (sentence.text[span.start : span.end], span.label) in given_surfaces
 
 
 @given(marked_texts())
-def test_a_span_that_begins_and_ends_where_words_do_and_overlaps_none_is_kept(marked: tuple[str, list[Span]]) -> None:
+def test_a_span_that_begins_and_ends_where_words_do_and_overlaps_none_is_kept(
+    marked: tuple[str, list[Span]],
+) -> None:
     text, _ = marked
     words = tokenise(text)
     gold = [Span(words[place][0], words[place][1], "PER") for place in range(0, len(words), 2)]

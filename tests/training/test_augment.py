@@ -57,7 +57,9 @@ def make_sentence(number: int, corpus: str = "one") -> Sentence:
 
 def plain_sentence(text: str) -> Sentence:
     """A sentence without entities."""
-    example = Example(text=text, spans=(), span_lines=(), path="p", line=1, is_sentence=True, document=0)
+    example = Example(
+        text=text, spans=(), span_lines=(), path="p", line=1, is_sentence=True, document=0
+    )
     return align(example, "one", lambda _: None)[0]
 
 
@@ -74,7 +76,9 @@ def test_with_all_shares_at_nought_nothing_changes_and_nothing_is_drawn(n: int, 
 
 
 @given(st.lists(SHARES, min_size=6, max_size=6), st.integers(0, 8), st.integers(0, 1000))
-def test_the_same_key_gives_the_same_sentences_and_no_entity_is_lost(shares: list[float], n: int, seed: int) -> None:
+def test_the_same_key_gives_the_same_sentences_and_no_entity_is_lost(
+    shares: list[float], n: int, seed: int
+) -> None:
     values = dict(zip(EACH, shares, strict=True))
     values |= {name: values[name] / 3 for name in CASES}
     config = AugmentConfig(**values)
@@ -83,7 +87,9 @@ def test_the_same_key_gives_the_same_sentences_and_no_entity_is_lost(shares: lis
     assert sum(len(sentence.spans) for sentence in once) == n
 
 
-@pytest.mark.parametrize(("name", "change"), [("lower", lower), ("upper", upper), ("title", title), ("joined", None)])
+@pytest.mark.parametrize(
+    ("name", "change"), [("lower", lower), ("upper", upper), ("title", title), ("joined", None)]
+)
 def test_with_one_share_at_one_every_sentence_is_changed_as_it_says(
     name: str, change: Callable[[Sentence], Sentence] | None
 ) -> None:
@@ -106,7 +112,12 @@ def test_each_share_of_the_sentences_is_changed() -> None:
     assert bare is not None
     assert stopless == bare  # its only punctuation stands at its end
     for form, share in ((sentence, 0.6), (bare, 0.4)):
-        for changed, part in ((form, 0.4), (lower(form), 0.1), (upper(form), 0.2), (title(form), 0.3)):
+        for changed, part in (
+            (form, 0.4),
+            (lower(form), 0.1),
+            (upper(form), 0.2),
+            (title(form), 0.3),
+        ):
             assert changed is not None
             guises[changed.text] = share * part
     assert texts.keys() == guises.keys()
@@ -116,7 +127,9 @@ def test_each_share_of_the_sentences_is_changed() -> None:
 
 def test_half_of_the_unpunctuated_lose_the_end_only() -> None:
     sentence, n = plain_sentence("In Oslo, nobody slept."), 2000
-    texts = Counter(each.text for each in augment([sentence] * n, AugmentConfig(unpunctuated=1.0), generator(7)))
+    texts = Counter(
+        each.text for each in augment([sentence] * n, AugmentConfig(unpunctuated=1.0), generator(7))
+    )
     assert texts.keys() == {"In Oslo, nobody slept", "In Oslo nobody slept"}
     assert abs(texts["In Oslo nobody slept"] / n - 0.5) < 4 * (0.25 / n) ** 0.5
 
@@ -151,7 +164,9 @@ def test_a_sentence_that_cannot_be_joined_stays_and_the_next_may_find_another() 
         ("augment={lower=0.6,title=0.6}", "must not exceed 1 together"),
     ],
 )
-def test_shares_that_make_no_sense_are_refused(tiny_data: Path, override: str, message: str) -> None:
+def test_shares_that_make_no_sense_are_refused(
+    tiny_data: Path, override: str, message: str
+) -> None:
     with pytest.raises(RecipeError, match=message):
         load_recipe(tiny_data / "tiny.toml", [override])
 
@@ -160,7 +175,9 @@ NOISY = {"lower": 0.2, "upper": 0.1, "title": 0.1, "unpunctuated": 0.3, "typos":
 
 
 @pytest.fixture(scope="module")
-def make_trainer(tiny_data: Path, tiny_recipe: Recipe, tiny_run: Path) -> Callable[[AugmentConfig | None], Trainer]:
+def make_trainer(
+    tiny_data: Path, tiny_recipe: Recipe, tiny_run: Path
+) -> Callable[[AugmentConfig | None], Trainer]:
     corpora = load_corpora(tiny_recipe, tiny_data, on_misaligned=lambda _: None)
     config = tiny_recipe.training.model_copy(update={"epochs": 2, "evaluations_per_epoch": 2.0})
 
@@ -208,12 +225,16 @@ def test_a_recipe_without_shares_trains_as_it_did_and_one_with_shares_does_not(
     assert losses(islice(make_trainer(AugmentConfig(**NOISY)).run(), 4)) != plain
 
 
-def test_a_model_trained_in_lower_case_finds_names_in_lower_case(tiny_data: Path, tmp_path: Path) -> None:
+def test_a_model_trained_in_lower_case_finds_names_in_lower_case(
+    tiny_data: Path, tmp_path: Path
+) -> None:
     recipe = load_recipe(tiny_data / "tiny.toml", ["augment.lower=0.5", "training.epochs=8"])
     train(recipe, tiny_data, tmp_path / "run")
     checkpoint = load_checkpoint(tmp_path / "run" / "best.checkpoint")
     network, features, tag_set = checkpoint.build()
-    (tagged,) = Tagger(network, features, tag_set).tag([["anna", "berg", "went", "to", "oslo", "."]])
+    (tagged,) = Tagger(network, features, tag_set).tag(
+        [["anna", "berg", "went", "to", "oslo", "."]]
+    )
     assert tagged.spans == [Span(0, 2, "PER"), Span(4, 5, "LOC")]
 
 

@@ -7,14 +7,23 @@ from statistics import NormalDist, mean
 import numpy as np
 import pytest
 
-from teddy.training.evaluation.bootstrap import Array, count_table, differences, draws, exchanges, score_intervals
+from teddy.training.evaluation.bootstrap import (
+    Array,
+    count_table,
+    differences,
+    draws,
+    exchanges,
+    score_intervals,
+)
 from teddy.training.evaluation.scores import Counts
 
 LABELS = ("PER", "LOC")
 Table = list[dict[str, Counts]]
 
 
-def made_up(n_sentences: int, seed: int, recall: float = 0.8, spurious: float = 0.1, tagger: int = 0) -> Table:
+def made_up(
+    n_sentences: int, seed: int, recall: float = 0.8, spurious: float = 0.1, tagger: int = 0
+) -> Table:
     """Sentences of up to three entities; each is found with the same chance, and each may have an invented one."""
     texts, answers = random.Random(seed), random.Random(1000 * seed + tagger)  # noqa: S311
     table = []
@@ -34,7 +43,8 @@ def total(table: Sequence[dict[str, Counts]], labels: Sequence[str]) -> Counts:
 
 def slow_draws(table: Table, weights: Array) -> list[Table]:
     return [
-        [by_label for by_label, times in zip(table, row, strict=True) for _ in range(int(times))] for row in weights
+        [by_label for by_label, times in zip(table, row, strict=True) for _ in range(int(times))]
+        for row in weights
     ]
 
 
@@ -54,17 +64,24 @@ def test_the_intervals_are_those_of_a_slow_bootstrap_with_the_same_draws(n_sente
     fast = score_intervals(count_table(table, LABELS), LABELS, n_draws=200, seed=5)
     resampled = slow_draws(table, weights)
     assert all(len(sentences) == n_sentences for sentences in resampled)
-    for found, labels in ((fast.micro, LABELS), *((fast.by_label[label], (label,)) for label in LABELS)):
+    for found, labels in (
+        (fast.micro, LABELS),
+        *((fast.by_label[label], (label,)) for label in LABELS),
+    ):
         counts = [total(sentences, labels) for sentences in resampled]
         for interval, values in (
             (found.precision, [each.precision for each in counts]),
             (found.recall, [each.recall for each in counts]),
             (found.f1, [each.f1 for each in counts]),
         ):
-            assert (interval.low, interval.high) == pytest.approx((quantile(values, 0.025), quantile(values, 0.975)))
+            assert (interval.low, interval.high) == pytest.approx(
+                (quantile(values, 0.025), quantile(values, 0.975))
+            )
 
 
-def test_a_difference_is_that_of_a_slow_paired_bootstrap_and_randomisation_with_the_same_draws() -> None:
+def test_a_difference_is_that_of_a_slow_paired_bootstrap_and_randomisation_with_the_same_draws() -> (
+    None
+):
     first, second = made_up(40, seed=1), made_up(40, seed=1, recall=0.6)
     (weights,), (sides,) = draws(40, 300, seed=2), exchanges(40, 300, seed=2)
     overall, by_label = differences(
@@ -78,15 +95,21 @@ def test_a_difference_is_that_of_a_slow_paired_bootstrap_and_randomisation_with_
         ]
         exchanged = []
         for row in sides:
-            pairs = [(b, a) if swap else (a, b) for a, b, swap in zip(first, second, row, strict=True)]
-            exchanged.append(total([b for _, b in pairs], labels).f1 - total([a for a, _ in pairs], labels).f1)
+            pairs = [
+                (b, a) if swap else (a, b) for a, b, swap in zip(first, second, row, strict=True)
+            ]
+            exchanged.append(
+                total([b for _, b in pairs], labels).f1 - total([a for a, _ in pairs], labels).f1
+            )
         assert found.f1 == pytest.approx(observed)
         assert found.interval.low == pytest.approx(quantile(drawn, 0.025))
         assert found.interval.high == pytest.approx(quantile(drawn, 0.975))
         limit = abs(observed) - 1e-12
         assert found.p_bootstrap == (1 + sum(abs(each - observed) >= limit for each in drawn)) / 301
         assert found.p_randomisation == (1 + sum(abs(each) >= limit for each in exchanged)) / 301
-        assert found.share_better == pytest.approx(mean((each > 0) + (each == 0) / 2 for each in drawn))
+        assert found.share_better == pytest.approx(
+            mean((each > 0) + (each == 0) / 2 for each in drawn)
+        )
 
 
 def test_blocks_change_no_draw(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +146,9 @@ def test_a_better_tagger_is_told_from_a_worse_one_and_not_from_an_equal_one() ->
     n_wrong_alarms = 0
     for seed in range(40):
         taggers = enumerate((0.7, 0.7, 0.9))
-        tables = [count_table(made_up(200, seed, recall, tagger=i), LABELS) for i, recall in taggers]
+        tables = [
+            count_table(made_up(200, seed, recall, tagger=i), LABELS) for i, recall in taggers
+        ]
         found, _ = differences(tables[0], tables[2], LABELS, n_draws=300)
         assert found.p_randomisation < 0.01
         assert found.p_bootstrap < 0.01

@@ -73,7 +73,9 @@ def make_sentence(words: tuple[str, ...], tags: tuple[int, ...]) -> Sentence:
 
 @pytest.fixture(scope="module")
 def features(tiny_run: Path) -> WordFeatures:
-    return WordFeatures(Pieces(load_checkpoint(tiny_run / "best.checkpoint").pieces), FeatureConfig(affix_rows=128))
+    return WordFeatures(
+        Pieces(load_checkpoint(tiny_run / "best.checkpoint").pieces), FeatureConfig(affix_rows=128)
+    )
 
 
 def make_network(features: WordFeatures, scale: float) -> Network:
@@ -91,7 +93,11 @@ def make_network(features: WordFeatures, scale: float) -> Network:
 
 
 def legal_paths() -> list[tuple[int, ...]]:
-    follows, first, last = TAG_SET.allowed_transitions(), TAG_SET.allowed_first(), TAG_SET.allowed_last()
+    follows, first, last = (
+        TAG_SET.allowed_transitions(),
+        TAG_SET.allowed_first(),
+        TAG_SET.allowed_last(),
+    )
     return [
         path
         for path in product(range(len(TAG_SET.tags)), repeat=N_WORDS)
@@ -99,21 +105,32 @@ def legal_paths() -> list[tuple[int, ...]]:
     ]
 
 
-def draw_sentences(network: Network, features: WordFeatures, temperature: float) -> list[tuple[Sentence, set[str]]]:
+def draw_sentences(
+    network: Network, features: WordFeatures, temperature: float
+) -> list[tuple[Sentence, set[str]]]:
     """Sentences whose tags are drawn from the network's own distribution at a temperature, by listing every path."""
     draw = np.random.default_rng(3)
-    words = [tuple("".join(draw.choice(list("abcdeABC"), 3)) for _ in range(N_WORDS)) for _ in range(1500)]
+    words = [
+        tuple("".join(draw.choice(list("abcdeABC"), 3)) for _ in range(N_WORDS))
+        for _ in range(1500)
+    ]
     batch = make_batch(words, features)
     paths = torch.tensor(legal_paths())
     with torch.inference_mode():
         emissions = network.emissions(batch.rows, batch.starts, batch.words, batch.lengths).double()
         transition, first, last = network.crf.potentials()
-        scores = first[paths[:, 0]] + last[paths[:, -1]] + sum(transition[a, b] for a, b in pairwise(paths.T))
-        scores = scores + sum(emissions[:, t, paths[:, t]] for t in range(N_WORDS))  # [sentences, paths]
+        scores = (
+            first[paths[:, 0]]
+            + last[paths[:, -1]]
+            + sum(transition[a, b] for a, b in pairwise(paths.T))
+        )
+        # [sentences, paths]
+        scores = scores + sum(emissions[:, t, paths[:, t]] for t in range(N_WORDS))
     chances = torch.softmax(scores / temperature, dim=1).numpy()
     chosen = [int(draw.choice(len(paths), p=row / row.sum())) for row in chances]
     return [
-        (make_sentence(each, tuple(paths[path].tolist())), {"PER"}) for each, path in zip(words, chosen, strict=True)
+        (make_sentence(each, tuple(paths[path].tolist())), {"PER"})
+        for each, path in zip(words, chosen, strict=True)
     ]
 
 
@@ -130,7 +147,11 @@ def slow_log_scores(
     """The spans of the best path and their log-probabilities, summed over every legal path that has them."""
     batch = make_batch([sentence.words], features)
     with torch.inference_mode():
-        emissions = network.emissions(batch.rows, batch.starts, batch.words, batch.lengths)[0].double().numpy()
+        emissions = (
+            network.emissions(batch.rows, batch.starts, batch.words, batch.lengths)[0]
+            .double()
+            .numpy()
+        )
         transition, first, last = (each.double().numpy() for each in network.crf.potentials())
     paths = legal_paths()
     scores = [
@@ -147,7 +168,11 @@ def slow_log_scores(
             span,
             float(
                 np.log(
-                    sum(chance for path, chance in zip(paths, chances, strict=True) if span in TAG_SET.decode(path))
+                    sum(
+                        chance
+                        for path, chance in zip(paths, chances, strict=True)
+                        if span in TAG_SET.decode(path)
+                    )
                     / chances.sum()
                 )
             ),
@@ -190,9 +215,9 @@ def test_the_log_loss_is_what_a_slow_sum_gives(pairs: list[tuple[float, bool]]) 
         target = (n_right + 1) / (n_right + 2) if right else 1 / (len(pairs) - n_right + 2)
         expected -= target * math.log(score) + (1 - target) * math.log(1 - score)
     log_scores = torch.tensor([score for score, _ in pairs], dtype=torch.float64).log()
-    assert smoothed_log_loss(log_scores, torch.tensor([right for _, right in pairs], dtype=torch.bool)) == (
-        pytest.approx(expected, rel=1e-6)
-    )
+    assert smoothed_log_loss(
+        log_scores, torch.tensor([right for _, right in pairs], dtype=torch.bool)
+    ) == (pytest.approx(expected, rel=1e-6))
 
 
 @pytest.mark.parametrize(("n_right", "n_wrong"), [(5, 0), (0, 5), (30, 10), (1, 1)])
@@ -202,7 +227,8 @@ def test_one_score_for_all_is_best_near_the_share_that_is_right_and_never_zero_o
     right = torch.tensor([True] * n_right + [False] * n_wrong)
     scores = np.linspace(0.001, 0.999, 999)
     losses = [
-        smoothed_log_loss(torch.full((len(right),), math.log(score), dtype=torch.float64), right) for score in scores
+        smoothed_log_loss(torch.full((len(right),), math.log(score), dtype=torch.float64), right)
+        for score in scores
     ]
     best = scores[int(np.argmin(losses))]
     targets = n_right * (n_right + 1) / (n_right + 2) + n_wrong / (n_wrong + 2)
@@ -217,15 +243,23 @@ def test_a_score_of_one_that_is_wrong_costs_much_and_is_still_a_number() -> None
 def test_entities_that_the_corpus_cannot_judge_do_not_count(features: WordFeatures) -> None:
     network = make_network(features, 1.0)
     dev = draw_sentences(network, features, 2.0)[:200]
-    strange = [(replace(sentence, spans=()), set[str]()) for sentence, _ in draw_sentences(network, features, 0.5)[:99]]
-    alone, mixed = (fit_temperature(network, features, TAG_SET, each) for each in (dev, dev + strange))
+    strange = [
+        (replace(sentence, spans=()), set[str]())
+        for sentence, _ in draw_sentences(network, features, 0.5)[:99]
+    ]
+    alone, mixed = (
+        fit_temperature(network, features, TAG_SET, each) for each in (dev, dev + strange)
+    )
     assert mixed == pytest.approx(alone, rel=2e-3)
     assert fit_temperature(network, features, TAG_SET, strange) == 1.0
 
 
 def test_scores_twice_as_large_have_twice_the_temperature(features: WordFeatures) -> None:
     dev = draw_sentences(make_network(features, 1.0), features, 1.2)
-    once, twice = (fit_temperature(make_network(features, scale), features, TAG_SET, dev) for scale in (1.0, 2.0))
+    once, twice = (
+        fit_temperature(make_network(features, scale), features, TAG_SET, dev)
+        for scale in (1.0, 2.0)
+    )
     assert twice == pytest.approx(2 * once, rel=2e-3)
 
 

@@ -29,13 +29,23 @@ from teddy.training.recipe.recipe import ExportConfig, Recipe
 def corpora(tiny_recipe: Recipe, tiny_data: Path) -> list[Corpus]:
     """The made-up corpus in two: one half annotates PER only."""
     (corpus,) = load_corpora(tiny_recipe, tiny_data, on_misaligned=lambda _: None)
-    full = replace(corpus, name="full", dev=[replace(each, corpus="full") for each in corpus.dev[:20]])
+    full = replace(
+        corpus, name="full", dev=[replace(each, corpus="full") for each in corpus.dev[:20]]
+    )
     people = [
-        replace(each, corpus="people", spans=tuple(span for span in each.spans if span.label == "PER"))
+        replace(
+            each, corpus="people", spans=tuple(span for span in each.spans if span.label == "PER")
+        )
         for each in corpus.dev[20:]
     ]
     partial = replace(
-        corpus, name="people", licence="CC-BY-4.0", source="others", annotates=frozenset({"PER"}), train=[], dev=people
+        corpus,
+        name="people",
+        licence="CC-BY-4.0",
+        source="others",
+        annotates=frozenset({"PER"}),
+        train=[],
+        dev=people,
     )
     return [full, partial]
 
@@ -47,7 +57,9 @@ def tagger(tiny_run: Path) -> Tagger:
 
 @pytest.fixture(scope="module")
 def measured(tiny_run: Path, corpora: list[Corpus]) -> tuple[Card, Evaluation]:
-    return make_card(*load_checkpoint(tiny_run / "last.checkpoint").build(), corpora, ExportConfig())
+    return make_card(
+        *load_checkpoint(tiny_run / "last.checkpoint").build(), corpora, ExportConfig()
+    )
 
 
 def test_a_card_comes_back_from_json_as_it_was(measured: tuple[Card, Evaluation]) -> None:
@@ -58,7 +70,10 @@ def test_a_card_comes_back_from_json_as_it_was(measured: tuple[Card, Evaluation]
 def test_every_corpus_that_was_trained_on_is_credited_with_its_licence(
     measured: tuple[Card, Evaluation], corpora: list[Corpus]
 ) -> None:
-    found = [(each.name, each.licence, each.source, each.n_sentences) for each in measured[0].training_data]
+    found = [
+        (each.name, each.licence, each.source, each.n_sentences)
+        for each in measured[0].training_data
+    ]
     assert found == [("full", "CC0", "the tests", 200)]  # "people" has dev sentences only
     assert measured[0].training_data[0].n_words == sum(len(each.words) for each in corpora[0].train)
 
@@ -84,7 +99,9 @@ def test_the_reference_counts_what_the_tagger_finds_in_dev(
     assert [*found["pieces"].counts.values()] == pieces
 
 
-def test_a_checkpoint_of_an_earlier_teddy_has_a_smaller_reference(measured: tuple[Card, Evaluation]) -> None:
+def test_a_checkpoint_of_an_earlier_teddy_has_a_smaller_reference(
+    measured: tuple[Card, Evaluation],
+) -> None:
     plain = json.loads(measured[0].as_json())
     plain["reference"] = {
         "n_words": 200,
@@ -95,7 +112,8 @@ def test_a_checkpoint_of_an_earlier_teddy_has_a_smaller_reference(measured: tupl
     features = read_card(json.dumps(plain)).reference.features
     assert features["label"] == FeatureReference(counts={"PER": 20, "LOC": 10}, spread=1)
     assert {name: each.counts.keys() for name, each in features.items()} == {
-        name: measured[0].reference.features[name].counts.keys() for name in ("label", "score", "pieces")
+        name: measured[0].reference.features[name].counts.keys()
+        for name in ("label", "score", "pieces")
     }
 
 
@@ -108,7 +126,11 @@ def test_scores_of_the_corpora_add_up_and_what_a_corpus_does_not_annotate_is_not
     assert evaluation.by_corpus["people"].by_label["LOC"].predicted == 0
     assert evaluation.n_ignored > 0
     assert measured[0].scores["dev"]["micro"]["f1"] == evaluation.scores.micro.f1
-    assert measured[0].scores["dev_by_corpus"].keys() == annotated_labels(corpora).keys() == {"full", "people"}
+    assert (
+        measured[0].scores["dev_by_corpus"].keys()
+        == annotated_labels(corpora).keys()
+        == {"full", "people"}
+    )
 
 
 def test_the_card_has_the_scores_and_the_calibration_of_the_report(
@@ -118,18 +140,29 @@ def test_the_card_has_the_scores_and_the_calibration_of_the_report(
     assert scores["dev_calibration"] == report["calibration"]
     assert scores["dev_calibration_error"] == scores["dev_calibration"]["error"]
     assert scores["dev_calibration"]["by_corpus"].keys() == {"full", "people"}
-    assert sum(each["predicted"] for each in scores["dev_calibration"]["bins"]) == scores["dev"]["micro"]["predicted"]
+    assert (
+        sum(each["predicted"] for each in scores["dev_calibration"]["bins"])
+        == scores["dev"]["micro"]["predicted"]
+    )
     for corpus in corpora:
         counts = scores["dev_labels_by_corpus"][corpus.name]
-        assert sum(each["gold"] for each in counts.values()) == scores["dev_by_corpus"][corpus.name]["gold"]
+        assert (
+            sum(each["gold"] for each in counts.values())
+            == scores["dev_by_corpus"][corpus.name]["gold"]
+        )
     assert scores["dev_robustness"]["clean"] == scores["dev"]["micro"]
     for counts in scores["dev_robustness"].values():
         assert counts["gold"] == scores["dev"]["micro"]["gold"]
     for parts in ("dev_by_length", "dev_by_surface", "dev_by_corpus"):
-        assert sum(each["correct"] for each in scores[parts].values()) == scores["dev"]["micro"]["correct"]
+        assert (
+            sum(each["correct"] for each in scores[parts].values())
+            == scores["dev"]["micro"]["correct"]
+        )
 
 
-def test_a_tagger_that_is_sure_and_right_has_no_calibration_error(measured: tuple[Card, Evaluation]) -> None:
+def test_a_tagger_that_is_sure_and_right_has_no_calibration_error(
+    measured: tuple[Card, Evaluation],
+) -> None:
     card, evaluation = measured
     assert evaluation.scores.micro.precision > 0.95
     assert 0.0 <= card.scores["dev_calibration_error"] < 0.1
@@ -142,7 +175,10 @@ def test_the_temperature_is_one_that_16_bits_hold(measured: tuple[Card, Evaluati
 
 
 def test_what_weights_started_from_is_credited_first_and_nothing_twice() -> None:
-    text, letters = TrainingData(name="text", licence="CC0"), TrainingData(name="letters", licence="CC0", n_words=5)
+    text, letters = (
+        TrainingData(name="text", licence="CC0"),
+        TrainingData(name="letters", licence="CC0", n_words=5),
+    )
     again = replace(letters, n_words=9)
     assert joined_credits((), (letters,)) == (letters,)
     assert joined_credits((text,), (letters,)) == (text, letters)

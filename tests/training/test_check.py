@@ -17,7 +17,9 @@ def columns(*sentences: str) -> str:
     blocks = []
     for sentence in sentences:
         pairs = [word.partition("/") for word in sentence.split()]
-        blocks.append("".join(f"{word} {f'B-{label}' if label else 'O'}\n" for word, _, label in pairs))
+        blocks.append(
+            "".join(f"{word} {f'B-{label}' if label else 'O'}\n" for word, _, label in pairs)
+        )
     return "\n".join(blocks)
 
 
@@ -27,7 +29,9 @@ def check(path: Path, *sentences: str) -> CheckReport:
 
 
 def messages(report: CheckReport, kind: Kind) -> list[str]:
-    return [f"{finding.line}: {finding.message}" for finding in report.findings if finding.kind is kind]
+    return [
+        f"{finding.line}: {finding.message}" for finding in report.findings if finding.kind is kind
+    ]
 
 
 def test_counts_are_of_words_and_of_spans_by_label(tmp_path: Path) -> None:
@@ -58,7 +62,9 @@ def test_repeats_are_told_apart_from_contradictions(tmp_path: Path) -> None:
 
 def test_illegal_tag_sequences_are_found_with_their_lines(tmp_path: Path) -> None:
     path = tmp_path / "a.conll"
-    path.write_text("Ada B-PER\nByron I-PER\nsaw O\nRome I-LOC\nmet O\nBo S-PER\n", encoding="utf-8")
+    path.write_text(
+        "Ada B-PER\nByron I-PER\nsaw O\nRome I-LOC\nmet O\nBo S-PER\n", encoding="utf-8"
+    )
     report = check_file(path, FormatConfig(outside=("S-PER",)))
     assert messages(report, Kind.REPAIRED) == ["4: tag I-LOC is read as B-LOC"]
 
@@ -73,11 +79,15 @@ def test_a_scheme_in_which_every_tag_is_legal_is_suggested(tmp_path: Path) -> No
 def test_odd_spans_sentences_and_characters_are_found(tmp_path: Path) -> None:
     path = tmp_path / "a.conll"
     long_sentence = "word O\n" * 201
-    path.write_text(f"Ada B-PER\n, I-PER\nna\u00adme O\ncafÃ© O\n\n{long_sentence}", encoding="utf-8")
+    path.write_text(
+        f"Ada B-PER\n, I-PER\nna\u00adme O\ncafÃ© O\n\n{long_sentence}", encoding="utf-8"
+    )
     report = check_file(path, FormatConfig())
     assert messages(report, Kind.EDGE) == ["1: PER 'Ada ,'"]
     assert messages(report, Kind.LENGTH) == ["6: 201 words; is the end of a sentence missing?"]
-    assert messages(report, Kind.MOJIBAKE) == ["1: 'Ã©', which looks like UTF-8 read as Latin-1: once, first here"]
+    assert messages(report, Kind.MOJIBAKE) == [
+        "1: 'Ã©', which looks like UTF-8 read as Latin-1: once, first here"
+    ]
     assert messages(report, Kind.INVISIBLE) == ["1: U+00AD SOFT HYPHEN: once, first here"]
 
 
@@ -107,8 +117,14 @@ def test_a_bad_line_of_json_is_left_out_and_lines_keep_their_numbers(tmp_path: P
     good = '{"text": "Adams left", "entities": [[0, 3, "PER"]]}'
     path.write_text(f'{good}\n{{"text": 3}}\n{good}\nnone\n', encoding="utf-8")
     report = check_file(path, FormatConfig(format="jsonl"))
-    assert [finding.line for finding in report.findings if finding.kind is Kind.UNREADABLE] == [2, 4]
-    assert [finding.line for finding in report.findings if finding.kind is Kind.MISALIGNED] == [1, 3]
+    assert [finding.line for finding in report.findings if finding.kind is Kind.UNREADABLE] == [
+        2,
+        4,
+    ]
+    assert [finding.line for finding in report.findings if finding.kind is Kind.MISALIGNED] == [
+        1,
+        3,
+    ]
 
 
 def test_a_file_of_another_format_gives_a_bounded_number_of_errors(tmp_path: Path) -> None:
@@ -120,7 +136,9 @@ def test_a_file_of_another_format_gives_a_bounded_number_of_errors(tmp_path: Pat
 
 def test_white_space_at_the_edge_of_a_span_is_found(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
-    path.write_text('{"text": "Ada  left", "entities": [[0, 4, "PER"], [3, 5, "LOC"]]}', encoding="utf-8")
+    path.write_text(
+        '{"text": "Ada  left", "entities": [[0, 4, "PER"], [3, 5, "LOC"]]}', encoding="utf-8"
+    )
     report = check_file(path, FormatConfig(format="jsonl"))
     assert messages(report, Kind.WHITE_SPACE) == ["1: LOC '  '", "1: PER 'Ada '"]
 
@@ -139,7 +157,9 @@ def test_an_entity_over_the_end_of_a_sentence_is_found(tmp_path: Path) -> None:
 
 def test_words_with_two_labels_are_shown_with_an_example_of_both(tmp_path: Path) -> None:
     path = tmp_path / "a.conll"
-    report = check(path, *[f"in Rome/LOC on day {n}" for n in range(3)], "with Rome/PER", "with Rome/PER too")
+    report = check(
+        path, *[f"in Rome/LOC on day {n}" for n in range(3)], "with Rome/PER", "with Rome/PER too"
+    )
     [finding] = [finding for finding in report.findings if finding.kind is Kind.TWO_WAYS]
     assert finding.message == "'Rome' is LOC 3 times, PER 2 times"
     assert [example.given.label for example in finding.examples] == ["LOC", "PER"]
@@ -161,9 +181,13 @@ def test_words_with_two_labels_are_shown_with_an_example_of_both(tmp_path: Path)
     ],
     ids=["mixed", "bidi", "zero-width", "nfc", "replacement", "cyrillic", "quote"],
 )
-def test_an_oddity_of_the_characters_is_found_and_named(tmp_path: Path, text: str, kind: Kind, message: str) -> None:
+def test_an_oddity_of_the_characters_is_found_and_named(
+    tmp_path: Path, text: str, kind: Kind, message: str
+) -> None:
     path = tmp_path / "a.jsonl"
-    path.write_text(json.dumps({"text": f"In {text}", "entities": []}, ensure_ascii=False), encoding="utf-8")
+    path.write_text(
+        json.dumps({"text": f"In {text}", "entities": []}, ensure_ascii=False), encoding="utf-8"
+    )
     report = check_file(path, FormatConfig(format="jsonl"))
     assert f"1: {message}: once, first here" in messages(report, kind)
 
@@ -175,9 +199,17 @@ def test_an_oddity_of_the_characters_is_found_and_named(tmp_path: Path, text: st
 )
 def test_honest_text_of_any_script_has_no_odd_characters(tmp_path: Path, text: str) -> None:
     path = tmp_path / "a.jsonl"
-    path.write_text(json.dumps({"text": text, "entities": []}, ensure_ascii=False), encoding="utf-8")
+    path.write_text(
+        json.dumps({"text": text, "entities": []}, ensure_ascii=False), encoding="utf-8"
+    )
     kinds = {finding.kind for finding in check_file(path, FormatConfig(format="jsonl")).findings}
-    assert not kinds & {Kind.MIXED_SCRIPT, Kind.INVISIBLE, Kind.NOT_NORMALISED, Kind.MOJIBAKE, Kind.CHARACTER}
+    assert not kinds & {
+        Kind.MIXED_SCRIPT,
+        Kind.INVISIBLE,
+        Kind.NOT_NORMALISED,
+        Kind.MOJIBAKE,
+        Kind.CHARACTER,
+    }
 
 
 def test_a_byte_order_mark_is_found_and_not_read(tmp_path: Path) -> None:
@@ -195,22 +227,34 @@ def test_a_file_with_nothing_but_o_is_an_error(tmp_path: Path) -> None:
 
 @pytest.fixture
 def recipe_report(tmp_path: Path) -> CheckReport:
-    (tmp_path / "train").write_text(columns("Ada/PER left for Rome today", "Bo left"), encoding="utf-8")
-    (tmp_path / "dev").write_text(columns("Cy/PER left", "Ada/PER left for Rome today"), encoding="utf-8")
+    (tmp_path / "train").write_text(
+        columns("Ada/PER left for Rome today", "Bo left"), encoding="utf-8"
+    )
+    (tmp_path / "dev").write_text(
+        columns("Cy/PER left", "Ada/PER left for Rome today"), encoding="utf-8"
+    )
     good = CorpusConfig(name="good", licence="CC0", train=("train",), dev=("dev",))
     lost = CorpusConfig(name="lost", licence="CC0", train=("nowhere",))
-    return check_recipe(Recipe(name="x", labels=("PER", "LOC"), corpus=(good, lost)), tmp_path, path="x.toml")
+    return check_recipe(
+        Recipe(name="x", labels=("PER", "LOC"), corpus=(good, lost)), tmp_path, path="x.toml"
+    )
 
 
-def test_a_recipe_is_checked_corpus_by_corpus_and_train_against_dev(recipe_report: CheckReport) -> None:
+def test_a_recipe_is_checked_corpus_by_corpus_and_train_against_dev(
+    recipe_report: CheckReport,
+) -> None:
     assert [(part.corpus, part.part, part.sentences) for part in recipe_report.parts] == [
         ("good", "train", 2),
         ("good", "dev", 2),
     ]
     assert len(messages(recipe_report, Kind.UNREADABLE)) == 1
     assert len(messages(recipe_report, Kind.LEAK)) == 1
-    assert messages(recipe_report, Kind.NO_TRAIN_EXAMPLES) == ["None: LOC has 0 spans in the training data of x"]
-    assert messages(recipe_report, Kind.NO_EXAMPLES) == ["None: PER has 1 span in the training data of x"]
+    assert messages(recipe_report, Kind.NO_TRAIN_EXAMPLES) == [
+        "None: LOC has 0 spans in the training data of x"
+    ]
+    assert messages(recipe_report, Kind.NO_EXAMPLES) == [
+        "None: PER has 1 span in the training data of x"
+    ]
     assert messages(recipe_report, Kind.SEEN) == ["None: 50.0% of 2"]
 
 
@@ -222,7 +266,9 @@ def made(tmp_path: Path, train: list[str], dev: list[str], *labels: str) -> Chec
 
 
 def test_labels_of_one_part_only_and_shifted_ones_are_found(tmp_path: Path) -> None:
-    train = [f"A{n}/PER in B{n}/LOC or C{n}/ART" for n in range(100)] + [f"A{n}/PER left" for n in range(200)]
+    train = [f"A{n}/PER in B{n}/LOC or C{n}/ART" for n in range(100)] + [
+        f"A{n}/PER left" for n in range(200)
+    ]
     dev = [f"B{n}/LOC or D{n}/ORG" for n in range(100)] + ["A1/PER left"]
     report = made(tmp_path, train, dev, "PER", "LOC", "ART", "ORG")
     assert messages(report, Kind.ONLY_IN_DEV) == ["None: ORG: 100 spans, none in train"]
@@ -238,10 +284,15 @@ def test_a_difference_that_chance_makes_is_no_shift(tmp_path: Path) -> None:
     assert messages(report, Kind.SHIFT) == []
 
 
-def test_a_label_that_the_recipe_does_not_know_is_told_once_and_the_rest_is_checked(tmp_path: Path) -> None:
+def test_a_label_that_the_recipe_does_not_know_is_told_once_and_the_rest_is_checked(
+    tmp_path: Path,
+) -> None:
     report = made(tmp_path, ["Ada/PER in Rome/AREA", "Bo/PER in Ulm/AREA"], ["Cy/PER left"], "PER")
     [message] = messages(report, Kind.UNKNOWN_LABEL)
-    assert message == "3: label 'AREA' is neither in labels nor in the map of corpus 'a': 2 of them, the first here"
+    assert (
+        message
+        == "3: label 'AREA' is neither in labels nor in the map of corpus 'a': 2 of them, the first here"
+    )
     assert report.parts[0].labels == {"PER": 2}
     assert report.parts[0].unknown_words == 2
 
@@ -253,12 +304,18 @@ def test_every_kind_says_how_grave_it_is_and_what_to_do_about_it_in_a_sentence()
         assert kind.advice.endswith((".", "?"))
 
 
-def test_the_report_has_a_text_and_a_json_form_in_the_same_order(recipe_report: CheckReport) -> None:
+def test_the_report_has_a_text_and_a_json_form_in_the_same_order(
+    recipe_report: CheckReport,
+) -> None:
     values: dict[str, Any] = json.loads(json.dumps(recipe_report.as_dict()))
     assert [finding["kind"] for finding in values["findings"]] == [
         finding.kind.key for finding in recipe_report.findings
     ]
-    assert sum(values["counts"].values()) == len(values["findings"]) == sum(values["severities"].values())
+    assert (
+        sum(values["counts"].values())
+        == len(values["findings"])
+        == sum(values["severities"].values())
+    )
     assert values["counts"].keys() == values["kinds"].keys()
     text = as_text(recipe_report, limit=0)
     assert "good    train          2" in text
@@ -269,7 +326,9 @@ def test_the_report_has_a_text_and_a_json_form_in_the_same_order(recipe_report: 
 
 
 def test_good_data_has_no_findings(tmp_path: Path) -> None:
-    report = check(tmp_path / "a.conll", "They left", *[f"Ada{n}/PER met {n} friends" for n in range(30)])
+    report = check(
+        tmp_path / "a.conll", "They left", *[f"Ada{n}/PER met {n} friends" for n in range(30)]
+    )
     assert report.findings == ()
     assert not report.has_errors
     assert as_text(report).endswith("Nothing suspicious.\n")

@@ -15,7 +15,10 @@ def write_columns(path: Path, n_bad: int) -> Path:
 def test_a_recipe_is_checked(shell: Shell, tiny_data: Path) -> None:
     code, output, told = shell("check", "--json", tiny_data / "tiny.toml", "--data", tiny_data)
     assert (code, told) == (0, "")
-    assert [(part["part"], part["sentences"]) for part in json.loads(output)["parts"]] == [("train", 200), ("dev", 40)]
+    assert [(part["part"], part["sentences"]) for part in json.loads(output)["parts"]] == [
+        ("train", 200),
+        ("dev", 40),
+    ]
 
 
 def test_a_file_is_checked_with_the_labels_that_it_has(shell: Shell, tmp_path: Path) -> None:
@@ -25,15 +28,21 @@ def test_a_file_is_checked_with_the_labels_that_it_has(shell: Shell, tmp_path: P
     assert "\x1b" not in output
 
 
-def test_what_cannot_be_read_is_a_finding_and_makes_the_exit_code_1(shell: Shell, tmp_path: Path) -> None:
+def test_what_cannot_be_read_is_a_finding_and_makes_the_exit_code_1(
+    shell: Shell, tmp_path: Path
+) -> None:
     (tmp_path / "a.conll").write_text("Ada B-PER\n\nspoke\n")
     code, output, _ = shell("check", tmp_path / "a.conll")
     assert code == 1
     assert "a.conll:3: " in output
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"\x80abc O\n"], ids=["empty", "binary", "latin-1"])
-def test_a_file_of_which_nothing_can_be_read_is_a_finding_too(shell: Shell, tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff\xfe\x00", b"\x80abc O\n"], ids=["empty", "binary", "latin-1"]
+)
+def test_a_file_of_which_nothing_can_be_read_is_a_finding_too(
+    shell: Shell, tmp_path: Path, content: bytes
+) -> None:
     (tmp_path / "a.conll").write_bytes(content)
     code, output, _ = shell("check", tmp_path / "a.conll", "--json")
     assert code == 1

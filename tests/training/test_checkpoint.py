@@ -20,7 +20,9 @@ def checkpoint(tiny_run: Path) -> Checkpoint:
 def same(one: object, other: object) -> bool:
     """Equality that looks into tensors."""
     if isinstance(one, torch.Tensor):
-        return isinstance(other, torch.Tensor) and one.dtype == other.dtype and torch.equal(one, other)
+        return (
+            isinstance(other, torch.Tensor) and one.dtype == other.dtype and torch.equal(one, other)
+        )
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     if isinstance(one, list) and isinstance(other, list):
@@ -66,7 +68,9 @@ def test_a_changed_weight_is_noticed(checkpoint: Checkpoint, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"just text\n", b"\x80\x04", b"PK\x03\x04", bytes(range(256)) * 20], ids=range(5)
+    "content",
+    [b"", b"just text\n", b"\x80\x04", b"PK\x03\x04", bytes(range(256)) * 20],
+    ids=range(5),
 )
 def test_a_foreign_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "foreign.checkpoint"
@@ -75,8 +79,12 @@ def test_a_foreign_file_is_refused(tmp_path: Path, content: bytes) -> None:
         load_checkpoint(path)
 
 
-@pytest.mark.parametrize("content", [[1, 2], {"format": 99}, {"weights": {}}, torch.zeros(3)], ids=range(4))
-def test_what_torch_can_read_but_is_no_checkpoint_is_refused(tmp_path: Path, content: object) -> None:
+@pytest.mark.parametrize(
+    "content", [[1, 2], {"format": 99}, {"weights": {}}, torch.zeros(3)], ids=range(4)
+)
+def test_what_torch_can_read_but_is_no_checkpoint_is_refused(
+    tmp_path: Path, content: object
+) -> None:
     path = tmp_path / "other.pt"
     torch.save(content, path)
     with pytest.raises(ModelFileError, match="not a checkpoint of format 2"):
@@ -84,7 +92,9 @@ def test_what_torch_can_read_but_is_no_checkpoint_is_refused(tmp_path: Path, con
 
 
 @pytest.mark.parametrize("missing", ["features", "weights", "card"])
-def test_a_checkpoint_without_a_part_is_refused(checkpoint: Checkpoint, tmp_path: Path, missing: str) -> None:
+def test_a_checkpoint_without_a_part_is_refused(
+    checkpoint: Checkpoint, tmp_path: Path, missing: str
+) -> None:
     path = tmp_path / "partial.checkpoint"
     checkpoint.save(path)
     content = torch.load(path, weights_only=True)
@@ -114,7 +124,9 @@ class Attack:
         return os.mkdir, (str(self.trace),)
 
 
-def test_a_pickle_that_would_run_code_is_refused_and_not_run(checkpoint: Checkpoint, tmp_path: Path) -> None:
+def test_a_pickle_that_would_run_code_is_refused_and_not_run(
+    checkpoint: Checkpoint, tmp_path: Path
+) -> None:
     trace = tmp_path / "it-ran"
     bare, dressed = tmp_path / "bare.checkpoint", tmp_path / "dressed.checkpoint"
     bare.write_bytes(pickle.dumps(Attack(trace)))

@@ -10,15 +10,21 @@ Shell = Callable[..., tuple[int, str, str]]
 
 
 class TestTrain:
-    def test_it_ends_with_the_path_of_a_model_file(self, shell: Shell, tiny_data: Path, tmp_path: Path) -> None:
+    def test_it_ends_with_the_path_of_a_model_file(
+        self, shell: Shell, tiny_data: Path, tmp_path: Path
+    ) -> None:
         options = ("--data", tiny_data, "--output", tmp_path / "run", "--set", "training.epochs=1")
         code, output, _ = shell("train", tiny_data / "tiny.toml", *options)
         assert code == 0
         assert output == f"{tmp_path / 'run' / 'tiny.teddy'}\n"
         assert "epochs = 1\n" in (tmp_path / "run" / "recipe.toml").read_text()
 
-    def test_what_cannot_show_a_run_on_ray_is_refused_and_not_left_out(self, shell: Shell, tiny_data: Path) -> None:
-        code, output, told = shell("train", tiny_data / "tiny.toml", "--ray", "2", "--metrics-port", "0")
+    def test_what_cannot_show_a_run_on_ray_is_refused_and_not_left_out(
+        self, shell: Shell, tiny_data: Path
+    ) -> None:
+        code, output, told = shell(
+            "train", tiny_data / "tiny.toml", "--ray", "2", "--metrics-port", "0"
+        )
         assert (code, output) == (2, "")
         assert "--metrics-port" in told
         assert told.count("\n") == 1
@@ -29,15 +35,25 @@ class TestTrain:
         assert (code, output) == (2, "")
         assert told == "teddy: error: --ray needs the extra `ray`: pip install 'teddy[ray]'\n"
 
-    def test_a_run_is_not_overwritten(self, shell: Shell, tiny_data: Path, tiny_run: Path, tmp_path: Path) -> None:
-        stopped = shutil.copytree(tiny_run, tmp_path / "stopped", ignore=shutil.ignore_patterns("*.teddy"))
-        code, _, told = shell("train", tiny_data / "tiny.toml", "--data", tiny_data, "--output", stopped)
+    def test_a_run_is_not_overwritten(
+        self, shell: Shell, tiny_data: Path, tiny_run: Path, tmp_path: Path
+    ) -> None:
+        stopped = shutil.copytree(
+            tiny_run, tmp_path / "stopped", ignore=shutil.ignore_patterns("*.teddy")
+        )
+        code, _, told = shell(
+            "train", tiny_data / "tiny.toml", "--data", tiny_data, "--output", stopped
+        )
         assert code == 2
         assert "--resume" in told
 
     @pytest.mark.parametrize(
         ("override", "message"),
-        [("training.epoch=3", "--set training.epoch=3"), ("training.epochs=-1", "training.epochs"), ("x", "key=value")],
+        [
+            ("training.epoch=3", "--set training.epoch=3"),
+            ("training.epochs=-1", "training.epochs"),
+            ("x", "key=value"),
+        ],
     )
     def test_an_override_that_makes_no_sense_is_refused(
         self, shell: Shell, tiny_data: Path, tmp_path: Path, override: str, message: str
@@ -65,7 +81,9 @@ class TestEvaluate:
         self, shell: Shell, tiny_data: Path, tiny_model: Path
     ) -> None:
         _, of_file, _ = shell("evaluate", "--json", tiny_model, tiny_data / "dev.conll")
-        _, of_recipe, _ = shell("evaluate", "--json", tiny_model, tiny_data / "tiny.toml", "--data", tiny_data)
+        _, of_recipe, _ = shell(
+            "evaluate", "--json", tiny_model, tiny_data / "tiny.toml", "--data", tiny_data
+        )
         assert json.loads(of_file)["strict"] == json.loads(of_recipe)["strict"]
         assert json.loads(of_file)["strict"]["micro"]["f1"] > 0.8
 
@@ -76,10 +94,18 @@ class TestEvaluate:
         assert [row[0] for row in rows[1:4]] == ["PER", "LOC", "all"]
         assert [len(row) for row in rows[:4]] == [6, 7, 7, 7]
 
-    def test_a_report_is_written(self, shell: Shell, tiny_data: Path, tiny_model: Path, tmp_path: Path) -> None:
+    def test_a_report_is_written(
+        self, shell: Shell, tiny_data: Path, tiny_model: Path, tmp_path: Path
+    ) -> None:
         shell("evaluate", tiny_model, tiny_data / "dev.conll", "--report", tmp_path / "report")
         names = sorted(path.name for path in (tmp_path / "report").iterdir())
-        assert names == ["calibration.png", "confusion.png", "report.html", "report.json", "report.md"]
+        assert names == [
+            "calibration.png",
+            "confusion.png",
+            "report.html",
+            "report.json",
+            "report.md",
+        ]
         report = json.loads((tmp_path / "report" / "report.json").read_text())
         assert report["by_surface"] == {}  # a file alone does not say what was seen in training
         assert report["calibration"]["predicted"] == report["strict"]["micro"]["predicted"]
@@ -87,7 +113,9 @@ class TestEvaluate:
     def test_entities_are_told_apart_by_whether_a_recipe_has_them_in_training(
         self, shell: Shell, tiny_data: Path, tiny_model: Path, tmp_path: Path
     ) -> None:
-        (tmp_path / "new.conll").write_text("Anna B-PER\nBerg I-PER\nmet O\nZebulon B-PER\nQuist I-PER\n")
+        (tmp_path / "new.conll").write_text(
+            "Anna B-PER\nBerg I-PER\nmet O\nZebulon B-PER\nQuist I-PER\n"
+        )
         options = ("--trained-on", tiny_data / "tiny.toml", "--data", tiny_data)
         _, output, _ = shell("evaluate", "--json", tiny_model, tmp_path / "new.conll", *options)
         by_surface = json.loads(output)["by_surface"]
@@ -102,7 +130,9 @@ class TestEvaluate:
         _, output, _ = shell("evaluate", "--json", tiny_model, tmp_path / "other.conll", *mapped)
         assert json.loads(output)["strict"]["micro"]["gold"] == 1
 
-    def test_a_mapping_without_two_sides_is_refused(self, shell: Shell, tiny_model: Path, tiny_data: Path) -> None:
+    def test_a_mapping_without_two_sides_is_refused(
+        self, shell: Shell, tiny_model: Path, tiny_data: Path
+    ) -> None:
         code, _, told = shell("evaluate", tiny_model, tiny_data / "dev.conll", "--map", "person")
         assert code == 2
         assert "'person' is not FROM=TO" in told
@@ -112,9 +142,14 @@ class TestExport:
     def test_the_best_checkpoint_becomes_the_model_of_its_run(
         self, shell: Shell, tiny_run: Path, tiny_model: Path, tmp_path: Path
     ) -> None:
-        assert shell("export", tiny_run / "best.checkpoint", tmp_path / "again.teddy") == (0, "", "")
+        assert shell("export", tiny_run / "best.checkpoint", tmp_path / "again.teddy") == (
+            0,
+            "",
+            "",
+        )
         ours, theirs = (
-            json.loads(shell("inspect", "--json", file)[1]) for file in (tmp_path / "again.teddy", tiny_model)
+            json.loads(shell("inspect", "--json", file)[1])
+            for file in (tmp_path / "again.teddy", tiny_model)
         )
         for varying in ("created", "version", "digest", "size_bytes"):
             del ours[varying], theirs[varying]
@@ -124,9 +159,13 @@ class TestExport:
         self, shell: Shell, tiny_data: Path, tiny_run: Path, tmp_path: Path
     ) -> None:
         recipe = (tiny_data / "tiny.toml").read_text()
-        (tmp_path / "known.toml").write_text(f'{recipe}\n[card]\nlimits = "Only six people."\nseeds = [0.5]\n')
+        (tmp_path / "known.toml").write_text(
+            f'{recipe}\n[card]\nlimits = "Only six people."\nseeds = [0.5]\n'
+        )
         options = ("--card", tmp_path / "known.toml")
-        assert shell("export", tiny_run / "best.checkpoint", tmp_path / "known.teddy", *options) == (0, "", "")
+        assert shell(
+            "export", tiny_run / "best.checkpoint", tmp_path / "known.teddy", *options
+        ) == (0, "", "")
         code, card, _ = shell("inspect", "--card", tmp_path / "known.teddy")
         assert code == 0
         assert "Only six people." in card
@@ -138,12 +177,16 @@ class TestExport:
         recipe = (tiny_data / "tiny.toml").read_text().replace('"LOC"]', '"LOC", "ORG"]')
         (tmp_path / "other.toml").write_text(f'{recipe}\n[card.labels]\nORG = "organisations"\n')
         options = ("--card", tmp_path / "other.toml")
-        code, _, told = shell("export", tiny_run / "best.checkpoint", tmp_path / "other.teddy", *options)
+        code, _, told = shell(
+            "export", tiny_run / "best.checkpoint", tmp_path / "other.teddy", *options
+        )
         assert (code, told.count("\n")) == (2, 1)
         assert "card.labels.ORG: 'ORG' is not in labels" in told
         assert not (tmp_path / "other.teddy").exists()
 
-    def test_what_is_no_checkpoint_is_refused(self, shell: Shell, tiny_data: Path, tmp_path: Path) -> None:
+    def test_what_is_no_checkpoint_is_refused(
+        self, shell: Shell, tiny_data: Path, tmp_path: Path
+    ) -> None:
         code, _, told = shell("export", tiny_data / "dev.conll", tmp_path / "x.teddy")
         assert (code, told.count("\n")) == (2, 1)
         assert "dev.conll" in told

@@ -29,7 +29,9 @@ class Shell(Protocol):
     def __call__(self, *arguments: str | Path) -> tuple[int, str, str]: ...
 
 
-def compared(sentences: Sequence[Sentence], first: Answers, second: Answers, most: int = 100) -> Comparison:
+def compared(
+    sentences: Sequence[Sentence], first: Answers, second: Answers, most: int = 100
+) -> Comparison:
     taggers: tuple[Predict, Predict] = always(*first), always(*second)
     return compare(*taggers, sentences, ANNOTATES, LABELS, n_draws=100, most=most)
 
@@ -57,7 +59,9 @@ def test_every_annotated_and_every_right_entity_is_counted_once(
 
 @given(cases)
 @settings(max_examples=25)
-def test_turned_round_everything_is_turned_round(cases: list[tuple[list[Span], list[Span], list[Span]]]) -> None:
+def test_turned_round_everything_is_turned_round(
+    cases: list[tuple[list[Span], list[Span], list[Span]]],
+) -> None:
     sentences = [sentence(TEXT, gold) for gold, _, _ in cases]
     first, second = [a for _, a, _ in cases], [b for _, _, b in cases]
     found, turned = compared(sentences, first, second), compared(sentences, second, first)
@@ -69,7 +73,9 @@ def test_turned_round_everything_is_turned_round(cases: list[tuple[list[Span], l
 
 @given(cases)
 @settings(max_examples=25)
-def test_a_tagger_against_itself_has_not_changed(cases: list[tuple[list[Span], list[Span], list[Span]]]) -> None:
+def test_a_tagger_against_itself_has_not_changed(
+    cases: list[tuple[list[Span], list[Span], list[Span]]],
+) -> None:
     sentences = [sentence(TEXT, gold) for gold, _, _ in cases]
     found = compared(sentences, [a for _, a, _ in cases], [a for _, a, _ in cases])
     assert (found.overall.f1, found.overall.p_bootstrap, found.overall.p_randomisation) == (0, 1, 1)
@@ -118,7 +124,9 @@ def test_a_better_tagger_is_called_better_and_a_luckier_one_is_not() -> None:
     draw = random.Random(1)  # noqa: S311
     gold = Span(2, 4, "PER")
     sentences = [sentence(TEXT, [gold])] * 300
-    taggers = [[[gold] if draw.random() < recall else [] for _ in sentences] for recall in (0.6, 0.8, 0.8)]
+    taggers = [
+        [[gold] if draw.random() < recall else [] for _ in sentences] for recall in (0.6, 0.8, 0.8)
+    ]
     assert compared(sentences, taggers[0], taggers[1]).verdict.startswith("B is better: F1 +")
     assert compared(sentences, taggers[1], taggers[0]).verdict.startswith("B is worse: F1 -")
     assert compared(sentences, taggers[1], taggers[2]).verdict.startswith("No difference is shown")
@@ -144,9 +152,13 @@ def test_a_page_of_a_comparison_takes_no_text_for_its_own() -> None:
     wicked = "<script>alert('Ada')</script> & <b>Ngo</b>"
     gold = Span(0, 1, "PER")
     comparison = compared([sentence(wicked, [gold])] * 2, [[gold], []], [[], [Span(0, 2, "PER")]])
-    model = ComparedModel(path=Path(wicked), name=wicked, version="1", precision="fp32", labels=(wicked, *LABELS))
+    model = ComparedModel(
+        path=Path(wicked), name=wicked, version="1", precision="fp32", labels=(wicked, *LABELS)
+    )
     speeds = Speeds(first=1.0, second=2000.0, turns=3)
-    pair = Pair(first=model, second=model, labels=tuple(LABELS), comparison=comparison, speeds=speeds)
+    pair = Pair(
+        first=model, second=model, labels=tuple(LABELS), comparison=comparison, speeds=speeds
+    )
     page = assert_is_whole_and_alone(as_html(pair, wicked))
     assert page.text.count(wicked) >= 7
     assert "2,000" in page.text
@@ -156,11 +168,17 @@ def test_a_page_of_a_comparison_takes_no_text_for_its_own() -> None:
 # The command.
 
 
-def test_a_model_against_itself_differs_by_nothing(shell: Shell, tiny_model: Path, tiny_data: Path) -> None:
+def test_a_model_against_itself_differs_by_nothing(
+    shell: Shell, tiny_model: Path, tiny_data: Path
+) -> None:
     code, output, told = shell("compare", "--json", tiny_model, tiny_model, tiny_data / "dev.conll")
     found = json.loads(output)
     assert (code, told) == (0, "")
-    assert (found["overall"]["difference"], found["overall"]["p_bootstrap"], found["n_better"]) == (0, 1, 0)
+    assert (found["overall"]["difference"], found["overall"]["p_bootstrap"], found["n_better"]) == (
+        0,
+        1,
+        0,
+    )
     assert found["verdict"] == "Both give the same entities."
 
 
@@ -169,9 +187,15 @@ def other_model(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """The tiny model as if it had been trained for labels of which it shares one, and had unlearnt half of all."""
     checkpoint = load_checkpoint(tiny_run / "best.checkpoint")
     recipe = recipe_of(checkpoint).model_copy(update={"labels": ("PER", "VENUE")})
-    weights = {name: value * 0.5 if "recurrent" in name else value for name, value in checkpoint.weights.items()}
+    weights = {
+        name: value * 0.5 if "recurrent" in name else value
+        for name, value in checkpoint.weights.items()
+    }
     path = tmp_path_factory.mktemp("other") / "other.teddy"
-    write_model(replace(checkpoint, labels=("PER", "VENUE"), recipe=recipe.dump_toml(), weights=weights), path)
+    write_model(
+        replace(checkpoint, labels=("PER", "VENUE"), recipe=recipe.dump_toml(), weights=weights),
+        path,
+    )
     return path
 
 
@@ -196,6 +220,8 @@ def test_models_that_share_no_label_are_not_compared(
     shell: Shell, tiny_model: Path, other_model: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "dev.conll").write_text("Oslo B-LOC\nsleeps O\n")
-    refused = shell("compare", tiny_model, other_model, tmp_path / "dev.conll", "--annotates", "LOC")
+    refused = shell(
+        "compare", tiny_model, other_model, tmp_path / "dev.conll", "--annotates", "LOC"
+    )
     assert (refused[0], refused[2].count("\n")) == (2, 1)
     assert "annotate none of the labels that both models have: PER" in refused[2]

@@ -66,7 +66,9 @@ def test_a_recipe_has_the_values_of_its_file_and_defaults_elsewhere(recipe_file:
 
 
 def test_the_dumped_recipe_reads_back_equal(recipe_file: Path, tmp_path: Path) -> None:
-    recipe = load_recipe(recipe_file, ["network.dense_widths=[64, 32]", 'export.canary=["Ümit \\"said\\" \\u007f"]'])
+    recipe = load_recipe(
+        recipe_file, ["network.dense_widths=[64, 32]", 'export.canary=["Ümit \\"said\\" \\u007f"]']
+    )
     copy = tmp_path / "copy.toml"
     copy.write_text(recipe.dump_toml(), encoding="utf-8")
     assert load_recipe(copy) == recipe
@@ -77,12 +79,27 @@ def test_the_dumped_recipe_reads_back_equal(recipe_file: Path, tmp_path: Path) -
     [
         ("epochs = 3", "epoch = 3", 25, "training.epoch: unknown key; did you mean epochs?"),
         ("layers = 1", "layer = 1", 28, "network.layer: unknown key; did you mean layers?"),
-        ("epochs = 3", "epochs = 0", 25, "training.epochs: should be greater than or equal to 1, not 0"),
+        (
+            "epochs = 3",
+            "epochs = 0",
+            25,
+            "training.epochs: should be greater than or equal to 1, not 0",
+        ),
         ("epochs = 3", 'epochs = "3"', 25, "training.epochs: should be a valid integer, not '3'"),
         ('format = "jsonl"', 'format = "json"', 19, "corpus.1.format: should be 'conll', 'jsonl'"),
         ('licence = "CC0"\n', "", 5, "corpus.0.licence: missing"),
-        ('"place.name" = "?"', '"place.name" = "LCO"', 10, "'LCO' is not in labels, nor 'O' or '?'; did you mean LOC?"),
-        ('name = "diaries"', 'name = "letters"', 13, "corpus.1.name: 'letters' is the name of two corpora"),
+        (
+            '"place.name" = "?"',
+            '"place.name" = "LCO"',
+            10,
+            "'LCO' is not in labels, nor 'O' or '?'; did you mean LOC?",
+        ),
+        (
+            'name = "diaries"',
+            'name = "letters"',
+            13,
+            "corpus.1.name: 'letters' is the name of two corpora",
+        ),
         ('"PER", "LOC"]', '"PER", "PER"]', 3, "labels.1: 'PER' is listed twice"),
         ('"PER", "LOC"]', '"PER", "O"]', 3, "labels.1: 'O' cannot be a label"),
         ('dev = ["b.conll"]', "", 5, "no corpus has dev files"),
@@ -98,11 +115,31 @@ def test_the_dumped_recipe_reads_back_equal(recipe_file: Path, tmp_path: Path) -
             19,
             "corpus.1.rules.0.text: not a regular",
         ),
-        ('format = "jsonl"', 'rules = [{ label = "x", txt = "a", to = "O" }]', 19, "did you mean text?"),
-        ('format = "jsonl"', 'encoding = "utf-9"', 19, "corpus.1.encoding: unknown encoding 'utf-9'"),
-        ('format = "jsonl"', 'encoding = "base64"', 19, "corpus.1.encoding: unknown encoding 'base64'"),
+        (
+            'format = "jsonl"',
+            'rules = [{ label = "x", txt = "a", to = "O" }]',
+            19,
+            "did you mean text?",
+        ),
+        (
+            'format = "jsonl"',
+            'encoding = "utf-9"',
+            19,
+            "corpus.1.encoding: unknown encoding 'utf-9'",
+        ),
+        (
+            'format = "jsonl"',
+            'encoding = "base64"',
+            19,
+            "corpus.1.encoding: unknown encoding 'base64'",
+        ),
         ('format = "jsonl"', 'token = "word"', 19, "corpus.1.token: must be a number"),
-        ('format = "jsonl"', "token = 1.5", 19, "corpus.1.token: should be a valid integer, not 1.5"),
+        (
+            'format = "jsonl"',
+            "token = 1.5",
+            19,
+            "corpus.1.token: should be a valid integer, not 1.5",
+        ),
         ("epochs = 3", "epochs = = 3", 25, "not valid TOML"),
         ("epochs = 3", "epochs = 3\nepochs = 4", 26, "not valid TOML"),
         ("epochs = 3", "learning_rate = nan", 25, "training.learning_rate: should be"),
@@ -126,8 +163,15 @@ def test_a_missing_recipe_and_a_binary_one_are_recipe_errors(tmp_path: Path) -> 
         load_recipe(tmp_path / "binary.toml")
 
 
-def test_overrides_reach_tables_arrays_and_tables_that_the_file_does_not_have(recipe_file: Path) -> None:
-    overrides = ["training.epochs=7", "corpus.1.weight=2", "pieces.vocabulary = 400", "training.device=cpu"]
+def test_overrides_reach_tables_arrays_and_tables_that_the_file_does_not_have(
+    recipe_file: Path,
+) -> None:
+    overrides = [
+        "training.epochs=7",
+        "corpus.1.weight=2",
+        "pieces.vocabulary = 400",
+        "training.device=cpu",
+    ]
     recipe = load_recipe(recipe_file, overrides)
     assert recipe.training.epochs == 7
     assert recipe.corpus[1].weight == 2.0
@@ -138,8 +182,14 @@ def test_overrides_reach_tables_arrays_and_tables_that_the_file_does_not_have(re
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("training.epoch=3", "--set training.epoch=3: training.epoch: unknown key; did you mean epochs?"),
-        ("training.epochs=-1", "--set training.epochs=-1: training.epochs: should be greater than or equal to 1"),
+        (
+            "training.epoch=3",
+            "--set training.epoch=3: training.epoch: unknown key; did you mean epochs?",
+        ),
+        (
+            "training.epochs=-1",
+            "--set training.epochs=-1: training.epochs: should be greater than or equal to 1",
+        ),
         ("corpus.9.weight=2", "--set corpus.9.weight=2: there is no corpus.9.weight"),
         ("name.x=2", "--set name.x=2: there is no name.x"),
         ("training.epochs=[", "--set training.epochs=[: '[' is not a TOML value"),
@@ -192,7 +242,9 @@ def test_a_line_is_found_behind_strings_and_brackets_that_look_like_keys() -> No
     )
     tomllib.loads(text)
     lines = key_lines(text)
-    assert {path: lines[path] for path in [("a",), ("d",), ("f",), ("f", 1, "h"), ("j.k", "l")]} == {
+    assert {
+        path: lines[path] for path in [("a",), ("d",), ("f",), ("f", 1, "h"), ("j.k", "l")]
+    } == {
         ("a",): 1,
         ("d",): 4,
         ("f",): 5,
@@ -210,14 +262,22 @@ KEYS = st.text(min_size=1, max_size=6) | st.sampled_from(["a", "b-c", "0"])
 SCALARS = st.text() | st.integers(-(2**63), 2**63 - 1) | st.booleans() | st.floats(allow_nan=False)
 TABLES: st.SearchStrategy[dict[str, Any]] = st.recursive(
     st.dictionaries(KEYS, SCALARS | st.lists(SCALARS, max_size=3), max_size=3),
-    lambda tables: st.dictionaries(KEYS, tables | st.lists(tables, max_size=3) | SCALARS, max_size=3),
+    lambda tables: st.dictionaries(
+        KEYS, tables | st.lists(tables, max_size=3) | SCALARS, max_size=3
+    ),
     max_leaves=8,
 )
 
 
 def paths_in(value: Any, path: KeyPath = ()) -> set[KeyPath]:
     """All keys, tables and array elements of a document."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    items = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     paths = {path} if path else set()
     return paths.union(*(paths_in(inner, (*path, key)) for key, inner in items))
 
@@ -242,4 +302,6 @@ def test_dumped_toml_reads_back_equal_and_every_key_of_it_has_a_line(table: dict
 
 def _needs_escape(part: str | int) -> bool:
     """Keys are noted as they are spelt; those with an escape are not worth decoding."""
-    return isinstance(part, str) and "\\" in json.dumps(part, ensure_ascii=False).replace("\x7f", "\\")
+    return isinstance(part, str) and "\\" in json.dumps(part, ensure_ascii=False).replace(
+        "\x7f", "\\"
+    )

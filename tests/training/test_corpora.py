@@ -21,7 +21,12 @@ def load(tmp_path: Path) -> Load:
         """Load a corpus of the given options from files of the given texts, with the labels PER and LOC."""
         for name, text in files.items():
             (tmp_path / name).write_text(text, encoding="utf-8")
-        options = {"name": "letters", "licence": "CC0", "train": ("train",), "dev": ("dev",)} | options
+        options = {
+            "name": "letters",
+            "licence": "CC0",
+            "train": ("train",),
+            "dev": ("dev",),
+        } | options
         recipe = Recipe(name="x", labels=("PER", "LOC"), corpus=(CorpusConfig(**options),))
         [corpus] = load_corpora(recipe, tmp_path, on_misaligned=lambda _: None)
         return corpus
@@ -31,7 +36,9 @@ def load(tmp_path: Path) -> Load:
 
 def test_train_and_dev_are_read_with_what_the_recipe_says_of_them(load: Load) -> None:
     corpus = load(
-        {"annotates": ("PER",), "weight": 2.0, "source": "an attic"}, train="Ada B-PER\n", dev="Bo O\n\nCy O\n"
+        {"annotates": ("PER",), "weight": 2.0, "source": "an attic"},
+        train="Ada B-PER\n",
+        dev="Bo O\n\nCy O\n",
     )
     assert (corpus.name, corpus.licence, corpus.source) == ("letters", "CC0", "an attic")
     assert (corpus.annotates, corpus.weight) == (frozenset({"PER"}), 2.0)
@@ -52,7 +59,10 @@ def test_labels_are_mapped_dropped_or_made_unknown(load: Load) -> None:
 def test_a_rule_goes_before_the_map(load: Load) -> None:
     options = {
         "map": {"person": "PER"},
-        "rules": ({"label": "person", "text": "(?i)the .*", "to": "O"}, {"label": "LOC", "text": "Rome", "to": "?"}),
+        "rules": (
+            {"label": "person", "text": "(?i)the .*", "to": "O"},
+            {"label": "LOC", "text": "Rome", "to": "?"},
+        ),
     }
     text = "The B-person\nQueen I-person\nsaw O\nAda B-person\nRome B-LOC\nRomeo B-LOC\n"
     [sentence] = load(options, train=text, dev="Bo O\n").train
@@ -64,11 +74,18 @@ def test_a_label_that_the_recipe_does_not_know_is_an_error_with_its_line(load: L
     with pytest.raises(DataError) as caught:
         load({}, train="Ada B-PER\n\nand O\nRome B-LOK\n", dev="Bo O\n")
     assert caught.value.line == 4
-    assert "label 'LOK' is neither in labels nor in the map of corpus 'letters'; did you mean LOC?" in str(caught.value)
+    assert (
+        "label 'LOK' is neither in labels nor in the map of corpus 'letters'; did you mean LOC?"
+        in str(caught.value)
+    )
 
 
-@pytest.mark.parametrize(("share", "held_out"), [(0.25, [3, 7]), (0.5, [1, 3, 5, 7, 9]), (0.05, []), (0.1, [9])])
-def test_held_out_sentences_stand_at_even_distances(load: Load, share: float, held_out: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("share", "held_out"), [(0.25, [3, 7]), (0.5, [1, 3, 5, 7, 9]), (0.05, []), (0.1, [9])]
+)
+def test_held_out_sentences_stand_at_even_distances(
+    load: Load, share: float, held_out: list[int]
+) -> None:
     text = "\n".join(f"w{number} O\n" for number in range(10))
     corpus = load({"dev": (), "holdout": share}, train=text)
     assert [sentence.words[0] for sentence in corpus.dev] == [f"w{number}" for number in held_out]
@@ -82,9 +99,13 @@ def test_a_document_is_held_out_as_a_whole(load: Load) -> None:
 
 
 def test_misaligned_spans_are_told_and_missing_files_are_errors(tmp_path: Path) -> None:
-    (tmp_path / "a.jsonl").write_text('{"text": "Adams", "entities": [[0, 3, "PER"]]}', encoding="utf-8")
+    (tmp_path / "a.jsonl").write_text(
+        '{"text": "Adams", "entities": [[0, 3, "PER"]]}', encoding="utf-8"
+    )
     told: list[Misaligned] = []
-    config = CorpusConfig(name="a", licence="CC0", format="jsonl", train=("*.jsonl",), dev=("a.jsonl",))
+    config = CorpusConfig(
+        name="a", licence="CC0", format="jsonl", train=("*.jsonl",), dev=("a.jsonl",)
+    )
     recipe = Recipe(name="x", labels=("PER",), corpus=(config,))
     load_corpora(recipe, tmp_path, on_misaligned=told.append)
     assert [(report.line, report.text) for report in told] == [(1, "Ada")] * 2

@@ -25,7 +25,14 @@ from teddy.training.job.record import Record
 from teddy.training.learning.checkpoint import load_checkpoint
 from teddy.training.learning.distill import Distillation, open_distillation, words_to_read
 from teddy.training.learning.input_noise import augment
-from teddy.training.learning.teacher import Expectations, Teacher, cross_entropy, expectations, load_teacher, placed
+from teddy.training.learning.teacher import (
+    Expectations,
+    Teacher,
+    cross_entropy,
+    expectations,
+    load_teacher,
+    placed,
+)
 from teddy.training.learning.torch_setup import generator, seed_torch
 from teddy.training.loop import Trainer
 from teddy.training.recipe.recipe import Recipe, load_recipe
@@ -33,7 +40,11 @@ from teddy.training.recipe.sections import AugmentConfig
 from teddy.training.run import train
 
 CPU = torch.device("cpu")
-SENTENCES = [("Anna", "Berg", "sleeps"), ("Oslo",), ("Who", "saw", "Mira", "in", "Port", "Ellen", "?")]
+SENTENCES = [
+    ("Anna", "Berg", "sleeps"),
+    ("Oslo",),
+    ("Who", "saw", "Mira", "in", "Port", "Ellen", "?"),
+]
 RAW = (
     "Jonas Falk met Otto Lind in Lund. The bears of Oslo sleep.\n\nIda Holm and Mira like New Haven.\n"
     "Teddy Marsh went to Ghent today. Who saw Anna Berg? Nobody was in Port Ellen.\n"
@@ -71,7 +82,12 @@ def student_recipe(data: Path, *changes: str) -> Recipe:
     return load_recipe(data / "student.toml", changes)
 
 
-WITH_TEXT = ('distill.text=["raw.txt"]', 'distill.name="a library"', 'distill.licence="CC0"', "distill.words=60")
+WITH_TEXT = (
+    'distill.text=["raw.txt"]',
+    'distill.name="a library"',
+    'distill.licence="CC0"',
+    "distill.words=60",
+)
 
 
 def open_with(recipe: Recipe, data: Path) -> Distillation:
@@ -88,7 +104,9 @@ def make_trainer(data: Path) -> MakeTrainer:
     corpora[0] = replace(corpora[0], train=corpora[0].train[:60])
     features = load_checkpoint(data / "teacher.checkpoint").build()[1]
 
-    def make(seed: int = 1, *, alone: bool = False, augmentation: AugmentConfig | None = None) -> Trainer:
+    def make(
+        seed: int = 1, *, alone: bool = False, augmentation: AugmentConfig | None = None
+    ) -> Trainer:
         seed_torch(seed)
         tag_set = TagSet(recipe.labels)
         network = Network(recipe.network, features.n_rows, tag_set)
@@ -126,34 +144,48 @@ def test_a_teacher_expects_what_its_tagger_says(data: Path, tiny_run: Path, name
     )
     for row, sentence in enumerate(SENTENCES):
         batch = make_batch([sentence], features)
-        tags, marginal, _, _ = network(network.word_vectors(batch.rows, batch.starts), batch.words, batch.lengths)
+        tags, marginal, _, _ = network(
+            network.word_vectors(batch.rows, batch.starts), batch.words, batch.lengths
+        )
         found = expected.unary[row, : len(sentence)].gather(1, tags[0].unsqueeze(1)).squeeze(1)
         torch.testing.assert_close(found, marginal[0].detach(), rtol=1e-3, atol=1e-4)
         assert not expected.unary[row, len(sentence) :].any()
 
 
-@pytest.mark.parametrize("labels", [("LOC", "PER"), ("PER", "LOC"), ("LOC", "PET", "PER")], ids=",".join)
-def test_a_student_may_number_its_labels_in_another_order_and_have_more(labels: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "labels", [("LOC", "PER"), ("PER", "LOC"), ("LOC", "PET", "PER")], ids=",".join
+)
+def test_a_student_may_number_its_labels_in_another_order_and_have_more(
+    labels: tuple[str, ...],
+) -> None:
     ours, theirs = TagSet(labels), TagSet(("PER", "LOC"))
     n_theirs = len(theirs.tags)
-    expected = Expectations(unary=torch.rand(2, 3, n_theirs), pairs=torch.rand(2, n_theirs, n_theirs))
+    expected = Expectations(
+        unary=torch.rand(2, 3, n_theirs), pairs=torch.rand(2, n_theirs, n_theirs)
+    )
     found = placed(expected, [ours.index(tag) for tag in theirs.tags], len(ours.tags))
     for i, tag in enumerate(theirs.tags):
         assert torch.equal(found.unary[:, :, ours.index(tag)], expected.unary[:, :, i])
         for j, following in enumerate(theirs.tags):
-            assert torch.equal(found.pairs[:, ours.index(tag), ours.index(following)], expected.pairs[:, i, j])
+            assert torch.equal(
+                found.pairs[:, ours.index(tag), ours.index(following)], expected.pairs[:, i, j]
+            )
     torch.testing.assert_close(found.unary.sum(), expected.unary.sum())
     torch.testing.assert_close(found.pairs.sum(), expected.pairs.sum())
 
 
 def random_field(tag_set: TagSet) -> ConditionalRandomField:
-    crf = ConditionalRandomField(tag_set.allowed_transitions(), tag_set.allowed_first(), tag_set.allowed_last())
+    crf = ConditionalRandomField(
+        tag_set.allowed_transitions(), tag_set.allowed_first(), tag_set.allowed_last()
+    )
     for parameter in crf.parameters():
         torch.nn.init.normal_(parameter)
     return crf
 
 
-def test_among_the_labels_that_a_teacher_knows_a_student_learns_as_one_that_knows_no_others() -> None:
+def test_among_the_labels_that_a_teacher_knows_a_student_learns_as_one_that_knows_no_others() -> (
+    None
+):
     torch.manual_seed(5)
     ours, theirs = TagSet(("LOC", "PET", "PER")), TagSet(("PER", "LOC"))
     large, small = random_field(ours), random_field(theirs)
@@ -169,10 +201,14 @@ def test_among_the_labels_that_a_teacher_knows_a_student_learns_as_one_that_know
     known[places] = True
     expected = placed(taught, places.tolist(), len(ours.tags))
     found = cross_entropy(large, emissions, lengths, expected, known=known)
-    torch.testing.assert_close(found, cross_entropy(small, emissions[:, :, places], lengths, taught))
+    torch.testing.assert_close(
+        found, cross_entropy(small, emissions[:, :, places], lengths, taught)
+    )
     found.sum().backward()  # type: ignore[no-untyped-call]
     assert emissions.grad is not None
-    assert not emissions.grad[:, :, ~known].any(), "of the label that the teacher does not know it says nothing"
+    assert not emissions.grad[:, :, ~known].any(), (
+        "of the label that the teacher does not know it says nothing"
+    )
 
 
 def test_a_student_that_has_the_weights_of_its_teacher_has_nothing_to_learn(data: Path) -> None:
@@ -199,7 +235,9 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def test_an_ensemble_of_equal_teachers_is_one_of_them_and_of_different_ones_their_mean(data: Path) -> None:
+def test_an_ensemble_of_equal_teachers_is_one_of_them_and_of_different_ones_their_mean(
+    data: Path,
+) -> None:
     other = load_teacher("teacher.checkpoint", data)
     with torch.no_grad():
         other.network.emission.bias.add_(torch.linspace(-1, 1, len(other.tag_set.tags)))
@@ -208,13 +246,17 @@ def test_an_ensemble_of_equal_teachers_is_one_of_them_and_of_different_ones_thei
 
     def read(*teachers: Teacher) -> Expectations:
         names = config.model_copy(update={"teachers": tuple(map(str, range(len(teachers))))})
-        return Distillation(names, teachers, other.tag_set, None, **SETTINGS).expectations(SENTENCES)
+        return Distillation(names, teachers, other.tag_set, None, **SETTINGS).expectations(
+            SENTENCES
+        )
 
     teacher = load_teacher("teacher.checkpoint", data)
     one, two, both, twice = read(teacher), read(other), read(teacher, other), read(teacher, teacher)
     for field in ("unary", "pairs"):
         assert torch.equal(getattr(twice, field), getattr(one, field))
-        torch.testing.assert_close(getattr(both, field), (getattr(one, field) + getattr(two, field)) / 2)
+        torch.testing.assert_close(
+            getattr(both, field), (getattr(one, field) + getattr(two, field)) / 2
+        )
         assert not torch.allclose(getattr(one, field), getattr(two, field))
 
 
@@ -231,7 +273,9 @@ def test_the_epochs_text_is_spread_over_its_updates(data: Path, words: int, n_up
     for epoch in (0, 1, 0):
         updates = [teaching.batches(epoch, update, n_updates) for update in range(n_updates)]
         assert all(updates), "each has some"
-        lengths = [[len(sentence.words) for sentence in batch] for update in updates for batch in update]
+        lengths = [
+            [len(sentence.words) for sentence in batch] for update in updates for batch in update
+        ]
         assert all(max(each) * len(each) <= 40 for each in lengths)
         stretch = text.stretch(words, 20, 1, epoch)
         read = [sentence.words for update in updates for batch in update for sentence in batch]
@@ -243,7 +287,9 @@ def test_the_epochs_text_is_spread_over_its_updates(data: Path, words: int, n_up
         assert fresh.batches(epoch, n_updates - 1, n_updates) == updates[-1], "a pure function"
 
 
-def test_the_loss_of_an_update_is_the_mean_over_the_words_of_corpus_and_text(make_trainer: MakeTrainer) -> None:
+def test_the_loss_of_an_update_is_the_mean_over_the_words_of_corpus_and_text(
+    make_trainer: MakeTrainer,
+) -> None:
     trainer = make_trainer()
     trainer.config = trainer.config.model_copy(update={"word_dropout": 0.0, "feature_dropout": 0.0})
     for module in trainer.network.modules():
@@ -264,7 +310,9 @@ def test_the_loss_of_an_update_is_the_mean_over_the_words_of_corpus_and_text(mak
     assert row["distillation_loss"] == pytest.approx(total / n_words, rel=1e-5)
 
 
-def test_without_teachers_nothing_is_said_of_them_and_the_first_loss_is_the_same(make_trainer: MakeTrainer) -> None:
+def test_without_teachers_nothing_is_said_of_them_and_the_first_loss_is_the_same(
+    make_trainer: MakeTrainer,
+) -> None:
     alone: Any = next(make_trainer(alone=True).run())
     taught: Any = next(make_trainer().run())
     assert "distillation_loss" not in alone
@@ -331,7 +379,9 @@ def label_f1(output: Path, label: str) -> float:
     )
 
 
-def test_a_student_learns_from_its_teacher_what_its_corpus_does_not_annotate(data: Path, tmp_path: Path) -> None:
+def test_a_student_learns_from_its_teacher_what_its_corpus_does_not_annotate(
+    data: Path, tmp_path: Path
+) -> None:
     """Of places its corpus says nothing at all."""
     taught = student_recipe(data, *WITH_TEXT, "network.hidden_width=10", "pieces.vocabulary=320")
     alone = taught.model_copy(update={"distill": None})
@@ -366,7 +416,11 @@ def test_a_student_credits_its_teachers_corpora_and_the_text(data: Path) -> None
 def test_a_teacher_of_other_labels_is_refused_in_one_line_that_names_both(data: Path) -> None:
     recipe = load_recipe(
         data / "tiny.toml",
-        ['labels=["PER", "CITY"]', 'corpus.0.map={LOC="CITY"}', 'distill.teachers=["teacher.teddy"]'],
+        [
+            'labels=["PER", "CITY"]',
+            'corpus.0.map={LOC="CITY"}',
+            'distill.teachers=["teacher.teddy"]',
+        ],
     )
     with pytest.raises(TrainingError, match=r"^teacher\.teddy: .* PER, LOC; .* PER, CITY"):
         open_distillation(recipe, data, CPU)
@@ -408,6 +462,8 @@ def test_a_teacher_that_cannot_be_read_is_named(
         (["distill.wieght=1"], "distill.wieght: unknown key.*weight"),
     ],
 )
-def test_a_table_that_cannot_be_meant_is_refused(data: Path, changes: list[str], expected: str) -> None:
+def test_a_table_that_cannot_be_meant_is_refused(
+    data: Path, changes: list[str], expected: str
+) -> None:
     with pytest.raises(RecipeError, match=expected):
         student_recipe(data, *changes)

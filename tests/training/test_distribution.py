@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from teddy.model.network.crf import ConditionalRandomField
-from teddy.training.learning.teacher import Expectations, cross_entropy, expectations, mean_expectations
+from teddy.training.learning.teacher import (
+    Expectations,
+    cross_entropy,
+    expectations,
+    mean_expectations,
+)
 
 
 def assert_equal(found: Tensor, expected: Tensor) -> None:
@@ -26,7 +31,9 @@ class Field:
     lengths: Tensor
 
 
-def make_fields(seed: int, n_fields: int, n_tags: int, lengths: list[int], spread: float = 2.0) -> list[Field]:
+def make_fields(
+    seed: int, n_fields: int, n_tags: int, lengths: list[int], spread: float = 2.0
+) -> list[Field]:
     """Fields that forbid the same transitions and score the rest each in its own way."""
     generator = torch.Generator().manual_seed(seed)
     transitions = torch.rand(n_tags, n_tags, generator=generator) < 0.6
@@ -35,7 +42,9 @@ def make_fields(seed: int, n_fields: int, n_tags: int, lengths: list[int], sprea
     transitions[0, 0] = ends[0, 0] = ends[1, 0] = True
     fields = []
     for _ in range(n_fields):
-        crf = ConditionalRandomField(transitions.tolist(), ends[0].tolist(), ends[1].tolist()).double()
+        crf = ConditionalRandomField(
+            transitions.tolist(), ends[0].tolist(), ends[1].tolist()
+        ).double()
         for parameter in crf.parameters():
             nn.init.normal_(parameter, generator=generator)
         shape = (len(lengths), max(lengths), n_tags)
@@ -128,7 +137,9 @@ def test_what_a_field_expects_is_what_all_paths_have_on_the_mean(
 
 @settings(max_examples=20, deadline=None)
 @given(fields=FIELDS)
-def test_each_word_has_one_tag_and_a_row_one_transition_fewer_than_words(fields: list[Field]) -> None:
+def test_each_word_has_one_tag_and_a_row_one_transition_fewer_than_words(
+    fields: list[Field],
+) -> None:
     field = fields[0]
     found = expectations(field.crf, field.emissions, field.lengths)
     inside = torch.arange(field.emissions.shape[1]) < field.lengths.unsqueeze(1)
@@ -151,7 +162,9 @@ def test_without_transitions_it_is_the_soft_max_of_each_word() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(fields=FIELDS, temperature=TEMPERATURES)
-def test_the_cross_entropy_and_its_gradient_are_those_of_all_paths(fields: list[Field], temperature: float) -> None:
+def test_the_cross_entropy_and_its_gradient_are_those_of_all_paths(
+    fields: list[Field], temperature: float
+) -> None:
     teacher, student = fields[0], with_gradient(fields[1])
     found = distance(teacher, student, temperature)
     expected = cross_entropy_by_enumeration(teacher, student, temperature)
@@ -190,14 +203,18 @@ def test_a_teacher_that_is_sure_teaches_what_an_annotation_would(fields: list[Fi
 
 @settings(max_examples=20, deadline=None)
 @given(fields=FIELDS, padding=st.sampled_from([0.0, 1e4, -1e4]))
-def test_a_row_depends_neither_on_its_batch_mates_nor_on_its_padding(fields: list[Field], padding: float) -> None:
+def test_a_row_depends_neither_on_its_batch_mates_nor_on_its_padding(
+    fields: list[Field], padding: float
+) -> None:
     lengths = fields[0].lengths
     inside = torch.arange(int(lengths.max())) < lengths.unsqueeze(1)
     teacher, student = (
         replace(
             field,
             emissions=nn.functional.pad(
-                field.emissions.masked_fill(~inside.unsqueeze(2), padding), (0, 0, 0, 3), value=padding
+                field.emissions.masked_fill(~inside.unsqueeze(2), padding),
+                (0, 0, 0, 3),
+                value=padding,
             ).requires_grad_(),
         )
         for field in fields
@@ -205,7 +222,11 @@ def test_a_row_depends_neither_on_its_batch_mates_nor_on_its_padding(fields: lis
     together = distance(teacher, student)
     for row, n_words in enumerate(lengths.tolist()):
         teacher_alone, student_alone = (
-            replace(field, emissions=field.emissions[row : row + 1, :n_words], lengths=lengths[row : row + 1])
+            replace(
+                field,
+                emissions=field.emissions[row : row + 1, :n_words],
+                lengths=lengths[row : row + 1],
+            )
             for field in fields
         )
         assert_equal(together[row : row + 1], distance(teacher_alone, student_alone))
@@ -216,7 +237,9 @@ def test_a_row_depends_neither_on_its_batch_mates_nor_on_its_padding(fields: lis
 
 @settings(max_examples=20, deadline=None)
 @given(fields=FIELDS)
-def test_an_ensemble_expects_what_the_mixture_of_its_distributions_does(fields: list[Field]) -> None:
+def test_an_ensemble_expects_what_the_mixture_of_its_distributions_does(
+    fields: list[Field],
+) -> None:
     each = [expectations(field.crf, field.emissions, field.lengths) for field in fields]
     alone = mean_expectations(each[:1])
     assert torch.equal(alone.unary, each[0].unary)
@@ -231,4 +254,6 @@ def test_an_ensemble_expects_what_the_mixture_of_its_distributions_does(fields: 
 def test_large_scores_stay_exact(spread: float) -> None:
     for seed in range(5):
         teacher, student = make_fields(seed, 2, 4, [5, 1, 3], spread)
-        assert_equal(distance(teacher, student), cross_entropy_by_enumeration(teacher, student, 1.0))
+        assert_equal(
+            distance(teacher, student), cross_entropy_by_enumeration(teacher, student, 1.0)
+        )

@@ -25,7 +25,9 @@ SEEDS = st.integers(0, 1000)
 def features(tiny_run: Path) -> WordFeatures:
     config = FeatureConfig(shape_rows=16, affix_rows=64, affix_lengths=(1, 2), word_rows=5032)
     listed = [*"ab12ß漢", *(f"w{i}" for i in range(5000))]
-    return WordFeatures(Pieces(load_checkpoint(tiny_run / "best.checkpoint").pieces), config, listed)
+    return WordFeatures(
+        Pieces(load_checkpoint(tiny_run / "best.checkpoint").pieces), config, listed
+    )
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,10 @@ def looks_only(features: WordFeatures) -> WordFeatures:
 def rows_of_words(batch: Batch) -> list[list[int]]:
     """The slow reading of a bag: the rows of each distinct word."""
     ends = [*batch.starts.tolist()[1:], len(batch.rows)]
-    return [batch.rows[start:end].tolist() for start, end in zip(batch.starts.tolist(), ends, strict=True)]
+    return [
+        batch.rows[start:end].tolist()
+        for start, end in zip(batch.starts.tolist(), ends, strict=True)
+    ]
 
 
 def kind(row: int, features: WordFeatures) -> int:
@@ -72,7 +77,9 @@ def test_a_word_that_would_lose_everything_keeps_everything(
 def test_each_kind_goes_missing_as_often_as_asked(features: WordFeatures) -> None:
     probability, n_words = 0.2, 5000
     words = [f"w{i}" for i in range(n_words)]
-    dropped = drop_features(make_batch([words], features), features, probability, np.random.default_rng(1))
+    dropped = drop_features(
+        make_batch([words], features), features, probability, np.random.default_rng(1)
+    )
     kinds = [{kind(row, features) for row in rows} for rows in rows_of_words(dropped)]
     # Words that would have lost all four kinds keep them, so slightly fewer go missing.
     expected = probability - probability**4

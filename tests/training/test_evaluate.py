@@ -64,10 +64,14 @@ spans = st.builds(
 )
 flat_spans = st.lists(spans, max_size=8, unique=True).map(flat)
 TEXT = "We met Ada Ngo of Blue Heron Press in the port of Old Lisse"
-cases = st.lists(st.tuples(flat_spans, flat_spans, st.sampled_from(["letters", "diaries"])), max_size=5)
+cases = st.lists(
+    st.tuples(flat_spans, flat_spans, st.sampled_from(["letters", "diaries"])), max_size=5
+)
 
 
-def evaluate_cases(cases: list[tuple[list[Span], list[Span], str]], seen: frozenset[str] | None = None) -> Evaluation:
+def evaluate_cases(
+    cases: list[tuple[list[Span], list[Span], str]], seen: frozenset[str] | None = None
+) -> Evaluation:
     sentences = [sentence(TEXT, gold, corpus=corpus) for gold, _, corpus in cases]
     return evaluate(always(*[predicted for _, predicted, _ in cases]), sentences, seen=seen)
 
@@ -77,7 +81,9 @@ def evaluate_cases(cases: list[tuple[list[Span], list[Span], str]], seen: frozen
 
 @given(cases)
 @settings(deadline=None)
-def test_every_division_of_the_spans_adds_up_to_the_whole(cases: list[tuple[list[Span], list[Span], str]]) -> None:
+def test_every_division_of_the_spans_adds_up_to_the_whole(
+    cases: list[tuple[list[Span], list[Span], str]],
+) -> None:
     evaluation = evaluate_cases(cases, seen=frozenset({"Ada Ngo", "Lisse"}))
     micro = evaluation.scores.micro
     assert sum((scores.micro for scores in evaluation.by_corpus.values()), Counts()) == micro
@@ -102,9 +108,15 @@ def test_conlleval_agrees_with_the_strict_scores_when_words_express_everything(
 
 @given(cases)
 @settings(deadline=None)
-def test_a_tagger_that_gives_the_gold_is_perfect(cases: list[tuple[list[Span], list[Span], str]]) -> None:
+def test_a_tagger_that_gives_the_gold_is_perfect(
+    cases: list[tuple[list[Span], list[Span], str]],
+) -> None:
     evaluation = evaluate_cases([(gold, gold, corpus) for gold, _, corpus in cases])
-    assert evaluation.scores.micro.correct == evaluation.scores.micro.gold == evaluation.scores.micro.predicted
+    assert (
+        evaluation.scores.micro.correct
+        == evaluation.scores.micro.gold
+        == evaluation.scores.micro.predicted
+    )
     assert evaluation.mistakes == ()
     assert evaluation.conlleval.correct_words == evaluation.n_words
 
@@ -122,13 +134,17 @@ def test_labels_that_the_corpus_does_not_annotate_are_not_counted_as_mistakes() 
 
 def test_a_prediction_where_the_gold_is_unknown_is_not_counted_unless_it_is_gold() -> None:
     known = sentence("Ada met Bo in Lisse", [Span(0, 1, "PER")], unknown=[(2, 5)])
-    evaluation = evaluate(always([Span(0, 1, "PER"), Span(2, 3, "PER"), Span(1, 3, "PER")]), [known])
+    evaluation = evaluate(
+        always([Span(0, 1, "PER"), Span(2, 3, "PER"), Span(1, 3, "PER")]), [known]
+    )
     assert evaluation.scores.micro == Counts(1, 1, 1)
     assert evaluation.n_ignored == 2
 
 
 @pytest.mark.parametrize("predicted", [[], [Span(0, 1, "LOC")], [Span(0, 4, "LOC")]])
-def test_gold_that_no_words_express_counts_as_missed_whatever_is_predicted(predicted: list[Span]) -> None:
+def test_gold_that_no_words_express_counts_as_missed_whatever_is_predicted(
+    predicted: list[Span],
+) -> None:
     # The misaligned span is in characters: (0, 4) there is not the four words (0, 4).
     broken = sentence("Oslo-based firms pay well", misaligned=[Span(0, 4, "LOC")], unknown=[(0, 1)])
     evaluation = evaluate(always(predicted), [broken])
@@ -139,8 +155,15 @@ def test_gold_that_no_words_express_counts_as_missed_whatever_is_predicted(predi
 
 
 def test_lengths_are_counted_in_words_of_the_gold_and_of_the_prediction() -> None:
-    evaluation = evaluate(always([Span(0, 1, "PER"), Span(3, 8, "ORG")]), [sentence(TEXT, [Span(0, 2, "PER")])])
-    assert evaluation.by_length == {"1": Counts(0, 1, 0), "2": Counts(1, 0, 0), "3": Counts(), "4+": Counts(0, 1, 0)}
+    evaluation = evaluate(
+        always([Span(0, 1, "PER"), Span(3, 8, "ORG")]), [sentence(TEXT, [Span(0, 2, "PER")])]
+    )
+    assert evaluation.by_length == {
+        "1": Counts(0, 1, 0),
+        "2": Counts(1, 0, 0),
+        "3": Counts(),
+        "4+": Counts(0, 1, 0),
+    }
 
 
 def test_a_surface_is_seen_when_training_had_the_same_words_as_an_entity() -> None:
@@ -169,7 +192,9 @@ def test_without_scores_mistakes_come_in_the_order_of_the_sentences() -> None:
 
 def test_a_mistake_says_where_it_is_in_characters_of_the_text() -> None:
     text = "Yes ,  Ada   Ngo came"
-    mistake = evaluate(always([Span(2, 3, "ORG")]), [sentence(text, [Span(2, 4, "PER")], line=7)]).mistakes[0]
+    mistake = evaluate(
+        always([Span(2, 3, "ORG")]), [sentence(text, [Span(2, 4, "PER")], line=7)]
+    ).mistakes[0]
     assert (mistake.path, mistake.line, mistake.text) == ("letters/dev.conll", 7, text)
     assert mistake.gold == Span(7, 16, "PER")
     assert mistake.predicted == Span(7, 10, "ORG")
@@ -194,8 +219,12 @@ def test_what_a_corpus_does_not_annotate_counts_neither_as_gold_nor_as_predicted
     def annotated(spans: list[Span]) -> list[Span]:
         return [span for span in spans if span.label != "ORG"]
 
-    partly = evaluate(always(predicted), [sentence(TEXT, gold, corpus="diaries")], {"diaries": ["PER", "LOC"]})
-    wholly = evaluate(always(annotated(predicted)), [sentence(TEXT, annotated(gold), corpus="diaries")])
+    partly = evaluate(
+        always(predicted), [sentence(TEXT, gold, corpus="diaries")], {"diaries": ["PER", "LOC"]}
+    )
+    wholly = evaluate(
+        always(annotated(predicted)), [sentence(TEXT, annotated(gold), corpus="diaries")]
+    )
     assert partly.scores == wholly.scores
     assert partly.conlleval == wholly.conlleval
     assert partly.confusion == wholly.confusion
@@ -208,7 +237,9 @@ scored_cases = st.lists(
     st.tuples(
         flat_spans,
         flat_spans.flatmap(
-            lambda spans: st.tuples(*[st.builds(ScoredSpan, st.just(span), st.floats(0, 1)) for span in spans])
+            lambda spans: st.tuples(
+                *[st.builds(ScoredSpan, st.just(span), st.floats(0, 1)) for span in spans]
+            )
         ),
         st.sampled_from(["letters", "diaries"]),
     ),
@@ -223,7 +254,9 @@ def test_calibration_counts_every_judged_span_with_a_score_and_its_parts_add_up(
 ) -> None:
     sentences = [sentence(TEXT, gold, corpus=corpus) for gold, _, corpus in cases]
     annotates = {"diaries": ["PER", "LOC"]}
-    evaluation = evaluate(always(*[predicted for _, predicted, _ in cases]), sentences, annotates, labels=LABELS)
+    evaluation = evaluate(
+        always(*[predicted for _, predicted, _ in cases]), sentences, annotates, labels=LABELS
+    )
     expected = [
         (each.score, each.span in gold)
         for gold, predicted, corpus in cases
@@ -231,8 +264,12 @@ def test_calibration_counts_every_judged_span_with_a_score_and_its_parts_add_up(
         if corpus == "letters" or each.span.label != "ORG"
     ]
     assert_alike(evaluation.calibration, Reliability.of(expected))
-    assert_alike(sum(evaluation.calibration_by_label.values(), Reliability()), evaluation.calibration)
-    assert_alike(sum(evaluation.calibration_by_corpus.values(), Reliability()), evaluation.calibration)
+    assert_alike(
+        sum(evaluation.calibration_by_label.values(), Reliability()), evaluation.calibration
+    )
+    assert_alike(
+        sum(evaluation.calibration_by_corpus.values(), Reliability()), evaluation.calibration
+    )
     assert (evaluation.calibration.total.n, evaluation.calibration.total.n_right) == (
         evaluation.scores.micro.predicted,
         evaluation.scores.micro.correct,
@@ -241,8 +278,12 @@ def test_calibration_counts_every_judged_span_with_a_score_and_its_parts_add_up(
 
 def assert_alike(one: Reliability, other: Reliability) -> None:
     """The same counts, and sums that differ by rounding at most."""
-    assert [(each.n, each.n_right) for each in one.bins] == [(each.n, each.n_right) for each in other.bins]
-    assert [each.score_sum for each in one.bins] == pytest.approx([each.score_sum for each in other.bins])
+    assert [(each.n, each.n_right) for each in one.bins] == [
+        (each.n, each.n_right) for each in other.bins
+    ]
+    assert [each.score_sum for each in one.bins] == pytest.approx(
+        [each.score_sum for each in other.bins]
+    )
 
 
 def test_spans_without_a_score_are_not_in_the_calibration() -> None:
@@ -262,7 +303,9 @@ def test_the_evaluation_survives_json(cases: list[tuple[list[Span], list[Span], 
 
 
 def test_the_report_is_five_files_and_replaces_an_earlier_one(tmp_path: Path) -> None:
-    evaluation = evaluate_cases([([Span(2, 4, "PER")], [Span(2, 3, "PER"), Span(5, 8, "ORG")], "letters")])
+    evaluation = evaluate_cases(
+        [([Span(2, 4, "PER")], [Span(2, 3, "PER"), Span(5, 8, "ORG")], "letters")]
+    )
     folder = tmp_path / "reports" / "dev"
     for _ in range(2):
         write_report(evaluation, folder)
@@ -271,8 +314,13 @@ def test_the_report_is_five_files_and_replaces_an_earlier_one(tmp_path: Path) ->
     intervals = score_intervals_of(evaluation)
     expected = {**evaluation.as_dict(), "intervals": intervals.as_dict()}
     assert json.loads((folder / "report.json").read_text(encoding="utf-8")) == expected
-    assert (folder / "report.md").read_text(encoding="utf-8") == as_markdown(evaluation, intervals=intervals)
-    assert all((folder / name).read_bytes().startswith(PNG) for name in ("confusion.png", "calibration.png"))
+    assert (folder / "report.md").read_text(encoding="utf-8") == as_markdown(
+        evaluation, intervals=intervals
+    )
+    assert all(
+        (folder / name).read_bytes().startswith(PNG)
+        for name in ("confusion.png", "calibration.png")
+    )
 
 
 def test_the_report_shows_every_division_and_what_it_says_is_what_was_counted() -> None:
@@ -285,7 +333,10 @@ def test_the_report_shows_every_division_and_what_it_says_is_what_was_counted() 
     ]
     predict = always(found, [ScoredSpan(Span(2, 4, "PER"), 0.88)])
     evaluation = evaluate(predict, [letters, diaries], labels=LABELS, seen={"Ada Ngo"})
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in as_markdown(evaluation).splitlines()]
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in as_markdown(evaluation).splitlines()
+    ]
     assert ["`letters`", "33.33%", "33.33%", "33.33%", "3", "3", "1"] in rows
     assert ["`diaries`", "100.00%", "", ""] in rows  # PER, and neither ORG nor LOC
     assert ["seen", "100.00%", "50.00%", "66.67%", "2", "1", "1"] in rows
@@ -299,7 +350,9 @@ def test_the_report_shows_every_division_and_what_it_says_is_what_was_counted() 
     assert ["0.8 to 0.9", "1", "88.00%", "100.00%", "-12.00%"] in rows
     assert ["0.0 to 0.1", "0", "", "", ""] in rows
     assert ["`diaries`", "1", "88.00%", "100.00%", "-12.00%", "12.00%"] in rows
-    assert f"Expected calibration error **{evaluation.calibration.error:.2%}**" in as_markdown(evaluation)
+    assert f"Expected calibration error **{evaluation.calibration.error:.2%}**" in as_markdown(
+        evaluation
+    )
 
 
 def test_a_mistake_is_underlined_in_its_sentence() -> None:
@@ -319,7 +372,9 @@ def test_a_mistake_is_underlined_in_its_sentence() -> None:
     )
 
 
-@pytest.mark.parametrize("before", ["", "中文 ", "e\u0301te\u0301 🦄 ", "a\tb\u2028c\r\n", "x " * 200])
+@pytest.mark.parametrize(
+    "before", ["", "中文 ", "e\u0301te\u0301 🦄 ", "a\tb\u2028c\r\n", "x " * 200]
+)
 def test_the_underlining_stays_under_its_words_whatever_stands_before(before: str) -> None:
     text = before + "Ngo spoke" + " and so on" * 50
     n_before = len(before.split())

@@ -11,7 +11,15 @@ from teddy.training.data.readers import Example
 
 def example(document: int, n_words: int) -> Example:
     text = " ".join([f"d{document}", *["w"] * (n_words - 1)])
-    return Example(text=text, spans=(), span_lines=(), path="a", line=document + 1, is_sentence=True, document=document)
+    return Example(
+        text=text,
+        spans=(),
+        span_lines=(),
+        path="a",
+        line=document + 1,
+        is_sentence=True,
+        document=document,
+    )
 
 
 @given(st.lists(st.integers(1, 9), max_size=80), st.integers(9, 60))

@@ -41,11 +41,17 @@ def sentence(text: str, *spans: Span, corpus: str = "letters") -> Sentence:
 def measured(*texts: str, label: str = "PER") -> Evaluation:
     """In each text the first two words are an entity; predicted are the second and third."""
     sentences = [sentence(text, Span(0, 2, label)) for text in texts]
-    return evaluate(lambda asked: [[ScoredSpan(Span(1, 3, label), 0.875)] for _ in asked], sentences, seen={"x"})
+    return evaluate(
+        lambda asked: [[ScoredSpan(Span(1, 3, label), 0.875)] for _ in asked], sentences, seen={"x"}
+    )
 
 
-def page_of(evaluation: Evaluation, background: Background | None = None, title: str = "a report") -> Page:
-    return assert_is_whole_and_alone(as_html(evaluation, score_intervals_of(evaluation), title, None, background))
+def page_of(
+    evaluation: Evaluation, background: Background | None = None, title: str = "a report"
+) -> Page:
+    return assert_is_whole_and_alone(
+        as_html(evaluation, score_intervals_of(evaluation), title, None, background)
+    )
 
 
 def everything_known() -> Background:
@@ -60,9 +66,14 @@ def everything_known() -> Background:
             language="en",
             labels=(WICKED,),
             training_data=(TrainingData(name=WICKED, licence=WICKED, source=WICKED),),
-            card=CardConfig(description=WICKED, limits=WICKED, labels={WICKED: WICKED}, licence=WICKED),
+            card=CardConfig(
+                description=WICKED, limits=WICKED, labels={WICKED: WICKED}, licence=WICKED
+            ),
         ),
-        rows=[*({**update, "step": step} for step in (1, 2, 3)), {"kind": "evaluation", "step": 3, "f1": 0.5}],
+        rows=[
+            *({**update, "step": step} for step in (1, 2, 3)),
+            {"kind": "evaluation", "step": 3, "f1": 0.5},
+        ],
         recipe=f'name = "{WICKED}"',
         machine=this_machine(),
         precision="fp32",
@@ -78,7 +89,8 @@ def test_whatever_a_text_holds_it_is_text() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["Ada Ngo\u0000 \u0007met", "Ada \ud800 Ngo", HEBREW, "\u202eAda Ngo met", "Ada Ngo met 🧸"]
+    "text",
+    ["Ada Ngo\u0000 \u0007met", "Ada \ud800 Ngo", HEBREW, "\u202eAda Ngo met", "Ada Ngo met 🧸"],
 )
 def test_a_page_can_be_written_of_any_text(text: str) -> None:
     html = as_html(evaluation := measured(text), score_intervals_of(evaluation))
@@ -89,12 +101,16 @@ def test_a_page_can_be_written_of_any_text(text: str) -> None:
 
 def test_a_text_finds_its_own_direction_apart_from_the_page() -> None:
     page = page_of(measured(HEBREW))
-    assert [each for each in page.all("p") if each.get("class") == "text" and each.get("dir") != "auto"] == []
+    assert [
+        each for each in page.all("p") if each.get("class") == "text" and each.get("dir") != "auto"
+    ] == []
     assert [text for _, text in page.marks if text in HEBREW]
 
 
 def test_the_spans_of_a_mistake_are_marked_where_they_are() -> None:
-    segments = excerpt("We met Ada Ngo today", {"gold": Span(7, 14, "PER"), "predicted": Span(11, 20, "PER")})
+    segments = excerpt(
+        "We met Ada Ngo today", {"gold": Span(7, 14, "PER"), "predicted": Span(11, 20, "PER")}
+    )
     assert [(each.text, each.roles) for each in segments] == [
         ("We met ", ()),
         ("Ada ", ("gold",)),
@@ -105,7 +121,9 @@ def test_the_spans_of_a_mistake_are_marked_where_they_are() -> None:
 
 def test_an_excerpt_is_cut_between_words_and_says_so() -> None:
     text = "before " * 100 + "Ada" + " after" * 100
-    (cut, before, marked, after, cut_again) = excerpt(text, {"gold": Span(700, 703, "PER"), "predicted": None})
+    (cut, before, marked, after, cut_again) = excerpt(
+        text, {"gold": Span(700, 703, "PER"), "predicted": None}
+    )
     assert (cut.text, marked.text, cut_again.text) == ("…", "Ada", "…")
     assert before.text.startswith("before ")
     assert after.text.endswith(" after")
@@ -151,7 +169,10 @@ def test_what_can_be_written_without_a_library_is_written(
 
 def test_the_same_evaluation_gives_the_same_page() -> None:
     evaluation, background = measured("Ada Ngo met"), everything_known()
-    pages = {as_html(evaluation, score_intervals_of(evaluation), "again", None, background) for _ in range(2)}
+    pages = {
+        as_html(evaluation, score_intervals_of(evaluation), "again", None, background)
+        for _ in range(2)
+    }
     assert len(pages) == 1
 
 
@@ -172,7 +193,12 @@ def test_a_cost_adds_up_all_processes_of_a_run() -> None:
         {"kind": "evaluation", "evaluation_seconds": 0.5},
     ]
     cost = CostMeter().cost(timings)
-    assert (cost.n_processes, cost.words, cost.training_seconds, cost.evaluation_seconds) == (2, 400, 4.0, 0.5)
+    assert (cost.n_processes, cost.words, cost.training_seconds, cost.evaluation_seconds) == (
+        2,
+        400,
+        4.0,
+        0.5,
+    )
     assert cost.words_per_second == 100
     assert 3.0 <= cost.seconds < 60
     assert cost.peak_bytes > 10_000_000
@@ -185,7 +211,13 @@ def test_without_timings_there_is_no_speed() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "said"),
-    [(0.04, "0.0 s"), (59.94, "59.9 s"), (61, "1 min 1 s"), (7260, "2 h 1 min"), (360_000, "100 h 0 min")],
+    [
+        (0.04, "0.0 s"),
+        (59.94, "59.9 s"),
+        (61, "1 min 1 s"),
+        (7260, "2 h 1 min"),
+        (360_000, "100 h 0 min"),
+    ],
 )
 def test_durations_are_said_as_people_say_them(seconds: float, said: str) -> None:
     assert duration(seconds) == said

@@ -22,12 +22,27 @@ class Clock:
 
 
 def update(step: int, speed: float = 1000.0, **values: Any) -> dict[str, Any]:
-    row = {"kind": "update", "step": step, "epoch": 1, "loss": 0.5, "gradient_norm": 1.0, "learning_rate": 0.01}
+    row = {
+        "kind": "update",
+        "step": step,
+        "epoch": 1,
+        "loss": 0.5,
+        "gradient_norm": 1.0,
+        "learning_rate": 0.01,
+    }
     return row | {"words_per_second": speed} | values
 
 
 def evaluation(f1: float) -> dict[str, Any]:
-    row = {"kind": "evaluation", "step": 9, "epoch": 1, "f1": f1, "precision": 0.9, "recall": 0.8, "loss": 0.25}
+    row = {
+        "kind": "evaluation",
+        "step": 9,
+        "epoch": 1,
+        "f1": f1,
+        "precision": 0.9,
+        "recall": 0.8,
+        "loss": 0.25,
+    }
     return row | {"best": True}
 
 
@@ -37,7 +52,10 @@ def values(job: Job) -> dict[str, float]:
 
 def test_a_job_that_has_begun_knows_its_times_and_its_memory_and_nothing_else() -> None:
     found = values(Job("mine"))
-    assert set(found) - {"resident_bytes"} == {"started_timestamp_seconds", "updated_timestamp_seconds"}
+    assert set(found) - {"resident_bytes"} == {
+        "started_timestamp_seconds",
+        "updated_timestamp_seconds",
+    }
 
 
 def test_the_best_score_stays_and_the_last_one_changes() -> None:
@@ -45,7 +63,11 @@ def test_the_best_score_stays_and_the_last_one_changes() -> None:
     for f1 in (0.0, 0.7, 0.6):
         job.show(evaluation(f1))
     assert (values(job)["best_dev_f1"], values(job)["dev_f1"]) == (0.7, 0.6)
-    assert (values(job)["dev_precision"], values(job)["dev_recall"], values(job)["dev_loss"]) == (0.9, 0.8, 0.25)
+    assert (values(job)["dev_precision"], values(job)["dev_recall"], values(job)["dev_loss"]) == (
+        0.9,
+        0.8,
+        0.25,
+    )
     assert "loss" not in values(job)
 
 
@@ -61,7 +83,15 @@ def test_the_speed_is_all_words_of_the_last_updates_over_all_their_seconds() -> 
 def test_what_is_no_number_is_absent() -> None:
     job = Job("mine")
     job.show(update(1, loss=float("nan"), gradient_norm=float("inf")))
-    job.show({"kind": "held_out", "step": 1, "perplexity": None, "accuracy": None, "detection_accuracy": 0.5})
+    job.show(
+        {
+            "kind": "held_out",
+            "step": 1,
+            "perplexity": None,
+            "accuracy": None,
+            "detection_accuracy": 0.5,
+        }
+    )
     assert not {"loss", "gradient_norm", "perplexity", "accuracy"} & set(values(job))
     assert (values(job)["step"], values(job)["detection_accuracy"]) == (1, 0.5)
 
@@ -113,7 +143,12 @@ def test_a_resumed_job_has_the_evaluations_and_the_checkpoint_of_the_earlier_one
     job.resume([update(1), evaluation(0.8), update(2), evaluation(0.7)], checkpoint)
     job.plan(steps=9, epochs=3, step=2)
     found = values(job)
-    assert (found["best_dev_f1"], found["dev_f1"], found["step"], found["steps"]) == (0.8, 0.7, 2, 9)
+    assert (found["best_dev_f1"], found["dev_f1"], found["step"], found["steps"]) == (
+        0.8,
+        0.7,
+        2,
+        9,
+    )
     assert found["checkpoint_timestamp_seconds"] == checkpoint.stat().st_mtime
     assert not {"words_per_second", "loss"} & set(found)
 

@@ -46,17 +46,30 @@ def whole_run(recipe: Recipe, tiny_data: Path, tmp_path_factory: pytest.TempPath
 
 
 @pytest.fixture
-def teddy_train(shell: Shell, tiny_data: Path, tmp_path: Path) -> Callable[..., tuple[int, str, str]]:
+def teddy_train(
+    shell: Shell, tiny_data: Path, tmp_path: Path
+) -> Callable[..., tuple[int, str, str]]:
     """Runs `teddy train` of the recipe, with `--resume` or more."""
     settings = [word for each in SETTINGS for word in ("--set", each)]
 
     def run(*arguments: object) -> tuple[int, str, str]:
-        return shell("train", tiny_data / "tiny.toml", "--data", tiny_data, "--output", tmp_path, *settings, *arguments)
+        return shell(
+            "train",
+            tiny_data / "tiny.toml",
+            "--data",
+            tiny_data,
+            "--output",
+            tmp_path,
+            *settings,
+            *arguments,
+        )
 
     return run
 
 
-def signalled_when(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, number: int = signal.SIGTERM) -> None:
+def signalled_when(
+    monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, number: int = signal.SIGTERM
+) -> None:
     """The process gets a signal each time that something is called, just before it does its work."""
     original = getattr(owner, name)
 
@@ -77,15 +90,25 @@ def events(log: str, *, but_last: int = 0) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_during_training_leaves_a_checkpoint_and_75_and_the_resumed_run_is_the_same(
-    number: int, whole_run: Path, teddy_train: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    number: int,
+    whole_run: Path,
+    teddy_train: Shell,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with monkeypatch.context() as patch:
         signalled_when(patch, JsonProgress, "show", number)  # at the first update
         code, out, err = teddy_train()
     assert (code, out) == (75, "")
     name = signal.Signals(number).name
-    assert err.splitlines()[-1] == f"teddy: interrupted by {name} after step 1; --resume goes on from there"
-    assert (events(err, but_last=1)[-1]["event"], events(err, but_last=1)[-1]["state"]) == ("end", "interrupted")
+    assert (
+        err.splitlines()[-1]
+        == f"teddy: interrupted by {name} after step 1; --resume goes on from there"
+    )
+    assert (events(err, but_last=1)[-1]["event"], events(err, but_last=1)[-1]["state"]) == (
+        "end",
+        "interrupted",
+    )
     assert teddy_train("--resume")[:2] == (0, f"{tmp_path / 'tiny.teddy'}\n")
     assert differences(tmp_path, whole_run) == []
 
@@ -159,7 +182,9 @@ def test_a_second_signal_does_not_wait_for_anything(
 # Exit codes.
 
 
-def test_a_run_that_diverges_exits_with_3(teddy_train: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_diverges_exits_with_3(
+    teddy_train: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
     exact = loop.Trainer._loss
     monkeypatch.setattr(loop.Trainer, "_loss", lambda *arguments: exact(*arguments) * float("nan"))
     code, _, err = teddy_train()
@@ -169,7 +194,9 @@ def test_a_run_that_diverges_exits_with_3(teddy_train: Shell, monkeypatch: pytes
     assert (end["event"], end["state"], end["level"]) == ("end", "diverged", "error")
 
 
-def test_a_finished_run_begun_again_says_so_and_prints_its_model_file(whole_run: Path, teddy_train: Shell) -> None:
+def test_a_finished_run_begun_again_says_so_and_prints_its_model_file(
+    whole_run: Path, teddy_train: Shell
+) -> None:
     for arguments in ((), ("--resume",)):
         code, out, err = teddy_train("--output", whole_run, *arguments)
         assert (code, out) == (0, f"{whole_run / 'tiny.teddy'}\n")
@@ -188,7 +215,10 @@ def test_what_a_scheduler_sets_once_may_stand_in_the_environment(
     monkeypatch.setenv("TEDDY_TRAIN_OUTPUT", str(whole_run))
     monkeypatch.setenv("TEDDY_TRAIN_RESUME", "1")
     settings = [word for each in SETTINGS for word in ("--set", each)]
-    assert shell("train", tiny_data / "tiny.toml", *settings)[:2] == (0, f"{whole_run / 'tiny.teddy'}\n")
+    assert shell("train", tiny_data / "tiny.toml", *settings)[:2] == (
+        0,
+        f"{whole_run / 'tiny.teddy'}\n",
+    )
 
 
 # The lock.
@@ -207,7 +237,9 @@ def test_two_jobs_cannot_work_in_one_directory_and_a_killed_one_leaves_it_free(
     teddy_train: Shell, tmp_path: Path
 ) -> None:
     root = Path(__file__).parents[2]
-    holder = subprocess.Popen([sys.executable, "-c", HOLDING, str(tmp_path)], stdout=subprocess.PIPE, cwd=root)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDING, str(tmp_path)], stdout=subprocess.PIPE, cwd=root
+    )
     try:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"locked\n"
@@ -216,7 +248,11 @@ def test_two_jobs_cannot_work_in_one_directory_and_a_killed_one_leaves_it_free(
     finally:
         holder.kill()
         holder.communicate()
-    with RunDirectory(tmp_path).locked(), pytest.raises(TrainingError), RunDirectory(tmp_path).locked():
+    with (
+        RunDirectory(tmp_path).locked(),
+        pytest.raises(TrainingError),
+        RunDirectory(tmp_path).locked(),
+    ):
         pass
 
 
@@ -224,14 +260,20 @@ def test_two_jobs_cannot_work_in_one_directory_and_a_killed_one_leaves_it_free(
 
 
 def test_without_a_terminal_every_line_of_the_log_is_a_json_object(
-    whole_run: Path, recipe: Recipe, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    whole_run: Path,
+    recipe: Recipe,
+    tiny_data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     train(recipe, tiny_data, tmp_path)
     told = events(capsys.readouterr().err)
     assert all({"time", "level", "event"} <= each.keys() for each in told)
     recorded = [row for row in Record(whole_run).rows() if row["kind"] == "evaluation"]
     evaluations = [each for each in told if each["event"] == "evaluation"]
-    assert [(each["step"], each["f1"]) for each in evaluations] == [(row["step"], row["f1"]) for row in recorded]
+    assert [(each["step"], each["f1"]) for each in evaluations] == [
+        (row["step"], row["f1"]) for row in recorded
+    ]
     assert told[-1]["event"] == "end"
     assert "Anna" not in json.dumps(told)
 

@@ -30,7 +30,12 @@ ROOT = Path(__file__).parents[2]
 SHORT = ("--set", "training.epochs=2", "--set", "training.batch_words=150")
 OF_ROWS = {
     "update": {key: key for key in ("step", "epoch", "loss", "gradient_norm", "learning_rate")},
-    "evaluation": {"f1": "dev_f1", "precision": "dev_precision", "recall": "dev_recall", "loss": "dev_loss"},
+    "evaluation": {
+        "f1": "dev_f1",
+        "precision": "dev_precision",
+        "recall": "dev_recall",
+        "loss": "dev_loss",
+    },
     "held_out": {key: key for key in ("perplexity", "accuracy", "detection_accuracy")},
 }
 
@@ -63,7 +68,10 @@ def expected(output: Path) -> dict[str, float]:
 
 def assert_lint_free(path: Path) -> None:
     checked = subprocess.run(
-        [binary("promtool"), "check", "metrics"], input=path.read_bytes(), capture_output=True, check=False
+        [binary("promtool"), "check", "metrics"],
+        input=path.read_bytes(),
+        capture_output=True,
+        check=False,
     )
     assert checked.returncode == 0, checked.stderr
 
@@ -94,8 +102,14 @@ def test_a_job_is_in_its_file_on_its_port_and_in_the_pushgateway_and_the_values_
     urls: list[str] = []
 
     def assert_there(read: Callable[[], Samples]) -> None:
-        wait_until(lambda: value(read(), "step") == expected(output)["step"], lambda: f"never came: {read()}")
-        wait_until(lambda: value(read(), "dev_f1") == expected(output)["dev_f1"], lambda: f"never came: {read()}")
+        wait_until(
+            lambda: value(read(), "step") == expected(output)["step"],
+            lambda: f"never came: {read()}",
+        )
+        wait_until(
+            lambda: value(read(), "dev_f1") == expected(output)["dev_f1"],
+            lambda: f"never came: {read()}",
+        )
         found = read()
         assert state_of(found) == "running"
         assert {name: value(found, name) for name in expected(output)} == expected(output)
@@ -108,9 +122,23 @@ def test_a_job_is_in_its_file_on_its_port_and_in_the_pushgateway_and_the_values_
         steps.append(row["step"])
 
     with Pushgateway(tmp_path) as gateway, at_each_evaluation(look):
-        options = ("--metrics-file", file, "--metrics-port", 0, "--pushgateway", f"http://{gateway.address}")
+        options = (
+            "--metrics-file",
+            file,
+            "--metrics-port",
+            0,
+            "--pushgateway",
+            f"http://{gateway.address}",
+        )
         code, printed, told = shell(
-            "train", tiny_data / "tiny.toml", "--data", tiny_data, "--output", output, *SHORT, *map(str, options)
+            "train",
+            tiny_data / "tiny.toml",
+            "--data",
+            tiny_data,
+            "--output",
+            output,
+            *SHORT,
+            *map(str, options),
         )
         assert (code, printed) == (0, f"{output / 'tiny.teddy'}\n"), told
         assert gateway.samples() == {}
@@ -123,13 +151,17 @@ def test_a_job_is_in_its_file_on_its_port_and_in_the_pushgateway_and_the_values_
     assert {name: value(found, name) for name in expected(output)} == expected(output)
     assert value(found, "steps") == value(found, "step") == steps[-1]
     assert value(found, "epochs") == 2
-    assert value(found, "checkpoint_timestamp_seconds") == (output / "last.checkpoint").stat().st_mtime
+    assert (
+        value(found, "checkpoint_timestamp_seconds") == (output / "last.checkpoint").stat().st_mtime
+    )
     assert_lint_free(file)
     with NodeExporter(tmp_path) as node:
         assert node.samples() == found
 
 
-def test_the_metrics_of_both_kinds_of_jobs_are_those_of_the_table(shell: Shell, tmp_path: Path) -> None:
+def test_the_metrics_of_both_kinds_of_jobs_are_those_of_the_table(
+    shell: Shell, tmp_path: Path
+) -> None:
     """Of `teddy pretrain` for real; what `teddy train` has besides is told to a job by hand."""
     (tmp_path / "text.txt").write_text("The bear sleeps near the river all day long.\n" * 60)
     (tmp_path / "encoder.toml").write_text(PRETRAINING)
@@ -142,7 +174,9 @@ def test_the_metrics_of_both_kinds_of_jobs_are_those_of_the_table(shell: Shell, 
     assert {name: value(found, name) for name in expected(output)} == expected(output)
     assert value(found, "step") == value(found, "steps")
     assert value(found, "epoch") == value(found, "epochs")
-    assert value(found, "checkpoint_timestamp_seconds") == (output / "last.checkpoint").stat().st_mtime
+    assert (
+        value(found, "checkpoint_timestamp_seconds") == (output / "last.checkpoint").stat().st_mtime
+    )
     assert_lint_free(file)
 
     job = Job("by-hand")
@@ -196,7 +230,9 @@ def test_a_job_that_is_stopped_is_interrupted_and_one_that_is_resumed_goes_on_wh
     assert {name: value(resumed, name) for name in expected(output)} == expected(output)
 
 
-def test_a_finished_job_begun_again_shows_what_it_has_come_to(shell: Shell, tiny_data: Path, tmp_path: Path) -> None:
+def test_a_finished_job_begun_again_shows_what_it_has_come_to(
+    shell: Shell, tiny_data: Path, tmp_path: Path
+) -> None:
     file, output = tmp_path / "tiny.prom", tmp_path / "run"
     command = ("train", tiny_data / "tiny.toml", "--data", tiny_data, "--output", output, *SHORT)
     assert shell(*command)[0] == 0
@@ -213,7 +249,14 @@ def test_a_job_whose_loss_is_no_number_has_diverged(
 ) -> None:
     exact: Callable[..., Any] = Trainer._loss
     monkeypatch.setattr(Trainer, "_loss", lambda *arguments: exact(*arguments) * float("nan"))
-    run = ("--data", tiny_data, "--output", tmp_path / "run", "--metrics-file", tmp_path / "tiny.prom")
+    run = (
+        "--data",
+        tiny_data,
+        "--output",
+        tmp_path / "run",
+        "--metrics-file",
+        tmp_path / "tiny.prom",
+    )
     assert shell("train", tiny_data / "tiny.toml", *run)[0] == 3
     found = in_file(tmp_path / "tiny.prom")
     assert state_of(found) == "diverged"
@@ -263,7 +306,9 @@ def test_a_process_that_is_asked_to_end_says_so_and_one_that_is_killed_cannot(
     number: signal.Signals, state: str, code: int, tmp_path: Path
 ) -> None:
     command = [sys.executable, "-c", PROCESS, str(tmp_path / "mine.prom")]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"

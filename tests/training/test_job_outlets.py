@@ -67,10 +67,14 @@ def test_a_pushgateway_that_is_away_is_told_once_and_the_job_goes_on(
         wait_until(lambda: len(tries) >= 3, lambda: "it was not tried again")
     told = capsys.readouterr().err
     message = json.loads(told)["message"]
-    assert re.fullmatch(rf"metrics do not reach {url}: .*refused.*; the training goes on without", message), told
+    assert re.fullmatch(
+        rf"metrics do not reach {url}: .*refused.*; the training goes on without", message
+    ), told
 
 
-def test_a_pushgateway_that_comes_back_gets_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pushgateway_that_comes_back_gets_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(job_metrics, "EVERY_SECONDS", 0.05)
     gateway = Pushgateway(tmp_path)
     with exposed(Job("naïve-名.1"), None, None, f"http://{gateway.address}"):
@@ -108,7 +112,10 @@ def _emptied(folder: Path) -> bool:
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        (("--metrics-file", "mine.txt"), "mine.txt: the node exporter reads only files whose names end in .prom"),
+        (
+            ("--metrics-file", "mine.txt"),
+            "mine.txt: the node exporter reads only files whose names end in .prom",
+        ),
         (("--metrics-file", "no/mine.prom"), "no/mine.prom: No such file or directory"),
         (("--metrics-file", "folder.prom"), "folder.prom: Is a directory"),
         (("--metrics-port", "many"), "'many' is neither PORT nor HOST:PORT"),
@@ -119,7 +126,10 @@ def _emptied(folder: Path) -> bool:
         (("--pushgateway", "ftp://localhost"), "not http://HOST:PORT or https://HOST:PORT"),
         (("--pushgateway", "http://"), "not http://HOST:PORT or https://HOST:PORT"),
         (("--pushgateway", "http://localhost:many"), "not http://HOST:PORT or https://HOST:PORT"),
-        (("--pushgateway", "http://me:secret@localhost"), "not http://HOST:PORT or https://HOST:PORT"),
+        (
+            ("--pushgateway", "http://me:secret@localhost"),
+            "not http://HOST:PORT or https://HOST:PORT",
+        ),
     ],
 )
 def test_what_cannot_be_shown_is_refused_in_one_line_before_the_training(
@@ -135,7 +145,9 @@ def test_what_cannot_be_shown_is_refused_in_one_line_before_the_training(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         words = [port if word == "PORT" else word for word in option]
-        code, printed, told = shell("train", tiny_data / "tiny.toml", "--data", tiny_data, "--output", "run", *words)
+        code, printed, told = shell(
+            "train", tiny_data / "tiny.toml", "--data", tiny_data, "--output", "run", *words
+        )
     assert (code, printed, told.count("\n")) == (2, "", 1), told
     assert message.replace("127.0.0.1:PORT", f"127.0.0.1:{port}") in told
     assert "secret" not in told
@@ -143,7 +155,9 @@ def test_what_cannot_be_shown_is_refused_in_one_line_before_the_training(
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
-def test_a_port_is_on_the_host_that_is_asked_for(host: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_is_on_the_host_that_is_asked_for(
+    host: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     if host == "::1" and not _has_ipv6():
         pytest.skip("this machine has no IPv6")
     with exposed(Job("mine"), None, Address(host, 0), None):
@@ -172,4 +186,7 @@ with shown(Job("mine"), None, None, None):
     print({name.split(".")[0] for name in sys.modules} & {"prometheus_client", "torch"})
 """
     command = [sys.executable, "-c", code]
-    assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout == "set()\n"
+    assert (
+        subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        == "set()\n"
+    )

@@ -16,7 +16,11 @@ from tests.training.runs import differences
 Shell = Callable[..., tuple[int, str, str]]
 
 ROOT = Path(__file__).parents[2]
-SETTINGS = ("training.epochs=2", "training.evaluations_per_epoch=2", "training.checkpoint_seconds=0.05")
+SETTINGS = (
+    "training.epochs=2",
+    "training.evaluations_per_epoch=2",
+    "training.checkpoint_seconds=0.05",
+)
 """A checkpoint after every few updates."""
 
 DYING = """
@@ -51,7 +55,8 @@ sys.argv = ["teddy", *sys.argv[3:]]
 from teddy.cli import main
 main()
 """
-"""Runs a command that is killed in the first checkpoint after a step, half written, or with one of two renames done."""
+"""Runs a command that is killed in the first checkpoint after a step, half written, or with one of
+two renames done."""
 
 
 @pytest.fixture(autouse=True)
@@ -73,12 +78,23 @@ def whole_run(recipe: Recipe, tiny_data: Path, tmp_path_factory: pytest.TempPath
 
 def command(data: Path, output: Path) -> list[str]:
     settings = [word for each in SETTINGS for word in ("--set", each)]
-    return ["train", str(data / "tiny.toml"), "--data", str(data), "--output", str(output), "--resume", *settings]
+    return [
+        "train",
+        str(data / "tiny.toml"),
+        "--data",
+        str(data),
+        "--output",
+        str(output),
+        "--resume",
+        *settings,
+    ]
 
 
 def started(*arguments: str) -> "subprocess.Popen[bytes]":
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, *arguments], stderr=subprocess.DEVNULL, env=environment, cwd=ROOT)
+    return subprocess.Popen(
+        [sys.executable, *arguments], stderr=subprocess.DEVNULL, env=environment, cwd=ROOT
+    )
 
 
 def test_a_run_killed_at_the_worst_moments_ends_as_one_that_was_not(

@@ -50,10 +50,14 @@ def make_trainer(corpora: list[Corpus], features: WordFeatures, tiny_recipe: Rec
     def make(seed: int = 1, **changes: Any) -> Trainer:
         torch.set_num_threads(1)
         seed_torch(seed)
-        config = tiny_recipe.training.model_copy(update={"epochs": 3, "evaluations_per_epoch": 2.0, **changes})
+        config = tiny_recipe.training.model_copy(
+            update={"epochs": 3, "evaluations_per_epoch": 2.0, **changes}
+        )
         tag_set = TagSet(tiny_recipe.labels)
         network = Network(tiny_recipe.network, features.n_rows, tag_set)
-        return Trainer(network, features, tag_set, corpora, config, seed=seed, device=torch.device("cpu"))
+        return Trainer(
+            network, features, tag_set, corpora, config, seed=seed, device=torch.device("cpu")
+        )
 
     return make
 
@@ -80,7 +84,9 @@ def assert_same_weights(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) 
 # One seed fixes everything.
 
 
-def test_the_same_seed_gives_the_same_rows_and_weights_and_another_seed_gives_others(make_trainer: MakeTrainer) -> None:
+def test_the_same_seed_gives_the_same_rows_and_weights_and_another_seed_gives_others(
+    make_trainer: MakeTrainer,
+) -> None:
     rows, ends = [], []
     for seed in (1, 1, 2):
         trainer = make_trainer(seed)
@@ -136,7 +142,9 @@ def test_rows_count_updates_and_say_where_they_stand(make_trainer: MakeTrainer) 
     updates = [row for row in rows if row["kind"] == "update"]
     evaluations = [row for row in rows if row["kind"] == "evaluation"]
     assert [row["step"] for row in updates] == list(range(1, 3 * n_batches + 1))
-    assert [row["epoch"] for row in updates] == [epoch for epoch in (1, 2, 3) for _ in range(n_batches)]
+    assert [row["epoch"] for row in updates] == [
+        epoch for epoch in (1, 2, 3) for _ in range(n_batches)
+    ]
     assert len(evaluations) == 6
     assert all(row["words_per_second"] > 0 for row in updates)
     assert updates[-1]["loss"] < updates[0]["loss"] / 2
@@ -151,16 +159,25 @@ def test_an_evaluation_is_of_the_averaged_weights_and_its_loss_is_the_mean_over_
     *_, row = trainer.run()
     counts = evaluate_dev(trainer.tagger, corpora, worst=0).scores.micro
     assert row["kind"] == "evaluation"
-    assert (row["f1"], row["precision"], row["recall"]) == (counts.f1, counts.precision, counts.recall)
+    assert (row["f1"], row["precision"], row["recall"]) == (
+        counts.f1,
+        counts.precision,
+        counts.recall,
+    )
     targets = Targets(trainer.tag_set, corpora[0].annotates)
     total, n_words = 0.0, 0
     for sentence in corpora[0].dev:
         rows, starts = trainer.features.bag(list(sentence.words))
         length = torch.tensor([len(sentence.words)])
         emissions = trainer.averaged.emissions(
-            torch.from_numpy(rows), torch.from_numpy(starts), torch.arange(len(sentence.words)).unsqueeze(0), length
+            torch.from_numpy(rows),
+            torch.from_numpy(starts),
+            torch.arange(len(sentence.words)).unsqueeze(0),
+            length,
         )
-        total += trainer.averaged.crf.loss(emissions, length, pad_targets([targets.allowed(sentence)])).item()
+        total += trainer.averaged.crf.loss(
+            emissions, length, pad_targets([targets.allowed(sentence)])
+        ).item()
         n_words += len(sentence.words)
     assert row["loss"] == pytest.approx(total / n_words, rel=1e-4)
 
@@ -183,7 +200,9 @@ def test_the_average_is_what_a_plain_loop_gives(make_trainer: MakeTrainer, decay
         torch.testing.assert_close(tensor.double(), expected[name], rtol=1e-4, atol=1e-6)
     if decay == 0.0:
         found = dict(trainer.network.named_parameters())
-        assert all(torch.equal(tensor, found[name]) for name, tensor in trainer.averaged.named_parameters())
+        assert all(
+            torch.equal(tensor, found[name]) for name, tensor in trainer.averaged.named_parameters()
+        )
 
 
 def test_the_average_is_never_trained_itself(make_trainer: MakeTrainer) -> None:
@@ -212,7 +231,10 @@ def run_with_scores(trainer: Trainer, scores: list[float]) -> tuple[list[bool], 
 
 @settings(max_examples=25, deadline=None)
 @example(scores=[0.0, 0.0, 0.0, 0.0, 0.3, 0.3], patience=2)
-@given(scores=st.lists(st.sampled_from([0.0, 0.3, 0.5, 0.9]), min_size=6, max_size=6), patience=st.integers(0, 4))
+@given(
+    scores=st.lists(st.sampled_from([0.0, 0.3, 0.5, 0.9]), min_size=6, max_size=6),
+    patience=st.integers(0, 4),
+)
 def test_a_tie_keeps_the_earlier_evaluation_and_patience_counts_those_without_a_better_one(
     make_trainer: MakeTrainer, scores: list[float], patience: int
 ) -> None:
@@ -249,7 +271,11 @@ def assert_stops(trainer: Trainer, reason: str, n_rows: int = 0) -> None:
     assert "train.conll:" in str(caught.value)
     assert "\n" not in str(caught.value)
     after = weights(trainer)
-    assert [name for name in before if not torch.equal(before[name].nan_to_num(), after[name].nan_to_num())] == []
+    assert [
+        name
+        for name in before
+        if not torch.equal(before[name].nan_to_num(), after[name].nan_to_num())
+    ] == []
     assert trainer.position.step == step
 
 
@@ -267,7 +293,9 @@ def patch_loss(trainer: Trainer, change: Callable[[Tensor], Tensor]) -> None:
 
 
 @pytest.mark.parametrize("factor", [math.nan, math.inf, -math.inf])
-def test_a_loss_that_is_not_finite_stops_the_run_wherever_it_comes(make_trainer: MakeTrainer, factor: float) -> None:
+def test_a_loss_that_is_not_finite_stops_the_run_wherever_it_comes(
+    make_trainer: MakeTrainer, factor: float
+) -> None:
     trainer = make_trainer()
     n_good = 3
     list(islice(trainer.run(), n_good))
@@ -297,20 +325,26 @@ def test_a_loss_far_over_its_running_median_stops_the_run(make_trainer: MakeTrai
         assert_stops(each, "the loss is over 20 times its running median")
 
 
-def test_a_high_loss_is_no_reason_to_stop_before_there_is_a_median(make_trainer: MakeTrainer) -> None:
+def test_a_high_loss_is_no_reason_to_stop_before_there_is_a_median(
+    make_trainer: MakeTrainer,
+) -> None:
     trainer = make_trainer(epochs=1)
     list(islice(trainer.run(), 2))
     patch_loss(trainer, lambda loss: loss * 1e4)
     next(trainer.run())
 
 
-def test_gradients_are_clipped_by_their_norm_which_is_told_as_it_was_before(make_trainer: MakeTrainer) -> None:
+def test_gradients_are_clipped_by_their_norm_which_is_told_as_it_was_before(
+    make_trainer: MakeTrainer,
+) -> None:
     trainer = make_trainer(gradient_clip=1e-3)
     row = next(trainer.run())
     gradients = [each.grad for each in trainer.network.parameters() if each.grad is not None]
     assert row["kind"] == "update"
     assert row["gradient_norm"] > 0.01
-    assert torch.stack([each.norm() for each in gradients]).norm().item() == pytest.approx(1e-3, rel=1e-3)
+    assert torch.stack([each.norm() for each in gradients]).norm().item() == pytest.approx(
+        1e-3, rel=1e-3
+    )
 
 
 # The learning rate, the times of evaluation, and what decays.
@@ -374,5 +408,8 @@ def test_only_matrices_decay_and_every_weight_is_optimised_once(make_trainer: Ma
     assert sorted(optimised) == sorted(names.values())
     for group in groups:
         for parameter in group["params"]:
-            is_matrix = parameter.dim() == 2 and names[id(parameter)].split(".")[0] in ("encoder", "emission")
+            is_matrix = parameter.dim() == 2 and names[id(parameter)].split(".")[0] in (
+                "encoder",
+                "emission",
+            )
             assert group["weight_decay"] == (0.1 if is_matrix else 0.0), names[id(parameter)]

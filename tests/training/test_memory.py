@@ -18,7 +18,8 @@ tensor = torch.zeros(4_000_000)
 with open("/proc/self/smaps") as mappings:
     print(sum(line.startswith("VmFlags:") and "hg" in line.split() for line in mappings))
 """
-"""Prints for how many mappings the process has asked for large pages; whether it gets them is the kernel's business."""
+"""Prints for how many mappings the process has asked for large pages; whether it gets them is the
+kernel's business."""
 
 
 def mappings_of_large_pages(**environment: str) -> int:

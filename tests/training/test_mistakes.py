@@ -58,25 +58,37 @@ def test_the_correct_pairs_are_the_spans_in_both(gold: list[Span], predicted: li
         ([Span(0, 2, "PER")], [Span(1, 3, "ORG")], [Kind.BOTH]),
         ([Span(0, 2, "PER")], [Span(2, 3, "PER")], [Kind.MISSED, Kind.SPURIOUS]),
         # one gold span cut in two: the longer piece stands for it, the other is spurious
-        ([Span(0, 3, "PER")], [Span(0, 1, "PER"), Span(1, 3, "PER")], [Kind.BORDERS, Kind.SPURIOUS]),
+        (
+            [Span(0, 3, "PER")],
+            [Span(0, 1, "PER"), Span(1, 3, "PER")],
+            [Kind.BORDERS, Kind.SPURIOUS],
+        ),
         # equal borders win over a greater overlap
         ([Span(0, 1, "PER")], [Span(0, 1, "ORG"), Span(0, 3, "PER")], [Kind.LABEL, Kind.SPURIOUS]),
         ([], [], []),
     ],
 )
-def test_a_pair_is_of_the_kind_of_its_difference(gold: list[Span], predicted: list[Span], kinds: list[Kind]) -> None:
+def test_a_pair_is_of_the_kind_of_its_difference(
+    gold: list[Span], predicted: list[Span], kinds: list[Kind]
+) -> None:
     assert [pair.kind for pair in pair_spans(gold, predicted)] == kinds
 
 
 @given(any_spans, any_spans)
-def test_the_confusion_counts_every_gold_and_every_predicted_span_once(gold: list[Span], predicted: list[Span]) -> None:
+def test_the_confusion_counts_every_gold_and_every_predicted_span_once(
+    gold: list[Span], predicted: list[Span]
+) -> None:
     confusion = Confusion()
     for pair in pair_spans(gold, predicted):
         confusion.add(pair)
     cells = confusion.equal_borders + confusion.wrong_borders
     for label in LABELS:
-        assert sum(n for (one, _), n in cells.items() if one == label) == sum(span.label == label for span in gold)
-        assert sum(n for (_, one), n in cells.items() if one == label) == sum(span.label == label for span in predicted)
+        assert sum(n for (one, _), n in cells.items() if one == label) == sum(
+            span.label == label for span in gold
+        )
+        assert sum(n for (_, one), n in cells.items() if one == label) == sum(
+            span.label == label for span in predicted
+        )
 
 
 # What a kind of mistake costs.
@@ -86,7 +98,10 @@ def count(pairs: list[Pair]) -> Counts:
     scores = SpanScores()
     for place, pair in enumerate(pairs):
         # Far apart, so that the spans of different pairs never meet.
-        gold, found = ([] if each is None else [shifted(each, 100 * place)] for each in (pair.gold, pair.predicted))
+        gold, found = (
+            [] if each is None else [shifted(each, 100 * place)]
+            for each in (pair.gold, pair.predicted)
+        )
         scores.add(gold, found)
     return scores.micro
 
@@ -107,11 +122,15 @@ def test_a_kind_that_is_mended_gives_the_counts_of_a_tagger_that_does_not_make_i
     pairs = pair_spans(gold, predicted)
     better = [without(pair) if pair.kind is kind else pair for pair in pairs]
     n = sum(pair.kind is kind for pair in pairs)
-    assert mended(count(pairs), kind, n) == count([pair for pair in better if pair.gold or pair.predicted])
+    assert mended(count(pairs), kind, n) == count(
+        [pair for pair in better if pair.gold or pair.predicted]
+    )
 
 
 @given(any_spans, any_spans)
-def test_with_every_kind_mended_nothing_is_wrong_any_more(gold: list[Span], predicted: list[Span]) -> None:
+def test_with_every_kind_mended_nothing_is_wrong_any_more(
+    gold: list[Span], predicted: list[Span]
+) -> None:
     pairs = pair_spans(gold, predicted)
     counts = count(pairs)
     for kind in Kind:

@@ -38,7 +38,11 @@ def with_card(manifest: Manifest, card: CardConfig) -> Manifest:
 
 
 def section(card: str, head: str) -> str:
-    return re.split(r"^## ", card, flags=re.MULTILINE)[[*heads(card)].index(head) + 1].partition("\n")[2].strip()
+    return (
+        re.split(r"^## ", card, flags=re.MULTILINE)[[*heads(card)].index(head) + 1]
+        .partition("\n")[2]
+        .strip()
+    )
 
 
 def heads(card: str) -> list[str]:
@@ -46,7 +50,11 @@ def heads(card: str) -> list[str]:
 
 
 def table_rows(card: str) -> list[list[str]]:
-    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in card.splitlines() if line.startswith("|")]
+    return [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in card.splitlines()
+        if line.startswith("|")
+    ]
 
 
 def leaves(value: Any) -> Iterator[Any]:
@@ -101,11 +109,21 @@ def test_every_number_of_the_card_is_in_the_manifest(manifest: Manifest) -> None
 
 def test_scores_stand_in_the_row_of_what_they_are_of(manifest: Manifest) -> None:
     rows = table_rows(render_card(manifest))
-    for parts in (manifest.scores["dev"]["labels"], manifest.scores["dev_by_corpus"], manifest.scores["dev_by_length"]):
+    for parts in (
+        manifest.scores["dev"]["labels"],
+        manifest.scores["dev_by_corpus"],
+        manifest.scores["dev_by_length"],
+    ):
         for name, counts in parts.items():
             ratios = [f"{counts[key]:.2%}" for key in ("precision", "recall", "f1")]
             assert [f"`{name}`", *ratios, f"{counts['gold']:,}", f"{counts['predicted']:,}"] in rows
-    assert ["`made-up`", "CC0", "200", f"{manifest.training_data[0].n_words:,}", "`the tests`"] in rows
+    assert [
+        "`made-up`",
+        "CC0",
+        "200",
+        f"{manifest.training_data[0].n_words:,}",
+        "`the tests`",
+    ] in rows
 
 
 def test_a_recipe_without_a_card_gives_one_that_says_what_is_not_stated(manifest: Manifest) -> None:
@@ -139,7 +157,9 @@ def test_the_spread_of_seeds_is_that_of_all_of_them(manifest: Manifest) -> None:
 
 
 def test_every_table_lines_up(manifest: Manifest) -> None:
-    tables = re.findall(r"(?:^\|.*\|\n)+", render_card(with_card(manifest, CARD)), flags=re.MULTILINE)
+    tables = re.findall(
+        r"(?:^\|.*\|\n)+", render_card(with_card(manifest, CARD)), flags=re.MULTILINE
+    )
     assert len(tables) >= 9
     for table in tables:
         assert len({len(row) for row in table.splitlines()}) == 1
@@ -147,7 +167,12 @@ def test_every_table_lines_up(manifest: Manifest) -> None:
 
 
 def test_licences_are_told_by_what_they_ask(manifest: Manifest) -> None:
-    data = [("a", "CC BY 4.0"), ("b", "MIT (text: Wikipedia, CC BY-SA)"), ("c", "CC0"), ("d", "CC BY-NC-ND 2.0")]
+    data = [
+        ("a", "CC BY 4.0"),
+        ("b", "MIT (text: Wikipedia, CC BY-SA)"),
+        ("c", "CC0"),
+        ("d", "CC BY-NC-ND 2.0"),
+    ]
     credited = tuple(TrainingData(name=name, licence=licence) for name, licence in data)
     said = section(render_card(replace(manifest, training_data=credited)), "Licence and credit")
     assert re.findall(r"^- (.*)$", said, flags=re.MULTILINE) == [
@@ -156,7 +181,9 @@ def test_licences_are_told_by_what_they_ask(manifest: Manifest) -> None:
         "allow no commercial use (NC): `d`",
         "allow no changed version (ND): `d`",
     ]
-    free = section(render_card(replace(manifest, training_data=credited[2:3])), "Licence and credit")
+    free = section(
+        render_card(replace(manifest, training_data=credited[2:3])), "Licence and credit"
+    )
     assert "- " not in free
 
 
@@ -170,15 +197,27 @@ def test_what_was_not_measured_is_not_claimed(manifest: Manifest) -> None:
 def test_robustness_is_told_when_it_was_measured(manifest: Manifest) -> None:
     without = {name: value for name, value in manifest.scores.items() if name != "dev_robustness"}
     assert "written otherwise" not in render_card(replace(manifest, scores=without))
-    counts = {"precision": 0.5, "recall": 0.25, "f1": 1 / 3, "gold": 8, "predicted": 4, "correct": 2}
+    counts = {
+        "precision": 0.5,
+        "recall": 0.25,
+        "f1": 1 / 3,
+        "gold": 8,
+        "predicted": 4,
+        "correct": 2,
+    }
     card = render_card(
-        replace(manifest, scores={**manifest.scores, "dev_robustness": {"sentences": 9, "lower case": counts}})
+        replace(
+            manifest,
+            scores={**manifest.scores, "dev_robustness": {"sentences": 9, "lower case": counts}},
+        )
     )
     assert ["`lower case`", "50.00%", "25.00%", "33.33%", "8", "4"] in table_rows(card)
 
 
 @pytest.mark.parametrize("comment", ["", "``` a fence of its own", "`````"])
-def test_the_recipe_in_the_card_is_the_recipe(manifest: Manifest, tmp_path: Path, comment: str) -> None:
+def test_the_recipe_in_the_card_is_the_recipe(
+    manifest: Manifest, tmp_path: Path, comment: str
+) -> None:
     stated = CardConfig(limits=comment)
     card = render_card(with_card(manifest, stated))
     found = re.search(r"^(```+)toml\n(.*)\n\1$", card, flags=re.MULTILINE | re.DOTALL)
@@ -197,13 +236,18 @@ def dumped_with(manifest: Manifest, card: CardConfig) -> str:
 @pytest.mark.parametrize(
     ("table", "reason"),
     [
-        ('[card.labels]\nPERS = "people"\n', "card.labels.PERS: 'PERS' is not in labels; did you mean PER?"),
+        (
+            '[card.labels]\nPERS = "people"\n',
+            "card.labels.PERS: 'PERS' is not in labels; did you mean PER?",
+        ),
         ("[card]\nseeds = [0.9, 91.2]\n", "card.seeds.1: must be an F1 between 0 and 1, not 91.2"),
         ("[card]\nlimit = 'none'\n", "card.limit: unknown key; did you mean limits?"),
         ("[card]\nlabels = { PER = 3 }\n", "card.labels.PER: "),
     ],
 )
-def test_a_card_that_does_not_fit_is_told_by_its_key(tiny_data: Path, tmp_path: Path, table: str, reason: str) -> None:
+def test_a_card_that_does_not_fit_is_told_by_its_key(
+    tiny_data: Path, tmp_path: Path, table: str, reason: str
+) -> None:
     path = tmp_path / "carded.toml"
     path.write_text(f"{(tiny_data / 'tiny.toml').read_text()}\n{table}")
     with pytest.raises(RecipeError) as caught:

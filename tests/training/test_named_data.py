@@ -12,14 +12,23 @@ def test_what_is_not_stated_is_guessed_from_the_file(tmp_path: Path) -> None:
     path.write_text("Ada N I-PER x\nBay N B-PER x\nspoke V O x\n")
     (sentence,) = NamedFile(path=path).load(["PER"]).dev
     assert sentence.spans == (Span(0, 1, "PER"), Span(1, 2, "PER"))
-    stated = NamedFile(path=path, scheme=Scheme.BIOES, tag=-1, annotates=("PER",)).as_corpus(["PER"])
+    stated = NamedFile(path=path, scheme=Scheme.BIOES, tag=-1, annotates=("PER",)).as_corpus(
+        ["PER"]
+    )
     assert (stated.scheme, stated.tag, stated.annotates) == (Scheme.BIOES, -1, ("PER",))
 
 
 def test_a_file_is_read_as_its_fields_say(tmp_path: Path) -> None:
     path = tmp_path / "odd [name]*.conll"
     path.write_text("I-person Ada x\nI-person Bay x\nO spoke x\n", encoding="cp1252")
-    named = NamedFile(path=path, token=1, tag=0, scheme=Scheme.IOB1, encoding="cp1252", label_map={"person": "PER"})
+    named = NamedFile(
+        path=path,
+        token=1,
+        tag=0,
+        scheme=Scheme.IOB1,
+        encoding="cp1252",
+        label_map={"person": "PER"},
+    )
     corpus = named.load(["PER"])
     (sentence,) = corpus.dev
     assert sentence.words == ("Ada", "Bay", "spoke")
@@ -41,7 +50,9 @@ def test_a_label_that_the_model_lacks_is_refused_with_its_line(tmp_path: Path) -
         ({"label_map": {"A": "B"}}, "map.A: 'B'"),
     ],
 )
-def test_fields_that_make_no_sense_are_refused(change: dict[str, object], message: str, tmp_path: Path) -> None:
+def test_fields_that_make_no_sense_are_refused(
+    change: dict[str, object], message: str, tmp_path: Path
+) -> None:
     (tmp_path / "a.conll").write_text("Ada B-PER\n")
     with pytest.raises(DataError, match=message):
         NamedFile(path=tmp_path / "a.conll", **change).as_corpus(["PER"])  # type: ignore[arg-type]

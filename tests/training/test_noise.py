@@ -17,7 +17,15 @@ from teddy.model.config import FeatureConfig, NetworkConfig
 from teddy.model.system.processes import available_cores
 from teddy.model.tags.spans import Span
 from teddy.training.check.kinds import Kind
-from teddy.training.check.noise import NoiseKind, NoiseOptions, NoiseReport, divide, find_noise, judge, noise_findings
+from teddy.training.check.noise import (
+    NoiseKind,
+    NoiseOptions,
+    NoiseReport,
+    divide,
+    find_noise,
+    judge,
+    noise_findings,
+)
 from teddy.training.check.noise_processes import read_folds
 from teddy.training.check.noise_taggers import Fold, QuickConfig, Reading, epochs_for, is_latin
 from teddy.training.data.align import Sentence
@@ -26,18 +34,35 @@ from teddy.training.evaluation.evaluate import ScoredSpan
 
 ROOT = Path(__file__).parents[2]
 LABELS = ("PER", "LOC")
-PEOPLE = ("Anna Berg", "Otto Lind", "Mira", "Jonas Falk", "Teddy Marsh", "Ida Holm", "Nils Dahl", "Eva")
+PEOPLE = (
+    "Anna Berg",
+    "Otto Lind",
+    "Mira",
+    "Jonas Falk",
+    "Teddy Marsh",
+    "Ida Holm",
+    "Nils Dahl",
+    "Eva",
+)
 PLACES = ("Oslo", "New Haven", "Lund", "Port Ellen", "Ghent", "Bergen", "Turku")
-FRAMES = ("{PER} went to {LOC} on day {n} .", "In {LOC} , {PER} ate {n} apples .", "Then {n} bears slept near {LOC} .")
+FRAMES = (
+    "{PER} went to {LOC} on day {n} .",
+    "In {LOC} , {PER} ate {n} apples .",
+    "Then {n} bears slept near {LOC} .",
+)
 
 
-def sentence(text: str, *spans: Span, line: int = 1, path: str = "a", corpus: str = "made-up") -> Sentence:
+def sentence(
+    text: str, *spans: Span, line: int = 1, path: str = "a", corpus: str = "made-up"
+) -> Sentence:
     """A sentence whose words stand between single spaces."""
     words = tuple(text.split(" "))
     starts = [sum(len(word) + 1 for word in words[:n]) for n in range(len(words))]
     return Sentence(
         words=words,
-        offsets=tuple((start, start + len(word)) for start, word in zip(starts, words, strict=True)),
+        offsets=tuple(
+            (start, start + len(word)) for start, word in zip(starts, words, strict=True)
+        ),
         spans=spans,
         unknown=(),
         misaligned=(),
@@ -54,7 +79,9 @@ def filled(frame: str, n: int, draw: random.Random) -> Sentence:
     spans: list[Span] = []
     for slot in frame.split(" "):
         label = slot.strip("{}")
-        name = draw.choice(PEOPLE if label == "PER" else PLACES).split(" ") if label in LABELS else []
+        name = (
+            draw.choice(PEOPLE if label == "PER" else PLACES).split(" ") if label in LABELS else []
+        )
         if name:
             spans.append(Span(len(words), len(words) + len(name), label))
         words += name or [slot.format(n=n) if slot == "{n}" else slot]
@@ -62,7 +89,15 @@ def filled(frame: str, n: int, draw: random.Random) -> Sentence:
 
 
 def make_corpus(sentences: list[Sentence], name: str = "made-up") -> Corpus:
-    return Corpus(name=name, licence="CC0", source="", annotates=frozenset(LABELS), weight=1.0, train=sentences, dev=[])
+    return Corpus(
+        name=name,
+        licence="CC0",
+        source="",
+        annotates=frozenset(LABELS),
+        weight=1.0,
+        train=sentences,
+        dev=[],
+    )
 
 
 @pytest.fixture(scope="module")
@@ -100,33 +135,50 @@ def spoilt(clean: list[Sentence]) -> list[Sentence]:
 def report(spoilt: list[Sentence], tiny: QuickConfig) -> Iterator[NoiseReport]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("teddy.training.check.noise._config", lambda *_: tiny)
-        yield find_noise([make_corpus(spoilt)], LABELS, NoiseOptions(folds=2, processes=1), lambda _: None)
+        yield find_noise(
+            [make_corpus(spoilt)], LABELS, NoiseOptions(folds=2, processes=1), lambda _: None
+        )
 
 
-def test_a_changed_label_is_the_most_suspicious_one(report: NoiseReport, clean: list[Sentence]) -> None:
+def test_a_changed_label_is_the_most_suspicious_one(
+    report: NoiseReport, clean: list[Sentence]
+) -> None:
     first = report.of_kind(NoiseKind.LABEL)[0]
     assert (first.sentence.line, first.proposed) == (11, clean[10].spans[0])
     assert first.probability > 0.5
 
 
-def test_an_entity_that_was_not_marked_is_the_most_suspicious_place(report: NoiseReport, clean: list[Sentence]) -> None:
+def test_an_entity_that_was_not_marked_is_the_most_suspicious_place(
+    report: NoiseReport, clean: list[Sentence]
+) -> None:
     first = report.of_kind(NoiseKind.MISSING)[0]
     assert (first.sentence.line, first.given, first.proposed) == (22, None, clean[21].spans[0])
 
 
-def test_only_what_the_taggers_hold_for_more_probable_is_told_and_where_it_stands(report: NoiseReport) -> None:
+def test_only_what_the_taggers_hold_for_more_probable_is_told_and_where_it_stands(
+    report: NoiseReport,
+) -> None:
     findings = [*noise_findings(report)]
-    assert len(findings) == sum(suspect.suspicion > 0 for suspect in report.suspects) < len(report.suspects)
+    assert (
+        len(findings)
+        == sum(suspect.suspicion > 0 for suspect in report.suspects)
+        < len(report.suspects)
+    )
     first = next(finding for finding in findings if finding.kind is Kind.LABEL_NOISE)
     assert (first.path, first.line) == ("a", 11)
     assert first.given
     assert first.proposed
     assert (first.given.start, first.given.end) == (first.proposed.start, first.proposed.end)
     surface = first.text[first.given.start : first.given.end]
-    assert first.message == f"{first.given.label} {surface!r}; rather {first.proposed.label} ({first.probability:.0%})"
+    assert (
+        first.message
+        == f"{first.given.label} {surface!r}; rather {first.proposed.label} ({first.probability:.0%})"
+    )
 
 
-def test_every_annotation_is_ranked_by_its_label_once(report: NoiseReport, spoilt: list[Sentence]) -> None:
+def test_every_annotation_is_ranked_by_its_label_once(
+    report: NoiseReport, spoilt: list[Sentence]
+) -> None:
     ranked = report.of_kind(NoiseKind.LABEL)
     assert len(ranked) == report.n_annotations == sum(len(each.spans) for each in spoilt)
     suspicions = [suspect.suspicion for suspect in ranked]
@@ -134,21 +186,33 @@ def test_every_annotation_is_ranked_by_its_label_once(report: NoiseReport, spoil
     assert len({(suspect.sentence.line, suspect.given) for suspect in ranked}) == len(ranked)
 
 
-def made_reading(*found: ScoredSpan, by_label: tuple[float, float] = (0.0, 0.0), outside: float = 0.0) -> Reading:
+def made_reading(
+    *found: ScoredSpan, by_label: tuple[float, float] = (0.0, 0.0), outside: float = 0.0
+) -> Reading:
     return Reading(by_label=(by_label,), outside=(outside,), found=found)
 
 
 @pytest.mark.parametrize(
     ("reading", "kind", "proposed", "suspicion"),
     [
-        (made_reading(by_label=(0.1, 0.3)), NoiseKind.LABEL, Span(0, 2, "LOC"), math.log(0.75 / 0.25)),
+        (
+            made_reading(by_label=(0.1, 0.3)),
+            NoiseKind.LABEL,
+            Span(0, 2, "LOC"),
+            math.log(0.75 / 0.25),
+        ),
         (
             made_reading(ScoredSpan(Span(0, 1, "PER"), 0.8), by_label=(0.1, 0.0)),
             NoiseKind.BORDERS,
             Span(0, 1, "PER"),
             math.log(0.8 / 0.1),
         ),
-        (made_reading(by_label=(0.2, 0.0), outside=0.7), NoiseKind.SPURIOUS, None, math.log(0.7 / 0.2)),
+        (
+            made_reading(by_label=(0.2, 0.0), outside=0.7),
+            NoiseKind.SPURIOUS,
+            None,
+            math.log(0.7 / 0.2),
+        ),
         (
             made_reading(ScoredSpan(Span(3, 4, "LOC"), 0.9), by_label=(1.0, 0.0)),
             NoiseKind.MISSING,
@@ -169,7 +233,9 @@ def test_each_question_compares_two_probabilities(
 
 def test_what_a_corpus_does_not_annotate_is_neither_missing_nor_proposed() -> None:
     place = replace(sentence("Ada Byron in Rome", Span(0, 2, "PER")), unknown=((2, 3),))
-    reading = made_reading(ScoredSpan(Span(2, 3, "PER"), 0.9), ScoredSpan(Span(3, 4, "LOC"), 0.9), by_label=(0.1, 0.9))
+    reading = made_reading(
+        ScoredSpan(Span(2, 3, "PER"), 0.9), ScoredSpan(Span(3, 4, "LOC"), 0.9), by_label=(0.1, 0.9)
+    )
     [suspect] = judge(place, reading, LABELS, {"PER"})
     assert (suspect.kind, suspect.proposed) == (NoiseKind.LABEL, Span(0, 2, "PER"))
     assert suspect.suspicion < 0
@@ -177,7 +243,9 @@ def test_what_a_corpus_does_not_annotate_is_neither_missing_nor_proposed() -> No
 
 def test_sentences_of_the_same_words_or_document_share_a_fold_and_folds_are_even() -> None:
     draw = random.Random(2)  # noqa: S311
-    sentences = [sentence(f"word {draw.randrange(120)}", line=draw.randrange(60)) for _ in range(300)]
+    sentences = [
+        sentence(f"word {draw.randrange(120)}", line=draw.randrange(60)) for _ in range(300)
+    ]
     fold_of = divide(sentences, 3, seed=1)
     by_words: dict[object, set[int]] = {}
     for each, fold in zip(sentences, fold_of, strict=True):
@@ -200,11 +268,15 @@ def test_a_file_that_is_one_document_is_divided_by_sentences() -> None:
 def test_small_corpora_are_gone_through_more_often_and_most_of_all_from_scratch() -> None:
     epochs = [epochs_for(n, starts_from_en=True) for n in (0, 10_000, 50_000, 10_000_000)]
     assert epochs == sorted(epochs, reverse=True)
-    assert all(epochs_for(n, starts_from_en=False) > epochs_for(n, starts_from_en=True) for n in (10_000, 10_000_000))
+    assert all(
+        epochs_for(n, starts_from_en=False) > epochs_for(n, starts_from_en=True)
+        for n in (10_000, 10_000_000)
+    )
 
 
 @pytest.mark.parametrize(
-    ("text", "latin"), [("Anna Berg in Åbo", True), ("東京 Tokyo 大阪市と京都市", False), ("12", False)]
+    ("text", "latin"),
+    [("Anna Berg in Åbo", True), ("東京 Tokyo 大阪市と京都市", False), ("12", False)],
 )
 def test_the_shipped_encoder_is_for_latin_letters(text: str, latin: bool) -> None:
     assert is_latin([sentence(text)]) is latin
@@ -213,10 +285,15 @@ def test_the_shipped_encoder_is_for_latin_letters(text: str, latin: bool) -> Non
 def folds_of(clean: list[Sentence]) -> list[Fold]:
     half = len(clean) // 2
     parts = (clean[:half], clean[half:])
-    return [Fold(number=n, learnt=(make_corpus(parts[1 - n]),), asked=tuple(parts[n][:5])) for n in range(2)]
+    return [
+        Fold(number=n, learnt=(make_corpus(parts[1 - n]),), asked=tuple(parts[n][:5]))
+        for n in range(2)
+    ]
 
 
-def test_processes_side_by_side_give_what_one_gives(clean: list[Sentence], tiny: QuickConfig) -> None:
+def test_processes_side_by_side_give_what_one_gives(
+    clean: list[Sentence], tiny: QuickConfig
+) -> None:
     config = replace(tiny, epochs=1)
     shares: list[float] = []
     alone = read_folds(folds_of(clean), config, 1, lambda _: None)
@@ -226,7 +303,11 @@ def test_processes_side_by_side_give_what_one_gives(clean: list[Sentence], tiny:
 
 
 def children_of(pid: int) -> set[int]:
-    return {int(number) for file in Path(f"/proc/{pid}/task").glob("*/children") for number in file.read_text().split()}
+    return {
+        int(number)
+        for file in Path(f"/proc/{pid}/task").glob("*/children")
+        for number in file.read_text().split()
+    }
 
 
 def is_running(pid: int) -> bool:
@@ -243,11 +324,24 @@ def wait_until(happened: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.skipif(available_cores() < 2, reason="with one core there are no processes side by side")
-def test_ctrl_c_ends_all_processes_and_leaves_no_file(clean: list[Sentence], tmp_path: Path) -> None:
+@pytest.mark.skipif(
+    available_cores() < 2, reason="with one core there are no processes side by side"
+)
+def test_ctrl_c_ends_all_processes_and_leaves_no_file(
+    clean: list[Sentence], tmp_path: Path
+) -> None:
     lines = "\n\n".join("\n".join(f"{word} O" for word in each.words) for each in clean)
     (tmp_path / "a.conll").write_text(lines + "\n\nAda B-PER\n", encoding="utf-8")
-    command = [sys.executable, "-m", "teddy", "check", str(tmp_path / "a.conll"), "--deep", "--start", "none"]
+    command = [
+        sys.executable,
+        "-m",
+        "teddy",
+        "check",
+        str(tmp_path / "a.conll"),
+        "--deep",
+        "--start",
+        "none",
+    ]
     folder = tmp_path / "temporary"
     folder.mkdir()
     environment = {**os.environ, "TMPDIR": str(folder)}

@@ -11,13 +11,35 @@ from teddy.model.tags.spans import Span
 from teddy.model.text.sentences import Offsets, split_sentences
 from teddy.model.text.words import tokenise
 from teddy.training.data.align import Sentence, align
-from teddy.training.data.perturbations import joined, lower, mistype, mistyped, title, unpunctuated, upper
+from teddy.training.data.perturbations import (
+    joined,
+    lower,
+    mistype,
+    mistyped,
+    title,
+    unpunctuated,
+    upper,
+)
 from teddy.training.data.readers.rows import Example
 
 Change = Callable[[Sentence], Sentence | None]
 
 FRAGMENTS = (
-    *("Anna", "went", "to", "St.", "Mr.", "U.S.", "don't", "John's", "New York-based", "AT&T", "3.5", "ẞtraße", "İda"),
+    *(
+        "Anna",
+        "went",
+        "to",
+        "St.",
+        "Mr.",
+        "U.S.",
+        "don't",
+        "John's",
+        "New York-based",
+        "AT&T",
+        "3.5",
+        "ẞtraße",
+        "İda",
+    ),
     *(
         "«",
         "»",
@@ -39,7 +61,22 @@ FRAGMENTS = (
         "👍🏽",
         "e\u0301t\u00e9",
     ),
-    *("example.com", "no", "'s", "ΟΔΟΣ", "\u200b", "\u00ad", "%", "ǆ", "ﬁn", "iPhone", "McX", "@you", "#tag", ":)"),
+    *(
+        "example.com",
+        "no",
+        "'s",
+        "ΟΔΟΣ",
+        "\u200b",
+        "\u00ad",
+        "%",
+        "ǆ",
+        "ﬁn",
+        "iPhone",
+        "McX",
+        "@you",
+        "#tag",
+        ":)",
+    ),
 )
 GAPS = (" ", " ", " ", "", "\n", "\u00a0 ")
 
@@ -47,12 +84,18 @@ GAPS = (" ", " ", " ", "", "\n", "\u00a0 ")
 @st.composite
 def sentences(draw: st.DrawFn) -> Sentence:
     """Sentences with spans of some labels, words of which nothing is known, and spans that words cannot express."""
-    parts = draw(st.lists(st.tuples(st.sampled_from(FRAGMENTS), st.sampled_from(GAPS)), min_size=1, max_size=9))
+    parts = draw(
+        st.lists(
+            st.tuples(st.sampled_from(FRAGMENTS), st.sampled_from(GAPS)), min_size=1, max_size=9
+        )
+    )
     text = "Ab" + "".join(gap + part for part, gap in parts)
     cuts = sorted(draw(st.sets(st.integers(0, len(text)), max_size=7)))
     labels = st.sampled_from(("PER", "LOC", "?"))
     words = tokenise(text)
-    spans = [Span(start, end, draw(labels)) for start, end in zip(cuts[::2], cuts[1::2], strict=False)]
+    spans = [
+        Span(start, end, draw(labels)) for start, end in zip(cuts[::2], cuts[1::2], strict=False)
+    ]
     borders = sorted(draw(st.sets(st.integers(0, len(words)), max_size=6)))
     for first, last in zip(borders[::2], borders[1::2], strict=False):
         spans.append(Span(words[first][0], words[last - 1][1], draw(labels)))
@@ -73,7 +116,9 @@ def sentence_of(text: str, *names: str) -> Sentence:
     """A sentence in which these names are entities."""
     spans = tuple(Span(text.index(name), text.index(name) + len(name), "PER") for name in names)
     lines = (1,) * len(spans)
-    example = Example(text=text, spans=spans, span_lines=lines, path="p", line=1, is_sentence=True, document=0)
+    example = Example(
+        text=text, spans=spans, span_lines=lines, path="p", line=1, is_sentence=True, document=0
+    )
     return align(example, "c", lambda _: None)[0]
 
 
@@ -126,9 +171,15 @@ def test_the_same_entities_are_found_in_the_words_of_a_predictor(
         return
     assert_whole(result)
     assert labels(result) == labels(sentence)
-    assert (result.corpus, result.path, result.line) == (sentence.corpus, sentence.path, sentence.line)
+    assert (result.corpus, result.path, result.line) == (
+        sentence.corpus,
+        sentence.path,
+        sentence.line,
+    )
     if change_text is not None:
-        words = [[sentence.words[i] for i in range(span.start, span.end)] for span in sentence.spans]
+        words = [
+            [sentence.words[i] for i in range(span.start, span.end)] for span in sentence.spans
+        ]
         assert covered(result) == ["".join(map(change_text, each)) for each in words]
 
 
@@ -148,9 +199,9 @@ def test_nothing_that_was_unknown_becomes_known(sentence: Sentence) -> None:
 def test_a_title_differs_from_the_sentence_in_first_letters_only(sentence: Sentence) -> None:
     result = title(sentence)
     if result is not None:
-        assert result.text.lower().replace("\u0307", "") == sentence.text.lower().replace("\u0307", "") or any(
-            letter.title().lower() != letter.lower() for letter in sentence.text
-        )
+        assert result.text.lower().replace("\u0307", "") == sentence.text.lower().replace(
+            "\u0307", ""
+        ) or any(letter.title().lower() != letter.lower() for letter in sentence.text)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +209,10 @@ def test_a_title_differs_from_the_sentence_in_first_letters_only(sentence: Sente
     [
         ("a bear in the old town, and on it.", "A Bear in the Old Town, and on It."),
         ("they didn't go to example.com", "They Didn't Go to example.com"),
-        ("they did n't see the iPhone of John's aunt", "They Did n't See the iPhone of John's Aunt"),
+        (
+            "they did n't see the iPhone of John's aunt",
+            "They Did n't See the iPhone of John's Aunt",
+        ),
         ("well-known (new) songs", "Well-Known (New) Songs"),
     ],
 )
@@ -169,7 +223,9 @@ def test_a_title_looks_like_a_headline(text: str, expected: str) -> None:
 
 
 @given(sentences())
-def test_without_punctuation_all_other_words_stay_and_no_sentence_is_empty(sentence: Sentence) -> None:
+def test_without_punctuation_all_other_words_stay_and_no_sentence_is_empty(
+    sentence: Sentence,
+) -> None:
     for only_last in (False, True):
         result = unpunctuated(sentence, only_last=only_last)
         if result is None:
@@ -183,11 +239,17 @@ def test_without_punctuation_all_other_words_stay_and_no_sentence_is_empty(sente
     ("text", "all_gone", "last_gone"),
     [
         ('He said: "Yes, Anna-Maria."', "He said Yes Anna Maria", 'He said: "Yes, Anna-Maria'),
-        ("Mr. Lind lives in the U.S. , Anna does n't .", "Mr. Lind lives in the U.S. Anna does n't", None),
+        (
+            "Mr. Lind lives in the U.S. , Anna does n't .",
+            "Mr. Lind lives in the U.S. Anna does n't",
+            None,
+        ),
         ("3.5 % of AT&T", "3.5 % of AT&T", "3.5 % of AT&T"),
     ],
 )
-def test_without_punctuation_words_stay_apart(text: str, all_gone: str, last_gone: str | None) -> None:
+def test_without_punctuation_words_stay_apart(
+    text: str, all_gone: str, last_gone: str | None
+) -> None:
     result = unpunctuated(sentence_of(text))
     assert result is not None
     assert result.text == all_gone
@@ -225,7 +287,11 @@ def test_a_slip_of_the_fingers_gives_another_word_by_one_edit(word: str, seed: i
     else:
         ((old, new),) = [(a, b) for a, b in zip(word, slipped, strict=True) if a != b]
         assert old.isupper() == new.isupper()
-        assert any(f"{a}{b}" in row for row in ("qwertyuiop", "asdfghjkl", "zxcvbnm") for a, b in _both(old, new))
+        assert any(
+            f"{a}{b}" in row
+            for row in ("qwertyuiop", "asdfghjkl", "zxcvbnm")
+            for a, b in _both(old, new)
+        )
 
 
 def _both(one: str, other: str) -> list[tuple[str, str]]:
@@ -257,8 +323,13 @@ def test_a_joined_sentence_has_the_entities_of_both_and_is_one_sentence_to_the_s
     assert covered(result) == covered(first) + covered(second)
     # No white space at the border, or one space; so the border is found by counting the rest.
     solid = len("".join(first.text.split()))
-    at = next(i for i in range(len(result.text) + 1) if len("".join(result.text[:i].split())) == solid)
-    ends = {result.offsets[start - 1][1] for start, _ in split_sentences(result.text, Offsets.of(result.offsets))[1:]}
+    at = next(
+        i for i in range(len(result.text) + 1) if len("".join(result.text[:i].split())) == solid
+    )
+    ends = {
+        result.offsets[start - 1][1]
+        for start, _ in split_sentences(result.text, Offsets.of(result.offsets))[1:]
+    }
     assert at not in ends
 
 
@@ -273,7 +344,9 @@ def test_a_joined_sentence_has_the_entities_of_both_and_is_one_sentence_to_the_s
         ("The end", "Anna left.", "The end Anna left."),
     ],
 )
-def test_a_joined_text_is_what_is_written_without_the_space(first: str, second: str, expected: str) -> None:
+def test_a_joined_text_is_what_is_written_without_the_space(
+    first: str, second: str, expected: str
+) -> None:
     result = joined(sentence_of(first), sentence_of(second))
     assert result is not None
     assert result.text == expected
@@ -282,7 +355,8 @@ def test_a_joined_text_is_what_is_written_without_the_space(first: str, second: 
 
 
 def test_sentences_that_cannot_run_together_are_not_joined() -> None:
-    # The splitter sees the end of a Chinese sentence whatever follows, and `Oslo.it` is read as a web address.
+    # The splitter sees the end of a Chinese sentence whatever follows, and `Oslo.it` is read as a
+    # web address.
     assert joined(sentence_of("她在北京。"), sentence_of("他走。")) is None
     assert joined(sentence_of("This is Oslo.", "Oslo"), sentence_of("it was.")) is None
     assert joined(sentence_of("This is fun."), sentence_of("it was.")) is not None

@@ -74,11 +74,16 @@ def test_the_frequent_words_are_those_of_a_slow_count_in_whatever_order_the_word
     expected = sorted(sorted(twice), key=text.count, reverse=True)[:most]
     shuffled = list(counts.items())
     random.Random(seed).shuffle(shuffled)  # noqa: S311
-    assert list(frequent_words(dict(shuffled), most)) == list(frequent_words(counts, most)) == expected
+    assert (
+        list(frequent_words(dict(shuffled), most)) == list(frequent_words(counts, most)) == expected
+    )
 
 
 def test_forms_that_differ_in_case_are_one_word_and_count_together() -> None:
-    assert frequent_words({"Teddy": 1, "TEDDY": 1, "teddies": 1, "Straße": 1, "STRASSE": 1}, 9) == ("strasse", "teddy")
+    assert frequent_words({"Teddy": 1, "TEDDY": 1, "teddies": 1, "Straße": 1, "STRASSE": 1}, 9) == (
+        "strasse",
+        "teddy",
+    )
 
 
 def test_no_words_have_no_frequent_ones() -> None:

@@ -85,7 +85,12 @@ def test_every_evaluation_gives_a_line_with_its_scores() -> None:
         progress.show(evaluation(1000, best=False))
     for line, best, step in zip(told(stream), (True, False), (400, 1000), strict=True):
         scores = {key: value for key, value in evaluation(step, best).items() if key != "kind"}
-        assert {"level": "info", "event": "evaluation", "steps": 1200, **scores}.items() <= line.items()
+        assert {
+            "level": "info",
+            "event": "evaluation",
+            "steps": 1200,
+            **scores,
+        }.items() <= line.items()
 
 
 def test_a_loss_that_is_no_number_is_null_as_json_has_no_word_for_it() -> None:
@@ -99,7 +104,9 @@ def test_a_loss_that_is_no_number_is_null_as_json_has_no_word_for_it() -> None:
     ("seconds", "steps", "total", "left"),
     [(40, 40, 100, 60), (40, 4, 10, 60), (3600, 1, 3, 7200), (60, 5, 5, 0)],
 )
-def test_time_left_is_in_proportion_to_the_steps_left(seconds: int, steps: int, total: int, left: int) -> None:
+def test_time_left_is_in_proportion_to_the_steps_left(
+    seconds: int, steps: int, total: int, left: int
+) -> None:
     stream, clock = io.StringIO(), Clock()
     with open_progress(total, stream=stream, clock=clock) as progress:
         clock.now += seconds
@@ -132,7 +139,9 @@ def test_the_live_bar_shows_step_epoch_loss_best_f1_speed_and_time_left() -> Non
 @pytest.mark.parametrize("kind", ["json", "live"])
 def test_what_the_block_raises_goes_on(kind: str) -> None:
     stream, clock = io.StringIO(), Clock()
-    progress: Progress = live(stream, clock) if kind == "live" else open_progress(100, stream=stream, clock=clock)
+    progress: Progress = (
+        live(stream, clock) if kind == "live" else open_progress(100, stream=stream, clock=clock)
+    )
     with pytest.raises(ZeroDivisionError), progress:
         raise ZeroDivisionError
 
@@ -140,7 +149,9 @@ def test_what_the_block_raises_goes_on(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["json", "live"])
 def test_a_note_is_shown_as_it_is(kind: str) -> None:
     stream, clock = io.StringIO(), Clock()
-    progress: Progress = live(stream, clock) if kind == "live" else open_progress(100, stream=stream, clock=clock)
+    progress: Progress = (
+        live(stream, clock) if kind == "live" else open_progress(100, stream=stream, clock=clock)
+    )
     with progress:
         progress.note("early stop: [no] better F1 in 5 evaluations")
     assert "early stop: [no] better F1 in 5 evaluations" in stream.getvalue()

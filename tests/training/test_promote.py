@@ -36,7 +36,9 @@ Shell = Callable[..., tuple[int, str, str]]
 def without_rows(checkpoint: Checkpoint, n_tags: int) -> Checkpoint:
     """The first tags of a tagger; the recipe then says that the corpus has persons only."""
     weights = dict(checkpoint.weights)
-    for name in [each for each in weights if each.startswith(("emission", "crf")) and weights[each].dim()]:
+    for name in [
+        each for each in weights if each.startswith(("emission", "crf")) and weights[each].dim()
+    ]:
         rows = weights[name][:n_tags]
         weights[name] = rows[:, :n_tags] if name.startswith("crf.transition") else rows
     recipe = checkpoint.recipe.replace('labels = ["PER", "LOC"]', 'labels = ["PER"]')
@@ -74,7 +76,9 @@ def folder(tmp_path: Path) -> ServedFolder:
 
 
 @pytest.fixture
-def promote(shell: Shell, models: dict[str, Path], folder: ServedFolder) -> Callable[..., dict[str, Any]]:
+def promote(
+    shell: Shell, models: dict[str, Path], folder: ServedFolder
+) -> Callable[..., dict[str, Any]]:
     """Promote one of the models (or what else is given), which must end with `code`; gives what --json prints."""
 
     def run(*arguments: str | Path, code: int = 0) -> dict[str, Any]:
@@ -97,7 +101,11 @@ def test_the_first_model_is_promoted_and_a_server_would_find_it_and_nothing_else
     promote: Callable[..., Any], folder: ServedFolder, version: dict[str, str], tiny_data: Path
 ) -> None:
     outcome = promote("good", *better(tiny_data))
-    assert (outcome["status"], outcome["version"], outcome["previous"]) == ("promoted", version["good"], None)
+    assert (outcome["status"], outcome["version"], outcome["previous"]) == (
+        "promoted",
+        version["good"],
+        None,
+    )
     assert outcome["f1"] > 0.8
     assert models_in(folder.path) == {"tiny": folder.path / "tiny.teddy"}
     assert load(folder.path / "tiny.teddy").version == version["good"]
@@ -111,12 +119,19 @@ def test_a_better_model_replaces_the_served_one_which_is_kept(
     assert outcome["f1"] > outcome["previous_f1"] == 0.0
     assert folder.served("tiny") == version["good"]
     assert folder.versions("tiny").keys() == {version["good"], version["blind"]}
-    assert [each.version for each in folder.history.of("tiny")] == [version["blind"], version["good"]]
+    assert [each.version for each in folder.history.of("tiny")] == [
+        version["blind"],
+        version["good"],
+    ]
 
 
 @pytest.mark.parametrize("other", ["twin", "blind"])
 def test_a_model_that_is_no_better_is_not_promoted_which_is_another_exit_code(
-    other: str, promote: Callable[..., Any], folder: ServedFolder, version: dict[str, str], tiny_data: Path
+    other: str,
+    promote: Callable[..., Any],
+    folder: ServedFolder,
+    version: dict[str, str],
+    tiny_data: Path,
 ) -> None:
     promote("good")
     before = (folder.path / "tiny.teddy").stat()
@@ -127,9 +142,17 @@ def test_a_model_that_is_no_better_is_not_promoted_which_is_another_exit_code(
 
 @pytest.mark.parametrize(
     ("gain", "margin", "is_better"),
-    [(0.0, 0.0, False), (1e-6, 0.0, True), (-0.1, 0.0, False), (0.3 - 0.1, 0.2, True), (0.19, 0.2, False)],
+    [
+        (0.0, 0.0, False),
+        (1e-6, 0.0, True),
+        (-0.1, 0.0, False),
+        (0.3 - 0.1, 0.2, True),
+        (0.19, 0.2, False),
+    ],
 )
-def test_better_is_better_by_the_margin_and_never_merely_equal(gain: float, margin: float, is_better: bool) -> None:
+def test_better_is_better_by_the_margin_and_never_merely_equal(
+    gain: float, margin: float, is_better: bool
+) -> None:
     assert _is_better(gain, margin) is is_better
 
 
@@ -142,7 +165,9 @@ def test_the_same_model_again_changes_nothing_and_says_so(
     assert {path: path.stat().st_mtime_ns for path in folder.path.rglob("*.*")} == before
 
 
-def test_labels_that_a_model_lacks_count_as_missed_and_are_named(promote: Callable[..., Any], tiny_data: Path) -> None:
+def test_labels_that_a_model_lacks_count_as_missed_and_are_named(
+    promote: Callable[..., Any], tiny_data: Path
+) -> None:
     promote("persons")
     outcome = promote("good", *better(tiny_data))
     assert outcome["f1"] > outcome["previous_f1"] > 0
@@ -163,7 +188,11 @@ def test_a_label_that_the_data_do_not_have_tells_against_no_model(
 
 
 def test_a_file_that_is_no_whole_model_is_refused_and_what_is_served_stays(
-    promote: Callable[..., Any], models: dict[str, Path], folder: ServedFolder, version: dict[str, str], tmp_path: Path
+    promote: Callable[..., Any],
+    models: dict[str, Path],
+    folder: ServedFolder,
+    version: dict[str, str],
+    tmp_path: Path,
 ) -> None:
     promote("good")
     torn = tmp_path / "torn.teddy"
@@ -203,7 +232,10 @@ def test_a_version_is_named_by_how_it_begins(
 
 
 def test_what_was_put_there_by_hand_is_kept_too(
-    promote: Callable[..., Any], models: dict[str, Path], folder: ServedFolder, version: dict[str, str]
+    promote: Callable[..., Any],
+    models: dict[str, Path],
+    folder: ServedFolder,
+    version: dict[str, str],
 ) -> None:
     folder.path.mkdir()
     shutil.copy(models["blind"], folder.path / "tiny.teddy")
@@ -228,7 +260,9 @@ def test_only_the_newest_versions_are_kept(
     assert folder.versions("tiny").keys() == {version["good"], version["twin"]}
 
 
-def test_names_do_not_see_each_others_versions(promote: Callable[..., Any], folder: ServedFolder) -> None:
+def test_names_do_not_see_each_others_versions(
+    promote: Callable[..., Any], folder: ServedFolder
+) -> None:
     promote("good", "--name", "tiny-news")
     promote("blind", "--name", "tiny")
     assert len(folder.versions("tiny")) == len(folder.versions("tiny-news")) == 1
@@ -238,7 +272,9 @@ def test_names_do_not_see_each_others_versions(promote: Callable[..., Any], fold
 # The history.
 
 
-def test_a_list_shows_which_version_is_served(shell: Shell, promote: Callable[..., Any], folder: ServedFolder) -> None:
+def test_a_list_shows_which_version_is_served(
+    shell: Shell, promote: Callable[..., Any], folder: ServedFolder
+) -> None:
     promote("blind")
     promote("good")
     code, output, _ = shell("promote", "--list", "--to", folder.path)
@@ -247,7 +283,10 @@ def test_a_list_shows_which_version_is_served(shell: Shell, promote: Callable[..
 
 
 def test_a_promotion_that_was_killed_before_it_was_written_down_is_found_by_the_next(
-    promote: Callable[..., Any], folder: ServedFolder, version: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    promote: Callable[..., Any],
+    folder: ServedFolder,
+    version: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     promote("blind")
     with monkeypatch.context() as patch:
@@ -255,7 +294,9 @@ def test_a_promotion_that_was_killed_before_it_was_written_down_is_found_by_the_
         promote("twin", code=130)
     assert folder.served("tiny") == version["twin"]
     promote("good")
-    assert [each.version for each in folder.history.of("tiny")] == [version[n] for n in ("blind", "twin", "good")]
+    assert [each.version for each in folder.history.of("tiny")] == [
+        version[n] for n in ("blind", "twin", "good")
+    ]
     assert promote("--rollback")["version"] == version["twin"]
 
 
@@ -299,7 +340,10 @@ def process(*arguments: str | Path, **settings: str) -> Iterator[subprocess.Pope
 def test_of_two_promotions_at_once_one_waits_for_the_other(
     models: dict[str, Path], folder: ServedFolder, version: dict[str, str]
 ) -> None:
-    with folder.locked(lambda: None), process("promote", models["good"], "--to", folder.path) as second:
+    with (
+        folder.locked(lambda: None),
+        process("promote", models["good"], "--to", folder.path) as second,
+    ):
         assert second.stderr is not None
         assert "waiting for another promotion" in second.stderr.readline()
         assert folder.served("tiny") is None

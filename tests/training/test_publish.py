@@ -18,7 +18,12 @@ from teddy.training.export.publish import export, measure, recipe_of, write_mode
 from teddy.training.learning.checkpoint import Checkpoint, load_checkpoint
 from teddy.training.recipe.recipe import Recipe
 
-TEXTS = ["Anna Berg went to Port Ellen.", "Nobody was there.", "", "Who saw Ida Holm in New Haven today? " * 8]
+TEXTS = [
+    "Anna Berg went to Port Ellen.",
+    "Nobody was there.",
+    "",
+    "Who saw Ida Holm in New Haven today? " * 8,
+]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +37,9 @@ def best(tiny_run: Path) -> Checkpoint:
 
 
 def without_time(predictor: Predictor) -> dict[str, Any]:
-    return {name: value for name, value in predictor.manifest.as_dict().items() if name != "created"}
+    return {
+        name: value for name, value in predictor.manifest.as_dict().items() if name != "created"
+    }
 
 
 def dev_f1(predictor: Predictor, corpora: list[Corpus]) -> float:
@@ -49,8 +56,12 @@ def test_the_best_checkpoint_of_an_ended_run_gives_the_model_file_of_the_run_aga
     assert without_time(again) == without_time(tiny_predictor)
 
 
-def test_a_checkpoint_without_measurements_is_refused_without_data(tiny_run: Path, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"last\.checkpoint is of a run that has not ended.*give --data"):
+def test_a_checkpoint_without_measurements_is_refused_without_data(
+    tiny_run: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        TrainingError, match=r"last\.checkpoint is of a run that has not ended.*give --data"
+    ):
         export(tiny_run / "last.checkpoint", tmp_path / "early.teddy")
     assert list(tmp_path.iterdir()) == []
 
@@ -78,11 +89,16 @@ def test_the_manifest_says_what_the_model_is_and_what_it_learned_from(
     assert manifest.scores["dev"]["micro"]["f1"] == dev_f1(tiny_predictor, corpora)
 
 
-def test_the_canary_holds_what_the_model_finds(tiny_predictor: Predictor, tiny_recipe: Recipe) -> None:
+def test_the_canary_holds_what_the_model_finds(
+    tiny_predictor: Predictor, tiny_recipe: Recipe
+) -> None:
     canary = tiny_predictor.manifest.canary
     assert tuple(each.text for each in canary) == tiny_recipe.export.canary
     for each in canary:
-        found = [(entity.start, entity.end, entity.label) for entity in tiny_predictor.tag([each.text])[0]]
+        found = [
+            (entity.start, entity.end, entity.label)
+            for entity in tiny_predictor.tag([each.text])[0]
+        ]
         assert found == [(entity.start, entity.end, entity.label) for entity in each.entities]
 
 
@@ -93,17 +109,25 @@ def test_the_recipe_in_a_checkpoint_is_the_recipe(best: Checkpoint, tiny_recipe:
 def test_measuring_again_changes_nothing(best: Checkpoint, corpora: list[Corpus]) -> None:
     again, _ = measure(best, corpora)
     assert read_card(again.card) == read_card(best.card)
-    assert [name for name in best.weights if not torch.equal(best.weights[name], again.weights[name])] == []
+    assert [
+        name for name in best.weights if not torch.equal(best.weights[name], again.weights[name])
+    ] == []
 
 
 # Storing in 16 bits.
 
 
-def test_weights_are_rounded_when_that_keeps_the_score(tiny_run: Path, corpora: list[Corpus]) -> None:
+def test_weights_are_rounded_when_that_keeps_the_score(
+    tiny_run: Path, corpora: list[Corpus]
+) -> None:
     exact = load_checkpoint(tiny_run / "last.checkpoint")
     measured, evaluation = measure(exact, corpora)
     assert read_card(measured.card).halved
-    floats = [name for name, tensor in measured.weights.items() if tensor.is_floating_point() and "temp" not in name]
+    floats = [
+        name
+        for name, tensor in measured.weights.items()
+        if tensor.is_floating_point() and "temp" not in name
+    ]
     for name in floats:
         assert torch.equal(measured.weights[name], exact.weights[name].half().float())
     assert evaluation.scores.micro.f1 == evaluate_dev(_tagger(measured), corpora).scores.micro.f1
@@ -123,7 +147,9 @@ def test_weights_that_16_bits_cannot_hold_are_kept_whole_in_checkpoint_and_file(
     assert dev_f1(load(tmp_path / "whole.teddy", precision="fp32"), corpora) == before
 
 
-def test_rounded_weights_take_half_the_room_in_the_file(best: Checkpoint, tiny_model: Path, tmp_path: Path) -> None:
+def test_rounded_weights_take_half_the_room_in_the_file(
+    best: Checkpoint, tiny_model: Path, tmp_path: Path
+) -> None:
     path = tmp_path / "unrounded.teddy"
     write_model(replace(best, card=replace(read_card(best.card), halved=False).as_json()), path)
     n_bytes = 2 * sum(each.numel() for each in best.build()[0].parameters())

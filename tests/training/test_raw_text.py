@@ -43,7 +43,9 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("suffix", PACK)
-def test_paragraphs_are_the_lines_with_text_and_say_where_they_stand(tmp_path: Path, suffix: str) -> None:
+def test_paragraphs_are_the_lines_with_text_and_say_where_they_stand(
+    tmp_path: Path, suffix: str
+) -> None:
     path = write(tmp_path / f"text.txt{suffix}", LINES)
     found = list(read_paragraphs(path))
     assert [(each.text, each.line) for each in found] == [
@@ -81,7 +83,9 @@ def test_a_glob_without_files_is_refused(tmp_path: Path) -> None:
 
 
 @given(text=st.text(alphabet="ab .!?\u65e5'-1", max_size=80), longest=st.integers(1, 6))
-def test_the_sentences_of_a_paragraph_are_those_of_a_text_to_tag_and_none_is_too_long(text: str, longest: int) -> None:
+def test_the_sentences_of_a_paragraph_are_those_of_a_text_to_tag_and_none_is_too_long(
+    text: str, longest: int
+) -> None:
     words = tokenise(text)
     expected = []
     for first, last in split_sentences(text, Offsets.of(words)):
@@ -95,7 +99,11 @@ def test_the_sentences_of_a_paragraph_are_those_of_a_text_to_tag_and_none_is_too
 @given(words=st.lists(st.text(min_size=1, max_size=5), min_size=1, max_size=6))
 def test_a_sentence_of_raw_words_has_them_where_it_says(words: list[str]) -> None:
     sentence = as_sentence(tuple(words))
-    assert [sentence.text[start:end] for start, end in sentence.offsets] == words == list(sentence.words)
+    assert (
+        [sentence.text[start:end] for start, end in sentence.offsets]
+        == words
+        == list(sentence.words)
+    )
 
 
 # Stretches.
@@ -120,7 +128,11 @@ def test_a_stretch_is_a_run_of_the_text_of_just_enough_words(
     text = RawText(["*"], library)
     found = text.stretch(n_words, 100, seed, epoch)
     assert found == RawText(["*"], library).stretch(n_words, 100, seed, epoch), "a pure function"
-    starts = [plain for plain in range(16) if everything(library, plain)[: len(found)] == [" ".join(s) for s in found]]
+    starts = [
+        plain
+        for plain in range(16)
+        if everything(library, plain)[: len(found)] == [" ".join(s) for s in found]
+    ]
     assert len(starts) == 1
     total = sum(map(len, found))
     if total < n_words:
@@ -133,7 +145,8 @@ def test_epochs_read_all_of_a_text_before_they_come_back_to_much_of_it(tmp_path:
     write(tmp_path / "long.txt", [f"{number} sleeps" for number in range(1000)])
     text = RawText(["long.txt"], tmp_path)
     for seed in range(5):
-        # Ten stretches of a twentieth of the text: a random choice of the same size overlaps by a fifth of itself.
+        # Ten stretches of a twentieth of the text: a random choice of the same size overlaps by a
+        # fifth of itself.
         read = [s for epoch in range(10) for s in text.stretch(100, 100, seed, epoch)]
         assert len(set(read)) > 0.9 * len(read)
         read += [s for epoch in range(10, 40) for s in text.stretch(100, 100, seed, epoch)]
@@ -147,4 +160,7 @@ def test_words_that_come_again_are_one_object_in_memory(library: Path) -> None:
 
 def test_reading_stops_where_the_reader_does(tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_bytes(b"Anna\nOtto\nsl\xffeps\n")
-    assert [each.text for each in islice(read_paragraphs(tmp_path / "text.txt"), 2)] == ["Anna", "Otto"]
+    assert [each.text for each in islice(read_paragraphs(tmp_path / "text.txt"), 2)] == [
+        "Anna",
+        "Otto",
+    ]

@@ -89,12 +89,16 @@ def test_a_run_on_a_cluster_with_a_killed_worker_ends_with_the_weights_of_one_pr
     assert_same_end(tmp_path, alone)
 
 
-def test_what_is_wrong_with_the_data_is_told_and_not_tried_again(recipe: Recipe, tmp_path: Path) -> None:
+def test_what_is_wrong_with_the_data_is_told_and_not_tried_again(
+    recipe: Recipe, tmp_path: Path
+) -> None:
     with pytest.raises(TrainingError, match=r"train\.conll"):
         train_on_ray(recipe, tmp_path, tmp_path / "run", n_workers=2)
 
 
-def test_a_run_that_is_there_is_resumed_only_when_that_is_wanted(recipe: Recipe, alone: Path, tmp_path: Path) -> None:
+def test_a_run_that_is_there_is_resumed_only_when_that_is_wanted(
+    recipe: Recipe, alone: Path, tmp_path: Path
+) -> None:
     (tmp_path / "last.checkpoint").write_bytes((alone / "last.checkpoint").read_bytes())
     with pytest.raises(TrainingError, match="--resume"):
         train_on_ray(recipe, tmp_path, tmp_path, n_workers=2)

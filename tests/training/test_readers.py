@@ -36,8 +36,12 @@ def test_columns_become_a_text_with_spans_in_characters(tmp_path: Path) -> None:
     assert (example.line, example.is_sentence) == (1, True)
 
 
-@pytest.mark.parametrize("separator", ["\n", "\n \t \n", "\r\n\r\n", "\n-DOCSTART- -X-\n\n", "\n\n\n# text = Anna O\n"])
-def test_blank_lines_document_marks_and_metadata_separate_sentences(tmp_path: Path, separator: str) -> None:
+@pytest.mark.parametrize(
+    "separator", ["\n", "\n \t \n", "\r\n\r\n", "\n-DOCSTART- -X-\n\n", "\n\n\n# text = Anna O\n"]
+)
+def test_blank_lines_document_marks_and_metadata_separate_sentences(
+    tmp_path: Path, separator: str
+) -> None:
     examples = read(tmp_path / "a.conll", ANNA + separator + ANNA)
     assert [example.text for example in examples] == ["Anna met New York ."] * 2
     assert examples[1].document == 1
@@ -52,7 +56,9 @@ def test_blank_lines_document_marks_and_metadata_separate_sentences(tmp_path: Pa
         (FormatConfig(outside=("B-O",), separator="\t"), "New York\tB-LOC\n!\tB-O"),
     ],
 )
-def test_any_separator_and_any_column_can_be_chosen(tmp_path: Path, options: FormatConfig, row: str) -> None:
+def test_any_separator_and_any_column_can_be_chosen(
+    tmp_path: Path, options: FormatConfig, row: str
+) -> None:
     [example] = read(tmp_path / "a.conll", row + "\n", options)
     assert surfaces(example) == [("New York", "LOC")]
 
@@ -70,8 +76,12 @@ def test_a_line_ends_at_line_feeds_only(tmp_path: Path) -> None:
     assert example.span_lines == (2,)
 
 
-@pytest.mark.parametrize(("suffix", "pack"), [(".xz", lzma.compress), (".gz", gzip.compress), (".bz2", bz2.compress)])
-def test_packed_files_read_as_plain_ones(tmp_path: Path, suffix: str, pack: Callable[[bytes], bytes]) -> None:
+@pytest.mark.parametrize(
+    ("suffix", "pack"), [(".xz", lzma.compress), (".gz", gzip.compress), (".bz2", bz2.compress)]
+)
+def test_packed_files_read_as_plain_ones(
+    tmp_path: Path, suffix: str, pack: Callable[[bytes], bytes]
+) -> None:
     [example] = read(tmp_path / f"a.conll{suffix}", pack(ANNA.encode()))
     assert example.text == "Anna met New York ."
     with pytest.raises(DataError, match=f"a damaged {suffix} file"):
@@ -84,7 +94,9 @@ def test_a_byte_order_mark_is_not_part_of_the_first_word(tmp_path: Path) -> None
 
 
 def test_other_encodings_are_read(tmp_path: Path) -> None:
-    [example] = read(tmp_path / "a.conll", "Zoë B-PER\n".encode("cp1252"), FormatConfig(encoding="cp1252"))
+    [example] = read(
+        tmp_path / "a.conll", "Zoë B-PER\n".encode("cp1252"), FormatConfig(encoding="cp1252")
+    )
     assert example.text == "Zoë"
 
 
@@ -131,7 +143,15 @@ def test_each_token_can_be_a_span_to_learn_the_borders_of_words(tmp_path: Path) 
     options = FormatConfig(join="", keep_apart=True, spans="tokens", separator="\t")
     [example] = read(tmp_path / "a.conll", "我们\n爱\nLady\nAda\n和\n12\n年\n", options)
     assert example.text == "我们爱Lady Ada和12年"
-    assert [text for text, _ in surfaces(example)] == ["我们", "爱", "Lady", "Ada", "和", "12", "年"]
+    assert [text for text, _ in surfaces(example)] == [
+        "我们",
+        "爱",
+        "Lady",
+        "Ada",
+        "和",
+        "12",
+        "年",
+    ]
     assert {label for _, label in surfaces(example)} == {"WORD"}
 
 
@@ -151,7 +171,9 @@ def test_globs_find_files_in_order_and_each_once(tmp_path: Path) -> None:
         find_files(["*.csv"], tmp_path)
 
 
-def test_what_comes_with_the_recipes_is_found_by_name_unless_the_data_have_their_own(tmp_path: Path) -> None:
+def test_what_comes_with_the_recipes_is_found_by_name_unless_the_data_have_their_own(
+    tmp_path: Path,
+) -> None:
     (shipped,) = find_files(["namesakes.jsonl"], tmp_path)
     assert shipped.parent.name == "recipes"
     (tmp_path / "namesakes.jsonl").touch()
@@ -183,8 +205,14 @@ def test_the_documented_shapes_of_json_lines_are_read(tmp_path: Path, line: str)
         ('{"text": 3}', 'want an object with a "text"'),
         ('{"text": "Anna"}', 'no "entities"'),
         ('{"text": "Anna", "entities": {}}', '"entities" is not a list'),
-        ('{"text": "Anna", "entities": [{"start": 0, "end": 5, "label": "PER"}]}', "does not lie in a text of 4"),
-        ('{"text": "Anna", "entities": [{"start": 2, "end": 2, "label": "PER"}]}', "does not lie in a text of 4"),
+        (
+            '{"text": "Anna", "entities": [{"start": 0, "end": 5, "label": "PER"}]}',
+            "does not lie in a text of 4",
+        ),
+        (
+            '{"text": "Anna", "entities": [{"start": 2, "end": 2, "label": "PER"}]}',
+            "does not lie in a text of 4",
+        ),
         ('{"text": "Anna", "entities": [[-1, 2, "PER"]]}', "does not lie in a text of 4"),
         ('{"text": "Anna", "entities": [[0, 2, " "]]}', "empty label"),
         ('{"text": "Anna", "entities": [[0, 2]]}', "not a span: [0, 2]"),
@@ -229,7 +257,9 @@ def test_words_that_do_not_spell_their_token_have_the_span_of_the_token(tmp_path
 
 def test_a_key_of_misc_can_label_words(tmp_path: Path) -> None:
     rows = [conllu_row("1", "Bo", misc="Role=Agent|SpaceAfter=No"), conllu_row("2", "!", misc="_")]
-    [example] = read(tmp_path / "a.conllu", "".join(rows), FormatConfig(format="conllu", field="misc:Role"))
+    [example] = read(
+        tmp_path / "a.conllu", "".join(rows), FormatConfig(format="conllu", field="misc:Role")
+    )
     assert (example.text, surfaces(example)) == ("Bo!", [("Bo", "Agent")])
 
 
@@ -271,7 +301,9 @@ def test_a_csv_table_starts_a_sentence_where_its_column_is_filled(tmp_path: Path
         ("Sentence,Word,Tag\n", None, "the file has no sentence"),
     ],
 )
-def test_a_broken_csv_table_names_line_and_reason(tmp_path: Path, table: str, line: int | None, reason: str) -> None:
+def test_a_broken_csv_table_names_line_and_reason(
+    tmp_path: Path, table: str, line: int | None, reason: str
+) -> None:
     with pytest.raises(DataError) as caught:
         read(tmp_path / "a.csv", table, CSV)
     assert caught.value.line == line
@@ -279,10 +311,17 @@ def test_a_broken_csv_table_names_line_and_reason(tmp_path: Path, table: str, li
 
 
 def test_documents_with_mentions_become_sentences_with_spans(tmp_path: Path) -> None:
-    mentions = [[{"sent_id": 1, "pos": [0, 2], "type": "PER"}, {"sent_id": 0, "pos": [2, 3], "type": "PER"}]]
+    mentions = [
+        [{"sent_id": 1, "pos": [0, 2], "type": "PER"}, {"sent_id": 0, "pos": [2, 3], "type": "PER"}]
+    ]
     document = {"sents": [["I", "met", "Ada"], ["Lady", "Ada", "left"]], "vertexSet": mentions}
-    examples = read(tmp_path / "a.json", json.dumps([document, document]), FormatConfig(format="docred"))
-    assert [surfaces(example) for example in examples] == [[("Ada", "PER")], [("Lady Ada", "PER")]] * 2
+    examples = read(
+        tmp_path / "a.json", json.dumps([document, document]), FormatConfig(format="docred")
+    )
+    assert [surfaces(example) for example in examples] == [
+        [("Ada", "PER")],
+        [("Lady Ada", "PER")],
+    ] * 2
     assert [example.document for example in examples] == [0, 0, 1, 1]
 
 
@@ -303,9 +342,9 @@ def test_a_document_of_another_shape_is_named(tmp_path: Path, document: object) 
         read(tmp_path / "a.json", json.dumps([good, document]), FormatConfig(format="docred"))
 
 
-TOKENS = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zs", "Zl", "Zp"]), min_size=1, max_size=5).filter(
-    lambda token: not token.startswith(("#", "-", "\ufeff")) and token == token.strip()
-)
+TOKENS = st.text(
+    st.characters(exclude_categories=["Cs", "Cc", "Zs", "Zl", "Zp"]), min_size=1, max_size=5
+).filter(lambda token: not token.startswith(("#", "-", "\ufeff")) and token == token.strip())
 LABELS = st.sampled_from(["PER", "creative-work", "語"])
 
 
@@ -322,7 +361,11 @@ def tagged_sentences(draw: st.DrawFn) -> tuple[list[str], list[Span]]:
     return tokens, spans
 
 
-@given(st.lists(tagged_sentences(), min_size=1, max_size=4), st.sampled_from(Scheme), st.sampled_from([" ", "\t"]))
+@given(
+    st.lists(tagged_sentences(), min_size=1, max_size=4),
+    st.sampled_from(Scheme),
+    st.sampled_from([" ", "\t"]),
+)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_columns_written_in_any_scheme_read_back_as_the_same_spans(
     tmp_path: Path, sentences: list[tuple[list[str], list[Span]]], scheme: Scheme, separator: str
@@ -330,30 +373,45 @@ def test_columns_written_in_any_scheme_read_back_as_the_same_spans(
     blocks = []
     for tokens, spans in sentences:
         tags = write_tags(spans, len(tokens), scheme)
-        blocks.append("".join(f"{token}{separator}{tag}\n" for token, tag in zip(tokens, tags, strict=True)))
-    examples = read(tmp_path / "a.conll", "\n".join(blocks), FormatConfig(scheme=scheme, separator=separator))
+        blocks.append(
+            "".join(f"{token}{separator}{tag}\n" for token, tag in zip(tokens, tags, strict=True))
+        )
+    examples = read(
+        tmp_path / "a.conll", "\n".join(blocks), FormatConfig(scheme=scheme, separator=separator)
+    )
     assert [example.text for example in examples] == [" ".join(tokens) for tokens, _ in sentences]
     for example, (tokens, spans) in zip(examples, sentences, strict=True):
         expected = [(" ".join(tokens[span.start : span.end]), span.label) for span in spans]
         assert surfaces(example) == expected
 
 
-@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=1, max_size=4), st.data())
+@given(
+    st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=1, max_size=4),
+    st.data(),
+)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-def test_json_lines_of_any_text_read_back_equal(tmp_path: Path, texts: list[str], data: st.DataObject) -> None:
+def test_json_lines_of_any_text_read_back_equal(
+    tmp_path: Path, texts: list[str], data: st.DataObject
+) -> None:
     lines, expected = [], []
     for text in texts:
-        bounds = data.draw(st.lists(st.tuples(st.integers(0, len(text)), st.integers(0, len(text))), max_size=3))
+        bounds = data.draw(
+            st.lists(st.tuples(st.integers(0, len(text)), st.integers(0, len(text))), max_size=3)
+        )
         spans = [Span(start, end, "PER") for start, end in bounds if start < end]
         entities = [{"start": span.start, "end": span.end, "label": span.label} for span in spans]
-        lines.append(json.dumps({"text": text, "entities": entities}, ensure_ascii=data.draw(st.booleans())))
+        lines.append(
+            json.dumps({"text": text, "entities": entities}, ensure_ascii=data.draw(st.booleans()))
+        )
         expected.append((text, tuple(spans)))
     examples = read(tmp_path / "a.jsonl", "\n".join(lines), FormatConfig(format="jsonl"))
     assert [(example.text, example.spans) for example in examples] == expected
 
 
 @pytest.mark.parametrize("scheme", [Scheme.BIO, Scheme.IOB1, Scheme.BIOES, Scheme.BMES])
-@pytest.mark.parametrize(("prefix", "suffix", "separator"), [("", "", " "), ("", " x", " "), ("3\t", "\t-", "\t")])
+@pytest.mark.parametrize(
+    ("prefix", "suffix", "separator"), [("", "", " "), ("", " x", " "), ("3\t", "\t-", "\t")]
+)
 def test_the_format_of_columns_is_guessed_from_their_rows(
     tmp_path: Path, scheme: Scheme, prefix: str, suffix: str, separator: str
 ) -> None:

@@ -39,7 +39,11 @@ def evaluation(step: int, f1: float) -> EvaluationRow:
 rows_of_any_kind = st.lists(
     st.dictionaries(
         st.text(),
-        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text(),
     )
 )
 
@@ -66,11 +70,15 @@ def test_there_are_no_rows_before_the_first(tmp_path: Path) -> None:
 def test_every_row_is_one_line_of_json(tmp_path: Path) -> None:
     record = Record(tmp_path)
     record.append({"name": "two\nlines", "step": 1})
-    assert [json.loads(line) for line in record.path.read_text().splitlines()] == [{"name": "two\nlines", "step": 1}]
+    assert [json.loads(line) for line in record.path.read_text().splitlines()] == [
+        {"name": "two\nlines", "step": 1}
+    ]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_a_number_that_is_not_finite_becomes_null_since_json_has_none(tmp_path: Path, value: float) -> None:
+def test_a_number_that_is_not_finite_becomes_null_since_json_has_none(
+    tmp_path: Path, value: float
+) -> None:
     record = Record(tmp_path)
     record.append(update(1, loss=value))
     assert record.rows()[0]["loss"] is None
@@ -94,15 +102,23 @@ def test_half_a_last_line_is_not_read_and_not_glued_to_the_next_row(tmp_path: Pa
     assert after_crash.rows() == [update(1), update(2)]
 
 
-def test_an_evaluation_that_the_checkpoint_does_not_know_is_forgotten_with_all_after_it(tmp_path: Path) -> None:
+def test_an_evaluation_that_the_checkpoint_does_not_know_is_forgotten_with_all_after_it(
+    tmp_path: Path,
+) -> None:
     record = Record(tmp_path)
     for row in (update(1), evaluation(1, f1=0.5), update(2), evaluation(2, f1=0.5), update(3)):
         record.append(row)
     record.truncate_after(2, evaluated=1)
-    assert [(row["kind"], row["step"]) for row in record.rows()] == [("update", 1), ("evaluation", 1), ("update", 2)]
+    assert [(row["kind"], row["step"]) for row in record.rows()] == [
+        ("update", 1),
+        ("evaluation", 1),
+        ("update", 2),
+    ]
 
 
-def test_a_row_for_which_there_is_no_space_leaves_the_rows_before_it_as_they_are(tmp_path: Path) -> None:
+def test_a_row_for_which_there_is_no_space_leaves_the_rows_before_it_as_they_are(
+    tmp_path: Path,
+) -> None:
     """By the limit on the size of files, which cuts a write short exactly as a full disk does."""
     record = Record(tmp_path)
     record.append(update(1))

@@ -13,7 +13,9 @@ SCORES = st.one_of(st.integers(0, 99).map(lambda i: (i + 0.5) / 100), st.sampled
 
 
 @given(st.lists(st.tuples(SCORES, st.booleans()), max_size=60), st.sampled_from([1, 2, 5, 10]))
-def test_the_calibration_error_is_what_a_slow_count_gives(pairs: list[tuple[float, bool]], n_bins: int) -> None:
+def test_the_calibration_error_is_what_a_slow_count_gives(
+    pairs: list[tuple[float, bool]], n_bins: int
+) -> None:
     expected = 0.0
     for each in range(n_bins):
         low, high = each / n_bins, (each + 1) / n_bins
@@ -36,7 +38,9 @@ def test_counts_add_up_over_any_division_and_every_entity_is_in_one_bin(
     pairs: list[tuple[float, bool]], cut: int
 ) -> None:
     whole, parts = Reliability.of(pairs), Reliability.of(pairs[:cut]) + Reliability.of(pairs[cut:])
-    assert [(each.n, each.n_right) for each in whole.bins] == [(each.n, each.n_right) for each in parts.bins]
+    assert [(each.n, each.n_right) for each in whole.bins] == [
+        (each.n, each.n_right) for each in parts.bins
+    ]
     assert whole.error == pytest.approx(parts.error)
     assert whole.total.n == len(pairs)
     assert whole.total.n_right == sum(right for _, right in pairs)
@@ -44,7 +48,9 @@ def test_counts_add_up_over_any_division_and_every_entity_is_in_one_bin(
 
 
 @given(st.lists(st.tuples(SCORES, st.booleans()), max_size=40))
-def test_scores_in_a_bin_lie_between_its_borders_and_all_survives_json(pairs: list[tuple[float, bool]]) -> None:
+def test_scores_in_a_bin_lie_between_its_borders_and_all_survives_json(
+    pairs: list[tuple[float, bool]],
+) -> None:
     as_dict = Reliability.of(pairs).as_dict()
     assert json.loads(json.dumps(as_dict, allow_nan=False)) == as_dict
     bins = as_dict["bins"]

@@ -9,7 +9,12 @@ from teddy.training.data.align import Sentence, align
 from teddy.training.data.perturbations import lower, title, unpunctuated, upper
 from teddy.training.data.readers.rows import Example
 from teddy.training.evaluation.evaluate import evaluate
-from teddy.training.evaluation.robustness import PERTURBATIONS, Robustness, measure_robustness, perturbed
+from teddy.training.evaluation.robustness import (
+    PERTURBATIONS,
+    Robustness,
+    measure_robustness,
+    perturbed,
+)
 
 Shell = Callable[..., tuple[int, str, str]]
 
@@ -18,7 +23,11 @@ NAMES = ("Anna", "Oslo", "Mira")
 
 def sentence(text: str, number: int, broken: bool = False) -> Sentence:
     """A sentence in which the names are entities; a broken one has another that words cannot express."""
-    spans = [Span(text.index(name), text.index(name) + len(name), "PER") for name in NAMES if name in text]
+    spans = [
+        Span(text.index(name), text.index(name) + len(name), "PER")
+        for name in NAMES
+        if name in text
+    ]
     spans += [Span(1, 2, "PER")] if broken else []
     example = Example(
         text=text,
@@ -43,7 +52,10 @@ SENTENCES = [
 
 def finds_capitals(sentences: Sequence[Sequence[str]]) -> list[list[Span]]:
     """A tagger that goes by the first letter alone."""
-    return [[Span(i, i + 1, "PER") for i, word in enumerate(words) if i and word[0].isupper()] for words in sentences]
+    return [
+        [Span(i, i + 1, "PER") for i, word in enumerate(words) if i and word[0].isupper()]
+        for words in sentences
+    ]
 
 
 def measured() -> Robustness:
@@ -61,7 +73,12 @@ def test_every_row_is_the_evaluation_of_the_perturbed_sentences_and_of_the_same_
 
 def test_the_sentences_are_those_of_the_perturbations() -> None:
     assert perturbed("clean", SENTENCES) == SENTENCES
-    for name, change in (("lower", lower), ("upper", upper), ("title", title), ("unpunctuated", unpunctuated)):
+    for name, change in (
+        ("lower", lower),
+        ("upper", upper),
+        ("title", title),
+        ("unpunctuated", unpunctuated),
+    ):
         assert perturbed(name, SENTENCES) == [change(each) or each for each in SENTENCES]
     assert len(perturbed("joined", SENTENCES)) == 3
     assert perturbed("typos", SENTENCES * 9, seed=1) == perturbed("typos", SENTENCES * 9, seed=1)
@@ -108,8 +125,12 @@ def test_the_command_prints_the_table_and_writes_it_into_the_report(
         assert [cell.strip() for cell in line.split("|")[2:-1]] == row[1:]
 
 
-def test_without_the_option_nothing_of_it_is_shown(shell: Shell, tiny_model: Path, tiny_data: Path) -> None:
+def test_without_the_option_nothing_of_it_is_shown(
+    shell: Shell, tiny_model: Path, tiny_data: Path
+) -> None:
     code, output, _ = shell("evaluate", tiny_model, tiny_data / "dev.conll")
     assert code == 0
     assert "unpunctuated" not in output
-    assert "robustness" not in json.loads(shell("evaluate", "--json", tiny_model, tiny_data / "dev.conll")[1])
+    assert "robustness" not in json.loads(
+        shell("evaluate", "--json", tiny_model, tiny_data / "dev.conll")[1]
+    )

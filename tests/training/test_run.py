@@ -20,7 +20,11 @@ from teddy.training.run import train
 from tests.training.runs import differences
 
 SHORT = ("training.epochs=2", "training.evaluations_per_epoch=2", "training.batch_words=150")
-TEXTS = ["Anna Berg went to Port Ellen.", "Nobody was there.", "Who saw Ida Holm in New Haven today?"]
+TEXTS = [
+    "Anna Berg went to Port Ellen.",
+    "Nobody was there.",
+    "Who saw Ida Holm in New Haven today?",
+]
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +34,9 @@ def short_recipe(tiny_data: Path) -> Recipe:
 
 
 @pytest.fixture(scope="module")
-def whole_run(short_recipe: Recipe, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole_run(
+    short_recipe: Recipe, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """What the short recipe gives when nothing stops it."""
     output = tmp_path_factory.mktemp("whole")
     train(short_recipe, tiny_data, output)
@@ -82,7 +88,9 @@ def test_the_same_recipe_gives_the_same_run_again(
 
 
 def test_a_run_leaves_what_it_promises_and_nothing_else(whole_run: Path) -> None:
-    names = {each.relative_to(whole_run).as_posix() for each in whole_run.rglob("*") if each.is_file()}
+    names = {
+        each.relative_to(whole_run).as_posix() for each in whole_run.rglob("*") if each.is_file()
+    }
     assert names == {
         "recipe.toml",
         "metrics.jsonl",
@@ -106,13 +114,18 @@ def test_the_saved_recipe_is_the_one_of_the_run(whole_run: Path, short_recipe: R
     assert load_recipe(whole_run / "recipe.toml") == short_recipe
 
 
-def test_the_best_checkpoint_is_of_the_best_evaluation_and_the_last_of_the_last(whole_run: Path) -> None:
+def test_the_best_checkpoint_is_of_the_best_evaluation_and_the_last_of_the_last(
+    whole_run: Path,
+) -> None:
     evaluations = [row for row in rows(whole_run) if row["kind"] == "evaluation"]
     best = [row for row in evaluations if row["best"]][-1]
     assert best["f1"] == max(row["f1"] for row in evaluations)
     found = load_checkpoint(whole_run / "best.checkpoint").progress["position"]
     assert (found["step"], found["best_f1"]) == (best["step"], best["f1"])
-    assert load_checkpoint(whole_run / "last.checkpoint").progress["position"]["step"] == evaluations[-1]["step"]
+    assert (
+        load_checkpoint(whole_run / "last.checkpoint").progress["position"]["step"]
+        == evaluations[-1]["step"]
+    )
 
 
 def test_the_report_and_the_model_file_state_the_same_scores(whole_run: Path) -> None:
@@ -161,7 +174,11 @@ def test_a_run_stopped_before_its_first_checkpoint_begins_anew_resumed_or_not(
 @pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("resume", [False, True])
 def test_a_run_that_has_finished_is_left_as_it_is(
-    resume: bool, whole_run: Path, short_recipe: Recipe, tiny_data: Path, capsys: pytest.CaptureFixture[str]
+    resume: bool,
+    whole_run: Path,
+    short_recipe: Recipe,
+    tiny_data: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     before = files(whole_run)
     assert train(short_recipe, tiny_data, whole_run, resume=resume) == whole_run / "tiny.teddy"
@@ -171,7 +188,11 @@ def test_a_run_that_has_finished_is_left_as_it_is(
 
 @pytest.mark.usefixtures("no_pictures")
 def test_a_run_stopped_while_it_measures_its_best_weights_measures_them_again(
-    whole_run: Path, short_recipe: Recipe, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole_run: Path,
+    short_recipe: Recipe,
+    tiny_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(whole_run, copy)
@@ -203,7 +224,11 @@ def test_every_row_goes_to_the_watchers_which_may_end_the_run(
 
 def files(directory: Path) -> dict[str, bytes]:
     """All but the lock, which says who looked last."""
-    return {each.name: each.read_bytes() for each in directory.iterdir() if each.is_file() and each.name != "lock"}
+    return {
+        each.name: each.read_bytes()
+        for each in directory.iterdir()
+        if each.is_file() and each.name != "lock"
+    }
 
 
 def test_a_second_run_in_the_place_of_one_that_was_stopped_is_refused_and_leaves_the_first_alone(
@@ -217,14 +242,23 @@ def test_a_second_run_in_the_place_of_one_that_was_stopped_is_refused_and_leaves
     assert files(stopped) == before
 
 
-def test_resuming_with_another_recipe_is_refused_and_leaves_the_first_alone(whole_run: Path, tiny_data: Path) -> None:
+def test_resuming_with_another_recipe_is_refused_and_leaves_the_first_alone(
+    whole_run: Path, tiny_data: Path
+) -> None:
     before = files(whole_run)
     with pytest.raises(TrainingError, match="another recipe"):
-        train(load_recipe(tiny_data / "tiny.toml", [*SHORT, "seed=4"]), tiny_data, whole_run, resume=True)
+        train(
+            load_recipe(tiny_data / "tiny.toml", [*SHORT, "seed=4"]),
+            tiny_data,
+            whole_run,
+            resume=True,
+        )
     assert files(whole_run) == before
 
 
-def test_data_without_dev_sentences_are_refused_before_training(tiny_data: Path, tmp_path: Path) -> None:
+def test_data_without_dev_sentences_are_refused_before_training(
+    tiny_data: Path, tmp_path: Path
+) -> None:
     (tmp_path / "two.conll").write_text("Anna B-PER\nsleeps O\n\nOslo B-LOC\nsleeps O\n")
     changes = ['corpus.0.train=["two.conll"]', "corpus.0.dev=[]", "corpus.0.holdout=0.1"]
     recipe = load_recipe(tiny_data / "tiny.toml", changes)
@@ -240,7 +274,9 @@ def poison_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def loss(self: Trainer, *arguments: Any) -> Any:
         found = exact(self, *arguments)
-        return found * float("nan") if self.position.step >= step and self.network.training else found
+        return (
+            found * float("nan") if self.position.step >= step and self.network.training else found
+        )
 
     monkeypatch.setattr(Trainer, "_loss", loss)
 
@@ -251,7 +287,9 @@ def test_a_loss_that_is_no_number_ends_the_run_with_its_last_checkpoint_whole_an
     first = evaluation_steps(whole_run)[0]
     with pytest.MonkeyPatch.context() as patch:
         poison_after(first + 1, patch)
-        with pytest.raises(TrainingError, match=f"step {first + 2}: the loss is not finite.*train\\.conll:"):
+        with pytest.raises(
+            TrainingError, match=f"step {first + 2}: the loss is not finite.*train\\.conll:"
+        ):
             train(short_recipe, tiny_data, tmp_path)
     assert (tmp_path / "curves.png").stat().st_size > 0
     assert not (tmp_path / "tiny.teddy").exists()
@@ -272,7 +310,11 @@ def test_a_run_that_fails_at_its_first_update_says_why(
 
 @pytest.mark.usefixtures("no_pictures")
 def test_without_matplotlib_a_run_says_so_and_goes_on(
-    whole_run: Path, short_recipe: Recipe, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    whole_run: Path,
+    short_recipe: Recipe,
+    tiny_data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     train(short_recipe, tiny_data, tmp_path)
     said = capsys.readouterr().err

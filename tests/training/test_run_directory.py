@@ -67,7 +67,9 @@ def flipped(path: Path) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("damage", [cut, empty, foreign, flipped, Path.unlink], ids=lambda each: each.__name__)
+@pytest.mark.parametrize(
+    "damage", [cut, empty, foreign, flipped, Path.unlink], ids=lambda each: each.__name__
+)
 def test_a_last_checkpoint_that_is_not_whole_is_passed_over_for_the_one_before(
     directory: RunDirectory, damage: Damage
 ) -> None:
@@ -80,7 +82,9 @@ def test_a_last_checkpoint_that_is_not_whole_is_passed_over_for_the_one_before(
     assert all("going on from previous.checkpoint" in each for each in said)
 
 
-def test_the_one_before_is_not_lost_to_a_damaged_one_at_the_next_checkpoint(directory: RunDirectory) -> None:
+def test_the_one_before_is_not_lost_to_a_damaged_one_at_the_next_checkpoint(
+    directory: RunDirectory,
+) -> None:
     cut(directory.last)
     found, _ = earlier(directory)
     assert found is not None
@@ -89,18 +93,24 @@ def test_the_one_before_is_not_lost_to_a_damaged_one_at_the_next_checkpoint(dire
         load_checkpoint(path)
 
 
-def test_without_any_whole_checkpoint_nothing_is_begun_and_nothing_is_lost(directory: RunDirectory) -> None:
+def test_without_any_whole_checkpoint_nothing_is_begun_and_nothing_is_lost(
+    directory: RunDirectory,
+) -> None:
     cut(directory.last)
     flipped(directory.previous)
     before = {path.name: path.read_bytes() for path in directory.path.iterdir()}
-    with pytest.raises(TrainingError, match=r"no whole checkpoint: .*last\.checkpoint: .*previous\.checkpoint: "):
+    with pytest.raises(
+        TrainingError, match=r"no whole checkpoint: .*last\.checkpoint: .*previous\.checkpoint: "
+    ):
         earlier(directory)
     assert {path.name: path.read_bytes() for path in directory.path.iterdir()} == before
 
 
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_checkpoint_with_a_flipped_bit_is_refused_or_reads_as_it_was(kept: Path, place: float, bit: int) -> None:
+def test_a_checkpoint_with_a_flipped_bit_is_refused_or_reads_as_it_was(
+    kept: Path, place: float, bit: int
+) -> None:
     """Not every bit of a zip file says something: the date of a member does not."""
     content = bytearray(kept.read_bytes())
     content[int(place * len(content))] ^= 1 << bit
@@ -170,7 +180,10 @@ def test_a_checkpoint_for_which_there_is_no_space_leaves_the_ones_before_it_as_t
 ) -> None:
     before = {path.name: path.read_bytes() for path in directory.path.iterdir()}
     checkpoint = load_checkpoint(kept)
-    with files_of_at_most(kept.stat().st_size // 2), pytest.raises(OSError, match="checkpoint") as refused:
+    with (
+        files_of_at_most(kept.stat().st_size // 2),
+        pytest.raises(OSError, match="checkpoint") as refused,
+    ):
         directory.keep(checkpoint)
     assert refused.value.errno == errno.EFBIG
     assert {path.name: path.read_bytes() for path in directory.path.iterdir()} == before

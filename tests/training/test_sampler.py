@@ -48,7 +48,9 @@ def test_a_sentence_occurs_as_often_as_its_weight_says_rounded_down_or_up(
 
 
 @pytest.mark.parametrize("weight", [0.25, 1.5, 2.9])
-def test_over_many_epochs_a_sentence_occurs_as_often_as_its_weight_says_on_average(weight: float) -> None:
+def test_over_many_epochs_a_sentence_occurs_as_often_as_its_weight_says_on_average(
+    weight: float,
+) -> None:
     n_sentences, n_epochs = 50, 40
     total = sum(
         occurrences(plan_epoch([5] * n_sentences, [weight] * n_sentences, 100, 1, epoch)).total()
@@ -60,7 +62,9 @@ def test_over_many_epochs_a_sentence_occurs_as_often_as_its_weight_says_on_avera
 
 
 @given(LENGTHS, BATCH_WORDS, SEEDS, SEEDS)
-def test_a_plan_depends_on_its_arguments_alone(lengths: list[int], batch_words: int, seed: int, epoch: int) -> None:
+def test_a_plan_depends_on_its_arguments_alone(
+    lengths: list[int], batch_words: int, seed: int, epoch: int
+) -> None:
     weights = [1.5] * len(lengths)
     state = torch.get_rng_state()
     plans = [plan_epoch(lengths, weights, batch_words, seed, epoch) for _ in range(2)]
@@ -87,7 +91,11 @@ def test_one_sentence_gives_one_batch_however_long_it_is(length: int) -> None:
 
 
 def test_a_first_sentence_that_is_too_long_leaves_no_empty_batch_before_it() -> None:
-    assert sorted(map(sorted, plan_epoch([500, 500, 2, 2], [1.0] * 4, 100, 1, 0))) == [[0], [1], [2, 3]]
+    assert sorted(map(sorted, plan_epoch([500, 500, 2, 2], [1.0] * 4, 100, 1, 0))) == [
+        [0],
+        [1],
+        [2, 3],
+    ]
 
 
 def test_batches_are_of_near_equal_lengths() -> None:

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from seqeval.metrics import accuracy_score, classification_report
 
 from teddy.model.tags.spans import Scheme, Span, read_tags, write_tags
-from teddy.training.evaluation.scores import ConllevalScores, Counts, SpanScores, conlleval_scores, read_chunks
+from teddy.training.evaluation.scores import (
+    ConllevalScores,
+    Counts,
+    SpanScores,
+    conlleval_scores,
+    read_chunks,
+)
 
 LABELS = ["PER", "ORG", "creative-work"]
 
@@ -34,30 +40,42 @@ def score(pairs: list[tuple[list[Span], list[Span]]]) -> SpanScores:
 
 
 def unzip(pairs: list[list[tuple[str, str]]]) -> tuple[list[list[str]], list[list[str]]]:
-    return [[gold for gold, _ in one] for one in pairs], [[predicted for _, predicted in one] for one in pairs]
+    return [[gold for gold, _ in one] for one in pairs], [
+        [predicted for _, predicted in one] for one in pairs
+    ]
 
 
 # Strict scores.
 
 
 @given(sentences)
-def test_strict_counts_equal_a_count_span_by_span(pairs: list[tuple[list[Span], list[Span]]]) -> None:
+def test_strict_counts_equal_a_count_span_by_span(
+    pairs: list[tuple[list[Span], list[Span]]],
+) -> None:
     scores = score(pairs)
     for label in LABELS:
-        gold = [(i, span) for i, (spans, _) in enumerate(pairs) for span in spans if span.label == label]
-        predicted = [(i, span) for i, (_, spans) in enumerate(pairs) for span in spans if span.label == label]
+        gold = [
+            (i, span) for i, (spans, _) in enumerate(pairs) for span in spans if span.label == label
+        ]
+        predicted = [
+            (i, span) for i, (_, spans) in enumerate(pairs) for span in spans if span.label == label
+        ]
         correct = [one for one in predicted if one in gold]
         expected = Counts(len(gold), len(predicted), len(correct))
         assert scores.by_label.get(label, Counts()) == expected
 
 
 @given(sentences, st.integers(0, 5))
-def test_scores_add_up_over_any_division_of_the_sentences(pairs: list[tuple[list[Span], list[Span]]], cut: int) -> None:
+def test_scores_add_up_over_any_division_of_the_sentences(
+    pairs: list[tuple[list[Span], list[Span]]], cut: int
+) -> None:
     assert score(pairs[:cut]) + score(pairs[cut:]) == score(pairs)
 
 
 @given(sentences)
-def test_swapping_gold_and_prediction_swaps_precision_and_recall(pairs: list[tuple[list[Span], list[Span]]]) -> None:
+def test_swapping_gold_and_prediction_swaps_precision_and_recall(
+    pairs: list[tuple[list[Span], list[Span]]],
+) -> None:
     there = score(pairs).micro
     back = score([(predicted, gold) for gold, predicted in pairs]).micro
     assert (there.precision, there.recall, there.f1) == (back.recall, back.precision, back.f1)
@@ -90,7 +108,13 @@ def test_labels_keep_the_order_given_and_show_without_a_span() -> None:
     scores = SpanScores(["PER", "ORG"])
     scores.add([Span(0, 1, "LOC")], [])
     assert list(scores.by_label) == ["PER", "ORG", "LOC"]
-    assert [line.split()[0] for line in scores.table().splitlines()[1:]] == ["PER", "ORG", "LOC", "micro", "macro"]
+    assert [line.split()[0] for line in scores.table().splitlines()[1:]] == [
+        "PER",
+        "ORG",
+        "LOC",
+        "micro",
+        "macro",
+    ]
 
 
 @given(sentences)
@@ -102,17 +126,23 @@ def test_scores_survive_json(pairs: list[tuple[list[Span], list[Span]]]) -> None
 # conlleval's scores.
 
 
-def seqeval_report(gold: list[list[str]], predicted: list[list[str]]) -> dict[str, dict[str, float]]:
+def seqeval_report(
+    gold: list[list[str]], predicted: list[list[str]]
+) -> dict[str, dict[str, float]]:
     with warnings.catch_warnings():
         # seqeval and numpy warn where a ratio has no denominator; all three of us then say 0.
         warnings.simplefilter("ignore")
-        report: dict[str, dict[str, float]] = classification_report(gold, predicted, output_dict=True, zero_division=0)
+        report: dict[str, dict[str, float]] = classification_report(
+            gold, predicted, output_dict=True, zero_division=0
+        )
     return report
 
 
 @given(tagged)
 @settings(max_examples=300, deadline=None, derandomize=True)
-def test_scores_agree_with_seqeval_on_any_tags_however_ill_formed(pairs: list[list[tuple[str, str]]]) -> None:
+def test_scores_agree_with_seqeval_on_any_tags_however_ill_formed(
+    pairs: list[list[tuple[str, str]]],
+) -> None:
     gold, predicted = unzip(pairs)
     ours = conlleval_scores(gold, predicted)
     assert ours.accuracy == pytest.approx(accuracy_score(gold, predicted))
@@ -158,7 +188,9 @@ def test_chunks_of_well_formed_tags_are_the_spans_whatever_the_scheme(spans: lis
         ("B-a-b I-a-b I-a", [(0, 2, "a-b"), (2, 3, "a")]),
     ],
 )
-def test_chunks_start_and_end_as_conlleval_has_it(tags: str, chunks: list[tuple[int, int, str]]) -> None:
+def test_chunks_start_and_end_as_conlleval_has_it(
+    tags: str, chunks: list[tuple[int, int, str]]
+) -> None:
     assert read_chunks(tags.split()) == [Span(*chunk) for chunk in chunks]
 
 
@@ -167,14 +199,21 @@ def test_conlleval_scores_add_up_over_any_division_of_the_sentences(
     pairs: list[list[tuple[str, str]]], cut: int
 ) -> None:
     gold, predicted = unzip(pairs)
-    parts = conlleval_scores(gold[:cut], predicted[:cut]) + conlleval_scores(gold[cut:], predicted[cut:])
+    parts = conlleval_scores(gold[:cut], predicted[:cut]) + conlleval_scores(
+        gold[cut:], predicted[cut:]
+    )
     assert parts == conlleval_scores(gold, predicted)
 
 
 @given(tagged)
-def test_on_the_same_spans_strict_and_conlleval_scores_are_equal(pairs: list[list[tuple[str, str]]]) -> None:
+def test_on_the_same_spans_strict_and_conlleval_scores_are_equal(
+    pairs: list[list[tuple[str, str]]],
+) -> None:
     gold, predicted = unzip(pairs)
-    read = [(read_tags(g, Scheme.BIOES), read_tags(p, Scheme.BIOES)) for g, p in zip(gold, predicted, strict=True)]
+    read = [
+        (read_tags(g, Scheme.BIOES), read_tags(p, Scheme.BIOES))
+        for g, p in zip(gold, predicted, strict=True)
+    ]
     assert conlleval_scores(gold, predicted).spans == score(read)
 
 
@@ -206,10 +245,14 @@ def test_the_report_has_the_classic_layout() -> None:
 def read_oracle(path: Path) -> ConllevalScores:
     blocks = path.read_text(encoding="utf-8").split("\n\n")
     rows = [[line.split() for line in block.splitlines() if line.strip()] for block in blocks]
-    return conlleval_scores([[row[-2] for row in one] for one in rows], [[row[-1] for row in one] for one in rows])
+    return conlleval_scores(
+        [[row[-2] for row in one] for one in rows], [[row[-1] for row in one] for one in rows]
+    )
 
 
-@pytest.mark.skipif("TEDDY_SCORING_ORACLE" not in os.environ, reason="TEDDY_SCORING_ORACLE names no folder")
+@pytest.mark.skipif(
+    "TEDDY_SCORING_ORACLE" not in os.environ, reason="TEDDY_SCORING_ORACLE names no folder"
+)
 def test_the_report_equals_that_of_the_script_on_its_own_sample() -> None:
     folder = Path(os.environ["TEDDY_SCORING_ORACLE"])
     expected = (folder / "conlleval-result.txt").read_text(encoding="utf-8")

@@ -99,7 +99,9 @@ def assert_same_search(one: Path, other: Path) -> None:
     assert findings(one) == findings(other)
     assert (one / "best.toml").read_bytes() == (other / "best.toml").read_bytes()
     for trial in findings(one):
-        places = [output / "trials" / f"{trial['trial']:04}" / "metrics.jsonl" for output in (one, other)]
+        places = [
+            output / "trials" / f"{trial['trial']:04}" / "metrics.jsonl" for output in (one, other)
+        ]
         if places[0].exists() or places[1].exists():
             assert places[0].read_bytes() == places[1].read_bytes()
 
@@ -111,7 +113,9 @@ def f1_of(run: Path) -> list[float]:
 # What a search finds.
 
 
-def test_each_trial_is_an_ordinary_run_and_its_score_is_that_of_its_record(whole_search: Path) -> None:
+def test_each_trial_is_an_ordinary_run_and_its_score_is_that_of_its_record(
+    whole_search: Path,
+) -> None:
     trials = findings(whole_search)
     assert [trial["state"] for trial in trials] == ["complete", "pruned", "complete"]
     for trial in trials:
@@ -133,12 +137,16 @@ def test_the_best_recipe_is_that_of_the_best_run_and_stands_alone(whole_search: 
     assert load_recipe(whole_search / "trials" / f"{found['trial']:04}" / "recipe.toml") == best
 
 
-def test_a_pruned_trial_was_below_the_median_of_those_that_were_complete(whole_search: Path) -> None:
+def test_a_pruned_trial_was_below_the_median_of_those_that_were_complete(
+    whole_search: Path,
+) -> None:
     complete: list[list[float]] = []
     for trial in findings(whole_search):
         scores = f1_of(whole_search / "trials" / f"{trial['trial']:04}")
         reasons = [
-            n_done >= 2 and bool(complete) and max(scores[:n_done]) < median(each[n_done - 1] for each in complete)
+            n_done >= 2
+            and bool(complete)
+            and max(scores[:n_done]) < median(each[n_done - 1] for each in complete)
             for n_done in range(1, len(scores) + 1)
         ]
         assert reasons == [False] * (len(scores) - 1) + [trial["state"] == "pruned"]
@@ -148,7 +156,9 @@ def test_a_pruned_trial_was_below_the_median_of_those_that_were_complete(whole_s
 
 def test_only_the_best_trial_keeps_its_checkpoints(whole_search: Path) -> None:
     best = json.loads((whole_search / "search.json").read_text())["best"]
-    assert {path.parent.name for path in whole_search.glob("trials/*/*.checkpoint")} == {f"{best:04}"}
+    assert {path.parent.name for path in whole_search.glob("trials/*/*.checkpoint")} == {
+        f"{best:04}"
+    }
 
 
 def test_a_finished_search_does_nothing(shell: Shell, whole_search: Path, data: Path) -> None:
@@ -166,7 +176,17 @@ def test_a_search_that_is_killed_and_begun_again_ends_as_if_it_had_not_been(
     whole_search: Path, recipe: Recipe, data: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "search"
-    command = (sys.executable, "-c", KILLED, "search", data / "tiny.toml", "--data", data, "--output", output)
+    command = (
+        sys.executable,
+        "-c",
+        KILLED,
+        "search",
+        data / "tiny.toml",
+        "--data",
+        data,
+        "--output",
+        output,
+    )
     killed = subprocess.run([str(part) for part in command], stderr=subprocess.PIPE, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert [path.name for path in (output / "trials").iterdir()] == ["0000"]
@@ -189,7 +209,9 @@ def test_a_trial_that_is_interrupted_is_taken_up_with_the_same_values(
     assert begin(study) == (number, values)
 
 
-def test_no_trial_is_begun_when_the_time_is_over(recipe: Recipe, data: Path, tmp_path: Path) -> None:
+def test_no_trial_is_begun_when_the_time_is_over(
+    recipe: Recipe, data: Path, tmp_path: Path
+) -> None:
     search(recipe, data, tmp_path, until=time.time(), note=print, interruption=Interruption())
     assert Study(recipe, tmp_path).all() == []
 
@@ -219,7 +241,9 @@ def begin(study: Study) -> tuple[int, dict[str, Any]]:
         return claim.trial.number, claim.trial.params
 
 
-def test_a_trial_belongs_to_one_process_until_that_has_ended(recipe: Recipe, tmp_path: Path) -> None:
+def test_a_trial_belongs_to_one_process_until_that_has_ended(
+    recipe: Recipe, tmp_path: Path
+) -> None:
     study = Study(recipe, tmp_path)
     first = begin(study)
     with held_elsewhere(study.directory_of(0)):
@@ -227,7 +251,9 @@ def test_a_trial_belongs_to_one_process_until_that_has_ended(recipe: Recipe, tmp
     assert begin(study) == first
 
 
-def test_a_trial_that_always_brings_its_process_down_is_given_up(recipe: Recipe, tmp_path: Path) -> None:
+def test_a_trial_that_always_brings_its_process_down_is_given_up(
+    recipe: Recipe, tmp_path: Path
+) -> None:
     study = Study(recipe, tmp_path)
     assert [begin(study)[0] for _ in range(4)] == [0, 0, 0, 1]
     assert "3 times" in study.ended()[0].user_attrs["error"]
@@ -241,7 +267,10 @@ def searching(data: Path, *overrides: str) -> Recipe:
 
 
 def test_values_that_were_tried_before_are_not_tried_again(data: Path, tmp_path: Path) -> None:
-    study = Study(searching(data, 'search.ranges={"network.cell"=["lstm", "gru"]}', "search.trials=8"), tmp_path)
+    study = Study(
+        searching(data, 'search.ranges={"network.cell"=["lstm", "gru"]}', "search.trials=8"),
+        tmp_path,
+    )
     trained = 0
     while True:
         with study.claimed() as claim:
@@ -266,17 +295,26 @@ def test_values_that_do_not_go_together_fail(data: Path, tmp_path: Path) -> None
     for trial in study.ended():
         fits = trial.params["export.window_overlap"] < trial.params["export.window_words"]
         assert fits == (trial.state == TrialState.COMPLETE)
-    assert any("window_overlap: must be smaller" in trial.user_attrs.get("error", "") for trial in study.ended())
+    assert any(
+        "window_overlap: must be smaller" in trial.user_attrs.get("error", "")
+        for trial in study.ended()
+    )
 
 
-def test_trials_that_diverge_have_failed_and_two_processes_share_them(shell: Shell, data: Path, tmp_path: Path) -> None:
+def test_trials_that_diverge_have_failed_and_two_processes_share_them(
+    shell: Shell, data: Path, tmp_path: Path
+) -> None:
     ranges = 'search.ranges={"training.learning_rate"=[1e30, 1e31]}'
     options = ("--output", tmp_path, "--set", ranges, "--trials", 3, "--jobs", 2)
     code, output, told = shell("search", data / "tiny.toml", "--data", data, *options)
     assert (code, output) == (3, "")
     assert "no trial came to its end" in told
     trials = findings(tmp_path)
-    assert [(trial["trial"], trial["state"]) for trial in trials] == [(0, "failed"), (1, "failed"), (2, "failed")]
+    assert [(trial["trial"], trial["state"]) for trial in trials] == [
+        (0, "failed"),
+        (1, "failed"),
+        (2, "failed"),
+    ]
     logs = [log.read_text() for log in tmp_path.glob("job-*.log")]
     n_trained = sum(trial["same_as"] is None for trial in trials)
     assert (len(logs), sum(log.count('"state": "diverged"') for log in logs)) == (2, n_trained)
@@ -299,25 +337,59 @@ def test_a_recipe_without_ranges_is_refused(tiny_recipe: Recipe, tmp_path: Path)
 @pytest.mark.parametrize(
     ("ranges", "message"),
     [
-        pytest.param('"training.lr" = {low = 1, high = 2}', "training.lr: unknown key", id="unknown key"),
-        pytest.param('"training.learning_rate" = {low = 0.0, high = 1.0}', "greater than 0, not 0", id="bad low end"),
-        pytest.param('"training.word_dropout" = {low = 0, high = 1}', "high: with 1, training.word", id="bad high end"),
+        pytest.param(
+            '"training.lr" = {low = 1, high = 2}', "training.lr: unknown key", id="unknown key"
+        ),
+        pytest.param(
+            '"training.learning_rate" = {low = 0.0, high = 1.0}',
+            "greater than 0, not 0",
+            id="bad low end",
+        ),
+        pytest.param(
+            '"training.word_dropout" = {low = 0, high = 1}',
+            "high: with 1, training.word",
+            id="bad high end",
+        ),
         pytest.param('"network.layers" = {low = 0.5, high = 2.5}', "valid integer", id="not whole"),
-        pytest.param('"network.cell" = ["lstm", "gur"]', "1: with 'gur', network.cell", id="bad choice"),
+        pytest.param(
+            '"network.cell" = ["lstm", "gur"]', "1: with 'gur', network.cell", id="bad choice"
+        ),
         pytest.param('"network.cell" = ["lstm"]', "two values or more", id="one choice"),
         pytest.param('"network.cell" = ["lstm", "lstm"]', "a value twice", id="a choice twice"),
-        pytest.param('"network.cell" = "lstm"', "{low = ..., high = ...} or an array", id="no range"),
-        pytest.param('"network.layers" = {low = 3, high = 1}', "high: must be above low", id="upside down"),
+        pytest.param(
+            '"network.cell" = "lstm"', "{low = ..., high = ...} or an array", id="no range"
+        ),
+        pytest.param(
+            '"network.layers" = {low = 3, high = 1}', "high: must be above low", id="upside down"
+        ),
         pytest.param('"network.layers" = {low = 1, hihg = 3}', "did you mean high?", id="misspelt"),
-        pytest.param('"network.layers" = {low = 1, high = 4, step = 2}', "does not lead from 1 to 4", id="bad step"),
-        pytest.param('"training.weight_decay" = {low = 0.0, high = 0.1, log = true}', "above 0", id="log of 0"),
-        pytest.param("training.learning_rate = {low = 1, high = 2}", "quotation marks", id="no quotation marks"),
+        pytest.param(
+            '"network.layers" = {low = 1, high = 4, step = 2}',
+            "does not lead from 1 to 4",
+            id="bad step",
+        ),
+        pytest.param(
+            '"training.weight_decay" = {low = 0.0, high = 0.1, log = true}',
+            "above 0",
+            id="log of 0",
+        ),
+        pytest.param(
+            "training.learning_rate = {low = 1, high = 2}",
+            "quotation marks",
+            id="no quotation marks",
+        ),
         pytest.param('"name" = ["a", "b"]', "cannot be searched", id="name"),
-        pytest.param('"corpus.3.weight" = {low = 1, high = 2}', "there is no corpus.3.weight", id="no such table"),
+        pytest.param(
+            '"corpus.3.weight" = {low = 1, high = 2}',
+            "there is no corpus.3.weight",
+            id="no such table",
+        ),
         pytest.param("", "at least 1", id="empty"),
     ],
 )
-def test_a_range_that_makes_no_valid_recipe_is_refused_with_its_line(ranges: str, message: str, tmp_path: Path) -> None:
+def test_a_range_that_makes_no_valid_recipe_is_refused_with_its_line(
+    ranges: str, message: str, tmp_path: Path
+) -> None:
     path = tmp_path / "bad.toml"
     path.write_text(f"{RECIPE}\n[search.ranges]\n{ranges}\n")
     with pytest.raises(RecipeError, match=re.escape(message)) as refused:

@@ -53,13 +53,17 @@ def start(recipe: Recipe, tiny_run: Path) -> Start:
     pieces = load_checkpoint(tiny_run / "best.checkpoint").pieces
     words = ("oslo", "été", "bears")
     torch.manual_seed(4)
-    network = Network(recipe.network, WordFeatures(Pieces(pieces), recipe.features, words).n_rows, TagSet(("X",)))
+    network = Network(
+        recipe.network, WordFeatures(Pieces(pieces), recipe.features, words).n_rows, TagSet(("X",))
+    )
     return Start(
         features=recipe.features,
         network=recipe.network,
         pieces=pieces,
         words=words,
-        weights={name: each for name, each in network.state_dict().items() if name.startswith(LEARNT)},
+        weights={
+            name: each for name, each in network.state_dict().items() if name.startswith(LEARNT)
+        },
         training_data=(CREDIT,),
     )
 
@@ -82,10 +86,14 @@ def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
 # Files.
 
 
-def test_an_encoder_file_comes_back_with_its_weights_rounded_to_16_bits(start: Start, folder: Path) -> None:
+def test_an_encoder_file_comes_back_with_its_weights_rounded_to_16_bits(
+    start: Start, folder: Path
+) -> None:
     found = load_start(folder / "library.encoder")
     assert replace(found, weights={}) == replace(start, weights={})
-    assert_same(found.weights, {name: tensor.half().float() for name, tensor in start.weights.items()})
+    assert_same(
+        found.weights, {name: tensor.half().float() for name, tensor in start.weights.items()}
+    )
 
 
 def test_saving_what_was_read_changes_nothing(folder: Path, tmp_path: Path) -> None:
@@ -94,23 +102,34 @@ def test_saving_what_was_read_changes_nothing(folder: Path, tmp_path: Path) -> N
     assert_same(load_start(tmp_path / "again.encoder").weights, once.weights)
 
 
-def test_a_start_without_words_of_its_own_has_none_when_it_comes_back(start: Start, tmp_path: Path) -> None:
+def test_a_start_without_words_of_its_own_has_none_when_it_comes_back(
+    start: Start, tmp_path: Path
+) -> None:
     replace(start, words=()).save(tmp_path / "wordless.encoder")
     assert load_start(tmp_path / "wordless.encoder").words == ()
 
 
 @pytest.mark.parametrize("name", ["tiny.teddy", "best.checkpoint"])
-def test_a_model_file_and_a_checkpoint_give_their_own_embedding_and_encoder(tiny_run: Path, name: str) -> None:
+def test_a_model_file_and_a_checkpoint_give_their_own_embedding_and_encoder(
+    tiny_run: Path, name: str
+) -> None:
     found, checkpoint = load_start(tiny_run / name), load_checkpoint(tiny_run / "best.checkpoint")
     assert (found.features, found.network) == (checkpoint.features, checkpoint.network)
     assert (found.pieces, found.words) == (checkpoint.pieces, checkpoint.words)
     # The measured checkpoint of an ended run holds the very weights that its model file does.
-    assert_same(found.weights, {name: each for name, each in checkpoint.weights.items() if name.startswith(LEARNT)})
+    assert_same(
+        found.weights,
+        {name: each for name, each in checkpoint.weights.items() if name.startswith(LEARNT)},
+    )
 
 
 @pytest.mark.parametrize("name", ["tiny.teddy", "best.checkpoint", "last.checkpoint"])
-def test_what_weights_were_learnt_from_is_credited_wherever_they_are_taken_from(tiny_run: Path, name: str) -> None:
-    found = [(each.name, each.licence, each.source) for each in load_start(tiny_run / name).training_data]
+def test_what_weights_were_learnt_from_is_credited_wherever_they_are_taken_from(
+    tiny_run: Path, name: str
+) -> None:
+    found = [
+        (each.name, each.licence, each.source) for each in load_start(tiny_run / name).training_data
+    ]
     assert found == [("made-up", "CC0", "the tests")]
 
 
@@ -133,15 +152,22 @@ def test_the_file_is_below_the_data_or_here_and_the_model_that_ships_has_a_name(
 # In the network.
 
 
-def test_weights_arrive_in_the_network_and_nothing_else_is_touched(start: Start, recipe: Recipe) -> None:
+def test_weights_arrive_in_the_network_and_nothing_else_is_touched(
+    start: Start, recipe: Recipe
+) -> None:
     network = Network(recipe.network, len(start.weights["embedding"]), TagSet(recipe.labels))
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     start.put_into(network)
     assert_same(network.state_dict(), {**before, **start.weights})
-    assert {name.partition(".")[0] for name in before.keys() - start.weights.keys()} == {"emission", "crf"}
+    assert {name.partition(".")[0] for name in before.keys() - start.weights.keys()} == {
+        "emission",
+        "crf",
+    }
 
 
-def test_weights_of_another_number_of_rows_are_refused_in_one_line(start: Start, recipe: Recipe) -> None:
+def test_weights_of_another_number_of_rows_are_refused_in_one_line(
+    start: Start, recipe: Recipe
+) -> None:
     network = Network(recipe.network, len(start.weights["embedding"]) + 1, TagSet(recipe.labels))
     with pytest.raises(TrainingError, match=r"do not fit .*embedding") as caught:
         start.put_into(network)
@@ -156,7 +182,16 @@ def make_trainer(start: Start, recipe: Recipe, data: Path, share: float, **chang
     start.put_into(network)
     corpora = load_corpora(recipe, data, on_misaligned=lambda _: None)
     config = recipe.training.model_copy(update=changes)
-    return Trainer(network, features, tag_set, corpora, config, seed=1, device=torch.device("cpu"), started_share=share)
+    return Trainer(
+        network,
+        features,
+        tag_set,
+        corpora,
+        config,
+        seed=1,
+        device=torch.device("cpu"),
+        started_share=share,
+    )
 
 
 def moved(trainer: Trainer, n_updates: int) -> dict[str, Tensor]:
@@ -178,7 +213,8 @@ def test_at_a_share_of_zero_what_was_learnt_before_stays_to_the_last_bit(
 def test_at_a_share_of_the_learning_rate_the_first_step_is_that_share_as_long(
     start: Start, recipe: Recipe, tiny_data: Path, share: float
 ) -> None:
-    # The gradient of the first update is the same for both, and a step of AdamW is in proportion to its rate.
+    # The gradient of the first update is the same for both, and a step of AdamW is in proportion to
+    # its rate.
     fast, slow = (moved(make_trainer(start, recipe, tiny_data, each), 1) for each in (1.0, share))
     for name, change in fast.items():
         expected = change * (share if name.startswith(LEARNT) else 1.0)
@@ -204,12 +240,17 @@ def started_run(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_keeps_the_pieces_the_words_and_at_a_share_of_zero_the_weights_that_it_started_with(
     started_run: Path, folder: Path
 ) -> None:
-    given, found = load_start(folder / "library.encoder"), load_start(started_run / "last.checkpoint")
+    given, found = (
+        load_start(folder / "library.encoder"),
+        load_start(started_run / "last.checkpoint"),
+    )
     assert (found.pieces, found.words) == (given.pieces, given.words)
     assert_same(found.weights, given.weights)
 
 
-def test_a_model_credits_what_its_start_was_learnt_from_before_what_it_was_trained_on(started_run: Path) -> None:
+def test_a_model_credits_what_its_start_was_learnt_from_before_what_it_was_trained_on(
+    started_run: Path,
+) -> None:
     first, second = read_manifest(started_run / "tiny.teddy").training_data
     assert first == CREDIT
     assert (second.name, second.n_sentences) == ("made-up", 200)
@@ -241,9 +282,16 @@ def test_a_started_run_that_is_stopped_and_resumed_ends_as_if_it_had_not_been_an
     assert replace(manifests[0], created="") == replace(manifests[1], created="")
 
 
-def test_a_run_may_start_from_a_model_of_other_labels(folder: Path, tiny_model: Path, tmp_path: Path) -> None:
+def test_a_run_may_start_from_a_model_of_other_labels(
+    folder: Path, tiny_model: Path, tmp_path: Path
+) -> None:
     (folder / "tiny.teddy").write_bytes(tiny_model.read_bytes())
-    changes = ("start.weights=tiny.teddy", "training.epochs=1", "export.canary=[]", 'labels=["PER"]')
+    changes = (
+        "start.weights=tiny.teddy",
+        "training.epochs=1",
+        "export.canary=[]",
+        'labels=["PER"]',
+    )
     recipe = load_recipe(folder / "tiny.toml", [*changes, 'corpus.0.map={LOC="O"}'])
     train(recipe, folder, tmp_path / "run")
     assert read_manifest(tmp_path / "run" / "tiny.teddy").labels == ("PER",)
@@ -276,14 +324,27 @@ def test_a_recipe_of_another_shape_is_told_the_key_and_both_values(
         start.check(recipe.features, recipe.network, Path("library.encoder"))
     table, _, name = change.partition("=")[0].partition(".")
     ours, theirs = (getattr(getattr(each, table), name) for each in (recipe, start))
-    assert f"library.encoder: its {table}.{name} is {theirs}, the recipe says {ours}" in str(caught.value)
-    settings = [word for each in (*SHAPE, "start.weights=library.encoder", change) for word in ("--set", each)]
-    code, said, error = shell("train", folder / "tiny.toml", "--data", folder, "--output", tmp_path / "run", *settings)
+    assert f"library.encoder: its {table}.{name} is {theirs}, the recipe says {ours}" in str(
+        caught.value
+    )
+    settings = [
+        word
+        for each in (*SHAPE, "start.weights=library.encoder", change)
+        for word in ("--set", each)
+    ]
+    code, said, error = shell(
+        "train", folder / "tiny.toml", "--data", folder, "--output", tmp_path / "run", *settings
+    )
     assert (code, said) == (2, "")
-    assert error == f"teddy: error: {folder / 'library.encoder'}{str(caught.value).removeprefix('library.encoder')}\n"
+    assert (
+        error
+        == f"teddy: error: {folder / 'library.encoder'}{str(caught.value).removeprefix('library.encoder')}\n"
+    )
 
 
-@pytest.mark.parametrize("change", ["network.decoder=softmax", "network.layer_dropout=0.4", "seed=5"])
+@pytest.mark.parametrize(
+    "change", ["network.decoder=softmax", "network.layer_dropout=0.4", "seed=5"]
+)
 def test_what_does_not_shape_the_weights_is_free(start: Start, folder: Path, change: str) -> None:
     recipe = started(folder, change)
     start.check(recipe.features, recipe.network, Path("library.encoder"))
@@ -309,14 +370,22 @@ def test_a_changed_weight_is_noticed(start: Start, folder: Path, tmp_path: Path)
         load_start(tmp_path / "changed.encoder")
 
 
-@pytest.mark.parametrize("content", [[1, 2], {"format": "teddy-encoder-99"}, {"weights": {}}, torch.zeros(3)])
-def test_what_torch_can_read_but_is_no_encoder_file_is_refused(tmp_path: Path, content: object) -> None:
+@pytest.mark.parametrize(
+    "content", [[1, 2], {"format": "teddy-encoder-99"}, {"weights": {}}, torch.zeros(3)]
+)
+def test_what_torch_can_read_but_is_no_encoder_file_is_refused(
+    tmp_path: Path, content: object
+) -> None:
     torch.save(content, tmp_path / "other.encoder")
-    with pytest.raises(ModelFileError, match="neither a model file, nor a checkpoint, nor an encoder file"):
+    with pytest.raises(
+        ModelFileError, match="neither a model file, nor a checkpoint, nor an encoder file"
+    ):
         load_start(tmp_path / "other.encoder")
 
 
-@pytest.mark.parametrize("part", ["features", "network", "pieces", "words", "weights", "training_data"])
+@pytest.mark.parametrize(
+    "part", ["features", "network", "pieces", "words", "weights", "training_data"]
+)
 @pytest.mark.parametrize("content", [None, 7])
 def test_an_encoder_file_without_a_part_or_with_another_in_its_place_is_refused(
     folder: Path, tmp_path: Path, part: str, content: object
@@ -342,7 +411,10 @@ class Attack:
 
 def test_a_file_that_would_run_code_is_refused_and_not_run(tmp_path: Path) -> None:
     (tmp_path / "bare.encoder").write_bytes(pickle.dumps(Attack(tmp_path / "it-ran")))
-    torch.save({"format": "teddy-encoder-1", "words": Attack(tmp_path / "it-ran")}, tmp_path / "dressed.encoder")
+    torch.save(
+        {"format": "teddy-encoder-1", "words": Attack(tmp_path / "it-ran")},
+        tmp_path / "dressed.encoder",
+    )
     for name in ("bare", "dressed"):
         with pytest.raises(ModelFileError, match="not a whole encoder file"):
             load_start(tmp_path / f"{name}.encoder")

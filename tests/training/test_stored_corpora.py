@@ -32,7 +32,9 @@ def sentence(words: Sequence[str], corpus: str = "a", line: int = 1) -> Sentence
     ends = np.cumsum([len(word) + 1 for word in words]).tolist()
     return Sentence(
         words=tuple(words),
-        offsets=tuple((end - 1 - len(word), end - 1) for word, end in zip(words, ends, strict=True)),
+        offsets=tuple(
+            (end - 1 - len(word), end - 1) for word, end in zip(words, ends, strict=True)
+        ),
         spans=(Span(0, 1, "PER"),),
         unknown=((0, 1),) if len(words) > 3 else (),
         misaligned=(Span(0, 1, "LOC"),) if len(words) == 2 else (),
@@ -45,12 +47,22 @@ def sentence(words: Sequence[str], corpus: str = "a", line: int = 1) -> Sentence
 
 def numbered(lengths: Iterable[int], corpus: str) -> list[Sentence]:
     """Sentences of these lengths, all different."""
-    return [sentence([f"{corpus}{i}", *["w"] * (n - 1)], corpus, line=i + 1) for i, n in enumerate(lengths)]
+    return [
+        sentence([f"{corpus}{i}", *["w"] * (n - 1)], corpus, line=i + 1)
+        for i, n in enumerate(lengths)
+    ]
 
 
 def corpus(name: str, train: Sequence[Sentence], weight: float = 1.0) -> Corpus:
     return Corpus(
-        name=name, licence="", source="", annotates=frozenset({"PER"}), weight=weight, train=train, dev=[], n_dropped=0
+        name=name,
+        licence="",
+        source="",
+        annotates=frozenset({"PER"}),
+        weight=weight,
+        train=train,
+        dev=[],
+        n_dropped=0,
     )
 
 
@@ -63,7 +75,10 @@ def packed(corpora: Sequence[Corpus], window_words: int) -> list[Corpus]:
             writer.add(part, one)
     blocks = writer.finish()
     assert blocks is not None
-    return [replace(each, train=StoredSentences(blocks, part, each.name)) for part, each in enumerate(corpora)]
+    return [
+        replace(each, train=StoredSentences(blocks, part, each.name))
+        for part, each in enumerate(corpora)
+    ]
 
 
 def read(source: Source, epoch: int, first: int = 0) -> list[list[Sentence]]:
@@ -121,7 +136,9 @@ def test_where_a_window_holds_all_the_batches_are_those_of_corpora_in_memory(
 
 
 @settings(max_examples=40)
-@given(LENGTHS, LENGTHS, WINDOWS, BATCH_WORDS, st.sampled_from([0.3, 1.0, 2.0, 2.6]), st.integers(0, 9))
+@given(
+    LENGTHS, LENGTHS, WINDOWS, BATCH_WORDS, st.sampled_from([0.3, 1.0, 2.0, 2.6]), st.integers(0, 9)
+)
 def test_every_sentence_occurs_as_often_as_its_weight_says_whatever_the_window(
     some: list[int], others: list[int], window: int, batch_words: int, weight: float, seed: int
 ) -> None:
@@ -131,15 +148,22 @@ def test_every_sentence_occurs_as_often_as_its_weight_says_whatever_the_window(
     assert {word: n for word, n in times.items() if word[0] == "b"} == dict.fromkeys(
         [f"b{i}" for i in range(len(others))], 1
     )
-    assert {times[f"a{i}"] for i in range(len(some))} <= {int(weight), int(weight) + int(weight % 1 > 0)}
+    assert {times[f"a{i}"] for i in range(len(some))} <= {
+        int(weight),
+        int(weight) + int(weight % 1 > 0),
+    }
     for batch in batches:
         assert len(batch) == 1 or max(len(one.words) for one in batch) * len(batch) <= batch_words
 
 
 @settings(max_examples=40)
 @given(LENGTHS, WINDOWS, BATCH_WORDS, st.integers(0, 200))
-def test_an_epoch_can_be_taken_up_at_any_batch(lengths: list[int], window: int, batch_words: int, first: int) -> None:
-    source = StoredCorpora(packed([corpus("a", numbered(lengths, "a"))], window), window, batch_words, 1)
+def test_an_epoch_can_be_taken_up_at_any_batch(
+    lengths: list[int], window: int, batch_words: int, first: int
+) -> None:
+    source = StoredCorpora(
+        packed([corpus("a", numbered(lengths, "a"))], window), window, batch_words, 1
+    )
     assert read(source, 1, first) == read(source, 1)[first:]
     assert len(source.epoch(1)) == len(read(source, 1))
 
@@ -149,14 +173,20 @@ def test_an_epoch_can_be_taken_up_at_any_batch(lengths: list[int], window: int, 
 
 @settings(max_examples=40)
 @given(st.lists(st.integers(1, 50), max_size=80), st.integers(1, 600), st.integers(0, 9))
-def test_windows_divide_the_blocks_and_are_hardly_larger_than_wanted(sizes: list[int], most: int, seed: int) -> None:
+def test_windows_divide_the_blocks_and_are_hardly_larger_than_wanted(
+    sizes: list[int], most: int, seed: int
+) -> None:
     blocks = np.array(sizes, dtype=np.int64)
     windows = plan_windows(blocks, most, seed)
-    assert sorted(block for window in windows for block in window.tolist()) == list(range(len(sizes)))
+    assert sorted(block for window in windows for block in window.tolist()) == list(
+        range(len(sizes))
+    )
     for window in windows:
         assert window.tolist() == sorted(window.tolist())
         assert blocks[window].sum() < most + max(sizes, default=0) + 1
-    assert [each.tolist() for each in plan_windows(blocks, most, seed)] == [each.tolist() for each in windows]
+    assert [each.tolist() for each in plan_windows(blocks, most, seed)] == [
+        each.tolist() for each in windows
+    ]
 
 
 def test_windows_mix_so_that_neighbours_of_a_file_come_together_by_chance_alone() -> None:
@@ -193,7 +223,9 @@ def recipe() -> Recipe:
             CorpusConfig(name="b", train=("b.conll",), holdout=0.25, weight=2.0, licence="CC0"),
         ),
     )
-    return recipe.model_copy(update={"training": recipe.training.model_copy(update={"shuffle_window_words": 50})})
+    return recipe.model_copy(
+        update={"training": recipe.training.model_copy(update={"shuffle_window_words": 50})}
+    )
 
 
 @pytest.fixture
@@ -208,32 +240,46 @@ def everything(corpora: Iterable[Corpus]) -> list[Corpus]:
     return [replace(each, train=[*each.train]) for each in corpora]
 
 
-def test_corpora_on_disk_are_those_in_memory_when_read_and_when_opened_again(recipe: Recipe, data: Path) -> None:
+def test_corpora_on_disk_are_those_in_memory_when_read_and_when_opened_again(
+    recipe: Recipe, data: Path
+) -> None:
     expected = load_corpora(recipe, data, on_misaligned=lambda _: None)
     folder = data / "run" / "sentences"
     for _ in range(2):
         corpora, misaligned = open_corpora(recipe, data, folder)
         assert everything(corpora) == expected
         assert misaligned.n_spans == 0
-    assert sorted(path.name for path in folder.iterdir()) == ["blocks.i64", "sentences", "store.json"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "blocks.i64",
+        "sentences",
+        "store.json",
+    ]
     assert [path.name for path in folder.parent.iterdir()] == ["sentences"]
 
 
 def test_few_sentences_are_not_written(recipe: Recipe, data: Path) -> None:
-    recipe = recipe.model_copy(update={"training": recipe.training.model_copy(update={"shuffle_window_words": 500})})
+    recipe = recipe.model_copy(
+        update={"training": recipe.training.model_copy(update={"shuffle_window_words": 500})}
+    )
     corpora, _ = open_corpora(recipe, data, data / "run" / "sentences")
     assert everything(corpora) == load_corpora(recipe, data, on_misaligned=lambda _: None)
     assert [*(data / "run").iterdir()] == []
 
 
-def test_what_words_cannot_express_is_known_without_reading_again(recipe: Recipe, data: Path) -> None:
-    (data / "a.jsonl").write_text('{"text": "Adams", "entities": [[0, 3, "PER"]]}\n' * 40, encoding="utf-8")
+def test_what_words_cannot_express_is_known_without_reading_again(
+    recipe: Recipe, data: Path
+) -> None:
+    (data / "a.jsonl").write_text(
+        '{"text": "Adams", "entities": [[0, 3, "PER"]]}\n' * 40, encoding="utf-8"
+    )
     spans = CorpusConfig(name="c", licence="CC0", format="jsonl", train=("a.jsonl",))
     recipe = recipe.model_copy(update={"corpus": (*recipe.corpus, spans)})
     reports = [open_corpora(recipe, data, data / "sentences")[1] for _ in range(2)]
     assert [report.n_spans for report in reports] == [40, 40]
     assert str(reports[0]) == str(reports[1])
-    assert str(reports[0]).startswith(f"{data / 'a.jsonl'}:1: PER 'Ada' does not fall on word borders\n")
+    assert str(reports[0]).startswith(
+        f"{data / 'a.jsonl'}:1: PER 'Ada' does not fall on word borders\n"
+    )
 
 
 def test_files_that_have_changed_are_read_again(recipe: Recipe, data: Path) -> None:
@@ -280,8 +326,13 @@ class Killed(BaseException):
 def test_a_run_that_streams_ends_the_same_when_it_is_stopped_and_resumed(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # pictures take longer than all else
-    overrides = ["training.epochs=1", "training.shuffle_window_words=300", "training.evaluations_per_epoch=2"]
+    # pictures take longer than all else
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    overrides = [
+        "training.epochs=1",
+        "training.shuffle_window_words=300",
+        "training.evaluations_per_epoch=2",
+    ]
     recipe = load_recipe(tiny_data / "tiny.toml", overrides)
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     train(recipe, tiny_data, whole)

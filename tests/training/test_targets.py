@@ -28,7 +28,10 @@ TAG_SET = TagSet(LABELS)
 
 
 def make_sentence(
-    words: list[str], spans: list[Span], unknown: list[tuple[int, int]] | None = None, corpus: str = "made-up"
+    words: list[str],
+    spans: list[Span],
+    unknown: list[tuple[int, int]] | None = None,
+    corpus: str = "made-up",
 ) -> Sentence:
     offsets, start = [], 0
     for word in words:
@@ -74,38 +77,50 @@ def slow_allowed(sentence: Sentence, annotates: set[str]) -> list[set[str]]:
 
 
 @given(sentences(), ANNOTATED)
-def test_allowed_tags_are_what_the_rules_say_word_by_word(sentence: Sentence, annotates: set[str]) -> None:
+def test_allowed_tags_are_what_the_rules_say_word_by_word(
+    sentence: Sentence, annotates: set[str]
+) -> None:
     allowed = Targets(TAG_SET, annotates).allowed(sentence)
     names = [{TAG_SET.tags[tag] for tag in np.flatnonzero(row)} for row in allowed]
     assert names == slow_allowed(sentence, annotates)
 
 
 @given(sentences(with_unknown=False))
-def test_when_everything_is_annotated_there_is_one_tag_for_each_word_and_it_is_the_gold_tag(sentence: Sentence) -> None:
+def test_when_everything_is_annotated_there_is_one_tag_for_each_word_and_it_is_the_gold_tag(
+    sentence: Sentence,
+) -> None:
     allowed = Targets(TAG_SET, LABELS).allowed(sentence)
     assert (allowed.sum(axis=1) == 1).all()
     assert allowed.argmax(axis=1).tolist() == TAG_SET.encode(sentence.spans, len(sentence.words))
 
 
 @given(sentences(), ANNOTATED, ANNOTATED)
-def test_annotating_more_labels_never_allows_more(sentence: Sentence, some: set[str], others: set[str]) -> None:
+def test_annotating_more_labels_never_allows_more(
+    sentence: Sentence, some: set[str], others: set[str]
+) -> None:
     fewer, more = Targets(TAG_SET, some), Targets(TAG_SET, some | others)
     assert (more.allowed(sentence) <= fewer.allowed(sentence)).all()
 
 
 @given(sentences(), ANNOTATED)
-def test_the_gold_tags_are_always_allowed_so_that_the_loss_is_finite(sentence: Sentence, annotates: set[str]) -> None:
+def test_the_gold_tags_are_always_allowed_so_that_the_loss_is_finite(
+    sentence: Sentence, annotates: set[str]
+) -> None:
     allowed = Targets(TAG_SET, annotates).allowed(sentence)
     gold = TAG_SET.encode(sentence.spans, len(sentence.words))
     assert allowed[range(len(gold)), gold].all()
     network = Network(NetworkConfig(embedding_width=2, hidden_width=2), 4, TAG_SET)
-    emissions = torch.randn(1, len(gold), len(TAG_SET.tags), generator=torch.Generator().manual_seed(1))
+    emissions = torch.randn(
+        1, len(gold), len(TAG_SET.tags), generator=torch.Generator().manual_seed(1)
+    )
     loss = network.crf.loss(emissions, torch.tensor([len(gold)]), pad_targets([allowed]))
     assert loss.isfinite().all()
 
 
 @given(st.lists(sentences(), min_size=1, max_size=4), ANNOTATED)
-def test_padding_allows_everything_and_leaves_the_words_as_they_are(group: list[Sentence], annotates: set[str]) -> None:
+def test_padding_allows_everything_and_leaves_the_words_as_they_are(
+    group: list[Sentence], annotates: set[str]
+) -> None:
     allowed = [Targets(TAG_SET, annotates).allowed(sentence) for sentence in group]
     padded = pad_targets(allowed)
     assert padded.shape == (len(group), max(map(len, allowed)), len(TAG_SET.tags))
@@ -122,7 +137,9 @@ FULL = ("PER lives in LOC .", "from LOC came PER .")
 PARTIAL = ("PER ( LOC ) won .", "PER flew home to LOC .")
 
 
-def write(patterns: tuple[str, ...], labels: set[str], corpus: str, n_sentences: int, seed: int) -> list[Sentence]:
+def write(
+    patterns: tuple[str, ...], labels: set[str], corpus: str, n_sentences: int, seed: int
+) -> list[Sentence]:
     """Sentences from the patterns, in which only the entities of `labels` are annotated."""
     draw = np.random.default_rng(seed)
     written = []
@@ -159,13 +176,24 @@ def loc_recall(partial_annotates: set[str], seed: int) -> float:
     )
     seed_torch(seed)
     tag_set = TagSet(("PER", "LOC"))
-    pieces = train_pieces((word for each in (*full.train, *partial.train) for word in each.words), PiecesConfig())
-    features = WordFeatures(Pieces(pieces), FeatureConfig(shape_rows=16, affix_rows=128))
-    network = Network(NetworkConfig(embedding_width=12, hidden_width=8, layers=1), features.n_rows, tag_set)
-    config = TrainingConfig(
-        epochs=6, batch_words=60, learning_rate=0.03, average_decay=0.0, mixed_precision="fp32", threads=1
+    pieces = train_pieces(
+        (word for each in (*full.train, *partial.train) for word in each.words), PiecesConfig()
     )
-    trainer = Trainer(network, features, tag_set, [full, partial], config, seed=seed, device=torch.device("cpu"))
+    features = WordFeatures(Pieces(pieces), FeatureConfig(shape_rows=16, affix_rows=128))
+    network = Network(
+        NetworkConfig(embedding_width=12, hidden_width=8, layers=1), features.n_rows, tag_set
+    )
+    config = TrainingConfig(
+        epochs=6,
+        batch_words=60,
+        learning_rate=0.03,
+        average_decay=0.0,
+        mixed_precision="fp32",
+        threads=1,
+    )
+    trainer = Trainer(
+        network, features, tag_set, [full, partial], config, seed=seed, device=torch.device("cpu")
+    )
     for _ in trainer.run():
         pass
     return evaluate_dev(trainer.tagger, [full], worst=0).scores.by_label["LOC"].recall

@@ -36,13 +36,25 @@ def alone(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def launched(data: Path, output: Path, *options: str, restarts: int = 0) -> Iterator[subprocess.Popen[str]]:
+def launched(
+    data: Path, output: Path, *options: str, restarts: int = 0
+) -> Iterator[subprocess.Popen[str]]:
     """Two processes that train, and the launcher above them; gone in the end."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     settings = [word for change in CHANGES for word in ("--set", change)]
-    arguments = [str(data / "tiny.toml"), "--data", str(data), "--output", str(output), *settings, *options]
+    arguments = [
+        str(data / "tiny.toml"),
+        "--data",
+        str(data),
+        "--output",
+        str(output),
+        *settings,
+        *options,
+    ]
     command = [*launcher, f"--max-restarts={restarts}", "-m", "teddy.training", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
         try:
             yield process
         finally:

@@ -27,7 +27,9 @@ from teddy.training.job.tracking import is_sent, tracked
 Shell = Callable[..., tuple[int, str, str]]
 
 # MLflow's own store is not written for the SQLAlchemy of today.
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning"
+)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +46,10 @@ def output(tiny_run: Path, tmp_path: Path) -> Path:
 
 def show(output: Path, uri: str, rows: list[Any], error: BaseException | None = None) -> str:
     """Have rows tracked in a block that ends as told; return the id of MLflow's run."""
-    with suppress(DivergedError, JobInterrupted, KeyboardInterrupt), tracked(output, uri) as (watch,):
+    with (
+        suppress(DivergedError, JobInterrupted, KeyboardInterrupt),
+        tracked(output, uri) as (watch,),
+    ):
         for row in rows:
             watch(row)
         if error is not None:
@@ -84,20 +89,33 @@ def test_a_run_is_kept_whole(output: Path, uri: str) -> None:
 def test_the_model_is_registered_and_can_be_loaded_again(output: Path, uri: str) -> None:
     run_id = show(output, uri, Record(output).rows())
     (version,) = MlflowClient(uri).search_model_versions(f"run_id='{run_id}'")
-    directory = Path(download_artifacts(f"models:/{version.name}/{version.version}", tracking_uri=uri))
+    directory = Path(
+        download_artifacts(f"models:/{version.name}/{version.version}", tracking_uri=uri)
+    )
     assert (directory / "tiny.teddy").read_bytes() == (output / "tiny.teddy").read_bytes()
     described = json.loads((directory / "MLmodel").read_text())  # all JSON is YAML
     flavor = described["flavors"]["python_function"]
-    assert (flavor["loader_module"], flavor["data"]) == ("teddy.training.job.mlflow_model", "tiny.teddy")
+    assert (flavor["loader_module"], flavor["data"]) == (
+        "teddy.training.job.mlflow_model",
+        "tiny.teddy",
+    )
     text = "Anna Berg went to Oslo ."
     (found,) = _load_pyfunc(str(directory / flavor["data"])).predict([text])
     assert found == [
-        {"text": each.text, "label": each.label, "start": each.start, "end": each.end, "score": each.score}
+        {
+            "text": each.text,
+            "label": each.label,
+            "start": each.start,
+            "end": each.end,
+            "score": each.score,
+        }
         for each in load(output / "tiny.teddy").tag([text])[0]
     ]
 
 
-def test_a_run_that_is_resumed_goes_on_in_the_same_run_and_shows_nothing_twice(output: Path, uri: str) -> None:
+def test_a_run_that_is_resumed_goes_on_in_the_same_run_and_shows_nothing_twice(
+    output: Path, uri: str
+) -> None:
     rows = Record(output).rows()
     run_id = show(output, uri, rows[:40], JobInterrupted("SIGTERM"))
     client = MlflowClient(uri)
@@ -136,7 +154,9 @@ def test_a_run_that_breaks_off_ends_with_the_right_status(
 def test_another_recipe_in_the_same_directory_is_another_run(output: Path, uri: str) -> None:
     first = show(output, uri, Record(output).rows()[:3], DivergedError("step 3"))
     recipe = (output / "recipe.toml").read_text()
-    (output / "recipe.toml").write_text(recipe.replace("learning_rate = 0.02", "learning_rate = 0.01"))
+    (output / "recipe.toml").write_text(
+        recipe.replace("learning_rate = 0.02", "learning_rate = 0.01")
+    )
     assert show(output, uri, Record(output).rows()[:3]) != first
 
 
@@ -182,7 +202,9 @@ def test_a_training_run_is_tracked_from_the_command_line(
     run_id = json.loads((tmp_path / "run" / "mlflow.json").read_text())["run_id"]
     client = MlflowClient(uri)
     assert client.get_run(run_id).info.status == "FINISHED"
-    assert history(client, run_id, "dev_f1") == of(Record(tmp_path / "run").rows(), "evaluation", "f1")
+    assert history(client, run_id, "dev_f1") == of(
+        Record(tmp_path / "run").rows(), "evaluation", "f1"
+    )
 
 
 # What is sent.

@@ -27,7 +27,11 @@ from teddy.training.recipe.recipe import Recipe, load_recipe
 from teddy.training.run import train
 
 PETS = ("Rex Brown", "Bella", "Felix Gray", "Minka")
-PATTERNS = ("{pet} barked at the vet .", "At the vet , {pet} and {other} bit nobody .", "The vet likes {pet} .")
+PATTERNS = (
+    "{pet} barked at the vet .",
+    "At the vet , {pet} and {other} bit nobody .",
+    "The vet likes {pet} .",
+)
 SENTENCES = [("Anna", "Berg", "sleeps"), ("Oslo",), ("Who", "saw", "Mira", "?")]
 SECOND = """
 name = "pets"
@@ -81,7 +85,8 @@ def pets() -> str:
         for slot in draw.choice(PATTERNS).split():
             words = draw.choice(PETS).split() if slot.startswith("{") else [slot]
             lines += [
-                f"{word} {'BI'[i > 0]}-PET" if slot.startswith("{") else f"{word} O" for i, word in enumerate(words)
+                f"{word} {'BI'[i > 0]}-PET" if slot.startswith("{") else f"{word} O"
+                for i, word in enumerate(words)
             ]
         lines.append("")
     return "\n".join(lines) + "\n"
@@ -119,13 +124,19 @@ def opened(data: Path, more: str = "", *changes: str) -> Update:
 
 @pytest.mark.parametrize("name", ["tiny.teddy", "tiny.checkpoint"])
 def test_a_model_with_more_labels_scores_the_old_ones_as_before(data: Path, name: str) -> None:
-    start, (old, features, _) = load_start(data / name), load_checkpoint(data / "tiny.checkpoint").build()
+    start, (old, features, _) = (
+        load_start(data / name),
+        load_checkpoint(data / "tiny.checkpoint").build(),
+    )
     labels = ("LOC", "PET", "PER")
     network = Network(start.network, features.n_rows, TagSet(labels)).eval()
     start.put_into(network, TagSet(labels))
     batch = make_batch(SENTENCES, WordFeatures(Pieces(start.pieces), start.features, start.words))
     places = [TagSet(labels).index(tag) for tag in TagSet(start.labels).tags]
-    found, expected = (each.emissions(batch.rows, batch.starts, batch.words, batch.lengths) for each in (network, old))
+    found, expected = (
+        each.emissions(batch.rows, batch.starts, batch.words, batch.lengths)
+        for each in (network, old)
+    )
     torch.testing.assert_close(found[:, :, places], expected)
     torch.testing.assert_close(network.crf.transition[places][:, places], old.crf.transition)
     torch.testing.assert_close(network.crf.first[places], old.crf.first)
@@ -143,7 +154,9 @@ def test_an_encoder_is_no_model_to_update(data: Path) -> None:
 # What its recipe becomes.
 
 
-def test_the_models_labels_come_first_and_each_corpus_speaks_of_those_it_was_written_for(data: Path) -> None:
+def test_the_models_labels_come_first_and_each_corpus_speaks_of_those_it_was_written_for(
+    data: Path,
+) -> None:
     completed = opened(data, REHEARSAL, 'labels=["PET", "LOC"]').recipe
     assert completed.labels == ("PER", "LOC", "PET")
     assert {each.name: each.annotates for each in completed.corpus} == {
@@ -157,10 +170,14 @@ def test_the_models_labels_come_first_and_each_corpus_speaks_of_those_it_was_wri
 
 
 def test_the_models_shape_is_taken_and_what_it_overrides_is_said(data: Path) -> None:
-    update = opened(data, "", "network.hidden_width=99", "network.layer_dropout=0.2", "start.weights=en")
+    update = opened(
+        data, "", "network.hidden_width=99", "network.layer_dropout=0.2", "start.weights=en"
+    )
     assert (update.recipe.network.hidden_width, update.recipe.network.layer_dropout) == (12, 0.2)
     assert update.recipe.features == load_recipe(data / "tiny.toml").features
-    assert [note.split(" is ")[0] for note in update.notes if "hidden" in note or "start" in note] == [
+    assert [
+        note.split(" is ")[0] for note in update.notes if "hidden" in note or "start" in note
+    ] == [
         "network.hidden_width",
         "start.weights",
     ]
@@ -188,10 +205,22 @@ def test_another_file_under_the_models_name_is_not_gone_on_with(data: Path, tmp_
 @pytest.mark.parametrize(
     ("more", "error", "expected"),
     [
-        ('rehearse = ["pet"]', RecipeError, "update.rehearse.0: there is no corpus 'pet'; did you mean pets?"),
+        (
+            'rehearse = ["pet"]',
+            RecipeError,
+            "update.rehearse.0: there is no corpus 'pet'; did you mean pets?",
+        ),
         ('rehearse = ["pets"]', RecipeError, "update.rehearse: every corpus is old"),
-        (REHEARSAL + 'map = { LOC = "TOWN" }', TrainingError, "corpus.1.map.LOC: 'TOWN' is not in labels"),
-        (REHEARSAL.replace("made-up", "pets"), RecipeError, "update.rehearsal.0.name: 'pets' is the name of two"),
+        (
+            REHEARSAL + 'map = { LOC = "TOWN" }',
+            TrainingError,
+            "corpus.1.map.LOC: 'TOWN' is not in labels",
+        ),
+        (
+            REHEARSAL.replace("made-up", "pets"),
+            RecipeError,
+            "update.rehearsal.0.name: 'pets' is the name of two",
+        ),
     ],
     ids=["no such corpus", "nothing new", "no such label", "two of one name"],
 )
@@ -225,7 +254,10 @@ def test_old_corpora_have_their_share_of_the_words_but_no_sentence_comes_twice(
         total += len(sentences[-1].words)
     corpora = [corpus(first, "old", sentences), corpus(first, "new", sentences[:20])]
     found = {each.name: each for each in rehearsed(corpora, ["old"], share)}
-    words = {name: each.weight * sum(len(one.words) for one in each.train) for name, each in found.items()}
+    words = {
+        name: each.weight * sum(len(one.words) for one in each.train)
+        for name, each in found.items()
+    }
     assert found["new"].weight == 1.0
     if words["old"] < old_words:
         assert words["old"] / sum(words.values()) == pytest.approx(share)
@@ -242,7 +274,9 @@ def corpus(like: Corpus, name: str, sentences: list[Sentence]) -> Corpus:
 
 
 @pytest.fixture(scope="module")
-def f1(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[float, float]]:
+def f1(
+    data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], tuple[float, float]]:
     """Update the model in a way; gives its F1 on the first corpus and on the second."""
     first = load_corpora(load_recipe(data / "tiny.toml"), data, on_misaligned=lambda _: None)
 
@@ -263,7 +297,9 @@ def before(data: Path) -> float:
     return evaluate_served(load(data / "tiny.teddy", precision="fp32"), first).scores.micro.f1
 
 
-def test_a_model_that_only_sees_what_is_new_forgets(f1: Callable[[str], tuple[float, float]], before: float) -> None:
+def test_a_model_that_only_sees_what_is_new_forgets(
+    f1: Callable[[str], tuple[float, float]], before: float
+) -> None:
     old, new = f1(NAIVE)
     assert new > 0.8
     assert old < before - 0.3
@@ -278,7 +314,9 @@ def test_a_model_that_rehearses_learns_what_is_new_and_forgets_nothing(
     assert old > before - 0.04  # an entity of this small dev set weighs 0.016
 
 
-def test_the_command_credits_what_the_model_was_made_from(data: Path, tmp_path: Path, shell: Shell) -> None:
+def test_the_command_credits_what_the_model_was_made_from(
+    data: Path, tmp_path: Path, shell: Shell
+) -> None:
     path = tmp_path / "second.toml"
     path.write_text(SECOND.partition("[update]")[0])
     arguments = ["--data", data, "--update", data / "tiny.teddy", "--output", tmp_path / "run"]

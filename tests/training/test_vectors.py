@@ -21,14 +21,32 @@ from teddy.model.network.tagger_network import Network
 from teddy.model.predictor import load
 from teddy.model.tags.tag_set import TagSet
 from teddy.training import run
-from teddy.training.data.vocabulary import WordVectors, choose_vectors, principal_components, read_vectors
+from teddy.training.data.vocabulary import (
+    WordVectors,
+    choose_vectors,
+    principal_components,
+    read_vectors,
+)
 from teddy.training.learning.checkpoint import load_checkpoint
 from teddy.training.loop import Trainer
 from teddy.training.recipe.recipe import load_recipe
 
 Shell = Callable[..., tuple[int, str, str]]
 
-WORDS = ("the", ",", "Oslo", "oslo", "bear", "naïve", "漢", ". . .", "at x@y.com", "real-time", "the", "mr.")
+WORDS = (
+    "the",
+    ",",
+    "Oslo",
+    "oslo",
+    "bear",
+    "naïve",
+    "漢",
+    ". . .",
+    "at x@y.com",
+    "real-time",
+    "the",
+    "mr.",
+)
 
 
 def numbers(n: int, width: int, seed: int = 1) -> NDArray[np.float32]:
@@ -36,7 +54,12 @@ def numbers(n: int, width: int, seed: int = 1) -> NDArray[np.float32]:
 
 
 def write(
-    path: Path, words: tuple[str, ...], values: NDArray[np.float32], *, header: bool = False, end: str = "\n"
+    path: Path,
+    words: tuple[str, ...],
+    values: NDArray[np.float32],
+    *,
+    header: bool = False,
+    end: str = "\n",
 ) -> None:
     lines = [f"{len(words)} {values.shape[1]}"] if header else []
     for word, row in zip(words, values, strict=True):
@@ -65,7 +88,9 @@ def test_every_format_gives_the_words_and_numbers_that_were_written(
     assert np.array_equal(np.stack([line.values() for line in lines]), values)
 
 
-def test_numbers_are_read_in_all_their_forms_and_blank_lines_and_empty_words_are_passed_over(tmp_path: Path) -> None:
+def test_numbers_are_read_in_all_their_forms_and_blank_lines_and_empty_words_are_passed_over(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "v.txt"
     path.write_text("a 1  -2e-3\n\n 3 4\nb\t.5\t+7.\n\u3000 1 2\n")
     lines = list(read_vectors(path))
@@ -130,12 +155,16 @@ def chosen_slowly(words: tuple[str, ...], counts: dict[str, int], most: int) -> 
 @given(
     words=st.permutations(WORDS).map(tuple),
     counts=st.dictionaries(
-        st.sampled_from(("The", "the", "OSLO", "bear", "Bear", "real-time", "zebra")), st.integers(1, 9)
+        st.sampled_from(("The", "the", "OSLO", "bear", "Bear", "real-time", "zebra")),
+        st.integers(1, 9),
     ),
     most=st.integers(1, 12),
 )
 def test_words_of_the_training_data_come_first_and_then_the_first_of_the_file(
-    tmp_path_factory: pytest.TempPathFactory, words: tuple[str, ...], counts: dict[str, int], most: int
+    tmp_path_factory: pytest.TempPathFactory,
+    words: tuple[str, ...],
+    counts: dict[str, int],
+    most: int,
 ) -> None:
     path = tmp_path_factory.mktemp("vectors") / "v.txt"
     values = numbers(len(words), 3)
@@ -149,8 +178,12 @@ def test_words_of_the_training_data_come_first_and_then_the_first_of_the_file(
 
 
 @pytest.mark.parametrize(("n", "width", "kept"), [(40, 7, 3), (40, 7, 7), (300, 20, 1), (4, 7, 6)])
-def test_principal_components_are_those_of_the_singular_value_decomposition(n: int, width: int, kept: int) -> None:
-    values = np.random.default_rng(3).normal(size=(n, width)) @ np.diag(np.arange(width, 0, -1)) + 5.0
+def test_principal_components_are_those_of_the_singular_value_decomposition(
+    n: int, width: int, kept: int
+) -> None:
+    values = (
+        np.random.default_rng(3).normal(size=(n, width)) @ np.diag(np.arange(width, 0, -1)) + 5.0
+    )
     centred = values - values.mean(0)
     left, strength, right = np.linalg.svd(centred, full_matrices=False)
     expected = np.zeros((n, kept))
@@ -163,7 +196,9 @@ def test_principal_components_are_those_of_the_singular_value_decomposition(n: i
 
 
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 20))
-def test_fitted_vectors_have_the_width_and_the_spread_of_the_rows_beside_them(n: int, width: int, wanted: int) -> None:
+def test_fitted_vectors_have_the_width_and_the_spread_of_the_rows_beside_them(
+    n: int, width: int, wanted: int
+) -> None:
     values = torch.from_numpy(numbers(n, width, seed=n) * 40)
     rows = WordVectors(words=tuple(map(str, range(n))), values=values).fitted(wanted)
     assert rows.shape == (n, wanted)
@@ -184,7 +219,20 @@ def test_vectors_of_nought_stay_nought() -> None:
 @pytest.fixture(scope="module")
 def vector_file(tiny_data: Path) -> str:
     """The name of a file beside the tiny corpus, wider than the tiny embedding: names, other words, one of no text."""
-    words = ("the", "of", "Oslo", "anna", "otto", "real-time", "lund", "zebra", "ghent", "mira", "ida", "xylophone")
+    words = (
+        "the",
+        "of",
+        "Oslo",
+        "anna",
+        "otto",
+        "real-time",
+        "lund",
+        "zebra",
+        "ghent",
+        "mira",
+        "ida",
+        "xylophone",
+    )
     write(tiny_data / "made-up.vec", words, numbers(len(words), 20), header=True)
     return "made-up.vec"
 
@@ -200,10 +248,15 @@ def overrides(vector_file: str) -> list[str]:
 
 
 def rows_of_words(embedding: Tensor, features: WordFeatures) -> dict[str, Tensor]:
-    return {word: embedding[row] for row, word in enumerate(features.words, start=features.group_starts[-1])}
+    return {
+        word: embedding[row]
+        for row, word in enumerate(features.words, start=features.group_starts[-1])
+    }
 
 
-def test_the_rows_of_whole_words_hold_the_vectors_and_the_others_are_as_random_as_before(tiny_run: Path) -> None:
+def test_the_rows_of_whole_words_hold_the_vectors_and_the_others_are_as_random_as_before(
+    tiny_run: Path,
+) -> None:
     checkpoint = load_checkpoint(tiny_run / "best.checkpoint")
     words = ("oslo", "anna", "zebra")
     features = WordFeatures(Pieces(checkpoint.pieces), checkpoint.features, words)
@@ -236,14 +289,18 @@ def test_a_run_begins_with_the_vectors_ends_with_their_credit_and_can_be_resumed
     monkeypatch.setattr(Trainer, "run", watched)
     model_file = run.train(recipe, tiny_data, tmp_path / "run")
 
-    # `real-time` is two words, and there is room for ten of the others: the last in the file goes without.
+    # `real-time` is two words, and there is room for ten of the others: the last in the file goes
+    # without.
     lines = {line.word.casefold(): line for line in read_vectors(tiny_data / vector_file)}
     assert begun[0].keys() == lines.keys() - {"real-time", "xylophone"}
     vectors = np.stack([lines[word].values() for word in begun[0]])
     expected = WordVectors(words=tuple(begun[0]), values=torch.from_numpy(vectors)).fitted(16)
     assert torch.allclose(torch.stack(list(begun[0].values())), expected, atol=1e-5)
 
-    assert TrainingData(name="made-up vectors", licence="CC0") in read_manifest(model_file).training_data
+    assert (
+        TrainingData(name="made-up vectors", licence="CC0")
+        in read_manifest(model_file).training_data
+    )
     assert set(load(model_file).tagger.features.words) == begun[0].keys()
 
     model_file.unlink()  # as if it had been stopped before
@@ -252,7 +309,10 @@ def test_a_run_begins_with_the_vectors_ends_with_their_credit_and_can_be_resumed
         assert run.train(recipe, tiny_data, tmp_path / "run", resume=True) == model_file
     finally:
         (tmp_path / "away").rename(tiny_data / vector_file)
-    assert TrainingData(name="made-up vectors", licence="CC0") in read_manifest(model_file).training_data
+    assert (
+        TrainingData(name="made-up vectors", licence="CC0")
+        in read_manifest(model_file).training_data
+    )
     assert not torch.equal(begun[1]["oslo"], begun[0]["oslo"])
 
 
@@ -269,7 +329,9 @@ def test_the_command_trains_with_vectors_and_names_a_broken_line(
 
     (tiny_data / "broken.vec").write_text("anna 1 2\notto 1 x\n")
     settings = [part for each in overrides("broken.vec") for part in ("--set", each)]
-    code, _, told = shell("train", tiny_data / "tiny.toml", "--data", tiny_data, "--output", tmp_path / "b", *settings)
+    code, _, told = shell(
+        "train", tiny_data / "tiny.toml", "--data", tiny_data, "--output", tmp_path / "b", *settings
+    )
     assert code == 2
     assert "broken.vec:2: 'x' is no finite number" in told
 
@@ -288,7 +350,9 @@ def test_the_command_trains_with_vectors_and_names_a_broken_line(
         ),
     ],
 )
-def test_vectors_that_cannot_be_used_are_refused(tiny_data: Path, more: list[str], key: str, message: str) -> None:
+def test_vectors_that_cannot_be_used_are_refused(
+    tiny_data: Path, more: list[str], key: str, message: str
+) -> None:
     with pytest.raises(RecipeError, match=message) as caught:
         load_recipe(tiny_data / "tiny.toml", [*overrides("v.txt"), *more])
     assert key in str(caught.value)

@@ -9,7 +9,9 @@ WORDS = st.lists(st.sampled_from([chr(letter) for letter in range(97, 123)]), ma
 
 
 @given(WORDS, st.integers(26, 100))
-def test_counts_are_exact_where_there_are_no_more_words_than_the_table_may_have(words: list[str], most: int) -> None:
+def test_counts_are_exact_where_there_are_no_more_words_than_the_table_may_have(
+    words: list[str], most: int
+) -> None:
     counts = WordCounts(most)
     for word in words:
         counts.add([word])
@@ -19,7 +21,9 @@ def test_counts_are_exact_where_there_are_no_more_words_than_the_table_may_have(
 
 
 @given(WORDS, st.integers(1, 25), st.integers(1, 20))
-def test_pruned_counts_are_too_low_by_no_more_than_is_said(words: list[str], most: int, step: int) -> None:
+def test_pruned_counts_are_too_low_by_no_more_than_is_said(
+    words: list[str], most: int, step: int
+) -> None:
     counts = WordCounts(most)
     for start in range(0, len(words), step):
         counts.add(Counter(words[start : start + step]))

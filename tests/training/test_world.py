@@ -13,9 +13,21 @@ from hypothesis import strategies as st
 from teddy.training.learning.distributed.launch import Launch, launched
 from teddy.training.learning.distributed.lessons import cut
 from teddy.training.learning.distributed.world import ALONE, World, joined
-from tests.training.processes import NO_DROPOUT, NOISY, TAUGHT, Course, Lives, left_by, live_together, tensors
+from tests.training.processes import (
+    NO_DROPOUT,
+    NOISY,
+    TAUGHT,
+    Course,
+    Lives,
+    left_by,
+    live_together,
+    tensors,
+)
 
-RAW = "Jonas Falk met Otto Lind in Lund.\n\nThe bears of Oslo sleep.\nIda Holm and Mira like New Haven.\n" * 4
+RAW = (
+    "Jonas Falk met Otto Lind in Lund.\n\nThe bears of Oslo sleep.\nIda Holm and Mira like New Haven.\n"
+    * 4
+)
 COURSES = {
     "on the same batch, with nothing drawn": NO_DROPOUT,
     "with dropout and augmentation": NOISY,
@@ -27,7 +39,9 @@ SIZES = (2, 3)
 
 
 @pytest.fixture(scope="module")
-def courses(tiny_data: Path, tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Course]:
+def courses(
+    tiny_data: Path, tiny_run: Path, tmp_path_factory: pytest.TempPathFactory
+) -> list[Course]:
     data = tmp_path_factory.mktemp("parallel-data")
     for name in ("train.conll", "dev.conll", "tiny.toml"):
         shutil.copy(tiny_data / name, data / name)
@@ -38,17 +52,24 @@ def courses(tiny_data: Path, tiny_run: Path, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture(scope="module")
-def found(courses: list[Course], tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[dict[str, Any]]]:
+def found(
+    courses: list[Course], tmp_path_factory: pytest.TempPathFactory
+) -> dict[int, list[dict[str, Any]]]:
     """What the processes of each group have found, by the size of the group."""
     folder = tmp_path_factory.mktemp("groups")
-    return {size: live_together(Lives(folder=folder / str(size), courses=courses), size) for size in SIZES}
+    return {
+        size: live_together(Lives(folder=folder / str(size), courses=courses), size)
+        for size in SIZES
+    }
 
 
 def assert_close(one: Any, other: Any) -> None:
     ours, theirs = tensors(one), tensors(other)
     assert ours.keys() == theirs.keys()
     for name, tensor in ours.items():
-        torch.testing.assert_close(tensor.double(), theirs[name].double(), rtol=0, atol=1e-6, msg=name)
+        torch.testing.assert_close(
+            tensor.double(), theirs[name].double(), rtol=0, atol=1e-6, msg=name
+        )
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -66,7 +87,9 @@ def test_several_processes_have_the_gradients_weights_state_and_rows_of_one(
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_all_processes_leave_the_same_to_the_bit(found: dict[int, list[dict[str, Any]]], size: int) -> None:
+def test_all_processes_leave_the_same_to_the_bit(
+    found: dict[int, list[dict[str, Any]]], size: int
+) -> None:
     first, *others = (tensors(process["courses"]) for process in found[size])
     for other in others:
         assert first.keys() == other.keys()
@@ -93,7 +116,9 @@ def test_all_stop_before_they_touch_a_weight_when_one_has_lost_its_numbers(
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_the_death_of_one_ends_the_others_with_one_line(found: dict[int, list[dict[str, Any]]], size: int) -> None:
+def test_the_death_of_one_ends_the_others_with_one_line(
+    found: dict[int, list[dict[str, Any]]], size: int
+) -> None:
     noticed = found[size][0]["noticed"]
     assert len(noticed) == size - 1
     for message in noticed:
@@ -103,7 +128,9 @@ def test_the_death_of_one_ends_the_others_with_one_line(found: dict[int, list[di
 
 @pytest.mark.parametrize("size", SIZES)
 def test_what_processes_tell_each_other(found: dict[int, list[dict[str, Any]]], size: int) -> None:
-    assert [process["world"] for process in found[size]] == [(rank, size, rank == 0) for rank in range(size)]
+    assert [process["world"] for process in found[size]] == [
+        (rank, size, rank == 0) for rank in range(size)
+    ]
     assert [process["any"] for process in found[size]] == [[False, True, True]] * size
     numbers = ", ".join(map(str, range(size)))
     assert {process["refused"] for process in found[size]} == {
@@ -119,7 +146,9 @@ def test_shares_are_everything_once_and_differ_by_one_at_most(size: int, n_thing
 
 
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=40), st.integers(1, 9))
-def test_a_batch_is_cut_into_neighbours_of_as_many_words_as_sentences_allow(lengths: list[int], n_parts: int) -> None:
+def test_a_batch_is_cut_into_neighbours_of_as_many_words_as_sentences_allow(
+    lengths: list[int], n_parts: int
+) -> None:
     parts = cut(lengths, n_parts)
     assert len(parts) == n_parts
     assert [length for part in parts for length in lengths[part]] == lengths

@@ -37,26 +37,34 @@ def check(
     scheme: SchemeOption = None,
     encoding: EncodingOption = "utf-8",
     deep: Annotated[
-        bool, typer.Option("--deep", help="Also look for label noise, by cross-validated training: minutes.")
+        bool,
+        typer.Option(
+            "--deep", help="Also look for label noise, by cross-validated training: minutes."
+        ),
     ] = False,
     folds: Annotated[int, typer.Option(metavar="N", min=2, max=20, help="Of --deep.")] = 4,
     start: Annotated[
         Literal["auto", "en", "none"],
         typer.Option(help="What the taggers of --deep start from; auto is en for Latin script."),
     ] = "auto",
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of --deep; the same seed, the same report.")] = 1,
-    show: Annotated[int, typer.Option(metavar="N", min=0, help="Findings to show of each kind.")] = 10,
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Of --deep; the same seed, the same report.")
+    ] = 1,
+    show: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Findings to show of each kind.")
+    ] = 10,
     show_all: Annotated[bool, typer.Option("--all", help="Show all findings.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything, as JSON.")] = False,
 ) -> None:
     """Look for mistakes in data before they cost a night.
 
-    Counts what is there and lists what looks wrong, the gravest kinds first, each with what to do about it: lines that
-    cannot be read, illegal tags, labels that train or dev lacks, the same words labelled in two ways, dev sentences
-    that are also in train, wrong decodings, and more. The exit code is 1 when there are errors.
+    Counts what is there and lists what looks wrong, the gravest kinds first, each with what to do
+    about it: lines that cannot be read, illegal tags, labels that train or dev lacks, the same
+    words labelled in two ways, dev sentences that are also in train, wrong decodings, and more. The
+    exit code is 1 when there are errors.
 
-    With --deep, taggers are trained on parts of the data and read the rest: what they would have marked otherwise is
-    listed, the most suspicious first.
+    With --deep, taggers are trained on parts of the data and read the rest: what they would have
+    marked otherwise is listed, the most suspicious first.
 
     Examples:
       teddy check mine.toml --data corpora
@@ -64,7 +72,9 @@ def check(
       teddy check train.conll --scheme iob1 --show 50
       teddy check --json notes.jsonl | jq .counts
     """
-    options = DataOptions(source=source, data=data, form=form, token=token, tag=tag, scheme=scheme, encoding=encoding)
+    options = DataOptions(
+        source=source, data=data, form=form, token=token, tag=tag, scheme=scheme, encoding=encoding
+    )
     _refuse_what_is_not_there(options)
     report = _check(options, _noise_options(folds, seed, start) if deep else None)
     if as_json:
@@ -88,7 +98,9 @@ def _refuse_what_is_not_there(options: DataOptions) -> None:
     from teddy.model.errors import DataError
 
     if not options.is_recipe and not options.source.is_file():
-        raise DataError(options.source, None, "no such file" if not options.source.exists() else "not a file")
+        raise DataError(
+            options.source, None, "no such file" if not options.source.exists() else "not a file"
+        )
 
 
 def _noise_options(folds: int, seed: int, start: Literal["auto", "en", "none"]) -> "NoiseOptions":
@@ -105,7 +117,9 @@ def _check(options: DataOptions, deep: "NoiseOptions | None") -> "CheckReport":
     with _shown_progress(wanted=deep is not None) as progressed:
         if options.is_recipe:
             recipe = options.recipe()
-            return check_recipe(recipe, options.data, path=options.source, deep=deep, on_progress=progressed)
+            return check_recipe(
+                recipe, options.data, path=options.source, deep=deep, on_progress=progressed
+            )
         try:
             named = options.named_file().as_corpus(())
         except DataError as error:
@@ -150,4 +164,8 @@ class _PlainProgress:
         if share > first_share and now - self._last_line >= _PLAIN_EVERY_SECONDS:
             self._last_line = now
             left_seconds = (now - began) * (1 - share) / (share - first_share)
-            print(f"label noise: {share:.0%} done, about {left_seconds:,.0f} s left", file=sys.stderr, flush=True)
+            print(
+                f"label noise: {share:.0%} done, about {left_seconds:,.0f} s left",
+                file=sys.stderr,
+                flush=True,
+            )

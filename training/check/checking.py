@@ -26,7 +26,13 @@ from teddy.training.check.suspicions import (
     unmarked,
     without_entities,
 )
-from teddy.training.check.texts import byte_order_marks, crossing, empty_examples, odd_characters, white_space
+from teddy.training.check.texts import (
+    byte_order_marks,
+    crossing,
+    empty_examples,
+    odd_characters,
+    white_space,
+)
 from teddy.training.data.align import Misaligned, Sentence, align
 from teddy.training.data.corpora import Corpus
 from teddy.training.data.readers import Example
@@ -48,7 +54,8 @@ def check_recipe(
 ) -> CheckReport:
     """Check all corpora of a recipe. `path` names the recipe in findings about all of them.
 
-    With `deep`, label noise is looked for, which takes minutes; `on_progress` is told the share that is done.
+    With `deep`, label noise is looked for, which takes minutes; `on_progress` is told the share
+    that is done.
     """
     corpora: list[Corpus] = []
     read: list[ReadCorpus] = []
@@ -88,7 +95,9 @@ def check_file(
     path = Path(path)
     misaligned: list[Misaligned] = []
     read: ReadData = read_what_can_be(path, options)
-    sentences = [s for example in read.examples for s in align(example, path.name, misaligned.append)]
+    sentences = [
+        s for example in read.examples for s in align(example, path.name, misaligned.append)
+    ]
     labels = sorted({span.label for sentence in sentences for span in sentence.spans})
     findings = [*_unread(read.errors), *few_examples(path.name, str(path), labels, sentences)]
     findings += _misaligned_findings(misaligned)
@@ -115,14 +124,20 @@ def _report(
     on_progress: OnProgress,
 ) -> CheckReport:
     """Put the report together; label noise, which takes long, comes last."""
-    findings += without_entities({f"{corpus}, {part}": sentences for (corpus, part), sentences in parts.items()})
+    findings += without_entities(
+        {f"{corpus}, {part}": sentences for (corpus, part), sentences in parts.items()}
+    )
     summary: DeepSummary | None = None
     if deep is not None and not enough_for(corpora, deep):
-        findings.append(Finding(kind=Kind.TOO_FEW, path="--deep", line=None, message=f"{deep.folds} folds"))
+        findings.append(
+            Finding(kind=Kind.TOO_FEW, path="--deep", line=None, message=f"{deep.folds} folds")
+        )
     elif deep is not None:
         noise, summary = look_deep(corpora, labels, deep, on_progress)
         findings += noise
-    counts = tuple(count_part(corpus, part, sentences) for (corpus, part), sentences in parts.items())
+    counts = tuple(
+        count_part(corpus, part, sentences) for (corpus, part), sentences in parts.items()
+    )
     return CheckReport(parts=counts, findings=ranked(findings), deep=summary)
 
 
@@ -132,10 +147,14 @@ def _within(sentences: Sequence[Sentence]) -> Iterator[Finding]:
         yield from suspicion(sentences)
 
 
-def _of_files(paths: Sequence[Path], examples: Sequence[Example], options: FormatConfig) -> Iterator[Finding]:
+def _of_files(
+    paths: Sequence[Path], examples: Sequence[Example], options: FormatConfig
+) -> Iterator[Finding]:
     """Yield what can be seen in files only, or in examples before they are divided into words."""
     existing = [path for path in paths if path.is_file()]
-    yield from byte_order_marks([str(path) for path in existing], [_first_bytes(path) for path in existing])
+    yield from byte_order_marks(
+        [str(path) for path in existing], [_first_bytes(path) for path in existing]
+    )
     for look in (white_space, crossing, empty_examples):
         yield from look(examples)
     for path in existing:
@@ -164,7 +183,13 @@ def _repairs(path: Path, options: FormatConfig) -> Iterator[Finding]:
         better = _better_scheme(path, sentences, options)
         if better is not None:
             message = f"{len(wrong):,} tags are illegal in the scheme {options.scheme}, and none in {better}"
-            yield Finding(kind=Kind.REPAIRED, path=str(path), line=None, message=message, weight=float(len(wrong)))
+            yield Finding(
+                kind=Kind.REPAIRED,
+                path=str(path),
+                line=None,
+                message=message,
+                weight=float(len(wrong)),
+            )
     for line, message in wrong:
         yield Finding(kind=Kind.REPAIRED, path=str(path), line=line, message=message)
 
@@ -206,4 +231,10 @@ def _strangers(read: Iterable[ReadCorpus]) -> Iterator[Finding]:
         for label, n in each.strangers.most_common():
             first = each.first_strangers[label]
             message = f"{first.reason}: {n:,} of them, the first here"
-            yield Finding(kind=Kind.UNKNOWN_LABEL, path=first.path, line=first.line, message=message, weight=float(n))
+            yield Finding(
+                kind=Kind.UNKNOWN_LABEL,
+                path=first.path,
+                line=first.line,
+                message=message,
+                weight=float(n),
+            )

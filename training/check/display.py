@@ -62,7 +62,9 @@ def in_context(text: str, given: Marked | None, proposed: Marked | None = None) 
 
 def _labels(given: Marked | None, proposed: Marked | None) -> str:
     labels = [each.label if each else "O" for each in (given, proposed)]
-    return labels[0] if given and (proposed is None or labels[0] == labels[1]) else " -> ".join(labels)
+    return (
+        labels[0] if given and (proposed is None or labels[0] == labels[1]) else " -> ".join(labels)
+    )
 
 
 def _one_line(text: str) -> str:
@@ -71,7 +73,15 @@ def _one_line(text: str) -> str:
 
 def _parts_table(parts: Sequence[PartCounts]) -> RenderableType:
     table = _table("corpus", "part")
-    for name in ("sentences", "without entity", "longest", "words", "unknown words", "entities", "misaligned"):
+    for name in (
+        "sentences",
+        "without entity",
+        "longest",
+        "words",
+        "unknown words",
+        "entities",
+        "misaligned",
+    ):
         table.add_column(name, justify="right")
     for part in parts:
         numbers = (
@@ -92,7 +102,8 @@ def _labels_table(parts: Sequence[PartCounts]) -> RenderableType:
     names = list(dict.fromkeys(part.part for part in parts))
     counts = {name: _sum_labels([part for part in parts if part.part == name]) for name in names}
     labels = sorted(
-        set().union(*counts.values()), key=lambda label: -sum(each.get(label, 0) for each in counts.values())
+        set().union(*counts.values()),
+        key=lambda label: -sum(each.get(label, 0) for each in counts.values()),
     )
     if not labels:
         return Group()
@@ -127,7 +138,9 @@ def _table(*columns: str) -> Table:
 def _kind_lines(kind: Kind, findings: Sequence[Finding], limit: int | None) -> Iterator[Text]:
     title = kind.title[0].upper() + kind.title[1:]
     yield Text()
-    yield Text.assemble((kind.severity.value, _STYLES[kind.severity]), "  ", (f"{title}: {len(findings):,}", "bold"))
+    yield Text.assemble(
+        (kind.severity.value, _STYLES[kind.severity]), "  ", (f"{title}: {len(findings):,}", "bold")
+    )
     yield Text(f"  {kind.advice}", "italic dim")
     shown = findings if limit is None else findings[:limit]
     for finding in shown:
@@ -150,7 +163,10 @@ def _summary(report: CheckReport) -> Text:
     if not report.findings:
         return Text("Nothing suspicious.", "green")
     counts = report.count_severities()
-    parts = [(f"{n:,} {_plural(severity, n)}", _STYLES[severity] if n else "dim") for severity, n in counts.items()]
+    parts = [
+        (f"{n:,} {_plural(severity, n)}", _STYLES[severity] if n else "dim")
+        for severity, n in counts.items()
+    ]
     return Text(", ").join(Text(text, style) for text, style in parts)
 
 

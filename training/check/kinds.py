@@ -15,7 +15,9 @@ class Severity(StrEnum):
 
 
 class Kind(Enum):
-    """What may be wrong: severity, title, and what to do. The order is that of suspicion, and of the report.
+    """What may be wrong: severity, title, and what to do.
+
+    The order is that of suspicion, and of the report.
 
     In JSON a kind is its name in lower case.
     """

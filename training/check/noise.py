@@ -1,8 +1,9 @@
 """Label noise: annotations that taggers trained on the rest of the data would have made otherwise.
 
-The data are divided into folds; a quick tagger is trained on all but one and reads the one that it has not seen
-(cross-validation, as in confident learning: Northcutt et al. 2021, and CrossWeigh: Wang et al. 2019). Four questions
-are asked of what it says, since an annotation can be wrong in four ways:
+The data are divided into folds; a quick tagger is trained on all but one and reads the one that it
+has not seen (cross-validation, as in confident learning: Northcutt et al. 2021, and CrossWeigh:
+Wang et al. 2019). Four questions are asked of what it says, since an annotation can be wrong in
+four ways:
 
     label      given that an entity stands just there, is another label more probable?
                suspicion = log p(other label | borders) - log p(label | borders)
@@ -11,9 +12,10 @@ are asked of what it says, since an annotation can be wrong in four ways:
     spurious   are its words most probably in no entity?      suspicion = log p(outside) - log p(borders)
     missing    is an entity found where nothing is marked?    suspicion = log p(entity) - log (1 - p(entity))
 
-A small tagger often misses entities and often errs in borders, so that p(annotation) alone would rank its own weakness
-first. The first question puts that aside: given the borders, it compares labels only. With 2 % of the labels changed at
-random, that ranking had 46 to 99 % of the changes among its first 3 %, p(annotation) 12 to 80 % (docs/check.md).
+A small tagger often misses entities and often errs in borders, so that p(annotation) alone would
+rank its own weakness first. The first question puts that aside: given the borders, it compares
+labels only. With 2 % of the labels changed at random, that ranking had 46 to 99 % of the changes
+among its first 3 %, p(annotation) 12 to 80 % (docs/check.md).
 """
 
 import math
@@ -27,7 +29,14 @@ from teddy.model.system.processes import available_cores
 from teddy.model.tags.spans import Span
 from teddy.training.check.kinds import Kind
 from teddy.training.check.noise_processes import OnProgress, read_folds
-from teddy.training.check.noise_taggers import Fold, QuickConfig, Reading, StartName, epochs_for, is_latin
+from teddy.training.check.noise_taggers import (
+    Fold,
+    QuickConfig,
+    Reading,
+    StartName,
+    epochs_for,
+    is_latin,
+)
 from teddy.training.check.report import DeepSummary, Finding, marked
 from teddy.training.data.align import Sentence
 from teddy.training.data.corpora import Corpus
@@ -35,19 +44,22 @@ from teddy.training.evaluation.evaluate import ScoredSpan, is_judged
 from teddy.training.learning.torch_setup import generator
 
 _LARGEST_SHARE = 0.5
-"""A document of more than this share of a fold is divided by sentences: a file may be one document."""
+"""A document of more than this share of a fold is divided by sentences: a file may be one
+document."""
 
 _FLOOR = 1e-6
 """Probabilities below this are as good as equal; it keeps logarithms finite."""
 _SURE = 0.5
-"""Borders, spurious and missing entities are told when the tagger holds what it says for more probable than not."""
+"""Borders, spurious and missing entities are told when the tagger holds what it says for more
+probable than not."""
 
 
 def divide(sentences: Sequence[Sentence], folds: int, seed: int) -> list[int]:
     """Give each sentence the number of its fold, 0 to `folds` - 1; a pure function of its arguments.
 
-    Sentences of the same words go together, since a tagger that has learnt the one repeats the annotation of the
-    other. So do the sentences of a document, where it is small enough. Folds are as even, in words, as that allows.
+    Sentences of the same words go together, since a tagger that has learnt the one repeats the
+    annotation of the other. So do the sentences of a document, where it is small enough. Folds are
+    as even, in words, as that allows.
     """
     groups = _groups(sentences, folds)
     members: dict[int, list[int]] = {}
@@ -104,7 +116,8 @@ class NoiseOptions:
     folds: int = 4
     seed: int = 1
     start: StartName = "auto"
-    """The encoder of the quick taggers: of the model `en` that ships, random, or `en` where the text is Latin."""
+    """The encoder of the quick taggers: of the model `en` that ships, random, or `en` where the
+    text is Latin."""
     processes: int = 0
     """Folds that are read at the same time; 0 is one for each core."""
 
@@ -122,7 +135,8 @@ class Suspect:
     probability: float
     """Of what is proposed: of the label among all labels, else of the whole span."""
     suspicion: float
-    """A difference of log-probabilities: above 0, the tagger holds its own proposal for more probable."""
+    """A difference of log-probabilities: above 0, the tagger holds its own proposal for more
+    probable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,8 +146,8 @@ class NoiseReport:
     n_annotations: int
     """Annotated entities that were judged: what `top 3 %` is of."""
     suspects: tuple[Suspect, ...]
-    """By kind, in the order of `NoiseKind`, the most suspicious first. Of the kind LABEL every annotation is there,
-    also those that nobody doubts, so that the list is a ranking of all."""
+    """By kind, in the order of `NoiseKind`, the most suspicious first. Of the kind LABEL every
+    annotation is there, also those that nobody doubts, so that the list is a ranking of all."""
     folds: int
     epochs: int
     starts_from_en: bool
@@ -155,14 +169,16 @@ def find_noise(
 ) -> NoiseReport:
     """Cross-validate all sentences of the corpora, train and dev alike.
 
-    Each corpus keeps its convention: a label that it does not annotate counts neither as found nor as missing in it.
-    The same arguments give the same report, whatever the number of processes.
+    Each corpus keeps its convention: a label that it does not annotate counts neither as found nor
+    as missing in it. The same arguments give the same report, whatever the number of processes.
 
     Raises ValueError where `enough_for` is false; DivergedError and TrainingError as training does.
     """
     sentences = [sentence for corpus in corpora for sentence in [*corpus.train, *corpus.dev]]
     if not enough_for(corpora, options):
-        raise ValueError(f"{len(sentences)} sentences are too few for {options.folds} folds, or none has an entity")
+        raise ValueError(
+            f"{len(sentences)} sentences are too few for {options.folds} folds, or none has an entity"
+        )
     config = _config(sentences, labels, options)
     fold_of = divide(sentences, options.folds, options.seed)
     folds = [_fold(number, corpora, fold_of) for number in range(options.folds)]
@@ -183,9 +199,13 @@ def find_noise(
     )
 
 
-def judge(sentence: Sentence, reading: Reading, labels: Sequence[str], annotated: Collection[str]) -> Iterator[Suspect]:
+def judge(
+    sentence: Sentence, reading: Reading, labels: Sequence[str], annotated: Collection[str]
+) -> Iterator[Suspect]:
     """Ask the four questions of one sentence; see the head of this file."""
-    for span, by_label, outside in zip(sentence.spans, reading.by_label, reading.outside, strict=True):
+    for span, by_label, outside in zip(
+        sentence.spans, reading.by_label, reading.outside, strict=True
+    ):
         yield _label(sentence, span, dict(zip(labels, by_label, strict=True)), annotated)
         borders = sum(by_label)
         rival = max(_rivals(span, reading.found), key=lambda each: each.score, default=None)
@@ -194,39 +214,63 @@ def judge(sentence: Sentence, reading: Reading, labels: Sequence[str], annotated
         elif outside > max(_SURE, borders):
             yield _suspect(NoiseKind.SPURIOUS, sentence, span, None, outside, borders)
     for found in reading.found:
-        is_free = not any(span.start < found.span.end and found.span.start < span.end for span in sentence.spans)
+        is_free = not any(
+            span.start < found.span.end and found.span.start < span.end for span in sentence.spans
+        )
         if (
             found.score > _SURE
             and is_free
             and is_judged(sentence, found.span, annotated)
             and _touches_nothing(sentence, found.span)
         ):
-            yield _suspect(NoiseKind.MISSING, sentence, None, found.span, found.score, 1.0 - found.score)
+            yield _suspect(
+                NoiseKind.MISSING, sentence, None, found.span, found.score, 1.0 - found.score
+            )
 
 
-def _label(sentence: Sentence, span: Span, probability: dict[str, float], annotated: Collection[str]) -> Suspect:
+def _label(
+    sentence: Sentence, span: Span, probability: dict[str, float], annotated: Collection[str]
+) -> Suspect:
     """Compare the label with the likeliest other one that the corpus annotates, given the borders."""
     total = max(sum(probability.values()), math.ulp(0.0))
-    others = {label: p for label, p in probability.items() if label != span.label and label in annotated}
+    others = {
+        label: p for label, p in probability.items() if label != span.label and label in annotated
+    }
     other = max(others, key=others.__getitem__, default=None)
     share = 0.0 if other is None else others[other] / total
     proposed = replace(span, label=other or span.label)
-    return _suspect(NoiseKind.LABEL, sentence, span, proposed, share, probability[span.label] / total)
+    return _suspect(
+        NoiseKind.LABEL, sentence, span, proposed, share, probability[span.label] / total
+    )
 
 
 def _suspect(
-    kind: NoiseKind, sentence: Sentence, given: Span | None, proposed: Span | None, probability: float, against: float
+    kind: NoiseKind,
+    sentence: Sentence,
+    given: Span | None,
+    proposed: Span | None,
+    probability: float,
+    against: float,
 ) -> Suspect:
     suspicion = math.log(max(probability, 0.0) + _FLOOR) - math.log(max(against, 0.0) + _FLOOR)
     return Suspect(
-        kind=kind, sentence=sentence, given=given, proposed=proposed, probability=probability, suspicion=suspicion
+        kind=kind,
+        sentence=sentence,
+        given=given,
+        proposed=proposed,
+        probability=probability,
+        suspicion=suspicion,
     )
 
 
 def _rivals(span: Span, found: Sequence[ScoredSpan]) -> list[ScoredSpan]:
     """What was found that overlaps a span without having its borders."""
-    overlapping = [each for each in found if each.span.start < span.end and span.start < each.span.end]
-    return [each for each in overlapping if (each.span.start, each.span.end) != (span.start, span.end)]
+    overlapping = [
+        each for each in found if each.span.start < span.end and span.start < each.span.end
+    ]
+    return [
+        each for each in overlapping if (each.span.start, each.span.end) != (span.start, span.end)
+    ]
 
 
 def _touches_nothing(sentence: Sentence, span: Span) -> bool:
@@ -238,7 +282,9 @@ def _rank(suspect: Suspect) -> tuple[int, float]:
     return list(NoiseKind).index(suspect.kind), -suspect.suspicion
 
 
-def _config(sentences: Sequence[Sentence], labels: Sequence[str], options: NoiseOptions) -> QuickConfig:
+def _config(
+    sentences: Sequence[Sentence], labels: Sequence[str], options: NoiseOptions
+) -> QuickConfig:
     from_en = options.start == "en" or (options.start == "auto" and is_latin(sentences))
     n_words = sum(len(sentence.words) for sentence in sentences)
     return QuickConfig(

@@ -1,8 +1,9 @@
 """The folds of `teddy check --deep` side by side: each a process of its own, with its share of the cores.
 
-The sentences go to the processes by a file in a temporary folder, what they find comes back through a pipe. A process
-pays no heed to Ctrl-C, which is its parent's business: the parent ends those that run and leaves nothing behind. Should
-the parent die, a process ends at its next update, when nobody reads its pipe.
+The sentences go to the processes by a file in a temporary folder, what they find comes back through
+a pipe. A process pays no heed to Ctrl-C, which is its parent's business: the parent ends those that
+run and leaves nothing behind. Should the parent die, a process ends at its next update, when nobody
+reads its pipe.
 """
 
 import pickle
@@ -40,8 +41,8 @@ def read_folds(
 ) -> list[list[Reading]]:
     """Read every fold, at most so many at a time; with one, in this process.
 
-    The result does not depend on `processes`. Raises TrainingError for a process that ends without a result, and what
-    `read_fold` raises.
+    The result does not depend on `processes`. Raises TrainingError for a process that ends without
+    a result, and what `read_fold` raises.
     """
     shares = [0.0] * len(folds)
 
@@ -56,7 +57,9 @@ def read_folds(
         return _read_side_by_side(files, processes, progressed)
 
 
-def _read_here(fold: Fold, config: QuickConfig, progressed: Callable[[int, float], None]) -> list[Reading]:
+def _read_here(
+    fold: Fold, config: QuickConfig, progressed: Callable[[int, float], None]
+) -> list[Reading]:
     with _threads(1):  # as in a process of its own: sums in another order give other weights
         return read_fold(fold, config, lambda step, total: progressed(fold.number, step / total))
 
@@ -94,7 +97,8 @@ def _read_side_by_side(
 
 
 def _started(fold: int, file: Path) -> _Running:
-    context = get_context("spawn")  # a fork would inherit torch's threads in the middle of their work
+    # a fork would inherit torch's threads in the middle of their work
+    context = get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(theirs, file), daemon=True)
     with _interrupts_held_back():

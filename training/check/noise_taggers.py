@@ -1,6 +1,7 @@
 """The quick taggers of `teddy check --deep`: each is trained on the other folds and asked about its own.
 
-What they say are exact probabilities of spans under the CRF, summed over everything that may stand around them.
+What they say are exact probabilities of spans under the CRF, summed over everything that may stand
+around them.
 """
 
 import math
@@ -50,7 +51,8 @@ class Reading:
     """One sentence, read by a tagger that does not know it."""
 
     by_label: tuple[tuple[float, ...], ...]
-    """For each annotated span, how probable its borders are with each label. Shape: [spans, labels]."""
+    """For each annotated span, how probable its borders are with each label. Shape: [spans,
+    labels]."""
     outside: tuple[float, ...]
     """For each annotated span, how probable it is that none of its words is in an entity."""
     found: tuple[ScoredSpan, ...]
@@ -69,18 +71,26 @@ def read_annotations(
     return [readings[position] for position in range(len(sentences))]
 
 
-def _read(network: Network, features: WordFeatures, tag_set: TagSet, group: Sequence[Sentence]) -> Iterator[Reading]:
+def _read(
+    network: Network, features: WordFeatures, tag_set: TagSet, group: Sequence[Sentence]
+) -> Iterator[Reading]:
     batch = make_batch([sentence.words for sentence in group], features)
     emissions = network.emissions(batch.rows, batch.starts, batch.words, batch.lengths)
-    # With every span given the same label, one pass gives the probability of each span with that label.
-    named = [_Passage(network, emissions, batch, _tags(tag_set, group, label)) for label in tag_set.labels]
+    # With every span given the same label, one pass gives the probability of each span with that
+    # label.
+    named = [
+        _Passage(network, emissions, batch, _tags(tag_set, group, label))
+        for label in tag_set.labels
+    ]
     outside = _Passage(network, emissions, batch, _tags(tag_set, group, None))
     best = network.crf.best_path(emissions, batch.lengths)
     found = _Passage(network, emissions, batch, best)
     for row, sentence in enumerate(group):
         spans = tag_set.decode(best[row, : len(sentence.words)].tolist())
         yield Reading(
-            by_label=tuple(tuple(each.probability(row, span) for each in named) for span in sentence.spans),
+            by_label=tuple(
+                tuple(each.probability(row, span) for each in named) for span in sentence.spans
+            ),
             outside=tuple(outside.probability(row, span) for span in sentence.spans),
             found=tuple(ScoredSpan(span, found.probability(row, span)) for span in spans),
         )
@@ -98,8 +108,13 @@ class _Passage:
 
 
 def _tags(tag_set: TagSet, group: Sequence[Sentence], label: str | None) -> Tensor:
-    """The tags of all spans as if they had this label, or as if there were none; `O` elsewhere. Shape: int64 [B, T]."""
-    tags = torch.zeros(len(group), max(len(sentence.words) for sentence in group), dtype=torch.int64)
+    """The tags of all spans as if they had this label, or as if there were none; `O` elsewhere.
+
+    Shape: int64 [B, T].
+    """
+    tags = torch.zeros(
+        len(group), max(len(sentence.words) for sentence in group), dtype=torch.int64
+    )
     for row, sentence in enumerate(group):
         spans = [replace(span, label=label) for span in sentence.spans] if label else []
         tags[row, : len(sentence.words)] = torch.tensor(tag_set.encode(spans, len(sentence.words)))
@@ -135,7 +150,10 @@ class QuickConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fold:
-    """What one quick tagger learns from, and what it is asked about. Its number makes its randomness its own."""
+    """What one quick tagger learns from, and what it is asked about.
+
+    Its number makes its randomness its own.
+    """
 
     number: int
     learnt: tuple[Corpus, ...]
@@ -150,16 +168,23 @@ def epochs_for(n_words: int, *, starts_from_en: bool) -> int:
 
 def is_latin(sentences: Iterable[Sentence]) -> bool:
     """Whether most letters of a sample of the text are Latin."""
-    characters = islice(chain.from_iterable(sentence.text for sentence in sentences), _SAMPLE_CHARACTERS)
+    characters = islice(
+        chain.from_iterable(sentence.text for sentence in sentences), _SAMPLE_CHARACTERS
+    )
     letters = Counter(character for character in characters if character.isalpha())
-    latin = sum(n for letter, n in letters.items() if unicodedata.name(letter, "").startswith("LATIN"))
+    latin = sum(
+        n for letter, n in letters.items() if unicodedata.name(letter, "").startswith("LATIN")
+    )
     return 2 * latin > letters.total()
 
 
-def read_fold(fold: Fold, config: QuickConfig, on_step: Callable[[int, int], None]) -> list[Reading]:
+def read_fold(
+    fold: Fold, config: QuickConfig, on_step: Callable[[int, int], None]
+) -> list[Reading]:
     """Train a quick tagger and let it read the sentences that it is asked about.
 
-    `on_step` is called after each update, with the updates done and those of the whole training. Raises DivergedError.
+    `on_step` is called after each update, with the updates done and those of the whole training.
+    Raises DivergedError.
     """
     seed = config.seed * 1000 + fold.number
     seed_torch(seed)
@@ -181,7 +206,9 @@ def read_fold(fold: Fold, config: QuickConfig, on_step: Callable[[int, int], Non
     return read_annotations(trainer.averaged, features, tag_set, fold.asked)
 
 
-def _start(learnt: Sequence[Corpus], tag_set: TagSet, config: QuickConfig) -> tuple[WordFeatures, Network]:
+def _start(
+    learnt: Sequence[Corpus], tag_set: TagSet, config: QuickConfig
+) -> tuple[WordFeatures, Network]:
     """The features and the network, its encoder from the model that ships or from nothing."""
     if config.starts_from_en:
         start = load_start(find_start("en", Path()))
@@ -189,7 +216,9 @@ def _start(learnt: Sequence[Corpus], tag_set: TagSet, config: QuickConfig) -> tu
         network = Network(_with_dropout(start.network), features.n_rows, tag_set)
         start.put_into(network)
         return features, network
-    counts = Counter(word for corpus in learnt for sentence in corpus.train for word in sentence.words)
+    counts = Counter(
+        word for corpus in learnt for sentence in corpus.train for word in sentence.words
+    )
     features = WordFeatures(Pieces(train_pieces(counts, PiecesConfig())), config.features)
     return features, Network(_with_dropout(config.network), features.n_rows, tag_set)
 

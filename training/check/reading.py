@@ -38,14 +38,18 @@ class ReadCorpus:
     """Of train and dev, as the files have them."""
     files: list[Path] = field(default_factory=list)
     strangers: Counter[str] = field(default_factory=Counter)
-    """Labels that the recipe neither has nor maps, with the number of their spans, which are read as unknown."""
+    """Labels that the recipe neither has nor maps, with the number of their spans, which are read
+    as unknown."""
     first_strangers: dict[str, DataError] = field(default_factory=dict)
 
 
 def read_what_can_be(path: Path, options: FormatConfig) -> ReadData:
-    """Read the examples of a file. A sentence, or line of JSON, that cannot be read is left out, and an error says why.
+    """Read the examples of a file.
 
-    What has no line, as a missing file, ends the reading; so does what ends it in formats that are not made of lines.
+    A sentence, or line of JSON, that cannot be read is left out, and an error says why.
+
+    What has no line, as a missing file, ends the reading; so does what ends it in formats that are
+    not made of lines.
     """
     read = ReadData()
     after = 0
@@ -57,15 +61,22 @@ def read_what_can_be(path: Path, options: FormatConfig) -> ReadData:
             if after and _is_about_nothing(error):
                 return read
             read.errors.append(error)
-            if error.line is None or options.format not in _BY_LINES or len(read.errors) >= _MOST_BAD_PLACES:
+            if (
+                error.line is None
+                or options.format not in _BY_LINES
+                or len(read.errors) >= _MOST_BAD_PLACES
+            ):
                 return read
-            # What was read of the lines from the last error to this one is read once only: examples come in order.
+            # What was read of the lines from the last error to this one is read once only: examples
+            # come in order.
             after = _end_of_block(path, options, error.line)
         else:
             return read
 
 
-def read_corpus(config: CorpusConfig, labels: Sequence[str], data: Path) -> tuple[Corpus, ReadCorpus]:
+def read_corpus(
+    config: CorpusConfig, labels: Sequence[str], data: Path
+) -> tuple[Corpus, ReadCorpus]:
     """Read a corpus of a recipe as `teddy.training.data.corpora.load_corpus` does, but for what cannot be read."""
     read = ReadCorpus()
     train: list[Sentence] = []
@@ -80,7 +91,11 @@ def read_corpus(config: CorpusConfig, labels: Sequence[str], data: Path) -> tupl
 
 
 def _relabelled(
-    patterns: Sequence[str], config: CorpusConfig, labels: Sequence[str], data: Path, read: ReadCorpus
+    patterns: Sequence[str],
+    config: CorpusConfig,
+    labels: Sequence[str],
+    data: Path,
+    read: ReadCorpus,
 ) -> Iterator[Example]:
     for pattern in patterns:
         try:
@@ -99,7 +114,9 @@ def _relabelled(
                 yield _with_known_labels(example, config, labels, read)
 
 
-def _with_known_labels(example: Example, config: CorpusConfig, labels: Sequence[str], read: ReadCorpus) -> Example:
+def _with_known_labels(
+    example: Example, config: CorpusConfig, labels: Sequence[str], read: ReadCorpus
+) -> Example:
     """The example with the labels of the recipe; of spans with others, nothing is known."""
     own = {span.label for span in example.spans}
     lenient = config
@@ -107,7 +124,11 @@ def _with_known_labels(example: Example, config: CorpusConfig, labels: Sequence[
         try:
             return relabel(example, lenient, labels)
         except DataError as error:
-            stranger = next(label for label in sorted(own) if repr(label) in error.reason and label not in lenient.map)
+            stranger = next(
+                label
+                for label in sorted(own)
+                if repr(label) in error.reason and label not in lenient.map
+            )
             read.strangers[stranger] += sum(span.label == stranger for span in example.spans)
             read.first_strangers.setdefault(stranger, error)
             lenient = lenient.model_copy(update={"map": {**lenient.map, stranger: UNKNOWN}})

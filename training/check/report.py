@@ -68,7 +68,12 @@ class Finding:
             "line": self.line,
         }
         fields |= {"message": self.message, "weight": self.weight}
-        more = {"text": self.text, "given": self.given, "proposed": self.proposed, "probability": self.probability}
+        more = {
+            "text": self.text,
+            "given": self.given,
+            "proposed": self.proposed,
+            "probability": self.probability,
+        }
         for name, value in more.items():
             if value not in (None, ""):
                 fields[name] = asdict(value) if isinstance(value, Marked) else value
@@ -147,7 +152,8 @@ class CheckReport:
         """Return the report as plain values, ready for JSON: everything that was found."""
         grouped = self.by_kind()
         kinds = {
-            kind.key: {"severity": kind.severity.value, "title": kind.title, "advice": kind.advice} for kind in grouped
+            kind.key: {"severity": kind.severity.value, "title": kind.title, "advice": kind.advice}
+            for kind in grouped
         }
         return {
             "parts": [asdict(part) for part in self.parts],
@@ -161,7 +167,11 @@ class CheckReport:
 
 def marked(sentence: Sentence, span: Span) -> Marked:
     """Return a span, in words, as one in characters of the sentence's text."""
-    return Marked(start=sentence.offsets[span.start][0], end=sentence.offsets[span.end - 1][1], label=span.label)
+    return Marked(
+        start=sentence.offsets[span.start][0],
+        end=sentence.offsets[span.end - 1][1],
+        label=span.label,
+    )
 
 
 def unreadable(error: DataError) -> CheckReport:

@@ -16,7 +16,8 @@ from teddy.training.evaluation.evaluate import surfaces
 _REPEAT_WORDS = 5
 """Shorter sentences repeat by nature ("Thank you very much")."""
 _MINORITY = 0.1
-"""A surface that has another label, or none, in at most this share of its places is suspicious in those."""
+"""A surface that has another label, or none, in at most this share of its places is suspicious in
+those."""
 _USUAL = 5
 """How often a surface must be marked before its being unmarked elsewhere says anything."""
 _LONG_SENTENCE = 200
@@ -27,7 +28,8 @@ _NOTHING_BUT_PUNCTUATION = re.compile(r"[\W_]+")
 _FEW_EXAMPLES = 20
 """A label with fewer spans in train is hardly learnt."""
 _SHIFT = 1.5
-"""A label whose share of the entities differs by this factor, beyond what chance makes, has shifted."""
+"""A label whose share of the entities differs by this factor, beyond what chance makes, has
+shifted."""
 _DEVIATIONS = 3.0
 """What chance makes: so many standard deviations of a difference of two shares."""
 
@@ -50,14 +52,18 @@ def repeats(sentences: Sequence[Sentence]) -> Iterator[Finding]:
 
 def other_labels(sentences: Sequence[Sentence]) -> Iterator[Finding]:
     """Surfaces of two labels: each span whose words nearly always have another; else one finding for the surface."""
-    places: defaultdict[str, defaultdict[str, list[Example]]] = defaultdict(lambda: defaultdict(list))
+    places: defaultdict[str, defaultdict[str, list[Example]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
     for sentence in sentences:
         for span in sentence.spans:
             places[_surface(sentence, span)][span.label].append(_example(sentence, span))
     for surface, by_label in places.items():
         (usual, usual_places), *others = sorted(by_label.items(), key=lambda item: -len(item[1]))
         total = sum(map(len, by_label.values()))
-        rare = [(label, examples) for label, examples in others if len(examples) <= _MINORITY * total]
+        rare = [
+            (label, examples) for label, examples in others if len(examples) <= _MINORITY * total
+        ]
         for label, examples in rare:
             yield from _minority(surface, label, examples, usual, usual_places)
         if others and len(rare) < len(others):
@@ -65,7 +71,11 @@ def other_labels(sentences: Sequence[Sentence]) -> Iterator[Finding]:
 
 
 def _minority(
-    surface: str, label: str, examples: Sequence[Example], usual: str, usual_places: Sequence[Example]
+    surface: str,
+    label: str,
+    examples: Sequence[Example],
+    usual: str,
+    usual_places: Sequence[Example],
 ) -> Iterator[Finding]:
     message = f"{surface!r} is {label} here, and {usual} {_times(len(usual_places))}"
     for example in examples:
@@ -118,10 +128,14 @@ def odd_spans(sentences: Sequence[Sentence]) -> Iterator[Finding]:
         for span in sentence.spans:
             n_words = span.end - span.start
             surface = _surface(sentence, span)
-            if (n_words > 1 and _EDGES.search(surface)) or _NOTHING_BUT_PUNCTUATION.fullmatch(surface):
+            if (n_words > 1 and _EDGES.search(surface)) or _NOTHING_BUT_PUNCTUATION.fullmatch(
+                surface
+            ):
                 yield _finding(Kind.EDGE, sentence, f"{span.label} {surface!r}", given=span)
             elif n_words > _LONG_SPAN:
-                yield _finding(Kind.EDGE, sentence, f"{span.label} of {n_words} words", float(n_words), span)
+                yield _finding(
+                    Kind.EDGE, sentence, f"{span.label} of {n_words} words", float(n_words), span
+                )
 
 
 def long_sentences(sentences: Sequence[Sentence]) -> Iterator[Finding]:
@@ -168,10 +182,14 @@ def _times(n: int) -> str:
 
 
 def _example(sentence: Sentence, span: Span) -> Example:
-    return Example(path=sentence.path, line=sentence.line, text=sentence.text, given=marked(sentence, span))
+    return Example(
+        path=sentence.path, line=sentence.line, text=sentence.text, given=marked(sentence, span)
+    )
 
 
-def _finding(kind: Kind, sentence: Sentence, message: str, weight: float = 1.0, given: Span | None = None) -> Finding:
+def _finding(
+    kind: Kind, sentence: Sentence, message: str, weight: float = 1.0, given: Span | None = None
+) -> Finding:
     return Finding(
         kind=kind,
         path=sentence.path,
@@ -183,7 +201,9 @@ def _finding(kind: Kind, sentence: Sentence, message: str, weight: float = 1.0, 
     )
 
 
-def few_examples(name: str, path: str, labels: Sequence[str], train: Sequence[Sentence]) -> Iterator[Finding]:
+def few_examples(
+    name: str, path: str, labels: Sequence[str], train: Sequence[Sentence]
+) -> Iterator[Finding]:
     """Labels that are rare or absent in train."""
     counts = _count_labels(train)
     for label in labels:
@@ -193,10 +213,15 @@ def few_examples(name: str, path: str, labels: Sequence[str], train: Sequence[Se
             yield Finding(kind=kind, path=path, line=None, message=message, weight=-counts[label])
 
 
-def one_sided_labels(path: str, train: Sequence[Sentence], dev: Sequence[Sentence]) -> Iterator[Finding]:
+def one_sided_labels(
+    path: str, train: Sequence[Sentence], dev: Sequence[Sentence]
+) -> Iterator[Finding]:
     """Labels that one of the two parts does not have."""
     there, here = _count_labels(train), _count_labels(dev)
-    for kind, counts, others in ((Kind.ONLY_IN_DEV, here, there), (Kind.ONLY_IN_TRAIN, there, here)):
+    for kind, counts, others in (
+        (Kind.ONLY_IN_DEV, here, there),
+        (Kind.ONLY_IN_TRAIN, there, here),
+    ):
         for label, n in counts.most_common():
             if train and dev and not others[label]:
                 message = f"{label}: {_spans(n)}, none in {'train' if others is there else 'dev'}"
@@ -210,13 +235,17 @@ def shifts(path: str, train: Sequence[Sentence], dev: Sequence[Sentence]) -> Ite
         before, after = there[label] / there.total(), here[label] / here.total()
         factor = max(before, after) / min(before, after)
         if factor >= _SHIFT and abs(after - before) > _DEVIATIONS * _deviation(there, here, label):
-            message = f"{label} is {before:.1%} of the entities of train, and {after:.1%} of those of dev"
+            message = (
+                f"{label} is {before:.1%} of the entities of train, and {after:.1%} of those of dev"
+            )
             yield Finding(kind=Kind.SHIFT, path=path, line=None, message=message, weight=factor)
 
 
 def leaks(train: Sequence[Sentence], dev: Sequence[Sentence]) -> Iterator[Finding]:
     """Dev sentences whose words are a training sentence: their scores say nothing about new text."""
-    places = {sentence.words: sentence for sentence in train if len(sentence.words) >= _REPEAT_WORDS}
+    places = {
+        sentence.words: sentence for sentence in train if len(sentence.words) >= _REPEAT_WORDS
+    }
     for sentence in dev:
         other = places.get(sentence.words)
         if other is not None:
@@ -231,10 +260,16 @@ def leaks(train: Sequence[Sentence], dev: Sequence[Sentence]) -> Iterator[Findin
             )
 
 
-def seen_entities(path: str, train: Sequence[Sentence], dev: Sequence[Sentence]) -> Iterator[Finding]:
+def seen_entities(
+    path: str, train: Sequence[Sentence], dev: Sequence[Sentence]
+) -> Iterator[Finding]:
     """The share of dev entities whose words are an entity of train, as one finding."""
     known = surfaces(train)
-    dev_surfaces = [" ".join(sentence.words[span.start : span.end]) for sentence in dev for span in sentence.spans]
+    dev_surfaces = [
+        " ".join(sentence.words[span.start : span.end])
+        for sentence in dev
+        for span in sentence.spans
+    ]
     if known and dev_surfaces:
         share = sum(surface in known for surface in dev_surfaces) / len(dev_surfaces)
         message = f"{share:.1%} of {len(dev_surfaces):,}"
@@ -244,7 +279,9 @@ def seen_entities(path: str, train: Sequence[Sentence], dev: Sequence[Sentence])
 def without_entities(parts: Mapping[str, Sequence[Sentence]]) -> Iterator[Finding]:
     """Parts, by their names, with no sentence without an entity; and files without any entity."""
     for name, sentences in parts.items():
-        if len(sentences) >= _FEW_EXAMPLES and all(sentence.spans or sentence.unknown for sentence in sentences):
+        if len(sentences) >= _FEW_EXAMPLES and all(
+            sentence.spans or sentence.unknown for sentence in sentences
+        ):
             message = f"all {len(sentences):,} sentences have one"
             yield Finding(kind=Kind.NO_NEGATIVES, path=name, line=None, message=message)
     by_file: dict[str, list[Sentence]] = {}
@@ -252,9 +289,13 @@ def without_entities(parts: Mapping[str, Sequence[Sentence]]) -> Iterator[Findin
         for sentence in sentences:
             by_file.setdefault(sentence.path, []).append(sentence)
     for path, sentences in by_file.items():
-        if not any(sentence.spans or sentence.unknown or sentence.misaligned for sentence in sentences):
+        if not any(
+            sentence.spans or sentence.unknown or sentence.misaligned for sentence in sentences
+        ):
             message = f"{len(sentences):,} sentences, every word O"
-            yield Finding(kind=Kind.ONLY_OUTSIDE, path=path, line=None, message=message, weight=len(sentences))
+            yield Finding(
+                kind=Kind.ONLY_OUTSIDE, path=path, line=None, message=message, weight=len(sentences)
+            )
 
 
 def _deviation(there: Counter[str], here: Counter[str], label: str) -> float:

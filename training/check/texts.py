@@ -13,13 +13,17 @@ from teddy.training.check.report import Finding, Marked
 from teddy.training.data.align import Sentence
 from teddy.training.data.readers import Example
 
-# UTF-8 read as Latin-1 or Windows-1252: the lead byte of a Latin, Greek or Cyrillic letter, or of punctuation, followed
-# by what such a reading makes of the next byte. Letters that stand so in a word of a real language are not among them.
+# UTF-8 read as Latin-1 or Windows-1252: the lead byte of a Latin, Greek or Cyrillic letter, or of
+# punctuation, followed by what such a reading makes of the next byte. Letters that stand so in a
+# word of a real language are not among them.
 _CONTINUED = "[\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]"  # noqa: RUF001
 _MOJIBAKE = re.compile(f"[ÃÎÏÐÑ]{_CONTINUED}|â€.|Â[\xa0-\xbf]|ï¿½|ï»¿")
-_BIDI = {chr(code) for code in (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))}
+_BIDI = {
+    chr(code) for code in (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+}
 _ZERO_WIDTH = {"\u00ad", "\u200b", "\u2060", "\ufeff", "\u180e"}
-"""Soft hyphen, zero-width space, word joiner, byte-order mark inside the text, Mongolian vowel separator."""
+"""Soft hyphen, zero-width space, word joiner, byte-order mark inside the text, Mongolian vowel
+separator."""
 _HARMLESS = {"\u200c", "\u200d"}
 """Joiners: part of emoji, and of words in several scripts."""
 _MIXABLE = ("LATIN", "CYRILLIC", "GREEK")
@@ -31,10 +35,14 @@ _ENDS = re.compile(r"[.!?。！？]")  # noqa: RUF001
 
 def odd_characters(sentences: Sequence[Sentence]) -> Iterator[Finding]:
     """Wrong decodings, mixed scripts, invisible characters, text not in NFC, and what does not print."""
-    yield from _each_once(sentences, Kind.MOJIBAKE, _wrongly_decoded, "{!r}, which looks like UTF-8 read as Latin-1")
+    yield from _each_once(
+        sentences, Kind.MOJIBAKE, _wrongly_decoded, "{!r}, which looks like UTF-8 read as Latin-1"
+    )
     yield from _each_once(sentences, Kind.MIXED_SCRIPT, _mixed, "{!r}, which has {scripts}")
     yield from _each_once(sentences, Kind.INVISIBLE, _invisible, "{name}")
-    yield from _each_once(sentences, Kind.NOT_NORMALISED, _not_normalised, "{!r}, which NFC writes otherwise")
+    yield from _each_once(
+        sentences, Kind.NOT_NORMALISED, _not_normalised, "{!r}, which NFC writes otherwise"
+    )
     yield from _each_once(sentences, Kind.CHARACTER, _unprintable, "{name}")
 
 
@@ -42,7 +50,12 @@ def byte_order_marks(paths: Sequence[str], starts: Sequence[bytes]) -> Iterator[
     """Files that begin with a byte-order mark, which reading leaves out and other programs may take for a letter."""
     for path, start in zip(paths, starts, strict=True):
         if start.startswith(b"\xef\xbb\xbf"):
-            yield Finding(kind=Kind.INVISIBLE, path=path, line=1, message="the file begins with a byte-order mark")
+            yield Finding(
+                kind=Kind.INVISIBLE,
+                path=path,
+                line=1,
+                message="the file begins with a byte-order mark",
+            )
 
 
 def scripts_of(word: str) -> tuple[str, ...]:
@@ -52,7 +65,10 @@ def scripts_of(word: str) -> tuple[str, ...]:
 
 
 def _each_once(
-    sentences: Sequence[Sentence], kind: Kind, find: Callable[[Sentence], Sequence[str]], message: str
+    sentences: Sequence[Sentence],
+    kind: Kind,
+    find: Callable[[Sentence], Sequence[str]],
+    message: str,
 ) -> Iterator[Finding]:
     counts: Counter[str] = Counter()
     first: dict[str, Sentence] = {}
@@ -91,7 +107,9 @@ _scripts = lru_cache(maxsize=65536)(scripts_of)
 def _invisible(sentence: Sentence) -> list[str]:
     if sentence.text.isascii():
         return []
-    return [character for character in sentence.text if character in _BIDI or character in _ZERO_WIDTH]
+    return [
+        character for character in sentence.text if character in _BIDI or character in _ZERO_WIDTH
+    ]
 
 
 def _not_normalised(sentence: Sentence) -> list[str]:
@@ -109,11 +127,18 @@ def _unprintable(sentence: Sentence) -> list[str]:
 def _does_not_print(character: str) -> bool:
     if character == "\ufffd":
         return True
-    return not (character.isprintable() or character in _HARMLESS or character in _BIDI or character in _ZERO_WIDTH)
+    return not (
+        character.isprintable()
+        or character in _HARMLESS
+        or character in _BIDI
+        or character in _ZERO_WIDTH
+    )
 
 
 def _name(character: str) -> str:
-    return f"U+{ord(character):04X} {unicodedata.name(character, 'control or unassigned character')}"
+    return (
+        f"U+{ord(character):04X} {unicodedata.name(character, 'control or unassigned character')}"
+    )
 
 
 def white_space(examples: Sequence[Example]) -> Iterator[Finding]:
@@ -142,7 +167,11 @@ def crossing(examples: Sequence[Example]) -> Iterator[Finding]:
         if example.is_sentence or not suspects:
             continue
         words = tokenise(example.text)
-        begins = [words[first][0] for first, last in split_sentences(example.text, Offsets.of(words)) if first < last]
+        begins = [
+            words[first][0]
+            for first, last in split_sentences(example.text, Offsets.of(words))
+            if first < last
+        ]
         for span, line in suspects:
             if any(span.start < begin < span.end for begin in begins):
                 yield Finding(
@@ -160,4 +189,9 @@ def empty_examples(examples: Sequence[Example]) -> Iterator[Finding]:
     """Documents, or rows of a table of texts, without a word."""
     for example in examples:
         if not tokenise(example.text):
-            yield Finding(kind=Kind.EMPTY, path=example.path, line=example.line, message=f"{example.text[:40]!r}")
+            yield Finding(
+                kind=Kind.EMPTY,
+                path=example.path,
+                line=example.line,
+                message=f"{example.text[:40]!r}",
+            )

@@ -1,8 +1,9 @@
 """From marked characters to marked words: the sentences that the network sees, and the spans that words cannot express.
 
-Nothing is lost without a word. A gold span that no run of words can express, or that overlaps a longer one, is handed
-to `on_misaligned`, kept in `Sentence.misaligned` (so that evaluation can count it as missed), and the words it touches
-are `unknown`: they may have any tag, which teaches neither the span nor its absence.
+Nothing is lost without a word. A gold span that no run of words can express, or that overlaps a
+longer one, is handed to `on_misaligned`, kept in `Sentence.misaligned` (so that evaluation can
+count it as missed), and the words it touches are `unknown`: they may have any tag, which teaches
+neither the span nor its absence.
 """
 
 from bisect import bisect_left, bisect_right
@@ -23,7 +24,10 @@ _MOST_LISTED = 100_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sentence:
-    """A sentence as words. Sentences of a corpus file are what training batches and evaluation counts are made of."""
+    """A sentence as words.
+
+    Sentences of a corpus file are what training batches and evaluation counts are made of.
+    """
 
     words: tuple[str, ...]
     """At least one."""
@@ -61,22 +65,33 @@ OnMisaligned = Callable[[Misaligned], None]
 def align(example: Example, corpus: str, on_misaligned: OnMisaligned) -> list[Sentence]:
     """Return the sentences of an example whose spans have labels of the recipe or `UNKNOWN`.
 
-    A document is split into sentences, and those are joined again that a span crosses. Sentences without a word are
-    left out. Linear in the length of the text, apart from sorting its spans.
+    A document is split into sentences, and those are joined again that a span crosses. Sentences
+    without a word are left out. Linear in the length of the text, apart from sorting its spans.
     """
     words = tokenise(example.text)
     starts = [start for start, _ in words]
     ends = [end for _, end in words]
     sorter = _Sorter(example, len(words), on_misaligned)
-    for span, line in sorted(zip(example.spans, example.span_lines, strict=True), key=_longest_first):
-        # Words that the span touches: from the first that ends behind its start to the last that starts before its end.
+    for span, line in sorted(
+        zip(example.spans, example.span_lines, strict=True), key=_longest_first
+    ):
+        # Words that the span touches: from the first that ends behind its start to the last that
+        # starts before its end.
         first, last = bisect_right(ends, span.start), bisect_left(starts, span.end)
         exact = first < last and starts[first] == span.start and ends[last - 1] == span.end
         sorter.put(span, line, first, last, exact=exact)
-    ranges = [(0, len(words))] if example.is_sentence else split_sentences(example.text, Offsets.of(words))
+    ranges = (
+        [(0, len(words))]
+        if example.is_sentence
+        else split_sentences(example.text, Offsets.of(words))
+    )
     ranges = _joined(ranges, [(span.start, span.end) for span in sorter.kept] + sorter.touched)
     sorter.finish()
-    return [_sentence(example, corpus, words, first, last, sorter) for first, last in ranges if first < last]
+    return [
+        _sentence(example, corpus, words, first, last, sorter)
+        for first, last in ranges
+        if first < last
+    ]
 
 
 def _longest_first(item: tuple[Span, int]) -> tuple[int, Span]:
@@ -116,7 +131,9 @@ class _Sorter:
             self.misaligned.append((min(first, self._n_words - 1), span))
             text = self._example.text[span.start : span.end]
             reason = _OVERLAPS if exact else _OFF_BORDERS
-            report = Misaligned(path=self._example.path, line=line, text=text, label=span.label, reason=reason)
+            report = Misaligned(
+                path=self._example.path, line=line, text=text, label=span.label, reason=reason
+            )
             self._on_misaligned(report)
 
     def finish(self) -> None:
@@ -134,11 +151,18 @@ class _Sorter:
     def misaligned_within(self, first: int, last: int) -> list[Span]:
         """Return the misaligned spans of those words, in characters."""
         begin = bisect_left(self.misaligned, first, key=_first_word)
-        return [span for _, span in self.misaligned[begin : bisect_left(self.misaligned, last, key=_first_word)]]
+        return [
+            span
+            for _, span in self.misaligned[
+                begin : bisect_left(self.misaligned, last, key=_first_word)
+            ]
+        ]
 
     def unknown_within(self, first: int, last: int) -> list[tuple[int, int]]:
         """Return the ranges of those words that may have any tag."""
-        return _runs(self._unknown[bisect_left(self._unknown, first) : bisect_left(self._unknown, last)])
+        return _runs(
+            self._unknown[bisect_left(self._unknown, first) : bisect_left(self._unknown, last)]
+        )
 
 
 def _start(span: Span) -> int:
@@ -149,9 +173,12 @@ def _first_word(item: tuple[int, Span]) -> int:
     return item[0]
 
 
-def _joined(ranges: Iterable[tuple[int, int]], spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+def _joined(
+    ranges: Iterable[tuple[int, int]], spans: Sequence[tuple[int, int]]
+) -> list[tuple[int, int]]:
     """Join neighbouring ranges where a span covers words on both sides of their border."""
-    # A border at word w is inside a span when start < w < end: +1 where spans begin, -1 where they end.
+    # A border at word w is inside a span when start < w < end: +1 where spans begin, -1 where they
+    # end.
     ordered = sorted(spans)
     joined: list[tuple[int, int]] = []
     reach = 0  # the furthest end of the spans that begin before the border
@@ -168,7 +195,12 @@ def _joined(ranges: Iterable[tuple[int, int]], spans: Sequence[tuple[int, int]])
 
 
 def _sentence(
-    example: Example, corpus: str, words: Sequence[tuple[int, int]], first: int, last: int, sorter: _Sorter
+    example: Example,
+    corpus: str,
+    words: Sequence[tuple[int, int]],
+    first: int,
+    last: int,
+    sorter: _Sorter,
 ) -> Sentence:
     """Make a sentence of the words [first, last), which no span crosses; its characters are counted anew."""
     kept = sorter.kept_within(first, last)
@@ -182,8 +214,12 @@ def _sentence(
         words=tuple(example.text[start:end] for start, end in words[first:last]),
         offsets=tuple((start - begin, end - begin) for start, end in words[first:last]),
         spans=tuple(Span(span.start - first, span.end - first, span.label) for span in kept),
-        unknown=tuple((start - first, end - first) for start, end in sorter.unknown_within(first, last)),
-        misaligned=tuple(Span(span.start - begin, span.end - begin, span.label) for span in misaligned),
+        unknown=tuple(
+            (start - first, end - first) for start, end in sorter.unknown_within(first, last)
+        ),
+        misaligned=tuple(
+            Span(span.start - begin, span.end - begin, span.label) for span in misaligned
+        ),
         corpus=corpus,
         text=example.text[begin:stop],
         path=example.path,

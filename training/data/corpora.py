@@ -1,8 +1,9 @@
 """The corpora of a recipe: read, relabelled, aligned to words, divided into train and dev, in memory or on disk.
 
-For a run they are read as a stream. While they have fewer words than a window for shuffling they stay in memory,
-packed; a larger collection is written to a folder of the run (see `teddy.training.data.store`) and is not read from its
-files again when the run is resumed, as long as the files and the recipe are the same. Dev is always in memory.
+For a run they are read as a stream. While they have fewer words than a window for shuffling they
+stay in memory, packed; a larger collection is written to a folder of the run (see
+`teddy.training.data.store`) and is not read from its files again when the run is resumed, as long
+as the files and the recipe are the same. Dev is always in memory.
 """
 
 import json
@@ -29,7 +30,8 @@ from teddy.training.recipe.reading import suggest
 from teddy.training.recipe.recipe import Recipe
 
 MOST_WORDS = 1_000_000
-"""Of one corpus's held-out documents; as objects in memory they take 0.2 GB. Measuring on more would say no more."""
+"""Of one corpus's held-out documents; as objects in memory they take 0.2 GB. Measuring on more
+would say no more."""
 
 
 class Divider:
@@ -129,14 +131,19 @@ class Corpus:
 def load_corpora(recipe: Recipe, data: Path | str, *, on_misaligned: OnMisaligned) -> list[Corpus]:
     """Read all corpora of a recipe; `data` is the directory that its file names are relative to.
 
-    `on_misaligned` is called for each gold span that words cannot express (see `teddy.training.data.align`).
-    Raises DataError, naming file and line, for anything that cannot be read, and for a label that the recipe neither
-    has nor maps.
+    `on_misaligned` is called for each gold span that words cannot express (see
+    `teddy.training.data.align`). Raises DataError, naming file and line, for anything that cannot
+    be read, and for a label that the recipe neither has nor maps.
     """
-    return [load_corpus(corpus, recipe.labels, Path(data), on_misaligned=on_misaligned) for corpus in recipe.corpus]
+    return [
+        load_corpus(corpus, recipe.labels, Path(data), on_misaligned=on_misaligned)
+        for corpus in recipe.corpus
+    ]
 
 
-def load_corpus(config: CorpusConfig, labels: Sequence[str], data: Path, *, on_misaligned: OnMisaligned) -> Corpus:
+def load_corpus(
+    config: CorpusConfig, labels: Sequence[str], data: Path, *, on_misaligned: OnMisaligned
+) -> Corpus:
     """Read one corpus; see `load_corpora`."""
     train: list[Sentence] = []
     held_out = read_corpus(config, labels, data, train.append, on_misaligned)
@@ -170,7 +177,11 @@ def read_corpus(
 
 
 def make_corpus(
-    config: CorpusConfig, labels: Sequence[str], train: Sequence[Sentence], dev: list[Sentence], n_dropped: int
+    config: CorpusConfig,
+    labels: Sequence[str],
+    train: Sequence[Sentence],
+    dev: list[Sentence],
+    n_dropped: int,
 ) -> Corpus:
     """The sentences of a corpus with what its table says of them."""
     return Corpus(
@@ -202,7 +213,9 @@ def relabel(example: Example, config: CorpusConfig, labels: Sequence[str]) -> Ex
     return replace(example, spans=tuple(spans), span_lines=tuple(lines))
 
 
-def _examples(patterns: Sequence[str], config: CorpusConfig, labels: Sequence[str], data: Path) -> Iterator[Example]:
+def _examples(
+    patterns: Sequence[str], config: CorpusConfig, labels: Sequence[str], data: Path
+) -> Iterator[Example]:
     for path in find_files(patterns, data):
         for example in read_examples(path, config):
             yield relabel(example, config, labels)
@@ -224,8 +237,9 @@ def _unknown_label(label: str, config: CorpusConfig, labels: Sequence[str]) -> s
 def open_corpora(recipe: Recipe, data: Path, folder: Path) -> tuple[list[Corpus], MisalignedReport]:
     """Read all corpora of a recipe, or open what `folder` has of them; and what words cannot express of them.
 
-    `folder` is there afterwards if the corpora have more words than `training.shuffle_window_words`, and must stay
-    until they are not needed any more. Raises DataError as `load_corpora` does.
+    `folder` is there afterwards if the corpora have more words than
+    `training.shuffle_window_words`, and must stay until they are not needed any more. Raises
+    DataError as `load_corpora` does.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     made_from = _made_from(recipe, data)
@@ -264,7 +278,9 @@ def _read(
     report = MisalignedReport()
     with ExitStack() as stack:
         open_folder = partial(stack.enter_context, atomic_folder(folder))
-        writer = stack.enter_context(closing(BlockWriter(recipe.training.shuffle_window_words, open_folder)))
+        writer = stack.enter_context(
+            closing(BlockWriter(recipe.training.shuffle_window_words, open_folder))
+        )
         held_out = [
             read_corpus(config, recipe.labels, data, partial(writer.add, part), report.add)
             for part, config in enumerate(recipe.corpus)
@@ -274,7 +290,9 @@ def _read(
                 for sentence in dev.sentences:
                     writer.add(part, sentence)
         blocks = writer.finish(
-            made_from=made_from, misaligned=report.as_json(), n_dropped=[dev.n_dropped for dev in held_out]
+            made_from=made_from,
+            misaligned=report.as_json(),
+            n_dropped=[dev.n_dropped for dev in held_out],
         )
     if blocks is None:
         return None

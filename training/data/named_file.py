@@ -19,7 +19,12 @@ from teddy.training.recipe.corpus_config import CorpusConfig, FormatConfig, Form
 _TAG = re.compile(r"O|[BIEMS]-\S+")
 _MOST_MISTAKES = 10
 """Rows of another width that are mistakes, even where they are many for a small file."""
-_FORMATS: dict[str, FormatName] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "docred", ".csv": "csv"}
+_FORMATS: dict[str, FormatName] = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "docred",
+    ".csv": "csv",
+}
 """By suffix; `.conllu` is told from other columns by its rows."""
 _CSV_COLUMNS = {
     "sentence": r"(?i)sentence.*|.*sent_?id",
@@ -31,8 +36,9 @@ _CSV_COLUMNS = {
 def guess_format(path: Path | str, form: FormatName | None = None, **stated: Any) -> FormatConfig:
     """Guess what is not stated: the format from the suffix (that of packing aside), columns and scheme from the rows.
 
-    `stated` are fields of `FormatConfig` that are known. Never more than a guess: what does not fit it is then an error
-    of the reader, with its line. Raises DataError for a file that is missing, empty, binary, or in another encoding.
+    `stated` are fields of `FormatConfig` that are known. Never more than a guess: what does not fit
+    it is then an error of the reader, with its line. Raises DataError for a file that is missing,
+    empty, binary, or in another encoding.
     """
     path = Path(path)
     known = FormatConfig(**stated)
@@ -43,8 +49,14 @@ def guess_format(path: Path | str, form: FormatName | None = None, **stated: Any
             return _guess_columns(path, stated)
         case None:
             lines = read_lines(path, known.encoding)
-            is_tree = _is_tree([line.split("\t") for line in lines if line.strip() and not METADATA.match(line)])
-            return known.model_copy(update={"format": "conllu"}) if is_tree else _guess_columns(path, stated)
+            is_tree = _is_tree(
+                [line.split("\t") for line in lines if line.strip() and not METADATA.match(line)]
+            )
+            return (
+                known.model_copy(update={"format": "conllu"})
+                if is_tree
+                else _guess_columns(path, stated)
+            )
         case other:
             return known.model_copy(update={"format": other})
 
@@ -55,7 +67,9 @@ def _by_suffix(path: Path) -> FormatName | None:
 
 
 def _is_tree(rows: Sequence[Sequence[str]]) -> bool:
-    return bool(rows) and all(len(row) == 10 and re.fullmatch(r"\d+([-.]\d+)?", row[0]) for row in rows)
+    return bool(rows) and all(
+        len(row) == 10 and re.fullmatch(r"\d+([-.]\d+)?", row[0]) for row in rows
+    )
 
 
 def _guess_table(path: Path, known: FormatConfig) -> FormatConfig:
@@ -94,7 +108,9 @@ def _guess_columns(path: Path, stated: Mapping[str, Any]) -> FormatConfig:
 
 def _tag_column(rows: Sequence[Sequence[str]], columns: Sequence[int]) -> int:
     """Return the first of `columns` that has nothing but tags, else the last column of all."""
-    return next((column for column in columns if all(_TAG.fullmatch(row[column]) for row in rows)), -1)
+    return next(
+        (column for column in columns if all(_TAG.fullmatch(row[column]) for row in rows)), -1
+    )
 
 
 def _is_ragged(rows: Sequence[Sequence[str]]) -> bool:
@@ -137,15 +153,25 @@ class NamedFile:
     def as_corpus(self, labels: Sequence[str]) -> CorpusConfig:
         """Return the file as a corpus that is all dev.
 
-        Raises: DataError when the file cannot be read, or when the fields do not go together or with `labels`.
+        Raises: DataError when the file cannot be read, or when the fields do not go together or
+        with `labels`.
         """
-        stated = {"token": self.token, "tag": self.tag, "scheme": self.scheme, "encoding": self.encoding}
+        stated = {
+            "token": self.token,
+            "tag": self.tag,
+            "scheme": self.scheme,
+            "encoding": self.encoding,
+        }
         try:
             "".encode(self.encoding)
         except LookupError:
-            raise DataError(self.path, None, f"encoding: unknown encoding {self.encoding!r}") from None
+            raise DataError(
+                self.path, None, f"encoding: unknown encoding {self.encoding!r}"
+            ) from None
         guessed = guess_format(
-            self.path, self.form, **{key: value for key, value in stated.items() if value is not None}
+            self.path,
+            self.form,
+            **{key: value for key, value in stated.items() if value is not None},
         )
         config = CorpusConfig(
             **guessed.model_dump(),
@@ -160,5 +186,10 @@ class NamedFile:
         return config
 
     def load(self, labels: Sequence[str]) -> Corpus:
-        """Read the file. Raises: DataError, as `teddy.training.data.corpora.load_corpus` and `as_corpus` do."""
-        return load_corpus(self.as_corpus(labels), labels, self.path.parent, on_misaligned=lambda _: None)
+        """Read the file.
+
+        Raises: DataError, as `teddy.training.data.corpora.load_corpus` and `as_corpus` do.
+        """
+        return load_corpus(
+            self.as_corpus(labels), labels, self.path.parent, on_misaligned=lambda _: None
+        )

@@ -12,28 +12,48 @@ if TYPE_CHECKING:
     from teddy.training.data.named_file import NamedFile
     from teddy.training.recipe.recipe import Recipe
 
-DataArgument = Annotated[Path, typer.Argument(metavar="DATA", help="A data file or a recipe.", show_default=False)]
-DataDirectory = Annotated[Path, typer.Option("--data", metavar="DIR", help="What a recipe's files are relative to.")]
+DataArgument = Annotated[
+    Path, typer.Argument(metavar="DATA", help="A data file or a recipe.", show_default=False)
+]
+DataDirectory = Annotated[
+    Path, typer.Option("--data", metavar="DIR", help="What a recipe's files are relative to.")
+]
 FormatChoice = Literal["auto", "conll", "jsonl", "conllu", "csv", "docred"]
 FormatOption = Annotated[
-    FormatChoice, typer.Option("--format", help="What a file is; auto looks at its name and its rows.")
+    FormatChoice,
+    typer.Option("--format", help="What a file is; auto looks at its name and its rows."),
 ]
 TokenOption = Annotated[
     str | None,
-    typer.Option(metavar="COLUMN", help="Where the token is: a number, in csv also a name.  [default: guessed]"),
+    typer.Option(
+        metavar="COLUMN",
+        help="Where the token is: a number, in csv also a name.  [default: guessed]",
+    ),
 ]
 TagOption = Annotated[
-    str | None, typer.Option(metavar="COLUMN", help="Where the tag is; -1 is the last column.  [default: guessed]")
+    str | None,
+    typer.Option(
+        metavar="COLUMN", help="Where the tag is; -1 is the last column.  [default: guessed]"
+    ),
 ]
 SchemeChoice = Literal["io", "iob1", "bio", "bioes", "bmes"]
-SchemeOption = Annotated[SchemeChoice | None, typer.Option(help="How tags write entities.  [default: guessed]")]
+SchemeOption = Annotated[
+    SchemeChoice | None, typer.Option(help="How tags write entities.  [default: guessed]")
+]
 EncodingOption = Annotated[str, typer.Option(metavar="NAME", help="Of the file's characters.")]
 MapOption = Annotated[
     list[str] | None,
-    typer.Option("--map", metavar="FROM=TO", help="Read a label as another, as O or as ? (unknown); repeatable."),
+    typer.Option(
+        "--map",
+        metavar="FROM=TO",
+        help="Read a label as another, as O or as ? (unknown); repeatable.",
+    ),
 ]
 AnnotatesOption = Annotated[
-    str | None, typer.Option(metavar="LABELS", help="Labels that DATA marks, such as PER,LOC; others are not counted.")
+    str | None,
+    typer.Option(
+        metavar="LABELS", help="Labels that DATA marks, such as PER,LOC; others are not counted."
+    ),
 ]
 
 
@@ -63,7 +83,10 @@ class DataOptions:
         return load_recipe(self.source)
 
     def named_file(self) -> "NamedFile":
-        """Return DATA as a file to be read. Raises: typer.BadParameter for a mapping that is none."""
+        """Return DATA as a file to be read.
+
+        Raises: typer.BadParameter for a mapping that is none.
+        """
         from teddy.model.tags.spans import Scheme
         from teddy.training.data.named_file import NamedFile
 

@@ -1,9 +1,9 @@
 """Sentences as hasty writers and other programs leave them: in one case, unpunctuated, mistyped, run together.
 
-A perturbation edits the text of a sentence, and the text is then split into words anew, for that is what a predictor
-would do with it: `mr.` is two words where `Mr.` is one. Gold spans follow their characters. Where a changed span no
-longer begins and ends between words (`in Oslo.no` is read as a web address) there is no result: the sentence had better
-stay as it was than lose an entity.
+A perturbation edits the text of a sentence, and the text is then split into words anew, for that is
+what a predictor would do with it: `mr.` is two words where `Mr.` is one. Gold spans follow their
+characters. Where a changed span no longer begins and ends between words (`in Oslo.no` is read as a
+web address) there is no result: the sentence had better stay as it was than lose an entity.
 """
 
 import re
@@ -29,8 +29,11 @@ _is_small_word = re.compile(
 """Left in lower case in a headline, unless they begin it."""
 _CONTENT_MARKS = frozenset("%&#@*/\\§†‡‰")
 """Unicode calls them punctuation; without them a text says something else."""
-_FINAL_STOP = re.compile(r"(\s*)[.!?\u2026\u3002\uff01\uff1f]++(?:\s?[\"'\u2019\u201d\u00bb)\]]){0,3}\s*\Z")
-"""What ends a sentence, with the quotes and brackets behind it; first the gap before it, as corpora leave one."""
+_FINAL_STOP = re.compile(
+    r"(\s*)[.!?\u2026\u3002\uff01\uff1f]++(?:\s?[\"'\u2019\u201d\u00bb)\]]){0,3}\s*\Z"
+)
+"""What ends a sentence, with the quotes and brackets behind it; first the gap before it, as corpora
+leave one."""
 _KEYBOARD = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 _MISTYPED_SHARE = 0.1
 _SHORTEST_MISTYPED = 4
@@ -53,7 +56,11 @@ def title(sentence: Sentence) -> Sentence | None:
         word = sentence.text[start:end]
         is_first = start == sentence.offsets[0][0]
         goes_on = start > 0 and sentence.text[start - 1].isalnum()  # the `n't` of `don't`
-        if not (word.islower() and word[0].isalpha()) or goes_on or (_is_small_word(word) and not is_first):
+        if (
+            not (word.islower() and word[0].isalpha())
+            or goes_on
+            or (_is_small_word(word) and not is_first)
+        ):
             continue
         if not any(mark in word for mark in ".@/:"):  # an address is no word of a headline
             edits.append((start, start + 1, word[0].title()))
@@ -63,7 +70,8 @@ def title(sentence: Sentence) -> Sentence | None:
 def unpunctuated(sentence: Sentence, *, only_last: bool = False) -> Sentence | None:
     """Without the words that are punctuation, or without the last words only where those are.
 
-    A gold span that is nothing but punctuation keeps it. None for a sentence of which nothing would be left.
+    A gold span that is nothing but punctuation keeps it. None for a sentence of which nothing would
+    be left.
     """
     kept = {
         place
@@ -71,7 +79,9 @@ def unpunctuated(sentence: Sentence, *, only_last: bool = False) -> Sentence | N
         if all(_is_punctuation(word) for word in sentence.words[span.start : span.end])
         for place in range(span.start, span.end)
     }
-    removed = [_is_punctuation(word) and place not in kept for place, word in enumerate(sentence.words)]
+    removed = [
+        _is_punctuation(word) and place not in kept for place, word in enumerate(sentence.words)
+    ]
     if all(removed):
         return None
     if only_last:
@@ -94,7 +104,11 @@ def _removals(sentence: Sentence, removed: list[bool]) -> Iterator[_Edit]:
 
 def mistyped(sentence: Sentence, random: np.random.Generator) -> Sentence | None:
     """With one slip of the fingers in about a tenth of the words of four letters or more."""
-    places = [place for place, word in enumerate(sentence.words) if len(word) >= _SHORTEST_MISTYPED and word.isalpha()]
+    places = [
+        place
+        for place, word in enumerate(sentence.words)
+        if len(word) >= _SHORTEST_MISTYPED and word.isalpha()
+    ]
     struck = random.random(len(places)) < _MISTYPED_SHARE
     edits: list[_Edit] = []
     for place, hit in zip(places, struck, strict=True):
@@ -130,16 +144,19 @@ def _key_beside(letter: str, side: int) -> str:
 def joined(first: Sentence, second: Sentence) -> Sentence | None:
     """Two sentences of a corpus as one, as when a writer forgets the space behind the full stop.
 
-    Where the first has no stop at its end, a space stays. None where the splitter sees the border nevertheless.
+    Where the first has no stop at its end, a space stays. None where the splitter sees the border
+    nevertheless.
     """
     border = len(first.text)
     n_words = len(first.words)
     both = replace(
         first,
         words=first.words + second.words,
-        offsets=first.offsets + tuple((start + border, end + border) for start, end in second.offsets),
+        offsets=first.offsets
+        + tuple((start + border, end + border) for start, end in second.offsets),
         spans=first.spans + _shifted(second.spans, n_words),
-        unknown=first.unknown + tuple((start + n_words, end + n_words) for start, end in second.unknown),
+        unknown=first.unknown
+        + tuple((start + n_words, end + n_words) for start, end in second.unknown),
         misaligned=first.misaligned + _shifted(second.misaligned, border),
         text=first.text + second.text,
     )
@@ -152,7 +169,9 @@ def joined(first: Sentence, second: Sentence) -> Sentence | None:
         return None
     seam = gap_start - sum(end - start for start, end, _ in edits)
     following = bisect_left(result.offsets, (seam, 0))
-    is_seen = any(start == following for start, _ in split_sentences(result.text, Offsets.of(result.offsets)))
+    is_seen = any(
+        start == following for start, _ in split_sentences(result.text, Offsets.of(result.offsets))
+    )
     return None if is_seen else result
 
 
@@ -180,7 +199,11 @@ def _rewritten(sentence: Sentence, edits: list[_Edit]) -> Sentence | None:
     for span in sentence.spans:
         start, end = places.stretch(*_characters(sentence, span.start, span.end))
         first, last = bisect_left(starts, start), bisect_right(ends, end)
-        if first >= last or (first and ends[first - 1] > start) or (last < len(starts) and starts[last] < end):
+        if (
+            first >= last
+            or (first and ends[first - 1] > start)
+            or (last < len(starts) and starts[last] < end)
+        ):
             return None
         spans.append(Span(first, last, span.label))
     unknown: list[tuple[int, int]] = []
@@ -194,7 +217,9 @@ def _rewritten(sentence: Sentence, edits: list[_Edit]) -> Sentence | None:
         offsets=tuple(offsets),
         spans=tuple(spans),
         unknown=tuple((first, last) for first, last in unknown if first < last),
-        misaligned=tuple(Span(*places.stretch(span.start, span.end), span.label) for span in sentence.misaligned),
+        misaligned=tuple(
+            Span(*places.stretch(span.start, span.end), span.label) for span in sentence.misaligned
+        ),
         text=text,
     )
 
@@ -223,7 +248,8 @@ class _Places:
         return self._place(start), self._place(end)
 
     def _place(self, place: int) -> int:
-        # The last edit that begins before this place; one that begins here is inside a stretch that begins here.
+        # The last edit that begins before this place; one that begins here is inside a stretch that
+        # begins here.
         number = bisect_left(self._starts, place) - 1
         if number < 0:
             return place
@@ -244,6 +270,7 @@ def _shifted(spans: Iterable[Span], by: int) -> tuple[Span, ...]:
 
 def _is_punctuation(word: str) -> bool:
     return all(
-        (character == "`" or unicodedata.category(character).startswith("P")) and character not in _CONTENT_MARKS
+        (character == "`" or unicodedata.category(character).startswith("P"))
+        and character not in _CONTENT_MARKS
         for character in word
     )

@@ -1,8 +1,8 @@
 """Raw text to learn from: files of paragraphs, one a line, from which each epoch takes a stretch of its own.
 
-The files are read as a stream and never held whole. They are read through once, to count their lines, which also
-finds a damaged one before it can cost a night; after that an epoch reads the file that its stretch begins in, and as
-much of the text as it takes.
+The files are read as a stream and never held whole. They are read through once, to count their
+lines, which also finds a damaged one before it can cost a night; after that an epoch reads the file
+that its stretch begins in, and as much of the text as it takes.
 """
 
 from collections.abc import Iterable, Iterator
@@ -34,7 +34,8 @@ class Paragraph:
 def read_paragraphs(path: Path, after_line: int = 0) -> Iterator[Paragraph]:
     """Yield the paragraphs of a UTF-8 file that may be packed (.xz, .gz, .bz2), those behind a line.
 
-    Raises DataError, naming the line where there is one, for a file that is missing, damaged, binary or not UTF-8.
+    Raises DataError, naming the line where there is one, for a file that is missing, damaged,
+    binary or not UTF-8.
     """
     for number, text in stream_lines(path):
         if number > after_line and text.strip():
@@ -54,7 +55,9 @@ def as_sentence(words: Words) -> Sentence:
     ends = list(accumulate(len(word) + 1 for word in words))
     return Sentence(
         words=words,
-        offsets=tuple((end - 1 - len(word), end - 1) for word, end in zip(words, ends, strict=True)),
+        offsets=tuple(
+            (end - 1 - len(word), end - 1) for word, end in zip(words, ends, strict=True)
+        ),
         spans=(),
         unknown=((0, len(words)),),
         misaligned=(),
@@ -90,13 +93,15 @@ class RawText:
     def stretch(self, n_words: int, longest: int, seed: int, epoch: int) -> list[Words]:
         """The sentences of an epoch: a stretch of at least `n_words` words, or the whole text once if it is shorter.
 
-        A pure function of its arguments. Where the stretches of an epoch begin is the golden section's sequence: a
-        random place for the first, and each next one far from all those before, so that a short run samples all of
-        the text and a long one comes back late to what it has read.
+        A pure function of its arguments. Where the stretches of an epoch begin is the golden
+        section's sequence: a random place for the first, and each next one far from all those
+        before, so that a short run samples all of the text and a long one comes back late to what
+        it has read.
         """
         total = sum(self._n_lines)
         share = (generator(seed).random() + epoch * _GOLDEN_SHARE) % 1.0
-        # Most words occur many times: one object for all of them keeps the memory to a few bytes a word.
+        # Most words occur many times: one object for all of them keeps the memory to a few bytes a
+        # word.
         known: dict[str, str] = {}
         sentences: list[Words] = []
         for paragraph in self.paragraphs(int(share * total)):

@@ -14,8 +14,8 @@ from teddy.training.data.windows import plan_windows, window_generator
 from teddy.training.learning.torch_setup import generator
 
 _POOL_BATCHES = 40
-"""Sentences are sorted by length within a pool of about so many batches: wide enough for little padding, and narrow
-enough for batches to differ from epoch to epoch."""
+"""Sentences are sorted by length within a pool of about so many batches: wide enough for little
+padding, and narrow enough for batches to differ from epoch to epoch."""
 
 
 def plan_epoch(
@@ -27,10 +27,14 @@ def plan_epoch(
 ) -> list[list[int]]:
     """The batches of one epoch as positions of sentences, a pure function of its arguments.
 
-    A sentence of weight w occurs floor(w) times, and once more with the probability of what is left of w. A batch
-    holds at most `batch_words` words, padding included; a longer sentence has one to itself. No batch is empty.
+    A sentence of weight w occurs floor(w) times, and once more with the probability of what is left
+    of w. A batch holds at most `batch_words` words, padding included; a longer sentence has one to
+    itself. No batch is empty.
     """
-    return [batch.tolist() for batch in plan_batches(lengths, weights, batch_words, generator(seed, epoch))]
+    return [
+        batch.tolist()
+        for batch in plan_batches(lengths, weights, batch_words, generator(seed, epoch))
+    ]
 
 
 def plan_batches(
@@ -45,11 +49,17 @@ def plan_batches(
     times = np.floor(share).astype(np.int64)
     times += random.random(len(share)) < share - times
     order = random.permutation(np.repeat(np.arange(len(share)), times))
-    batches = [batch for pool in _pools(order, sizes, batch_words) for batch in _cut(pool, sizes, batch_words)]
+    batches = [
+        batch
+        for pool in _pools(order, sizes, batch_words)
+        for batch in _cut(pool, sizes, batch_words)
+    ]
     return [batches[i] for i in random.permutation(len(batches))]
 
 
-def _pools(order: NDArray[np.int64], sizes: NDArray[np.int64], batch_words: int) -> Iterator[NDArray[np.int64]]:
+def _pools(
+    order: NDArray[np.int64], sizes: NDArray[np.int64], batch_words: int
+) -> Iterator[NDArray[np.int64]]:
     """The order in stretches: each ends with the sentence that fills it."""
     ends = np.cumsum(sizes[order])
     start = 0
@@ -60,15 +70,20 @@ def _pools(order: NDArray[np.int64], sizes: NDArray[np.int64], batch_words: int)
         start = end
 
 
-def _cut(pool: NDArray[np.int64], sizes: NDArray[np.int64], batch_words: int) -> Iterator[NDArray[np.int64]]:
+def _cut(
+    pool: NDArray[np.int64], sizes: NDArray[np.int64], batch_words: int
+) -> Iterator[NDArray[np.int64]]:
     """A pool sorted by length, shortest first, and cut where the next sentence would overfill the padded batch."""
     pool = pool[np.argsort(sizes[pool], kind="stable")]
     lengths = sizes[pool].tolist()
     start = 0
     while start < len(lengths):
         most = min(len(lengths), start + max(1, batch_words // max(1, lengths[start])))
-        # Shortest first: the last one's length is what all rows are padded to. The more rows, the more padded words.
-        end = bisect_right(range(most), batch_words, start + 1, key=lambda last: lengths[last] * (last + 1 - start))
+        # Shortest first: the last one's length is what all rows are padded to. The more rows, the
+        # more padded words.
+        end = bisect_right(
+            range(most), batch_words, start + 1, key=lambda last: lengths[last] * (last + 1 - start)
+        )
         yield pool[start:end]
         start = end
 
@@ -133,14 +148,18 @@ class StoredCorpora:
     Where one window holds all of them, the batches are those of `CorporaInMemory`.
     """
 
-    def __init__(self, corpora: Sequence[Corpus], window_words: int, batch_words: int, seed: int) -> None:
+    def __init__(
+        self, corpora: Sequence[Corpus], window_words: int, batch_words: int, seed: int
+    ) -> None:
         """The corpora are those of `teddy.training.data.corpora.open_corpora`, their weights changed or not."""
         stored = [each.train for each in corpora if isinstance(each.train, StoredSentences)]
         if len(stored) < len(corpora):
             raise TypeError("a corpus that is not stored has no blocks")
         self.blocks = stored[0].blocks
         self.names = {each.part: each.corpus for each in stored}
-        self.weights = {each.part: corpus.weight for each, corpus in zip(stored, corpora, strict=True)}
+        self.weights = {
+            each.part: corpus.weight for each, corpus in zip(stored, corpora, strict=True)
+        }
         self.window_words = window_words
         self.batch_words = batch_words
         self.seed = seed
@@ -170,7 +189,9 @@ class StoredEpoch:
         return self._n_batches
 
     def batches(self, first: int = 0) -> Iterator[list[Sentence]]:
-        """Yield the batches from this one on, counted from 0. Of the windows before, only lengths are read.
+        """Yield the batches from this one on, counted from 0.
+
+        Of the windows before, only lengths are read.
 
         Raises DataError for a block that is damaged.
         """
@@ -195,7 +216,12 @@ class StoredEpoch:
     def _window(self, numbers: NDArray[np.int64]) -> "Window":
         corpora = self._corpora
         parts = corpora.blocks.parts
-        return Window([corpora.blocks.read(number, corpora.names[int(parts[number])]) for number in numbers.tolist()])
+        return Window(
+            [
+                corpora.blocks.read(number, corpora.names[int(parts[number])])
+                for number in numbers.tolist()
+            ]
+        )
 
 
 class Window:

@@ -7,15 +7,16 @@ On disk a collection is a folder:
     blocks.i64        a row of `COLUMNS` for each block
     store.json        the files that the sentences come from, and what else their reader wants to know
 
-Memory is what is asked for and a row for each block, however many sentences there are. What is read from disk is
-compared with a checksum.
+Memory is what is asked for and a row for each block, however many sentences there are. What is read
+from disk is compared with a checksum.
 
-Packed, a sentence is a line of JSON, some ten bytes a word where its objects in memory take two hundred:
+Packed, a sentence is a line of JSON, some ten bytes a word where its objects in memory take two
+hundred:
 
     [text, borders, spans, unknown, misaligned, path, line]
 
-`borders` are where words begin and end, each as its distance from the one before; words are what lies between. `path`
-is a number, since thousands of sentences come from one file.
+`borders` are where words begin and end, each as its distance from the one before; words are what
+lies between. `path` is a number, since thousands of sentences come from one file.
 """
 
 import json
@@ -105,7 +106,10 @@ class InMemory:
 
 
 class OnDisk:
-    """A file. It is opened for each reading, which costs a block next to nothing, and leaves nothing to close."""
+    """A file.
+
+    It is opened for each reading, which costs a block next to nothing, and leaves nothing to close.
+    """
 
     decays = True
 
@@ -122,7 +126,9 @@ class OnDisk:
 class Block:
     """The sentences of a block, packed until they are asked for."""
 
-    def __init__(self, lines: memoryview, ends: NDArray[np.int64], corpus: str, paths: Sequence[str]) -> None:
+    def __init__(
+        self, lines: memoryview, ends: NDArray[np.int64], corpus: str, paths: Sequence[str]
+    ) -> None:
         self._lines = lines
         self._ends = ends
         self._corpus = corpus
@@ -138,7 +144,10 @@ class Block:
 
 
 class Blocks:
-    """Blocks that can be read, each by itself. Each is of one part: a number, which stands for a list of sentences."""
+    """Blocks that can be read, each by itself.
+
+    Each is of one part: a number, which stands for a list of sentences.
+    """
 
     def __init__(self, table: NDArray[np.int64], content: Content, paths: Sequence[str]) -> None:
         """`paths` are the files that the sentences come from."""
@@ -168,14 +177,19 @@ class Blocks:
         return np.frombuffer(content, dtype="<u4")
 
     def read(self, number: int, corpus: str) -> Block:
-        """A block; its sentences are of the corpus of this name. Raises DataError for one that is damaged."""
+        """A block; its sentences are of the corpus of this name.
+
+        Raises DataError for one that is damaged.
+        """
         row = self._table[number]
         content = self._content.read(int(row[_OFFSET]), int(row[_BYTES]))
         if self._content.decays and crc32(content) != row[_CHECKSUM]:
             reason = f"damaged: block {number} is not as it was written; remove the file, and all is read anew"
             raise DataError(self._content.name, None, reason)
         n_sentences = int(row[_SENTENCES])
-        sizes = np.frombuffer(content, dtype="<u4", count=n_sentences, offset=_NUMBER_BYTES * n_sentences)
+        sizes = np.frombuffer(
+            content, dtype="<u4", count=n_sentences, offset=_NUMBER_BYTES * n_sentences
+        )
         lines = memoryview(content)[2 * _NUMBER_BYTES * n_sentences :]
         return Block(lines, np.cumsum(sizes, dtype=np.int64), corpus, self._paths)
 
@@ -228,7 +242,11 @@ def describe(folder: Path) -> dict[str, Any]:
 
 def sizes_of(folder: Path) -> dict[str, int]:
     """The bytes of the files of a store, for its description."""
-    return {name: path.stat().st_size for name in ("sentences", "blocks.i64") if (path := folder / name).exists()}
+    return {
+        name: path.stat().st_size
+        for name in ("sentences", "blocks.i64")
+        if (path := folder / name).exists()
+    }
 
 
 def open_blocks(folder: Path) -> Blocks:
@@ -275,8 +293,14 @@ class BlockWriter:
         self._file.close()
         with (self._folder / "blocks.i64").open("wb") as file:
             np.array(self._table, dtype="<i8").tofile(file)
-        description = {"format": FORMAT, "sizes": sizes_of(self._folder), "paths": list(self._paths)} | about
-        (self._folder / "store.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
+        description = {
+            "format": FORMAT,
+            "sizes": sizes_of(self._folder),
+            "paths": list(self._paths),
+        } | about
+        (self._folder / "store.json").write_text(
+            json.dumps(description, indent=1), encoding="utf-8"
+        )
         return None
 
     def close(self) -> None:
@@ -290,7 +314,14 @@ class BlockWriter:
         if not block.lines:
             return
         content = block.as_bytes()
-        row = (block.part, self._n_bytes, len(content), len(block.lines), block.n_words, crc32(content))
+        row = (
+            block.part,
+            self._n_bytes,
+            len(content),
+            len(block.lines),
+            block.n_words,
+            crc32(content),
+        )
         self._table.extend(row)
         self._n_bytes += len(content)
         self._n_words += block.n_words

@@ -1,15 +1,16 @@
 """The vocabulary of a tagger: how often words occur, their pieces, and vectors that were learnt elsewhere.
 
-Words are counted in bounded memory (lossy counting, Manku & Motwani 2002). As long as there are no more distinct words
-than the table may have, the counts are exact. When it overflows, the rarest
-words are dropped until it is half full. A word that comes again begins anew, so that its count is too low by at most
-`uncertain_by`: the sum, over all prunings, of the greatest count that was dropped. Of a word that was never dropped the
-count is exact.
+Words are counted in bounded memory (lossy counting, Manku & Motwani 2002). As long as there are no
+more distinct words than the table may have, the counts are exact. When it overflows, the rarest
+words are dropped until it is half full. A word that comes again begins anew, so that its count is
+too low by at most `uncertain_by`: the sum, over all prunings, of the greatest count that was
+dropped. Of a word that was never dropped the count is exact.
 
-GloVe (Pennington et al. 2014), word2vec (Mikolov et al. 2013) and fastText (Bojanowski et al. 2017) all write text
-files of one shape, the most frequent word first: a line is a word and its numbers with a space between them, and the
-last two begin with a line that says how many words of how many numbers follow. Such a file may have gigabytes: it is
-read as a stream, and what is held in memory are the chosen words.
+GloVe (Pennington et al. 2014), word2vec (Mikolov et al. 2013) and fastText (Bojanowski et al. 2017)
+all write text files of one shape, the most frequent word first: a line is a word and its numbers
+with a space between them, and the last two begin with a line that says how many words of how many
+numbers follow. Such a file may have gigabytes: it is read as a stream, and what is held in memory
+are the chosen words.
 """
 
 import heapq
@@ -42,10 +43,12 @@ _BOUNDARY = "\ue000"
 _MOST_WORDS = 100_000
 """Distinct words that pieces are trained on, the most frequent ones."""
 _MOST_OCCURRENCES = 1_000_000
-"""Of those words. More are scaled down to so many, for sentencepiece takes memory for each. (8,000 pieces from 16
-million words: 0.3 GB, and 1.757 pieces a word of other text; 1.8 GB and 1.756 pieces without.)"""
+"""Of those words. More are scaled down to so many, for sentencepiece takes memory for each. (8,000
+pieces from 16 million words: 0.3 GB, and 1.757 pieces a word of other text; 1.8 GB and 1.756 pieces
+without.)"""
 _SPREAD = 0.1
-"""The standard deviation of the values of an embedding's rows before training (see `tagger_network.Backbone`)."""
+"""The standard deviation of the values of an embedding's rows before training (see
+`tagger_network.Backbone`)."""
 _GREATEST = float(np.finfo(np.float32).max)
 _SPACES = re.compile(r"[ \t]+")
 _HEADER = re.compile(r"\d+ +(\d+)")
@@ -60,7 +63,8 @@ class WordCounts:
         self.counts: Counter[str] = Counter()
         """In the order in which the words came."""
         self.uncertain_by = 0
-        """No count is lower than the true one by more; a word that is not in the table occurred no more often."""
+        """No count is lower than the true one by more; a word that is not in the table occurred no
+        more often."""
         self._most = most
 
     def add(self, words: Iterable[str] | Mapping[str, int]) -> None:
@@ -79,7 +83,8 @@ class WordCounts:
 def train_pieces(words: Iterable[str] | Mapping[str, int], config: PiecesConfig) -> bytes:
     """A serialised unigram model with byte fallback; the same words, or counts of words, in any order give the same.
 
-    Raises ValueError when there are no words. A corpus with few distinct words gets fewer pieces than asked for.
+    Raises ValueError when there are no words. A corpus with few distinct words gets fewer pieces
+    than asked for.
     """
     counts = _most_frequent(Counter(words))
     if not counts:
@@ -104,15 +109,18 @@ def train_pieces(words: Iterable[str] | Mapping[str, int], config: PiecesConfig)
 def _most_frequent(counts: Counter[str]) -> Counter[str]:
     if len(counts) <= _MOST_WORDS:
         return counts
-    return Counter(dict(heapq.nsmallest(_MOST_WORDS, counts.items(), key=lambda pair: (-pair[1], pair[0]))))
+    return Counter(
+        dict(heapq.nsmallest(_MOST_WORDS, counts.items(), key=lambda pair: (-pair[1], pair[0])))
+    )
 
 
 def _table(counts: Counter[str]) -> Iterator[str]:
     """The words and their counts: sentencepiece would count running text the same, and reads this in a second.
 
-    It takes for pieces only what stands in two different words, so that a name of one form, frequent or not, would be
-    spelled in bits. So each word that occurs twice comes a second time with a boundary behind it. (CoNLL-2003: 1.27
-    pieces a word instead of 1.61; of the words that occur 20 times 98 % are one piece instead of 56 %.)
+    It takes for pieces only what stands in two different words, so that a name of one form,
+    frequent or not, would be spelled in bits. So each word that occurs twice comes a second time
+    with a boundary behind it. (CoNLL-2003: 1.27 pieces a word instead of 1.61; of the words that
+    occur 20 times 98 % are one piece instead of 56 %.)
     """
     scale = min(1.0, _MOST_OCCURRENCES / counts.total())
     for word, count in sorted(counts.items()):
@@ -132,7 +140,10 @@ def frequent_words(counts: Mapping[str, int], most: int) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VectorLine:
-    """A line of a vector file; its numbers are as yet text, for most lines are passed over. `line` counts from 1."""
+    """A line of a vector file; its numbers are as yet text, for most lines are passed over.
+
+    `line` counts from 1.
+    """
 
     word: str
     numbers: list[str]
@@ -140,7 +151,10 @@ class VectorLine:
     line: int
 
     def values(self) -> NDArray[np.float32]:
-        """The numbers. Raises DataError, naming file and line, for one that is no finite number in 32 bits."""
+        """The numbers.
+
+        Raises DataError, naming file and line, for one that is no finite number in 32 bits.
+        """
         for text in self.numbers:
             if not _is_finite(text):
                 raise DataError(self.path, self.line, f"{text!r} is no finite number")
@@ -171,8 +185,8 @@ class WordVectors:
     def fitted(self, width: int) -> Tensor:
         """The vectors as rows of an embedding: padded with zeros, or reduced by `principal_components`, and scaled.
 
-        They are scaled so that the root mean square of the values that are no padding is that of the random rows
-        beside them. Shape: float32 [words, width].
+        They are scaled so that the root mean square of the values that are no padding is that of
+        the random rows beside them. Shape: float32 [words, width].
         """
         values = self.values.double()
         if values.shape[1] > width:
@@ -185,11 +199,12 @@ class WordVectors:
 def read_vectors(path: Path) -> Iterator[VectorLine]:
     """Yield the lines of a vector file (.txt, .vec; also packed) that have a word, in order.
 
-    A word may hold spaces, as some of GloVe do: the last fields of a line are its numbers, as many as the header says
-    or, without one, as end the first line. Blank lines and those of an empty word are passed over.
+    A word may hold spaces, as some of GloVe do: the last fields of a line are its numbers, as many
+    as the header says or, without one, as end the first line. Blank lines and those of an empty
+    word are passed over.
 
-    Raises DataError, naming the line where there is one, for a file that cannot be read or has no vectors, and for a
-    line that has too few numbers or too many.
+    Raises DataError, naming the line where there is one, for a file that cannot be read or has no
+    vectors, and for a line that has too few numbers or too many.
     """
     width = 0
     for number, text in stream_lines(path):
@@ -200,12 +215,18 @@ def read_vectors(path: Path) -> Iterator[VectorLine]:
             header = _HEADER.fullmatch(line)
             width = int(header[1]) if header else _count_numbers(line.split(" ")[1:])
             if width < 1:
-                raise DataError(path, number, "no line of a vector file: a word and its numbers, or two counts")
+                raise DataError(
+                    path, number, "no line of a vector file: a word and its numbers, or two counts"
+                )
             if header:
                 continue
         word, *numbers = line.rsplit(" ", width)
         if len(numbers) != width:
-            raise DataError(path, number, f"expected a word and {width} numbers, found {line.count(' ')} numbers")
+            raise DataError(
+                path,
+                number,
+                f"expected a word and {width} numbers, found {line.count(' ')} numbers",
+            )
         if " " in word and _NUMBER_WITH_POINT.fullmatch(word.rpartition(" ")[2]):
             raise DataError(path, number, f"expected a word and {width} numbers, found more")
         if word:
@@ -217,11 +238,13 @@ def read_vectors(path: Path) -> Iterator[VectorLine]:
 def choose_vectors(path: Path, counts: Mapping[str, int], most: int) -> WordVectors:
     """Return at most `most` words of a file with their vectors, those of the training data first.
 
-    `counts` are of the words of the training data, case-folded or not. If not all of them that are in the file have
-    room, the most frequent have; if there is room left, the first words of the file take it, but for such as no text
-    is ever split into. Words are case-folded; of several that become one, the first of the file counts.
+    `counts` are of the words of the training data, case-folded or not. If not all of them that are
+    in the file have room, the most frequent have; if there is room left, the first words of the
+    file take it, but for such as no text is ever split into. Words are case-folded; of several that
+    become one, the first of the file counts.
 
-    Raises DataError as `read_vectors` and `VectorLine.values` do, and where there is no word to choose.
+    Raises DataError as `read_vectors` and `VectorLine.values` do, and where there is no word to
+    choose.
     """
     folded: dict[str, int] = {}
     for word, count in counts.items():
@@ -247,13 +270,15 @@ def choose_vectors(path: Path, counts: Mapping[str, int], most: int) -> WordVect
 def principal_components(values: Tensor, width: int) -> Tensor:
     """The first principal components of some rows (Jolliffe 2002, chapter 1), the strongest first.
 
-    Each axis points to where its greatest coefficient is positive, so that the same rows always give the same.
+    Each axis points to where its greatest coefficient is positive, so that the same rows always
+    give the same.
 
-    Shape: float64 [n, d] -> [n, width], for width <= d. Values that are constant have no components: with fewer rows
-    than `width` the last ones are zero, but for rounding.
+    Shape: float64 [n, d] -> [n, width], for width <= d. Values that are constant have no
+    components: with fewer rows than `width` the last ones are zero, but for rounding.
     """
     centred = values - values.mean(0)
-    # Of the covariance, not of the rows: a hundred thousand rows make a matrix of no more than d x d.
+    # Of the covariance, not of the rows: a hundred thousand rows make a matrix of no more than d x
+    # d.
     _, axes = torch.linalg.eigh(centred.T @ centred)
     axes = axes.flip(1)[:, :width]  # `eigh` gives the weakest first
     strongest = axes.gather(0, axes.abs().argmax(0, keepdim=True))

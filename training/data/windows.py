@@ -1,7 +1,7 @@
 """Which parts of a corpus are in memory together: blocks in a random order, as many at once as a window holds.
 
-A corpus that fits one window is shuffled as a whole. Of a larger one each epoch sees every block once, beside other
-blocks than in the epoch before; within a window, sentences are shuffled freely.
+A corpus that fits one window is shuffled as a whole. Of a larger one each epoch sees every block
+once, beside other blocks than in the epoch before; within a window, sentences are shuffled freely.
 """
 
 import numpy as np
@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from teddy.training.learning.torch_setup import generator
 
 _BLOCKS_A_WINDOW = 256
-"""Neighbours in a file share a window with so many other places of the text, in each epoch with others."""
+"""Neighbours in a file share a window with so many other places of the text, in each epoch with
+others."""
 
 _ORDER = 101
-"""Keep what is drawn here apart from what is drawn for an update (see training/learning/distributed/lessons.py)."""
+"""Keep what is drawn here apart from what is drawn for an update (see
+training/learning/distributed/lessons.py)."""
 _WINDOW = 102
 
 
@@ -25,9 +27,9 @@ def block_words(window_words: int) -> int:
 def plan_windows(sizes: NDArray[np.int64], window_words: int, *key: int) -> list[NDArray[np.int64]]:
     """The windows of an epoch: which blocks, in ascending order; a pure function of its arguments.
 
-    `sizes` are the blocks' words, `key` is what else the order depends on. A corpus of at most `window_words` is one
-    window; a larger one is cut into windows of equal size, each of at most so many words and one block.
-    Shape: int64 [blocks] -> int64 [blocks of the window] each.
+    `sizes` are the blocks' words, `key` is what else the order depends on. A corpus of at most
+    `window_words` is one window; a larger one is cut into windows of equal size, each of at most so
+    many words and one block. Shape: int64 [blocks] -> int64 [blocks of the window] each.
     """
     total = int(sizes.sum())
     if total <= window_words:

@@ -1,7 +1,8 @@
 """How sure a score is, and a difference of two: the bootstrap over sentences, and approximate randomisation.
 
-Counts of spans are drawn sentence by sentence, since the spans of one sentence depend on each other. A table of counts
-is of shape (sentences, labels, 3): gold, predicted and correct spans; scores are worked out from its sums.
+Counts of spans are drawn sentence by sentence, since the spans of one sentence depend on each
+other. A table of counts is of shape (sentences, labels, 3): gold, predicted and correct spans;
+scores are worked out from its sums.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +17,8 @@ from teddy.training.learning.torch_setup import generator
 Array = NDArray[np.float64]
 
 _CELLS_AT_ONCE = 1_000_000
-"""Draws are made in blocks of so many (draws x sentences), which bounds the memory to some 30 MB."""
+"""Draws are made in blocks of so many (draws x sentences), which bounds the memory to some 30
+MB."""
 _LEVEL = 0.95
 
 
@@ -42,7 +44,11 @@ class ScoreIntervals:
 
     def as_dict(self) -> dict[str, dict[str, float]]:
         """Give the intervals ready for JSON."""
-        return {"precision": self.precision.as_dict(), "recall": self.recall.as_dict(), "f1": self.f1.as_dict()}
+        return {
+            "precision": self.precision.as_dict(),
+            "recall": self.recall.as_dict(),
+            "f1": self.f1.as_dict(),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,11 +114,13 @@ def count_table(by_sentence: Sequence[Mapping[str, Counts]], labels: Sequence[st
     return table
 
 
-def score_intervals(table: Array, labels: Sequence[str], *, n_draws: int = 1000, seed: int = 1) -> Intervals:
+def score_intervals(
+    table: Array, labels: Sequence[str], *, n_draws: int = 1000, seed: int = 1
+) -> Intervals:
     """Give the intervals of precision, recall and F1: percentiles of the bootstrap (Efron & Tibshirani 1993, 13.3).
 
-    As many sentences as there are, drawn with replacement, are scored `n_draws` times. Few entities give wide
-    intervals, and none at all give [0, 0].
+    As many sentences as there are, drawn with replacement, are scored `n_draws` times. Few entities
+    give wide intervals, and none at all give [0, 0].
     """
     sums = np.concatenate([_sums(weights, table) for weights in draws(len(table), n_draws, seed)])
     return Intervals(
@@ -135,14 +143,17 @@ def differences(
         seed: the same one gives the same result.
     """
     resampled = [
-        _all_f1(_sums(weights, second)) - _all_f1(_sums(weights, first)) for weights in draws(len(first), n_draws, seed)
+        _all_f1(_sums(weights, second)) - _all_f1(_sums(weights, first))
+        for weights in draws(len(first), n_draws, seed)
     ]
     exchanged = []
     for sides in exchanges(len(first), n_draws, seed):
         moved = _sums(sides, second - first)
         exchanged.append(_all_f1(second.sum(axis=0) - moved) - _all_f1(first.sum(axis=0) + moved))
     every = [
-        _difference(first[:, places].sum(axis=(0, 1)), second[:, places].sum(axis=(0, 1)), drawn, swapped)
+        _difference(
+            first[:, places].sum(axis=(0, 1)), second[:, places].sum(axis=(0, 1)), drawn, swapped
+        )
         for places, drawn, swapped in zip(
             [[*range(len(labels))], *([place] for place in range(len(labels)))],
             np.concatenate(resampled).T,
@@ -182,7 +193,9 @@ def _blocks(n_sentences: int, n_draws: int) -> Iterator[int]:
 def _sums(weights: Array, table: Array) -> Array:
     """Sum the weighted counts of all sentences: (draws, sentences) by (sentences, labels, 3) is (draws, labels, 3)."""
     _, n_labels, n_counts = table.shape
-    return (weights @ table.reshape(len(table), n_labels * n_counts)).reshape(len(weights), n_labels, n_counts)
+    return (weights @ table.reshape(len(table), n_labels * n_counts)).reshape(
+        len(weights), n_labels, n_counts
+    )
 
 
 def _ratio(part: Array, whole: Array) -> Array:

@@ -17,27 +17,33 @@ from teddy.training.data.align import Sentence
 from teddy.training.evaluation.evaluate import is_judged
 
 _MOST_WORDS = 200_000
-"""One number needs no more dev data than this: some 10,000 entities, and twenty seconds of one core."""
+"""One number needs no more dev data than this: some 10,000 entities, and twenty seconds of one
+core."""
 _COLDEST, _HOTTEST = 0.25, 8.0
 _GRID = 16
-"""Steps in which the range of temperatures is looked through before the lowest point is searched between two."""
+"""Steps in which the range of temperatures is looked through before the lowest point is searched
+between two."""
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 def fit_temperature(
-    network: Network, features: WordFeatures, tag_set: TagSet, dev: Sequence[tuple[Sentence, Collection[str]]]
+    network: Network,
+    features: WordFeatures,
+    tag_set: TagSet,
+    dev: Sequence[tuple[Sentence, Collection[str]]],
 ) -> float:
     """The temperature at which the scores of the entities found in dev tell best which of them are right.
 
-    Temperature scaling (Guo et al. 2017) of the events whose probability is told, rather than of whole taggings
-    (Kuleshov & Liang 2015): what is minimised is the log loss of each entity's score, the exact probability of its
-    span, against whether it is right. The best path is the same at every temperature, so the entities are too. `dev`
-    has sentences, each with the labels that its corpus annotates; entities that it cannot judge do not count. 1 when
-    none is left.
+    Temperature scaling (Guo et al. 2017) of the events whose probability is told, rather than of
+    whole taggings (Kuleshov & Liang 2015): what is minimised is the log loss of each entity's
+    score, the exact probability of its span, against whether it is right. The best path is the same
+    at every temperature, so the entities are too. `dev` has sentences, each with the labels that
+    its corpus annotates; entities that it cannot judge do not count. 1 when none is left.
 
-    (The likelihood of the annotated paths, the usual measure, also depends on all the words without an entity, whose
-    scores nobody sees. For the first English model the two differ little: 1.43 and 1.51, and a mean calibration error
-    of 0.071 and 0.073 on three corpora that it was not trained on.)
+    (The likelihood of the annotated paths, the usual measure, also depends on all the words without
+    an entity, whose scores nobody sees. For the first English model the two differ little: 1.43 and
+    1.51, and a mean calibration error of 0.071 and 0.073 on three corpora that it was not trained
+    on.)
     """
     found = [_find(network, features, tag_set, batch) for batch in _batches(dev)]
     right = torch.cat([torch.zeros(0, dtype=torch.bool), *(each.right for each in found)])
@@ -56,8 +62,9 @@ def fit_temperature(
 def smoothed_log_loss(log_scores: Tensor, right: Tensor) -> float:
     """The log loss, in nats, of scores against right and wrong, in all.
 
-    As Platt (1999) has it, n right ones are taken for right with (n + 1) / (n + 2) and wrong ones likewise, so that a
-    few entities that all are right do not ask for a score of one. Shape: float64 [N], bool [N].
+    As Platt (1999) has it, n right ones are taken for right with (n + 1) / (n + 2) and wrong ones
+    likewise, so that a few entities that all are right do not ask for a score of one. Shape:
+    float64 [N], bool [N].
     """
     n_right = int(right.sum())
     n_wrong = len(right) - n_right
@@ -74,7 +81,9 @@ def _valley(function: Callable[[float], float], low: float, high: float) -> tupl
     return points[max(best - 1, 0)], points[min(best + 1, _GRID)]
 
 
-def minimise(function: Callable[[float], float], low: float, high: float, *, steps: int = 20) -> float:
+def minimise(
+    function: Callable[[float], float], low: float, high: float, *, steps: int = 20
+) -> float:
     """Where a function with one valley in [low, high] is lowest, to within (high - low) * 0.618 ** steps."""
     left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
     at_left, at_right = function(left), function(right)
@@ -109,7 +118,10 @@ class _Found:
 
 
 def _find(
-    network: Network, features: WordFeatures, tag_set: TagSet, members: Sequence[tuple[Sentence, Collection[str]]]
+    network: Network,
+    features: WordFeatures,
+    tag_set: TagSet,
+    members: Sequence[tuple[Sentence, Collection[str]]],
 ) -> _Found:
     batch = make_batch([sentence.words for sentence, _ in members], features)
     with torch.inference_mode():
@@ -125,14 +137,20 @@ def _find(
         emissions=emissions,
         lengths=batch.lengths,
         tags=tags,
-        places=torch.tensor([(row, span.start, span.end - 1) for row, span in spans], dtype=torch.int64)
+        places=torch.tensor(
+            [(row, span.start, span.end - 1) for row, span in spans], dtype=torch.int64
+        )
         .reshape(-1, 3)
         .T,
-        right=torch.tensor([span in members[row][0].spans for row, span in spans], dtype=torch.bool),
+        right=torch.tensor(
+            [span in members[row][0].spans for row, span in spans], dtype=torch.bool
+        ),
     )
 
 
-def _batches(dev: Sequence[tuple[Sentence, Collection[str]]]) -> list[list[tuple[Sentence, Collection[str]]]]:
+def _batches(
+    dev: Sequence[tuple[Sentence, Collection[str]]],
+) -> list[list[tuple[Sentence, Collection[str]]]]:
     # Evenly over dev: a prefix would be one corpus.
     n_words = sum(len(sentence.words) for sentence, _ in dev)
     chosen = dev[:: max(1, math.ceil(n_words / _MOST_WORDS))]

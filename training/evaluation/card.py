@@ -36,11 +36,15 @@ _BATCH_WORDS = 4096
 def measure_reference(tagger: Tagger, texts: Iterable[str], windows: ExportConfig) -> Reference:
     """Counts texts on the way that they take through a server: cut, tagged and put together as there."""
     documents = [prepare(text, windows.window_words, windows.window_overlap) for text in texts]
-    outputs = iter(tagger.tag([window.words for document in documents for window in document.windows]))
+    outputs = iter(
+        tagger.tag([window.words for document in documents for window in document.windows])
+    )
     profiler = Profiler(tagger.tag_set.labels, tagger.features.pieces)
     sums = profiler.sums()
     for document in documents:
-        tagged = assemble(document, list(islice(outputs, len(document.windows))), tagger.tag_set.tags)
+        tagged = assemble(
+            document, list(islice(outputs, len(document.windows))), tagger.tag_set.tags
+        )
         profiler.add(sums, profiler.count(document, tagged))
     return profiler.summary(sums)
 
@@ -95,11 +99,18 @@ def _seen(corpora: Sequence[Corpus]) -> set[str]:
     """The surfaces of training entities, those of them that dev could have: no memory is wasted on the others."""
     dev = dev_sentences(corpora)
     known = {word for sentence in dev for word in sentence.words}
-    known.update(word for each in dev for span in each.misaligned for word in each.text[span.start : span.end].split())
+    known.update(
+        word
+        for each in dev
+        for span in each.misaligned
+        for word in each.text[span.start : span.end].split()
+    )
     seen: set[str] = set()
     for corpus in corpora:
         for sentence in corpus.train:
-            seen.update(surface for surface in surfaces([sentence]) if known.issuperset(surface.split(" ")))
+            seen.update(
+                surface for surface in surfaces([sentence]) if known.issuperset(surface.split(" "))
+            )
     return seen
 
 
@@ -108,16 +119,24 @@ def _prediction(tagger: Tagger) -> Predict:
 
 
 def _scored(tagged: TaggedWords) -> list[ScoredSpan]:
-    return [ScoredSpan(span, score) for span, score in zip(tagged.spans, tagged.scores, strict=True)]
+    return [
+        ScoredSpan(span, score) for span, score in zip(tagged.spans, tagged.scores, strict=True)
+    ]
 
 
 def make_card(
-    network: Network, features: WordFeatures, tag_set: TagSet, corpora: Sequence[Corpus], windows: ExportConfig
+    network: Network,
+    features: WordFeatures,
+    tag_set: TagSet,
+    corpora: Sequence[Corpus],
+    windows: ExportConfig,
 ) -> tuple[Card, Evaluation]:
     """Fits the network's temperature, in place, and measures it on dev; `windows` are those of the model file."""
     annotated = annotated_labels(corpora)
     dev = dev_sentences(corpora)
-    temperature = fit_temperature(network, features, tag_set, [(each, annotated[each.corpus]) for each in dev])
+    temperature = fit_temperature(
+        network, features, tag_set, [(each, annotated[each.corpus]) for each in dev]
+    )
     # Rounded to what 16 bits can hold, as the weights may be.
     network.crf.temperature.fill_(torch.tensor(temperature).half())
     tagger = Tagger(network, features, tag_set)
@@ -125,14 +144,22 @@ def make_card(
     robustness = measure_robustness(_prediction(tagger), dev, annotated, labels=tag_set.labels)
     scores = {
         "dev": evaluation.scores.as_dict(),
-        "dev_by_corpus": {name: each.micro.as_dict() for name, each in evaluation.by_corpus.items()},
+        "dev_by_corpus": {
+            name: each.micro.as_dict() for name, each in evaluation.by_corpus.items()
+        },
         "dev_conlleval_f1": evaluation.conlleval.spans.micro.f1,
         "dev_calibration_error": evaluation.calibration.error,
         "dev_calibration": evaluation.calibration_fields(),
-        "dev_labels_by_corpus": {name: each.as_dict()["labels"] for name, each in evaluation.by_corpus.items()},
+        "dev_labels_by_corpus": {
+            name: each.as_dict()["labels"] for name, each in evaluation.by_corpus.items()
+        },
         "dev_by_length": {name: counts.as_dict() for name, counts in evaluation.by_length.items()},
-        "dev_by_surface": {name: counts.as_dict() for name, counts in evaluation.by_surface.items()},
-        "dev_robustness": {name: each.counts.as_dict() for name, each in robustness.by_perturbation.items()},
+        "dev_by_surface": {
+            name: counts.as_dict() for name, counts in evaluation.by_surface.items()
+        },
+        "dev_robustness": {
+            name: each.counts.as_dict() for name, each in robustness.by_perturbation.items()
+        },
     }
     card = Card(
         temperature=network.crf.temperature.item(),
@@ -143,8 +170,13 @@ def make_card(
     return card, evaluation
 
 
-def joined_credits(inherited: Sequence[TrainingData], own: Sequence[TrainingData]) -> tuple[TrainingData, ...]:
-    """All that weights were learnt from: before this run, and in it. A corpus that was read in both is listed once."""
+def joined_credits(
+    inherited: Sequence[TrainingData], own: Sequence[TrainingData]
+) -> tuple[TrainingData, ...]:
+    """All that weights were learnt from: before this run, and in it.
+
+    A corpus that was read in both is listed once.
+    """
     names = {(each.name, each.source) for each in own}
     return (*(each for each in inherited if (each.name, each.source) not in names), *own)
 
@@ -176,20 +208,31 @@ def score_dev(
     device: torch.device,
     world: World,
 ) -> DevScores:
-    """The scores of a network, which `tagger` reads with, on the dev sentences of all corpora. Collective."""
+    """The scores of a network, which `tagger` reads with, on the dev sentences of all corpora.
+
+    Collective.
+    """
     own = [replace(corpus, dev=corpus.dev[world.rank :: world.size]) for corpus in corpora]
     found = evaluate_dev(tagger, own, worst=0).scores.micro
     loss, n_words = 0.0, 0
     for corpus in own:
-        for members in plan_epoch([len(s.words) for s in corpus.dev], [1.0] * len(corpus.dev), _BATCH_WORDS, 0, 0):
+        for members in plan_epoch(
+            [len(s.words) for s in corpus.dev], [1.0] * len(corpus.dev), _BATCH_WORDS, 0, 0
+        ):
             sentences = [corpus.dev[i] for i in members]
             batch = make_batch([sentence.words for sentence in sentences], tagger.features)
-            allowed = pad_targets([targets[corpus.name].allowed(sentence) for sentence in sentences]).to(device)
+            allowed = pad_targets(
+                [targets[corpus.name].allowed(sentence) for sentence in sentences]
+            ).to(device)
             n_words += int(batch.lengths.sum())
             batch = batch.to(device)
             with torch.inference_mode():
-                loss += network.crf.loss(emissions(network, batch), batch.lengths, allowed).sum().item()
-    sums = torch.tensor([found.gold, found.predicted, found.correct, n_words, loss], dtype=torch.float64)
+                loss += (
+                    network.crf.loss(emissions(network, batch), batch.lengths, allowed).sum().item()
+                )
+    sums = torch.tensor(
+        [found.gold, found.predicted, found.correct, n_words, loss], dtype=torch.float64
+    )
     gold, predicted, correct, n_words, loss = world.sum(sums).tolist()
     return DevScores(Counts(int(gold), int(predicted), int(correct)), loss / max(n_words, 1))
 
@@ -204,7 +247,9 @@ def prediction(predictor: Predictor) -> Predict:
     return predict
 
 
-def evaluate_served(predictor: Predictor, corpora: Sequence[Corpus], labels: Sequence[str] = ()) -> Evaluation:
+def evaluate_served(
+    predictor: Predictor, corpora: Sequence[Corpus], labels: Sequence[str] = ()
+) -> Evaluation:
     """Measures a loaded model on the dev sentences of corpora; `labels` are more than the model's that may be gold."""
     known = predictor.manifest.labels
     return evaluate(

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from teddy.model.tags.spans import Span
 from teddy.training.data.align import Sentence
 from teddy.training.evaluation.bootstrap import Array, Difference, count_table, differences
-from teddy.training.evaluation.evaluate import Predict, ScoredSpan, evaluate, in_characters, judged, with_annotated
+from teddy.training.evaluation.evaluate import (
+    Predict,
+    ScoredSpan,
+    evaluate,
+    in_characters,
+    judged,
+    with_annotated,
+)
 from teddy.training.evaluation.mistakes import pair_spans
 
 Scored = Mapping[Span, float | None]
@@ -29,12 +36,19 @@ class Answer:
 
     def as_dict(self) -> dict[str, object]:
         """Give the answer ready for JSON."""
-        return {"start": self.span.start, "end": self.span.end, "label": self.span.label, "score": self.score}
+        return {
+            "start": self.span.start,
+            "end": self.span.end,
+            "label": self.span.label,
+            "score": self.score,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A place where exactly one of two taggers is right. What is None is nothing; `gold` is in characters.
+    """A place where exactly one of two taggers is right.
+
+    What is None is nothing; `gold` is in characters.
 
     With gold, an answer is the one that stands for it; without, one of the two invented an entity.
     """
@@ -55,7 +69,11 @@ class Change:
 
     def as_dict(self) -> dict[str, object]:
         """Give the change ready for JSON."""
-        gold = self.gold and {"start": self.gold.start, "end": self.gold.end, "label": self.gold.label}
+        gold = self.gold and {
+            "start": self.gold.start,
+            "end": self.gold.end,
+            "label": self.gold.label,
+        }
         return {
             "gold": gold,
             "first": self.first and self.first.as_dict(),
@@ -94,7 +112,9 @@ class Tally:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-def changes(sentence: Sentence, first: Scored, second: Scored, tallies: Mapping[str, Tally]) -> Iterator[Change]:
+def changes(
+    sentence: Sentence, first: Scored, second: Scored, tallies: Mapping[str, Tally]
+) -> Iterator[Change]:
     """Count the entities of a sentence, and give the changes in it, in order; annotated ones come first.
 
     Annotated entities that words cannot express are got by neither.
@@ -116,7 +136,9 @@ def changes(sentence: Sentence, first: Scored, second: Scored, tallies: Mapping[
             yield _change(sentence, None, pair.gold, None, first, second, second_is_right=True)
         elif pair.predicted is not None:
             tallies[pair.predicted.label].invented_by_second += 1
-            yield _change(sentence, None, None, pair.predicted, first, second, second_is_right=False)
+            yield _change(
+                sentence, None, None, pair.predicted, first, second, second_is_right=False
+            )
 
 
 def _standing_for(sentence: Sentence, predicted: Scored) -> dict[Span, Span]:
@@ -125,7 +147,11 @@ def _standing_for(sentence: Sentence, predicted: Scored) -> dict[Span, Span]:
 
 
 def _invented(sentence: Sentence, predicted: Scored) -> list[Span]:
-    return [pair.predicted for pair in pair_spans(sentence.spans, predicted) if not pair.gold and pair.predicted]
+    return [
+        pair.predicted
+        for pair in pair_spans(sentence.spans, predicted)
+        if not pair.gold and pair.predicted
+    ]
 
 
 def _change(
@@ -244,7 +270,9 @@ def compare(
     tables = [_table(each, sentences, annotates, labels) for each in answers]
     overall, by_label = differences(tables[0], tables[1], labels, n_draws=n_draws, seed=seed)
     tallies = {label: Tally() for label in labels}
-    found = sorted(_changes(sentences, *answers, annotates, tallies), key=lambda change: -change.sureness)
+    found = sorted(
+        _changes(sentences, *answers, annotates, tallies), key=lambda change: -change.sureness
+    )
     better = [change for change in found if change.second_is_right]
     worse = [change for change in found if not change.second_is_right]
     return Comparison(
@@ -263,7 +291,10 @@ def compare(
 
 
 def _table(
-    answers: Answers, sentences: Sequence[Sentence], annotates: Mapping[str, Collection[str]], labels: Sequence[str]
+    answers: Answers,
+    sentences: Sequence[Sentence],
+    annotates: Mapping[str, Collection[str]],
+    labels: Sequence[str],
 ) -> Array:
     evaluation = evaluate(lambda _: answers, sentences, annotates, labels=labels, worst=0)
     return count_table(evaluation.by_sentence, labels)
@@ -279,7 +310,9 @@ def _changes(
     for sentence, one, other in zip(sentences, first, second, strict=True):
         annotated = annotates[sentence.corpus]
         sentence = with_annotated(sentence, annotated)
-        yield from changes(sentence, judged(sentence, one, annotated), judged(sentence, other, annotated), tallies)
+        yield from changes(
+            sentence, judged(sentence, one, annotated), judged(sentence, other, annotated), tallies
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -296,7 +329,12 @@ class Speeds:
 
 
 def measure_speeds(
-    first: Predict, second: Predict, sentences: Sequence[Sentence], *, turns: int = 5, most_words: int = 20_000
+    first: Predict,
+    second: Predict,
+    sentences: Sequence[Sentence],
+    *,
+    turns: int = 5,
+    most_words: int = 20_000,
 ) -> Speeds:
     """Let both tag the same sentences in turns, so that whatever else the machine does disturbs both alike."""
     words, n_words = [], 0
@@ -312,5 +350,7 @@ def measure_speeds(
             predict(words)
             measured.append(time.perf_counter() - begin)
     return Speeds(
-        first=n_words / statistics.median(seconds[0]), second=n_words / statistics.median(seconds[1]), turns=turns
+        first=n_words / statistics.median(seconds[0]),
+        second=n_words / statistics.median(seconds[1]),
+        turns=turns,
     )

@@ -52,7 +52,9 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """All that was measured. The counts in `by_corpus`, `by_length` and `by_surface` each add up to `scores.micro`.
+    """All that was measured.
+
+    The counts in `by_corpus`, `by_length` and `by_surface` each add up to `scores.micro`.
 
     Attributes:
         scores: strict span scores.
@@ -97,7 +99,9 @@ class Evaluation:
         return {
             **self.calibration.as_dict(),
             "by_label": {name: each.summary() for name, each in self.calibration_by_label.items()},
-            "by_corpus": {name: each.summary() for name, each in self.calibration_by_corpus.items()},
+            "by_corpus": {
+                name: each.summary() for name, each in self.calibration_by_corpus.items()
+            },
         }
 
     def as_dict(self) -> dict[str, object]:
@@ -111,7 +115,11 @@ class Evaluation:
             "by_length": {name: counts.as_dict() for name, counts in self.by_length.items()},
             "by_surface": {name: counts.as_dict() for name, counts in self.by_surface.items()},
             "by_kind": {kind.value: n for kind, n in self.n_by_kind.items()},
-            "without_kind": {kind.value: self.without(kind).as_dict() for kind in Kind if kind is not Kind.CORRECT},
+            "without_kind": {
+                kind.value: self.without(kind).as_dict()
+                for kind in Kind
+                if kind is not Kind.CORRECT
+            },
             "calibration": self.calibration_fields(),
             "misaligned": self.n_misaligned,
             "ignored": self.n_ignored,
@@ -131,10 +139,11 @@ def evaluate(
 ) -> Evaluation:
     """Let `predict` tag the words of all sentences and compare with their spans.
 
-    Spans of a label that `annotates` does not list for the sentence's corpus (a corpus it does not name annotates every
-    label) are not counted, neither predicted nor gold ones: a corpus may mark some of what it does not promise to mark
-    throughout. Nor are predicted spans that touch a range of `Sentence.unknown` without being gold. Gold spans that no
-    words can express count as missed, and what was predicted in their place as spurious.
+    Spans of a label that `annotates` does not list for the sentence's corpus (a corpus it does not
+    name annotates every label) are not counted, neither predicted nor gold ones: a corpus may mark
+    some of what it does not promise to mark throughout. Nor are predicted spans that touch a range
+    of `Sentence.unknown` without being gold. Gold spans that no words can express count as missed,
+    and what was predicted in their place as spurious.
 
     Args:
         predict: takes sentences of words, gives the spans, in words, of each; with scores where it has them.
@@ -151,7 +160,9 @@ def evaluate(
         raise ValueError(f"{len(sentences)} sentences, but predictions for {len(predictions)}")
     tally = _Tally(scores=SpanScores(labels), seen=seen)
     for sentence, predicted in zip(sentences, predictions, strict=True):
-        tally.add(sentence, predicted, None if annotates is None else annotates.get(sentence.corpus))
+        tally.add(
+            sentence, predicted, None if annotates is None else annotates.get(sentence.corpus)
+        )
     return tally.evaluation(worst)
 
 
@@ -168,7 +179,9 @@ class _Tally:
     seen: Collection[str] | None
     by_sentence: list[Mapping[str, Counts]] = field(default_factory=list)
     by_corpus: dict[str, SpanScores] = field(default_factory=dict)
-    by_length: dict[str, Counts] = field(default_factory=lambda: {name: Counts() for name in ("1", "2", "3", "4+")})
+    by_length: dict[str, Counts] = field(
+        default_factory=lambda: {name: Counts() for name in ("1", "2", "3", "4+")}
+    )
     by_surface: dict[str, Counts] = field(default_factory=dict)
     confusion: Confusion = field(default_factory=Confusion)
     mistakes: list[Mistake] = field(default_factory=list)
@@ -181,7 +194,10 @@ class _Tally:
     n_ignored: int = 0
 
     def add(
-        self, sentence: Sentence, predicted: Sequence[Span | ScoredSpan], annotated: Collection[str] | None
+        self,
+        sentence: Sentence,
+        predicted: Sequence[Span | ScoredSpan],
+        annotated: Collection[str] | None,
     ) -> None:
         sentence = with_annotated(sentence, annotated)
         counted = judged(sentence, predicted, annotated)
@@ -198,7 +214,8 @@ class _Tally:
         scores = SpanScores()
         scores.add(sentence.spans, predicted)
         for span in sentence.misaligned:
-            # They are in characters, so that none may be taken for a predicted one, and two may look alike.
+            # They are in characters, so that none may be taken for a predicted one, and two may
+            # look alike.
             scores.add([span], [])
         self.by_sentence.append(scores.by_label)
         self.scores += scores
@@ -209,7 +226,9 @@ class _Tally:
         gold = set(sentence.spans)
         for span, score in predicted.items():
             if score is not None:
-                self.outcomes.setdefault((sentence.corpus, span.label), []).append((score, span in gold))
+                self.outcomes.setdefault((sentence.corpus, span.label), []).append(
+                    (score, span in gold)
+                )
         for span in gold.union(predicted):
             there, found = span in gold, span in predicted
             counts = Counts(int(there), int(found), int(there and found))
@@ -219,7 +238,9 @@ class _Tally:
         """Count a gold span, in characters, as missed."""
         self.n_misaligned += 1
         n_words = sum(start < span.end and span.start < end for start, end in sentence.offsets)
-        self._slice(Counts(gold=1), max(n_words, 1), " ".join(sentence.text[span.start : span.end].split()))
+        self._slice(
+            Counts(gold=1), max(n_words, 1), " ".join(sentence.text[span.start : span.end].split())
+        )
         self._keep(sentence, Pair(span, None), span, None, None)
 
     def _slice(self, counts: Counts, n_words: int, surface: str) -> None:
@@ -232,11 +253,19 @@ class _Tally:
     def _compare_spans(self, sentence: Sentence, predicted: Mapping[Span, float | None]) -> None:
         for pair in pair_spans(sentence.spans, predicted):
             score = predicted[pair.predicted] if pair.predicted else None
-            gold, found = in_characters(sentence, pair.gold), in_characters(sentence, pair.predicted)
+            gold, found = (
+                in_characters(sentence, pair.gold),
+                in_characters(sentence, pair.predicted),
+            )
             self._keep(sentence, pair, gold, found, score)
 
     def _keep(
-        self, sentence: Sentence, pair: Pair, gold: Span | None, predicted: Span | None, score: float | None
+        self,
+        sentence: Sentence,
+        pair: Pair,
+        gold: Span | None,
+        predicted: Span | None,
+        score: float | None,
     ) -> None:
         self.confusion.add(pair)
         self.kinds[pair.kind] += 1
@@ -263,7 +292,9 @@ class _Tally:
         mistakes: list[Mistake] = []
         for kind in Kind:
             of_kind = [mistake for mistake in self.mistakes if mistake.kind is kind]
-            of_kind.sort(key=lambda mistake: -1.0 if mistake.score is None else mistake.score, reverse=True)
+            of_kind.sort(
+                key=lambda mistake: -1.0 if mistake.score is None else mistake.score, reverse=True
+            )
             mistakes += of_kind[:worst]
         return Evaluation(
             n_sentences=len(self.gold_tags),
@@ -276,8 +307,12 @@ class _Tally:
             by_surface=dict(sorted(self.by_surface.items())),
             confusion=self.confusion,
             calibration=self._calibration(self.by_corpus, self.scores.by_label),
-            calibration_by_label={label: self._calibration(self.by_corpus, [label]) for label in self.scores.by_label},
-            calibration_by_corpus={name: self._calibration([name], self.scores.by_label) for name in self.by_corpus},
+            calibration_by_label={
+                label: self._calibration(self.by_corpus, [label]) for label in self.scores.by_label
+            },
+            calibration_by_corpus={
+                name: self._calibration([name], self.scores.by_label) for name in self.by_corpus
+            },
             mistakes=tuple(mistakes),
             n_by_kind={kind: self.kinds[kind] for kind in Kind},
             n_misaligned=self.n_misaligned,
@@ -294,7 +329,11 @@ def judged(
 
 
 def _with_score(predicted: Span | ScoredSpan) -> tuple[Span, float | None]:
-    return (predicted.span, predicted.score) if isinstance(predicted, ScoredSpan) else (predicted, None)
+    return (
+        (predicted.span, predicted.score)
+        if isinstance(predicted, ScoredSpan)
+        else (predicted, None)
+    )
 
 
 def _span(predicted: Span | ScoredSpan) -> Span:
@@ -318,7 +357,11 @@ def is_judged(sentence: Sentence, span: Span, annotated: Collection[str] | None)
         return False
     if span in sentence.spans:
         return True
-    touched = {i for start, end in sentence.unknown for i in range(max(start, span.start), min(end, span.end))}
+    touched = {
+        i
+        for start, end in sentence.unknown
+        for i in range(max(start, span.start), min(end, span.end))
+    }
     return all(_is_misaligned(sentence, i) for i in touched)
 
 

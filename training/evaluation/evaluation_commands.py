@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    model_file: Annotated[Path, typer.Argument(metavar="MODEL", help="A model file.", show_default=False)],
+    model_file: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="A model file.", show_default=False)
+    ],
     source: DataArgument,
     data: DataDirectory = Path(),
     form: FormatOption = "auto",
@@ -42,22 +44,32 @@ def evaluate(
     mappings: MapOption = None,
     annotates: AnnotatesOption = None,
     report: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write report.html, report.md, report.json and pictures there.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Write report.html, report.md, report.json and pictures there."
+        ),
     ] = None,
     trained_on: Annotated[
         Path | None,
-        typer.Option(metavar="RECIPE", help="Tell entities seen in this recipe's training data from unseen ones."),
+        typer.Option(
+            metavar="RECIPE",
+            help="Tell entities seen in this recipe's training data from unseen ones.",
+        ),
     ] = None,
     robustness: Annotated[
-        bool, typer.Option("--robustness", help="Measure again in one case, without punctuation, with typos, ...")
+        bool,
+        typer.Option(
+            "--robustness", help="Measure again in one case, without punctuation, with typos, ..."
+        ),
     ] = False,
     precision: PrecisionOption = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print everything, as JSON.")] = False,
 ) -> None:
     """Measure a model on data whose entities are known.
 
-    DATA is a file (columns, .jsonl, CoNLL-U, .csv, Re-DocRED's .json, also packed as .xz .gz .bz2), or a recipe, whose
-    dev data are then used. An entity counts as found when its start, end and label are all right.
+    DATA is a file (columns, .jsonl, CoNLL-U, .csv, Re-DocRED's .json, also packed as .xz .gz .bz2),
+    or a recipe, whose dev data are then used. An entity counts as found when its start, end and
+    label are all right.
 
     Examples:
       teddy evaluate runs/mine/mine.teddy dev.conll
@@ -84,14 +96,20 @@ def evaluate(
 
     predictor = load(model_file, precision=precision)
     corpora = options.corpora(predictor.manifest.labels)
-    evaluation = _measure(predictor, corpora, corpora if trained_on is None else corpora_of_recipe(trained_on, data))
+    evaluation = _measure(
+        predictor, corpora, corpora if trained_on is None else corpora_of_recipe(trained_on, data)
+    )
     perturbed = _measure_robustness(predictor, corpora) if robustness else None
     if report is not None:
-        _write_report(evaluation, perturbed, predictor, corpora, report, f"{model_file.name} on {source.name}")
+        _write_report(
+            evaluation, perturbed, predictor, corpora, report, f"{model_file.name} on {source.name}"
+        )
     _print(evaluation, score_intervals_of(evaluation), perturbed, as_json)
 
 
-def _measure(predictor: "Predictor", corpora: "Sequence[Corpus]", trained_on: "Sequence[Corpus]") -> "Evaluation":
+def _measure(
+    predictor: "Predictor", corpora: "Sequence[Corpus]", trained_on: "Sequence[Corpus]"
+) -> "Evaluation":
     """Evaluate a loaded model, in the precision that it serves in, on the dev data of corpora.
 
     Entities of the training data of `trained_on` count as seen.
@@ -143,13 +161,19 @@ def _write_report(
     write_report(evaluation, directory, title=title, robustness=perturbed, background=background)
 
 
-def _print(evaluation: "Evaluation", intervals: "Intervals", perturbed: "Robustness | None", as_json: bool) -> None:
+def _print(
+    evaluation: "Evaluation", intervals: "Intervals", perturbed: "Robustness | None", as_json: bool
+) -> None:
     if as_json:
         fields = evaluation.as_dict() | {"intervals": intervals.as_dict()}
         fields |= {"robustness": perturbed.as_dict()} if perturbed else {}
         print(json.dumps(fields, ensure_ascii=False))
     else:
-        print(*_summary(evaluation, intervals), *(["", *perturbed.table()] if perturbed else []), sep="\n")
+        print(
+            *_summary(evaluation, intervals),
+            *(["", *perturbed.table()] if perturbed else []),
+            sep="\n",
+        )
 
 
 def _summary(evaluation: "Evaluation", intervals: "Intervals") -> list[str]:
@@ -173,8 +197,12 @@ def _summary(evaluation: "Evaluation", intervals: "Intervals") -> list[str]:
 
 
 def compare(
-    first: Annotated[Path, typer.Argument(metavar="A", help="A model file: what was there.", show_default=False)],
-    second: Annotated[Path, typer.Argument(metavar="B", help="A model file: what is new.", show_default=False)],
+    first: Annotated[
+        Path, typer.Argument(metavar="A", help="A model file: what was there.", show_default=False)
+    ],
+    second: Annotated[
+        Path, typer.Argument(metavar="B", help="A model file: what is new.", show_default=False)
+    ],
     source: DataArgument,
     data: DataDirectory = Path(),
     form: FormatOption = "auto",
@@ -189,18 +217,30 @@ def compare(
     ] = None,
     most: Annotated[
         int,
-        typer.Option("--changes", metavar="N", min=0, help="Show so many of what got better, and of what got worse."),
+        typer.Option(
+            "--changes",
+            metavar="N",
+            min=0,
+            help="Show so many of what got better, and of what got worse.",
+        ),
     ] = 10,
-    n_draws: Annotated[int, typer.Option("--draws", metavar="N", min=100, help="Of the bootstrap.")] = 10_000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap; the same one gives the same result.")] = 1,
-    speed: Annotated[bool, typer.Option("--speed", help="Measure the words per second of both, in turns.")] = False,
+    n_draws: Annotated[
+        int, typer.Option("--draws", metavar="N", min=100, help="Of the bootstrap.")
+    ] = 10_000,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Of the bootstrap; the same one gives the same result.")
+    ] = 1,
+    speed: Annotated[
+        bool, typer.Option("--speed", help="Measure the words per second of both, in turns.")
+    ] = False,
     precision: PrecisionOption = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print everything, as JSON.")] = False,
 ) -> None:
     """Say whether model B is better than model A, how sure that is, and what got better and worse.
 
-    DATA is a file or a recipe, as in `teddy evaluate`. Only labels count that both models have and that DATA annotate.
-    The difference in F1 is tested by the paired bootstrap over sentences and by approximate randomisation.
+    DATA is a file or a recipe, as in `teddy evaluate`. Only labels count that both models have and
+    that DATA annotate. The difference in F1 is tested by the paired bootstrap over sentences and by
+    approximate randomisation.
 
     Examples:
       teddy compare runs/old/mine.teddy runs/new/mine.teddy mine.toml --data corpora
@@ -224,7 +264,13 @@ def compare(
     from teddy.training.evaluation.pair import compare_models
 
     pair = compare_models(
-        (first, second), options.corpora, precision=precision, n_draws=n_draws, seed=seed, most=most, speed=speed
+        (first, second),
+        options.corpora,
+        precision=precision,
+        n_draws=n_draws,
+        seed=seed,
+        most=most,
+        speed=speed,
     )
     if report is not None:
         from teddy.training.report.html_compare import write_comparison

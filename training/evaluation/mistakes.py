@@ -44,8 +44,8 @@ class Pair:
 def pair_spans(gold: Iterable[Span], predicted: Iterable[Span]) -> list[Pair]:
     """Pair the spans of one sentence: every span is in exactly one pair; pairs are in order of position.
 
-    Equal spans are paired first, then those with equal borders, then those that overlap, those with the greatest
-    overlap first (of equal ones the leftmost); what is left stands alone.
+    Equal spans are paired first, then those with equal borders, then those that overlap, those with
+    the greatest overlap first (of equal ones the leftmost); what is left stands alone.
     """
     gold, predicted = set(gold), set(predicted)
     pairs = [Pair(span, span) for span in gold & predicted]
@@ -69,22 +69,28 @@ def pair_spans(gold: Iterable[Span], predicted: Iterable[Span]) -> list[Pair]:
 def mended(counts: Counts, kind: Kind, n: int) -> Counts:
     """What the counts would be if `n` mistakes of this kind had not been made: what the kind costs.
 
-    A spurious span would not be there, a missed one would have been found, and one that is wrong would be right (as
-    Bolya et al. 2020 do for objects in pictures). With every kind mended, precision and recall are 1.
+    A spurious span would not be there, a missed one would have been found, and one that is wrong
+    would be right (as Bolya et al. 2020 do for objects in pictures). With every kind mended,
+    precision and recall are 1.
     """
     if kind is Kind.SPURIOUS:
         return Counts(counts.gold, counts.predicted - n, counts.correct)
     if kind is Kind.MISSED:
         return Counts(counts.gold, counts.predicted + n, counts.correct + n)
-    return counts if kind is Kind.CORRECT else Counts(counts.gold, counts.predicted, counts.correct + n)
+    return (
+        counts
+        if kind is Kind.CORRECT
+        else Counts(counts.gold, counts.predicted, counts.correct + n)
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
     """How often each gold label got each predicted label; every gold and every predicted span is counted once.
 
-    Attributes: `equal_borders` by (gold label, predicted label), where None for the first means spurious and None for
-    the second means missed; `wrong_borders` by the same, for spans that overlap and differ in a border.
+    Attributes: `equal_borders` by (gold label, predicted label), where None for the first means
+    spurious and None for the second means missed; `wrong_borders` by the same, for spans that
+    overlap and differ in a border.
     """
 
     equal_borders: Counter[tuple[str | None, str | None]] = field(default_factory=Counter)
@@ -92,15 +98,24 @@ class Confusion:
 
     def add(self, pair: Pair) -> None:
         """Count a pair."""
-        labels = (pair.gold.label if pair.gold else None, pair.predicted.label if pair.predicted else None)
+        labels = (
+            pair.gold.label if pair.gold else None,
+            pair.predicted.label if pair.predicted else None,
+        )
         cells = self.wrong_borders if pair.kind in (Kind.BORDERS, Kind.BOTH) else self.equal_borders
         cells[labels] += 1
 
     def as_dict(self) -> dict[str, list[dict[str, str | int | None]]]:
         """Give the cells that are not empty, the fullest first, ready for JSON."""
         return {
-            name: [{"gold": gold, "predicted": predicted, "count": n} for (gold, predicted), n in cells.most_common()]
-            for name, cells in (("equal_borders", self.equal_borders), ("wrong_borders", self.wrong_borders))
+            name: [
+                {"gold": gold, "predicted": predicted, "count": n}
+                for (gold, predicted), n in cells.most_common()
+            ]
+            for name, cells in (
+                ("equal_borders", self.equal_borders),
+                ("wrong_borders", self.wrong_borders),
+            )
         }
 
 

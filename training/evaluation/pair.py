@@ -8,7 +8,14 @@ from teddy.model.errors import ModelFileError, TrainingError
 from teddy.model.predictor import Predictor, load
 from teddy.training.data.corpora import Corpus
 from teddy.training.evaluation.card import prediction
-from teddy.training.evaluation.comparing import Answer, Change, Comparison, Speeds, compare, measure_speeds
+from teddy.training.evaluation.comparing import (
+    Answer,
+    Change,
+    Comparison,
+    Speeds,
+    compare,
+    measure_speeds,
+)
 from teddy.training.report.markdown import one_line, percent
 
 _CONTEXT = 40  # characters on either side of a change, as text
@@ -26,7 +33,12 @@ class ComparedModel:
 
     def as_dict(self) -> dict[str, object]:
         """Give it ready for JSON."""
-        return {"file": str(self.path), "name": self.name, "version": self.version, "precision": self.precision}
+        return {
+            "file": str(self.path),
+            "name": self.name,
+            "version": self.version,
+            "precision": self.precision,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +94,11 @@ class Pair:
         )
         rows = [*comparison.by_label.items(), ("all", comparison.overall)]
         for name, each in rows:
-            tallies = [comparison.tallies[name]] if name in comparison.tallies else comparison.tallies.values()
+            tallies = (
+                [comparison.tallies[name]]
+                if name in comparison.tallies
+                else comparison.tallies.values()
+            )
             low, high = 100 * each.interval.low, 100 * each.interval.high
             yield (
                 f"{name:{width}}     {percent(each.first.f1):>7}  {percent(each.second.f1):>7}  {100 * each.f1:+10.2f}"
@@ -110,19 +126,25 @@ def compare_models(
     shared = [label for label in first.manifest.labels if label in second.manifest.labels]
     if not shared:
         known = [", ".join(each.manifest.labels) for each in (first, second)]
-        raise ModelFileError(paths[1], f"has no label of {paths[0]}: it has {known[1]}, and the other has {known[0]}")
+        raise ModelFileError(
+            paths[1], f"has no label of {paths[0]}: it has {known[1]}, and the other has {known[0]}"
+        )
     corpora = corpora_for(list(dict.fromkeys((*first.manifest.labels, *second.manifest.labels))))
     annotates = {corpus.name: corpus.annotates & set(shared) for corpus in corpora}
     labels = [label for label in shared if any(label in each for each in annotates.values())]
     if not labels:
-        raise TrainingError(f"the data annotate none of the labels that both models have: {', '.join(shared)}")
+        raise TrainingError(
+            f"the data annotate none of the labels that both models have: {', '.join(shared)}"
+        )
     sentences = [sentence for corpus in corpora for sentence in corpus.dev]
     sides = prediction(first), prediction(second)
     return Pair(
         first=_described(paths[0], first),
         second=_described(paths[1], second),
         labels=tuple(labels),
-        comparison=compare(*sides, sentences, annotates, labels, n_draws=n_draws, seed=seed, most=most),
+        comparison=compare(
+            *sides, sentences, annotates, labels, n_draws=n_draws, seed=seed, most=most
+        ),
         speeds=measure_speeds(*sides, sentences) if speed else None,
     )
 
@@ -166,4 +188,6 @@ def _said(change: Change, answer: Answer | None) -> str:
     if answer is None:
         return "nothing"
     score = "" if answer.score is None else f" {answer.score:.2f}"
-    return f"{one_line(change.text[answer.span.start : answer.span.end])!r} {answer.span.label}{score}"
+    return (
+        f"{one_line(change.text[answer.span.start : answer.span.end])!r} {answer.span.label}{score}"
+    )

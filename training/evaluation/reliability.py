@@ -42,16 +42,24 @@ class Reliability:
 
     @classmethod
     def of(cls, outcomes: Iterable[tuple[float, bool]], n_bins: int = N_BINS) -> "Reliability":
-        """Count entities by their score, 0 to 1, and whether they were right. A score of 1 is in the last bin."""
+        """Count entities by their score, 0 to 1, and whether they were right.
+
+        A score of 1 is in the last bin.
+        """
         members: list[list[tuple[float, bool]]] = [[] for _ in range(n_bins)]
         for score, right in outcomes:
             members[min(int(score * n_bins), n_bins - 1)].append((score, right))
         return cls(
-            tuple(Bin(len(each), sum(score for score, _ in each), sum(right for _, right in each)) for each in members)
+            tuple(
+                Bin(len(each), sum(score for score, _ in each), sum(right for _, right in each))
+                for each in members
+            )
         )
 
     def __add__(self, other: "Reliability") -> "Reliability":
-        return Reliability(tuple(mine + theirs for mine, theirs in zip(self.bins, other.bins, strict=True)))
+        return Reliability(
+            tuple(mine + theirs for mine, theirs in zip(self.bins, other.bins, strict=True))
+        )
 
     @property
     def total(self) -> Bin:
@@ -60,7 +68,10 @@ class Reliability:
 
     @property
     def error(self) -> float:
-        """The expected calibration error (Naeini et al. 2015): the mean gap of the bins, weighted by their sizes."""
+        """The expected calibration error (Naeini et al.
+
+        2015): the mean gap of the bins, weighted by their sizes.
+        """
         return sum(each.n * abs(each.gap) for each in self.bins) / max(self.total.n, 1)
 
     def summary(self) -> dict[str, float | int]:

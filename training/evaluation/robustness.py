@@ -1,7 +1,8 @@
 """What becomes of a tagger's scores when sentences are not written as those that it learnt from.
 
-Each perturbation of `teddy.training.data.perturbations` is made in all sentences, and the tagger is measured on what
-they have become. No gold entity gets lost, so that the rows of the table are of the same entities.
+Each perturbation of `teddy.training.data.perturbations` is made in all sentences, and the tagger is
+measured on what they have become. No gold entity gets lost, so that the rows of the table are of
+the same entities.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -18,7 +19,8 @@ from teddy.training.learning.torch_setup import generator
 from teddy.training.report.markdown import code, markdown_table, percent
 
 PERTURBATIONS = ("clean", "lower", "upper", "title", "unpunctuated", "typos", "joined")
-"""In the order in which they are measured; all but the first are keys of a recipe's `[augment]` table."""
+"""In the order in which they are measured; all but the first are keys of a recipe's `[augment]`
+table."""
 
 _SEED = 1
 
@@ -73,7 +75,10 @@ class Robustness:
             [
                 [
                     code(name),
-                    *(percent(ratio) for ratio in (each.counts.precision, each.counts.recall, each.counts.f1)),
+                    *(
+                        percent(ratio)
+                        for ratio in (each.counts.precision, each.counts.recall, each.counts.f1)
+                    ),
                     f"{each.counts.f1 - clean:+.2%}",
                     f"{each.n_changed:,}",
                 ]
@@ -92,7 +97,8 @@ def measure_robustness(
 ) -> Robustness:
     """Let `predict` tag the words of all sentences under each perturbation; the arguments are those of `evaluate`.
 
-    The seed decides which words are mistyped, and how; the same one always gives the same sentences.
+    The seed decides which words are mistyped, and how; the same one always gives the same
+    sentences.
     """
     labels = tuple(labels)
     measured: dict[str, Perturbed] = {}
@@ -107,7 +113,10 @@ def measure_robustness(
 
 
 def perturbed(name: str, sentences: Sequence[Sentence], seed: int = _SEED) -> list[Sentence]:
-    """The sentences under one of `PERTURBATIONS`. Those that stay as they are, are the same objects."""
+    """The sentences under one of `PERTURBATIONS`.
+
+    Those that stay as they are, are the same objects.
+    """
     if name == "joined":
         return join_in_twos(sentences)
     random = generator(seed)

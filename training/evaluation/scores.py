@@ -1,11 +1,11 @@
 """Strict span scores, kept as counts that add up, and the scores of the CoNLL shared tasks.
 
-Strictly, a predicted span is correct when its start, its end and its label equal those of a gold span; nothing else
-earns anything.
+Strictly, a predicted span is correct when its start, its end and its label equal those of a gold
+span; nothing else earns anything.
 
-The scores of the `conlleval` script differ from these only on ill-formed tag sequences: it repairs them, gold and
-prediction alike, by its rules about where a chunk starts and ends, and then counts equal chunks. `seqeval` by default
-does the same.
+The scores of the `conlleval` script differ from these only on ill-formed tag sequences: it repairs
+them, gold and prediction alike, by its rules about where a chunk starts and ends, and then counts
+equal chunks. `seqeval` by default does the same.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,14 +16,19 @@ from teddy.model.tags.spans import Scheme, Span, read_tags
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many spans there were, were predicted, and were both. A ratio without a denominator is 0.0."""
+    """How many spans there were, were predicted, and were both.
+
+    A ratio without a denominator is 0.0.
+    """
 
     gold: int = 0
     predicted: int = 0
     correct: int = 0
 
     def __add__(self, other: "Counts") -> "Counts":
-        return Counts(self.gold + other.gold, self.predicted + other.predicted, self.correct + other.correct)
+        return Counts(
+            self.gold + other.gold, self.predicted + other.predicted, self.correct + other.correct
+        )
 
     @property
     def precision(self) -> float:
@@ -64,7 +69,10 @@ class Macro:
 
 
 class SpanScores:
-    """Counts by label. Labels named at construction come first and are shown even when nothing bears them."""
+    """Counts by label.
+
+    Labels named at construction come first and are shown even when nothing bears them.
+    """
 
     __slots__ = ("by_label",)
 
@@ -111,7 +119,8 @@ class SpanScores:
     def macro(self) -> Macro:
         """Every label weighs the same: means over the labels with a gold or a predicted span, 0.0 when there are none.
 
-        A label that neither the gold nor the prediction ever uses says nothing about the model and is left out.
+        A label that neither the gold nor the prediction ever uses says nothing about the model and
+        is left out.
         """
         used = [counts for counts in self.by_label.values() if counts.gold or counts.predicted]
         n = len(used) or 1
@@ -136,7 +145,10 @@ class SpanScores:
         }
 
     def table(self) -> str:
-        """Write a table for a terminal, ratios in per cent: a row for each label, micro and macro. No final newline."""
+        """Write a table for a terminal, ratios in per cent: a row for each label, micro and macro.
+
+        No final newline.
+        """
         width = max((len(label) for label in (*self.by_label, "micro")), default=0)
         lines = [f"{'':{width}}  precision   recall       F1     gold  predicted  correct"]
         for name, counts in [*self.by_label.items(), ("micro", self.micro)]:
@@ -187,19 +199,26 @@ class ConllevalScores:
         return "\n".join(lines)
 
 
-def conlleval_scores(gold_tags: Sequence[Sequence[str]], predicted_tags: Sequence[Sequence[str]]) -> ConllevalScores:
+def conlleval_scores(
+    gold_tags: Sequence[Sequence[str]], predicted_tags: Sequence[Sequence[str]]
+) -> ConllevalScores:
     """Score sentences of tags, the gold ones against the predicted ones.
 
-    A tag is `O`, or one of `B I E S [ ]` followed by a hyphen and a label, as in `B-PER`; the label may be left out.
+    A tag is `O`, or one of `B I E S [ ]` followed by a hyphen and a label, as in `B-PER`; the label
+    may be left out.
 
     Raises: ValueError when the two differ in length, or where a tag is none of these.
     """
     if len(gold_tags) != len(predicted_tags):
-        raise ValueError(f"{len(gold_tags)} gold sentences, but {len(predicted_tags)} predicted ones")
+        raise ValueError(
+            f"{len(gold_tags)} gold sentences, but {len(predicted_tags)} predicted ones"
+        )
     spans, words, correct_words = SpanScores(), 0, 0
     for gold, predicted in zip(gold_tags, predicted_tags, strict=True):
         if len(gold) != len(predicted):
-            raise ValueError(f"a sentence of {len(gold)} gold tags, but {len(predicted)} predicted ones")
+            raise ValueError(
+                f"a sentence of {len(gold)} gold tags, but {len(predicted)} predicted ones"
+            )
         spans.add(read_chunks(gold), read_chunks(predicted))
         words += len(gold)
         correct_words += sum(map(str.__eq__, gold, predicted))

@@ -1,7 +1,10 @@
-"""The model card (Mitchell et al. 2019) of a model file: what it is and is for, and how good it was measured to be.
+"""The model card (Mitchell et al.
 
-Every statement comes from the manifest: what is measured from its scores, what only a person can say from the `[card]`
-table of the recipe in it. A version is not among them: it is the digest of the file that the card lies in.
+2019) of a model file: what it is and is for, and how good it was measured to be.
+
+Every statement comes from the manifest: what is measured from its scores, what only a person can
+say from the `[card]` table of the recipe in it. A version is not among them: it is the digest of
+the file that the card lies in.
 """
 
 import json
@@ -25,7 +28,10 @@ def render_card(manifest: Manifest) -> str:
     recipe = tomllib.loads(manifest.recipe)
     stated = CardConfig.model_validate_json(json.dumps(recipe.get("card", {})))
     sections = [
-        (f"# {escape(manifest.name)}", [stated.description.strip()] if stated.description.strip() else []),
+        (
+            f"# {escape(manifest.name)}",
+            [stated.description.strip()] if stated.description.strip() else [],
+        ),
         ("## What it is", _details(manifest)),
         ("## Intended use", [stated.intended_use.strip() or _NOT_STATED]),
         ("## Out of scope", [stated.out_of_scope.strip() or _NOT_STATED]),
@@ -51,16 +57,27 @@ def _details(manifest: Manifest) -> Iterator[str]:
 
 
 def _labels(manifest: Manifest, stated: CardConfig) -> Iterator[str]:
-    meanings = [[code(label), escape(stated.labels.get(label, "")) or "not stated"] for label in manifest.labels]
+    meanings = [
+        [code(label), escape(stated.labels.get(label, "")) or "not stated"]
+        for label in manifest.labels
+    ]
     yield _table(["label", "meaning"], meanings)
 
 
 def _training_data(manifest: Manifest) -> Iterator[str]:
     rows = [
-        [code(each.name), escape(each.licence), _count(each.n_sentences), _count(each.n_words), _source(each)]
+        [
+            code(each.name),
+            escape(each.licence),
+            _count(each.n_sentences),
+            _count(each.n_words),
+            _source(each),
+        ]
         for each in manifest.training_data
     ]
-    yield _table(["corpus", "licence", "sentences", "words", "source"], rows) if rows else _NOT_STATED
+    yield (
+        _table(["corpus", "licence", "sentences", "words", "source"], rows) if rows else _NOT_STATED
+    )
 
 
 def _count(n: int) -> str:
@@ -91,16 +108,25 @@ def _scores(manifest: Manifest, stated: CardConfig) -> Iterator[str]:
 
 _SLICES = (
     ("dev_by_corpus", "corpus", "By corpus:"),
-    ("dev_by_surface", "these very words", "By whether these very words were an entity in training:"),
+    (
+        "dev_by_surface",
+        "these very words",
+        "By whether these very words were an entity in training:",
+    ),
     ("dev_by_length", "words", "By length:"),
     ("dev_robustness", "the same text", "On the same text when it is written otherwise:"),
 )
-"""Tables of the scores: their name in the manifest, the head of their first column, what is said before them."""
+"""Tables of the scores: their name in the manifest, the head of their first column, what is said
+before them."""
 
 
 def _score_slices(scores: Mapping[str, Any]) -> Iterator[str]:
     for name, head, said in _SLICES:
-        rows = {code(each): counts for each, counts in scores.get(name, {}).items() if isinstance(counts, Mapping)}
+        rows = {
+            code(each): counts
+            for each, counts in scores.get(name, {}).items()
+            if isinstance(counts, Mapping)
+        }
         if rows:
             yield said
             yield _score_table(head, rows)
@@ -126,7 +152,9 @@ def _label_table(corpora: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
     rows = []
     for name, by_label in corpora.items():
         counted = [by_label.get(label, {}) for label in labels]
-        used = [counts if counts.get("gold") or counts.get("predicted") else None for counts in counted]
+        used = [
+            counts if counts.get("gold") or counts.get("predicted") else None for counts in counted
+        ]
         rows.append([code(name), *(percent(counts["f1"]) if counts else "" for counts in used)])
     return _table(["corpus", *map(code, labels)], rows)
 
@@ -157,7 +185,10 @@ def _calibration(manifest: Manifest) -> Iterator[str]:
     for key, head in (("by_label", "label"), ("by_corpus", "corpus")):
         parts = {name: each for name, each in calibration.get(key, {}).items() if each["predicted"]}
         if parts:
-            rows = [[code(name), *_promise(each), percent(each["error"])] for name, each in parts.items()]
+            rows = [
+                [code(name), *_promise(each), percent(each["error"])]
+                for name, each in parts.items()
+            ]
             yield _table([head, "predicted", "mean score", "right", "calibration error"], rows)
 
 
@@ -178,7 +209,9 @@ def _licences(manifest: Manifest, stated: CardConfig) -> Iterator[str]:
     yield f"Of the model: {stated.licence.strip() or 'not stated.'}"
     asked = []
     for mark, demand in _OBLIGATIONS:
-        names = [code(each.name) for each in manifest.training_data if re.search(mark, each.licence)]
+        names = [
+            code(each.name) for each in manifest.training_data if re.search(mark, each.licence)
+        ]
         if names:
             asked.append(f"- {demand}: {', '.join(names)}")
     if asked:

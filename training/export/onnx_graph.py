@@ -5,10 +5,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import (
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    ValueInfoProto,
+    helper,
+    numpy_helper,
+)
 
 OPSET = 18
-"""The operators of onnx 1.13 (2022): old enough for the runtimes of other languages, and it has LayerNormalization."""
+"""The operators of onnx 1.13 (2022): old enough for the runtimes of other languages, and it has
+LayerNormalization."""
 _IR_VERSION = 8
 """The file format of the same release."""
 
@@ -31,7 +40,10 @@ class Graph:
         return Graph(outer=self)
 
     def constant(self, values: Array, name: str | None = None) -> str:
-        """A tensor that is part of the graph. Halves are stored as such and computed with in 32 bits."""
+        """A tensor that is part of the graph.
+
+        Halves are stored as such and computed with in 32 bits.
+        """
         chosen = self._name(name or "constant")
         self._constants.append(numpy_helper.from_array(np.asarray(values, order="C"), chosen))
         return self.cast(chosen, TensorProto.FLOAT) if values.dtype == np.float16 else chosen
@@ -44,7 +56,9 @@ class Graph:
         """A node of one output, whose name is given back; an input that is "" is left out."""
         return self.add_many(operator, *inputs, names=[name or operator.lower()], **attributes)[0]
 
-    def add_many(self, operator: str, *inputs: str, names: Sequence[str], **attributes: Any) -> list[str]:
+    def add_many(
+        self, operator: str, *inputs: str, names: Sequence[str], **attributes: Any
+    ) -> list[str]:
         """A node of several outputs."""
         outputs = [self._name(each) for each in names]
         self._nodes.append(helper.make_node(operator, inputs, outputs, **attributes))
@@ -59,12 +73,17 @@ class Graph:
         return self.add("Transpose", value, perm=list(order), name=name)
 
     def scan(
-        self, body: GraphProto, states: Sequence[str], inputs: Sequence[str], *, backwards: bool = False
+        self,
+        body: GraphProto,
+        states: Sequence[str],
+        inputs: Sequence[str],
+        *,
+        backwards: bool = False,
     ) -> list[str]:
         """A loop over the first axis of all `inputs`, which carries `states`.
 
-        Gives the last states, and then what the steps gave beside them, stacked. `backwards` begins at the end; what
-        is stacked is in the order of the inputs all the same.
+        Gives the last states, and then what the steps gave beside them, stacked. `backwards` begins
+        at the end; what is stacked is in the order of the inputs all the same.
         """
         n_stacked = len(body.output) - len(states)
         directions = {"scan_output_directions": [int(backwards)] * n_stacked} if n_stacked else {}
@@ -79,15 +98,22 @@ class Graph:
             **directions,
         )
 
-    def as_body(self, name: str, inputs: Sequence[ValueInfoProto], outputs: Sequence[ValueInfoProto]) -> GraphProto:
+    def as_body(
+        self, name: str, inputs: Sequence[ValueInfoProto], outputs: Sequence[ValueInfoProto]
+    ) -> GraphProto:
         """The drawing of a loop's body, done."""
         return helper.make_graph(self._nodes, name, inputs, outputs)
 
-    def as_model(self, name: str, inputs: Sequence[ValueInfoProto], outputs: Sequence[ValueInfoProto]) -> ModelProto:
+    def as_model(
+        self, name: str, inputs: Sequence[ValueInfoProto], outputs: Sequence[ValueInfoProto]
+    ) -> ModelProto:
         """The drawing, done."""
         graph = helper.make_graph(self._nodes, name, inputs, outputs, initializer=self._constants)
         return helper.make_model(
-            graph, producer_name="teddy", ir_version=_IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)]
+            graph,
+            producer_name="teddy",
+            ir_version=_IR_VERSION,
+            opset_imports=[helper.make_opsetid("", OPSET)],
         )
 
     def _name(self, wanted: str) -> str:

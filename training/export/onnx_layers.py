@@ -1,11 +1,12 @@
 """From the feature rows of words to emissions, as an ONNX graph.
 
-Time comes first, as ONNX Runtime wants it. Letters: T words of the longest of B sentences, U distinct words with F
-feature rows in all, E the embedding width, K tags.
+Time comes first, as ONNX Runtime wants it. Letters: T words of the longest of B sentences, U
+distinct words with F feature rows in all, E the embedding width, K tags.
 
-ONNX keeps the gates of an LSTM in the order input, output, forget, candidate, and of a GRU in the order update, reset,
-candidate; torch keeps input, forget, candidate, output, and reset, update, candidate. A cell that lacks a gate is one
-that has it wide open: a bias of 100, of which the logistic sigmoid is 1 in 32 bits, and no weights.
+ONNX keeps the gates of an LSTM in the order input, output, forget, candidate, and of a GRU in the
+order update, reset, candidate; torch keeps input, forget, candidate, output, and reset, update,
+candidate. A cell that lacks a gate is one that has it wide open: a bias of 100, of which the
+logistic sigmoid is 1 in 32 bits, and no weights.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,8 +34,8 @@ _FAR = 2**62
 class OnnxCell:
     """One direction of a layer: an operator, its attributes, and its weights in the operator's order of gates.
 
-    Shape: `from_input` [G * H, input width], `from_hidden` [G * H, H], `bias` [2 * G * H], the input's and then the
-    hidden state's; `peepholes` [3 * H], or none.
+    Shape: `from_input` [G * H, input width], `from_hidden` [G * H, H], `bias` [2 * G * H], the
+    input's and then the hidden state's; `peepholes` [3 * H], or none.
     """
 
     operator: str
@@ -54,24 +55,42 @@ def onnx_cell(cell: CellName, weights: Weights, prefix: str) -> OnnxCell:
     """The layer whose weights' names begin with `prefix`, as `teddy.model.network.cells.make_recurrence` makes it."""
     if cell in ("lstm", "gru", "rnn"):
         return _kernel(cell, weights, f"{prefix}layer.")
-    from_input, from_hidden = weights[f"{prefix}from_input.weight"], weights[f"{prefix}from_hidden.weight"]
+    from_input, from_hidden = (
+        weights[f"{prefix}from_input.weight"],
+        weights[f"{prefix}from_hidden.weight"],
+    )
     bias = weights[f"{prefix}from_input.bias"]
     stacked = (from_input, from_hidden, bias, np.zeros_like(bias))
     match cell:
         case "lstm-peephole":
-            peepholes = [weights[f"{prefix}{gate}_peephole"] for gate in ("input", "output", "forget")]
+            peepholes = [
+                weights[f"{prefix}{gate}_peephole"] for gate in ("input", "output", "forget")
+            ]
             return replace(_lstm(*stacked), peepholes=np.concatenate(peepholes))
         case "lstm-coupled":
-            # With `input_forget` the operator makes the forget gate 1 - input gate, and does not look at its weights.
+            # With `input_forget` the operator makes the forget gate 1 - input gate, and does not
+            # look at its weights.
             with_forget = _lstm(*(_with_gate(each, 1, 3, 0.0) for each in stacked))
             return replace(with_forget, attributes={"input_forget": 1})
         case "lstm-no-forget":
             forgets = (0.0, 0.0, _OPEN, 0.0)
-            return _lstm(*(_with_gate(each, 1, 3, value) for each, value in zip(stacked, forgets, strict=True)))
-        case _:  # gru-simple: its update gate is 1 - that of the operator, which is the sigmoid of the negated sum
+            return _lstm(
+                *(
+                    _with_gate(each, 1, 3, value)
+                    for each, value in zip(stacked, forgets, strict=True)
+                )
+            )
+        # gru-simple: its update gate is 1 - that of the operator, which is the sigmoid of the
+        # negated sum
+        case _:
             negated = [_negate_first(each, 2) for each in stacked]
             resets = (0.0, 0.0, _OPEN, 0.0)
-            return _gru(*(_with_gate(each, 1, 2, value) for each, value in zip(negated, resets, strict=True)))
+            return _gru(
+                *(
+                    _with_gate(each, 1, 2, value)
+                    for each, value in zip(negated, resets, strict=True)
+                )
+            )
 
 
 def _kernel(cell: CellName, weights: Weights, prefix: str) -> OnnxCell:
@@ -80,7 +99,9 @@ def _kernel(cell: CellName, weights: Weights, prefix: str) -> OnnxCell:
     if cell == "lstm":
         return _lstm(from_input, from_hidden, bias, second_bias)
     if cell == "gru":
-        return _gru(*(_reordered(each, (1, 0, 2)) for each in (from_input, from_hidden, bias, second_bias)))
+        return _gru(
+            *(_reordered(each, (1, 0, 2)) for each in (from_input, from_hidden, bias, second_bias))
+        )
     return OnnxCell(
         operator="RNN",
         attributes={},
@@ -103,7 +124,10 @@ def _lstm(from_input: Array, from_hidden: Array, bias: Array, second_bias: Array
 
 
 def _gru(from_input: Array, from_hidden: Array, bias: Array, second_bias: Array) -> OnnxCell:
-    """Gates in ONNX's order: update, reset, candidate. torch resets what the hidden state's matrix gives, and bias."""
+    """Gates in ONNX's order: update, reset, candidate.
+
+    torch resets what the hidden state's matrix gives, and bias.
+    """
     return OnnxCell(
         operator="GRU",
         attributes={"linear_before_reset": 1},
@@ -130,18 +154,25 @@ def _negate_first(stacked: Array, n_gates: int) -> Array:
     return np.concatenate([-gates[0], *gates[1:]])
 
 
-def word_vectors(graph: Graph, rows: str, starts: str, weights: Weights, config: NetworkConfig) -> str:
+def word_vectors(
+    graph: Graph, rows: str, starts: str, weights: Weights, config: NetworkConfig
+) -> str:
     """The vectors of distinct words, each the sum of its rows. Shape: int64 [F], [U] -> [U, E]."""
-    # Which row is the first of each word, which the second, ...: as often as the word of most rows has rows.
+    # Which row is the first of each word, which the second, ...: as often as the word of most rows
+    # has rows.
     zero, one = graph.integers(0), graph.integers(1)
     n_rows = graph.add("Shape", rows)
-    ends = graph.add("Concat", graph.add("Slice", starts, one, graph.integers(_FAR)), n_rows, axis=0)
+    ends = graph.add(
+        "Concat", graph.add("Slice", starts, one, graph.integers(_FAR)), n_rows, axis=0
+    )
     most = graph.add("ReduceMax", graph.add("Sub", ends, starts), zero, keepdims=0)
     turns = graph.add("Range", graph.constant(np.array(0)), most, graph.constant(np.array(1)))
     places = graph.add("Add", graph.add("Unsqueeze", turns, one), starts)
     has_one = graph.add("Unsqueeze", graph.add("Less", places, ends), graph.integers(2))
     chosen = graph.add("Gather", rows, graph.add("Min", places, graph.add("Sub", n_rows, one)))
-    shape = graph.add("Concat", graph.add("Shape", starts), graph.integers(config.embedding_width), axis=0)
+    shape = graph.add(
+        "Concat", graph.add("Shape", starts), graph.integers(config.embedding_width), axis=0
+    )
     nothing = graph.add("Expand", graph.constant(np.zeros((), dtype=np.float32)), shape)
     table = graph.constant(weights["embedding"], "embedding")
     (summed,) = graph.scan(_add_row(graph.body(), table, config), [nothing], [chosen, has_one])
@@ -155,27 +186,39 @@ def word_vectors(graph: Graph, rows: str, starts: str, weights: Weights, config:
 def _add_row(body: Graph, table: str, config: NetworkConfig) -> GraphProto:
     """One row more of each word that has so many.
 
-    A loop, and not ScatterND with `reduction="add"`, which does it in one go: ONNX Runtime 1.31 lets its threads add to
-    the same sum at the same time, and loses some (tried: the sums of 31 batches in 300 came out wrong).
-    ScatterElements adds in one thread, but 1,000 words of ten rows take it 23 ms; this, 2.6.
+    A loop, and not ScatterND with `reduction="add"`, which does it in one go: ONNX Runtime 1.31
+    lets its threads add to the same sum at the same time, and loses some (tried: the sums of 31
+    batches in 300 came out wrong). ScatterElements adds in one thread, but 1,000 words of ten rows
+    take it 23 ms; this, 2.6.
     """
     row = body.add(
-        "Where", "has_one", body.add("Gather", table, "chosen"), body.constant(np.zeros((), dtype=np.float32))
+        "Where",
+        "has_one",
+        body.add("Gather", table, "chosen"),
+        body.constant(np.zeros((), dtype=np.float32)),
     )
     summed = body.add("Add", "so_far", row)
     return body.as_body(
         "add_row",
-        [floats("so_far", "U", config.embedding_width), wholes("chosen", "U"), truths("has_one", "U", 1)],
+        [
+            floats("so_far", "U", config.embedding_width),
+            wholes("chosen", "U"),
+            truths("has_one", "U", 1),
+        ],
         [floats(summed, "U", config.embedding_width)],
     )
 
 
-def emissions(graph: Graph, vectors: str, words: str, lengths: str, weights: Weights, config: NetworkConfig) -> str:
+def emissions(
+    graph: Graph, vectors: str, words: str, lengths: str, weights: Weights, config: NetworkConfig
+) -> str:
     """The score of each tag at each word. Shape: [U, E], int64 [B, T], int64 [B] -> [T, B, K]."""
     values = graph.add("Gather", vectors, graph.transpose(words, 1, 0), axis=0)
     lengths = graph.cast(lengths, TensorProto.INT32)
     for index in range(config.layers):
-        values = _recurrent_layer(graph, values, lengths, weights, config, f"encoder.recurrent.{index}.")
+        values = _recurrent_layer(
+            graph, values, lengths, weights, config, f"encoder.recurrent.{index}."
+        )
     for index in range(len(config.dense_widths)):
         values = _gelu(graph, _linear(graph, values, weights, f"encoder.dense.{index}.0."))
     return _linear(graph, values, weights, "emission.")
@@ -214,7 +257,9 @@ def _recurrent_layer(
 
 def _linear(graph: Graph, values: str, weights: Weights, prefix: str) -> str:
     weight = graph.constant(weights[prefix + "weight"].T, prefix + "weight")
-    return graph.add("Add", graph.add("MatMul", values, weight), graph.constant(weights[prefix + "bias"]))
+    return graph.add(
+        "Add", graph.add("MatMul", values, weight), graph.constant(weights[prefix + "bias"])
+    )
 
 
 def _gelu(graph: Graph, values: str) -> str:
@@ -224,4 +269,6 @@ def _gelu(graph: Graph, values: str) -> str:
         return graph.constant(np.array(value, dtype=np.float32))
 
     erf = graph.add("Erf", graph.add("Div", values, number(sqrt(2.0))))
-    return graph.add("Mul", graph.add("Mul", values, graph.add("Add", erf, number(1.0))), number(0.5))
+    return graph.add(
+        "Mul", graph.add("Mul", values, graph.add("Add", erf, number(1.0))), number(0.5)
+    )

@@ -1,12 +1,13 @@
 """The whole ONNX graph of a tagger: feature rows in, tags and their probabilities out.
 
-The conditional random field is drawn in float64 and by the steps of `teddy.model.network.crf`, so that the same
-emissions give the same tags. Time comes first. Letters:
-B rows (sentences), T words of the longest, K tags.
+The conditional random field is drawn in float64 and by the steps of `teddy.model.network.crf`, so
+that the same emissions give the same tags. Time comes first. Letters: B rows (sentences), T words
+of the longest, K tags.
 
-TorchScript is deprecated upstream, and its users need torch. A graph of ONNX runs in a dozen languages, and gives tags:
-the recurrent stack and the CRF are both in it. It wants the extra `teddy[onnx]`; only `teddy.model.file.onnx_archive`,
-which reads what a file says of itself, does without.
+TorchScript is deprecated upstream, and its users need torch. A graph of ONNX runs in a dozen
+languages, and gives tags: the recurrent stack and the CRF are both in it. It wants the extra
+`teddy[onnx]`; only `teddy.model.file.onnx_archive`, which reads what a file says of itself, does
+without.
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,14 @@ from onnx import GraphProto, ModelProto, TensorProto
 from teddy.model.config import NetworkConfig
 from teddy.model.file.bundle import Bundle, extra_files
 from teddy.model.file.onnx_archive import seal
-from teddy.model.network.onnx_network import VECTORS, decoded_outputs, doubles, floats, wholes, word_inputs
+from teddy.model.network.onnx_network import (
+    VECTORS,
+    decoded_outputs,
+    doubles,
+    floats,
+    wholes,
+    word_inputs,
+)
 from teddy.model.network.torchscript import from_archive
 from teddy.training.export.onnx_graph import Graph
 from teddy.training.export.onnx_layers import Weights, emissions, word_vectors
@@ -31,7 +39,8 @@ _FLOOR = 1e-300
 class Field:
     """The scores of a path's tags beside the emissions, float64, -inf where forbidden.
 
-    Shape: `transition` [K, K], the earlier tag first; `first` [K], `last` [K]. `cooling` is 1 / temperature.
+    Shape: `transition` [K, K], the earlier tag first; `first` [K], `last` [K]. `cooling` is 1 /
+    temperature.
     """
 
     transition: NDArray[np.float64]
@@ -63,24 +72,39 @@ def decode(graph: Graph, emissions: str, lengths: str, field: Field) -> tuple[st
     emissions = graph.cast(emissions, TensorProto.DOUBLE)
     relative = _relative(graph, emissions, field)
     forward, pair = graph.add("Exp", relative), graph.integers(1)
-    weights = [graph.add("Unsqueeze", each, pair) for each in (forward, _reversed(graph, forward, lengths))]
+    weights = [
+        graph.add("Unsqueeze", each, pair) for each in (forward, _reversed(graph, forward, lengths))
+    ]
     weight = graph.add("Concat", *weights, axis=1)
-    row_shape = graph.add("Slice", graph.add("Shape", emissions), graph.integers(1), graph.integers(3))
+    row_shape = graph.add(
+        "Slice", graph.add("Shape", emissions), graph.integers(1), graph.integers(3)
+    )
     ends = np.exp(np.stack((field.first, field.last)) * field.cooling)[:, None]
-    best, begun = (graph.add("Expand", graph.constant(each), row_shape) for each in (field.last, ends))
+    best, begun = (
+        graph.add("Expand", graph.constant(each), row_shape) for each in (field.last, ends)
+    )
     transition = np.exp(field.transition * field.cooling)
     matrices = graph.constant(np.stack((transition, transition.T)))
     *_, scores, states = graph.scan(
-        _read(graph.body(), field, matrices), [best, begun], [_reversed(graph, emissions, lengths), weight]
+        _read(graph.body(), field, matrices),
+        [best, begun],
+        [_reversed(graph, emissions, lengths), weight],
     )
-    # What came in at each word, and by what it was divided there, is made anew, all at once: a step of a loop is dear.
+    # What came in at each word, and by what it was divided there, is made anew, all at once: a step
+    # of a loop is dear.
     leaving = graph.add("MatMul", states, matrices)
-    arriving = graph.add("Concat", graph.add("Unsqueeze", begun, graph.integers(0)), leaving, axis=0)
+    arriving = graph.add(
+        "Concat", graph.add("Unsqueeze", begun, graph.integers(0)), leaving, axis=0
+    )
     arriving = graph.add("Slice", arriving, graph.integers(0), graph.integers(-1))
-    total = graph.add("ReduceSum", graph.add("Mul", arriving, weight), graph.integers(3), keepdims=0)
+    total = graph.add(
+        "ReduceSum", graph.add("Mul", arriving, weight), graph.integers(3), keepdims=0
+    )
     log_scales = graph.add("Log", graph.add("Max", total, graph.constant(np.array(_FLOOR))))
     tags = _best_path(graph, _reversed(graph, scores, lengths), lengths, field)
-    return tags, *_posterior(graph, _Sums(relative, states, arriving, log_scales), tags, lengths, field)
+    return tags, *_posterior(
+        graph, _Sums(relative, states, arriving, log_scales), tags, lengths, field
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +124,9 @@ def _read(body: Graph, field: Field, matrices: str) -> GraphProto:
     """
     n_tags = field.n_tags
     score = body.add("Add", "best_onwards", "emission")
-    steps = body.add("Add", body.add("Unsqueeze", score, body.integers(1)), body.constant(field.transition))
+    steps = body.add(
+        "Add", body.add("Unsqueeze", score, body.integers(1)), body.constant(field.transition)
+    )
     best = body.add("ReduceMax", steps, body.integers(2), keepdims=0)
     weighed = body.add("Mul", "incoming", "weight")
     state = body.add("LpNormalization", weighed, axis=2, p=1)
@@ -125,9 +151,11 @@ def _read(body: Graph, field: Field, matrices: str) -> GraphProto:
 def _best_path(graph: Graph, scores: str, lengths: str, field: Field) -> str:
     """The tags of the highest score, 0 at padding.
 
-    Shape: float64 [T, B, K], of the best way on from each tag at each word, that word included; int64 [B] -> [T, B].
+    Shape: float64 [T, B, K], of the best way on from each tag at each word, that word included;
+    int64 [B] -> [T, B].
     """
-    # The tag "before" the first word has a number of its own, K, and its transitions are the scores of first tags.
+    # The tag "before" the first word has a number of its own, K, and its transitions are the scores
+    # of first tags.
     before = graph.add("Mul", lengths, graph.integers(0))
     before = graph.add("Add", before, graph.integers(field.n_tags))
     _, tags = graph.scan(_follow(graph.body(), field), [before], [scores])
@@ -147,12 +175,16 @@ def _follow(body: Graph, field: Field) -> GraphProto:
     )
 
 
-def _posterior(graph: Graph, sums: _Sums, tags: str, lengths: str, field: Field) -> tuple[str, str, str]:
+def _posterior(
+    graph: Graph, sums: _Sums, tags: str, lengths: str, field: Field
+) -> tuple[str, str, str]:
     """Marginal, opening and closing of the tags. Shape: [T, B] each."""
     one, two = graph.integers(1), graph.integers(2)
     log_alpha_scale = graph.add("CumSum", _direction(graph, sums.log_scales, 0), graph.integers(0))
     # The scale up to and including a word is what alpha needs; beta stops before its word.
-    before = graph.add("CumSum", _direction(graph, sums.log_scales, 1), graph.integers(0), exclusive=1)
+    before = graph.add(
+        "CumSum", _direction(graph, sums.log_scales, 1), graph.integers(0), exclusive=1
+    )
     log_beta_scale = _reversed(graph, before, lengths)
     alpha = _direction(graph, sums.states, 0)
     beta = _reversed(graph, _direction(graph, sums.arriving, 1), lengths)
@@ -166,21 +198,32 @@ def _posterior(graph: Graph, sums: _Sums, tags: str, lengths: str, field: Field)
     marginal = graph.add("Div", of_tag(both), mass)
     path = graph.add("Add", of_tag(sums.relative), _steps(graph, tags, field))
     path = graph.add("CumSum", path, graph.integers(0))
-    log_mass = graph.add("Add", graph.add("Add", graph.add("Log", mass), log_alpha_scale), log_beta_scale)
+    log_mass = graph.add(
+        "Add", graph.add("Add", graph.add("Log", mass), log_alpha_scale), log_beta_scale
+    )
     last = graph.add("Unsqueeze", graph.add("Sub", lengths, one), graph.integers(0))
     log_partition = graph.add("GatherElements", log_mass, last, axis=0)
-    opening = graph.add("Sub", graph.add("Add", graph.add("Log", of_tag(alpha)), log_alpha_scale), path)
-    closing = graph.add("Add", graph.add("Add", graph.add("Log", of_tag(beta)), log_beta_scale), path)
+    opening = graph.add(
+        "Sub", graph.add("Add", graph.add("Log", of_tag(alpha)), log_alpha_scale), path
+    )
+    closing = graph.add(
+        "Add", graph.add("Add", graph.add("Log", of_tag(beta)), log_beta_scale), path
+    )
     return marginal, opening, graph.add("Sub", closing, log_partition)
 
 
 def _steps(graph: Graph, tags: str, field: Field) -> str:
-    """The cooled score of the transition into each word's tag, 0 at the first word. Shape: int64 [T, B] -> [T, B]."""
+    """The cooled score of the transition into each word's tag, 0 at the first word.
+
+    Shape: int64 [T, B] -> [T, B].
+    """
     zero, one = graph.integers(0), graph.integers(1)
     first = graph.add("Slice", tags, zero, one)
     before = graph.add("Concat", first, graph.add("Slice", tags, zero, graph.integers(-1)), axis=0)
     pairs = graph.add("Add", graph.add("Mul", before, graph.integers(field.n_tags)), tags)
-    found = graph.add("Gather", graph.constant((field.transition * field.cooling).reshape(-1)), pairs)
+    found = graph.add(
+        "Gather", graph.constant((field.transition * field.cooling).reshape(-1)), pairs
+    )
     is_first = graph.add("Equal", _positions(graph, tags), zero)
     return graph.add("Where", is_first, graph.constant(np.zeros(())), found)
 
@@ -192,7 +235,10 @@ def _relative(graph: Graph, emissions: str, field: Field) -> str:
 
 
 def _reversed(graph: Graph, values: str, lengths: str) -> str:
-    """Each row's words in the other order, its padding where it was. Shape: [T, B, ...] -> [T, B, ...]."""
+    """Each row's words in the other order, its padding where it was.
+
+    Shape: [T, B, ...] -> [T, B, ...].
+    """
     return graph.add("ReverseSequence", values, lengths, time_axis=0, batch_axis=1)
 
 
@@ -216,12 +262,15 @@ def build_model(config: NetworkConfig, weights: Weights) -> ModelProto:
     """The network of these weights, with the inputs and outputs of `tagger_network.Network` and one output more.
 
     Inputs, int64: `rows` [F], `starts` [U], `words` [B, T], `lengths` [B], each at least 1: see
-    `teddy.model.features.batching`. Outputs: `tags` int64, `marginal`, `opening` and `closing` float64, all [B, T];
-    `emissions` float32 [B, T, K]. `weights` are those of a state dict, in 32 bits or, to be stored so, in 16.
+    `teddy.model.features.batching`. Outputs: `tags` int64, `marginal`, `opening` and `closing`
+    float64, all [B, T]; `emissions` float32 [B, T, K]. `weights` are those of a state dict, in 32
+    bits or, to be stored so, in 16.
     """
     graph = Graph()
     field = field_of(weights)
-    vectors = graph.add("Identity", word_vectors(graph, "rows", "starts", weights, config), name=VECTORS)
+    vectors = graph.add(
+        "Identity", word_vectors(graph, "rows", "starts", weights, config), name=VECTORS
+    )
     scores = emissions(graph, vectors, "words", "lengths", weights, config)
     outputs = decoded_outputs()
     for output, value in zip(outputs, decode(graph, scores, "lengths", field), strict=True):
@@ -233,6 +282,8 @@ def build_model(config: NetworkConfig, weights: Weights) -> ModelProto:
 
 def to_onnx(bundle: Bundle) -> bytes:
     """The ONNX file of a TorchScript model: its weights, in as many bits as there, and all that is known of it."""
-    weights = {name: tensor.numpy() for name, tensor in from_archive(bundle.archive).state_dict().items()}
+    weights = {
+        name: tensor.numpy() for name, tensor in from_archive(bundle.archive).state_dict().items()
+    }
     graph = build_model(bundle.manifest.network, weights).SerializeToString()
     return seal(graph, extra_files(bundle.manifest, bundle.pieces, bundle.words, bundle.card))

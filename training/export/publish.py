@@ -39,21 +39,28 @@ from teddy.training.recipe.recipe import Recipe
 from teddy.training.recipe.sections import CardConfig
 
 _HALF_TOLERANCE = 0.0005
-"""Weights are stored in 16 bits when that moves dev F1 by no more than this, far below the spread of seeds."""
+"""Weights are stored in 16 bits when that moves dev F1 by no more than this, far below the spread
+of seeds."""
 
 _TOLERANCE = 1e-5
 """Of a probability, between the two networks in 32 bits."""
 
 
-def export(checkpoint_file: Path, model_file: Path, data: Path | None = None, card: CardConfig | None = None) -> None:
+def export(
+    checkpoint_file: Path,
+    model_file: Path,
+    data: Path | None = None,
+    card: CardConfig | None = None,
+) -> None:
     """Writes the model file of a checkpoint.
 
-    A run that has ended has measured its best checkpoint. One that has not is measured now, which needs `data`, the
-    directory that the recipe's files are relative to. `card` replaces the `[card]` table of the recipe: what is known
-    of a model only when it is there, such as its limits and the scores of other seeds.
+    A run that has ended has measured its best checkpoint. One that has not is measured now, which
+    needs `data`, the directory that the recipe's files are relative to. `card` replaces the
+    `[card]` table of the recipe: what is known of a model only when it is there, such as its limits
+    and the scores of other seeds.
 
-    Raises ModelFileError for a file that is no checkpoint, TrainingError for one without measurements when `data` is
-    None, or for a card with labels that the model does not know.
+    Raises ModelFileError for a file that is no checkpoint, TrainingError for one without
+    measurements when `data` is None, or for a card with labels that the model does not know.
     """
     checkpoint = load_checkpoint(checkpoint_file)
     if card is not None:
@@ -87,11 +94,15 @@ def measure(checkpoint: Checkpoint, corpora: Sequence[Corpus]) -> tuple[Checkpoi
     network, features, tag_set = checkpoint.build()
     halved = _halve(network, features, tag_set, corpora)
     card, evaluation = make_card(network, features, tag_set, corpora, recipe_of(checkpoint).export)
-    card = replace(card, halved=halved, training_data=joined_credits(checkpoint.inherited, card.training_data))
+    card = replace(
+        card, halved=halved, training_data=joined_credits(checkpoint.inherited, card.training_data)
+    )
     return replace(checkpoint, weights=network.state_dict(), card=card.as_json()), evaluation
 
 
-def _halve(network: Network, features: WordFeatures, tag_set: TagSet, corpora: Sequence[Corpus]) -> bool:
+def _halve(
+    network: Network, features: WordFeatures, tag_set: TagSet, corpora: Sequence[Corpus]
+) -> bool:
     """Rounds the weights to 16 bits, in place, where that leaves the dev score as it is; says whether it did."""
     exact = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     before = evaluate_dev(Tagger(network, features, tag_set), corpora, worst=0).scores.micro.f1
@@ -146,17 +157,22 @@ def _canary(predictor: Predictor, texts: Sequence[str]) -> tuple[CanaryText, ...
     return tuple(
         CanaryText(
             text=text,
-            entities=tuple(CanaryEntity(start=each.start, end=each.end, label=each.label) for each in entities),
+            entities=tuple(
+                CanaryEntity(start=each.start, end=each.end, label=each.label) for each in entities
+            ),
         )
         for text, entities in zip(texts, predictor.tag(texts), strict=True)
     )
 
 
-def export_onnx(source: Path, onnx_file: Path, data: Path | None = None, card: CardConfig | None = None) -> None:
+def export_onnx(
+    source: Path, onnx_file: Path, data: Path | None = None, card: CardConfig | None = None
+) -> None:
     """Writes a model file, or the model of a checkpoint (see `export`), as an ONNX file.
 
-    Raises what `export` does, MissingExtraError without `teddy[onnx]`, ModelFileError for a source that is ONNX already
-    or whose ONNX network does not give the same on the canary texts; then nothing is written.
+    Raises what `export` does, MissingExtraError without `teddy[onnx]`, ModelFileError for a source
+    that is ONNX already or whose ONNX network does not give the same on the canary texts; then
+    nothing is written.
     """
     if source.suffix != ".checkpoint":
         write_onnx(source, onnx_file)
@@ -177,7 +193,9 @@ def write_onnx(model_file: Path, onnx_file: Path) -> None:
     onnx_file.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(onnx_file) as temporary:
         temporary.write_bytes(to_onnx(bundle))
-        difference = first_difference(load(model_file, precision="fp32"), load(temporary, precision="fp32"))
+        difference = first_difference(
+            load(model_file, precision="fp32"), load(temporary, precision="fp32")
+        )
         if difference is not None:
             raise ModelFileError(onnx_file, f"not written: {difference}")
 
@@ -188,7 +206,9 @@ def first_difference(torch_script: Predictor, onnx: Predictor) -> str | None:
     documents = [torch_script.prepare(each.text) for each in canary]
     together = [window for document in documents for window in document.windows]
     for windows in (together, *(document.windows for document in documents)):
-        for expected, found in zip(torch_script.predict(windows), onnx.predict(windows), strict=True):
+        for expected, found in zip(
+            torch_script.predict(windows), onnx.predict(windows), strict=True
+        ):
             if list(expected.tags) != list(found.tags):
                 return "ONNX Runtime gives a canary text other tags than TorchScript"
             gap = np.abs(_probabilities(expected) - _probabilities(found)).max(initial=0.0)

@@ -1,8 +1,9 @@
 """Who stands by a run: keeps and shows its rows, writes a checkpoint when it is time, and stops it when it is asked to.
 
-What reaches the disk, and in which order, is what makes a run that is killed anywhere end as one that is not: rows come
-before the checkpoint that follows them, since resuming forgets rows and cannot invent them, and the best checkpoint
-before the last one, since a run killed between the two makes both again.
+What reaches the disk, and in which order, is what makes a run that is killed anywhere end as one
+that is not: rows come before the checkpoint that follows them, since resuming forgets rows and
+cannot invent them, and the best checkpoint before the last one, since a run killed between the two
+makes both again.
 """
 
 import time
@@ -26,7 +27,10 @@ _LEVELS: dict[State, Level] = {State.FINISHED: "info", State.INTERRUPTED: "warni
 
 
 class Attendant:
-    """Stands by one run, of training or of pre-training. Of several processes in one run, only the first writes."""
+    """Stands by one run, of training or of pre-training.
+
+    Of several processes in one run, only the first writes.
+    """
 
     def __init__(
         self,
@@ -74,7 +78,8 @@ class Attendant:
     def take_up(self, step: int, evaluated: int, *, steps: int, epochs: int) -> None:
         """The run goes on after `step`, or begins when that is 0; the rows after that are made again.
 
-        `evaluated` is the step of the last evaluation; there will be so many `steps` and `epochs` in all.
+        `evaluated` is the step of the last evaluation; there will be so many `steps` and `epochs`
+        in all.
         """
         self._is_taken_up = True
         self._step = step
@@ -107,8 +112,8 @@ class Attendant:
     ) -> None:
         """See a run to the end of its rows.
 
-        It takes a `checkpoint` after a row of which `is_time` is true, when the last one is `every_seconds` old, and
-        when the run is interrupted, which raises JobInterrupted.
+        It takes a `checkpoint` after a row of which `is_time` is true, when the last one is
+        `every_seconds` old, and when the run is interrupted, which raises JobInterrupted.
         """
         self._saved = self._clock()
         try:
@@ -121,7 +126,9 @@ class Attendant:
                     self._save(checkpoint(), is_best=row["kind"] == "evaluation" and row["best"])
         except JobInterrupted as error:
             self._save(checkpoint(), is_best=False)
-            raise JobInterrupted(f"{error} after step {self._step:,}; --resume goes on from there") from None
+            raise JobInterrupted(
+                f"{error} after step {self._step:,}; --resume goes on from there"
+            ) from None
         except BaseException:
             self._draw()
             raise
@@ -140,11 +147,15 @@ class Attendant:
 
     def _is_asked(self, every_seconds: float) -> bool:
         """Whether a clock or a signal asks for a checkpoint, of this process or of another one in the run."""
-        return self._world.any(self.interruption.wanted or self._clock() - self._saved >= every_seconds)
+        return self._world.any(
+            self.interruption.wanted or self._clock() - self._saved >= every_seconds
+        )
 
     def _refuse_to_go_on(self) -> None:
         if self._world.any(self.interruption.wanted):
-            raise JobInterrupted(f"interrupted by {self.interruption.name or 'a signal to another process'}")
+            raise JobInterrupted(
+                f"interrupted by {self.interruption.name or 'a signal to another process'}"
+            )
 
     def _save(self, checkpoint: Saveable, *, is_best: bool) -> None:
         self._saved = self._clock()
@@ -159,12 +170,17 @@ class Attendant:
 
     def _draw(self) -> None:
         if self._world.is_first:
-            with suppress(OSError), optional_figure(self.note, "curves.png"):  # a full disk is told by others
+            # a full disk is told by others
+            with suppress(OSError), optional_figure(self.note, "curves.png"):
                 self._record.plot(self._directory.path / "curves.png")
 
     def _tell(self, state: State, reason: str = "") -> None:
         if self._world.is_first and self._is_taken_up:
             fields = {"state": str(state), "message": reason}
-            Log().write("end", {key: value for key, value in fields.items() if value}, _LEVELS.get(state, "error"))
+            Log().write(
+                "end",
+                {key: value for key, value in fields.items() if value},
+                _LEVELS.get(state, "error"),
+            )
             with suppress(OSError):
                 self._timings.end(state)

@@ -2,7 +2,8 @@
 
     python -m teddy.training.job.catalogue     the table of docs/metrics.md, in Markdown
 
-All are gauges, and all carry `run`, the name in the recipe. One that has no value yet is absent, never 0.
+All are gauges, and all carry `run`, the name in the recipe. One that has no value yet is absent,
+never 0.
 """
 
 from collections.abc import Iterator
@@ -54,18 +55,34 @@ JOB = Group(
             "`interrupted`.",
             "state",
         ),
-        _metric("started_timestamp_seconds", "seconds since 1970", "When the job was started or, at last, resumed."),
+        _metric(
+            "started_timestamp_seconds",
+            "seconds since 1970",
+            "When the job was started or, at last, resumed.",
+        ),
         _metric(
             "updated_timestamp_seconds",
             "seconds since 1970",
             "When the job last got on: an update, an evaluation, a checkpoint, a part of its preparation, its end.",
         ),
-        _metric("checkpoint_timestamp_seconds", "seconds since 1970", "When the checkpoint to resume from was saved."),
+        _metric(
+            "checkpoint_timestamp_seconds",
+            "seconds since 1970",
+            "When the checkpoint to resume from was saved.",
+        ),
         _metric("step", "updates", "Updates made, those before a resumption too."),
-        _metric("steps", "updates", "Updates planned; a job that runs out of patience makes fewer."),
+        _metric(
+            "steps", "updates", "Updates planned; a job that runs out of patience makes fewer."
+        ),
         _metric("epoch", "epochs", "The epoch of the last update, the first is 1."),
-        _metric("epochs", "epochs", "Epochs planned; of `teddy pretrain`, with one that is begun only."),
-        _metric("loss", "nats", "Loss of the last update, for each word; of `teddy pretrain`, each that was asked."),
+        _metric(
+            "epochs", "epochs", "Epochs planned; of `teddy pretrain`, with one that is begun only."
+        ),
+        _metric(
+            "loss",
+            "nats",
+            "Loss of the last update, for each word; of `teddy pretrain`, each that was asked.",
+        ),
         _metric("gradient_norm", "", "Norm of the last update's gradient before clipping."),
         _metric("learning_rate", "", "Learning rate of the last update."),
         _metric(
@@ -113,7 +130,12 @@ def metrics_table() -> str:
 
 
 def _group_table(group: Group) -> str:
-    rows = [f"### {group.title}", "", "| Metric | Type | Labels | Unit | Meaning |", "|---|---|---|---|---|"]
+    rows = [
+        f"### {group.title}",
+        "",
+        "| Metric | Type | Labels | Unit | Meaning |",
+        "|---|---|---|---|---|",
+    ]
     for metric in group.metrics:
         labels = ", ".join(f"`{label}`" for label in metric.labels)
         rows.append(f"| `{metric.name}` | gauge | {labels} | {metric.unit} | {metric.meaning} |")

@@ -1,7 +1,7 @@
 """What is known of a training job while it runs, for whoever watches it from outside.
 
-The training tells it what happened, which costs two references for each update; what the values are is worked out when
-somebody reads them, from another thread (see training/job/metrics.py).
+The training tells it what happened, which costs two references for each update; what the values are
+is worked out when somebody reads them, from another thread (see training/job/metrics.py).
 """
 
 import math
@@ -22,7 +22,12 @@ RECENT_UPDATES = 50
 
 _NAMES: Mapping[str, Mapping[str, str]] = {
     "update": {key: key for key in ("step", "epoch", "loss", "gradient_norm", "learning_rate")},
-    "evaluation": {"f1": "dev_f1", "precision": "dev_precision", "recall": "dev_recall", "loss": "dev_loss"},
+    "evaluation": {
+        "f1": "dev_f1",
+        "precision": "dev_precision",
+        "recall": "dev_recall",
+        "loss": "dev_loss",
+    },
     "held_out": {key: key for key in ("perplexity", "accuracy", "detection_accuracy")},
 }
 """What the keys of rows are in the catalogue, by the kind of row (see training/job/record.py)."""
@@ -107,13 +112,16 @@ class Job:
         with self._lock:
             found = dict(self._values)
             rows = dict(self._rows)
-            speeds = [speed for each in self._words_per_second if (speed := _number(each)) is not None]
+            speeds = [
+                speed for each in self._words_per_second if (speed := _number(each)) is not None
+            ]
         for kind, row in rows.items():
             for key, name in _NAMES[kind].items():
                 if (value := _number(row.get(key))) is not None:
                     found[name] = value
         if speeds:
-            # Batches have about equal numbers of words, and then this mean is all words over all seconds.
+            # Batches have about equal numbers of words, and then this mean is all words over all
+            # seconds.
             found["words_per_second"] = statistics.harmonic_mean(speeds)
         found["resident_bytes"] = resident_bytes()
         found["updated_timestamp_seconds"] = self._updated_seconds

@@ -1,6 +1,7 @@
 """The log of a job on standard error: a JSON object a line, unless a person is looking on.
 
-Every object has `time` (UTC), `level` (info, warning or error), `event` and the fields of that event:
+Every object has `time` (UTC), `level` (info, warning or error), `event` and the fields of that
+event:
 
     note          `message`
     update        `step` of `steps`, `epoch`, `loss`, `words_per_second`, `seconds_left`, ...; now and then
@@ -22,7 +23,11 @@ Level = Literal["info", "warning", "error"]
 
 def timestamp() -> str:
     """Now, in UTC, such as 2031-05-04T03:02:01.123Z."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return (
+        datetime.datetime.now(datetime.UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z")
+    )
 
 
 class Log:
@@ -43,7 +48,9 @@ class Log:
             line = str(fields["message"]) if event == "note" else ""
         else:
             values = {key: _finite(value) for key, value in fields.items()}
-            line = json.dumps({"time": timestamp(), "level": level, "event": event, **values}, ensure_ascii=False)
+            line = json.dumps(
+                {"time": timestamp(), "level": level, "event": event, **values}, ensure_ascii=False
+            )
         if line:
             self._stream.write(line + "\n")
             self._stream.flush()

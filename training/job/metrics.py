@@ -4,7 +4,8 @@
                 --> port     to be scraped while the job runs
                 --> gateway  a Pushgateway, where nothing is left after the end
 
-What cannot be opened when the job starts is refused then. What fails later is told once, and the training goes on.
+What cannot be opened when the job starts is refused then. What fails later is told once, and the
+training goes on.
 """
 
 import threading
@@ -39,10 +40,13 @@ GATEWAY_JOB = "teddy_training"
 
 
 @contextmanager
-def exposed(job: Job, file: Path | None, address: Address | None, gateway: str | None) -> Iterator[None]:
+def exposed(
+    job: Job, file: Path | None, address: Address | None, gateway: str | None
+) -> Iterator[None]:
     """Shows a job where asked while the block lasts, and then how it ended, which it learns from what the block raises.
 
-    Raises TrainingError for an address that cannot be listened on, OSError for a file that cannot be written.
+    Raises TrainingError for an address that cannot be listened on, OSError for a file that cannot
+    be written.
     """
     registry = CollectorRegistry()
     registry.register(_JobCollector(job))
@@ -104,7 +108,8 @@ def _served(registry: CollectorRegistry, address: Address) -> Iterator[None]:
 @contextmanager
 def _written(job: Job, registry: CollectorRegistry, file: Path) -> Iterator[None]:
     def write() -> None:
-        write_to_textfile(str(file), registry)  # by a name that does not end in .prom, which no collector reads
+        # by a name that does not end in .prom, which no collector reads
+        write_to_textfile(str(file), registry)
 
     try:
         write()
@@ -131,11 +136,13 @@ def _pushed(job: Job, registry: CollectorRegistry, gateway: str) -> Iterator[Non
 class _Copies:
     """A thread that copies a job's values somewhere: at once, every few seconds, and when something happens.
 
-    At the end of its `with` block it does one last thing, for which the block waits a little and not longer: whatever
-    is at the other end may hang.
+    At the end of its `with` block it does one last thing, for which the block waits a little and
+    not longer: whatever is at the other end may hang.
     """
 
-    def __init__(self, job: Job, place: str, copy: Callable[[], None], last: Callable[[], None]) -> None:
+    def __init__(
+        self, job: Job, place: str, copy: Callable[[], None], last: Callable[[], None]
+    ) -> None:
         self._place, self._copy, self._last = place, copy, last
         self._wanted = threading.Event()
         self._is_over = False
@@ -172,4 +179,7 @@ class _Copies:
         if not self._has_complained:
             self._has_complained = True
             reason = " ".join(reason.split())
-            Log().note(f"metrics do not reach {self._place}: {reason}; the training goes on without", "warning")
+            Log().note(
+                f"metrics do not reach {self._place}: {reason}; the training goes on without",
+                "warning",
+            )

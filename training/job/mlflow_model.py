@@ -18,7 +18,9 @@ class TaggerOfMlflow:
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
 
-    def predict(self, texts: Any, params: dict[str, Any] | None = None) -> list[list[dict[str, str | int | float]]]:
+    def predict(
+        self, texts: Any, params: dict[str, Any] | None = None
+    ) -> list[list[dict[str, str | int | float]]]:
         """Return the entities of each text, as dictionaries; offsets are in characters, half open.
 
         `texts` is a list of them, or a data frame with one column. There are no `params`.
@@ -28,7 +30,13 @@ class TaggerOfMlflow:
         column: Iterable[str] = texts.iloc[:, 0] if hasattr(texts, "iloc") else texts
         return [
             [
-                {"text": each.text, "label": each.label, "start": each.start, "end": each.end, "score": each.score}
+                {
+                    "text": each.text,
+                    "label": each.label,
+                    "start": each.start,
+                    "end": each.end,
+                    "score": each.score,
+                }
                 for each in entities
             ]
             for entities in self._predictor.tag(list(column))

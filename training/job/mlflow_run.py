@@ -37,12 +37,26 @@ _LEFT = ("recipe.toml", "metrics.jsonl", "timings.jsonl", "curves.png", "report"
 """What a run leaves that is kept with it, as far as it is there."""
 _NAMES: Mapping[str, Mapping[str, str]] = {
     "update": {
-        key: key for key in ("loss", "distillation_loss", "gradient_norm", "learning_rate", "words_per_second", "epoch")
+        key: key
+        for key in (
+            "loss",
+            "distillation_loss",
+            "gradient_norm",
+            "learning_rate",
+            "words_per_second",
+            "epoch",
+        )
     },
-    "evaluation": {"f1": "dev_f1", "precision": "dev_precision", "recall": "dev_recall", "loss": "dev_loss"},
+    "evaluation": {
+        "f1": "dev_f1",
+        "precision": "dev_precision",
+        "recall": "dev_recall",
+        "loss": "dev_loss",
+    },
     "held_out": {key: key for key in ("words", "perplexity", "accuracy", "detection_accuracy")},
 }
-"""The keys of rows and what they are called in MLflow, by the kind of row (see training/job/record.py)."""
+"""The keys of rows and what they are called in MLflow, by the kind of row (see
+training/job/record.py)."""
 _ALWAYS_THERE = {"update": "loss", "evaluation": "dev_f1", "held_out": "words"}
 _ROWS_AT_ONCE = 100  # MLflow takes 1000 metrics at once
 _PARAMETERS_AT_ONCE = 100
@@ -53,11 +67,16 @@ class MlflowRun:
     """The run of MLflow that belongs to an output directory, whose `mlflow.json` has its id; for one thread."""
 
     def __init__(self, output: Path, uri: str) -> None:
-        """Connects to nothing yet. Raises TrainingError for a URI that MLflow can do nothing with."""
+        """Connects to nothing yet.
+
+        Raises TrainingError for a URI that MLflow can do nothing with.
+        """
         self.place = without_password(uri)
         self._output = output
         self._uri = uri
-        if not re.match(r"(https?|sqlite|mysql|postgresql|mssql|databricks)(\+\w+)?:|databricks$", uri):
+        if not re.match(
+            r"(https?|sqlite|mysql|postgresql|mssql|databricks)(\+\w+)?:|databricks$", uri
+        ):
             raise TrainingError(
                 f"--mlflow {self.place}: neither http(s)://HOST:PORT nor a database such as sqlite:///FILE"
             )
@@ -70,7 +89,8 @@ class MlflowRun:
         if self._client is None:
             if self._uri.startswith("sqlite:///"):
                 _database_file(self._uri).parent.mkdir(parents=True, exist_ok=True)
-            mlflow.set_tracking_uri(self._uri)  # a client of its own URI asks this one when it registers a model
+            # a client of its own URI asks this one when it registers a model
+            mlflow.set_tracking_uri(self._uri)
             self._client = MlflowClient()
         return self._client
 
@@ -82,7 +102,9 @@ class MlflowRun:
         client, run = self.connect(), self._begin()
         for first in range(0, len(rows), _ROWS_AT_ONCE):
             chunk = rows[first : first + _ROWS_AT_ONCE]
-            metrics = [metric for time, row in chunk if self._is_new(row) for metric in _metrics(time, row)]
+            metrics = [
+                metric for time, row in chunk if self._is_new(row) for metric in _metrics(time, row)
+            ]
             if metrics:
                 client.log_batch(run.info.run_id, metrics=metrics)
 
@@ -108,7 +130,9 @@ class MlflowRun:
             if earlier is None:
                 self._run = self._create()
             else:
-                self._last_steps = {kind: self._last_step(earlier, key) for kind, key in _ALWAYS_THERE.items()}
+                self._last_steps = {
+                    kind: self._last_step(earlier, key) for kind, key in _ALWAYS_THERE.items()
+                }
                 self.connect().update_run(earlier.info.run_id, "RUNNING")
                 self._run = self.connect().get_run(earlier.info.run_id)
         return self._run
@@ -133,7 +157,9 @@ class MlflowRun:
         run = client.create_run(self._experiment(client), run_name=recipe["name"], tags=_tags())
         parameters = [Param(key, value[:_LONGEST_PARAMETER]) for key, value in flattened(recipe)]
         for first in range(0, len(parameters), _PARAMETERS_AT_ONCE):
-            client.log_batch(run.info.run_id, params=parameters[first : first + _PARAMETERS_AT_ONCE])
+            client.log_batch(
+                run.info.run_id, params=parameters[first : first + _PARAMETERS_AT_ONCE]
+            )
         note = {"uri": self.place, "run_id": run.info.run_id, "recipe": self._recipe_digest()}
         write_atomically(self._output / "mlflow.json", json.dumps(note, indent=1) + "\n")
         return run
@@ -149,7 +175,11 @@ class MlflowRun:
         return str(client.create_experiment(name, artifact_location=beside))
 
     def _last_step(self, run: Run, key: str) -> int:
-        history = self.connect().get_metric_history(run.info.run_id, key) if key in run.data.metrics else []
+        history = (
+            self.connect().get_metric_history(run.info.run_id, key)
+            if key in run.data.metrics
+            else []
+        )
         return max((metric.step for metric in history), default=0)
 
     def _is_new(self, row: Mapping[str, object]) -> bool:
@@ -183,7 +213,9 @@ def flattened(table: object, path: str = "") -> Iterator[tuple[str, str]]:
 
     Arrays of plain values are one value. What MLflow takes in no key becomes `_`.
     """
-    if isinstance(table, dict) or (isinstance(table, list) and any(isinstance(each, dict) for each in table)):
+    if isinstance(table, dict) or (
+        isinstance(table, list) and any(isinstance(each, dict) for each in table)
+    ):
         items = table.items() if isinstance(table, dict) else enumerate(table)
         for key, value in items:
             yield from flattened(value, f"{path}.{key}" if path else str(key))
@@ -258,7 +290,10 @@ def _describe(directory: Path, model_file: str, run_id: str, model_id: str) -> N
     python = platform.python_version()
     described = Model(run_id=run_id, model_uuid=model_id, model_id=model_id)
     described.add_flavor(
-        "python_function", loader_module="teddy.training.job.mlflow_model", data=model_file, python_version=python
+        "python_function",
+        loader_module="teddy.training.job.mlflow_model",
+        data=model_file,
+        python_version=python,
     )
     signature = {"inputs": takes.to_json(), "outputs": gives.to_json(), "params": None}
     content = described.to_dict() | {"signature": signature}

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 def _metrics_file(text: str) -> Path:
     if not text.endswith(".prom"):
-        raise typer.BadParameter(f"{text}: the node exporter reads only files whose names end in .prom")
+        raise typer.BadParameter(
+            f"{text}: the node exporter reads only files whose names end in .prom"
+        )
     return Path(text)
 
 
@@ -33,7 +35,14 @@ def _gateway(text: str) -> str:
         is_good = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
     except ValueError:  # brackets that do not match, a port that is no number
         is_good = False
-    if not is_good or url.query or url.fragment or "@" in url.netloc or not text.isprintable() or " " in text:
+    if (
+        not is_good
+        or url.query
+        or url.fragment
+        or "@" in url.netloc
+        or not text.isprintable()
+        or " " in text
+    ):
         # Not repeated: somebody may have put a password into it.
         raise typer.BadParameter("not http://HOST:PORT or https://HOST:PORT")
     return text
@@ -58,12 +67,16 @@ MetricsPortOption = Annotated[
 PushgatewayOption = Annotated[
     str | None,
     typer.Option(
-        parser=_gateway, metavar="URL", help="Push the job's metrics there while it runs, and delete them at its end."
+        parser=_gateway,
+        metavar="URL",
+        help="Push the job's metrics there while it runs, and delete them at its end.",
     ),
 ]
 
 
-def shown(job: "Job", file: Path | None, address: Address | None, gateway: str | None) -> AbstractContextManager[None]:
+def shown(
+    job: "Job", file: Path | None, address: Address | None, gateway: str | None
+) -> AbstractContextManager[None]:
     """Show a job for as long as a `with` block lasts, where these options say; see training/job/metrics.py."""
     if file is None and address is None and gateway is None:
         return nullcontext()

@@ -1,4 +1,6 @@
-"""What is said of a training run: live bars on a terminal, JSON lines elsewhere. Never any text of the corpora.
+"""What is said of a training run: live bars on a terminal, JSON lines elsewhere.
+
+Never any text of the corpora.
 
 Both take the rows that `teddy.training.job.record` knows:
 
@@ -28,7 +30,11 @@ class Progress(Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+        /,
     ) -> None: ...
 
     def show(self, row: Row) -> None:
@@ -48,19 +54,30 @@ def open_progress(
 ) -> Progress:
     """Live bars when `stream` (standard error when None) is a terminal, else JSON lines.
 
-    `first_step` is where a resumed run takes up. Lines for updates come at most once in `every_seconds`.
+    `first_step` is where a resumed run takes up. Lines for updates come at most once in
+    `every_seconds`.
     """
     stream = sys.stderr if stream is None else stream
     if is_terminal(stream):
-        return LiveProgress(total_steps, first_step=first_step, console=Console(file=stream), clock=clock)
-    return JsonProgress(total_steps, first_step=first_step, stream=stream, clock=clock, every_seconds=every_seconds)
+        return LiveProgress(
+            total_steps, first_step=first_step, console=Console(file=stream), clock=clock
+        )
+    return JsonProgress(
+        total_steps, first_step=first_step, stream=stream, clock=clock, every_seconds=every_seconds
+    )
 
 
 class JsonProgress:
     """A line for every evaluation, and one for the updates from time to time; see `teddy.training.job.log`."""
 
     def __init__(
-        self, total_steps: int, *, first_step: int = 0, stream: TextIO, clock: Clock, every_seconds: float = 30.0
+        self,
+        total_steps: int,
+        *,
+        first_step: int = 0,
+        stream: TextIO,
+        clock: Clock,
+        every_seconds: float = 30.0,
     ) -> None:
         self._log = Log(stream)
         self._total_steps = total_steps
@@ -74,7 +91,11 @@ class JsonProgress:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+        /,
     ) -> None:
         pass
 
@@ -104,19 +125,29 @@ class JsonProgress:
 class LiveProgress:
     """One bar with step, epoch, loss, best score, words/s and time left; evaluations stay as lines above it."""
 
-    def __init__(self, total_steps: int, *, first_step: int = 0, console: Console, clock: Clock) -> None:
+    def __init__(
+        self, total_steps: int, *, first_step: int = 0, console: Console, clock: Clock
+    ) -> None:
         self._console = console
         self._bars = bars.Progress(
             bars.TextColumn("{task.description}"),
             bars.BarColumn(),
             bars.MofNCompleteColumn(),
-            bars.TextColumn("loss {task.fields[loss]}  {task.fields[score]}  {task.fields[speed]} words/s"),
+            bars.TextColumn(
+                "loss {task.fields[loss]}  {task.fields[score]}  {task.fields[speed]} words/s"
+            ),
             bars.TimeRemainingColumn(),
             console=console,
             get_time=clock,
         )
         self._task = self._bars.add_task(
-            "epoch 1", total=total_steps, completed=first_step, loss="-", score="-", speed="-", start=False
+            "epoch 1",
+            total=total_steps,
+            completed=first_step,
+            loss="-",
+            score="-",
+            speed="-",
+            start=False,
         )
 
     def __enter__(self) -> Self:
@@ -125,7 +156,11 @@ class LiveProgress:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+        /,
     ) -> None:
         self._bars.stop()
 

@@ -1,7 +1,8 @@
 """The records of a training run: `metrics.jsonl` and `timings.jsonl`, one flat JSON object a line.
 
-Two runs of one recipe and one seed give equal `metrics.jsonl`, byte for byte, however often one of them was killed and
-resumed. What a clock and a machine decide is in `timings.jsonl`, to which every process adds that worked on the run:
+Two runs of one recipe and one seed give equal `metrics.jsonl`, byte for byte, however often one of
+them was killed and resumed. What a clock and a machine decide is in `timings.jsonl`, to which every
+process adds that worked on the run:
 
     start        a process takes up the run at `step`, on a machine (see training/report/machine.py)
     updates      so many `updates` up to `step` read so many `words` in so many `seconds`
@@ -10,8 +11,8 @@ resumed. What a clock and a machine decide is in `timings.jsonl`, to which every
     end          the process has come to an `end` (see `teddy.training.job.job.State`) after `process_seconds`; one that
                  was killed outright leaves no such row
 
-Every row there has the `time` at which it was written, in UTC. Work that a kill undid, and that was done again, is
-there twice: it was paid for twice.
+Every row there has the `time` at which it was written, in UTC. Work that a kill undid, and that was
+done again, is there twice: it was paid for twice.
 """
 
 import json
@@ -45,10 +46,13 @@ class JsonLines:
 
         A number that is not finite is written as null, as JSON has no word for it.
 
-        Raises: TypeError where a value is not a string, number, bool or None; OSError where the row cannot be written,
-        and then the file is as it was.
+        Raises: TypeError where a value is not a string, number, bool or None; OSError where the row
+        cannot be written, and then the file is as it was.
         """
-        line = json.dumps({key: _flat(key, value) for key, value in row.items()}, ensure_ascii=False) + "\n"
+        line = (
+            json.dumps({key: _flat(key, value) for key, value in row.items()}, ensure_ascii=False)
+            + "\n"
+        )
         if not self._ends_well:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._drop_half_line()
@@ -61,7 +65,10 @@ class JsonLines:
                 raise OSError(error.errno, error.strerror, str(self.path)) from error
 
     def rows(self) -> list[dict[str, Value]]:
-        """Return all rows, in order; none where there is no file yet. A last line without its end is left out."""
+        """Return all rows, in order; none where there is no file yet.
+
+        A last line without its end is left out.
+        """
         return [json.loads(line) for line in self._whole_lines()]
 
     def truncate_at(self, is_later: Callable[[Mapping[str, Value]], bool]) -> None:
@@ -106,7 +113,9 @@ def _flat(key: str, value: object) -> Value:
         return None
     if value is None or isinstance(value, str | int | float):
         return value
-    raise TypeError(f"{key}: a row holds strings, numbers, bools and None, not {type(value).__name__}")
+    raise TypeError(
+        f"{key}: a row holds strings, numbers, bools and None, not {type(value).__name__}"
+    )
 
 
 class Losses(TypedDict):
@@ -117,9 +126,12 @@ class Losses(TypedDict):
 
 
 class UpdateRow(Losses):
-    """One step of the optimiser. `step` and `epoch` count from 1; `gradient_norm` is that before clipping.
+    """One step of the optimiser.
 
-    `n_words` are those of the batch; `words_per_second` is told to whoever looks on, and not recorded.
+    `step` and `epoch` count from 1; `gradient_norm` is that before clipping.
+
+    `n_words` are those of the batch; `words_per_second` is told to whoever looks on, and not
+    recorded.
     """
 
     kind: Literal["update"]
@@ -147,8 +159,8 @@ class EvaluationRow(TypedDict):
 class HeldOutRow(TypedDict):
     """What a network in pre-training makes of held-out text after `step`, when it had read so many words in all.
 
-    `perplexity` and `accuracy` (0 to 1) are of guessed words, `detection_accuracy` of verdicts whether a word was
-    replaced; None where the objective asks no such thing.
+    `perplexity` and `accuracy` (0 to 1) are of guessed words, `detection_accuracy` of verdicts
+    whether a word was replaced; None where the objective asks no such thing.
     """
 
     kind: Literal["held_out"]
@@ -183,7 +195,9 @@ class Record(JsonLines):
 
         def is_later(row: Mapping[str, Value]) -> bool:
             number = row.get("step", 0)
-            return isinstance(number, int) and number > (step if row.get("kind") == "update" else evaluated)
+            return isinstance(number, int) and number > (
+                step if row.get("kind") == "update" else evaluated
+            )
 
         self.truncate_at(is_later)
 
@@ -196,7 +210,10 @@ class Record(JsonLines):
 
 
 class Timings:
-    """Measures one process at work on a run. Each thing that it is told has taken all the time since the one before."""
+    """Measures one process at work on a run.
+
+    Each thing that it is told has taken all the time since the one before.
+    """
 
     def __init__(self, directory: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.lines = JsonLines(directory / "timings.jsonl")

@@ -1,8 +1,8 @@
 """The directory of a run: who may work in it, the recipe it is of, and its checkpoints, of which one is always whole.
 
-A checkpoint is written beside the last one and put in its place, which is kept as the one before. Killed between any
-two of these steps, a run finds at least one of them; and one that does not read back as it was written (see
-`teddy.training.learning.checkpoint`) is passed over for the one before.
+A checkpoint is written beside the last one and put in its place, which is kept as the one before.
+Killed between any two of these steps, a run finds at least one of them; and one that does not read
+back as it was written (see `teddy.training.learning.checkpoint`) is passed over for the one before.
 """
 
 import os
@@ -47,8 +47,8 @@ class RunDirectory:
     def locked(self, world: World = ALONE) -> Iterator[None]:
         """Make the directory and keep all other jobs out of it while the block lasts.
 
-        The first process of a run has the lock for all; the system lets go of it when that ends, however it ends.
-        Raises TrainingError, with the process id of the job that has the lock.
+        The first process of a run has the lock for all; the system lets go of it when that ends,
+        however it ends. Raises TrainingError, with the process id of the job that has the lock.
         """
         if not world.is_first:
             yield
@@ -103,12 +103,17 @@ class RunDirectory:
         flush_to_disk(self.path)
 
     def earlier(
-        self, recipe: str, load: Callable[[Path], _Loaded], note: Callable[[str], None], *, resume: bool
+        self,
+        recipe: str,
+        load: Callable[[Path], _Loaded],
+        note: Callable[[str], None],
+        *,
+        resume: bool,
     ) -> _Loaded | None:
         """The last checkpoint of the run that was stopped here, or else the one before; None where there is no run.
 
-        Raises TrainingError when there is one and `resume` is not asked for, when it is of another resolved recipe, or
-        when no checkpoint of it is whole.
+        Raises TrainingError when there is one and `resume` is not asked for, when it is of another
+        resolved recipe, or when no checkpoint of it is whole.
         """
         places = [place for place in (self.last, self.previous) if place.exists()]
         if not places:
@@ -122,7 +127,9 @@ class RunDirectory:
             raise self._of_another_recipe()
         return found
 
-    def _first_whole(self, places: list[Path], load: Callable[[Path], _Loaded], note: Callable[[str], None]) -> _Loaded:
+    def _first_whole(
+        self, places: list[Path], load: Callable[[Path], _Loaded], note: Callable[[str], None]
+    ) -> _Loaded:
         damaged: list[Path] = []
         reasons: list[str] = []
         for place in places:
@@ -133,12 +140,15 @@ class RunDirectory:
                 reasons.append(str(error))
                 continue
             for each, reason in zip(damaged, reasons, strict=True):
-                # Or it would take the place of the whole one at the next checkpoint. Another process may have done it.
+                # Or it would take the place of the whole one at the next checkpoint. Another
+                # process may have done it.
                 with suppress(FileNotFoundError):
                     each.replace(each.with_suffix(".damaged"))
                 note(f"{reason}, put aside as {each.stem}.damaged: going on from {place.name}")
             return found
-        raise TrainingError(f"no whole checkpoint: {'; '.join(reasons)}. Begin anew in another --output")
+        raise TrainingError(
+            f"no whole checkpoint: {'; '.join(reasons)}. Begin anew in another --output"
+        )
 
     def _of_another_recipe(self) -> TrainingError:
         return TrainingError(

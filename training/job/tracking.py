@@ -2,8 +2,8 @@
 
     rows --(queue)--> thread --> a tracking server, or a local SQLite file
 
-The thread sends what has gathered every few seconds. What MLflow cannot take now is kept and sent later; that it could
-not is told once. Only the end of a run waits for it, and not for ever.
+The thread sends what has gathered every few seconds. What MLflow cannot take now is kept and sent
+later; that it could not is told once. Only the end of a run waits for it, and not for ever.
 """
 
 import logging
@@ -53,10 +53,11 @@ MlflowOption = Annotated[
 def tracked(output: Path, uri: str | None) -> Iterator[tuple[Watcher, ...]]:
     """Give what is to be shown the rows of the training run in `output`, which the block makes; nothing without `uri`.
 
-    The run in MLflow begins with the first row and ends as the block does: FINISHED, KILLED when it is interrupted,
-    FAILED when it raises anything else.
+    The run in MLflow begins with the first row and ends as the block does: FINISHED, KILLED when it
+    is interrupted, FAILED when it raises anything else.
 
-    Raises: MissingExtraError where MLflow is not installed, TrainingError for a URI that it can do nothing with.
+    Raises: MissingExtraError where MLflow is not installed, TrainingError for a URI that it can do
+    nothing with.
     """
     if uri is None:
         yield ()
@@ -88,7 +89,8 @@ def _quieten_mlflow() -> None:
     os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    for name in ("mlflow", "urllib3"):  # what they would warn of is told in one line, if it comes to that
+    # what they would warn of is told in one line, if it comes to that
+    for name in ("mlflow", "urllib3"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
@@ -101,7 +103,9 @@ class Tracker:
         self._waiting: list[tuple[int, Row]] = []
         self._has_complained = False
         self._is_sent = False
-        self._thread = threading.Thread(target=self._work, name=f"tracking by {run.place}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._work, name=f"tracking by {run.place}", daemon=True
+        )
         self._thread.start()
 
     def show(self, row: Row) -> None:
@@ -159,14 +163,16 @@ class Tracker:
         if not self._has_complained:
             self._has_complained = True
             line = without_password(" ".join(reason.split()))[:200]
-            message = f"{self._run.place} does not take what is tracked: {line}; the training goes on"
+            message = (
+                f"{self._run.place} does not take what is tracked: {line}; the training goes on"
+            )
             Log().note(message, "warning")
 
 
 def is_sent(step: int) -> bool:
     """Whether an update is sent: if its number, trailing zeros aside, has at most three digits.
 
-    So a run of ten thousand updates has two thousand points, one of a million four thousand; metrics.jsonl, which is
-    sent too, has them all.
+    So a run of ten thousand updates has two thousand points, one of a million four thousand;
+    metrics.jsonl, which is sent too, has them all.
     """
     return not step % 10 ** max(len(str(step)) - 3, 0)

@@ -24,8 +24,8 @@ _FORMAT = 2
 class Checkpoint:
     """A tagger and, when `progress` is there, the run that made it.
 
-    `weights` are what is evaluated and exported: the moving average where there is one. `progress` holds the raw
-    weights, the optimiser, the random state and the counters of the loop.
+    `weights` are what is evaluated and exported: the moving average where there is one. `progress`
+    holds the raw weights, the optimiser, the random state and the counters of the loop.
     """
 
     labels: tuple[str, ...]
@@ -38,7 +38,8 @@ class Checkpoint:
     recipe: str
     progress: dict[str, Any]
     card: str
-    """A `teddy.training.evaluation.card.Card` as JSON; empty until the weights have been measured."""
+    """A `teddy.training.evaluation.card.Card` as JSON; empty until the weights have been
+    measured."""
     inherited: tuple[TrainingData, ...] = ()
     """What the weights that the run started from had been learnt from."""
 

@@ -1,9 +1,10 @@
 """Learning from teachers: what they expect of sentences, annotated or not, as a loss for the student.
 
-The training sentences that an update reads anyway are read by the teachers too, and each update is given its share of
-the epoch's stretch of raw text. Teachers read words as they stand, or nearly (see `words_to_read`); the student's words
-and features go missing at random as in all training. Nothing is labelled beforehand or kept: every sentence is read
-when its turn comes, so that a run that was stopped needs no more than its place to go on.
+The training sentences that an update reads anyway are read by the teachers too, and each update is
+given its share of the epoch's stretch of raw text. Teachers read words as they stand, or nearly
+(see `words_to_read`); the student's words and features go missing at random as in all training.
+Nothing is labelled beforehand or kept: every sentence is read when its turn comes, so that a run
+that was stopped needs no more than its place to go on.
 """
 
 from collections.abc import Sequence
@@ -51,8 +52,9 @@ class Distillation:
     ) -> None:
         """`teachers` are those that `config` names, in its order; raw sentences are cut at `longest` words.
 
-        `forbids` says whether the student forbids transitions. Raises TrainingError for a teacher that it cannot learn
-        from (see `Teacher.places_in`), and for teachers of which one knows labels that another does not.
+        `forbids` says whether the student forbids transitions. Raises TrainingError for a teacher
+        that it cannot learn from (see `Teacher.places_in`), and for teachers of which one knows
+        labels that another does not.
         """
         self.config = config
         self._teachers = [
@@ -60,7 +62,9 @@ class Distillation:
             for teacher, name in zip(teachers, config.teachers, strict=True)
         ]
         self._n_tags = len(tag_set.tags)
-        self._known = _known_to_all([places for _, places in self._teachers], config.teachers, self._n_tags).to(device)
+        self._known = _known_to_all(
+            [places for _, places in self._teachers], config.teachers, self._n_tags
+        ).to(device)
         for teacher in teachers:
             teacher.network.to(device)
         self._text = text
@@ -75,7 +79,11 @@ class Distillation:
     def training_data(self) -> tuple[TrainingData, ...]:
         """What the student owes its credit to: all that its teachers learnt from, and the text that they read to it."""
         config = self.config
-        text = (TrainingData(name=config.name, licence=config.licence, source=config.source),) if config.text else ()
+        text = (
+            (TrainingData(name=config.name, licence=config.licence, source=config.source),)
+            if config.text
+            else ()
+        )
         learnt = joined_credits((), text)
         for teacher, _ in self._teachers:
             learnt = joined_credits(learnt, teacher.training_data)
@@ -92,8 +100,9 @@ class Distillation:
     def batches(self, epoch: int, update: int, n_updates: int) -> list[list[Sentence]]:
         """The raw sentences of one of an epoch's `n_updates` updates, counted from 0; none where there is no text.
 
-        All of the epoch's batches are spread evenly over its updates; where they are fewer, they come round again, for
-        every update shall have some. A pure function of its arguments, of the seed and of the text.
+        All of the epoch's batches are spread evenly over its updates; where they are fewer, they
+        come round again, for every update shall have some. A pure function of its arguments, of the
+        seed and of the text.
         """
         if self._text is None:
             return []
@@ -104,7 +113,9 @@ class Distillation:
         if len(batches) <= n_updates:
             chosen = [batches[update % len(batches)]]
         else:
-            chosen = batches[update * len(batches) // n_updates : (update + 1) * len(batches) // n_updates]
+            chosen = batches[
+                update * len(batches) // n_updates : (update + 1) * len(batches) // n_updates
+            ]
         return [[as_sentence(words) for words in batch] for batch in chosen]
 
     def _read(self, text: RawText, epoch: int) -> list[list[Words]]:
@@ -142,12 +153,15 @@ class Distillation:
     ) -> Tensor:
         """The summed loss, in nats, of a student's emissions [B, T, K] for B sentences of words.
 
-        It is the cross-entropy, among the tags that the teachers know. Of the others, where there are any and the
-        sentences are not `annotated`, it says one thing more: what the teachers rather take for an entity is none of
-        them, or a new label would creep over the old ones wherever it is not told apart from them.
+        It is the cross-entropy, among the tags that the teachers know. Of the others, where there
+        are any and the sentences are not `annotated`, it says one thing more: what the teachers
+        rather take for an entity is none of them, or a new label would creep over the old ones
+        wherever it is not told apart from them.
         """
         expected = self.expectations(sentences)
-        loss = cross_entropy(crf, emissions, lengths, expected, self.config.temperature, self._known).sum()
+        loss = cross_entropy(
+            crf, emissions, lengths, expected, self.config.temperature, self._known
+        ).sum()
         if annotated or bool(self._known.all()):
             return loss
         is_outside = expected.unary[:, :, :1] > 0.5
@@ -158,7 +172,9 @@ def _known_to_all(places: Sequence[Sequence[int]], names: Sequence[str], n_tags:
     """The tags of a student, bool [K], that its teachers know, who must all know the same."""
     for name, others in zip(names, places, strict=True):
         if set(others) != set(places[0]):
-            raise TrainingError(f"{name}: this teacher's labels are not those of {names[0]}: their mean means nothing")
+            raise TrainingError(
+                f"{name}: this teacher's labels are not those of {names[0]}: their mean means nothing"
+            )
     known = torch.zeros(n_tags, dtype=torch.bool)
     known[list(places[0])] = True
     return known
@@ -167,8 +183,9 @@ def _known_to_all(places: Sequence[Sequence[int]], names: Sequence[str], n_tags:
 def words_to_read(sentences: Sequence[Sentence], guises: Sequence[Sentence]) -> list[Words]:
     """What teachers read when the student is given these guises of the sentences (see `learning.input_noise`).
 
-    Where only the case of letters was changed, they read the sentence as it was and can teach what they could not see
-    themselves. Elsewhere it is not known which word has become which: they read the guise.
+    Where only the case of letters was changed, they read the sentence as it was and can teach what
+    they could not see themselves. Elsewhere it is not known which word has become which: they read
+    the guise.
     """
     if len(sentences) != len(guises):
         return [guise.words for guise in guises]
@@ -185,7 +202,8 @@ def _differ_in_case(sentence: Sentence, guise: Sentence) -> bool:
 def open_distillation(recipe: Recipe, data: Path, device: torch.device) -> Distillation | None:
     """What the recipe's `[distill]` table describes, with its files below `data`; None without such a table.
 
-    Raises ModelFileError and DataError for files that cannot be read, TrainingError for teachers of other labels.
+    Raises ModelFileError and DataError for files that cannot be read, TrainingError for teachers of
+    other labels.
     """
     config = recipe.distill
     if config is None:

@@ -1,7 +1,7 @@
 """Noise on the input while training: words and features go missing, sentences lose their case or punctuation.
 
-Only sentences that are drawn are touched, and each update draws from its own random generator, so that a run that was
-stopped and resumed sees what an unstopped one sees.
+Only sentences that are drawn are touched, and each update draws from its own random generator, so
+that a run that was stopped and resumed sees what an unstopped one sees.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,9 @@ from teddy.training.data.perturbations import joined, lower, mistyped, title, un
 from teddy.training.recipe.sections import AugmentConfig
 
 
-def drop_words(batch: Batch, unknown_row: int, probability: float, random: np.random.Generator) -> Batch:
+def drop_words(
+    batch: Batch, unknown_row: int, probability: float, random: np.random.Generator
+) -> Batch:
     """Replaces each word, on its own, by the unknown word with this probability: the context must tell."""
     if probability == 0.0:
         return batch
@@ -32,15 +34,20 @@ def drop_words(batch: Batch, unknown_row: int, probability: float, random: np.ra
     )
 
 
-def drop_features(batch: Batch, features: WordFeatures, probability: float, random: np.random.Generator) -> Batch:
+def drop_features(
+    batch: Batch, features: WordFeatures, probability: float, random: np.random.Generator
+) -> Batch:
     """Takes kinds of features (pieces, shape, affixes, whole word) from distinct words, each with this probability.
 
-    A word seen in one training sentence is known by its pieces alone; without them it must be judged by its looks, as
-    an unseen word will be. A word that would lose all of its rows keeps them.
+    A word seen in one training sentence is known by its pieces alone; without them it must be
+    judged by its looks, as an unseen word will be. A word that would lose all of its rows keeps
+    them.
     """
     if probability == 0.0:
         return batch
-    rows, starts = drop_kinds(batch.rows.numpy(), batch.starts.numpy(), features.group_starts, probability, random)
+    rows, starts = drop_kinds(
+        batch.rows.numpy(), batch.starts.numpy(), features.group_starts, probability, random
+    )
     return replace(batch, rows=torch.from_numpy(rows), starts=torch.from_numpy(starts))
 
 
@@ -68,24 +75,30 @@ def drop_kinds(
     return rows[keep], new_starts
 
 
-def augment(sentences: Sequence[Sentence], config: AugmentConfig, random: np.random.Generator) -> list[Sentence]:
+def augment(
+    sentences: Sequence[Sentence], config: AugmentConfig, random: np.random.Generator
+) -> list[Sentence]:
     """The sentences of a batch as they are read this time.
 
-    Fewer where they are joined, and else as many, in order. Where a change would lose a gold span, a sentence stays as
-    it is. With all shares at 0 nothing is drawn from `random`.
+    Fewer where they are joined, and else as many, in order. Where a change would lose a gold span,
+    a sentence stays as it is. With all shares at 0 nothing is drawn from `random`.
     """
     if not config.is_on:
         return list(sentences)
     if random.random() < config.joined:
         sentences = join_in_twos([sentences[i] for i in random.permutation(len(sentences))])
     draws: list[list[float]] = random.random((len(sentences), 3)).tolist()
-    return [_changed(sentence, config, each, random) for sentence, each in zip(sentences, draws, strict=True)]
+    return [
+        _changed(sentence, config, each, random)
+        for sentence, each in zip(sentences, draws, strict=True)
+    ]
 
 
 def join_in_twos(sentences: Sequence[Sentence]) -> list[Sentence]:
     """Each sentence joined to the next of its corpus that has no partner; those that cannot be joined stay alone."""
     result: list[Sentence] = []
-    waiting: dict[str, int] = {}  # by corpus, the place in `result` of the sentence without a partner
+    # by corpus, the place in `result` of the sentence without a partner
+    waiting: dict[str, int] = {}
     for sentence in sentences:
         place = waiting.pop(sentence.corpus, None)
         both = None if place is None else joined(result[place], sentence)
@@ -97,11 +110,15 @@ def join_in_twos(sentences: Sequence[Sentence]) -> list[Sentence]:
     return result
 
 
-def _changed(sentence: Sentence, config: AugmentConfig, draws: list[float], random: np.random.Generator) -> Sentence:
+def _changed(
+    sentence: Sentence, config: AugmentConfig, draws: list[float], random: np.random.Generator
+) -> Sentence:
     """One sentence, changed as three draws between 0 and 1 want it."""
     case, punctuation, typos = draws
     if punctuation < config.unpunctuated:
-        sentence = unpunctuated(sentence, only_last=punctuation < config.unpunctuated / 2) or sentence
+        sentence = (
+            unpunctuated(sentence, only_last=punctuation < config.unpunctuated / 2) or sentence
+        )
     if typos < config.typos:
         sentence = mistyped(sentence, random) or sentence
     for share, change in ((config.lower, lower), (config.upper, upper), (config.title, title)):

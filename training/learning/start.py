@@ -1,15 +1,17 @@
 """What a network starts from: an embedding and an encoder that have learnt already, or a model that learns on.
 
-They come from pre-training (`NAME.encoder`, written by `teddy pretrain`), from a model file (`NAME.teddy`, whose
-entities may be others) or from a checkpoint. Pieces and whole words come with them, since an embedding's rows mean
-nothing without; emissions and CRF are begun anew, except where a model is updated.
+They come from pre-training (`NAME.encoder`, written by `teddy pretrain`), from a model file
+(`NAME.teddy`, whose entities may be others) or from a checkpoint. Pieces and whole words come with
+them, since an embedding's rows mean nothing without; emissions and CRF are begun anew, except where
+a model is updated.
 
-An update is a training run like any other, of a recipe that `open_update` completes: the labels are those of the model
-and then the recipe's own; the shape is the model's; old corpora stand among the others, each with the labels that it
-annotates; and the model as it was teaches what it becomes (learning without forgetting, Li & Hoiem 2017; for entities,
-Monaikul et al. 2021), in the way of `teddy.training.learning.distill`. What is completed is saved, so that the recipe
-in a run's directory says all of it; completing it once more changes nothing. Old data are mixed into each epoch
-(rehearsal, Robins 1995).
+An update is a training run like any other, of a recipe that `open_update` completes: the labels are
+those of the model and then the recipe's own; the shape is the model's; old corpora stand among the
+others, each with the labels that it annotates; and the model as it was teaches what it becomes
+(learning without forgetting, Li & Hoiem 2017; for entities, Monaikul et al. 2021), in the way of
+`teddy.training.learning.distill`. What is completed is saved, so that the recipe in a run's
+directory says all of it; completing it once more changes nothing. Old data are mixed into each
+epoch (rehearsal, Robins 1995).
 """
 
 import hashlib
@@ -43,8 +45,18 @@ _FORMAT = "teddy-encoder-1"
 _SHARED = ("embedding", "normalisation.", "encoder.")
 _HEAD = ("emission.weight", "emission.bias", "crf.transition", "crf.first", "crf.last")
 """What has a row, or a row and a column, for each tag."""
-SHAPE = ("embedding_width", "normalise", "cell", "layers", "hidden_width", "bidirectional", "combine", "dense_widths")
-"""What of a network's configuration decides the shapes of its weights and what they mean; the rest is free."""
+SHAPE = (
+    "embedding_width",
+    "normalise",
+    "cell",
+    "layers",
+    "hidden_width",
+    "bidirectional",
+    "combine",
+    "dense_widths",
+)
+"""What of a network's configuration decides the shapes of its weights and what they mean; the rest
+is free."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,23 +79,35 @@ class Start:
     def put_into(self, network: nn.Module, tag_set: TagSet | None = None) -> None:
         """Copies the weights over the network's own; emissions and CRF stay as they are.
 
-        With the network's `tag_set`, which must have all of `labels`, they get the rows of these labels too; those of
-        others stay.
+        With the network's `tag_set`, which must have all of `labels`, they get the rows of these
+        labels too; those of others stay.
 
-        Raises TrainingError for weights of other names or sizes, as in a file whose parts do not belong together.
+        Raises TrainingError for weights of other names or sizes, as in a file whose parts do not
+        belong together.
         """
-        rest = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith(_SHARED)}
+        rest = {
+            name: tensor
+            for name, tensor in network.state_dict().items()
+            if not name.startswith(_SHARED)
+        }
         try:
             head = self._head_among(tag_set, rest) if tag_set is not None else {}
             network.load_state_dict({**rest, **head, **self.weights})
         except RuntimeError as error:
             reason = str(error).splitlines()[-1].strip()
-            raise TrainingError(f"the weights to start from do not fit the shape that they state: {reason}") from error
+            raise TrainingError(
+                f"the weights to start from do not fit the shape that they state: {reason}"
+            ) from error
 
     def check(self, features: FeatureConfig, network: NetworkConfig, path: Path) -> None:
         """Raises TrainingError when a recipe's tables describe another shape than the weights have."""
         for table, wanted, found, names in (
-            ("features", features, self.features, tuple(each.name for each in fields(FeatureConfig))),
+            (
+                "features",
+                features,
+                self.features,
+                tuple(each.name for each in fields(FeatureConfig)),
+            ),
             ("network", network, self.network, SHAPE),
         ):
             for name in names:
@@ -124,8 +148,9 @@ class Start:
 def find_start(name: str, data: Path) -> Path:
     """The file that `start.weights` and `distill.teachers` name.
 
-    Below the data directory, as all files of a recipe; or below the working directory, where another run may have just
-    made it (`runs/encoder-en/encoder-en.encoder`); or the model that ships under this name.
+    Below the data directory, as all files of a recipe; or below the working directory, where
+    another run may have just made it (`runs/encoder-en/encoder-en.encoder`); or the model that
+    ships under this name.
     """
     below = data / name
     if below.exists():
@@ -143,7 +168,9 @@ def load_start(path: Path) -> Start:
         return _from_checkpoint(path)
     content = read_torch_file(path, "encoder file")
     if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
-        raise ModelFileError(path, "neither a model file, nor a checkpoint, nor an encoder file of this version")
+        raise ModelFileError(
+            path, "neither a model file, nor a checkpoint, nor an encoder file of this version"
+        )
     try:
         words = content["words"]
         if not isinstance(content["pieces"], bytes):
@@ -222,14 +249,15 @@ class Update:
     recipe: Recipe
     start: Start
     notes: tuple[str, ...]
-    """What of the recipe the model has put aside, and what is missing, for whoever watches the run."""
+    """What of the recipe the model has put aside, and what is missing, for whoever watches the
+    run."""
 
 
 def open_update(recipe: Recipe, data: Path) -> Update | None:
     """What the recipe's `[update]` table describes, with its files below `data`; None without such a table.
 
-    Raises ModelFileError for a file that is neither a model nor a checkpoint, or not the one that the recipe was
-    completed with, and TrainingError where the completed recipe contradicts itself.
+    Raises ModelFileError for a file that is neither a model nor a checkpoint, or not the one that
+    the recipe was completed with, and TrainingError where the completed recipe contradicts itself.
     """
     config = recipe.update
     if config is None:
@@ -237,10 +265,14 @@ def open_update(recipe: Recipe, data: Path) -> Update | None:
     path = find_start(config.model, data)
     start = load_start(path)
     if not start.labels:
-        raise ModelFileError(path, "an encoder knows no labels: start.weights takes it, there is no model to update")
+        raise ModelFileError(
+            path, "an encoder knows no labels: start.weights takes it, there is no model to update"
+        )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if config.sha256 not in ("", digest):
-        raise ModelFileError(path, f"not the model that this update began with (SHA-256 {config.sha256[:12]}...)")
+        raise ModelFileError(
+            path, f"not the model that this update began with (SHA-256 {config.sha256[:12]}...)"
+        )
     completed = _completed(recipe, config.model_copy(update={"sha256": digest}), start)
     return Update(recipe=completed, start=start, notes=tuple(_notes(recipe, completed, path)))
 
@@ -250,7 +282,11 @@ def _completed(recipe: Recipe, config: UpdateConfig, start: Start) -> Recipe:
     old = [_annotating(corpus, start.labels) for corpus in config.rehearsal]
     rehearse = (*config.rehearse, *(corpus.name for corpus in old))
     values: dict[str, Any] = {
-        **{name: getattr(recipe, name) for name in Recipe.model_fields if name in recipe.model_fields_set},
+        **{
+            name: getattr(recipe, name)
+            for name in Recipe.model_fields
+            if name in recipe.model_fields_set
+        },
         "labels": (*start.labels, *(label for label in recipe.labels if label not in start.labels)),
         "corpus": (*own, *old),
         "update": config.model_copy(update={"rehearse": rehearse, "rehearsal": ()}),
@@ -269,7 +305,9 @@ def _completed(recipe: Recipe, config: UpdateConfig, start: Start) -> Recipe:
 
 def _annotating(corpus: CorpusConfig, labels: tuple[str, ...]) -> CorpusConfig:
     """The corpus, saying what its silence meant: it annotates all labels that there were when it was written down."""
-    return corpus if corpus.annotates is not None else corpus.model_copy(update={"annotates": labels})
+    return (
+        corpus if corpus.annotates is not None else corpus.model_copy(update={"annotates": labels})
+    )
 
 
 def _shaped(recipe: Recipe, start: Start) -> Any:
@@ -282,20 +320,29 @@ def _teaching(recipe: Recipe, config: UpdateConfig) -> DistillConfig | None:
     if recipe.distill is None:
         return DistillConfig(teachers=(config.model,)) if config.predictions else None
     return (
-        recipe.distill if recipe.distill.teachers else recipe.distill.model_copy(update={"teachers": (config.model,)})
+        recipe.distill
+        if recipe.distill.teachers
+        else recipe.distill.model_copy(update={"teachers": (config.model,)})
     )
 
 
 def _notes(recipe: Recipe, completed: Recipe, path: Path) -> Iterator[str]:
     """What the recipe states and the model has otherwise, and what it lacks."""
-    for table, names in (("features", [each.name for each in fields(FeatureConfig)]), ("network", [*SHAPE, "decoder"])):
+    for table, names in (
+        ("features", [each.name for each in fields(FeatureConfig)]),
+        ("network", [*SHAPE, "decoder"]),
+    ):
         asked, taken = getattr(recipe, table), getattr(completed, table)
         for name in names:
             if getattr(asked, name) != getattr(taken, name):
                 yield f"{table}.{name} is {getattr(taken, name)}, as in {path}; not {getattr(asked, name)}"
     if recipe.start.weights:
         yield f"start.weights is {path}; not {recipe.start.weights}"
-    if completed.update and not completed.update.rehearse and not (completed.distill and completed.distill.text):
+    if (
+        completed.update
+        and not completed.update.rehearse
+        and not (completed.distill and completed.distill.text)
+    ):
         yield "neither old corpora nor text: what was learnt before will be forgotten where the new texts are unlike it"
     if recipe.embedding.vectors:
         yield f"embedding.vectors is left out: {path} has an embedding"
@@ -304,14 +351,17 @@ def _notes(recipe: Recipe, completed: Recipe, path: Path) -> Iterator[str]:
 def rehearsed(corpora: Sequence[Corpus], old: Collection[str], share: float) -> list[Corpus]:
     """The corpora, with the old ones (by name) weighed so that they have this share of the words of an epoch.
 
-    They are never weighed more than they were: an old corpus that is small would be learnt by heart.
+    They are never weighed more than they were: an old corpus that is small would be learnt by
+    heart.
     """
     old_words = sum(_words(corpus) for corpus in corpora if corpus.name in old)
     new_words = sum(_words(corpus) for corpus in corpora if corpus.name not in old)
     if not old_words or not new_words:
         return list(corpora)
     factor = min(1.0, share / (1.0 - share) * new_words / old_words)
-    return [replace(each, weight=each.weight * factor) if each.name in old else each for each in corpora]
+    return [
+        replace(each, weight=each.weight * factor) if each.name in old else each for each in corpora
+    ]
 
 
 def _words(corpus: Corpus) -> float:

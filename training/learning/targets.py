@@ -1,8 +1,9 @@
 """Which tags each word of a training sentence may have.
 
-A corpus that does not annotate a label says nothing about it: its unlabelled words may be outside any entity *or* in
-an entity of that label, and the CRF's loss sums over both. That is how corpora with different label sets train one
-model without teaching each other's entities away (compare Jie et al. 2019 and Greenberg et al. 2018).
+A corpus that does not annotate a label says nothing about it: its unlabelled words may be outside
+any entity *or* in an entity of that label, and the CRF's loss sums over both. That is how corpora
+with different label sets train one model without teaching each other's entities away (compare Jie
+et al. 2019 and Greenberg et al. 2018).
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,9 +23,13 @@ class Targets:
     def __init__(self, tag_set: TagSet, annotates: Iterable[str]) -> None:
         annotated = frozenset(annotates)
         self._tag_set = tag_set
-        # What a word without annotation may be: outside, or anything that this corpus does not speak of.
+        # What a word without annotation may be: outside, or anything that this corpus does not
+        # speak of.
         self._unlabelled = np.array(
-            [(label := tag_set.label_of(tag)) is None or label not in annotated for tag in range(len(tag_set.tags))]
+            [
+                (label := tag_set.label_of(tag)) is None or label not in annotated
+                for tag in range(len(tag_set.tags))
+            ]
         )
 
     def allowed(self, sentence: Sentence) -> NDArray[np.bool_]:

@@ -1,20 +1,22 @@
 """A trained tagger that teaches another: what it expects of the tags of sentences, as distributions.
 
-The cross-entropy of a student p against a teacher q, both linear chains over the same tags, summed over all paths y, is
+The cross-entropy of a student p against a teacher q, both linear chains over the same tags, summed
+over all paths y, is
 
     H(q, p) = - sum_y q(y) log p(y)
             = log Z_p - sum_t sum_k q(y_t = k) emission[t, k] - sum_jk n_jk transition[j, k]
               - sum_k q(y_0 = k) first[k] - sum_k q(y_L-1 = k) last[k]
 
-where n_jk is how often q expects tag k right after tag j: the student's transition scores do not depend on the place,
-so that the teacher's marginals and its expected number of each transition say all that the student can learn from it
-(knowledge distillation, Hinton et al. 2015; of structures, Wang et al. 2020). Nothing is sampled and no list of best
-paths is cut off.
+where n_jk is how often q expects tag k right after tag j: the student's transition scores do not
+depend on the place, so that the teacher's marginals and its expected number of each transition say
+all that the student can learn from it (knowledge distillation, Hinton et al. 2015; of structures,
+Wang et al. 2020). Nothing is sampled and no list of best paths is cut off.
 
-Where the student knows labels that the teacher has never heard of, p is taken on the condition that no word has one of
-them: Z_p then sums over the paths of the tags that both know, and nothing else changes. The student learns to choose
-among the old tags as the teacher does, and is told nothing of how probable the new ones are, of which the teacher knows
-nothing: its O may well be one of them (see Monaikul et al. 2021, where such words are left to the new annotation).
+Where the student knows labels that the teacher has never heard of, p is taken on the condition that
+no word has one of them: Z_p then sums over the paths of the tags that both know, and nothing else
+changes. The student learns to choose among the old tags as the teacher does, and is told nothing of
+how probable the new ones are, of which the teacher knows nothing: its O may well be one of them
+(see Monaikul et al. 2021, where such words are left to the new annotation).
 
 Letters: B rows (sentences) of a batch, T words of the longest row, K tags.
 """
@@ -44,8 +46,8 @@ from teddy.training.learning.torch_setup import autocast
 class Expectations:
     """What a distribution over the paths of each row expects.
 
-    Shape, float64: `unary` [B, T, K] is the probability of each tag at each word, zero at padding; `pairs` [B, K, K]
-    the expected number of times that tag k stands right after tag j, `j` first.
+    Shape, float64: `unary` [B, T, K] is the probability of each tag at each word, zero at padding;
+    `pairs` [B, K, K] the expected number of times that tag k stands right after tag j, `j` first.
     """
 
     unary: Tensor
@@ -74,7 +76,8 @@ def expectations(
     before = (before / mass).masked_fill(~at_words[:, 1:].unsqueeze(2), 0.0)
     after = after.masked_fill(~at_words[:, 1:].unsqueeze(2), 0.0)
     return Expectations(
-        unary=unary.masked_fill(~at_words.unsqueeze(2), 0.0), pairs=(before.transpose(1, 2) @ after) * inner
+        unary=unary.masked_fill(~at_words.unsqueeze(2), 0.0),
+        pairs=(before.transpose(1, 2) @ after) * inner,
     )
 
 
@@ -96,25 +99,31 @@ def cross_entropy(
 ) -> Tensor:
     """H(q, p) of each row, q given by what it expects, p by the field's scores divided by `temperature`.
 
-    `known`, bool [K], are the tags that q speaks of, by default all: p is then what it is without the others, of which
-    q must expect nothing.
+    `known`, bool [K], are the tags that q speaks of, by default all: p is then what it is without
+    the others, of which q must expect nothing.
 
-    At another temperature than one the result is multiplied by its square, which keeps the size of the gradient
-    (Hinton et al. 2015). The field's own calibration plays no part: it is fitted when training has ended.
+    At another temperature than one the result is multiplied by its square, which keeps the size of
+    the gradient (Hinton et al. 2015). The field's own calibration plays no part: it is fitted when
+    training has ended.
 
-    Shape: emissions [B, T, K] of any floating type, lengths int64 [B] of at least 1 -> float64 [B]; never below the
-    entropy of q.
+    Shape: emissions [B, T, K] of any floating type, lengths int64 [B] of at least 1 -> float64 [B];
+    never below the entropy of q.
     """
     cooling = 1.0 / temperature
     scaled = emissions.double() * cooling
     transition, first, last = (scores * cooling for scores in crf.potentials())
-    allowed = torch.ones_like(scaled, dtype=torch.bool) if known is None else known.expand_as(scaled)
+    allowed = (
+        torch.ones_like(scaled, dtype=torch.bool) if known is None else known.expand_as(scaled)
+    )
     log_partition: Tensor = LogPartition.apply(  # type: ignore[no-untyped-call]
         scaled, allowed, lengths, transition, first, last
     )
     at_words = torch.arange(emissions.shape[1], device=lengths.device) < lengths.unsqueeze(1)
-    expected_emission = (expected.unary * scaled.masked_fill(~at_words.unsqueeze(2), 0.0)).sum(dim=(1, 2))
-    # The learnt scores, not the potentials: -inf times the zero expected of a forbidden transition is no number.
+    expected_emission = (expected.unary * scaled.masked_fill(~at_words.unsqueeze(2), 0.0)).sum(
+        dim=(1, 2)
+    )
+    # The learnt scores, not the potentials: -inf times the zero expected of a forbidden transition
+    # is no number.
     at_last = (lengths - 1).view(-1, 1, 1).expand(-1, 1, emissions.shape[2])
     ending = expected.unary.gather(1, at_last).squeeze(1)
     expected_rest = (
@@ -144,14 +153,19 @@ class Teacher:
     def places_in(self, tag_set: TagSet, *, forbids: bool, name: str) -> list[int]:
         """Where each of the teacher's tags stands among those of a student, which may know more of them.
 
-        `forbids` says whether the student forbids transitions. Raises TrainingError, with the teacher's name, when the
-        student lacks a label or when the teacher holds for possible what the student forbids.
+        `forbids` says whether the student forbids transitions. Raises TrainingError, with the
+        teacher's name, when the student lacks a label or when the teacher holds for possible what
+        the student forbids.
         """
         if not set(self.tag_set.labels) <= set(tag_set.labels):
             theirs, ours = ", ".join(self.tag_set.labels), ", ".join(tag_set.labels)
-            raise TrainingError(f"{name}: this teacher's labels are {theirs}; a student of {ours} cannot learn from it")
+            raise TrainingError(
+                f"{name}: this teacher's labels are {theirs}; a student of {ours} cannot learn from it"
+            )
         if forbids and not bool(self.network.crf.transition_forbidden.any()):
-            raise TrainingError(f"{name}: a teacher with network.decoder softmax cannot teach a student with a crf")
+            raise TrainingError(
+                f"{name}: a teacher with network.decoder softmax cannot teach a student with a crf"
+            )
         return [tag_set.index(tag) for tag in self.tag_set.tags]
 
     def expectations(
@@ -199,7 +213,8 @@ def load_teacher(name: str, data: Path) -> Teacher:
     tag_set = TagSet(manifest.labels)
     features = WordFeatures(Pieces(bundle.pieces), manifest.features, bundle.words)
     network = Network(manifest.network, features.n_rows, tag_set)
-    # The scripted network serves; its weights in an eager one can run in half precision on any device.
+    # The scripted network serves; its weights in an eager one can run in half precision on any
+    # device.
     try:
         network.load_state_dict(from_archive(bundle.archive).state_dict())
     except RuntimeError as error:

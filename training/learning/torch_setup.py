@@ -17,11 +17,15 @@ from teddy.model.system.memory import bound_kernel_cache
 from teddy.model.system.processes import available_cores
 
 _MOST_THREADS = 4
-"""What `threads = 0` takes at most; two gained 5 % (see `teddy.training.recipe.recipe`), more were not tried."""
+"""What `threads = 0` takes at most; two gained 5 % (see `teddy.training.recipe.recipe`), more were
+not tried."""
 
 
 def choose_device(wanted: str) -> torch.device:
-    """The device that `auto`, `cpu` or `cuda` means here. Raises TrainingError for a GPU that is not there."""
+    """The device that `auto`, `cpu` or `cuda` means here.
+
+    Raises TrainingError for a GPU that is not there.
+    """
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if wanted == "cuda" and not torch.cuda.is_available():
@@ -32,9 +36,10 @@ def choose_device(wanted: str) -> torch.device:
 def set_up_memory() -> None:
     """Asks the kernel for pages of 2 MB, where it has them, and bounds oneDNN's cache; before the first tensor.
 
-    The gradient of an embedding is as large as the embedding and lives for one update: in pages of 4 KB, fetching and
-    clearing them was more than half of the backward pass of a bag of words (75,000 rows of 128: 223 ms, and 87 with
-    this, on a busy machine). Letting the C library keep freed blocks was as fast, and grew to 5 GB within an hour.
+    The gradient of an embedding is as large as the embedding and lives for one update: in pages of
+    4 KB, fetching and clearing them was more than half of the backward pass of a bag of words
+    (75,000 rows of 128: 223 ms, and 87 with this, on a busy machine). Letting the C library keep
+    freed blocks was as fast, and grew to 5 GB within an hour.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     bound_kernel_cache()
@@ -55,7 +60,9 @@ def autocast(wanted: str, device: torch.device) -> AbstractContextManager[Any]:
 def check_number_format(wanted: str, cell: CellName, device: torch.device) -> None:
     """Raises TrainingError for what `autocast` would fail at: an LSTM in bf16 on a processor without AVX-512."""
     if wanted == "bf16" and cell == "lstm" and device.type == "cpu" and not kernel_has_bf16():
-        raise TrainingError("mixed_precision is bf16, but this processor runs no LSTM in it: leave it at auto")
+        raise TrainingError(
+            "mixed_precision is bf16, but this processor runs no LSTM in it: leave it at auto"
+        )
 
 
 class FromAnywhere:
@@ -69,7 +76,9 @@ class FromAnywhere:
         """See `Network.word_vectors`."""
         return self._network.word_vectors(rows.to(self._device), starts.to(self._device)).cpu()
 
-    def __call__(self, vectors: Tensor, words: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def __call__(
+        self, vectors: Tensor, words: Tensor, lengths: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """See `Network.forward`. Only the vectors of words that occur travel."""
         occurring, places = words.unique(return_inverse=True)  # type: ignore[no-untyped-call]
         there = (each.to(self._device) for each in (vectors[occurring], places, lengths))
@@ -112,8 +121,9 @@ def make_optimiser(
 ) -> torch.optim.Optimizer:
     """AdamW (Loshchilov & Hutter 2019); only matrices decay, neither the embedding nor biases nor the CRF's scores.
 
-    An embedding's rows must not decay while their words are not seen. What did not start at random learns at
-    `started_share` of the rate. `embedding` is what is learnt of the embedding, if not all of it.
+    An embedding's rows must not decay while their words are not seen. What did not start at random
+    learns at `started_share` of the rate. `embedding` is what is learnt of the embedding, if not
+    all of it.
     """
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():

@@ -12,8 +12,9 @@
     words.txt         the words that have a row of their own
     corpus.json       what all this was made from, and how much it is
 
-In memory are the counted words' rows, of which there is a bound (see `teddy.training.data.vocabulary`); all else is
-read when it is asked for. A rare word has a number for each stretch of the text that it occurs in.
+In memory are the counted words' rows, of which there is a bound (see
+`teddy.training.data.vocabulary`); all else is read when it is asked for. A rare word has a number
+for each stretch of the text that it occurs in.
 """
 
 import json
@@ -33,12 +34,16 @@ from teddy.training.data.windows import plan_windows, window_generator
 FORMAT = 2
 
 _PLAN = 1
-"""Keeps what is drawn here apart from what is drawn for an update (see training/pretrain/pretrainer.py)."""
+"""Keeps what is drawn here apart from what is drawn for an update (see
+training/pretrain/pretrainer.py)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stretch:
-    """Some sentences in memory. Shape, for S sentences of N words in all: `text` uint32 [N], the others [S]."""
+    """Some sentences in memory.
+
+    Shape, for S sentences of N words in all: `text` uint32 [N], the others [S].
+    """
 
     text: NDArray[np.uint32]
     lengths: NDArray[np.int64]
@@ -53,7 +58,10 @@ class Stretch:
 
 
 class EncodedCorpus:
-    """The files of one folder. Letters: S sentences, V counted words (types), U types of a batch."""
+    """The files of one folder.
+
+    Letters: S sentences, V counted words (types), U types of a batch.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Raises DataError when the folder is not a whole encoded corpus of this version."""
@@ -65,8 +73,13 @@ class EncodedCorpus:
         """Those of the sentences that are not held out."""
         self.n_types: int = self.description["n_types"]
         self.held_out_every: int = self.description["settings"]["held_out_every"]
-        self.n_learnt_sentences: int = self.n_sentences - -(-self.n_sentences // self.held_out_every)
-        n_rows, n_all_types = self.description["n_rows"], self.n_types + self.description["n_rare_types"]
+        self.n_learnt_sentences: int = self.n_sentences - -(
+            -self.n_sentences // self.held_out_every
+        )
+        n_rows, n_all_types = (
+            self.description["n_rows"],
+            self.n_types + self.description["n_rare_types"],
+        )
         _check_size(folder / "text.u32", 4 * self.n_words)
         _check_size(folder / "lengths.u32", 4 * self.n_sentences)
         _check_size(folder / "rows.i32", 4 * n_rows)
@@ -74,7 +87,9 @@ class EncodedCorpus:
         _check_size(folder / "counts.i64", 8 * self.n_types)
         self.counts: NDArray[np.int64] = np.fromfile(folder / "counts.i64", dtype="<i8")
         """Int64 [V]."""
-        self.blocks: NDArray[np.int64] = np.fromfile(folder / "blocks.i64", dtype="<i8").reshape(-1, 2)
+        self.blocks: NDArray[np.int64] = np.fromfile(folder / "blocks.i64", dtype="<i8").reshape(
+            -1, 2
+        )
         """Int64 [blocks + 1, 2]: see the head of this file."""
         self._row_starts = self._row_starts_of(0, self.n_types + 1)
         self._rows = self._rows_of(0, int(self._row_starts[-1]))
@@ -93,11 +108,15 @@ class EncodedCorpus:
 
     def is_held_out(self, first: int = 0, last: int | None = None) -> NDArray[np.bool_]:
         """Which of the sentences [first, last) are not learnt from."""
-        return is_held_out((self.n_sentences if last is None else last) - first, self.held_out_every, first)
+        return is_held_out(
+            (self.n_sentences if last is None else last) - first, self.held_out_every, first
+        )
 
     def stretch(self, blocks: Sequence[int] | NDArray[np.int64]) -> Stretch:
         """The sentences of some blocks, one block after another."""
-        bounds = [(*self.blocks[block].tolist(), *self.blocks[block + 1].tolist()) for block in blocks]
+        bounds = [
+            (*self.blocks[block].tolist(), *self.blocks[block + 1].tolist()) for block in blocks
+        ]
         lengths = [self.lengths(first, last) for first, _, last, _ in bounds]
         text = np.empty(sum(end - start for _, start, _, end in bounds), dtype=np.uint32)
         filled = 0
@@ -108,17 +127,25 @@ class EncodedCorpus:
         return Stretch(text=text, lengths=joined, starts=np.cumsum(joined) - joined)
 
     def sentences(self, members: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The words of any sentences of one length T, each read by itself. Shape: int64 [B] -> int64 [B, T]."""
+        """The words of any sentences of one length T, each read by itself.
+
+        Shape: int64 [B] -> int64 [B, T].
+        """
         return np.stack([self._sentence(member) for member in members.tolist()])
 
     def _sentence(self, number: int) -> NDArray[np.int64]:
-        first, start = self.blocks[np.searchsorted(self.blocks[:, 0], number, side="right") - 1].tolist()
+        first, start = self.blocks[
+            np.searchsorted(self.blocks[:, 0], number, side="right") - 1
+        ].tolist()
         lengths = self.lengths(first, number + 1)
         end = start + int(lengths.sum())
         return self._words(end - int(lengths[-1]), end).astype(np.int64)
 
     def counts_of(self, types: NDArray[np.int64]) -> NDArray[np.int64]:
-        """How often words occur, for those that were not counted 0. Shape: int64 [U] -> int64 [U]."""
+        """How often words occur, for those that were not counted 0.
+
+        Shape: int64 [U] -> int64 [U].
+        """
         counts = np.zeros(len(types), dtype=np.int64)
         counted = types < self.n_types
         counts[counted] = self.counts[types[counted]]
@@ -127,7 +154,9 @@ class EncodedCorpus:
     def bag(self, types: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """What `WordFeatures.bag` gives for these words: rows [F] and starts [U], for types [U]."""
         rare = np.flatnonzero(types >= self.n_types)
-        bounds = np.stack([self._row_starts[np.minimum(types + shift, self.n_types)] for shift in (0, 1)])
+        bounds = np.stack(
+            [self._row_starts[np.minimum(types + shift, self.n_types)] for shift in (0, 1)]
+        )
         for place in rare.tolist():
             bounds[:, place] = self._row_starts_of(int(types[place]), 2)
         counts = bounds[1] - bounds[0]
@@ -136,14 +165,20 @@ class EncodedCorpus:
         rows = self._rows[np.minimum(places, max(len(self._rows) - 1, 0))].astype(np.int64)
         for place in rare.tolist():
             start = int(starts[place])
-            rows[start : start + int(counts[place])] = self._rows_of(int(bounds[0, place]), int(counts[place]))
+            rows[start : start + int(counts[place])] = self._rows_of(
+                int(bounds[0, place]), int(counts[place])
+            )
         return rows, starts
 
     def _words(self, start: int, end: int) -> NDArray[np.uint32]:
-        return np.fromfile(self.folder / "text.u32", dtype="<u4", count=end - start, offset=4 * start)
+        return np.fromfile(
+            self.folder / "text.u32", dtype="<u4", count=end - start, offset=4 * start
+        )
 
     def _row_starts_of(self, first: int, count: int) -> NDArray[np.int64]:
-        return np.fromfile(self.folder / "row_starts.i64", dtype="<i8", count=count, offset=8 * first)
+        return np.fromfile(
+            self.folder / "row_starts.i64", dtype="<i8", count=count, offset=8 * first
+        )
 
     def _rows_of(self, first: int, count: int) -> NDArray[np.int32]:
         return np.fromfile(self.folder / "rows.i32", dtype="<i4", count=count, offset=4 * first)
@@ -171,7 +206,9 @@ def _describe(folder: Path) -> dict[str, Any]:
     try:
         description: dict[str, Any] = json.loads((folder / "corpus.json").read_bytes())
     except (FileNotFoundError, ValueError):
-        raise DataError(folder, None, "not a whole encoded corpus: it has no readable corpus.json") from None
+        raise DataError(
+            folder, None, "not a whole encoded corpus: it has no readable corpus.json"
+        ) from None
     found = description.get("format")
     if found != FORMAT:
         reason = f"an encoded corpus of format {found}, made by another version of Teddy; this one reads {FORMAT}"
@@ -188,10 +225,19 @@ def _check_size(path: Path, wanted: int) -> None:
 class TrainingText:
     """What a run reads of an encoded corpus, epoch after epoch, of which a window's worth is in memory at a time.
 
-    A pure function of the corpus, the numbers given and the seed: see `teddy.training.data.windows`.
+    A pure function of the corpus, the numbers given and the seed: see
+    `teddy.training.data.windows`.
     """
 
-    def __init__(self, corpus: EncodedCorpus, *, shortest: int, batch_words: int, window_words: int, seed: int) -> None:
+    def __init__(
+        self,
+        corpus: EncodedCorpus,
+        *,
+        shortest: int,
+        batch_words: int,
+        window_words: int,
+        seed: int,
+    ) -> None:
         """Sentences of fewer than `shortest` words are left out; `batch_words` are as in `plan_batches`."""
         self._corpus = corpus
         self._shortest = shortest
@@ -199,27 +245,40 @@ class TrainingText:
         self._window_words = window_words
         self._seed = seed
         self._sizes = np.diff(corpus.blocks[:, 1])
-        self.epoch_words = sum(self._n_words(np.array([block])) for block in range(len(self._sizes)))
+        self.epoch_words = sum(
+            self._n_words(np.array([block])) for block in range(len(self._sizes))
+        )
         """The words that are read in each epoch."""
         self._epoch: tuple[int, NDArray[np.int64]] = (-1, np.zeros(0, dtype=np.int64))
         self._nothing = corpus.stretch([])
-        self._window: tuple[tuple[int, int], Stretch, list[NDArray[np.int64]]] = ((-1, -1), self._nothing, [])
+        self._window: tuple[tuple[int, int], Stretch, list[NDArray[np.int64]]] = (
+            (-1, -1),
+            self._nothing,
+            [],
+        )
 
     def n_batches(self, epoch: int) -> int:
         """The batches of an epoch. Of all sentences, the lengths are read for it, once."""
         return int(self._ends(epoch)[-1])
 
     def batch(self, epoch: int, number: int) -> NDArray[np.int64]:
-        """The words of a batch, counted from 0. Cheap in order: a window is read when its first batch is asked for.
+        """The words of a batch, counted from 0.
+
+        Cheap in order: a window is read when its first batch is asked for.
 
         Shape: -> int64 [B, T].
         """
         ends = self._ends(epoch)
         window = int(np.searchsorted(ends, number, side="right"))
         if self._window[0] != (epoch, window):
-            self._window = ((-1, -1), self._nothing, [])  # two windows' text need not be in memory at once
+            # two windows' text need not be in memory at once
+            self._window = ((-1, -1), self._nothing, [])
             blocks = self._windows(epoch)[window]
-            self._window = ((epoch, window), self._corpus.stretch(blocks), self._plan(epoch, window, blocks))
+            self._window = (
+                (epoch, window),
+                self._corpus.stretch(blocks),
+                self._plan(epoch, window, blocks),
+            )
         _, stretch, plan = self._window
         return stretch.sentences(plan[number - (int(ends[window]) - len(plan))])
 
@@ -230,7 +289,8 @@ class TrainingText:
     def total_steps(self, words: int) -> int:
         """The batches in which so many words are read."""
         epochs, rest = divmod(words, self.epoch_words)
-        # The batches of one window differ from epoch to epoch in their order and in which sentences share one.
+        # The batches of one window differ from epoch to epoch in their order and in which sentences
+        # share one.
         is_whole = len(self._windows(0)) == 1
         steps = epochs * self.n_batches(0) if is_whole else sum(map(self.n_batches, range(epochs)))
         return steps + (self._steps_into(epochs, rest) if rest else 0)
@@ -242,7 +302,10 @@ class TrainingText:
             n_words = self._n_words(blocks)
             if words <= n_words:
                 lengths, _ = self._lengths(blocks)
-                sizes = [len(members) * int(lengths[members[0]]) for members in self._plan(epoch, window, blocks)]
+                sizes = [
+                    len(members) * int(lengths[members[0]])
+                    for members in self._plan(epoch, window, blocks)
+                ]
                 return steps + 1 + int(np.searchsorted(np.cumsum(sizes), words))
             words -= n_words
             steps += self._count_batches(blocks)
@@ -254,7 +317,10 @@ class TrainingText:
     def _ends(self, epoch: int) -> NDArray[np.int64]:
         """After how many batches each window of an epoch ends; that of the last epoch asked for is kept."""
         if self._epoch[0] != epoch:
-            self._epoch = epoch, np.cumsum([self._count_batches(blocks) for blocks in self._windows(epoch)])
+            self._epoch = (
+                epoch,
+                np.cumsum([self._count_batches(blocks) for blocks in self._windows(epoch)]),
+            )
         return self._epoch[1]
 
     def _plan(self, epoch: int, window: int, blocks: NDArray[np.int64]) -> list[NDArray[np.int64]]:
@@ -280,7 +346,10 @@ class TrainingText:
 
 
 def plan_batches(
-    lengths: NDArray[np.int64], eligible: NDArray[np.bool_], batch_words: int, random: np.random.Generator
+    lengths: NDArray[np.int64],
+    eligible: NDArray[np.bool_],
+    batch_words: int,
+    random: np.random.Generator,
 ) -> list[NDArray[np.int64]]:
     """Batches as positions of sentences, in an order that is drawn from `random`.
 
@@ -292,7 +361,9 @@ def plan_batches(
     return [batches[i] for i in random.permutation(len(batches))]
 
 
-def cut_by_length(order: NDArray[np.int64], lengths: NDArray[np.int64], batch_words: int) -> list[NDArray[np.int64]]:
+def cut_by_length(
+    order: NDArray[np.int64], lengths: NDArray[np.int64], batch_words: int
+) -> list[NDArray[np.int64]]:
     """Positions of sentences, in batches of one length: the shortest first, those of a length in the order given."""
     order = order[np.argsort(lengths[order], kind="stable")]
     borders = np.flatnonzero(np.diff(lengths[order])) + 1

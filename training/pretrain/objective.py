@@ -1,15 +1,16 @@
 """What a network is asked while it learns from plain text: batches, puzzles, and the parts that all objectives share.
 
-Letters: B sentences of T words each; U distinct words; E the embedding width; N words to guess, M to judge. How
-probable each of some words is, given a query, is a softmax over candidates:
+Letters: B sentences of T words each; U distinct words; E the embedding width; N words to guess, M
+to judge. How probable each of some words is, given a query, is a softmax over candidates:
 
     P(w | query) proportional to exp(score(query, w)) * p(w),    score = 2 / sqrt(E) * query . vector(w)
 
-vector(w) is the very vector that the network reads, tied (Press & Wolf 2017; Inan et al. 2017); p(w) is how frequent
-the word is, so that the score has only the context to tell. A sum over all words at each step would cost many times
-the network. Instead the candidates are the distinct words of the batch (sampled softmax, Jean et al. 2015): a word of
-frequency p is among the n words of a batch with probability about min(1, p n), and dividing its term by that makes the
-sum over the candidates an estimate of the sum over all:
+vector(w) is the very vector that the network reads, tied (Press & Wolf 2017; Inan et al. 2017);
+p(w) is how frequent the word is, so that the score has only the context to tell. A sum over all
+words at each step would cost many times the network. Instead the candidates are the distinct words
+of the batch (sampled softmax, Jean et al. 2015): a word of frequency p is among the n words of a
+batch with probability about min(1, p n), and dividing its term by that makes the sum over the
+candidates an estimate of the sum over all:
 
     p / min(1, p n)  =  max(p, 1/n)  =  max(1, p n) / n,    where 1/n is the same for all and cancels.
 """
@@ -34,8 +35,9 @@ from teddy.training.pretrain.encoded import EncodedCorpus
 class Puzzle:
     """A batch as it is put to the network, and as it was. All are [B, T].
 
-    `true` and `shown` are int64 positions among the batch's U distinct words; a word that is shown as U is the unknown
-    word. `masked` and `replaced` are bool: what was hidden, and what stands for another word now.
+    `true` and `shown` are int64 positions among the batch's U distinct words; a word that is shown
+    as U is the unknown word. `masked` and `replaced` are bool: what was hidden, and what stands for
+    another word now.
     """
 
     true: Tensor
@@ -57,8 +59,9 @@ class Puzzle:
 class Guesses:
     """What the network answers, beside what is right; of both parts at least one is there.
 
-    `queries` [N, E] are to lie near the vector of the word that is right, `targets` int64 [N]. `verdicts` float32 [M]
-    are the log-odds that a word was replaced, `replaced` float32 [M] is 1 where one was, else 0.
+    `queries` [N, E] are to lie near the vector of the word that is right, `targets` int64 [N].
+    `verdicts` float32 [M] are the log-odds that a word was replaced, `replaced` float32 [M] is 1
+    where one was, else 0.
     """
 
     queries: Tensor | None = None
@@ -73,7 +76,9 @@ class Objective(nn.Module):
     detection_weight: float = 1.0
     """Of the loss over verdicts, beside that over guessed words."""
 
-    def puzzle(self, words: NDArray[np.int64], n_distinct: int, random: np.random.Generator) -> Puzzle:
+    def puzzle(
+        self, words: NDArray[np.int64], n_distinct: int, random: np.random.Generator
+    ) -> Puzzle:
         """Hides or replaces words [B, T] at random."""
         raise NotImplementedError
 
@@ -104,7 +109,9 @@ def choose(shape: tuple[int, ...], share: float, random: np.random.Generator) ->
     return chosen
 
 
-def exchange(words: NDArray[np.int64], places: NDArray[np.bool_], random: np.random.Generator) -> NDArray[np.int64]:
+def exchange(
+    words: NDArray[np.int64], places: NDArray[np.bool_], random: np.random.Generator
+) -> NDArray[np.int64]:
     """The words, with those at some places replaced by others drawn from the batch, frequent ones more often."""
     shuffled = random.permutation(words.reshape(-1)).reshape(words.shape)
     return np.where(places, shuffled, words)
@@ -152,8 +159,8 @@ def unigram_prior(counts: NDArray[np.int64], total: int) -> Tensor:
 class TextBatch:
     """B sentences of T words each, U of them distinct, of F feature rows in all.
 
-    Shape: `rows` int64 [F] and `starts` int64 [U + 1], the last of them of the unknown word; `log_prior` float32 [U]
-    (see the head of this file).
+    Shape: `rows` int64 [F] and `starts` int64 [U + 1], the last of them of the unknown word;
+    `log_prior` float32 [U] (see the head of this file).
     """
 
     rows: Tensor
@@ -174,16 +181,24 @@ class TextBatch:
 class BatchMaker:
     """Makes batches of a corpus for an objective."""
 
-    def __init__(self, corpus: EncodedCorpus, objective: Objective, group_starts: Sequence[int]) -> None:
+    def __init__(
+        self, corpus: EncodedCorpus, objective: Objective, group_starts: Sequence[int]
+    ) -> None:
         """`group_starts` are those of the corpus's `WordFeatures`."""
         self._corpus = corpus
         self._objective = objective
         self._group_starts = tuple(group_starts)
 
     def make(
-        self, sentences: NDArray[np.int64], random: np.random.Generator, feature_dropout: float = 0.0
+        self,
+        sentences: NDArray[np.int64],
+        random: np.random.Generator,
+        feature_dropout: float = 0.0,
     ) -> tuple[TextBatch, NDArray[np.int64]]:
-        """A batch of sentences of one length, and which types its distinct words are. Shape: int64 [B, T] -> [U]."""
+        """A batch of sentences of one length, and which types its distinct words are.
+
+        Shape: int64 [B, T] -> [U].
+        """
         types, flat = np.unique(sentences, return_inverse=True)
         words = flat.reshape(sentences.shape)
         rows, starts = self._corpus.bag(types)
@@ -192,7 +207,9 @@ class BatchMaker:
         batch = TextBatch(
             rows=torch.from_numpy(np.append(rows, UNKNOWN_WORD)),
             starts=torch.from_numpy(np.append(starts, len(rows))),
-            log_prior=batch_prior(self._corpus.counts_of(types), self._corpus.n_learnt_words, sentences.size),
+            log_prior=batch_prior(
+                self._corpus.counts_of(types), self._corpus.n_learnt_words, sentences.size
+            ),
             puzzle=self._objective.puzzle(words, len(types), random),
         )
         return batch, types

@@ -26,7 +26,9 @@ from teddy.training.recipe.sections import PretrainConfig
 
 
 class MaskedWords(Objective):
-    """Guess words that were masked from all the others (Devlin et al. 2019; the cloze of Taylor 1953).
+    """Guess words that were masked from all the others (Devlin et al.
+
+    2019; the cloze of Taylor 1953).
 
         loss = - mean over masked t of log P(w_t | the words around t)
 
@@ -38,7 +40,9 @@ class MaskedWords(Objective):
         self.masked_share = masked_share
         self.guess = WordGuess(encoder_width, embedding_width)
 
-    def puzzle(self, words: NDArray[np.int64], n_distinct: int, random: np.random.Generator) -> Puzzle:
+    def puzzle(
+        self, words: NDArray[np.int64], n_distinct: int, random: np.random.Generator
+    ) -> Puzzle:
         """See `Objective`."""
         masked = choose(words.shape, self.masked_share, random)
         return make_puzzle(words, np.where(masked, n_distinct, words), masked=masked)
@@ -47,7 +51,9 @@ class MaskedWords(Objective):
         """See `Objective`."""
         n_rows, width = puzzle.shown.shape
         states = encoder(vectors, torch.full((n_rows,), width, device=vectors.device))
-        return Guesses(queries=self.guess(states[puzzle.masked]), targets=puzzle.true[puzzle.masked])
+        return Guesses(
+            queries=self.guess(states[puzzle.masked]), targets=puzzle.true[puzzle.masked]
+        )
 
 
 class ReplacedWords(Objective):
@@ -55,8 +61,8 @@ class ReplacedWords(Objective):
 
         loss = - mean over t of log P(replaced_t | all words as shown)
 
-    Replacements are drawn from the words of the batch, not from a second network as there. One that happens to be the
-    word itself counts as not replaced.
+    Replacements are drawn from the words of the batch, not from a second network as there. One that
+    happens to be the word itself counts as not replaced.
     """
 
     def __init__(self, encoder_width: int, replaced_share: float) -> None:
@@ -87,8 +93,9 @@ class MaskedAndReplacedWords(Objective):
 
         loss = loss of `MaskedWords` + detection weight * loss of `ReplacedWords`
 
-    A word is masked or replaced, not both; of a masked word it is not asked whether it was replaced. A verdict is
-    worth far fewer nats than a guess among thousands of words, hence the weight (50 in Clark et al. 2020).
+    A word is masked or replaced, not both; of a masked word it is not asked whether it was
+    replaced. A verdict is worth far fewer nats than a guess among thousands of words, hence the
+    weight (50 in Clark et al. 2020).
     """
 
     def __init__(
@@ -106,7 +113,9 @@ class MaskedAndReplacedWords(Objective):
         self.guess = WordGuess(encoder_width, embedding_width)
         self.verdict = nn.Linear(encoder_width, 1)
 
-    def puzzle(self, words: NDArray[np.int64], n_distinct: int, random: np.random.Generator) -> Puzzle:
+    def puzzle(
+        self, words: NDArray[np.int64], n_distinct: int, random: np.random.Generator
+    ) -> Puzzle:
         """See `Objective`."""
         exchanged = random.random(words.shape) < self.replaced_share
         masked = choose(words.shape, self.masked_share, random)
@@ -116,7 +125,9 @@ class MaskedAndReplacedWords(Objective):
             exchanged &= ~masked
         shown = exchange(words, exchanged, random)
         replaced = shown != words
-        return make_puzzle(words, np.where(masked, n_distinct, shown), masked=masked, replaced=replaced)
+        return make_puzzle(
+            words, np.where(masked, n_distinct, shown), masked=masked, replaced=replaced
+        )
 
     def answer(self, encoder: Encoder, vectors: Tensor, puzzle: Puzzle) -> Guesses:
         """See `Objective`."""
@@ -157,7 +168,10 @@ class NextWords(Objective):
         """See `Objective`: first all guesses of next words, then all of previous ones."""
         forwards = read_one_way(encoder, vectors, backwards=False)
         backwards = read_one_way(encoder, vectors.flip(1), backwards=True)
-        queries = (self.next(forwards[:, :-1].flatten(0, 1)), self.previous(backwards[:, :-1].flatten(0, 1)))
+        queries = (
+            self.next(forwards[:, :-1].flatten(0, 1)),
+            self.previous(backwards[:, :-1].flatten(0, 1)),
+        )
         targets = (puzzle.true[:, 1:].flatten(), puzzle.true.flip(1)[:, 1:].flatten())
         return Guesses(queries=torch.cat(queries), targets=torch.cat(targets))
 
@@ -175,7 +189,9 @@ def read_one_way(encoder: Encoder, vectors: Tensor, *, backwards: bool) -> Tenso
         if depth and not encoder.summed:
             nothing = torch.zeros_like(states)
             states = torch.cat((nothing, states) if backwards else (states, nothing), dim=2)
-        states = encoder.dropout(_one_way(layer, backwards=backwards)(states).transpose(0, 1)).transpose(0, 1)
+        states = encoder.dropout(
+            _one_way(layer, backwards=backwards)(states).transpose(0, 1)
+        ).transpose(0, 1)
     return states.transpose(0, 1)
 
 
@@ -189,8 +205,12 @@ class PretrainingNetwork(Backbone):
     """A backbone and the objective that teaches it."""
 
     def __init__(self, network: NetworkConfig, n_feature_rows: int, config: PretrainConfig) -> None:
-        # Words are noise enough: the dropout of the recipe's network is for few sentences read many times.
-        super().__init__(replace(network, embedding_dropout=0.0, layer_dropout=config.layer_dropout), n_feature_rows)
+        # Words are noise enough: the dropout of the recipe's network is for few sentences read many
+        # times.
+        super().__init__(
+            replace(network, embedding_dropout=0.0, layer_dropout=config.layer_dropout),
+            n_feature_rows,
+        )
         self.objective = make_objective(config, network, self.encoder.output_width)
 
     def guesses(self, batch: TextBatch) -> tuple[Guesses, Tensor]:
@@ -207,7 +227,9 @@ class PretrainingNetwork(Backbone):
             logits = candidate_logits(guesses.queries, candidates, batch.log_prior)
             loss = loss + functional.cross_entropy(logits, guesses.targets)
         if guesses.verdicts is not None and guesses.replaced is not None:
-            detection = functional.binary_cross_entropy_with_logits(guesses.verdicts, guesses.replaced)
+            detection = functional.binary_cross_entropy_with_logits(
+                guesses.verdicts, guesses.replaced
+            )
             loss = loss + self.objective.detection_weight * detection
         return loss
 
@@ -224,5 +246,9 @@ def make_objective(config: PretrainConfig, network: NetworkConfig, encoder_width
             return ReplacedWords(encoder_width, config.replaced_share or 0.15)
         case "both":
             return MaskedAndReplacedWords(
-                encoder_width, width, config.masked_share, config.replaced_share or 0.1, config.detection_weight
+                encoder_width,
+                width,
+                config.masked_share,
+                config.replaced_share or 0.1,
+                config.detection_weight,
             )

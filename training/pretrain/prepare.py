@@ -1,9 +1,10 @@
 """From text files to an encoded corpus: words are cut, counted and numbered, pieces and feature rows are made.
 
-The text is read once and as a stream, in chunks of about a million words, each with numbers for its own distinct words.
-When all words are counted, chunk by chunk the numbers become those of the whole text. Held in memory are a chunk and
-the counts, of which there is a bound. A word that is too rare for them, or stands in held-out sentences alone, has
-feature rows as any other, but another number in each chunk that it occurs in.
+The text is read once and as a stream, in chunks of about a million words, each with numbers for its
+own distinct words. When all words are counted, chunk by chunk the numbers become those of the whole
+text. Held in memory are a chunk and the counts, of which there is a bound. A word that is too rare
+for them, or stands in held-out sentences alone, has feature rows as any other, but another number
+in each chunk that it occurs in.
 
 A chunk is two files until then:
 
@@ -40,14 +41,18 @@ CHUNK_WORDS = 1_000_000
 _CHUNK_SENTENCES = 1_000_000
 _CHUNK_TYPES = 50_000
 _RARE = 10
-"""Words of fewer occurrences say little of how words are built and make many: pieces are not trained on them..."""
+"""Words of fewer occurrences say little of how words are built and make many: pieces are not
+trained on them..."""
 _ENOUGH_WORDS_A_PIECE = 4
 """... unless there are fewer frequent words than so many for each piece."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """Some sentences as numbers. Shape, for S sentences of N words: `numbers` uint32 [N], `lengths` uint32 [S]."""
+    """Some sentences as numbers.
+
+    Shape, for S sentences of N words: `numbers` uint32 [N], `lengths` uint32 [S].
+    """
 
     first: int
     """How many sentences the chunks before have."""
@@ -58,12 +63,16 @@ class Chunk:
 
     def counts(self, held_out_every: int) -> dict[str, int]:
         """How often words occur in the sentences that are not held out, for those that do."""
-        learnt_from = np.repeat(~is_held_out(len(self.lengths), held_out_every, self.first), self.lengths)
+        learnt_from = np.repeat(
+            ~is_held_out(len(self.lengths), held_out_every, self.first), self.lengths
+        )
         counts = np.bincount(self.numbers[learnt_from], minlength=len(self.types)).tolist()
         return {word: count for word, count in zip(self.types, counts, strict=True) if count}
 
 
-def cut_chunks(sentences: Iterable[Sequence[str]], chunk_words: int = CHUNK_WORDS) -> Iterator[Chunk]:
+def cut_chunks(
+    sentences: Iterable[Sequence[str]], chunk_words: int = CHUNK_WORDS
+) -> Iterator[Chunk]:
     """Yield the chunks of a text; each ends with the sentence that fills it."""
     first = 0
     numbers: dict[str, int] = {}
@@ -101,7 +110,10 @@ class ChunkFile:
 
     def __iter__(self) -> Iterator[tuple[list[str], NDArray[np.uint32]]]:
         """Yields the distinct words of each chunk, by number, and its numbers."""
-        with self._numbers.open("rb") as numbers, self._types.open(encoding="utf-8", newline="\n") as types:
+        with (
+            self._numbers.open("rb") as numbers,
+            self._types.open(encoding="utf-8", newline="\n") as types,
+        ):
             for n_words, n_types in self._sizes:
                 words = [line.removesuffix("\n") for line in islice(types, n_types)]
                 yield words, np.fromfile(numbers, dtype="<u4", count=n_words)
@@ -112,7 +124,9 @@ class ChunkFile:
         self._types.unlink()
 
 
-def preparation(config: PretrainConfig, pieces: PiecesConfig, features: FeatureConfig) -> dict[str, Any]:
+def preparation(
+    config: PretrainConfig, pieces: PiecesConfig, features: FeatureConfig
+) -> dict[str, Any]:
     """All of a recipe that an encoded corpus depends on, as JSON would have it."""
     settings = {
         "tokeniser_version": TOKENISER_VERSION,
@@ -140,8 +154,8 @@ def prepare(
 ) -> None:
     """Writes the encoded corpus of the files that `config` names below `data`: all of it at `folder`, or nothing.
 
-    `note` hears how far it is. At most `most_types` distinct words are counted. Raises DataError, naming file and line,
-    for a file that is missing, empty, damaged or not UTF-8.
+    `note` hears how far it is. At most `most_types` distinct words are counted. Raises DataError,
+    naming file and line, for a file that is missing, empty, damaged or not UTF-8.
     """
     files = find_files(config.text, data)
     with atomic_folder(folder) as unfinished:
@@ -156,7 +170,9 @@ def prepare(
                 counts.add(some)
                 n_learnt_words += sum(some.values())
         if not counts.counts:
-            raise DataError(files[0], None, "too little text: it has one sentence, and that is held out")
+            raise DataError(
+                files[0], None, "too little text: it has one sentence, and that is held out"
+            )
         by_word = dict(sorted(counts.counts.items(), key=lambda pair: -pair[1]))
         counts.counts.clear()
         note(f"{n_learnt_words:,} words to learn from, {len(by_word):,} distinct; training pieces")
@@ -165,10 +181,14 @@ def prepare(
         (unfinished / "pieces.model").write_bytes(serialised)
         write_words(unfinished / "words.txt", frequent)
         np.fromiter(by_word.values(), dtype="<i8").tofile(unfinished / "counts.i64")
-        n_blocks, n_words, n_sentences = _write_blocks(unfinished, block_words(config.shuffle_window_words))
+        n_blocks, n_words, n_sentences = _write_blocks(
+            unfinished, block_words(config.shuffle_window_words)
+        )
         types = _Types(unfinished, WordFeatures(Pieces(serialised), features, frequent))
         types.add(list(by_word))
-        _write_text(unfinished, chunks, {word: number for number, word in enumerate(by_word)}, types)
+        _write_text(
+            unfinished, chunks, {word: number for number, word in enumerate(by_word)}, types
+        )
         types.finish()
         chunks.remove()
         description = {
@@ -201,7 +221,9 @@ def read_sentences(path: Path, longest: int) -> Iterator[list[str]]:
         raise DataError(path, None, "the file has no text")
 
 
-def _sentences(files: Sequence[Path], longest: int, note: Callable[[str], None]) -> Iterator[list[str]]:
+def _sentences(
+    files: Sequence[Path], longest: int, note: Callable[[str], None]
+) -> Iterator[list[str]]:
     n_words = 0
     for path in files:
         for sentence in read_sentences(path, longest):
@@ -219,8 +241,13 @@ def _write_blocks(folder: Path, size: int) -> tuple[int, int, int]:
     """Writes blocks.i64, a block of about `size` words; gives how many blocks, words and sentences there are."""
     n_blocks = n_words = n_sentences = 0
     last = -1
-    with (folder / "lengths.u32").open("rb") as lengths, (folder / "blocks.i64").open("wb") as blocks:
-        while len(some := np.fromfile(lengths, dtype="<u4", count=_CHUNK_SENTENCES).astype(np.int64)):
+    with (
+        (folder / "lengths.u32").open("rb") as lengths,
+        (folder / "blocks.i64").open("wb") as blocks,
+    ):
+        while len(
+            some := np.fromfile(lengths, dtype="<u4", count=_CHUNK_SENTENCES).astype(np.int64)
+        ):
             starts = n_words + np.cumsum(some) - some
             first = np.flatnonzero(np.diff(starts // size, prepend=last))
             np.stack([n_sentences + first, starts[first]], axis=1).astype("<i8").tofile(blocks)

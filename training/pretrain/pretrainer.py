@@ -1,7 +1,8 @@
 """The life of a pre-training run, one update after another, and what it is measured by.
 
-`Pretrainer.run` yields a row after each update and each evaluation. After any row the whole state can be taken and put
-back, and the run goes on as if nothing had happened: what is random is drawn from the seed and the step.
+`Pretrainer.run` yields a row after each update and each evaluation. After any row the whole state
+can be taken and put back, and the run goes on as if nothing had happened: what is random is drawn
+from the seed and the step.
 """
 
 import math
@@ -31,7 +32,8 @@ _QUERIES_AT_ONCE = 1024
 """Scores of so many queries against 20,000 words take 80 MB."""
 
 _UPDATE = 2
-"""Keeps what is drawn for an update apart from what is drawn for a plan (see training/pretrain/encoded.py)."""
+"""Keeps what is drawn for an update apart from what is drawn for a plan (see
+training/pretrain/encoded.py)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +64,9 @@ class _Counts:
 class HeldOutText:
     """The held-out sentences of a corpus, evenly chosen when there are too many.
 
-    Words are guessed among the `evaluation_words` most frequent, each with its frequency as the prior, so that numbers
-    of different runs compare; where another word is right, the guess does not count. Masks and replacements are the
-    same at each evaluation.
+    Words are guessed among the `evaluation_words` most frequent, each with its frequency as the
+    prior, so that numbers of different runs compare; where another word is right, the guess does
+    not count. Masks and replacements are the same at each evaluation.
     """
 
     def __init__(self, corpus: EncodedCorpus, config: PretrainConfig) -> None:
@@ -83,12 +85,16 @@ class HeldOutText:
         return sum(map(len, self._batches))
 
     @torch.inference_mode()
-    def measure(self, network: PretrainingNetwork, maker: BatchMaker, device: torch.device) -> HeldOutScores:
+    def measure(
+        self, network: PretrainingNetwork, maker: BatchMaker, device: torch.device
+    ) -> HeldOutScores:
         """Asks the network, in the number format of the block around this call."""
         was_training = network.training
         network.eval()
         rows, starts = self._corpus.bag(self._candidates)
-        vectors = network.word_vectors(torch.from_numpy(rows).to(device), torch.from_numpy(starts).to(device))
+        vectors = network.word_vectors(
+            torch.from_numpy(rows).to(device), torch.from_numpy(starts).to(device)
+        )
         counts = _Counts()
         for number, sentences in enumerate(self._batches):
             batch, types = maker.make(sentences, generator(0, number))
@@ -98,7 +104,9 @@ class HeldOutText:
         network.train(was_training)
         return counts.scores()
 
-    def _count_words(self, counts: _Counts, guesses: Guesses, types: NDArray[np.int64], vectors: Tensor) -> None:
+    def _count_words(
+        self, counts: _Counts, guesses: Guesses, types: NDArray[np.int64], vectors: Tensor
+    ) -> None:
         if guesses.queries is None or guesses.targets is None:
             return
         targets = torch.from_numpy(types).to(vectors.device)[guesses.targets]
@@ -115,7 +123,9 @@ class HeldOutText:
             counts.n_guesses += len(right)
 
 
-def _long_enough(corpus: EncodedCorpus, shortest: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _long_enough(
+    corpus: EncodedCorpus, shortest: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Which held-out sentences have so many words, and how many each has; block by block."""
     numbers, lengths = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
     for first, last in pairwise(corpus.blocks[:, 0].tolist()):
@@ -166,8 +176,11 @@ class Pretrainer:
         self._maker = BatchMaker(corpus, network.objective, features.group_starts)
         self._held_out = HeldOutText(corpus, config)
         self._optimiser = make_optimiser(network, config.learning_rate, config.weight_decay)
-        # The embedding's gradient is left as it is: it has thousands of rows, and few of them take part in a batch.
-        self._clipped = [parameter for name, parameter in network.named_parameters() if name != "embedding"]
+        # The embedding's gradient is left as it is: it has thousands of rows, and few of them take
+        # part in a batch.
+        self._clipped = [
+            parameter for name, parameter in network.named_parameters() if name != "embedding"
+        ]
         self.text = TrainingText(
             corpus,
             shortest=config.shortest_sentence,
@@ -176,7 +189,9 @@ class Pretrainer:
             seed=seed,
         )
         if not self.text.epoch_words:
-            raise TrainingError(f"{corpus.folder}: no sentence of {config.shortest_sentence} words to learn from")
+            raise TrainingError(
+                f"{corpus.folder}: no sentence of {config.shortest_sentence} words to learn from"
+            )
         if not self._held_out.n_sentences:
             raise TrainingError(
                 f"{corpus.folder}: no sentence of {config.shortest_sentence} words is held out: "
@@ -199,8 +214,9 @@ class Pretrainer:
     def run(self, interruption: Interruption | None = None) -> Iterator[UpdateRow | HeldOutRow]:
         """Trains until the words are read; goes on from `position`.
 
-        Raises DivergedError, before any weight is touched, when a loss or gradient is not finite, and JobInterrupted
-        when `interruption` is wanted during an evaluation, which is then as if it had not begun.
+        Raises DivergedError, before any weight is touched, when a loss or gradient is not finite,
+        and JobInterrupted when `interruption` is wanted during an evaluation, which is then as if
+        it had not begun.
         """
         while True:
             if self._evaluation_is_due():
@@ -247,7 +263,11 @@ class Pretrainer:
         config = self.config
         warmth = min(1.0, (self.position.step + 1) / config.warmup_steps)
         progress = self.position.words / config.words
-        return config.learning_rate * warmth * (1.0 - (1.0 - config.final_learning_rate_share) * progress)
+        return (
+            config.learning_rate
+            * warmth
+            * (1.0 - (1.0 - config.final_learning_rate_share) * progress)
+        )
 
     def _gradients(self, sentences: NDArray[np.int64]) -> tuple[float, float]:
         """Computes and clips the gradients of a batch; gives its loss and their norm before clipping."""

@@ -1,14 +1,12 @@
 """A pre-training run from its recipe to its encoder file, with its checkpoints.
 
-recipe.toml          the resolved recipe
-corpus/              the text as numbers (see training/pretrain/encoded.py); only needed until the run ends
-metrics.jsonl        a row for each update and each evaluation
-timings.jsonl        what all that took, and on which machines
-curves.png           the rows, drawn
-last.checkpoint      the state to resume from, and what `teddy sample` reads
-previous.checkpoint  the one before, for when that is damaged
-NAME.encoder         what `[start] weights` of another recipe takes, with which the run has finished
-lock                 which process works here
+recipe.toml          the resolved recipe corpus/              the text as numbers (see
+training/pretrain/encoded.py); only needed until the run ends metrics.jsonl        a row for each
+update and each evaluation timings.jsonl        what all that took, and on which machines curves.png
+the rows, drawn last.checkpoint      the state to resume from, and what `teddy sample` reads
+previous.checkpoint  the one before, for when that is damaged NAME.encoder         what `[start]
+weights` of another recipe takes, with which the run has finished lock                 which process
+works here
 """
 
 import io
@@ -60,7 +58,8 @@ class PretrainCheckpoint:
     words: tuple[str, ...]
     """Those that have a row of their own."""
     frequent: tuple[str, ...]
-    """The most frequent words as they are written, among which an evaluation and a sample choose."""
+    """The most frequent words as they are written, among which an evaluation and a sample
+    choose."""
     counts: NDArray[np.int64]
     """How often these occur."""
     total: int
@@ -86,7 +85,10 @@ class PretrainCheckpoint:
 
 
 def load_pretrain_checkpoint(path: Path) -> PretrainCheckpoint:
-    """Reads a checkpoint. Raises ModelFileError when it is missing, damaged, or not of a pre-training run."""
+    """Reads a checkpoint.
+
+    Raises ModelFileError when it is missing, damaged, or not of a pre-training run.
+    """
     content = read_torch_file(path, "checkpoint")
     if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
         raise ModelFileError(path, "not a checkpoint of a pre-training run of this version")
@@ -117,13 +119,15 @@ def pretrain(
 ) -> Path:
     """Pre-trains as the recipe says on text below `data`, and returns the path of the encoder file in `output`.
 
-    With `resume` a run that was stopped goes on from its last checkpoint, to the same weights as if it had not been
-    stopped; a finished preparation of the text is not done again. A run that has finished is left as it is. `job` is
-    told how it goes, for those who watch from outside, and every row goes to the `watchers`.
+    With `resume` a run that was stopped goes on from its last checkpoint, to the same weights as if
+    it had not been stopped; a finished preparation of the text is not done again. A run that has
+    finished is left as it is. `job` is told how it goes, for those who watch from outside, and
+    every row goes to the `watchers`.
 
-    Raises DataError for what is wrong in the text, DivergedError when the loss is no number any more, JobInterrupted
-    when `interruption` is wanted, TrainingError for a recipe without `pretrain`, when another process works in
-    `output`, or when it holds a run that has not finished and `resume` is not asked for, or one of another recipe.
+    Raises DataError for what is wrong in the text, DivergedError when the loss is no number any
+    more, JobInterrupted when `interruption` is wanted, TrainingError for a recipe without
+    `pretrain`, when another process works in `output`, or when it holds a run that has not finished
+    and `resume` is not asked for, or one of another recipe.
     """
     set_up_memory()
     config = recipe.pretrain
@@ -140,11 +144,17 @@ def pretrain(
             attendant.recall()
             return encoder_file
         with interruption.at_once():
-            earlier = directory.earlier(text, load_pretrain_checkpoint, attendant.note, resume=resume)
+            earlier = directory.earlier(
+                text, load_pretrain_checkpoint, attendant.note, resume=resume
+            )
             set_threads(config.threads)
-            check_number_format(config.mixed_precision, recipe.network.cell, choose_device(config.device))
+            check_number_format(
+                config.mixed_precision, recipe.network.cell, choose_device(config.device)
+            )
             directory.write_recipe(text)
-            corpus = _prepared(recipe, config, data, output / "corpus", attendant.note, job, resume=resume)
+            corpus = _prepared(
+                recipe, config, data, output / "corpus", attendant.note, job, resume=resume
+            )
             pretrainer = _make_pretrainer(recipe, config, corpus, earlier)
         _learn(recipe, config, pretrainer, attendant)
         _start(recipe, config, pretrainer).save(encoder_file)
@@ -152,16 +162,22 @@ def pretrain(
     return encoder_file
 
 
-def _learn(recipe: Recipe, config: PretrainConfig, pretrainer: Pretrainer, attendant: Attendant) -> None:
+def _learn(
+    recipe: Recipe, config: PretrainConfig, pretrainer: Pretrainer, attendant: Attendant
+) -> None:
     """Train to the end: each row is kept and shown, and a checkpoint is written from time to time."""
     position, steps = pretrainer.position, pretrainer.total_steps()
-    attendant.take_up(position.step, position.evaluated, steps=steps, epochs=pretrainer.total_epochs())
+    attendant.take_up(
+        position.step, position.evaluated, steps=steps, epochs=pretrainer.total_epochs()
+    )
     with attendant.showing(steps):
         _introduce(attendant.note, pretrainer)
         attendant.follow(
             pretrainer.run(attendant.interruption),
             _checkpoints(recipe, pretrainer),
-            is_time=lambda row: row["step"] % config.checkpoint_steps == 0 or pretrainer.is_finished,
+            is_time=lambda row: (
+                row["step"] % config.checkpoint_steps == 0 or pretrainer.is_finished
+            ),
             every_seconds=config.checkpoint_seconds,
         )
 
@@ -181,7 +197,9 @@ def _prepared(
     if resume and folder.exists():
         corpus = EncodedCorpus(folder)
         if corpus.description["settings"] != preparation(config, recipe.pieces, recipe.features):
-            raise TrainingError(f"{folder} was made with another recipe: begin anew in another --output")
+            raise TrainingError(
+                f"{folder} was made with another recipe: begin anew in another --output"
+            )
         return corpus
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -194,12 +212,17 @@ def _prepared(
 
 
 def _make_pretrainer(
-    recipe: Recipe, config: PretrainConfig, corpus: EncodedCorpus, earlier: PretrainCheckpoint | None
+    recipe: Recipe,
+    config: PretrainConfig,
+    corpus: EncodedCorpus,
+    earlier: PretrainCheckpoint | None,
 ) -> Pretrainer:
     seed_torch(recipe.seed)
     features = WordFeatures(Pieces(corpus.pieces), recipe.features, corpus.words)
     network = PretrainingNetwork(recipe.network, features.n_rows, config)
-    pretrainer = Pretrainer(network, features, corpus, config, seed=recipe.seed, device=choose_device(config.device))
+    pretrainer = Pretrainer(
+        network, features, corpus, config, seed=recipe.seed, device=choose_device(config.device)
+    )
     if earlier is not None:
         pretrainer.restore(earlier.state)
     return pretrainer

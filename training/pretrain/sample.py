@@ -43,12 +43,19 @@ class LanguageModel:
 
     @torch.inference_mode()
     def sample(
-        self, prompt: Sequence[str], n_words: int, *, temperature: float, seed: int, backwards: bool = False
+        self,
+        prompt: Sequence[str],
+        n_words: int,
+        *,
+        temperature: float,
+        seed: int,
+        backwards: bool = False,
     ) -> list[str]:
         """The prompt, at least one word long, with up to `n_words` more after it, or before it when `backwards`.
 
-        The model has learnt from single sentences, and reading forwards it ends with one. At a low temperature only
-        the most probable words are drawn, at 1 words are drawn as often as they are probable.
+        The model has learnt from single sentences, and reading forwards it ends with one. At a low
+        temperature only the most probable words are drawn, at 1 words are drawn as often as they
+        are probable.
         """
         random = torch.Generator().manual_seed(seed)
         candidates = self.vectors(self.words)
@@ -56,10 +63,15 @@ class LanguageModel:
         vectors = self.vectors(read)
         guess = self.objective.previous if backwards else self.objective.next
         for _ in range(n_words):
-            # The stack is read anew for each word: of a sentence's length that costs less than the candidates do.
+            # The stack is read anew for each word: of a sentence's length that costs less than the
+            # candidates do.
             states = read_one_way(self.network.encoder, vectors.unsqueeze(0), backwards=backwards)
             logits = candidate_logits(guess(states[0, -1:]), candidates, self.log_prior)[0]
-            drawn = int(torch.multinomial(functional.softmax(logits / temperature, dim=0), 1, generator=random))
+            drawn = int(
+                torch.multinomial(
+                    functional.softmax(logits / temperature, dim=0), 1, generator=random
+                )
+            )
             read.append(self.words[drawn])
             vectors = torch.cat((vectors, candidates[drawn : drawn + 1]))
             if not backwards and self.words[drawn] in _SENTENCE_ENDS:
@@ -72,21 +84,28 @@ class LanguageModel:
         chances = np.where(is_word, self.log_prior.double().exp().numpy(), 0.0)
         if not is_word.any():
             return self.words[0]
-        return self.words[int(np.random.default_rng(seed).choice(len(self.words), p=chances / chances.sum()))]
+        return self.words[
+            int(np.random.default_rng(seed).choice(len(self.words), p=chances / chances.sum()))
+        ]
 
 
 def load_language_model(path: Path) -> LanguageModel:
     """Reads the checkpoint of a run, or of the run in a directory.
 
-    Raises ModelFileError for anything else, TrainingError for a run with another objective than `causal`.
+    Raises ModelFileError for anything else, TrainingError for a run with another objective than
+    `causal`.
     """
     if path.suffix == ".encoder":
-        raise TrainingError(f"{path}: an encoder file guesses no words any more; name the directory of its run")
+        raise TrainingError(
+            f"{path}: an encoder file guesses no words any more; name the directory of its run"
+        )
     checkpoint = load_pretrain_checkpoint(path / "last.checkpoint" if path.is_dir() else path)
     recipe = Recipe.model_validate_json(json.dumps(tomllib.loads(checkpoint.recipe)))
     if recipe.pretrain is None or recipe.pretrain.objective != "causal":
         asked = recipe.pretrain.objective if recipe.pretrain else "none"
-        raise TrainingError(f"{path}: the objective is {asked!r}: only a 'causal' run can write text")
+        raise TrainingError(
+            f"{path}: the objective is {asked!r}: only a 'causal' run can write text"
+        )
     features = WordFeatures(Pieces(checkpoint.pieces), recipe.features, checkpoint.words)
     network = PretrainingNetwork(recipe.network, features.n_rows, recipe.pretrain)
     network.load_state_dict(checkpoint.state["network"])

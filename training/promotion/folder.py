@@ -5,9 +5,10 @@
     promotions.jsonl               what was put there when, why, and instead of which version
     promotions.lock                held by whoever changes anything
 
-NAME.teddy is a file of its own, copied and then renamed into place, and no link to a version: some volumes know no
-links, and whoever overwrites it in place would overwrite the version that there is to go back to. What is served is
-what the file says, not what the history says: a promotion that was killed between the two is mended by the next.
+NAME.teddy is a file of its own, copied and then renamed into place, and no link to a version: some
+volumes know no links, and whoever overwrites it in place would overwrite the version that there is
+to go back to. What is served is what the file says, not what the history says: a promotion that was
+killed between the two is mended by the next.
 """
 
 import json
@@ -35,9 +36,9 @@ MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 class Promotion:
     """A line of `promotions.jsonl`: from then on, `version` was served as `name`.
 
-    Attributes: `time` is UTC, ISO 8601; `action` is "found" for a file that somebody had put there by hand; `previous`
-    is the version that it replaced; `f1` and `previous_f1` are what the two scored on `data`, 0 to 1, where they were
-    compared; `source` is the file that it came from.
+    Attributes: `time` is UTC, ISO 8601; `action` is "found" for a file that somebody had put there
+    by hand; `previous` is the version that it replaced; `f1` and `previous_f1` are what the two
+    scored on `data`, 0 to 1, where they were compared; `source` is the file that it came from.
     """
 
     time: str
@@ -57,13 +58,19 @@ def now() -> str:
 
 
 class Promotions:
-    """The history in a file; of a name, the last line says what is served. Whoever appends holds the folder's lock."""
+    """The history in a file; of a name, the last line says what is served.
+
+    Whoever appends holds the folder's lock.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def of(self, name: str) -> list[Promotion]:
-        """The promotions of a name, the oldest first. A line that a power cut has torn is passed over."""
+        """The promotions of a name, the oldest first.
+
+        A line that a power cut has torn is passed over.
+        """
         try:
             lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines()
         except FileNotFoundError:
@@ -93,7 +100,10 @@ def _read(line: str) -> Promotion | None:
 
 
 class ServedFolder:
-    """See the head of this file. Every method but `names` and `served` wants the lock to be held."""
+    """See the head of this file.
+
+    Every method but `names` and `served` wants the lock to be held.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -119,7 +129,9 @@ class ServedFolder:
 
     def names(self) -> list[str]:
         """The names under which there is a model."""
-        return sorted(path.stem for path in self.path.glob("*.teddy") if MODEL_NAME.fullmatch(path.stem))
+        return sorted(
+            path.stem for path in self.path.glob("*.teddy") if MODEL_NAME.fullmatch(path.stem)
+        )
 
     def file(self, name: str) -> Path:
         """What is served under a name, if anything is."""
@@ -148,14 +160,16 @@ class ServedFolder:
         before = history[-1].version if history else None
         if version is not None and version != before:
             self._keep(name, version, self.file(name))
-            self.history.append(Promotion(time=now(), action="found", name=name, version=version, previous=before))
+            self.history.append(
+                Promotion(time=now(), action="found", name=name, version=version, previous=before)
+            )
         return version
 
     def put(self, model_file: Path, promotion: Promotion) -> None:
         """Serve a whole model file from now on, and keep it as a version.
 
-        Raises ModelFileError when the file is not, or no longer, of the version that the promotion says, OSError when
-        there is no room: what was served stays.
+        Raises ModelFileError when the file is not, or no longer, of the version that the promotion
+        says, OSError when there is no room: what was served stays.
         """
         name, version = promotion.name, promotion.version
         kept = self._keep(name, version, model_file)

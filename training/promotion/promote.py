@@ -1,6 +1,7 @@
 """Promotion: a new model takes the place of the one that is served, if it is better; and the way back.
 
-A model is loaded, canary and all, before it is put anywhere; `teddy.training.promotion.folder` puts it there.
+A model is loaded, canary and all, before it is put anywhere; `teddy.training.promotion.folder` puts
+it there.
 """
 
 from collections.abc import Callable, Sequence
@@ -57,18 +58,23 @@ def promote(
 ) -> Outcome:
     """Put a model file where it is served, under `name` or its own, and keep the last `keep` versions besides.
 
-    With a `comparison`, only when it is better than what is served there. The same promotion once more changes nothing.
-    Raises ModelFileError for a file that cannot be served, DataError for data that cannot be read or has nothing.
+    With a `comparison`, only when it is better than what is served there. The same promotion once
+    more changes nothing. Raises ModelFileError for a file that cannot be served, DataError for data
+    that cannot be read or has nothing.
     """
     if model_file.suffix != ".teddy":
         raise ModelFileError(model_file, "what is promoted is a .teddy file")
     candidate = load(model_file, precision="fp32")
     name = name or candidate.manifest.name
     if not MODEL_NAME.fullmatch(name):
-        raise TrainingError(f"{name!r} cannot be the name of a served model: give another with --name")
+        raise TrainingError(
+            f"{name!r} cannot be the name of a served model: give another with --name"
+        )
     with _locked(folder, note):
         previous = folder.adopt(name)
-        outcome = Outcome(status="promoted", name=name, version=candidate.version, previous=previous)
+        outcome = Outcome(
+            status="promoted", name=name, version=candidate.version, previous=previous
+        )
         if previous == candidate.version:
             return replace(outcome, status="already served")
         if comparison is not None:
@@ -79,11 +85,13 @@ def promote(
         return outcome
 
 
-def roll_back(folder: ServedFolder, *, name: str | None, version: str | None, note: Callable[[str], None]) -> Outcome:
+def roll_back(
+    folder: ServedFolder, *, name: str | None, version: str | None, note: Callable[[str], None]
+) -> Outcome:
     """Serve a version again that is kept, given by how it begins; without one, that before the one that is served.
 
-    Raises TrainingError where there is no such version, or no telling which, ModelFileError where its file has been
-    spoilt.
+    Raises TrainingError where there is no such version, or no telling which, ModelFileError where
+    its file has been spoilt.
     """
     with _locked(folder, note):
         name = name or _only_name(folder)
@@ -102,16 +110,25 @@ def _locked(folder: ServedFolder, note: Callable[[str], None]) -> AbstractContex
     return folder.locked(lambda: note(f"waiting for another promotion in {folder.path}"))
 
 
-def _compared(outcome: Outcome, candidate: Predictor, folder: ServedFolder, comparison: Comparison) -> Outcome:
+def _compared(
+    outcome: Outcome, candidate: Predictor, folder: ServedFolder, comparison: Comparison
+) -> Outcome:
     """The outcome with what both models score, and whether the new one is better."""
     served, notes = _load_served(folder, outcome.name)
     known = {"new": candidate, **({"served": served} if served else {})}
-    labels = tuple(dict.fromkeys(label for each in known.values() for label in each.manifest.labels))
+    labels = tuple(
+        dict.fromkeys(label for each in known.values() for label in each.manifest.labels)
+    )
     corpora = comparison.read(labels)
     if not any(corpus.dev for corpus in corpora):
         raise DataError(comparison.data, None, "there are no sentences to compare on")
-    f1 = {which: evaluate_served(each, corpora, labels).scores.micro.f1 for which, each in known.items()}
-    notes += [note for which, each in known.items() for note in _unknown_labels(which, each, corpora)]
+    f1 = {
+        which: evaluate_served(each, corpora, labels).scores.micro.f1
+        for which, each in known.items()
+    }
+    notes += [
+        note for which, each in known.items() for note in _unknown_labels(which, each, corpora)
+    ]
     scored = replace(outcome, f1=f1["new"], previous_f1=f1.get("served"), notes=tuple(notes))
     if "served" in f1 and not _is_better(f1["new"] - f1["served"], comparison.margin):
         return replace(scored, status="not better")
@@ -136,10 +153,16 @@ def _load_served(folder: ServedFolder, name: str) -> tuple[Predictor | None, lis
 def _unknown_labels(which: str, predictor: Predictor, corpora: Sequence[Corpus]) -> list[str]:
     there = {span.label for corpus in corpora for sentence in corpus.dev for span in sentence.spans}
     unknown = sorted(there - set(predictor.manifest.labels))
-    return [f"the {which} model does not know {', '.join(unknown)}: it misses those entities"] if unknown else []
+    return (
+        [f"the {which} model does not know {', '.join(unknown)}: it misses those entities"]
+        if unknown
+        else []
+    )
 
 
-def _record(outcome: Outcome, action: Action, source: Path, comparison: Comparison | None) -> Promotion:
+def _record(
+    outcome: Outcome, action: Action, source: Path, comparison: Comparison | None
+) -> Promotion:
     return Promotion(
         time=now(),
         action=action,
@@ -164,12 +187,15 @@ def _only_name(folder: ServedFolder) -> str:
 def _before(folder: ServedFolder, name: str, current: str | None) -> str:
     """The version to go back to, whose file must still be there."""
     if current is None:
-        history = folder.history.of(name)  # its file is missing or spoilt: what was put there last is the way back
+        # its file is missing or spoilt: what was put there last is the way back
+        history = folder.history.of(name)
         before = history[-1].version if history else None
     else:
         before = folder.before(name, current)
     if before is None:
-        raise TrainingError(f"{folder.path}: there is no version of {name} before {current or 'this'}")
+        raise TrainingError(
+            f"{folder.path}: there is no version of {name} before {current or 'this'}"
+        )
     return _kept(folder, name, before)
 
 
@@ -178,5 +204,7 @@ def _kept(folder: ServedFolder, name: str, beginning: str) -> str:
     found = [version for version in versions if version.startswith(beginning)]
     if len(found) != 1:
         problem = "is not kept" if not found else "begins more than one version"
-        raise TrainingError(f"{folder.path}: {beginning} {problem} of {name}; kept: {', '.join(versions) or 'none'}")
+        raise TrainingError(
+            f"{folder.path}: {beginning} {problem} of {name}; kept: {', '.join(versions) or 'none'}"
+        )
     return found[0]

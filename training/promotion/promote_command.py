@@ -39,20 +39,38 @@ def promote(
         ),
     ] = None,
     to: Annotated[
-        Path, typer.Option(metavar="DIR", help="The TEDDY_MODELS_DIR of who serves it.", show_default=False)
+        Path,
+        typer.Option(
+            metavar="DIR", help="The TEDDY_MODELS_DIR of who serves it.", show_default=False
+        ),
     ] = ...,  # type: ignore[assignment]
     if_better: Annotated[
-        Path | None, typer.Option(metavar="DATA", help="Only if F1 on this data file or recipe's dev data is better.")
+        Path | None,
+        typer.Option(
+            metavar="DATA", help="Only if F1 on this data file or recipe's dev data is better."
+        ),
     ] = None,
     margin: Annotated[
-        float, typer.Option(metavar="POINTS", min=0, help="By how many points of F1 it must be better, at the least.")
+        float,
+        typer.Option(
+            metavar="POINTS",
+            min=0,
+            help="By how many points of F1 it must be better, at the least.",
+        ),
     ] = 0.0,
     name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="What it is served as.  [default: the model's own name]")
+        str | None,
+        typer.Option(metavar="NAME", help="What it is served as.  [default: the model's own name]"),
     ] = None,
-    keep: Annotated[int, typer.Option(metavar="N", min=1, help="Versions to keep besides the one served.")] = 5,
-    rollback: Annotated[bool, typer.Option("--rollback", help="Serve an earlier version again.")] = False,
-    listing: Annotated[bool, typer.Option("--list", help="Show the versions that are kept.")] = False,
+    keep: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Versions to keep besides the one served.")
+    ] = 5,
+    rollback: Annotated[
+        bool, typer.Option("--rollback", help="Serve an earlier version again.")
+    ] = False,
+    listing: Annotated[
+        bool, typer.Option("--list", help="Show the versions that are kept.")
+    ] = False,
     data: DataDirectory = Path(),
     form: FormatOption = "auto",
     token: TokenOption = None,
@@ -65,9 +83,10 @@ def promote(
 ) -> None:
     """Put a model where `teddy serve` finds it, if it is better; or go back to the one before.
 
-    The model is loaded and its canary checked; DIR/NAME.teddy is then replaced in one step, and every server that
-    follows DIR changes to it by itself. Earlier versions stay in DIR/versions. The exit code is 0 when the model is
-    served now, 1 when it is not better and the served one stays.
+    The model is loaded and its canary checked; DIR/NAME.teddy is then replaced in one step, and
+    every server that follows DIR changes to it by itself. Earlier versions stay in DIR/versions.
+    The exit code is 0 when the model is served now, 1 when it is not better and the served one
+    stays.
 
     Examples:
       teddy promote runs/mine/mine.teddy --to models
@@ -100,7 +119,9 @@ def promote(
             mappings=mappings or (),
             annotates=annotates,
         )
-        outcome = _promote(Path(str(model)), folder, name, options if if_better else None, margin / 100, keep)
+        outcome = _promote(
+            Path(str(model)), folder, name, options if if_better else None, margin / 100, keep
+        )
     _show(outcome, as_json)
     if outcome.status == "not better":
         raise typer.Exit(_NOT_BETTER)
@@ -140,7 +161,8 @@ def _comparison(options: DataOptions, margin: float) -> "Comparison":
         corpora = options.corpora(labels)
         if options.is_recipe or options.annotates is not None:
             return corpora
-        # A file does not say what it annotates. What it never has would tell against the model that has learnt it.
+        # A file does not say what it annotates. What it never has would tell against the model that
+        # has learnt it.
         return [replace(corpus, annotates=_labels_in(corpus)) for corpus in corpora]
 
     return Comparison(data=options.source, read=read, margin=margin)
@@ -164,7 +186,9 @@ def _show(outcome: "Outcome", as_json: bool) -> None:
     if outcome.f1 is not None:
         before = "" if outcome.previous_f1 is None else f", served {outcome.previous_f1:.2%}"
         scores = f" (F1 {outcome.f1:.2%}{before})"
-    instead = f" instead of {outcome.previous}" if outcome.previous not in (None, outcome.version) else ""
+    instead = (
+        f" instead of {outcome.previous}" if outcome.previous not in (None, outcome.version) else ""
+    )
     stays = outcome.status == "not better"
     print(
         f"{outcome.name} {outcome.version}: {outcome.status}{f' than {outcome.previous}' if stays else instead}{scores}"
@@ -176,8 +200,14 @@ def _show_versions(folder: "ServedFolder", name: str | None, as_json: bool) -> N
     for each in [name] if name else folder.names():
         served, history = folder.served(each), folder.history.of(each)
         for version in folder.versions(each):
-            last = next((promotion for promotion in reversed(history) if promotion.version == version), None)
-            fields = {key: value for key, value in asdict(last).items() if value is not None} if last else {}
+            last = next(
+                (promotion for promotion in reversed(history) if promotion.version == version), None
+            )
+            fields = (
+                {key: value for key, value in asdict(last).items() if value is not None}
+                if last
+                else {}
+            )
             rows.append({"name": each, "version": version, "served": version == served, **fields})
     if as_json:
         print(json.dumps(rows, ensure_ascii=False))

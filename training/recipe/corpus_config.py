@@ -12,7 +12,8 @@ from teddy.training.recipe.reading import KeyPath, suggest
 OUTSIDE = "O"
 """As the target of a label in `map`: the span is not an entity."""
 UNKNOWN = "?"
-"""As the target of a label in `map`: nothing is known about the words of the span; any tag may be right there."""
+"""As the target of a label in `map`: nothing is known about the words of the span; any tag may be
+right there."""
 
 
 FormatName = Literal["conll", "jsonl", "conllu", "csv", "docred"]
@@ -30,12 +31,15 @@ class FormatConfig(Table):
     """How the files of a corpus are read."""
 
     format: FormatName = "conll"
-    """`conll` columns, `jsonl` with character spans, `conllu`, a `csv` table of words, or Re-DocRED's JSON."""
+    """`conll` columns, `jsonl` with character spans, `conllu`, a `csv` table of words, or
+    Re-DocRED's JSON."""
     encoding: str = "utf-8"
     separator: str = ""
-    """What stands between columns (conll, csv). Empty: any run of spaces and tabs (conll), a comma (csv)."""
+    """What stands between columns (conll, csv). Empty: any run of spaces and tabs (conll), a comma
+    (csv)."""
     token: int | str = 0
-    """Column of the token: a number from the left, or negative from the right; in csv also a name."""
+    """Column of the token: a number from the left, or negative from the right; in csv also a
+    name."""
     tag: int | str = -1
     """Column of the tag, as `token`."""
     sentence: int | str = 0
@@ -45,23 +49,30 @@ class FormatConfig(Table):
     outside: tuple[str, ...] = ()
     """Tags that are read as `O`."""
     ragged: bool = False
-    """Rows may have different numbers of columns. Otherwise a row unlike the first of its file is an error."""
+    """Rows may have different numbers of columns. Otherwise a row unlike the first of its file is
+    an error."""
     skip_empty_tokens: bool = False
-    """Leave out rows tagged `O` whose token is empty, as in tweets that had an invisible character; else an error."""
+    """Leave out rows tagged `O` whose token is empty, as in tweets that had an invisible character;
+    else an error."""
     comment: str = ""
-    """A prefix of comment lines. Lines such as `# text = ...` at the head of a sentence are comments in any case."""
+    """A prefix of comment lines. Lines such as `# text = ...` at the head of a sentence are
+    comments in any case."""
     token_strip: str = ""
-    """A regular expression; what it matches is removed from each token (`^en:` where tokens carry their language)."""
+    """A regular expression; what it matches is removed from each token (`^en:` where tokens carry
+    their language)."""
     join: str = " "
     """What stands between the tokens of a sentence in its text; empty for Chinese."""
     keep_apart: bool = False
-    """With an empty `join`: put a space between tokens that would run together into one word (Latin in Chinese)."""
+    """With an empty `join`: put a space between tokens that would run together into one word (Latin
+    in Chinese)."""
     spans: Literal["tags", "tokens"] = "tags"
-    """`tags`: spans are what the tags say. `tokens`: each token is a span, to learn the borders of words."""
+    """`tags`: spans are what the tags say. `tokens`: each token is a span, to learn the borders of
+    words."""
     token_label: str = "WORD"  # noqa: S105
     """The label of those spans."""
     field: str = "upos"
-    """What labels a word (conllu): `upos`, `xpos`, `deprel`, or `feats:KEY` or `misc:KEY` for one key of a column."""
+    """What labels a word (conllu): `upos`, `xpos`, `deprel`, or `feats:KEY` or `misc:KEY` for one
+    key of a column."""
 
 
 class RuleConfig(Table):
@@ -84,19 +95,22 @@ class CorpusConfig(FormatConfig):
     source: str = ""
     """Where it comes from and whom to credit."""
     train: tuple[str, ...] = ()
-    """Files, relative to the data directory; globs are allowed, and `.xz`, `.gz` and `.bz2` are unpacked."""
+    """Files, relative to the data directory; globs are allowed, and `.xz`, `.gz` and `.bz2` are
+    unpacked."""
     dev: tuple[str, ...] = ()
     map: dict[str, str] = {}
-    """From a label of the files to a label of the recipe, to `O` (not an entity) or to `?` (any tag may be right)."""
+    """From a label of the files to a label of the recipe, to `O` (not an entity) or to `?` (any tag
+    may be right)."""
     rules: tuple[RuleConfig, ...] = ()
     """Exceptions to `map`; the first that matches a span decides."""
     annotates: tuple[str, ...] | None = None
-    """Labels whose absence means something here; by default all. Of the others, an unmarked word may have any."""
+    """Labels whose absence means something here; by default all. Of the others, an unmarked word
+    may have any."""
     weight: float = Field(default=1.0, gt=0)
     """How often its sentences are drawn, relative to once an epoch."""
     holdout: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the training documents (jsonl, docred) or sentences (other formats) that are dev instead, at even
-    distances; for a corpus without dev files."""
+    """Share of the training documents (jsonl, docred) or sentences (other formats) that are dev
+    instead, at even distances; for a corpus without dev files."""
 
     def annotated(self, labels: Sequence[str]) -> frozenset[str]:
         """Return the labels that this corpus annotates, given all labels of the recipe."""
@@ -108,7 +122,9 @@ class CorpusConfig(FormatConfig):
             yield ("train",), "the corpus has no files: give train, dev or both"
         if self.dev and self.holdout:
             yield ("holdout",), "cannot stand beside dev files"
-        targets: list[tuple[KeyPath, str]] = [(("map", label), target) for label, target in self.map.items()]
+        targets: list[tuple[KeyPath, str]] = [
+            (("map", label), target) for label, target in self.map.items()
+        ]
         targets += [(("rules", place, "to"), rule.to) for place, rule in enumerate(self.rules)]
         for location, target in targets:
             if target not in (*labels, OUTSIDE, UNKNOWN):

@@ -1,7 +1,8 @@
 """From TOML to typed values: the line of each key, values put over others, and errors in the words of the recipe.
 
-`tomllib` gives values only, and an error should name a line. The document is known to be valid, because `tomllib` has
-read it. So this scanner need not understand values, only step over them: strings of four kinds, comments, brackets.
+`tomllib` gives values only, and an error should name a line. The document is known to be valid,
+because `tomllib` has read it. So this scanner need not understand values, only step over them:
+strings of four kinds, comments, brackets.
 """
 
 import difflib
@@ -147,7 +148,8 @@ def put_override(values: dict[str, Any], override: str) -> KeyPath:
     """Change `values`, in place, as ``training.epochs=3`` or ``corpus.0.weight=2`` says, and return the key.
 
     The value is TOML; a bare word such as cpu is a text, which spares quoting quotes in a shell.
-    Raises ValueError, saying why, for what is no such thing, or for a place that `values` does not have.
+    Raises ValueError, saying why, for what is no such thing, or for a place that `values` does not
+    have.
     """
     key, equals, text = (part.strip() for part in override.partition("="))
     if not equals or not all(key.split(".")):
@@ -191,13 +193,18 @@ class MisfitError(ValueError):
 def first_problem(error: ValidationError, model: type[BaseModel]) -> tuple[KeyPath, str]:
     """Return the key of the first problem that validating a `model` found, and what is wrong with it."""
     # A misspelt key comes first, for it explains one that is missing.
-    details = min(error.errors(include_url=False), key=lambda details: details["type"] not in _UNKNOWN_KEY)
+    details = min(
+        error.errors(include_url=False), key=lambda details: details["type"] not in _UNKNOWN_KEY
+    )
     location: KeyPath = tuple(part for part in details["loc"] if part not in _UNION_BRANCHES)
     cause = details.get("ctx", {}).get("error")
     if isinstance(cause, MisfitError):
         return location + cause.location, str(cause)
     if details["type"] in _UNKNOWN_KEY:
-        return location, f"unknown key{suggest(str(location[-1]), _known_keys(model, location[:-1]))}"
+        return (
+            location,
+            f"unknown key{suggest(str(location[-1]), _known_keys(model, location[:-1]))}",
+        )
     return location, _plain_message(details)
 
 
@@ -229,4 +236,6 @@ def _known_keys(model: type[BaseModel], location: KeyPath) -> list[str]:
             annotation = table.model_fields[part].annotation
             # An array of tables is a tuple[Table, ...], a table that may be missing a Table | None.
             table = typing.get_args(annotation)[0] if typing.get_args(annotation) else annotation
-    return [field.name for field in fields(table)] if is_dataclass(table) else list(table.model_fields)
+    return (
+        [field.name for field in fields(table)] if is_dataclass(table) else list(table.model_fields)
+    )

@@ -1,8 +1,8 @@
 """A recipe: everything that decides what a training run does, as one typed value of one TOML file.
 
-A key that the recipe does not know, and a value out of range, are refused with the file, the line and the full name of
-the key. `Recipe.dump_toml` writes the resolved recipe, defaults included, so that it can be saved beside the result and
-read back.
+A key that the recipe does not know, and a value out of range, are refused with the file, the line
+and the full name of the key. `Recipe.dump_toml` writes the resolved recipe, defaults included, so
+that it can be saved beside the result and read back.
 """
 
 import json
@@ -17,9 +17,22 @@ from pydantic import Field, ValidationError, model_validator
 from teddy.model.config import FeatureConfig, NetworkConfig
 from teddy.model.errors import RecipeError
 from teddy.training.recipe.corpus_config import OUTSIDE, UNKNOWN, CorpusConfig, Table
-from teddy.training.recipe.reading import KeyPath, MisfitError, dotted, first_problem, key_lines, put_override
+from teddy.training.recipe.reading import (
+    KeyPath,
+    MisfitError,
+    dotted,
+    first_problem,
+    key_lines,
+    put_override,
+)
 from teddy.training.recipe.search_config import SearchConfig
-from teddy.training.recipe.sections import AugmentConfig, CardConfig, DistillConfig, PretrainConfig, UpdateConfig
+from teddy.training.recipe.sections import (
+    AugmentConfig,
+    CardConfig,
+    DistillConfig,
+    PretrainConfig,
+    UpdateConfig,
+)
 
 Value: TypeAlias = "str | int | float | bool | Sequence[Value] | Mapping[str, Value]"
 
@@ -30,7 +43,9 @@ def dump_toml(table: Mapping[str, Value]) -> str:
 
 
 def _table_lines(table: Mapping[str, Value], path: tuple[str, ...]) -> list[str]:
-    lines = [f"{_key(key)} = {_value(value)}" for key, value in table.items() if not _is_table(value)]
+    lines = [
+        f"{_key(key)} = {_value(value)}" for key, value in table.items() if not _is_table(value)
+    ]
     for key, value in table.items():
         inner = (*path, key)
         header = ".".join(_key(part) for part in inner)
@@ -47,7 +62,12 @@ def _is_table(value: Value) -> bool:
     """Whether the value has a header of its own: a table, or an array of nothing but tables."""
     if isinstance(value, Mapping):
         return True
-    return not isinstance(value, str) and isinstance(value, Sequence) and bool(value) and all(map(_is_mapping, value))
+    return (
+        not isinstance(value, str)
+        and isinstance(value, Sequence)
+        and bool(value)
+        and all(map(_is_mapping, value))
+    )
 
 
 def _is_mapping(value: object) -> bool:
@@ -66,7 +86,9 @@ def _value(value: Value) -> str:
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_key(key)} = {_value(inner)}" for key, inner in value.items()) + "}"
+        return (
+            "{" + ", ".join(f"{_key(key)} = {_value(inner)}" for key, inner in value.items()) + "}"
+        )
     return "[" + ", ".join(_value(inner) for inner in value) + "]"
 
 
@@ -79,19 +101,22 @@ class PiecesConfig(Table):
     """The sentencepiece model (unigram with byte fallback) that is trained on the words of the training data."""
 
     vocabulary: int = Field(default=8000, ge=300)
-    """Number of pieces, the 256 byte pieces included; at most this many where the data has fewer."""
+    """Number of pieces, the 256 byte pieces included; at most this many where the data has
+    fewer."""
     character_coverage: float = Field(default=0.9995, gt=0, le=1)
-    """Share of the characters of the training data that become pieces; the rest are spelled in bytes."""
+    """Share of the characters of the training data that become pieces; the rest are spelled in
+    bytes."""
 
 
 class EmbeddingConfig(Table):
     """What the rows of whole words hold before training, if not random numbers."""
 
     vectors: str = ""
-    """A file of word vectors below `--data`, as GloVe, word2vec and fastText write text (.txt, .vec; also `.xz`, `.gz`
-    and `.bz2`). `features.word_rows` is then the most of its words that get a row: those of the training data first,
-    then the most frequent of the file. Vectors of another width than `network.embedding_width` are padded with zeros
-    or reduced to their principal components."""
+    """A file of word vectors below `--data`, as GloVe, word2vec and fastText write text (.txt,
+    .vec; also `.xz`, `.gz` and `.bz2`). `features.word_rows` is then the most of its words that get
+    a row: those of the training data first, then the most frequent of the file. Vectors of another
+    width than `network.embedding_width` are padded with zeros or reduced to their principal
+    components."""
     name: str = ""
     """Of the vectors, for the credit that the model carries."""
     licence: str = ""
@@ -103,8 +128,9 @@ class StartConfig(Table):
     """What the network starts from, if not from random weights."""
 
     weights: str = ""
-    """An encoder file, a model file or a checkpoint, below `--data` or where you are, or `en`, the model that ships.
-    The recipe's `features` and the shape of its `network` must be those of the file; its pieces and words are taken."""
+    """An encoder file, a model file or a checkpoint, below `--data` or where you are, or `en`, the
+    model that ships. The recipe's `features` and the shape of its `network` must be those of the
+    file; its pieces and words are taken."""
     learning_rate_share: float = Field(default=1.0, ge=0, le=1)
     """The embedding and the encoder learn at this share of the learning rate."""
 
@@ -116,8 +142,8 @@ class TrainingConfig(Table):
     batch_words: int = Field(default=600, ge=1)
     """Padded words per update."""
     shuffle_window_words: int = Field(default=4_000_000, ge=1)
-    """Corpora of more words are streamed from disk: so many are in memory, and shuffled, at a time (see
-    docs/large-corpora.md)."""
+    """Corpora of more words are streamed from disk: so many are in memory, and shuffled, at a time
+    (see docs/large-corpora.md)."""
     learning_rate: float = Field(default=3e-3, gt=0)
     warmup_share: float = Field(default=0.05, ge=0, le=1)
     """Share of all updates over which the learning rate rises from zero."""
@@ -125,26 +151,31 @@ class TrainingConfig(Table):
     """The learning rate falls to this share of itself by the last update."""
     weight_decay: float = Field(default=0.01, ge=0)
     parts: int = Field(default=0, ge=0)
-    """How many parts a batch is cut into, each computed by itself; 0 is one for each process (docs/distributed.md).
-    What is dropped at random is drawn for each part: with `parts` said, any number of processes learns the same."""
+    """How many parts a batch is cut into, each computed by itself; 0 is one for each process
+    (docs/distributed.md). What is dropped at random is drawn for each part: with `parts` said, any
+    number of processes learns the same."""
     gradient_clip: float = Field(default=5.0, gt=0)
     """Largest norm of the gradient."""
     word_dropout: float = Field(default=0.1, ge=0, lt=1)
     """Probability that a whole word becomes the unknown word."""
     feature_dropout: float = Field(default=0.25, ge=0, lt=1)
-    """Probability that all features of one kind (pieces, shape, affixes, whole word) of a word are left out."""
+    """Probability that all features of one kind (pieces, shape, affixes, whole word) of a word are
+    left out."""
     average_decay: float = Field(default=0.999, ge=0, lt=1)
-    """Of the exponential moving average of the weights, which is what is evaluated and exported; 0 is off."""
+    """Of the exponential moving average of the weights, which is what is evaluated and exported; 0
+    is off."""
     patience: int = Field(default=8, ge=0)
-    """Evaluations without a better dev F1 after which training stops, once there is any; 0 is never."""
+    """Evaluations without a better dev F1 after which training stops, once there is any; 0 is
+    never."""
     evaluations_per_epoch: float = Field(default=1.0, gt=0)
     checkpoint_seconds: float = Field(default=300.0, gt=0)
     """A checkpoint is written when the last one is so old, and after each evaluation."""
     mixed_precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(default=1, ge=0)
-    """Of the CPU; 0 is as many as cores, at most 4. (Hidden 128, two cores: with two threads an epoch of CoNLL-2003
-    takes 17 s instead of 18 on a quiet machine; a whole run took 9 minutes instead of 6 to 8 beside other work.)"""
+    """Of the CPU; 0 is as many as cores, at most 4. (Hidden 128, two cores: with two threads an
+    epoch of CoNLL-2003 takes 17 s instead of 18 on a quiet machine; a whole run took 9 minutes
+    instead of 6 to 8 beside other work.)"""
     explode_factor: float = Field(default=100.0, gt=1)
     """A loss this many times the running median stops the run."""
 
@@ -153,11 +184,14 @@ class ExportConfig(Table):
     """What the model file carries besides the network."""
 
     window_words: int = Field(default=128, ge=3)
-    """Longest stretch of words that the network sees at once; longer texts are read in overlapping windows."""
+    """Longest stretch of words that the network sees at once; longer texts are read in overlapping
+    windows."""
     window_overlap: int = Field(default=32, ge=2)
-    """Words that neighbouring windows share. With fewer than two, the rest of a long entity might be found again."""
+    """Words that neighbouring windows share. With fewer than two, the rest of a long entity might
+    be found again."""
     canary: tuple[str, ...] = ()
-    """Texts whose entities are written into the model file, and must come out again whenever it is loaded."""
+    """Texts whose entities are written into the model file, and must come out again whenever it is
+    loaded."""
 
     @model_validator(mode="after")
     def _check_overlap(self) -> Self:
@@ -177,7 +211,8 @@ class Recipe(Table):
     labels: tuple[str, ...] = ()
     """What the model tells apart, in the order in which it numbers them."""
     corpus: tuple[CorpusConfig, ...] = ()
-    """What a tagger is trained on. Only a recipe that has `pretrain` may do without `labels` and `corpus`."""
+    """What a tagger is trained on. Only a recipe that has `pretrain` may do without `labels` and
+    `corpus`."""
     pretrain: PretrainConfig | None = None
     """What `teddy pretrain` does."""
     pieces: PiecesConfig = PiecesConfig()
@@ -209,12 +244,16 @@ class Recipe(Table):
 
 
 def load_recipe(
-    path: Path | str, overrides: Sequence[str] = (), *, purpose: Literal["train", "pretrain"] = "train"
+    path: Path | str,
+    overrides: Sequence[str] = (),
+    *,
+    purpose: Literal["train", "pretrain"] = "train",
 ) -> Recipe:
     """Read a recipe, with `overrides` such as ``training.epochs=3`` or ``corpus.0.weight=2`` put over it.
 
-    Raises RecipeError, naming file and line (or the override) and the full key, for a file that cannot be read, that is
-    not TOML, or that has an unknown key, a bad value, or not the tables that the purpose needs.
+    Raises RecipeError, naming file and line (or the override) and the full key, for a file that
+    cannot be read, that is not TOML, or that has an unknown key, a bad value, or not the tables
+    that the purpose needs.
     """
     text = _read(path)
     values = _parse(path, text)
@@ -239,7 +278,9 @@ def load_recipe(
 
 def _refuse_other_purpose(path: Path | str, recipe: Recipe, purpose: str) -> None:
     if purpose == "pretrain" and recipe.pretrain is None:
-        raise RecipeError(path, None, "pretrain: missing: a [pretrain] table says what text to learn from")
+        raise RecipeError(
+            path, None, "pretrain: missing: a [pretrain] table says what text to learn from"
+        )
     if purpose == "train" and not recipe.corpus:
         raise RecipeError(path, None, "corpus: missing: this recipe is for `teddy pretrain` only")
 
@@ -278,12 +319,18 @@ def _misplaced_vectors(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
     """Yield why vectors that the recipe names cannot be used with the rest of it."""
     place = ("embedding", "vectors")
     if recipe.pretrain is not None:
-        yield place, "pre-training learns the vectors of words from its text: this recipe can have no others"
+        yield (
+            place,
+            "pre-training learns the vectors of words from its text: this recipe can have no others",
+        )
     if recipe.start.weights:
         reason = "brings an embedding of its own, and its encoder has learnt to read that one and no other"
         yield place, f"cannot stand beside start.weights, which {reason}"
     if not recipe.features.word_rows:
-        yield ("features", "word_rows"), "must be above 0 where embedding.vectors is given: vectors need rows"
+        yield (
+            ("features", "word_rows"),
+            "must be above 0 where embedding.vectors is given: vectors need rows",
+        )
     for key in ("name", "licence"):
         if not getattr(recipe.embedding, key):
             yield ("embedding", key), "missing: the model must credit the vectors"

@@ -61,30 +61,36 @@ class SearchConfig(Table):
     """Ranges of values, and how to look for the best, which is the best F1 on dev."""
 
     ranges: dict[str, Range] = Field(min_length=1)
-    """By the full names of keys, in quotation marks: intervals, or arrays of the values to choose from."""
+    """By the full names of keys, in quotation marks: intervals, or arrays of the values to choose
+    from."""
     trials: int = Field(default=20, ge=1)
     """Training runs in all, those included that were pruned or diverged."""
     seed: int = Field(default=1, ge=0)
-    """Of the sampler. With one job, equal seeds give equal studies, however often they are stopped."""
+    """Of the sampler. With one job, equal seeds give equal studies, however often they are
+    stopped."""
     sampler: Literal["tpe", "random"] = "tpe"
     """`tpe` learns from the trials that have ended (tree-structured Parzen estimators)."""
     random_trials: int = Field(default=8, ge=1)
     """So many trials are drawn at random before `tpe` has learnt enough."""
     pruner: Literal["median", "hyperband", "none"] = "median"
-    """`median` ends a trial whose best F1 so far is below the median of the others after as many evaluations;
-    `hyperband` gives most trials few evaluations and the best of them more."""
+    """`median` ends a trial whose best F1 so far is below the median of the others after as many
+    evaluations; `hyperband` gives most trials few evaluations and the best of them more."""
     warmup_evaluations: int = Field(default=2, ge=0)
     """No trial is pruned before so many evaluations are done."""
     unpruned_trials: int = Field(default=4, ge=0)
     """`median` prunes none before so many trials have ended."""
     keep_checkpoints: bool = False
-    """Whether trials keep their checkpoints when they have ended. Only the best so far does otherwise; all keep their
-    model files."""
+    """Whether trials keep their checkpoints when they have ended. Only the best so far does
+    otherwise; all keep their model files."""
 
     @field_validator("ranges", mode="before")
     @classmethod
     def _read_ranges(cls, ranges: object) -> object:
-        return {key: _read(key, value) for key, value in ranges.items()} if isinstance(ranges, Mapping) else ranges
+        return (
+            {key: _read(key, value) for key, value in ranges.items()}
+            if isinstance(ranges, Mapping)
+            else ranges
+        )
 
     def contradictions(self, recipe: BaseModel) -> Iterator[tuple[KeyPath, str]]:
         """Yield the ends of ranges that make no valid recipe of `recipe`, all else being as it stands there."""
@@ -114,7 +120,9 @@ def _read(key: str, value: object) -> Range:
     """Check one range here, for an error that names what is wrong: pydantic tells it for each of several types."""
     if isinstance(value, list | tuple):
         if len(value) < 2 or not all(isinstance(each, Scalar) for each in value):
-            raise MisfitError((key,), "wants two values or more, each a text, a number or a boolean")
+            raise MisfitError(
+                (key,), "wants two values or more, each a text, a number or a boolean"
+            )
         if len({(type(each), each) for each in value}) < len(value):
             raise MisfitError((key,), "has a value twice")
         return tuple(value)
@@ -123,7 +131,9 @@ def _read(key: str, value: object) -> Range:
     if not isinstance(value, Mapping):
         raise MisfitError((key,), "should be {low = ..., high = ...} or an array of values")
     if any(isinstance(each, Mapping | list) for each in value.values()):
-        raise MisfitError((key,), f'put the whole key in quotation marks, such as "{key}.{next(iter(value))}"')
+        raise MisfitError(
+            (key,), f'put the whole key in quotation marks, such as "{key}.{next(iter(value))}"'
+        )
     try:
         interval = Interval.model_validate(dict(value))
     except ValidationError as error:

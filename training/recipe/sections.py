@@ -26,8 +26,9 @@ class AugmentConfig(Table):
     typos: float = Field(default=0.0, ge=0, le=1)
     """With a slip of the fingers in about every tenth word of four letters or more."""
     joined: float = Field(default=0.0, ge=0, le=1)
-    """Two run together as one, as where there is no space behind a full stop. Drawn for whole batches, whose sentences
-    are then joined in twos: one long sentence among short ones would make all of them cost as much."""
+    """Two run together as one, as where there is no space behind a full stop. Drawn for whole
+    batches, whose sentences are then joined in twos: one long sentence among short ones would make
+    all of them cost as much."""
 
     @property
     def is_on(self) -> bool:
@@ -37,11 +38,17 @@ class AugmentConfig(Table):
     def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
         """Yield the key whose value does not go with the others, and why."""
         if self.lower + self.upper + self.title > 1:
-            yield ("augment", "title"), "a sentence has one case: lower, upper and title must not exceed 1 together"
+            yield (
+                ("augment", "title"),
+                "a sentence has one case: lower, upper and title must not exceed 1 together",
+            )
 
 
 class CardConfig(Table):
-    """Free texts, in Markdown, for the model card (`training.model_card`). What is empty is said not to be stated."""
+    """Free texts, in Markdown, for the model card (`training.model_card`).
+
+    What is empty is said not to be stated.
+    """
 
     description: str = ""
     """What the model is, in a sentence or two."""
@@ -55,7 +62,8 @@ class CardConfig(Table):
     licence: str = ""
     """Of the model."""
     seeds: tuple[float, ...] = ()
-    """Strict dev F1, 0 to 1, of the same recipe with other seeds, so that the spread can be stated."""
+    """Strict dev F1, 0 to 1, of the same recipe with other seeds, so that the spread can be
+    stated."""
 
     def contradictions(self, labels: Sequence[str]) -> Iterator[tuple[KeyPath, str]]:
         """Yield the keys that do not go with the labels of the recipe, and those of F1s that are none."""
@@ -70,37 +78,43 @@ class CardConfig(Table):
 class DistillConfig(Table):
     """Teachers read sentences, and the student learns their whole distribution over the tags beside the annotations.
 
-    They must have the same labels, all or some of the recipe's; their features, pieces and shape are their own.
+    They must have the same labels, all or some of the recipe's; their features, pieces and shape
+    are their own.
     """
 
     teachers: tuple[str, ...] = ()
-    """Model files or checkpoints below `--data`, or the name of the model that ships (`en`); of several the mean is
-    learnt. Only where a model is updated there need be none: it is then its own teacher."""
+    """Model files or checkpoints below `--data`, or the name of the model that ships (`en`); of
+    several the mean is learnt. Only where a model is updated there need be none: it is then its own
+    teacher."""
     on_corpora: bool = True
-    """The training sentences of the corpora are read too: where a corpus does not annotate a label, the teachers do."""
+    """The training sentences of the corpora are read too: where a corpus does not annotate a label,
+    the teachers do."""
     text: tuple[str, ...] = ()
-    """Files of plain text, a paragraph a line, relative to the data directory; globs are allowed, and `.xz`, `.gz` and
-    `.bz2` are unpacked."""
+    """Files of plain text, a paragraph a line, relative to the data directory; globs are allowed,
+    and `.xz`, `.gz` and `.bz2` are unpacked."""
     name: str = ""
     """Of the text, for the credit that the model carries."""
     licence: str = ""
     source: str = ""
     """Where the text comes from and whom to credit."""
     words: int = Field(default=200_000, ge=1)
-    """Of the text in each epoch, each time from another place. They are spread over the updates of the epoch, to each
-    at least one batch; so many words are kept in memory."""
+    """Of the text in each epoch, each time from another place. They are spread over the updates of
+    the epoch, to each at least one batch; so many words are kept in memory."""
     weight: float = Field(default=1.0, gt=0)
     """Of the distillation loss beside the supervised one; both are means over words."""
     temperature: float = Field(default=1.0, gt=0)
-    """Divides the scores of teachers (after their calibration) and student alike; above one, what is improbable
-    counts for more."""
+    """Divides the scores of teachers (after their calibration) and student alike; above one, what
+    is improbable counts for more."""
 
     def contradictions(self, *, updates: bool = False) -> Iterator[tuple[KeyPath, str]]:
         """Yield the keys whose values do not go with each other, and why; `updates` says whether a model is updated."""
         if not self.teachers and not updates:
             yield ("distill", "teachers"), "missing: somebody must teach"
         if not self.text and not self.on_corpora:
-            yield ("distill", "text"), "there is nothing to distil on: give text, or on_corpora = true"
+            yield (
+                ("distill", "text"),
+                "there is nothing to distil on: give text, or on_corpora = true",
+            )
         for key in ("name", "licence"):
             if self.text and not getattr(self, key):
                 yield ("distill", key), "missing: the model must credit the text"
@@ -109,22 +123,28 @@ class DistillConfig(Table):
 class UpdateConfig(Table):
     """The recipe's corpora are what is new; of what is old there are corpora to rehearse, or the model's predictions.
 
-    The model's labels stay and come first, those that only the recipe has are added. Its features, pieces, words and
-    the shape of its network are taken, whatever the recipe says of them. Where the recipe has no `[distill]` table, or
-    one without `teachers`, the model as it was is the teacher of what it becomes.
+    The model's labels stay and come first, those that only the recipe has are added. Its features,
+    pieces, words and the shape of its network are taken, whatever the recipe says of them. Where
+    the recipe has no `[distill]` table, or one without `teachers`, the model as it was is the
+    teacher of what it becomes.
     """
 
     model: str = Field(min_length=1)
-    """A model file or a checkpoint, below `--data` or where you are, or `en`; `--update` puts one here."""
+    """A model file or a checkpoint, below `--data` or where you are, or `en`; `--update` puts one
+    here."""
     sha256: str = ""
-    """Of that file. It is filled in when the run begins, so that the run is never resumed with another."""
+    """Of that file. It is filled in when the run begins, so that the run is never resumed with
+    another."""
     rehearse: tuple[str, ...] = ()
-    """Names of the recipe's corpora that are old: the model was trained on them, or on their like."""
+    """Names of the recipe's corpora that are old: the model was trained on them, or on their
+    like."""
     rehearsal: tuple[CorpusConfig, ...] = ()
-    """More old corpora, written as `[[corpus]]`. They annotate the model's labels, unless they say which."""
+    """More old corpora, written as `[[corpus]]`. They annotate the model's labels, unless they say
+    which."""
     share: float = Field(default=0.5, gt=0, lt=1)
-    """Of the words of an epoch that come from old corpora; less where they are too small, for no epoch has a sentence
-    of theirs more often than its `weight`. Which ones is drawn anew for each epoch."""
+    """Of the words of an epoch that come from old corpora; less where they are too small, for no
+    epoch has a sentence of theirs more often than its `weight`. Which ones is drawn anew for each
+    epoch."""
     predictions: bool = True
     """Whether the model's own predictions are learnt where there is no `[distill]` table."""
 
@@ -141,10 +161,16 @@ class UpdateConfig(Table):
         names = [corpus.name for corpus in corpora]
         for place, name in enumerate(self.rehearse):
             if name not in names:
-                yield ("update", "rehearse", place), f"there is no corpus {name!r}{suggest(name, names)}"
+                yield (
+                    ("update", "rehearse", place),
+                    f"there is no corpus {name!r}{suggest(name, names)}",
+                )
         for place, corpus in enumerate(self.rehearsal):
             if corpus.name in names:
-                yield ("update", "rehearsal", place, "name"), f"{corpus.name!r} is the name of two corpora"
+                yield (
+                    ("update", "rehearsal", place, "name"),
+                    f"{corpus.name!r} is the name of two corpora",
+                )
         if names and set(names) <= set(self.rehearse):
             yield ("update", "rehearse"), "every corpus is old: there is nothing new to learn"
 
@@ -161,8 +187,8 @@ class PretrainConfig(Table):
     source: str = ""
     """Where the text comes from and whom to credit."""
     text: tuple[str, ...] = Field(min_length=1)
-    """Files of plain text, a paragraph a line, relative to the data directory; globs are allowed, and `.xz`, `.gz` and
-    `.bz2` are unpacked."""
+    """Files of plain text, a paragraph a line, relative to the data directory; globs are allowed,
+    and `.xz`, `.gz` and `.bz2` are unpacked."""
     longest_sentence: int = Field(default=100, ge=2)
     """In words; a longer sentence is cut."""
     shortest_sentence: int = Field(default=5, ge=2)
@@ -171,8 +197,9 @@ class PretrainConfig(Table):
     """Every so many sentences one is held out: not learnt from, and asked at each evaluation."""
 
     objective: ObjectiveName = "masked"
-    """`masked`: which word is missing? `causal`: which word comes next, read forwards, and read backwards? `replaced`:
-    which words were put there at random? `both`: the first and the third at once.
+    """`masked`: which word is missing? `causal`: which word comes next, read forwards, and read
+    backwards? `replaced`: which words were put there at random? `both`: the first and the third at
+    once.
 
     (Seven minutes of one core each, then five epochs of CoNLL-2003, dev F1 of one seed: masked 91.3, both 91.3, causal
     90.8; 90.8 without any. In that time `masked` and `both` read 8.6 million words, `causal`, which answers for every
@@ -225,4 +252,7 @@ class PretrainConfig(Table):
         if self.objective == "causal" and not network.bidirectional:
             yield ("pretrain", "objective"), "'causal' needs network.bidirectional"
         if self.objective == "causal" and network.dense_widths:
-            yield ("pretrain", "objective"), "'causal' cannot have network.dense_widths: they mix the two directions"
+            yield (
+                ("pretrain", "objective"),
+                "'causal' cannot have network.dense_widths: they mix the two directions",
+            )

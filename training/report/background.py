@@ -47,7 +47,9 @@ class PartCounts:
         }
 
 
-def data_summary(corpora: Iterable[Corpus], parts: Sequence[str] = ("train", "dev")) -> list[PartCounts]:
+def data_summary(
+    corpora: Iterable[Corpus], parts: Sequence[str] = ("train", "dev")
+) -> list[PartCounts]:
     """Count the parts of all corpora; those without a sentence are left out."""
     summary = []
     for corpus in corpora:

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 def draw_confusion(confusion: Confusion, labels: list[str], path: Path | str) -> None:
     """Draw gold labels against predicted ones as a PNG: on the left spans with equal borders, on the right the others.
 
-    The number in a cell says how many; its shade, which share of the annotated entities of the row's label (over both
-    panels), and in the row of the spurious ones, which share of the predicted entities of the column's label.
+    The number in a cell says how many; its shade, which share of the annotated entities of the
+    row's label (over both panels), and in the row of the spurious ones, which share of the
+    predicted entities of the column's label.
 
     Raises: TrainingError where matplotlib is not installed.
     """
@@ -44,7 +45,10 @@ def cell_totals(confusion: Confusion) -> dict[tuple[str | None, str | None], int
     for (gold, predicted), n in cells.items():
         of_gold[gold] += n
         of_predicted[predicted] += n
-    return {(gold, found): of_predicted[found] if gold is None else of_gold[gold] for gold, found in cells}
+    return {
+        (gold, found): of_predicted[found] if gold is None else of_gold[gold]
+        for gold, found in cells
+    }
 
 
 def _draw_cells(
@@ -55,7 +59,10 @@ def _draw_cells(
 ) -> None:
     counts = [[cells.get((gold, predicted), 0) for predicted in names] for gold in names]
     # The square root lets a share of a few in a hundred still be seen beside the diagonal.
-    shades = [[(cells.get(cell, 0) / totals.get(cell, 1)) ** 0.5 for cell in product([gold], names)] for gold in names]
+    shades = [
+        [(cells.get(cell, 0) / totals.get(cell, 1)) ** 0.5 for cell in product([gold], names)]
+        for gold in names
+    ]
     if names:
         axes.imshow(shades, cmap="Blues", vmin=0.0, vmax=1.0)
     for i, row in enumerate(counts):
@@ -64,7 +71,12 @@ def _draw_cells(
                 continue
             colour = "white" if shades[i][j] > 0.6 else "black" if n else "#B0B0B0"
             axes.text(j, i, f"{n:,}", ha="center", va="center", color=colour, fontsize=8)
-    axes.set_xticks(range(len(names)), ["missed" if name is None else name for name in names], rotation=45, ha="right")
+    axes.set_xticks(
+        range(len(names)),
+        ["missed" if name is None else name for name in names],
+        rotation=45,
+        ha="right",
+    )
     axes.set_yticks(range(len(names)), ["spurious" if name is None else name for name in names])
     axes.set_xlabel("predicted label")
     axes.set_ylabel("annotated label")
@@ -85,8 +97,8 @@ def draw_reliability(calibration: Reliability, path: Path | str) -> None:
 def reliability_figure(calibration: Reliability) -> "Figure":
     """Draw the diagram without its title.
 
-    Points on the diagonal are calibrated; a line joins each point to it. Below stands how many entities have such
-    scores.
+    Points on the diagonal are calibrated; a line joins each point to it. Below stands how many
+    entities have such scores.
 
     Raises: TrainingError where matplotlib is not installed.
     """
@@ -108,7 +120,9 @@ def reliability_figure(calibration: Reliability) -> "Figure":
         color=BLUE,
     )
     for i, each in enumerate(calibration.bins):
-        counts.annotate(f"{each.n:,}", ((i + 0.5) * width, each.n), ha="center", va="bottom", fontsize=7)
+        counts.annotate(
+            f"{each.n:,}", ((i + 0.5) * width, each.n), ha="center", va="bottom", fontsize=7
+        )
     counts.margins(y=0.25)
     counts.set_xlim(0, 1)
     counts.set_xlabel("score")

@@ -47,7 +47,8 @@ def optional_figure(note: Callable[[str], None], file_name: str) -> Iterator[Non
 def save_figure(figure: "Figure", path: Path | str) -> None:
     """Write a PNG, whole or not at all; equal figures give equal files."""
     with warnings.catch_warnings():
-        # A label in a script that matplotlib's font lacks is drawn as boxes; the tables have it in full.
+        # A label in a script that matplotlib's font lacks is drawn as boxes; the tables have it in
+        # full.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         with atomic_path(path) as temporary:
             figure.savefig(temporary, format="png", dpi=120, metadata={"Software": None})
@@ -130,7 +131,11 @@ def _of_kind(rows: Rows, kind: str) -> Rows:
 def _series(rows: Rows, key: str) -> tuple[list[float], list[float]]:
     """Take the steps and values of a key, leaving out what is missing or null."""
     pairs = [(row["step"], row.get(key)) for row in rows]
-    found = [(float(x), float(y)) for x, y in pairs if isinstance(x, int | float) and isinstance(y, int | float)]
+    found = [
+        (float(x), float(y))
+        for x, y in pairs
+        if isinstance(x, int | float) and isinstance(y, int | float)
+    ]
     return [x for x, _ in found], [y for _, y in found]
 
 
@@ -154,14 +159,23 @@ def _plot_noisy(axes: "Axes", rows: Rows, key: str, name: str, colour: str) -> N
     if values and min(values) > 0:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "")
+        axes.yaxis.set_minor_formatter(
+            lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else ""
+        )
     if values:
         axes.legend(frameon=False, loc="upper right")
 
 
 def _plot_f1(axes: "Axes", rows: Rows) -> None:
     steps, values = _series(rows, "f1")
-    axes.plot(steps, [100 * value for value in values], color=GREEN, marker="o", markersize=3.5, linewidth=1.4)
+    axes.plot(
+        steps,
+        [100 * value for value in values],
+        color=GREEN,
+        marker="o",
+        markersize=3.5,
+        linewidth=1.4,
+    )
     axes.set_ylabel("dev F1, %")
     if values:
         best = max(values)
@@ -179,6 +193,13 @@ def _plot_accuracy(axes: "Axes", rows: Rows) -> None:
         steps, values = _series(rows, key)
         if values:
             label = f"{name}: {100 * values[-1]:.1f} at last"
-            axes.plot(steps, [100 * value for value in values], color=colour, marker="o", markersize=3.5, label=label)
+            axes.plot(
+                steps,
+                [100 * value for value in values],
+                color=colour,
+                marker="o",
+                markersize=3.5,
+                label=label,
+            )
     axes.set_ylabel("right on held-out text, %")
     axes.legend(frameon=False, loc="lower right")

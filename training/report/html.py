@@ -59,7 +59,9 @@ class Matrix:
 
 def matrices(confusion: Confusion, labels: Sequence[str]) -> list[Matrix]:
     """Give a table of the spans with equal borders, and one of those that overlap, where there are such."""
-    used = {label for cells in _both(confusion) for pair in cells for label in pair if label is not None}
+    used = {
+        label for cells in _both(confusion) for pair in cells for label in pair if label is not None
+    }
     names: list[Label] = [*labels, *sorted(used.difference(labels))]
     totals = cell_totals(confusion)
     found = [_matrix("Equal borders", confusion.equal_borders, [*names, None], totals)]
@@ -68,7 +70,9 @@ def matrices(confusion: Confusion, labels: Sequence[str]) -> list[Matrix]:
     return found
 
 
-def _both(confusion: Confusion) -> tuple[Counter[tuple[Label, Label]], Counter[tuple[Label, Label]]]:
+def _both(
+    confusion: Confusion,
+) -> tuple[Counter[tuple[Label, Label]], Counter[tuple[Label, Label]]]:
     return confusion.equal_borders, confusion.wrong_borders
 
 
@@ -92,7 +96,9 @@ def _matrix(
 
 
 def _cell(
-    cells: Counter[tuple[Label, Label]], place: tuple[Label, Label], totals: dict[tuple[Label, Label], int]
+    cells: Counter[tuple[Label, Label]],
+    place: tuple[Label, Label],
+    totals: dict[tuple[Label, Label], int],
 ) -> Cell | None:
     if place == (None, None):
         return None
@@ -224,7 +230,10 @@ def as_html(
         lowest=int(10 * min(0.9, *lows)) / 10,
         robustness=robustness,
         confusions=matrices(evaluation.confusion, list(evaluation.scores.by_label)),
-        mistakes=[(group, [_case(mistake) for mistake in group.mistakes]) for group in mistakes_by_kind(evaluation)],
+        mistakes=[
+            (group, [_case(mistake) for mistake in group.mistakes])
+            for group in mistakes_by_kind(evaluation)
+        ],
         curves=_drawn(lambda: _curves(background.rows)),
         reliability=next(iter(_drawn(lambda: _reliability(evaluation.calibration))), None),
         background=background,
@@ -254,7 +263,9 @@ def _drawn(draw: Callable[[], Iterable[InlineFigure]]) -> list[InlineFigure]:
 
 def _curves(rows: Rows) -> Iterator[InlineFigure]:
     for name, figure in panels(rows):
-        values = [value for line in figure.axes[0].lines[-1:] for value in _floats(line.get_ydata())]
+        values = [
+            value for line in figure.axes[0].lines[-1:] for value in _floats(line.get_ydata())
+        ]
         alt = f"{name} against the step: from {values[0]:.4g} to {values[-1]:.4g}."
         yield InlineFigure(name, alt, as_svg(figure, _letters(name)))
 

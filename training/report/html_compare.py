@@ -28,7 +28,9 @@ def write_comparison(pair: Pair, directory: Path, title: str) -> None:
     Raises: TrainingError where jinja2, which the page needs, is not installed.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    write_atomically(directory / "compare.json", json.dumps(pair.as_dict(), ensure_ascii=False, indent=1) + "\n")
+    write_atomically(
+        directory / "compare.json", json.dumps(pair.as_dict(), ensure_ascii=False, indent=1) + "\n"
+    )
     write_atomically(directory / "compare.html", as_html(pair, title))
 
 
@@ -39,7 +41,10 @@ def as_html(pair: Pair, title: str) -> str:
     """
     comparison = pair.comparison
     every = [*comparison.by_label.values(), comparison.overall]
-    reach = max(0.01, *(abs(end) for each in every for end in (each.interval.low, each.interval.high, each.f1)))
+    reach = max(
+        0.01,
+        *(abs(end) for each in every for end in (each.interval.low, each.interval.high, each.f1)),
+    )
     return render(
         "compare.html",
         title=title,
@@ -48,8 +53,20 @@ def as_html(pair: Pair, title: str) -> str:
         overall=comparison.overall,
         reach=reach,
         groups=[
-            ("better", "What got better", "Only B is right here.", _cases(comparison.better), comparison.n_better),
-            ("worse", "What got worse", "Only A is right here.", _cases(comparison.worse), comparison.n_worse),
+            (
+                "better",
+                "What got better",
+                "Only B is right here.",
+                _cases(comparison.better),
+                comparison.n_better,
+            ),
+            (
+                "worse",
+                "What got worse",
+                "Only A is right here.",
+                _cases(comparison.worse),
+                comparison.n_worse,
+            ),
         ],
     )
 

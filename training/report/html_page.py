@@ -101,14 +101,16 @@ _FILTERS: dict[str, Callable[..., object]] = {
 def as_svg(figure: "Figure", name: str) -> str:
     """Write a figure as an `<svg>` element; equal figures give equal text.
 
-    Words stay words, in the font of the page: any script is shown, found by a search and read aloud. `name`, of
-    letters, keeps the ids of two figures in one page apart.
+    Words stay words, in the font of the page: any script is shown, found by a search and read
+    aloud. `name`, of letters, keeps the ids of two figures in one page apart.
     """
     import matplotlib
 
     buffer = StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        figure.savefig(
+            buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
+        )
     return _in_page(buffer.getvalue())
 
 
@@ -146,7 +148,10 @@ def excerpt(text: str, spans: Mapping[str, Span | None]) -> list[Segment]:
     borders = sorted({start, end, *_borders(there.values())})
     clean = _printable(text)
     segments = [
-        Segment(clean[begin:stop], tuple(role for role, span in there.items() if span.start <= begin < span.end))
+        Segment(
+            clean[begin:stop],
+            tuple(role for role, span in there.items() if span.start <= begin < span.end),
+        )
         for begin, stop in pairwise(borders)
     ]
     before, after = [Segment("…", ())] * (start > 0), [Segment("…", ())] * (end < len(text))
@@ -180,4 +185,6 @@ def _end(text: str, last: int) -> int:
 
 def _printable(text: str) -> str:
     """Keep every character in its place; joiners and direction marks, which scripts need, stay as they are."""
-    return "".join(" " if unicodedata.category(character) in ("Cc", "Cs") else character for character in text)
+    return "".join(
+        " " if unicodedata.category(character) in ("Cc", "Cs") else character for character in text
+    )

@@ -17,7 +17,8 @@ _NUMBER_FORMATS = (("amx_bf16", "AMX"), ("avx512_bf16", "AVX-512 bf16"))
 
 POWERCAP = Path("/sys/class/powercap")
 _MOST_WATTS = 1000
-"""Of one package. A counter that could have run round since it was last read says nothing any more."""
+"""Of one package. A counter that could have run round since it was last read says nothing any
+more."""
 _LOOK_SECONDS = 30.0
 
 
@@ -71,7 +72,9 @@ def _cpu() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor() or platform.machine()
-    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    fields = {
+        key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)
+    }
     flags = fields.get("flags", "").split()
     return ", ".join(
         [
@@ -101,14 +104,21 @@ class _Counter:
 class EnergyMeter:
     """Adds up the energy of all packages, whoever used it, from the moment that the meter is made.
 
-    The counters run round in some ten minutes at full load, so `read` must be called every few minutes.
+    The counters run round in some ten minutes at full load, so `read` must be called every few
+    minutes.
     """
 
-    def __init__(self, powercap: Path = POWERCAP, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, powercap: Path = POWERCAP, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._clock = clock
         self._joules: float | None = 0.0
         try:
-            self._counters = [_open(zone, clock()) for zone in sorted(powercap.glob("*-rapl:*")) if _is_package(zone)]
+            self._counters = [
+                _open(zone, clock())
+                for zone in sorted(powercap.glob("*-rapl:*"))
+                if _is_package(zone)
+            ]
         except (OSError, ValueError):
             self._counters = []
 

@@ -13,13 +13,19 @@ def markdown_table(heads: list[str], rows: Iterable[list[str]]) -> list[str]:
     widths = [max(3, *(cell_len(row[i]) for row in [heads, *rows])) for i in range(len(heads))]
 
     def line(cells: list[str]) -> str:
-        padding = [" " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=True)]
+        padding = [
+            " " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=True)
+        ]
         aligned = [
-            space + cell if right else cell + space for cell, space, right in zip(cells, padding, numeric, strict=True)
+            space + cell if right else cell + space
+            for cell, space, right in zip(cells, padding, numeric, strict=True)
         ]
         return f"| {' | '.join(aligned)} |"
 
-    rule = ["-" * (width - 1) + (":" if right else "-") for width, right in zip(widths, numeric, strict=True)]
+    rule = [
+        "-" * (width - 1) + (":" if right else "-")
+        for width, right in zip(widths, numeric, strict=True)
+    ]
     return [line(heads), line(rule), *map(line, rows)]
 
 
@@ -40,7 +46,10 @@ def code(name: str) -> str:
 
 def escape(text: str) -> str:
     """Write a text on one line so that Markdown reads nothing into it."""
-    return "".join(f"\\{character}" if character in "\\`*_[]<>#|" else character for character in one_line(text))
+    return "".join(
+        f"\\{character}" if character in "\\`*_[]<>#|" else character
+        for character in one_line(text)
+    )
 
 
 def one_line(text: str) -> str:

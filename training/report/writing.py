@@ -45,13 +45,17 @@ def write_report(
     fields = evaluation.as_dict() | {"intervals": intervals.as_dict()}
     fields |= {"robustness": robustness.as_dict()} if robustness else {}
     fields |= {"data": [part.as_dict() for part in background.data]} if background else {}
-    write_atomically(directory / "report.json", json.dumps(fields, ensure_ascii=False, indent=1) + "\n")
+    write_atomically(
+        directory / "report.json", json.dumps(fields, ensure_ascii=False, indent=1) + "\n"
+    )
     write_atomically(directory / "report.md", as_markdown(evaluation, title, robustness, intervals))
     _each_of(
         lambda: write_atomically(
             directory / "report.html", as_html(evaluation, intervals, title, robustness, background)
         ),
-        lambda: draw_confusion(evaluation.confusion, list(evaluation.scores.by_label), directory / "confusion.png"),
+        lambda: draw_confusion(
+            evaluation.confusion, list(evaluation.scores.by_label), directory / "confusion.png"
+        ),
         lambda: draw_reliability(evaluation.calibration, directory / "calibration.png"),
     )
 
@@ -115,7 +119,14 @@ def _label_table(evaluation: Evaluation) -> list[str]:
     macro = evaluation.scores.macro
     rows = [_score_row(code(label), counts) for label, counts in evaluation.scores.by_label.items()]
     rows.append(_score_row("**all** (micro)", evaluation.scores.micro))
-    rows.append(["mean of the labels (macro)", percent(macro.precision), percent(macro.recall), percent(macro.f1)])
+    rows.append(
+        [
+            "mean of the labels (macro)",
+            percent(macro.precision),
+            percent(macro.recall),
+            percent(macro.f1),
+        ]
+    )
     return markdown_table(["label", *_SCORE_HEADS], rows)
 
 
@@ -140,12 +151,18 @@ def _slices(evaluation: Evaluation) -> Iterator[list[str]]:
             *_corpus_labels(evaluation),
         ]
     if evaluation.by_surface:
-        yield ["## Seen in training, or not", "", *_slice_table("these very words", evaluation.by_surface)]
+        yield [
+            "## Seen in training, or not",
+            "",
+            *_slice_table("these very words", evaluation.by_surface),
+        ]
     yield ["## By length", "", *_slice_table("words", evaluation.by_length)]
 
 
 def _slice_table(head: str, rows: Mapping[str, Counts]) -> list[str]:
-    return markdown_table([head, *_SCORE_HEADS], [_score_row(name, counts) for name, counts in rows.items()])
+    return markdown_table(
+        [head, *_SCORE_HEADS], [_score_row(name, counts) for name, counts in rows.items()]
+    )
 
 
 def _corpus_labels(evaluation: Evaluation) -> list[str]:
@@ -154,7 +171,12 @@ def _corpus_labels(evaluation: Evaluation) -> list[str]:
     rows = []
     for name, scores in evaluation.by_corpus.items():
         counts = [scores.by_label.get(label, Counts()) for label in labels]
-        rows.append([code(name), *(percent(each.f1) if each.gold or each.predicted else "" for each in counts)])
+        rows.append(
+            [
+                code(name),
+                *(percent(each.f1) if each.gold or each.predicted else "" for each in counts),
+            ]
+        )
     return markdown_table(["corpus", *map(code, labels)], rows)
 
 
@@ -172,7 +194,10 @@ def _calibration(evaluation: Evaluation) -> Iterator[str]:
         for i, each in enumerate(calibration.bins)
     ]
     yield from markdown_table(["score", *_PROMISE_HEADS], rows)
-    for head, parts in (("label", evaluation.calibration_by_label), ("corpus", evaluation.calibration_by_corpus)):
+    for head, parts in (
+        ("label", evaluation.calibration_by_label),
+        ("corpus", evaluation.calibration_by_corpus),
+    ):
         if len(parts) > 1:
             yield ""
             yield from _calibration_table(head, parts)
@@ -184,7 +209,9 @@ _PROMISE_HEADS = ["predicted", "mean score", "right", "promised too much"]
 
 
 def _promise(each: Bin) -> list[str]:
-    return [percent(each.mean_score), percent(each.share_right), f"{each.gap:+.2%}"] if each.n else []
+    return (
+        [percent(each.mean_score), percent(each.share_right), f"{each.gap:+.2%}"] if each.n else []
+    )
 
 
 def _calibration_table(head: str, parts: Mapping[str, Reliability]) -> list[str]:
@@ -210,8 +237,14 @@ def _kinds(evaluation: Evaluation) -> Iterator[str]:
 
 
 def _confusions(confusion: Confusion) -> Iterator[str]:
-    cells = [(gold, found, n, "") for (gold, found), n in confusion.equal_borders.items() if gold != found]
-    cells += [(gold, found, n, "wrong borders") for (gold, found), n in confusion.wrong_borders.items()]
+    cells = [
+        (gold, found, n, "")
+        for (gold, found), n in confusion.equal_borders.items()
+        if gold != found
+    ]
+    cells += [
+        (gold, found, n, "wrong borders") for (gold, found), n in confusion.wrong_borders.items()
+    ]
     cells.sort(key=lambda cell: -cell[2])
     rows = [
         [code(gold) if gold else "nothing", code(found) if found else "nothing", f"{n:,}", remark]
@@ -239,7 +272,10 @@ def _drawn(mistake: Mistake) -> list[str]:
     before, after = "…" if start else "", "…" if end < len(mistake.text) else ""
     text = one_line(mistake.text)
     lines = [f"    {before}{text[start:end]}{after}"]
-    for span, role, score in ((mistake.gold, "annotated", None), (mistake.predicted, "predicted", mistake.score)):
+    for span, role, score in (
+        (mistake.gold, "annotated", None),
+        (mistake.predicted, "predicted", mistake.score),
+    ):
         if span:
             indent = " " * cell_len(before + text[start : span.start])
             sure = "" if score is None else f", {score:.2f}"

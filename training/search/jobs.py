@@ -1,7 +1,7 @@
 """A search from its start to its findings, in one process or in several.
 
-It may be stopped in any way and begun again: finished trials stay as they are, and one that was interrupted goes on
-from its last checkpoint with the values that it had.
+It may be stopped in any way and begun again: finished trials stay as they are, and one that was
+interrupted goes on from its last checkpoint with the values that it had.
 """
 
 import json
@@ -28,7 +28,14 @@ from teddy.training.job.log import Log, is_terminal
 from teddy.training.job.record import Record, Row
 from teddy.training.recipe.recipe import Recipe
 from teddy.training.recipe.search_config import Scalar
-from teddy.training.report.figures import BLUE, GREEN, GREY, new_figure, optional_figure, save_figure
+from teddy.training.report.figures import (
+    BLUE,
+    GREEN,
+    GREY,
+    new_figure,
+    optional_figure,
+    save_figure,
+)
 from teddy.training.run import train
 from teddy.training.search.study import Claim, Study
 
@@ -50,8 +57,9 @@ _EVERY_SECONDS = 0.5
 class Finding:
     """What is known of a trial.
 
-    Attributes: `f1` is its best on dev, 0 to 1, None where it has none; `evaluations` are those that it was compared
-    by; `error` says why it failed, `same_as` which earlier trial had the same values.
+    Attributes: `f1` is its best on dev, 0 to 1, None where it has none; `evaluations` are those
+    that it was compared by; `error` says why it failed, `same_as` which earlier trial had the same
+    values.
     """
 
     trial: int
@@ -65,13 +73,22 @@ class Finding:
 
     def __str__(self) -> str:
         score = "" if self.f1 is None else f", dev F1 {self.f1:.2%}"
-        why = f": {self.error}" if self.error else "" if self.same_as is None else f", the same as {self.same_as}"
+        why = (
+            f": {self.error}"
+            if self.error
+            else ""
+            if self.same_as is None
+            else f", the same as {self.same_as}"
+        )
         return f"trial {self.trial}: {self.state}{score}{why}"
 
 
 def find(trial: FrozenTrial) -> Finding:
     """Read a trial of the database."""
-    reached = [*trial.intermediate_values.values(), *([trial.value] if trial.state == TrialState.COMPLETE else [])]
+    reached = [
+        *trial.intermediate_values.values(),
+        *([trial.value] if trial.state == TrialState.COMPLETE else []),
+    ]
     scores = [score for score in reached if score is not None]
     return Finding(
         trial=trial.number,
@@ -99,10 +116,15 @@ def write_findings(study: Study, note: Callable[[str], None]) -> list[Finding]:
         "importances": study.importances(),
         "trials": [asdict(finding) for finding in findings],
     }
-    write_atomically(study.directory / "search.json", json.dumps(fields, ensure_ascii=False, indent=1) + "\n")
+    write_atomically(
+        study.directory / "search.json", json.dumps(fields, ensure_ascii=False, indent=1) + "\n"
+    )
     with optional_figure(note, "search.png"):
         _plot(findings, study.directory / "search.png")
-    return sorted(findings, key=lambda finding: (finding.state != "complete", -(finding.f1 or 0.0), finding.trial))
+    return sorted(
+        findings,
+        key=lambda finding: (finding.state != "complete", -(finding.f1 or 0.0), finding.trial),
+    )
 
 
 def table(findings: Sequence[Finding], importances: dict[str, float]) -> list[str]:
@@ -112,13 +134,24 @@ def table(findings: Sequence[Finding], importances: dict[str, float]) -> list[st
     keys = list(findings[0].values)
     rows = [["trial", "state", "dev F1", *keys]]
     rows += [
-        [str(each.trial), each.state, "" if each.f1 is None else f"{each.f1:.2%}", *_shown(each, keys)]
+        [
+            str(each.trial),
+            each.state,
+            "" if each.f1 is None else f"{each.f1:.2%}",
+            *_shown(each, keys),
+        ]
         for each in findings
     ]
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    lines = [
+        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    ]
     if importances:
-        lines += ["", "importance: " + ", ".join(f"{key} {share:.0%}" for key, share in importances.items())]
+        lines += [
+            "",
+            "importance: " + ", ".join(f"{key} {share:.0%}" for key, share in importances.items()),
+        ]
     return lines
 
 
@@ -132,9 +165,19 @@ def _plot(findings: Sequence[Finding], path: Path) -> None:
     figure = new_figure(8, 4)
     axes = figure.subplots()
     for state, colour in (("complete", GREEN), ("pruned", GREY)):
-        points = [(each.trial, 100 * each.f1) for each in findings if each.state == state and each.f1 is not None]
-        axes.scatter([x for x, _ in points], [y for _, y in points], color=colour, s=18, label=state)
-    complete = [(each.trial, 100 * each.f1) for each in findings if each.state == "complete" and each.f1 is not None]
+        points = [
+            (each.trial, 100 * each.f1)
+            for each in findings
+            if each.state == state and each.f1 is not None
+        ]
+        axes.scatter(
+            [x for x, _ in points], [y for _, y in points], color=colour, s=18, label=state
+        )
+    complete = [
+        (each.trial, 100 * each.f1)
+        for each in findings
+        if each.state == "complete" and each.f1 is not None
+    ]
     best = [max(y for _, y in complete[: place + 1]) for place in range(len(complete))]
     axes.step([x for x, _ in complete], best, where="post", color=BLUE, label="best so far")
     axes.set_xlabel("trial")
@@ -146,15 +189,22 @@ def _plot(findings: Sequence[Finding], path: Path) -> None:
 
 
 def search(
-    recipe: Recipe, data: Path, output: Path, *, until: float | None, note: Note, interruption: Interruption
+    recipe: Recipe,
+    data: Path,
+    output: Path,
+    *,
+    until: float | None,
+    note: Note,
+    interruption: Interruption,
 ) -> None:
     """Train trials in `output` until the recipe's number is reached, or no more are to be begun; `note` hears of each.
 
-    `until` is the time.time() after which none is begun. Others may work on the same study at the same time, in other
-    processes.
+    `until` is the time.time() after which none is begun. Others may work on the same study at the
+    same time, in other processes.
 
-    Raises TrainingError where `output` holds the search of another recipe, JobInterrupted when `interruption` is
-    wanted, and whatever else is wrong with a trial but that it diverged or wanted more memory than the GPU has.
+    Raises TrainingError where `output` holds the search of another recipe, JobInterrupted when
+    `interruption` is wanted, and whatever else is wrong with a trial but that it diverged or wanted
+    more memory than the GPU has.
     """
     study = Study(recipe, output)
     while until is None or time.time() < until:
@@ -169,7 +219,9 @@ def search(
 
 
 def _described(values: Mapping[str, object]) -> str:
-    shown = {key: f"{value:.4g}" if isinstance(value, float) else value for key, value in values.items()}
+    shown = {
+        key: f"{value:.4g}" if isinstance(value, float) else value for key, value in values.items()
+    }
     return ", ".join(f"{key} {value}" for key, value in shown.items())
 
 
@@ -183,7 +235,14 @@ def _try(study: Study, claim: Claim, data: Path, interruption: Interruption) -> 
         if claim.reported and study.should_prune(claim):  # its process ended before it could say so
             raise _PrunedError
         watchers = (_Pruning(study, claim),)
-        train(claim.recipe, data, claim.directory, resume=True, watchers=watchers, interruption=interruption)
+        train(
+            claim.recipe,
+            data,
+            claim.directory,
+            resume=True,
+            watchers=watchers,
+            interruption=interruption,
+        )
         study.complete(claim, _best_f1(claim.directory))
     except _PrunedError:
         study.prune(claim)
@@ -240,17 +299,21 @@ def _tidy(study: Study) -> None:
                 checkpoint.unlink(missing_ok=True)
 
 
-def run_search(recipe: Recipe, data: Path, output: Path, *, until: float | None = None, n_jobs: int = 1) -> None:
+def run_search(
+    recipe: Recipe, data: Path, output: Path, *, until: float | None = None, n_jobs: int = 1
+) -> None:
     """Search in `n_jobs` processes, and write what was found, also when that is interrupted; see `search`.
 
-    Raises what `search` raises, DivergedError when every trial diverged, TrainingError when none came to its end or a
-    process did not.
+    Raises what `search` raises, DivergedError when every trial diverged, TrainingError when none
+    came to its end or a process did not.
     """
     study = Study(recipe, output)
     try:
         if n_jobs == 1:
             with interruptions() as interruption:
-                search(recipe, data, output, until=until, note=Log().note, interruption=interruption)
+                search(
+                    recipe, data, output, until=until, note=Log().note, interruption=interruption
+                )
         else:
             _search_in_processes(study, data, until, n_jobs)
     finally:
@@ -260,7 +323,9 @@ def run_search(recipe: Recipe, data: Path, output: Path, *, until: float | None 
     if not any(each.state == "complete" for each in findings):
         errors = [each.error for each in findings if each.error]
         kind = DivergedError if errors and len(errors) == len(findings) else TrainingError
-        raise kind(f"no trial came to its end{': ' if errors else ''}{errors[-1] if errors else ''}")
+        raise kind(
+            f"no trial came to its end{': ' if errors else ''}{errors[-1] if errors else ''}"
+        )
 
 
 def _search_in_processes(study: Study, data: Path, until: float | None, n_jobs: int) -> None:
@@ -271,14 +336,19 @@ def _search_in_processes(study: Study, data: Path, until: float | None, n_jobs: 
     seen = {trial.number for trial in study.ended()}
     with interruptions() as interruption, _ended(processes):
         while any(process.is_alive() for process in processes) and not interruption.wanted:
-            wait([process.sentinel for process in processes if process.is_alive()], timeout=_EVERY_SECONDS)
+            wait(
+                [process.sentinel for process in processes if process.is_alive()],
+                timeout=_EVERY_SECONDS,
+            )
             _tell_ended(study, seen)
     _tell_ended(study, seen)
     interruption.check()
     for process, log in zip(processes, logs, strict=True):
         # What one that was killed had begun, another one may have brought to its end.
         if (process.exitcode or 0) > 0 or (process.exitcode and study.unfinished()):
-            raise TrainingError(f"a process of the search ended with {process.exitcode}: {_last_line(log)}")
+            raise TrainingError(
+                f"a process of the search ended with {process.exitcode}: {_last_line(log)}"
+            )
 
 
 @contextmanager
@@ -306,7 +376,9 @@ def _tell_ended(study: Study, seen: set[int]) -> None:
 
 def _last_line(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
-    return next((f"{line} (see {log})" for line in reversed(lines) if line), f"it left no word in {log}")
+    return next(
+        (f"{line} (see {log})" for line in reversed(lines) if line), f"it left no word in {log}"
+    )
 
 
 def _job(recipe: Recipe, data: Path, output: Path, until: float | None, log: Path) -> None:
@@ -317,7 +389,9 @@ def _job(recipe: Recipe, data: Path, output: Path, until: float | None, log: Pat
         threading.Thread(target=_follow_parent, daemon=True).start()
         try:
             with interruptions() as interruption:
-                search(recipe, data, output, until=until, note=Log().note, interruption=interruption)
+                search(
+                    recipe, data, output, until=until, note=Log().note, interruption=interruption
+                )
         except JobInterrupted:
             sys.exit(os.EX_TEMPFAIL)
         except TeddyError as error:

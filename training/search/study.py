@@ -4,8 +4,9 @@
     recipe.toml    the recipe that is searched
     trials/NNNN    each trial, as an ordinary training run
 
-A trial belongs to the process that holds the lock on its directory, which the system takes away when the process ends,
-however it ends. A trial that is neither finished nor locked was interrupted: whoever comes next takes it up.
+A trial belongs to the process that holds the lock on its directory, which the system takes away
+when the process ends, however it ends. A trial that is neither finished nor locked was interrupted:
+whoever comes next takes it up.
 """
 
 import json
@@ -39,8 +40,8 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 class Claim:
     """A trial that this process works on, until the block in which it was claimed ends.
 
-    Attributes: `recipe` is what it trains, `directory` where; `reported` are the evaluations, counted from 1, that are
-    in the database already.
+    Attributes: `recipe` is what it trains, `directory` where; `reported` are the evaluations,
+    counted from 1, that are in the database already.
     """
 
     trial: Trial
@@ -69,7 +70,8 @@ class Study:
     def claimed(self) -> Iterator[Claim | None]:
         """Claim a trial for the block: one that was interrupted, else a new one; None where no more are to be begun.
 
-        Those that need no training are ended on the way: values that were tried before, or that do not go together.
+        Those that need no training are ended on the way: values that were tried before, or that do
+        not go together.
         """
         with ExitStack() as held:
             claim = None
@@ -118,7 +120,9 @@ class Study:
 
     def best(self) -> FrozenTrial | None:
         """The complete trial with the best F1, of equal ones the first; None where there is none yet."""
-        return max(self.all(TrialState.COMPLETE), key=lambda trial: trial.value or 0.0, default=None)
+        return max(
+            self.all(TrialState.COMPLETE), key=lambda trial: trial.value or 0.0, default=None
+        )
 
     def importances(self) -> dict[str, float]:
         """How much of what makes a trial one of the better ones each value explains; they sum to 1.
@@ -147,7 +151,9 @@ class Study:
 
     def _open(self) -> optuna.Study:
         url = f"sqlite:///{self.directory / 'study.db'}"
-        storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": _LOCK_SECONDS}})
+        storage = optuna.storages.RDBStorage(
+            url, engine_kwargs={"connect_args": {"timeout": _LOCK_SECONDS}}
+        )
         return optuna.create_study(
             storage=storage,
             study_name=self.recipe.name,
@@ -197,13 +203,17 @@ class Study:
         seed = self.config.seed * 1_000_003 + number
         if self.config.sampler == "random":
             return optuna.samplers.RandomSampler(seed=seed % 2**32)
-        return optuna.samplers.TPESampler(seed=seed % 2**32, n_startup_trials=self.config.random_trials)
+        return optuna.samplers.TPESampler(
+            seed=seed % 2**32, n_startup_trials=self.config.random_trials
+        )
 
     def _prepared(self, trial: Trial) -> Claim | None:
         for name, values in self.config.ranges.items():
             _suggest(trial, name, values)
         trials = self.all()
-        twin = next((each for each in trials if each.state in _ENDED and each.params == trial.params), None)
+        twin = next(
+            (each for each in trials if each.state in _ENDED and each.params == trial.params), None
+        )
         if twin is not None:
             self._end_as(trial, twin)
             return None
@@ -214,7 +224,9 @@ class Study:
             self._fail(trial, f"{dotted(location)}: {reason}")
             return None
         reported = frozenset(trials[trial.number].intermediate_values)
-        return Claim(trial=trial, recipe=recipe, directory=self.directory_of(trial.number), reported=reported)
+        return Claim(
+            trial=trial, recipe=recipe, directory=self.directory_of(trial.number), reported=reported
+        )
 
     def _end_as(self, trial: Trial, twin: FrozenTrial) -> None:
         """End a trial as one with the same values: equal recipes give equal runs."""
@@ -233,7 +245,11 @@ class Study:
 
 def _without_trials(recipe: Recipe) -> Recipe:
     search = recipe.search
-    return recipe if search is None else recipe.model_copy(update={"search": search.model_copy(update={"trials": 1})})
+    return (
+        recipe
+        if search is None
+        else recipe.model_copy(update={"search": search.model_copy(update={"trials": 1})})
+    )
 
 
 def _pruner(config: SearchConfig) -> optuna.pruners.BasePruner:

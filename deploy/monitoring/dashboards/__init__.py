@@ -2,5 +2,6 @@
 
     python -m deploy.monitoring.dashboards          writes deploy/monitoring/grafana/dashboards/*.json
 
-The JSON is in the repository, since Grafana reads it as it is; a test keeps it equal to what is written here.
+The JSON is in the repository, since Grafana reads it as it is; a test keeps it equal to what is
+written here.
 """

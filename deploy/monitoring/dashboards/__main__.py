@@ -23,7 +23,9 @@ LINE = 120
 def sections(markdown: str) -> dict[str, str]:
     """What stands under each heading of the second level, by the heading; what is before the first is left out."""
     parts = HEADING.split(markdown)[1:]
-    return {title.strip("`"): text.strip() for title, text in zip(parts[::2], parts[1::2], strict=True)}
+    return {
+        title.strip("`"): text.strip() for title, text in zip(parts[::2], parts[1::2], strict=True)
+    }
 
 
 def runbooks_board(markdown: str) -> Board:
@@ -40,7 +42,10 @@ def runbooks_board(markdown: str) -> Board:
 
 
 def files() -> dict[str, str]:
-    """The content of each file, by its name. Raises KeyError for a link to a runbook that is not there."""
+    """The content of each file, by its name.
+
+    Raises KeyError for a link to a runbook that is not there.
+    """
     markdown = RUNBOOKS.read_text(encoding="utf-8")
     panels = {title: number for number, title in enumerate(sections(markdown), 1)}
     boards = {

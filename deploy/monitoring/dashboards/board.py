@@ -93,7 +93,10 @@ class Board:
     has_data: bool = True
 
     def to_json(self, runbooks: Mapping[str, int]) -> Json:
-        """Grafana's. `runbooks` says for each alert which panel of the dashboard of runbooks is its section."""
+        """Grafana's.
+
+        `runbooks` says for each alert which panel of the dashboard of runbooks is its section.
+        """
         choices = [each.to_json() for each in self.choices]
         return {
             "uid": self.uid,
@@ -120,14 +123,20 @@ class Board:
             for panel, width in zip(row.panels, row.widths(), strict=True):
                 place = {"x": left, "y": top, "w": width, "h": row.height}
                 links = [_runbook_link(alert, runbooks[alert]) for alert in panel.runbooks]
-                placed.append({"id": len(placed) + 1, "gridPos": place, **panel.to_json(), "links": links})
+                placed.append(
+                    {"id": len(placed) + 1, "gridPos": place, **panel.to_json(), "links": links}
+                )
                 left += width
             top += row.height
         return placed
 
 
 def _runbook_link(alert: str, panel: int) -> Json:
-    return {"title": f"Runbook: {alert}", "url": f"/d/{RUNBOOKS_UID}?viewPanel=panel-{panel}", "targetBlank": True}
+    return {
+        "title": f"Runbook: {alert}",
+        "url": f"/d/{RUNBOOKS_UID}?viewPanel=panel-{panel}",
+        "targetBlank": True,
+    }
 
 
 _SOURCES: Json = {

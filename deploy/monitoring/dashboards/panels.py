@@ -7,7 +7,8 @@ from typing import Any
 Json = dict[str, Any]
 
 GRAFANA = "12.4.10"
-"""Whose panels these are; docker-compose.yml has the same. Panels of an older version would be migrated when read."""
+"""Whose panels these are; docker-compose.yml has the same. Panels of an older version would be
+migrated when read."""
 DATA_SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 GREEN, ORANGE, RED, BLUE, GREY = "green", "orange", "red", "blue", "text"
 
@@ -114,10 +115,12 @@ def stat(
     runbooks: tuple[str, ...] = (),
     width: int = 0,
 ) -> Panel:
-    """A number to be read across a room. If its scale has colours, the whole tile takes the one of its value.
+    """A number to be read across a room.
 
-    `scales` are of series, by their names, that have another one. `text` is Grafana's: `name` shows a series' name
-    instead of its value.
+    If its scale has colours, the whole tile takes the one of its value.
+
+    `scales` are of series, by their names, that have another one. `text` is Grafana's: `name` shows
+    a series' name instead of its value.
     """
     return Panel(
         title=title,
@@ -152,7 +155,10 @@ def graph(
     runbooks: tuple[str, ...] = (),
     width: int = 0,
 ) -> Panel:
-    """Lines over time; where the scale has steps, dashed lines show them. `colours` are of series, by their names."""
+    """Lines over time; where the scale has steps, dashed lines show them.
+
+    `colours` are of series, by their names.
+    """
     return Panel(
         title=title,
         description=description,
@@ -168,13 +174,20 @@ def graph(
                 "spanNulls": False,
                 "stacking": {"mode": "normal" if stacked else "none", "group": "A"},
                 "thresholdsStyle": {"mode": "dashed" if scale.steps else "off"},
-                "scaleDistribution": {"type": "log", "log": 10} if logarithmic else {"type": "linear"},
+                "scaleDistribution": {"type": "log", "log": 10}
+                if logarithmic
+                else {"type": "linear"},
             },
             **scale.defaults(),
         },
         overrides=tuple(_coloured(name, colour) for name, colour in (colours or {}).items()),
         options={
-            "legend": {"showLegend": True, "displayMode": "list", "placement": "bottom", "calcs": ["lastNotNull"]},
+            "legend": {
+                "showLegend": True,
+                "displayMode": "list",
+                "placement": "bottom",
+                "calcs": ["lastNotNull"],
+            },
             "tooltip": {"mode": "multi", "sort": "desc"},
         },
         width=width,
@@ -189,7 +202,10 @@ def bars(title: str, description: str, *queries: Query, scale: Scale, width: int
         description=description,
         kind="bargauge",
         queries=queries,
-        defaults={"color": {"mode": "thresholds" if scale.is_coloured else "palette-classic"}, **scale.defaults()},
+        defaults={
+            "color": {"mode": "thresholds" if scale.is_coloured else "palette-classic"},
+            **scale.defaults(),
+        },
         options={
             "displayMode": "basic",
             "valueMode": "text",
@@ -200,7 +216,12 @@ def bars(title: str, description: str, *queries: Query, scale: Scale, width: int
             "minVizWidth": 8,
             "minVizHeight": 16,
             "maxVizHeight": 300,
-            "legend": {"showLegend": False, "displayMode": "list", "placement": "bottom", "calcs": []},
+            "legend": {
+                "showLegend": False,
+                "displayMode": "list",
+                "placement": "bottom",
+                "calcs": [],
+            },
             "reduceOptions": _LAST,
         },
         width=width,
@@ -225,7 +246,12 @@ def timeline(title: str, description: str, *queries: Query, scale: Scale, width:
             "rowHeight": 0.85,
             "mergeValues": True,
             "alignValue": "left",
-            "legend": {"showLegend": False, "displayMode": "list", "placement": "bottom", "calcs": []},
+            "legend": {
+                "showLegend": False,
+                "displayMode": "list",
+                "placement": "bottom",
+                "calcs": [],
+            },
             "tooltip": {"mode": "single", "sort": "none"},
         },
         width=width,
@@ -234,7 +260,9 @@ def timeline(title: str, description: str, *queries: Query, scale: Scale, width:
 
 def prose(title: str, markdown: str) -> Panel:
     """Text, in Markdown."""
-    return Panel(title=title, description="", kind="text", options={"mode": "markdown", "content": markdown})
+    return Panel(
+        title=title, description="", kind="text", options={"mode": "markdown", "content": markdown}
+    )
 
 
 _LAST: Json = {"calcs": ["lastNotNull"], "fields": "", "values": False}

@@ -1,11 +1,22 @@
 """The dashboard of the model's quality: is the text still what it was made for, and are its answers still right."""
 
 from deploy.monitoring.dashboards.board import Board, Choice, Row
-from deploy.monitoring.dashboards.panels import GREEN, ORANGE, RED, Panel, Query, Scale, bars, graph, stat
+from deploy.monitoring.dashboards.panels import (
+    GREEN,
+    ORANGE,
+    RED,
+    Panel,
+    Query,
+    Scale,
+    bars,
+    graph,
+    stat,
+)
 from deploy.monitoring.dashboards.service_board import RELOADS
 
 DRIFTING, DRIFTED = 0.1, 0.25
-"""Population stability indices, as they are usually read: below the first nothing has changed, above the other much."""
+"""Population stability indices, as they are usually read: below the first nothing has changed,
+above the other much."""
 MODEL = 'model=~"$model"'
 NAME = 'name=~"$model"'
 
@@ -50,8 +61,13 @@ def _drift_now() -> Panel:
         "How far live texts are from those that the model was made for: the worst population stability index of all "
         "features but case and sentence_length, which also show that texts are of one kind. Below 0.1 they are alike, "
         "above 0.25 they are others.",
-        Query(expression=f"max by (model) (job_model:teddy_drift_psi:max{{{MODEL}}})", legend="{{model}}"),
-        scale=Scale(decimals=2, steps=((DRIFTING, ORANGE), (DRIFTED, RED)), nothing="too few texts"),
+        Query(
+            expression=f"max by (model) (job_model:teddy_drift_psi:max{{{MODEL}}})",
+            legend="{{model}}",
+        ),
+        scale=Scale(
+            decimals=2, steps=((DRIFTING, ORANGE), (DRIFTED, RED)), nothing="too few texts"
+        ),
         runbooks=("TeddyDrift",),
         width=4,
     )
@@ -62,8 +78,13 @@ def _f1() -> Panel:
         "F1: corrections, and dev data",
         "Of the newest corrected texts, and as measured when the model was made. Corrected texts are seldom a fair "
         "sample: compare each with its own past first.",
-        Query(expression=f"min by (model) (teddy_feedback_f1{{{MODEL}}})", legend="{{model}}, corrections"),
-        Query(expression=f"min by (name) (teddy_model_dev_f1{{{NAME}}})", legend="{{name}}, dev data"),
+        Query(
+            expression=f"min by (model) (teddy_feedback_f1{{{MODEL}}})",
+            legend="{{model}}, corrections",
+        ),
+        Query(
+            expression=f"min by (name) (teddy_model_dev_f1{{{NAME}}})", legend="{{name}}, dev data"
+        ),
         scale=Scale(unit="percentunit", decimals=1, most=1, nothing="no corrections"),
         text="value_and_name",
         runbooks=("TeddyFeedbackWorse",),
@@ -76,7 +97,10 @@ def _score_now() -> Panel:
         "Mean score",
         "How sure the model is of what it finds, in the last hour. Scores are calibrated: of entities with 0.9, nine "
         "in ten are right, as long as texts are of the kind that it was made for.",
-        Query(expression=f"avg by (model) (job_model:teddy_entity_score:mean_rate1h{{{MODEL}}})", legend="{{model}}"),
+        Query(
+            expression=f"avg by (model) (job_model:teddy_entity_score:mean_rate1h{{{MODEL}}})",
+            legend="{{model}}",
+        ),
         scale=Scale(unit="percentunit", decimals=0, most=1, nothing="no entities"),
         width=4,
     )
@@ -97,8 +121,13 @@ def _drift() -> Panel:
         "Drift of each feature",
         "Population stability index of the newest texts against the reference in the model file. From the lower line "
         "on look at the texts, from the upper one on do not trust the answers. Absent while too few texts were seen.",
-        Query(expression=f"job_model_feature:teddy_drift_psi:max{{{MODEL}}}", legend="{{model}}: {{feature}}"),
-        scale=Scale(decimals=2, steps=((DRIFTING, ORANGE), (DRIFTED, RED)), nothing="too few texts"),
+        Query(
+            expression=f"job_model_feature:teddy_drift_psi:max{{{MODEL}}}",
+            legend="{{model}}: {{feature}}",
+        ),
+        scale=Scale(
+            decimals=2, steps=((DRIFTING, ORANGE), (DRIFTED, RED)), nothing="too few texts"
+        ),
         runbooks=("TeddyDrift",),
         width=14,
     )
@@ -146,7 +175,9 @@ def _precision() -> Panel:
     return bars(
         "Precision, of corrections",
         "Of the entities found, how many were right, in the newest corrected texts.",
-        Query(expression=f"min by (label) (teddy_feedback_precision{{{MODEL}}})", legend="{{label}}"),
+        Query(
+            expression=f"min by (label) (teddy_feedback_precision{{{MODEL}}})", legend="{{label}}"
+        ),
         scale=_of_corrections(),
     )
 
@@ -175,7 +206,10 @@ def _corrections() -> Panel:
     return graph(
         "Entities of corrected texts",
         "Since the service was started, by what the correction said of them. Spurious: found and wrong.",
-        Query(expression=f"sum by (outcome) (teddy_feedback_entities_total{{{MODEL}}})", legend="{{outcome}}"),
+        Query(
+            expression=f"sum by (outcome) (teddy_feedback_entities_total{{{MODEL}}})",
+            legend="{{outcome}}",
+        ),
         scale=Scale(nothing="no corrections"),
         colours={"correct": GREEN, "spurious": RED, "missed": ORANGE},
         stacked=True,

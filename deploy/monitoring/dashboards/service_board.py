@@ -1,11 +1,23 @@
 """The dashboard of the service: does it answer, fast enough, and for how much longer can it go on like this."""
 
 from deploy.monitoring.dashboards.board import Board, Mark, Row
-from deploy.monitoring.dashboards.panels import BLUE, GREEN, ORANGE, RED, Panel, Query, Scale, graph, stat, timeline
+from deploy.monitoring.dashboards.panels import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    RED,
+    Panel,
+    Query,
+    Scale,
+    graph,
+    stat,
+    timeline,
+)
 
 OBJECTIVE_SECONDS = 0.1
 BAD_ALLOWED, SLOW_ALLOWED = 0.001, 0.01
-"""The objectives: 99.9 % of the requests for entities are answered, 99 % of the short ones within 0.1 s."""
+"""The objectives: 99.9 % of the requests for entities are answered, 99 % of the short ones within
+0.1 s."""
 FAST_BURN = 14.4
 """From where on somebody is woken: at this rate a month's budget lasts two days."""
 JOB = '{job="teddy"}'
@@ -20,7 +32,10 @@ RELOADS = Mark(
 
 
 def service_board() -> Board:
-    """What requests meet. One screen, and the first row is green when nobody needs to read the others."""
+    """What requests meet.
+
+    One screen, and the first row is green when nobody needs to read the others.
+    """
     return Board(
         uid="teddy-service",
         title="Teddy: service",
@@ -40,7 +55,12 @@ def _up() -> Panel:
         "Service",
         "UP when every instance answers Prometheus; else how many of them do.",
         Query(expression=f"avg(up{JOB}) or vector(0)"),
-        scale=Scale(unit="percentunit", lowest=RED, steps=((1, GREEN),), words={0: ("DOWN", RED), 1: ("UP", GREEN)}),
+        scale=Scale(
+            unit="percentunit",
+            lowest=RED,
+            steps=((1, GREEN),),
+            words={0: ("DOWN", RED), 1: ("UP", GREEN)},
+        ),
         runbooks=("TeddyDown",),
         width=4,
     )
@@ -80,7 +100,9 @@ def _slow_end() -> Panel:
         "Of the short requests (up to 256 words) of the last 5 minutes. The objective is 100 ms.",
         Query(expression=f"job:teddy_short_request_seconds:p99_rate5m{JOB}"),
         scale=Scale(
-            unit="s", steps=((0.8 * OBJECTIVE_SECONDS, ORANGE), (OBJECTIVE_SECONDS, RED)), nothing="no traffic"
+            unit="s",
+            steps=((0.8 * OBJECTIVE_SECONDS, ORANGE), (OBJECTIVE_SECONDS, RED)),
+            nothing="no traffic",
         ),
         runbooks=("TeddyLatencyBudgetBurning",),
         width=4,
@@ -103,8 +125,14 @@ def _firing() -> Panel:
         "Alerts firing",
         "Pages wake somebody; tickets wait for working hours. Below is which they are, and what to do about each is in "
         "the runbooks.",
-        Query(expression=f'count(ALERTS{{{REAL_ALERTS}, severity="page"}}) or vector(0)', legend="pages"),
-        Query(expression=f'count(ALERTS{{{REAL_ALERTS}, severity="ticket"}}) or vector(0)', legend="tickets"),
+        Query(
+            expression=f'count(ALERTS{{{REAL_ALERTS}, severity="page"}}) or vector(0)',
+            legend="pages",
+        ),
+        Query(
+            expression=f'count(ALERTS{{{REAL_ALERTS}, severity="ticket"}}) or vector(0)',
+            legend="tickets",
+        ),
         scale=Scale(unit="none", steps=((1, RED),)),
         scales={"tickets": Scale(unit="none", steps=((1, ORANGE),))},
         text="value_and_name",
@@ -113,7 +141,9 @@ def _firing() -> Panel:
 
 def _requests() -> Panel:
     def of(status: str) -> str:
-        return f'sum(job_status:teddy_requests:rate5m{{job="teddy", status=~"{status}"}}) or vector(0)'
+        return (
+            f'sum(job_status:teddy_requests:rate5m{{job="teddy", status=~"{status}"}}) or vector(0)'
+        )
 
     return graph(
         "Requests a second",
@@ -144,8 +174,14 @@ def _burn() -> Panel:
     return graph(
         "How fast the error budget burns",
         "At 1 a month's budget lasts a month; at 14.4 it lasts two days and somebody is woken. Mean of an hour.",
-        Query(expression=f"job:teddy_requests_bad:ratio_rate1h{JOB} / {BAD_ALLOWED}", legend="availability"),
-        Query(expression=f"job:teddy_short_requests_slow:ratio_rate1h{JOB} / {SLOW_ALLOWED}", legend="latency"),
+        Query(
+            expression=f"job:teddy_requests_bad:ratio_rate1h{JOB} / {BAD_ALLOWED}",
+            legend="availability",
+        ),
+        Query(
+            expression=f"job:teddy_short_requests_slow:ratio_rate1h{JOB} / {SLOW_ALLOWED}",
+            legend="latency",
+        ),
         scale=Scale(decimals=1, steps=((1, ORANGE), (FAST_BURN, RED))),
         colours={"availability": RED, "latency": ORANGE},
         runbooks=("TeddyErrorBudgetBurning", "TeddyLatencyBudgetBurning"),
@@ -157,7 +193,9 @@ def _queue_wait() -> Panel:
         "Wait in the queue, and in the event loop",
         "99 % wait less than this: in the queue for the network, and for the event loop, which reads and writes.",
         Query(expression=f"job:teddy_queue_wait_seconds:p99_rate5m{JOB}", legend="queue"),
-        Query(expression="max(instance:teddy_event_loop_lag_seconds:p99_rate5m)", legend="event loop"),
+        Query(
+            expression="max(instance:teddy_event_loop_lag_seconds:p99_rate5m)", legend="event loop"
+        ),
         scale=Scale(unit="s"),
         colours={"queue": BLUE, "event loop": "purple"},
         runbooks=("TeddySaturated", "TeddyEventLoopLag"),
@@ -168,7 +206,10 @@ def _alerts() -> Panel:
     return timeline(
         "Which alerts fire",
         "A bar for each, as long as it fired. Empty is good.",
-        Query(expression=f"max by (alertname, severity) (ALERTS{{{REAL_ALERTS}}})", legend="{{alertname}}"),
+        Query(
+            expression=f"max by (alertname, severity) (ALERTS{{{REAL_ALERTS}}})",
+            legend="{{alertname}}",
+        ),
         scale=Scale(unit="none", words={1: ("firing", RED)}, nothing="none"),
     )
 
@@ -188,6 +229,9 @@ def _memory() -> Panel:
     return graph(
         "Memory of the workers",
         "Resident, with what they share. A line that only rises is a leak.",
-        Query(expression=f"max by (instance, worker) (teddy_worker_resident_bytes{JOB})", legend="worker {{worker}}"),
+        Query(
+            expression=f"max by (instance, worker) (teddy_worker_resident_bytes{JOB})",
+            legend="worker {{worker}}",
+        ),
         scale=Scale(unit="bytes"),
     )

@@ -1,7 +1,18 @@
 """The dashboard of the training jobs: do they run, do they learn, and would they survive the machine's end."""
 
 from deploy.monitoring.dashboards.board import Board, Choice, Mark, Row
-from deploy.monitoring.dashboards.panels import BLUE, GREEN, ORANGE, RED, Panel, Query, Scale, graph, stat, timeline
+from deploy.monitoring.dashboards.panels import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    RED,
+    Panel,
+    Query,
+    Scale,
+    graph,
+    stat,
+    timeline,
+)
 
 STATES = {
     "running": ("running", BLUE),
@@ -93,8 +104,12 @@ def _silence() -> Panel:
     return stat(
         "Last sign of life",
         "How long ago running jobs last said anything. One that is silent hangs, or is gone without a word.",
-        Query(expression=f"time() - {_of('updated_timestamp_seconds')} and {RUNNING}", legend=PER_RUN),
-        scale=Scale(unit="s", decimals=0, steps=((300, ORANGE), (900, RED)), nothing="nothing runs"),
+        Query(
+            expression=f"time() - {_of('updated_timestamp_seconds')} and {RUNNING}", legend=PER_RUN
+        ),
+        scale=Scale(
+            unit="s", decimals=0, steps=((300, ORANGE), (900, RED)), nothing="nothing runs"
+        ),
         runbooks=("TeddyTrainingStalled",),
     )
 
@@ -103,8 +118,13 @@ def _unsaved() -> Panel:
     return stat(
         "Last checkpoint",
         "How long ago running jobs last wrote one: this much work would be lost with the machine.",
-        Query(expression=f"time() - {_of('checkpoint_timestamp_seconds')} and {RUNNING}", legend=PER_RUN),
-        scale=Scale(unit="s", decimals=0, steps=((3600, ORANGE), (4 * 3600, RED)), nothing="nothing runs"),
+        Query(
+            expression=f"time() - {_of('checkpoint_timestamp_seconds')} and {RUNNING}",
+            legend=PER_RUN,
+        ),
+        scale=Scale(
+            unit="s", decimals=0, steps=((3600, ORANGE), (4 * 3600, RED)), nothing="nothing runs"
+        ),
         runbooks=("TeddyTrainingStalled",),
     )
 

@@ -46,7 +46,10 @@ class CapitalsTagger:
             yield Entity(found.start(), found.end(), "PER", 0.5, found[0])
 
     def tag_sentences(self, sentences: Sequence[Sequence[str]]) -> list[list[Span]]:
-        return [[Span(i, i + 1, "PER") for i, word in enumerate(words) if word.istitle()] for words in sentences]
+        return [
+            [Span(i, i + 1, "PER") for i, word in enumerate(words) if word.istitle()]
+            for words in sentences
+        ]
 
 
 def job(directory: Path, model: str = "en 1", precision: str = "fp32") -> Job:
@@ -61,7 +64,9 @@ def job(directory: Path, model: str = "en 1", precision: str = "fp32") -> Job:
 
 
 def people(n_lines: int) -> bytes:
-    return "".join(f"line {number} is by Ada{number}\n" for number in range(1, n_lines + 1)).encode()
+    return "".join(
+        f"line {number} is by Ada{number}\n" for number in range(1, n_lines + 1)
+    ).encode()
 
 
 def in_one_go(content: bytes, form: Format = Format.TEXT) -> bytes:
@@ -94,7 +99,9 @@ def test_an_empty_file_gives_an_empty_file(tmp_path: Path) -> None:
     cut=st.integers(0, 400),
     garbage=st.binary(max_size=30),
 )
-def test_a_run_stopped_anywhere_goes_on_to_the_same_file(dies_at: list[int], cut: int, garbage: bytes) -> None:
+def test_a_run_stopped_anywhere_goes_on_to_the_same_file(
+    dies_at: list[int], cut: int, garbage: bytes
+) -> None:
     """Also when its last writes were torn: the journal ends anywhere, the output has more than the journal says."""
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         patch.setattr(stream, "BATCH_RECORDS", 4)
@@ -142,7 +149,9 @@ def test_what_another_model_has_done_is_done_again(
     assert tagger.n_texts == 50
 
 
-def test_what_was_done_of_another_input_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_done_of_another_input_is_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stream, "BATCH_RECORDS", 10)
     (tmp_path / "in.txt").write_bytes(people(50))
     stop_after(tmp_path, 25, job(tmp_path))
@@ -237,7 +246,9 @@ def test_a_pipe_is_answered_before_it_ends() -> None:
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb") as stream, os.fdopen(writing, "wb", buffering=0) as sender:
         answers: list[bytes] = []
-        steps = tag_stream(arriving_lines(stream), Format.TEXT, CapitalsTagger(), EVERYTHING, answers.append)
+        steps = tag_stream(
+            arriving_lines(stream), Format.TEXT, CapitalsTagger(), EVERYTHING, answers.append
+        )
         for number in range(1, 4):
             sender.write(b"Ada\nBob\n")
             assert next(steps).lines == 2 * number
@@ -273,7 +284,9 @@ def test_the_output_may_not_be_the_input(tmp_path: Path) -> None:
     assert (tmp_path / "in.txt").read_text() == "precious\n"
 
 
-@pytest.mark.parametrize(("name", "form"), [("a.txt", "text"), ("b.JSONL", "jsonl"), ("c.conll", "conll")])
+@pytest.mark.parametrize(
+    ("name", "form"), [("a.txt", "text"), ("b.JSONL", "jsonl"), ("c.conll", "conll")]
+)
 def test_the_ending_of_a_name_tells_the_format(name: str, form: str) -> None:
     assert guess_format(Path(name)) == form
 

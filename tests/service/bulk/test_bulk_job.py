@@ -46,12 +46,18 @@ class CapitalsTagger:
         taken = list(texts)
         self.texts += taken
         return [
-            [Entity(found.start(), found.end(), "PER", 0.5, found[0]) for found in re.finditer(r"\b[A-Z]\w*", text)]
+            [
+                Entity(found.start(), found.end(), "PER", 0.5, found[0])
+                for found in re.finditer(r"\b[A-Z]\w*", text)
+            ]
             for text in taken
         ]
 
     def tag_sentences(self, sentences: Sequence[Sequence[str]]) -> list[list[Span]]:
-        return [[Span(i, i + 1, "PER") for i, word in enumerate(words) if word.istitle()] for words in sentences]
+        return [
+            [Span(i, i + 1, "PER") for i, word in enumerate(words) if word.istitle()]
+            for words in sentences
+        ]
 
 
 def write_inputs(folder: Path) -> None:
@@ -59,7 +65,10 @@ def write_inputs(folder: Path) -> None:
     folder.mkdir()
     texts = [f"{SENTENCES[number % 4]} {number}" for number in range(60)]
     lines = "".join(f"{text}\n" for text in texts).encode() + b"\xff\n"
-    objects = "".join(f"{json.dumps({'id': text[-2:], 'text': text})}\n" for text in texts).encode() + b'{"id": 7}\n'
+    objects = (
+        "".join(f"{json.dumps({'id': text[-2:], 'text': text})}\n" for text in texts).encode()
+        + b'{"id": 7}\n'
+    )
     (folder / "a.txt").write_bytes(lines)
     (folder / "b.txt.gz").write_bytes(gzip.compress(lines))
     (folder / "c.jsonl.zst").write_bytes(zstd.compress(objects))
@@ -90,7 +99,11 @@ def contents(output: Path) -> dict[str, bytes]:
 
 
 def worker_processes() -> list[int]:
-    return [pid for pid in descendants(os.getpid())[1:] if b"teddy.service.bulk.worker" in command_of(pid)]
+    return [
+        pid
+        for pid in descendants(os.getpid())[1:]
+        if b"teddy.service.bulk.worker" in command_of(pid)
+    ]
 
 
 def command_of(pid: int) -> bytes:
@@ -105,7 +118,9 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def alone(inputs: Path, tiny_predictor: Predictor, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def alone(
+    inputs: Path, tiny_predictor: Predictor, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, bytes]:
     """What one process makes of the inputs."""
     output = tmp_path_factory.mktemp("alone")
     run(job_of(inputs, output), output, Alone(tiny_predictor))
@@ -118,7 +133,9 @@ def pool(tiny_model: Path) -> Iterator[Workers]:
         yield workers
 
 
-def test_every_file_has_its_answers_in_order_and_its_reasons_beside_them(inputs: Path, alone: dict[str, bytes]) -> None:
+def test_every_file_has_its_answers_in_order_and_its_reasons_beside_them(
+    inputs: Path, alone: dict[str, bytes]
+) -> None:
     assert sorted(alone) == [
         "a.jsonl",
         "a.jsonl.errors.jsonl",
@@ -132,7 +149,9 @@ def test_every_file_has_its_answers_in_order_and_its_reasons_beside_them(inputs:
     answers = [json.loads(line) for line in alone["a.jsonl"].splitlines()]
     assert [answer["line"] for answer in answers] == list(range(1, 62))
     assert gzip.decompress(alone["b.jsonl.gz"]) == alone["a.jsonl"]
-    assert [json.loads(line)["id"] for line in zstd.decompress(alone["c.jsonl.zst"]).splitlines()][-1] == 7
+    assert [json.loads(line)["id"] for line in zstd.decompress(alone["c.jsonl.zst"]).splitlines()][
+        -1
+    ] == 7
     reasons = [json.loads(line) for line in alone["c.jsonl.zst.errors.jsonl"].splitlines()]
     error = 'no "text" that is a string'
     assert reasons == [{"path": str(inputs / "c.jsonl.zst"), "id": 7, "line": 61, "error": error}]
@@ -146,7 +165,14 @@ def test_a_file_tagged_alone_with_a_journal_is_the_same_file(
     options = Options(selection=Selection())
     run(job_of(inputs, tmp_path / "out", options), tmp_path / "out", Alone(tiny_predictor))
     (source,) = find_inputs([inputs / "a.txt"], tmp_path)
-    job = Job(source=source.path, target=source.target, form=source.form, selection=Selection(), model="", precision="")
+    job = Job(
+        source=source.path,
+        target=source.target,
+        form=source.form,
+        selection=Selection(),
+        model="",
+        precision="",
+    )
     tag_file(job, tiny_predictor)
     assert source.target.read_bytes() == (tmp_path / "out" / "a.jsonl").read_bytes()
 
@@ -157,7 +183,9 @@ def test_two_processes_write_what_one_writes(
     summary = run(job_of(inputs, tmp_path), tmp_path, pool)
     assert contents(tmp_path) == alone
     assert (summary.files, summary.total.errors, summary.n_joined) == (5, 3, 5)
-    assert summary.total == summary.done_here or summary.total.first_error.startswith(str(inputs / "a.txt"))
+    assert summary.total == summary.done_here or summary.total.first_error.startswith(
+        str(inputs / "a.txt")
+    )
 
 
 def test_a_worker_that_is_killed_loses_nothing_and_repeats_nothing(
@@ -193,8 +221,13 @@ def test_a_shard_at_which_workers_die_is_named(
             return state.place(task.position, task.shard.number)
 
         source = job.inputs[0]
-        tasks = (Assignment(position=0, source=source, shard=shard) for shard in cut(source, shard_bytes=1000))
-        with pytest.raises(WorkerError, match=r"a\.txt, shard 1: 2 workers died at it; of the last, .* SIGKILL"):
+        tasks = (
+            Assignment(position=0, source=source, shard=shard)
+            for shard in cut(source, shard_bytes=1000)
+        )
+        with pytest.raises(
+            WorkerError, match=r"a\.txt, shard 1: 2 workers died at it; of the last, .* SIGKILL"
+        ):
             list(workers.results(tasks, OPTIONS, deadly))
 
 
@@ -229,7 +262,9 @@ def test_a_job_left_anywhere_goes_on_without_repeating_what_was_finished(
     summary = run(job_of(inputs, output), output, Alone(second))
     assert contents(output) == contents(tmp_path / "whole")
     most_repeated = 1000 // 16  # what fits into the one shard that was not finished
-    assert len(whole.texts) <= len(first.texts) + len(second.texts) <= len(whole.texts) + most_repeated
+    assert (
+        len(whole.texts) <= len(first.texts) + len(second.texts) <= len(whole.texts) + most_repeated
+    )
     assert summary.total.records == 61 + 61 + 61 + 60
     assert n_finished or n_records == 1 or summary.n_joined < 5
     left = [path.name for path in output.glob(".teddy/*/*")]
@@ -246,7 +281,9 @@ def test_a_finished_job_does_nothing_when_it_is_begun_again(tmp_path: Path, inpu
     assert len(again.texts) == 60
 
 
-def test_another_job_is_refused_in_its_folder_unless_it_begins_anew(tmp_path: Path, inputs: Path) -> None:
+def test_another_job_is_refused_in_its_folder_unless_it_begins_anew(
+    tmp_path: Path, inputs: Path
+) -> None:
     run(job_of(inputs, tmp_path), tmp_path, Alone(CapitalsTagger()))
     other = LoadedModel(name="capitals", version="2", labels=("PER",), precision="fp32")
     with pytest.raises(DataError, match="the job that was begun here differs in model; --restart"):

@@ -16,11 +16,19 @@ from teddy.service.bulk.shards import Options
 from teddy.service.bulk.state import JobState
 from teddy.service.bulk.workers import Alone, LoadedModel
 
-TEXTS = ["Anna Berg went to Oslo .", None, "Nobody was there .", "In Lund , Mira met Otto Lind .", ""] * 7
+TEXTS = [
+    "Anna Berg went to Oslo .",
+    None,
+    "Nobody was there .",
+    "In Lund , Mira met Otto Lind .",
+    "",
+] * 7
 MODEL = LoadedModel(name="tiny", version="1", labels=("PER",), precision="fp32")
 
 
-def write(path: Path, column: str = "text", kind: pa.DataType | None = None, rows: int = 8) -> pa.Table:
+def write(
+    path: Path, column: str = "text", kind: pa.DataType | None = None, rows: int = 8
+) -> pa.Table:
     table = pa.table(
         {
             "id": list(range(len(TEXTS))),
@@ -32,7 +40,9 @@ def write(path: Path, column: str = "text", kind: pa.DataType | None = None, row
     return table
 
 
-def run(path: Path, target: Path, predictor: Predictor, shard_bytes: int = 1, text_field: str = "text") -> Summary:
+def run(
+    path: Path, target: Path, predictor: Predictor, shard_bytes: int = 1, text_field: str = "text"
+) -> Summary:
     options = Options(selection=Selection(), shard_bytes=shard_bytes, text_field=text_field)
     source = Input(path=path, form=Format.PARQUET, target=target)
     job = BulkJob(inputs=[source], options=options, with_errors=True)
@@ -49,20 +59,30 @@ def test_rows_get_the_entities_that_their_texts_get_in_lines_and_keep_all_else(
     tagged = pq.read_table(tmp_path / "out.parquet")
     assert tagged.drop(["entities"]).equals(table)
     assert tagged.schema.field("entities").type == ENTITIES
-    lines = [Line(number, (json.dumps({"text": text or ""}).encode(),)) for number, text in enumerate(TEXTS, start=1)]
+    lines = [
+        Line(number, (json.dumps({"text": text or ""}).encode(),))
+        for number, text in enumerate(TEXTS, start=1)
+    ]
     answers = answer_records(lines, Format.JSONL, tiny_predictor, Selection())
     wanted = [json.loads(answer.data)["entities"] for answer in answers]
     found = tagged.column("entities").to_pylist()
-    assert found == [None if text is None else each for text, each in zip(TEXTS, wanted, strict=True)]
+    assert found == [
+        None if text is None else each for text, each in zip(TEXTS, wanted, strict=True)
+    ]
     assert (summary.total.records, summary.total.errors) == (35, 7)
-    reasons = [json.loads(line) for line in (tmp_path / "out.parquet.errors.jsonl").read_text().splitlines()]
+    reasons = [
+        json.loads(line)
+        for line in (tmp_path / "out.parquet.errors.jsonl").read_text().splitlines()
+    ]
     assert [(reason["row"], reason["id"]) for reason in reasons] == [
         (number * 5 + 2, number * 5 + 1) for number in range(7)
     ]
     assert {reason["error"] for reason in reasons} == {"no text: it is null"}
 
 
-def test_the_same_row_groups_come_out_however_they_are_shared_out(tmp_path: Path, tiny_predictor: Predictor) -> None:
+def test_the_same_row_groups_come_out_however_they_are_shared_out(
+    tmp_path: Path, tiny_predictor: Predictor
+) -> None:
     write(tmp_path / "in.parquet")
     outputs = []
     for shard_bytes in (1, 1000, 1 << 30):
@@ -71,19 +91,29 @@ def test_the_same_row_groups_come_out_however_they_are_shared_out(tmp_path: Path
         outputs.append(target.read_bytes())
     assert outputs[0] == outputs[1] == outputs[2]
     metadata = pq.read_metadata(tmp_path / "out1.parquet")
-    assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [8, 8, 8, 8, 3]
+    assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [
+        8,
+        8,
+        8,
+        8,
+        3,
+    ]
 
 
 def test_shards_are_whole_row_groups_and_know_their_first_row(tmp_path: Path) -> None:
     write(tmp_path / "in.parquet")
-    source = Input(path=tmp_path / "in.parquet", form=Format.PARQUET, target=tmp_path / "out.parquet")
+    source = Input(
+        path=tmp_path / "in.parquet", form=Format.PARQUET, target=tmp_path / "out.parquet"
+    )
     assert [(each.start, each.stop, each.line) for each in cut(source, shard_bytes=1)] == [
         (group, group + 1, 8 * group) for group in range(5)
     ]
     assert [(each.start, each.stop) for each in cut(source, shard_bytes=1 << 30)] == [(0, 5)]
 
 
-@pytest.mark.parametrize("kind", [pa.large_string(), pa.dictionary(pa.int32(), pa.string())], ids=str)
+@pytest.mark.parametrize(
+    "kind", [pa.large_string(), pa.dictionary(pa.int32(), pa.string())], ids=str
+)
 def test_strings_of_every_kind_are_tagged_in_the_column_that_is_named(
     tmp_path: Path, tiny_predictor: Predictor, kind: pa.DataType
 ) -> None:
@@ -91,21 +121,29 @@ def test_strings_of_every_kind_are_tagged_in_the_column_that_is_named(
     run(tmp_path / "in.parquet", tmp_path / "out.parquet", tiny_predictor, text_field="body")
     write(tmp_path / "plain.parquet")
     run(tmp_path / "plain.parquet", tmp_path / "wanted.parquet", tiny_predictor)
-    (found, wanted) = (pq.read_table(tmp_path / f"{name}.parquet").column("entities") for name in ("out", "wanted"))
+    (found, wanted) = (
+        pq.read_table(tmp_path / f"{name}.parquet").column("entities") for name in ("out", "wanted")
+    )
     assert found.equals(wanted)
 
 
-def test_entities_from_before_are_replaced_and_no_rows_stay_no_rows(tmp_path: Path, tiny_predictor: Predictor) -> None:
+def test_entities_from_before_are_replaced_and_no_rows_stay_no_rows(
+    tmp_path: Path, tiny_predictor: Predictor
+) -> None:
     write(tmp_path / "in.parquet")
     run(tmp_path / "in.parquet", tmp_path / "once.parquet", tiny_predictor)
     run(tmp_path / "once.parquet", tmp_path / "twice.parquet", tiny_predictor)
-    assert pq.read_table(tmp_path / "twice.parquet").equals(pq.read_table(tmp_path / "once.parquet"))
+    assert pq.read_table(tmp_path / "twice.parquet").equals(
+        pq.read_table(tmp_path / "once.parquet")
+    )
     pq.write_table(pa.table({"text": pa.array([], pa.string())}), tmp_path / "none.parquet")
     run(tmp_path / "none.parquet", tmp_path / "nothing.parquet", tiny_predictor)
     assert pq.read_table(tmp_path / "nothing.parquet").column_names == ["text", "entities"]
 
 
-def test_files_without_texts_are_left_out_with_the_reason(tmp_path: Path, tiny_predictor: Predictor) -> None:
+def test_files_without_texts_are_left_out_with_the_reason(
+    tmp_path: Path, tiny_predictor: Predictor
+) -> None:
     write(tmp_path / "in.parquet", "body")
     (tmp_path / "no.parquet").write_text("no such thing")
     reasons = [
@@ -114,7 +152,11 @@ def test_files_without_texts_are_left_out_with_the_reason(tmp_path: Path, tiny_p
     ]
     for reason, wanted in zip(
         reasons,
-        ["in.parquet: it has the columns id, body, when, not text", "column id is of int64", "not a parquet file"],
+        [
+            "in.parquet: it has the columns id, body, when, not text",
+            "column id is of int64",
+            "not a parquet file",
+        ],
         strict=True,
     ):
         assert wanted in reason

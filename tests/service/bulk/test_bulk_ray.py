@@ -50,7 +50,15 @@ def test_a_cluster_writes_what_one_process_writes_though_a_worker_is_killed_midw
         )
     options = ("tag", "--input", tmp_path / "in", "--model", tiny_model, "--precision", "fp32")
     assert shell(*options, "--output", tmp_path / "whole", "--processes", "1")[0] == 1
-    arguments = [*map(str, options), "--output", str(tmp_path / "out"), "--processes", "2", "--ray", "local"]
+    arguments = [
+        *map(str, options),
+        "--output",
+        str(tmp_path / "out"),
+        "--processes",
+        "2",
+        "--ray",
+        "local",
+    ]
     job = subprocess.Popen([sys.executable, "-m", "teddy", *arguments], cwd=ROOT)
     try:
         deadline = monotonic() + PATIENCE_SECONDS

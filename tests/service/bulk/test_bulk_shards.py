@@ -23,7 +23,11 @@ from teddy.service.bulk.records import Format, ends_record
 from teddy.service.bulk.sharding import cut, cut_lines
 from teddy.service.bulk.shards import Shard
 
-LINES = st.lists(st.sampled_from([b"\n", b" \r\n", b"\t\n", b"Ada\n", b"Ada x\r\n", b"\xff\n", b"long " * 9 + b"\n"]))
+LINES = st.lists(
+    st.sampled_from(
+        [b"\n", b" \r\n", b"\t\n", b"Ada\n", b"Ada x\r\n", b"\xff\n", b"long " * 9 + b"\n"]
+    )
+)
 LAST = st.sampled_from([b"", b"Bob", b" "])
 FORMS = st.sampled_from([Format.TEXT, Format.JSONL, Format.CONLL])
 
@@ -32,7 +36,11 @@ def ends_of_records(content: bytes, form: Format) -> list[int]:
     """Found in the obvious way: from the beginning, line by line."""
     lines = io.BytesIO(content).readlines()
     ends = itertools.accumulate(map(len, lines))
-    return [end for line, end in zip(lines, ends, strict=True) if ends_record(line, form) or end == len(content)]
+    return [
+        end
+        for line, end in zip(lines, ends, strict=True)
+        if ends_record(line, form) or end == len(content)
+    ]
 
 
 @given(LINES, LAST, FORMS, st.integers(1, 60))
@@ -53,7 +61,9 @@ def test_shards_end_with_the_first_record_that_reaches_a_multiple(
     assert [shard.stop for shard in shards] == wanted
     assert [shard.start for shard in shards] == [0, *wanted[:-1]]
     assert [shard.number for shard in shards] == list(range(len(shards)))
-    assert [shard.line for shard in shards] == [content[: shard.start].count(b"\n") for shard in shards]
+    assert [shard.line for shard in shards] == [
+        content[: shard.start].count(b"\n") for shard in shards
+    ]
 
 
 def test_a_line_longer_than_what_is_read_at_once_is_not_cut() -> None:
@@ -63,7 +73,9 @@ def test_a_line_longer_than_what_is_read_at_once_is_not_cut() -> None:
 
 
 @given(st.lists(st.binary(max_size=40), max_size=4), st.sampled_from(Packing))
-def test_what_is_packed_in_parts_is_what_the_parts_hold(parts: list[bytes], packing: Packing) -> None:
+def test_what_is_packed_in_parts_is_what_the_parts_hold(
+    parts: list[bytes], packing: Packing
+) -> None:
     joined = io.BytesIO()
     for part in parts:
         with packed_into(joined, packing) as packed:
@@ -83,7 +95,9 @@ def test_what_is_packed_in_parts_is_what_the_parts_hold(parts: list[bytes], pack
 
 
 @pytest.mark.parametrize("packing", list(Packing), ids=lambda packing: packing.name)
-def test_a_packed_file_is_cut_like_the_plain_one_and_read_from_any_place(tmp_path: Path, packing: Packing) -> None:
+def test_a_packed_file_is_cut_like_the_plain_one_and_read_from_any_place(
+    tmp_path: Path, packing: Packing
+) -> None:
     content = b"".join(b"line %d\n" % number for number in range(2000))
     path = tmp_path / f"in.txt{packing.value}"
     packed_content = io.BytesIO()
@@ -118,12 +132,21 @@ def lay_out(folder: Path, *names: str) -> None:
 
 def targets(folder: Path, *sources: Path, form: Format | None = None) -> dict[str, str]:
     found = find_inputs(sources, folder / "out", form)
-    return {str(each.path.relative_to(folder)): str(each.target.relative_to(folder / "out")) for each in found}
+    return {
+        str(each.path.relative_to(folder)): str(each.target.relative_to(folder / "out"))
+        for each in found
+    }
 
 
 def test_a_folder_stands_for_the_known_files_below_it_sorted(tmp_path: Path) -> None:
     lay_out(
-        tmp_path, "c/b.conll", "c/a.txt.gz", "c/sub/rows.parquet", "c/sub/notes.docx", "c/.hidden.txt", "c/z.ndjson.zst"
+        tmp_path,
+        "c/b.conll",
+        "c/a.txt.gz",
+        "c/sub/rows.parquet",
+        "c/sub/notes.docx",
+        "c/.hidden.txt",
+        "c/z.ndjson.zst",
     )
     assert list(targets(tmp_path, tmp_path / "c").items()) == [
         ("c/a.txt.gz", "a.jsonl.gz"),
@@ -133,14 +156,17 @@ def test_a_folder_stands_for_the_known_files_below_it_sorted(tmp_path: Path) -> 
     ]
 
 
-def test_a_pattern_goes_through_folders_and_keeps_those_below_its_fixed_part(tmp_path: Path) -> None:
+def test_a_pattern_goes_through_folders_and_keeps_those_below_its_fixed_part(
+    tmp_path: Path,
+) -> None:
     lay_out(tmp_path, "c/x/1.txt", "c/x/y/2.txt", "c/3.txt", "c/4.jsonl", "out/x/1.txt")
     assert targets(tmp_path, tmp_path / "c" / "**" / "*.txt") == {
         "c/3.txt": "3.jsonl",
         "c/x/1.txt": "x/1.jsonl",
         "c/x/y/2.txt": "x/y/2.jsonl",
     }
-    assert targets(tmp_path, tmp_path / "**" / "1.txt") == {"c/x/1.txt": "c/x/1.jsonl"}  # and nothing of the output
+    # and nothing of the output
+    assert targets(tmp_path, tmp_path / "**" / "1.txt") == {"c/x/1.txt": "c/x/1.jsonl"}
 
 
 def test_a_file_whose_name_looks_like_a_pattern_is_a_file(tmp_path: Path) -> None:
@@ -152,7 +178,10 @@ def test_a_file_whose_name_looks_like_a_pattern_is_a_file(tmp_path: Path) -> Non
 
 def test_a_format_that_is_said_makes_every_ending_known(tmp_path: Path) -> None:
     lay_out(tmp_path, "c/a.log", "c/b.txt.gz")
-    assert targets(tmp_path, tmp_path / "c", form=Format.TEXT) == {"c/a.log": "a.log.jsonl", "c/b.txt.gz": "b.jsonl.gz"}
+    assert targets(tmp_path, tmp_path / "c", form=Format.TEXT) == {
+        "c/a.log": "a.log.jsonl",
+        "c/b.txt.gz": "b.jsonl.gz",
+    }
 
 
 @pytest.mark.parametrize(
@@ -167,7 +196,9 @@ def test_a_format_that_is_said_makes_every_ending_known(tmp_path: Path) -> None:
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else None,
 )
-def test_inputs_that_make_no_sense_are_refused(tmp_path: Path, sources: list[str], reason: str) -> None:
+def test_inputs_that_make_no_sense_are_refused(
+    tmp_path: Path, sources: list[str], reason: str
+) -> None:
     lay_out(tmp_path, "a.txt", "a.jsonl", "sub/a.txt", "a.docx", "out/a.jsonl", "empty/.x")
     with pytest.raises(DataError, match=reason):
         find_inputs([tmp_path / source for source in sources], tmp_path / "out")

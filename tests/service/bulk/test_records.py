@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from teddy.model.tags.spans import Span
 from teddy.model.text.documents import Entity
-from teddy.service.bulk.records import Answer, Format, Record, Selection, answer_records, ends_record
+from teddy.service.bulk.records import (
+    Answer,
+    Format,
+    Record,
+    Selection,
+    answer_records,
+    ends_record,
+)
 
 EVERYTHING = Selection()
 
@@ -19,7 +26,13 @@ class CapitalsTagger:
     def tag(self, texts: Iterable[str]) -> list[list[Entity]]:
         return [
             [
-                Entity(found.start(), found.end(), "ORG" if found[0].isupper() else "PER", 1 / len(found[0]), found[0])
+                Entity(
+                    found.start(),
+                    found.end(),
+                    "ORG" if found[0].isupper() else "PER",
+                    1 / len(found[0]),
+                    found[0],
+                )
                 for found in re.finditer(r"\b[A-Z]\w*", text)
             ]
             for text in texts
@@ -27,7 +40,11 @@ class CapitalsTagger:
 
     def tag_sentences(self, sentences: Sequence[Sequence[str]]) -> list[list[Span]]:
         return [
-            [Span(i, i + 1, "ORG" if word.isupper() else "PER") for i, word in enumerate(words) if word[0].isupper()]
+            [
+                Span(i, i + 1, "ORG" if word.isupper() else "PER")
+                for i, word in enumerate(words)
+                if word[0].isupper()
+            ]
             for words in sentences
         ]
 
@@ -119,9 +136,13 @@ def test_a_byte_order_mark_is_no_part_of_the_first_text() -> None:
     assert parsed(only)["text"] == "Ada"
 
 
-@given(st.lists(st.text(alphabet=st.characters(exclude_characters="\n", exclude_categories=["Cs"]))))
+@given(
+    st.lists(st.text(alphabet=st.characters(exclude_characters="\n", exclude_categories=["Cs"])))
+)
 def test_any_line_of_text_comes_back_as_it_was_with_offsets_into_it(texts: list[str]) -> None:
-    for text, each in zip(texts, answer([text.encode() + b"\n" for text in texts], Format.TEXT), strict=True):
+    for text, each in zip(
+        texts, answer([text.encode() + b"\n" for text in texts], Format.TEXT), strict=True
+    ):
         fields = parsed(each)
         shown, entities = fields["text"], fields["entities"]
         assert isinstance(shown, str)
@@ -131,7 +152,9 @@ def test_any_line_of_text_comes_back_as_it_was_with_offsets_into_it(texts: list[
 
 
 def test_only_entities_with_the_labels_and_the_score_asked_for_are_answered() -> None:
-    (only,) = answer([b"Ada IBM Bo"], Format.TEXT, Selection(labels=frozenset(["PER"]), min_score=0.4))
+    (only,) = answer(
+        [b"Ada IBM Bo"], Format.TEXT, Selection(labels=frozenset(["PER"]), min_score=0.4)
+    )
     entities = parsed(only)["entities"]
     assert isinstance(entities, list)
     assert [one["text"] for one in entities] == ["Bo"]
@@ -139,7 +162,10 @@ def test_only_entities_with_the_labels_and_the_score_asked_for_are_answered() ->
 
 def test_columns_get_a_tag_after_the_separator_that_the_line_has() -> None:
     assert answer_sentence(b"Ada NNP\nsaid VBD\n\n").data == b"Ada NNP B-PER\nsaid VBD O\n\n"
-    assert answer_sentence(b"Ada\tNNP\r\nsaid\tVBD\r\n\r\n").data == b"Ada\tNNP\tB-PER\r\nsaid\tVBD\tO\r\n\r\n"
+    assert (
+        answer_sentence(b"Ada\tNNP\r\nsaid\tVBD\r\n\r\n").data
+        == b"Ada\tNNP\tB-PER\r\nsaid\tVBD\tO\r\n\r\n"
+    )
     assert answer_sentence(b"IBM").data == b"IBM B-ORG"
 
 
@@ -173,8 +199,12 @@ def test_a_sentence_that_cannot_be_tagged_gets_an_underscore_for_each_word() -> 
 def test_columns_never_lose_or_change_a_byte(content: bytes) -> None:
     lines = content.split(b"\n")
     lines = [line + b"\n" for line in lines[:-1]] + [line for line in lines[-1:] if line]
-    answered = answer_records([Record(1, tuple(lines))], Format.CONLL, CapitalsTagger(), EVERYTHING)[0].data
-    without = [re.sub(rb"[\t ](O|B-PER|B-ORG|_)(\r*\n?)$", rb"\2", line) for line in answered.split(b"\n")]
+    answered = answer_records(
+        [Record(1, tuple(lines))], Format.CONLL, CapitalsTagger(), EVERYTHING
+    )[0].data
+    without = [
+        re.sub(rb"[\t ](O|B-PER|B-ORG|_)(\r*\n?)$", rb"\2", line) for line in answered.split(b"\n")
+    ]
     if b"\r" not in content and not re.search(rb"[\t ](O|B-PER|B-ORG|_)$", content, re.MULTILINE):
         assert b"\n".join(without) == content
 

@@ -47,9 +47,20 @@ KILLED = """
 """
 
 
-def run_and_kill(before_batch: int, signal_name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", textwrap.dedent(KILLED), str(before_batch), signal_name, *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS)
+def run_and_kill(
+    before_batch: int, signal_name: str, *arguments: str | Path
+) -> subprocess.CompletedProcess[str]:
+    command = [
+        sys.executable,
+        "-c",
+        textwrap.dedent(KILLED),
+        str(before_batch),
+        signal_name,
+        *map(str, arguments),
+    ]
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
+    )
 
 
 def write_texts(folder: Path, n_files: int, n_lines: int = 3) -> None:
@@ -63,9 +74,20 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 75), ("SIGINT", 75), ("SIGKILL", -9)])
-def test_a_job_that_is_ended_keeps_what_is_finished_and_goes_on(tmp_path: Path, name: str, code: int) -> None:
+def test_a_job_that_is_ended_keeps_what_is_finished_and_goes_on(
+    tmp_path: Path, name: str, code: int
+) -> None:
     write_texts(tmp_path / "in", 4)
-    command = ("tag", "--input", tmp_path / "in", "--output", tmp_path / "out", "--processes", "1", "--json")
+    command = (
+        "tag",
+        "--input",
+        tmp_path / "in",
+        "--output",
+        tmp_path / "out",
+        "--processes",
+        "1",
+        "--json",
+    )
     ended = run_and_kill(2, name, *command)
     assert ended.returncode == code, ended.stderr
     assert len(contents(tmp_path / "out")) in ({2, 3} if code == 75 else {2})
@@ -93,7 +115,9 @@ def test_workers_end_when_the_job_is_killed_and_the_next_run_goes_on(
     write_texts(tmp_path / "in", 12, 60)
     options = ("tag", "--input", tmp_path / "in", "--model", tiny_model, "--precision", "fp32")
     arguments = [*map(str, options), "--output", str(tmp_path / "out"), "--processes", "2"]
-    job = subprocess.Popen([sys.executable, "-m", "teddy", *arguments], cwd=ROOT, stderr=subprocess.DEVNULL)
+    job = subprocess.Popen(
+        [sys.executable, "-m", "teddy", *arguments], cwd=ROOT, stderr=subprocess.DEVNULL
+    )
     try:
         wait_until(lambda: any((tmp_path / "out").glob("*.jsonl")))
         workers = descendants(job.pid)[1:]
@@ -116,7 +140,9 @@ def wait_until(condition: Callable[[], bool]) -> None:
         sleep(0.02)
 
 
-def test_a_packed_file_and_rows_are_tagged_like_lines(tmp_path: Path, shell: Shell, tiny_model: Path) -> None:
+def test_a_packed_file_and_rows_are_tagged_like_lines(
+    tmp_path: Path, shell: Shell, tiny_model: Path
+) -> None:
     texts = ["Otto Lind went to Oslo .", "Nobody was there ."]
     (tmp_path / "in.txt").write_text("".join(f"{text}\n" for text in texts))
     (tmp_path / "in.txt.gz").write_bytes(gzip.compress((tmp_path / "in.txt").read_bytes()))
@@ -144,13 +170,20 @@ def test_a_packed_file_and_rows_are_tagged_like_lines(tmp_path: Path, shell: She
         (["--input", "-", "--processes", "2"], "--processes: is for files"),
         (["--input", "-", "--ray", "local"], "--ray: is for files"),
         (["--input", "a.parquet"], "--output: rows are not streamed"),
-        (["--input", "a.conll", "--output", "out/", "--min-score", "0.5"], "columns have no scores"),
+        (
+            ["--input", "a.conll", "--output", "out/", "--min-score", "0.5"],
+            "columns have no scores",
+        ),
         (["--input", "no*.txt", "--output", "out/"], "no*.txt: there is no file to tag"),
         (["--input", "a.txt", "--output", "a.parquet"], "a.parquet: rows become rows"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_a_model_is_loaded(
-    tmp_path: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+    tmp_path: Path,
+    shell: Shell,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("a.txt", "b.txt", "a.conll", "a.parquet"):
@@ -162,12 +195,16 @@ def test_what_cannot_be_done_is_refused_before_a_model_is_loaded(
     assert message in told
 
 
-def test_a_second_job_is_kept_out_and_told_who_is_there(tmp_path: Path, shell: Shell, tiny_model: Path) -> None:
+def test_a_second_job_is_kept_out_and_told_who_is_there(
+    tmp_path: Path, shell: Shell, tiny_model: Path
+) -> None:
     from teddy.service.bulk.state import JobState
 
     write_texts(tmp_path / "in", 1)
     with JobState(tmp_path / "out" / ".teddy").held():
-        code, _, told = shell("tag", "--input", tmp_path / "in", "--output", tmp_path / "out", "--model", tiny_model)
+        code, _, told = shell(
+            "tag", "--input", tmp_path / "in", "--output", tmp_path / "out", "--model", tiny_model
+        )
     assert code == 2
     assert f"another job is writing here: process {os.getpid()}" in told
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

@@ -91,7 +91,10 @@ def config(text_recipe: Recipe) -> PretrainConfig:
 
 @pytest.fixture(scope="session")
 def corpus(
-    text_recipe: Recipe, config: PretrainConfig, text_data: Path, tmp_path_factory: pytest.TempPathFactory
+    text_recipe: Recipe,
+    config: PretrainConfig,
+    text_data: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> EncodedCorpus:
     """The made-up text, encoded."""
     folder = tmp_path_factory.mktemp("encoded") / "corpus"

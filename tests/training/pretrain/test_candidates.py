@@ -11,14 +11,22 @@ from torch.nn import functional
 from teddy.model.features.pieces import Pieces
 from teddy.model.features.rows import WordFeatures
 from teddy.training.pretrain.encoded import EncodedCorpus
-from teddy.training.pretrain.objective import BatchMaker, batch_prior, candidate_logits, unigram_prior
+from teddy.training.pretrain.objective import (
+    BatchMaker,
+    batch_prior,
+    candidate_logits,
+    unigram_prior,
+)
 from teddy.training.pretrain.objectives import PretrainingNetwork
 from teddy.training.recipe.recipe import Recipe
 from teddy.training.recipe.sections import PretrainConfig
 
 
 @given(
-    seed=st.integers(0, 1000), n_queries=st.integers(1, 4), n_candidates=st.integers(1, 6), n_words=st.integers(1, 500)
+    seed=st.integers(0, 1000),
+    n_queries=st.integers(1, 4),
+    n_candidates=st.integers(1, 6),
+    n_words=st.integers(1, 500),
 )
 def test_the_loss_is_that_of_probabilities_summed_by_hand(
     seed: int, n_queries: int, n_candidates: int, n_words: int
@@ -32,11 +40,14 @@ def test_the_loss_is_that_of_probabilities_summed_by_hand(
     expected = 0.0
     for query, target in zip(queries.double(), targets.tolist(), strict=True):
         terms = [
-            math.exp(2 / math.sqrt(width) * float(query @ vector)) * max(1.0, count / total * n_words)
+            math.exp(2 / math.sqrt(width) * float(query @ vector))
+            * max(1.0, count / total * n_words)
             for vector, count in zip(vectors.double(), counts.tolist(), strict=True)
         ]
         expected -= math.log(terms[target] / sum(terms)) / n_queries
-    assert math.isclose(functional.cross_entropy(logits, targets).item(), expected, rel_tol=1e-4, abs_tol=1e-5)
+    assert math.isclose(
+        functional.cross_entropy(logits, targets).item(), expected, rel_tol=1e-4, abs_tol=1e-5
+    )
 
 
 def test_drawing_candidates_estimates_the_sum_over_all_words() -> None:
@@ -56,7 +67,9 @@ def test_drawing_candidates_estimates_the_sum_over_all_words() -> None:
 
 
 def test_a_word_that_was_never_seen_counts_as_seen_once() -> None:
-    assert torch.allclose(unigram_prior(np.array([8, 1, 0]), 16).exp(), torch.tensor([0.5, 1 / 16, 1 / 16]))
+    assert torch.allclose(
+        unigram_prior(np.array([8, 1, 0]), 16).exp(), torch.tensor([0.5, 1 / 16, 1 / 16])
+    )
 
 
 def test_a_batch_has_its_distinct_words_as_candidates(
@@ -72,14 +85,18 @@ def test_a_batch_has_its_distinct_words_as_candidates(
     assert types[batch.puzzle.true.numpy()].tolist() == sentences.tolist()
     shares = corpus.counts[types] / corpus.counts.sum()
     assert torch.allclose(
-        batch.log_prior, torch.tensor([math.log(max(1.0, share * sentences.size)) for share in shares])
+        batch.log_prior,
+        torch.tensor([math.log(max(1.0, share * sentences.size)) for share in shares]),
     )
     guesses, candidates = network.guesses(batch)
     words = corpus.types()
     rows, starts = features.bag([words[i] for i in types])
-    torch.testing.assert_close(candidates, network.word_vectors(torch.from_numpy(rows), torch.from_numpy(starts)))
+    torch.testing.assert_close(
+        candidates, network.word_vectors(torch.from_numpy(rows), torch.from_numpy(starts))
+    )
     assert guesses.queries is not None
     expected = functional.cross_entropy(
-        candidate_logits(guesses.queries, candidates, batch.log_prior), batch.puzzle.true[batch.puzzle.masked]
+        candidate_logits(guesses.queries, candidates, batch.log_prior),
+        batch.puzzle.true[batch.puzzle.masked],
     )
     torch.testing.assert_close(network.loss(batch), expected)

@@ -30,7 +30,9 @@ def make(recipe: Recipe, corpus: EncodedCorpus, **changes: Any) -> Pretrainer:
     seed_torch(recipe.seed)
     features = WordFeatures(Pieces(corpus.pieces), recipe.features, corpus.words)
     network = PretrainingNetwork(recipe.network, features.n_rows, config)
-    return Pretrainer(network, features, corpus, config, seed=recipe.seed, device=torch.device("cpu"))
+    return Pretrainer(
+        network, features, corpus, config, seed=recipe.seed, device=torch.device("cpu")
+    )
 
 
 def timeless(row: UpdateRow | HeldOutRow) -> dict[str, Any]:
@@ -74,7 +76,9 @@ def test_a_run_that_pauses_ends_as_one_that_does_not(
 
 
 @pytest.mark.parametrize("words", [1, 900, 4000, 9000])
-def test_a_run_has_as_many_steps_as_were_announced(text_recipe: Recipe, corpus: EncodedCorpus, words: int) -> None:
+def test_a_run_has_as_many_steps_as_were_announced(
+    text_recipe: Recipe, corpus: EncodedCorpus, words: int
+) -> None:
     pretrainer = make(text_recipe, corpus, words=words)
     announced = pretrainer.total_steps()
     rows = [*pretrainer.run()]
@@ -85,7 +89,9 @@ def test_a_run_has_as_many_steps_as_were_announced(text_recipe: Recipe, corpus: 
     assert [*pretrainer.run()] == []
 
 
-def test_the_learning_rate_rises_and_then_falls_to_its_last_share(text_recipe: Recipe, corpus: EncodedCorpus) -> None:
+def test_the_learning_rate_rises_and_then_falls_to_its_last_share(
+    text_recipe: Recipe, corpus: EncodedCorpus
+) -> None:
     pretrainer = make(text_recipe, corpus, warmup_steps=6, final_learning_rate_share=0.1)
     rates = [row["learning_rate"] for row in pretrainer.run() if row["kind"] == "update"]
     assert rates[0] == pytest.approx(0.01 / 6)
@@ -94,11 +100,15 @@ def test_the_learning_rate_rises_and_then_falls_to_its_last_share(text_recipe: R
     assert 0.001 < rates[-1] < 0.0015
 
 
-def test_held_out_sentences_are_never_learnt_from(text_recipe: Recipe, corpus: EncodedCorpus) -> None:
+def test_held_out_sentences_are_never_learnt_from(
+    text_recipe: Recipe, corpus: EncodedCorpus
+) -> None:
     text = make(text_recipe, corpus).text
     read = [sentence for i in range(text.n_batches(0)) for sentence in text.batch(0, i).tolist()]
     learnt_from = np.flatnonzero(~corpus.is_held_out() & (corpus.lengths() >= 5))
-    assert sorted(read) == sorted(corpus.sentences(learnt_from[i : i + 1])[0].tolist() for i in range(len(learnt_from)))
+    assert sorted(read) == sorted(
+        corpus.sentences(learnt_from[i : i + 1])[0].tolist() for i in range(len(learnt_from))
+    )
 
 
 def test_a_loss_that_is_no_number_stops_the_run_before_a_weight_is_touched(
@@ -106,7 +116,9 @@ def test_a_loss_that_is_no_number_stops_the_run_before_a_weight_is_touched(
 ) -> None:
     pretrainer = make(text_recipe, corpus)
     with torch.no_grad():
-        pretrainer.network.get_parameter("encoder.recurrent.0.forwards.layer.weight_ih_l0")[0, 0] = math.nan
+        pretrainer.network.get_parameter("encoder.recurrent.0.forwards.layer.weight_ih_l0")[
+            0, 0
+        ] = math.nan
     before = copy.deepcopy(pretrainer.network.state_dict())
     with pytest.raises(TrainingError, match=r"^step 1: the loss \(nan\)"):
         next(pretrainer.run())
@@ -123,11 +135,17 @@ def test_a_loss_that_is_no_number_stops_the_run_before_a_weight_is_touched(
     ],
 )
 def test_too_little_text_is_refused(
-    text_recipe: Recipe, corpus: EncodedCorpus, changes: dict[str, int], message: str, monkeypatch: pytest.MonkeyPatch
+    text_recipe: Recipe,
+    corpus: EncodedCorpus,
+    changes: dict[str, int],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if "held_out" in message:
         held_out = corpus.is_held_out() & (corpus.lengths() < 14)
-        monkeypatch.setattr(EncodedCorpus, "is_held_out", lambda _, first, last: held_out[first:last])
+        monkeypatch.setattr(
+            EncodedCorpus, "is_held_out", lambda _, first, last: held_out[first:last]
+        )
     with pytest.raises(TrainingError, match=message):
         make(text_recipe, corpus, **changes)
 
@@ -140,7 +158,9 @@ def test_held_out_perplexity_and_accuracy_are_those_counted_one_by_one(
     network = pretrainer.network
     features = WordFeatures(Pieces(corpus.pieces), text_recipe.features, corpus.words)
     maker = BatchMaker(corpus, network.objective, features.group_starts)
-    config = config.model_copy(update={"evaluation_words": n_candidates, "evaluation_sentences": 10_000})
+    config = config.model_copy(
+        update={"evaluation_words": n_candidates, "evaluation_sentences": 10_000}
+    )
     held_out = HeldOutText(corpus, config)
     scores = held_out.measure(network, maker, torch.device("cpu"))
     assert network.training
@@ -187,7 +207,9 @@ def test_verdicts_of_an_undecided_network_are_right_as_often_as_nothing_was_repl
     assert 0.6 < scores.detection_accuracy < 0.85
 
 
-def test_so_many_held_out_sentences_are_asked_and_no_more(corpus: EncodedCorpus, config: PretrainConfig) -> None:
+def test_so_many_held_out_sentences_are_asked_and_no_more(
+    corpus: EncodedCorpus, config: PretrainConfig
+) -> None:
     n_held_out = int((corpus.is_held_out() & (corpus.lengths() >= 5)).sum())
     for asked in (1, 5, n_held_out, 10_000):
         held_out = HeldOutText(corpus, config.model_copy(update={"evaluation_sentences": asked}))

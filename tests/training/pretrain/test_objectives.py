@@ -28,12 +28,19 @@ SEEDS = st.integers(0, 10_000)
 def network(layers: int = 2, cell: CellName = "lstm") -> Encoder:
     torch.manual_seed(layers)
     config = NetworkConfig(
-        embedding_width=WIDTH, hidden_width=HIDDEN, layers=layers, cell=cell, embedding_dropout=0, layer_dropout=0
+        embedding_width=WIDTH,
+        hidden_width=HIDDEN,
+        layers=layers,
+        cell=cell,
+        embedding_dropout=0,
+        layer_dropout=0,
     )
     return Encoder(config)
 
 
-def words_at_random(seed: int, n_sentences: int = 4, length: int = 9, n_distinct: int = 12) -> NDArray[np.int64]:
+def words_at_random(
+    seed: int, n_sentences: int = 4, length: int = 9, n_distinct: int = 12
+) -> NDArray[np.int64]:
     return np.random.default_rng(seed).integers(n_distinct, size=(n_sentences, length))
 
 
@@ -57,7 +64,9 @@ def test_replacements_come_from_the_batch_and_are_marked_where_they_differ(seed:
 
 
 @given(seed=SEEDS, length=st.integers(1, 9), n_sentences=st.integers(1, 4))
-def test_a_word_is_masked_or_replaced_but_not_both(seed: int, length: int, n_sentences: int) -> None:
+def test_a_word_is_masked_or_replaced_but_not_both(
+    seed: int, length: int, n_sentences: int
+) -> None:
     words = words_at_random(seed, n_sentences, length)
     objective = MaskedAndReplacedWords(2 * HIDDEN, WIDTH, 0.2, 0.3, 5.0)
     puzzle = objective.puzzle(words, 12, np.random.default_rng(seed))
@@ -89,7 +98,9 @@ def answer_of(
     return queries
 
 
-@pytest.mark.parametrize("objective", [MaskedWords(10, 6, 0.2), MaskedAndReplacedWords(10, 6, 0.2, 0.1, 5.0)])
+@pytest.mark.parametrize(
+    "objective", [MaskedWords(10, 6, 0.2), MaskedAndReplacedWords(10, 6, 0.2, 0.1, 5.0)]
+)
 def test_a_masked_place_sees_every_word_but_its_own(objective: Objective) -> None:
     encoder, table, place = network(), torch.randn(13, WIDTH), 4
     words = words_at_random(3, n_sentences=1)
@@ -101,7 +112,9 @@ def test_a_masked_place_sees_every_word_but_its_own(objective: Objective) -> Non
         assert same == (changed_at == place)
 
 
-def guesses_by_place(objective: NextWords, encoder: Encoder, vectors: Tensor) -> tuple[dict[int, Tensor], ...]:
+def guesses_by_place(
+    objective: NextWords, encoder: Encoder, vectors: Tensor
+) -> tuple[dict[int, Tensor], ...]:
     """The query for each word of one sentence, as the next word and as the previous one."""
     length = vectors.shape[1]
     words = np.arange(length)[None]
@@ -115,7 +128,9 @@ def guesses_by_place(objective: NextWords, encoder: Encoder, vectors: Tensor) ->
 
 @pytest.mark.parametrize("layers", [1, 2, 3])
 @pytest.mark.parametrize("cell", ["lstm", "gru", "lstm-peephole"])
-def test_a_guess_depends_on_the_words_read_before_it_and_on_no_other(layers: int, cell: CellName) -> None:
+def test_a_guess_depends_on_the_words_read_before_it_and_on_no_other(
+    layers: int, cell: CellName
+) -> None:
     encoder, length = network(layers, cell), 6
     objective = NextWords(HIDDEN, WIDTH)
     vectors = torch.randn(1, length, WIDTH)
@@ -133,14 +148,18 @@ def test_a_guess_depends_on_the_words_read_before_it_and_on_no_other(layers: int
 def test_one_direction_of_one_layer_is_half_of_what_the_encoder_gives() -> None:
     encoder, vectors = network(layers=1), torch.randn(3, 7, WIDTH)
     states = encoder(vectors, torch.full((3,), 7))
-    torch.testing.assert_close(read_one_way(encoder, vectors, backwards=False), states[..., :HIDDEN])
+    torch.testing.assert_close(
+        read_one_way(encoder, vectors, backwards=False), states[..., :HIDDEN]
+    )
     back = read_one_way(encoder, vectors.flip(1), backwards=True).flip(1)
     torch.testing.assert_close(back, states[..., HIDDEN:])
 
 
 def test_one_direction_of_a_stack_that_sums_is_the_stack_of_that_direction_alone() -> None:
     torch.manual_seed(5)
-    config = NetworkConfig(embedding_width=WIDTH, hidden_width=HIDDEN, combine="sum", layer_dropout=0)
+    config = NetworkConfig(
+        embedding_width=WIDTH, hidden_width=HIDDEN, combine="sum", layer_dropout=0
+    )
     encoder, vectors = Encoder(config), torch.randn(3, 7, WIDTH)
     alone = Encoder(replace(config, bidirectional=False))
     alone.load_state_dict(encoder.state_dict(), strict=False)

@@ -14,13 +14,17 @@ from teddy.training.recipe.sections import PretrainConfig
 LENGTHS = st.lists(st.integers(1, 9), max_size=60)
 
 
-@given(lengths=LENGTHS, batch_words=st.integers(1, 40), seed=st.integers(0, 5), epoch=st.integers(0, 3))
+@given(
+    lengths=LENGTHS, batch_words=st.integers(1, 40), seed=st.integers(0, 5), epoch=st.integers(0, 3)
+)
 def test_an_epoch_is_a_permutation_in_full_batches_of_one_length(
     lengths: list[int], batch_words: int, seed: int, epoch: int
 ) -> None:
     sizes = np.array(lengths, dtype=np.int64)
     plan = plan_batches(sizes, sizes >= 3, batch_words, generator(seed, epoch))
-    assert sorted(i for batch in plan for i in batch.tolist()) == np.flatnonzero(sizes >= 3).tolist()
+    assert (
+        sorted(i for batch in plan for i in batch.tolist()) == np.flatnonzero(sizes >= 3).tolist()
+    )
     for batch in plan:
         assert len({lengths[i] for i in batch}) == 1
         assert len(batch) == 1 or sizes[batch].sum() <= batch_words
@@ -31,34 +35,46 @@ def test_an_epoch_is_a_permutation_in_full_batches_of_one_length(
 @given(lengths=LENGTHS, batch_words=st.integers(1, 40))
 def test_all_epochs_have_batches_of_the_same_sizes(lengths: list[int], batch_words: int) -> None:
     sizes = np.array(lengths, dtype=np.int64)
-    plans = [plan_batches(sizes, sizes >= 1, batch_words, generator(1, epoch)) for epoch in range(3)]
+    plans = [
+        plan_batches(sizes, sizes >= 1, batch_words, generator(1, epoch)) for epoch in range(3)
+    ]
     shapes = [sorted((lengths[batch[0]], len(batch)) for batch in plan) for plan in plans]
     assert shapes[0] == shapes[1] == shapes[2]
 
 
 def test_another_epoch_and_another_seed_give_another_order() -> None:
     sizes = np.full(50, 5)
-    plans = [plan_batches(sizes, sizes > 0, 20, generator(seed, epoch)) for seed, epoch in ((1, 0), (1, 1), (2, 0))]
+    plans = [
+        plan_batches(sizes, sizes > 0, 20, generator(seed, epoch))
+        for seed, epoch in ((1, 0), (1, 1), (2, 0))
+    ]
     orders = {tuple(i for batch in plan for i in batch.tolist()) for plan in plans}
     assert len(orders) == 3
 
 
 @pytest.fixture(scope="module")
 def corpora(
-    text_recipe: Recipe, config: PretrainConfig, text_data: Path, tmp_path_factory: pytest.TempPathFactory
+    text_recipe: Recipe,
+    config: PretrainConfig,
+    text_data: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[int, EncodedCorpus]:
     """The made-up text, encoded for windows of so many words."""
     made = {}
     for window in (100, 1000, 10_000):
         folder = tmp_path_factory.mktemp("windows") / "corpus"
         changed = config.model_copy(update={"shuffle_window_words": window})
-        prepare(changed, text_recipe.pieces, text_recipe.features, text_data, folder, lambda _: None)
+        prepare(
+            changed, text_recipe.pieces, text_recipe.features, text_data, folder, lambda _: None
+        )
         made[window] = EncodedCorpus(folder)
     return made
 
 
 def text_of(corpora: dict[int, EncodedCorpus], window: int, seed: int = 1) -> TrainingText:
-    return TrainingText(corpora[window], shortest=5, batch_words=200, window_words=window, seed=seed)
+    return TrainingText(
+        corpora[window], shortest=5, batch_words=200, window_words=window, seed=seed
+    )
 
 
 def learnt_from(corpus: EncodedCorpus) -> list[list[int]]:

@@ -64,7 +64,11 @@ def test_an_encoded_corpus_is_the_tokenised_text(corpus: EncodedCorpus, text_dat
 
 def test_long_sentences_are_cut_and_nothing_of_them_is_lost(tmp_path: Path) -> None:
     path = tmp_path / "long.txt"
-    path.write_text("\n\n" + "one two three four five six seven. " * 3 + "Eight nine.\n \n\u2003\nTen\u2028eleven é\n")
+    path.write_text(
+        "\n\n"
+        + "one two three four five six seven. " * 3
+        + "Eight nine.\n \n\u2003\nTen\u2028eleven é\n"
+    )
     corpus = encode(tmp_path, ("long.txt",), longest_sentence=5)
     assert decoded(corpus) == sentences_of([path], longest=5)
     assert max(corpus.lengths()) == 5
@@ -72,7 +76,9 @@ def test_long_sentences_are_cut_and_nothing_of_them_is_lost(tmp_path: Path) -> N
 
 def test_counts_are_of_the_sentences_that_are_learnt_from(corpus: EncodedCorpus) -> None:
     sentences = decoded(corpus)
-    counts = Counter(word for i, sentence in enumerate(sentences) if i % 12 != 0 for word in sentence)
+    counts = Counter(
+        word for i, sentence in enumerate(sentences) if i % 12 != 0 for word in sentence
+    )
     types = corpus.types()
     assert dict(zip(types, corpus.counts_of(np.arange(len(types))).tolist(), strict=True)) == {
         word: counts[word] for sentence in sentences for word in sentence
@@ -96,7 +102,9 @@ def test_pieces_and_words_of_their_own_are_those_of_the_counted_words(
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_bag_of_some_types_is_that_of_their_words(corpus: EncodedCorpus, text_recipe: Recipe, seed: int) -> None:
+def test_the_bag_of_some_types_is_that_of_their_words(
+    corpus: EncodedCorpus, text_recipe: Recipe, seed: int
+) -> None:
     random = np.random.default_rng(seed)
     types = corpus.types()
     chosen = random.integers(len(types), size=seed * 7)
@@ -109,7 +117,10 @@ def test_the_bag_of_some_types_is_that_of_their_words(corpus: EncodedCorpus, tex
 
 def test_packed_files_are_read_as_they_are_unpacked(tmp_path: Path, text_data: Path) -> None:
     content = (text_data / "text" / "a.txt").read_bytes()
-    for name, packed in (("a.txt.xz", lzma.compress(content)), ("a.txt.gz", gzip.compress(content))):
+    for name, packed in (
+        ("a.txt.xz", lzma.compress(content)),
+        ("a.txt.gz", gzip.compress(content)),
+    ):
         (tmp_path / name).write_bytes(packed)
         corpus = encode(tmp_path, (name,))
         assert decoded(corpus) == sentences_of([text_data / "text" / "a.txt"], longest=100)
@@ -128,10 +139,22 @@ def damaged(path: Path) -> None:
         ("none.txt", lambda _: None, "none.txt: no such file"),
         ("empty.txt", lambda path: path.write_bytes(b""), "empty.txt: the file has no text"),
         ("blank.txt", lambda path: path.write_bytes(b" \n\n"), "blank.txt: the file has no text"),
-        ("latin.txt", lambda path: path.write_bytes(b"It rains.\nOld caf\xe9\n"), "latin.txt:2: not utf-8 text: byte"),
-        ("binary.txt", lambda path: path.write_bytes(b"It rains.\n\na\0b\n"), "binary.txt:3: a binary file"),
+        (
+            "latin.txt",
+            lambda path: path.write_bytes(b"It rains.\nOld caf\xe9\n"),
+            "latin.txt:2: not utf-8 text: byte",
+        ),
+        (
+            "binary.txt",
+            lambda path: path.write_bytes(b"It rains.\n\na\0b\n"),
+            "binary.txt:3: a binary file",
+        ),
         ("cut.txt.xz", damaged, "a damaged .xz file"),
-        ("plain.txt.gz", lambda path: path.write_bytes(b"It rains.\n"), "plain.txt.gz:1: a damaged .gz file"),
+        (
+            "plain.txt.gz",
+            lambda path: path.write_bytes(b"It rains.\n"),
+            "plain.txt.gz:1: a damaged .gz file",
+        ),
         ("one.txt", lambda path: path.write_bytes(b"It rains.\n"), "one.txt: too little text"),
     ],
 )
@@ -146,24 +169,40 @@ def test_what_cannot_be_read_is_one_data_error_and_leaves_nothing(
     assert [path.name for path in tmp_path.iterdir() if path.name != name] == []
 
 
-def test_words_too_many_to_be_counted_are_words_with_feature_rows_all_the_same(text_data: Path, tmp_path: Path) -> None:
+def test_words_too_many_to_be_counted_are_words_with_feature_rows_all_the_same(
+    text_data: Path, tmp_path: Path
+) -> None:
     paths = [text_data / "text" / "a.txt", text_data / "text" / "b.txt"]
     settings = config(("text/a.txt", "text/b.txt"), held_out_every=12)
-    prepare(settings, PIECES, FEATURES, text_data, tmp_path / "few", lambda _: None, most_types=9, chunk_words=500)
+    prepare(
+        settings,
+        PIECES,
+        FEATURES,
+        text_data,
+        tmp_path / "few",
+        lambda _: None,
+        most_types=9,
+        chunk_words=500,
+    )
     corpus = EncodedCorpus(tmp_path / "few")
     assert corpus.n_types <= 9
     assert decoded(corpus) == sentences_of(paths, longest=100)
     types = corpus.types()
     assert types[0] == "the"
     assert len(types) > len(set(types)) > corpus.n_types
-    assert corpus.counts_of(np.arange(len(types)))[corpus.n_types :].tolist() == [0] * (len(types) - corpus.n_types)
+    assert corpus.counts_of(np.arange(len(types)))[corpus.n_types :].tolist() == [0] * (
+        len(types) - corpus.n_types
+    )
     assert corpus.n_learnt_words > corpus.counts.sum()
     features = WordFeatures(Pieces(corpus.pieces), FEATURES, corpus.words)
     for seed in range(5):
         chosen = np.random.default_rng(seed).integers(len(types), size=seed * 7)
         rows, starts = corpus.bag(chosen)
         expected_rows, expected_starts = features.bag([types[i] for i in chosen])
-        assert (rows.tolist(), starts.tolist()) == (expected_rows.tolist(), expected_starts.tolist())
+        assert (rows.tolist(), starts.tolist()) == (
+            expected_rows.tolist(),
+            expected_starts.tolist(),
+        )
 
 
 def test_chunks_of_any_size_give_the_same_text(text_data: Path, tmp_path: Path) -> None:
@@ -171,14 +210,18 @@ def test_chunks_of_any_size_give_the_same_text(text_data: Path, tmp_path: Path) 
     for chunk_words in (1, 333, 10**6):
         folder = tmp_path / str(chunk_words)
         settings = config(("text/b.txt",))
-        prepare(settings, PIECES, FEATURES, text_data, folder, lambda _: None, chunk_words=chunk_words)
+        prepare(
+            settings, PIECES, FEATURES, text_data, folder, lambda _: None, chunk_words=chunk_words
+        )
         found.append(decoded(EncodedCorpus(folder)))
     assert found[0] == found[1] == found[2]
 
 
 def test_a_corpus_of_an_earlier_format_is_refused(corpus: EncodedCorpus, tmp_path: Path) -> None:
     (tmp_path / "corpus.json").write_text(json.dumps(corpus.description | {"format": 1}))
-    with pytest.raises(DataError, match="format 1, made by another version of Teddy; this one reads 2: remove"):
+    with pytest.raises(
+        DataError, match="format 1, made by another version of Teddy; this one reads 2: remove"
+    ):
         EncodedCorpus(tmp_path)
 
 

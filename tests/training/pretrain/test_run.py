@@ -23,7 +23,9 @@ Shell = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
-def whole_run(text_recipe: Recipe, text_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole_run(
+    text_recipe: Recipe, text_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     output = tmp_path_factory.mktemp("pretrained")
     pretrain(text_recipe, text_data, output)
     return output
@@ -68,7 +70,12 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("step", [3, 30])
 def test_a_stopped_run_ends_as_an_unstopped_one(
-    whole_run: Path, text_recipe: Recipe, text_data: Path, tmp_path: Path, step: int, monkeypatch: pytest.MonkeyPatch
+    whole_run: Path,
+    text_recipe: Recipe,
+    text_data: Path,
+    tmp_path: Path,
+    step: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """At step 3 before the first checkpoint; at 30 six steps after one."""
     update = Pretrainer._update
@@ -90,7 +97,11 @@ def test_a_stopped_run_ends_as_an_unstopped_one(
 
 @pytest.mark.parametrize("resume", [False, True])
 def test_a_run_that_has_finished_is_left_as_it_is(
-    resume: bool, whole_run: Path, text_recipe: Recipe, text_data: Path, capsys: pytest.CaptureFixture[str]
+    resume: bool,
+    whole_run: Path,
+    text_recipe: Recipe,
+    text_data: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     encoder = whole_run / "tiny-encoder.encoder"
     before = encoder.stat()
@@ -100,7 +111,11 @@ def test_a_run_that_has_finished_is_left_as_it_is(
 
 
 def test_a_killed_preparation_leaves_nothing_that_looks_whole(
-    whole_run: Path, text_recipe: Recipe, text_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole_run: Path,
+    text_recipe: Recipe,
+    text_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def stop(*_: object) -> None:
         raise Killed
@@ -123,11 +138,15 @@ def test_a_run_is_not_overwritten_nor_gone_on_with_by_another_recipe(
     shutil.copytree(whole_run, tmp_path / "stopped", ignore=shutil.ignore_patterns("*.encoder"))
     with pytest.raises(TrainingError, match="holds a run already"):
         pretrain(text_recipe, text_data, tmp_path / "stopped")
-    other = load_recipe(text_data / "tiny-encoder.toml", ["pretrain.masked_share=0.3"], purpose="pretrain")
+    other = load_recipe(
+        text_data / "tiny-encoder.toml", ["pretrain.masked_share=0.3"], purpose="pretrain"
+    )
     with pytest.raises(TrainingError, match="a run of another recipe"):
         pretrain(other, text_data, whole_run, resume=True)
     shutil.copytree(whole_run / "corpus", tmp_path / "corpus")
-    longer = load_recipe(text_data / "tiny-encoder.toml", ["pretrain.longest_sentence=9"], purpose="pretrain")
+    longer = load_recipe(
+        text_data / "tiny-encoder.toml", ["pretrain.longest_sentence=9"], purpose="pretrain"
+    )
     with pytest.raises(TrainingError, match="corpus was made with another recipe"):
         pretrain(longer, text_data, tmp_path, resume=True)
 
@@ -151,7 +170,14 @@ def test_from_text_to_a_tagger_that_starts_from_it(
     recipe_file = text_data / "tiny-encoder.toml"
     output = tmp_path / "encoder"
     code, out, err = shell(
-        "pretrain", recipe_file, "--data", text_data, "--output", output, "--set", "pretrain.words=3000"
+        "pretrain",
+        recipe_file,
+        "--data",
+        text_data,
+        "--output",
+        output,
+        "--set",
+        "pretrain.words=3000",
     )
     assert (code, out) == (0, f"{output / 'tiny-encoder.encoder'}\n"), err
     assert '"event": "held_out"' in err
@@ -165,7 +191,9 @@ def test_from_text_to_a_tagger_that_starts_from_it(
     tail = rest.partition("[network]")[2]
     (data / "tagger.toml").write_text(f"{head}{tables}[network]\nnormalise = true{tail}{TAGGER}")
     few = ("--set", "training.epochs=2", "--set", "training.learning_rate=1e-9")
-    code, out, err = shell("train", data / "tagger.toml", "--data", data, "--output", tmp_path / "tagger", *few)
+    code, out, err = shell(
+        "train", data / "tagger.toml", "--data", data, "--output", tmp_path / "tagger", *few
+    )
     assert code == 0, err
     start = load_start(data / "tiny-encoder.encoder")
     checkpoint = load_checkpoint(tmp_path / "tagger" / "last.checkpoint")
@@ -173,13 +201,20 @@ def test_from_text_to_a_tagger_that_starts_from_it(
         torch.testing.assert_close(checkpoint.weights[name], tensor, rtol=0, atol=1e-6)
     code, out, _ = shell("inspect", tmp_path / "tagger" / "tiny.teddy", "--json")
     credits_of_model = json.loads(out)["training_data"]
-    assert [(each["name"], each["licence"]) for each in credits_of_model] == [("animals", "CC0"), ("made-up", "CC0")]
+    assert [(each["name"], each["licence"]) for each in credits_of_model] == [
+        ("animals", "CC0"),
+        ("made-up", "CC0"),
+    ]
     # A run that starts from the tagger, or is resumed, owes the same.
-    names = [each.name for each in load_start(tmp_path / "tagger" / "last.checkpoint").training_data]
+    names = [
+        each.name for each in load_start(tmp_path / "tagger" / "last.checkpoint").training_data
+    ]
     assert names == ["animals", "made-up"]
 
 
-def test_a_recipe_must_have_what_the_command_needs(tiny_data: Path, text_data: Path, shell: Shell) -> None:
+def test_a_recipe_must_have_what_the_command_needs(
+    tiny_data: Path, text_data: Path, shell: Shell
+) -> None:
     code, _, err = shell("pretrain", tiny_data / "tiny.toml", "--data", tiny_data)
     assert (code, err.count("\n")) == (2, 1)
     assert "tiny.toml: pretrain: missing" in err
@@ -193,8 +228,14 @@ def test_a_recipe_must_have_what_the_command_needs(tiny_data: Path, text_data: P
     ("override", "message"),
     [
         ("pretrain.wordz=3", "pretrain.wordz: unknown key; did you mean words?"),
-        ("pretrain.objective=guess", "pretrain.objective: should be 'masked', 'causal', 'replaced' or 'both'"),
-        ("pretrain.shortest_sentence=101", "pretrain.shortest_sentence: must not be greater than longest_sentence"),
+        (
+            "pretrain.objective=guess",
+            "pretrain.objective: should be 'masked', 'causal', 'replaced' or 'both'",
+        ),
+        (
+            "pretrain.shortest_sentence=101",
+            "pretrain.shortest_sentence: must not be greater than longest_sentence",
+        ),
         ('labels=["PER"]', "corpus: missing"),
     ],
 )
@@ -208,4 +249,8 @@ def test_a_bad_value_is_a_recipe_error(text_data: Path, override: str, message: 
 def test_two_language_models_need_two_directions_kept_apart(text_data: Path, override: str) -> None:
     load_recipe(text_data / "tiny-encoder.toml", [override], purpose="pretrain")
     with pytest.raises(RecipeError, match=r"pretrain\.objective: 'causal'"):
-        load_recipe(text_data / "tiny-encoder.toml", [override, "pretrain.objective=causal"], purpose="pretrain")
+        load_recipe(
+            text_data / "tiny-encoder.toml",
+            [override, "pretrain.objective=causal"],
+            purpose="pretrain",
+        )

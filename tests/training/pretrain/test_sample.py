@@ -21,7 +21,11 @@ Shell = Callable[..., tuple[int, str, str]]
 def causal_run(text_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("causal")
     overrides = ["pretrain.objective=causal", "pretrain.words=40000"]
-    pretrain(load_recipe(text_data / "tiny-encoder.toml", overrides, purpose="pretrain"), text_data, output)
+    pretrain(
+        load_recipe(text_data / "tiny-encoder.toml", overrides, purpose="pretrain"),
+        text_data,
+        output,
+    )
     return output
 
 
@@ -31,26 +35,38 @@ def language_model(causal_run: Path) -> LanguageModel:
 
 
 @pytest.mark.parametrize("backwards", [False, True])
-def test_words_are_drawn_as_often_as_they_are_probable(language_model: LanguageModel, backwards: bool) -> None:
+def test_words_are_drawn_as_often_as_they_are_probable(
+    language_model: LanguageModel, backwards: bool
+) -> None:
     prompt, n_draws, temperature = ["the", "young"], 1500, 0.7
     drawn = Counter(
-        language_model.sample(prompt, 1, temperature=temperature, seed=seed, backwards=backwards)[0 if backwards else 2]
+        language_model.sample(prompt, 1, temperature=temperature, seed=seed, backwards=backwards)[
+            0 if backwards else 2
+        ]
         for seed in range(n_draws)
     )
     read = prompt[::-1] if backwards else prompt
     with torch.inference_mode():
-        states = read_one_way(language_model.network.encoder, language_model.vectors(read)[None], backwards=backwards)
+        states = read_one_way(
+            language_model.network.encoder, language_model.vectors(read)[None], backwards=backwards
+        )
         guess = language_model.objective.previous if backwards else language_model.objective.next
-        scores = language_model.vectors(language_model.words) @ guess(states[0, -1:])[0] * (2 / 16**0.5)
+        scores = (
+            language_model.vectors(language_model.words) @ guess(states[0, -1:])[0] * (2 / 16**0.5)
+        )
         probabilities = functional.softmax((scores + language_model.log_prior) / temperature, dim=0)
     for word, probability in zip(language_model.words, probabilities.tolist(), strict=True):
         assert drawn[word] / n_draws == pytest.approx(probability, abs=0.05)
 
 
-def test_a_sample_goes_on_from_its_prompt_and_is_the_same_for_the_same_seed(language_model: LanguageModel) -> None:
+def test_a_sample_goes_on_from_its_prompt_and_is_the_same_for_the_same_seed(
+    language_model: LanguageModel,
+) -> None:
     for backwards in (False, True):
         samples = [
-            language_model.sample(["the", "fox"], 9, temperature=1.0, seed=seed, backwards=backwards)
+            language_model.sample(
+                ["the", "fox"], 9, temperature=1.0, seed=seed, backwards=backwards
+            )
             for seed in (1, 1, 2, 3)
         ]
         assert samples[0] == samples[1]
@@ -71,7 +87,9 @@ def test_a_forward_sample_ends_with_its_sentence(language_model: LanguageModel) 
 def test_a_cold_model_says_what_it_has_learnt(language_model: LanguageModel) -> None:
     words = language_model.sample(["The", "otter", "sleeps"], 2, temperature=0.05, seed=1)
     assert words == ["The", "otter", "sleeps", "near", "the"]
-    words = language_model.sample(["all", "day", "long", "."], 2, temperature=0.05, seed=1, backwards=True)
+    words = language_model.sample(
+        ["all", "day", "long", "."], 2, temperature=0.05, seed=1, backwards=True
+    )
     assert words[-4:] == ["all", "day", "long", "."]
 
 
@@ -89,7 +107,9 @@ def test_the_command_prints_a_text(causal_run: Path, shell: Shell) -> None:
 
 
 def test_only_a_causal_run_is_sampled_from(text_data: Path, tmp_path: Path, shell: Shell) -> None:
-    recipe = load_recipe(text_data / "tiny-encoder.toml", ["pretrain.words=200"], purpose="pretrain")
+    recipe = load_recipe(
+        text_data / "tiny-encoder.toml", ["pretrain.words=200"], purpose="pretrain"
+    )
     encoder_file = pretrain(recipe, text_data, tmp_path / "masked")
     with pytest.raises(TrainingError, match="the objective is 'masked'"):
         load_language_model(tmp_path / "masked")
@@ -103,5 +123,20 @@ def test_only_a_causal_run_is_sampled_from(text_data: Path, tmp_path: Path, shel
 
 
 def test_spaces_stand_where_an_english_text_has_them() -> None:
-    words = ["It", "does", "n't", "(", "as", "Ida", "'s", "bear", ")", "sleep", ",", "does", "it", "?"]
+    words = [
+        "It",
+        "does",
+        "n't",
+        "(",
+        "as",
+        "Ida",
+        "'s",
+        "bear",
+        ")",
+        "sleep",
+        ",",
+        "does",
+        "it",
+        "?",
+    ]
     assert as_text(words) == "It doesn't (as Ida's bear) sleep, does it?"

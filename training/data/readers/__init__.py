@@ -16,8 +16,9 @@ __all__ = ["Example", "read_examples"]
 def read_examples(path: Path | str, options: FormatConfig) -> Iterator[Example]:
     """Yield the examples of a file in the order of the file.
 
-    Raises DataError, naming the line where there is one, for a file that is missing, empty, binary or damaged, that is
-    not in its encoding, or that has a row, a column, a tag or a span that cannot be read.
+    Raises DataError, naming the line where there is one, for a file that is missing, empty, binary
+    or damaged, that is not in its encoding, or that has a row, a column, a tag or a span that
+    cannot be read.
     """
     path = Path(path)
     n_examples = 0

@@ -1,8 +1,9 @@
 """Readers of columns: CoNLL files, CSV tables and CoNLL-U.
 
-Of CoNLL-U the text is put together from the forms and `SpaceAfter=No`. The words of a multi-word token ("don't" is "do"
-and "n't") are found in its form when they spell it out; a word that does not ("au" is "à" and "le") gets the token as a
-whole, so that it is seen, and reported, as a span that shares its characters with another.
+Of CoNLL-U the text is put together from the forms and `SpaceAfter=No`. The words of a multi-word
+token ("don't" is "do" and "n't") are found in its form when they spell it out; a word that does not
+("au" is "à" and "le") gets the token as a whole, so that it is seen, and reported, as a span that
+shares its characters with another.
 """
 
 import csv
@@ -17,8 +18,11 @@ from teddy.training.data.readers.files import read_text, stream_corpus_lines
 from teddy.training.data.readers.rows import Example, Row, Rows, clean_row, to_examples
 from teddy.training.recipe.corpus_config import FormatConfig
 
-METADATA = re.compile(r"#\s*(newdoc|newpar|global\.columns|[\w.:-]+\s+=|id\s+[\w-]+(\s+domain=\S+)?$)")
-"""Comments in the manner of CoNLL-U. A mere # says nothing: in tweets it begins tokens, and often is one."""
+METADATA = re.compile(
+    r"#\s*(newdoc|newpar|global\.columns|[\w.:-]+\s+=|id\s+[\w-]+(\s+domain=\S+)?$)"
+)
+"""Comments in the manner of CoNLL-U. A mere # says nothing: in tweets it begins tokens, and often
+is one."""
 DOCUMENT_START = "-DOCSTART-"
 
 _FORM, _UPOS, _XPOS, _FEATS, _DEPREL, _MISC = 1, 3, 4, 5, 7, 9
@@ -26,12 +30,18 @@ _N_COLUMNS = 10
 
 
 def read_conll(path: Path, options: FormatConfig) -> Iterator[Example]:
-    """Yield the sentences of a file of columns. Raises DataError, naming the line, for a row that cannot be read."""
+    """Yield the sentences of a file of columns.
+
+    Raises DataError, naming the line, for a row that cannot be read.
+    """
     yield from to_examples(read_conll_rows(path, options), path, options)
 
 
 def read_conll_rows(path: Path, options: FormatConfig) -> Iterator[Rows]:
-    """Yield the sentences of a file as rows, tags unread. A line of white space ends a sentence, as does -DOCSTART-."""
+    """Yield the sentences of a file as rows, tags unread.
+
+    A line of white space ends a sentence, as does -DOCSTART-.
+    """
     reader = _ColumnReader(path, options)
     rows: list[Row] = []
     for number, line in stream_corpus_lines(path, options.encoding):
@@ -57,30 +67,48 @@ class _ColumnReader:
 
     def is_comment(self, line: str, *, at_head: bool) -> bool:
         prefix = self._options.comment
-        return bool(prefix and line.startswith(prefix)) or (at_head and METADATA.match(line) is not None)
+        return bool(prefix and line.startswith(prefix)) or (
+            at_head and METADATA.match(line) is not None
+        )
 
     def row(self, number: int, line: str) -> Row | None:
         options = self._options
-        columns = line.split(options.separator) if options.separator else re.split(r"[ \t]+", line.strip(" \t"))
+        columns = (
+            line.split(options.separator)
+            if options.separator
+            else re.split(r"[ \t]+", line.strip(" \t"))
+        )
         self._check_columns(number, columns)
         if options.spans == "tokens":
-            return clean_row(self._path, number, self._column(number, columns, options.token), "O", options)
+            return clean_row(
+                self._path, number, self._column(number, columns, options.token), "O", options
+            )
         token = self._column(number, columns, options.token)
-        return clean_row(self._path, number, token, self._column(number, columns, options.tag), options)
+        return clean_row(
+            self._path, number, token, self._column(number, columns, options.tag), options
+        )
 
     def _check_columns(self, number: int, columns: list[str]) -> None:
         if self._n_columns is None:
             self._n_columns = len(columns)
         if self._n_columns != len(columns) and not self._options.ragged:
-            hint = f"; set comment = {columns[0]!r} if this is a comment" if columns[0].startswith("#") else ""
-            reason = f"{_count(len(columns))}, but the first row of the file has {self._n_columns}{hint}"
+            hint = (
+                f"; set comment = {columns[0]!r} if this is a comment"
+                if columns[0].startswith("#")
+                else ""
+            )
+            reason = (
+                f"{_count(len(columns))}, but the first row of the file has {self._n_columns}{hint}"
+            )
             raise DataError(self._path, number, reason)
 
     def _column(self, number: int, columns: list[str], index: int | str) -> str:
         try:
             return columns[int(index)]
         except IndexError:
-            raise DataError(self._path, number, f"no column {index}: the row has {_count(len(columns))}") from None
+            raise DataError(
+                self._path, number, f"no column {index}: the row has {_count(len(columns))}"
+            ) from None
 
 
 def _count(n_columns: int) -> str:
@@ -88,15 +116,21 @@ def _count(n_columns: int) -> str:
 
 
 def read_csv(path: Path, options: FormatConfig) -> Iterator[Example]:
-    """Yield the sentences of a table with a header. Raises DataError, naming the line, for a row it cannot read."""
+    """Yield the sentences of a table with a header.
+
+    Raises DataError, naming the line, for a row it cannot read.
+    """
     yield from to_examples(read_csv_rows(path, options), path, options)
 
 
 def read_csv_rows(path: Path, options: FormatConfig) -> Iterator[Rows]:
     """Yield the sentences of a table as rows, tags unread."""
     text = read_text(path, options.encoding)
-    # Lines are cut here as everywhere, since csv would take U+2028 or a form feed for the end of one.
-    table = csv.reader(re.findall(r"[^\n]*\n|[^\n]+", text), delimiter=options.separator or ",", strict=True)
+    # Lines are cut here as everywhere, since csv would take U+2028 or a form feed for the end of
+    # one.
+    table = csv.reader(
+        re.findall(r"[^\n]*\n|[^\n]+", text), delimiter=options.separator or ",", strict=True
+    )
     rows: list[Row] = []
     current = ""
     records = _records(path, table)
@@ -139,12 +173,17 @@ def _find_columns(path: Path, line: int, header: list[str], options: FormatConfi
         elif isinstance(column, int) and -len(header) <= column < len(header):
             found.append(column)
         else:
-            raise DataError(path, line, f"no column {column!r} in the header: {', '.join(header)[:200]}")
+            raise DataError(
+                path, line, f"no column {column!r} in the header: {', '.join(header)[:200]}"
+            )
     return found
 
 
 def read_conllu(path: Path, options: FormatConfig) -> Iterator[Example]:
-    """Yield the sentences of a file. Raises DataError, naming the line, for a row that cannot be read."""
+    """Yield the sentences of a file.
+
+    Raises DataError, naming the line, for a row that cannot be read.
+    """
     column, key = _field(path, options.field)
     sentence = _Sentence(path, column, key, document=0)
     for number, line in stream_corpus_lines(path, options.encoding):
@@ -163,7 +202,9 @@ def _field(path: Path, name: str) -> tuple[int, str]:
     head, _, key = name.partition(":")
     columns = {"upos": _UPOS, "xpos": _XPOS, "deprel": _DEPREL, "misc": _MISC, "feats": _FEATS}
     if head not in columns or bool(key) != (head in ("misc", "feats")):
-        raise DataError(path, None, f"unknown field {name!r}: want upos, xpos, deprel, misc:KEY or feats:KEY")
+        raise DataError(
+            path, None, f"unknown field {name!r}: want upos, xpos, deprel, misc:KEY or feats:KEY"
+        )
     return columns[head], key
 
 
@@ -191,7 +232,9 @@ class _Sentence:
     def add(self, number: int, line: str) -> None:
         columns = line.split("\t")
         if len(columns) != _N_COLUMNS:
-            raise DataError(self.path, number, f"{len(columns)} columns, but CoNLL-U has {_N_COLUMNS}")
+            raise DataError(
+                self.path, number, f"{len(columns)} columns, but CoNLL-U has {_N_COLUMNS}"
+            )
         self.line = self.line or number
         word_id, form = columns[0], columns[_FORM]
         first, dash, last = word_id.partition("-")
@@ -203,7 +246,11 @@ class _Sentence:
             raise DataError(self.path, number, "the form is empty")
         if dash:
             self._append(form, columns[_MISC])
-            self.token_start, self.token_end, self.cursor = len(self.text) - len(form), len(self.text), 0
+            self.token_start, self.token_end, self.cursor = (
+                len(self.text) - len(form),
+                len(self.text),
+                0,
+            )
             self.last_inner = int(last)
         elif int(first) <= self.last_inner:
             self._label(number, columns, *self._place_inner(form))

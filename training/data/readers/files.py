@@ -12,7 +12,11 @@ from teddy.model.errors import DataError
 
 _UNPACK = {".xz": lzma.decompress, ".gz": gzip.decompress, ".bz2": bz2.decompress}
 _Lines = AbstractContextManager[Iterable[bytes]]
-_FILES: dict[str, Callable[[Path], _Lines]] = {".xz": lzma.LZMAFile, ".gz": gzip.GzipFile, ".bz2": bz2.BZ2File}
+_FILES: dict[str, Callable[[Path], _Lines]] = {
+    ".xz": lzma.LZMAFile,
+    ".gz": gzip.GzipFile,
+    ".bz2": bz2.BZ2File,
+}
 PACKED_SUFFIXES = frozenset(_UNPACK)
 
 
@@ -23,8 +27,8 @@ _SHIPPED = Path(__file__).parents[2] / "recipes"
 def find_files(patterns: Iterable[str], directory: Path) -> list[Path]:
     """Return the files that `patterns` name, relative to `directory`: patterns in order, the files of one glob sorted.
 
-    A file that comes with the recipes is found by its name, unless `directory` has one of that name. Raises DataError
-    for a pattern that no file matches.
+    A file that comes with the recipes is found by its name, unless `directory` has one of that
+    name. Raises DataError for a pattern that no file matches.
     """
     found: dict[Path, None] = {}
     for pattern in patterns:
@@ -52,14 +56,16 @@ def read_text(path: Path, encoding: str = "utf-8") -> str:
     try:
         return data.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        reason = (
-            f"not {encoding} text: byte 0x{data[error.start]:02x} ({error.reason}); a binary file or another encoding?"
-        )
+        byte = f"byte 0x{data[error.start]:02x} ({error.reason})"
+        reason = f"not {encoding} text: {byte}; a binary file or another encoding?"
         raise DataError(path, _line_at(data, error.start), reason) from None
 
 
 def read_lines(path: Path, encoding: str = "utf-8") -> list[str]:
-    """Return the lines of `read_text`. Only LF and CRLF end a line: a word may hold U+2028 or U+0085."""
+    """Return the lines of `read_text`.
+
+    Only LF and CRLF end a line: a word may hold U+2028 or U+0085.
+    """
     lines = read_text(path, encoding).split("\n")
     return [line.removesuffix("\r") for line in lines]
 
@@ -67,8 +73,9 @@ def read_lines(path: Path, encoding: str = "utf-8") -> list[str]:
 def stream_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
     """Yield the number and text of each line of a file that may be packed, without ever holding all of it.
 
-    Only of an encoding in which a line feed is no single byte (UTF-16, UTF-32), all of it is held. Raises DataError,
-    naming the line where there is one, for a file that is missing, damaged, binary or not in this encoding.
+    Only of an encoding in which a line feed is no single byte (UTF-16, UTF-32), all of it is held.
+    Raises DataError, naming the line where there is one, for a file that is missing, damaged,
+    binary or not in this encoding.
     """
     if _is_wide(encoding):
         yield from enumerate(read_lines(path, encoding), start=1)
@@ -90,7 +97,11 @@ def stream_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str
         raise DataError(path, number + 1, f"a damaged {path.suffix} file: {error}") from None
     except OSError as error:
         # What unpacks .bz2 has no error of its own.
-        reason = f"cannot be read: {error.strerror}" if error.strerror else f"a damaged {path.suffix} file: {error}"
+        reason = (
+            f"cannot be read: {error.strerror}"
+            if error.strerror
+            else f"a damaged {path.suffix} file: {error}"
+        )
         raise DataError(path, None, reason) from None
 
 

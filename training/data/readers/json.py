@@ -8,9 +8,9 @@ Of lines three common shapes are read, and `label` of the first may also be call
 
 Spans are half-open and count Unicode code points. A line is a document: it is split into sentences.
 
-A document is an object in a list, with `sents` (sentences of tokens) and `vertexSet` (entities, each a list of mentions
-with `sent_id`, `pos` as a half-open range of tokens, and `type`). Such a file may be one line, so an error names the
-document instead.
+A document is an object in a list, with `sents` (sentences of tokens) and `vertexSet` (entities,
+each a list of mentions with `sent_id`, `pos` as a half-open range of tokens, and `type`). Such a
+file may be one line, so an error names the document instead.
 """
 
 import json
@@ -28,14 +28,19 @@ _SPAN_KEYS = ("entities", "spans", "label", "labels")
 
 
 def read_jsonl(path: Path, options: FormatConfig) -> Iterator[Example]:
-    """Yield the texts of a file. Raises DataError, naming the line, for a line that has none of the shapes above."""
+    """Yield the texts of a file.
+
+    Raises DataError, naming the line, for a line that has none of the shapes above.
+    """
     for number, line in stream_corpus_lines(path, options.encoding):
         if not line.strip():
             continue
         try:
             value = json.loads(line)
         except (json.JSONDecodeError, RecursionError) as error:
-            raise DataError(path, number, f"not valid JSON: {getattr(error, 'msg', 'nested too deeply')}") from None
+            raise DataError(
+                path, number, f"not valid JSON: {getattr(error, 'msg', 'nested too deeply')}"
+            ) from None
         yield _example(path, number, value)
 
 
@@ -44,7 +49,9 @@ def _example(path: Path, number: int, value: Any) -> Example:
         raise DataError(path, number, 'want an object with a "text"')
     present = [key for key in _SPAN_KEYS if key in value]
     if not present:
-        raise DataError(path, number, 'no "entities" beside the text; where there are none, give an empty list')
+        raise DataError(
+            path, number, 'no "entities" beside the text; where there are none, give an empty list'
+        )
     items = value[present[0]]
     if not isinstance(items, list):
         raise DataError(path, number, f'"{present[0]}" is not a list')
@@ -72,7 +79,9 @@ def _span(path: Path, number: int, item: Any, n_characters: int) -> Span:
             raise DataError(path, number, f"not a span: {json.dumps(item)[:80]}")
     if not 0 <= start < end <= n_characters:
         raise DataError(
-            path, number, f"span {start} to {end} ({label}) does not lie in a text of {n_characters} characters"
+            path,
+            number,
+            f"span {start} to {end} ({label}) does not lie in a text of {n_characters} characters",
         )
     if not label.strip():
         raise DataError(path, number, f"span {start} to {end} has an empty label")
@@ -80,7 +89,10 @@ def _span(path: Path, number: int, item: Any, n_characters: int) -> Span:
 
 
 def read_docred(path: Path, options: FormatConfig) -> Iterator[Example]:
-    """Yield the sentences of all documents. Raises DataError, naming the document, for one that has another shape."""
+    """Yield the sentences of all documents.
+
+    Raises DataError, naming the document, for one that has another shape.
+    """
     try:
         documents = json.loads(read_text(path, options.encoding))
     except json.JSONDecodeError as error:
@@ -103,14 +115,18 @@ def _sentences(path: Path, number: int, document: Any, options: FormatConfig) ->
         for mention in entity:
             start, end = mention["pos"]
             if not 0 <= start < end <= len(document["sents"][mention["sent_id"]]):
-                raise ValueError(f"mention at {start} to {end} is not in sentence {mention['sent_id']}")
+                raise ValueError(
+                    f"mention at {start} to {end} is not in sentence {mention['sent_id']}"
+                )
             mentions[mention["sent_id"]].append(Span(start, end, mention["type"]))
     for tokens, spans in zip(document["sents"], mentions, strict=True):
         starts, ends, text = join_tokens(tokens, options)
         ordered = sorted(set(spans))
         yield Example(
             text=text,
-            spans=tuple(Span(starts[span.start], ends[span.end - 1], span.label) for span in ordered),
+            spans=tuple(
+                Span(starts[span.start], ends[span.end - 1], span.label) for span in ordered
+            ),
             span_lines=(1,) * len(ordered),
             path=str(path),
             line=1,

@@ -14,7 +14,10 @@ from teddy.training.recipe.corpus_config import OUTSIDE, FormatConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """A sentence, or a document of several, as a corpus file gives it. Labels are those of the file."""
+    """A sentence, or a document of several, as a corpus file gives it.
+
+    Labels are those of the file.
+    """
 
     text: str
     spans: tuple[Span, ...]
@@ -27,7 +30,8 @@ class Example:
     is_sentence: bool
     """Whether the file says that this is one sentence; otherwise the text is split."""
     document: int
-    """Number of its document within the file; where a format has only sentences, each is a document of its own."""
+    """Number of its document within the file; where a format has only sentences, each is a document
+    of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,9 @@ def clean_row(path: Path, line: int, token: str, tag: str, options: FormatConfig
         return Row(token, tag, line)
     if options.skip_empty_tokens and tag == OUTSIDE:
         return None
-    raise DataError(path, line, "the token is empty (skip_empty_tokens leaves such rows out where the tag is O)")
+    raise DataError(
+        path, line, "the token is empty (skip_empty_tokens leaves such rows out where the tag is O)"
+    )
 
 
 def to_examples(sentences: Iterable[Rows], path: Path, options: FormatConfig) -> Iterator[Example]:
@@ -69,7 +75,9 @@ def to_examples(sentences: Iterable[Rows], path: Path, options: FormatConfig) ->
         word_spans = sentence_spans(rows, path, options)
         yield Example(
             text=text,
-            spans=tuple(Span(starts[span.start], ends[span.end - 1], span.label) for span in word_spans),
+            spans=tuple(
+                Span(starts[span.start], ends[span.end - 1], span.label) for span in word_spans
+            ),
             span_lines=tuple(rows[span.start].line for span in word_spans),
             path=str(path),
             line=rows[0].line,
@@ -95,7 +103,9 @@ def check_tag(path: Path, row: Row, scheme: Scheme) -> None:
     try:
         read_tags([row.tag], scheme)
     except ValueError:
-        raise DataError(path, row.line, f"bad tag {row.tag!r} for the scheme {scheme.value}") from None
+        raise DataError(
+            path, row.line, f"bad tag {row.tag!r} for the scheme {scheme.value}"
+        ) from None
 
 
 def join_tokens(tokens: Sequence[str], options: FormatConfig) -> tuple[list[int], list[int], str]:
@@ -107,7 +117,13 @@ def join_tokens(tokens: Sequence[str], options: FormatConfig) -> tuple[list[int]
     before = ""
     for token in tokens:
         separator = options.join if parts else ""
-        if options.keep_apart and not separator and before and token and _run_together(before[-1], token[0]):
+        if (
+            options.keep_apart
+            and not separator
+            and before
+            and token
+            and _run_together(before[-1], token[0])
+        ):
             separator = " "
         starts.append(position + len(separator))
         position = starts[-1] + len(token)

@@ -1,14 +1,17 @@
 """The gradients of an update, summed over its parts and processes, and the embedding divided over the processes.
 
-The sums are those of one process on the whole batch but for rounding: each part's loss is divided by the words of the
-whole. With two processes, and one part for each, they are the very bits of one process with two parts.
+The sums are those of one process on the whole batch but for rounding: each part's loss is divided
+by the words of the whole. With two processes, and one part for each, they are the very bits of one
+process with two parts.
 
-The table is by far the largest of the weights and an update touches few of its rows, yet AdamW moves all of them: their
-momentum goes on. Dividing the optimiser's work (as ZeRO does, Rajbhandari et al. 2020) costs two exchanges of the
-touched rows: their owners send the values that an update needs, and are sent the gradients. Rows of others go stale,
-and are completed when the whole table is wanted: for an evaluation and a checkpoint.
+The table is by far the largest of the weights and an update touches few of its rows, yet AdamW
+moves all of them: their momentum goes on. Dividing the optimiser's work (as ZeRO does, Rajbhandari
+et al. 2020) costs two exchanges of the touched rows: their owners send the values that an update
+needs, and are sent the gradients. Rows of others go stale, and are completed when the whole table
+is wanted: for an evaluation and a checkpoint.
 
-A process by itself owns all rows. It gains as well: no gradient of the whole table is made for a few thousand rows.
+A process by itself owns all rows. It gains as well: no gradient of the whole table is made for a
+few thousand rows.
 """
 
 import math
@@ -47,7 +50,10 @@ class EmbeddingShard:
         return table[self._starts[rank] : self._starts[rank + 1]]
 
     def complete(self, table: Tensor) -> Tensor:
-        """Fill in what other processes hold of a table [N, ...], in place, and return it. Collective."""
+        """Fill in what other processes hold of a table [N, ...], in place, and return it.
+
+        Collective.
+        """
         return self._world.complete(table, self._starts)
 
     def whole(self, own: Tensor) -> Tensor:
@@ -74,10 +80,17 @@ class EmbeddingShard:
         return values.requires_grad_()
 
     def give(self, gradients: Tensor) -> None:
-        """Send the gradients [R, E] of the rows that were fetched to their owners, who add them up. Collective."""
+        """Send the gradients [R, E] of the rows that were fetched to their owners, who add them up.
+
+        Collective.
+        """
         received = self._world.exchange(gradients, self._asked, self._answered)
         # One process after the other: a sum of three numbers depends on their order.
-        parts = zip(torch.split(self._served, self._answered), torch.split(received, self._answered), strict=True)
+        parts = zip(
+            torch.split(self._served, self._answered),
+            torch.split(received, self._answered),
+            strict=True,
+        )
         for places, values in parts:
             self._gradient.index_add_(0, places, values)
         self._distinct = torch.unique(self._served)
@@ -99,10 +112,18 @@ class Gradients:
         self._shard = shard
         self._world = world
         self._table = torch.empty(0)
-        learnt = [each for each in network.parameters() if each.requires_grad and each is not network.embedding]
+        learnt = [
+            each
+            for each in network.parameters()
+            if each.requires_grad and each is not network.embedding
+        ]
         # In one piece, they are cleared, sent, measured and scaled at once.
-        self._rest = torch.zeros(sum(each.numel() for each in learnt), device=network.embedding.device)
-        for parameter, gradient in zip(learnt, torch.split(self._rest, [each.numel() for each in learnt]), strict=True):
+        self._rest = torch.zeros(
+            sum(each.numel() for each in learnt), device=network.embedding.device
+        )
+        for parameter, gradient in zip(
+            learnt, torch.split(self._rest, [each.numel() for each in learnt]), strict=True
+        ):
             parameter.grad = gradient.view_as(parameter)
 
     def begin(self, rows: Tensor) -> None:
@@ -116,12 +137,19 @@ class Gradients:
         return cast(Tensor, functional_call(self._asked, {"network.embedding": self._table}, parts))
 
     def combine(self, losses: Tensor) -> tuple[list[float], float]:
-        """Add up the gradients of all processes and, float64, their losses. Gives these and the norm. Collective."""
+        """Add up the gradients of all processes and, float64, their losses.
+
+        Gives these and the norm. Collective.
+        """
         self._world.sum(self._rest)
         gradient = self._table.grad
         self._shard.give(torch.zeros_like(self._table) if gradient is None else gradient)
-        *losses_, squared = self._world.sum(torch.cat((losses, self._shard.squared_norm().view(1)))).tolist()
-        return losses_, math.sqrt(vector_norm(self._rest, dtype=torch.float64).item() ** 2 + squared)
+        *losses_, squared = self._world.sum(
+            torch.cat((losses, self._shard.squared_norm().view(1)))
+        ).tolist()
+        return losses_, math.sqrt(
+            vector_norm(self._rest, dtype=torch.float64).item() ** 2 + squared
+        )
 
     def clip(self, norm: float, most: float) -> None:
         """Shorten the gradients, of this norm, to the norm `most`; shorter ones stay."""

@@ -1,4 +1,7 @@
-"""What a launcher has told this process of the group that it belongs to. Read without torch, which takes seconds."""
+"""What a launcher has told this process of the group that it belongs to.
+
+Read without torch, which takes seconds.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +11,8 @@ from dataclasses import dataclass
 class Launch:
     """The place of a process: number `rank` of `size`, on its machine number `local_rank` of `local_size`.
 
-    `restarts` is how often the group had to be started again. A process that nobody launched is alone.
+    `restarts` is how often the group had to be started again. A process that nobody launched is
+    alone.
     """
 
     rank: int = 0

@@ -1,8 +1,9 @@
 """What an update reads, cut into parts, and each process's share of them.
 
-A batch of sentences becomes guises (see `teddy.training.learning.input_noise`), and these are cut into parts. A part
-draws by itself what goes missing in it: its numbers come from the seed, the epoch, the step and the number of the part.
-So a process makes its own parts and no others, and which process makes a part changes nothing in it.
+A batch of sentences becomes guises (see `teddy.training.learning.input_noise`), and these are cut
+into parts. A part draws by itself what goes missing in it: its numbers come from the seed, the
+epoch, the step and the number of the part. So a process makes its own parts and no others, and
+which process makes a part changes nothing in it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,15 +28,16 @@ from teddy.training.recipe.recipe import TrainingConfig
 from teddy.training.recipe.sections import AugmentConfig
 
 _ANNOTATED, _RAW, _RAW_GUISES = 1, 2, 3
-"""Keep apart what is drawn for one step: the noise of a part stays what it is whether or not teachers read text too."""
+"""Keep apart what is drawn for one step: the noise of a part stays what it is whether or not
+teachers read text too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lesson:
     """Sentences that the network reads at once: `batch`, and what it learns of them.
 
-    `allowed`, bool [B, T, K], are the sets of tags of annotated sentences; None for raw text. `words` are what teachers
-    read; None where they do not.
+    `allowed`, bool [B, T, K], are the sets of tags of annotated sentences; None for raw text.
+    `words` are what teachers read; None where they do not.
     """
 
     batch: Batch
@@ -60,7 +62,8 @@ class Part:
 class Share:
     """The parts of an update that one process makes, and how many words all parts of all processes have.
 
-    `rows`, int64 [R], are the distinct feature rows of these parts, in order; the parts' own rows are places in it.
+    `rows`, int64 [R], are the distinct feature rows of these parts, in order; the parts' own rows
+    are places in it.
     """
 
     parts: list[Part]
@@ -95,13 +98,22 @@ class Divider:
     seed: int
     world: World
 
-    def share(self, sentences: Sequence[Sentence], raw: Sequence[Sequence[Sentence]], epoch: int, step: int) -> Share:
+    def share(
+        self,
+        sentences: Sequence[Sentence],
+        raw: Sequence[Sequence[Sentence]],
+        epoch: int,
+        step: int,
+    ) -> Share:
         """What this process reads of an update on a batch of annotated sentences and batches of raw ones."""
         annotated = self._guises(sentences, generator(self.seed, epoch, step))
         random = generator(self.seed, epoch, step, _RAW_GUISES)
         texts = [self._guises(batch, random) for batch in raw]
         n_parts = self.config.parts or self.world.size
-        parts = [self._part(annotated, texts, (epoch, step), n, n_parts) for n in self.world.share(n_parts)]
+        parts = [
+            self._part(annotated, texts, (epoch, step), n, n_parts)
+            for n in self.world.share(n_parts)
+        ]
         parts, rows = _renumbered([part for part in parts if part.lessons], self.features.n_rows)
         return Share(
             parts=parts,
@@ -115,10 +127,16 @@ class Divider:
         return _Guises(guises, words_to_read(sentences, guises))
 
     def _part(
-        self, annotated: _Guises, texts: Sequence[_Guises], moment: tuple[int, int], number: int, n_parts: int
+        self,
+        annotated: _Guises,
+        texts: Sequence[_Guises],
+        moment: tuple[int, int],
+        number: int,
+        n_parts: int,
     ) -> Part:
         random = generator(self.seed, *moment, _ANNOTATED, number)
-        # The dropout inside the network asks torch, on whatever device: no state of it needs to be kept.
+        # The dropout inside the network asks torch, on whatever device: no state of it needs to be
+        # kept.
         seed = int(random.integers(2**63))
         lessons = self._lessons(annotated, number, n_parts, random, is_raw=False)
         random = generator(self.seed, *moment, _RAW, number)
@@ -127,7 +145,13 @@ class Divider:
         return Part(seed=seed, lessons=lessons)
 
     def _lessons(
-        self, guises: _Guises, number: int, n_parts: int, random: np.random.Generator, *, is_raw: bool
+        self,
+        guises: _Guises,
+        number: int,
+        n_parts: int,
+        random: np.random.Generator,
+        *,
+        is_raw: bool,
     ) -> list[Lesson]:
         """One lesson, or none where there are fewer sentences than parts."""
         own = cut([len(words) for words in guises.words], n_parts)[number]
@@ -137,8 +161,18 @@ class Divider:
         batch = make_batch([sentence.words for sentence in sentences], self.features)
         batch = drop_features(batch, self.features, self.config.feature_dropout, random)
         batch = drop_words(batch, UNKNOWN_WORD, self.config.word_dropout, random)
-        allowed = pad_targets([self.targets[each.corpus].allowed(each) for each in sentences]) if not is_raw else None
-        return [Lesson(batch=batch, allowed=allowed, words=guises.words[own] if is_raw or self.taught else None)]
+        allowed = (
+            pad_targets([self.targets[each.corpus].allowed(each) for each in sentences])
+            if not is_raw
+            else None
+        )
+        return [
+            Lesson(
+                batch=batch,
+                allowed=allowed,
+                words=guises.words[own] if is_raw or self.taught else None,
+            )
+        ]
 
 
 def cut(lengths: Sequence[int], n_parts: int) -> list[slice]:

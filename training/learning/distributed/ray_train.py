@@ -1,8 +1,8 @@
 """The same run on a cluster: Ray Train starts the processes, and starts them again when one of them dies.
 
-The directory of the run must be one that all nodes see, and the data must lie under one path on each of them. The
-workers make the run there as `teddy train --resume` does, so that after a failure they go on from its last checkpoint;
-Ray keeps no checkpoints of its own.
+The directory of the run must be one that all nodes see, and the data must lie under one path on
+each of them. The workers make the run there as `teddy train --resume` does, so that after a failure
+they go on from its last checkpoint; Ray keeps no checkpoints of its own.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,11 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from teddy.model.errors import DivergedError, TeddyError, TrainingError
 from teddy.training.job.run_directory import RunDirectory
-from teddy.training.learning.distributed.world import PATIENCE, LostProcessError, world_of_this_process
+from teddy.training.learning.distributed.world import (
+    PATIENCE,
+    LostProcessError,
+    world_of_this_process,
+)
 from teddy.training.recipe.recipe import Recipe
 from teddy.training.run import train
 
@@ -33,26 +37,38 @@ class Task:
 
 
 def train_on_ray(
-    recipe: Recipe, data: Path, output: Path, *, n_workers: int, resume: bool = False, most_failures: int = 3
+    recipe: Recipe,
+    data: Path,
+    output: Path,
+    *,
+    n_workers: int,
+    resume: bool = False,
+    most_failures: int = 3,
 ) -> Path:
     """Train as `teddy.training.run.train` does, with so many workers of the Ray cluster that this process belongs to.
 
-    Each worker takes a CPU, and a GPU where the recipe's device is cuda. When one dies all are started again and go on
-    from the last checkpoint, `most_failures` times; what is wrong with the recipe or the data is not tried again.
+    Each worker takes a CPU, and a GPU where the recipe's device is cuda. When one dies all are
+    started again and go on from the last checkpoint, `most_failures` times; what is wrong with the
+    recipe or the data is not tried again.
 
-    Raises DivergedError as `train` does, and TrainingError for all else: also when workers have died too often.
+    Raises DivergedError as `train` does, and TrainingError for all else: also when workers have
+    died too often.
     """
     task = Task(recipe=recipe, data=data.absolute(), output=output.absolute())
     model_file = task.output / f"{recipe.name}.teddy"
-    # Asked here and not by the workers, who resume whatever they find: they may have been started again.
+    # Asked here and not by the workers, who resume whatever they find: they may have been started
+    # again.
     if RunDirectory(task.output).newest.exists() and not model_file.exists() and not resume:
-        raise TrainingError(f"{output} holds a run already: --resume goes on with it, another --output begins anew")
+        raise TrainingError(
+            f"{output} holds a run already: --resume goes on with it, another --output begins anew"
+        )
     uses_gpu = recipe.training.device == "cuda"
     trainer = TorchTrainer(
         _work,
         train_loop_config={"task": task},
         torch_config=TorchConfig(
-            backend="cpu:gloo,cuda:nccl" if uses_gpu else "gloo", timeout_s=int(PATIENCE.total_seconds())
+            backend="cpu:gloo,cuda:nccl" if uses_gpu else "gloo",
+            timeout_s=int(PATIENCE.total_seconds()),
         ),
         scaling_config=ScalingConfig(num_workers=n_workers, use_gpu=uses_gpu),
         run_config=RunConfig(
@@ -64,7 +80,9 @@ def train_on_ray(
     try:
         found = trainer.fit().return_value
     except RayTrainingFailedError as error:
-        raise TrainingError(f"the workers failed too often: {str(error).strip().splitlines()[-1]}") from error
+        raise TrainingError(
+            f"the workers failed too often: {str(error).strip().splitlines()[-1]}"
+        ) from error
     if found is not None:
         raise (DivergedError if found.has_diverged else TrainingError)(found.message)
     return model_file

@@ -1,7 +1,8 @@
 """The processes that train one model together: what each knows of the others, how they agree and stay alike.
 
-Every operation is collective: all processes call it, in the same order, with tensors of the same kind. Tensors on the
-CPU travel by gloo, those on a GPU by NCCL. All processes get the same bits: a sum is made in one order for all of them.
+Every operation is collective: all processes call it, in the same order, with tensors of the same
+kind. Tensors on the CPU travel by gloo, those on a GPU by NCCL. All processes get the same bits: a
+sum is made in one order for all of them.
 """
 
 import re
@@ -24,8 +25,9 @@ from teddy.model.network.tagger_network import Network
 from teddy.training.learning.distributed.launch import Launch
 
 PATIENCE = timedelta(minutes=10)
-"""How long to wait for another process. One that died is noticed at once, by its closed connection: this is for one
-that hangs, and is longer than whatever one process does alone, which is no more than writing a checkpoint."""
+"""How long to wait for another process. One that died is noticed at once, by its closed connection:
+this is for one that hangs, and is longer than whatever one process does alone, which is no more
+than writing a checkpoint."""
 
 
 class LostProcessError(TrainingError):
@@ -96,7 +98,9 @@ class World:
         """Raise TrainingError, in all processes, unless `value` is the same in each of them; `what` names it."""
         told = self.exchange_counts([value] * self.size)
         if len(set(told)) > 1:
-            raise TrainingError(f"the processes of this run differ in {what} ({', '.join(map(str, told))})")
+            raise TrainingError(
+                f"the processes of this run differ in {what} ({', '.join(map(str, told))})"
+            )
 
 
 ALONE = World()
@@ -138,20 +142,34 @@ def _company() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        # Such as "[/a/file/of/gloo.cc:537] Read error [127.0.0.1]:1458: Connection reset by peer. This is ..."
+        # Such as "[/a/file/of/gloo.cc:537] Read error [127.0.0.1]:1458: Connection reset by peer.
+        # This is ..."
         reason = re.sub(r"\[\S*:\d+\] ", "", str(error)).split(". ")[0].partition("\n")[0]
-        raise LostProcessError(f"another process of this run is gone or does not answer ({reason})") from error
+        raise LostProcessError(
+            f"another process of this run is gone or does not answer ({reason})"
+        ) from error
 
 
-def require_same_beginning(world: World, network: Network, features: WordFeatures, step: int) -> None:
-    """Raise TrainingError unless all processes start from the same weights, pieces and step. Collective."""
+def require_same_beginning(
+    world: World, network: Network, features: WordFeatures, step: int
+) -> None:
+    """Raise TrainingError unless all processes start from the same weights, pieces and step.
+
+    Collective.
+    """
     if world.size > 1:
         digest = _digest(network.parameters(), crc32(features.pieces.serialised, step))
-        world.require_same(digest, "what they begin with: they must see the same data, --output and version of Teddy")
+        world.require_same(
+            digest,
+            "what they begin with: they must see the same data, --output and version of Teddy",
+        )
 
 
 def require_same_weights(world: World, network: Network, step: int) -> None:
-    """Raise TrainingError unless all weights but the embedding's are the same in all processes. Collective."""
+    """Raise TrainingError unless all weights but the embedding's are the same in all processes.
+
+    Collective.
+    """
     if world.size > 1:
         own = (each for each in network.parameters() if each is not network.embedding)
         world.require_same(_digest(own), f"their weights after step {step}")
