@@ -26,7 +26,7 @@ from teddy.model.system.memory import bound_kernel_cache, collector_paused
 from teddy.model.tagger import TaggedWords, Tagger
 from teddy.model.tags.spans import Span
 from teddy.model.tags.tag_set import TagSet
-from teddy.model.text.documents import Document, Entity, Tagged, WindowInput, assemble, prepare
+from teddy.model.text.documents import Entity, Tagged, WindowInput, assemble, prepare
 from teddy.model.text.words import TOKENISER_VERSION, check_text
 
 SHIPPED_MODEL = Path(__file__).parent / "pretrained" / "en.teddy"
@@ -47,18 +47,16 @@ class Predictor:
         self.version = version
         self.precision = precision
         self.tagger = tagger
-
-    def prepare(self, text: str) -> Document:
-        """Cuts a text into words and windows. Raises TextError for a lone surrogate."""
-        return prepare(text, self.manifest.window_words, self.manifest.window_overlap)
+        self.prepare = partial(
+            prepare, max_words=manifest.window_words, overlap=manifest.window_overlap
+        )
+        """Cut a text into words and windows; see `teddy.model.text.documents.prepare`."""
+        self.assemble = partial(assemble, tag_names=tagger.tag_set.tags)
+        """Put the results of a document's windows together; see `documents.assemble`."""
 
     def predict(self, windows: Sequence[WindowInput]) -> list[TaggedWords]:
         """Runs the network: one result for each window, in order, the same whatever else is among them."""
         return self.tagger.tag([window.words for window in windows])
-
-    def assemble(self, document: Document, outputs: Sequence[TaggedWords]) -> Tagged:
-        """Puts the results of a document's windows together."""
-        return assemble(document, outputs, self.tagger.tag_set.tags)
 
     def tag_documents(self, texts: Iterable[str]) -> Iterator[Tagged]:
         """One result for each text, in order, read and given as they come: memory does not grow with their number."""

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from teddy.model.features.batching import group_by_length, usual_size
+from teddy.model.features.batching import group_by_length, pad_rows
 from teddy.model.features.rows import WordFeatures
 from teddy.model.features.word_vectors import WordReader, WordVectors
 from teddy.model.network.encoder import words_read
-from teddy.model.system.memory import give_back
+from teddy.model.system.memory import trim_malloc
 from teddy.model.tags.spans import Span
 from teddy.model.tags.tag_set import TagSet
 
@@ -59,7 +59,7 @@ class TaggingBatch:
     """What a network is called with, and which of the sentences given (by position) are its first rows.
 
     Behind them may stand rows that are padding altogether: see
-    `teddy.model.features.batching.usual_size`.
+    `teddy.model.features.batching.pad_rows`.
 
     Shape: `vectors` [U, E]; int64 `words` [B, T], each a row of them; int64 `lengths` [B], each at
     least 1.
@@ -108,7 +108,7 @@ class Tagger:
             )
         if self._words_until_tidied < 0:
             self._words_until_tidied = _WORDS_UNTIL_TIDIED
-            give_back()
+            trim_malloc()
         return results
 
     def batches(self, sentences: Sequence[Sequence[str]]) -> Iterator[TaggingBatch]:
@@ -118,22 +118,15 @@ class Tagger:
         if not filled:
             return
         vectors, rows = self._vectors.look_up(list(chain.from_iterable(sentences)))
-        starts = np.array([0, *accumulate(lengths[:-1])])
+        starts, counts = np.array([0, *accumulate(lengths[:-1])]), np.array(lengths)
         for group in group_by_length([lengths[position] for position in filled], self.batch_words):
             members = [filled[member] for member in group]
-            # Rows of padding are the first sentence's first word, columns of it a row's last: any
-            # word does.
-            first = np.full(usual_size(len(members)), starts[members[0]])
-            first[: len(members)] = starts[members]
-            own = np.ones(len(first), dtype=np.int64)
-            own[: len(members)] = [lengths[position] for position in members]
-            width = usual_size(lengths[members[0]])  # the longest comes first
-            columns = np.minimum(np.arange(width), own[:, np.newaxis] - 1)
+            positions, row_lengths = pad_rows(starts[members], counts[members])
             yield TaggingBatch(
                 members=members,
                 vectors=vectors,
-                words=torch.from_numpy(rows[first[:, np.newaxis] + columns]),
-                lengths=torch.from_numpy(own),
+                words=torch.from_numpy(rows[positions]),
+                lengths=torch.from_numpy(row_lengths),
             )
 
     def run(self, batch: TaggingBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from teddy.model.features.rows import WordFeatures
@@ -69,7 +70,7 @@ def group_by_length(lengths: Sequence[int], max_words: int) -> list[list[int]]:
 
     A sentence longer than that makes a batch of its own; no batch is empty; every position occurs
     once. Longest first, so that the largest allocation comes at once. Rows are as many as
-    `usual_size` knows, but for the last batch.
+    `bucket_size` knows, but for the last batch.
     """
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
     batches: list[list[int]] = []
@@ -77,20 +78,38 @@ def group_by_length(lengths: Sequence[int], max_words: int) -> list[list[int]]:
     for position in order:
         if not room:
             batches.append([])
-            room = usual_size(max_words // usual_size(lengths[position]), down=True) or 1
+            room = bucket_size(max_words // bucket_size(lengths[position]), down=True) or 1
         batches[-1].append(position)
         room -= 1
     return batches
 
 
+def pad_rows(
+    starts: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the positions of the words of some sentences as a padded table, and its row lengths.
+
+    `starts` are the positions of their first words, `lengths` at least 1, the longest first; both
+    sides of the table are padded to a `bucket_size`. Padding repeats a word, which one does not
+    matter: a row's last, or the first sentence's first in rows that are padding altogether.
+
+    Shape: [n], [n] -> [B, T], [B].
+    """
+    n_rows = bucket_size(len(starts))
+    first, row_lengths = np.full(n_rows, starts[0]), np.ones(n_rows, dtype=np.int64)
+    first[: len(starts)], row_lengths[: len(starts)] = starts, lengths
+    columns = np.minimum(np.arange(bucket_size(int(lengths[0]))), row_lengths[:, np.newaxis] - 1)
+    return first[:, np.newaxis] + columns, row_lengths
+
+
 _EXACT_SIZE = 16
 
 
-def usual_size(size: int, *, down: bool = False) -> int:
+def bucket_size(size: int, *, down: bool = False) -> int:
     """The nearest of a short list of sizes that is no smaller; or, `down`, no larger.
 
     oneDNN makes a kernel for every shape of batch that it meets, which takes some 3 ms and 0.2 MB,
-    more than running it. Usual sizes are met again. There are eight in each doubling: padding to
+    more than running it. Bucket sizes are met again. There are eight in each doubling: padding to
     the next costs an eighth at most.
     """
     if size <= _EXACT_SIZE:

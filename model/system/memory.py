@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 
-def give_back() -> None:
+def trim_malloc() -> None:
     """Lets the C library return the pages that it holds free.
 
     Tensors of many sizes leave holes: 26 MB after a million words of mixed lengths. glibc keeps
@@ -39,7 +39,7 @@ def collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def settle() -> None:
+def freeze_gc() -> None:
     """Tells Python's garbage collector that everything there is now will stay.
 
     For programs that load a model and then do nothing but tag; a library must not decide it for
@@ -54,7 +54,7 @@ def bound_kernel_cache() -> None:
     """Lets oneDNN keep 32 kernels, unless the environment has another number.
 
     It keeps a thousand by default, of 0.2 MB each, and does not give them back; batches have few
-    shapes (see `usual_size`). torch reads the number when it first computes, so this has no effect
+    shapes (see `bucket_size`). torch reads the number when it first computes, so this has no effect
     in a program that has done so.
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")

@@ -116,17 +116,18 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
-class _Stretch:
-    """Words `[start, end)` of a document, and the window that says what they are: it begins at word `offset`.
+class _Segment:
+    """Words `[start, end)` of a document, tagged by the window that begins at word `offset`.
 
-    `headless` words are no part of the entity that the window saw there.
+    `is_continuation`: the window saw the rest of an entity there whose first word another window
+    kept and tagged otherwise; the words get `O`.
     """
 
     output: TaggedWords
     offset: int
     start: int
     end: int
-    headless: bool
+    is_continuation: bool
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ class Tagged:
 
     entities: list[Entity]
     _offsets: Offsets = field(repr=False)
-    _stretches: Sequence[_Stretch] = field(repr=False, compare=False)
+    _segments: Sequence[_Segment] = field(repr=False, compare=False)
     _tag_names: Sequence[str] = field(repr=False)
 
     @property
@@ -147,8 +148,8 @@ class Tagged:
     def n_tagged_words(self) -> int:
         """The words that got a tag: all of them, if nothing was cut."""
         n_words = 0
-        for stretch in self._stretches:
-            n_words += stretch.end - stretch.start
+        for segment in self._segments:
+            n_words += segment.end - segment.start
         return n_words
 
     @cached_property
@@ -157,31 +158,31 @@ class Tagged:
 
         Made when it is first asked for: few callers want it, and it costs more than the entities.
         """
-        return [token for stretch in self._stretches for token in self._read(stretch)]
+        return [token for segment in self._segments for token in self._read(segment)]
 
-    def _read(self, stretch: _Stretch) -> Iterator[Token]:
+    def _read(self, segment: _Segment) -> Iterator[Token]:
         names = self._tag_names
-        inside = slice(stretch.start - stretch.offset, stretch.end - stretch.offset)
+        inside = slice(segment.start - segment.offset, segment.end - segment.offset)
         tags, scores = (
-            stretch.output.tags[inside].tolist(),
-            stretch.output.tag_scores[inside].tolist(),
+            segment.output.tags[inside].tolist(),
+            segment.output.tag_scores[inside].tolist(),
         )
-        words = slice(stretch.start, stretch.end)
+        words = slice(segment.start, segment.end)
         starts, ends = self._offsets.starts[words], self._offsets.ends[words]
         for start, end, tag, score in zip(starts, ends, tags, scores, strict=True):
             yield (
                 Token(start, end, names[0], 1.0 - score)
-                if stretch.headless
+                if segment.is_continuation
                 else Token(start, end, names[tag], score)
             )
 
 
-def prepare(text: str, window_words: int, window_overlap: int) -> Document:
-    """Cuts a text into words and windows. Raises TextError for a lone surrogate."""
+def prepare(text: str, max_words: int, overlap: int) -> Document:
+    """Cut a text into words, and these into windows. Raises TextError for a lone surrogate."""
     check_text(text)
     starts, ends, words = split_words(text)
     offsets = Offsets(starts, ends)
-    places = split_windows(split_sentences(text, offsets), window_words, window_overlap)
+    places = split_windows(split_sentences(text, offsets), max_words, overlap)
     return Document(
         text, offsets, places, [WindowInput(words[place.start : place.end]) for place in places]
     )
@@ -190,29 +191,28 @@ def prepare(text: str, window_words: int, window_overlap: int) -> Document:
 def assemble(
     document: Document, outputs: Sequence[TaggedWords], tag_names: Sequence[str]
 ) -> Tagged:
-    """Puts the results of a document's windows together.
+    """Put the results of a document's windows together.
 
     An entity is taken from the window that keeps its first word, whole even where it runs on into
     the next window's words, so that no entity is cut at a window's border.
     """
     starts, ends = document.offsets
     entities: list[Entity] = []
-    stretches: list[_Stretch] = []
-    settled = 0
+    segments: list[_Segment] = []
+    n_done = 0
     for place, output in zip(document.places, outputs, strict=True):
-        end, headless = place.keep_end, 0
+        end, continuation = place.keep_end, 0
         for span, score in zip(output.spans, output.scores, strict=True):
             first, last = place.start + span.start, place.start + span.end
-            if first < settled:
-                # An earlier window had the say over its first word, and did not find it or found
-                # another.
-                headless = max(headless, last)
+            if first < n_done:
+                # An earlier window kept its first word, and found there nothing or something else.
+                continuation = max(continuation, last)
             elif first < place.keep_end:
                 start, stop = starts[first], ends[last - 1]
                 entities.append(Entity(start, stop, span.label, score, document.text[start:stop]))
                 end = max(end, last)
-        for border, is_headless in ((min(headless, end), True), (end, False)):
-            if border > settled:
-                stretches.append(_Stretch(output, place.start, settled, border, is_headless))
-                settled = border
-    return Tagged(entities, document.offsets, stretches, tag_names)
+        for border, is_continuation in ((min(continuation, end), True), (end, False)):
+            if border > n_done:
+                segments.append(_Segment(output, place.start, n_done, border, is_continuation))
+                n_done = border
+    return Tagged(entities, document.offsets, segments, tag_names)

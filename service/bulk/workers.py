@@ -96,10 +96,10 @@ def load_model(choice: ModelChoice) -> "Predictor":
     # A sentence is too little work to share among threads, and the processes share the cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from teddy.model.predictor import load
-    from teddy.model.system.memory import settle
+    from teddy.model.system.memory import freeze_gc
 
     predictor = load(choice.path, precision=choice.precision)
-    settle()
+    freeze_gc()
     return predictor
 
 

@@ -149,7 +149,7 @@ def model_loader(settings: Settings) -> Load:
 
     def load(path: Path | None, sha256: str | None = None) -> "Predictor":
         from teddy.model.predictor import load
-        from teddy.model.system.memory import give_back, settle
+        from teddy.model.system.memory import freeze_gc, trim_malloc
 
         # Requests that were cancelled are cycles, through their tracebacks, and keep their model:
         # without this, sixteen replaced ones were in memory at once. It takes little time, since
@@ -159,8 +159,8 @@ def model_loader(settings: Settings) -> Load:
         warm_up(predictor)
         # once: what comes with a model is little, and goes when it is replaced
         if not gc.get_freeze_count():
-            settle()
-        give_back()
+            freeze_gc()
+        trim_malloc()
         return predictor
 
     return load

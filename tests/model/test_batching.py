@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from teddy.model.config import FeatureConfig
-from teddy.model.features.batching import Batch, group_by_length, make_batch, usual_size
+from teddy.model.features.batching import Batch, bucket_size, group_by_length, make_batch
 from teddy.model.features.pieces import Pieces
 from teddy.model.features.rows import WordFeatures
 from teddy.training.data.vocabulary import train_pieces
@@ -159,7 +159,7 @@ def test_groups_come_longest_first_and_equals_stay_in_order(
 def test_no_two_neighbouring_groups_would_fit_in_one(lengths: list[int], max_words: int) -> None:
     groups = group_by_length(lengths, max_words)
     for first, second in pairwise(groups):
-        assert usual_size(len(first) + len(second)) * usual_size(lengths[first[0]]) > max_words
+        assert bucket_size(len(first) + len(second)) * bucket_size(lengths[first[0]]) > max_words
 
 
 @settings(deadline=None)
@@ -168,17 +168,17 @@ def test_all_groups_but_the_last_have_a_usual_number_of_rows(
     lengths: list[int], max_words: int
 ) -> None:
     for group in group_by_length(lengths, max_words)[:-1]:
-        assert usual_size(len(group)) == len(group)
+        assert bucket_size(len(group)) == len(group)
 
 
 @given(st.integers(0, 100_000))
-def test_a_usual_size_is_the_nearest_and_no_more_than_an_eighth_away(size: int) -> None:
-    up, down = usual_size(size), usual_size(size, down=True)
+def test_a_bucket_size_is_the_nearest_and_no_more_than_an_eighth_away(size: int) -> None:
+    up, down = bucket_size(size), bucket_size(size, down=True)
     assert down <= size <= up <= size * 9 / 8
     assert up <= down * 9 / 8
-    assert usual_size(up) == usual_size(up, down=True) == up
-    assert usual_size(down) == down
+    assert bucket_size(up) == bucket_size(up, down=True) == up
+    assert bucket_size(down) == down
 
 
-def test_usual_sizes_are_few() -> None:
-    assert len({usual_size(size) for size in range(1, 257)}) == 48
+def test_bucket_sizes_are_few() -> None:
+    assert len({bucket_size(size) for size in range(1, 257)}) == 48

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from teddy.model.system.memory import _malloc_trim, collector_paused, give_back, resident_bytes
+from teddy.model.system.memory import _malloc_trim, collector_paused, resident_bytes, trim_malloc
 
 RESIDENT = """
 from teddy.model.system import memory
@@ -32,13 +32,13 @@ def run(program: str, **environment: str) -> str:
 )
 def test_holes_between_blocks_that_are_kept_go_back_to_the_system() -> None:
     blocks = "blocks = [bytearray(50_000) for _ in range(2000)]\ndel blocks[::2]\n"
-    measured = "before = resident()\nmemory.give_back()\nprint(before - resident())"
+    measured = "before = resident()\nmemory.trim_malloc()\nprint(before - resident())"
     assert int(run(RESIDENT + blocks + measured)) > 20_000_000
 
 
 def test_where_there_is_nothing_to_ask_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("teddy.model.system.memory._malloc_trim", lambda: None)
-    give_back()
+    trim_malloc()
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_few_kernels_are_kept_unless_another_number_is_asked_for(
 
 
 def test_what_was_there_when_a_program_settled_is_not_gone_through_again() -> None:
-    settled = "import gc, torch\nfrom teddy.model.system.memory import settle\nsettle()\n"
+    settled = "import gc, torch\nfrom teddy.model.system.memory import freeze_gc\nfreeze_gc()\n"
     assert int(run(settled + "print(gc.get_freeze_count())")) > 10_000
     assert int(run(settled + "print(len(gc.get_objects()))")) < 1_000
 

@@ -307,7 +307,7 @@ def test_a_model_that_nobody_uses_is_gone_at_once_without_the_garbage_collector(
     parts = [
         weakref.ref(each) for each in (predictor.tagger.network, predictor.tagger.features.pieces)
     ]
-    gc.freeze()  # as `teddy.model.system.memory.settle` does: a cycle would never be found
+    gc.freeze()  # as `teddy.model.system.memory.freeze_gc` does: a cycle would never be found
     try:
         del predictor
         assert [part() for part in parts] == [None, None]

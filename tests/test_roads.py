@@ -1,0 +1,77 @@
+"""The roads that CONTRIBUTING.md draws are the ones that the code takes.
+
+Each road is run under a recorder, and the functions that are entered are compared with the block of
+its section. A step is a public function or method of the product: no property, no method of a
+private class, no function within a function.
+"""
+
+import inspect
+import re
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
+from types import CodeType, FrameType
+
+import teddy
+
+ROOT = Path(__file__).parents[1]
+PRODUCT = ("model", "training", "service", "teddy")
+MOST_STEPS_OF_A_TEXT = 25
+
+
+def drawn(road: str) -> list[str]:
+    """Return the steps in the block under the heading `road` of CONTRIBUTING.md, as `file function`."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    section = re.split(r"^#+ ", text.partition(f"\n### {road}\n")[2], maxsplit=1, flags=re.M)[0]
+    steps, path = [], ""
+    for line in re.findall(r"^    (.+)$", section, flags=re.M):
+        file, names = re.fullmatch(r"(\S+\.py)?\s*(.*)", line).groups()  # type: ignore[union-attr]
+        path = file or path
+        steps += [f"{path} {name}" for name in re.split(r",\s*", names.rstrip(",")) if name]
+    assert steps, f"CONTRIBUTING.md draws no road {road!r}"
+    return steps
+
+
+def entered(run: Callable[[], object]) -> list[str]:
+    """Return the public functions of the product that a call enters, in the order of first entry.
+
+    Calls are recorded in this thread and in threads that start meanwhile.
+    """
+    codes: dict[CodeType, str] = {}
+
+    def record(frame: FrameType, event: str, _argument: object) -> None:
+        if event == "call" and frame.f_code not in codes:
+            codes[frame.f_code] = frame.f_globals["__name__"]
+
+    threading.setprofile(record)
+    sys.setprofile(record)
+    try:
+        run()
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+    return [*dict.fromkeys(step for code, module in codes.items() for step in steps(code, module))]
+
+
+def steps(code: CodeType, module: str) -> Iterator[str]:
+    """Yield the step that a piece of code is, if it is one."""
+    path = Path(code.co_filename).resolve()
+    names = code.co_qualname.split(".")
+    is_product = path.is_relative_to(ROOT) and path.relative_to(ROOT).parts[0] in PRODUCT
+    if not is_product or any(name.startswith(("_", "<")) for name in names):
+        return
+    owner = inspect.getattr_static(sys.modules[module], names[0], None)
+    for name in names[1:]:
+        owner = inspect.getattr_static(owner, name, None)
+    if not isinstance(owner, property | cached_property):
+        yield f"{path.relative_to(ROOT)} {code.co_qualname}"
+
+
+def test_text_to_entities() -> None:
+    tagger = teddy.load()
+    tagger.tag(["Ada Lovelace lived in London."])
+    found = entered(lambda: tagger.tag(["Quobble met Bob in Zürich, and went on. She left."]))
+    assert found == drawn("Text to entities")
+    assert len(found) <= MOST_STEPS_OF_A_TEXT
