@@ -16,7 +16,7 @@ PIP_OPTIONS := --no-compile
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test lint audit format up monitor bench bench-service soak ray mlflow kills distributed clean
+.PHONY: help setup serve test lint audit format docs up monitor bench bench-service soak ray mlflow kills distributed clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ lint: $(DEVELOPMENT) ## Check style and types, dangerous calls, and dependencies
 format: $(DEVELOPMENT) ## Put every file into the one style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(DEVELOPMENT) ## Make the tables in docs/ anew: settings, metrics, keys of a recipe
+	@$(BIN)/python -m docs
 
 up: ## Serve and watch in containers: Teddy, Prometheus, Alertmanager, Grafana (needs Docker)
 	@docker compose version >/dev/null 2>&1 \

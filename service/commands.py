@@ -44,7 +44,7 @@ def serve(
 ) -> None:
     """Serve models over HTTP; without --model the one that ships.
 
-    Every option and more can be set by TEDDY_* variables; the README lists them.
+    Every option and more can be set by TEDDY_* variables; docs/settings.md lists them.
 
     Examples:
       teddy serve

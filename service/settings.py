@@ -20,7 +20,7 @@ Positive = Annotated[int, Field(gt=0)]
 
 
 class Settings(BaseSettings):
-    """Every setting, with its default. The README's table is made from this class."""
+    """Every setting, with its default. docs/settings.md is made from this class."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid"
@@ -294,17 +294,3 @@ def parse_digest(item: str) -> tuple[str, str]:
     if not MODEL_NAME.fullmatch(name) or not DIGEST.fullmatch(digest):
         raise ValueError(f"{item!r} is not NAME=SHA256, with 64 hexadecimal digits")
     return name, digest.lower()
-
-
-def settings_table() -> str:
-    """The settings as a Markdown table, for the README."""
-    rows = ["| Variable | Default | What it sets |", "|---|---|---|"]
-    for name, field in Settings.model_fields.items():
-        default = field.get_default(call_default_factory=True)
-        shown = "" if default in ({}, (), None) else f"`{default}`"
-        rows.append(f"| `{PREFIX}{name.upper()}` | {shown} | {field.description} |")
-    return "\n".join(rows)
-
-
-if __name__ == "__main__":
-    print(settings_table())

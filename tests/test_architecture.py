@@ -14,7 +14,6 @@ import pytest
 
 from teddy.model.file.bundle import read_bundle
 from teddy.model.predictor import SHIPPED_MODEL
-from teddy.service.settings import settings_table
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("model", "training", "service")
@@ -235,10 +234,6 @@ def test_an_installation_has_every_package() -> None:
     assert {package: (ROOT / "teddy" / package).resolve() for package in PACKAGES} == {
         package: ROOT / package for package in PACKAGES
     }
-
-
-def test_the_readme_lists_the_settings_as_they_are() -> None:
-    assert settings_table() in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_model_card_in_the_documentation_is_that_of_the_model_that_ships() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from teddy.model.system.processes import available_cores
 from teddy.service.errors import SettingsError
-from teddy.service.settings import Settings, read_settings, settings_table, unknown_variables
+from teddy.service.settings import read_settings, unknown_variables
 
 
 def test_an_option_wins_over_the_environment_which_wins_over_the_default(
@@ -68,15 +68,3 @@ def test_workers_times_threads_are_at_most_the_cores_unless_set(workers: int) ->
     threads = read_settings(workers=workers, threads=0).torch_threads()
     assert threads == 1 or threads * workers <= available_cores()
     assert read_settings(workers=workers, threads=7).torch_threads() == 7
-
-
-def test_every_setting_is_in_the_table_with_its_default_and_what_it_sets() -> None:
-    rows = settings_table().splitlines()
-    assert len(rows) == 2 + len(Settings.model_fields)
-    for name, field in Settings.model_fields.items():
-        assert field.description
-        assert any(
-            row.startswith(f"| `TEDDY_{name.upper()}` |") and field.description in row
-            for row in rows
-        )
-    assert "| `TEDDY_PORT` | `8000` | Port to listen on; 0 takes a free one. |" in rows
