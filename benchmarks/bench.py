@@ -1,10 +1,11 @@
-"""Teddy against spaCy and a transformer, side by side, in one run of at most ten minutes: `make bench`.
+"""Teddy beside spaCy and a transformer, in one run of at most ten minutes: `make bench`.
 
-    python -m benchmarks.bench [--quick] [--text FILE] [--model FILE] [--only NAME,...] [--sections NAME,...]
+    python -m benchmarks.bench [--quick] [--text FILE] [--model FILE] [--only NAMES]
+                               [--sections NAMES]
 
 Every contender is a process of its own, pinned to its cores. A parent that sleeps meanwhile gives
 them their turns, so that rounds interleave and never overlap: what slows the machine down slows all
-of them. Each round has text that nobody has seen before. Words are counted by white space for all.
+of them. Each round has new text. Words are counted by white space for all.
 Turns are as long as each other, not the texts in them: who is slower reads less of the same text.
 """
 

@@ -1,6 +1,6 @@
 """Bulk tagging against the engine in memory, and its memory at several sizes.
 
-    python -m benchmarks.bulk_tagging --text FILE [--megabytes 1 100 1000] [--rounds 3] [--processes 2]
+    python -m benchmarks.bulk_tagging --text FILE [--megabytes 1 100] [--rounds 3] [--processes 2]
 
 FILE has a text on each line, as many megabytes as the largest size. The engine is so many
 processes, each running `Predictor.tag` on its part of the same texts in memory, one thread each;
@@ -30,7 +30,7 @@ N_FILES = 4
 
 
 def engine_words_per_second(texts: Path, n_processes: int) -> float:
-    """How fast that many processes tag the lines of files, all of them together, from when all are loaded."""
+    """Return the words per second of several processes that tag lines held in memory."""
     files = [path.read_text(encoding="utf-8", errors="replace") for path in sorted(texts.iterdir())]
     lines = [line for file in files for line in file.splitlines()]
     context = multiprocessing.get_context("spawn")
@@ -56,7 +56,7 @@ def _tag(lines: list[str], barrier: Barrier) -> None:
 
 
 def bulk_run(texts: Path, n_processes: int) -> tuple[float, float, float]:
-    """Words/s, words/s with the start of all processes, and the most megabytes, of bulk tagging a folder."""
+    """Return words/s without and with the start of all processes, and the peak memory in MB."""
     with TemporaryDirectory() as folder:
         command = [
             sys.executable,
@@ -89,7 +89,7 @@ def _pss_megabytes(pid: int) -> float:
 
 
 def cut_to(text: Path, megabytes: float, folder: Path) -> Path:
-    """Write the first lines of a file, so many megabytes, into files: so many that every process has one."""
+    """Write the first `megabytes` of a file into enough files for every process to have one."""
     folder.mkdir()
     with text.open("rb") as source:
         for number in range(N_FILES):
@@ -125,7 +125,8 @@ def main() -> None:
         part = cut_to(options.text, options.rate_megabytes, Path(folder) / "part")
         ratios = []
         print(
-            "| turn | engine, words/s | bulk, words/s | with its start | ratio |\n|---:|---:|---:|---:|---:|"
+            "| turn | engine, words/s | bulk, words/s | with its start | ratio |\n"
+            "|---:|---:|---:|---:|---:|"
         )
         for turn in range(1, options.rounds + 1):
             engine = engine_words_per_second(part, options.processes)

@@ -1,6 +1,6 @@
-"""What corpora of different sizes cost in memory, disk and time, to prepare and to read for an epoch.
+"""The memory, disk and time that corpora of different sizes take to prepare and to read.
 
-    python benchmarks/corpus_memory.py TEXT --megabytes 1,100,1000 [--only train|pretrain] [--folder DIR]
+    python benchmarks/corpus_memory.py TEXT --megabytes 1,100 [--only train|pretrain] [--folder DIR]
 
 Each corpus is made of TEXT (UTF-8, a paragraph a line), over and over until it is large enough;
 each time round, every word that has a capital or a digit is another one, so that new words keep

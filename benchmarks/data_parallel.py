@@ -1,6 +1,7 @@
 """How much faster two processes train than one, on the same batches: words per second, in turns.
 
-    python -m benchmarks.data_parallel RECIPE --data DIR [--batch-words 600,2400] [--processes 1,2] [--rounds 3]
+    python -m benchmarks.data_parallel RECIPE --data DIR [--batch-words N,N]
+                                       [--processes 1,2] [--rounds 3]
 
 Each turn is torchrun with so many processes of one thread each, which make `--updates` updates of
 the recipe and leave nothing on disk. The first ten are not counted, nor is any evaluation. What

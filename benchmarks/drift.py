@@ -161,7 +161,7 @@ def by_library(
 
 
 def window_of(predictor: Predictor, texts: Sequence[str], most_texts: int | None = None) -> Row:
-    """What is said when these have come, one after another; of all of them, unless the window is smaller."""
+    """Return the divergence when these texts fill the window; all of them unless it is smaller."""
     windows = DriftWindows(most_texts or 10 * len(texts), lambda: [NAME])
     documents = [predictor.prepare(text) for text in texts]
     model = ServedModel(NAME, predictor, default=True)
@@ -177,7 +177,7 @@ def psi_of(comparison: Comparison) -> float | None:
 async def by_server(
     file: Path, held_out: Sequence[str], others: Mapping[str, Sequence[str]]
 ) -> list[tuple[str, Row]]:
-    """A server with two workers that is sent a window of held-out texts, then others; anew for each of them."""
+    """Send a server of two workers a window of held-out texts, then others; anew for each kind."""
     rows: list[tuple[str, Row]] = []
     settings = {"drift_texts_per_second": 100_000, "drift_window_texts": WINDOW, "workers": 2}
     with TemporaryDirectory() as folder:
@@ -195,7 +195,7 @@ async def by_server(
 
 
 async def asked(server: Server, texts: Sequence[str], n_seen: int) -> Row:
-    """What the server's metrics say when it has been sent these texts and has looked at so many in all."""
+    """Send texts, and return what the server's metrics say once it has seen `n_seen` in all."""
     for start in range(0, len(texts), BATCH):
         await asyncio.to_thread(
             post, f"{server.address}/v1/entities/batch", texts[start : start + BATCH]

@@ -37,7 +37,7 @@ def prepare(
     clock: Clock,
     note: Callable[[str], None],
 ) -> list[Entrant]:
-    """Makes the models that are missing, and gives the entrants in order; who cannot take part is noted in a line."""
+    """Make the models that are missing; return the entrants in order, and note who is left out."""
     kinds = _Kinds(model_file or SHIPPED_MODEL, texts_file, folder, clock)
     made: dict[str, Path | None] = {}
     entrants = []

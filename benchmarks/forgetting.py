@@ -7,7 +7,7 @@ SECOND.toml in each way:
 
     naive        with nothing but the second corpus
     predictions  and with its own predictions on the sentences of the second corpus
-    rehearsal    and with half of each epoch from the training data of the first, without predictions
+    rehearsal    and with half of each epoch from the first corpus's training data, no predictions
     both         with predictions and rehearsal
 
 Strict F1 on the dev data of both, in per cent, is printed as a table. SECOND.toml may say more in

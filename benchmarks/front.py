@@ -1,4 +1,4 @@
-"""The front of speed against accuracy: words per second and dev F1 of model files of several shapes, and their plot.
+"""The front of speed against accuracy: words/s and dev F1 of several model files, and their plot.
 
     python benchmarks/front.py NAME=MODEL... --text FILE [--plot FILE.png] [--json FILE]
 
@@ -153,7 +153,8 @@ def main() -> None:
         texts,
     )
     print(
-        "| model | network | pieces | dev F1 | words/s | one text of 25 words |\n|---|---|---:|---:|---:|---:|"
+        "| model | network | pieces | dev F1 | words/s | one text of 25 words |\n"
+        "|---|---|---:|---:|---:|---:|"
     )
     for row in sorted(rows, key=lambda each: -each.words_per_second):
         cells = (

@@ -1,4 +1,4 @@
-"""What ten and a hundred times the text costs: seconds for each megabyte, and memory, which should both stay put."""
+"""Seconds per megabyte, and memory, at ten and a hundred times the text: both should stay put."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ Ask = Callable[..., dict[str, Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """What it took to tag so many bytes, in one process after the other stages, and memory when it was done."""
+    """The cost of tagging so many bytes, in one process after the other stages, and its memory."""
 
     wanted_bytes: int
     read_bytes: int
@@ -44,7 +44,7 @@ class Stage:
 def stages(
     ask: Ask, texts: Iterable[str], megabytes: Iterable[int], file: Path, clock: Clock
 ) -> Iterator[Stage]:
-    """Ten thousand words, then each size in turn, the text always going on; a size is cut down to what time allows.
+    """Yield ten thousand words, then each size; the text goes on, and the time left limits a size.
 
     Raises ContenderError and OutOfTimeError.
     """

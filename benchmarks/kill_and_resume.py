@@ -1,4 +1,4 @@
-"""Kills training runs with SIGKILL at random moments, resumes them, compares their ends with that of one not killed.
+"""Kill training runs at random moments with SIGKILL, resume them, compare with an undisturbed run.
 
     python -m benchmarks.kill_and_resume [--moments 20] [--seed 1]
 
@@ -46,7 +46,7 @@ _HEAD = "| killed after, s | at step | end |\n|---|---|---|"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kill:
-    """One run that was killed after so many `seconds`, at a `step`, and what of its end is not as it should be."""
+    """One run that was killed after `seconds`, at a `step`, and what differs at its end."""
 
     seconds: float
     step: int

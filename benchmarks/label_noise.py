@@ -1,16 +1,16 @@
-"""How much of the label noise that is put into a corpus `teddy check --deep` finds, and at what cost.
+"""The share of label noise put into a corpus that `teddy check --deep` finds, and its cost.
 
     python -m benchmarks.label_noise dev.conll other.conll --seeds 3
     python -m benchmarks.label_noise mine.toml --data corpora --change dropped
 
 Of the annotated entities of each file (of a recipe: of its dev data), a share is changed at random:
 
-    label      the entity keeps its borders and gets another of the labels that the data have, each as probable
+    label      the entity keeps its borders and gets another label of the data, all alike probable
     dropped    the entity is not marked any more
-    borders    its end moves by a word: outwards if the next word is free, else inwards; entities for which neither is
-               possible are not chosen
+    borders    its end moves by a word: outwards if the next word is free, else inwards; entities of
+               one word beside another one are not chosen
 
-Nothing is told to the check of which they are. What it doubts is ranked by suspicion: for `label`
+The check does not know which they are. What it doubts is ranked by suspicion: for `label`
 all annotated entities, for `dropped` what it misses, for `borders` what it would draw elsewhere.
 Found are the changed ones among the first 3 per cent, counted from the number of annotated entities
 (rounded up). What was wrong in the corpus before counts as not found, so that a corpus with much
@@ -60,7 +60,7 @@ class Found:
 def spoil(
     corpora: Sequence[Corpus], labels: Sequence[str], how: str, share: float, seed: int
 ) -> tuple[list[Corpus], set[Place]]:
-    """Change a share of the dev annotations as the head of this file says; give the places that were changed."""
+    """Change a share of the dev annotations as this file's head says; return the changed places."""
     draw = random.Random(seed)  # noqa: S311
     places = [
         place_of(sentence, span)
@@ -143,7 +143,7 @@ def key_of(suspect: Suspect) -> tuple[str, int, tuple[str, ...]]:
 
 
 def places_of(suspect: Suspect) -> Iterator[Place]:
-    """The place of the annotation that is doubted; of a missing one, each word at which one may have begun."""
+    """Return the place of the doubted annotation; of a missing one, each word that may begin it."""
     if suspect.given is not None:
         yield place_of(suspect.sentence, suspect.given)
     elif suspect.proposed is not None:
@@ -206,15 +206,15 @@ def main() -> None:
             spoilt, chosen = spoil(corpora, labels, arguments.change, arguments.share, seed)
             run = measure(spoilt, labels, arguments.change, options, chosen)
             print(
-                f"{source.name}, {arguments.change}, seed {seed}: {run.found} of {run.changed} changed among the first "
-                f"{run.top} of {run.annotations:,} ({run.share:.0%}), {run.seconds:.0f} s, "
+                f"{source.name}, {arguments.change}, seed {seed}: {run.found} of {run.changed} "
+                f"changed among the first {run.top} of {run.annotations:,} ({run.share:.0%}), "
+                f"{run.seconds:.0f} s, "
                 f"{run.processor_seconds:.0f} s of processors",
                 flush=True,
             )
             runs.append(run)
-        print(
-            f"{source.name}, {arguments.change}: {statistics.mean(run.share for run in runs):.0%} on average"
-        )
+        mean = statistics.mean(run.share for run in runs)
+        print(f"{source.name}, {arguments.change}: {mean:.0%} on average")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def pin(wanted: list[int]) -> None:
 
 
 def environment(n_threads: int) -> dict[str, str]:
-    """The environment of a process that shall compute on so many threads, which sleep while they wait."""
+    """Return the environment of a process that computes on `threads` threads that sleep to wait."""
     counts = (
         "OMP_NUM_THREADS",
         "MKL_NUM_THREADS",
@@ -45,7 +45,7 @@ def environment(n_threads: int) -> dict[str, str]:
 
 
 def memory_bytes(process: int | str = "self") -> dict[str, int]:
-    """`resident` now, and `peak` since the process began; nothing where the system does not tell."""
+    """Memory `resident` now and at its `peak`; None where the system does not say."""
     try:
         lines = Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines()
     except OSError:

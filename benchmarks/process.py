@@ -1,4 +1,4 @@
-"""Child processes that answer line by line, each line waited for no longer than is left of the time."""
+"""Child processes that answer line by line, each line awaited no longer than the time left."""
 
 import json
 import os
@@ -31,7 +31,7 @@ class ContenderError(Exception):
 
 
 class Child:
-    """A process whose standard output is read by lines; what it writes on standard error goes into a file."""
+    """A process whose standard output is read by lines; its standard error goes to a file."""
 
     def __init__(
         self, command: Sequence[str], variables: Mapping[str, str], errors: Path, clock: Clock
@@ -77,7 +77,7 @@ class Child:
         return line.decode()
 
     def stop(self) -> None:
-        """Ends the process: by asking it, and by force if it takes its time, or if there is none."""
+        """End the process: ask it, and kill it if it takes its time or no time is left."""
         with suppress(BrokenPipeError):
             _pipe(self._process.stdin).close()
         self._process.terminate()
@@ -99,10 +99,10 @@ class Child:
 
 
 class Worker(Child):
-    """A contender in a process of its own (`benchmarks.worker`), pinned to its cores; it works when asked."""
+    """A contender in a process of its own (`benchmarks.worker`), pinned to its cores."""
 
     def __init__(self, entrant: Entrant, cores: Sequence[int], folder: Path, clock: Clock) -> None:
-        """Starts it and waits until it has given its first answer; `ready` says how long that took."""
+        """Start it and wait for its first answer; `ready` says how long that took."""
         started = time.monotonic()
         task = json.dumps({"entrant": asdict(entrant), "cores": list(cores), "started": started})
         command = [sys.executable, "-m", "benchmarks.worker", task]

@@ -1,4 +1,4 @@
-"""Ray Serve beside `teddy serve`: `python -m benchmarks.ray_service --text FILE` (extra `ray`, wrk).
+"""Ray Serve beside `teddy serve`: `python -m benchmarks.ray_service --text FILE` (needs Ray, wrk).
 
 Single texts of 25 words at 64 connections. Servers take turns, each alone. Where a machine is
 shared with others, requests a second say little and processor time for a request says more; it is
@@ -114,7 +114,7 @@ async def main(text: Path, rounds: int, seconds: float) -> None:
         " ".join(words[i : i + WORDS]) for i in range(0, min(len(words), N_TEXTS * WORDS), WORDS)
     ]
     print(
-        "| server | replicas | requests/s | best | processor ms/request | p50 ms | p99 ms | MB | errors |"
+        "| server | replicas | requests/s | best | CPU ms/request | p50 ms | p99 ms | MB | errors |"
     )
     print("|---|" + "---:|" * 8)
     with TemporaryDirectory() as directory:

@@ -60,7 +60,7 @@ class Results:
 
 
 def glance(results: Results) -> dict[str, float]:
-    """The figures that matter most, each a number; of the transformer's precisions the better one counts."""
+    """Return the main figures, each a number; of the transformer's precisions the better one."""
     found: dict[str, float] = {}
     for name, comparison in results.comparisons.items():
         ratios = comparison.ratios(OURS)
@@ -93,7 +93,7 @@ def median_of(rows: Sequence[Mapping[str, Any]], key: str) -> float:
 
 
 def memory_growth(stages: Sequence[Stage]) -> float | None:
-    """Memory after the last stage over that after the first; None where there is nothing to compare."""
+    """Return memory after the last stage over that after the first; None without two stages."""
     if len(stages) < 2:
         return None
     first, last = stages[0].resident_bytes, stages[-1].resident_bytes

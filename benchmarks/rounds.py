@@ -26,7 +26,7 @@ class Clock:
         return self.total_seconds - self.elapsed()
 
     def rounds(self, at_most: int, share: float) -> Iterator[int]:
-        """Counts rounds, from 0, as long as the next one will probably end before `share` of what is left has passed.
+        """Yield rounds, from 0, while the next will probably end within `share` of the time left.
 
         The first is always begun: one figure is better than none.
         """
@@ -41,7 +41,7 @@ class Clock:
 
 
 def paired_ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """The median of the ratios within each round: what slows the machine down for a while slows both down."""
+    """Return the median of the ratios within rounds: a slow spell of the machine slows both."""
     return statistics.median(our / their for our, their in zip(ours, theirs, strict=True))
 
 
@@ -55,6 +55,6 @@ def percentile(values: Sequence[float], percent: int) -> float:
 def texts_for(
     seconds: float, measured_texts: int, measured_seconds: float, *, least: int, most: int
 ) -> int:
-    """How many texts take about so long, by what a measurement gave: a multiple of `least`, and not above `most`."""
+    """Return how many texts take about `seconds`: a multiple of `least`, up to `most`."""
     wanted = int(measured_texts * seconds / max(measured_seconds, 1e-6))
     return max(min(least, most), min(wanted, most) // least * least)

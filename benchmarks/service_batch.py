@@ -1,4 +1,4 @@
-"""The batch endpoint beside the same engine without a server: on the same cores, on texts that neither has seen."""
+"""The batch endpoint beside the engine without a server, on the same cores, both on new texts."""
 
 import statistics
 from itertools import cycle
@@ -12,7 +12,7 @@ from benchmarks.load.server import Server
 from benchmarks.machine import cores
 from benchmarks.process import Worker
 from benchmarks.rounds import paired_ratio, texts_for
-from benchmarks.service_context import Context, Figure, Section
+from benchmarks.service_context import Context, Figure, Section, counted
 from benchmarks.service_servers import teddy
 from benchmarks.slices import write_texts
 from benchmarks.texts import count_words, short_texts, take_words
@@ -36,7 +36,7 @@ async def batch(context: Context) -> list[Section]:
         served, engine = await _compare(context, workers)
         ratio = paired_ratio(served, engine)
         rows.append((str(workers), _words(served), _words(engine), f"{ratio:.2f}"))
-        name = f"batch endpoint, words/s, against the engine alone, {workers} worker{'s' if workers > 1 else ''}"
+        name = f"batch endpoint, words/s, against the engine alone, {counted(workers)}"
         figures.append(Figure(name=name, value=ratio, must=0.8, aim=0.9, unit="x"))
     columns = ("workers", "words/s, served", "words/s, in process", "ratio")
     title = f"Batch endpoint, {'..'.join(map(str, (SIZES[0], SIZES[-1])))} short texts each"
@@ -69,7 +69,7 @@ async def _compare(context: Context, workers: int) -> tuple[list[float], list[fl
 
 
 async def _serve(context: Context, server: Server, workers: int) -> tuple[list[str], float]:
-    """Texts that nobody has seen, and words a second that the server answered."""
+    """Tag new texts, and return the words per second that the server answered."""
     n_words = round(WORDS_PER_SECOND * workers * context.scale.turn_seconds)
     texts = take_words(short_texts(context.paragraphs), n_words)
     questions = batch_questions(texts, context.found(texts), cycle(SIZES))

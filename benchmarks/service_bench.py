@@ -1,6 +1,7 @@
-"""The service beside a bare endpoint, beside spaCy and LitServe, and under what production does: `make bench-service`.
+"""The service beside a bare endpoint, spaCy and LitServe, and under attack: `make bench-service`.
 
-    python -m benchmarks.service_bench [--quick] [--text FILE] [--only NAME,...] [--workers N,...] [--reloads N]
+    python -m benchmarks.service_bench [--quick] [--text FILE] [--only NAMES]
+                                       [--workers N,N] [--reloads N]
 
 Servers are processes of their own; those that are compared are up together and take turns, so that
 what slows the machine down slows all of them. On a machine of two cores the load generator takes a
@@ -86,7 +87,7 @@ class Bench:
         context.note = self._note
 
     async def run(self) -> None:
-        """All sections that were chosen, until the time is over; one that fails is noted, and the next one begins."""
+        """Run the chosen sections until the time is over; note one that fails and go on."""
         for name in self._context.scale.sections:
             if self._context.clock.left() <= 0:
                 self._note(f"the time was over: {name} was left out, and what comes after it")

@@ -1,4 +1,4 @@
-"""What all sections of the service's benchmark share: its size, its time, its texts and what is to be found in them."""
+"""What all sections of the service's benchmark share: size, time, texts, and their entities."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -100,15 +100,20 @@ class Context:
         return {self.predictor.version: entities_of(self.predictor, texts)}
 
     def single_texts(self, number: int) -> list[str]:
-        """So many texts of 25 words that nobody has had."""
+        """Return `n` new texts of 25 words."""
         return list(islice(single_texts(self.paragraphs), number))
 
     def short_questions(self, number: int = 3000) -> list[Question]:
-        """Requests for one short text each, whose answers are known; the same ones for every section."""
+        """Return requests for one short text each, with known answers, the same for all."""
         if len(self._singles) < number:
             texts = self.single_texts(number)
             self._singles = single_questions(texts, self.found(texts))
         return self._singles[:number]
+
+
+def counted(workers: int) -> str:
+    """Return `1 worker`, `2 workers` and so on."""
+    return f"{workers} worker{'s' if workers > 1 else ''}"
 
 
 def milliseconds(seconds: float) -> str:

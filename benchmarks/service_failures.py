@@ -8,7 +8,7 @@ import time
 from benchmarks.load.generator import Load
 from benchmarks.load.processes import descendants, holders
 from benchmarks.load.tally import Tally
-from benchmarks.service_context import Context, Figure, Section
+from benchmarks.service_context import Context, Figure, Section, counted
 from benchmarks.service_servers import teddy
 
 CONNECTIONS = 32
@@ -19,7 +19,7 @@ PATIENCE_SECONDS = 60.0
 
 
 async def kill(context: Context) -> list[Section]:
-    """`kill -9` of one of two workers: which requests failed, whose they were, and when both serve again."""
+    """`kill -9` of one of two workers: the requests that failed, and when both serve again."""
     with teddy(context, WORKERS, context.folder / "kill.log") as server:
         workers = await server.all_ready(WORKERS)
         load = Load.of(server.port, context.short_questions(), name="kill")
@@ -103,7 +103,7 @@ async def terminate(context: Context) -> list[Section]:
                 str(status),
             )
         )
-        name = f"accepted requests not answered after SIGTERM, {workers} worker{'s' if workers > 1 else ''}"
+        name = f"accepted requests not answered after SIGTERM, {counted(workers)}"
         figures.append(Figure(name=name, value=unanswered, must=0, at_most=True))
         if unanswered:
             context.note(f"SIGTERM, {workers} workers: {tally}; the log has {dict(logged)}")

@@ -1,5 +1,6 @@
-"""What counting costs, drift included: a service that counts in every other half second, under one load; and an app
-that is called without a network, which tells a tenth of a microsecond.
+"""The cost of counting, drift included, to a service under load and to a call of the app.
+
+The service counts in every other half second; the app is called without a network, to 0.1 us.
 
 The first is what users would notice, and is known to two per cent in minutes; the second is known
 better, and says how much of a request's time it would be."""
@@ -49,7 +50,7 @@ class Slice:
 
 
 async def metrics(context: Context) -> list[Section]:
-    """What metrics seem to cost where there are none; to a worker that is alone; to a worker among others."""
+    """The cost of metrics: where there are none; to a worker alone; to a worker among others."""
     wrk = Wrk(context.single_texts(N_TEXTS), context.folder)
     with tempfile.TemporaryDirectory(prefix="teddy-bench-", dir=shared_memory()) as folder:
         return [
@@ -100,7 +101,7 @@ def slices(entries: Iterable[Mapping[str, Any]]) -> list[Slice]:
 
 
 def make_section(measured: list[Slice], title: str, microseconds: float | None) -> Section:
-    """The table, and what metrics cost: of requests a second, the median over neighbouring slices; and of CPU."""
+    """Return the table, and the cost in requests/s (median over neighbouring slices) and in CPU."""
     groups = [
         measured[start : start + len(ORDER)]
         for start in range(0, len(measured) - len(ORDER) + 1, len(ORDER))

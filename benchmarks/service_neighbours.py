@@ -1,4 +1,4 @@
-"""What a request notices of others: a short text beside long documents, a probe beside full load."""
+"""What others cost a request: a short text beside long documents, a probe beside full load."""
 
 import asyncio
 from itertools import islice
@@ -21,7 +21,7 @@ LONGER = 2.0
 
 
 async def documents(context: Context) -> list[Section]:
-    """The p99 of short requests while documents of a megabyte are tagged all the time, beside their quiet p99."""
+    """Measure the p99 of short requests while megabytes are tagged, beside their quiet p99."""
     seconds = context.scale.turn_seconds * LONGER
     quiet, busy, long = [], [], []
     texts = [document_of(context, DOCUMENT_BYTES) for _ in range(DOCUMENTS_AT_A_TIME)]
@@ -57,7 +57,7 @@ async def documents(context: Context) -> list[Section]:
         unit="x",
         at_most=True,
     )
-    title = f"Short requests, {SHORT_RATE:.0f} a second, beside {DOCUMENTS_AT_A_TIME} documents of 1 MB at a time"
+    title = f"Short requests, {SHORT_RATE:.0f} a second, beside {DOCUMENTS_AT_A_TIME} x 1 MB"
     return [
         Section(title=title, columns=("", "answers", "p50", "p99"), rows=rows, figures=[figure])
     ]
@@ -95,7 +95,7 @@ async def health(context: Context) -> list[Section]:
 
 
 def document_of(context: Context, n_bytes: int) -> str:
-    """A document of about so many bytes that nobody has seen."""
+    """Return a new document of about `n_bytes` bytes."""
     parts: list[str] = []
     size = 0
     while size < n_bytes:

@@ -1,4 +1,4 @@
-"""Ten times as much as a server can do: how much of what it can do is still done, and how long the accepted wait."""
+"""Ten times the load that a server can bear: what it serves, how long the accepted wait."""
 
 import asyncio
 import random
@@ -26,7 +26,7 @@ HELD_SHARE = 0.95
 
 
 async def overload(context: Context) -> list[Section]:
-    """Goodput at ten times the load against the peak, in turns, at one worker on one core; the load has the others."""
+    """Measure goodput at ten times the load against the peak, in turns, one worker on one core."""
     texts = [text for _, text in zip(range(N_TEXTS), middling_texts(context), strict=False)]
     questions = single_questions(texts, context.found(texts))
     seconds = context.scale.turn_seconds * LONGER
@@ -57,7 +57,8 @@ async def overload(context: Context) -> list[Section]:
         for row in map(_row, ("capacity", "overload"), pair)
     ]
     mean = sum(map(count_words, texts)) / len(texts)
-    title = f"Overload: texts of {LEAST_WORDS} to {MOST_WORDS} words, {mean:.0f} on average; one worker on one core"
+    words = f"{LEAST_WORDS} to {MOST_WORDS} words, {mean:.0f} on average"
+    title = f"Overload: texts of {words}; one worker on one core"
     columns = (
         "",
         "offered/s",

@@ -1,4 +1,4 @@
-"""A model replaced again and again under load: no request may fail, no answer be of neither, no memory be lost."""
+"""A model replaced again and again under load: nothing fails, mixes or leaks."""
 
 import asyncio
 import sys
@@ -117,11 +117,12 @@ async def reloads(context: Context) -> list[Section]:
 
 
 async def reload(port: int, file: Path, content: bytes) -> float:
-    """Put another file in the place of the served one, have it reloaded, and give the seconds that this took."""
+    """Replace the served file, have it reloaded, and return the seconds that this took."""
     write_atomically(file, content)
     started = time.monotonic()
     connection = await Connection.open("127.0.0.1", port)
-    head = f"POST /v1/models/{NAME}/reload HTTP/1.1\r\nHost: bench\r\n{AUTHORIZATION}\r\nContent-Length: 0\r\n\r\n"
+    fields = f"Host: bench\r\n{AUTHORIZATION}\r\nContent-Length: 0"
+    head = f"POST /v1/models/{NAME}/reload HTTP/1.1\r\n{fields}\r\n\r\n"
     answer = await connection.ask(head.encode())
     await connection.end()
     if answer.status != 200:

@@ -1,4 +1,4 @@
-"""The servers that are compared: how each is started, and stopped while another one has its turn."""
+"""The servers that are compared: how to start each, and stop it while another has its turn."""
 
 import os
 import signal
@@ -33,8 +33,8 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "OPENBLAS_NU
 
 BODY = as_json({"text": "He said, Teddy Roosevelt was a great President!"})
 REQUEST = (
-    b"POST /v1/entities HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
-    % (len(BODY), BODY)
+    b"POST /v1/entities HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
+    b"Content-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
 )
 """A server is ready when it has answered this."""
 
@@ -131,7 +131,7 @@ def start(context: Context, name: str, workers: int) -> Server:
 
 
 def teddy(context: Context, workers: int, log: Path, **settings: object) -> Server:
-    """`teddy serve` with the model that is measured, at its defaults but for the precision, which is that of all."""
+    """`teddy serve` with the measured model, at its defaults but for the precision of all."""
     known = {"precision": context.predictor.precision, **settings}
     chosen = ("--workers", str(workers), "--model", f"bench={context.model_file.resolve()}")
     return Server.teddy(log, *chosen, settings=known)

@@ -1,11 +1,11 @@
-"""Single short texts: requests a second of Teddy beside what HTTP alone costs and beside what people use today."""
+"""Single short texts: Teddy's requests/s beside HTTP alone and what people use today."""
 
 import statistics
 from collections.abc import Mapping, Sequence
 
 from benchmarks.load.generator import Load
 from benchmarks.rounds import paired_ratio
-from benchmarks.service_context import Context, Figure, Section, milliseconds
+from benchmarks.service_context import Context, Figure, Section, counted, milliseconds
 from benchmarks.service_servers import (
     ECHO,
     LITSERVE,
@@ -32,7 +32,7 @@ async def single(context: Context) -> list[Section]:
     wrk = Wrk(context.single_texts(N_TEXTS), context.folder)
     if not wrk.is_there:
         context.note(
-            "wrk is not there: Python sends instead, which takes the servers' cores; all rates are too low"
+            "without wrk, Python sends and takes the servers' cores: all rates are too low"
         )
     return [await _compare(context, wrk, workers) for workers in context.scale.worker_counts]
 
@@ -126,7 +126,7 @@ def _figures(turns: Mapping[tuple[str, int], Sequence[Measured]], workers: int) 
         )
     return [
         Figure(
-            name=f"requests/s, single short texts, against {name}, {workers} worker{'s' if workers > 1 else ''}",
+            name=f"requests/s, single short texts, against {name}, {counted(workers)}",
             value=_ratio(full[TEDDY], theirs[name]),
             must=must,
             aim=aim,

@@ -1,4 +1,4 @@
-"""wrk, a load generator in C that leaves the cores to the servers; where it is missing, ours in Python, which does not.
+"""wrk, a load generator in C that leaves the servers their cores; ours in Python in its absence.
 
 wrk is Debian's package of that name. It asks in a closed loop and counts refusals; it does not look
 into answers."""
@@ -33,7 +33,8 @@ end
 
 function done(summary, latency)
   local errors = summary.errors
-  io.write(string.format('{"requests": %d, "microseconds": %d, "p50": %d, "p99": %d, "errors": %d}\\n',
+  io.write(string.format(
+    '{"requests": %d, "microseconds": %d, "p50": %d, "p99": %d, "errors": %d}\\n',
     summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
     errors.connect + errors.read + errors.write + errors.status + errors.timeout))
 end
@@ -55,7 +56,7 @@ class Measured:
 
 
 class Unchecked(Question):
-    """For contenders whose answers nobody has computed: any 200 will do."""
+    """Yield for contenders whose answers are not known: any 200 will do."""
 
     def fault(self, answer: Answer, request_id: bytes) -> str | None:  # noqa: ARG002
         """What is wrong with an answer."""
@@ -76,7 +77,7 @@ class Wrk:
 
     @property
     def is_there(self) -> bool:
-        """Whether it is wrk; else Python sends, for everybody alike, and all rates are lower for it."""
+        """Whether it is wrk; else Python sends, for all alike, and all rates are lower for it."""
         return self._program is not None
 
     async def turn(self, port: int, connections: int, seconds: float) -> Measured:

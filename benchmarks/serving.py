@@ -1,4 +1,4 @@
-"""What a `teddy serve` process takes until it has answered once, and how much memory it holds then."""
+"""The time a `teddy serve` process takes to its first answer, and its memory then."""
 
 import json
 import os
@@ -18,7 +18,7 @@ ANSWER_SECONDS = 30
 
 
 def serve_once(model_file: Path | None, folder: Path, clock: Clock) -> dict[str, Any]:
-    """Starts it on a free port of this machine, lets it tag one text, and stops it: seconds and bytes.
+    """Start it on a free port, let it tag one text, and stop it: seconds and bytes.
 
     Raises ContenderError when it does not start.
     """

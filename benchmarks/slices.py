@@ -33,7 +33,7 @@ def write_texts(texts: Sequence[str], file: Path) -> Slice:
 def write_slices(
     source: Source, paragraphs: Iterator[str], n_slices: int, most_words: int, folder: Path
 ) -> dict[str, list[Slice]]:
-    """Slices of short texts, of long ones, and of single ones, each cut from paragraphs that no other has.
+    """Slices of short, long and single texts, each cut from paragraphs that no other slice has.
 
     Each has up to `most_words` words, and fewer where the source would have to be read again to
     fill them all: what a cache has seen already would flatter it."""

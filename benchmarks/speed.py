@@ -1,4 +1,4 @@
-"""Words per second, and time for one text: contenders in turn, round by round, each round on new text."""
+"""Words per second, and time for one text: contenders in turn, each round on new text."""
 
 import statistics
 from collections.abc import Callable, Iterable, Sequence
@@ -20,7 +20,7 @@ TURN_WARM_TEXTS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """What one contender did in one round: words per second, or seconds for one text (the median)."""
+    """One contender in one round: words per second, or seconds for one text (the median)."""
 
     value: float
     tail: float = 0.0
@@ -196,7 +196,7 @@ def latency(
 def network_shares(
     worker: Worker, slices: Sequence[Slice], n_texts: int, plan: Plan
 ) -> list[float]:
-    """The part of the pipeline's time that its bare network takes on the very same batches, round by round."""
+    """Return the network's share of the pipeline's time, on the very same batches, by round."""
     shares = []
     for number in plan.numbers():
         answer = worker.ask("share", file=str(slices[1 + number].file), n_texts=n_texts)

@@ -1,4 +1,4 @@
-"""What the benchmark reads: paragraphs, made up or from a file, and the texts that are cut from them.
+"""The texts of the benchmark: paragraphs, made up or from a file, and what is cut from them.
 
 Made-up paragraphs need nothing from outside and have what costs time in real ones: tens of
 thousands of distinct words whose frequencies follow Zipf's law, so that no cache knows them all;
@@ -14,16 +14,20 @@ from pathlib import Path
 SHORT_WORDS, LONG_WORDS, ONE_TEXT_WORDS = 25, 2_000, 25
 
 FUNCTION_WORDS = """
-the of and in to a was is for as on with by that at from his it an were are which be this he had or not also first her
-its has but their one two who after have been they new other into when during all there time may she him more most
-years up over some only three between out later would where then than them made part many such no about under while
-these through used being before can until both if second since so became including against well will each several same
-any because however four around what without another those now our could did very work just should
+the of and in to a was is for as on with by that at from his it an were are which be this he had
+or not also first her its has but their one two who after have been they new other into when
+during all there time may she him more most years up over some only three between out later would
+where then than them made part many such no about under while these through used being before can
+until both if second since so became including against well will each several same any because
+however four around what without another those now our could did very work just should
 """
 """The commonest words of English, in about the order of their frequency: nearly half of a running
 text."""
 FUNCTION_SHARE = 0.5
-ONSETS = "b c d f g h j k l m n p r s t v w b c d f g l m n p r s t v br ch cl cr dr fl gr pl pr sh sp st th tr"
+ONSETS = (
+    "b c d f g h j k l m n p r s t v w b c d f g l m n p r s t v "
+    "br ch cl cr dr fl gr pl pr sh sp st th tr"
+)
 VOWELS = "a e i o u a e i o u a e i o u a e i o ai ea ee io ou"
 CODAS = "- - - - - - - l m n r s t n r nd ng nt st ck"
 ENDINGS = "- - - - - - - s s s ed ed ing er ly al tion ity"
@@ -38,7 +42,7 @@ SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
 def made_up_paragraphs(seed: int = 1) -> Iterator[str]:
-    """Paragraphs without end, always the same ones for a seed; the median has about forty words, some have three."""
+    """Yield paragraphs without end, the same for a seed: of about forty words, some of three."""
     draw = random.Random(seed)  # noqa: S311
     words = _Lexicon.made(draw, N_WORDS, FUNCTION_WORDS.split())
     names = _Lexicon.made(draw, N_NAMES)
@@ -49,13 +53,13 @@ def made_up_paragraphs(seed: int = 1) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Lexicon:
-    """Words to draw from, each as often as it is common: several times as quick as drawing by weights."""
+    """Words to draw from by frequency: several times as quick as drawing by weights."""
 
     table: Sequence[str]
 
     @classmethod
     def made(cls, draw: random.Random, n_words: int, first: Sequence[str] = ()) -> "_Lexicon":
-        """The words given, then made-up ones, by Zipf's law each; those given have `FUNCTION_SHARE` of the whole.
+        """Take the words given, then made-up ones; those given have `FUNCTION_SHARE` of the whole.
 
         Rarer words are longer, as they are in a language.
         """
@@ -124,7 +128,7 @@ def _number(draw: random.Random) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where paragraphs come from: a file, read again from its start when it ends, or none and they are made up."""
+    """The paragraphs: of a file, read again from its start when it ends, or made up."""
 
     path: Path | None
 
@@ -154,7 +158,7 @@ def count_words(text: str) -> int:
 
 
 def short_texts(paragraphs: Iterable[str]) -> Iterator[str]:
-    """Whole sentences, joined or cut until a text has about `SHORT_WORDS` words: at least half, at most twice that."""
+    """Yield texts of whole sentences of about `SHORT_WORDS` words, half to twice."""
     for paragraph in paragraphs:
         words: list[str] = []
         for sentence in SENTENCE_END.split(paragraph):
@@ -185,7 +189,7 @@ def single_texts(paragraphs: Iterable[str]) -> Iterator[str]:
 
 
 def mixed_texts(paragraphs: Iterable[str]) -> Iterator[str]:
-    """Texts of all lengths: of each hundred paragraphs a document, one single word, and the others as they are."""
+    """Return texts of all lengths: of 100 paragraphs a document, a word, 98 as they are."""
     several = iter(paragraphs)
     while chunk := list(islice(several, 100)):
         yield from chunk[1:]

@@ -1,6 +1,7 @@
-"""How fast a recipe trains: words per second, and the time until dev F1 is within 1 % of the best it will reach.
+"""The speed of a recipe: words per second, and the time until dev F1 is within 1 % of its best.
 
-    python benchmarks/training_speed.py RECIPE --data DIR [--threads 1,2] [--set KEY=VALUE]... [--json FILE]
+    python benchmarks/training_speed.py RECIPE --data DIR [--threads 1,2] [--set KEY=VALUE]...
+                                        [--json FILE]
 
 Each run is `teddy train`, as a user starts it, in a folder of its own that is removed again;
 `--threads 1,2` makes two of them, one after the other, and a GPU is used where there is one (keep

@@ -73,7 +73,7 @@ class Operations:
         return {"each": seconds, "seconds": sum(seconds)}
 
     def share(self, *, file: str, n_texts: int) -> dict[str, Any]:
-        """Seconds for the whole pipeline, and for its calls of the network with nothing around them. Teddy only."""
+        """Return the seconds of the pipeline, and of its network's calls alone. Teddy only."""
         from benchmarks.contenders.our import network_alone
 
         texts = list(read_texts(file, n_texts))
@@ -85,7 +85,7 @@ class Operations:
         return {"whole": whole, "network": time.perf_counter() - started}
 
     def tag_file(self, *, file: str, limit_seconds: float) -> dict[str, Any]:
-        """Tags a file as a stream that ends when the time is over: seconds, bytes, words, and memory afterwards."""
+        """Tag a file as a stream until the time is over: seconds, bytes, words, memory."""
         read_bytes = words = 0
         started = time.perf_counter()
 

@@ -1,4 +1,4 @@
-"""What counting costs a request, to a tenth of a microsecond: the app is called, and the network's answer remembered.
+"""The cost of counting one request, to 0.1 us: the app is called, the network's answer remembered.
 
     python -m benchmarks.contenders.counting_calls MODEL PRECISION
 
@@ -29,8 +29,8 @@ from teddy.service.settings import Settings
 
 BODY = json.dumps(
     {
-        "text": "In 1987 the mayor of Oslo , Anna Berg , told reporters that Lindholm AB would build a new library "
-        "near the harbour before next winter ."
+        "text": "In 1987 the mayor of Oslo , Anna Berg , told reporters that Lindholm AB would "
+        "build a new library near the harbour before next winter ."
     }
 ).encode()
 SCOPE = {

@@ -1,4 +1,4 @@
-"""A service that counts half of the time: slices with metrics and without, and what each slice cost.
+"""A service that counts in half of its time slices, and the cost of each slice.
 
     python -m benchmarks.contenders.counting_switch MODEL PRECISION PORT
 

@@ -1,4 +1,4 @@
-"""A bare FastAPI endpoint that gives back the body it was sent: what HTTP alone costs in this framework.
+"""A bare FastAPI endpoint that echoes the body: the cost of HTTP alone in this framework.
 
 uvicorn benchmarks.contenders.echo_app:app
 """

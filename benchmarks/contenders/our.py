@@ -1,4 +1,4 @@
-"""Teddy: a model file through `teddy.load().tag()`, in this process or in one process for each core."""
+"""Teddy: a model file through `teddy.load().tag()`, in this process or in one for each core."""
 
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -51,7 +51,7 @@ class Teddy:
 
 
 def network_alone(predictor: Predictor, texts: Sequence[str]) -> Callable[[], None]:
-    """Makes the very calls of the network again that tagging these texts makes, with nothing around them.
+    """Repeat the very calls of the network that tagging these texts makes, and nothing around them.
 
     The only place in the benchmark that knows how a predictor reaches its network.
     """
@@ -73,7 +73,7 @@ def network_alone(predictor: Predictor, texts: Sequence[str]) -> Callable[[], No
 
 
 class TeddyProcesses:
-    """One process for each core, each with the model; the texts are dealt out in chunks, the results come in order."""
+    """One process with the model for each core: texts go in chunks, results come in order."""
 
     def __init__(self, entrant: Entrant) -> None:
         # Processes that are forked from one with threads of its own may hang.
@@ -98,7 +98,7 @@ class TeddyProcesses:
 
 
 def _chunks(texts: Sequence[str], n_processes: int) -> Iterator[list[str]]:
-    """The texts in order, at most about `CHUNK_WORDS` words at a time, and as much for each process."""
+    """Yield the texts in order, about `CHUNK_WORDS` words at a time, as much for each process."""
     n_characters = sum(map(len, texts))
     n_each = ceil(n_characters / (n_processes * CHUNK_WORDS * WORD_CHARACTERS))
     most = n_characters // (n_processes * n_each) + 1

@@ -1,4 +1,4 @@
-"""A Hugging Face token classifier of DistilBERT's shape, with random weights and a WordPiece vocabulary made here.
+"""A Hugging Face token classifier of DistilBERT's shape: random weights, a vocabulary made here.
 
     python -m benchmarks.contenders.transformer FOLDER TEXTS LABEL...     # makes the model
 

@@ -1,4 +1,4 @@
-"""One keep-alive HTTP connection of a load generator: bytes out, an answer in, and little Python between.
+"""One keep-alive HTTP connection of a load generator: bytes out, an answer in, little Python.
 
 An ordinary client takes as long for a request as the server does, and would measure itself.
 """

@@ -55,7 +55,7 @@ class Load:
         self.stopped = True
 
     async def closed(self, connections: int, seconds: float) -> Tally:
-        """So many connections, each asking again as soon as it is answered, for so long or until it is stopped."""
+        """Ask over `connections`, each again once answered, for `seconds` or until stopped."""
         started = monotonic()
         timer = asyncio.get_running_loop().call_later(min(seconds, LONGEST_SECONDS), self.stop)
         await asyncio.gather(*(self._ask_again_and_again() for _ in range(connections)))
@@ -65,7 +65,7 @@ class Load:
         return self.tally
 
     async def open(self, rate: float, seconds: float, connections: int) -> Tally:
-        """`rate` requests a second, over at most so many connections; a request may have to wait for one."""
+        """Send `rate` requests a second over a limited number of connections."""
         due: Queue[float | None] = Queue()
         started = monotonic()
         askers = [asyncio.create_task(self._ask_when_due(due)) for _ in range(connections)]
@@ -151,7 +151,7 @@ class Load:
 
 
 async def probe(port: int, request: bytes, rate: float, seconds: float) -> Tally:
-    """One connection that asks the same `rate` times a second; latency counts from when it was to ask."""
+    """Ask the same `rate` times a second on one connection; latency counts from the due time."""
     tally = Tally()
     connection = await Connection.open("127.0.0.1", port)
     started = monotonic()

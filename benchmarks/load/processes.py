@@ -1,4 +1,4 @@
-"""What the system tells of processes: who is whose child, who holds a connection, and how much memory. Linux only."""
+"""What Linux says of processes: children, connections held, and memory."""
 
 import os
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def resident_bytes(pid: int) -> int:
 
 
 def cpu_seconds(pid: int) -> float:
-    """What a process has spent so far, in the kernel too; a hundredth of a second is not told apart."""
+    """Return the CPU seconds of a process so far, kernel included, to a hundredth of a second."""
     fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -50,7 +50,7 @@ def holders(server_port: int, pids: list[int]) -> dict[int, int]:
 
 
 def _connections(server_port: int) -> Iterator[tuple[str, int]]:
-    """Inode of the server's end and port of the client's end, of each established connection over IPv4."""
+    """Return the inode of the server's end by port of the client's end, established over IPv4."""
     for line in (PROC / "net" / "tcp").read_text().splitlines()[1:]:
         fields = line.split()
         local, remote, state, inode = fields[1], fields[2], fields[3], fields[9]

@@ -1,4 +1,4 @@
-"""Requests that know what answer they must get: everything that comes back is checked, under any load."""
+"""Requests that know their answer: everything that comes back is checked, under any load."""
 
 import gzip
 import json
@@ -72,7 +72,7 @@ class Question:
         A refusal is right if it is a problem of this request.
         """
         if answer.headers.get(b"x-request-id") != request_id:
-            return f"answered another request: {answer.headers.get(b'x-request-id')!r}, not {request_id!r}"
+            return f"answer to {answer.headers.get(b'x-request-id')!r}, not to {request_id!r}"
         if answer.status != 200:
             return problem_fault(answer, request_id)
         if answer.body in self._right:
@@ -103,7 +103,7 @@ class Question:
 
 
 def problem_fault(answer: Answer, request_id: bytes) -> str | None:
-    """What is wrong with a refusal: it is a problem document that has the request's id, and says when to come back."""
+    """Return the fault of a refusal, which must be a problem with the request's id."""
     if answer.headers.get(b"content-type") != b"application/problem+json":
         return f"status {answer.status} without a problem"
     content = json.loads(answer.body)

@@ -70,7 +70,7 @@ class Server:
         stderr: Path | None = None,
         settings: Mapping[str, object] | None = None,
     ) -> Self:
-        """`teddy serve` with such arguments, and the settings, named as the class has them, in its environment."""
+        """Start `teddy serve` with such arguments, and the settings by name in its environment."""
         port = port or free_port()
         command = [
             sys.executable,
@@ -160,7 +160,7 @@ class Server:
         raise ServerError(f"not ready after {START_SECONDS:.0f} s: {self.tail()}")
 
     async def all_ready(self, workers: int, *, without: Iterable[int] = ()) -> set[int]:
-        """The processes that serve, once there are so many that are ready; none of them is in `without`.
+        """Return the serving processes once enough are ready; none of them is in `without`.
 
         Which one a connection reaches is for the system to choose, so several are opened at a time.
         """
@@ -236,7 +236,7 @@ async def status_of(port: int, request: bytes) -> int:
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on now."""
+    """Return a port of this machine that is free now."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         port: int = bound.getsockname()[1]

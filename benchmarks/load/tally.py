@@ -67,7 +67,7 @@ class Tally:
         return self.ok / self.seconds if self.seconds else 0.0
 
     def percentile(self, percent: float, status: int = OK) -> float:
-        """Seconds that so many of a hundred answers with this status did not exceed; not interpolated."""
+        """Return the latency that `percent` of answers with this status did not exceed."""
         return percentile(self.latencies.get(status, ()), percent)
 
     def add(self, other: "Tally") -> None:
@@ -87,7 +87,8 @@ class Tally:
     def __str__(self) -> str:
         outcomes = [f"{n} x {status}" for status, n in sorted(self.statuses.items())]
         outcomes += [f"{n} {what}" for what, n in self._failures() if n]
-        return f"{self.sent} requests: {', '.join(outcomes)}; {'; '.join(dict.fromkeys(self.faults)) or 'all right'}"
+        faults = "; ".join(dict.fromkeys(self.faults)) or "all right"
+        return f"{self.sent} requests: {', '.join(outcomes)}; {faults}"
 
     def _failures(self) -> Iterable[tuple[str, int]]:
         yield "broken off", len(self.broken)
@@ -96,6 +97,6 @@ class Tally:
 
 
 def percentile(values: Iterable[float], percent: float) -> float:
-    """The least of the values that `percent` of a hundred do not exceed; not a number without values."""
+    """Return the least value that `percent` of a hundred do not exceed; NaN without values."""
     ordered = sorted(values)
     return ordered[max(0, ceil(len(ordered) * percent / 100) - 1)] if ordered else float("nan")

@@ -1,4 +1,4 @@
-"""One soak: a server, all kinds of clients, a model that is replaced again and again, and an eye on memory."""
+"""One soak: a server, all kinds of clients, a model replaced again and again, memory watched."""
 
 import asyncio
 import random
@@ -69,7 +69,7 @@ class Soaked:
 
     @property
     def adds_up(self) -> bool:
-        """Whether the service counted each answer that a client had, and besides only those of clients that left."""
+        """Return whether the service counted each answer, and else only those of clients gone."""
         return (
             not self.statuses - self.counted and (self.counted - self.statuses).total() == self.left
         )
@@ -212,7 +212,8 @@ class Traffic:
                 await self._ask_for_reload()
 
     async def _ask_for_reload(self) -> None:
-        head = f"POST /v1/models/{NAME}/reload HTTP/1.1\r\nHost: soak\r\n{AUTHORIZATION}\r\nContent-Length: 0\r\n\r\n"
+        fields = f"Host: soak\r\n{AUTHORIZATION}\r\nContent-Length: 0"
+        head = f"POST /v1/models/{NAME}/reload HTTP/1.1\r\n{fields}\r\n\r\n"
         connection = await Connection.open("127.0.0.1", self._server.port)
         answer = await connection.ask(head.encode())
         await connection.end()

@@ -1,4 +1,4 @@
-"""The kinds of clients that a service has, each a coroutine that goes on until it is told to stop."""
+"""The kinds of clients that a service has, each a coroutine that goes on until it is stopped."""
 
 import asyncio
 import random
@@ -35,7 +35,7 @@ class Account:
 
     statuses: Counter[int] = field(default_factory=Counter)
     left: int = 0
-    """Requests whose answer nobody waited for."""
+    """Send requests without waiting for their answers."""
     faults: list[str] = field(default_factory=list)
 
 
@@ -75,7 +75,7 @@ class Clients:
             self.account.left += 1
 
     async def crawling(self, questions: Sequence[Question]) -> None:
-        """Sends a request in a few pieces with pauses between them, which is slow but no offence."""
+        """Send a request in a few pieces with pauses between them, which is slow but allowed."""
         for question in self._again(questions):
             connection = await Connection.open("127.0.0.1", self.port)
             whole = b"".join(question.request(b"crawling"))
