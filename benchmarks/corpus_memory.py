@@ -106,13 +106,13 @@ class Stages:
 
 def run_train(folder: Path) -> dict[str, Any]:
     """Prepares a run, makes some updates, reads an epoch."""
-    from teddy.training.preparation import prepare
+    from teddy.training.preparation import set_up_run
     from teddy.training.recipe.recipe import load_recipe
 
     stages = Stages()
     recipe = load_recipe(folder / "recipe.toml", [f"training.epochs={10_000}"])
     stages.end("import")
-    preparation = prepare(recipe, folder, folder / "run", None, None)
+    preparation = set_up_run(recipe, folder, folder / "run", None, None)
     stages.end("prepare")
     for _ in islice(preparation.trainer.run(), UPDATES):
         pass

@@ -45,15 +45,15 @@ def train(recipe_file: str, data: str, updates: str, *settings: str) -> None:
     from itertools import islice
 
     from teddy.training.learning.distributed.launch import launched
-    from teddy.training.learning.distributed.world import joined
+    from teddy.training.learning.distributed.process_group import join_group
     from teddy.training.learning.torch_setup import set_threads
-    from teddy.training.preparation import prepare
+    from teddy.training.preparation import set_up_run
     from teddy.training.recipe.recipe import load_recipe
 
     recipe = load_recipe(recipe_file, settings)
     set_threads(1)
-    with joined(launched(os.environ)) as world, TemporaryDirectory() as output:
-        trainer = prepare(recipe, Path(data), Path(output), None, None, world).trainer
+    with join_group(launched(os.environ)) as group, TemporaryDirectory() as output:
+        trainer = set_up_run(recipe, Path(data), Path(output), None, None, group).trainer
         trainer.features.bag(
             sorted(
                 {word for corpus in trainer.corpora for each in corpus.train for word in each.words}
@@ -69,7 +69,7 @@ def train(recipe_file: str, data: str, updates: str, *settings: str) -> None:
         started = time.perf_counter()
         counted = sum(row["kind"] == "update" for row in islice(rows, len(n_words) - WARM_UP))
         seconds = time.perf_counter() - started
-        if world.is_first:
+        if group.is_first:
             print(
                 json.dumps(
                     {"words_per_second": sum(n_words[WARM_UP : WARM_UP + counted]) / seconds}

@@ -134,13 +134,13 @@ def train(
         shown(job, metrics_file, metrics_port, pushgateway),
         tracked(output, mlflow) as watchers,
     ):
-        from teddy.training.learning.distributed.world import joined
+        from teddy.training.learning.distributed.process_group import join_group
 
         # takes seconds, which a mistake need not wait for
         from teddy.training.run import train as run_training
 
         resume = resume or launch.restarts > 0
-        with joined(launch) as world:
+        with join_group(launch) as group:
             model_file = run_training(
                 recipe,
                 data,
@@ -149,7 +149,7 @@ def train(
                 job=job,
                 watchers=watchers,
                 interruption=interruption,
-                world=world,
+                group=group,
             )
     if launch.is_first:
         print(model_file)

@@ -34,9 +34,9 @@ from teddy.training.job.record import EvaluationRow, Losses, UpdateRow
 from teddy.training.learning.distill import Distillation
 from teddy.training.learning.distributed.gradients import EmbeddingShard, Gradients
 from teddy.training.learning.distributed.lessons import Divider, Part, Share
-from teddy.training.learning.distributed.world import (
-    ALONE,
-    World,
+from teddy.training.learning.distributed.process_group import (
+    SINGLE_PROCESS,
+    ProcessGroup,
     require_same_beginning,
     require_same_weights,
 )
@@ -84,12 +84,12 @@ class Trainer:
         started_share: float = 1.0,
         distillation: Distillation | None = None,
         augmentation: AugmentConfig | None = None,
-        world: World = ALONE,
+        group: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
         """Batches come from `source`, or else from the training sentences of the corpora.
 
         `started_share` is the share of the learning rate at which the embedding and the encoder
-        learn. With a `world` of several processes all of them make such a trainer, of the same
+        learn. With a `group` of several processes all of them make such a trainer, of the same
         arguments, and do the same with it.
         """
         self.config = config
@@ -103,9 +103,9 @@ class Trainer:
         self.network = network.to(device)
         self.averaged = copy.deepcopy(network).eval().requires_grad_(False)
         self.position = Position()
-        self.world = world
-        self._shard = EmbeddingShard(self.network.embedding, world)
-        self._gradients = Gradients(self.network, self._shard, world)
+        self.group = group
+        self._shard = EmbeddingShard(self.network.embedding, group)
+        self._gradients = Gradients(self.network, self._shard, group)
         self._optimiser = make_optimiser(
             network,
             config.learning_rate,
@@ -134,7 +134,7 @@ class Trainer:
         then as if it had not begun.
         """
         position, config = self.position, self.config
-        require_same_beginning(self.world, self.network, self.features, position.step)
+        require_same_beginning(self.group, self.network, self.features, position.step)
         while position.epoch < config.epochs:
             epoch = self.source.epoch(position.epoch)
             pauses = evaluation_points(
@@ -198,7 +198,7 @@ class Trainer:
         if self.distillation is not None:
             losses["distillation_loss"] = distilled
             loss += self.distillation.config.weight * distilled
-        self._refuse_poison(loss, norm, sentences)
+        self._check_finite(loss, norm, sentences)
         self._gradients.clip(norm, self.config.gradient_clip)
         return losses, norm
 
@@ -212,7 +212,7 @@ class Trainer:
             augmentation=self.augmentation,
             taught=teaching is not None and teaching.config.on_corpora,
             seed=self.seed,
-            world=self.world,
+            group=self.group,
         )
         raw = teaching.batches(position.epoch, position.batches_done, n_updates) if teaching else []
         return divider.share(sentences, raw, position.epoch, position.step)
@@ -252,7 +252,7 @@ class Trainer:
         """The summed supervised loss of a batch, in nats."""
         return network.crf.loss(emissions, batch.lengths, allowed).sum()
 
-    def _refuse_poison(self, loss: float, norm: float, sentences: list[Sentence]) -> None:
+    def _check_finite(self, loss: float, norm: float, sentences: list[Sentence]) -> None:
         usual = (
             statistics.median(self._recent_losses)
             if len(self._recent_losses) == _RECENT_LOSSES
@@ -293,7 +293,7 @@ class Trainer:
         position = self.position
         self._complete(self.averaged)
         # Other processes would wait for one that leaves an evaluation: they all see it to its end.
-        with interruption.at_once() if self.world.size == 1 else nullcontext():
+        with interruption.at_once() if self.group.size == 1 else nullcontext():
             found = score_dev(
                 self.averaged,
                 self.tagger,
@@ -301,7 +301,7 @@ class Trainer:
                 self._targets,
                 self._emissions,
                 self.device,
-                self.world,
+                self.group,
             )
         position.evaluated = position.step
         counts = found.counts
@@ -328,7 +328,7 @@ class Trainer:
         """Fetches the rows of the embedding that other processes have learnt; all weights are then the same."""
         with torch.no_grad():
             self._shard.complete(network.embedding)
-        require_same_weights(self.world, network, self.position.step)
+        require_same_weights(self.group, network, self.position.step)
 
     def state(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on, besides the recipe and the data.

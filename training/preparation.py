@@ -24,15 +24,21 @@ from teddy.training.data.vocabulary import (
 from teddy.training.evaluation.card import joined_credits
 from teddy.training.learning.checkpoint import Checkpoint
 from teddy.training.learning.distill import Distillation, open_distillation
-from teddy.training.learning.distributed.world import ALONE, World
-from teddy.training.learning.start import Start, Update, find_start, load_start, rehearsed
+from teddy.training.learning.distributed.process_group import SINGLE_PROCESS, ProcessGroup
+from teddy.training.learning.start import (
+    PretrainedWeights,
+    Update,
+    find_weights,
+    load_weights,
+    rehearsed,
+)
 from teddy.training.learning.torch_setup import choose_device, seed_torch
 from teddy.training.loop import Trainer
 from teddy.training.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Preparation:
+class RunSetup:
     """Attributes: `inherited` is what the weights had been learnt from, `misaligned` what words cannot express."""
 
     corpora: list[Corpus]
@@ -63,14 +69,14 @@ class Preparation:
         )
 
 
-def prepare(
+def set_up_run(
     recipe: Recipe,
     data: Path,
     output: Path,
     update: Update | None,
     earlier: Checkpoint | None,
-    world: World = ALONE,
-) -> Preparation:
+    group: ProcessGroup = SINGLE_PROCESS,
+) -> RunSetup:
     """Read what the recipe names below `data`, and make the trainer of the run that `output` is the directory of.
 
     It stands where it stood at the checkpoint `earlier`, or at the beginning.
@@ -79,7 +85,7 @@ def prepare(
     be trained on.
     """
     # Processes need not share a disk: each has its own.
-    stored = output / ("sentences" if world.is_first else f"sentences-{world.rank}")
+    stored = output / ("sentences" if group.is_first else f"sentences-{group.rank}")
     corpora, misaligned = open_corpora(recipe, data, stored)
     if recipe.update is not None:
         corpora = rehearsed(corpora, recipe.update.rehearse, recipe.update.share)
@@ -87,10 +93,10 @@ def prepare(
     start = _start(recipe, data, update) if earlier is None else None
     vectors = _vectors(recipe, corpora, data) if earlier is None else None
     distillation = open_distillation(recipe, data, choose_device(recipe.training.device))
-    trainer = _make_trainer(recipe, corpora, earlier, start, vectors, distillation, world)
+    trainer = _make_trainer(recipe, corpora, earlier, start, vectors, distillation, group)
     inherited = start.training_data if start else earlier.inherited if earlier else ()
     inherited = joined_credits(inherited, _credit_of_vectors(recipe))
-    return Preparation(
+    return RunSetup(
         corpora=corpora,
         misaligned=misaligned,
         trainer=trainer,
@@ -130,10 +136,10 @@ def _make_trainer(
     recipe: Recipe,
     corpora: list[Corpus],
     earlier: Checkpoint | None,
-    start: Start | None,
+    start: PretrainedWeights | None,
     vectors: WordVectors | None,
     distillation: Distillation | None,
-    world: World,
+    group: ProcessGroup,
 ) -> Trainer:
     seed_torch(recipe.seed)
     pieces, words = _lexicon(recipe, corpora, start or earlier, vectors)
@@ -160,20 +166,20 @@ def _make_trainer(
         source=StoredCorpora(
             corpora, recipe.training.shuffle_window_words, recipe.training.batch_words, recipe.seed
         ),
-        world=world,
+        group=group,
     )
     if earlier is not None:
         trainer.restore(earlier.weights, earlier.progress)
     return trainer
 
 
-def _start(recipe: Recipe, data: Path, update: Update | None) -> Start | None:
+def _start(recipe: Recipe, data: Path, update: Update | None) -> PretrainedWeights | None:
     if update is not None:
         return update.start
     if not recipe.start.weights:
         return None
-    path = find_start(recipe.start.weights, data)
-    start = load_start(path)
+    path = find_weights(recipe.start.weights, data)
+    start = load_weights(path)
     start.check(recipe.features, recipe.network, path)
     return start
 
@@ -198,7 +204,7 @@ def _credit_of_vectors(recipe: Recipe) -> tuple[TrainingData, ...]:
 def _lexicon(
     recipe: Recipe,
     corpora: list[Corpus],
-    inherited: Start | Checkpoint | None,
+    inherited: PretrainedWeights | Checkpoint | None,
     vectors: WordVectors | None,
 ) -> tuple[bytes, tuple[str, ...]]:
     """The pieces, and the words with a row of their own: inherited, those with vectors, or the frequent ones."""

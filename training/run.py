@@ -29,7 +29,7 @@ from teddy.training.job.attendant import Attendant, Watcher
 from teddy.training.job.job import Job
 from teddy.training.job.run_directory import RunDirectory
 from teddy.training.learning.checkpoint import load_checkpoint
-from teddy.training.learning.distributed.world import ALONE, World
+from teddy.training.learning.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from teddy.training.learning.start import open_update
 from teddy.training.learning.torch_setup import (
     check_number_format,
@@ -37,7 +37,7 @@ from teddy.training.learning.torch_setup import (
     set_threads,
     set_up_memory,
 )
-from teddy.training.preparation import Preparation, prepare
+from teddy.training.preparation import RunSetup, set_up_run
 from teddy.training.recipe.recipe import Recipe
 from teddy.training.report.background import run_background
 from teddy.training.report.figures import optional_figure
@@ -54,7 +54,7 @@ def train(
     job: Job | None = None,
     watchers: Sequence[Watcher] = (),
     interruption: Interruption | None = None,
-    world: World = ALONE,
+    group: ProcessGroup = SINGLE_PROCESS,
 ) -> Path:
     """Trains as the recipe says on files below `data`, and returns the path of the model file in `output`.
 
@@ -77,48 +77,48 @@ def train(
     interruption = interruption or Interruption()
     meter = CostMeter()
     watchers = (*watchers, lambda _: meter.look())
-    attendant = Attendant(directory, job, watchers=watchers, interruption=interruption, world=world)
-    with directory.locked(world), attendant.telling_the_end():
+    attendant = Attendant(directory, job, watchers=watchers, interruption=interruption, group=group)
+    with directory.locked(group), attendant.telling_the_end():
         if directory.is_finished(model_file, text):
             attendant.note(f"{output} holds this run, and it has finished: nothing to do")
             attendant.recall()
             return model_file
         with interruption.at_once():
             earlier = directory.earlier(text, load_checkpoint, attendant.note, resume=resume)
-            set_threads(recipe.training.threads, world.n_here)
+            set_threads(recipe.training.threads, group.n_here)
             device = choose_device(recipe.training.device)
             check_number_format(recipe.training.mixed_precision, recipe.network.cell, device)
-            preparation = prepare(recipe, data, output, update, earlier, world)
+            setup = set_up_run(recipe, data, output, update, earlier, group)
             job.progressed()
-            if world.is_first:
+            if group.is_first:
                 directory.write_recipe(text)
-                write_atomically(output / "misaligned.txt", str(preparation.misaligned))
-        _learn(recipe, preparation, attendant)
-        if world.is_first:
+                write_atomically(output / "misaligned.txt", str(setup.misaligned))
+        _learn(recipe, setup, attendant)
+        if group.is_first:
             with interruption.at_once():
-                _finish(recipe, preparation.corpora, directory, model_file, meter, attendant.note)
-        shutil.rmtree(preparation.stored, ignore_errors=True)
+                _finish(recipe, setup.corpora, directory, model_file, meter, attendant.note)
+        shutil.rmtree(setup.stored, ignore_errors=True)
     return model_file
 
 
-def _learn(recipe: Recipe, preparation: Preparation, attendant: Attendant) -> None:
+def _learn(recipe: Recipe, setup: RunSetup, attendant: Attendant) -> None:
     """Train to the end: each row is kept and shown, and each evaluation leaves a checkpoint."""
-    trainer = preparation.trainer
+    trainer = setup.trainer
     position, steps = trainer.position, trainer.total_steps()
     attendant.take_up(position.step, position.evaluated, steps=steps, epochs=recipe.training.epochs)
     with attendant.showing(steps):
-        _introduce(preparation, attendant.note)
+        _introduce(setup, attendant.note)
         attendant.follow(
             trainer.run(attendant.interruption),
-            lambda: preparation.checkpoint(recipe),
+            lambda: setup.checkpoint(recipe),
             is_time=lambda row: row["kind"] == "evaluation",
             every_seconds=recipe.training.checkpoint_seconds,
         )
 
 
-def _introduce(preparation: Preparation, note: Callable[[str], None]) -> None:
-    trainer = preparation.trainer
-    for corpus in preparation.corpora:
+def _introduce(setup: RunSetup, note: Callable[[str], None]) -> None:
+    trainer = setup.trainer
+    for corpus in setup.corpora:
         note(
             f"{corpus.name}: {len(corpus.train):,} sentences, {corpus.n_train_words:,} words to train on; "
             f"{len(corpus.dev):,} dev sentences"
@@ -127,16 +127,16 @@ def _introduce(preparation: Preparation, note: Callable[[str], None]) -> None:
     note(
         f"{n_parameters:,} parameters, {trainer.features.n_rows:,} feature rows, on {trainer.device}"
     )
-    if preparation.misaligned.n_spans:
+    if setup.misaligned.n_spans:
         note(
-            f"{preparation.misaligned.n_spans:,} gold spans cannot be expressed in words, listed in misaligned.txt: "
+            f"{setup.misaligned.n_spans:,} gold spans cannot be expressed in words, listed in misaligned.txt: "
             "not trained on, and missed when they are in dev"
         )
     if trainer.distillation is not None:
         note(trainer.distillation.summary)
     if trainer.position.step:
         note(f"resuming after step {trainer.position.step:,}")
-    for each in preparation.notes:
+    for each in setup.notes:
         note(each)
 
 

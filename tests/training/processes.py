@@ -22,7 +22,11 @@ from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.corpora import load_corpora
 from teddy.training.learning.checkpoint import load_checkpoint
 from teddy.training.learning.distill import open_distillation
-from teddy.training.learning.distributed.world import ALONE, World, world_of_this_process
+from teddy.training.learning.distributed.process_group import (
+    SINGLE_PROCESS,
+    ProcessGroup,
+    current_group,
+)
 from teddy.training.learning.torch_setup import seed_torch
 from teddy.training.loop import Trainer
 from teddy.training.recipe.recipe import load_recipe
@@ -59,7 +63,7 @@ class Course:
     changes: tuple[str, ...]
     n_rows: int = 6
 
-    def trainer(self, world: World = ALONE, *changes: str) -> Trainer:
+    def trainer(self, group: ProcessGroup = SINGLE_PROCESS, *changes: str) -> Trainer:
         """A trainer, fresh from its seed, on a few sentences."""
         torch.set_num_threads(1)
         recipe = load_recipe(self.data / "tiny.toml", [*self.changes, *changes])
@@ -77,12 +81,12 @@ class Course:
             device=CPU,
             distillation=open_distillation(recipe, self.data, CPU),
             augmentation=recipe.augment,
-            world=world,
+            group=group,
         )
 
-    def run(self, world: World = ALONE, *changes: str) -> dict[str, Any]:
+    def run(self, group: ProcessGroup = SINGLE_PROCESS, *changes: str) -> dict[str, Any]:
         """What the run leaves: its rows, the gradients of its last update, and its state."""
-        trainer = self.trainer(world, *changes)
+        trainer = self.trainer(group, *changes)
         return left_by(trainer, islice(trainer.run(), self.n_rows))
 
 
@@ -118,24 +122,24 @@ class Lives:
         dist.init_process_group(
             "gloo", init_method=f"file://{self.folder}/meeting", rank=rank, world_size=size
         )
-        world = world_of_this_process()
+        group = current_group()
         found: dict[str, Any] = {
-            "world": (world.rank, world.size, world.is_first),
-            "shares": [list(world.share(n)) for n in range(8)],
-            "any": [world.any(False), world.any(rank == 1), world.any(True)],
-            "refused": refused(world),
-            "courses": [course.run(world) for course in self.courses],
-            "diverged": self._diverged(world),
+            "group": (group.rank, group.size, group.is_first),
+            "shares": [list(group.share(n)) for n in range(8)],
+            "any": [group.any(False), group.any(rank == 1), group.any(True)],
+            "refused": refused(group),
+            "courses": [course.run(group) for course in self.courses],
+            "diverged": self._diverged(group),
         }
         torch.save(found, self.folder / f"{rank}.pt")
-        self._die_or_notice(world)
+        self._die_or_notice(group)
 
-    def _diverged(self, world: World) -> str:
+    def _diverged(self, group: ProcessGroup) -> str:
         """One process has a weight that is no number, which the others only see by what comes of it."""
-        trainer = self.courses[0].trainer(world)
+        trainer = self.courses[0].trainer(group)
         running = trainer.run()
         next(running)
-        if world.rank == 1:
+        if group.rank == 1:
             with torch.no_grad():
                 trainer.network.emission.bias[1] = torch.nan
         before = trainer.network.crf.transition.clone()
@@ -143,12 +147,12 @@ class Lives:
         assert torch.equal(trainer.network.crf.transition, before)
         return message
 
-    def _die_or_notice(self, world: World) -> None:
-        running = self.courses[0].trainer(world).run()
+    def _die_or_notice(self, group: ProcessGroup) -> None:
+        running = self.courses[0].trainer(group).run()
         next(running)
-        if world.rank == world.size - 1:
+        if group.rank == group.size - 1:
             os.kill(os.getpid(), signal.SIGKILL)
-        (self.folder / f"{world.rank}.txt").write_text(refusal(running))
+        (self.folder / f"{group.rank}.txt").write_text(refusal(running))
 
 
 def refusal(running: Iterator[Any]) -> str:
@@ -161,11 +165,11 @@ def refusal(running: Iterator[Any]) -> str:
     return ""
 
 
-def refused(world: World) -> str:
+def refused(group: ProcessGroup) -> str:
     """What a group says of processes that differ."""
     try:
-        world.require_same(5, "five")
-        world.require_same(world.rank, "their numbers")
+        group.require_same(5, "five")
+        group.require_same(group.rank, "their numbers")
     except TrainingError as error:
         return str(error)
     return ""

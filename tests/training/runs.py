@@ -8,7 +8,7 @@ import torch
 from teddy.model.file.bundle import read_bundle
 from teddy.model.network.torchscript import from_archive
 from teddy.training.learning.checkpoint import load_checkpoint, read_torch_file
-from teddy.training.learning.start import load_start
+from teddy.training.learning.start import load_weights
 from teddy.training.pretrain.run import load_pretrain_checkpoint
 
 
@@ -46,7 +46,7 @@ def _content(checkpoint: Path) -> Any:
 
 def _result(path: Path) -> Any:
     if path.suffix == ".encoder":
-        return load_start(path).weights
+        return load_weights(path).weights
     bundle = read_bundle(path)
     return {
         **dict(from_archive(bundle.archive).state_dict()),

@@ -23,7 +23,7 @@ from teddy.model.predictor import SHIPPED_MODEL
 from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.corpora import load_corpora
 from teddy.training.learning.checkpoint import load_checkpoint
-from teddy.training.learning.start import Start, find_start, load_start
+from teddy.training.learning.start import PretrainedWeights, find_weights, load_weights
 from teddy.training.learning.torch_setup import seed_torch
 from teddy.training.loop import Trainer
 from teddy.training.recipe.recipe import Recipe, load_recipe
@@ -48,7 +48,7 @@ def recipe(tiny_data: Path) -> Recipe:
 
 
 @pytest.fixture(scope="module")
-def start(recipe: Recipe, tiny_run: Path) -> Start:
+def start(recipe: Recipe, tiny_run: Path) -> PretrainedWeights:
     """Weights with three words of their own and a normalisation, that some other work might have left."""
     pieces = load_checkpoint(tiny_run / "best.checkpoint").pieces
     words = ("oslo", "été", "bears")
@@ -56,7 +56,7 @@ def start(recipe: Recipe, tiny_run: Path) -> Start:
     network = Network(
         recipe.network, WordFeatures(Pieces(pieces), recipe.features, words).n_rows, TagSet(("X",))
     )
-    return Start(
+    return PretrainedWeights(
         features=recipe.features,
         network=recipe.network,
         pieces=pieces,
@@ -69,7 +69,9 @@ def start(recipe: Recipe, tiny_run: Path) -> Start:
 
 
 @pytest.fixture(scope="module")
-def folder(start: Start, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(
+    start: PretrainedWeights, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """The made-up corpus with `library.encoder` beside it."""
     directory = tmp_path_factory.mktemp("started")
     for name in ("train.conll", "dev.conll", "tiny.toml"):
@@ -87,9 +89,9 @@ def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
 
 
 def test_an_encoder_file_comes_back_with_its_weights_rounded_to_16_bits(
-    start: Start, folder: Path
+    start: PretrainedWeights, folder: Path
 ) -> None:
-    found = load_start(folder / "library.encoder")
+    found = load_weights(folder / "library.encoder")
     assert replace(found, weights={}) == replace(start, weights={})
     assert_same(
         found.weights, {name: tensor.half().float() for name, tensor in start.weights.items()}
@@ -97,23 +99,23 @@ def test_an_encoder_file_comes_back_with_its_weights_rounded_to_16_bits(
 
 
 def test_saving_what_was_read_changes_nothing(folder: Path, tmp_path: Path) -> None:
-    once = load_start(folder / "library.encoder")
+    once = load_weights(folder / "library.encoder")
     once.save(tmp_path / "again.encoder")
-    assert_same(load_start(tmp_path / "again.encoder").weights, once.weights)
+    assert_same(load_weights(tmp_path / "again.encoder").weights, once.weights)
 
 
 def test_a_start_without_words_of_its_own_has_none_when_it_comes_back(
-    start: Start, tmp_path: Path
+    start: PretrainedWeights, tmp_path: Path
 ) -> None:
     replace(start, words=()).save(tmp_path / "wordless.encoder")
-    assert load_start(tmp_path / "wordless.encoder").words == ()
+    assert load_weights(tmp_path / "wordless.encoder").words == ()
 
 
 @pytest.mark.parametrize("name", ["tiny.teddy", "best.checkpoint"])
 def test_a_model_file_and_a_checkpoint_give_their_own_embedding_and_encoder(
     tiny_run: Path, name: str
 ) -> None:
-    found, checkpoint = load_start(tiny_run / name), load_checkpoint(tiny_run / "best.checkpoint")
+    found, checkpoint = load_weights(tiny_run / name), load_checkpoint(tiny_run / "best.checkpoint")
     assert (found.features, found.network) == (checkpoint.features, checkpoint.network)
     assert (found.pieces, found.words) == (checkpoint.pieces, checkpoint.words)
     # The measured checkpoint of an ended run holds the very weights that its model file does.
@@ -128,7 +130,8 @@ def test_what_weights_were_learnt_from_is_credited_wherever_they_are_taken_from(
     tiny_run: Path, name: str
 ) -> None:
     found = [
-        (each.name, each.licence, each.source) for each in load_start(tiny_run / name).training_data
+        (each.name, each.licence, each.source)
+        for each in load_weights(tiny_run / name).training_data
     ]
     assert found == [("made-up", "CC0", "the tests")]
 
@@ -136,24 +139,24 @@ def test_what_weights_were_learnt_from_is_credited_wherever_they_are_taken_from(
 def test_the_file_is_below_the_data_or_here_and_the_model_that_ships_has_a_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert find_start("sub/a.encoder", tmp_path) == tmp_path / "sub" / "a.encoder"
-    assert find_start(SHIPPED_MODEL.stem, tmp_path) == SHIPPED_MODEL
+    assert find_weights("sub/a.encoder", tmp_path) == tmp_path / "sub" / "a.encoder"
+    assert find_weights(SHIPPED_MODEL.stem, tmp_path) == SHIPPED_MODEL
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)
     Path("made.encoder").touch()
-    assert find_start("made.encoder", tmp_path) == Path("made.encoder")
+    assert find_weights("made.encoder", tmp_path) == Path("made.encoder")
     (tmp_path / "made.encoder").touch()
-    assert find_start("made.encoder", tmp_path) == tmp_path / "made.encoder"
+    assert find_weights("made.encoder", tmp_path) == tmp_path / "made.encoder"
     (tmp_path / SHIPPED_MODEL.stem).touch()
-    assert find_start(SHIPPED_MODEL.stem, tmp_path) == tmp_path / SHIPPED_MODEL.stem
+    assert find_weights(SHIPPED_MODEL.stem, tmp_path) == tmp_path / SHIPPED_MODEL.stem
 
 
 # In the network.
 
 
 def test_weights_arrive_in_the_network_and_nothing_else_is_touched(
-    start: Start, recipe: Recipe
+    start: PretrainedWeights, recipe: Recipe
 ) -> None:
     network = Network(recipe.network, len(start.weights["embedding"]), TagSet(recipe.labels))
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
@@ -166,7 +169,7 @@ def test_weights_arrive_in_the_network_and_nothing_else_is_touched(
 
 
 def test_weights_of_another_number_of_rows_are_refused_in_one_line(
-    start: Start, recipe: Recipe
+    start: PretrainedWeights, recipe: Recipe
 ) -> None:
     network = Network(recipe.network, len(start.weights["embedding"]) + 1, TagSet(recipe.labels))
     with pytest.raises(TrainingError, match=r"do not fit .*embedding") as caught:
@@ -174,7 +177,9 @@ def test_weights_of_another_number_of_rows_are_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-def make_trainer(start: Start, recipe: Recipe, data: Path, share: float, **changes: Any) -> Trainer:
+def make_trainer(
+    start: PretrainedWeights, recipe: Recipe, data: Path, share: float, **changes: Any
+) -> Trainer:
     features = WordFeatures(Pieces(start.pieces), recipe.features, start.words)
     tag_set = TagSet(recipe.labels)
     seed_torch(1)
@@ -203,7 +208,7 @@ def moved(trainer: Trainer, n_updates: int) -> dict[str, Tensor]:
 
 
 def test_at_a_share_of_zero_what_was_learnt_before_stays_to_the_last_bit(
-    start: Start, recipe: Recipe, tiny_data: Path
+    start: PretrainedWeights, recipe: Recipe, tiny_data: Path
 ) -> None:
     for name, change in moved(make_trainer(start, recipe, tiny_data, 0.0), 4).items():
         assert bool(change.any()) != name.startswith(LEARNT), name
@@ -211,7 +216,7 @@ def test_at_a_share_of_zero_what_was_learnt_before_stays_to_the_last_bit(
 
 @pytest.mark.parametrize("share", [0.25, 0.5])
 def test_at_a_share_of_the_learning_rate_the_first_step_is_that_share_as_long(
-    start: Start, recipe: Recipe, tiny_data: Path, share: float
+    start: PretrainedWeights, recipe: Recipe, tiny_data: Path, share: float
 ) -> None:
     # The gradient of the first update is the same for both, and a step of AdamW is in proportion to
     # its rate.
@@ -241,8 +246,8 @@ def test_a_run_keeps_the_pieces_the_words_and_at_a_share_of_zero_the_weights_tha
     started_run: Path, folder: Path
 ) -> None:
     given, found = (
-        load_start(folder / "library.encoder"),
-        load_start(started_run / "last.checkpoint"),
+        load_weights(folder / "library.encoder"),
+        load_weights(started_run / "last.checkpoint"),
     )
     assert (found.pieces, found.words) == (given.pieces, given.words)
     assert_same(found.weights, given.weights)
@@ -317,7 +322,7 @@ MISFITS = [
 
 @pytest.mark.parametrize("change", MISFITS)
 def test_a_recipe_of_another_shape_is_told_the_key_and_both_values(
-    start: Start, folder: Path, change: str, shell: Shell, tmp_path: Path
+    start: PretrainedWeights, folder: Path, change: str, shell: Shell, tmp_path: Path
 ) -> None:
     recipe = started(folder, change)
     with pytest.raises(TrainingError) as caught:
@@ -345,7 +350,9 @@ def test_a_recipe_of_another_shape_is_told_the_key_and_both_values(
 @pytest.mark.parametrize(
     "change", ["network.decoder=softmax", "network.layer_dropout=0.4", "seed=5"]
 )
-def test_what_does_not_shape_the_weights_is_free(start: Start, folder: Path, change: str) -> None:
+def test_what_does_not_shape_the_weights_is_free(
+    start: PretrainedWeights, folder: Path, change: str
+) -> None:
     recipe = started(folder, change)
     start.check(recipe.features, recipe.network, Path("library.encoder"))
 
@@ -358,16 +365,18 @@ def test_a_file_cut_short_is_refused(folder: Path, tmp_path: Path, share: float)
     content = (folder / "library.encoder").read_bytes()
     (tmp_path / "cut.encoder").write_bytes(content[: int(len(content) * share)])
     with pytest.raises(ModelFileError, match=r"cut\.encoder: not a whole encoder file"):
-        load_start(tmp_path / "cut.encoder")
+        load_weights(tmp_path / "cut.encoder")
 
 
-def test_a_changed_weight_is_noticed(start: Start, folder: Path, tmp_path: Path) -> None:
+def test_a_changed_weight_is_noticed(
+    start: PretrainedWeights, folder: Path, tmp_path: Path
+) -> None:
     content = bytearray((folder / "library.encoder").read_bytes())
     weights = start.weights["embedding"].half().numpy().tobytes()
     content[content.index(weights) + len(weights) // 2] ^= 1
     (tmp_path / "changed.encoder").write_bytes(content)
     with pytest.raises(ModelFileError, match="not a whole encoder file"):
-        load_start(tmp_path / "changed.encoder")
+        load_weights(tmp_path / "changed.encoder")
 
 
 @pytest.mark.parametrize(
@@ -380,7 +389,7 @@ def test_what_torch_can_read_but_is_no_encoder_file_is_refused(
     with pytest.raises(
         ModelFileError, match="neither a model file, nor a checkpoint, nor an encoder file"
     ):
-        load_start(tmp_path / "other.encoder")
+        load_weights(tmp_path / "other.encoder")
 
 
 @pytest.mark.parametrize(
@@ -396,7 +405,7 @@ def test_an_encoder_file_without_a_part_or_with_another_in_its_place_is_refused(
         parts[part] = content
     torch.save(parts, tmp_path / "partial.encoder")
     with pytest.raises(ModelFileError, match="without all of its parts"):
-        load_start(tmp_path / "partial.encoder")
+        load_weights(tmp_path / "partial.encoder")
 
 
 class Attack:
@@ -417,7 +426,7 @@ def test_a_file_that_would_run_code_is_refused_and_not_run(tmp_path: Path) -> No
     )
     for name in ("bare", "dressed"):
         with pytest.raises(ModelFileError, match="not a whole encoder file"):
-            load_start(tmp_path / f"{name}.encoder")
+            load_weights(tmp_path / f"{name}.encoder")
     assert not (tmp_path / "it-ran").exists()
 
 
@@ -445,4 +454,4 @@ def test_the_command_tells_of_a_file_that_is_none_in_one_line(
     assert error.startswith(f"teddy: error: {folder / name}: ")
     assert error.count("\n") == 1
     with pytest.raises(TeddyError):
-        load_start(folder / name)
+        load_weights(folder / name)

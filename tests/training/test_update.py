@@ -22,7 +22,7 @@ from teddy.training.data.align import Sentence
 from teddy.training.data.corpora import Corpus, load_corpora
 from teddy.training.evaluation.card import evaluate_served
 from teddy.training.learning.checkpoint import load_checkpoint
-from teddy.training.learning.start import Update, load_start, open_update, rehearsed
+from teddy.training.learning.start import Update, load_weights, open_update, rehearsed
 from teddy.training.recipe.recipe import Recipe, load_recipe
 from teddy.training.run import train
 
@@ -125,7 +125,7 @@ def opened(data: Path, more: str = "", *changes: str) -> Update:
 @pytest.mark.parametrize("name", ["tiny.teddy", "tiny.checkpoint"])
 def test_a_model_with_more_labels_scores_the_old_ones_as_before(data: Path, name: str) -> None:
     start, (old, features, _) = (
-        load_start(data / name),
+        load_weights(data / name),
         load_checkpoint(data / "tiny.checkpoint").build(),
     )
     labels = ("LOC", "PET", "PER")
@@ -145,7 +145,7 @@ def test_a_model_with_more_labels_scores_the_old_ones_as_before(data: Path, name
 
 
 def test_an_encoder_is_no_model_to_update(data: Path) -> None:
-    start = load_start(data / "tiny.teddy")
+    start = load_weights(data / "tiny.teddy")
     start.save(data / "reader.encoder")
     with pytest.raises(ModelFileError, match=r"reader\.encoder: an encoder knows no labels"):
         opened(data, "", "update.model=reader.encoder")

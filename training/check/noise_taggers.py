@@ -27,7 +27,7 @@ from teddy.training.data.align import Sentence
 from teddy.training.data.corpora import Corpus
 from teddy.training.data.vocabulary import train_pieces
 from teddy.training.evaluation.evaluate import ScoredSpan
-from teddy.training.learning.start import find_start, load_start
+from teddy.training.learning.start import find_weights, load_weights
 from teddy.training.learning.torch_setup import seed_torch
 from teddy.training.loop import Trainer
 from teddy.training.recipe.recipe import PiecesConfig, TrainingConfig
@@ -211,7 +211,7 @@ def _start(
 ) -> tuple[WordFeatures, Network]:
     """The features and the network, its encoder from the model that ships or from nothing."""
     if config.starts_from_en:
-        start = load_start(find_start("en", Path()))
+        start = load_weights(find_weights("en", Path()))
         features = WordFeatures(Pieces(start.pieces), start.features, start.words)
         network = Network(_with_dropout(start.network), features.n_rows, tag_set)
         start.put_into(network)

@@ -26,7 +26,7 @@ from teddy.training.evaluation.calibrate import fit_temperature
 from teddy.training.evaluation.evaluate import Evaluation, Predict, ScoredSpan, evaluate, surfaces
 from teddy.training.evaluation.robustness import measure_robustness
 from teddy.training.evaluation.scores import Counts
-from teddy.training.learning.distributed.world import World
+from teddy.training.learning.distributed.process_group import ProcessGroup
 from teddy.training.learning.targets import Targets, pad_targets
 from teddy.training.recipe.recipe import ExportConfig
 
@@ -206,13 +206,13 @@ def score_dev(
     targets: Mapping[str, Targets],
     emissions: Callable[[Network, Batch], Tensor],
     device: torch.device,
-    world: World,
+    group: ProcessGroup,
 ) -> DevScores:
     """The scores of a network, which `tagger` reads with, on the dev sentences of all corpora.
 
     Collective.
     """
-    own = [replace(corpus, dev=corpus.dev[world.rank :: world.size]) for corpus in corpora]
+    own = [replace(corpus, dev=corpus.dev[group.rank :: group.size]) for corpus in corpora]
     found = evaluate_dev(tagger, own, worst=0).scores.micro
     loss, n_words = 0.0, 0
     for corpus in own:
@@ -233,7 +233,7 @@ def score_dev(
     sums = torch.tensor(
         [found.gold, found.predicted, found.correct, n_words, loss], dtype=torch.float64
     )
-    gold, predicted, correct, n_words, loss = world.sum(sums).tolist()
+    gold, predicted, correct, n_words, loss = group.sum(sums).tolist()
     return DevScores(Counts(int(gold), int(predicted), int(correct)), loss / max(n_words, 1))
 
 

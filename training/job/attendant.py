@@ -17,7 +17,7 @@ from teddy.training.job.log import Level, Log
 from teddy.training.job.progress import Progress, open_progress
 from teddy.training.job.record import Record, Row, Timings, without_clock
 from teddy.training.job.run_directory import RunDirectory, Saveable
-from teddy.training.learning.distributed.world import ALONE, World
+from teddy.training.learning.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from teddy.training.report.figures import optional_figure
 
 Watcher = Callable[[Row], None]
@@ -39,14 +39,14 @@ class Attendant:
         *,
         watchers: Sequence[Watcher] = (),
         interruption: Interruption | None = None,
-        world: World = ALONE,
+        group: ProcessGroup = SINGLE_PROCESS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.interruption = interruption or Interruption()
         self._directory = directory
         self._job = job
         self._watchers = watchers
-        self._world = world
+        self._group = group
         self._clock = clock
         self._record = Record(directory.path)
         self._timings = Timings(directory.path, clock=clock)
@@ -57,7 +57,7 @@ class Attendant:
 
     def note(self, message: str) -> None:
         """Say something of the run: above the bars where there are any, else in the log."""
-        if self._world.is_first:
+        if self._group.is_first:
             (self._progress or Log()).note(message)
 
     @contextmanager
@@ -83,7 +83,7 @@ class Attendant:
         """
         self._is_taken_up = True
         self._step = step
-        if self._world.is_first:
+        if self._group.is_first:
             self._record.truncate_after(step, evaluated)
             self._timings.start(step)
         if step:
@@ -93,7 +93,7 @@ class Attendant:
     @contextmanager
     def showing(self, steps: int) -> Iterator[None]:
         """Show the rows of a run of so many steps while the block lasts."""
-        if not self._world.is_first:
+        if not self._group.is_first:
             yield
             return
         with open_progress(steps, first_step=self._step) as self._progress:
@@ -136,7 +136,7 @@ class Attendant:
 
     def _take(self, row: Row) -> None:
         self._step = row["step"]
-        if self._world.is_first:
+        if self._group.is_first:
             self._record.append(without_clock(row))
             self._timings.show(row)
         if self._progress is not None:
@@ -147,19 +147,19 @@ class Attendant:
 
     def _is_asked(self, every_seconds: float) -> bool:
         """Whether a clock or a signal asks for a checkpoint, of this process or of another one in the run."""
-        return self._world.any(
+        return self._group.any(
             self.interruption.wanted or self._clock() - self._saved >= every_seconds
         )
 
     def _refuse_to_go_on(self) -> None:
-        if self._world.any(self.interruption.wanted):
+        if self._group.any(self.interruption.wanted):
             raise JobInterrupted(
                 f"interrupted by {self.interruption.name or 'a signal to another process'}"
             )
 
     def _save(self, checkpoint: Saveable, *, is_best: bool) -> None:
         self._saved = self._clock()
-        if not self._world.is_first:
+        if not self._group.is_first:
             return
         self._record.flush()
         if is_best:
@@ -169,13 +169,13 @@ class Attendant:
         self._job.saved(self._directory.last)
 
     def _draw(self) -> None:
-        if self._world.is_first:
+        if self._group.is_first:
             # a full disk is told by others
             with suppress(OSError), optional_figure(self.note, "curves.png"):
                 self._record.plot(self._directory.path / "curves.png")
 
     def _tell(self, state: State, reason: str = "") -> None:
-        if self._world.is_first and self._is_taken_up:
+        if self._group.is_first and self._is_taken_up:
             fields = {"state": str(state), "message": reason}
             Log().write(
                 "end",

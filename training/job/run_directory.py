@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 
 from teddy.model.errors import ModelFileError, TrainingError
 from teddy.model.system.files import flush_to_disk, lock, remove_abandoned, write_atomically
-from teddy.training.learning.distributed.world import ALONE, World
+from teddy.training.learning.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 
 
 class Saveable(Protocol):
@@ -44,13 +44,13 @@ class RunDirectory:
         self.best = path / "best.checkpoint"
 
     @contextmanager
-    def locked(self, world: World = ALONE) -> Iterator[None]:
+    def locked(self, group: ProcessGroup = SINGLE_PROCESS) -> Iterator[None]:
         """Make the directory and keep all other jobs out of it while the block lasts.
 
         The first process of a run has the lock for all; the system lets go of it when that ends,
         however it ends. Raises TrainingError, with the process id of the job that has the lock.
         """
-        if not world.is_first:
+        if not group.is_first:
             yield
             return
         self.path.mkdir(parents=True, exist_ok=True)

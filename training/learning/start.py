@@ -60,7 +60,7 @@ is free."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
+class PretrainedWeights:
     """An embedding, an encoder and what gives their numbers a meaning."""
 
     features: FeatureConfig
@@ -145,7 +145,7 @@ class Start:
         write_atomically(path, stream.getvalue())
 
 
-def find_start(name: str, data: Path) -> Path:
+def find_weights(name: str, data: Path) -> Path:
     """The file that `start.weights` and `distill.teachers` name.
 
     Below the data directory, as all files of a recipe; or below the working directory, where
@@ -160,7 +160,7 @@ def find_start(name: str, data: Path) -> Path:
     return SHIPPED_MODEL if name == SHIPPED_MODEL.stem else below
 
 
-def load_start(path: Path) -> Start:
+def load_weights(path: Path) -> PretrainedWeights:
     """Reads an encoder file, a model file or a checkpoint. Raises ModelFileError for any other."""
     if path.suffix == ".teddy":
         return _from_model(path)
@@ -175,7 +175,7 @@ def load_start(path: Path) -> Start:
         words = content["words"]
         if not isinstance(content["pieces"], bytes):
             raise TypeError("pieces are no bytes")
-        return Start(
+        return PretrainedWeights(
             features=FeatureConfig(**content["features"]),
             network=NetworkConfig(**content["network"]),
             pieces=content["pieces"],
@@ -187,10 +187,10 @@ def load_start(path: Path) -> Start:
         raise ModelFileError(path, f"an encoder file without all of its parts ({error})") from error
 
 
-def _from_model(path: Path) -> Start:
+def _from_model(path: Path) -> PretrainedWeights:
     bundle = read_bundle(path)
     weights = from_archive(bundle.archive).state_dict()
-    return Start(
+    return PretrainedWeights(
         features=bundle.manifest.features,
         network=bundle.manifest.network,
         pieces=bundle.pieces,
@@ -202,9 +202,9 @@ def _from_model(path: Path) -> Start:
     )
 
 
-def _from_checkpoint(path: Path) -> Start:
+def _from_checkpoint(path: Path) -> PretrainedWeights:
     checkpoint = load_checkpoint(path)
-    return Start(
+    return PretrainedWeights(
         features=checkpoint.features,
         network=checkpoint.network,
         pieces=checkpoint.pieces,
@@ -247,7 +247,7 @@ class Update:
     """What `open_update` found: the recipe, completed, and the network to start from."""
 
     recipe: Recipe
-    start: Start
+    start: PretrainedWeights
     notes: tuple[str, ...]
     """What of the recipe the model has put aside, and what is missing, for whoever watches the
     run."""
@@ -262,8 +262,8 @@ def open_update(recipe: Recipe, data: Path) -> Update | None:
     config = recipe.update
     if config is None:
         return None
-    path = find_start(config.model, data)
-    start = load_start(path)
+    path = find_weights(config.model, data)
+    start = load_weights(path)
     if not start.labels:
         raise ModelFileError(
             path, "an encoder knows no labels: start.weights takes it, there is no model to update"
@@ -277,7 +277,7 @@ def open_update(recipe: Recipe, data: Path) -> Update | None:
     return Update(recipe=completed, start=start, notes=tuple(_notes(recipe, completed, path)))
 
 
-def _completed(recipe: Recipe, config: UpdateConfig, start: Start) -> Recipe:
+def _completed(recipe: Recipe, config: UpdateConfig, start: PretrainedWeights) -> Recipe:
     own = [_annotating(corpus, recipe.labels) for corpus in recipe.corpus]
     old = [_annotating(corpus, start.labels) for corpus in config.rehearsal]
     rehearse = (*config.rehearse, *(corpus.name for corpus in old))
@@ -310,7 +310,7 @@ def _annotating(corpus: CorpusConfig, labels: tuple[str, ...]) -> CorpusConfig:
     )
 
 
-def _shaped(recipe: Recipe, start: Start) -> Any:
+def _shaped(recipe: Recipe, start: PretrainedWeights) -> Any:
     """The network of the recipe, its dropout for example, in the shape of the model's."""
     shape = {name: getattr(start.network, name) for name in (*SHAPE, "decoder")}
     return type(recipe.network)(**{**asdict(recipe.network), **shape})

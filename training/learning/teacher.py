@@ -38,7 +38,7 @@ from teddy.model.network.tagger_network import Network
 from teddy.model.network.torchscript import from_archive
 from teddy.model.tags.tag_set import TagSet
 from teddy.training.learning.checkpoint import load_checkpoint
-from teddy.training.learning.start import credits_of, find_start
+from teddy.training.learning.start import credits_of, find_weights
 from teddy.training.learning.torch_setup import autocast
 
 
@@ -203,7 +203,7 @@ def load_teacher(name: str, data: Path) -> Teacher:
 
     Raises ModelFileError for any other.
     """
-    path = find_start(name, data)
+    path = find_weights(name, data)
     if path.suffix == ".checkpoint":
         checkpoint = load_checkpoint(path)
         network, features, tag_set = checkpoint.build()

@@ -30,7 +30,7 @@ from teddy.training.job.attendant import Attendant, Watcher
 from teddy.training.job.job import Job
 from teddy.training.job.run_directory import RunDirectory
 from teddy.training.learning.checkpoint import read_torch_file
-from teddy.training.learning.start import Start, shared_weights
+from teddy.training.learning.start import PretrainedWeights, shared_weights
 from teddy.training.learning.torch_setup import (
     check_number_format,
     choose_device,
@@ -258,7 +258,7 @@ def _checkpoints(recipe: Recipe, pretrainer: Pretrainer) -> Callable[[], Pretrai
     return checkpoint
 
 
-def _start(recipe: Recipe, config: PretrainConfig, pretrainer: Pretrainer) -> Start:
+def _start(recipe: Recipe, config: PretrainConfig, pretrainer: Pretrainer) -> PretrainedWeights:
     corpus = pretrainer.corpus
     weights: dict[str, torch.Tensor] = shared_weights(pretrainer.network.state_dict())
     credit = TrainingData(
@@ -268,7 +268,7 @@ def _start(recipe: Recipe, config: PretrainConfig, pretrainer: Pretrainer) -> St
         n_sentences=corpus.n_learnt_sentences,
         n_words=corpus.n_learnt_words,
     )
-    return Start(
+    return PretrainedWeights(
         features=recipe.features,
         network=recipe.network,
         pieces=corpus.pieces,

@@ -12,7 +12,7 @@ import torch
 from teddy.model.errors import DataError, RecipeError, TrainingError
 from teddy.training.job.record import Record
 from teddy.training.learning.checkpoint import load_checkpoint
-from teddy.training.learning.start import load_start
+from teddy.training.learning.start import load_weights
 from teddy.training.pretrain import run as pretrain_run
 from teddy.training.pretrain.pretrainer import Pretrainer
 from teddy.training.pretrain.run import load_pretrain_checkpoint, pretrain
@@ -42,7 +42,7 @@ def assert_same_run(one: Path, other: Path) -> None:
 def test_the_encoder_file_has_the_weights_of_the_last_checkpoint_and_credits_the_text(
     whole_run: Path, text_recipe: Recipe
 ) -> None:
-    start = load_start(whole_run / "tiny-encoder.encoder")
+    start = load_weights(whole_run / "tiny-encoder.encoder")
     checkpoint = load_pretrain_checkpoint(whole_run / "last.checkpoint")
     trained = checkpoint.state["network"]
     assert set(start.weights) == {name for name in trained if not name.startswith("objective.")}
@@ -195,7 +195,7 @@ def test_from_text_to_a_tagger_that_starts_from_it(
         "train", data / "tagger.toml", "--data", data, "--output", tmp_path / "tagger", *few
     )
     assert code == 0, err
-    start = load_start(data / "tiny-encoder.encoder")
+    start = load_weights(data / "tiny-encoder.encoder")
     checkpoint = load_checkpoint(tmp_path / "tagger" / "last.checkpoint")
     for name, tensor in start.weights.items():
         torch.testing.assert_close(checkpoint.weights[name], tensor, rtol=0, atol=1e-6)
@@ -207,7 +207,7 @@ def test_from_text_to_a_tagger_that_starts_from_it(
     ]
     # A run that starts from the tagger, or is resumed, owes the same.
     names = [
-        each.name for each in load_start(tmp_path / "tagger" / "last.checkpoint").training_data
+        each.name for each in load_weights(tmp_path / "tagger" / "last.checkpoint").training_data
     ]
     assert names == ["animals", "made-up"]
 

@@ -25,28 +25,28 @@ from torch.linalg import vector_norm
 
 from teddy.model.features.batching import Batch
 from teddy.model.network.tagger_network import Network
-from teddy.training.learning.distributed.world import World
+from teddy.training.learning.distributed.process_group import ProcessGroup
 
 
 class EmbeddingShard:
     """The rows of one process of a table [N, E]; see the head of this file."""
 
-    def __init__(self, embedding: nn.Parameter, world: World) -> None:
+    def __init__(self, embedding: nn.Parameter, group: ProcessGroup) -> None:
         """`parameter` is what the optimiser learns: the rows of this process, in the table's own memory."""
         n_rows = len(embedding)
-        self._world = world
+        self._group = group
         self._embedding = embedding
-        self._starts = [n_rows * rank // world.size for rank in range(world.size + 1)]
+        self._starts = [n_rows * rank // group.size for rank in range(group.size + 1)]
         self._asked: list[int] = []
         self._answered: list[int] = []
         self._served = self._distinct = torch.empty(0, dtype=torch.int64, device=embedding.device)
-        self.parameter = embedding if world.size == 1 else nn.Parameter(self.own(embedding.data))
+        self.parameter = embedding if group.size == 1 else nn.Parameter(self.own(embedding.data))
         self._gradient = torch.zeros_like(self.parameter)
         self.parameter.grad = self._gradient
 
     def own(self, table: Tensor) -> Tensor:
         """The rows of this process of a table [N, ...]: a view."""
-        rank = self._world.rank
+        rank = self._group.rank
         return table[self._starts[rank] : self._starts[rank + 1]]
 
     def complete(self, table: Tensor) -> Tensor:
@@ -54,11 +54,11 @@ class EmbeddingShard:
 
         Collective.
         """
-        return self._world.complete(table, self._starts)
+        return self._group.complete(table, self._starts)
 
     def whole(self, own: Tensor) -> Tensor:
         """A table [N, ...] of which each process has its own rows. Collective."""
-        if self._world.size == 1:
+        if self._group.size == 1:
             return own
         table = own.new_empty((self._starts[-1], *own.shape[1:]))
         self.own(table).copy_(own)
@@ -72,11 +72,11 @@ class EmbeddingShard:
         self._gradient.index_fill_(0, self._served, 0.0)
         borders = torch.searchsorted(rows, torch.tensor(self._starts)).tolist()
         self._asked = [end - start for start, end in pairwise(borders)]
-        self._answered = self._world.exchange_counts(self._asked)
-        wanted = self._world.exchange(rows.to(self._embedding.device), self._asked, self._answered)
-        self._served = wanted - self._starts[self._world.rank]
+        self._answered = self._group.exchange_counts(self._asked)
+        wanted = self._group.exchange(rows.to(self._embedding.device), self._asked, self._answered)
+        self._served = wanted - self._starts[self._group.rank]
         with torch.no_grad():
-            values = self._world.exchange(self.parameter[self._served], self._answered, self._asked)
+            values = self._group.exchange(self.parameter[self._served], self._answered, self._asked)
         return values.requires_grad_()
 
     def give(self, gradients: Tensor) -> None:
@@ -84,7 +84,7 @@ class EmbeddingShard:
 
         Collective.
         """
-        received = self._world.exchange(gradients, self._asked, self._answered)
+        received = self._group.exchange(gradients, self._asked, self._answered)
         # One process after the other: a sum of three numbers depends on their order.
         parts = zip(
             torch.split(self._served, self._answered),
@@ -107,10 +107,10 @@ class EmbeddingShard:
 class Gradients:
     """Where the gradients of a network lie: those of its embedding in a shard, all others one after another."""
 
-    def __init__(self, network: Network, shard: EmbeddingShard, world: World) -> None:
+    def __init__(self, network: Network, shard: EmbeddingShard, group: ProcessGroup) -> None:
         self._asked = _Asked(network)
         self._shard = shard
-        self._world = world
+        self._group = group
         self._table = torch.empty(0)
         learnt = [
             each
@@ -141,10 +141,10 @@ class Gradients:
 
         Gives these and the norm. Collective.
         """
-        self._world.sum(self._rest)
+        self._group.sum(self._rest)
         gradient = self._table.grad
         self._shard.give(torch.zeros_like(self._table) if gradient is None else gradient)
-        *losses_, squared = self._world.sum(
+        *losses_, squared = self._group.sum(
             torch.cat((losses, self._shard.squared_norm().view(1)))
         ).tolist()
         return losses_, math.sqrt(

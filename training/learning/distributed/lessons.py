@@ -20,7 +20,7 @@ from teddy.model.features.rows import UNKNOWN_WORD, WordFeatures
 from teddy.training.data.align import Sentence
 from teddy.training.data.raw_text import Words
 from teddy.training.learning.distill import words_to_read
-from teddy.training.learning.distributed.world import World
+from teddy.training.learning.distributed.process_group import ProcessGroup
 from teddy.training.learning.input_noise import augment, drop_features, drop_words
 from teddy.training.learning.targets import Targets, pad_targets
 from teddy.training.learning.torch_setup import generator
@@ -96,7 +96,7 @@ class Divider:
     augmentation: AugmentConfig
     taught: bool
     seed: int
-    world: World
+    group: ProcessGroup
 
     def share(
         self,
@@ -109,10 +109,10 @@ class Divider:
         annotated = self._guises(sentences, generator(self.seed, epoch, step))
         random = generator(self.seed, epoch, step, _RAW_GUISES)
         texts = [self._guises(batch, random) for batch in raw]
-        n_parts = self.config.parts or self.world.size
+        n_parts = self.config.parts or self.group.size
         parts = [
             self._part(annotated, texts, (epoch, step), n, n_parts)
-            for n in self.world.share(n_parts)
+            for n in self.group.share(n_parts)
         ]
         parts, rows = _renumbered([part for part in parts if part.lessons], self.features.n_rows)
         return Share(

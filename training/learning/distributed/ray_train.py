@@ -15,10 +15,10 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from teddy.model.errors import DivergedError, TeddyError, TrainingError
 from teddy.training.job.run_directory import RunDirectory
-from teddy.training.learning.distributed.world import (
+from teddy.training.learning.distributed.process_group import (
     PATIENCE,
     LostProcessError,
-    world_of_this_process,
+    current_group,
 )
 from teddy.training.recipe.recipe import Recipe
 from teddy.training.run import train
@@ -99,9 +99,9 @@ class Refusal:
 def _work(config: dict[str, Task]) -> Refusal | None:
     """What a worker does; an error that would come again is returned, for what is raised is tried again."""
     task = config["task"]
-    world = world_of_this_process(n_here=get_context().get_local_world_size())
+    group = current_group(n_here=get_context().get_local_world_size())
     try:
-        train(task.recipe, task.data, task.output, resume=True, world=world)
+        train(task.recipe, task.data, task.output, resume=True, group=group)
     except LostProcessError:
         raise
     except TeddyError as error:

@@ -16,7 +16,6 @@ from zlib import crc32
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch._C._distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from teddy.model.errors import TrainingError
@@ -35,7 +34,7 @@ class LostProcessError(TrainingError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class World:
+class ProcessGroup:
     """One process's view of a group of `size` processes, of which it is the one with number `rank`.
 
     `n_here` of them run on this machine.
@@ -57,7 +56,7 @@ class World:
     def sum(self, values: Tensor) -> Tensor:
         """Put the sum over all processes in place of `values`, and return it."""
         if self.size > 1:
-            with _company():
+            with _naming_lost_processes():
                 dist.all_reduce(values)
         return values
 
@@ -73,7 +72,7 @@ class World:
         if self.size == 1:
             return rows
         received = rows.new_empty((sum(n_received), *rows.shape[1:]))
-        with _company():
+        with _naming_lost_processes():
             dist.all_to_all_single(received, rows, list(n_received), list(n_sent))
         return received
 
@@ -82,14 +81,14 @@ class World:
         if self.size == 1:
             return list(counts)
         received = torch.empty(self.size, dtype=torch.int64)
-        with _company():
+        with _naming_lost_processes():
             dist.all_to_all_single(received, torch.tensor(list(counts)))
         return received.tolist()
 
     def complete(self, table: Tensor, starts: Sequence[int]) -> Tensor:
         """Fill, in place, a table of which process r holds the rows from `starts[r]` to `starts[r + 1]`; return it."""
         if self.size > 1:
-            with _company():
+            with _naming_lost_processes():
                 for owner, (start, end) in enumerate(pairwise(starts)):
                     dist.broadcast(table[start:end], owner)
         return table
@@ -103,41 +102,43 @@ class World:
             )
 
 
-ALONE = World()
+SINGLE_PROCESS = ProcessGroup()
 """A process that trains by itself."""
 
 
 @contextmanager
-def joined(launch: Launch) -> Iterator[World]:
+def join_group(launch: Launch) -> Iterator[ProcessGroup]:
     """The group that a process was launched in, as long as the block lasts."""
-    world = World(rank=launch.rank, size=launch.size, n_here=launch.local_size)
-    if world.size == 1:
-        yield world
+    group = ProcessGroup(rank=launch.rank, size=launch.size, n_here=launch.local_size)
+    if group.size == 1:
+        yield group
         return
     has_gpu = torch.cuda.is_available()
     if has_gpu:
         torch.cuda.set_device(launch.local_rank % torch.cuda.device_count())
-    with _company():
+    with _naming_lost_processes():
         store, rank, size = next(rendezvous("env://", timeout=PATIENCE))
         # After a restart torchrun's store still has the addresses of processes that are gone.
-        store = PrefixStore(f"restart-{launch.restarts}", store)
+        store = dist.PrefixStore(  # type: ignore[attr-defined]
+            f"restart-{launch.restarts}", store
+        )
         backend = "cpu:gloo,cuda:nccl" if has_gpu else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
     try:
-        yield world
+        yield group
     finally:
         dist.destroy_process_group()
 
 
-def world_of_this_process(n_here: int = 1) -> World:
-    """The group that somebody else has made this process join, as Ray Train does; ALONE where there is none."""
+def current_group(n_here: int = 1) -> ProcessGroup:
+    """Return the group that this process has joined, as a worker of Ray Train has; else SINGLE_PROCESS."""
     if not dist.is_initialized():
-        return ALONE
-    return World(rank=dist.get_rank(), size=dist.get_world_size(), n_here=n_here)
+        return SINGLE_PROCESS
+    return ProcessGroup(rank=dist.get_rank(), size=dist.get_world_size(), n_here=n_here)
 
 
 @contextmanager
-def _company() -> Iterator[None]:
+def _naming_lost_processes() -> Iterator[None]:
     """Turns what torch raises when another process is gone, or does not answer, into an error of one line."""
     try:
         yield
@@ -151,28 +152,28 @@ def _company() -> Iterator[None]:
 
 
 def require_same_beginning(
-    world: World, network: Network, features: WordFeatures, step: int
+    group: ProcessGroup, network: Network, features: WordFeatures, step: int
 ) -> None:
     """Raise TrainingError unless all processes start from the same weights, pieces and step.
 
     Collective.
     """
-    if world.size > 1:
+    if group.size > 1:
         digest = _digest(network.parameters(), crc32(features.pieces.serialised, step))
-        world.require_same(
+        group.require_same(
             digest,
             "what they begin with: they must see the same data, --output and version of Teddy",
         )
 
 
-def require_same_weights(world: World, network: Network, step: int) -> None:
+def require_same_weights(group: ProcessGroup, network: Network, step: int) -> None:
     """Raise TrainingError unless all weights but the embedding's are the same in all processes.
 
     Collective.
     """
-    if world.size > 1:
+    if group.size > 1:
         own = (each for each in network.parameters() if each is not network.embedding)
-        world.require_same(_digest(own), f"their weights after step {step}")
+        group.require_same(_digest(own), f"their weights after step {step}")
 
 
 def _digest(tensors: Iterable[Tensor], start: int = 0) -> int:

@@ -12,7 +12,11 @@ from hypothesis import strategies as st
 
 from teddy.training.learning.distributed.launch import Launch, launched
 from teddy.training.learning.distributed.lessons import cut
-from teddy.training.learning.distributed.world import ALONE, World, joined
+from teddy.training.learning.distributed.process_group import (
+    SINGLE_PROCESS,
+    ProcessGroup,
+    join_group,
+)
 from tests.training.processes import (
     NO_DROPOUT,
     NOISY,
@@ -79,7 +83,7 @@ def test_several_processes_have_the_gradients_weights_state_and_rows_of_one(
 ) -> None:
     # With nothing drawn it does not matter how a batch is cut; else each part draws for itself.
     parts = 1 if course == 0 else size
-    alone = courses[course].run(ALONE, f"training.parts={parts}")
+    alone = courses[course].run(SINGLE_PROCESS, f"training.parts={parts}")
     assert {row["kind"] for row in alone["rows"]} == {"update", "evaluation"} or course == 3
     assert alone["gradients"]["embedding"].any()
     for process in found[size]:
@@ -99,10 +103,10 @@ def test_all_processes_leave_the_same_to_the_bit(
 def test_one_process_goes_on_with_what_several_have_left(
     found: dict[int, list[dict[str, Any]]], courses: list[Course]
 ) -> None:
-    whole = courses[1].trainer(ALONE, "training.parts=3")
+    whole = courses[1].trainer(SINGLE_PROCESS, "training.parts=3")
     expected = left_by(whole, islice(whole.run(), courses[1].n_rows + 4))
     left = found[3][0]["courses"][1]
-    resumed = courses[1].trainer(ALONE, "training.parts=3")
+    resumed = courses[1].trainer(SINGLE_PROCESS, "training.parts=3")
     resumed.restore(left["averaged"], left["state"])
     assert_close(left_by(resumed, chain(left["rows"], islice(resumed.run(), 4))), expected)
 
@@ -128,7 +132,7 @@ def test_the_death_of_one_ends_the_others_with_one_line(
 
 @pytest.mark.parametrize("size", SIZES)
 def test_what_processes_tell_each_other(found: dict[int, list[dict[str, Any]]], size: int) -> None:
-    assert [process["world"] for process in found[size]] == [
+    assert [process["group"] for process in found[size]] == [
         (rank, size, rank == 0) for rank in range(size)
     ]
     assert [process["any"] for process in found[size]] == [[False, True, True]] * size
@@ -140,7 +144,7 @@ def test_what_processes_tell_each_other(found: dict[int, list[dict[str, Any]]], 
 
 @given(st.integers(1, 9), st.integers(0, 40))
 def test_shares_are_everything_once_and_differ_by_one_at_most(size: int, n_things: int) -> None:
-    shares = [World(rank=rank, size=size).share(n_things) for rank in range(size)]
+    shares = [ProcessGroup(rank=rank, size=size).share(n_things) for rank in range(size)]
     assert [thing for share in shares for thing in share] == [*range(n_things)]
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
@@ -158,8 +162,8 @@ def test_a_batch_is_cut_into_neighbours_of_as_many_words_as_sentences_allow(
 
 def test_a_process_that_torchrun_did_not_start_is_alone() -> None:
     assert launched({"RANK": "1", "WORLD_SIZE": "2"}) == Launch()
-    with joined(Launch()) as world:
-        assert world == ALONE
+    with join_group(Launch()) as group:
+        assert group == SINGLE_PROCESS
     environ = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
     environ |= {"TORCHELASTIC_RUN_ID": "night", "TORCHELASTIC_RESTART_COUNT": "1"}
     launch = launched(environ)
