@@ -1,16 +1,14 @@
-r"""Tag files in bulk: in constant memory, in order, on many processes, and able to go on after being killed.
+r"""Bulk tagging: in constant memory, in order, on many processes, and resumed after a kill.
 
-    inputs     which files, what is in them, and where their answers go
-    shards     a file cut at ends of records; the same cuts whoever tags it
+    inputs     the files, their formats and packings, and the files of their answers
     stream     lines -> records -> batches -> answers
-    journal    one plain file into another, by one process, resumable to the second
-    job        many files, or many processes: shards are handed out, kept, and joined in order
-      state      what of a job is finished, on the disk; the lock; the identity of the job
-      processes  shards tagged by processes of this machine (`alone`: by this one)
-      ray_data   shards tagged on a Ray cluster
+    journal    one plain file, tagged by one process, resumed to the second
+    job        many files or many processes: shards are handed out, and joined in order
+      sharding   the cuts of a file, at ends of records
+      state      the finished shards of a job on the disk; its lock and its identity
+      workers    this process; or `processes` of this machine; or actors of Ray (`ray_data`)
       parquet    rows instead of lines
 
-A batch never reaches over the end of a shard, so that the same records share a batch, and get the
-same scores to the last digit, however many processes there are: the output is the same byte for
-byte.
+A batch never reaches over the end of a shard. So the same records share a batch, and get the same
+scores to the last digit, however many processes there are: the output is the same byte for byte.
 """

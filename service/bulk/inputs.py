@@ -1,14 +1,12 @@
-"""Which files are tagged, what is in them, how they are packed, and where the answers go.
+"""The input files: their formats and packings, and the files that their answers become.
 
-    corpus/            every file below whose ending is known, hidden ones apart
-    'corpus/**/*.txt'  what the pattern matches; ** stands for any number of folders
-    letters.txt        a file, whatever its ending when the format is said
+    corpus/            every file below with a known ending, except hidden ones
+    'corpus/**/*.txt'  what the pattern matches; ** is any number of folders
+    letters.txt        a file, of any ending if a format is given
 
 In an output folder a file keeps its name, and its folder below the fixed part of the pattern. Lines
-of text become objects, so that letters.txt.gz becomes letters.jsonl.gz.
-
-What is packed in parts and joined is a packed file again, in each of these formats. So every shard
-is packed by itself.
+of text become objects, so that letters.txt.gz becomes letters.jsonl.gz. Each shard is packed by
+itself: in all of these packings, packed parts one after another are a packed file.
 """
 
 import bz2
@@ -29,7 +27,7 @@ from teddy.model.errors import DataError
 from teddy.service.bulk.records import Format
 
 GZIP_LEVEL = 6
-"""As gzip's own command has it; Python's 9 takes twice the time for a hundredth."""
+"""The default of the gzip command; Python's 9 takes twice the time to save a hundredth."""
 _BROKEN = (EOFError, gzip.BadGzipFile, zlib.error, zstd.ZstdError, lzma.LZMAError)
 _ENDINGS = {
     ".txt": Format.TEXT,
@@ -44,7 +42,7 @@ _ENDINGS = {
 
 
 class Packing(StrEnum):
-    """How a file is packed; the value is the ending of its name."""
+    """The packing of a file; the value is the ending of its name."""
 
     NONE = ""
     GZIP = ".gz"
@@ -54,18 +52,18 @@ class Packing(StrEnum):
 
 
 def packing_of(path: Path) -> Packing:
-    """Return how a file of this name is packed."""
+    """Return the packing of a file of this name."""
     ending = path.suffix.lower()
     return next((packing for packing in Packing if packing.value == ending), Packing.NONE)
 
 
 def unpacked_name(path: Path) -> Path:
-    """Return the path without the ending that says how it is packed."""
+    """Return the path without the ending of its packing."""
     return path.with_suffix("") if packing_of(path) else path
 
 
 def open_unpacked(path: Path, packing: Packing) -> BinaryIO:
-    """Open a file to read what was packed into it; `seek` forward reads on, and backward begins anew."""
+    """Open a file to read its unpacked bytes; `seek` backward reads it again from its start."""
     match packing:
         case Packing.GZIP:
             return cast(BinaryIO, gzip.open(path, "rb"))
@@ -80,7 +78,7 @@ def open_unpacked(path: Path, packing: Packing) -> BinaryIO:
 
 @contextmanager
 def packed_into(output: BinaryIO, packing: Packing) -> Iterator[BinaryIO]:
-    """Give a file that packs what is written to it into `output`, the same bytes for the same content."""
+    """Give a file that packs into `output`: the same bytes for the same content."""
     packer = _packer(output, packing)
     try:
         yield packer
@@ -91,7 +89,7 @@ def packed_into(output: BinaryIO, packing: Packing) -> Iterator[BinaryIO]:
 
 @contextmanager
 def refused_when_broken(path: Path) -> Iterator[None]:
-    """Turn what a truncated or foreign packed file raises into a DataError that names it."""
+    """Turn the errors of a truncated or foreign packed file into a DataError that names it."""
     try:
         yield
     except _BROKEN as error:
@@ -118,7 +116,7 @@ def _packer(output: BinaryIO, packing: Packing) -> BinaryIO:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
-    """One file to tag, and the file that its answers become."""
+    """A file to tag, and the file of its answers."""
 
     path: Path
     form: Format
@@ -126,20 +124,17 @@ class Input:
 
     @property
     def packing(self) -> Packing:
-        """How the input is packed; parquet packs by itself."""
+        """The packing of the input; parquet packs by itself."""
         return Packing.NONE if self.form is Format.PARQUET else packing_of(self.path)
 
     @property
     def target_packing(self) -> Packing:
-        """How the answers are packed."""
+        """The packing of the answers."""
         return Packing.NONE if self.form is Format.PARQUET else packing_of(self.target)
 
 
 def guess_format(path: Path) -> Format:
-    """Tell the format of a file from the ending of its name, packed or not.
-
-    Raises: DataError when the ending is none that we know.
-    """
+    """Return the format of a file by the ending of its name. Raises DataError if it is unknown."""
     form = _known_format(path)
     if form is None:
         known = ", ".join(_ENDINGS)
@@ -148,15 +143,14 @@ def guess_format(path: Path) -> Format:
 
 
 def is_single_file(sources: Sequence[Path]) -> bool:
-    """Say whether this is one file: not several, no folder, and no pattern."""
+    """Return whether this is one file, not a folder or a pattern."""
     return len(sources) == 1 and not sources[0].is_dir() and not _is_pattern(sources[0])
 
 
 def single_input(source: Path, target: Path, form: Format | None = None) -> Input:
-    """Return what one file is, and that `target` is to hold its answers.
+    """Return one file with `target` for its answers.
 
-    Raises: DataError when the format is not known, or when the target is the source or has to be
-    another format.
+    Raises DataError when the format is unknown, or the target is the source or of a wrong format.
     """
     form = form or guess_format(source)
     if (form is Format.PARQUET) != (_known_format(target) is Format.PARQUET):
@@ -166,12 +160,12 @@ def single_input(source: Path, target: Path, form: Format | None = None) -> Inpu
 
 
 def find_inputs(sources: Sequence[Path], folder: Path, form: Format | None = None) -> list[Input]:
-    """Return the files that are meant, in order of the sources and then of their paths, each once.
+    """Return the files of the sources, in their order and then sorted, each once.
 
-    What lies in `folder`, where the output goes, is never meant by a pattern or a folder.
+    A pattern or a folder does not include what is in the output `folder`.
 
-    Raises: DataError when a source has no file, a format is not known, or two outputs or an input
-    and an output would be the same file; FileNotFoundError for a file that is not there.
+    Raises DataError when a source has no file, a format is unknown, or two outputs or an input and
+    an output are the same file; FileNotFoundError for a missing file.
     """
     found = {
         path: relative for source in sources for path, relative in _expand(source, folder, form)
@@ -181,9 +175,8 @@ def find_inputs(sources: Sequence[Path], folder: Path, form: Format | None = Non
     for each in inputs:
         other = by_target.setdefault(each.target, each.path)
         if other != each.path:
-            raise DataError(
-                each.path, None, f"its output would be {each.target}, and so would that of {other}"
-            )
+            reason = f"its output would be {each.target}, and so would that of {other}"
+            raise DataError(each.path, None, reason)
     return inputs
 
 
@@ -196,24 +189,19 @@ def _answers_name(place: Path, form: Format) -> Path:
     if form is not Format.TEXT:
         return place
     bare = unpacked_name(place)
-    named = (
-        bare.with_suffix(".jsonl")
-        if _ENDINGS.get(bare.suffix.lower())
-        else bare.with_name(f"{bare.name}.jsonl")
-    )
-    return named.with_name(named.name + packing_of(place).value)
+    stem = bare.stem if bare.suffix.lower() in _ENDINGS else bare.name
+    return bare.with_name(f"{stem}.jsonl{packing_of(place).value}")
 
 
 def _checked(each: Input) -> Input:
     if each.target.exists() and each.path.samefile(each.target):
-        raise DataError(
-            each.target, None, "is the input as well; the output needs a name of its own"
-        )
+        reason = "is the input as well; the output needs a name of its own"
+        raise DataError(each.target, None, reason)
     return each
 
 
 def _expand(source: Path, folder: Path, form: Format | None) -> Iterator[tuple[Path, Path]]:
-    """Yield the files that a source means, sorted, and the path below the output folder of each."""
+    """Yield the files of a source, sorted, each with its path below the output folder."""
     if not source.is_dir() and not _is_pattern(source):
         source.stat()  # raises when it is not there
         yield source, Path(source.name)
@@ -223,13 +211,13 @@ def _expand(source: Path, folder: Path, form: Format | None) -> Iterator[tuple[P
     output = folder.resolve()
     names = sorted(glob.glob(pattern, root_dir=base, recursive=True))
     paths = [(base / name, Path(name)) for name in names]
-    files = [
+    any_ending = form is not None or not source.is_dir()
+    known = [
         (path, name)
         for path, name in paths
-        if path.is_file() and output not in path.resolve().parents
-    ]
-    known = [
-        (path, name) for path, name in files if form or not source.is_dir() or _known_format(path)
+        if path.is_file()
+        and output not in path.resolve().parents
+        and (any_ending or _known_format(path))
     ]
     if not known:
         raise DataError(source, None, "there is no file to tag")
@@ -241,7 +229,7 @@ def _is_pattern(source: Path) -> bool:
 
 
 def _fixed_part(pattern: Path) -> Path:
-    """Return the folders before the first that has a wildcard."""
+    """Return the folders before the first with a wildcard."""
     fixed = Path()
     for part in pattern.parts[:-1]:
         if glob.has_magic(part):

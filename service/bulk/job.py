@@ -1,8 +1,8 @@
-"""A job of many files, or of many processes: what is left to do is handed out shard by shard, and joined file by file.
+"""A job of many files or many processes: shards are handed out, and joined file by file.
 
-    find_inputs -> cut -> workers -> state -> merge -> outputs
+    find_inputs -> cut -> workers -> state -> join -> outputs
 
-What is finished stays finished: a job that is begun again hands out only the rest.
+A job that is begun again hands out only the shards that are not finished.
 """
 
 import time
@@ -20,13 +20,12 @@ from teddy.service.bulk.state import Identity, JobState, ShardPlace
 from teddy.service.bulk.workers import Finished, LoadedModel, Workers
 
 LAYOUT = 1
-"""Of the state's folder, and of the way in which answers depend on the input; other numbers are
-other jobs."""
+"""The version of the state's folder, and of how answers depend on the input."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkJob:
-    """What is to be done. Two runs of equal jobs on equal inputs write equal files."""
+    """Inputs and options. Two runs of equal jobs on equal inputs write equal files."""
 
     inputs: Sequence[Input]
     options: Options
@@ -36,29 +35,26 @@ class BulkJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """What a job has come to, with what runs before this one had done."""
+    """The results of a job, `total` with those of earlier runs."""
 
     files: int
     total: Progress
     seconds: float
-    """Of this run."""
+    """The duration of this run."""
     done_here: Progress
-    """By this run."""
+    """The share of this run."""
     n_joined: int
-    """Files that this run has finished; none when all had been."""
+    """Files that this run has finished; 0 when all had been."""
     refused: tuple[str, ...] = ()
-    """Files that could not be read to their end, and why. They have no output."""
+    """Files that could not be read to their end, which have no output, each with the reason."""
 
 
 OnProgress = Callable[[Progress, Progress], None]
-"""Is told what the job has come to and what this run has done of it."""
+"""Takes the progress of the job, and the share of this run."""
 
 
 def identity_of(job: BulkJob, model: LoadedModel) -> Identity:
-    """Return, in JSON's own types, what decides every byte of the output.
-
-    A touched input counts as another.
-    """
+    """Return all that decides the output, as JSON. A touched input counts as another."""
     labels = job.options.selection.labels
     return {
         "layout": LAYOUT,
@@ -79,24 +75,24 @@ def run_job(
     on_progress: OnProgress = lambda _total, _here: None,
     interruption: Interruption | None = None,
 ) -> Summary:
-    """Do what is left of a job whose state has begun.
+    """Tag what is left of a job whose state has begun.
 
     A file that cannot be read to its end is left out, and the rest goes on.
 
-    Raises: WorkerError where workers die again and again, JobInterrupted when it is asked to stop;
+    Raises WorkerError when workers die again and again, JobInterrupted when it is asked to stop;
     what is finished by then stays so.
     """
     began_at = time.monotonic()
     ledger = _Ledger(job, state)
     here = Progress()
-    for told in workers.results(ledger.assignments(), job.options, ledger.place):
-        if isinstance(told, Finished):
-            ledger.finish(told)
-            here += told.tally
-            underway = Progress()
+    for result in workers.results(ledger.assignments(), job.options, ledger.place):
+        if isinstance(result, Finished):
+            ledger.finish(result)
+            here += result.tally
+            in_work = Progress()
         else:
-            underway = told.progress
-        on_progress(ledger.total + underway, here + underway)
+            in_work = result
+        on_progress(ledger.total + in_work, here + in_work)
         if interruption is not None:
             interruption.check()
     return Summary(
@@ -119,7 +115,7 @@ class _File:
 
 
 class _Ledger:
-    """Which shards are open, what those that are finished have come to, and which files can be joined."""
+    """The open shards, the tallies of the finished ones, and the files that can be joined."""
 
     def __init__(self, job: BulkJob, state: JobState) -> None:
         self._job = job
@@ -130,7 +126,7 @@ class _Ledger:
         self.refused: list[str] = []
 
     def assignments(self) -> Iterator[Assignment]:
-        """Yield the shards that are left to be tagged, and join the files of which nothing is."""
+        """Yield the shards that are left to tag, and join the files that have none."""
         for position, source in enumerate(self._job.inputs):
             tally = self._state.finished_file(position)
             if tally is not None and source.target.exists():
@@ -142,11 +138,11 @@ class _Ledger:
                 self.refused.append(str(error))
 
     def place(self, task: Assignment) -> ShardPlace:
-        """Return where the results of a shard go."""
+        """Return the place for the results of a shard."""
         return self._state.place(task.position, task.shard.number)
 
     def finish(self, finished: Finished) -> None:
-        """Take note of a shard that is in its place."""
+        """Note that a shard is in its place."""
         file = self._files[finished.task.position]
         file.n_open -= 1
         file.tallies[finished.task.shard.number] = finished.tally
@@ -154,7 +150,7 @@ class _Ledger:
         self._join_if_done(finished.task.position)
 
     def in_order(self) -> Progress:
-        """Return what the files have come to, in their order, whichever was finished first."""
+        """Return the sum of the files' tallies, in their order."""
         tallies = (self._state.finished_file(position) for position in range(len(self._job.inputs)))
         return sum((tally for tally in tallies if tally is not None), Progress())
 
@@ -181,9 +177,8 @@ class _Ledger:
         join_shards(self._job.inputs[position], places, with_errors=self._job.with_errors)
         tally = sum((file.tallies[number] for number in range(n_shards)), Progress())
         if tally.first_error and len(self._job.inputs) > 1:
-            tally = replace(
-                tally, first_error=f"{self._job.inputs[position].path}: {tally.first_error}"
-            )
+            path = self._job.inputs[position].path
+            tally = replace(tally, first_error=f"{path}: {tally.first_error}")
         self._state.finish_file(position, n_shards, tally)
         self.n_joined += 1
         del self._files[position]

@@ -1,12 +1,12 @@
-r"""Tag a whole plain file into another with one process: it goes on after being killed, to the second.
+r"""Tag a plain file into another with one process; a killed run loses about a second of work.
 
     lines -> records -> batches -> answers -> TARGET.partial -> TARGET
                                        \____-> TARGET.journal (where a killed run may go on)
 
-The journal is written between two batches: its first line says what is being done (input, model,
-options), each further line how far it has come. A run that finds the journal of the very same job
-cuts TARGET.partial back to where the last line says and goes on from there, so that it writes, byte
-for byte, what an uninterrupted run writes. The journal of another job is of no use and replaced.
+The journal is written between two batches: its first line names input, model and options, each
+further line the progress. A run that finds the journal of the same job cuts TARGET.partial back to
+the last line and goes on from there, so that the output is that of an uninterrupted run, byte for
+byte. The journal of another job is replaced. (Shards, as in `job`, would lose half a minute.)
 """
 
 import json
@@ -25,20 +25,19 @@ from teddy.service.bulk.records import TEXT_FIELD, Format, Selection, TextTagger
 from teddy.service.bulk.stream import tag_stream
 
 CHECKPOINT_SECONDS = 1.0
-"""A killed run loses about this much work; waiting for the disk more often would cost more than it
-saves."""
+"""The interval of the journal: a killed run loses about this much work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What is to be done. Two runs of equal jobs on an equal input write equal files."""
+    """Input and options. Two runs of equal jobs on an equal input write equal files."""
 
     source: Path
     target: Path
     form: Format
     selection: Selection
     model: str
-    """Name and version."""
+    """The name and version of the model."""
     precision: str
     text_field: str = TEXT_FIELD
 
@@ -51,16 +50,14 @@ def tag_file(
 ) -> Progress:
     """Tag a file into another, going on where a killed run of the same job stopped.
 
-    `on_progress` is called with what an earlier run had done, and after each batch.
+    `on_progress` is called with the progress of the earlier run, and after each batch.
 
-    Raises: DataError when the target is the source, or another process is writing it; OSError where
+    Raises DataError when the target is the source, or another process is writing it; OSError when
     files cannot be read or written.
     """
     _refuse_same_file(job)
-    partial, journal_path = (
-        job.target.with_name(f"{job.target.name}.partial"),
-        _journal_path(job.target),
-    )
+    partial = job.target.with_name(f"{job.target.name}.partial")
+    journal_path = _journal_path(job.target)
     with job.source.open("rb") as source, journal_path.open("a") as journal:
         keep_others_out(journal, job.target)
         identity = _identity(job, source)
@@ -90,10 +87,9 @@ def tag_file(
 
 
 def earlier_precision(target: Path) -> str | None:
-    """Return the precision in which a killed run was writing `target`, if there was one.
+    """Return the precision of the killed run that was writing `target`, if there was one.
 
-    A model loaded with the precision `auto` may choose another one today, and then nothing could be
-    gone on with.
+    With `auto`, a model might choose another one today, and the run could not go on.
     """
     try:
         entries = _read_journal(_journal_path(target))
@@ -103,12 +99,12 @@ def earlier_precision(target: Path) -> str | None:
 
 
 def forget(target: Path) -> None:
-    """Let nothing be gone on with."""
+    """Remove the journal, so that no run goes on."""
     _journal_path(target).unlink(missing_ok=True)
 
 
 class _Checkpoints:
-    """The journal of a run: a line for the job, then a line for each time that the output was safe on the disk."""
+    """The journal of a run: a line for the job, then one for each flush of the output."""
 
     def __init__(self, output: BinaryIO, journal: TextIO, seconds: float) -> None:
         self._output = output
@@ -117,17 +113,17 @@ class _Checkpoints:
         self._written_at = time.monotonic()
 
     def begin(self, identity: dict[str, object]) -> None:
-        """Throw away what an earlier job wrote, and say what this one is."""
+        """Replace the journal of an earlier job by a line for this one."""
         self._journal.truncate(0)
         self._append(identity)
 
     def write_if_due(self, progress: Progress) -> None:
-        """Write a line when the last one is old enough."""
+        """Write a line if the last one is old enough."""
         if time.monotonic() - self._written_at >= self._seconds:
             self.write(progress)
 
     def write(self, progress: Progress) -> None:
-        """Wait until the output is on the disk, then say how far it goes: the journal never promises too much."""
+        """Write a line once the output is on the disk, and never before."""
         self._output.flush()
         os.fsync(self._output.fileno())
         self._append(asdict(progress))
@@ -141,16 +137,12 @@ class _Checkpoints:
 
 def _refuse_same_file(job: Job) -> None:
     if job.target.exists() and job.source.samefile(job.target):
-        raise DataError(
-            job.target, None, "is the input as well; the output needs a name of its own"
-        )
+        reason = "is the input as well; the output needs a name of its own"
+        raise DataError(job.target, None, reason)
 
 
 def _identity(job: Job, source: BinaryIO) -> dict[str, object]:
-    """Say, in JSON's own types, what decides every byte of the output.
-
-    A touched input counts as another.
-    """
+    """Return all that decides the output, as JSON. A touched input counts as another."""
     status = os.fstat(source.fileno())
     labels = job.selection.labels
     return {
@@ -168,7 +160,7 @@ def _identity(job: Job, source: BinaryIO) -> dict[str, object]:
 
 
 def _earlier_progress(journal: Path, partial: Path, identity: dict[str, object]) -> Progress:
-    """Return how far a killed run of the same job came: nowhere when its journal is missing or another's."""
+    """Return the progress of a killed run of the same job, if there was one."""
     try:
         entries = _read_journal(journal)
         written = partial.stat().st_size
@@ -184,15 +176,12 @@ def _journal_path(target: Path) -> Path:
 
 
 def _read_journal(journal: Path) -> list[dict[str, Any]]:
-    return [
-        entry
-        for line in journal.read_bytes().splitlines()
-        if (entry := _read_entry(line)) is not None
-    ]
+    entries = map(_read_entry, journal.read_bytes().splitlines())
+    return [entry for entry in entries if entry is not None]
 
 
 def _read_entry(line: bytes) -> dict[str, Any] | None:
-    """Return an entry of a journal; None for a blank line, and for one that was never finished."""
+    """Return an entry of a journal; None for a blank or unfinished line."""
     try:
         entry = json.loads(line)
     except ValueError:
@@ -201,7 +190,7 @@ def _read_entry(line: bytes) -> dict[str, Any] | None:
 
 
 def _open_at(path: Path, size: int) -> BinaryIO:
-    """Open a file for writing at its first `size` bytes, and cut off what stands behind them."""
+    """Open a file for writing after its first `size` bytes, and cut off the rest."""
     file = path.open("r+b" if size else "wb")
     file.truncate(size)
     file.seek(size)

@@ -1,7 +1,7 @@
-"""Rows of parquet files: a column is tagged, `entities` is added, all else is kept (extra `parquet`).
+"""Rows of parquet files: a column is tagged, and `entities` is added (extra `parquet`).
 
-Nothing else in Teddy imports pyarrow. A shard is so many whole row groups as come to SHARD_BYTES,
-at least one; it is tagged into a small parquet file, and those are joined row group by row group.
+A shard is as many row groups as come to SHARD_BYTES, at least one; it is tagged into a small
+parquet file, and those are joined row group by row group.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,24 +23,20 @@ except ImportError:
         "parquet files need the extra `parquet`: pip install 'teddy[parquet]'"
     ) from None
 
-ENTITIES = pa.list_(
-    pa.struct(
-        [
-            ("start", pa.int64()),
-            ("end", pa.int64()),
-            ("label", pa.string()),
-            ("score", pa.float64()),
-            ("text", pa.string()),
-        ]
-    )
-)
+_ENTITY = {
+    "start": pa.int64(),
+    "end": pa.int64(),
+    "label": pa.string(),
+    "score": pa.float64(),
+    "text": pa.string(),
+}
+ENTITIES = pa.list_(pa.struct(list(_ENTITY.items())))
 
 
 def cut_rows(path: Path, text_field: str, shard_bytes: int) -> Iterator[Shard]:
     """Yield the shards of a file, at least one.
 
-    Raises: DataError for what is no parquet file, has no column `text_field`, or one that is not of
-    strings.
+    Raises DataError for another format, and when there is no column `text_field` of strings.
     """
     with _reading(path) as file:
         _with_column(path, file.schema_arrow, text_field)
@@ -66,10 +62,8 @@ def tag_rows(
 ) -> Iterator[Progress]:
     """Write the rows of a shard with their entities, and yield the progress after each batch.
 
-    A row without a text (null), or with one that cannot be read, has null for its entities. The
-    progress counts as bytes read those of the texts.
-
-    Raises: DataError as `cut_rows`.
+    A row whose text is null or unreadable gets null. `read_bytes` are those of the texts. Raises
+    DataError as `cut_rows`.
     """
     done = Progress()
     with _reading(path) as file:
@@ -90,7 +84,7 @@ def tag_rows(
 
 
 def join_rows(parts: Sequence[Path], target: Path) -> None:
-    """Write the rows of several files of one schema into one, holding one row group at a time."""
+    """Join files of one schema, with one row group in memory at a time."""
     with pq.ParquetFile(parts[0]) as first:
         schema = first.schema_arrow
     with pq.ParquetWriter(target, schema) as writer:
@@ -111,7 +105,7 @@ def _tag_batch(
     options: Options,
     on_error: Callable[[Answer], object],
 ) -> tuple[list[_Found], Progress]:
-    """Return the entities of each row, None where it cannot be tagged; the first is that after `row` rows."""
+    """Return the entities of each row, None if it cannot be tagged; `row` rows came before."""
     texts = [_text(scalar) for scalar in batch.column(options.text_field)]
     good = [text for text in texts if isinstance(text, str)]
     tagged = iter(tagger.tag(good))
@@ -123,9 +117,8 @@ def _tag_batch(
             continue
         found.append(None)
         errors.append(f"row {row + number}: {text}")
-        on_error(
-            Answer(b"", error=str(text), name=_name(batch, number - 1) | {"row": row + number})
-        )
+        name = _name(batch, number - 1) | {"row": row + number}
+        on_error(Answer(b"", error=str(text), name=name))
     progress = Progress(
         read_bytes=sum(len(text.encode()) for text in good),
         lines=len(texts),
@@ -139,7 +132,7 @@ def _tag_batch(
 
 
 def _text(scalar: pa.Scalar) -> str | ValueError:
-    """Return the text of a row, or why there is none."""
+    """Return the text of a row, or the reason why there is none."""
     try:
         text = scalar.as_py()
     except UnicodeDecodeError:
@@ -148,7 +141,7 @@ def _text(scalar: pa.Scalar) -> str | ValueError:
 
 
 def _name(batch: pa.Table, row: int) -> dict[str, object]:
-    """Return the `id` of a row, where it has one that JSON can say."""
+    """Return the `id` of a row, if it has one that JSON can hold."""
     if "id" not in batch.schema.names:
         return {}
     value = batch.column("id")[row].as_py()
@@ -164,25 +157,17 @@ def _write(
 
 
 def _with_column(path: Path, schema: pa.Schema, text_field: str) -> pa.Schema:
-    """Return the schema with `entities` as its last column; one of that name from before is replaced."""
+    """Return the schema with `entities` as its last column, in place of an earlier one."""
     if text_field not in schema.names:
-        raise DataError(
-            path,
-            None,
-            f"it has the columns {', '.join(schema.names)}, not {text_field} (--text-field)",
-        )
+        reason = f"it has the columns {', '.join(schema.names)}, not {text_field} (--text-field)"
+        raise DataError(path, None, reason)
     kind = schema.field(text_field).type
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    if not (
-        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    ):
+    if kind not in (pa.string(), pa.large_string(), pa.string_view()):
         raise DataError(path, None, f"its column {text_field} is of {kind}, not of strings")
-    kept = (
-        schema
-        if "entities" not in schema.names
-        else schema.remove(schema.get_field_index("entities"))
-    )
-    return kept.append(pa.field("entities", ENTITIES))
+    if "entities" in schema.names:
+        schema = schema.remove(schema.get_field_index("entities"))
+    return schema.append(pa.field("entities", ENTITIES))
 
 
 @contextmanager
@@ -191,6 +176,5 @@ def _reading(path: Path) -> Iterator[pq.ParquetFile]:
         with pq.ParquetFile(path) as file:
             yield file
     except pa.ArrowInvalid as error:
-        raise DataError(
-            path, None, f"not a parquet file that can be read: {' '.join(str(error).split())}"
-        ) from None
+        reason = f"not a parquet file that can be read: {' '.join(str(error).split())}"
+        raise DataError(path, None, reason) from None

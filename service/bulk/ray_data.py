@@ -1,4 +1,4 @@
-"""Shards tagged on a Ray cluster, by Ray Data (extra `ray`). Nothing else in `model` imports Ray.
+"""Workers that are actors of a Ray cluster, by Ray Data (extra `ray`).
 
     this process -- shards --> Ray Data -- one at a time --> actors, each with a model
                  <---- packed answers, reasons, tallies ----
@@ -29,23 +29,22 @@ from teddy.service.bulk.workers import (
     LoadedModel,
     ModelChoice,
     Place,
-    Underway,
     Workers,
     describe,
     load_model,
 )
 
 LOCAL = "local"
-"""Instead of an address: a cluster of this machine alone, for as long as the job takes."""
+"""Stands for a cluster of this machine alone that ends with the job."""
 
 
 @contextmanager
 def start_ray(
     address: str, count: int, choice: ModelChoice
 ) -> Iterator[tuple[Workers, LoadedModel]]:
-    """Connect to a cluster, or start one, and have so many actors tag.
+    """Connect to a cluster, or start one, and let `count` actors tag.
 
-    Raises: MissingExtraError where Ray is not installed, TeddyError when the model is refused or
+    Raises MissingExtraError where Ray is not installed, TeddyError when the model is refused or
     the cluster is not there.
     """
     model = describe(load_model(choice))
@@ -63,7 +62,7 @@ def start_ray(
 
 
 class _Actor:
-    """Tags the shards of a batch of rows, one each, on some node."""
+    """A worker on some node, which tags the shard of each row."""
 
     def __init__(self, choice: ModelChoice, options: Options, folder: Path) -> None:
         os.chdir(folder)  # paths are as they were given there
@@ -81,7 +80,7 @@ class _Actor:
 
 
 class _RayWorkers:
-    """See `start_ray` and `Workers`."""
+    """Workers on a cluster; see `start_ray`."""
 
     def __init__(self, count: int, choice: ModelChoice) -> None:
         self._count = count
@@ -89,8 +88,8 @@ class _RayWorkers:
 
     def results(
         self, tasks: Iterable[Assignment], options: Options, place: Place
-    ) -> Iterator[Finished | Underway]:
-        """See `Workers`. All shards are found before the first is tagged."""
+    ) -> Iterator[Finished | Progress]:
+        """Tag shards; see `Workers`. All are found before the first is tagged."""
         import ray.data
 
         logging.getLogger("ray.data").setLevel(logging.WARNING)
@@ -113,8 +112,8 @@ class _RayWorkers:
 
 
 def _import_ray(address: str) -> Any:
-    # Read by Ray while it is imported: nobody is told that it is used; and a cluster of our own is
-    # for us alone, on loopback and with a token, since whoever may use it can run code here.
+    # Read by Ray while it is imported. It reports no use; and a cluster of our own is for us alone,
+    # on loopback and with a token, since all who can reach it can run code here.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if address == LOCAL:
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
@@ -129,7 +128,7 @@ def _import_ray(address: str) -> Any:
 
 
 def _where(address: str, count: int) -> dict[str, Any]:
-    """Return what `ray.init` is to be told."""
+    """Return the arguments of `ray.init`."""
     quiet = {"log_to_driver": False, "configure_logging": False}
     if address != LOCAL:
         return {"address": address, **quiet}

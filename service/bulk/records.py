@@ -1,14 +1,12 @@
-"""One record of a bulk input and its answer: a line of text, a JSON object on a line, or a sentence in columns.
+"""Records of a bulk input and their answers.
 
     text    a line                          -> {"line", "text", "entities"}
     jsonl   an object with a "text"         -> the same object with "entities" added (or replaced)
     conll   a word a line, blank line ends  -> the same lines with a column of BIO tags added
 
-(Rows of parquet are not lines: see `teddy.service.bulk.parquet`.) A record that cannot be tagged is
-answered as well, so that output and input stay side by side: in text and jsonl by `{"id"?, "line",
-"error"}`, in columns by the tag `_` for each of its words. Bytes are decoded one record at a time,
-so that one bad line costs only itself. This module knows nothing of files: `teddy.service.bulk`
-reads and writes them.
+(For rows of parquet see `parquet.py`.) A record that cannot be tagged has an answer too, so that
+output and input stay side by side: in text and jsonl `{"id"?, "line", "error"}`, in columns the tag
+`_` for each word. Bytes are decoded one record at a time, so that a bad line costs only itself.
 """
 
 import json
@@ -25,15 +23,15 @@ if TYPE_CHECKING:
     from teddy.model.text.documents import Entity
 
 NOT_TAGGED = "_"
-"""The tag column of a word whose sentence could not be tagged."""
+"""The tag of a word whose sentence could not be tagged."""
 TEXT_FIELD = "text"
-"""Where the text of an object, or of a row, stands unless something else is said."""
+"""The default field of an object, or column of a row, that holds the text."""
 DOCUMENT_START = b"-DOCSTART-"
 SCORE_DIGITS = 4
 
 
 class Format(StrEnum):
-    """What a record of the input is."""
+    """The format of an input."""
 
     TEXT = "text"
     JSONL = "jsonl"
@@ -42,7 +40,7 @@ class Format(StrEnum):
 
 
 class TextTagger(Protocol):
-    """The part of a predictor that bulk tagging uses."""
+    """The methods of a predictor that bulk tagging uses."""
 
     def tag(self, texts: Iterable[str]) -> "list[list[Entity]]":
         """Return the entities of each text, in order."""
@@ -55,57 +53,55 @@ class TextTagger(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which entities are answered: those of `labels` (all of them when None) that score at least `min_score`."""
+    """The choice of entities: of `labels` (None: all), with a score of at least `min_score`."""
 
     labels: frozenset[str] | None = None
     min_score: float = 0.0
 
     def keeps_label(self, label: str) -> bool:
-        """Say whether entities of this label are wanted."""
+        """Return whether entities of this label are wanted."""
         return self.labels is None or label in self.labels
 
     def of(self, entities: "Iterable[Entity]") -> "list[Entity]":
-        """Return the entities that are wanted, in order."""
+        """Return the wanted entities, in order."""
         return [
-            entity
-            for entity in entities
-            if self.keeps_label(entity.label) and entity.score >= self.min_score
+            each
+            for each in entities
+            if self.keeps_label(each.label) and each.score >= self.min_score
         ]
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The lines of one record as they stand in the file, and the number (from 1) of the first of them."""
+    """The raw lines of one record, and the number (from 1) of the first."""
 
     line: int
     lines: tuple[bytes, ...]
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of the input that this record takes."""
+        """The size of the record in the input."""
         return sum(map(len, self.lines))
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is written for one record.
+    """The output for one record.
 
-    `error` says why it could not be tagged, and is empty when it was.
-
-    `name` says which record it is, `line` and perhaps `id`, where that is to be told apart from the
-    answer.
+    `error` is the reason why it could not be tagged, else empty. `name` is its `line`, and its `id`
+    if it has one.
     """
 
     data: bytes
     n_entities: int = 0
     error: str = ""
     n_words: int = 0
-    """Words between blanks, for a rate; the tagger may count others."""
+    """The number of words between blanks, for a rate; the tagger may count others."""
     name: dict[str, object] = field(default_factory=dict)
 
 
 def entity_fields(entity: "Entity") -> dict[str, object]:
-    """Return an entity as it appears in JSON."""
+    """Return an entity for JSON."""
     return {
         "start": entity.start,
         "end": entity.end,
@@ -116,7 +112,7 @@ def entity_fields(entity: "Entity") -> dict[str, object]:
 
 
 def ends_record(line: bytes, form: Format) -> bool:
-    """Say whether a record of this format ends with this line: always, or at a blank one in columns."""
+    """Return whether a record ends with this line: always, but in columns at a blank one."""
     return form is not Format.CONLL or not line.strip()
 
 
@@ -127,19 +123,14 @@ def answer_records(
     selection: Selection,
     text_field: str = TEXT_FIELD,
 ) -> list[Answer]:
-    """Tag records together and return one answer for each, in order.
-
-    The text of an object is in `text_field`.
-    """
+    """Tag records together, and return an answer for each, in order."""
     if form is Format.CONLL:
         return _answer_columns(records, tagger, selection)
     if form is Format.TEXT:
-        return _answer_objects(
-            [_read_text(record) for record in records], tagger, selection, TEXT_FIELD
-        )
-    return _answer_objects(
-        [_read_object(record, text_field) for record in records], tagger, selection, text_field
-    )
+        texts = [_read_text(record) for record in records]
+        return _answer_objects(texts, tagger, selection, TEXT_FIELD)
+    objects = [_read_object(record, text_field) for record in records]
+    return _answer_objects(objects, tagger, selection, text_field)
 
 
 def _answer_objects(
@@ -148,7 +139,7 @@ def _answer_objects(
     selection: Selection,
     text_field: str,
 ) -> list[Answer]:
-    """Tag the text of each object; what is an answer already stays as it is."""
+    """Tag the text of each object; answers stay as they are."""
     texts = [str(each[text_field]) for each in objects if isinstance(each, dict)]
     found = iter(zip(texts, tagger.tag(texts), strict=True))
     answers: list[Answer] = []
@@ -172,7 +163,7 @@ def _read_text(record: Record) -> dict[str, object] | Answer:
 
 
 def _read_object(record: Record, text_field: str) -> dict[str, object] | Answer:
-    """Read a line of JSON; a blank line is answered by nothing."""
+    """Read a line of JSON; a blank line has an empty answer."""
     fields: dict[str, object] = {"line": record.line}
     try:
         line = _decode(record.lines[0], record.line)
@@ -205,11 +196,10 @@ def _refused(fields: dict[str, object], reason: str) -> Answer:
 
 
 def json_line(fields: dict[str, object]) -> bytes:
-    """Return an object on a line of its own, in UTF-8."""
+    """Return an object as a line of JSON in UTF-8."""
     try:
         return (json.dumps(fields, ensure_ascii=False) + "\n").encode()
-    # a lone surrogate in a field that is passed on: only an escape can say it
-    except UnicodeEncodeError:
+    except UnicodeEncodeError:  # a lone surrogate in a field that is passed on
         return (json.dumps(fields) + "\n").encode()
 
 
@@ -217,9 +207,8 @@ def _answer_columns(
     records: Sequence[Record], tagger: TextTagger, selection: Selection
 ) -> list[Answer]:
     readings = [_read_words(record) for record in records]
-    found = iter(
-        tagger.tag_sentences([words for words in readings if isinstance(words, list) and words])
-    )
+    sentences = [words for words in readings if isinstance(words, list) and words]
+    found = iter(tagger.tag_sentences(sentences))
     answers = []
     for record, words in zip(records, readings, strict=True):
         if isinstance(words, Answer):
@@ -232,7 +221,7 @@ def _answer_columns(
 
 
 def _read_words(record: Record) -> list[str] | Answer:
-    """Return the words of a sentence; none for blank lines, comments and the mark between two documents."""
+    """Return the words of a sentence, without comments and marks between documents."""
     try:
         return [_read_word(line, record.line + k) for k, line in _word_lines(record)]
     except ValueError as error:
@@ -240,10 +229,9 @@ def _read_words(record: Record) -> list[str] | Answer:
 
 
 def _word_lines(record: Record) -> list[tuple[int, bytes]]:
-    """Return the lines that hold a word, and where in the record they stand.
+    """Return the position and content of each line with a word.
 
-    A line that begins with `# ` before the first word is a comment, as in CoNLL-U; later on it is a
-    word.
+    Before the first word, a line that begins with `# ` is a comment, as in CoNLL-U.
     """
     found: list[tuple[int, bytes]] = []
     for k, line in enumerate(record.lines):
@@ -254,7 +242,7 @@ def _word_lines(record: Record) -> list[tuple[int, bytes]]:
 
 
 def _read_word(line: bytes, number: int) -> str:
-    """Return what stands before the first tab, or before the first space where there is no tab."""
+    """Return the first column: up to a tab or, without tabs, up to a space."""
     bare = line.rstrip(b"\r\n")
     word = _decode(bare.split(b"\t")[0] if b"\t" in bare else bare.split()[0], number)
     if not word.strip(" "):
@@ -263,7 +251,7 @@ def _read_word(line: bytes, number: int) -> str:
 
 
 def _add_column(record: Record, tags: Sequence[str] | None) -> bytes:
-    """Append a tag to each line that holds a word, `_` to all of them when there are no tags; keep every other byte."""
+    """Append a tag to each line with a word (None: `_`), and keep every other byte."""
     places = [k for k, _ in _word_lines(record)]
     added = dict(zip(places, tags or [NOT_TAGGED] * len(places), strict=True))
     added |= {k: "O" for k, line in enumerate(record.lines) if line.startswith(DOCUMENT_START)}
@@ -273,16 +261,15 @@ def _add_column(record: Record, tags: Sequence[str] | None) -> bytes:
 
 
 def _append(line: bytes, tag: str) -> bytes:
-    """Append a column before the line's end, after a tab where the line has one and after a space where it has none."""
+    """Append a column to a line, after a tab if it has one, else after a space."""
     bare = line.rstrip(b"\r\n")
     return bare + (b"\t" if b"\t" in bare else b" ") + tag.encode() + line[len(bare) :]
 
 
 def _decode(data: bytes, line: int) -> str:
-    """Decode UTF-8, without the byte order mark that a file may begin with."""
+    """Decode UTF-8, without a byte order mark on the first line."""
     try:
         return data.decode("utf-8-sig" if line == 1 else "utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(
-            f"not UTF-8: byte 0x{data[error.start]:02x} at byte {error.start} of the line"
-        ) from None
+        byte = f"byte 0x{data[error.start]:02x} at byte {error.start} of the line"
+        raise ValueError(f"not UTF-8: {byte}") from None

@@ -1,12 +1,13 @@
-"""What `teddy tag` is asked for, checked before anything is loaded."""
+"""The options of `teddy tag`, checked before anything is loaded."""
 
 import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
+from typer import BadParameter
 
 if TYPE_CHECKING:
     from teddy.model.predictor import Predictor
@@ -22,7 +23,7 @@ class TagRequest:
 
     text: str | None
     model_file: Path | None
-    sources: tuple[Path, ...]
+    sources: Sequence[Path]
     target_name: str
     form_name: str
     text_field: str
@@ -35,62 +36,58 @@ class TagRequest:
     precision: str
 
     def check(self) -> None:
-        """Refuse options that contradict each other, before a model is loaded for nothing."""
+        """Raise BadParameter for options that contradict each other."""
         if (self.text is None) == (not self.sources):
-            raise typer.BadParameter("give either a text or --input", param_hint="TEXT")
+            raise BadParameter("give either a text or --input", param_hint="TEXT")
         if self.text is not None and self.target != STANDARD_STREAM:
-            raise typer.BadParameter(
-                "goes with --input; redirect the standard output instead", param_hint="--output"
-            )
+            reason = "goes with --input; redirect the standard output instead"
+            raise BadParameter(reason, param_hint="--output")
         if self.text is not None and self.form_name != "auto":
-            raise typer.BadParameter("says what --input is", param_hint="--format")
+            raise BadParameter("says what --input is", param_hint="--format")
         if len(self.sources) > 1 and STANDARD_STREAM in self.sources:
-            raise typer.BadParameter(
-                "standard input goes with no other input", param_hint="--input"
-            )
+            raise BadParameter("standard input goes with no other input", param_hint="--input")
         if self.sources and self.is_stream:
             self._check_stream()
 
     def _check_stream(self) -> None:
         if self.as_json:
-            raise typer.BadParameter(
-                "goes with TEXT; what --input gives is JSON already", param_hint="--json"
-            )
+            reason = "goes with TEXT; what --input gives is JSON already"
+            raise BadParameter(reason, param_hint="--json")
         if not self._is_single:
-            raise typer.BadParameter(
-                "give a folder for the answers to these inputs", param_hint="--output"
-            )
+            reason = "give a folder for the answers to these inputs"
+            raise BadParameter(reason, param_hint="--output")
         if (self.processes or 1) > 1 or self.ray is not None:
             hint = "--processes" if self.ray is None else "--ray"
-            raise typer.BadParameter("is for files, and --output with it", param_hint=hint)
+            raise BadParameter("is for files, and --output with it", param_hint=hint)
         self.check_scores([self.format_of(self.sources[0])])
 
     def check_scores(self, forms: "list[Format]") -> None:
-        """Refuse a least score where there are no scores."""
+        """Raise BadParameter for a least score where there are no scores."""
         if self.min_score and "conll" in forms:
-            raise typer.BadParameter("columns have no scores", param_hint="--min-score")
+            raise BadParameter("columns have no scores", param_hint="--min-score")
 
     @property
     def target(self) -> Path:
-        """Where the answers go."""
+        """The path of the answers."""
         return Path(self.target_name)
 
     @property
     def form(self) -> "Format | None":
-        """The format asked for."""
+        """The format asked for; None for `auto`."""
         from teddy.service.bulk.records import Format
 
         return None if self.form_name == "auto" else Format(self.form_name)
 
     @property
     def is_stream(self) -> bool:
-        """Whether what comes in or goes out is a pipe, a terminal or a device."""
+        """Whether input or output is a pipe, a terminal or a device."""
         source = self.sources[0] if self.sources else STANDARD_STREAM
-        odd_source = source == STANDARD_STREAM or (
-            source.exists() and not source.is_file() and not source.is_dir()
+        return (
+            source == STANDARD_STREAM
+            or (source.exists() and not source.is_file() and not source.is_dir())
+            or self.target == STANDARD_STREAM
+            or (self.target.exists() and not self.target.is_file() and not self.target.is_dir())
         )
-        odd_target = self.target.exists() and not self.target.is_file() and not self.target.is_dir()
-        return odd_source or self.target == STANDARD_STREAM or odd_target
 
     @property
     def is_folder(self) -> bool:
@@ -104,7 +101,7 @@ class TagRequest:
         return is_single_file(self.sources)
 
     def format_of(self, source: Path) -> "Format":
-        """Return the format asked for, or the one that the name of the input tells."""
+        """Return the format asked for, or that of the input's name."""
         from teddy.service.bulk.inputs import guess_format
         from teddy.service.bulk.records import Format
 
@@ -119,8 +116,8 @@ class TagRequest:
     def start(
         self, count: int, precision: str | None
     ) -> "AbstractContextManager[tuple[Workers, LoadedModel]]":
-        """Start those who are to tag shards: a cluster, processes, or this process when one is enough."""
-        from teddy.service.bulk.workers import ModelChoice
+        """Start the workers: a cluster, processes, or this process when one is enough."""
+        from teddy.service.bulk.workers import ModelChoice, start_alone
 
         choice = ModelChoice(path=self.model_file, precision=precision or self.precision)
         if self.ray is not None:
@@ -131,18 +128,19 @@ class TagRequest:
             from teddy.service.bulk.processes import start_processes
 
             return start_processes(count, choice)
-        from teddy.service.bulk.workers import start_alone
-
         return start_alone(choice)
 
     def selection(self, known: tuple[str, ...]) -> "Selection":
-        """Return which entities are wanted of a model that knows these labels."""
+        """Return the choice of entities, of a model that knows these labels.
+
+        Raises BadParameter for other labels.
+        """
         from teddy.service.bulk.records import Selection
 
         if self.labels is None:
             return Selection(min_score=self.min_score)
         wanted = frozenset(label.strip() for label in self.labels.split(","))
-        if strangers := wanted.difference(known):
-            message = f"the model has {', '.join(known)}, not {', '.join(sorted(strangers))}"
-            raise typer.BadParameter(message, param_hint="--labels")
+        if unknown := wanted.difference(known):
+            reason = f"the model has {', '.join(known)}, not {', '.join(sorted(unknown))}"
+            raise BadParameter(reason, param_hint="--labels")
         return Selection(labels=wanted, min_score=self.min_score)

@@ -1,10 +1,9 @@
-"""A file in shards: where it is cut, how one shard is tagged, and how all are joined into the output.
+"""Shards: cut a file into them, tag one, and join all into the output.
 
-The cuts depend on the file alone: not on the number of processes, nor on what was done before. A
-shard of lines ends with the first record that reaches a multiple of SHARD_BYTES; so no record is
-cut, and sentences in columns are whole. A packed file is cut as what was packed into it. Finding
-the cuts takes one pass over the file, a hundred times as fast as tagging it: the lines before a
-shard have to be counted, since answers name their line.
+The cuts depend on the file alone, not on the number of processes or on earlier runs. A shard of
+lines ends with the first record that reaches a multiple of SHARD_BYTES, so that records are whole.
+Of a packed file, the unpacked bytes are cut. Finding the cuts is one pass over the file, since
+answers name their line; it is a hundred times as fast as tagging.
 """
 
 import shutil
@@ -30,16 +29,13 @@ from teddy.service.bulk.stream import SHARD_BYTES, tag_stream
 
 _CHUNK_BYTES = 1 << 20
 
-_COPY_BYTES = 1 << 20
-
 
 def cut(
     source: Input, text_field: str = TEXT_FIELD, shard_bytes: int = SHARD_BYTES
 ) -> Iterator[Shard]:
-    """Yield the shards of a file, in order, at least one, as they are found.
+    """Yield the shards of a file in order, at least one, as they are found.
 
-    Raises: DataError for a file that cannot be read as what it should be, or of rows without a
-    column `text_field`.
+    Raises DataError for a file that cannot be read in its format, or has no column `text_field`.
     """
     if source.form is Format.PARQUET:
         from teddy.service.bulk.parquet import cut_rows
@@ -51,7 +47,7 @@ def cut(
 
 
 def cut_lines(file: BinaryIO, form: Format, shard_bytes: int) -> Iterator[Shard]:
-    """Yield the shards of lines read from the beginning, in constant memory."""
+    """Yield the shards of a file of lines, in constant memory."""
     start = line = number = 0
     while True:
         reader = _Counter(file)
@@ -64,25 +60,24 @@ def cut_lines(file: BinaryIO, form: Format, shard_bytes: int) -> Iterator[Shard]
 
 
 class _Counter:
-    """Reads on from the start of a record, and counts bytes and lines."""
+    """A reader that starts at a record and counts bytes and lines."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._blank = True  # so far, the line that has begun
+        self._blank = True  # whether the line that has begun is, so far
         self.n_bytes = 0
         self.n_lines = 0
 
     def skip(self, n_bytes: int) -> None:
-        """Read so many bytes, or to the end."""
+        """Read `n_bytes`, or to the end."""
         while n_bytes and (chunk := self._file.read(min(n_bytes, _CHUNK_BYTES))):
             n_bytes -= len(chunk)
             self._count(chunk)
 
     def finish_record(self, form: Format) -> None:
-        """Read on to the end of the record in which the next byte stands."""
+        """Read to the end of the record of the next byte."""
         while rest := self._file.readline():
-            # Whether a line ends a record hangs on its being blank, and its beginning may have been
-            # read already.
+            # A blank line may end a record, but its beginning may have been read already.
             line = rest if self._blank else b"x" + rest
             self._count(rest)
             if ends_record(line, form):
@@ -96,7 +91,7 @@ class _Counter:
 
 
 class ShardTagger:
-    """Tags shards, one after another; it keeps its last file open, so that a packed one is read on, not anew."""
+    """A tagger of shards; it keeps its last file open, so as not to unpack it again."""
 
     def __init__(self, tagger: TextTagger, options: Options) -> None:
         self._tagger = tagger
@@ -105,16 +100,14 @@ class ShardTagger:
         self._file: BinaryIO | None = None
 
     def tag(self, task: Assignment, output: BinaryIO, errors: BinaryIO) -> Iterator[Progress]:
-        """Write the answers of a shard into one file, and what could not be tagged, and why, into another.
+        """Write the answers of a shard, and the errors; yield its progress after each batch.
 
-        Yields what the shard has come to, after each batch. Raises DataError where the input is
-        broken.
+        Raises DataError when the input is broken.
         """
 
         def on_error(answer: Answer) -> None:
-            errors.write(
-                json_line({"path": str(task.source.path), **answer.name, "error": answer.error})
-            )
+            path = str(task.source.path)
+            errors.write(json_line({"path": path, **answer.name, "error": answer.error}))
 
         with refused_when_broken(task.source.path):
             if task.source.form is Format.PARQUET:
@@ -128,10 +121,7 @@ class ShardTagger:
                     yield from self._tag_lines(task, packed, on_error)
 
     def tag_into(self, task: Assignment, place: ShardPlace) -> Iterator[Progress]:
-        """Tag a shard into its place, which is finished when the iterator ends.
-
-        Otherwise as `tag`.
-        """
+        """Tag a shard as `tag` does, into its place, which is finished when the iterator ends."""
         done = Progress()
         place.remove()
         errors = BytesIO()
@@ -182,12 +172,12 @@ class ShardTagger:
 
 
 def errors_path(target: Path) -> Path:
-    """Return where the reasons go, beside an output."""
+    """Return the path of the errors beside an output."""
     return target.with_name(f"{target.name}.errors.jsonl")
 
 
 def join_shards(source: Input, places: Sequence[ShardPlace], *, with_errors: bool) -> None:
-    """Write the output of a file from its shards; and, `with_errors`, the file of reasons when there are any."""
+    """Write the output of a file from its shards; `with_errors`, the errors too if any."""
     source.target.parent.mkdir(parents=True, exist_ok=True)
     if with_errors:
         _join_errors(
@@ -214,4 +204,4 @@ def _concatenate(parts: Iterable[Path], target: Path) -> None:
     with target.open("wb") as output:
         for part in parts:
             with part.open("rb") as file:
-                shutil.copyfileobj(file, output, _COPY_BYTES)
+                shutil.copyfileobj(file, output, _CHUNK_BYTES)

@@ -1,4 +1,4 @@
-"""What is tagged at once: a shard of a file, and what is asked for."""
+"""The unit of work: a shard of a file, and the options of the job."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from teddy.service.bulk.stream import SHARD_BYTES
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """A part of a file: bytes `start` to `stop` of what was packed into it, after `line` lines of the file.
+    """Unpacked bytes `start` to `stop` of a file, after `line` lines.
 
     Of a parquet file: row groups `start` to `stop`, after `line` rows.
     """
@@ -22,17 +22,16 @@ class Shard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What is asked for, whatever the file."""
+    """The options that are the same for all files."""
 
     selection: Selection
     text_field: str = TEXT_FIELD
     shard_bytes: int = SHARD_BYTES
-    """See `teddy.service.bulk.sharding`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """A shard that is to be tagged; `position` is that of its file among the inputs."""
+    """A shard to tag, of the input at `position`."""
 
     position: int
     source: Input
@@ -40,5 +39,5 @@ class Assignment:
 
     @property
     def name(self) -> str:
-        """For people: the file and the number, from 1, of the shard."""
+        """The file and the number of the shard, from 1, for messages."""
         return f"{self.source.path}, shard {self.shard.number + 1}"

@@ -1,12 +1,12 @@
-r"""What of a job is finished, on the disk: a folder beside the output that survives whatever happens to its processes.
+r"""The state of a job on the disk: a folder beside the output.
 
-    FOLDER/lock              the process that works on the job holds it
-    FOLDER/job.json          the identity: what decides every byte of the output
-    FOLDER/IDENTITY/3-17.data  .errors  .tally     shard 17 of input 3, finished: the tally is written last
-    FOLDER/IDENTITY/3.tally                        input 3, whose output is in its place
+    FOLDER/lock                  held by the process that works on the job
+    FOLDER/job.json              the identity: all that decides the output
+    FOLDER/IDENTITY/3-17.data    shard 17 of input 3; its .errors, and its .tally, written last
+    FOLDER/IDENTITY/3.tally      input 3, whose output is in its place
 
-A worker that has lost its job writes into the folder of an identity, where it cannot harm another
-job.
+A worker that outlives its job writes into the folder of that job's identity, where it cannot harm
+another job.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from teddy.model.system.files import keep_others_out, write_atomically
 from teddy.service.bulk.progress import Progress
 
 Identity = dict[str, object]
-"""In JSON's own types."""
+"""A value for JSON."""
 
 
 class JobState:
@@ -34,17 +34,14 @@ class JobState:
 
     @contextmanager
     def held(self) -> "Iterator[JobState]":
-        """Keep every other job out while the block lasts.
-
-        Raises DataError when another process is at work here.
-        """
+        """Lock the folder while the block lasts. Raises DataError when another process has it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "lock").open("a+") as lock:
             keep_others_out(lock, self.folder.parent, signed=True)
             yield self
 
     def identity(self) -> Identity | None:
-        """Return the job that was begun here, if there was one."""
+        """Return the identity of the job that was begun here, if there was one."""
         try:
             value = json.loads((self.folder / "job.json").read_bytes())
         except (FileNotFoundError, ValueError):
@@ -52,14 +49,14 @@ class JobState:
         return value if isinstance(value, dict) else None
 
     def begin(self, identity: Identity, *, restart: bool) -> None:
-        """Begin a job, or go on with it.
+        """Begin a job, or go on with it; `restart` throws away what was begun.
 
-        Raises: DataError when another job was begun here, unless that is to be thrown away.
+        Raises DataError when another job was begun here.
         """
         before = self.identity()
         if before is not None and before != identity and not restart:
             changed = ", ".join(sorted(key for key in identity if identity[key] != before.get(key)))
-            reason = f"the job that was begun here differs in {changed}; --restart forgets it and begins anew"
+            reason = f"the job that was begun here differs in {changed}; --restart begins anew"
             raise DataError(self.folder.parent, None, reason)
         if before != identity or restart:
             self._clear()
@@ -70,21 +67,21 @@ class JobState:
         write_atomically(self.folder / "job.json", json.dumps(identity, indent=1))
 
     def place(self, position: int, number: int) -> "ShardPlace":
-        """Return where the results of a shard lie."""
+        """Return the place of a shard's results."""
         return ShardPlace(folder=self._parts, name=f"{position}-{number}")
 
     def finished_file(self, position: int) -> Progress | None:
-        """Return what a file came to that is finished and joined, None for one that is not."""
+        """Return the tally of a file that is finished and joined; None for another."""
         return _read_tally(self._parts / f"{position}.tally")
 
     def finish_file(self, position: int, n_shards: int, tally: Progress) -> None:
-        """Remember what a file has come to, whose output is in its place, and forget its shards."""
+        """Write the tally of a file whose output is in its place, and remove its shards."""
         write_atomically(self._parts / f"{position}.tally", json.dumps(asdict(tally)))
         for number in range(n_shards):
             self.place(position, number).remove()
 
     def remove(self) -> None:
-        """Leave no trace: the job is done and is not to be remembered."""
+        """Remove the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _clear(self) -> None:
@@ -93,7 +90,7 @@ class JobState:
                 shutil.rmtree(path, ignore_errors=True)
 
     def _remove_torn(self) -> None:
-        """Remove what was being written, or removed, when the job was killed."""
+        """Remove what was half written, or half removed, when the job was killed."""
         for path in self._parts.glob(".*"):
             shutil.rmtree(path, ignore_errors=True)
         for tally in self._parts.glob("*.tally"):
@@ -104,7 +101,7 @@ class JobState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardPlace:
-    """Where the results of one shard lie, once it is finished."""
+    """The files of one shard's results, once it is finished."""
 
     folder: Path
     name: str
@@ -116,22 +113,22 @@ class ShardPlace:
 
     @property
     def errors(self) -> Path:
-        """A line for each record that could not be tagged; not there when there was none."""
+        """A line for each record that could not be tagged; missing when there is none."""
         return self.folder / f"{self.name}.errors"
 
     @property
     def tally(self) -> Progress | None:
-        """What the shard has come to, None when it is not finished."""
+        """The tally of the shard; None when it is not finished."""
         return _read_tally(self._tally_path)
 
     def finish(self, errors: bytes, tally: Progress) -> None:
-        """Put the errors beside the data, and say that all of it is there."""
+        """Write the errors beside the data, then the tally, which says that all is there."""
         if errors:
             write_atomically(self.errors, errors)
         write_atomically(self._tally_path, json.dumps(asdict(tally)))
 
     def remove(self) -> None:
-        """Remove all of it; the tally first, so that what is left of it never counts as finished."""
+        """Remove the files, the tally first: what may be left is not finished."""
         for path in (self._tally_path, self.data, self.errors):
             path.unlink(missing_ok=True)
 

@@ -1,7 +1,6 @@
-"""Lines to answers, in batches: the one way in which lines are tagged, be they of a pipe, a file or a shard.
+"""Lines to answers, in batches: of a pipe, a file or a shard.
 
-Records are tagged in batches, and those of a file are always the same batches: a batch ends when it
-is full, and where a shard ends (see `teddy.service.bulk.shards`).
+A file always has the same batches: one ends when it is full, and where a shard ends.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -21,16 +20,14 @@ from teddy.service.bulk.records import (
 
 BATCH_RECORDS = 1024
 BATCH_BYTES = 1 << 20
-"""A batch ends when it has either. Together they bound the memory, except that one record is always
-taken whole. (A quarter of both: 7 % fewer words a second of a core, 81,900 and 84,400 against
-85,100 and 90,600.)"""
+"""A batch ends when it has either, which bounds the memory; a record is never cut. (A quarter of
+both: 7 % fewer words/s on a core, 81,900 and 84,400 against 85,100 and 90,600.)"""
 SHARD_BYTES = 1 << 23
-"""A shard ends with the first record that reaches a multiple of this (8 MiB, half a minute of a
-core's work), and so does a batch. It is what a killed worker loses at most, and how long a worker
-may be alone at the end of a job."""
+"""A shard ends with the first record that reaches a multiple of this. Half a minute of a core's work:
+a killed worker may lose it, and one may work alone so long at the end of a job."""
 
 NOTHING_MORE_YET = b""
-"""Among lines: what has arrived so far is all there is for now, so answer it."""
+"""A mark among lines: no more have arrived so far, so the batch ends."""
 
 
 def tag_stream(
@@ -45,10 +42,10 @@ def tag_stream(
     shard_bytes: int = SHARD_BYTES,
     on_error: Callable[[Answer], object] = lambda _: None,
 ) -> Iterator[Progress]:
-    """Answer lines as they come, and yield the progress after each batch was written.
+    """Answer lines as they come, and yield the progress after each batch is written.
 
-    `start` is the progress made before `lines` begin: lines are numbered, and shards counted, from
-    there. `on_error` is given each answer that is an error.
+    Lines are numbered, and shards counted, from `start`, the progress before the first of `lines`.
+    `on_error` takes each answer that is an error.
     """
     progress = start or Progress()
     for records in _batches(
@@ -64,7 +61,7 @@ def tag_stream(
 
 
 def arriving_lines(stream: BufferedIOBase) -> Iterator[bytes]:
-    """Yield the lines of a pipe or terminal, and NOTHING_MORE_YET whenever waiting for more would hold up an answer."""
+    """Yield the lines of a pipe or terminal, and NOTHING_MORE_YET before waiting for more."""
     rest = b""
     while chunk := stream.read1(1 << 16):  # what has arrived, without waiting for more
         *lines, rest = (rest + chunk).split(b"\n")
@@ -76,7 +73,7 @@ def arriving_lines(stream: BufferedIOBase) -> Iterator[bytes]:
 
 
 def _records(lines: Iterable[bytes], form: Format, line: int) -> Iterator[Record | None]:
-    """Group lines to records, numbered from `line` + 1; None stands for NOTHING_MORE_YET."""
+    """Group lines into records, numbered from `line` + 1; NOTHING_MORE_YET becomes None."""
     gathered: list[bytes] = []
     for each in lines:
         if each == NOTHING_MORE_YET:
@@ -94,7 +91,7 @@ def _records(lines: Iterable[bytes], form: Format, line: int) -> Iterator[Record
 def _batches(
     records: Iterable[Record | None], position: int, shard_bytes: int
 ) -> Iterator[list[Record]]:
-    """Gather records, the first of which stands at byte `position` of the input."""
+    """Group records into batches; the first record is at byte `position` of the input."""
     batch: list[Record] = []
     n_bytes = 0
     for record in records:

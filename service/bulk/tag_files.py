@@ -29,7 +29,7 @@ STATE_FOLDER = ".teddy"
 
 
 def tag_files(request: TagRequest) -> None:
-    """Do what is asked for, say what has come of it, and exit with 1 when something could not be tagged."""
+    """Tag files, print the outcome, and exit with 1 if something could not be tagged."""
     if request.is_stream:
         _tag_stream(request)
         return
@@ -45,9 +45,8 @@ def _tag_stream(request: TagRequest) -> None:
     form = request.format_of(source)
     if form is Format.PARQUET:
         raise typer.BadParameter("rows are not streamed: name a file", param_hint="--output")
-    to_file = request.target != STANDARD_STREAM and (
-        request.target.is_file() or not request.target.exists()
-    )
+    is_new = request.target.is_file() or not request.target.exists()
+    to_file = is_new and request.target != STANDARD_STREAM
     done = Progress()
     with ExitStack() as stack:
         lines = arriving_lines(stack.enter_context(_open_input(source)))
@@ -66,7 +65,7 @@ def _tag_stream(request: TagRequest) -> None:
 
 
 def _tag_file(request: TagRequest, interruption: Interruption) -> None:
-    """Tag a file into a file: by this process alone, with a journal, or by several, shard by shard."""
+    """Tag a file into a file: with a journal if this process does it alone, else by shards."""
     (path,) = request.sources
     source = single_input(path, request.target, request.form)
     request.check_scores([source.form])
@@ -108,7 +107,7 @@ def _tag_folder(request: TagRequest, interruption: Interruption) -> None:
 class _Plan:
     inputs: Sequence[Input]
     count: int
-    """Of processes."""
+    """The number of processes."""
     with_errors: bool
 
 
@@ -161,7 +160,7 @@ def _tag_with_journal(request: TagRequest, source: Input, interruption: Interrup
 
 
 def _process_count(request: TagRequest, inputs: Sequence[Input]) -> int:
-    """Return how many processes are wanted, or are of use: as many as there are cores and shards."""
+    """Return the number of processes asked for, else of cores, but at most of shards."""
     if request.processes is not None:
         return request.processes
     shards = sum(max(1, round(expected_bytes([each]) / SHARD_BYTES)) for each in inputs)
@@ -205,9 +204,8 @@ def _conclude(
     done: Progress, *, told: bool, before: str = "", after: str = "", failed: bool = False
 ) -> None:
     if told or done.errors:
-        _say(
-            f"{before}{done.lines:,} lines, {done.entities:,} entities, {done.errors:,} not tagged{after}"
-        )
+        counts = f"{done.lines:,} lines, {done.entities:,} entities, {done.errors:,} not tagged"
+        _say(f"{before}{counts}{after}")
     if done.errors:
         _say(f"first of those not tagged: {done.first_error}")
     if done.errors or failed:

@@ -1,4 +1,4 @@
-"""Who tags shards: what every kind of worker is given and gives back, and the one that is this process."""
+"""The workers that tag shards: what they have in common, and the one that is this process."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from teddy.model.predictor import Predictor
 
 Place = Callable[[Assignment], ShardPlace]
-"""Where the results of a shard go."""
+"""Return the place for the results of a shard."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelChoice:
-    """What a worker is to load: a model file, or the one that ships, and the precision to compute in."""
+    """The model that a worker loads: a file (None: the model that ships) and a precision."""
 
     path: Path | None
     precision: str
@@ -46,52 +46,24 @@ class Finished:
     tally: Progress
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Underway:
-    """What the shards in progress have come to, together.
-
-    Told now and then, for those who watch.
-    """
-
-    progress: Progress
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What a worker is to do next."""
-
-    task: Assignment
-    options: Options
-    place: ShardPlace
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
-    """Why neither this worker nor another could do what it should, for people."""
-
-    reason: str
-
-
 class Workers(Protocol):
-    """Those who tag shards.
-
-    `start_alone`, `start_processes` and `start_ray` give them, with what they have loaded.
-    """
+    """One or more workers, as `start_alone`, `start_processes` and `start_ray` give them."""
 
     def results(
         self, tasks: Iterable[Assignment], options: Options, place: Place
-    ) -> Iterator[Finished | Underway]:
-        """Tag shards, in any order, and yield each once its results are in their place.
+    ) -> Iterator[Finished | Progress]:
+        """Tag shards in any order, and yield each once its results are in their place.
 
-        Tasks are asked for when somebody is free to take one.
+        A Progress now and then is that of all shards in work. A task is asked for only when a
+        worker is free.
         """
         ...
 
 
 def load_model(choice: ModelChoice) -> "Predictor":
-    """Load a model for a process that does nothing but tag, on one thread.
+    """Load a model for a process that only tags, on one thread.
 
-    Raises TeddyError when it is refused.
+    Raises TeddyError when the model is refused.
     """
     # A sentence is too little work to share among threads, and the processes share the cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -104,7 +76,7 @@ def load_model(choice: ModelChoice) -> "Predictor":
 
 
 def describe(predictor: "Predictor") -> LoadedModel:
-    """Return what is to be known of a loaded model."""
+    """Return name, version, labels and precision of a loaded model."""
     manifest = predictor.manifest
     return LoadedModel(
         name=manifest.name,
@@ -122,18 +94,18 @@ def start_alone(choice: ModelChoice) -> Iterator[tuple[Workers, LoadedModel]]:
 
 
 class Alone:
-    """Only the process that asks, one shard after another."""
+    """Workers that are this process, which tags one shard after another."""
 
     def __init__(self, tagger: TextTagger) -> None:
         self._tagger = tagger
 
     def results(
         self, tasks: Iterable[Assignment], options: Options, place: Place
-    ) -> Iterator[Finished | Underway]:
-        """See `Workers`."""
+    ) -> Iterator[Finished | Progress]:
+        """Tag shards; see `Workers`."""
         with closing(ShardTagger(self._tagger, options)) as shards:
             for task in tasks:
                 done = Progress()
                 for done in shards.tag_into(task, place(task)):
-                    yield Underway(progress=done)
+                    yield done
                 yield Finished(task=task, tally=done)

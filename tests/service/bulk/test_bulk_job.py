@@ -102,7 +102,7 @@ def worker_processes() -> list[int]:
     return [
         pid
         for pid in descendants(os.getpid())[1:]
-        if b"teddy.service.bulk.worker" in command_of(pid)
+        if b"teddy.service.bulk.processes" in command_of(pid)
     ]
 
 

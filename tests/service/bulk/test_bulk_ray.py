@@ -1,4 +1,4 @@
-"""Laws of `teddy tag --ray`, on a real cluster of this machine: `make ray` installs Ray and runs this file."""
+"""Laws of `teddy tag --ray`, on a real cluster of this machine: `make ray` runs this file."""
 
 import os
 import signal
