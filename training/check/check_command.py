@@ -28,6 +28,24 @@ if TYPE_CHECKING:
 _PLAIN_EVERY_SECONDS = 30.0
 
 
+_Deep = Annotated[
+    bool,
+    typer.Option("--deep", help="Also look for label noise, by cross-validated training: minutes."),
+]
+_Folds = Annotated[int, typer.Option(metavar="N", min=2, max=20, help="The folds of --deep.")]
+_Start = Annotated[
+    Literal["auto", "en", "none"],
+    typer.Option(help="The start of --deep's taggers; auto is en for Latin script."),
+]
+_Seed = Annotated[
+    int,
+    typer.Option(metavar="N", min=0, help="The seed of --deep; the same seed, the same report."),
+]
+_Show = Annotated[int, typer.Option(metavar="N", min=0, help="Findings to show of each kind.")]
+_All = Annotated[bool, typer.Option("--all", help="Show all findings.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print everything, as JSON.")]
+
+
 def check(
     source: DataArgument,
     data: DataDirectory = Path(),
@@ -36,35 +54,23 @@ def check(
     tag: TagOption = None,
     scheme: SchemeOption = None,
     encoding: EncodingOption = "utf-8",
-    deep: Annotated[
-        bool,
-        typer.Option(
-            "--deep", help="Also look for label noise, by cross-validated training: minutes."
-        ),
-    ] = False,
-    folds: Annotated[int, typer.Option(metavar="N", min=2, max=20, help="Of --deep.")] = 4,
-    start: Annotated[
-        Literal["auto", "en", "none"],
-        typer.Option(help="What the taggers of --deep start from; auto is en for Latin script."),
-    ] = "auto",
-    seed: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Of --deep; the same seed, the same report.")
-    ] = 1,
-    show: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Findings to show of each kind.")
-    ] = 10,
-    show_all: Annotated[bool, typer.Option("--all", help="Show all findings.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything, as JSON.")] = False,
+    deep: _Deep = False,
+    folds: _Folds = 4,
+    start: _Start = "auto",
+    seed: _Seed = 1,
+    show: _Show = 10,
+    show_all: _All = False,
+    as_json: _Json = False,
 ) -> None:
-    """Look for mistakes in data before they cost a night.
+    """Look for mistakes in data before they cost a night of training.
 
-    Counts what is there and lists what looks wrong, the gravest kinds first, each with what to do
-    about it: lines that cannot be read, illegal tags, labels that train or dev lacks, the same
-    words labelled in two ways, dev sentences that are also in train, wrong decodings, and more. The
-    exit code is 1 when there are errors.
+    Counts the data and lists what looks wrong, the gravest first, each with a cure: lines that
+    cannot be read, illegal tags, labels that train or dev lacks, the same words labelled in two
+    ways, dev sentences that are also in train, wrong decodings, and more. The exit code is 1 when
+    there are errors.
 
-    With --deep, taggers are trained on parts of the data and read the rest: what they would have
-    marked otherwise is listed, the most suspicious first.
+    With --deep, taggers are trained on parts of the data and read the rest: annotations that differ
+    from theirs are listed, the most suspicious first.
 
     Examples:
       teddy check mine.toml --data corpora
@@ -72,10 +78,8 @@ def check(
       teddy check train.conll --scheme iob1 --show 50
       teddy check --json notes.jsonl | jq .counts
     """
-    options = DataOptions(
-        source=source, data=data, form=form, token=token, tag=tag, scheme=scheme, encoding=encoding
-    )
-    _refuse_what_is_not_there(options)
+    options = DataOptions.of(locals())
+    _require_file(options)
     report = _check(options, _noise_options(folds, seed, start) if deep else None)
     if as_json:
         print(json.dumps(report.as_dict(), ensure_ascii=False))
@@ -93,14 +97,13 @@ def check(
         raise typer.Exit(1)
 
 
-def _refuse_what_is_not_there(options: DataOptions) -> None:
-    """A name that is no file is wrong usage; what is wrong inside a file is a finding."""
+def _require_file(options: DataOptions) -> None:
+    """Raise DataError for a missing file; what is wrong inside a file is a finding instead."""
     from teddy.model.errors import DataError
 
     if not options.is_recipe and not options.source.is_file():
-        raise DataError(
-            options.source, None, "no such file" if not options.source.exists() else "not a file"
-        )
+        reason = "not a file" if options.source.exists() else "no such file"
+        raise DataError(options.source, None, reason)
 
 
 def _noise_options(folds: int, seed: int, start: Literal["auto", "en", "none"]) -> "NoiseOptions":
@@ -129,7 +132,7 @@ def _check(options: DataOptions, deep: "NoiseOptions | None") -> "CheckReport":
 
 @contextmanager
 def _shown_progress(*, wanted: bool) -> Iterator[Callable[[float], None]]:
-    """Give a function that shows which share is done and how long the rest takes: a bar, or a line now and then."""
+    """Give a function that shows the share that is done: in a bar, or on a line now and then."""
     if not wanted:
         yield lambda _: None
     elif sys.stderr.isatty():
@@ -150,7 +153,7 @@ def _shown_progress(*, wanted: bool) -> Iterator[Callable[[float], None]]:
 
 
 class _PlainProgress:
-    """A line on standard error every half minute; time is counted from the first update, when all has been loaded."""
+    """A line on standard error every half minute; its clock starts at the first update."""
 
     def __init__(self) -> None:
         self._last_line = time.monotonic()
@@ -164,8 +167,5 @@ class _PlainProgress:
         if share > first_share and now - self._last_line >= _PLAIN_EVERY_SECONDS:
             self._last_line = now
             left_seconds = (now - began) * (1 - share) / (share - first_share)
-            print(
-                f"label noise: {share:.0%} done, about {left_seconds:,.0f} s left",
-                file=sys.stderr,
-                flush=True,
-            )
+            line = f"label noise: {share:.0%} done, about {left_seconds:,.0f} s left"
+            print(line, file=sys.stderr, flush=True)

@@ -1,9 +1,9 @@
-"""The options by which commands are told what data to read: a file and how it is written, or a recipe."""
+"""The options of commands that read data: a file and its format, or a recipe."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -16,31 +16,29 @@ DataArgument = Annotated[
     Path, typer.Argument(metavar="DATA", help="A data file or a recipe.", show_default=False)
 ]
 DataDirectory = Annotated[
-    Path, typer.Option("--data", metavar="DIR", help="What a recipe's files are relative to.")
+    Path, typer.Option("--data", metavar="DIR", help="The folder of a recipe's files.")
 ]
 FormatChoice = Literal["auto", "conll", "jsonl", "conllu", "csv", "docred"]
 FormatOption = Annotated[
     FormatChoice,
-    typer.Option("--format", help="What a file is; auto looks at its name and its rows."),
+    typer.Option("--format", help="The format of a file; auto goes by its name and rows."),
 ]
 TokenOption = Annotated[
     str | None,
     typer.Option(
         metavar="COLUMN",
-        help="Where the token is: a number, in csv also a name.  [default: guessed]",
+        help="The column of tokens: a number, in csv also a name.  [default: guessed]",
     ),
 ]
 TagOption = Annotated[
     str | None,
-    typer.Option(
-        metavar="COLUMN", help="Where the tag is; -1 is the last column.  [default: guessed]"
-    ),
+    typer.Option(metavar="COLUMN", help="The column of tags; -1 is the last.  [default: guessed]"),
 ]
 SchemeChoice = Literal["io", "iob1", "bio", "bioes", "bmes"]
 SchemeOption = Annotated[
-    SchemeChoice | None, typer.Option(help="How tags write entities.  [default: guessed]")
+    SchemeChoice | None, typer.Option(help="The tagging scheme.  [default: guessed]")
 ]
-EncodingOption = Annotated[str, typer.Option(metavar="NAME", help="Of the file's characters.")]
+EncodingOption = Annotated[str, typer.Option(metavar="NAME", help="The encoding of the file.")]
 MapOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -52,14 +50,15 @@ MapOption = Annotated[
 AnnotatesOption = Annotated[
     str | None,
     typer.Option(
-        metavar="LABELS", help="Labels that DATA marks, such as PER,LOC; others are not counted."
+        metavar="LABELS",
+        help="Labels that DATA annotates, such as PER,LOC; others are not counted.",
     ),
 ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataOptions:
-    """What the options said; `data` is the directory that a recipe's files are relative to."""
+    """The data to read: a file in some format, or a recipe with its files below `data`."""
 
     source: Path
     data: Path = Path()
@@ -71,22 +70,31 @@ class DataOptions:
     mappings: Sequence[str] = ()
     annotates: str | None = None
 
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any]) -> "DataOptions":
+        """Return the options that are among the arguments of a command.
+
+        Raises typer.BadParameter for a mapping that is not FROM=TO, before a model is loaded.
+        """
+        known = {each.name: arguments[each.name] for each in fields(cls) if each.name in arguments}
+        options = cls(**known | {"mappings": arguments.get("mappings") or ()})
+        if not options.is_recipe:
+            options.named_file()
+        return options
+
     @property
     def is_recipe(self) -> bool:
-        """Whether DATA is a recipe; the options of a file then say nothing."""
+        """Whether DATA is a recipe; the options of a file are then ignored."""
         return self.source.suffix.lower() == ".toml"
 
     def recipe(self) -> "Recipe":
-        """Read DATA as a recipe. Raises: RecipeError."""
+        """Read DATA as a recipe. Raises RecipeError."""
         from teddy.training.recipe.recipe import load_recipe
 
         return load_recipe(self.source)
 
     def named_file(self) -> "NamedFile":
-        """Return DATA as a file to be read.
-
-        Raises: typer.BadParameter for a mapping that is none.
-        """
+        """Return DATA as a file. Raises typer.BadParameter for a mapping that is not FROM=TO."""
         from teddy.model.tags.spans import Scheme
         from teddy.training.data.named_file import NamedFile
 
@@ -101,15 +109,10 @@ class DataOptions:
             annotates=None if self.annotates is None else tuple(self.annotates.split(",")),
         )
 
-    def check(self) -> None:
-        """Refuse what the options can be refused for before a model is loaded for nothing."""
-        if not self.is_recipe:
-            self.named_file()
-
     def corpora(self, labels: Sequence[str]) -> "list[Corpus]":
-        """Read the corpora of a recipe, or a file as one that is all dev and has these labels.
+        """Read the corpora of a recipe, or a file as dev data with these labels.
 
-        Raises: DataError, RecipeError.
+        Raises DataError, RecipeError.
         """
         if self.is_recipe:
             return corpora_of_recipe(self.source, self.data)
@@ -117,7 +120,7 @@ class DataOptions:
 
 
 def corpora_of_recipe(recipe_file: Path, data: Path) -> "list[Corpus]":
-    """Read the corpora of a recipe. Raises: DataError, RecipeError."""
+    """Read the corpora of a recipe. Raises DataError, RecipeError."""
     from teddy.training.data.corpora import load_corpora
     from teddy.training.recipe.recipe import load_recipe
 
@@ -125,7 +128,7 @@ def corpora_of_recipe(recipe_file: Path, data: Path) -> "list[Corpus]":
 
 
 def _column(text: str | None) -> int | str | None:
-    """Return a column's number, or else its name."""
+    """Return the number of a column, or its name."""
     if text is None:
         return None
     try:

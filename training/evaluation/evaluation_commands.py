@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Option
 
 from teddy.model.commands import PrecisionOption, use_one_thread
 from teddy.training.data.options import (
@@ -30,10 +30,45 @@ if TYPE_CHECKING:
     from teddy.training.evaluation.robustness import Robustness
 
 
+_Model = Annotated[Path, Argument(metavar="MODEL", help="A model file.", show_default=False)]
+_Report = Annotated[
+    Path | None,
+    Option(metavar="DIR", help="Write report.html, report.md, report.json and pictures there."),
+]
+_TrainedOn = Annotated[
+    Path | None,
+    Option(
+        metavar="RECIPE", help="Tell entities seen in this recipe's training data from unseen ones."
+    ),
+]
+_Robustness = Annotated[
+    bool,
+    Option("--robustness", help="Measure again in one case, without punctuation, with typos, ..."),
+]
+_Json = Annotated[bool, Option("--json", help="Print everything, as JSON.")]
+
+_First = Annotated[Path, Argument(metavar="A", help="A model file: the old.", show_default=False)]
+_Second = Annotated[Path, Argument(metavar="B", help="A model file: the new.", show_default=False)]
+_CompareReport = Annotated[
+    Path | None, Option(metavar="DIR", help="Write compare.html and compare.json there.")
+]
+_Changes = Annotated[
+    int,
+    Option(
+        "--changes", metavar="N", min=0, help="Show so many of what got better, and as many worse."
+    ),
+]
+_Draws = Annotated[
+    int, Option("--draws", metavar="N", min=100, help="The number of draws of the bootstrap.")
+]
+_Seed = Annotated[
+    int, Option(min=0, help="The seed of the bootstrap; the same one gives the same result.")
+]
+_Speed = Annotated[bool, Option("--speed", help="Measure the words per second of both, in turns.")]
+
+
 def evaluate(
-    model_file: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="A model file.", show_default=False)
-    ],
+    model_file: _Model,
     source: DataArgument,
     data: DataDirectory = Path(),
     form: FormatOption = "auto",
@@ -43,77 +78,44 @@ def evaluate(
     encoding: EncodingOption = "utf-8",
     mappings: MapOption = None,
     annotates: AnnotatesOption = None,
-    report: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Write report.html, report.md, report.json and pictures there."
-        ),
-    ] = None,
-    trained_on: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="RECIPE",
-            help="Tell entities seen in this recipe's training data from unseen ones.",
-        ),
-    ] = None,
-    robustness: Annotated[
-        bool,
-        typer.Option(
-            "--robustness", help="Measure again in one case, without punctuation, with typos, ..."
-        ),
-    ] = False,
+    report: _Report = None,
+    trained_on: _TrainedOn = None,
+    robustness: _Robustness = False,
     precision: PrecisionOption = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything, as JSON.")] = False,
+    as_json: _Json = False,
 ) -> None:
-    """Measure a model on data whose entities are known.
+    """Measure a model on annotated data.
 
     DATA is a file (columns, .jsonl, CoNLL-U, .csv, Re-DocRED's .json, also packed as .xz .gz .bz2),
-    or a recipe, whose dev data are then used. An entity counts as found when its start, end and
-    label are all right.
+    or a recipe, for its dev data. An entity is right when its start, end and label are right.
 
     Examples:
       teddy evaluate runs/mine/mine.teddy dev.conll
-      teddy evaluate runs/mine/mine.teddy news.csv --tag Tag --map geo=LOC --map tim=O --annotates PER,LOC
+      teddy evaluate mine.teddy news.csv --tag Tag --map geo=LOC --map tim=O --annotates PER,LOC
       teddy evaluate runs/mine/mine.teddy mine.toml --data corpora --report runs/mine/again
-      teddy evaluate runs/mine/mine.teddy test.conll --trained-on mine.toml --data corpora --report runs/mine/test
+      teddy evaluate mine.teddy test.conll --trained-on mine.toml --data corpora --report test
       teddy evaluate runs/mine/mine.teddy dev.conll --robustness
     """
     use_one_thread()
-    options = DataOptions(
-        source=source,
-        data=data,
-        form=form,
-        token=token,
-        tag=tag,
-        scheme=scheme,
-        encoding=encoding,
-        mappings=mappings or (),
-        annotates=annotates,
-    )
-    options.check()
+    options = DataOptions.of(locals())
     from teddy.model.predictor import load
     from teddy.training.report.writing import score_intervals_of
 
     predictor = load(model_file, precision=precision)
     corpora = options.corpora(predictor.manifest.labels)
-    evaluation = _measure(
-        predictor, corpora, corpora if trained_on is None else corpora_of_recipe(trained_on, data)
-    )
+    seen = corpora if trained_on is None else corpora_of_recipe(trained_on, data)
+    evaluation = _measure(predictor, corpora, seen)
     perturbed = _measure_robustness(predictor, corpora) if robustness else None
     if report is not None:
-        _write_report(
-            evaluation, perturbed, predictor, corpora, report, f"{model_file.name} on {source.name}"
-        )
+        title = f"{model_file.name} on {source.name}"
+        _write_report(evaluation, perturbed, predictor, corpora, report, title)
     _print(evaluation, score_intervals_of(evaluation), perturbed, as_json)
 
 
 def _measure(
     predictor: "Predictor", corpora: "Sequence[Corpus]", trained_on: "Sequence[Corpus]"
 ) -> "Evaluation":
-    """Evaluate a loaded model, in the precision that it serves in, on the dev data of corpora.
-
-    Entities of the training data of `trained_on` count as seen.
-    """
+    """Evaluate a loaded model on dev data; entities of `trained_on` count as seen."""
     from teddy.training.evaluation.card import prediction
     from teddy.training.evaluation.evaluate import evaluate, surfaces
 
@@ -128,7 +130,7 @@ def _measure(
 
 
 def _measure_robustness(predictor: "Predictor", corpora: "Sequence[Corpus]") -> "Robustness":
-    """Measure it as `_measure` does, on the same sentences written in other ways."""
+    """Evaluate a loaded model on perturbed dev data."""
     from teddy.training.evaluation.card import prediction
     from teddy.training.evaluation.robustness import measure_robustness
 
@@ -192,17 +194,14 @@ def _summary(evaluation: "Evaluation", intervals: "Intervals") -> list[str]:
         f"{evaluation.n_sentences:,} sentences, {evaluation.n_words:,} words",
         f"F1 of other samples of such sentences: {f1.low:.2%} to {f1.high:.2%} (95 %, bootstrap)",
         f"mean of the labels: F1 {scores.macro.f1:.2%}",
-        f"by the rules of conlleval: F1 {conlleval.spans.micro.f1:.2%}, accuracy of the words {conlleval.accuracy:.2%}",
+        f"by the rules of conlleval: F1 {conlleval.spans.micro.f1:.2%},"
+        f" accuracy of the words {conlleval.accuracy:.2%}",
     ]
 
 
 def compare(
-    first: Annotated[
-        Path, typer.Argument(metavar="A", help="A model file: what was there.", show_default=False)
-    ],
-    second: Annotated[
-        Path, typer.Argument(metavar="B", help="A model file: what is new.", show_default=False)
-    ],
+    first: _First,
+    second: _Second,
     source: DataArgument,
     data: DataDirectory = Path(),
     form: FormatOption = "auto",
@@ -212,34 +211,18 @@ def compare(
     encoding: EncodingOption = "utf-8",
     mappings: MapOption = None,
     annotates: AnnotatesOption = None,
-    report: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write compare.html and compare.json there.")
-    ] = None,
-    most: Annotated[
-        int,
-        typer.Option(
-            "--changes",
-            metavar="N",
-            min=0,
-            help="Show so many of what got better, and of what got worse.",
-        ),
-    ] = 10,
-    n_draws: Annotated[
-        int, typer.Option("--draws", metavar="N", min=100, help="Of the bootstrap.")
-    ] = 10_000,
-    seed: Annotated[
-        int, typer.Option(min=0, help="Of the bootstrap; the same one gives the same result.")
-    ] = 1,
-    speed: Annotated[
-        bool, typer.Option("--speed", help="Measure the words per second of both, in turns.")
-    ] = False,
+    report: _CompareReport = None,
+    most: _Changes = 10,
+    n_draws: _Draws = 10_000,
+    seed: _Seed = 1,
+    speed: _Speed = False,
     precision: PrecisionOption = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything, as JSON.")] = False,
+    as_json: _Json = False,
 ) -> None:
-    """Say whether model B is better than model A, how sure that is, and what got better and worse.
+    """Compare models: whether B is better than A, how sure that is, and what changed.
 
-    DATA is a file or a recipe, as in `teddy evaluate`. Only labels count that both models have and
-    that DATA annotate. The difference in F1 is tested by the paired bootstrap over sentences and by
+    DATA is a file or a recipe, as in `teddy evaluate`. Only the labels count that both models have
+    and DATA annotates. The difference in F1 is tested by the paired bootstrap over sentences and by
     approximate randomisation.
 
     Examples:
@@ -249,18 +232,7 @@ def compare(
       teddy compare old.teddy new.teddy dev.conll --speed --changes 0
     """
     use_one_thread()
-    options = DataOptions(
-        source=source,
-        data=data,
-        form=form,
-        token=token,
-        tag=tag,
-        scheme=scheme,
-        encoding=encoding,
-        mappings=mappings or (),
-        annotates=annotates,
-    )
-    options.check()
+    options = DataOptions.of(locals())
     from teddy.training.evaluation.pair import compare_models
 
     pair = compare_models(

@@ -29,48 +29,50 @@ if TYPE_CHECKING:
 _NOT_BETTER = 1
 
 
+_Model = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[MODEL]",
+        help="A model file; with --rollback, the start of a version.  "
+        "[default: with --rollback, the one before]",
+        show_default=False,
+    ),
+]
+_To = Annotated[
+    Path,
+    typer.Option(metavar="DIR", help="The TEDDY_MODELS_DIR of the service.", show_default=False),
+]
+_IfBetter = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DATA", help="Only if F1 on this data file or recipe's dev data is better."
+    ),
+]
+_Margin = Annotated[
+    float,
+    typer.Option(metavar="POINTS", min=0, help="The points of F1 by which it must be better."),
+]
+_Name = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="The name to serve it under.  [default: the model's own]"),
+]
+_Keep = Annotated[
+    int, typer.Option(metavar="N", min=1, help="Versions to keep besides the one served.")
+]
+_Rollback = Annotated[bool, typer.Option("--rollback", help="Serve an earlier version again.")]
+_List = Annotated[bool, typer.Option("--list", help="Show the versions that are kept.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")]
+
+
 def promote(
-    model: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[MODEL]",
-            help="A model file; with --rollback, how a version begins.  [default: with --rollback, the one before]",
-            show_default=False,
-        ),
-    ] = None,
-    to: Annotated[
-        Path,
-        typer.Option(
-            metavar="DIR", help="The TEDDY_MODELS_DIR of who serves it.", show_default=False
-        ),
-    ] = ...,  # type: ignore[assignment]
-    if_better: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DATA", help="Only if F1 on this data file or recipe's dev data is better."
-        ),
-    ] = None,
-    margin: Annotated[
-        float,
-        typer.Option(
-            metavar="POINTS",
-            min=0,
-            help="By how many points of F1 it must be better, at the least.",
-        ),
-    ] = 0.0,
-    name: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="What it is served as.  [default: the model's own name]"),
-    ] = None,
-    keep: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Versions to keep besides the one served.")
-    ] = 5,
-    rollback: Annotated[
-        bool, typer.Option("--rollback", help="Serve an earlier version again.")
-    ] = False,
-    listing: Annotated[
-        bool, typer.Option("--list", help="Show the versions that are kept.")
-    ] = False,
+    model: _Model = None,
+    to: _To = ...,  # type: ignore[assignment]
+    if_better: _IfBetter = None,
+    margin: _Margin = 0.0,
+    name: _Name = None,
+    keep: _Keep = 5,
+    rollback: _Rollback = False,
+    listing: _List = False,
     data: DataDirectory = Path(),
     form: FormatOption = "auto",
     token: TokenOption = None,
@@ -79,24 +81,24 @@ def promote(
     encoding: EncodingOption = "utf-8",
     mappings: MapOption = None,
     annotates: AnnotatesOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
+    as_json: _Json = False,
 ) -> None:
-    """Put a model where `teddy serve` finds it, if it is better; or go back to the one before.
+    """Put a model where `teddy serve` finds it, if it is better; or go back to an earlier one.
 
-    The model is loaded and its canary checked; DIR/NAME.teddy is then replaced in one step, and
-    every server that follows DIR changes to it by itself. Earlier versions stay in DIR/versions.
-    The exit code is 0 when the model is served now, 1 when it is not better and the served one
-    stays.
+    The model is loaded and its canary checked; then DIR/NAME.teddy is replaced in one step, and
+    every server that watches DIR changes to it. Earlier versions stay in DIR/versions. The exit
+    code is 0 when the model is served now, 1 when it is not better and the served one stays.
 
     Examples:
       teddy promote runs/mine/mine.teddy --to models
-      teddy promote runs/mine/mine.teddy --to models --if-better mine.toml --data corpora --margin 0.2
-      teddy promote runs/mine/mine.teddy --to models --if-better dev.conll --annotates PER,LOC
+      teddy promote mine.teddy --to models --if-better mine.toml --data corpora --margin 0.2
+      teddy promote mine.teddy --to models --if-better dev.conll --annotates PER,LOC
       teddy promote --list --to models
       teddy promote --rollback --to models              # or: teddy promote --rollback 3fa9 --to models
     """
     use_one_thread()
     _check_usage(model, rollback, listing, if_better)
+    options = DataOptions.of(locals() | {"source": if_better}) if if_better else None
     from teddy.training.promotion.folder import ServedFolder
 
     folder = ServedFolder(to)
@@ -108,20 +110,7 @@ def promote(
 
         outcome = roll_back(folder, name=name, version=model, note=_note)
     else:
-        options = DataOptions(
-            source=if_better or Path(),
-            data=data,
-            form=form,
-            token=token,
-            tag=tag,
-            scheme=scheme,
-            encoding=encoding,
-            mappings=mappings or (),
-            annotates=annotates,
-        )
-        outcome = _promote(
-            Path(str(model)), folder, name, options if if_better else None, margin / 100, keep
-        )
+        outcome = _promote(Path(str(model)), folder, name, options, margin / 100, keep)
     _show(outcome, as_json)
     if outcome.status == "not better":
         raise typer.Exit(_NOT_BETTER)
@@ -155,14 +144,12 @@ def _promote(
 def _comparison(options: DataOptions, margin: float) -> "Comparison":
     from teddy.training.promotion.promote import Comparison
 
-    options.check()
-
     def read(labels: Sequence[str]) -> "Sequence[Corpus]":
         corpora = options.corpora(labels)
         if options.is_recipe or options.annotates is not None:
             return corpora
-        # A file does not say what it annotates. What it never has would tell against the model that
-        # has learnt it.
+        # A file does not say what it annotates. Labels that it never has would count against the
+        # model that knows them.
         return [replace(corpus, annotates=_labels_in(corpus)) for corpus in corpora]
 
     return Comparison(data=options.source, read=read, margin=margin)
@@ -186,13 +173,13 @@ def _show(outcome: "Outcome", as_json: bool) -> None:
     if outcome.f1 is not None:
         before = "" if outcome.previous_f1 is None else f", served {outcome.previous_f1:.2%}"
         scores = f" (F1 {outcome.f1:.2%}{before})"
-    instead = (
-        f" instead of {outcome.previous}" if outcome.previous not in (None, outcome.version) else ""
-    )
-    stays = outcome.status == "not better"
-    print(
-        f"{outcome.name} {outcome.version}: {outcome.status}{f' than {outcome.previous}' if stays else instead}{scores}"
-    )
+    if outcome.status == "not better":
+        previous = f" than {outcome.previous}"
+    elif outcome.previous not in (None, outcome.version):
+        previous = f" instead of {outcome.previous}"
+    else:
+        previous = ""
+    print(f"{outcome.name} {outcome.version}: {outcome.status}{previous}{scores}")
 
 
 def _show_versions(folder: "ServedFolder", name: str | None, as_json: bool) -> None:
@@ -200,15 +187,11 @@ def _show_versions(folder: "ServedFolder", name: str | None, as_json: bool) -> N
     for each in [name] if name else folder.names():
         served, history = folder.served(each), folder.history.of(each)
         for version in folder.versions(each):
-            last = next(
-                (promotion for promotion in reversed(history) if promotion.version == version), None
-            )
-            fields = (
-                {key: value for key, value in asdict(last).items() if value is not None}
-                if last
-                else {}
-            )
-            rows.append({"name": each, "version": version, "served": version == served, **fields})
+            row = {"name": each, "version": version, "served": version == served}
+            last = next((entry for entry in reversed(history) if entry.version == version), None)
+            if last:
+                row |= {key: value for key, value in asdict(last).items() if value is not None}
+            rows.append(row)
     if as_json:
         print(json.dumps(rows, ensure_ascii=False))
         return

@@ -102,7 +102,7 @@ def test_an_empty_file_gives_an_empty_file(tmp_path: Path) -> None:
 def test_a_run_stopped_anywhere_goes_on_to_the_same_file(
     dies_at: list[int], cut: int, garbage: bytes
 ) -> None:
-    """Also when its last writes were torn: a journal that ends anywhere, more output than it says."""
+    """Also when its last writes were torn: a journal cut anywhere, more output than it says."""
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         patch.setattr(stream, "BATCH_RECORDS", 4)
         directory = Path(name)
