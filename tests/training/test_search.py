@@ -1,4 +1,4 @@
-"""Searches: what is tried, what is kept, and that nothing is lost or done twice whatever happens in between."""
+"""Searches: trials, results, and that no interruption loses or repeats anything."""
 
 import json
 import re
@@ -218,7 +218,12 @@ def test_no_trial_is_begun_when_the_time_is_over(
 
 # Several processes.
 
-HOLD = "import fcntl, os, sys; fcntl.flock(os.open(sys.argv[1], 0), fcntl.LOCK_EX); print('held', flush=True); input()"
+HOLD = """
+import fcntl, os, sys
+fcntl.flock(os.open(sys.argv[1], 0), fcntl.LOCK_EX)
+print("held", flush=True)
+input()
+"""
 
 
 @contextmanager

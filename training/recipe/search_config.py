@@ -1,4 +1,4 @@
-"""The `[search]` table of a recipe: which of its values `teddy search` looks for, and where.
+"""The `[search]` table of a recipe: the values that `teddy search` searches, and their ranges.
 
 [search.ranges]
 "training.learning_rate" = {low = 1e-4, high = 1e-2, log = true}

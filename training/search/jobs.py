@@ -1,7 +1,7 @@
-"""A search from its start to its findings, in one process or in several.
+"""A search from its start to its results, in one process or several.
 
-It may be stopped in any way and begun again: finished trials stay as they are, and one that was
-interrupted goes on from its last checkpoint with the values that it had.
+After any interruption, finished trials stay as they are, and an unfinished one resumes from its
+last checkpoint with the values that it had.
 """
 
 import json
@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -54,12 +55,11 @@ _EVERY_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What is known of a trial.
+class TrialResult:
+    """The result of a trial.
 
-    Attributes: `f1` is its best on dev, 0 to 1, None where it has none; `evaluations` are those
-    that it was compared by; `error` says why it failed, `same_as` which earlier trial had the same
-    values.
+    `f1` is its best on dev, 0 to 1; `evaluations` is the number of its evaluations; `error` is the
+    reason why it failed, and `same_as` the number of an earlier trial with the same values.
     """
 
     trial: int
@@ -73,24 +73,17 @@ class Finding:
 
     def __str__(self) -> str:
         score = "" if self.f1 is None else f", dev F1 {self.f1:.2%}"
-        why = (
-            f": {self.error}"
-            if self.error
-            else ""
-            if self.same_as is None
-            else f", the same as {self.same_as}"
-        )
+        why = "" if self.same_as is None else f", the same as {self.same_as}"
+        why = f": {self.error}" if self.error else why
         return f"trial {self.trial}: {self.state}{score}{why}"
 
 
-def find(trial: FrozenTrial) -> Finding:
-    """Read a trial of the database."""
-    reached = [
-        *trial.intermediate_values.values(),
-        *([trial.value] if trial.state == TrialState.COMPLETE else []),
-    ]
-    scores = [score for score in reached if score is not None]
-    return Finding(
+def result_of(trial: FrozenTrial) -> TrialResult:
+    """Return the result of a trial of the database."""
+    scores = list(trial.intermediate_values.values())
+    if trial.state == TrialState.COMPLETE and trial.value is not None:
+        scores.append(trial.value)
+    return TrialResult(
         trial=trial.number,
         state=_STATES[trial.state],
         f1=max(scores, default=None),
@@ -102,36 +95,36 @@ def find(trial: FrozenTrial) -> Finding:
     )
 
 
-def write_findings(study: Study, note: Callable[[str], None]) -> list[Finding]:
-    """Write what the study has found so far, and return it, the best first."""
-    findings = [find(trial) for trial in study.all()]
+def write_results(study: Study, note: Callable[[str], None]) -> list[TrialResult]:
+    """Write the results so far, and return them, the best first."""
+    results = [result_of(trial) for trial in study.all()]
     best = study.best()
     if best is not None:
-        # Of twins it is the first that was trained, and `max` takes the first.
+        # Of equal trials only the first was trained, and `max` takes the first.
         recipe = (study.directory_of(best.number) / "recipe.toml").read_text(encoding="utf-8")
         write_atomically(study.directory / BEST, recipe)
     fields = {
         "name": study.recipe.name,
         "best": None if best is None else best.number,
         "importances": study.importances(),
-        "trials": [asdict(finding) for finding in findings],
+        "trials": [asdict(result) for result in results],
     }
     write_atomically(
         study.directory / "search.json", json.dumps(fields, ensure_ascii=False, indent=1) + "\n"
     )
     with optional_figure(note, "search.png"):
-        _plot(findings, study.directory / "search.png")
+        _plot(results, study.directory / "search.png")
     return sorted(
-        findings,
-        key=lambda finding: (finding.state != "complete", -(finding.f1 or 0.0), finding.trial),
+        results,
+        key=lambda result: (result.state != "complete", -(result.f1 or 0.0), result.trial),
     )
 
 
-def table(findings: Sequence[Finding], importances: dict[str, float]) -> list[str]:
+def table(results: Sequence[TrialResult], importances: dict[str, float]) -> list[str]:
     """Return lines: the trials, the best first, and what each value matters where that is known."""
-    if not findings:
+    if not results:
         return []
-    keys = list(findings[0].values)
+    keys = list(results[0].values)
     rows = [["trial", "state", "dev F1", *keys]]
     rows += [
         [
@@ -140,7 +133,7 @@ def table(findings: Sequence[Finding], importances: dict[str, float]) -> list[st
             "" if each.f1 is None else f"{each.f1:.2%}",
             *_shown(each, keys),
         ]
-        for each in findings
+        for each in results
     ]
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     lines = [
@@ -155,31 +148,21 @@ def table(findings: Sequence[Finding], importances: dict[str, float]) -> list[st
     return lines
 
 
-def _shown(finding: Finding, keys: Sequence[str]) -> list[str]:
-    values = [finding.values.get(key, "") for key in keys]
-    return [f"{value:.4g}" if isinstance(value, float) else str(value) for value in values]
+def _shown(result: TrialResult, keys: Sequence[str]) -> list[str]:
+    return [_short(result.values.get(key, "")) for key in keys]
 
 
-def _plot(findings: Sequence[Finding], path: Path) -> None:
-    """Draw the F1 of each trial, and the best so far, in the order in which they were begun."""
+def _plot(results: Sequence[TrialResult], path: Path) -> None:
+    """Draw the F1 of each trial, and the best so far, by number."""
     figure = new_figure(8, 4)
     axes = figure.subplots()
-    for state, colour in (("complete", GREEN), ("pruned", GREY)):
-        points = [
-            (each.trial, 100 * each.f1)
-            for each in findings
-            if each.state == state and each.f1 is not None
-        ]
-        axes.scatter(
-            [x for x, _ in points], [y for _, y in points], color=colour, s=18, label=state
-        )
-    complete = [
-        (each.trial, 100 * each.f1)
-        for each in findings
-        if each.state == "complete" and each.f1 is not None
-    ]
-    best = [max(y for _, y in complete[: place + 1]) for place in range(len(complete))]
-    axes.step([x for x, _ in complete], best, where="post", color=BLUE, label="best so far")
+    for state, colour in (("pruned", GREY), ("complete", GREEN)):
+        shown = [each for each in results if each.state == state and each.f1 is not None]
+        numbers = [each.trial for each in shown]
+        scores = [100 * (each.f1 or 0.0) for each in shown]
+        axes.scatter(numbers, scores, color=colour, s=18, label=state)
+    best = list(accumulate(scores, max))  # of the complete ones, which come last
+    axes.step(numbers, best, where="post", color=BLUE, label="best so far")
     axes.set_xlabel("trial")
     axes.set_ylabel("dev F1, %")
     axes.legend(frameon=False, loc="lower right")
@@ -197,14 +180,13 @@ def search(
     note: Note,
     interruption: Interruption,
 ) -> None:
-    """Train trials in `output` until the recipe's number is reached, or no more are to be begun; `note` hears of each.
+    """Train trials in `output`, up to the recipe's number; none begins after the time `until`.
 
-    `until` is the time.time() after which none is begun. Others may work on the same study at the
-    same time, in other processes.
+    `note` takes a line about each. Other processes may work on the same study.
 
-    Raises TrainingError where `output` holds the search of another recipe, JobInterrupted when
-    `interruption` is wanted, and whatever else is wrong with a trial but that it diverged or wanted
-    more memory than the GPU has.
+    Raises TrainingError when `output` holds the search of another recipe, JobInterrupted when
+    `interruption` is wanted, and the error of a trial, unless it diverged or ran out of memory on
+    the GPU.
     """
     study = Study(recipe, output)
     while until is None or time.time() < until:
@@ -214,33 +196,33 @@ def search(
                 return
             note(f"trial {claim.trial.number}: {_described(claim.trial.params)}")
             _try(study, claim, data, interruption)
-            note(str(find(study.all()[claim.trial.number])))
+            note(str(result_of(study.all()[claim.trial.number])))
         _tidy(study)
 
 
 def _described(values: Mapping[str, object]) -> str:
-    shown = {
-        key: f"{value:.4g}" if isinstance(value, float) else value for key, value in values.items()
-    }
-    return ", ".join(f"{key} {value}" for key, value in shown.items())
+    return ", ".join(f"{key} {_short(value)}" for key, value in values.items())
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 class _PrunedError(Exception):
-    """Ends the training of a trial that will not be the best."""
+    """Raised to end the training of a trial that will not be the best."""
 
 
 def _try(study: Study, claim: Claim, data: Path, interruption: Interruption) -> None:
-    """Train a trial, from where it was interrupted if it was, and enter in the study what came of it."""
+    """Train a trial, or resume it, and enter its result in the study."""
     try:
-        if claim.reported and study.should_prune(claim):  # its process ended before it could say so
+        if claim.reported and study.should_prune(claim):  # its process was killed before
             raise _PrunedError
-        watchers = (_Pruning(study, claim),)
         train(
             claim.recipe,
             data,
             claim.directory,
             resume=True,
-            watchers=watchers,
+            watchers=(_Pruning(study, claim),),
             interruption=interruption,
         )
         study.complete(claim, _best_f1(claim.directory))
@@ -249,17 +231,16 @@ def _try(study: Study, claim: Claim, data: Path, interruption: Interruption) -> 
     except (DivergedError, torch.OutOfMemoryError) as error:
         study.fail(claim, " ".join(str(error).split()))
     except JobInterrupted:
-        study.forgive(claim)
-        raise JobInterrupted(
-            f"interrupted at trial {claim.trial.number}; the same command goes on from there"
-        ) from None
+        study.interrupt(claim)
+        reason = f"interrupted at trial {claim.trial.number}; the same command goes on from there"
+        raise JobInterrupted(reason) from None
     except TeddyError as error:
-        study.fail(claim, str(error))  # or the search would never get beyond it
+        study.fail(claim, str(error))  # or the next search would stop at it again
         raise
 
 
 class _Pruning:
-    """Reports the evaluations of a trial to the study, and raises _PrunedError when they are not good enough."""
+    """Reports evaluations to the study; raises _PrunedError when they are too bad."""
 
     def __init__(self, study: Study, claim: Claim) -> None:
         self._study = study
@@ -270,7 +251,7 @@ class _Pruning:
         if row["kind"] != "evaluation":
             return
         if not self._steps:
-            # Those of earlier processes; the training has forgotten, by now, what it does again.
+            # Those of earlier processes, up to the checkpoint that the training resumed from.
             self._steps = {step for step, _ in _evaluations(self._claim.directory)}
         self._steps.add(row["step"])
         if self._study.report(self._claim, len(self._steps), row["f1"]):
@@ -278,18 +259,18 @@ class _Pruning:
 
 
 def _evaluations(directory: Path) -> list[tuple[int, float]]:
-    """Return the step and the F1 of each evaluation that a run has made."""
+    """Return the step and the F1 of each evaluation of a run."""
     rows = [row for row in Record(directory).rows() if row["kind"] == "evaluation"]
     return [(int(row["step"] or 0), float(row["f1"] or 0.0)) for row in rows]
 
 
 def _best_f1(directory: Path) -> float:
-    """Return the F1 of a finished run, which is that of its model file."""
+    """Return the F1 of a finished run, that of its model file."""
     return max(f1 for _, f1 in _evaluations(directory))
 
 
 def _tidy(study: Study) -> None:
-    """Remove the checkpoints of trials that have ended, but for those of the best."""
+    """Remove the checkpoints of the trials that have ended, except the best."""
     if study.config.keep_checkpoints:
         return
     best = study.best()
@@ -302,30 +283,30 @@ def _tidy(study: Study) -> None:
 def run_search(
     recipe: Recipe, data: Path, output: Path, *, until: float | None = None, n_jobs: int = 1
 ) -> None:
-    """Search in `n_jobs` processes, and write what was found, also when that is interrupted; see `search`.
+    """Search in `n_jobs` processes, and write the results, also when interrupted; see `search`.
 
-    Raises what `search` raises, DivergedError when every trial diverged, TrainingError when none
-    came to its end or a process did not.
+    Raises what `search` raises, DivergedError when every trial diverged, TrainingError when no
+    trial was completed or a process failed.
     """
     study = Study(recipe, output)
     try:
         if n_jobs == 1:
-            with interruptions() as interruption:
-                search(
-                    recipe, data, output, until=until, note=Log().note, interruption=interruption
-                )
+            _search_here(recipe, data, output, until)
         else:
             _search_in_processes(study, data, until, n_jobs)
     finally:
-        findings = write_findings(study, Log().note)
+        results = write_results(study, Log().note)
         if is_terminal(sys.stderr):
-            print(*table(findings, study.importances()), sep="\n", file=sys.stderr)
-    if not any(each.state == "complete" for each in findings):
-        errors = [each.error for each in findings if each.error]
-        kind = DivergedError if errors and len(errors) == len(findings) else TrainingError
-        raise kind(
-            f"no trial came to its end{': ' if errors else ''}{errors[-1] if errors else ''}"
-        )
+            print(*table(results, study.importances()), sep="\n", file=sys.stderr)
+    if not any(each.state == "complete" for each in results):
+        errors = [each.error for each in results if each.error]
+        kind = DivergedError if errors and len(errors) == len(results) else TrainingError
+        raise kind(": ".join(["no trial came to its end", *errors[-1:]]))
+
+
+def _search_here(recipe: Recipe, data: Path, output: Path, until: float | None) -> None:
+    with interruptions() as interruption:
+        search(recipe, data, output, until=until, note=Log().note, interruption=interruption)
 
 
 def _search_in_processes(study: Study, data: Path, until: float | None, n_jobs: int) -> None:
@@ -336,24 +317,21 @@ def _search_in_processes(study: Study, data: Path, until: float | None, n_jobs: 
     seen = {trial.number for trial in study.ended()}
     with interruptions() as interruption, _ended(processes):
         while any(process.is_alive() for process in processes) and not interruption.wanted:
-            wait(
-                [process.sentinel for process in processes if process.is_alive()],
-                timeout=_EVERY_SECONDS,
-            )
-            _tell_ended(study, seen)
-    _tell_ended(study, seen)
+            alive = [process.sentinel for process in processes if process.is_alive()]
+            wait(alive, timeout=_EVERY_SECONDS)
+            _note_ended(study, seen)
+    _note_ended(study, seen)
     interruption.check()
     for process, log in zip(processes, logs, strict=True):
-        # What one that was killed had begun, another one may have brought to its end.
-        if (process.exitcode or 0) > 0 or (process.exitcode and study.unfinished()):
-            raise TrainingError(
-                f"a process of the search ended with {process.exitcode}: {_last_line(log)}"
-            )
+        # Another process may have finished the trial of one that was killed.
+        code = process.exitcode or 0
+        if code > 0 or (code and study.unfinished()):
+            raise TrainingError(f"a process of the search ended with {code}: {_last_line(log)}")
 
 
 @contextmanager
 def _ended(processes: Sequence[SpawnProcess]) -> Iterator[None]:
-    """Start processes, and ask those that are still there at the end of the block to stop where nothing is lost."""
+    """Start processes; at the end of the block, ask those that still run to stop."""
     try:
         for process in processes:
             process.start()
@@ -367,31 +345,26 @@ def _ended(processes: Sequence[SpawnProcess]) -> Iterator[None]:
                 process.join()
 
 
-def _tell_ended(study: Study, seen: set[int]) -> None:
+def _note_ended(study: Study, seen: set[int]) -> None:
     for trial in study.ended():
         if trial.number not in seen:
             seen.add(trial.number)
-            Log().note(str(find(trial)))
+            Log().note(str(result_of(trial)))
 
 
 def _last_line(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
-    return next(
-        (f"{line} (see {log})" for line in reversed(lines) if line), f"it left no word in {log}"
-    )
+    return next((f"{line} (see {log})" for line in reversed(lines) if line), f"{log} is empty")
 
 
 def _job(recipe: Recipe, data: Path, output: Path, until: float | None, log: Path) -> None:
-    """Search in a process of its own, which tells a file what it has to tell, and ends when its parent is gone."""
+    """Search in a process of its own, which logs to a file and ends with its parent."""
     os.setsid()  # Ctrl-C reaches the parent alone, which passes it on
     with log.open("a", encoding="utf-8", buffering=1) as file:
         sys.stderr = sys.stdout = file
         threading.Thread(target=_follow_parent, daemon=True).start()
         try:
-            with interruptions() as interruption:
-                search(
-                    recipe, data, output, until=until, note=Log().note, interruption=interruption
-                )
+            _search_here(recipe, data, output, until)
         except JobInterrupted:
             sys.exit(os.EX_TEMPFAIL)
         except TeddyError as error:

@@ -1,12 +1,14 @@
-"""A study: the trials of a search, in a database that several processes work on at once and that outlives them.
+"""A study: the trials of a search, in a database that several processes share.
 
-    study.db       Optuna's database: what was tried, what came of it
+    study.db       Optuna's database: values and results
     recipe.toml    the recipe that is searched
     trials/NNNN    each trial, as an ordinary training run
 
-A trial belongs to the process that holds the lock on its directory, which the system takes away
-when the process ends, however it ends. A trial that is neither finished nor locked was interrupted:
-whoever comes next takes it up.
+A trial belongs to the process that holds the lock on its directory, which the system releases when
+the process ends. A trial that is neither finished nor locked was interrupted: the next process
+resumes it, under its number and from its checkpoint. (Optuna's heartbeat with
+RetryFailedTrialCallback would begin a new trial from the start under another number, so that equal
+seeds would not give equal studies.)
 """
 
 import json
@@ -29,19 +31,18 @@ _ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 _STARTS = "starts_without_evaluation"
 _MOST_STARTS = 3
-"""A trial that brings down its process so often before it is evaluated once has failed."""
+"""A trial fails that ends its process so often before its first evaluation."""
 _LOCK_SECONDS = 60.0
-"""SQLite waits so long for another process that writes."""
+"""The time that SQLite waits for another process that writes."""
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A trial that this process works on, until the block in which it was claimed ends.
+    """A trial that this process works on, with its recipe and directory.
 
-    Attributes: `recipe` is what it trains, `directory` where; `reported` are the evaluations,
-    counted from 1, that are in the database already.
+    `reported` are the numbers, from 1, of the evaluations that are in the database.
     """
 
     trial: Trial
@@ -51,10 +52,12 @@ class Claim:
 
 
 class Study:
-    """The study in a directory; made there if there is none."""
+    """The study in a directory, created if there is none.
+
+    Raises TrainingError for a recipe without `[search]`, and in the directory of another recipe.
+    """
 
     def __init__(self, recipe: Recipe, directory: Path) -> None:
-        """Raises TrainingError for a recipe without `[search]`, and where there is a search of another recipe."""
         if recipe.search is None:
             raise TrainingError("the recipe has no [search] table to say what to look for")
         self.recipe = recipe
@@ -68,66 +71,66 @@ class Study:
 
     @contextmanager
     def claimed(self) -> Iterator[Claim | None]:
-        """Claim a trial for the block: one that was interrupted, else a new one; None where no more are to be begun.
+        """Claim a trial for the block: an interrupted one, else a new one, else None.
 
-        Those that need no training are ended on the way: values that were tried before, or that do
-        not go together.
+        Trials that need no training are ended on the way: with values that were tried before, or
+        that make no valid recipe.
         """
         with ExitStack() as held:
             claim = None
-            while claim is None and (trial := self._take_up(held)) is not None:
+            while claim is None and (trial := self._next(held)) is not None:
                 claim = self._prepared(trial)
             yield claim
 
     def report(self, claim: Claim, evaluation: int, f1: float) -> bool:
-        """Note the F1 of an evaluation, counted from 1; return whether the trial should be pruned."""
+        """Record the F1 of an evaluation, from 1; return whether the trial should be pruned."""
         if evaluation not in claim.reported:
             claim.trial.report(f1, evaluation)
             claim.trial.set_user_attr(_STARTS, 0)
         return self.should_prune(claim)
 
     def should_prune(self, claim: Claim) -> bool:
-        """Whether what was reported so far is reason enough to give the trial up."""
+        """Return whether the trial should be pruned."""
         return claim.trial.should_prune()
 
     def complete(self, claim: Claim, f1: float) -> None:
-        """The trial has been trained to its end."""
+        """End a trial that has been trained to its end."""
         self._optuna.tell(claim.trial, f1)
 
     def prune(self, claim: Claim) -> None:
-        """The trial was given up, as one that will not be the best."""
+        """End a trial that will not be the best."""
         self._optuna.tell(claim.trial, state=TrialState.PRUNED)
 
     def fail(self, claim: Claim, reason: str) -> None:
-        """The trial has come to no result."""
+        """End a trial without a result."""
         self._fail(claim.trial, reason)
 
-    def forgive(self, claim: Claim) -> None:
-        """The trial was interrupted through no fault of its own."""
+    def interrupt(self, claim: Claim) -> None:
+        """Leave a trial that another process can resume, and not count this start."""
         claim.trial.set_user_attr(_STARTS, 0)
 
     def all(self, *states: TrialState) -> list[FrozenTrial]:
-        """The trials, or those in some states, in the order of their numbers."""
+        """Return the trials, or those in some states, by number."""
         return self._optuna.get_trials(deepcopy=False, states=states or None)
 
     def ended(self) -> list[FrozenTrial]:
-        """The trials that need no more work."""
+        """Return the trials that need no more work."""
         return self.all(*_ENDED)
 
     def unfinished(self) -> list[FrozenTrial]:
-        """The trials that somebody works on, or has to take up."""
+        """Return the trials in work, and the interrupted ones."""
         return self.all(TrialState.RUNNING)
 
     def best(self) -> FrozenTrial | None:
-        """The complete trial with the best F1, of equal ones the first; None where there is none yet."""
+        """Return the complete trial with the best F1, of equal ones the first."""
         return max(
             self.all(TrialState.COMPLETE), key=lambda trial: trial.value or 0.0, default=None
         )
 
     def importances(self) -> dict[str, float]:
-        """How much of what makes a trial one of the better ones each value explains; they sum to 1.
+        """Return the importance of each value, by PED-ANOVA (Watanabe et al. 2023); the sum is 1.
 
-        By PED-ANOVA (Watanabe et al. 2023). Empty where too few trials are complete.
+        Empty while too few trials are complete.
         """
         complete = self.all(TrialState.COMPLETE)
         if len(complete) < 4 or len({trial.value for trial in complete}) < 2:
@@ -135,43 +138,48 @@ class Study:
         return optuna.importance.get_param_importances(self._optuna)
 
     def directory_of(self, number: int) -> Path:
-        """Where the trial with a number is trained."""
+        """Return the directory of the trial with a number."""
         return self.trials / f"{number:04}"
 
     def _refuse_another_recipe(self) -> None:
-        """Trials are comparable when nothing but their number has changed."""
+        """Raise TrainingError when more than `trials` differs from the search that is here."""
         path = self.directory / "recipe.toml"
         mine = _without_trials(self.recipe).dump_toml()
         if not path.exists():
             write_atomically(path, mine)
         elif path.read_text(encoding="utf-8") != mine:
             raise TrainingError(
-                f"{self.directory} holds a search of another recipe (see its recipe.toml): another --output begins anew"
+                f"{self.directory} holds a search of another recipe (see its recipe.toml): "
+                "another --output begins anew"
             )
 
     def _open(self) -> optuna.Study:
         url = f"sqlite:///{self.directory / 'study.db'}"
-        storage = optuna.storages.RDBStorage(
+        self._storage = optuna.storages.RDBStorage(
             url, engine_kwargs={"connect_args": {"timeout": _LOCK_SECONDS}}
         )
         return optuna.create_study(
-            storage=storage,
+            storage=self._storage,
             study_name=self.recipe.name,
             direction="maximize",
             load_if_exists=True,
             pruner=_pruner(self.config),
         )
 
-    def _take_up(self, held: ExitStack) -> Trial | None:
+    def _next(self, held: ExitStack) -> Trial | None:
         with locked(self.trials):
-            return self._interrupted(held) or self._next(held)
+            return self._interrupted(held) or self._new(held)
 
     def _interrupted(self, held: ExitStack) -> Trial | None:
+        study_id = self._storage.get_study_id_from_name(self.recipe.name)
         for frozen in self.unfinished():
             if not self._take(frozen.number, held):
                 continue
             self._optuna.sampler = self._sampler(frozen.number)
-            trial = Trial(self._optuna, frozen._trial_id)  # which has the values that it had
+            trial_id = self._storage.get_trial_id_from_study_id_trial_number(
+                study_id, frozen.number
+            )
+            trial = Trial(self._optuna, trial_id)  # with the values that it had
             starts = frozen.user_attrs.get(_STARTS, 0)
             if starts < _MOST_STARTS:
                 trial.set_user_attr(_STARTS, starts + 1)
@@ -179,7 +187,7 @@ class Study:
             self._fail(trial, f"ended its process {starts} times before it was evaluated")
         return None
 
-    def _next(self, held: ExitStack) -> Trial | None:
+    def _new(self, held: ExitStack) -> Trial | None:
         number = len(self.all())
         if number >= self.config.trials:
             return None
@@ -199,7 +207,7 @@ class Study:
         return True
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        """A sampler that draws the same for a trial whichever process asks it, after whatever interruptions."""
+        """Return the sampler of a trial, which draws the same in any process."""
         seed = self.config.seed * 1_000_003 + number
         if self.config.sampler == "random":
             return optuna.samplers.RandomSampler(seed=seed % 2**32)
@@ -211,12 +219,10 @@ class Study:
         for name, values in self.config.ranges.items():
             _suggest(trial, name, values)
         trials = self.all()
-        twin = next(
-            (each for each in trials if each.state in _ENDED and each.params == trial.params), None
-        )
-        if twin is not None:
-            self._end_as(trial, twin)
-            return None
+        for each in trials:
+            if each.state in _ENDED and each.params == trial.params:
+                self._end_as(trial, each)
+                return None
         try:
             recipe = Recipe.model_validate_json(json.dumps(put_values(self.recipe, trial.params)))
         except ValidationError as error:
@@ -229,7 +235,7 @@ class Study:
         )
 
     def _end_as(self, trial: Trial, twin: FrozenTrial) -> None:
-        """End a trial as one with the same values: equal recipes give equal runs."""
+        """End a trial like an earlier one with the same values: equal recipes give equal runs."""
         trial.set_user_attr("same_as", twin.number)
         if "error" in twin.user_attrs:
             trial.set_user_attr("error", twin.user_attrs["error"])
@@ -244,12 +250,10 @@ class Study:
 
 
 def _without_trials(recipe: Recipe) -> Recipe:
-    search = recipe.search
-    return (
-        recipe
-        if search is None
-        else recipe.model_copy(update={"search": search.model_copy(update={"trials": 1})})
-    )
+    if recipe.search is None:
+        return recipe
+    search = recipe.search.model_copy(update={"trials": 1})
+    return recipe.model_copy(update={"search": search})
 
 
 def _pruner(config: SearchConfig) -> optuna.pruners.BasePruner:
@@ -263,7 +267,7 @@ def _pruner(config: SearchConfig) -> optuna.pruners.BasePruner:
 
 
 def _suggest(trial: Trial, name: str, values: Range) -> None:
-    """Have the trial draw a value; one that it has drawn before stays."""
+    """Let the trial draw a value; one that it has drawn before stays."""
     if not isinstance(values, Interval):
         trial.suggest_categorical(name, values)
     elif isinstance(values.low, int) and isinstance(values.high, int):
