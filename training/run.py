@@ -76,7 +76,6 @@ def train(
     job = job or Job(recipe.name)
     interruption = interruption or Interruption()
     meter = CostMeter()
-    watchers = (*watchers, lambda _: meter.look())
     attendant = Attendant(directory, job, watchers=watchers, interruption=interruption, group=group)
     with directory.locked(group), attendant.telling_the_end():
         if directory.is_finished(model_file, text):

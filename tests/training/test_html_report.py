@@ -15,7 +15,7 @@ from teddy.training.recipe.sections import CardConfig
 from teddy.training.report.background import Background, ModelFacts, PartCounts
 from teddy.training.report.html import as_html, duration
 from teddy.training.report.html_page import excerpt
-from teddy.training.report.machine import CostMeter, EnergyMeter, this_machine
+from teddy.training.report.machine import CostMeter, this_machine
 from teddy.training.report.writing import score_intervals_of, write_report
 from tests.training.html_page import Page, assert_is_whole_and_alone
 
@@ -221,47 +221,3 @@ def test_without_timings_there_is_no_speed() -> None:
 )
 def test_durations_are_said_as_people_say_them(seconds: float, said: str) -> None:
     assert duration(seconds) == said
-
-
-class Processor:
-    """Two packages whose counters of energy a test turns on."""
-
-    def __init__(self, folder: Path, end: int = 1_000_000_000_000) -> None:
-        self.folder, self.end, self.now = folder, end, 0.0
-        for package in (0, 1):
-            (folder / f"intel-rapl:{package}").mkdir()
-            (folder / f"intel-rapl:{package}" / "max_energy_range_uj").write_text(f"{end}\n")
-        (folder / "intel-rapl:0:0").mkdir()  # the cores of a package, which it has counted itself
-        self.show(0)
-
-    def show(self, microjoules: int) -> None:
-        for zone in self.folder.iterdir():
-            (zone / "energy_uj").write_text(f"{microjoules % self.end}\n")
-
-    def clock(self) -> float:
-        return self.now
-
-
-def test_energy_is_that_of_all_packages_also_when_a_counter_runs_round(tmp_path: Path) -> None:
-    processor = Processor(tmp_path, end=100_000_000_000)
-    meter = EnergyMeter(tmp_path, processor.clock)
-    for seconds, microjoules in ((60, 60_000_000_000), (120, 120_000_000_000)):
-        processor.now = seconds
-        processor.show(microjoules)
-        found = meter.read()
-    assert found == 2 * 120_000
-
-
-def test_nothing_is_said_of_energy_that_was_not_read_often_enough(tmp_path: Path) -> None:
-    processor = Processor(tmp_path, end=100_000_000_000)
-    meter = EnergyMeter(tmp_path, processor.clock)
-    processor.now = 101  # at a kilowatt the counter may have run round
-    assert meter.read() is None
-    processor.now = 102
-    assert meter.read() is None
-
-
-def test_nothing_is_said_of_energy_where_nobody_counts_it(tmp_path: Path) -> None:
-    assert EnergyMeter(tmp_path).read() is None
-    (tmp_path / "intel-rapl:0").mkdir()
-    assert EnergyMeter(tmp_path).read() is None

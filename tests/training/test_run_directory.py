@@ -4,6 +4,7 @@ import errno
 import os
 import resource
 import shutil
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -121,6 +122,21 @@ def test_a_checkpoint_with_a_flipped_bit_is_refused_or_reads_as_it_was(
     except ModelFileError:
         return
     assert unequal(found, read_torch_file(kept, "checkpoint")) == []
+
+
+def test_a_checkpoint_with_a_tensor_marked_as_a_directory_is_refused(kept: Path) -> None:
+    """torch's reader would return memory that was never written."""
+    content = kept.read_bytes()
+    with zipfile.ZipFile(kept) as archive:
+        names = [member.filename for member in archive.infolist() if "/data/" in member.filename]
+    for name in names[:3]:
+        header = content.rindex(b"PK\x01\x02", 0, content.rindex(name.encode()))
+        marked = bytearray(content)
+        marked[header + 38] ^= 0x10
+        other = kept.with_name("marked.checkpoint")
+        other.write_bytes(marked)
+        with pytest.raises(ModelFileError, match="not a whole checkpoint"):
+            read_torch_file(other, "checkpoint")
 
 
 @given(share=st.floats(0, 1, exclude_max=True))

@@ -1,1 +1,1 @@
-"""The data debugger `teddy check`: it reads data as training would, counts it, and says what looks wrong."""
+"""The data debugger `teddy check`: it reads data as training does and reports what looks wrong."""

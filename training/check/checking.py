@@ -1,4 +1,4 @@
-"""Debugs data before it costs a night: reads it as training would, counts it, and reports what looks wrong.
+"""Check data before training: read it as training does, count it, and report what looks wrong.
 
 What cannot be read does not end the check: it is a finding, and the rest is checked without it.
 """
@@ -54,7 +54,7 @@ def check_recipe(
 ) -> CheckReport:
     """Check all corpora of a recipe. `path` names the recipe in findings about all of them.
 
-    With `deep`, label noise is looked for, which takes minutes; `on_progress` is told the share
+    With `deep`, label noise is looked for, which takes minutes; `on_progress` takes the share
     that is done.
     """
     corpora: list[Corpus] = []
@@ -167,7 +167,7 @@ def _first_bytes(path: Path) -> bytes:
 
 
 def _repairs(path: Path, options: FormatConfig) -> Iterator[Finding]:
-    """Yield the places where tags do not spell what they were read as; first of all a scheme that fits all of them."""
+    """Yield illegal tags; first of all, a scheme that fits all of them."""
     if options.spans == "tokens" or options.format not in ("conll", "csv"):
         return
     read_rows = read_conll_rows if options.format == "conll" else read_csv_rows
@@ -177,12 +177,13 @@ def _repairs(path: Path, options: FormatConfig) -> Iterator[Finding]:
         for rows in read_rows(path, options):
             wrong += _misspelt(rows, path, options)
             sentences.append(rows)
-    except DataError:  # told already, by whoever read the sentences
+    except DataError:  # reported by the reading of the sentences
         pass
     if wrong:
         better = _better_scheme(path, sentences, options)
         if better is not None:
-            message = f"{len(wrong):,} tags are illegal in the scheme {options.scheme}, and none in {better}"
+            illegal = f"{len(wrong):,} tags are illegal in the scheme {options.scheme}"
+            message = f"{illegal}, and none in {better}"
             yield Finding(
                 kind=Kind.REPAIRED,
                 path=str(path),
@@ -195,7 +196,7 @@ def _repairs(path: Path, options: FormatConfig) -> Iterator[Finding]:
 
 
 def _misspelt(rows: Rows, path: Path, options: FormatConfig) -> list[tuple[int, str]]:
-    """Return line and message for each tag that differs from how the scheme writes the spans that were read."""
+    """Return line and message of each tag that the scheme would write otherwise."""
     spelt = write_tags(sentence_spans(rows, path, options), len(rows), options.scheme)
     pairs = zip(rows, spelt, strict=True)
     return [(row.line, f"tag {row.tag} is read as {tag}") for row, tag in pairs if row.tag != tag]

@@ -1,4 +1,4 @@
-"""The report of `teddy check` for people: tables and colours on a terminal, plain text elsewhere."""
+"""The report of `teddy check`: tables and colours on a terminal, plain text elsewhere."""
 
 from collections.abc import Iterator, Sequence
 
@@ -47,7 +47,7 @@ def as_text(report: CheckReport, limit: int | None = 10) -> str:
 
 
 def in_context(text: str, given: Marked | None, proposed: Marked | None = None) -> Text:
-    """Return what stands around a span, the span in brackets with its label: `met [Rome LOC -> PER] yesterday`."""
+    """Return a span in its context: `met [Rome LOC -> PER] yesterday`."""
     place = given or proposed
     if place is None:
         return Text(_one_line(text[: 2 * _AROUND]) + (" ..." if len(text) > 2 * _AROUND else ""))

@@ -1,4 +1,4 @@
-"""The kinds of findings of `teddy check`: how grave each is, what it is called, and what to do about it."""
+"""The kinds of findings of `teddy check`: the severity, the name and the cure of each."""
 
 from enum import Enum, StrEnum
 
@@ -25,7 +25,7 @@ class Kind(Enum):
     UNREADABLE = (
         Severity.ERROR,
         "what cannot be read",
-        "Correct the line, or say how the file is written (--format, --token, --tag, --scheme, --encoding).",
+        "Correct the line, or give the format: --format, --token, --tag, --scheme, --encoding.",
     )
     UNKNOWN_LABEL = (
         Severity.ERROR,
@@ -35,17 +35,17 @@ class Kind(Enum):
     NO_TRAIN_EXAMPLES = (
         Severity.ERROR,
         "labels of the recipe without any example in train",
-        "Take the label out of `labels`, map another to it, or annotate some: it cannot be learnt from nothing.",
+        "Remove the label from `labels`, map another label to it, or annotate examples of it.",
     )
     ONLY_OUTSIDE = (
         Severity.ERROR,
         "files without any entity",
-        "See whether the right column is read as the tag (--tag), and whether `map` leaves anything.",
+        "Check that the right column is read as the tag (--tag), and what `map` leaves.",
     )
     NO_EXAMPLES = (
         Severity.WARNING,
         "labels with few examples",
-        "Annotate more, or map the label to a broader one: under 20 examples little is learnt, under 50 not much.",
+        "Annotate more, or map the label to a broader one: under 50 examples teach little.",
     )
     ONLY_IN_DEV = (
         Severity.WARNING,
@@ -65,7 +65,7 @@ class Kind(Enum):
     MISALIGNED = (
         Severity.WARNING,
         "spans that words cannot express",
-        "Move the borders to those of words; such a span is not trained on, and counts as missed in dev.",
+        "Move the borders to those of words; such a span is not trained on, and is missed in dev.",
     )
     WHITE_SPACE = (
         Severity.WARNING,
@@ -75,7 +75,7 @@ class Kind(Enum):
     CROSSING = (
         Severity.WARNING,
         "entities that cross the end of a sentence",
-        "See whether the entity is too long, or full stops are missing: the sentences are joined into one.",
+        "Check for an overlong entity or a missing full stop: the sentences are joined into one.",
     )
     CONTRADICTION = (
         Severity.WARNING,
@@ -90,7 +90,7 @@ class Kind(Enum):
     LABEL_NOISE = (
         Severity.WARNING,
         "labels that taggers trained on the rest of the data doubt",
-        "Read the first ones; where the proposal is right, correct the label. They are leads, not proofs.",
+        "Read the first ones; if the proposal is right, correct the label. Not all are mistakes.",
     )
     MISSING_NOISE = (
         Severity.WARNING,
@@ -135,7 +135,7 @@ class Kind(Enum):
     NO_NEGATIVES = (
         Severity.INFORMATION,
         "parts in which every sentence has an entity",
-        "Add sentences without any, as real text has: otherwise the tagger finds entities everywhere.",
+        "Add sentences without any, as real text has, or the tagger finds entities everywhere.",
     )
     TOO_FEW = (
         Severity.INFORMATION,
@@ -165,7 +165,7 @@ class Kind(Enum):
     NOT_NORMALISED = (
         Severity.INFORMATION,
         "text that is not in normal form C",
-        "Normalise the text to NFC and count the offsets again: the same word is spelt in two ways.",
+        "Normalise the text to NFC and count the offsets again: one word is spelt in two ways.",
     )
     CHARACTER = (
         Severity.INFORMATION,
@@ -175,7 +175,7 @@ class Kind(Enum):
     LENGTH = (
         Severity.INFORMATION,
         "very long sentences",
-        "See whether blank lines or full stops are missing: they need memory, and serving cuts them into windows.",
+        "Check whether blank lines or full stops are missing: long sentences cost memory.",
     )
     EMPTY = (
         Severity.INFORMATION,
@@ -185,7 +185,7 @@ class Kind(Enum):
     DUPLICATE = (
         Severity.INFORMATION,
         "repeated sentences",
-        "Remove them where they are copies: they weigh more than others, and pull the divided data together.",
+        "Remove the copies: they count more than others, and distort the folds of --deep.",
     )
 
     @property

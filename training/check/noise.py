@@ -9,8 +9,10 @@ four ways:
                suspicion = log p(other label | borders) - log p(label | borders)
     borders    is an entity that overlaps it more probable than any entity of just these words?
                suspicion = log p(overlapping entity) - log p(borders)
-    spurious   are its words most probably in no entity?      suspicion = log p(outside) - log p(borders)
-    missing    is an entity found where nothing is marked?    suspicion = log p(entity) - log (1 - p(entity))
+    spurious   are its words most probably in no entity?
+               suspicion = log p(outside) - log p(borders)
+    missing    is an entity found where nothing is marked?
+               suspicion = log p(entity) - log (1 - p(entity))
 
 A small tagger often misses entities and often errs in borders, so that p(annotation) alone would
 rank its own weakness first. The first question puts that aside: given the borders, it compares
@@ -44,22 +46,20 @@ from teddy.training.evaluation.evaluate import ScoredSpan, is_judged
 from teddy.training.learning.torch_setup import generator
 
 _LARGEST_SHARE = 0.5
-"""A document of more than this share of a fold is divided by sentences: a file may be one
-document."""
+"""A larger document, as a share of a fold, is divided by sentences."""
 
 _FLOOR = 1e-6
-"""Probabilities below this are as good as equal; it keeps logarithms finite."""
+"""The least probability, which keeps logarithms finite."""
 _SURE = 0.5
-"""Borders, spurious and missing entities are told when the tagger holds what it says for more
-probable than not."""
+"""The least probability of a proposal, except for labels."""
 
 
 def divide(sentences: Sequence[Sentence], folds: int, seed: int) -> list[int]:
-    """Give each sentence the number of its fold, 0 to `folds` - 1; a pure function of its arguments.
+    """Return the fold of each sentence, 0 to `folds` - 1; a pure function of its arguments.
 
-    Sentences of the same words go together, since a tagger that has learnt the one repeats the
-    annotation of the other. So do the sentences of a document, where it is small enough. Folds are
-    as even, in words, as that allows.
+    Sentences of the same words go together, since a tagger would repeat what it has learnt from
+    the other one. So do the sentences of a document, if it is small enough. Folds are as even, in
+    words, as that allows.
     """
     groups = _groups(sentences, folds)
     members: dict[int, list[int]] = {}
@@ -78,7 +78,7 @@ def divide(sentences: Sequence[Sentence], folds: int, seed: int) -> list[int]:
 
 
 def _groups(sentences: Sequence[Sentence], folds: int) -> list[int]:
-    """Number the groups of sentences that must stay together: union-find over documents and equal words."""
+    """Number the groups of sentences that stay together: union-find over documents and words."""
     parents = list(range(len(sentences)))
 
     def root(position: int) -> int:
@@ -101,7 +101,7 @@ def _groups(sentences: Sequence[Sentence], folds: int) -> list[int]:
 
 
 class NoiseKind(StrEnum):
-    """In which way an annotation may be wrong."""
+    """The ways in which an annotation may be wrong."""
 
     LABEL = "label"
     BORDERS = "borders"
@@ -111,54 +111,52 @@ class NoiseKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoiseOptions:
-    """How label noise is looked for."""
+    """The options of the search for label noise."""
 
     folds: int = 4
     seed: int = 1
     start: StartName = "auto"
-    """The encoder of the quick taggers: of the model `en` that ships, random, or `en` where the
-    text is Latin."""
+    """The encoder of the quick taggers: of the model `en`, random, or `en` for Latin text."""
     processes: int = 0
-    """Folds that are read at the same time; 0 is one for each core."""
+    """The folds to read at the same time; 0 is one for each core."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspect:
-    """An annotation that the taggers doubt, or a missing one. Spans are in words."""
+    """A doubtful annotation, or a missing one. Spans are in words."""
 
     kind: NoiseKind
     sentence: Sentence
     given: Span | None
-    """None for a missing annotation."""
+    """The annotation; None if it is missing."""
     proposed: Span | None
-    """What the tagger would have marked; None for a spurious annotation."""
+    """The tagger's annotation; None if the given one is spurious."""
     probability: float
-    """Of what is proposed: of the label among all labels, else of the whole span."""
+    """The probability of the proposal: of the label among all, else of the whole span."""
     suspicion: float
-    """A difference of log-probabilities: above 0, the tagger holds its own proposal for more
-    probable."""
+    """A difference of log-probabilities: above 0, the proposal is more probable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoiseReport:
-    """What cross-validation says of all annotations."""
+    """The result of cross-validation."""
 
     n_annotations: int
-    """Annotated entities that were judged: what `top 3 %` is of."""
+    """The number of annotated entities."""
     suspects: tuple[Suspect, ...]
-    """By kind, in the order of `NoiseKind`, the most suspicious first. Of the kind LABEL every
-    annotation is there, also those that nobody doubts, so that the list is a ranking of all."""
+    """The suspects by kind, the most suspicious first. Of the kind LABEL every annotation is here,
+    so that it is a ranking of all."""
     folds: int
     epochs: int
     starts_from_en: bool
 
     def of_kind(self, kind: NoiseKind) -> list[Suspect]:
-        """The suspects of one kind, the most suspicious first."""
+        """Return the suspects of one kind, the most suspicious first."""
         return [suspect for suspect in self.suspects if suspect.kind is kind]
 
 
 def enough_for(corpora: Sequence[Corpus], options: NoiseOptions) -> bool:
-    """Whether each fold, and what is left without it, can have a sentence, and there is anything to judge."""
+    """Return whether there are sentences for all folds, and an annotation to judge."""
     sentences = [sentence for corpus in corpora for sentence in [*corpus.train, *corpus.dev]]
     n_distinct = len({sentence.words for sentence in sentences})
     return n_distinct >= 2 * options.folds and any(sentence.spans for sentence in sentences)
@@ -169,15 +167,16 @@ def find_noise(
 ) -> NoiseReport:
     """Cross-validate all sentences of the corpora, train and dev alike.
 
-    Each corpus keeps its convention: a label that it does not annotate counts neither as found nor
-    as missing in it. The same arguments give the same report, whatever the number of processes.
+    Labels that a corpus does not annotate do not count in it. The report does not depend on the
+    number of processes.
 
-    Raises ValueError where `enough_for` is false; DivergedError and TrainingError as training does.
+    Raises ValueError unless `enough_for`; DivergedError and TrainingError as training does.
     """
     sentences = [sentence for corpus in corpora for sentence in [*corpus.train, *corpus.dev]]
     if not enough_for(corpora, options):
         raise ValueError(
-            f"{len(sentences)} sentences are too few for {options.folds} folds, or none has an entity"
+            f"{len(sentences)} sentences are too few for {options.folds} folds, "
+            "or none has an entity"
         )
     config = _config(sentences, labels, options)
     fold_of = divide(sentences, options.folds, options.seed)
@@ -202,7 +201,7 @@ def find_noise(
 def judge(
     sentence: Sentence, reading: Reading, labels: Sequence[str], annotated: Collection[str]
 ) -> Iterator[Suspect]:
-    """Ask the four questions of one sentence; see the head of this file."""
+    """Ask the four questions of one sentence; see the top of this file."""
     for span, by_label, outside in zip(
         sentence.spans, reading.by_label, reading.outside, strict=True
     ):
@@ -231,7 +230,7 @@ def judge(
 def _label(
     sentence: Sentence, span: Span, probability: dict[str, float], annotated: Collection[str]
 ) -> Suspect:
-    """Compare the label with the likeliest other one that the corpus annotates, given the borders."""
+    """Compare the label with the likeliest other one of the corpus, given the borders."""
     total = max(sum(probability.values()), math.ulp(0.0))
     others = {
         label: p for label, p in probability.items() if label != span.label and label in annotated
@@ -264,17 +263,18 @@ def _suspect(
 
 
 def _rivals(span: Span, found: Sequence[ScoredSpan]) -> list[ScoredSpan]:
-    """What was found that overlaps a span without having its borders."""
-    overlapping = [
-        each for each in found if each.span.start < span.end and span.start < each.span.end
-    ]
+    """Return the spans that overlap a span and have other borders."""
     return [
-        each for each in overlapping if (each.span.start, each.span.end) != (span.start, span.end)
+        each
+        for each in found
+        if each.span.start < span.end
+        and span.start < each.span.end
+        and (each.span.start, each.span.end) != (span.start, span.end)
     ]
 
 
 def _touches_nothing(sentence: Sentence, span: Span) -> bool:
-    """Whether no word of a span is one whose annotation is unknown or cannot be expressed."""
+    """Return whether a span has no word whose annotation is unknown."""
     return not any(start < span.end and span.start < end for start, end in sentence.unknown)
 
 
@@ -296,7 +296,7 @@ def _config(
 
 
 def _fold(number: int, corpora: Sequence[Corpus], fold_of: Sequence[int]) -> Fold:
-    """The sentences of a fold, in order, and all others, corpus by corpus."""
+    """Return the sentences of a fold, in order, and all others by corpus."""
     learnt: list[Corpus] = []
     asked: list[Sentence] = []
     place = 0
@@ -321,7 +321,7 @@ _KINDS = {
 def look_deep(
     corpora: Sequence[Corpus], labels: Sequence[str], options: NoiseOptions, on_progress: OnProgress
 ) -> tuple[list[Finding], DeepSummary]:
-    """Look for label noise; see `find_noise`, also for what it raises."""
+    """Look for label noise, and raise, as `find_noise` does."""
     started = time.perf_counter()
     report = find_noise(corpora, labels, options, on_progress)
     findings = [*noise_findings(report)]
@@ -337,7 +337,7 @@ def look_deep(
 
 
 def noise_findings(report: NoiseReport) -> Iterator[Finding]:
-    """Yield a finding for each suspect of which the tagger holds its own proposal for more probable."""
+    """Yield a finding for each suspect whose proposal is more probable than its annotation."""
     for suspect in report.suspects:
         if suspect.suspicion > 0:
             yield _finding(suspect)
@@ -363,16 +363,16 @@ def _message(suspect: Suspect) -> str:
     sentence, given, proposed = suspect.sentence, suspect.given, suspect.proposed
     match suspect.kind, given, proposed:
         case NoiseKind.LABEL, Span(), Span():
-            return f"{_told(sentence, given)}; rather {proposed.label} ({sure})"
+            return f"{_quoted(sentence, given)}; rather {proposed.label} ({sure})"
         case NoiseKind.BORDERS, Span(), Span():
-            return f"{_told(sentence, given)}; rather {_told(sentence, proposed)} ({sure})"
+            return f"{_quoted(sentence, given)}; rather {_quoted(sentence, proposed)} ({sure})"
         case NoiseKind.SPURIOUS, Span(), None:
-            return f"{_told(sentence, given)}; rather no entity ({sure})"
+            return f"{_quoted(sentence, given)}; rather no entity ({sure})"
         case _, None, Span():
-            return f"{_told(sentence, proposed)} is not marked ({sure})"
+            return f"{_quoted(sentence, proposed)} is not marked ({sure})"
     raise ValueError(f"a suspect of the kind {suspect.kind} with {given} and {proposed}")
 
 
-def _told(sentence: Sentence, span: Span) -> str:
+def _quoted(sentence: Sentence, span: Span) -> str:
     place = marked(sentence, span)
     return f"{span.label} {sentence.text[place.start : place.end]!r}"

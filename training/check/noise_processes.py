@@ -1,9 +1,9 @@
-"""The folds of `teddy check --deep` side by side: each a process of its own, with its share of the cores.
+"""The folds of `teddy check --deep` side by side, each in a process of its own.
 
-The sentences go to the processes by a file in a temporary folder, what they find comes back through
-a pipe. A process pays no heed to Ctrl-C, which is its parent's business: the parent ends those that
-run and leaves nothing behind. Should the parent die, a process ends at its next update, when nobody
-reads its pipe.
+Sentences go to a process by a temporary file, results come back through a pipe. Processes ignore
+Ctrl-C: the parent ends them. If the parent dies, a process ends at its next update, since its pipe
+is closed. (The processes of concurrent.futures outlive a killed parent, and before Python 3.14
+cannot be ended within a task.)
 """
 
 import pickle
@@ -132,7 +132,7 @@ def _end(running: _Running) -> None:
 
 @contextmanager
 def _interrupts_held_back() -> Iterator[None]:
-    """Let a process be born deaf to Ctrl-C: it inherits the mask, and what comes meanwhile comes to us afterwards."""
+    """Start a process that ignores Ctrl-C: it inherits the mask; what comes meanwhile is ours."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -152,7 +152,7 @@ def _threads(number: int) -> Iterator[None]:
 
 
 def _work(pipe: connection.Connection, file: Path) -> None:
-    """What a process does: read a fold, tell how far it has come, and give the result; a TeddyError as its message."""
+    """Read a fold in a process of its own; send progress, then the result or an error's message."""
     fold, config = pickle.loads(file.read_bytes())  # noqa: S301, our parent has just written it
     try:
         with _threads(1):

@@ -1,4 +1,4 @@
-"""The quick taggers of `teddy check --deep`: each is trained on the other folds and asked about its own.
+"""The quick taggers of `teddy check --deep`: each learns from the other folds and reads its own.
 
 What they say are exact probabilities of spans under the CRF, summed over everything that may stand
 around them.
@@ -108,7 +108,7 @@ class _Passage:
 
 
 def _tags(tag_set: TagSet, group: Sequence[Sentence], label: str | None) -> Tensor:
-    """The tags of all spans as if they had this label, or as if there were none; `O` elsewhere.
+    """Return the tags of all spans as if they had this label, or as if there were none.
 
     Shape: int64 [B, T].
     """
@@ -136,7 +136,7 @@ class QuickConfig:
     network: NetworkConfig = _NETWORK
 
     def training(self) -> TrainingConfig:
-        """The loop; without evaluations but the last, for nothing is chosen by them."""
+        """Train, and evaluate only once, at the end, since no weights are chosen."""
         return TrainingConfig(
             epochs=self.epochs,
             batch_words=self.batch_words,
@@ -209,7 +209,7 @@ def read_fold(
 def _start(
     learnt: Sequence[Corpus], tag_set: TagSet, config: QuickConfig
 ) -> tuple[WordFeatures, Network]:
-    """The features and the network, its encoder from the model that ships or from nothing."""
+    """Return the features and the network, its encoder from the shipped model or random."""
     if config.starts_from_en:
         start = load_weights(find_weights("en", Path()))
         features = WordFeatures(Pieces(start.pieces), start.features, start.words)

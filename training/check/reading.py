@@ -1,4 +1,4 @@
-"""Reads data as training does, but goes on behind what it cannot read, and tells each such place."""
+"""Reads data as training does, but goes on after what it cannot read, and reports each place."""
 
 import tempfile
 from collections import Counter
@@ -77,7 +77,7 @@ def read_what_can_be(path: Path, options: FormatConfig) -> ReadData:
 def read_corpus(
     config: CorpusConfig, labels: Sequence[str], data: Path
 ) -> tuple[Corpus, ReadCorpus]:
-    """Read a corpus of a recipe as `teddy.training.data.corpora.load_corpus` does, but for what cannot be read."""
+    """Read a corpus of a recipe as `load_corpus` does, and report what cannot be read."""
     read = ReadCorpus()
     train: list[Sentence] = []
     dev: list[Sentence] = []
@@ -117,7 +117,7 @@ def _relabelled(
 def _with_known_labels(
     example: Example, config: CorpusConfig, labels: Sequence[str], read: ReadCorpus
 ) -> Example:
-    """The example with the labels of the recipe; of spans with others, nothing is known."""
+    """Return the example with the labels of the recipe; of spans with others, nothing is known."""
     own = {span.label for span in example.spans}
     lenient = config
     while True:
@@ -156,7 +156,7 @@ def _is_about_nothing(error: DataError) -> bool:
 
 
 def _end_of_block(path: Path, options: FormatConfig, line: int) -> int:
-    """The last line of the sentence that a line is in; a line of JSON is a document by itself."""
+    """Return the last line of the sentence of a line; a line of JSON is a document."""
     if options.format == "jsonl":
         return line
     lines = read_lines(path, options.encoding)

@@ -117,14 +117,15 @@ class DeepSummary:
 
     def __str__(self) -> str:
         return (
-            f"Label noise: {self.annotations:,} entities read by {self.folds} taggers that had not learnt from them "
-            f"({self.epochs} epochs, start {self.start}, {self.seconds:.0f} s); {self.doubted_labels:,} labels doubted"
+            f"Label noise: {self.annotations:,} entities read by {self.folds} taggers that had not "
+            f"learnt from them ({self.epochs} epochs, start {self.start}, {self.seconds:.0f} s); "
+            f"{self.doubted_labels:,} labels doubted"
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckReport:
-    """The whole report; `teddy.training.check.display` shows it to people, `as_dict` gives it to programs."""
+    """The report: `display` shows it to people, `as_dict` gives it to programs."""
 
     parts: tuple[PartCounts, ...]
     findings: tuple[Finding, ...]
@@ -181,7 +182,7 @@ def unreadable(error: DataError) -> CheckReport:
 
 
 def ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Return findings in the order of the report; equals stay in the order in which they were found."""
+    """Return findings in the order of the report; equals keep their order."""
     severities, kinds = list(Severity), list(Kind)
     order = {kind: (severities.index(kind.severity), kinds.index(kind)) for kind in Kind}
     return tuple(sorted(findings, key=lambda finding: (order[finding.kind], -finding.weight)))

@@ -35,7 +35,7 @@ _DEVIATIONS = 3.0
 
 
 def repeats(sentences: Sequence[Sentence]) -> Iterator[Finding]:
-    """Sentences that occur before with the same words: marked alike they are duplicates, otherwise contradictions."""
+    """Yield sentences whose words occur before: duplicates, or contradictions if marked apart."""
     first: dict[tuple[str, ...], Sentence] = {}
     for sentence in sentences:
         other = first.setdefault(sentence.words, sentence)
@@ -51,7 +51,7 @@ def repeats(sentences: Sequence[Sentence]) -> Iterator[Finding]:
 
 
 def other_labels(sentences: Sequence[Sentence]) -> Iterator[Finding]:
-    """Surfaces of two labels: each span whose words nearly always have another; else one finding for the surface."""
+    """Yield surfaces with two labels: the rare label's spans, or the surface if none is rare."""
     places: defaultdict[str, defaultdict[str, list[Example]]] = defaultdict(
         lambda: defaultdict(list)
     )
@@ -92,13 +92,13 @@ def _minority(
 
 
 def _two_ways(surface: str, by_label: dict[str, list[Example]]) -> Finding:
-    told = ", ".join(f"{label} {_times(len(examples))}" for label, examples in by_label.items())
+    counts = ", ".join(f"{label} {_times(len(examples))}" for label, examples in by_label.items())
     first, second, *_ = by_label.values()
     return Finding(
         kind=Kind.TWO_WAYS,
         path=second[0].path,
         line=second[0].line,
-        message=f"{surface!r} is {told}",
+        message=f"{surface!r} is {counts}",
         weight=float(len(second)),
         examples=(first[0], second[0]),
     )
@@ -123,7 +123,7 @@ def unmarked(sentences: Sequence[Sentence]) -> Iterator[Finding]:
 
 
 def odd_spans(sentences: Sequence[Sentence]) -> Iterator[Finding]:
-    """Spans that are nothing but punctuation, of several words that begin or end with it, or that are very long."""
+    """Yield spans that are only punctuation, begin or end with it, or are very long."""
     for sentence in sentences:
         for span in sentence.spans:
             n_words = span.end - span.start
@@ -149,7 +149,7 @@ def long_sentences(sentences: Sequence[Sentence]) -> Iterator[Finding]:
 def _free_matches(
     sentence: Sentence, usual: dict[tuple[str, ...], int], lengths: dict[str, set[int]]
 ) -> Iterator[tuple[str, ...]]:
-    """Yield the usual surfaces in a sentence, the longest at each place, that touch no span and no unknown word."""
+    """Yield the usual surfaces, the longest first, that touch no span and no unknown word."""
     taken = {word for span in sentence.spans for word in range(span.start, span.end)}
     taken.update(word for start, end in sentence.unknown for word in range(start, end))
     for start, word in enumerate(sentence.words):
@@ -242,7 +242,7 @@ def shifts(path: str, train: Sequence[Sentence], dev: Sequence[Sentence]) -> Ite
 
 
 def leaks(train: Sequence[Sentence], dev: Sequence[Sentence]) -> Iterator[Finding]:
-    """Dev sentences whose words are a training sentence: their scores say nothing about new text."""
+    """Yield dev sentences that are also in train: their scores say nothing of new text."""
     places = {
         sentence.words: sentence for sentence in train if len(sentence.words) >= _REPEAT_WORDS
     }
@@ -263,7 +263,7 @@ def leaks(train: Sequence[Sentence], dev: Sequence[Sentence]) -> Iterator[Findin
 def seen_entities(
     path: str, train: Sequence[Sentence], dev: Sequence[Sentence]
 ) -> Iterator[Finding]:
-    """The share of dev entities whose words are an entity of train, as one finding."""
+    """Yield the share of dev entities whose words are an entity of train, as one finding."""
     known = surfaces(train)
     dev_surfaces = [
         " ".join(sentence.words[span.start : span.end])
@@ -299,7 +299,7 @@ def without_entities(parts: Mapping[str, Sequence[Sentence]]) -> Iterator[Findin
 
 
 def _deviation(there: Counter[str], here: Counter[str], label: str) -> float:
-    """The standard deviation of the difference of two shares, were they the same in truth."""
+    """Return the standard deviation of the difference of two equal shares."""
     n, m = there.total(), here.total()
     share = (there[label] + here[label]) / (n + m)
     return float((share * (1 - share) * (1 / n + 1 / m)) ** 0.5)

@@ -1,4 +1,4 @@
-"""What looks wrong in texts and their spans as the files have them: odd characters, white space, crossing spans."""
+"""Checks of texts and spans as the files have them: odd characters, white space, crossing spans."""
 
 import re
 import unicodedata
@@ -34,7 +34,7 @@ _ENDS = re.compile(r"[.!?。！？]")  # noqa: RUF001
 
 
 def odd_characters(sentences: Sequence[Sentence]) -> Iterator[Finding]:
-    """Wrong decodings, mixed scripts, invisible characters, text not in NFC, and what does not print."""
+    """Yield wrong decodings, mixed scripts, and characters that are invisible or not in NFC."""
     yield from _each_once(
         sentences, Kind.MOJIBAKE, _wrongly_decoded, "{!r}, which looks like UTF-8 read as Latin-1"
     )
@@ -47,7 +47,7 @@ def odd_characters(sentences: Sequence[Sentence]) -> Iterator[Finding]:
 
 
 def byte_order_marks(paths: Sequence[str], starts: Sequence[bytes]) -> Iterator[Finding]:
-    """Files that begin with a byte-order mark, which reading leaves out and other programs may take for a letter."""
+    """Yield files with a byte-order mark, which other programs may take for a letter."""
     for path, start in zip(paths, starts, strict=True):
         if start.startswith(b"\xef\xbb\xbf"):
             yield Finding(
@@ -59,7 +59,7 @@ def byte_order_marks(paths: Sequence[str], starts: Sequence[bytes]) -> Iterator[
 
 
 def scripts_of(word: str) -> tuple[str, ...]:
-    """Return the look-alike scripts that the letters of a word belong to, in the order in which they come."""
+    """Return the look-alike scripts of the letters of a word, in order."""
     found = (unicodedata.name(letter, "").partition(" ")[0] for letter in word if letter.isalpha())
     return tuple(dict.fromkeys(script for script in found if script in _MIXABLE))
 
@@ -78,14 +78,14 @@ def _each_once(
             first.setdefault(item, sentence)
     for item, n in counts.items():
         scripts = " and ".join(script.capitalize() for script in scripts_of(item))
-        told = message.format(item, name=_name(item[0]), scripts=scripts)
+        found = message.format(item, name=_name(item[0]), scripts=scripts)
         times = "once" if n == 1 else f"{n:,} times"
         place = first[item]
         yield Finding(
             kind=kind,
             path=place.path,
             line=place.line,
-            message=f"{told}: {times}, first here",
+            message=f"{found}: {times}, first here",
             weight=float(n),
             text=place.text,
         )

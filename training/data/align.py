@@ -1,4 +1,4 @@
-"""From marked characters to marked words: the sentences that the network sees, and the spans that words cannot express.
+"""Align spans of characters to words: sentences for the network, and the spans that do not fit.
 
 Nothing is lost without a word. A gold span that no run of words can express, or that overlaps a
 longer one, is handed to `on_misaligned`, kept in `Sentence.misaligned` (so that evaluation can
@@ -100,7 +100,7 @@ def _longest_first(item: tuple[Span, int]) -> tuple[int, Span]:
 
 
 class _Sorter:
-    """Sorts the spans of an example into kept ones, misaligned ones, and words about which nothing is known."""
+    """Sorts the spans of an example into kept and misaligned ones, and unknown words."""
 
     def __init__(self, example: Example, n_words: int, on_misaligned: OnMisaligned) -> None:
         self.kept: list[Span] = []
@@ -116,7 +116,7 @@ class _Sorter:
         self._on_misaligned = on_misaligned
 
     def put(self, span: Span, line: int, first: int, last: int, *, exact: bool) -> None:
-        """Sort one span, which touches the words [first, last); longer ones come before shorter ones."""
+        """Sort one span, which touches the words [first, last); longer spans come first."""
         if span.label == UNKNOWN:
             self.touched.append((first, last))
             return
@@ -202,7 +202,7 @@ def _sentence(
     last: int,
     sorter: _Sorter,
 ) -> Sentence:
-    """Make a sentence of the words [first, last), which no span crosses; its characters are counted anew."""
+    """Return a sentence of the words [first, last), which no span crosses, with new offsets."""
     kept = sorter.kept_within(first, last)
     misaligned = sorter.misaligned_within(first, last)
     if example.is_sentence:
@@ -247,13 +247,13 @@ class MisalignedReport:
         """The first, a hundred thousand at most."""
 
     def add(self, span: Misaligned) -> None:
-        """Takes note of a span."""
+        """Take note of a span."""
         self.n_spans += 1
         if len(self.listed) < _MOST_LISTED:
             self.listed.append(span)
 
     def __str__(self) -> str:
-        """A line for each, and one for those that are not listed."""
+        """Return a line for each, and one for those that are not listed."""
         lines = [*map(str, self.listed)]
         if len(self.listed) < self.n_spans:
             lines.append(f"... and {self.n_spans - len(self.listed):,} more")
@@ -265,5 +265,5 @@ class MisalignedReport:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "MisalignedReport":
-        """The report of which `as_json` gave this."""
+        """Return the report of which `as_json` gave this."""
         return cls(value["n_spans"], [Misaligned(**each) for each in value["listed"]])

@@ -1,4 +1,4 @@
-"""The corpora of a recipe: read, relabelled, aligned to words, divided into train and dev, in memory or on disk.
+"""The corpora of a recipe: read, relabelled, aligned to words, split into train and dev.
 
 For a run they are read as a stream. While they have fewer words than a window for shuffling they
 stay in memory, packed; a larger collection is written to a folder of the run (see
@@ -35,7 +35,7 @@ would say no more."""
 
 
 class Divider:
-    """Holds out a share of the documents at even distances, so that the same files always divide in the same way."""
+    """Holds out a share of the documents at even distances, always the same ones."""
 
     def __init__(self, share: float) -> None:
         self._share = share
@@ -44,7 +44,7 @@ class Divider:
         self._is_held_out = False
 
     def holds_out(self, example: Example) -> bool:
-        """Whether the example's document is held out; the examples of a document come one after another."""
+        """Return whether the example's document is held out; documents are contiguous."""
         document = (example.path, example.document)
         if document != self._document:
             self._document = document
@@ -54,7 +54,7 @@ class Divider:
 
 
 class HeldOut:
-    """Held-out documents; where they are too many, each second one is dropped, again and again, evenly as before."""
+    """Held-out documents; while there are too many, every second one is dropped."""
 
     def __init__(self, most_words: int = MOST_WORDS) -> None:
         self._most_words = most_words
@@ -72,7 +72,7 @@ class HeldOut:
         return [sentence for document in self._documents for sentence in document]
 
     def add(self, example: Example, sentences: Iterable[Sentence]) -> None:
-        """Adds the sentences of an example; the examples of a document come one after another."""
+        """Add the sentences of an example; the examples of a document come one after another."""
         document = (example.path, example.document)
         if document != self._last:
             self._last = document
@@ -157,7 +157,7 @@ def read_corpus(
     keep: Callable[[Sentence], None],
     on_misaligned: OnMisaligned,
 ) -> HeldOut:
-    """Read one corpus as a stream: `keep` is given each training sentence, what is returned has those of dev.
+    """Read one corpus as a stream: `keep` takes each training sentence, the result has dev.
 
     Raises DataError as `load_corpora` does.
     """
@@ -183,7 +183,7 @@ def make_corpus(
     dev: list[Sentence],
     n_dropped: int,
 ) -> Corpus:
-    """The sentences of a corpus with what its table says of them."""
+    """Return the sentences of a corpus with what its table says of them."""
     return Corpus(
         name=config.name,
         licence=config.licence,
@@ -222,7 +222,7 @@ def _examples(
 
 
 def _target(label: str, text: str, config: CorpusConfig, labels: Sequence[str]) -> str | None:
-    """Return what the recipe makes of a span: by its rules, else its map, else its labels; None if by none."""
+    """Return the recipe's label of a span: by its rules, its map or its labels; None if unknown."""
     for rule in config.rules:
         if rule.label == label and re.fullmatch(rule.text, text):
             return rule.to
@@ -235,7 +235,7 @@ def _unknown_label(label: str, config: CorpusConfig, labels: Sequence[str]) -> s
 
 
 def open_corpora(recipe: Recipe, data: Path, folder: Path) -> tuple[list[Corpus], MisalignedReport]:
-    """Read all corpora of a recipe, or open what `folder` has of them; and what words cannot express of them.
+    """Read all corpora of a recipe, or open those stored in `folder`, and the misaligned spans.
 
     `folder` is there afterwards if the corpora have more words than
     `training.shuffle_window_words`, and must stay until they are not needed any more. Raises
@@ -274,7 +274,7 @@ def _identity(path: Path) -> tuple[str, int, int]:
 def _read(
     recipe: Recipe, data: Path, folder: Path, made_from: dict[str, Any]
 ) -> tuple[list[Corpus], MisalignedReport] | None:
-    """What the files hold if it stays in memory; None when it is in the folder."""
+    """Return what the files hold if it stays in memory; None when it is in the folder."""
     report = MisalignedReport()
     with ExitStack() as stack:
         open_folder = partial(stack.enter_context, atomic_folder(folder))

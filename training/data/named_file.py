@@ -34,7 +34,7 @@ _CSV_COLUMNS = {
 
 
 def guess_format(path: Path | str, form: FormatName | None = None, **stated: Any) -> FormatConfig:
-    """Guess what is not stated: the format from the suffix (that of packing aside), columns and scheme from the rows.
+    """Guess what is not stated: the format by the suffix, columns and scheme by the rows.
 
     `stated` are fields of `FormatConfig` that are known. Never more than a guess: what does not fit
     it is then an error of the reader, with its line. Raises DataError for a file that is missing,
@@ -136,7 +136,7 @@ def _is_legal(tags: list[str], scheme: Scheme) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedFile:
-    """A data file and how to read it; the fields mean what they mean in a recipe (`recipe.corpus_config`).
+    """A data file and its format; the fields are those of `recipe.corpus_config`.
 
     What is None is guessed from the file.
     """

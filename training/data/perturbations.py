@@ -1,4 +1,4 @@
-"""Sentences as hasty writers and other programs leave them: in one case, unpunctuated, mistyped, run together.
+"""Sentences as people and programs change them: case, punctuation, typing errors, lost spaces.
 
 A perturbation edits the text of a sentence, and the text is then split into words anew, for that is
 what a predictor would do with it: `mr.` is two words where `Mr.` is one. Gold spans follow their
@@ -40,17 +40,17 @@ _SHORTEST_MISTYPED = 4
 
 
 def lower(sentence: Sentence) -> Sentence | None:
-    """The whole sentence in lower case."""
+    """Return the whole sentence in lower case."""
     return _with_words(sentence, str.lower)
 
 
 def upper(sentence: Sentence) -> Sentence | None:
-    """THE WHOLE SENTENCE IN CAPITALS."""
+    """Return THE WHOLE SENTENCE IN CAPITALS."""
     return _with_words(sentence, str.upper)
 
 
 def title(sentence: Sentence) -> Sentence | None:
-    """Title Case Like in Headlines: words of small letters get a capital, but for short function words."""
+    """Return Title Case Like in Headlines: capitals except for short function words."""
     edits: list[_Edit] = []
     for start, end in sentence.offsets:
         word = sentence.text[start:end]
@@ -119,7 +119,7 @@ def mistyped(sentence: Sentence, random: np.random.Generator) -> Sentence | None
 
 
 def mistype(word: str, random: np.random.Generator) -> str:
-    """Another word: of a word's letters, two or more, two are swapped, or one is dropped, doubled or the key beside."""
+    """Misspell a word: two letters are swapped, or one is dropped, doubled or mistyped."""
     slip, place, side = (int(each) for each in random.integers((4, len(word), 2)))
     before, letter, behind = word[:place], word[place], word[place + 1 :]
     if slip == 0 and behind and behind[0] != letter:
@@ -132,7 +132,7 @@ def mistype(word: str, random: np.random.Generator) -> str:
 
 
 def _key_beside(letter: str, side: int) -> str:
-    """The letter on the key to the left (side 0) or right; at the end of a row that on the other side, or nothing."""
+    """Return the letter of the key to the left (side 0) or right, else to the other side."""
     for row in _KEYBOARD:
         place = row.find(letter.lower())
         if place >= 0:
@@ -185,7 +185,7 @@ def _with_words(sentence: Sentence, change: Callable[[str], str]) -> Sentence | 
 
 
 def _rewritten(sentence: Sentence, edits: list[_Edit]) -> Sentence | None:
-    """The sentence with disjoint edits, in order, made in its text; itself where they are none.
+    """Return the sentence with disjoint edits, in order, made in its text.
 
     None where a span then no longer lies on the borders of words.
     """
@@ -235,7 +235,7 @@ class _Places:
             self._shifts.append(self._shifts[-1] + len(new) - (end - start))
 
     def applied(self, text: str) -> str:
-        """The text after its edits."""
+        """Return the text after its edits."""
         parts: list[str] = []
         at = 0
         for start, end, new in self._edits:
@@ -244,7 +244,7 @@ class _Places:
         return "".join((*parts, text[at:]))
 
     def stretch(self, start: int, end: int) -> tuple[int, int]:
-        """What is the stretch [start, end) of the text when the edits are made."""
+        """Return what is the stretch [start, end) of the text when the edits are made."""
         return self._place(start), self._place(end)
 
     def _place(self, place: int) -> int:

@@ -1,4 +1,4 @@
-"""Raw text to learn from: files of paragraphs, one a line, from which each epoch takes a stretch of its own.
+"""Raw text: files of paragraphs, one a line, of which each epoch reads another stretch.
 
 The files are read as a stream and never held whole. They are read through once, to count their
 lines, which also finds a damaged one before it can cost a night; after that an epoch reads the file
@@ -32,7 +32,7 @@ class Paragraph:
 
 
 def read_paragraphs(path: Path, after_line: int = 0) -> Iterator[Paragraph]:
-    """Yield the paragraphs of a UTF-8 file that may be packed (.xz, .gz, .bz2), those behind a line.
+    """Yield the paragraphs, from a line on, of a UTF-8 file that may be packed (.xz, .gz, .bz2).
 
     Raises DataError, naming the line where there is one, for a file that is missing, damaged,
     binary or not UTF-8.
@@ -43,7 +43,7 @@ def read_paragraphs(path: Path, after_line: int = 0) -> Iterator[Paragraph]:
 
 
 def split_paragraph(text: str, longest: int) -> Iterator[Words]:
-    """Yield the sentences of a text as words, cut as a text to tag is; those over `longest` words are cut once more."""
+    """Yield the sentences of a text as words, cut as for tagging, but at most `longest` words."""
     words = tokenise(text)
     for first, last in split_sentences(text, Offsets.of(words)):
         for start in range(first, last, longest):
@@ -51,7 +51,7 @@ def split_paragraph(text: str, longest: int) -> Iterator[Words]:
 
 
 def as_sentence(words: Words) -> Sentence:
-    """Words of which no annotation is known, with a space between any two, as the sentence of a corpus without name."""
+    """Return a sentence of words without annotation, with a space between any two."""
     ends = list(accumulate(len(word) + 1 for word in words))
     return Sentence(
         words=words,
@@ -72,12 +72,12 @@ class RawText:
     """The files that some globs name, as one text that ends where it begins."""
 
     def __init__(self, patterns: Iterable[str], data: Path) -> None:
-        """Raises DataError for a glob without a file, and as `read_paragraphs` does; also for a file without text."""
+        """Raise DataError for a glob or a file without content, and as `read_paragraphs` does."""
         self.files = find_files(patterns, data)
         self._n_lines = [_count_lines(path) for path in self.files]
 
     def paragraphs(self, line: int) -> Iterator[Paragraph]:
-        """Yield every paragraph once: from this line of the whole text (counted from 0) on, then those before it."""
+        """Yield every paragraph once: from this line of the whole text on, then those before it."""
         first = 0
         while line >= self._n_lines[first]:
             line -= self._n_lines[first]
@@ -91,7 +91,7 @@ class RawText:
             yield paragraph
 
     def stretch(self, n_words: int, longest: int, seed: int, epoch: int) -> list[Words]:
-        """The sentences of an epoch: a stretch of at least `n_words` words, or the whole text once if it is shorter.
+        """Return an epoch's sentences: a stretch of `n_words` words or more, or the text once.
 
         A pure function of its arguments. Where the stretches of an epoch begin is the golden
         section's sequence: a random place for the first, and each next one far from all those

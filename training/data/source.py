@@ -1,4 +1,4 @@
-"""Where the training batches of an epoch come from: in which order sentences are seen, and which share a batch."""
+"""The training batches of an epoch: the order of sentences, and those that share a batch."""
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ def plan_epoch(
     seed: int,
     epoch: int,
 ) -> list[list[int]]:
-    """The batches of one epoch as positions of sentences, a pure function of its arguments.
+    """Return the batches of one epoch as positions of sentences, a pure function of its arguments.
 
     A sentence of weight w occurs floor(w) times, and once more with the probability of what is left
     of w. A batch holds at most `batch_words` words, padding included; a longer sentence has one to
@@ -43,7 +43,7 @@ def plan_batches(
     batch_words: int,
     random: np.random.Generator,
 ) -> list[NDArray[np.int64]]:
-    """The batches of `plan_epoch`, in an order that is drawn from `random`."""
+    """Return the batches of `plan_epoch`, in an order that is drawn from `random`."""
     sizes = np.asarray(lengths, dtype=np.int64)
     share = np.asarray(weights, dtype=np.float64)
     times = np.floor(share).astype(np.int64)
@@ -60,7 +60,7 @@ def plan_batches(
 def _pools(
     order: NDArray[np.int64], sizes: NDArray[np.int64], batch_words: int
 ) -> Iterator[NDArray[np.int64]]:
-    """The order in stretches: each ends with the sentence that fills it."""
+    """Yield the order in stretches: each ends with the sentence that fills it."""
     ends = np.cumsum(sizes[order])
     start = 0
     while start < len(order):
@@ -73,7 +73,7 @@ def _pools(
 def _cut(
     pool: NDArray[np.int64], sizes: NDArray[np.int64], batch_words: int
 ) -> Iterator[NDArray[np.int64]]:
-    """A pool sorted by length, shortest first, and cut where the next sentence would overfill the padded batch."""
+    """Yield a pool in batches: sorted by length, cut where padding would overfill the batch."""
     pool = pool[np.argsort(sizes[pool], kind="stable")]
     lengths = sizes[pool].tolist()
     start = 0
@@ -96,7 +96,7 @@ class Epoch(Protocol):
         ...
 
     def batches(self, first: int = 0) -> Iterator[list[Sentence]]:
-        """Yield the batches from this one on, counted from 0, so that a stopped run can take up where it was."""
+        """Yield the batches from this one on, counted from 0, for a run that is resumed."""
         ...
 
 
@@ -104,7 +104,7 @@ class Source(Protocol):
     """All epochs of a run: a pure function of the corpora, the recipe and the seed."""
 
     def epoch(self, number: int) -> Epoch:
-        """The epoch of this number, counted from 0."""
+        """Return the epoch of this number, counted from 0."""
         ...
 
 
@@ -112,7 +112,7 @@ class CorporaInMemory:
     """Sentences that are all in memory, each as often as the weight of its corpus says."""
 
     def __init__(self, corpora: Sequence[Corpus], batch_words: int, seed: int) -> None:
-        """A batch holds at most `batch_words` words, padding included, or one sentence."""
+        """Group sentences into batches of at most `batch_words` words, padding included."""
         self._sentences = [sentence for corpus in corpora for sentence in corpus.train]
         self._weights = [corpus.weight for corpus in corpora for _ in corpus.train]
         self._lengths = [len(sentence.words) for sentence in self._sentences]
@@ -120,7 +120,7 @@ class CorporaInMemory:
         self._seed = seed
 
     def epoch(self, number: int) -> "EpochInMemory":
-        """The epoch of this number, counted from 0."""
+        """Return the epoch of this number, counted from 0."""
         plan = plan_epoch(self._lengths, self._weights, self._batch_words, self._seed, number)
         return EpochInMemory(self._sentences, plan)
 
@@ -143,7 +143,7 @@ class EpochInMemory:
 
 
 class StoredCorpora:
-    """Sentences in blocks, of which a window's worth is in memory at a time (see `teddy.training.data.windows`).
+    """Sentences in blocks, of which one window is in memory (see `teddy.training.data.windows`).
 
     Where one window holds all of them, the batches are those of `CorporaInMemory`.
     """
@@ -151,7 +151,7 @@ class StoredCorpora:
     def __init__(
         self, corpora: Sequence[Corpus], window_words: int, batch_words: int, seed: int
     ) -> None:
-        """The corpora are those of `teddy.training.data.corpora.open_corpora`, their weights changed or not."""
+        """Use corpora of `open_corpora`, with weights that may differ from the recipe's."""
         stored = [each.train for each in corpora if isinstance(each.train, StoredSentences)]
         if len(stored) < len(corpora):
             raise TypeError("a corpus that is not stored has no blocks")
@@ -167,12 +167,12 @@ class StoredCorpora:
         """Of the blocks to learn from."""
 
     def epoch(self, number: int) -> "StoredEpoch":
-        """The epoch of this number, counted from 0."""
+        """Return the epoch of this number, counted from 0."""
         return StoredEpoch(self, number)
 
 
 class StoredEpoch:
-    """An epoch as windows of blocks; each window is planned, and read, when its batches are wanted."""
+    """An epoch of windows of blocks; a window is planned and read when its batches are wanted."""
 
     def __init__(self, corpora: StoredCorpora, number: int) -> None:
         self._corpora = corpora
@@ -202,7 +202,7 @@ class StoredEpoch:
             first = max(0, first - len(plan))
 
     def _plan(self, window: int) -> list[NDArray[np.int64]]:
-        """The batches of a window, as places among its sentences."""
+        """Return the batches of a window, as places among its sentences."""
         corpora, blocks = self._corpora, self._windows[window]
         lengths = [corpora.blocks.lengths(block) for block in blocks.tolist()]
         weights = [corpora.weights[part] for part in corpora.blocks.parts[blocks].tolist()]
@@ -232,7 +232,7 @@ class Window:
         self._ends = np.cumsum([len(block) for block in blocks])
 
     def sentence(self, place: int) -> Sentence:
-        """The sentence at a place among all of them."""
+        """Return the sentence at a place among all of them."""
         at = int(np.searchsorted(self._ends, place, side="right"))
         block = self._blocks[at]
         return block.sentence(place - (int(self._ends[at]) - len(block)))

@@ -1,11 +1,12 @@
-"""Training sentences in blocks: in memory while they are few, in a folder on disk when they are many.
+"""Training sentences in blocks: in memory while they are few, else in a folder on disk.
 
 On disk a collection is a folder:
 
-    sentences         the blocks, one after another: words of each sentence (uint32), bytes of each (uint32), packed
+    sentences         the blocks, one after another: words of each sentence (uint32),
+                      bytes of each (uint32), packed
                       lines
     blocks.i64        a row of `COLUMNS` for each block
-    store.json        the files that the sentences come from, and what else their reader wants to know
+    store.json        the files of the sentences, and what else their reader stores
 
 Memory is what is asked for and a row for each block, however many sentences there are. What is read
 from disk is compared with a checksum.
@@ -42,7 +43,7 @@ _NUMBER_BYTES = 4
 
 
 def pack(sentence: Sentence, path: int) -> bytes:
-    """The line, its end included; `path` is the number of the sentence's file.
+    """Return the line, its end included; `path` is the number of the sentence's file.
 
     Raises ValueError for words that are not those of the text at their offsets.
     """
@@ -62,7 +63,7 @@ def pack(sentence: Sentence, path: int) -> bytes:
 
 
 def unpack(record: bytes | memoryview, corpus: str, paths: Sequence[str]) -> Sentence:
-    """The sentence of a corpus that `pack` made a line of."""
+    """Return the sentence of a corpus that `pack` made a line of."""
     text, distances, spans, unknown, misaligned, path, line = json.loads(str(record, "utf-8"))
     borders = list(accumulate(distances))
     offsets = tuple(zip(borders[::2], borders[1::2], strict=True))
@@ -138,7 +139,7 @@ class Block:
         return len(self._ends)
 
     def sentence(self, number: int) -> Sentence:
-        """The sentence of this number, counted from 0."""
+        """Return the sentence of this number, counted from 0."""
         start = int(self._ends[number - 1]) if number else 0
         return unpack(self._lines[start : int(self._ends[number])], self._corpus, self._paths)
 
@@ -171,20 +172,20 @@ class Blocks:
         return self._table[:, _WORDS]
 
     def lengths(self, number: int) -> NDArray[np.uint32]:
-        """The words of each sentence of a block."""
+        """Return the words of each sentence of a block."""
         row = self._table[number]
         content = self._content.read(int(row[_OFFSET]), _NUMBER_BYTES * int(row[_SENTENCES]))
         return np.frombuffer(content, dtype="<u4")
 
     def read(self, number: int, corpus: str) -> Block:
-        """A block; its sentences are of the corpus of this name.
+        """Return a block; its sentences are of the corpus of this name.
 
         Raises DataError for one that is damaged.
         """
         row = self._table[number]
         content = self._content.read(int(row[_OFFSET]), int(row[_BYTES]))
         if self._content.decays and crc32(content) != row[_CHECKSUM]:
-            reason = f"damaged: block {number} is not as it was written; remove the file, and all is read anew"
+            reason = f"damaged: block {number} has changed; remove the file, to read all anew"
             raise DataError(self._content.name, None, reason)
         n_sentences = int(row[_SENTENCES])
         sizes = np.frombuffer(
@@ -195,7 +196,7 @@ class Blocks:
 
 
 class StoredSentences(Sequence[Sentence]):
-    """The sentences of one part, read when they are asked for; cheap in order, a whole block for each at random."""
+    """The sentences of one part, read on demand: cheap in order, a whole block each at random."""
 
     def __init__(self, blocks: Blocks, part: int, corpus: str) -> None:
         self.blocks = blocks
@@ -231,7 +232,7 @@ class StoredSentences(Sequence[Sentence]):
 
 
 def describe(folder: Path) -> dict[str, Any]:
-    """What `store.json` says; nothing where there is no whole store of this version."""
+    """Return what `store.json` says; nothing where there is no whole store of this version."""
     try:
         description: dict[str, Any] = json.loads((folder / "store.json").read_bytes())
     except (FileNotFoundError, ValueError):
@@ -241,7 +242,7 @@ def describe(folder: Path) -> dict[str, Any]:
 
 
 def sizes_of(folder: Path) -> dict[str, int]:
-    """The bytes of the files of a store, for its description."""
+    """Return the bytes of the files of a store, for its description."""
     return {
         name: path.stat().st_size
         for name in ("sentences", "blocks.i64")
@@ -250,13 +251,13 @@ def sizes_of(folder: Path) -> dict[str, int]:
 
 
 def open_blocks(folder: Path) -> Blocks:
-    """The blocks of a whole store on disk."""
+    """Return the blocks of a whole store on disk."""
     table = np.fromfile(folder / "blocks.i64", dtype="<i8").reshape(-1, len(COLUMNS))
     return Blocks(table, OnDisk(folder / "sentences"), describe(folder)["paths"])
 
 
 class BlockWriter:
-    """Packs sentences into blocks, in memory until they have more words than a window, then in a folder."""
+    """Packs sentences into blocks: in memory up to a window's words, then in a folder."""
 
     def __init__(self, window_words: int, open_folder: Callable[[], Path]) -> None:
         """`open_folder` gives an empty folder; it is called when it is needed."""
@@ -277,7 +278,7 @@ class BlockWriter:
         return self._file is not None
 
     def add(self, part: int, sentence: Sentence) -> None:
-        """Adds a sentence to the end of a part."""
+        """Add a sentence to the end of a part."""
         if part != self._block.part:
             self._close_block(part)
         self._block.add(sentence, self._paths.setdefault(sentence.path, len(self._paths)))
@@ -285,7 +286,7 @@ class BlockWriter:
             self._close_block(part)
 
     def finish(self, **about: Any) -> Blocks | None:
-        """The blocks if they are in memory; else all is in the folder, with `about` as part of its description."""
+        """Return the blocks in memory, or write the folder's description with `about`."""
         self._close_block(0)
         if self._file is None or self._folder is None:
             table = np.array(self._table, dtype=np.int64).reshape(-1, len(COLUMNS))
@@ -304,12 +305,12 @@ class BlockWriter:
         return None
 
     def close(self) -> None:
-        """Closes the file; `finish` has done so."""
+        """Close the file; `finish` has done so."""
         if self._file is not None:
             self._file.close()
 
     def _close_block(self, next_part: int) -> None:
-        """Writes the block if it has any sentence; the next one is of that part."""
+        """Write the block if it has any sentence; the next one is of that part."""
         block, self._block = self._block, _Block(next_part)
         if not block.lines:
             return

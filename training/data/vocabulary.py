@@ -1,4 +1,4 @@
-"""The vocabulary of a tagger: how often words occur, their pieces, and vectors that were learnt elsewhere.
+"""The vocabulary of a tagger: word counts, pieces, and pretrained vectors.
 
 Words are counted in bounded memory (lossy counting, Manku & Motwani 2002). As long as there are no
 more distinct words than the table may have, the counts are exact. When it overflows, the rarest
@@ -59,7 +59,7 @@ class WordCounts:
     """Counts of words, those of the rarest pruned; see the head of this file."""
 
     def __init__(self, most: int = MOST_WORDS) -> None:
-        """The table has at most `most` words, and for a moment those of one `add` more."""
+        """Count at most `most` words, and for a moment those of one `add` more."""
         self.counts: Counter[str] = Counter()
         """In the order in which the words came."""
         self.uncertain_by = 0
@@ -68,7 +68,7 @@ class WordCounts:
         self._most = most
 
     def add(self, words: Iterable[str] | Mapping[str, int]) -> None:
-        """Counts some words, or adds up counts."""
+        """Count some words, or adds up counts."""
         self.counts.update(words)
         if len(self.counts) > self._most:
             self._prune()
@@ -81,7 +81,7 @@ class WordCounts:
 
 
 def train_pieces(words: Iterable[str] | Mapping[str, int], config: PiecesConfig) -> bytes:
-    """A serialised unigram model with byte fallback; the same words, or counts of words, in any order give the same.
+    """Return a serialised unigram model with byte fallback; the order of words has no effect.
 
     Raises ValueError when there are no words. A corpus with few distinct words gets fewer pieces
     than asked for.
@@ -115,7 +115,7 @@ def _most_frequent(counts: Counter[str]) -> Counter[str]:
 
 
 def _table(counts: Counter[str]) -> Iterator[str]:
-    """The words and their counts: sentencepiece would count running text the same, and reads this in a second.
+    """Yield the words and their counts, which sentencepiece reads in a second.
 
     It takes for pieces only what stands in two different words, so that a name of one form,
     frequent or not, would be spelled in bits. So each word that occurs twice comes a second time
@@ -130,7 +130,7 @@ def _table(counts: Counter[str]) -> Iterator[str]:
 
 
 def frequent_words(counts: Mapping[str, int], most: int) -> tuple[str, ...]:
-    """The most frequent case-folded words, of those that occur twice; the same counts in any order give the same."""
+    """Return the most frequent case-folded words that occur twice; order has no effect."""
     folded: Counter[str] = Counter()
     for word, count in counts.items():
         folded[word.casefold()] += count
@@ -151,7 +151,7 @@ class VectorLine:
     line: int
 
     def values(self) -> NDArray[np.float32]:
-        """The numbers.
+        """Return the numbers.
 
         Raises DataError, naming file and line, for one that is no finite number in 32 bits.
         """
@@ -172,10 +172,11 @@ class WordVectors:
 
     def __str__(self) -> str:
         n, width = self.values.shape
-        return f"{n:,} words have vectors of {width} numbers; {self.n_known:,} of them are in the training data"
+        size = f"{n:,} words have vectors of {width} numbers"
+        return f"{size}; {self.n_known:,} of them are in the training data"
 
     def put_into(self, network: Backbone, features: WordFeatures) -> None:
-        """Sets the rows of whole words, which must be these; all other rows stay as they are."""
+        """Set the rows of whole words, which must be these; all other rows stay as they are."""
         if features.words != self.words:
             raise ValueError("the features have other whole words than there are vectors")
         first = features.group_starts[-1]
@@ -183,7 +184,7 @@ class WordVectors:
             network.embedding[first:] = self.fitted(network.embedding.shape[1])
 
     def fitted(self, width: int) -> Tensor:
-        """The vectors as rows of an embedding: padded with zeros, or reduced by `principal_components`, and scaled.
+        """Return the vectors as rows of an embedding: padded with zeros or reduced, and scaled.
 
         They are scaled so that the root mean square of the values that are no padding is that of
         the random rows beside them. Shape: float32 [words, width].
@@ -268,7 +269,7 @@ def choose_vectors(path: Path, counts: Mapping[str, int], most: int) -> WordVect
 
 
 def principal_components(values: Tensor, width: int) -> Tensor:
-    """The first principal components of some rows (Jolliffe 2002, chapter 1), the strongest first.
+    """Return the first principal components of rows (Jolliffe 2002, chapter 1).
 
     Each axis points to where its greatest coefficient is positive, so that the same rows always
     give the same.
@@ -300,5 +301,5 @@ def _is_finite(text: str) -> bool:
 
 
 def _is_one_word(word: str) -> bool:
-    """Whether a text can have the word: the tokeniser cuts `real-time` and `new_york's`, and keeps `mr.` as `Mr.`."""
+    """Return whether a text can have the word: `real-time` is cut, `mr.` is kept as `Mr.`."""
     return any(tokenise(form) == [(0, len(form))] for form in (word, word.title()))

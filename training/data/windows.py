@@ -1,4 +1,4 @@
-"""Which parts of a corpus are in memory together: blocks in a random order, as many at once as a window holds.
+"""The parts of a corpus that are in memory together: random blocks, as many as a window holds.
 
 A corpus that fits one window is shuffled as a whole. Of a larger one each epoch sees every block
 once, beside other blocks than in the epoch before; within a window, sentences are shuffled freely.
@@ -25,7 +25,7 @@ def block_words(window_words: int) -> int:
 
 
 def plan_windows(sizes: NDArray[np.int64], window_words: int, *key: int) -> list[NDArray[np.int64]]:
-    """The windows of an epoch: which blocks, in ascending order; a pure function of its arguments.
+    """Return the windows of an epoch: blocks in ascending order; a pure function.
 
     `sizes` are the blocks' words, `key` is what else the order depends on. A corpus of at most
     `window_words` is one window; a larger one is cut into windows of equal size, each of at most so
@@ -42,5 +42,5 @@ def plan_windows(sizes: NDArray[np.int64], window_words: int, *key: int) -> list
 
 
 def window_generator(window: int, *key: int) -> np.random.Generator:
-    """What a window of an epoch, counted from 0, is shuffled by; the first by the key alone, as a whole corpus is."""
+    """Return the key that shuffles a window of an epoch, counted from 0."""
     return generator(*key, window, _WINDOW) if window else generator(*key)

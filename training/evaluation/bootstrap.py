@@ -1,4 +1,4 @@
-"""How sure a score is, and a difference of two: the bootstrap over sentences, and approximate randomisation.
+"""The confidence of scores and differences: bootstrap over sentences, approximate randomisation.
 
 Counts of spans are drawn sentence by sentence, since the spans of one sentence depend on each
 other. A table of counts is of shape (sentences, labels, 3): gold, predicted and correct spans;
@@ -67,16 +67,16 @@ class Intervals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """How much better the second of two taggers is than the first, in F1 (-1 to 1), and how sure that is.
+    """The difference in F1 (-1 to 1) of the second tagger from the first, and its confidence.
 
     Attributes:
-        first, second: what each got.
+        first, second: the counts of each.
         interval: of `second.f1 - first.f1`, by the paired bootstrap.
-        p_bootstrap: how often a difference at least as large, either way, would come by resampling alone if there were
-            none: the resampled differences are moved so that their centre is 0 (Berg-Kirkpatrick et al. 2012, on both
-            sides).
+        p_bootstrap: the probability of a difference at least as large, in either direction, if
+            there were none: the resampled differences are centred at 0 (Berg-Kirkpatrick et al.
+            2012, two-sided).
         p_randomisation: the same by exchanging the two taggers' answers to sentences at random.
-        share_better: of the draws, those in which the second is better (Koehn 2004); a tie counts half.
+        share_better: the share of draws in which the second is better (Koehn 2004); a tie is half.
     """
 
     first: Counts
@@ -117,7 +117,7 @@ def count_table(by_sentence: Sequence[Mapping[str, Counts]], labels: Sequence[st
 def score_intervals(
     table: Array, labels: Sequence[str], *, n_draws: int = 1000, seed: int = 1
 ) -> Intervals:
-    """Give the intervals of precision, recall and F1: percentiles of the bootstrap (Efron & Tibshirani 1993, 13.3).
+    """Return intervals of precision, recall and F1: percentiles (Efron & Tibshirani 1993, 13.3).
 
     As many sentences as there are, drawn with replacement, are scored `n_draws` times. Few entities
     give wide intervals, and none at all give [0, 0].
@@ -139,7 +139,7 @@ def differences(
         first: the table of one.
         second: the table of the other; row by row the same sentences.
         labels: of the tables' second axis.
-        n_draws: of the bootstrap and, again, of the randomisation; no p value can be below 1 / (n_draws + 1).
+        n_draws: of bootstrap and randomisation; no p value can be below 1 / (n_draws + 1).
         seed: the same one gives the same result.
     """
     resampled = [
@@ -165,7 +165,7 @@ def differences(
 
 
 def draws(n_sentences: int, n_draws: int, seed: int) -> Iterator[Array]:
-    """Draw sentences with replacement; give how often each was drawn, in blocks of shape (draws, sentences)."""
+    """Draw sentences with replacement; yield counts in blocks of shape (draws, sentences)."""
     random = generator(seed, 0)
     for n in _blocks(n_sentences, n_draws):
         drawn = random.integers(0, max(n_sentences, 1), size=(n, n_sentences))
@@ -175,7 +175,7 @@ def draws(n_sentences: int, n_draws: int, seed: int) -> Iterator[Array]:
 
 
 def exchanges(n_sentences: int, n_draws: int, seed: int) -> Iterator[Array]:
-    """Toss a coin for each sentence, 1 to exchange the taggers' answers; blocks as those of `draws`.
+    """Toss a coin for each sentence, 1 to exchange the taggers' answers; blocks as of `draws`.
 
     This is approximate randomisation (Noreen 1989; for F1: Yeh 2000).
     """
@@ -191,7 +191,7 @@ def _blocks(n_sentences: int, n_draws: int) -> Iterator[int]:
 
 
 def _sums(weights: Array, table: Array) -> Array:
-    """Sum the weighted counts of all sentences: (draws, sentences) by (sentences, labels, 3) is (draws, labels, 3)."""
+    """Sum weighted counts: (draws, sentences) by (sentences, labels, 3) is (draws, labels, 3)."""
     _, n_labels, n_counts = table.shape
     return (weights @ table.reshape(len(table), n_labels * n_counts)).reshape(
         len(weights), n_labels, n_counts
@@ -229,7 +229,7 @@ def _score_intervals(sums: Array) -> ScoreIntervals:
 
 
 def _difference(first: Array, second: Array, resampled: Array, exchanged: Array) -> Difference:
-    """Sum up what the draws say: `first` and `second` are gold, predicted, correct; the others hold a value a draw."""
+    """Summarise the draws; `first` and `second` are gold, predicted, correct."""
     difference = float(_f1(second) - _f1(first))
     return Difference(
         first=Counts(*map(int, first)),
@@ -242,7 +242,7 @@ def _difference(first: Array, second: Array, resampled: Array, exchanged: Array)
 
 
 def _share_as_large(values: Array, difference: float) -> float:
-    """How many of the values, and of the observed one itself, are at least as far from 0 as the observed one is."""
+    """Count the values, and the observed one, that are at least as far from 0 as that one."""
     # A value that differs in its last bit alone is as large.
     n = np.count_nonzero(np.abs(values) >= abs(difference) - 1e-12)
     return float((n + 1) / (len(values) + 1))

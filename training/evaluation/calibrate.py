@@ -1,4 +1,4 @@
-"""Makes scores mean what they say: a temperature for the CRF, fitted on dev (the error left is `reliability`'s)."""
+"""Fit a temperature for the CRF on dev, so that scores mean what they say."""
 
 import copy
 import math
@@ -32,7 +32,7 @@ def fit_temperature(
     tag_set: TagSet,
     dev: Sequence[tuple[Sentence, Collection[str]]],
 ) -> float:
-    """The temperature at which the scores of the entities found in dev tell best which of them are right.
+    """Return the temperature at which the scores of entities in dev best predict which are right.
 
     Temperature scaling (Guo et al. 2017) of the events whose probability is told, rather than of
     whole taggings (Kuleshov & Liang 2015): what is minimised is the log loss of each entity's
@@ -60,7 +60,7 @@ def fit_temperature(
 
 
 def smoothed_log_loss(log_scores: Tensor, right: Tensor) -> float:
-    """The log loss, in nats, of scores against right and wrong, in all.
+    """Return the log loss, in nats, of scores against right and wrong, in all.
 
     As Platt (1999) has it, n right ones are taken for right with (n + 1) / (n + 2) and wrong ones
     likewise, so that a few entities that all are right do not ask for a score of one. Shape:
@@ -74,7 +74,7 @@ def smoothed_log_loss(log_scores: Tensor, right: Tensor) -> float:
 
 
 def _valley(function: Callable[[float], float], low: float, high: float) -> tuple[float, float]:
-    """The neighbours of the lowest of evenly spaced points; nothing promises that the loss has one valley only."""
+    """Bracket the minimum by evenly spaced points, since the loss may have several minima."""
     points = [low + (high - low) * step / _GRID for step in range(_GRID + 1)]
     values = [function(point) for point in points]
     best = values.index(min(values))
@@ -84,7 +84,7 @@ def _valley(function: Callable[[float], float], low: float, high: float) -> tupl
 def minimise(
     function: Callable[[float], float], low: float, high: float, *, steps: int = 20
 ) -> float:
-    """Where a function with one valley in [low, high] is lowest, to within (high - low) * 0.618 ** steps."""
+    """Return the minimum of a unimodal function, to within (high - low) * 0.618 ** steps."""
     left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
     at_left, at_right = function(left), function(right)
     for _ in range(steps):
@@ -101,7 +101,7 @@ def minimise(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
-    """The entities found in a batch: row, first and last word of each [N], and whether it is right [N]."""
+    """The entities of a batch: row, first and last word [N], and whether each is right [N]."""
 
     emissions: Tensor
     lengths: Tensor
@@ -110,7 +110,7 @@ class _Found:
     right: Tensor
 
     def log_scores(self, crf: ConditionalRandomField) -> Tensor:
-        """The log-probability of each entity's span, float64 [N]."""
+        """Return the log-probability of each entity's span, float64 [N]."""
         with torch.inference_mode():
             _, opening, closing = crf.posterior(self.emissions, self.lengths, self.tags)
         row, first, last = self.places

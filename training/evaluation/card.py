@@ -1,4 +1,4 @@
-"""What is measured of a trained tagger on dev data: while it learns, before it is exported, and as it is served."""
+"""Measurements of a trained tagger on dev: while it learns, before export, and as it is served."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -34,7 +34,7 @@ _BATCH_WORDS = 4096
 
 
 def measure_reference(tagger: Tagger, texts: Iterable[str], windows: ExportConfig) -> Reference:
-    """Counts texts on the way that they take through a server: cut, tagged and put together as there."""
+    """Count texts as a server reads them: cut, tagged and put together."""
     documents = [prepare(text, windows.window_words, windows.window_overlap) for text in texts]
     outputs = iter(
         tagger.tag([window.words for document in documents for window in document.windows])
@@ -69,12 +69,12 @@ _CARD = TypeAdapter(Card)
 
 
 def read_card(text: str) -> Card:
-    """The card that `Card.as_json` wrote."""
+    """Return the card that `Card.as_json` wrote."""
     return _CARD.validate_json(text)
 
 
 def dev_sentences(corpora: Sequence[Corpus]) -> list[Sentence]:
-    """The dev sentences of all corpora, in order."""
+    """Return the dev sentences of all corpora, in order."""
     return [sentence for corpus in corpora for sentence in corpus.dev]
 
 
@@ -84,7 +84,7 @@ def annotated_labels(corpora: Sequence[Corpus]) -> dict[str, frozenset[str]]:
 
 
 def evaluate_dev(tagger: Tagger, corpora: Sequence[Corpus], *, worst: int = 20) -> Evaluation:
-    """Evaluates on all dev sentences, with the tagger's own scores for the spans."""
+    """Evaluate on all dev sentences, with the tagger's own scores for the spans."""
     return evaluate(
         _prediction(tagger),
         dev_sentences(corpora),
@@ -96,7 +96,7 @@ def evaluate_dev(tagger: Tagger, corpora: Sequence[Corpus], *, worst: int = 20) 
 
 
 def _seen(corpora: Sequence[Corpus]) -> set[str]:
-    """The surfaces of training entities, those of them that dev could have: no memory is wasted on the others."""
+    """Return the surfaces of training entities that dev may have; the others would cost memory."""
     dev = dev_sentences(corpora)
     known = {word for sentence in dev for word in sentence.words}
     known.update(
@@ -131,7 +131,7 @@ def make_card(
     corpora: Sequence[Corpus],
     windows: ExportConfig,
 ) -> tuple[Card, Evaluation]:
-    """Fits the network's temperature, in place, and measures it on dev; `windows` are those of the model file."""
+    """Fit the network's temperature, in place, and measure on dev with its `windows`."""
     annotated = annotated_labels(corpora)
     dev = dev_sentences(corpora)
     temperature = fit_temperature(
@@ -208,7 +208,7 @@ def score_dev(
     device: torch.device,
     group: ProcessGroup,
 ) -> DevScores:
-    """The scores of a network, which `tagger` reads with, on the dev sentences of all corpora.
+    """Return the scores of a network, read with `tagger`, on the dev sentences of all corpora.
 
     Collective.
     """
@@ -238,7 +238,7 @@ def score_dev(
 
 
 def prediction(predictor: Predictor) -> Predict:
-    """A loaded model as `teddy.training.evaluation.evaluate` wants one."""
+    """Return a loaded model as `teddy.training.evaluation.evaluate` wants one."""
 
     def predict(sentences: Sequence[Sequence[str]]) -> list[list[ScoredSpan]]:
         outputs = predictor.predict([WindowInput(list(words)) for words in sentences])
@@ -250,7 +250,7 @@ def prediction(predictor: Predictor) -> Predict:
 def evaluate_served(
     predictor: Predictor, corpora: Sequence[Corpus], labels: Sequence[str] = ()
 ) -> Evaluation:
-    """Measures a loaded model on the dev sentences of corpora; `labels` are more than the model's that may be gold."""
+    """Measure a loaded model on dev sentences; `labels` are gold labels that it lacks."""
     known = predictor.manifest.labels
     return evaluate(
         prediction(predictor),

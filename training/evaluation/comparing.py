@@ -64,7 +64,7 @@ class Change:
 
     @property
     def sureness(self) -> float:
-        """The sum of the scores: great where both were sure, and one of them should not have been."""
+        """The sum of both scores: high where both were sure and one was wrong."""
         return sum(answer.score or 0.0 for answer in (self.first, self.second) if answer)
 
     def as_dict(self) -> dict[str, object]:
@@ -88,7 +88,7 @@ class Change:
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
-    """Counts of one label: of annotated entities by who got them right, and of invented ones by who invented them.
+    """Counts of one label: annotated entities by who was right, invented ones by who invented them.
 
     An invented entity is one that stands for no annotated one.
     """
@@ -115,7 +115,7 @@ class Tally:
 def changes(
     sentence: Sentence, first: Scored, second: Scored, tallies: Mapping[str, Tally]
 ) -> Iterator[Change]:
-    """Count the entities of a sentence, and give the changes in it, in order; annotated ones come first.
+    """Count the entities of a sentence, and return its changes in order, annotated ones first.
 
     Annotated entities that words cannot express are got by neither.
     """
@@ -187,9 +187,9 @@ class Comparison:
 
     Attributes:
         overall, by_label: the differences in strict F1.
-        tallies: by label, who got what.
-        better, worse: places where only the second is right, and where only the first is: those about which they were
-            surest come first. Not more than were asked for; `n_better` and `n_worse` are how many there are.
+        tallies: counts by label and by who was right.
+        better, worse: places where only the second is right, or only the first, the surest first,
+            up to the number asked for; `n_better` and `n_worse` are the numbers of all.
         n_draws, seed: of the bootstrap and the randomisation.
     """
 
@@ -214,13 +214,15 @@ class Comparison:
     def verdict(self) -> str:
         """The result in a sentence."""
         difference = self.overall
-        sure = f"95 % interval {100 * difference.interval.low:+.2f} to {100 * difference.interval.high:+.2f}"
+        low, high = 100 * difference.interval.low, 100 * difference.interval.high
+        sure = f"95 % interval {low:+.2f} to {high:+.2f}"
         sure += f", p = {difference.p_bootstrap:.2g}"
         if difference.first == difference.second and not (self.n_better or self.n_worse):
             return "Both give the same entities."
         if not self.is_shown:
             return f"No difference is shown: F1 {100 * difference.f1:+.2f} ({sure})."
-        return f"B is {'better' if difference.f1 > 0 else 'worse'}: F1 {100 * difference.f1:+.2f} ({sure})."
+        verdict = "better" if difference.f1 > 0 else "worse"
+        return f"B is {verdict}: F1 {100 * difference.f1:+.2f} ({sure})."
 
     def as_dict(self) -> dict[str, object]:
         """Give everything ready for JSON; ratios are 0 to 1."""
@@ -259,7 +261,7 @@ def compare(
         first: what was there; see `teddy.training.evaluation.evaluate.Predict`.
         second: what is new.
         sentences: what to measure on.
-        annotates: the labels that count in each corpus, by its name: annotated there, and known to both.
+        annotates: by corpus, the labels that count: annotated there, and known to both.
         labels: all of those, in the order in which to show them.
         n_draws: see `teddy.training.evaluation.bootstrap.differences`.
         seed: see there.
@@ -336,7 +338,7 @@ def measure_speeds(
     turns: int = 5,
     most_words: int = 20_000,
 ) -> Speeds:
-    """Let both tag the same sentences in turns, so that whatever else the machine does disturbs both alike."""
+    """Let both tag the same sentences in turns, so that the machine disturbs both alike."""
     words, n_words = [], 0
     for sentence in sentences:
         words.append(sentence.words)

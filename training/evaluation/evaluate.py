@@ -59,18 +59,18 @@ class Evaluation:
     Attributes:
         scores: strict span scores.
         by_sentence: strict counts of the labels that each sentence has, which add up to `scores`.
-        conlleval: what conlleval says of the same sentences written as BIO; it cannot see `n_misaligned`.
+        conlleval: the scores of conlleval for the same sentences in BIO, without `n_misaligned`.
         by_corpus: strict span scores of each corpus.
         by_length: counts by the length in words, "1", "2", "3" and "4+".
-        by_surface: counts of spans whose words were ("seen") or were not ("unseen") an entity in training; empty when
-            the training entities were not given.
+        by_surface: counts of spans whose words were an entity in training ("seen") or not
+            ("unseen"); empty without training entities.
         confusion: gold labels against predicted ones.
-        calibration: how often entities were right, by their scores; it counts those that have a score.
+        calibration: the share of right entities by score, of those that have one.
         calibration_by_label, calibration_by_corpus: the same in parts, which add up to it.
         mistakes: of each kind the worst, see `evaluate`.
         n_by_kind: how many pairs there are of each kind.
         n_misaligned: gold spans that no words can express; they count as missed.
-        n_ignored: predicted spans not counted, since the gold says nothing of their label or their words.
+        n_ignored: predicted spans not counted, since gold says nothing of their label or words.
     """
 
     n_sentences: int
@@ -91,7 +91,7 @@ class Evaluation:
     n_ignored: int
 
     def without(self, kind: Kind) -> Counts:
-        """What the counts would be without the mistakes of one kind."""
+        """Return what the counts would be without the mistakes of one kind."""
         return mended(self.scores.micro, kind, self.n_by_kind[kind])
 
     def calibration_fields(self) -> dict[str, object]:
@@ -146,12 +146,12 @@ def evaluate(
     and what was predicted in their place as spurious.
 
     Args:
-        predict: takes sentences of words, gives the spans, in words, of each; with scores where it has them.
+        predict: takes sentences of words, returns the spans of each, in words, perhaps with scores.
         sentences: what to measure on.
         annotates: the labels each corpus annotates, by its name.
         labels: labels in the order in which to show them, even those that never occur.
         seen: the surfaces of the training entities, see `surfaces`.
-        worst: how many mistakes of each kind to keep: those the tagger was surest of, then in order of the sentences.
+        worst: the number of mistakes of each kind to keep, the surest first.
 
     Raises: ValueError when `predict` gives more or fewer results than there are sentences.
     """
@@ -323,7 +323,7 @@ class _Tally:
 def judged(
     sentence: Sentence, predicted: Iterable[Span | ScoredSpan], annotated: Collection[str] | None
 ) -> dict[Span, float | None]:
-    """Give the predicted spans that the gold can judge, with their scores; `annotated` as in `evaluate`."""
+    """Return the predicted spans that gold can judge, with scores; `annotated` as in `evaluate`."""
     scored = dict(_with_score(one) for one in predicted)
     return {span: score for span, score in scored.items() if is_judged(sentence, span, annotated)}
 
@@ -352,7 +352,7 @@ def with_annotated(sentence: Sentence, annotated: Collection[str] | None) -> Sen
 
 
 def is_judged(sentence: Sentence, span: Span, annotated: Collection[str] | None) -> bool:
-    """Say whether the gold can tell if this predicted span is right; `annotated` as in `evaluate`."""
+    """Return whether gold can judge a predicted span; `annotated` as in `evaluate`."""
     if annotated is not None and span.label not in annotated:
         return False
     if span in sentence.spans:
@@ -366,7 +366,7 @@ def is_judged(sentence: Sentence, span: Span, annotated: Collection[str] | None)
 
 
 def _is_misaligned(sentence: Sentence, word: int) -> bool:
-    """Say whether the word is unknown for training only, where the gold is known but no words can express it."""
+    """Return whether a word is unknown only because no words can express its gold span."""
     start, end = sentence.offsets[word]
     return any(start < span.end and span.start < end for span in sentence.misaligned)
 

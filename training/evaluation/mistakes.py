@@ -1,4 +1,4 @@
-"""What went wrong in a sentence: which predicted span stands for which gold one, and how they differ."""
+"""The mistakes in a sentence: the gold and predicted spans that belong together."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A gold span and the predicted span that stands for it; one of them may be missing, never both."""
+    """A gold span and the predicted span that belongs to it; one of the two may be missing."""
 
     gold: Span | None
     predicted: Span | None
@@ -42,7 +42,7 @@ class Pair:
 
 
 def pair_spans(gold: Iterable[Span], predicted: Iterable[Span]) -> list[Pair]:
-    """Pair the spans of one sentence: every span is in exactly one pair; pairs are in order of position.
+    """Pair the spans of one sentence, in order of position: each is in exactly one pair.
 
     Equal spans are paired first, then those with equal borders, then those that overlap, those with
     the greatest overlap first (of equal ones the leftmost); what is left stands alone.
@@ -67,7 +67,7 @@ def pair_spans(gold: Iterable[Span], predicted: Iterable[Span]) -> list[Pair]:
 
 
 def mended(counts: Counts, kind: Kind, n: int) -> Counts:
-    """What the counts would be if `n` mistakes of this kind had not been made: what the kind costs.
+    """Return the counts as if `n` mistakes of this kind had not been made.
 
     A spurious span would not be there, a missed one would have been found, and one that is wrong
     would be right (as Bolya et al. 2020 do for objects in pictures). With every kind mended,
@@ -86,7 +86,7 @@ def mended(counts: Counts, kind: Kind, n: int) -> Counts:
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """How often each gold label got each predicted label; every gold and every predicted span is counted once.
+    """The counts of each gold label by predicted label; every span is counted once.
 
     Attributes: `equal_borders` by (gold label, predicted label), where None for the first means
     spurious and None for the second means missed; `wrong_borders` by the same, for spans that

@@ -1,4 +1,4 @@
-"""Two model files on the same data: the labels they can be compared on, and the comparison as text, JSON and HTML."""
+"""Two models on the same data: their common labels, and their comparison as text, JSON and HTML."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -101,9 +101,11 @@ class Pair:
             )
             low, high = 100 * each.interval.low, 100 * each.interval.high
             yield (
-                f"{name:{width}}     {percent(each.first.f1):>7}  {percent(each.second.f1):>7}  {100 * each.f1:+10.2f}"
+                f"{name:{width}}     {percent(each.first.f1):>7}  {percent(each.second.f1):>7}"
+                f"  {100 * each.f1:+10.2f}"
                 f"  {low:+6.2f} to {high:+6.2f}  {each.p_bootstrap:8.2g}  {each.first.gold:9,}"
-                f"  {sum(tally.only_first for tally in tallies):12,}  {sum(tally.only_second for tally in tallies):12,}"
+                f"  {sum(tally.only_first for tally in tallies):12,}"
+                f"  {sum(tally.only_second for tally in tallies):12,}"
             )
 
 
@@ -117,10 +119,10 @@ def compare_models(
     most: int,
     speed: bool,
 ) -> Pair:
-    """Load two models and compare them on the dev data of the corpora that `corpora_for` gives for all their labels.
+    """Load two models and compare them on the dev data of `corpora_for` all their labels.
 
-    Raises: ModelFileError for a model that cannot be loaded or has no label of the other, TrainingError where the data
-        annotate no label that both have, DataError and RecipeError for the data.
+    Raises ModelFileError for a model that cannot be loaded or has no label of the other,
+    TrainingError when the data annotate no common label, DataError and RecipeError for the data.
     """
     first, second = (load(path, precision=precision) for path in paths)
     shared = [label for label in first.manifest.labels if label in second.manifest.labels]
@@ -175,7 +177,8 @@ def _in_context(change: Change) -> str:
     there = [span for span in spans if span]
     start = max(0, min(span.start for span in there) - _CONTEXT)
     end = min(len(change.text), max(span.end for span in there) + _CONTEXT)
-    return f"{'…' if start else ''}{one_line(change.text[start:end])}{'…' if end < len(change.text) else ''}"
+    before, after = "…" if start else "", "…" if end < len(change.text) else ""
+    return f"{before}{one_line(change.text[start:end])}{after}"
 
 
 def _marked(change: Change) -> str:

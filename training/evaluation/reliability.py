@@ -1,4 +1,4 @@
-"""Whether scores mean what they say: how often entities of each score were right, and the calibration error."""
+"""The reliability of scores: the share of right entities by score, and the calibration error."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

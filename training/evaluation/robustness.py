@@ -27,7 +27,7 @@ _SEED = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Perturbed:
-    """Strict span scores on perturbed sentences; `n_changed` of the sentences are another text than they were."""
+    """Strict span scores on perturbed sentences, of which `n_changed` differ from the original."""
 
     counts: Counts
     n_changed: int
@@ -57,7 +57,8 @@ class Robustness:
         return [
             f"{'':{width}}  precision  recall      F1  difference  sentences changed",
             *(
-                f"{name:{width}}  {each.counts.precision:9.2%} {each.counts.recall:7.2%} {each.counts.f1:7.2%}"
+                f"{name:{width}}  {each.counts.precision:9.2%} {each.counts.recall:7.2%}"
+                f" {each.counts.f1:7.2%}"
                 f"  {each.counts.f1 - clean:+10.2%}  {each.n_changed:17,}"
                 for name, each in self.by_perturbation.items()
             ),
@@ -68,7 +69,7 @@ class Robustness:
         clean = self.by_perturbation["clean"].counts.f1
         yield "## Written in another way"
         yield ""
-        yield f"The scores when the same {self.n_sentences:,} sentences are perturbed as `[augment]` of a recipe would:"
+        yield f"The scores of the same {self.n_sentences:,} sentences, perturbed as by `[augment]`:"
         yield ""
         yield from markdown_table(
             ["", "precision", "recall", "F1", "difference", "sentences changed"],
@@ -95,7 +96,7 @@ def measure_robustness(
     labels: Iterable[str] = (),
     seed: int = _SEED,
 ) -> Robustness:
-    """Let `predict` tag the words of all sentences under each perturbation; the arguments are those of `evaluate`.
+    """Evaluate `predict` on all sentences under each perturbation; arguments as of `evaluate`.
 
     The seed decides which words are mistyped, and how; the same one always gives the same
     sentences.
@@ -113,7 +114,7 @@ def measure_robustness(
 
 
 def perturbed(name: str, sentences: Sequence[Sentence], seed: int = _SEED) -> list[Sentence]:
-    """The sentences under one of `PERTURBATIONS`.
+    """Return the sentences under one of `PERTURBATIONS`.
 
     Those that stay as they are, are the same objects.
     """

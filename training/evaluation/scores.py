@@ -117,7 +117,7 @@ class SpanScores:
 
     @property
     def macro(self) -> Macro:
-        """Every label weighs the same: means over the labels with a gold or a predicted span, 0.0 when there are none.
+        """The means over the labels with a gold or predicted span; 0.0 when there are none.
 
         A label that neither the gold nor the prediction ever uses says nothing about the model and
         is left out.
@@ -136,7 +136,7 @@ class SpanScores:
         return self.macro.f1
 
     def as_dict(self) -> dict[str, object]:
-        """`{"micro": {...}, "macro": {...}, "labels": {label: {...}}}`, ready for JSON; ratios are 0 to 1."""
+        """Return `{"micro": ..., "macro": ..., "labels": {...}}` for JSON, ratios 0 to 1."""
         macro = self.macro
         return {
             "micro": self.micro.as_dict(),
@@ -163,7 +163,7 @@ class SpanScores:
 
 @dataclass(frozen=True, slots=True)
 class ConllevalScores:
-    """Chunk scores and word accuracy (the share of words whose whole tag is right, `O` included)."""
+    """Scores of chunks, and the accuracy of words: the share whose whole tag is right."""
 
     spans: SpanScores
     words: int
@@ -193,7 +193,8 @@ class ConllevalScores:
         ]
         for label, counts in sorted(self.spans.by_label.items()):
             lines.append(
-                f"{label:>17}: precision: {100 * counts.precision:6.2f}%; recall: {100 * counts.recall:6.2f}%; "
+                f"{label:>17}: precision: {100 * counts.precision:6.2f}%; "
+                f"recall: {100 * counts.recall:6.2f}%; "
                 f"FB1: {100 * counts.f1:6.2f}  {counts.predicted}"
             )
         return "\n".join(lines)
@@ -226,7 +227,7 @@ def conlleval_scores(
 
 
 def read_chunks(tags: Iterable[str]) -> list[Span]:
-    """Chunks of a sentence as conlleval sees them, in words: the repair rule of `spans.read_tags` is conlleval's.
+    """Return a sentence's chunks in words; the repair rule of `spans.read_tags` is conlleval's.
 
     A chunk without a label gets the label `_`.
 

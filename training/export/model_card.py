@@ -81,7 +81,7 @@ def _training_data(manifest: Manifest) -> Iterator[str]:
 
 
 def _count(n: int) -> str:
-    """Some data are credited without having been counted, such as those of weights to start from."""
+    """Return the data that are credited without a count, such as those of pretrained weights."""
     return f"{n:,}" if n else ""
 
 
@@ -96,8 +96,8 @@ def _scores(manifest: Manifest, stated: CardConfig) -> Iterator[str]:
         yield _NOT_STATED
         return
     yield (
-        "Measured on development data, by which the weights were chosen. An entity counts as found when its start, "
-        "end and label are all right."
+        "Measured on development data, by which the weights were chosen. An entity counts as found "
+        "when its start, end and label are all right."
     )
     rows = {code(label): counts for label, counts in dev.get("labels", {}).items()}
     yield _score_table("label", {**rows, "**all**": dev["micro"]})
@@ -173,8 +173,10 @@ def _calibration(manifest: Manifest) -> Iterator[str]:
         yield _NOT_STATED
         return
     yield (
-        "The score of an entity is the probability, according to the model, that exactly these words have exactly this "
-        f"label, at a temperature of {manifest.temperature:.3f} that was fitted on the development data. Expected "
+        "The score of an entity is the probability, according to the model, that exactly these "
+        "words have exactly this "
+        f"label, at a temperature of {manifest.temperature:.3f} that was fitted on the development "
+        "data. Expected "
         f"calibration error there (Naeini et al. 2015): {percent(scores['dev_calibration_error'])}."
     )
     calibration = scores.get("dev_calibration", {})
@@ -215,7 +217,10 @@ def _licences(manifest: Manifest, stated: CardConfig) -> Iterator[str]:
         if names:
             asked.append(f"- {demand}: {', '.join(names)}")
     if asked:
-        said = "It was trained on texts of others. Going by the names of their licences, which decide themselves, these"
+        said = (
+            "It was trained on texts of others. Going by the names of their licences, which decide "
+            "themselves, these"
+        )
         yield "\n".join([said, "", *asked])
     yield "Sources and licences of all of them are listed under Training data."
 

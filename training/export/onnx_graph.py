@@ -36,11 +36,11 @@ class Graph:
         self._names: list[str] = [] if outer is None else outer._names
 
     def body(self) -> "Graph":
-        """An empty graph for the body of a loop in this one."""
+        """Return an empty graph for the body of a loop in this one."""
         return Graph(outer=self)
 
     def constant(self, values: Array, name: str | None = None) -> str:
-        """A tensor that is part of the graph.
+        """Return a tensor that is part of the graph.
 
         Halves are stored as such and computed with in 32 bits.
         """
@@ -49,27 +49,27 @@ class Graph:
         return self.cast(chosen, TensorProto.FLOAT) if values.dtype == np.float16 else chosen
 
     def integers(self, *values: int) -> str:
-        """A list of whole numbers, such as axes or a shape."""
+        """Return a list of whole numbers, such as axes or a shape."""
         return self.constant(np.array(values, dtype=np.int64))
 
     def add(self, operator: str, *inputs: str, name: str | None = None, **attributes: Any) -> str:
-        """A node of one output, whose name is given back; an input that is "" is left out."""
+        """Add a node of one output, and return its name; an input that is "" is left out."""
         return self.add_many(operator, *inputs, names=[name or operator.lower()], **attributes)[0]
 
     def add_many(
         self, operator: str, *inputs: str, names: Sequence[str], **attributes: Any
     ) -> list[str]:
-        """A node of several outputs."""
+        """Add a node of several outputs, and return their names."""
         outputs = [self._name(each) for each in names]
         self._nodes.append(helper.make_node(operator, inputs, outputs, **attributes))
         return outputs
 
     def cast(self, value: str, to: int) -> str:
-        """The same values in another type."""
+        """Return the same values in another type."""
         return self.add("Cast", value, to=to)
 
     def transpose(self, value: str, *order: int, name: str | None = None) -> str:
-        """The same values with their axes in another order."""
+        """Return the same values with their axes in another order."""
         return self.add("Transpose", value, perm=list(order), name=name)
 
     def scan(
@@ -80,7 +80,7 @@ class Graph:
         *,
         backwards: bool = False,
     ) -> list[str]:
-        """A loop over the first axis of all `inputs`, which carries `states`.
+        """Add a loop over the first axis of all `inputs`, which carries `states`.
 
         Gives the last states, and then what the steps gave beside them, stacked. `backwards` begins
         at the end; what is stacked is in the order of the inputs all the same.
@@ -101,13 +101,13 @@ class Graph:
     def as_body(
         self, name: str, inputs: Sequence[ValueInfoProto], outputs: Sequence[ValueInfoProto]
     ) -> GraphProto:
-        """The drawing of a loop's body, done."""
+        """Return the finished body of a loop."""
         return helper.make_graph(self._nodes, name, inputs, outputs)
 
     def as_model(
         self, name: str, inputs: Sequence[ValueInfoProto], outputs: Sequence[ValueInfoProto]
     ) -> ModelProto:
-        """The drawing, done."""
+        """Return the finished graph."""
         graph = helper.make_graph(self._nodes, name, inputs, outputs, initializer=self._constants)
         return helper.make_model(
             graph,
@@ -117,7 +117,7 @@ class Graph:
         )
 
     def _name(self, wanted: str) -> str:
-        """The name wanted when it is free, else with a number after it."""
+        """Return a free name: the one wanted, or with a number after it."""
         chosen = wanted if wanted not in self._names else f"{wanted}_{len(self._names)}"
         self._names.append(chosen)
         return chosen

@@ -32,7 +32,7 @@ _FAR = 2**62
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnnxCell:
-    """One direction of a layer: an operator, its attributes, and its weights in the operator's order of gates.
+    """One direction of a layer: an operator, its attributes, and its weights in its order of gates.
 
     Shape: `from_input` [G * H, input width], `from_hidden` [G * H, H], `bias` [2 * G * H], the
     input's and then the hidden state's; `peepholes` [3 * H], or none.
@@ -52,7 +52,7 @@ class OnnxCell:
 
 
 def onnx_cell(cell: CellName, weights: Weights, prefix: str) -> OnnxCell:
-    """The layer whose weights' names begin with `prefix`, as `teddy.model.network.cells.make_recurrence` makes it."""
+    """Return the layer whose weights' names begin with `prefix`, as `make_recurrence` makes it."""
     if cell in ("lstm", "gru", "rnn"):
         return _kernel(cell, weights, f"{prefix}layer.")
     from_input, from_hidden = (
@@ -138,7 +138,7 @@ def _gru(from_input: Array, from_hidden: Array, bias: Array, second_bias: Array)
 
 
 def _reordered(stacked: Array, order: Sequence[int]) -> Array:
-    """The gates along the first axis in another order."""
+    """Return the gates along the first axis in another order."""
     gates = np.split(stacked, len(order))
     return np.concatenate([gates[index] for index in order])
 
@@ -157,7 +157,7 @@ def _negate_first(stacked: Array, n_gates: int) -> Array:
 def word_vectors(
     graph: Graph, rows: str, starts: str, weights: Weights, config: NetworkConfig
 ) -> str:
-    """The vectors of distinct words, each the sum of its rows. Shape: int64 [F], [U] -> [U, E]."""
+    """Return the vectors of distinct words, sums of rows. Shape: int64 [F], [U] -> [U, E]."""
     # Which row is the first of each word, which the second, ...: as often as the word of most rows
     # has rows.
     zero, one = graph.integers(0), graph.integers(1)
@@ -212,7 +212,7 @@ def _add_row(body: Graph, table: str, config: NetworkConfig) -> GraphProto:
 def emissions(
     graph: Graph, vectors: str, words: str, lengths: str, weights: Weights, config: NetworkConfig
 ) -> str:
-    """The score of each tag at each word. Shape: [U, E], int64 [B, T], int64 [B] -> [T, B, K]."""
+    """Return the score of each tag. Shape: [U, E], int64 [B, T], int64 [B] -> [T, B, K]."""
     values = graph.add("Gather", vectors, graph.transpose(words, 1, 0), axis=0)
     lengths = graph.cast(lengths, TensorProto.INT32)
     for index in range(config.layers):

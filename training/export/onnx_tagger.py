@@ -55,7 +55,7 @@ class Field:
 
 
 def field_of(weights: Weights) -> Field:
-    """What `ConditionalRandomField.potentials` gives of these weights."""
+    """Return what `ConditionalRandomField.potentials` gives of these weights."""
     return Field(
         transition=_forbidding(weights["crf.transition"], weights["crf.transition_forbidden"]),
         first=_forbidding(weights["crf.first"], weights["crf.first_forbidden"]),
@@ -65,7 +65,7 @@ def field_of(weights: Weights) -> Field:
 
 
 def decode(graph: Graph, emissions: str, lengths: str, field: Field) -> tuple[str, str, str, str]:
-    """Tags int64, and marginal, opening and closing, float64: see `ConditionalRandomField.posterior`.
+    """Tags (int64), and marginal, opening and closing (float64), as of the CRF's `posterior`.
 
     Shape: float32 [T, B, K], int64 [B] -> [T, B] each.
     """
@@ -109,7 +109,7 @@ def decode(graph: Graph, emissions: str, lengths: str, field: Field) -> tuple[st
 
 @dataclass(frozen=True, slots=True)
 class _Sums:
-    """What the loop left, named: [T, B, K], [T, 2, B, K] twice, [T, 2, B]; of the 2, the second reads backwards."""
+    """The loop: [T, B, K], [T, 2, B, K] twice, [T, 2, B]; the second reads backwards."""
 
     relative: str
     states: str
@@ -118,7 +118,7 @@ class _Sums:
 
 
 def _read(body: Graph, field: Field, matrices: str) -> GraphProto:
-    """One word of the best path, whose recursion begins at the last word, and of both sums, forward and backward.
+    """Add one step of the best path, from the last word on, and of both sums.
 
     They share one loop: a step of it costs more for being a step than for what it computes.
     """
@@ -149,7 +149,7 @@ def _read(body: Graph, field: Field, matrices: str) -> GraphProto:
 
 
 def _best_path(graph: Graph, scores: str, lengths: str, field: Field) -> str:
-    """The tags of the highest score, 0 at padding.
+    """Return the tags of the highest score, 0 at padding.
 
     Shape: float64 [T, B, K], of the best way on from each tag at each word, that word included;
     int64 [B] -> [T, B].
@@ -213,7 +213,7 @@ def _posterior(
 
 
 def _steps(graph: Graph, tags: str, field: Field) -> str:
-    """The cooled score of the transition into each word's tag, 0 at the first word.
+    """Return the cooled score of the transition into each word's tag, 0 at the first word.
 
     Shape: int64 [T, B] -> [T, B].
     """
@@ -229,7 +229,7 @@ def _steps(graph: Graph, tags: str, field: Field) -> str:
 
 
 def _relative(graph: Graph, emissions: str, field: Field) -> str:
-    """The cooled emissions, less the highest of each word."""
+    """Return the cooled emissions, less the highest of each word."""
     cooled = graph.add("Mul", emissions, graph.constant(np.array(field.cooling)))
     return graph.add("Sub", cooled, graph.add("ReduceMax", cooled, graph.integers(2), keepdims=1))
 
@@ -259,7 +259,7 @@ def _forbidding(scores: NDArray[np.floating], forbidden: NDArray[np.bool_]) -> N
 
 
 def build_model(config: NetworkConfig, weights: Weights) -> ModelProto:
-    """The network of these weights, with the inputs and outputs of `tagger_network.Network` and one output more.
+    """Build the network of these weights, with the inputs and outputs of `Network` and one more.
 
     Inputs, int64: `rows` [F], `starts` [U], `words` [B, T], `lengths` [B], each at least 1: see
     `teddy.model.features.batching`. Outputs: `tags` int64, `marginal`, `opening` and `closing`
@@ -281,7 +281,7 @@ def build_model(config: NetworkConfig, weights: Weights) -> ModelProto:
 
 
 def to_onnx(bundle: Bundle) -> bytes:
-    """The ONNX file of a TorchScript model: its weights, in as many bits as there, and all that is known of it."""
+    """Return the ONNX file of a TorchScript model, of as many bits, and its metadata."""
     weights = {
         name: tensor.numpy() for name, tensor in from_archive(bundle.archive).state_dict().items()
     }

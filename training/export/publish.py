@@ -1,4 +1,4 @@
-"""From a checkpoint to a model file: the last measurements, the canary, and a first loading before it is trusted."""
+"""From a checkpoint to a model file: last measurements, the canary, and a trial loading."""
 
 import datetime
 import json
@@ -52,7 +52,7 @@ def export(
     data: Path | None = None,
     card: CardConfig | None = None,
 ) -> None:
-    """Writes the model file of a checkpoint.
+    """Write the model file of a checkpoint.
 
     A run that has ended has measured its best checkpoint. One that has not is measured now, which
     needs `data`, the directory that the recipe's files are relative to. `card` replaces the
@@ -85,12 +85,12 @@ def _with_card(checkpoint: Checkpoint, card: CardConfig) -> Checkpoint:
 
 
 def recipe_of(checkpoint: Checkpoint) -> Recipe:
-    """The recipe that a checkpoint carries, resolved."""
+    """Return the recipe that a checkpoint carries, resolved."""
     return Recipe.model_validate_json(json.dumps(tomllib.loads(checkpoint.recipe)))
 
 
 def measure(checkpoint: Checkpoint, corpora: Sequence[Corpus]) -> tuple[Checkpoint, Evaluation]:
-    """The checkpoint with its weights as they will be stored, its temperature, and a card of what dev says of them."""
+    """Return the checkpoint with its weights as stored, its temperature, and its dev scores."""
     network, features, tag_set = checkpoint.build()
     halved = _halve(network, features, tag_set, corpora)
     card, evaluation = make_card(network, features, tag_set, corpora, recipe_of(checkpoint).export)
@@ -103,7 +103,7 @@ def measure(checkpoint: Checkpoint, corpora: Sequence[Corpus]) -> tuple[Checkpoi
 def _halve(
     network: Network, features: WordFeatures, tag_set: TagSet, corpora: Sequence[Corpus]
 ) -> bool:
-    """Rounds the weights to 16 bits, in place, where that leaves the dev score as it is; says whether it did."""
+    """Round the weights to 16 bits, in place, if the dev score stays; return whether it did."""
     exact = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     before = evaluate_dev(Tagger(network, features, tag_set), corpora, worst=0).scores.micro.f1
     network.half().float()
@@ -115,7 +115,7 @@ def _halve(
 
 
 def write_model(checkpoint: Checkpoint, model_file: Path) -> None:
-    """Writes the model file and loads it, canary and all, before it gets its name; so no broken file ever has it."""
+    """Write the model file and load it, canary included, before it gets its name."""
     recipe, card = recipe_of(checkpoint), read_card(checkpoint.card)
     network, features, tag_set = checkpoint.build()
     manifest = _manifest(recipe, card, network)
@@ -168,7 +168,7 @@ def _canary(predictor: Predictor, texts: Sequence[str]) -> tuple[CanaryText, ...
 def export_onnx(
     source: Path, onnx_file: Path, data: Path | None = None, card: CardConfig | None = None
 ) -> None:
-    """Writes a model file, or the model of a checkpoint (see `export`), as an ONNX file.
+    """Write a model file, or the model of a checkpoint (see `export`), as an ONNX file.
 
     Raises what `export` does, MissingExtraError without `teddy[onnx]`, ModelFileError for a source
     that is ONNX already or whose ONNX network does not give the same on the canary texts; then
@@ -184,7 +184,7 @@ def export_onnx(
 
 
 def write_onnx(model_file: Path, onnx_file: Path) -> None:
-    """Writes a model file as an ONNX file; raises as `export_onnx` does."""
+    """Write a model file as an ONNX file; raises as `export_onnx` does."""
     with onnx_extra():
         from teddy.training.export.onnx_tagger import to_onnx
     bundle = read_bundle(model_file)
@@ -201,7 +201,7 @@ def write_onnx(model_file: Path, onnx_file: Path) -> None:
 
 
 def first_difference(torch_script: Predictor, onnx: Predictor) -> str | None:
-    """What ONNX Runtime tells otherwise of the model's canary texts, together and each alone; None: nothing."""
+    """Return where ONNX Runtime differs on the canary texts, together or alone; None if nowhere."""
     canary = torch_script.manifest.canary
     documents = [torch_script.prepare(each.text) for each in canary]
     together = [window for document in documents for window in document.windows]
@@ -213,7 +213,8 @@ def first_difference(torch_script: Predictor, onnx: Predictor) -> str | None:
                 return "ONNX Runtime gives a canary text other tags than TorchScript"
             gap = np.abs(_probabilities(expected) - _probabilities(found)).max(initial=0.0)
             if not gap <= _TOLERANCE:
-                return f"ONNX Runtime gives a canary text probabilities that differ from TorchScript's by {gap:.1e}"
+                off = f"differ from TorchScript's by {gap:.1e}"
+                return f"ONNX Runtime gives a canary text probabilities that {off}"
     return None
 
 

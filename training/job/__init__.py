@@ -1,1 +1,1 @@
-"""What a scheduler sees of a run: its directory, lock and log, its signals, its metrics and its end."""
+"""A run as schedulers see it: its directory, lock and log, its signals, metrics and end."""

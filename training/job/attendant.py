@@ -1,4 +1,4 @@
-"""Who stands by a run: keeps and shows its rows, writes a checkpoint when it is time, and stops it when it is asked to.
+"""The recorder of a run: keeps and shows its rows, writes checkpoints, and stops it on a signal.
 
 What reaches the disk, and in which order, is what makes a run that is killed anywhere end as one
 that is not: rows come before the checkpoint that follows them, since resuming forgets rows and
@@ -76,7 +76,7 @@ class Attendant:
             self._job.resume(self._record.rows(), self._directory.newest)
 
     def take_up(self, step: int, evaluated: int, *, steps: int, epochs: int) -> None:
-        """The run goes on after `step`, or begins when that is 0; the rows after that are made again.
+        """Go on after `step`, or begin when it is 0; later rows are forgotten.
 
         `evaluated` is the step of the last evaluation; there will be so many `steps` and `epochs`
         in all.
@@ -146,7 +146,7 @@ class Attendant:
             watch(row)
 
     def _is_asked(self, every_seconds: float) -> bool:
-        """Whether a clock or a signal asks for a checkpoint, of this process or of another one in the run."""
+        """Return whether a clock or a signal asks any process of the run for a checkpoint."""
         return self._group.any(
             self.interruption.wanted or self._clock() - self._saved >= every_seconds
         )

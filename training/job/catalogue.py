@@ -1,4 +1,4 @@
-"""Every metric of a training job, in one table, of which `training/job/metrics.py` and the documentation are made.
+"""The metrics of a training job, of which `training/job/metrics.py` and the docs are made.
 
     python -m teddy.training.job.catalogue     the table of docs/metrics.md, in Markdown
 
@@ -51,7 +51,8 @@ JOB = Group(
         _metric(
             "state",
             "",
-            "1 for the state that the job is in, 0 for the others: `running`, `finished`, `failed`, `diverged`, "
+            "1 for the state of the job, 0 for the others: `running`, `finished`, `failed`, "
+            "`diverged`, "
             "`interrupted`.",
             "state",
         ),
@@ -63,7 +64,7 @@ JOB = Group(
         _metric(
             "updated_timestamp_seconds",
             "seconds since 1970",
-            "When the job last got on: an update, an evaluation, a checkpoint, a part of its preparation, its end.",
+            "Time of the last update, evaluation, checkpoint, part of the preparation, or end.",
         ),
         _metric(
             "checkpoint_timestamp_seconds",
@@ -111,7 +112,7 @@ PRETRAIN = Group(
         _metric(
             "detection_accuracy",
             "ratio",
-            "Share of right verdicts whether a word of held-out text was replaced, at the last evaluation.",
+            "Share of right verdicts whether a held-out word was replaced, at the last evaluation.",
         ),
     ),
 )
@@ -125,7 +126,7 @@ def all_metrics() -> Iterator[Metric]:
 
 
 def metrics_table() -> str:
-    """The catalogue in Markdown, for docs/metrics.md."""
+    """Return the catalogue in Markdown, for docs/metrics.md."""
     return "\n\n".join(_group_table(group) for group in CATALOGUE)
 
 

@@ -44,7 +44,7 @@ class State(StrEnum):
 
     @classmethod
     def after(cls, error: BaseException | None) -> "State":
-        """What a job has come to that ended with this exception, or with none."""
+        """Return what a job has come to that ended with this exception, or with none."""
         if error is None:
             return cls.FINISHED
         if isinstance(error, JobInterrupted | KeyboardInterrupt | SystemExit):
@@ -69,15 +69,15 @@ class Job:
         self.progressed()
 
     def listen(self, listener: Callable[[], None]) -> None:
-        """Let `listener`, which must return at once, be called at all but updates: what a watcher should see soon."""
+        """Call `listener`, which must return at once, on every event but updates."""
         self._listeners.append(listener)
 
     def progressed(self) -> None:
-        """Some part of the job is done of which there is nothing else to tell."""
+        """Note that a part of the preparation is done."""
         self._updated_seconds = self._clock()
 
     def plan(self, *, steps: int, epochs: int, step: int) -> None:
-        """It is known how many updates and epochs there will be, and how many updates there were before."""
+        """Note the numbers of updates and epochs to come, and of updates before."""
         self._tell({"steps": steps, "epochs": epochs, "step": step})
 
     def resume(self, rows: Iterable[Mapping[str, object]], checkpoint: Path) -> None:
@@ -88,7 +88,7 @@ class Job:
         self.saved(checkpoint)
 
     def show(self, row: Mapping[str, object]) -> None:
-        """An update or an evaluation has been made: a row as `teddy.training.job.record` keeps them."""
+        """Note an update or an evaluation, a row of `teddy.training.job.record`."""
         kind = str(row["kind"])
         with self._lock:
             self._rows[kind] = row
@@ -103,7 +103,7 @@ class Job:
         self._tell({"checkpoint_timestamp_seconds": checkpoint.stat().st_mtime})
 
     def end(self, state: State) -> None:
-        """The job has ended."""
+        """Note the end of the job."""
         self.state = state
         self._tell({})
 

@@ -4,10 +4,12 @@ Every object has `time` (UTC), `level` (info, warning or error), `event` and the
 event:
 
     note          `message`
-    update        `step` of `steps`, `epoch`, `loss`, `words_per_second`, `seconds_left`, ...; now and then
+    update        `step` of `steps`, `epoch`, `loss`, `words_per_second`, `seconds_left`, ...;
+                  now and then
     evaluation    `step`, `epoch`, `f1`, `precision`, `recall`, `loss`, `best`
     held_out      `step`, `epoch`, `perplexity`, `accuracy`, ...; of pre-training
-    end           `state` (see `teddy.training.job.job.State`), and a `message` that says why unless it is `finished`
+    end           `state` (see `teddy.training.job.job.State`), and unless it is `finished` a
+                  `message` that says why
 """
 
 import datetime
@@ -34,7 +36,7 @@ class Log:
     """Writes events to a stream: as JSON; on a terminal only notes, as plain text."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        """The stream is standard error when None."""
+        """Write to a stream, or to standard error when it is None."""
         self._stream = sys.stderr if stream is None else stream
         self._is_for_people = is_terminal(self._stream)
 

@@ -1,4 +1,4 @@
-"""Shows a training job to Prometheus, in up to three ways, from threads that the training never waits for.
+"""Exports the metrics of a training job in up to three ways, from threads of their own.
 
     job --values--> file     for the node exporter's textfile collector; stays after the end
                 --> port     to be scraped while the job runs
@@ -43,7 +43,7 @@ GATEWAY_JOB = "teddy_training"
 def exposed(
     job: Job, file: Path | None, address: Address | None, gateway: str | None
 ) -> Iterator[None]:
-    """Shows a job where asked while the block lasts, and then how it ended, which it learns from what the block raises.
+    """Export a job's metrics while the block lasts, then its end, by what the block raises.
 
     Raises TrainingError for an address that cannot be listened on, OSError for a file that cannot
     be written.
@@ -134,7 +134,7 @@ def _pushed(job: Job, registry: CollectorRegistry, gateway: str) -> Iterator[Non
 
 
 class _Copies:
-    """A thread that copies a job's values somewhere: at once, every few seconds, and when something happens.
+    """A thread that copies a job's values: at once, every few seconds, and at each event.
 
     At the end of its `with` block it does one last thing, for which the block waits a little and
     not longer: whatever is at the other end may hang.

@@ -1,4 +1,4 @@
-"""What MLflow loads a registered model with: `mlflow.pyfunc.load_model("models:/NAME/1").predict(texts)`.
+"""The loader of a registered model: `mlflow.pyfunc.load_model("models:/NAME/1").predict(texts)`.
 
 MLflow wants pandas for that. Without it, a model file is fetched and loaded as any other:
 

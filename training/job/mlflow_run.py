@@ -64,10 +64,10 @@ _LONGEST_PARAMETER = 6000
 
 
 class MlflowRun:
-    """The run of MLflow that belongs to an output directory, whose `mlflow.json` has its id; for one thread."""
+    """The MLflow run of an output directory, by the id in its `mlflow.json`; for one thread."""
 
     def __init__(self, output: Path, uri: str) -> None:
-        """Connects to nothing yet.
+        """Connect to nothing yet.
 
         Raises TrainingError for a URI that MLflow can do nothing with.
         """
@@ -124,7 +124,7 @@ class MlflowRun:
         client.set_terminated(run.info.run_id, status)
 
     def _begin(self) -> Run:
-        """The run: that of an earlier process if `mlflow.json` knows one, else a new one."""
+        """Return the run: that of an earlier process if `mlflow.json` knows one, else a new one."""
         if self._run is None:
             earlier = self._earlier()
             if earlier is None:
@@ -198,7 +198,7 @@ class MlflowRun:
                 client.log_artifact(run.info.run_id, str(path))
 
     def _keep_model(self, client: MlflowClient, run: Run) -> None:
-        """Keep what the run was made for: a model file as a model in the registry, an encoder file as an artefact."""
+        """Log the result: a model file as a registered model, an encoder file as an artefact."""
         name = run.info.run_name  # the recipe's
         model_file = self._output / f"{name}.teddy"
         encoder_file = self._output / f"{name}.encoder"
@@ -246,7 +246,7 @@ def _tags() -> dict[str, str]:
 
 
 def _commit() -> str:
-    """The commit that is checked out where the run is started; empty where there is none."""
+    """Return the commit that is checked out where the run is started; empty where there is none."""
     git = shutil.which("git")
     if git is None:
         return ""
@@ -260,7 +260,7 @@ def _database_file(uri: str) -> Path:
 
 
 def _register(client: MlflowClient, run: Run, name: str, model_file: Path) -> None:
-    """Keep the model file as a model of MLflow, made by the run, and as the next version under its name."""
+    """Log the model file as an MLflow model of the run, and register it as the next version."""
     logged = client.create_logged_model(run.info.experiment_id, name, source_run_id=run.info.run_id)
     with tempfile.TemporaryDirectory() as directory:
         shutil.copy(model_file, directory)
@@ -276,7 +276,7 @@ def _register(client: MlflowClient, run: Run, name: str, model_file: Path) -> No
 
 
 def _describe(directory: Path, model_file: str, run_id: str, model_id: str) -> None:
-    """Write what MLflow wants to know of a model: how it is loaded, what it takes and gives, and what it needs.
+    """Write MLflow's description of a model: its loader, signature and requirements.
 
     MLflow's own class for signatures wants pandas, its schemas do not; and of YAML, JSON is a part.
     """

@@ -77,7 +77,7 @@ PushgatewayOption = Annotated[
 def shown(
     job: "Job", file: Path | None, address: Address | None, gateway: str | None
 ) -> AbstractContextManager[None]:
-    """Show a job for as long as a `with` block lasts, where these options say; see training/job/metrics.py."""
+    """Export a job's metrics during a `with` block, as these options say; see job/metrics.py."""
     if file is None and address is None and gateway is None:
         return nullcontext()
     from teddy.training.job.metrics import exposed

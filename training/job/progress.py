@@ -68,7 +68,7 @@ def open_progress(
 
 
 class JsonProgress:
-    """A line for every evaluation, and one for the updates from time to time; see `teddy.training.job.log`."""
+    """A line for every evaluation, and for updates now and then; see `teddy.training.job.log`."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class JsonProgress:
         pass
 
     def show(self, row: Row) -> None:
-        """Write a line for an evaluation, or for an update when the last line is long enough ago."""
+        """Write a line for an evaluation, or for an update if the last line is old enough."""
         if row["kind"] != "update":
             self._write(row["kind"], row)
         elif self._clock() - self._last_line >= self._every_seconds:
@@ -123,7 +123,7 @@ class JsonProgress:
 
 
 class LiveProgress:
-    """One bar with step, epoch, loss, best score, words/s and time left; evaluations stay as lines above it."""
+    """A bar with step, epoch, loss, best score, words/s and time left, below the evaluations."""
 
     def __init__(
         self, total_steps: int, *, first_step: int = 0, console: Console, clock: Clock
@@ -190,7 +190,8 @@ class LiveProgress:
 def _scores(row: EvaluationRow | HeldOutRow) -> str:
     if row["kind"] == "held_out":
         return _held_out_scores(row)
-    text = f"dev F1 {row['f1']:.2%} (P {row['precision']:.2%}, R {row['recall']:.2%}), loss {row['loss']:.4f}"
+    scores = f"dev F1 {row['f1']:.2%} (P {row['precision']:.2%}, R {row['recall']:.2%})"
+    text = f"{scores}, loss {row['loss']:.4f}"
     return text + (", the best so far" if row["best"] else "")
 
 

@@ -8,8 +8,8 @@ process adds that worked on the run:
     updates      so many `updates` up to `step` read so many `words` in so many `seconds`
     evaluation   took `evaluation_seconds`
     checkpoint   of so many `bytes` took `checkpoint_seconds`
-    end          the process has come to an `end` (see `teddy.training.job.job.State`) after `process_seconds`; one that
-                 was killed outright leaves no such row
+    end          the process ended (see `teddy.training.job.job.State`) after `process_seconds`;
+                 one that was killed outright leaves no such row
 
 Every row there has the `time` at which it was written, in UTC. Work that a kill undid, and that was
 done again, is there twice: it was paid for twice.
@@ -42,7 +42,7 @@ class JsonLines:
         self._ends_well = False
 
     def append(self, row: Mapping[str, object]) -> None:
-        """Write one row, in one call, so that a reader never sees half of it unless the machine dies.
+        """Write one row in one call, so that a reader never sees half of it.
 
         A number that is not finite is written as null, as JSON has no word for it.
 
@@ -103,7 +103,7 @@ class JsonLines:
 
 
 def _write_whole(descriptor: int, data: bytes) -> None:
-    """Write all of it: the first call that meets a full disk writes a part and does not complain."""
+    """Write all bytes: on a full disk, the first call writes a part without an error."""
     while data:
         data = data[os.write(descriptor, data) :]
 
@@ -119,7 +119,7 @@ def _flat(key: str, value: object) -> Value:
 
 
 class Losses(TypedDict):
-    """Of one batch, means over words: against its annotations, and against teachers where there are any."""
+    """Losses of one batch, means over words: of annotations, and of teachers if any."""
 
     loss: float
     distillation_loss: NotRequired[float]
@@ -157,7 +157,7 @@ class EvaluationRow(TypedDict):
 
 
 class HeldOutRow(TypedDict):
-    """What a network in pre-training makes of held-out text after `step`, when it had read so many words in all.
+    """Scores of pre-training on held-out text after `step`, and the words read so far.
 
     `perplexity` and `accuracy` (0 to 1) are of guessed words, `detection_accuracy` of verdicts
     whether a word was replaced; None where the objective asks no such thing.
@@ -187,7 +187,7 @@ class Record(JsonLines):
         super().__init__(Path(directory) / "metrics.jsonl")
 
     def truncate_after(self, step: int, evaluated: int | None = None) -> None:
-        """Forget the rows of later steps, so that a run resumed after `step` gives the file of an uninterrupted one.
+        """Remove the rows of later steps, so that a resumed run gives an uninterrupted file.
 
         `evaluated` is the last step that has been evaluated, where that is not `step`.
         """
@@ -223,13 +223,13 @@ class Timings:
         self._seconds = 0.0
 
     def start(self, step: int) -> None:
-        """The run is taken up after `step`; what came before was preparation."""
+        """Note that the run is resumed after `step`; what came before was preparation."""
         self._step = step
         self._write("start", **this_machine().as_dict())
         self._lap()
 
     def show(self, row: Row) -> None:
-        """An update or an evaluation has been made."""
+        """Note an update or an evaluation."""
         seconds = self._lap()
         self._step = row["step"]
         if row["kind"] == "update":
@@ -243,12 +243,12 @@ class Timings:
             self._write("evaluation", evaluation_seconds=round(seconds, 3))
 
     def saved(self, size_bytes: int) -> None:
-        """A checkpoint of that size has been written."""
+        """Note a checkpoint of that size."""
         self._write_updates()
         self._write("checkpoint", checkpoint_seconds=round(self._lap(), 3), bytes=size_bytes)
 
     def end(self, state: State) -> None:
-        """The process is done with the run, one way or another."""
+        """Note the end of this process."""
         self._write_updates()
         self._write("end", end=str(state), process_seconds=round(self._clock() - self._started, 3))
 

@@ -1,4 +1,4 @@
-"""The directory of a run: who may work in it, the recipe it is of, and its checkpoints, of which one is always whole.
+"""The directory of a run: its lock, its recipe, and its checkpoints, one of which is always whole.
 
 A checkpoint is written beside the last one and put in its place, which is kept as the one before.
 Killed between any two of these steps, a run finds at least one of them; and one that does not read
@@ -74,7 +74,7 @@ class RunDirectory:
         os.write(descriptor, f"{os.getpid()} on {platform.node()}\n".encode())
 
     def is_finished(self, result: Path, recipe: str) -> bool:
-        """Whether a run of this resolved recipe has written its result here, which is the last thing that it does.
+        """Return whether a run of this resolved recipe has finished here.
 
         Raises TrainingError when a run of another recipe has.
         """
@@ -86,7 +86,7 @@ class RunDirectory:
 
     @property
     def newest(self) -> Path:
-        """The last checkpoint; for a moment while the next one is put in its place, the one before."""
+        """The last checkpoint; the one before while the next is put in its place."""
         return self.last if self.last.exists() else self.previous
 
     def write_recipe(self, recipe: str) -> None:
@@ -94,7 +94,7 @@ class RunDirectory:
         write_atomically(self.recipe_file, recipe)
 
     def keep(self, checkpoint: Saveable) -> None:
-        """Make a checkpoint the last one, and the last one the one before; on disk when this returns."""
+        """Make a checkpoint the last one, and the last one the one before, safely on disk."""
         fresh = self.last.with_suffix(".fresh")
         checkpoint.save(fresh)
         if self.last.exists():
@@ -110,7 +110,7 @@ class RunDirectory:
         *,
         resume: bool,
     ) -> _Loaded | None:
-        """The last checkpoint of the run that was stopped here, or else the one before; None where there is no run.
+        """Return the last whole checkpoint of the run that was stopped here, if any.
 
         Raises TrainingError when there is one and `resume` is not asked for, when it is of another
         resolved recipe, or when no checkpoint of it is whole.
@@ -120,7 +120,8 @@ class RunDirectory:
             return None
         if not resume:
             raise TrainingError(
-                f"{self.path} holds a run already: --resume goes on with it, another --output begins anew"
+                f"{self.path} holds a run already: --resume goes on with it, "
+                "another --output begins anew"
             )
         found = self._first_whole(places, load, note)
         if found.recipe != recipe:
@@ -152,5 +153,6 @@ class RunDirectory:
 
     def _of_another_recipe(self) -> TrainingError:
         return TrainingError(
-            f"{self.path} holds a run of another recipe (see its recipe.toml): it cannot be resumed with this one"
+            f"{self.path} holds a run of another recipe (see its recipe.toml): "
+            "it cannot be resumed with this one"
         )

@@ -51,7 +51,7 @@ MlflowOption = Annotated[
 
 @contextmanager
 def tracked(output: Path, uri: str | None) -> Iterator[tuple[Watcher, ...]]:
-    """Give what is to be shown the rows of the training run in `output`, which the block makes; nothing without `uri`.
+    """Give what shows the rows of the training run in `output` to MLflow; nothing without `uri`.
 
     The run in MLflow begins with the first row and ends as the block does: FINISHED, KILLED when it
     is interrupted, FAILED when it raises anything else.
@@ -84,7 +84,7 @@ def _open(output: Path, uri: str) -> "MlflowRun":
 
 
 def _quieten_mlflow() -> None:
-    """Sets what MLflow reads when it is imported, unless the environment has it: no reports, few retries."""
+    """Set what MLflow reads at import, unless the environment does: no reports, few retries."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
@@ -115,7 +115,7 @@ class Tracker:
             self._queue.put((time.time_ns() // 1_000_000, row))
 
     def end(self, status: str, seconds: float) -> None:
-        """The run has ended, with one of MLflow's words for how; waits at most so long until that is known there."""
+        """End the run with one of MLflow's states, and wait at most so long for MLflow to know."""
         self._queue.put(status)
         self._thread.join(seconds)
         if not self._is_sent:

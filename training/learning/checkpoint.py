@@ -18,6 +18,7 @@ from teddy.model.system.files import write_atomically
 from teddy.model.tags.tag_set import TagSet
 
 _FORMAT = 2
+_DIRECTORY = 0x10  # an attribute of MS-DOS in a zip file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,5 +93,8 @@ def read_torch_file(path: Path, kind: str) -> Any:
 def _check_sums(path: Path) -> None:
     """Finds damage inside the archive, which torch's own reader lets pass as other weights."""
     with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if member.external_attr & _DIRECTORY:  # torch's reader would leave its tensor unread
+                raise zipfile.BadZipFile(f"{member.filename} is damaged")
         if (damaged := archive.testzip()) is not None:
             raise zipfile.BadZipFile(f"{damaged} is damaged")

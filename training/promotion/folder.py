@@ -1,4 +1,4 @@
-"""A directory of models that `teddy serve` follows, with the versions that were served before and their history.
+"""A directory of models that `teddy serve` watches, with earlier versions and their history.
 
     NAME.teddy                     what is served; `TEDDY_MODELS_DIR` is this directory
     versions/NAME-VERSION.teddy    each version that was, the newest few
@@ -53,7 +53,7 @@ class Promotion:
 
 
 def now() -> str:
-    """The time as a promotion states it."""
+    """Return the time as a promotion states it."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -67,7 +67,7 @@ class Promotions:
         self._path = path
 
     def of(self, name: str) -> list[Promotion]:
-        """The promotions of a name, the oldest first.
+        """Return the promotions of a name, the oldest first.
 
         A line that a power cut has torn is passed over.
         """
@@ -128,24 +128,24 @@ class ServedFolder:
             os.close(descriptor)
 
     def names(self) -> list[str]:
-        """The names under which there is a model."""
+        """Return the names under which there is a model."""
         return sorted(
             path.stem for path in self.path.glob("*.teddy") if MODEL_NAME.fullmatch(path.stem)
         )
 
     def file(self, name: str) -> Path:
-        """What is served under a name, if anything is."""
+        """Return what is served under a name, if anything is."""
         return self.path / f"{name}.teddy"
 
     def served(self, name: str) -> str | None:
-        """The version in its place, None where there is no whole model file."""
+        """Return the version in its place, None where there is no whole model file."""
         try:
             return read_version(self.file(name))
         except ModelFileError:
             return None
 
     def versions(self, name: str) -> dict[str, Path]:
-        """The versions that are kept, the one that is served among them, the last one served first."""
+        """Return the versions that are kept, the last one served first."""
         kept = {}
         for path in (self.path / "versions").glob(f"{name}-*.teddy"):
             if match := re.fullmatch(re.escape(name) + r"-([0-9a-f]{12})\.teddy", path.name):
@@ -154,7 +154,7 @@ class ServedFolder:
         return dict(sorted(kept.items(), key=lambda item: (-last.get(item[0], -1), item[0])))
 
     def adopt(self, name: str) -> str | None:
-        """Take into the history what is served and not in it, and keep its file; give its version."""
+        """Add the served version to the history if it is missing, keep its file, and return it."""
         version = self.served(name)
         history = self.history.of(name)
         before = history[-1].version if history else None
@@ -178,14 +178,14 @@ class ServedFolder:
         self.history.append(promotion)
 
     def before(self, name: str, version: str) -> str | None:
-        """The version that was served when this one was promoted; None where there was none."""
+        """Return the version that was served when this one was promoted, if any."""
         for promotion in reversed(self.history.of(name)):
             if promotion.version == version and promotion.action != "rolled back":
                 return promotion.previous
         return None
 
     def prune(self, name: str, keep: int) -> list[str]:
-        """Remove all but the last `keep` versions besides the one that is served; give those removed."""
+        """Remove all but the last `keep` versions and the served one; return those removed."""
         others = [version for version in self.versions(name) if version != self.served(name)]
         for version in others[keep:]:
             self._version_file(name, version).unlink(missing_ok=True)

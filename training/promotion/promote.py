@@ -1,4 +1,4 @@
-"""Promotion: a new model takes the place of the one that is served, if it is better; and the way back.
+"""Promotion: a new model replaces the one that is served, if it is better; and rollback.
 
 A model is loaded, canary and all, before it is put anywhere; `teddy.training.promotion.folder` puts
 it there.
@@ -33,7 +33,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of it: `version` is now served as `name`, or, where it is "not better", `previous` still is.
+    """The result: `version` is served as `name`, or `previous` still is if it is "not better".
 
     F1, strict and of all labels together, from 0 to 1, is there where the two were compared.
     """
@@ -56,7 +56,7 @@ def promote(
     keep: int,
     note: Callable[[str], None],
 ) -> Outcome:
-    """Put a model file where it is served, under `name` or its own, and keep the last `keep` versions besides.
+    """Serve a model file under `name`, or its own, and keep the last `keep` versions.
 
     With a `comparison`, only when it is better than what is served there. The same promotion once
     more changes nothing. Raises ModelFileError for a file that cannot be served, DataError for data
@@ -88,7 +88,7 @@ def promote(
 def roll_back(
     folder: ServedFolder, *, name: str | None, version: str | None, note: Callable[[str], None]
 ) -> Outcome:
-    """Serve a version again that is kept, given by how it begins; without one, that before the one that is served.
+    """Serve a kept version again, given by its first characters; else the one before.
 
     Raises TrainingError where there is no such version, or no telling which, ModelFileError where
     its file has been spoilt.
@@ -113,7 +113,7 @@ def _locked(folder: ServedFolder, note: Callable[[str], None]) -> AbstractContex
 def _compared(
     outcome: Outcome, candidate: Predictor, folder: ServedFolder, comparison: Comparison
 ) -> Outcome:
-    """The outcome with what both models score, and whether the new one is better."""
+    """Return the outcome with what both models score, and whether the new one is better."""
     served, notes = _load_served(folder, outcome.name)
     known = {"new": candidate, **({"served": served} if served else {})}
     labels = tuple(
@@ -136,7 +136,7 @@ def _compared(
 
 
 def _is_better(gain: float, margin: float) -> bool:
-    """Whether it is worth the change; of two that score alike, the one that is there stays, whatever the margin."""
+    """Return whether the new model is better by the margin; the served one wins a tie."""
     return gain > 0 and gain >= margin - 1e-9
 
 
@@ -185,7 +185,7 @@ def _only_name(folder: ServedFolder) -> str:
 
 
 def _before(folder: ServedFolder, name: str, current: str | None) -> str:
-    """The version to go back to, whose file must still be there."""
+    """Return the version to go back to, whose file must still be there."""
     if current is None:
         # its file is missing or spoilt: what was put there last is the way back
         history = folder.history.of(name)

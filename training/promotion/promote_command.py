@@ -94,7 +94,7 @@ def promote(
       teddy promote mine.teddy --to models --if-better mine.toml --data corpora --margin 0.2
       teddy promote mine.teddy --to models --if-better dev.conll --annotates PER,LOC
       teddy promote --list --to models
-      teddy promote --rollback --to models              # or: teddy promote --rollback 3fa9 --to models
+      teddy promote --rollback --to models           # or: teddy promote --rollback 3fa9 --to models
     """
     use_one_thread()
     _check_usage(model, rollback, listing, if_better)

@@ -1,4 +1,4 @@
-"""The `[[corpus]]` tables of a recipe: where a corpus lies, how its files are read, and what its labels mean here."""
+"""The `[[corpus]]` tables of a recipe: the files of a corpus, their format, and their labels."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -76,7 +76,7 @@ class FormatConfig(Table):
 
 
 class RuleConfig(Table):
-    """An exception to `map`, by the text of the span: for what a corpus consistently marks otherwise."""
+    """An exception to `map`, by the text of the span, for what a corpus annotates otherwise."""
 
     label: str
     """A label of the files."""
@@ -117,7 +117,7 @@ class CorpusConfig(FormatConfig):
         return frozenset(labels if self.annotates is None else self.annotates)
 
     def contradictions(self, labels: Sequence[str]) -> Iterator[tuple[KeyPath, str]]:
-        """Yield the keys whose values do not go with the others, or with the labels of the recipe, and why."""
+        """Yield the keys that contradict others or the labels of the recipe, and why."""
         if not self.train and not self.dev:
             yield ("train",), "the corpus has no files: give train, dev or both"
         if self.dev and self.holdout:
@@ -128,7 +128,8 @@ class CorpusConfig(FormatConfig):
         targets += [(("rules", place, "to"), rule.to) for place, rule in enumerate(self.rules)]
         for location, target in targets:
             if target not in (*labels, OUTSIDE, UNKNOWN):
-                reason = f"{target!r} is not in labels, nor {OUTSIDE!r} or {UNKNOWN!r}{suggest(target, labels)}"
+                known = f"labels, nor {OUTSIDE!r} or {UNKNOWN!r}"
+                reason = f"{target!r} is not in {known}{suggest(target, labels)}"
                 yield location, reason
         for place, label in enumerate(self.annotates or ()):
             if label not in labels:

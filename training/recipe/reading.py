@@ -1,4 +1,4 @@
-"""From TOML to typed values: the line of each key, values put over others, and errors in the words of the recipe.
+"""From TOML to typed values: lines of keys, overrides, and errors in terms of the recipe.
 
 `tomllib` gives values only, and an error should name a line. The document is known to be valid,
 because `tomllib` has read it. So this scanner need not understand values, only step over them:
@@ -34,14 +34,14 @@ _UNION_BRANCHES = ("int", "str")
 
 
 def key_lines(text: str) -> dict[KeyPath, int]:
-    """Map every key, table and array element of a valid TOML document to its line, counted from 1."""
+    """Return the line of every key, table and array element of a valid TOML document, from 1."""
     scanner = _Scanner(text)
     scanner.document()
     return scanner.lines
 
 
 class _Scanner:
-    """A cursor on the document; every method starts at the thing that it is named after and ends behind it."""
+    """A cursor on the document; each method starts at what it is named after and ends behind it."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -74,7 +74,7 @@ class _Scanner:
         return path
 
     def _within_arrays(self, names: list[str]) -> KeyPath:
-        """Return the path of a header: a table of an array of tables belongs to the last element so far."""
+        """Return the path of a header, in the last element of each array of tables."""
         path: KeyPath = ()
         for place, name in enumerate(names):
             path = (*path, name)
@@ -145,7 +145,7 @@ class _Scanner:
 
 
 def put_override(values: dict[str, Any], override: str) -> KeyPath:
-    """Change `values`, in place, as ``training.epochs=3`` or ``corpus.0.weight=2`` says, and return the key.
+    """Override a value, in place, as ``training.epochs=3`` says, and return the key.
 
     The value is TOML; a bare word such as cpu is a text, which spares quoting quotes in a shell.
     Raises ValueError, saying why, for what is no such thing, or for a place that `values` does not
@@ -158,7 +158,7 @@ def put_override(values: dict[str, Any], override: str) -> KeyPath:
 
 
 def put_value(values: dict[str, Any], key: str, value: Any) -> KeyPath:
-    """Change `values`, in place, to have a value at a key such as ``corpus.0.weight``; return its path.
+    """Set the value of a key such as ``corpus.0.weight``, in place; return its path.
 
     Raises ValueError for a place that `values` does not have.
     """
@@ -191,7 +191,7 @@ class MisfitError(ValueError):
 
 
 def first_problem(error: ValidationError, model: type[BaseModel]) -> tuple[KeyPath, str]:
-    """Return the key of the first problem that validating a `model` found, and what is wrong with it."""
+    """Return the key of the first problem in validating a `model`, and its reason."""
     # A misspelt key comes first, for it explains one that is missing.
     details = min(
         error.errors(include_url=False), key=lambda details: details["type"] not in _UNKNOWN_KEY
@@ -229,7 +229,7 @@ def _plain_message(details: ErrorDetails) -> str:
 
 
 def _known_keys(model: type[BaseModel], location: KeyPath) -> list[str]:
-    """Return the keys of the table at `location`: the fields of a model, or of a dataclass inside it."""
+    """Return the keys of the table at `location`: of a model or a dataclass in it."""
     table: Any = model
     for part in location:
         if isinstance(part, str):

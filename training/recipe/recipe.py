@@ -98,7 +98,7 @@ def _string(text: str) -> str:
 
 
 class PiecesConfig(Table):
-    """The sentencepiece model (unigram with byte fallback) that is trained on the words of the training data."""
+    """The sentencepiece model (unigram with byte fallback), trained on the training data."""
 
     vocabulary: int = Field(default=8000, ge=300)
     """Number of pieces, the 256 byte pieces included; at most this many where the data has
@@ -239,7 +239,7 @@ class Recipe(Table):
         return self
 
     def dump_toml(self) -> str:
-        """Return the recipe as TOML, defaults included; `load_recipe` reads an equal recipe from it."""
+        """Return the recipe as TOML with defaults; `load_recipe` reads an equal one from it."""
         return dump_toml(self.model_dump(mode="json", exclude_none=True))
 
 
@@ -249,7 +249,7 @@ def load_recipe(
     *,
     purpose: Literal["train", "pretrain"] = "train",
 ) -> Recipe:
-    """Read a recipe, with `overrides` such as ``training.epochs=3`` or ``corpus.0.weight=2`` put over it.
+    """Read a recipe, with `overrides` such as ``training.epochs=3`` or ``corpus.0.weight=2``.
 
     Raises RecipeError, naming file and line (or the override) and the full key, for a file that
     cannot be read, that is not TOML, or that has an unknown key, a bad value, or not the tables
@@ -308,7 +308,7 @@ def _parse(path: Path | str, text: str) -> dict[str, Any]:
 
 
 def _line_of(location: KeyPath, lines: dict[KeyPath, int]) -> int | None:
-    """Return the line of the key, or of the nearest table around it; a key that is missing has only that."""
+    """Return the line of a key, or of the nearest table around a key that is missing."""
     for length in range(len(location), 0, -1):
         if location[:length] in lines:
             return lines[location[:length]]
@@ -321,10 +321,10 @@ def _misplaced_vectors(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
     if recipe.pretrain is not None:
         yield (
             place,
-            "pre-training learns the vectors of words from its text: this recipe can have no others",
+            "pre-training learns the vectors of words: a recipe with [pretrain] has no others",
         )
     if recipe.start.weights:
-        reason = "brings an embedding of its own, and its encoder has learnt to read that one and no other"
+        reason = "brings the embedding that its encoder has learnt to read"
         yield place, f"cannot stand beside start.weights, which {reason}"
     if not recipe.features.word_rows:
         yield (

@@ -22,7 +22,7 @@ _FIXED = ("name", "search")
 
 
 class Interval(Table):
-    """Numbers from `low` to `high`, both included: whole ones if both are written without a point."""
+    """Numbers from `low` to `high`, both included: whole ones if both are whole."""
 
     low: int | float
     high: int | float
@@ -93,7 +93,7 @@ class SearchConfig(Table):
         )
 
     def contradictions(self, recipe: BaseModel) -> Iterator[tuple[KeyPath, str]]:
-        """Yield the ends of ranges that make no valid recipe of `recipe`, all else being as it stands there."""
+        """Yield the ends of ranges that make no valid recipe, with the reason."""
         for key, values in self.ranges.items():
             place = ("search", "ranges", key)
             if key.split(".")[0] in _FIXED:
@@ -106,7 +106,7 @@ class SearchConfig(Table):
 
 
 def put_values(recipe: BaseModel, values: Mapping[str, Scalar]) -> dict[str, Any]:
-    """Return what the recipe says with other values put over it, and without `search`, to be validated.
+    """Return the recipe with other values, and without `search`, to be validated.
 
     Raises: ValueError, saying why, where a key leads nowhere.
     """
@@ -117,7 +117,7 @@ def put_values(recipe: BaseModel, values: Mapping[str, Scalar]) -> dict[str, Any
 
 
 def _read(key: str, value: object) -> Range:
-    """Check one range here, for an error that names what is wrong: pydantic tells it for each of several types."""
+    """Check one range, for a clear error: pydantic names a problem for each of several types."""
     if isinstance(value, list | tuple):
         if len(value) < 2 or not all(isinstance(each, Scalar) for each in value):
             raise MisfitError(
@@ -145,7 +145,7 @@ def _read(key: str, value: object) -> Range:
 
 
 def _ends(values: Range) -> list[tuple[str | int, Scalar]]:
-    """Return what a range's extreme values are called in the recipe, and the values; of a choice, all."""
+    """Return the names and values of a range's ends, or of all choices."""
     if isinstance(values, Interval):
         return [("low", values.low), ("high", values.high)]
     return list(enumerate(values))

@@ -1,4 +1,4 @@
-"""The optional tables of a recipe: `[augment]`, `[card]`, `[distill]`, `[update]` and `[pretrain]`."""
+"""The optional tables of a recipe: `[augment]`, `[card]`, `[distill]`, `[update]`, `[pretrain]`."""
 
 from collections.abc import Iterator, Sequence
 from typing import Literal, Self
@@ -13,7 +13,7 @@ ObjectiveName = Literal["masked", "causal", "replaced", "both"]
 
 
 class AugmentConfig(Table):
-    """Shares of the training sentences that are changed as `training.perturbations` says, drawn anew in each epoch."""
+    """Shares of the training sentences that are perturbed, drawn anew in each epoch."""
 
     lower: float = Field(default=0.0, ge=0, le=1)
     """In lower case as a whole, as in chats and in what a machine heard."""
@@ -66,7 +66,7 @@ class CardConfig(Table):
     stated."""
 
     def contradictions(self, labels: Sequence[str]) -> Iterator[tuple[KeyPath, str]]:
-        """Yield the keys that do not go with the labels of the recipe, and those of F1s that are none."""
+        """Yield the keys that contradict the labels of the recipe, and those that are no F1."""
         for label in self.labels:
             if label not in labels:
                 yield ("labels", label), f"{label!r} is not in labels{suggest(label, labels)}"
@@ -76,7 +76,7 @@ class CardConfig(Table):
 
 
 class DistillConfig(Table):
-    """Teachers read sentences, and the student learns their whole distribution over the tags beside the annotations.
+    """Teachers, whose distribution over the tags the student learns beside the annotations.
 
     They must have the same labels, all or some of the recipe's; their features, pieces and shape
     are their own.
@@ -107,7 +107,7 @@ class DistillConfig(Table):
     is improbable counts for more."""
 
     def contradictions(self, *, updates: bool = False) -> Iterator[tuple[KeyPath, str]]:
-        """Yield the keys whose values do not go with each other, and why; `updates` says whether a model is updated."""
+        """Yield the keys that contradict each other, and why; `updates`: a model is updated."""
         if not self.teachers and not updates:
             yield ("distill", "teachers"), "missing: somebody must teach"
         if not self.text and not self.on_corpora:
@@ -121,7 +121,7 @@ class DistillConfig(Table):
 
 
 class UpdateConfig(Table):
-    """The recipe's corpora are what is new; of what is old there are corpora to rehearse, or the model's predictions.
+    """New corpora for an existing model, with old corpora to rehearse or the model's predictions.
 
     The model's labels stay and come first, those that only the recipe has are added. Its features,
     pieces, words and the shape of its network are taken, whatever the recipe says of them. Where
@@ -201,9 +201,9 @@ class PretrainConfig(Table):
     backwards? `replaced`: which words were put there at random? `both`: the first and the third at
     once.
 
-    (Seven minutes of one core each, then five epochs of CoNLL-2003, dev F1 of one seed: masked 91.3, both 91.3, causal
-    90.8; 90.8 without any. In that time `masked` and `both` read 8.6 million words, `causal`, which answers for every
-    word twice, 3.1 million.)"""
+    (Seven minutes of one core each, then five epochs of CoNLL-2003, dev F1 of one seed: masked
+    91.3, both 91.3, causal 90.8; 90.8 without any. In that time `masked` and `both` read 8.6
+    million words, `causal`, which answers for every word twice, 3.1 million.)"""
     masked_share: float = Field(default=0.2, gt=0, lt=1)
     """Of the words of a batch."""
     replaced_share: float | None = Field(default=None, gt=0, lt=1)

@@ -1,1 +1,1 @@
-"""Reports of evaluations and of runs: JSON, Markdown, pictures, and one HTML page that needs nothing else."""
+"""Reports of evaluations and runs: JSON, Markdown, pictures, and one self-contained HTML page."""

@@ -64,7 +64,7 @@ def data_summary(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
-    """What the model is, was trained on, and may be used for; `card` is the recipe's `[card]` table."""
+    """The model, its training data and its use; `card` is the recipe's `[card]` table."""
 
     name: str
     language: str

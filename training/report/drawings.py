@@ -1,4 +1,4 @@
-"""The pictures of a report: which labels are taken for which, and whether scores mean what they say."""
+"""The pictures of a report: the confusion of labels, and the reliability of scores."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def draw_confusion(confusion: Confusion, labels: list[str], path: Path | str) -> None:
-    """Draw gold labels against predicted ones as a PNG: on the left spans with equal borders, on the right the others.
+    """Draw gold against predicted labels as a PNG: spans with equal borders, and the others.
 
     The number in a cell says how many; its shade, which share of the annotated entities of the
     row's label (over both panels), and in the row of the spurious ones, which share of the
@@ -38,7 +38,7 @@ def draw_confusion(confusion: Confusion, labels: list[str], path: Path | str) ->
 
 
 def cell_totals(confusion: Confusion) -> dict[tuple[str | None, str | None], int]:
-    """Give, for each cell, of how many its shade is a share: all of the gold label, or of the predicted if spurious."""
+    """Return the total of each cell's share: of the gold label, or of the predicted if spurious."""
     cells = confusion.equal_borders + confusion.wrong_borders
     of_gold: Counter[str | None] = Counter()
     of_predicted: Counter[str | None] = Counter()
@@ -83,13 +83,14 @@ def _draw_cells(
 
 
 def draw_reliability(calibration: Reliability, path: Path | str) -> None:
-    """Draw a reliability diagram (Niculescu-Mizil & Caruana 2005) as a PNG: scores against the share that is right.
+    """Draw a reliability diagram (Niculescu-Mizil & Caruana 2005) as a PNG.
 
     Raises: TrainingError where matplotlib is not installed.
     """
     figure = reliability_figure(calibration)
     figure.axes[0].set_title(
-        f"Expected calibration error {calibration.error:.2%}, {calibration.total.n:,} entities\n(Naeini et al. 2015)"
+        f"Expected calibration error {calibration.error:.2%}, {calibration.total.n:,} entities\n"
+        "(Naeini et al. 2015)"
     )
     save_figure(figure, path)
 

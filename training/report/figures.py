@@ -74,7 +74,7 @@ def draw_curves(rows: Rows, path: Path | str) -> None:
 
 
 def panels(rows: Rows) -> "Iterator[tuple[str, Figure]]":
-    """Draw each curve as a figure of its own, with its name: what the rows have nothing of is left out.
+    """Draw each curve as a named figure; a curve without values is left out.
 
     Raises: TrainingError where matplotlib is not installed.
     """
@@ -149,7 +149,7 @@ def _smooth(values: list[float], window: int) -> list[float]:
 
 
 def _plot_noisy(axes: "Axes", rows: Rows, key: str, name: str, colour: str) -> None:
-    """Draw a value for each update: faint as measured, strong as a running mean; on a log scale where it can be."""
+    """Draw a value for each update, faint, and its running mean; on a log scale if possible."""
     steps, values = _series(rows, key)
     window = max(1, len(values) // 50)
     axes.plot(steps, values, color=colour, alpha=0.3, linewidth=0.8)

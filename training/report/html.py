@@ -26,7 +26,7 @@ Facts = list[tuple[str, str]]
 EXPLAINED = {
     Kind.LABEL: "The borders are right, the label is not.",
     Kind.BORDERS: "The label is right, but the entity begins or ends elsewhere.",
-    Kind.BOTH: "An entity was seen here, but it begins or ends elsewhere, and its label is another.",
+    Kind.BOTH: "An entity is here, but it begins or ends elsewhere, and its label is another.",
     Kind.SPURIOUS: "Nothing is annotated here.",
     Kind.MISSED: "Nothing was predicted here.",
 }
@@ -58,7 +58,7 @@ class Matrix:
 
 
 def matrices(confusion: Confusion, labels: Sequence[str]) -> list[Matrix]:
-    """Give a table of the spans with equal borders, and one of those that overlap, where there are such."""
+    """Return a table of the spans with equal borders, and one of those that overlap, if any."""
     used = {
         label for cells in _both(confusion) for pair in cells for label in pair if label is not None
     }
@@ -140,8 +140,6 @@ def _cost(cost: Cost) -> Iterator[tuple[str, str]]:
     if cost.words_per_second is not None:
         yield "words per second of updates", f"{cost.words_per_second:,.0f}"
     yield "most memory", _bytes(cost.peak_bytes)
-    if cost.energy_joules is not None:
-        yield "energy of the processor, whoever used it", f"{cost.energy_joules / 3.6e6:,.3g} kWh"
 
 
 def duration(seconds: float) -> str:

@@ -129,7 +129,7 @@ def _in_page(document: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of text, and the roles of the spans that all of it lies in, such as `gold` and `predicted`."""
+    """A stretch of text, and the roles, such as `gold`, of the spans that cover all of it."""
 
     text: str
     roles: tuple[str, ...]
@@ -139,7 +139,7 @@ def excerpt(text: str, spans: Mapping[str, Span | None]) -> list[Segment]:
     """Cut the surroundings of spans into segments; an ellipsis says where the text goes on.
 
     Args:
-        text: of the sentence; control characters and lone surrogates, which no page may hold, become spaces.
+        text: the sentence; control characters and lone surrogates become spaces.
         spans: by role, in characters of the text; at least one is not None.
     """
     there = {role: span for role, span in spans.items() if span is not None}
@@ -184,7 +184,7 @@ def _end(text: str, last: int) -> int:
 
 
 def _printable(text: str) -> str:
-    """Keep every character in its place; joiners and direction marks, which scripts need, stay as they are."""
+    """Keep every character in its place, and the joiners and direction marks that scripts need."""
     return "".join(
         " " if unicodedata.category(character) in ("Cc", "Cs") else character for character in text
     )

@@ -1,4 +1,4 @@
-"""Markdown that is as good to read in a terminal: tables that line up, names and texts as they are."""
+"""Markdown that is easy to read in a terminal: tables that line up, names and texts as they are."""
 
 import re
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from rich.cells import cell_len
 
 
 def markdown_table(heads: list[str], rows: Iterable[list[str]]) -> list[str]:
-    """Write a Markdown table whose columns also line up as plain text: names to the left, numbers to the right."""
+    """Return a Markdown table whose columns line up: names to the left, numbers to the right."""
     rows = [row + [""] * (len(heads) - len(row)) for row in rows]
     numeric = [_is_numeric(row[i] for row in rows) for i in range(len(heads))]
     widths = [max(3, *(cell_len(row[i]) for row in [heads, *rows])) for i in range(len(heads))]
@@ -53,5 +53,5 @@ def escape(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Put a space for every character that would move the cursor, so that underlining stays in place."""
+    """Return a space for each control character, so that underlining stays in place."""
     return "".join(character if character.isprintable() else " " for character in text)

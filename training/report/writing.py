@@ -1,4 +1,4 @@
-"""An evaluation as files: `report.json` for programs, `report.html` and `report.md` for people, and two pictures."""
+"""An evaluation as files: `report.json`, `report.md`, `report.html` and two pictures."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -32,12 +32,12 @@ def write_report(
     robustness: Robustness | None = None,
     background: Background | None = None,
 ) -> None:
-    """Write `report.json`, `report.md`, `report.html` and two pictures into `directory`, which is made if need be.
+    """Write `report.json`, `report.md`, `report.html` and two pictures into `directory`.
 
     The pictures are `confusion.png` and `calibration.png`.
 
-    Raises: TrainingError where jinja2, which the page needs, or matplotlib is not installed; what can be written
-        without it is written all the same.
+    Raises TrainingError when jinja2 (for the page) or matplotlib (for the pictures) is not
+    installed, once the other files are written.
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def score_intervals_of(evaluation: Evaluation) -> Intervals:
 
 
 def _each_of(*writers: Callable[[], None]) -> None:
-    """Let each write what it can; then raise the first error, if any, about a library that is not installed."""
+    """Call each writer; then raise the first error, if any, about a missing library."""
     errors = []
     for write in writers:
         try:
@@ -100,19 +100,22 @@ def as_markdown(
 def _summary(evaluation: Evaluation, intervals: Intervals | None) -> Iterator[str]:
     micro, conlleval = evaluation.scores.micro, evaluation.conlleval
     yield f"**F1 {micro.f1:.2%}** (precision {micro.precision:.2%}, recall {micro.recall:.2%}) on"
-    yield f"{evaluation.n_sentences:,} sentences, {evaluation.n_words:,} words, {micro.gold:,} entities."
+    yield f"{evaluation.n_sentences:,} sentences, {evaluation.n_words:,} words,"
+    yield f"{micro.gold:,} entities."
     if intervals:
         low, high = intervals.micro.f1.low, intervals.micro.f1.high
-        yield f"Another sample of such sentences would give F1 {low:.2%} to {high:.2%} (95 %, bootstrap)."
+        yield f"F1 of other samples of such sentences: {low:.2%} to {high:.2%} (95 %, bootstrap)."
     yield ""
-    yield "An entity counts as found when its start, end and label are all right. By the rules of conlleval:"
+    yield "An entity is right when its start, end and label are right. By the rules of conlleval:"
     yield f"F1 {conlleval.spans.micro.f1:.2%}, accuracy of the words {conlleval.accuracy:.2%}."
     if evaluation.n_misaligned:
         yield ""
-        yield f"{evaluation.n_misaligned:,} annotated entities begin or end inside a word and count as missed."
+        yield f"{evaluation.n_misaligned:,} annotated entities begin or end inside a word,"
+        yield "and count as missed."
     if evaluation.n_ignored:
         yield ""
-        yield f"{evaluation.n_ignored:,} predicted entities are not counted: the data cannot judge them."
+        yield f"{evaluation.n_ignored:,} predicted entities are not counted:"
+        yield "the data do not annotate their labels."
 
 
 def _label_table(evaluation: Evaluation) -> list[str]:
@@ -166,7 +169,7 @@ def _slice_table(head: str, rows: Mapping[str, Counts]) -> list[str]:
 
 
 def _corpus_labels(evaluation: Evaluation) -> list[str]:
-    """A row for each corpus; empty where neither the gold nor the prediction has the label."""
+    """Return a row for each corpus, empty for labels that neither gold nor prediction has."""
     labels = list(evaluation.scores.by_label)
     rows = []
     for name, scores in evaluation.by_corpus.items():
@@ -185,8 +188,8 @@ def _calibration(evaluation: Evaluation) -> Iterator[str]:
     if not calibration.total.n:
         yield "No predicted entity has a score."
         return
-    yield f"Expected calibration error **{calibration.error:.2%}** (Naeini et al. 2015): so far, on average, is the"
-    yield "share of the predicted entities that is right from what their scores promise."
+    yield f"Expected calibration error **{calibration.error:.2%}** (Naeini et al. 2015): the mean"
+    yield "difference between the scores of predicted entities and the share that is right."
     yield ""
     step = 1 / len(calibration.bins)
     rows = [
@@ -224,7 +227,7 @@ def _calibration_table(head: str, parts: Mapping[str, Reliability]) -> list[str]
 
 
 def _kinds(evaluation: Evaluation) -> Iterator[str]:
-    yield "What each kind of mistake costs: the scores as they would be if none of that kind had been made."
+    yield "The cost of each kind of mistake: the scores if none of that kind had been made."
     yield ""
     micro = evaluation.scores.micro
     rows = []

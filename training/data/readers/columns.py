@@ -263,7 +263,7 @@ class _Sentence:
         self.space_before = "SpaceAfter=No" not in misc.split("|")
 
     def _place_inner(self, form: str) -> tuple[int, int]:
-        """Return where a word of a multi-word token stands: the next characters if it spells them, else the token."""
+        """Return the end of a word of a multi-word token: after its letters, else the token's."""
         start = self.token_start + self.cursor
         if start + len(form) <= self.token_end and self.text.startswith(form, start):
             self.cursor += len(form)

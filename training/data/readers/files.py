@@ -1,4 +1,4 @@
-"""Opening corpus files: found by glob, unpacked, decoded, cut into lines; what is wrong with one is a DataError."""
+"""Opens corpus files: finds, unpacks, decodes and cuts them into lines; raises DataError."""
 
 import bz2
 import gzip
@@ -25,7 +25,7 @@ _SHIPPED = Path(__file__).parents[2] / "recipes"
 
 
 def find_files(patterns: Iterable[str], directory: Path) -> list[Path]:
-    """Return the files that `patterns` name, relative to `directory`: patterns in order, the files of one glob sorted.
+    """Return the files of `patterns` below `directory`: patterns in order, files of a glob sorted.
 
     A file that comes with the recipes is found by its name, unless `directory` has one of that
     name. Raises DataError for a pattern that no file matches.
@@ -44,7 +44,7 @@ def find_files(patterns: Iterable[str], directory: Path) -> list[Path]:
 
 
 def read_text(path: Path, encoding: str = "utf-8") -> str:
-    """Return the whole text of a file that may be packed (.xz, .gz, .bz2), without a byte-order mark.
+    """Return the text of a file that may be packed (.xz, .gz, .bz2), without a byte-order mark.
 
     Raises DataError for a file that is missing, damaged, empty, binary, or not in this encoding.
     """
@@ -71,7 +71,7 @@ def read_lines(path: Path, encoding: str = "utf-8") -> list[str]:
 
 
 def stream_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
-    """Yield the number and text of each line of a file that may be packed, without ever holding all of it.
+    """Yield number and text of each line of a file that may be packed, in constant memory.
 
     Only of an encoding in which a line feed is no single byte (UTF-16, UTF-32), all of it is held.
     Raises DataError, naming the line where there is one, for a file that is missing, damaged,

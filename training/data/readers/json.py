@@ -105,7 +105,8 @@ def read_docred(path: Path, options: FormatConfig) -> Iterator[Example]:
         try:
             yield from _sentences(path, number, document, options)
         except (KeyError, TypeError, IndexError, ValueError) as error:
-            reason = f"document {number} (from 0) is not in the manner of DocRED: {type(error).__name__}: {error}"
+            problem = f"{type(error).__name__}: {error}"
+            reason = f"document {number} (from 0) is not in the manner of DocRED: {problem}"
             raise DataError(path, None, reason) from None
 
 
