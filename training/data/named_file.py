@@ -25,7 +25,7 @@ _FORMATS: dict[str, FormatName] = {
     ".json": "docred",
     ".csv": "csv",
 }
-"""By suffix; `.conllu` is told from other columns by its rows."""
+"""By suffix; `.conllu` is recognised by its rows."""
 _CSV_COLUMNS = {
     "sentence": r"(?i)sentence.*|.*sent_?id",
     "token": r"(?i)words?|tokens?|text",
@@ -102,7 +102,7 @@ def _guess_columns(path: Path, stated: Mapping[str, Any]) -> FormatConfig:
     try:
         sentences = list(read_conll_rows(path, options))
     except DataError:
-        return options  # the reader will say it, to whoever reads
+        return options  # which the reader will report
     return options.model_copy(update={"scheme": _guess_scheme(sentences)})
 
 

@@ -93,7 +93,7 @@ class Content(Protocol):
 
 
 class InMemory:
-    """Bytes that nobody else can touch."""
+    """Bytes in memory, with the methods of a file."""
 
     name = Path()
     decays = False

@@ -119,8 +119,8 @@ def score_intervals(
 ) -> Intervals:
     """Return intervals of precision, recall and F1: percentiles (Efron & Tibshirani 1993, 13.3).
 
-    As many sentences as there are, drawn with replacement, are scored `n_draws` times. Few entities
-    give wide intervals, and none at all give [0, 0].
+    The sentences are drawn with replacement, and scored, `n_draws` times. Few entities give wide
+    intervals; without entities they are [0, 0].
     """
     sums = np.concatenate([_sums(weights, table) for weights in draws(len(table), n_draws, seed)])
     return Intervals(

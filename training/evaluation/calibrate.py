@@ -34,16 +34,14 @@ def fit_temperature(
 ) -> float:
     """Return the temperature at which the scores of entities in dev best predict which are right.
 
-    Temperature scaling (Guo et al. 2017) of the events whose probability is told, rather than of
-    whole taggings (Kuleshov & Liang 2015): what is minimised is the log loss of each entity's
-    score, the exact probability of its span, against whether it is right. The best path is the same
-    at every temperature, so the entities are too. `dev` has sentences, each with the labels that
-    its corpus annotates; entities that it cannot judge do not count. 1 when none is left.
+    This is temperature scaling (Guo et al. 2017) of entities, not of whole taggings (Kuleshov
+    & Liang 2015): it minimises the log loss of each entity's score, the exact probability of its
+    span. The best path, and so the entities, are the same at every temperature. `dev` has sentences
+    with the labels that their corpus annotates; other entities do not count. 1 without any entity.
 
-    (The likelihood of the annotated paths, the usual measure, also depends on all the words without
-    an entity, whose scores nobody sees. For the first English model the two differ little: 1.43 and
-    1.51, and a mean calibration error of 0.071 and 0.073 on three corpora that it was not trained
-    on.)
+    (The likelihood of the annotated paths, the usual measure, also depends on all words without an
+    entity. For the first English model the two differ little: 1.43 and 1.51, and a mean calibration
+    error of 0.071 and 0.073 on three corpora that it was not trained on.)
     """
     found = [_find(network, features, tag_set, batch) for batch in _batches(dev)]
     right = torch.cat([torch.zeros(0, dtype=torch.bool), *(each.right for each in found)])

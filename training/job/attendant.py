@@ -170,7 +170,7 @@ class Attendant:
 
     def _draw(self) -> None:
         if self._group.is_first:
-            # a full disk is told by others
+            # a full disk is reported elsewhere
             with suppress(OSError), optional_figure(self.note, "curves.png"):
                 self._record.plot(self._directory.path / "curves.png")
 

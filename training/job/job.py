@@ -1,7 +1,7 @@
-"""What is known of a training job while it runs, for whoever watches it from outside.
+"""The state of a training job while it runs, for its metrics and its log.
 
-The training tells it what happened, which costs two references for each update; what the values are
-is worked out when somebody reads them, from another thread (see training/job/metrics.py).
+An update costs the training two references; values are computed when another thread reads them (see
+training/job/metrics.py).
 """
 
 import math

@@ -45,7 +45,7 @@ class Log:
         self.write("note", {"message": message}, level)
 
     def write(self, event: str, fields: Mapping[str, object], level: Level = "info") -> None:
-        """Write a line and hand it to the system at once, so that whoever follows sees it."""
+        """Write a line and flush it, so that readers see it at once."""
         if self._is_for_people:
             line = str(fields["message"]) if event == "note" else ""
         else:

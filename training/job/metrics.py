@@ -4,8 +4,8 @@
                 --> port     to be scraped while the job runs
                 --> gateway  a Pushgateway, where nothing is left after the end
 
-What cannot be opened when the job starts is refused then. What fails later is told once, and the
-training goes on.
+A file, port or gateway that cannot be opened at the start is refused. A later failure is logged
+once, and the training goes on.
 """
 
 import threading

@@ -43,7 +43,7 @@ def _gateway(text: str) -> str:
         or not text.isprintable()
         or " " in text
     ):
-        # Not repeated: somebody may have put a password into it.
+        # Not repeated: it may have a password in it.
         raise typer.BadParameter("not http://HOST:PORT or https://HOST:PORT")
     return text
 

@@ -130,8 +130,7 @@ class UpdateRow(Losses):
 
     `step` and `epoch` count from 1; `gradient_norm` is that before clipping.
 
-    `n_words` are those of the batch; `words_per_second` is told to whoever looks on, and not
-    recorded.
+    `n_words` are those of the batch; `words_per_second` is shown but not recorded.
     """
 
     kind: Literal["update"]
@@ -210,10 +209,7 @@ class Record(JsonLines):
 
 
 class Timings:
-    """Measures one process at work on a run.
-
-    Each thing that it is told has taken all the time since the one before.
-    """
+    """The timings of one process: each event has taken all the time since the one before."""
 
     def __init__(self, directory: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.lines = JsonLines(directory / "timings.jsonl")

@@ -1,9 +1,10 @@
-"""Shows a training run to MLflow, from a thread that the training never waits for.
+"""Logs a training run to MLflow, from a thread that the training never waits for.
 
     rows --(queue)--> thread --> a tracking server, or a local SQLite file
 
-The thread sends what has gathered every few seconds. What MLflow cannot take now is kept and sent
-later; that it could not is told once. Only the end of a run waits for it, and not for ever.
+The thread sends every few seconds. Rows that MLflow cannot take are kept and sent later; the first
+failure is logged. Only the end of a run waits for it, for a limited time. (MLflow's own
+asynchronous logging, as of 3.17, drops a batch that fails, and waits at its end without a limit.)
 """
 
 import logging
@@ -89,7 +90,7 @@ def _quieten_mlflow() -> None:
     os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    # what they would warn of is told in one line, if it comes to that
+    # their warnings become one line of ours
     for name in ("mlflow", "urllib3"):
         logging.getLogger(name).setLevel(logging.ERROR)
 

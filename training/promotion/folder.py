@@ -1,14 +1,13 @@
 """A directory of models that `teddy serve` watches, with earlier versions and their history.
 
-    NAME.teddy                     what is served; `TEDDY_MODELS_DIR` is this directory
-    versions/NAME-VERSION.teddy    each version that was, the newest few
-    promotions.jsonl               what was put there when, why, and instead of which version
-    promotions.lock                held by whoever changes anything
+    NAME.teddy                     the served model; `TEDDY_MODELS_DIR` is this directory
+    versions/NAME-VERSION.teddy    the last few versions
+    promotions.jsonl               the time, reason and previous version of each promotion
+    promotions.lock                held while anything changes
 
-NAME.teddy is a file of its own, copied and then renamed into place, and no link to a version: some
-volumes know no links, and whoever overwrites it in place would overwrite the version that there is
-to go back to. What is served is what the file says, not what the history says: a promotion that was
-killed between the two is mended by the next.
+NAME.teddy is a copy, renamed into place, and not a link to a version: some volumes have no links,
+and overwriting a link in place would destroy the version to roll back to. The file decides what is
+served, not the history: after a kill between the two, the next promotion mends the history.
 """
 
 import json
@@ -29,16 +28,16 @@ from teddy.model.system.files import atomic_path, lock
 Action = Literal["promoted", "rolled back", "found"]
 
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-"""What the service takes for the name of a model."""
+"""The names of models that the service allows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promotion:
     """A line of `promotions.jsonl`: from then on, `version` was served as `name`.
 
-    Attributes: `time` is UTC, ISO 8601; `action` is "found" for a file that somebody had put there
-    by hand; `previous` is the version that it replaced; `f1` and `previous_f1` are what the two
-    scored on `data`, 0 to 1, where they were compared; `source` is the file that it came from.
+    `time` is UTC, ISO 8601; `action` is "found" for a file that was put there by hand; `previous`
+    is the version that it replaced; `f1` and `previous_f1` are the scores of the two on `data`, 0
+    to 1, if they were compared; `source` is the original file.
     """
 
     time: str
@@ -122,7 +121,7 @@ class ServedFolder:
                 lock(descriptor, wait=False)
             except BlockingIOError:
                 on_wait()
-                lock(descriptor)  # whoever has it lets go when its process ends, however it ends
+                lock(descriptor)  # released at the latest when its process ends
             yield
         finally:
             os.close(descriptor)

@@ -91,9 +91,9 @@ class CorpusConfig(FormatConfig):
 
     name: str = Field(min_length=1)
     licence: str = Field(min_length=1)
-    """Carried into the model file, so that whoever ships the model knows what it was trained on."""
+    """The licence, which the model file and its card name."""
     source: str = ""
-    """Where it comes from and whom to credit."""
+    """The origin of the corpus, and whom to credit."""
     train: tuple[str, ...] = ()
     """Files, relative to the data directory; globs are allowed, and `.xz`, `.gz` and `.bz2` are
     unpacked."""

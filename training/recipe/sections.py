@@ -109,7 +109,7 @@ class DistillConfig(Table):
     def contradictions(self, *, updates: bool = False) -> Iterator[tuple[KeyPath, str]]:
         """Yield the keys that contradict each other, and why; `updates`: a model is updated."""
         if not self.teachers and not updates:
-            yield ("distill", "teachers"), "missing: somebody must teach"
+            yield ("distill", "teachers"), "missing: name a teacher"
         if not self.text and not self.on_corpora:
             yield (
                 ("distill", "text"),
