@@ -86,7 +86,7 @@ class AsyncClient:
         await self._http.aclose()
 
     async def tag(self, text: str, **options: Unpack[Options]) -> Result:
-        """What is found in a text."""
+        """Return what is found in a text."""
         return read_tagged(await self._answer(tag_call(text, options)))
 
     async def tag_batch(
@@ -128,7 +128,7 @@ class AsyncClient:
         return Corrected.read((await self._answer(correction_call(of, entities, options))).json())
 
     async def models(self) -> list[ModelSummary]:
-        """The models that are served, the default one first."""
+        """Return the models that are served, the default one first."""
         return [ModelSummary.read(each) for each in (await self._answer(MODELS)).json()["models"]]
 
     async def model(self, name: str) -> ModelDetails:
@@ -150,14 +150,14 @@ class AsyncClient:
     async def _stream(
         self, lines: Sequence[bytes], answered: int, options: Options
     ) -> Sequence[Result | Refusal]:
-        """The results of at least the first of `lines`."""
+        """Return the results of at least the first of `lines`."""
         try:
             return read_stream(await self._answer(stream_call(lines, options)))
         except ClientError as error:
             raise StreamBrokenError(answered, str(error)) from error
 
     async def _answer(self, call: Call) -> httpx.Response:
-        """The answer to a call that succeeds in the end."""
+        """Return the answer to a call that succeeds in the end."""
         call = self._conduct.packed(call)
         tries = self._conduct.tries(call)
         while True:

@@ -53,7 +53,7 @@ class Client:
 
     A context manager: leaving it closes its connections. Threads may share one.
 
-    `timeout_seconds` is for a whole call, with its retries; the service is told what is left of it.
+    `timeout_seconds` is for a whole call with its retries; each request sends what is left of it.
     Request bodies of `gzip_from_bytes` or more are compressed. `transport`, `timing` and `sleep`
     are for tests, proxies and the like.
 
@@ -94,13 +94,13 @@ class Client:
         self._http.close()
 
     def tag(self, text: str, **options: Unpack[Options]) -> Result:
-        """What is found in a text."""
+        """Return what is found in a text."""
         return read_tagged(self._answer(tag_call(text, options)))
 
     def tag_batch(
         self, texts: Iterable[str], *, together: int = BATCH_TEXTS, **options: Unpack[Options]
     ) -> Iterator[Result]:
-        """What is found in each of any number of texts, in order; at most `together` of them in one request.
+        """Yield the results of texts in order, with at most `together` of them in a request.
 
         Texts are taken as results are. A text that cannot be tagged fails the request it is in.
         """
@@ -110,7 +110,7 @@ class Client:
     def stream(
         self, texts: Iterable[str], *, together: int = STREAM_LINES, **options: Unpack[Options]
     ) -> Iterator[Result | Refusal]:
-        """What is found in each of any number of texts, in order; a Refusal for a text that cannot be tagged.
+        """Yield the results of texts in order, a Refusal for one that cannot be tagged.
 
         Texts are taken as results are, and are sent as streams of at most `together` texts, one
         after another: httpx sends a request whole before it reads any of the answer, so that one
@@ -134,16 +134,15 @@ class Client:
         entities: Iterable[Marked],
         **options: Unpack[CorrectionOptions],
     ) -> Corrected:
-        """Say which entities there are in a text, or in that of a result: `correct(result.answer, entities)`.
+        """Correct the entities of a text, or of a result: `correct(result.answer, entities)`.
 
-        All of them and of every label; none at all if empty. The service stores it, to be trained
-        on, if it is set to. It is tried once. The text of an answer was remembered by the service,
-        for a while.
+        Give all of them, of every label, or none. The service stores the correction for training if
+        it is set to. It is sent once. The service remembers the text of an answer for a while.
         """
         return Corrected.read(self._answer(correction_call(of, entities, options)).json())
 
     def models(self) -> list[ModelSummary]:
-        """The models that are served, the default one first."""
+        """Return the models that are served, the default one first."""
         return [ModelSummary.read(each) for each in self._answer(MODELS).json()["models"]]
 
     def model(self, name: str) -> ModelDetails:
@@ -165,14 +164,14 @@ class Client:
     def _stream(
         self, lines: Sequence[bytes], answered: int, options: Options
     ) -> Sequence[Result | Refusal]:
-        """The results of at least the first of `lines`."""
+        """Return the results of at least the first of `lines`."""
         try:
             return read_stream(self._answer(stream_call(lines, options)))
         except ClientError as error:
             raise StreamBrokenError(answered, str(error)) from error
 
     def _answer(self, call: Call) -> httpx.Response:
-        """The answer to a call that succeeds in the end."""
+        """Return the answer to a call that succeeds in the end."""
         call = self._conduct.packed(call)
         tries = self._conduct.tries(call)
         while True:

@@ -60,7 +60,7 @@ class Call:
     repeatable: bool = True
 
     def packed(self) -> "Call":
-        """The same call, its content as gzip."""
+        """Return the same call, its content as gzip."""
         headers = {**self.headers, "Content-Encoding": "gzip"}
         return replace(self, content=gzip.compress(self.content, compresslevel=1), headers=headers)
 
@@ -107,7 +107,7 @@ def correction_call(
 
 
 def as_marked(entity: Marked) -> Json:
-    """An entity as a correction has it; the text of one from an answer goes with it, to be checked."""
+    """Return an entity as a correction has it, with the text of one from an answer, as a check."""
     if isinstance(entity, Entity):
         return {
             "start": entity.start,
@@ -125,7 +125,7 @@ def as_json(content: object) -> bytes:
 
 
 def as_line(text: str) -> bytes:
-    """A text as a line of a stream."""
+    """Return a text as a line of a stream."""
     return as_json({"text": text}) + b"\n"
 
 
@@ -135,13 +135,13 @@ def as_query(options: Options) -> Json:
 
 
 def read_tagged(response: httpx.Response) -> Result:
-    """The answer to `tag_call`."""
+    """Return the answer to `tag_call`."""
     found = response.json()
     return Result.read(found, ModelVersion.read(found["model"]), answer_of(response))
 
 
 def read_batch(response: httpx.Response) -> list[Result]:
-    """The answer to `batch_call`."""
+    """Return the answer to `batch_call`."""
     found = response.json()
     model = ModelVersion.read(found["model"])
     return [
@@ -151,13 +151,13 @@ def read_batch(response: httpx.Response) -> list[Result]:
 
 
 def answer_of(response: httpx.Response, index: int = 0) -> AnswerReference | None:
-    """What one of an answer's results can be corrected by; None where a proxy has taken away the id."""
+    """Return the reference by which a result can be corrected; None if a proxy removed the id."""
     request_id = response.headers.get("X-Request-ID")
     return None if request_id is None else AnswerReference(request_id, index)
 
 
 def read_stream(response: httpx.Response) -> list[Result | Refusal]:
-    """The answer to `stream_call`: results in order, fewer than lines if the service ended the stream.
+    """Yield the results of a `stream_call` in order; fewer if the service ended the stream.
 
     Raises TeddyServiceError if there is none.
     """

@@ -42,7 +42,7 @@ class RetryPolicy:
     will again."""
 
     def longest_pause(self, failed: int) -> float:
-        """What the pause after that many failures is drawn from."""
+        """Return what the pause after that many failures is drawn from."""
         return min(
             self.first_pause_seconds * 2.0 ** min(failed - 1, 64), self.longest_pause_seconds
         )
@@ -75,14 +75,14 @@ class Tries:
         return max(self._ends - self._timing.monotonic(), LEAST_SECONDS)
 
     def after_failure(self, error: httpx.TransportError) -> float:
-        """The pause before the next try. Raises UnreachableError if there is none."""
+        """Return the pause before the next try. Raises UnreachableError if there is none."""
         pause_seconds = self._pause(None) if isinstance(error, WORTH_ANOTHER_TRY) else None
         if pause_seconds is None:
             raise UnreachableError(f"no answer: {error or type(error).__name__}") from error
         return pause_seconds
 
     def after_answer(self, response: httpx.Response) -> float | None:
-        """The pause before the next try; None if the call has succeeded.
+        """Return the pause before the next try; None if the call has succeeded.
 
         Raises TeddyServiceError if there is none.
         """
@@ -111,7 +111,7 @@ class Tries:
 
 
 def read_retry_after(value: str | None, now: float) -> float | None:
-    """The seconds that a Retry-After means, given as such or as a date; None if it is neither.
+    """Return the seconds of a Retry-After, as a number or a date; None if it is neither.
 
     `now` is the wall clock's time, in seconds since 1970.
     """
@@ -136,11 +136,11 @@ class Conduct:
     gzip_from_bytes: int
 
     def packed(self, call: Call) -> Call:
-        """A call as it is sent."""
+        """Return a call as it is sent."""
         return call.packed() if len(call.content) >= self.gzip_from_bytes else call
 
     def tries(self, call: Call) -> Tries:
-        """A call that begins now."""
+        """Return a call that begins now."""
         return Tries(call, self.retries, self.timing, self.timeout_seconds)
 
     def request(
@@ -160,7 +160,7 @@ class Conduct:
 
 
 def credentials(api_key: str | None) -> Mapping[str, str]:
-    """The header that shows a key."""
+    """Return the header that shows a key."""
     return {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
 
 
@@ -194,7 +194,7 @@ class Chunks(Generic[Item]):
             yield self._take()
 
     def rest(self) -> Iterator[list[Item]]:
-        """What is left when there are no more items."""
+        """Yield what is left when there are no more items."""
         if self._items:
             yield self._take()
 

@@ -2,7 +2,7 @@
 
 ClientError
 |-- TeddyServiceError   the service answered with a problem
-|-- UnreachableError    no answer came: nobody listens, the connection broke, the time was over
+|-- UnreachableError    no answer came: no server, a broken connection, or no time left
 `-- StreamBrokenError   a stream ended before its texts did; one of the others is its cause
 """
 
@@ -61,7 +61,7 @@ class StreamBrokenError(ClientError):
 
 
 def read_problem(response: httpx.Response, retry_after_seconds: float | None) -> TeddyServiceError:
-    """The problem that `response`, which has been read, tells; what can be known of it, if that is somebody's page."""
+    """Return the problem of a read `response`, or what is known if it is not a problem."""
     status = response.status_code
     kind, detail = phrase_of(status).lower().replace(" ", "-"), response.text[:MOST_DETAIL]
     if response.headers.get("Content-Type", "").startswith("application/problem+json"):

@@ -12,7 +12,7 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """A labelled stretch of a text, `[start, end)` in the unit that was asked for; `score` is its probability."""
+    """A labelled span of a text, `[start, end)` in the unit asked for, with its probability."""
 
     start: int
     end: int
@@ -50,7 +50,7 @@ class ModelVersion:
 
     @classmethod
     def read(cls, found: Json) -> Self:
-        """The model of an answer."""
+        """Return the model of an answer."""
         return cls(found["name"], found["version"])
 
 
@@ -99,7 +99,7 @@ class Refusal:
 
     @classmethod
     def read(cls, problem: Json) -> Self:
-        """The error of a line."""
+        """Return the error of a line."""
         return cls(problem["status"], kind_of(problem), problem["detail"])
 
 
@@ -132,26 +132,26 @@ class ModelDetails:
 
     @classmethod
     def read(cls, found: Json) -> Self:
-        """The answer about one model."""
+        """Return the answer about one model."""
         return cls(ModelSummary.read(found), found)
 
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """What a reload came to: the version that is served now, and whether it is another one than before."""
+    """The result of a reload: the version that is served now, and whether it has changed."""
 
     model: ModelVersion
     changed: bool
 
     @classmethod
     def read(cls, found: Json) -> Self:
-        """The answer to a reload."""
+        """Return the answer to a reload."""
         return cls(ModelVersion.read(found), found["changed"])
 
 
 @dataclass(frozen=True, slots=True)
 class Corrected:
-    """A correction that is stored: how many entities the model had right, had found wrongly, and had not found."""
+    """A stored correction: the numbers of right, spurious and missed entities of the model."""
 
     model: ModelVersion
     correct: int
@@ -160,12 +160,12 @@ class Corrected:
 
     @classmethod
     def read(cls, found: Json) -> Self:
-        """The answer to a correction."""
+        """Return the answer to a correction."""
         return cls(
             ModelVersion.read(found["model"]), found["correct"], found["spurious"], found["missed"]
         )
 
 
 def kind_of(problem: Json) -> str:
-    """The last part of a problem's type: `queue-full`."""
+    """Return the last part of a problem's type: `queue-full`."""
     return str(problem["type"]).rpartition(":")[2]

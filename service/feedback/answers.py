@@ -10,8 +10,8 @@ the files need no index: to search 16 MiB for these bytes takes 3 ms.
 
     DIRECTORY/TOKEN-0.jsonl, TOKEN-1.jsonl, ...          of each living process the newest two
 
-A process holds a lock on each of its files, which ends with it, however it ends; what nobody holds
-is removed by the next process that starts. Files are made and removed under a lock on the
+A process holds a lock on each of its files, which ends with it; the next process that starts
+removes the files without a lock. Files are made and removed under a lock on the
 directory, so that no new one is taken for one that was left.
 """
 
@@ -101,7 +101,7 @@ class Segments:
         write_all(self._own[-1].descriptor, lines)
 
     def paths(self) -> list[Path]:
-        """The files of all processes."""
+        """Return the files of all processes."""
         return sorted(self._directory.glob("*.jsonl"))
 
     def close(self) -> None:
@@ -139,7 +139,7 @@ def remove_if_left(path: Path) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """An answer that was just given: to whom, by which version of which model, and what that found in each text."""
+    """A new answer: the caller, the model's version, and the entities of each text."""
 
     request_id: str
     by: str
@@ -192,7 +192,7 @@ class Answer:
 
 
 class Answers:
-    """What all processes remember of the answers that they gave, and the thread by which this one adds to it."""
+    """The answers that all processes remember, and the thread that adds those of this one."""
 
     def __init__(self, directory: Path, *, most_bytes: int) -> None:
         """`most_bytes` are those of this process."""
@@ -223,7 +223,7 @@ class Answers:
             self._queue.put(given)
 
     def find(self, request_id: str, by: str) -> Answer | None:
-        """The newest answer under that id to that caller, if it is still remembered.
+        """Return the newest answer under that id to that caller, if it is still remembered.
 
         Reads files.
         """
@@ -263,12 +263,12 @@ class Answers:
 
 
 def prefix(request_id: str, by: str) -> bytes:
-    """What a line begins with, and nothing else in any line looks like."""
+    """Return what a line begins with, and nothing else in any line looks like."""
     return to_json({"request_id": request_id, "by": by})[:-1] + b","
 
 
 def last_line(path: Path, beginning: bytes) -> list[bytes]:
-    """The last line of a file that begins like that, if there is one.
+    """Return the last line of a file that begins like that, if there is one.
 
     Raises ValueError for an empty file.
     """

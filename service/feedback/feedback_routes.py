@@ -90,7 +90,7 @@ async def correct(request: Request) -> Response:
 
 
 def feedback_of(request: Request) -> Feedback:
-    """Raises FeedbackOffError where corrections are not wanted."""
+    """Raise FeedbackOffError where corrections are not wanted."""
     feedback = service_of(request).feedback
     if feedback is None:
         raise FeedbackOffError(
@@ -100,7 +100,7 @@ def feedback_of(request: Request) -> Feedback:
 
 
 def read_request(body: bytes) -> TextCorrection | AnswerCorrection:
-    """A body as the kind of correction that its fields say it is.
+    """Return a body as the kind of correction that its fields say it is.
 
     Raises ValidationError, about that kind alone.
     """
@@ -113,7 +113,7 @@ def read_request(body: bytes) -> TextCorrection | AnswerCorrection:
 
 
 async def find(request: Request, asked: TextCorrection | AnswerCorrection, ticket: Ticket) -> Found:
-    """What is to be corrected: what the model finds in the text now, or what was found in it then.
+    """Return the text and entities to correct: of the request, or of an earlier answer.
 
     Raises whatever tagging raises, UnknownAnswerError, and ValidationError for an index that is not
     one.
@@ -129,7 +129,7 @@ async def find(request: Request, asked: TextCorrection | AnswerCorrection, ticke
 
 
 async def recall(request: Request, request_id: str, ticket: Ticket) -> Answer:
-    """The answer to this caller's earlier request. Raises UnknownAnswerError and DeadlineError."""
+    """Return an earlier answer to this caller. Raises UnknownAnswerError and DeadlineError."""
     try:
         async with asyncio.timeout_at(ticket.deadline):
             return await feedback_of(request).recall(request_id, request.scope["caller"].name)

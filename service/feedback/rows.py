@@ -25,13 +25,13 @@ Fault = tuple[tuple[str | int, ...], str]
 
 
 def now() -> str:
-    """The time, UTC, ISO 8601, with microseconds: as strings such times sort."""
+    """Return the time, UTC, ISO 8601, with microseconds: as strings such times sort."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Correction:
-    """What should have been found in a text (`wanted`), and what was (`found`), in characters and in order.
+    """A correction of a text: the right entities (`wanted`) and those `found`, in order.
 
     Attributes: `model` and `version`, of what found it; `by`, the name of the caller's key;
     `request_id`, of the answer that is corrected, if it was named by it; `received`, see `now`.
@@ -61,7 +61,7 @@ class Correction:
 
     @classmethod
     def read(cls, row: bytes) -> Self | None:
-        """Back from a row; None for one that does not tell what was found, as files of other makers do not."""
+        """Return a row's correction; None without the entities found (files of other tools)."""
         try:
             content = from_json(row)
             return cls(
@@ -89,7 +89,7 @@ def _as_spans(found: Iterable[dict[str, Any]]) -> list[Span]:
 def read_spans(
     entities: Sequence[RightEntity], text: str, unit: OffsetUnit, labels: Sequence[str]
 ) -> list[Span]:
-    """The entities in characters, in order and disjoint.
+    """Return the entities in characters, in order and disjoint.
 
     Raises ValidationError, which names the faults.
     """

@@ -90,7 +90,7 @@ ByLabel = Mapping[str, Outcomes]
 
 
 def compare(wanted: Iterable[Span], found: Iterable[Span]) -> dict[str, Outcomes]:
-    """The outcomes of one text, for each label that occurs."""
+    """Return the outcomes of one text, for each label that occurs."""
     wanted, found = set(wanted), set(found)
     kinds = Counter((span.label, "correct") for span in wanted & found)
     kinds.update((span.label, "spurious") for span in found - wanted)
@@ -134,7 +134,7 @@ class NewestCorrections:
         self._lock = Lock()
 
     def sums(self) -> Mapping[Version, ByLabel]:
-        """The outcomes by label of each version's newest corrections. Reads what is new."""
+        """Return the outcomes by label of each version's newest corrections. Reads what is new."""
         with self._lock:
             for correction in sorted(self._new(), key=lambda each: each.received):
                 self._add(correction)
@@ -149,7 +149,7 @@ class NewestCorrections:
         window.add(compare(correction.wanted, correction.found))
 
     def _new(self) -> Iterator[Correction]:
-        """What was written since the last look, file by file."""
+        """Yield what was written since the last look, file by file."""
         known, self._read_bytes, left = self._read_bytes, {}, MOST_BYTES
         for path in reversed(self._files.paths()):
             with suppress(FileNotFoundError), path.open("rb") as file:
@@ -162,7 +162,7 @@ class NewestCorrections:
 
 
 def read_rows(descriptor: int, start: int, size: int, most_bytes: int) -> tuple[list[bytes], int]:
-    """The whole rows between two places of a file, of them the last `most_bytes`; and where the next one begins."""
+    """Return the last `most_bytes` of whole rows between two places, and the next place."""
     begin = max(start, size - max(most_bytes, 0))
     data = os.pread(descriptor, max(size - begin, 0), begin)
     whole = data[: data.rfind(b"\n") + 1]
@@ -179,7 +179,7 @@ class FeedbackGauges(Collector):
         self._newest = NewestCorrections(files)
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
-        """What the catalogue says."""
+        """Return what the catalogue says."""
         stored, capacity = (
             family("teddy_feedback_stored_bytes"),
             family("teddy_feedback_capacity_bytes"),

@@ -1,4 +1,4 @@
-"""What an app with feedback keeps: the stored corrections, the answers that can still be corrected, their metrics."""
+"""The state of an app with feedback: corrections, answers that can be corrected, and metrics."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -83,7 +83,7 @@ class Feedback:
             self._answers.remember(given)
 
     async def recall(self, request_id: str, by: str) -> Answer:
-        """The newest answer under that id to that caller. Raises UnknownAnswerError."""
+        """Return the newest answer under that id to that caller. Raises UnknownAnswerError."""
         if self._answers is not None:
             for pause_seconds in (0.0, SECOND_LOOK_SECONDS):
                 await asyncio.sleep(pause_seconds)
@@ -91,7 +91,8 @@ class Feedback:
                 if answer is not None:
                     return answer
         raise UnknownAnswerError(
-            "No answer to you is remembered under this request_id: it is too old, too long, was asked for with "
+            "No answer to you is remembered under this request_id: it is too old, too long, was "
+            "asked for with "
             "'labels' or as a stream, or there was none. Send the text instead."
         )
 
@@ -126,13 +127,13 @@ class Feedback:
         *args: Parameters.args,
         **kwargs: Parameters.kwargs,
     ) -> Result:
-        """`function(...)` in a thread of feedback's own, so that no text ever waits for a disk."""
+        """Call `function(...)` in a thread of feedback's, so that texts never wait for a disk."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, partial(function, *args, **kwargs))
 
 
 def open_answers(directory: Path, most_bytes: int) -> Answers:
-    """The remembered answers, of which there are none yet. Raises SettingsError."""
+    """Return the remembered answers, of which there are none yet. Raises SettingsError."""
     answers = Answers(directory, most_bytes=most_bytes)
     try:
         answers.open()
@@ -142,5 +143,5 @@ def open_answers(directory: Path, most_bytes: int) -> Answers:
 
 
 def served(models: Models) -> list[Version]:
-    """What the gauges are about; nothing while models are being loaded."""
+    """Return what the gauges are about; nothing while models are being loaded."""
     return [(model.name, model.version) for model in models.all()] if models.ready else []

@@ -3,12 +3,11 @@
     DIRECTORY/corrections-20250131T120000-5f0c1d2e.jsonl, ...
 
 A file belongs to the process that holds its lock, so the workers of a service, or several services,
-share a directory and never a file: no two rows are mixed up. A process takes a file that nobody
-holds and that has room, or makes one. The lock ends with the process, however it ends; what one
-that was killed has left half written is mended by the next one that looks, which every process does
-when it starts.
+share a directory and never a file: no two rows are mixed up. A process takes a free file that has
+room, or makes one. The lock ends with the process. Every process that starts mends what a killed
+one has left half written.
 
-Nothing is ever deleted: a correction is an hour of somebody's work.
+Nothing is ever deleted: corrections are people's work.
 """
 
 import errno
@@ -32,14 +31,14 @@ BLOCK_BYTES = 65536
 FLAGS = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PRIVATE_FILE, PRIVATE_DIRECTORY = 0o600, 0o700
-"""Modes: nobody but this user reads what was sent."""
+"""Modes by which only this user reads the texts."""
 
 
 class CorrectionFiles:
     """The files of a directory, as one process adds to them. Threads may share it."""
 
     def __init__(self, directory: Path, *, file_bytes: int, max_bytes: int) -> None:
-        """A file of `file_bytes` gets no more rows; beyond `max_bytes` in all files together, none does."""
+        """Limit each file to `file_bytes`, and all files together to `max_bytes`."""
         self.directory = directory
         self.max_bytes = max_bytes
         self._file_bytes = file_bytes
@@ -63,7 +62,7 @@ class CorrectionFiles:
             ) from error
 
     def append(self, row: bytes) -> None:
-        """Add a row, which ends in a newline; it is on the disk when this returns, or it is nowhere.
+        """Add a row, which ends in a newline; when this returns, it is on the disk.
 
         Raises CorrectionsFullError where there is no room, and CorrectionsUnwritableError.
         """
@@ -84,15 +83,15 @@ class CorrectionFiles:
                 ) from error
 
     def stored_bytes(self) -> int:
-        """The size of all files together, whoever has written them."""
+        """Return the size of the files of all processes."""
         sizes = 0
         for path in self.paths():
-            with suppress(FileNotFoundError):  # somebody takes it away just now
+            with suppress(FileNotFoundError):  # it is being moved away
                 sizes += path.stat().st_size
         return sizes
 
     def paths(self) -> list[Path]:
-        """The files, the oldest first."""
+        """Return the files, the oldest first."""
         return sorted(self.directory.glob(PATTERN))
 
     def close(self) -> None:
@@ -106,7 +105,7 @@ class CorrectionFiles:
             self._own = None
 
     def _with_room(self) -> "OwnFile":
-        """The file that this process has, if it is there and not full; else another."""
+        """Return the file that this process has, if it is there and not full; else another."""
         if self._own is not None and self._own.is_there() and self._own.size() < self._file_bytes:
             return self._own
         self._let_go()
@@ -117,14 +116,14 @@ class CorrectionFiles:
         return self._new()
 
     def _free(self) -> Iterator["OwnFile"]:
-        """Take each file that nobody has, the newest first."""
+        """Take each free file, the newest first."""
         for path in reversed(self.paths()):
             file = OwnFile.take(path)
             if file is not None:
                 yield file
 
     def _new(self) -> "OwnFile":
-        """A file of a name that no other will have, here or where files are moved to; the names sort by time."""
+        """Create a file of a unique name, here and where files are moved to; names sort by time."""
         while True:
             name = f"corrections-{datetime.now(UTC):%Y%m%dT%H%M%S}-{token_hex(4)}.jsonl"
             file = OwnFile.make(self.directory / name)
@@ -143,7 +142,7 @@ class OwnFile:
 
     @classmethod
     def make(cls, path: Path) -> Self | None:
-        """A new file; None if there is one, or another process was quicker to take it.
+        """Return a new file; None if there is one, or another process was quicker to take it.
 
         Raises OSError.
         """
@@ -154,7 +153,7 @@ class OwnFile:
 
     @classmethod
     def take(cls, path: Path) -> Self | None:
-        """A file that is there, mended; None if it is not, or is another process's.
+        """Return a file that is there, mended; None if it is not, or is another process's.
 
         Raises OSError.
         """
@@ -180,7 +179,7 @@ class OwnFile:
         return None
 
     def is_there(self) -> bool:
-        """Whether the path still leads to this file: it may have been moved to where it is trained on."""
+        """Return whether the path still leads to this file, which may have been moved away."""
         try:
             return os.path.samestat(os.stat(self._path), os.fstat(self._descriptor))
         except FileNotFoundError:
@@ -209,7 +208,7 @@ class OwnFile:
 
 
 def mend(descriptor: int) -> None:
-    """Cut off a last row that was not written to its end; where only its newline is missing, add that."""
+    """Cut off a last row that is not whole; add a newline that is missing."""
     size = os.fstat(descriptor).st_size
     start = unfinished_line(descriptor, size)
     if start == size:
