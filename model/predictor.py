@@ -1,8 +1,7 @@
 """Texts in, entities out: a loaded model.
 
-`tag` does all that is to be done for a text: see `teddy.model.text.documents`. A server does it
-step by step: preparing and assembling belong to one text, and predicting takes windows of many
-texts at once.
+`tag` does all for a list of texts. A server does it step by step: it prepares and assembles each
+text alone, and predicts windows of many texts together.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,17 +25,16 @@ from teddy.model.system.memory import bound_kernel_cache, collector_paused
 from teddy.model.tagger import TaggedWords, Tagger
 from teddy.model.tags.spans import Span
 from teddy.model.tags.tag_set import TagSet
-from teddy.model.text.documents import Entity, Tagged, WindowInput, assemble, prepare
+from teddy.model.text.documents import Entity, Tagged, Window, assemble, prepare
 from teddy.model.text.words import TOKENISER_VERSION, check_text
 
 SHIPPED_MODEL = Path(__file__).parent / "pretrained" / "en.teddy"
 """The model that comes with Teddy."""
 
 _CHARACTERS_TIMED = 10_000
-"""So much text decides which precision is the fastest: a batch or two."""
+"""The text that is timed to find the fastest precision: a batch or two."""
 _CHARACTERS_AT_ONCE = 300_000
-"""`tag` works through so many characters at a time: enough to sort by length well, little
-memory."""
+"""The text that `tag` works on at a time: enough to sort by length well, in little memory."""
 
 
 class Predictor:
@@ -54,19 +52,17 @@ class Predictor:
         self.assemble = partial(assemble, tag_names=tagger.tag_set.tags)
         """Put the results of a document's windows together; see `documents.assemble`."""
 
-    def predict(self, windows: Sequence[WindowInput]) -> list[TaggedWords]:
-        """Runs the network: one result for each window, in order, the same whatever else is among them."""
+    def predict(self, windows: Sequence[Window]) -> list[TaggedWords]:
+        """Run the network: one result for each window, which does not depend on the others."""
         return self.tagger.tag([window.words for window in windows])
 
     def tag_documents(self, texts: Iterable[str]) -> Iterator[Tagged]:
-        """One result for each text, in order, read and given as they come: memory does not grow with their number."""
+        """Yield one result for each text, in order; memory does not grow with their number."""
         if isinstance(texts, str):
             raise TypeError("texts must be a sequence of texts; give one text as [text]")
         pending = iter(texts)
         while taken := _take(pending):
-            # Nothing here makes cycles, and the collector would go through all of torch's objects
-            # time and again.
-            with collector_paused():
+            with collector_paused():  # nothing here makes cycles
                 documents = [self.prepare(text) for text in taken]
                 outputs = iter(
                     self.predict([window for document in documents for window in document.windows])
@@ -78,11 +74,11 @@ class Predictor:
             yield from tagged
 
     def tag(self, texts: Iterable[str]) -> list[list[Entity]]:
-        """The entities of each text. Raises TextError for a text with a lone surrogate."""
+        """Return the entities of each text. Raises TextError for a lone surrogate."""
         return [tagged.entities for tagged in self.tag_documents(texts)]
 
     def tag_sentences(self, sentences: Sequence[Sequence[str]]) -> list[list[Span]]:
-        """The spans, in words, of sentences that are cut into words already; they are neither cut nor joined here.
+        """Return the spans, in words, of sentences that are already cut into words.
 
         Raises TextError for a word with a lone surrogate.
         """
@@ -93,7 +89,7 @@ class Predictor:
         return [tagged.spans for tagged in self.tagger.tag(sentences)]
 
     def passes_canary(self) -> bool:
-        """Whether each canary text, alone and among the others, gives the entities that it gave on export."""
+        """Tell whether each canary text, alone and in a batch, gives the entities of its export."""
         texts = [canary.text for canary in self.manifest.canary]
         wanted = [
             [(each.start, each.end, each.label) for each in canary.entities]
@@ -103,7 +99,7 @@ class Predictor:
 
 
 def _take(texts: Iterator[str]) -> list[str]:
-    """The next texts, of about `_CHARACTERS_AT_ONCE` together; an empty one counts too."""
+    """Take the next texts, of about `_CHARACTERS_AT_ONCE` together; an empty one counts too."""
     taken: list[str] = []
     n_characters = 0
     for text in texts:
@@ -115,9 +111,8 @@ def _take(texts: Iterator[str]) -> list[str]:
 
 
 def _about_a_batch(texts: list[str]) -> list[str]:
-    """The texts, again and again until they fill a batch: of one short text two precisions take about the same time."""
-    n_characters = sum(map(len, texts))
-    return texts * (1 + _CHARACTERS_TIMED // max(1, n_characters))
+    """Repeat texts until they fill a batch: on one short text all precisions are about as fast."""
+    return texts * (1 + _CHARACTERS_TIMED // max(1, sum(map(len, texts))))
 
 
 def _found(tagged: Iterable[list[Entity]]) -> list[list[tuple[int, int, str]]]:
@@ -129,16 +124,14 @@ def _found(tagged: Iterable[list[Entity]]) -> list[list[tuple[int, int, str]]]:
 def load(
     path: str | Path | None = None, *, precision: str = "auto", sha256: str | None = None
 ) -> Predictor:
-    """Loads a model file, or the one that ships with Teddy, and runs its canary.
+    """Load a model file, or the model that ships with Teddy, and run its canary.
 
-    `precision` is `fp32`, `bf16`, `int8`, or `auto` for the faster of fp32 and, where the processor
-    is made for it, bf16; each must give the canary's entities. With int8 results depend a little on
-    what else is in the batch.
+    `precision` is `fp32`, `bf16`, `int8`, or `auto`: the faster of fp32 and, where the processor
+    multiplies in it, bf16. Each must give the canary's entities. With int8 results depend a little
+    on what else is in the batch. An ONNX file runs in ONNX Runtime, in fp32 or int8; `auto` is
+    fp32. `sha256` pins the whole file: no other is loaded or run.
 
-    An ONNX file runs in ONNX Runtime, in fp32 or int8; `auto` is fp32. `sha256`, that of the whole
-    file, pins it: no other is loaded, and nothing in another is run.
-
-    Raises ModelFileError for a file that is foreign, damaged, of another version, or that fails its
+    Raises ModelFileError when the file is foreign, damaged, of another version, or fails its
     canary; MissingExtraError for an ONNX file without `teddy[onnx]`; ValueError for an unknown
     precision.
     """
@@ -150,8 +143,8 @@ def load(
     if bundle.manifest.tokeniser_version != TOKENISER_VERSION:
         raise ModelFileError(
             path,
-            f"made for words as tokeniser {bundle.manifest.tokeniser_version} cuts them, but this Teddy has "
-            f"tokeniser {TOKENISER_VERSION}: train or export the model anew",
+            f"made for tokeniser {bundle.manifest.tokeniser_version}, but this Teddy has tokeniser "
+            f"{TOKENISER_VERSION}: train or export the model anew",
         )
     if bundle.format == "onnx":
         wanted = onnx_precisions(path, bundle.manifest.network, precision)
@@ -162,8 +155,7 @@ def load(
             each for each in (make_predictor(bundle, one) for one in wanted) if each.passes_canary()
         ]
     except (AttributeError, IndexError, RuntimeError, ValueError) as error:
-        # The digest is right, so the file is as it was written, but what wrote it was not `teddy
-        # export`.
+        # The digest is right: the file is as it was written, but not by `teddy export`.
         reason = str(error).strip().rpartition("\n")[2]
         raise ModelFileError(
             path, f"its manifest, pieces and network do not fit together: {reason}"
@@ -171,7 +163,7 @@ def load(
     if not passing:
         raise ModelFileError(
             path,
-            f"fails its canary in {' and '.join(wanted)}: it does not give the entities it gave on export",
+            f"fails its canary in {' and '.join(wanted)}: its entities are not those of its export",
         )
     texts = _about_a_batch([text.text for text in bundle.manifest.canary])
     chosen = fastest([(each.precision, partial(each.tag, texts)) for each in passing])
@@ -179,7 +171,7 @@ def load(
 
 
 def make_predictor(bundle: Bundle, precision: str) -> Predictor:
-    """A predictor that has not run its canary yet."""
+    """Make a predictor that has not run its canary yet."""
     features = WordFeatures(Pieces(bundle.pieces), bundle.manifest.features, bundle.words)
     network, tag_set = load_network(bundle, precision), TagSet(bundle.manifest.labels)
     tagger = Tagger(network, features, tag_set, number_format=number_format(precision))

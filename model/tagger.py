@@ -1,4 +1,4 @@
-"""Words in, spans and their probabilities out: what training evaluates with and the predictor serves with."""
+"""Words in, spans and their probabilities out: used to evaluate in training, and to serve."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,17 +21,16 @@ from teddy.model.tags.tag_set import TagSet
 BATCH_WORDS = 2048
 """The largest batch, in words with their padding.
 
-The operations of the CRF cost alike for many rows and for few. The network took 6.2, 5.5, 5.3, 4.9
-and 4.9 us a word in batches of 512, 1024, 2048, 4096 and 8192 words (one layer of hidden 128, bf16,
-one core); from text to entities 2048 is as fast as 4096, and leaves 8 MB less behind. """
+The CRF's operations cost alike for many rows and for few. The network took 6.2, 5.5, 5.3, 4.9 and
+4.9 us a word in batches of 512, 1024, 2048, 4096 and 8192 words (one layer of hidden 128, bf16, one
+core); from text to entities 2048 is as fast as 4096, and leaves 8 MB less behind."""
 
-
-_WORDS_UNTIL_TIDIED = 100_000
+_WORDS_BETWEEN_TRIMS = 100_000
 """A second's work, after which free memory goes back to the system."""
 
 
 class TaggingNetwork(WordReader, Protocol):
-    """A `teddy.model.network.tagger_network.Network`, eager, scripted, or standing in for one."""
+    """A `Network`, eager or scripted, or a replacement for one."""
 
     def __call__(
         self, vectors: Tensor, words: Tensor, lengths: Tensor, /
@@ -42,10 +41,10 @@ class TaggingNetwork(WordReader, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaggedWords:
-    """The reading of one sentence.
+    """The tags of one sentence.
 
-    `spans` are in words and in order, `scores` their probabilities; `tags` has a tag index for each
-    word and `tag_scores` its marginal probability. Shape: int64 and float64 [words].
+    `spans` are in words and in order, `scores` their probabilities; `tags` are tag indices, int64
+    [words], and `tag_scores` their marginal probabilities, float64 [words].
     """
 
     spans: list[Span]
@@ -56,13 +55,11 @@ class TaggedWords:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaggingBatch:
-    """What a network is called with, and which of the sentences given (by position) are its first rows.
+    """What a network is called with; `members` are the positions of the sentences in its first rows.
 
-    Behind them may stand rows that are padding altogether: see
-    `teddy.model.features.batching.pad_rows`.
+    Rows behind them are padding: see `pad_rows`.
 
-    Shape: `vectors` [U, E]; int64 `words` [B, T], each a row of them; int64 `lengths` [B], each at
-    least 1.
+    Shape: `vectors` [U, E]; int64 `words` [B, T], each a row of them; int64 `lengths` [B].
     """
 
     members: list[int]
@@ -72,10 +69,9 @@ class TaggingBatch:
 
 
 class Tagger:
-    """A network with the two things that give its numbers a meaning: the features of words and the names of tags.
+    """A network with the features of its words and the names of its tags.
 
-    It keeps the vectors of words that it has met: make a new one when the network's weights have
-    changed.
+    It keeps the vectors of words: make a new one when the network's weights have changed.
     """
 
     def __init__(
@@ -92,27 +88,27 @@ class Tagger:
         self.tag_set = tag_set
         self.batch_words = batch_words
         self._vectors = WordVectors(network, features, number_format)
-        self._words_until_tidied = _WORDS_UNTIL_TIDIED
+        self._words_until_trim = _WORDS_BETWEEN_TRIMS
         self.padding_words = 0
-        """Places that the network has read and that held no word."""
+        """The number of places that the network has read and that held no word."""
 
     def tag(self, sentences: Sequence[Sequence[str]]) -> list[TaggedWords]:
-        """One result for each sentence of words, in order; a sentence's result does not depend on the others."""
+        """Tag sentences of words: one result each, in order, which does not depend on the others."""
         results: list[TaggedWords] = [_EMPTY] * len(sentences)
         for batch in self.batches(sentences):
             for position, result in zip(batch.members, self._read(batch), strict=True):
                 results[position] = result
-            self._words_until_tidied -= batch.words.numel()
+            self._words_until_trim -= batch.words.numel()
             self.padding_words += words_read(batch.lengths.numpy(), batch.words.shape[1]) - sum(
                 len(sentences[position]) for position in batch.members
             )
-        if self._words_until_tidied < 0:
-            self._words_until_tidied = _WORDS_UNTIL_TIDIED
+        if self._words_until_trim < 0:
+            self._words_until_trim = _WORDS_BETWEEN_TRIMS
             trim_malloc()
         return results
 
     def batches(self, sentences: Sequence[Sequence[str]]) -> Iterator[TaggingBatch]:
-        """What the network is to be called with, for all sentences that have words: near-equal lengths together."""
+        """Yield batches of near-equal lengths, with every sentence that has words."""
         lengths = [len(sentence) for sentence in sentences]
         filled = [position for position, length in enumerate(lengths) if length]
         if not filled:
@@ -130,24 +126,20 @@ class Tagger:
             )
 
     def run(self, batch: TaggingBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The bare network: see `Network.forward`."""
+        """Call the network: see `Network.forward`."""
         with torch.inference_mode():
             return self.network(batch.vectors, batch.words, batch.lengths)
 
     def _read(self, batch: TaggingBatch) -> list[TaggedWords]:
-        """One result for each row of a batch."""
+        """Return one result for each member of a batch."""
         tags, marginal, opening, closing = (each.numpy() for each in self.run(batch))
         rows, starts, ends, labels = self.tag_set.decode_rows(tags)
         # exp of a sum of four rounded terms: the last digit may pass one. (And weights that are no
         # numbers score one.)
         scores = np.fmin(np.exp(opening[rows, starts] + closing[rows, ends - 1]), 1.0).tolist()
         names = self.tag_set.labels
-        spans = [
-            Span(start, end, names[label])
-            for start, end, label in zip(
-                starts.tolist(), ends.tolist(), labels.tolist(), strict=True
-            )
-        ]
+        found = zip(starts.tolist(), ends.tolist(), labels.tolist(), strict=True)
+        spans = [Span(start, end, names[label]) for start, end, label in found]
         bounds = np.searchsorted(rows, np.arange(len(batch.members) + 1)).tolist()
         return [
             TaggedWords(

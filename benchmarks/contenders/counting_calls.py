@@ -21,7 +21,7 @@ from starlette.types import Message, Scope
 
 from teddy.model.predictor import Predictor, load
 from teddy.model.tagger import TaggedWords
-from teddy.model.text.documents import WindowInput
+from teddy.model.text.documents import Window
 from teddy.service.app import create_app
 from teddy.service.commands import bound_threads
 from teddy.service.observability.log import configure_logs
@@ -53,7 +53,7 @@ def with_remembered_answer(predictor: Predictor) -> Predictor:
     windows = predictor.prepare(json.loads(BODY)["text"]).windows
     (answer,) = predictor.predict(windows)
 
-    def remembered(windows: Sequence[WindowInput]) -> list[TaggedWords]:
+    def remembered(windows: Sequence[Window]) -> list[TaggedWords]:
         return [answer] * len(windows)
 
     predictor.predict = remembered  # type: ignore[method-assign]

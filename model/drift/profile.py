@@ -77,10 +77,10 @@ class Profiler:
         """How often each bin was met in a text; bins are numbered through all features, in order."""
         counts: Counter[int] = Counter()
         n_words = 0
-        for place, window in zip(document.places, document.windows, strict=True):
-            words = window.words[place.keep_start - place.start : place.keep_end - place.start]
-            self._count_sentence(counts, document, place.keep_start, words)
-            n_words = place.keep_end
+        for window in document.windows:
+            words = window.words[window.keep_start - window.start : window.keep_end - window.start]
+            self._count_sentence(counts, document, window.keep_start, words)
+            n_words = window.keep_end
             if n_words >= MOST_WORDS:
                 break
         self._count_entities(counts, document, tagged, n_words)

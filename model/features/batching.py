@@ -1,4 +1,4 @@
-"""Sentences to tensors: the one owner of padding, for training and serving alike."""
+"""Sentences to tensors: the only file that pads, for training and serving."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from teddy.model.features.rows import WordFeatures
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What the network reads: B sentences, the longest of T words, with U distinct words of F feature rows in all.
+    """What the network reads: B sentences of at most T words, with U distinct words.
 
     Shape: `rows` int64 [F] and `starts` int64 [U] are the feature rows of the distinct words, one
-    after another; `words` int64 [B, T] says which distinct word stands where (0 at padding);
-    `lengths` int64 [B], each at least 1.
+    after another; `words` int64 [B, T] are indices of distinct words (0 at padding); `lengths`
+    int64 [B], each at least 1.
     """
 
     rows: Tensor
@@ -28,12 +28,11 @@ class Batch:
     @property
     def inside(self) -> Tensor:
         """Bool [B, T]: true at words, false at padding."""
-        return torch.arange(
-            self.words.shape[1], device=self.lengths.device
-        ) < self.lengths.unsqueeze(1)
+        columns = torch.arange(self.words.shape[1], device=self.lengths.device)
+        return columns < self.lengths.unsqueeze(1)
 
     def to(self, device: torch.device) -> "Batch":
-        """The same batch on another device."""
+        """Return the batch on another device."""
         return Batch(
             rows=self.rows.to(device),
             starts=self.starts.to(device),
@@ -43,9 +42,9 @@ class Batch:
 
 
 def make_batch(sentences: Sequence[Sequence[str]], features: WordFeatures) -> Batch:
-    """Pads sentences of words, in the order given.
+    """Pad sentences of words, in the order given.
 
-    Raises ValueError when there is none, or one without words.
+    Raises ValueError when there is no sentence, or one without words.
     """
     if not sentences or not all(sentences):
         raise ValueError("a batch needs sentences, each of at least one word")
@@ -66,11 +65,11 @@ def make_batch(sentences: Sequence[Sequence[str]], features: WordFeatures) -> Ba
 
 
 def group_by_length(lengths: Sequence[int], max_words: int) -> list[list[int]]:
-    """Splits positions into batches of near-equal lengths, each of at most `max_words` words with its padding.
+    """Split positions into batches of near-equal lengths, of at most `max_words` with padding.
 
-    A sentence longer than that makes a batch of its own; no batch is empty; every position occurs
-    once. Longest first, so that the largest allocation comes at once. Rows are as many as
-    `bucket_size` knows, but for the last batch.
+    A longer sentence makes a batch of its own; no batch is empty; every position occurs once. The
+    longest come first, so that the largest allocation does. All batches but the last have as many
+    rows as a `bucket_size`.
     """
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
     batches: list[list[int]] = []
@@ -87,11 +86,11 @@ def group_by_length(lengths: Sequence[int], max_words: int) -> list[list[int]]:
 def pad_rows(
     starts: NDArray[np.int64], lengths: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the positions of the words of some sentences as a padded table, and its row lengths.
+    """Return the positions of the words of sentences as a padded table, and its row lengths.
 
-    `starts` are the positions of their first words, `lengths` at least 1, the longest first; both
-    sides of the table are padded to a `bucket_size`. Padding repeats a word, which one does not
-    matter: a row's last, or the first sentence's first in rows that are padding altogether.
+    `starts` are the positions of first words; `lengths` are at least 1, the longest first. Both
+    sides of the table are a `bucket_size`. Padding repeats words, no matter which: a row's last or,
+    in rows that are all padding, the first sentence's first.
 
     Shape: [n], [n] -> [B, T], [B].
     """
@@ -106,11 +105,10 @@ _EXACT_SIZE = 16
 
 
 def bucket_size(size: int, *, down: bool = False) -> int:
-    """The nearest of a short list of sizes that is no smaller; or, `down`, no larger.
+    """Round a size up to the next of a short list; or, `down`, to the one below.
 
-    oneDNN makes a kernel for every shape of batch that it meets, which takes some 3 ms and 0.2 MB,
-    more than running it. Bucket sizes are met again. There are eight in each doubling: padding to
-    the next costs an eighth at most.
+    oneDNN makes a kernel for every new shape of batch, which takes some 3 ms and 0.2 MB, more than
+    running it. There are eight sizes in each doubling: padding to the next costs an eighth at most.
     """
     if size <= _EXACT_SIZE:
         return size

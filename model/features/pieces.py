@@ -1,4 +1,4 @@
-"""Sentencepiece units of a word (Kudo & Richardson 2018): with byte fallback, so that no word is unknown."""
+"""The sentencepiece units of a word (Kudo & Richardson 2018): with byte fallback, no word is unknown."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,8 +8,8 @@ import sentencepiece
 class Pieces:
     """A trained sentencepiece model, carried as bytes in the model file.
 
-    Words are encoded one by one, after the tokeniser has cut them: encoding running text would let
-    an unknown run swallow its neighbours, and its normaliser would move offsets.
+    Words are encoded one by one, after the tokeniser has cut them: in running text an unknown run
+    would swallow its neighbours, and the normaliser would move offsets.
     """
 
     def __init__(self, serialised: bytes) -> None:
@@ -18,19 +18,19 @@ class Pieces:
         self.n_pieces: int = self._processor.get_piece_size()
 
     def ids(self, word: str) -> list[int]:
-        """The piece ids of one word; empty for a word that normalises to nothing, such as a lone U+FFFD."""
+        """Return the piece ids of a word; empty if it normalises to nothing, as a lone U+FFFD does."""
         ids: list[int] = self._processor.encode(word)
         return ids
 
     def ids_of_each(self, words: Sequence[str]) -> list[list[int]]:
-        """The piece ids of each of many words, in less than half the time."""
+        """Return the piece ids of each word, in less than half the time."""
         ids: list[list[int]] = self._processor.encode(list(words)) if words else []
         return ids
 
     def byte_ids(self) -> frozenset[int]:
-        """The ids of the pieces that are bytes, for characters that the vocabulary does not have."""
+        """Return the ids of the pieces that are bytes of characters out of the vocabulary."""
         return frozenset(filter(self._processor.is_byte, range(self.n_pieces)))
 
     def names(self, ids: Iterable[int]) -> list[str]:
-        """The pieces as sentencepiece writes them, for people to read."""
+        """Return the pieces as sentencepiece writes them."""
         return [self._processor.id_to_piece(i) for i in ids]

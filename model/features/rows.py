@@ -5,10 +5,9 @@
     then, hashed            the word's shape, its prefixes and suffixes
     then, if it has one     the row of the whole word, case-folded
 
-Hashed features (Weinberger et al. 2009) need no vocabulary, so nothing is out of it. The hash is
-CRC-32, which is the same on every machine and in every process, as Python's own is not. Whole words
-are listed, not hashed: each frequent word has a row that no other word disturbs, and a rare one has
-none.
+Hashed features (Weinberger et al. 2009) need no vocabulary. The hash is CRC-32, which unlike
+Python's own is the same in every process. Whole words are listed, not hashed: a frequent word has a
+row to itself, a rare one has none.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,18 +27,16 @@ UNKNOWN_WORD = 0
 _CACHE_WORDS = 100_000
 """Distinct words remembered, 64 MB (measured with random letters); then it starts anew."""
 _LONGEST_CACHED = 32
-"""Longer words are looked up each time: they seldom come again, and a text made to fill the memory
-has many."""
+"""Longer words are looked up each time: they seldom come again, and an attacker could send many."""
 
 _CACHED_AFFIXES = 2**12
-"""Of prefixes, suffixes and shapes each: the first that come, which are the commonest."""
-
+"""Of prefixes, suffixes and shapes each, the first that come, which are the commonest."""
 _LONGEST_RUN = 4
-"""A shape keeps at most so many equal signs in a row: `Xxxxxxx` and `Xxxxx` are one shape."""
+"""The most equal signs in a row: `Xxxxxxx` and `Xxxxx` are one shape."""
 
 
 def word_shape(word: str) -> str:
-    """Letters as X, x or c (those without case), digits as d, the rest as itself: `Dec-2019` becomes `Xxx-dddd`."""
+    """Return X, x or c (no case) for letters, d for digits: `Dec-2019` becomes `Xxx-dddd`."""
     shape: list[str] = []
     run = 0
     for character in word:
@@ -58,7 +55,7 @@ _ASCII_SIGNS = bytes(ord(word_shape(chr(code))) if code < 128 else code for code
 
 
 class _Remembered(dict[str, tuple[int, ...]]):
-    """What a function says of the commonest texts."""
+    """A function's results for the texts that came first."""
 
     def __init__(self, function: Callable[[str], tuple[int, ...]]) -> None:
         super().__init__()
@@ -73,11 +70,10 @@ class _Remembered(dict[str, tuple[int, ...]]):
 
 @dataclass(frozen=True, slots=True)
 class _AffixRows:
-    """Where prefixes and suffixes of `lengths` have their rows: `n_rows` of them from `start` on.
+    """Maps prefixes and suffixes of `lengths` to `n_rows` rows from `start` on.
 
-    Apart from the words' features, which remember what this says: so nothing refers to itself by a
-    detour, and the memory of a model that is replaced is free at once, without Python's garbage
-    collector.
+    A class of its own, so that the caches of `WordFeatures` do not refer back to it: the memory of
+    a model that is replaced is free at once, without the garbage collector.
     """
 
     lengths: Sequence[int]
@@ -85,11 +81,11 @@ class _AffixRows:
     n_rows: int
 
     def of_prefixes(self, text: str, *, whole: bool = False) -> tuple[int, ...]:
-        """The rows of a word's prefixes, from its longest prefix or, if that is it, the `whole` word, case-folded."""
+        """Return the rows of a word's prefixes; `text` is the longest or the `whole` word, folded."""
         return tuple(self._row(f"{n}<{_mark(text, n, whole)}{text[:n]}") for n in self.lengths)
 
     def of_suffixes(self, text: str, *, whole: bool = False) -> tuple[int, ...]:
-        """The same of suffixes."""
+        """Return the rows of a word's suffixes, as `of_prefixes` does."""
         return tuple(self._row(f"{n}{text[-n:]}{_mark(text, n, whole)}>") for n in self.lengths)
 
     def _row(self, affix: str) -> int:
@@ -97,18 +93,15 @@ class _AffixRows:
 
 
 def _mark(text: str, length: int, whole: bool) -> str:
-    """What keeps `a` the word apart from `a-` the prefix: a word no longer than the affix is the affix."""
+    """Return a mark for a word no longer than the affix: `a` the word is not `a-` the prefix."""
     return "=" if whole and len(text) <= length else ""
 
 
 class WordFeatures:
-    """Maps words to rows, remembering the words that it has seen.
-
-    Safe to share between threads: the memory is a dictionary, written whole entries at a time.
-    """
+    """Maps words to rows, and remembers those it has seen; safe to share between threads."""
 
     def __init__(self, pieces: Pieces, config: FeatureConfig, words: Sequence[str] = ()) -> None:
-        """`words` are those that have a row of their own, case-folded and distinct."""
+        """`words` have rows of their own, and are case-folded and distinct."""
         self.pieces = pieces
         self.config = config
         self.words = tuple(words)
@@ -122,18 +115,16 @@ class WordFeatures:
         self._remembered: dict[str, tuple[int, ...]] = {}
         self._ascii_shapes: dict[bytes, int] = {}
         self._longest_affix = max(config.affix_lengths, default=0) if config.affix_rows else 0
-        self._prefixes, self._suffixes = (
-            _Remembered(self._affixes.of_prefixes),
-            _Remembered(self._affixes.of_suffixes),
-        )
+        self._prefixes = _Remembered(self._affixes.of_prefixes)
+        self._suffixes = _Remembered(self._affixes.of_suffixes)
 
     @property
     def group_starts(self) -> tuple[int, int, int, int]:
-        """The first row of each kind: pieces, shapes, affixes, whole words."""
+        """The first rows of pieces, shapes, affixes and whole words."""
         return 1, self._shape_start, self._affixes.start, self._word_start
 
     def rows(self, word: str) -> tuple[int, ...]:
-        """The rows of one word, never none."""
+        """Return the rows of one word, at least one."""
         known = self._remembered.get(word)
         if known is None:
             (known,) = self._look_up([word])
@@ -146,10 +137,9 @@ class WordFeatures:
     def bag(
         self, words: Sequence[str], *, remember: bool = True
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The rows of many words, flat, and where each word's rows begin: (rows [F], starts [len(words)]).
+        """Return the rows of words, flat [F], and the position of each word's first [len(words)].
 
-        `remember=False` is for a caller who keeps what comes of it, as
-        `teddy.model.features.word_vectors` does.
+        `remember=False` is for a caller that keeps the result itself, as `WordVectors` does.
         """
         rows = [self.rows(word) for word in words] if remember else self._look_up(words)
         starts = np.zeros(len(rows), dtype=np.int64)
@@ -157,10 +147,7 @@ class WordFeatures:
         return np.fromiter(chain.from_iterable(rows), dtype=np.int64), starts
 
     def _look_up(self, words: Sequence[str]) -> list[tuple[int, ...]]:
-        """The rows of some words, each.
-
-        sentencepiece takes them all at once: a call costs it more than a word.
-        """
+        # sentencepiece takes all words at once: a call costs it more than a word.
         longest = self._longest_affix
         found: list[tuple[int, ...]] = []
         for word, pieces in zip(words, self.pieces.ids_of_each(words), strict=True):
@@ -169,19 +156,12 @@ class WordFeatures:
                 rows.append(self._shape_row(word))
             folded = word.casefold()
             if longest:
-                # The longest prefix and suffix, which many words share, tell the rows of the
-                # shorter ones.
-                is_long = len(folded) > longest
-                rows += (
-                    self._prefixes[folded[:longest]]
-                    if is_long
-                    else self._affixes.of_prefixes(folded, whole=True)
-                )
-                rows += (
-                    self._suffixes[folded[-longest:]]
-                    if is_long
-                    else self._affixes.of_suffixes(folded, whole=True)
-                )
+                if len(folded) > longest:  # many words share the longest affixes
+                    rows += self._prefixes[folded[:longest]]
+                    rows += self._suffixes[folded[-longest:]]
+                else:
+                    rows += self._affixes.of_prefixes(folded, whole=True)
+                    rows += self._affixes.of_suffixes(folded, whole=True)
             if folded in self._word_row:
                 rows.append(self._word_row[folded])
             found.append(tuple(rows) or (UNKNOWN_WORD,))

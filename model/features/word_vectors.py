@@ -1,13 +1,11 @@
-"""The vectors of the words that were met before: what depends on a word alone is computed once.
+"""A cache of word vectors: what depends on a word alone is computed once.
 
-A text's words are few and come again: of 280,000 words of an encyclopaedia one in ten is new to the
-reader. A new one costs 6 us, to find its feature rows and add them up; a known one is a look-up in
-a dictionary, 0.1 us.
+Of 280,000 words of an encyclopaedia one in ten is new to the reader. A new one costs 6 us, a known
+one a look-up in a dictionary, 0.1 us.
 
-(The first layer's input projection depends on the word alone too. It is not kept: the fused
-recurrent kernel makes it in one matrix product over all words, and takes no other input. A loop
-over the time that adds what was kept took 1.5 times as long for 160 rows of 25 words, 1.9 times for
-40, 6 times for one; hidden 128, bf16; in fp32 1.1, 1.3 and 2.4.)
+(The first layer's input projection depends on the word alone too, but the fused recurrent kernel
+makes it itself. A loop over the time that adds a kept one took 1.5 times as long for 160 rows of 25
+words, 1.9 times for 40, 6 times for one; hidden 128, bf16; in fp32 1.1, 1.3 and 2.4.)
 """
 
 from collections.abc import Sequence
@@ -23,15 +21,12 @@ from torch import Tensor
 from teddy.model.features.rows import WordFeatures
 
 _CAPACITY = 2**14
-"""Words in one generation; two are kept. Twice as many make memory grow by 15 % over a million
-words.
-
-Of 2 million words of an encyclopaedia so many leave 8 in a hundred new to the network; twice as
-many 6, half 12. """
+"""Words in one generation; two are kept. Of 2 million words of an encyclopaedia 8 in a hundred are
+then computed; with twice as many 6, with half 12. Twice as many make memory grow by 15 %."""
 
 
 class WordReader(Protocol):
-    """A network that turns the feature rows of words into vectors: see `Network.word_vectors`."""
+    """A network that makes vectors of words from their feature rows: see `Network.word_vectors`."""
 
     def word_vectors(self, rows: Tensor, starts: Tensor) -> Tensor:
         """Shape: int64 [F], [U] -> [U, E]."""
@@ -40,21 +35,17 @@ class WordReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Generation:
-    """Some words: where each stands in the table.
-
-    Rows are written before their words are listed, and never again.
-    """
+    """The rows of some words in a table; a row is written once, before its word is listed."""
 
     table: Tensor
     places: dict[str, int] = field(default_factory=dict)
 
 
 class WordVectors:
-    """Looks words up in a table of vectors that grows as they come; safe to use from several threads.
+    """A bounded table of word vectors that fills as words come; safe to use from several threads.
 
-    When a generation is full a new one is begun, which takes over from the one before it what is
-    asked for again: so frequent words stay, and memory is bounded. The network must not change
-    while its vectors are kept.
+    When a generation is full a new one begins, and copies from the one before what is asked for
+    again, so that frequent words stay. The network must not change meanwhile.
     """
 
     def __init__(
@@ -75,7 +66,7 @@ class WordVectors:
         self._before = self._now = _Generation(nothing.to(number_format))
 
     def look_up(self, words: Sequence[str]) -> tuple[Tensor, NDArray[np.int64]]:
-        """A table of vectors [N, E], and the row in it of each word. It is not to be written to."""
+        """Return a table of vectors [N, E], which is read-only, and each word's row in it."""
         now = self._now
         places = list(map(now.places.get, words))
         if None in places:
@@ -85,7 +76,7 @@ class WordVectors:
         return now.table, np.array(places, dtype=np.int64)
 
     def _learn(self, words: dict[str, None]) -> _Generation:
-        """The generation that has all of these words, made if need be."""
+        """Return the generation that has all of these words, after computing those it lacks."""
         missing = [word for word in words if word not in self._now.places]
         if len(self._now.places) + len(missing) > len(self._now.table):
             self._before, missing = self._now, list(words)

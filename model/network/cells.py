@@ -1,15 +1,15 @@
-"""Recurrent layers of one direction, all with one interface: torch's own kernels and, as equations, their relatives.
+"""Recurrent layers of one direction: torch's own kernels, and relatives written as equations.
 
 A layer reads a row from its first step to its last, from a state of zeros. So padding at the end of
-a row cannot reach the steps before it, and rows need neither mask nor packing. That matters for
-speed: on a CPU oneDNN's fused kernel serves `nn.LSTM` on padded rows, but not on packed rows of
-unequal lengths. The other direction is the encoder's affair: it flips each row by its own length.
-Time comes first in every tensor: so the kernels lay it out.
+a row needs neither mask nor packing, and on a CPU oneDNN's fused kernel, which does not take packed
+rows, serves `nn.LSTM`. For the other direction the encoder flips each row by its own length. Time
+comes first in every tensor, as in the kernels.
 
 In the equations x is the input, h the hidden state, c the cell, ' marks the new value, s is the
 logistic sigmoid and * the element-wise product. W and b act on the input, U on the hidden state.
 """
 
+from collections.abc import Callable
 from functools import cache
 
 import torch
@@ -19,11 +19,7 @@ from teddy.model.config import CellName
 
 
 class Recurrence(nn.Module):
-    """One recurrent layer in one direction.
-
-    `forward(x)` takes [time, batch, input_width], time at least 1, and returns [time, batch,
-    hidden_width].
-    """
+    """One layer: `forward` maps [time, batch, input_width] to [time, batch, hidden_width]."""
 
     hidden_width: int
 
@@ -34,30 +30,24 @@ class Recurrence(nn.Module):
 
 def make_recurrence(cell: CellName, input_width: int, hidden_width: int) -> Recurrence:
     """Make a freshly initialised layer of this cell."""
-    match cell:
-        case "lstm":
-            return Kernel(nn.LSTM(input_width, hidden_width), forget_gate=1)
-        case "gru":
-            return Kernel(nn.GRU(input_width, hidden_width))
-        case "rnn":
-            return Kernel(nn.RNN(input_width, hidden_width))
-        case "gru-simple":
-            return SimpleGRU(input_width, hidden_width)
-        case "lstm-peephole":
-            return PeepholeLSTM(input_width, hidden_width)
-        case "lstm-coupled":
-            return CoupledLSTM(input_width, hidden_width)
-        case "lstm-no-forget":
-            return NoForgetLSTM(input_width, hidden_width)
+    layers: dict[CellName, Callable[[int, int], Recurrence]] = {
+        "lstm": lambda *widths: Kernel(nn.LSTM(*widths), forget_gate=1),
+        "gru": lambda *widths: Kernel(nn.GRU(*widths)),
+        "rnn": lambda *widths: Kernel(nn.RNN(*widths)),
+        "gru-simple": SimpleGRU,
+        "lstm-peephole": PeepholeLSTM,
+        "lstm-coupled": CoupledLSTM,
+        "lstm-no-forget": NoForgetLSTM,
+    }
+    return layers[cell](input_width, hidden_width)
 
 
 class Kernel(Recurrence):
-    """One of torch's own layers, `nn.LSTM`, `nn.GRU` or `nn.RNN`; it gives the hidden states only.
+    """One of torch's own layers, `nn.LSTM`, `nn.GRU` or `nn.RNN`, of which only h is returned.
 
-    An LSTM on a CPU lays its weights out anew at every call, which is half the time of a call for
-    one short sentence (hidden 128, 25 words: 180 us; laid out beforehand 103 in bf16, 142 instead
-    of 227 in fp32). `packed` keeps them laid out: see `teddy.model.network.precision.pack`. It
-    holds for inference on the CPU only, and is never saved.
+    An LSTM on a CPU lays its weights out anew at every call, half the time of a call for one short
+    sentence (hidden 128, 25 words: 180 us; with `packed`, 103 in bf16, 142 instead of 227 in fp32).
+    `packed` keeps them laid out (see `precision.pack`): for inference on the CPU, never saved.
     """
 
     packed: list[Tensor]
@@ -69,8 +59,7 @@ class Kernel(Recurrence):
         self.can_be_packed = isinstance(layer, nn.LSTM)
         input_weight, hidden_weight, bias, second_bias = layer.all_weights[0]
         initialise_gates(input_weight, hidden_weight, bias)
-        # torch adds two biases where one would do: the second starts at zero and leaves the first
-        # its meaning.
+        # torch adds two biases where one would do: the second starts at zero.
         nn.init.zeros_(second_bias)
         if forget_gate is not None:
             nn.init.ones_(gate(bias, forget_gate, layer.hidden_size))
@@ -84,16 +73,15 @@ class Kernel(Recurrence):
 
 
 def can_pack() -> bool:
-    """Whether this torch was built with oneDNN's recurrent kernels."""
+    """Tell whether this torch was built with oneDNN's recurrent kernels."""
     return hasattr(torch.ops.mkldnn, "_reorder_mkldnn_rnn_layer_weight")
 
 
 @cache
 def kernel_has_bf16() -> bool:
-    """Whether oneDNN's LSTM runs in bf16 on this processor, be it slowly: without AVX-512 it does not.
+    """Tell whether oneDNN's LSTM runs in bf16 on this processor; it needs AVX-512.
 
-    An `nn.LSTM` of bf16 weights then does without oneDNN. Under autocast it asks oneDNN all the
-    same, and fails.
+    Without it an `nn.LSTM` of bf16 weights avoids oneDNN, but under autocast calls it and fails.
     """
     try:
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
@@ -104,7 +92,7 @@ def kernel_has_bf16() -> bool:
 
 
 def pack_lstm(layer: nn.Module) -> list[Tensor]:
-    """An `nn.LSTM`'s W and U as oneDNN lays them out, and its two biases; empty where oneDNN has no kernel for it."""
+    """Return an `nn.LSTM`'s W and U as oneDNN lays them out, and its biases; empty without a kernel."""
     parameters = [
         getattr(layer, f"{name}_l0").detach()
         for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -119,19 +107,18 @@ def pack_lstm(layer: nn.Module) -> list[Tensor]:
 
 
 def packed_lstm(x: Tensor, packed: list[Tensor], hidden_width: int) -> Tensor:
-    """What `nn.LSTM` gives, from weights that are laid out already: W, U, and the two biases.
+    """Compute what `nn.LSTM` does from the four tensors of `pack_lstm`.
 
     Shape: [time, batch, input_width] -> [time, batch, hidden_width].
     """
     state = torch.zeros((1, x.shape[1], hidden_width), dtype=x.dtype)
     is_lstm, layers = 2, 1
-    input_weight, hidden_weight, bias, second_bias = packed[0], packed[1], packed[2], packed[3]
     output: Tensor = torch.mkldnn_rnn_layer(
         x.contiguous(),  # which `nn.LSTM` sees to and this does not
-        input_weight,
-        hidden_weight,
-        bias,
-        second_bias,
+        packed[0],
+        packed[1],
+        packed[2],
+        packed[3],
         state,
         state,
         False,  # reverse
@@ -148,12 +135,10 @@ def packed_lstm(x: Tensor, packed: list[Tensor], hidden_width: int) -> Tensor:
 
 
 class EquationCell(Recurrence):
-    """A layer whose step is written out.
+    """A layer whose subclass writes out one step.
 
-    A subclass says how many gates it has, and what one step does with them.
-
-    The input's share of every gate, W x + b, is one matrix product over all steps before the loop;
-    the loop adds U h. The candidate, which takes part in that product, is counted as a gate.
+    W x + b of every gate, the candidate among them, is one matrix product over all steps before the
+    loop; the loop adds U h.
     """
 
     def __init__(self, input_width: int, hidden_width: int, n_gates: int) -> None:
@@ -174,14 +159,9 @@ class EquationCell(Recurrence):
         return torch.stack(outputs, dim=0)
 
     def step(self, gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-        """Take one step in time; to be written by the subclass.
+        """Return h' and c' from c and W x + U h + b of all gates side by side.
 
-        Args:
-            gates: W x + U h + b of all gates side by side, [batch, n_gates * hidden_width].
-            cell: c, [batch, hidden_width].
-
-        Returns:
-            h' and c', of the same shapes.
+        Shape: [batch, n_gates * hidden_width], [batch, hidden_width] -> [batch, hidden_width] twice.
         """
         raise NotImplementedError
 
@@ -195,8 +175,7 @@ class SimpleGRU(EquationCell):
 
     The GRU of Cho et al. 2014 (arXiv:1406.1078) in the notation of Chung et al. 2014
     (arXiv:1412.3555), with r = 1, as Ravanelli et al. 2017 (arXiv:1710.00641) suggest, who also put
-    ReLU for tanh. The minimal gated unit of Zhou et al. 2016 (arXiv:1603.09420) is another: it
-    keeps the reset and lets it share the update's value. The hidden state is its own cell.
+    ReLU for tanh. The hidden state is its own cell.
     """
 
     def __init__(self, input_width: int, hidden_width: int) -> None:
@@ -292,7 +271,7 @@ class NoForgetLSTM(EquationCell):
 
 
 def gate(stacked: Tensor, index: int, hidden_width: int) -> Tensor:
-    """View the rows of one gate in a weight or bias that stacks the gates along its first axis."""
+    """Return a view of one gate's rows in a weight or bias that stacks the gates."""
     return stacked[index * hidden_width : (index + 1) * hidden_width]
 
 
@@ -300,14 +279,11 @@ def gate(stacked: Tensor, index: int, hidden_width: int) -> Tensor:
 def initialise_gates(input_weight: Tensor, hidden_weight: Tensor, bias: Tensor) -> None:
     """Initialise in place, gate by gate: Xavier for W, orthogonal for U, zero for b.
 
-    Where a cell has a forget gate its bias is then set to 1, so that it remembers before it has
-    learned what to forget (Jozefowicz et al. 2015, "An empirical exploration of recurrent network
-    architectures").
+    A forget gate's bias is then set to 1, so that the cell remembers before it has learned what to
+    forget (Jozefowicz et al. 2015, "An empirical exploration of recurrent network architectures").
 
-    Args:
-        input_weight: W of all gates, [n_gates * hidden_width, input_width].
-        hidden_weight: U of all gates, [n_gates * hidden_width, hidden_width].
-        bias: b of all gates, [n_gates * hidden_width].
+    Shape: [n_gates * hidden_width, input_width], [n_gates * hidden_width, hidden_width],
+    [n_gates * hidden_width].
     """
     hidden_width = hidden_weight.size(1)
     for index in range(hidden_weight.size(0) // hidden_width):

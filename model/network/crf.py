@@ -1,23 +1,19 @@
-"""The linear-chain conditional random field (Lafferty et al.
-
-2001) on top of the network (Lample et al. 2016).
+"""The linear-chain conditional random field (Lafferty et al. 2001) on top of the network.
 
 Letters: B rows (sentences) of a batch, T words of the longest row, K tags. A path y of tags over
 the words 0..L-1 of a row has
 
     score(y) = first[y_0] + sum_t emission[t, y_t] + sum_t transition[y_t-1, y_t] + last[y_L-1]
 
-and probability exp(score(y)) / Z. Everything that sums over paths comes from one loop,
-`forward_backward`, which runs the forward and the backward recursion side by side (the backward one
-is the forward one over the reversed row) in probability space, rescaled as it goes (Rabiner 1989,
-section V.A) and in float64: a product of small matrices instead of a log-sum-exp over [B, K, K], so
-that the loss costs a fraction of the recurrent layers. It is exact as long as no tag that the rest
-of a sentence needs falls 700 behind the best prefix, a probability of 1e-304 (tried: random scores
-of BIOES tags with a deviation of 100 are exact, with 200 one row in fifty is not). The best path
-has no such limit.
+and probability exp(score(y)) / Z. All sums over paths come from `forward_backward`, which runs both
+recursions side by side (the backward one is the forward one over the reversed row) in probability
+space and float64, rescaled as it goes (Rabiner 1989, section V.A): a product of small matrices
+instead of a log-sum-exp over [B, K, K]. It is exact as long as no tag that the rest of a sentence
+needs falls 700 behind the best prefix, a probability of 1e-304 (tried: random scores of BIOES tags
+with a deviation of 100 are exact, with 200 one row in fifty is not). The best path has no limit.
 
-The loops over the words are made of as few operations as can be: for one short sentence each costs
-a microsecond whatever it computes, and together they would cost as much as the recurrent layers.
+The loops over the words have as few operations as possible: each costs a microsecond for one short
+sentence whatever it computes, and together they could cost as much as the recurrent layers.
 """
 
 import math
@@ -29,7 +25,7 @@ from torch.nn import functional
 
 
 def reversed_positions(lengths: Tensor, width: int) -> Tensor:
-    """For each row the positions that read its words backwards and leave its padding where it is.
+    """Return positions that reverse each row's words and leave its padding in place.
 
     Shape: lengths int64 [B] -> int64 [B, width]; applying it twice gives the identity.
     """
@@ -39,24 +35,24 @@ def reversed_positions(lengths: Tensor, width: int) -> Tensor:
 
 
 def _reverse(values: Tensor, positions: Tensor) -> Tensor:
-    """[B, T, K] with each row's words in the order of `positions` [B, T]."""
+    """Return [B, T, K] with each row's words in the order of `positions` [B, T]."""
     return values.gather(1, positions.unsqueeze(2).expand(-1, -1, values.shape[2]))
 
 
 def forward_backward(
     weights: Tensor, lengths: Tensor, transition: Tensor, first: Tensor, last: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The rescaled forward and backward recursions, for all rows at once.
+    """Run the rescaled forward and backward recursions, for all rows at once.
 
     Shape: `weights` float64 [B, T, K] are exp(emission), up to a factor for each word, 0 for a tag
     that is ruled out; `lengths` int64 [B], each at least 1; `transition` [K, K], `first` [K] and
     `last` [K] are exponentials too.
 
     Returns (alpha, beta, inside, log_alpha_scale, log_beta_scale). alpha[b, t, k] is proportional
-    to the sum over all prefixes ending in tag k at word t, that word's weight included; beta[b, t,
-    k] to the sum over all suffixes after word t, given k, that word's weight left out; inside to
-    beta * weights. Each is [B, T, K]; alpha and inside sum to one over k; the true values are
-    exp(log_alpha_scale[b, t]) * alpha and exp(log_beta_scale[b, t]) * beta. Meaningless at padding.
+    to the sum over all prefixes ending in tag k at word t, that word included; beta[b, t, k] to the
+    sum over all suffixes after word t, given k; inside to beta * weights. Each is [B, T, K]; alpha
+    and inside sum to one over k; the true values are exp(log_alpha_scale[b, t]) * alpha and
+    exp(log_beta_scale[b, t]) * beta. Meaningless at padding.
     """
     n_rows, width, n_tags = weights.shape
     positions = reversed_positions(lengths, width)
@@ -70,8 +66,7 @@ def forward_backward(
     for t in range(width):
         state = incoming * both[t]
         if t % stride == 0:
-            # A row whose words are over goes on over its padding: not read, and the floor keeps it
-            # finite.
+            # A finished row goes on over its padding, unread; the floor keeps it finite.
             scale = state.sum(dim=2, keepdim=True).clamp_min(1e-300)
             state = state / scale
             scales.append(scale)
@@ -82,15 +77,13 @@ def forward_backward(
     stacked = torch.stack(states, dim=2)
     sums = stacked.sum(dim=3, keepdim=True).clamp_min(1e-300)
     log_sums = sums.squeeze(3).log()
-    # What was divided away up to each word: at the rescalings so far, and now. An incoming message
-    # has not been through its own word's rescaling; its scale is that of the state before.
-    divided = (
-        torch.cat(scales, dim=2).log().cumsum(dim=2).repeat_interleave(stride, dim=2)[:, :, :width]
-    )
+    # What was divided away up to each word. An incoming message has not been through its own word's
+    # rescaling; its scale is that of the state before.
+    divided = torch.cat(scales, dim=2).log().cumsum(dim=2).repeat_interleave(stride, dim=2)
+    divided = divided[:, :, :width]
     log_scales = divided + log_sums
-    log_incoming_scales = torch.cat(
-        (torch.zeros_like(divided[:, :, :1]), divided[:, :, :-1]), dim=2
-    )
+    start = torch.zeros_like(divided[:, :, :1])
+    log_incoming_scales = torch.cat((start, divided[:, :, :-1]), dim=2)
     stacked = stacked / sums
     return (
         stacked[0],
@@ -104,11 +97,11 @@ def forward_backward(
 def _words_between_rescalings(
     weights: Tensor, transition: Tensor, first: Tensor, last: Tensor
 ) -> int:
-    """After how many words the recursions must be rescaled, so that no number leaves the range of float64.
+    """Return after how many words to rescale, so that no number leaves the range of float64.
 
-    One step changes the logarithm of what is carried on by no more than the widest spread of one
-    word's scores and the largest transition score. Numbers may drift by 300 of the 700 that float64
-    has; the rest is for tags far behind.
+    One step changes the logarithm of what is carried on by at most the widest spread of one word's
+    scores and the largest transition score. Numbers may drift by 300 of the 700 that float64 has;
+    the rest is for tags far behind.
     """
     smallest = weights.masked_fill(weights <= 0, 1.0).amin().log()
     matrices = torch.cat((transition.flatten(), first, last))
@@ -119,15 +112,14 @@ def _words_between_rescalings(
 
 
 def last_words(values: Tensor, lengths: Tensor) -> Tensor:
-    """[B, T] -> [B]: the value at each row's last word."""
+    """Return the value at each row's last word: [B, T] -> [B]."""
     return values.gather(1, (lengths - 1).unsqueeze(1)).squeeze(1)
 
 
 class LogPartition(torch.autograd.Function):
-    """log Z of each row over the paths that keep to the allowed tags, with its gradient, the marginals, in closed form.
+    """log Z of each row over the allowed paths, with its gradient, the marginals, in closed form.
 
-    Letting autograd walk back through the loop gives the same gradient for 1.9 times the time (B
-    32, T 21, K 17).
+    Autograd through the loop gives the same gradient in 1.9 times the time (B 32, T 21, K 17).
     """
 
     @staticmethod
@@ -140,10 +132,9 @@ class LogPartition(torch.autograd.Function):
         first: Tensor,
         last: Tensor,
     ) -> Tensor:
-        """Shape: emissions float64 [B, T, K], allowed bool [B, T, K], lengths int64 [B] -> float64 [B].
+        """Return log Z, -inf for a row without an allowed path; scores are from `potentials`.
 
-        The scores are those of `ConditionalRandomField.potentials`. A row without any allowed path
-        has -inf.
+        Shape: emissions float64 [B, T, K], allowed bool [B, T, K], lengths int64 [B] -> float64 [B].
         """
         masked = emissions.masked_fill(~allowed, float("-inf"))
         peak = masked.amax(dim=2, keepdim=True).clamp_min(-1e30)
@@ -174,18 +165,17 @@ class LogPartition(torch.autograd.Function):
 
 
 def _at_last_word(inside_rows: Tensor) -> Tensor:
-    """Bool [B, T], true at words -> true at each row's last word only."""
+    """Return bool [B, T], true at each row's last word, from one that is true at all words."""
     following = torch.cat((inside_rows[:, 1:], torch.zeros_like(inside_rows[:, :1])), dim=1)
     return inside_rows & ~following
 
 
 class ConditionalRandomField(nn.Module):
-    """Scores tag sequences; see the head of this file for the formula.
+    """Scores tag sequences by the formula at the head of this file.
 
     `allowed_transitions` [K][K], `allowed_first` [K] and `allowed_last` [K] say which tags may
-    follow which, begin and end a sentence; what is not allowed has probability zero, in training
-    and in decoding alike. With `learnt=False` all transition scores stay zero and nothing is
-    forbidden: a soft-max for each word on its own.
+    follow which, begin and end a sentence; all else has probability zero, in training and decoding.
+    With `learnt=False` transition scores stay zero and nothing is forbidden: a soft-max per word.
     """
 
     def __init__(
@@ -212,7 +202,7 @@ class ConditionalRandomField(nn.Module):
     temperature: Tensor
 
     def potentials(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The float64 transition [K, K], first [K] and last [K] scores, -inf where forbidden."""
+        """Return float64 transition [K, K], first [K] and last [K] scores, -inf where forbidden."""
         minus_infinity = float("-inf")
         return (
             self.transition.double().masked_fill(self.transition_forbidden, minus_infinity),
@@ -221,22 +211,21 @@ class ConditionalRandomField(nn.Module):
         )
 
     def loss(self, emissions: Tensor, lengths: Tensor, allowed: Tensor) -> Tensor:
-        """The negative log-probability of each row's annotation.
+        """Return the negative log-probability of each row's annotation.
 
-        The annotation gives, for each word, the *set* of tags that it may have: a set of one is the
-        ordinary case; several mean that the annotation does not tell them apart, and the
-        probability of all paths through the sets is summed (a marginal log-likelihood; Tsuboi et
-        al. 2008).
+        The annotation gives for each word the *set* of tags that it may have, usually one; over
+        several, the probability of all paths is summed (a marginal log-likelihood; Tsuboi et al.
+        2008).
 
         Shape: emissions [B, T, K] of any floating type, lengths int64 [B] of at least 1, allowed
-        bool [B, T, K] with at least one tag at each word -> float64 [B], each zero or more; +inf
-        for a row whose sets no legal path goes through.
+        bool [B, T, K] with at least one tag at each word -> float64 [B]; +inf for a row without a
+        legal path.
         """
         emissions = emissions.double()
         transition, first, last = self.potentials()
         everything = torch.ones_like(allowed)
         n_rows = emissions.shape[0]
-        # Both sums in one loop over the words: the loop's cost is its length, hardly its width.
+        # Both sums in one loop over the words, whose cost is its length, hardly its width.
         log_sums: Tensor = LogPartition.apply(  # type: ignore[no-untyped-call]
             torch.cat((emissions, emissions)),
             torch.cat((everything, allowed)),
@@ -248,17 +237,15 @@ class ConditionalRandomField(nn.Module):
         return log_sums[:n_rows] - log_sums[n_rows:]
 
     def best_path(self, emissions: Tensor, lengths: Tensor) -> Tensor:
-        """The tag sequence of the highest score (Viterbi 1967); of several, the first in the order of tag numbers.
+        """Return the best tag sequence (Viterbi 1967); of several, the first by tag numbers.
 
-        The recursion runs from the last word to the first, so that padding comes first and is done
-        with, and the path is then read off forwards: each word takes the tag of the best way on,
-        which needs [K, B] scores; a pointer for every pair of tags would need [K, K, B] of them.
+        The recursion runs from the last word to the first, so that padding comes first, and the
+        path is then read forwards from [K, B] scores; pointers would need [K, K, B].
 
         Shape: emissions [B, T, K], lengths int64 [B] of at least 1 -> int64 [B, T], 0 at padding.
         """
         transition, first, last = self.potentials()
-        # Rows are innermost, where the maximum over tags runs along whole vectors: four times as
-        # fast for 160 rows.
+        # Rows are innermost, so that the maximum runs along whole vectors: 4 times as fast for 160.
         steps = emissions.double().permute(1, 2, 0).contiguous().unbind(0)
         width = len(steps)
         onwards = transition.t()
@@ -285,19 +272,17 @@ class ConditionalRandomField(nn.Module):
     def posterior(
         self, emissions: Tensor, lengths: Tensor, tags: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """How probable the given tags are, at the model's temperature.
+        """Return how probable the given tags are, at the model's temperature.
 
         Returns (marginal, opening, closing), float64 [B, T]: `marginal` is the probability of the
         given tag at each word; exp(opening[b, s] + closing[b, e]) is the exact probability that
-        words s..e (both included) of row b have just the given tags, whatever stands around them:
-        with BIOES tags, the probability of the entity's span. Meaningless at padding and, being
-        NaN, across a forbidden transition.
+        words s..e (both included) of row b have the given tags: with BIOES tags, that of the
+        entity's span. Meaningless at padding; NaN across a forbidden transition.
 
         Shape: emissions [B, T, K], lengths int64 [B] of at least 1, tags int64 [B, T].
         """
         transition, first, last = self.potentials()
-        # Temperature scaling (Guo et al. 2017), applied to whole paths: every score of a path is
-        # divided by it.
+        # Temperature scaling (Guo et al. 2017) of whole paths: every score is divided by it.
         cooling = 1.0 / self.temperature.double()
         emissions = emissions.double() * cooling
         transition, first, last = transition * cooling, first * cooling, last * cooling
@@ -310,8 +295,7 @@ class ConditionalRandomField(nn.Module):
         tag = tags.unsqueeze(2)
         mass = both.sum(dim=2)
         marginal = both.gather(2, tag).squeeze(2) / mass
-        # The score of the given path up to each word, and log Z: both relative to the peaks, which
-        # cancel.
+        # The score of the path up to each word, and log Z, both relative to the peaks.
         steps = transition[tags[:, :-1], tags[:, 1:]]
         path = relative.gather(2, tag).squeeze(2) + functional.pad(steps, (1, 0))
         path = path.cumsum(dim=1)

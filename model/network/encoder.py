@@ -1,14 +1,14 @@
 """The stack that reads a sentence in both directions.
 
-torch's fused CPU kernels for recurrent layers serve padded input but not packed sequences of
-unequal lengths. So a two-direction layer is two one-direction layers here, and the backward one
-reads each row reversed *by the row's own length*: padding stays at the end, where it cannot reach a
-word, the result is that of packing, and the fused kernels run. (Two layers of hidden 128, forward
-and backward, 32 rows on one core, medians: 75 ms instead of 136 packed where lengths are mixed, 5
-to 44; 33 instead of 69 where they are near-equal, as the sampler makes them; 19 with bf16.)
+torch's fused CPU kernels serve padded input, but not packed sequences of unequal lengths. So a
+layer of two directions is two layers here, and the backward one reads each row reversed *by the
+row's own length*: padding stays at the end, and the result is that of packing. (Two layers of
+hidden 128, forward and backward, 32 rows on one core, medians: 75 ms instead of 136 packed where
+lengths are mixed, 5 to 44; 33 instead of 69 where they are near-equal; 19 with bf16.)
 
-Inside, time comes first and a batch is a table of T * B words, so that reversing it copies whole rows of memory:
-0.01 us a word, where `gather` along the time of [B, T, W] took 0.25, a sixth of the kernel itself (bf16, width 128).
+Inside, time comes first and a batch is a table of T * B words, so that reversing copies whole rows
+of memory: 0.01 us a word, where `gather` along the time of [B, T, W] took 0.25, a sixth of the
+kernel itself (bf16, width 128).
 """
 
 import numpy as np
@@ -42,16 +42,14 @@ class LockedDropout(nn.Module):
 
 _BLOCK_ROWS = 16
 _MOST_WORDS = 0.85
-"""A batch with more padding than that is read in blocks of so many rows, each as long as its own
-longest.
+"""A batch with a smaller share of words is read in blocks of so many rows, each with its own length.
 
-The kernels cost 3.3 us for each word and its padding from 16 rows on (T 40, both directions of
-hidden 128, bf16), 4.5 for 8 rows; nothing besides. The CRF's loops, which cost for each step
-whatever its rows, still take all rows at once. """
+The kernels cost 3.3 us a place from 16 rows on (T 40, both directions of hidden 128, bf16), 4.5 for
+8 rows. The CRF's loops, which cost alike for few rows and many, still take all rows at once."""
 
 
 def words_read(lengths: NDArray[np.int64], width: int) -> int:
-    """How many words, with padding, `Encoder.forward` reads in each layer of rows of these lengths on a CPU."""
+    """Return how many places `Encoder.forward` reads in each layer on a CPU, words and padding."""
     n_rows = len(lengths)
     if n_rows <= _BLOCK_ROWS or int(lengths.sum()) > _MOST_WORDS * n_rows * width:
         return n_rows * width
@@ -62,41 +60,36 @@ def words_read(lengths: NDArray[np.int64], width: int) -> int:
 
 
 def _reorder(values: Tensor, order: Tensor) -> Tensor:
-    """[T, B, W] with its T * B words in another order, int64 [T * B]."""
+    """Return [T, B, W] with its T * B words in another order, int64 [T * B]."""
     # `embedding` is `index_select` with a backward pass that is twice as fast.
     return functional.embedding(order, values.reshape(-1, values.shape[2])).view(values.shape)
 
 
 class RecurrentLayer(nn.Module):
-    """One layer of the stack, of one direction or two; the directions' outputs stand side by side or are summed."""
+    """A layer of one direction or two, whose outputs are side by side or summed."""
 
     def __init__(self, config: NetworkConfig, input_width: int) -> None:
         super().__init__()
         self.bidirectional = config.bidirectional
         self.summed = config.combine == "sum"
         self.forwards = make_recurrence(config.cell, input_width, config.hidden_width)
-        self.backwards = (
-            make_recurrence(config.cell, input_width, config.hidden_width)
-            if config.bidirectional
-            else nn.Identity()
-        )
-        self.output_width = config.hidden_width * (
-            2 if config.bidirectional and not self.summed else 1
-        )
+        self.backwards: nn.Module = nn.Identity()
+        if config.bidirectional:
+            self.backwards = make_recurrence(config.cell, input_width, config.hidden_width)
+        n_outputs = 2 if config.bidirectional and not self.summed else 1
+        self.output_width = config.hidden_width * n_outputs
 
     def forward(self, values: Tensor, backward_order: Tensor) -> Tensor:
         """Shape: [T, B, input width], int64 [T * B] -> [T, B, output width]."""
-        reading_on: Tensor = self.forwards(values)
+        onwards: Tensor = self.forwards(values)
         if not self.bidirectional:
-            return reading_on
-        reading_back = _reorder(self.backwards(_reorder(values, backward_order)), backward_order)
-        if self.summed:
-            return reading_on + reading_back
-        return torch.cat((reading_on, reading_back), dim=2)
+            return onwards
+        back = _reorder(self.backwards(_reorder(values, backward_order)), backward_order)
+        return onwards + back if self.summed else torch.cat((onwards, back), dim=2)
 
 
 class Encoder(nn.Module):
-    """Recurrent layers, then dense ones; dropout before each layer but the first, and after the last."""
+    """Recurrent layers, then dense ones, each followed by dropout."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -123,7 +116,7 @@ class Encoder(nn.Module):
         should be neighbours.
         """
         n_rows, width = values.shape[0], values.shape[1]
-        # A GPU does not tell what it was told without a pause.
+        # Reading the lengths back from a GPU would stall it.
         if (
             not lengths.is_cpu
             or n_rows <= self.block_rows
@@ -135,20 +128,17 @@ class Encoder(nn.Module):
             block = lengths[start : start + self.block_rows]
             # a few widths, for each of which a kernel is made
             longest = min(width, (int(block.max()) + 3) // 4 * 4)
-            shown = values[start : start + self.block_rows, :longest]
-            result[:longest, start : start + self.block_rows] = self._read(shown, block).transpose(
-                0, 1
-            )
+            end = start + self.block_rows
+            read = self._read(values[start:end, :longest], block)
+            result[:longest, start:end] = read.transpose(0, 1)
         return result.transpose(0, 1)
 
     def _read(self, values: Tensor, lengths: Tensor) -> Tensor:
-        """All rows at once, each as long as the longest."""
+        """Read all rows at once, each as long as the longest."""
         n_rows, width = values.shape[0], values.shape[1]
         # Word t of row b is word t * B + b of the table.
-        positions = reversed_positions(lengths, width).t()
-        backward_order = (positions * n_rows + torch.arange(n_rows, device=lengths.device)).reshape(
-            -1
-        )
+        rows = torch.arange(n_rows, device=lengths.device)
+        backward_order = (reversed_positions(lengths, width).t() * n_rows + rows).reshape(-1)
         for layer in self.recurrent:
             values = self.dropout(layer(values.transpose(0, 1), backward_order).transpose(0, 1))
         for layer in self.dense:

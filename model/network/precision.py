@@ -1,8 +1,8 @@
-"""The number format that a loaded network runs in: the fastest that gives the entities of the canary.
+"""The number format that a loaded network runs in: the fastest that gives the canary's entities.
 
     fp32   always there; what the scores were measured with
-    bf16   recurrent and dense layers in bfloat16; worth it only where the processor multiplies in it
-    int8   recurrent and dense layers with dynamically quantised weights; only when asked for by name
+    bf16   recurrent and dense layers in bfloat16, where the processor multiplies in it
+    int8   recurrent and dense layers with dynamically quantised weights, on demand only
 
 The embedding, the emissions and the CRF stay in full precision: they cost little, and probabilities
 need the digits.
@@ -37,10 +37,7 @@ _NEARLY = 1.25
 
 @contextmanager
 def onnx_extra() -> Iterator[None]:
-    """A block that imports what needs `onnx` or `onnxruntime`.
-
-    Raises MissingExtraError where one is not there.
-    """
+    """Raise MissingExtraError when the block imports a missing `onnx` or `onnxruntime`."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -48,14 +45,15 @@ def onnx_extra() -> Iterator[None]:
         if package not in ("onnx", "onnxruntime"):
             raise
         raise MissingExtraError(
-            f"ONNX models need the package {package}, which is not installed: pip install 'teddy[onnx]'"
+            f"ONNX models need the package {package}, which is not installed: "
+            "pip install 'teddy[onnx]'"
         ) from error
 
 
 def load_network(bundle: Bundle, precision: str) -> TaggingNetwork:
-    """The bundle's network, ready to run, in `fp32`, `bf16` or `int8`.
+    """Return the bundle's network, ready to run, in `fp32`, `bf16` or `int8`.
 
-    Raises ValueError when the network was made for other labels than the manifest has.
+    Raises ValueError when its tags are not those of the manifest's labels.
     """
     wanted = len(TagSet(bundle.manifest.labels).tags)
     if bundle.format == "onnx":
@@ -67,8 +65,7 @@ def load_network(bundle: Bundle, precision: str) -> TaggingNetwork:
     n_tags = network.emission.weight.shape[0]
     if n_tags != wanted:
         raise ValueError(f"the network has {n_tags} tags, the manifest's labels make {wanted}")
-    # The file may hold halves; all that is computed starts from 32 bits.
-    network.float()
+    network.float()  # the file may hold halves
     if precision == "int8":
         return _quantised(bundle, network)
     network.encoder.to(number_format(precision))
@@ -77,14 +74,14 @@ def load_network(bundle: Bundle, precision: str) -> TaggingNetwork:
 
 
 def number_format(precision: str) -> torch.dtype:
-    """What the encoder computes in, and so its input: bfloat16 or float32 (int8 layers take that too)."""
+    """Return the number format of the encoder's input: bfloat16 or float32 (for int8 too)."""
     return torch.bfloat16 if precision == "bf16" else torch.float32
 
 
 def pack(network: nn.Module) -> None:
-    """Lays the weights of the LSTM kernels out for the processor, once instead of at every call.
+    """Lay the weights of LSTM kernels out for the processor, once instead of at every call.
 
-    The network is for inference on the CPU from then on, in the number format that it has now.
+    From then on the network is for inference on the CPU, in its present number format.
     """
     kernels: Iterator[Any] = network.modules()
     for kernel in kernels:
@@ -93,7 +90,7 @@ def pack(network: nn.Module) -> None:
 
 
 def _quantised(bundle: Bundle, trained: nn.Module) -> TaggingNetwork:
-    """The network, built again from the manifest: dynamic quantisation works on eager modules only."""
+    """Build the network again from the manifest: dynamic quantisation needs an eager module."""
     tag_set = TagSet(bundle.manifest.labels)
     features = WordFeatures(Pieces(bundle.pieces), bundle.manifest.features, bundle.words)
     network = Network(bundle.manifest.network, features.n_rows, tag_set)
@@ -108,25 +105,27 @@ def _quantised(bundle: Bundle, trained: nn.Module) -> TaggingNetwork:
 
 
 def candidates() -> tuple[str, ...]:
-    """What `auto` tries on this processor.
+    """Return the precisions that `auto` tries on this processor.
 
-    Where the processor does not multiply in bf16, it is emulated and slower than fp32. int8 is
-    never among them: it scales its inputs by the whole batch, so that a text's result would depend
-    on what else is in it (tried: the tags of 9 texts in 300 did, those of none in fp32 and bf16).
+    int8 is not among them: it scales its inputs by the whole batch, so that a text's result depends
+    on what else is in it (tried: the tags of 9 texts in 300 did, of 0 in fp32 and bf16).
     """
     return ("bf16", "fp32") if processor_has_bf16() else ("fp32",)
 
 
 def processor_has_bf16() -> bool:
-    """Whether the processor multiplies in bf16, in tiles (Intel) or in vectors (AMD too)."""
+    """Tell whether the processor multiplies in bf16, in tiles (Intel) or in vectors (AMD too).
+
+    Elsewhere bf16 is emulated, and slower than fp32.
+    """
     return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
 def fastest(passing: Sequence[tuple[str, Callable[[], object]]]) -> str:
-    """The first name whose call takes hardly more than the least time, the best of several in turn.
+    """Return the first name whose call takes hardly longer than the fastest; each one's best counts.
 
-    Others' work only ever adds to a time. What is expected to be the fastest comes first, and is
-    not given up for a little: two processes on a busy machine should choose alike.
+    The one expected to be the fastest comes first, and is not given up for a little: two processes
+    on a busy machine should choose alike.
     """
     for _, call in passing:
         call()
@@ -141,17 +140,15 @@ def fastest(passing: Sequence[tuple[str, Callable[[], object]]]) -> str:
 
 
 def onnx_precisions(path: Path | str, network: NetworkConfig, precision: str) -> tuple[str, ...]:
-    """What to load an ONNX model in: what was asked for, or for `auto` fp32.
+    """Return the precision to load an ONNX model in: that asked for, or fp32 for `auto`.
 
-    Raises ModelFileError for what ONNX Runtime has no layers for.
+    Raises ModelFileError when ONNX Runtime has no such layers.
     """
     if precision == "auto":
         return ("fp32",)
     if precision == "bf16":
         raise ModelFileError(path, "an ONNX model runs in fp32 or int8, not in bf16")
     if precision == "int8" and network.cell not in ("lstm", "lstm-peephole", "lstm-no-forget"):
-        raise ModelFileError(
-            path,
-            f"ONNX Runtime has LSTM layers in int8, but this network has {network.cell} layers",
-        )
+        reason = f"ONNX Runtime has LSTM layers in int8, but this network has {network.cell} layers"
+        raise ModelFileError(path, reason)
     return (precision,)

@@ -15,10 +15,9 @@ from teddy.model.tags.tag_set import TagSet
 
 
 class Backbone(nn.Module):
-    """What reads a text, whatever is then asked of it: a table of feature rows and the recurrent stack.
+    """The part that pre-training learns too: a table of feature rows and the recurrent stack.
 
-    Pre-training learns one for the tagger to start from. Letters: U distinct words with F feature
-    rows in all, E the embedding width.
+    Letters: U distinct words with F feature rows in all, E the embedding width.
     """
 
     def __init__(self, config: NetworkConfig, n_feature_rows: int) -> None:
@@ -26,21 +25,19 @@ class Backbone(nn.Module):
         self.embedding = nn.Parameter(torch.empty(n_feature_rows, config.embedding_width))
         # A word is the sum of some ten rows: this variance gives the sum a spread of about a third.
         nn.init.normal_(self.embedding, std=0.1)
-        self.normalisation = (
-            nn.LayerNorm(config.embedding_width) if config.normalise else nn.Identity()
-        )
+        width = config.embedding_width
+        self.normalisation = nn.LayerNorm(width) if config.normalise else nn.Identity()
         self.embedding_dropout = LockedDropout(config.embedding_dropout)
         self.encoder = Encoder(config)
 
     @exported
     def word_vectors(self, rows: Tensor, starts: Tensor) -> Tensor:
-        """The vectors of distinct words, each the sum of its rows: all that depends on a word alone.
+        """Return the vectors of distinct words, each the sum of its rows.
 
         Shape: int64 [F], [U] -> float32 [U, E].
         """
-        vectors: Tensor = self.normalisation(
-            functional.embedding_bag(rows, self.embedding, starts, mode="sum")
-        )
+        sums = functional.embedding_bag(rows, self.embedding, starts, mode="sum")
+        vectors: Tensor = self.normalisation(sums)
         return vectors
 
 
@@ -62,7 +59,7 @@ class Network(Backbone):
         )
 
     def emissions(self, rows: Tensor, starts: Tensor, words: Tensor, lengths: Tensor) -> Tensor:
-        """The score of each tag at each word.
+        """Return the score of each tag at each word.
 
         Shape: int64 [F], [U], [B, T], [B] -> float32 [B, T, K]; meaningless at padding.
         """
@@ -77,17 +74,14 @@ class Network(Backbone):
     def forward(
         self, vectors: Tensor, words: Tensor, lengths: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The best tags and how probable they are.
+        """Return the best tags and how probable they are: see `ConditionalRandomField.posterior`.
 
-        Shape: `vectors` [U, E] are those of `word_vectors`, in the number format that the encoder
-        computes in (see model/network/precision.py); int64 `words` [B, T] say which of them stands
-        where; int64 `lengths` [B].
-
-        Returns (tags int64, marginal, opening, closing, each float64), all [B, T]: see
-        `ConditionalRandomField.posterior`.
+        Shape: `vectors` [U, E] of `word_vectors`, in the encoder's number format; int64 `words`
+        [B, T], rows of `vectors`; int64 `lengths` [B] -> (tags int64, marginal, opening, closing,
+        each float64), all [B, T].
         """
         emissions = self._emissions(vectors, words, lengths)
         tags = self.crf.best_path(emissions, lengths)
+        # opening and closing are large sums that cancel: they stay in float64.
         marginal, opening, closing = self.crf.posterior(emissions, lengths, tags)
-        # Differences of sums over a long sentence: kept in float64 until they are combined.
         return tags, marginal, opening, closing

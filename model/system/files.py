@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all, and locks between processes."""
+"""Files and folders that are written completely or not at all, and locks between processes."""
 
 import fcntl
 import os
@@ -16,16 +16,15 @@ _PARTIAL = ".partial"
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
-    """Give a path to write to; what was written there becomes `path` when the block ends well, and only then.
+    """Give a temporary path that becomes `path` when the block ends without an error.
 
-    For writers that insist on opening the file themselves. The path given has the same name as
-    `path`, since some formats take something from the name, and lies in a hidden folder beside it,
-    so that the last step is a rename within one file system. When the block raises, whatever `path`
-    held before is untouched and nothing is left behind; when the process is killed, the hidden
-    folder may stay (see `remove_abandoned`).
+    The temporary file has the same name, from which some formats take something, and lies in a
+    hidden folder beside `path`, so that the last step is a rename within one file system. When the
+    block raises, `path` is untouched; when the process is killed, the hidden folder may stay (see
+    `remove_abandoned`).
 
-    Raises: OSError where the folder of `path` is missing or refuses to be written to,
-    FileNotFoundError where the block wrote nothing.
+    Raises OSError when the folder of `path` cannot be written to, and FileNotFoundError when the
+    block wrote nothing.
     """
     path = Path(path)
     hidden = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=_PARTIAL))
@@ -40,10 +39,9 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 
 
 def write_atomically(path: Path | str, data: bytes | str) -> None:
-    """Write the whole file `path`, text as UTF-8 with line ends as they are; a reader sees the old file or the new one.
+    """Write a file, text as UTF-8, so that readers see the old file or the new one.
 
-    Raises: OSError as `atomic_path`, which names `path` where the disk is full; the old file is
-    then untouched.
+    Raises OSError as `atomic_path` does, with the name `path` when the disk is full.
     """
     with atomic_path(path) as temporary:
         try:
@@ -53,13 +51,16 @@ def write_atomically(path: Path | str, data: bytes | str) -> None:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove what killed writers left in a folder to which nobody is writing now."""
+    """Remove what killed writers left in a folder; no other process may be writing to it."""
     for hidden in folder.glob(f".*{_PARTIAL}"):
         shutil.rmtree(hidden)
 
 
 def flush_to_disk(path: Path) -> None:
-    """Wait until a file, or the names in a folder, would survive a power cut; else a rename may overtake its data."""
+    """Wait until a file, or the names in a folder, would survive a power cut.
+
+    Without it a rename may reach the disk before the data.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -69,9 +70,9 @@ def flush_to_disk(path: Path) -> None:
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Give an empty folder to write files to, which becomes `folder` when the block ends well, and only then.
+    """Give an empty folder that becomes `folder` when the block ends without an error.
 
-    Raises OSError where `folder` exists and is not empty, or its place refuses to be written to.
+    Raises OSError when `folder` exists and is not empty, or its parent cannot be written to.
     """
     with atomic_path(folder) as unfinished:
         unfinished.mkdir()
@@ -82,23 +83,23 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
 
 
 def remove_abandoned_folder(folder: Path) -> None:
-    """Remove what a killed process left of `folder` when it had not become it yet."""
+    """Remove the unfinished versions of `folder` that killed processes left beside it."""
     for abandoned in folder.parent.glob(f".{folder.name}.*"):
         shutil.rmtree(abandoned, ignore_errors=True)
 
 
 def lock(file: int | IO[Any], *, wait: bool = True) -> None:
-    """Lock an open file or folder against other processes; the system lets go when it is closed, or this process ends.
+    """Lock an open file or folder against other processes, until it is closed.
 
-    Raises BlockingIOError when another process has it and not to `wait`; OSError where the file
-    system has no locks.
+    Raises BlockingIOError when another process has it and `wait` is false, and OSError when the
+    file system has no locks.
     """
     fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @contextmanager
 def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
-    """Lock a file or folder that is there while the block lasts; raises as `lock` does."""
+    """Lock an existing file or folder during the block; raises as `lock` does."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         lock(descriptor, wait=wait)
@@ -108,12 +109,10 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
 
 
 def keep_others_out(file: TextIO, output: Path, *, signed: bool = False) -> None:
-    """Lock an open file until it is closed.
+    """Lock an open file until it is closed; `signed` writes the number of this process into it.
 
-    `signed`: it holds nothing but the number of the process that has it.
-
-    Raises: DataError, which names the output and, where the file is signed, the process, when
-    another one has it.
+    Raises DataError, which names the output and the number in the file, when another process has
+    locked it.
     """
     try:
         lock(file, wait=False)

@@ -1,4 +1,4 @@
-"""Memory: what is free goes back to the system, and what stays is not gone through again and again."""
+"""Memory: returning what is free to the system, and sparing what stays from garbage collection."""
 
 import ctypes
 import gc
@@ -11,11 +11,10 @@ from pathlib import Path
 
 
 def trim_malloc() -> None:
-    """Lets the C library return the pages that it holds free.
+    """Let the C library return its free pages to the system, where it can; takes some 2 ms.
 
     Tensors of many sizes leave holes: 26 MB after a million words of mixed lengths. glibc keeps
-    them until it is asked; other libraries have nothing to ask, and then this does nothing. It
-    takes some 2 ms.
+    them until it is asked.
     """
     trim = _malloc_trim()
     if trim is not None:
@@ -24,11 +23,10 @@ def trim_malloc() -> None:
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """A block during which Python's garbage collector does not run, unless it was off anyhow.
+    """Switch Python's garbage collector off for a block that makes many objects and no cycles.
 
-    For a block that makes many objects and no cycles, and ends soon: a tenth of the time that
-    tagging took went into looking through them and all of torch's. (Should two threads be in such
-    blocks at once, it runs again when the first of them is done.)
+    A tenth of the time that tagging took went into its walks through all of torch's objects. (With
+    two threads in such blocks, it is on again when the first of them is done.)
     """
     was_on = gc.isenabled()
     gc.disable()
@@ -40,28 +38,26 @@ def collector_paused() -> Iterator[None]:
 
 
 def freeze_gc() -> None:
-    """Tells Python's garbage collector that everything there is now will stay.
+    """Exempt every object that exists now from garbage collection.
 
-    For programs that load a model and then do nothing but tag; a library must not decide it for
-    others. torch alone has 200,000 objects, and going through them took a tenth of the time that
-    tagging took.
+    For programs that load a model and then only tag; a library must not decide it for its users.
+    torch alone has 200,000 objects, and walking through them took a tenth of the time of tagging.
     """
     gc.collect()
     gc.freeze()
 
 
 def bound_kernel_cache() -> None:
-    """Lets oneDNN keep 32 kernels, unless the environment has another number.
+    """Let oneDNN keep 32 kernels, unless the environment sets another number.
 
-    It keeps a thousand by default, of 0.2 MB each, and does not give them back; batches have few
-    shapes (see `bucket_size`). torch reads the number when it first computes, so this has no effect
-    in a program that has done so.
+    By default it keeps a thousand, of 0.2 MB each; batches have few shapes (see `bucket_size`).
+    torch reads the number when it first computes; after that this has no effect.
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
 
 
 def resident_bytes() -> int:
-    """Memory of the process that asks, in RAM; its peak where the system does not tell the present."""
+    """Return the memory of this process in RAM; its peak where the system does not tell."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     except OSError:

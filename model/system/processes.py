@@ -7,8 +7,7 @@
             do(part)
             interruption.check()
 
-SIGTERM is what a scheduler sends before it takes a machine away, SIGINT what Ctrl-C sends; both
-mean the same here.
+Schedulers send SIGTERM before they take a machine away, Ctrl-C sends SIGINT; both mean the same.
 """
 
 import os
@@ -26,10 +25,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interruption:
-    """Whether a job has been asked to stop.
-
-    A new one has not, and without `interruptions` it never is.
-    """
+    """Whether a job has been asked to stop; see `interruptions`, which connects it to signals."""
 
     def __init__(self) -> None:
         self._signal: signal.Signals | None = None
@@ -42,7 +38,7 @@ class Interruption:
 
     @property
     def name(self) -> str:
-        """Of the signal that came, such as SIGTERM; empty when none has."""
+        """The name of the signal that came, such as SIGTERM; empty when none has."""
         return "" if self._signal is None else self._signal.name
 
     def check(self) -> None:
@@ -52,10 +48,10 @@ class Interruption:
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """A block that a signal ends wherever it is, as JobInterrupted: for work that may be thrown away.
+        """Raise JobInterrupted in the block as soon as a signal comes: for work that may be lost.
 
-        A signal that came before ends it before it begins. What the block calls may catch any
-        Exception without catching this.
+        A signal that came before ends the block before it begins. Inside it the signal is a
+        BaseException, so that `except Exception` does not catch it.
         """
         self.check()
         before, self._is_at_once = self._is_at_once, True
@@ -67,7 +63,7 @@ class Interruption:
             self._is_at_once = before
 
     def receive(self, number: int, _frame: FrameType | None = None) -> None:
-        """Take a signal, as a handler does: the second raises KeyboardInterrupt, to end the job wherever it is."""
+        """Handle a signal: note the first, and raise KeyboardInterrupt at the second."""
         if self.wanted:
             raise KeyboardInterrupt
         self._signal = signal.Signals(number)
@@ -76,15 +72,14 @@ class Interruption:
 
 
 class _StopNow(BaseException):
-    """Passes by those who catch every Exception, as KeyboardInterrupt does."""
+    """A signal that came in `Interruption.at_once`; no `except Exception` catches it."""
 
 
 @contextmanager
 def interruptions() -> Iterator[Interruption]:
-    """Give an Interruption that the signals of this process reach while the block lasts.
+    """Give an Interruption that the signals of this process reach during the block.
 
-    Only the main thread of a process may say what signals do: in another one, nothing ever
-    interrupts the job.
+    Only the main thread may set signal handlers: in another thread nothing interrupts the job.
     """
     interruption = Interruption()
     if threading.current_thread() is not threading.main_thread():
@@ -99,7 +94,7 @@ def interruptions() -> Iterator[Interruption]:
 
 
 def reap(process: subprocess.Popen[bytes], patience_seconds: float) -> str:
-    """Return how a process ended, in words; it is killed if it has not ended within the time given."""
+    """Return in words how a process ended; kill it if it does not end within the time given."""
     try:
         status = process.wait(patience_seconds)
     except subprocess.TimeoutExpired:
@@ -113,7 +108,7 @@ def reap(process: subprocess.Popen[bytes], patience_seconds: float) -> str:
 
 
 def available_cores() -> int:
-    """Return how many cores this process may use: its affinity, or less where a container has a quota."""
+    """Return how many cores this process may use: by affinity and by its container's quota."""
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )

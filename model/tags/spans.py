@@ -1,8 +1,7 @@
 """Entities as spans, and the tag schemes in which corpora write them.
 
-A span is half-open. Whether it counts words or characters is said by the name of the variable that
-holds it. This file is the only one that knows how a scheme spells a span; inside Teddy everything
-is spans or BIOES.
+A span is half-open; the name of the variable that holds it says whether it counts words or
+characters. Only this file knows how a scheme spells a span; elsewhere in Teddy are spans or BIOES.
 """
 
 from collections.abc import Iterable, Sequence
@@ -49,17 +48,11 @@ def read_tags(tags: Sequence[str], scheme: Scheme) -> list[Span]:
     """Read the spans, in words, that a sequence of tags spells; they come in order and disjoint.
 
     A sequence that the scheme forbids is repaired by the rule of the CoNLL scorer `conlleval`, so
-    that no tagged word is lost. An entity begins at every word that is not `O` and
+    that no tagged word is lost. An entity begins at every word that is not `O` and is tagged `B-`
+    or `S-`, or follows `O`, `E-`, `S-`, another label or the start of the sequence; it runs to the
+    next word that is `O` or begins an entity.
 
-    - is tagged `B-` or `S-`, or
-    - follows `O`, the start of the sequence, or another label, or
-    - follows `E-` or `S-`;
-
-    it runs to the next word that is `O` or begins an entity. (So `I-` after `O` begins an entity,
-    and an entity that never reaches its `E-` ends where the next thing begins.)
-
-    Raises:
-        ValueError: a tag is not `O` or `PREFIX-LABEL` with a prefix of the scheme and a label that is not empty.
+    Raises ValueError when a tag is neither `O` nor a prefix of the scheme, `-` and a label.
     """
     prefixes = _PREFIXES[scheme]
     spans: list[Span] = []
@@ -80,10 +73,10 @@ def read_tags(tags: Sequence[str], scheme: Scheme) -> list[Span]:
 
 
 def write_tags(spans: Iterable[Span], n_words: int, scheme: Scheme) -> list[str]:
-    """Write spans, in words, as one tag per word. The spans may come in any order.
+    """Write spans, in words and in any order, as one tag per word.
 
-    Raises:
-        ValueError: a span is empty, has no label, overlaps another, or lies outside `range(n_words)`.
+    Raises ValueError when a span is empty, has no label, overlaps another, or lies outside the
+    words.
     """
     tags = ["O"] * n_words
     before: Span | None = None
@@ -92,10 +85,8 @@ def write_tags(spans: Iterable[Span], n_words: int, scheme: Scheme) -> list[str]
             raise ValueError(f"{span} is not a labelled stretch of {n_words} words")
         if before is not None and span.start < before.end:
             raise ValueError(f"{before} and {span} overlap; a sequence of tags cannot say so")
-        touches_its_like = (
-            before is not None and before.end == span.start and before.label == span.label
-        )
-        prefixes = _spell(span.end - span.start, scheme, touches_its_like=touches_its_like)
+        follows_like = before is not None and (before.end, before.label) == (span.start, span.label)
+        prefixes = _spell(span.end - span.start, scheme, follows_like=follows_like)
         tags[span.start : span.end] = [f"{prefix}-{span.label}" for prefix in prefixes]
         before = span
     return tags
@@ -108,18 +99,19 @@ def _split_tag(tag: str, prefixes: str, scheme: Scheme) -> tuple[str, str]:
     prefix, _, label = tag.partition("-")
     if len(prefix) != 1 or prefix not in prefixes or not label:
         raise ValueError(
-            f"{tag!r} is not a tag of the scheme {scheme}: O, or one of {', '.join(prefixes)} and -LABEL"
+            f"{tag!r} is not a tag of the scheme {scheme}: "
+            f"O, or one of {', '.join(prefixes)} and -LABEL"
         )
     return prefix, label
 
 
-def _spell(n_words: int, scheme: Scheme, *, touches_its_like: bool) -> str:
-    """Give one prefix for each word of an entity."""
+def _spell(n_words: int, scheme: Scheme, *, follows_like: bool) -> str:
+    """Return one prefix for each word of an entity; `follows_like`: one of its label touches it."""
     match scheme:
         case Scheme.IO:
             return "I" * n_words
         case Scheme.IOB1:
-            return ("B" if touches_its_like else "I") + "I" * (n_words - 1)
+            return ("B" if follows_like else "I") + "I" * (n_words - 1)
         case Scheme.BIO:
             return "B" + "I" * (n_words - 1)
         case Scheme.BIOES | Scheme.BMES:

@@ -15,10 +15,9 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class TagSet:
-    """The labels of a model, and the K = 1 + 4 * len(labels) BIOES tags they make, numbered from `O` = 0.
+    """The labels of a model and their K = 1 + 4 * len(labels) BIOES tags, numbered from `O` = 0.
 
-    Raises:
-        ValueError: a label is empty or comes twice.
+    Raises ValueError when a label is empty or comes twice.
     """
 
     labels: tuple[str, ...]
@@ -31,20 +30,16 @@ class TagSet:
 
     @cached_property
     def tags(self) -> tuple[str, ...]:
-        """List all tags, in the order of their numbers: O, B-first, I-first, E-first, S-first, B-second, ..."""
+        """All tags by number: O, B-first, I-first, E-first, S-first, B-second, ..."""
         return ("O", *(f"{prefix}-{label}" for label in self.labels for prefix in _PREFIXES))
 
     def index(self, tag: str) -> int:
-        """Give the number of a tag.
-
-        Raises:
-            KeyError: it is not a tag of this set.
-        """
+        """Return the number of a tag. Raises KeyError for one that is not of this set."""
         return self._index_of_tag[tag]
 
     def label_of(self, tag_index: int) -> str | None:
-        """Give the label of the tag with this number, or None for `O`."""
-        return self._label_of_tag[tag_index]
+        """Return the label of the tag with this number, or None for `O`."""
+        return None if tag_index == 0 else self.labels[(tag_index - 1) // len(_PREFIXES)]
 
     def allowed_transitions(self) -> list[list[bool]]:
         """Tell whether BIOES lets tag `j` follow tag `i`. Shape: [K][K], `i` first."""
@@ -61,14 +56,13 @@ class TagSet:
     def encode(self, spans: Iterable[Span], n_words: int) -> list[int]:
         """Write spans, in words, as one tag number per word.
 
-        Raises:
-            ValueError: a span is empty, overlaps another, or lies outside `range(n_words)`.
-            KeyError: a label is not of this set.
+        Raises ValueError when a span is empty, overlaps another, or lies outside the words, and
+        KeyError for a label that is not of this set.
         """
         return [self._index_of_tag[tag] for tag in write_tags(spans, n_words, Scheme.BIOES)]
 
     def decode(self, tag_indices: Sequence[int]) -> list[Span]:
-        """Read the spans, in words, that a sequence of tag numbers spells, repaired as `spans.read_tags` does."""
+        """Read the spans, in words, of a sequence of tag numbers, repaired as `read_tags` does."""
         _, starts, ends, labels = self.decode_rows(np.array([tag_indices], dtype=np.int64))
         return [
             Span(int(start), int(end), self.labels[label])
@@ -76,23 +70,19 @@ class TagSet:
         ]
 
     def decode_rows(self, tags: Indices) -> tuple[Indices, Indices, Indices, Indices]:
-        """Read the spans of many sequences at once; padding is `O`.
-
-        This is `read_tags` made quick for serving: a fixed number of steps, however many words
-        there are.
+        """Read the spans of many sequences at once, as `read_tags` does; padding is `O`.
 
         Shape: tags [B, T] -> (row, start, end, label index) of each span, in the order of rows and
         words, each [spans].
         """
-        # A column of O behind each row ends what is open there, and stands before the row that
-        # follows.
+        # A column of O behind each row ends what is open, and stands before the next row.
         closed = np.zeros((tags.shape[0], tags.shape[1] + 1), dtype=np.int64)
         closed[:, :-1] = tags
         flat = closed.ravel()
         before = np.concatenate((flat[:1] * 0, flat[:-1]))
         borders = np.flatnonzero(self._begins[before, flat])
         labels = self._label_number[flat[borders]]
-        # From one border to the next lies a span or, where the tag is O, nothing.
+        # Between two borders lies a span or, where the tag is O, nothing.
         opening = np.flatnonzero(labels >= 0)
         rows, starts = np.divmod(borders[opening], closed.shape[1])
         ends = borders[opening + 1] - rows * closed.shape[1] if len(opening) else starts
@@ -109,22 +99,13 @@ class TagSet:
         return {tag: index for index, tag in enumerate(self.tags)}
 
     @cached_property
-    def _label_of_tag(self) -> tuple[str | None, ...]:
-        return (None, *(label for label in self.labels for _ in _PREFIXES))
-
-    @cached_property
     def _label_number(self) -> Indices:
         """The label index of each tag, -1 for `O`. Shape: [K]."""
-        return np.array(
-            [-1, *(number for number in range(len(self.labels)) for _ in _PREFIXES)], dtype=np.int64
-        )
+        return np.append(-1, np.repeat(np.arange(len(self.labels)), len(_PREFIXES)))
 
     @cached_property
     def _begins(self) -> NDArray[np.bool_]:
-        """Tell whether tag `j` after tag `i` begins an entity or leaves one: all do but I and E in one, and O.
-
-        Shape: [K, K].
-        """
+        """Whether an entity begins or ends between tags `i` and `j`. Shape: [K, K]."""
 
         def begins(before: str, after: str) -> bool:
             goes_on = before[0] in "BI" and after[0] in "IE" and before[2:] == after[2:]

@@ -1,11 +1,9 @@
 """A text on its way through the network: cut into words and windows, and put together again.
 
-text --prepare--> Document (words, windows) --predict--> TaggedWords for each window --assemble-->
-Tagged
+    text --prepare--> Document --predict--> TaggedWords of each window --assemble--> Tagged
 
-A sentence is one window. A sentence that is too long becomes several that overlap, so that every
-word is read with context on both sides; each word's result is kept from one window only, and no
-word is dropped.
+A sentence is one window. A long sentence becomes several that overlap, so that every word is read
+with context on both sides; each word's result is kept from one window only, and no word is dropped.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,61 +18,58 @@ from teddy.model.text.words import check_text, split_words
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Words `[start, end)` are read; the results of `[keep_start, keep_end)` among them are kept.
+    """Words that the network reads together, at least one; `start` is the first one's index.
 
-    Not empty.
+    The results of the document's words `[keep_start, keep_end)` are kept from this window.
     """
 
+    words: list[str]
     start: int
-    end: int
     keep_start: int
     keep_end: int
 
+    @property
+    def n_words(self) -> int:
+        """The number of its words: what it costs to predict."""
+        return len(self.words)
+
+    @property
+    def end(self) -> int:
+        """The index behind the last word."""
+        return self.start + len(self.words)
+
 
 def split_windows(
-    sentences: Sequence[tuple[int, int]], max_words: int, overlap: int
+    words: list[str], sentences: Sequence[tuple[int, int]], max_words: int, overlap: int
 ) -> list[Window]:
     """Make one window of each sentence, or several of one longer than `max_words`.
 
     `sentences` are half-open ranges of words. Neighbouring windows of one sentence share at least
-    `overlap` words, and what is kept changes hands in the middle of what they share. The kept
-    ranges partition the words, in order.
+    `overlap` words; the kept ranges meet in the middle of what they share, and partition the words.
 
-    Raises:
-        ValueError: not 0 <= overlap < max_words.
+    Raises ValueError unless 0 <= overlap < max_words.
     """
     if not 0 <= overlap < max_words:
         raise ValueError(f"a window of {max_words} words cannot overlap the next by {overlap}")
     windows: list[Window] = []
     for start, end in sentences:
-        if end - start <= max_words:
-            if start < end:
-                windows.append(Window(start, end, start, end))
-        else:
-            windows += _split_long(start, end, max_words, overlap)
+        # The last window is moved back rather than made short, so that its first words see as much
+        # as all others.
+        last_start = max(start, end - max_words)
+        starts = [*range(start, last_start, max_words - overlap), last_start]
+        middles = [(this + max_words + following) // 2 for this, following in pairwise(starts)]
+        borders = [start, *middles, end]
+        windows += [
+            Window(words[first : min(first + max_words, end)], first, *keep)
+            for first, keep in zip(starts, pairwise(borders), strict=True)
+            if start < end
+        ]
     return windows
-
-
-def _split_long(start: int, end: int, max_words: int, overlap: int) -> list[Window]:
-    # The last window is moved back rather than made short: its first words then see as much as all
-    # others.
-    last_start = end - max_words
-    starts = [*range(start, last_start, max_words - overlap), last_start]
-    # neighbours share [next start, this start + max_words); its middle is where the kept ranges
-    # meet
-    middles = [(this + max_words + following) // 2 for this, following in pairwise(starts)]
-    keeps = zip([start, *middles], [*middles, end], strict=True)
-    return [
-        Window(first, first + max_words, *keep) for first, keep in zip(starts, keeps, strict=True)
-    ]
 
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """A labelled stretch of a text: characters `[start, end)`, and `text` is just those.
-
-    `score` is its probability.
-    """
+    """A label on the characters `[start, end)` of a text, which are `text`; `score` is its probability."""
 
     start: int
     end: int
@@ -94,25 +89,12 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
-class WindowInput:
-    """The words of one window."""
-
-    words: list[str]
-
-    @property
-    def n_words(self) -> int:
-        """What it costs to predict."""
-        return len(self.words)
-
-
-@dataclass(frozen=True, slots=True)
 class Document:
-    """A text ready for the network: its words' character offsets, and its windows (in words) with their inputs."""
+    """A text ready for the network: the character offsets of its words, and its windows."""
 
     text: str
     offsets: Offsets
-    places: list[Window]
-    windows: list[WindowInput]
+    windows: list[Window]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +123,12 @@ class Tagged:
 
     @property
     def n_words(self) -> int:
-        """The words of the text."""
+        """The number of words of the text."""
         return len(self._offsets.starts)
 
     @property
     def n_tagged_words(self) -> int:
-        """The words that got a tag: all of them, if nothing was cut."""
+        """The number of words that got a tag: all of them, if nothing was cut."""
         n_words = 0
         for segment in self._segments:
             n_words += segment.end - segment.start
@@ -154,27 +136,20 @@ class Tagged:
 
     @cached_property
     def tokens(self) -> list[Token]:
-        """Every word.
-
-        Made when it is first asked for: few callers want it, and it costs more than the entities.
-        """
+        """Every word; made on first use, since few callers want them and they cost more than entities."""
         return [token for segment in self._segments for token in self._read(segment)]
 
     def _read(self, segment: _Segment) -> Iterator[Token]:
-        names = self._tag_names
+        names, output = self._tag_names, segment.output
         inside = slice(segment.start - segment.offset, segment.end - segment.offset)
-        tags, scores = (
-            segment.output.tags[inside].tolist(),
-            segment.output.tag_scores[inside].tolist(),
-        )
         words = slice(segment.start, segment.end)
         starts, ends = self._offsets.starts[words], self._offsets.ends[words]
+        tags, scores = output.tags[inside].tolist(), output.tag_scores[inside].tolist()
         for start, end, tag, score in zip(starts, ends, tags, scores, strict=True):
-            yield (
-                Token(start, end, names[0], 1.0 - score)
-                if segment.is_continuation
-                else Token(start, end, names[tag], score)
-            )
+            if segment.is_continuation:
+                yield Token(start, end, names[0], 1.0 - score)
+            else:
+                yield Token(start, end, names[tag], score)
 
 
 def prepare(text: str, max_words: int, overlap: int) -> Document:
@@ -182,10 +157,8 @@ def prepare(text: str, max_words: int, overlap: int) -> Document:
     check_text(text)
     starts, ends, words = split_words(text)
     offsets = Offsets(starts, ends)
-    places = split_windows(split_sentences(text, offsets), max_words, overlap)
-    return Document(
-        text, offsets, places, [WindowInput(words[place.start : place.end]) for place in places]
-    )
+    windows = split_windows(words, split_sentences(text, offsets), max_words, overlap)
+    return Document(text, offsets, windows)
 
 
 def assemble(
@@ -200,19 +173,19 @@ def assemble(
     entities: list[Entity] = []
     segments: list[_Segment] = []
     n_done = 0
-    for place, output in zip(document.places, outputs, strict=True):
-        end, continuation = place.keep_end, 0
+    for window, output in zip(document.windows, outputs, strict=True):
+        end, continuation = window.keep_end, 0
         for span, score in zip(output.spans, output.scores, strict=True):
-            first, last = place.start + span.start, place.start + span.end
+            first, last = window.start + span.start, window.start + span.end
             if first < n_done:
                 # An earlier window kept its first word, and found there nothing or something else.
                 continuation = max(continuation, last)
-            elif first < place.keep_end:
+            elif first < window.keep_end:
                 start, stop = starts[first], ends[last - 1]
                 entities.append(Entity(start, stop, span.label, score, document.text[start:stop]))
                 end = max(end, last)
         for border, is_continuation in ((min(continuation, end), True), (end, False)):
             if border > n_done:
-                segments.append(_Segment(output, place.start, n_done, border, is_continuation))
+                segments.append(_Segment(output, window.start, n_done, border, is_continuation))
                 n_done = border
     return Tagged(entities, document.offsets, segments, tag_names)

@@ -44,10 +44,10 @@ _often_begins_sentence = re.compile(
 
 
 class Offsets(NamedTuple):
-    """Where the words of a text begin and end, in characters: two lists of numbers, which are cheap to keep and search.
+    """Where the words of a text begin and end, in characters.
 
-    (A list of pairs is an object for each word, and Python's garbage collector looks at them all:
-    an eighth of the time that tagging took.)
+    Two lists of numbers: a list of pairs is an object for each word, and walking through them all
+    cost the garbage collector an eighth of the time of tagging.
     """
 
     starts: Sequence[int]
@@ -55,7 +55,7 @@ class Offsets(NamedTuple):
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[int, int]]) -> "Offsets":
-        """The same from pairs, as `tokenise` gives them."""
+        """Make them from pairs, as `tokenise` returns them."""
         listed = list(pairs)
         return cls([start for start, _ in listed], [end for _, end in listed])
 
@@ -115,10 +115,9 @@ def _is_item_number(text: str, words: Offsets, index: int) -> bool:
 def _stop_ends_sentence(
     text: str, words: Offsets, start: int, following: int, end: int
 ) -> tuple[bool, int]:
-    """Tell whether the stop that ends at character `end` ends the sentence open since word `start`.
+    """Tell whether the stop before character `end` ends the sentence open since word `start`.
 
-    `following` is the first word behind it; returned with the answer is the first behind its
-    closing quotes too.
+    `following` is the first word behind it; the second result is the first behind closing quotes.
     """
     stop = following - 1
     if stop < start or words.ends[stop] != end:
@@ -166,7 +165,7 @@ def _continues(text: str, words: Offsets, following: int) -> bool:
 def _full_stop_ends_sentence(
     text: str, words: Offsets, start: int, stop: int, following: int
 ) -> bool:
-    """Tell a full stop from the dot of an abbreviation, which may stand apart in text that was split before."""
+    """Tell a full stop from an abbreviation's dot, which may be a word of its own in split text."""
     first, last = words.starts[stop], words.ends[stop]
     is_apart = last - first == 1
     if is_apart:

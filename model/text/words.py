@@ -47,11 +47,7 @@ _CACHED_CHUNKS = 2**13  # about 3 MB
 
 
 def check_text(text: str) -> None:
-    """Refuse what is not Unicode text.
-
-    Raises:
-        TextError: the text holds a lone surrogate; the message names the position of the first.
-    """
+    """Raise TextError, which names the position, when the text holds a lone surrogate."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -60,29 +56,27 @@ def check_text(text: str) -> None:
 
 
 def tokenise(text: str) -> list[tuple[int, int]]:
-    """Split a text into words, in time linear in its length.
-
-    Returns half-open character offsets, in order and disjoint; no word is empty or holds white
-    space.
-    """
+    """Return half-open character offsets of a text's words, in order; see `split_words`."""
     starts, ends, _ = split_words(text)
     return list(zip(starts, ends, strict=True))
 
 
 def split_words(text: str) -> tuple[list[int], list[int], list[str]]:
-    """Give where each word begins, where it ends, and the word: what `tokenise` says, in three lists."""
+    """Return where each word begins, where it ends, and the word, in time linear in the text.
+
+    Words are disjoint and in order; no word is empty or holds white space.
+    """
     starts: list[int] = []
     ends: list[int] = []
     words: list[str] = []
     chunks = text.split()
-    # Where one space stands between chunks, as nearly everywhere, nobody need look for them.
+    # Where one space stands between chunks, as nearly everywhere, no search is needed.
     is_evenly_spaced = " ".join(chunks) == text
     end = -1
     for chunk in chunks:
         start = end + 1 if is_evenly_spaced else text.index(chunk, end + 1)
         end = start + len(chunk)
-        # Nine chunks in ten of English text are plain letters, perhaps with a comma or full stop,
-        # and need no grammar.
+        # Nine chunks in ten of English text are plain letters, perhaps with a comma or full stop.
         if chunk.isalpha() and chunk.isascii() and len(chunk) <= _SHORT_CHUNK_CHARACTERS:
             starts.append(start)
             ends.append(end)
@@ -106,7 +100,7 @@ def split_words(text: str) -> tuple[list[int], list[int], list[str]]:
 
 
 def _split_chunk(chunk: str) -> list[tuple[int, int]]:
-    """Words of a text without white space."""
+    """Return the words of a text without white space."""
     words: list[tuple[int, int]] = []
     for match in _word_pattern().finditer(chunk):
         start, end = match.span()
@@ -167,10 +161,10 @@ _REPEATABLE = r".\-=*~+<>^|/$\u2013\u2014…•·。"
 
 @cache
 def _word_pattern() -> re.Pattern[str]:
-    """Build the grammar above: alternatives, of which the first that fits wins.
+    """Build the grammar above, alternatives of which the first that fits wins.
 
-    An alternative that fails has read a bounded number of characters, or only such as are read once
-    more at most: no text makes the search slower than linear.
+    An alternative that fails has read a bounded number of characters, or characters that are read
+    at most once more: the search is linear for every text.
     """
     mark = _character_class("Mn", "Mc", "Me")
     ignorable = _character_class("Cc", "Cf")
@@ -187,7 +181,7 @@ def _word_pattern() -> re.Pattern[str]:
 
 
 def _run(mark: str) -> str:
-    """Letters and digits, with their marks and the joiners between them."""
+    """Match letters and digits, with their marks and the joiners between them."""
     joiners = rf"[{_JOINERS}]++(?=[\w{mark}])"
     return rf"{_ALPHANUMERIC}++(?:(?:[{mark}]++|{joiners})++{_ALPHANUMERIC}*+)*+"
 

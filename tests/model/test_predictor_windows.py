@@ -12,7 +12,7 @@ from teddy.model.predictor import Predictor
 from teddy.model.tagger import TaggedWords
 from teddy.model.tags.spans import Span
 from teddy.model.tags.tag_set import TagSet
-from teddy.model.text.documents import Document, Tagged, Window, WindowInput, split_windows
+from teddy.model.text.documents import Document, Tagged, Window, split_windows
 from teddy.model.text.sentences import Offsets
 
 TAGS = TagSet(("PER", "LOC"))
@@ -32,9 +32,9 @@ def make_document(lengths: Sequence[int], max_words: int, overlap: int) -> Docum
     words = [f"w{i}" for i in range(sum(lengths))]
     ends = list(accumulate(len(word) + 1 for word in words))
     offsets = [(end - 1 - len(word), end - 1) for word, end in zip(words, ends, strict=True)]
-    places = split_windows(list(pairwise(accumulate(lengths, initial=0))), max_words, overlap)
-    windows = [WindowInput(words[place.start : place.end]) for place in places]
-    return Document(" ".join(words), Offsets.of(offsets), places, windows)
+    sentences = list(pairwise(accumulate(lengths, initial=0)))
+    windows = split_windows(words, sentences, max_words, overlap)
+    return Document(" ".join(words), Offsets.of(offsets), windows)
 
 
 @st.composite
@@ -63,7 +63,7 @@ def sees(gold: list[Span]) -> Reader:
 def assemble(predictor: Predictor, document: Document, read: Reader) -> tuple[list[Span], Tagged]:
     """The entities, in words, and all else; the score of a span is 1/3, that of a tag 1/4."""
     outputs = []
-    for place in document.places:
+    for place in document.windows:
         spans = [
             Span(span.start - place.start, span.end - place.start, span.label)
             for span in read(place)
@@ -112,14 +112,15 @@ def test_an_entity_is_one_that_begins_where_a_window_has_the_say_and_no_earlier_
     tiny_predictor: Predictor, data: st.DataObject
 ) -> None:
     document = data.draw(layouts())
-    said = {place: data.draw(disjoint_spans(place.start, place.end)) for place in document.places}
+    windows = document.windows
+    said = {place.start: data.draw(disjoint_spans(place.start, place.end)) for place in windows}
     expected: list[Span] = []
-    for place, spans in said.items():
-        for span in spans:
+    for place in windows:
+        for span in said[place.start]:
             taken = expected[-1].end if expected else 0
             if max(place.keep_start, taken) <= span.start < place.keep_end:
                 expected.append(span)
-    assert assemble(tiny_predictor, document, said.__getitem__)[0] == expected
+    assert assemble(tiny_predictor, document, lambda place: said[place.start])[0] == expected
 
 
 @few

@@ -18,7 +18,7 @@ from teddy.model.network.tagger_network import Network
 from teddy.model.predictor import Predictor
 from teddy.model.tagger import TaggedWords, Tagger
 from teddy.model.tags.tag_set import TagSet
-from teddy.model.text.documents import WindowInput, assemble, prepare
+from teddy.model.text.documents import assemble, prepare
 from teddy.training.data.align import Sentence
 from teddy.training.data.corpora import Corpus
 from teddy.training.data.source import plan_epoch
@@ -241,7 +241,7 @@ def prediction(predictor: Predictor) -> Predict:
     """Return a loaded model as `teddy.training.evaluation.evaluate` wants one."""
 
     def predict(sentences: Sequence[Sequence[str]]) -> list[list[ScoredSpan]]:
-        outputs = predictor.predict([WindowInput(list(words)) for words in sentences])
+        outputs = predictor.tagger.tag(sentences)
         return [[*map(ScoredSpan, output.spans, output.scores)] for output in outputs]
 
     return predict
