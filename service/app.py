@@ -2,7 +2,7 @@
 
 From outside to inside:
 
-    Access (id, log, metrics) -> CORS, if set -> Gate (keys) -> FastAPI, or past it -> endpoints -> Tagging -> Batcher
+    RequestMiddleware (id, log, metrics) -> CORS, if set -> AuthMiddleware (keys) -> endpoints -> Tagging -> Batcher
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from teddy.service.feedback import feedback_routes
 from teddy.service.feedback.state import Feedback
 from teddy.service.http.body import BodyLimits
 from teddy.service.http.callers import Keys, parse_networks
-from teddy.service.http.middleware import Access, Gate
+from teddy.service.http.middleware import AuthMiddleware, RequestMiddleware
 from teddy.service.http.openapi import DocumentedApp, add_docs_page
 from teddy.service.http.problems import KINDS, add_problem_handlers, answer_to, failure
 from teddy.service.http.protocol import KINDS as REFUSALS
@@ -34,7 +34,7 @@ from teddy.service.inference.tagging import Tagging
 from teddy.service.observability.drift import Drift
 from teddy.service.observability.log import count_lost_lines
 from teddy.service.observability.metrics import Metrics
-from teddy.service.observability.tracing import NoTracer, Tracer
+from teddy.service.observability.tracing import Tracer
 from teddy.service.process.control import Drain
 from teddy.service.settings import Settings
 
@@ -45,7 +45,7 @@ OnLoadFailure = Callable[[TeddyError], None]
 log = structlog.get_logger("service.app")
 
 
-async def beat(metrics: Metrics, models: Callable[[], Iterable[ServedModel]]) -> None:
+async def event_loop_monitor(metrics: Metrics, models: Callable[[], Iterable[ServedModel]]) -> None:
     """Count for ever, ten times a second.
 
     Lag is what a request would wait before anything looks at it.
@@ -103,7 +103,7 @@ class Life:
         self,
         service: Service,
         batcher: Batcher[Any, Any],
-        tracer: Tracer,
+        tracer: Tracer | None,
         on_ready: OnReady,
         on_load_failure: OnLoadFailure,
     ) -> None:
@@ -125,7 +125,8 @@ class Life:
         self._service.tagging.close()
         if self._service.feedback:
             await asyncio.to_thread(self._service.feedback.close)
-        await asyncio.to_thread(self._tracer.close)
+        if self._tracer:
+            await asyncio.to_thread(self._tracer.close)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.create_task(work)
@@ -144,7 +145,7 @@ class Life:
         self._service.metrics.ready()
         self._on_ready()
         self._begin(models.watch())
-        self._begin(beat(self._service.metrics, models.all))
+        self._begin(event_loop_monitor(self._service.metrics, models.all))
 
 
 def create_app(
@@ -183,16 +184,16 @@ def create_app(
         app.include_router(router)
     add_docs_page(app)
     add_problem_handlers(app)
-    gate = Gate(
+    auth = AuthMiddleware(
         app.answer,
-        endpoints=routes.QUICK,
+        endpoints=routes.ENDPOINTS,
         keys=service.keys,
         drain=app.state.drain,
         budget=service.body_limits.budget,
         on_error=answer_to,
     )
-    app.outermost = Access(
-        with_cors(gate, settings.cors_origins), metrics, tracer, on_failure=failure
+    app.outermost = RequestMiddleware(
+        with_cors(auth, settings.cors_origins), metrics, tracer, on_failure=failure
     )
     return app
 
@@ -240,13 +241,13 @@ async def end(tasks: Sequence["asyncio.Task[None]"]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def make_tracer(settings: Settings) -> Tracer:
+def make_tracer(settings: Settings) -> Tracer | None:
     """The tracer that the settings ask for.
 
     Raises SettingsError without the extra, or if it cannot follow `OTEL_*`.
     """
     if not settings.traces:
-        return NoTracer()
+        return None
     try:
         from teddy.service.observability.open_telemetry import OpenTelemetryTracer
     except ModuleNotFoundError as error:

@@ -1,101 +1,240 @@
-"""What was found in a text, as the client asked to have it.
+"""JSON of requests and answers: entities as the client asked for them, and the lines of a stream.
 
 Entities and tokens are written as JSON here, in the form that `service/schemas.py` describes: a
 fifth of the time that building those models and serialising them takes, and a long answer never
 keeps Python's lock for all of itself.
 """
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from json.encoder import encode_basestring as quoted
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import Response
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
+from teddy.model.errors import TeddyError
 from teddy.model.text.offsets import OffsetUnit, convert_offsets
+from teddy.service.errors import BodyTooLargeError, TextTooLongError
+from teddy.service.http.problems import STATUSES, field_error, slug
 from teddy.service.inference.models import ServedModel
-from teddy.service.schemas import BatchRequest, EntitiesRequest, StreamOptions
+from teddy.service.schemas import (
+    BatchRequest,
+    EntitiesRequest,
+    Identified,
+    LineId,
+    LineProblem,
+    StreamError,
+    StreamLine,
+    StreamOptions,
+)
 
 if TYPE_CHECKING:
     from teddy.model.text.documents import Entity, Tagged, Token
 
 SCORE_DIGITS = 4  # a calibrated probability is not known better, and answers stay short
-
 Options = EntitiesRequest | BatchRequest | StreamOptions
+Read = StreamLine | StreamError
+"""A line's text, or the answer to a line that has none."""
+
+BLANK = b" \t\r"  # what JSON allows around a value, without the newline
 
 
 def answer_text(asked: EntitiesRequest, model: ServedModel, tagged: "Sequence[Tagged]") -> Response:
-    """The answer to a request for one text."""
-    return json_response(f"{{{model_json(model)},{result_json(asked.text, tagged[0], asked)}}}")
+    """Return the answer to a request for one text."""
+    return _answer(model, _result_json(asked.text, tagged[0], asked))
 
 
 def answer_batch(asked: BatchRequest, model: ServedModel, tagged: "Sequence[Tagged]") -> Response:
-    """The answer to a request for several texts."""
+    """Return the answer to a request for several texts."""
     results = (
-        f"{{{result_json(text, each, asked)}}}"
+        f"{{{_result_json(text, each, asked)}}}"
         for text, each in zip(asked.texts, tagged, strict=True)
     )
-    return json_response(f'{{{model_json(model)},"results":[{",".join(results)}]}}')
+    return _answer(model, f'"results":[{",".join(results)}]')
 
 
 def as_json(content: BaseModel) -> Response:
-    """Any other answer, without the fields that are None."""
+    """Return any other answer, without the fields that are None."""
     return Response(
         content.__pydantic_serializer__.to_json(content, exclude_none=True),
         media_type="application/json",
     )
 
 
-def json_response(content: str) -> Response:
-    """An answer that is JSON already."""
-    return Response(content.encode(), media_type="application/json")
+def _answer(model: ServedModel, fields: str) -> Response:
+    named = f'{{"name":{quoted(model.name)},"version":{quoted(model.version)}}}'
+    return Response(f'{{"model":{named},{fields}}}'.encode(), media_type="application/json")
 
 
-def model_json(model: ServedModel) -> str:
-    """The field `model` of an answer."""
-    return f'"model":{{"name":{quoted(model.name)},"version":{quoted(model.version)}}}'
-
-
-def result_json(text: str, tagged: "Tagged", asked: Options) -> str:
-    """The fields of a TextResult: the entities that pass the filters of `asked`, and the tokens if it wants them."""
-    found = [entity for entity in tagged.entities if is_wanted(entity, asked)]
-    entities = f'"entities":[{",".join(entities_json(text, found, asked.offset_unit))}]'
-    if not asked.tokens:
-        return entities
-    return f'{entities},"tokens":[{",".join(tokens_json(text, tagged.tokens, asked.offset_unit))}]'
-
-
-def is_wanted(entity: "Entity", asked: Options) -> bool:
-    """Whether an entity has one of the labels asked for and a score that suffices."""
-    return entity.score >= asked.min_score and (
-        asked.labels is None or entity.label in asked.labels
+def _result_json(text: str, tagged: "Tagged", asked: Options) -> str:
+    """Return the fields of a TextResult: the wanted entities, and the tokens if asked for."""
+    found = [
+        entity
+        for entity in tagged.entities
+        if entity.score >= asked.min_score
+        and (asked.labels is None or entity.label in asked.labels)
+    ]
+    ranges = _convert_ranges(text, found, asked.offset_unit)
+    entities = ",".join(
+        f'{{"start":{start},"end":{end},"label":{quoted(entity.label)},'
+        f'"score":{round(entity.score, SCORE_DIGITS)},"text":{quoted(entity.text)}}}'
+        for entity, (start, end) in zip(found, ranges, strict=True)
     )
+    if not asked.tokens:
+        return f'"entities":[{entities}]'
+    ranges = _convert_ranges(text, tagged.tokens, asked.offset_unit)
+    tokens = ",".join(
+        f'{{"start":{start},"end":{end},"tag":{quoted(token.tag)},'
+        f'"score":{round(token.score, SCORE_DIGITS)}}}'
+        for token, (start, end) in zip(tagged.tokens, ranges, strict=True)
+    )
+    return f'"entities":[{entities}],"tokens":[{tokens}]'
 
 
-def entities_json(text: str, entities: "Sequence[Entity]", unit: OffsetUnit) -> Iterable[str]:
-    """Each as an EntityOut."""
-    for entity, (start, end) in zip(entities, convert_ranges(text, entities, unit), strict=True):
-        yield (
-            f'{{"start":{start},"end":{end},"label":{quoted(entity.label)},'
-            f'"score":{round(entity.score, SCORE_DIGITS)},"text":{quoted(entity.text)}}}'
-        )
-
-
-def tokens_json(text: str, tokens: "Sequence[Token]", unit: OffsetUnit) -> Iterable[str]:
-    """Every word with its tag, each as a TokenOut."""
-    for token, (start, end) in zip(tokens, convert_ranges(text, tokens, unit), strict=True):
-        score = round(token.score, SCORE_DIGITS)
-        yield f'{{"start":{start},"end":{end},"tag":{quoted(token.tag)},"score":{score}}}'
-
-
-def convert_ranges(
+def _convert_ranges(
     text: str, ranges: "Sequence[Entity | Token]", unit: OffsetUnit
 ) -> list[tuple[int, int]]:
-    """The half-open ranges, in order and disjoint, in `unit`."""
+    """Return the half-open ranges, which are in order and disjoint, in `unit`."""
     if unit == "character":
         return [(each.start, each.end) for each in ranges]
     offsets = convert_offsets(
         text, chain.from_iterable((each.start, each.end) for each in ranges), unit
     )
     return list(zip(offsets[::2], offsets[1::2], strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class LineLimits:
+    """The longest line, in bytes, and the longest text, in characters."""
+
+    max_bytes: int
+    max_characters: int
+
+
+def read_lines(lines: Iterable[bytes | None], limits: LineLimits) -> list[Read]:
+    """Each line as what it asks for; None stands for a line that was too long to be kept."""
+    return [_read_line(line, limits) for line in lines]
+
+
+def _read_line(line: bytes | None, limits: LineLimits) -> Read:
+    """One line as what it asks for."""
+    if line is None:
+        return _refuse(BodyTooLargeError(f"The line is larger than {limits.max_bytes} bytes."))
+    try:
+        read = StreamLine.model_validate_json(line)
+    except ValidationError as error:
+        return _refuse(error, _find_id(line))
+    if len(read.text) > limits.max_characters:
+        return _refuse(
+            TextTooLongError(f"The text is longer than {limits.max_characters} characters."),
+            read.id,
+        )
+    return read
+
+
+def _find_id(line: bytes) -> LineId | None:
+    """The id of a line in which something else is wrong, so that its sender knows which one it was."""
+    try:
+        return Identified.model_validate(json.loads(line)).id
+    except (ValueError, RecursionError):
+        return None
+
+
+def write_lines(
+    read: Iterable[Read], outcomes: "Iterable[Tagged | TeddyError]", options: StreamOptions
+) -> bytes:
+    """The answers to the lines, `outcomes` being those of their texts in order."""
+    remaining = iter(outcomes)
+    answers = (
+        _as_line(each)
+        if isinstance(each, StreamError)
+        else _answer_line(each, next(remaining), options)
+        for each in read
+    )
+    return b"".join(answers)
+
+
+def _answer_line(line: StreamLine, outcome: "Tagged | TeddyError", options: StreamOptions) -> bytes:
+    """The answer to one line, a StreamResult or a StreamError."""
+    if isinstance(outcome, TeddyError):
+        return _as_line(_refuse(outcome, line.id))
+    identified = "" if line.id is None else f'"id":{json.dumps(line.id, ensure_ascii=False)},'
+    return f"{{{identified}{_result_json(line.text, outcome, options)}}}\n".encode()
+
+
+def _refuse(error: TeddyError | ValidationError, line_id: LineId | None = None) -> StreamError:
+    """The answer to a line that failed with `error`."""
+    return StreamError(id=line_id, error=_problem_of(error))
+
+
+def end_with(error: TeddyError) -> bytes:
+    """The last line of a stream that `error` ends."""
+    return _as_line(StreamError(error=_problem_of(error), final=True))
+
+
+def _problem_of(error: TeddyError | ValidationError) -> LineProblem:
+    """An error in the terms of a problem; of what went wrong inside, no more than that."""
+    if isinstance(error, ValidationError):
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        kind, status, detail = "invalid-request", 422, "; ".join(map(_describe, faults[:3]))
+    else:
+        status = next((STATUSES[kind] for kind in type(error).mro() if kind in STATUSES), 500)
+        kind, detail = slug(type(error)), str(error)
+        if status == 500:
+            kind, detail = "internal-error", "Something went wrong here. The log has it."
+    title = kind.replace("-", " ").capitalize()
+    return LineProblem(type=f"urn:teddy:problem:{kind}", title=title, status=status, detail=detail)
+
+
+def _describe(fault: Mapping[str, Any]) -> str:
+    """Where a line is wrong, and how; never the value."""
+    listed = field_error(fault)
+    return ": ".join(filter(None, (".".join(map(str, listed["loc"][1:])), listed["msg"])))
+
+
+def _as_line(answer: BaseModel) -> bytes:
+    """An answer as a line of JSON, without the fields that are None."""
+    return answer.__pydantic_serializer__.to_json(answer, exclude_none=True) + b"\n"
+
+
+class LineSplitter:
+    """Cuts pieces into the lines that they make together, without their ends; blank lines are left out.
+
+    A line of more than `max_bytes` is given as None, at once, and the rest of it is passed over
+    without being kept.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._begun = bytearray()
+        """The line whose end has not come. One buffer: a client may send it byte by byte."""
+        self._skipping = False
+
+    def feed(self, piece: bytes) -> list[bytes | None]:
+        """The lines that end in `piece`, or grow too long in it."""
+        first, *others = piece.split(b"\n")
+        lines = self._extend(first)
+        for other in others:
+            lines += self.end()
+            lines += self._extend(other)
+        return lines
+
+    def end(self) -> list[bytes | None]:
+        """The line that has begun, if any: a newline has come, or the last piece."""
+        line = bytes(self._begun).strip(BLANK)
+        self._begun.clear()
+        self._skipping = False
+        return [line] if line else []
+
+    def _extend(self, part: bytes) -> list[bytes | None]:
+        if self._skipping:
+            return []
+        self._begun += part
+        if len(self._begun) <= self._max_bytes:
+            return []
+        self._begun.clear()
+        self._skipping = True
+        return [None]

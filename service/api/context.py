@@ -11,7 +11,7 @@ from teddy.service.errors import TimeoutHeaderError
 from teddy.service.feedback.state import Feedback
 from teddy.service.http.body import BodyLimits
 from teddy.service.http.callers import Keys, Network, client_address
-from teddy.service.inference.fair_queue import Ticket
+from teddy.service.inference.fair_queue import RequestContext
 from teddy.service.inference.models import Models
 from teddy.service.inference.tagging import Tagging
 from teddy.service.observability.metrics import Metrics
@@ -22,7 +22,7 @@ TIMEOUT_HEADER = b"x-request-timeout"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """One for each app."""
+    """What all requests to one app share."""
 
     settings: Settings
     metrics: Metrics
@@ -34,48 +34,45 @@ class Service:
     feedback: Feedback | None = None
     """Only where corrections are wanted."""
 
-    def ticket(self, request: Request) -> Ticket:
-        """What the queue must know of a request whose body has been read.
-
-        Raises TimeoutHeaderError.
-        """
-        return Ticket(
-            client=self.client(request.scope),
-            deadline=get_running_loop().time() + self.seconds_for(request.scope),
-            departure=partial(departure, request),
-            span=request.scope["span"],
-        )
-
-    def seconds_for(self, scope: Scope) -> float:
-        """The time that an answer may take. Raises TimeoutHeaderError."""
-        most, asked = self.settings.request_timeout_seconds, asked_seconds(scope)
-        return most if asked is None else min(asked, most)
-
-    def client(self, scope: Scope) -> str:
-        """Who asks, as far as the queue is fair between clients: a key, or without keys an address."""
-        if self.keys.required:
-            name: str = scope["caller"].name
-            return name
-        return client_address(scope, self.trusted_proxies)
-
-
-async def departure(request: Request) -> None:
-    """Return when the client has gone; the request's body must have been read."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
 
 def service_of(request: Request) -> Service:
-    """The service of the app that was asked."""
-    service: Service = request.scope["app"].state.service
+    """Return the service of the app that was asked."""
+    service: Service = request.app.state.service
     return service
 
 
-def asked_seconds(scope: Scope) -> float | None:
-    """The time that a client gives for its answer: `X-Request-Timeout`, in seconds.
+def make_context(
+    request: Request, *, seconds: float | None = None, watched: bool = True
+) -> RequestContext:
+    """Return what the queue must know of a request.
 
-    Raises TimeoutHeaderError.
+    `seconds` is the time for an answer, by default what the request's head grants. The client is
+    `watched` for leaving; for that, the body must have been read. Raises TimeoutHeaderError.
     """
+    scope = request.scope
+    service: Service = request.app.state.service
+    if service.keys.required:
+        client = scope["caller"].name
+    elif service.trusted_proxies or not scope.get("client"):
+        client = client_address(scope, service.trusted_proxies)
+    else:
+        client = scope["client"][0]
+    if seconds is None:
+        seconds = _seconds_for(scope, service.settings.request_timeout_seconds)
+    return RequestContext(
+        client=client,
+        deadline=get_running_loop().time() + seconds,
+        departure=partial(departure, request) if watched else None,
+        span=scope["span"] if watched else None,
+    )
+
+
+def seconds_for(request: Request) -> float:
+    """Return the time that an answer may take. Raises TimeoutHeaderError."""
+    return _seconds_for(request.scope, service_of(request).settings.request_timeout_seconds)
+
+
+def _seconds_for(scope: Scope, most_seconds: float) -> float:
     for name, value in scope["headers"]:
         if name == TIMEOUT_HEADER:
             try:
@@ -83,6 +80,12 @@ def asked_seconds(scope: Scope) -> float | None:
             except ValueError:
                 seconds = 0.0
             if 0 < seconds < float("inf"):
-                return seconds
+                return min(seconds, most_seconds)
             raise TimeoutHeaderError("X-Request-Timeout must be a number of seconds, such as 0.5.")
-    return None
+    return most_seconds
+
+
+async def departure(request: Request) -> None:
+    """Return when the client has gone; the request's body must have been read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

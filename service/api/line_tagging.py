@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from teddy.model.errors import TeddyError
-from teddy.service.api.stream_lines import (
+from teddy.service.api.answers import (
     LineLimits,
     LineSplitter,
     end_with,
@@ -32,7 +32,7 @@ from teddy.service.errors import (
     InferenceError,
     QueueFullError,
 )
-from teddy.service.inference.fair_queue import Ticket
+from teddy.service.inference.fair_queue import RequestContext
 from teddy.service.inference.models import ServedModel
 from teddy.service.inference.tagging import Tagging
 from teddy.service.schemas import StreamLine, StreamOptions
@@ -99,13 +99,13 @@ class Group:
 class StreamRequest:
     """What a stream asks for, and what it may.
 
-    `ticket` makes the ticket of a group that is about to queue.
+    `make_context` makes the context of a group that is about to queue.
     """
 
     model: ServedModel
     options: StreamOptions
     limits: LineLimits
-    ticket: Callable[[], Ticket]
+    make_context: Callable[[], RequestContext]
     request_id: str
 
 
@@ -200,16 +200,16 @@ class LineTagging:
 
         A queue that is full is back-pressure: it is no error here, but waited for.
         """
-        model, ticket = self._asked.model, self._asked.ticket
+        model, make_context = self._asked.model, self._asked.make_context
         with suppress(QueueFullError, ClientShareError):
-            return await self._tagging.tag(model, texts, ticket())
+            return await self._tagging.tag(model, texts, make_context())
         # one group at a time tries again: each try cuts its texts into words anew
         async with self._retrying:
             pause_seconds = FIRST_PAUSE_SECONDS
             while True:
                 await asyncio.sleep(pause_seconds)
                 with suppress(QueueFullError, ClientShareError):
-                    return await self._tagging.tag(model, texts, ticket())
+                    return await self._tagging.tag(model, texts, make_context())
                 pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
 
 

@@ -1,29 +1,28 @@
 """The endpoints for entities, models and health.
 
 Bodies are read and answers written here and not by FastAPI: that is quicker, all that can be wrong
-with a body is treated alike, and long ones are kept off the event loop. `service/http/openapi.py`
-tells the documentation.
+with a body is treated alike, and long ones are kept off the event loop.
 """
 
 import asyncio
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from teddy.service.api.answers import answer_batch, answer_text, as_json
-from teddy.service.api.context import Service, service_of
+from teddy.service.api.context import Service, make_context, service_of
 from teddy.service.errors import ShuttingDownError, TextTooLongError, TooManyTextsError
-from teddy.service.feedback.state import Feedback
-from teddy.service.http.body import announced_bytes, read_body
+from teddy.service.http.body import read_body
 from teddy.service.http.callers import Caller
 from teddy.service.http.middleware import request_id
 from teddy.service.http.openapi import body_of, problems
-from teddy.service.inference.fair_queue import Ticket
+from teddy.service.inference.fair_queue import RequestContext
 from teddy.service.inference.models import ServedModel
 from teddy.service.observability.worker_metrics import WORKER
 from teddy.service.schemas import (
@@ -40,7 +39,7 @@ from teddy.service.schemas import (
 if TYPE_CHECKING:
     from teddy.model.text.documents import Tagged
 
-
+Asked = TypeVar("Asked", EntitiesRequest, BatchRequest)
 TAGGING_PROBLEMS = (400, 401, 404, 408, 413, 415, 422, 429, 500, 503, 504)
 
 router = APIRouter()
@@ -57,14 +56,7 @@ models_router = APIRouter(tags=["models"])
 )
 async def tag_text(request: Request) -> Response:
     """Tag one text."""
-    service = service_of(request)
-    ticket = admit(request, service)
-    body = await read_body(request, service.body_limits)
-    asked = await service.tagging.run(len(body), EntitiesRequest.model_validate_json, body)
-    model, tagged = await tag(request, asked, (asked.text,), ticket)
-    if service.feedback is not None:
-        remember(service.feedback, request, asked, (asked.text,), model, tagged)
-    return await service.tagging.run(len(asked.text), answer_text, asked, model, tagged)
+    return await _tag_body(request, EntitiesRequest, answer_text)
 
 
 @router.post(
@@ -76,18 +68,37 @@ async def tag_text(request: Request) -> Response:
 )
 async def tag_batch(request: Request) -> Response:
     """Tag several texts, in order. Quicker than one request for each."""
-    service = service_of(request)
-    ticket = admit(request, service)
-    body = await read_body(request, service.body_limits)
-    asked = await service.tagging.run(len(body), BatchRequest.model_validate_json, body)
-    if len(asked.texts) > service.settings.max_texts:
+    return await _tag_body(request, BatchRequest, answer_batch)
+
+
+ENDPOINTS = {"/v1/entities": tag_text, "/v1/entities/batch": tag_batch}
+"""What AuthMiddleware calls itself, by path: see service/http/middleware.py."""
+
+
+async def _tag_body(
+    request: Request,
+    kind: type[Asked],
+    answer: "Callable[[Asked, ServedModel, Sequence[Tagged]], Response]",
+) -> Response:
+    """Read a body of that kind, tag its texts and answer."""
+    service: Service = request.app.state.service
+    run = service.tagging.run
+    context = make_context(request)
+    refuse_early = partial(service.tagging.refuse_early, context=context)
+    body = await read_body(request, service.body_limits, refuse_early)
+    asked = await run(len(body), kind.model_validate_json, body)
+    texts = (asked.text,) if isinstance(asked, EntitiesRequest) else asked.texts
+    if len(texts) > service.settings.max_texts:
         raise TooManyTextsError(
-            f"{len(asked.texts)} texts; at most {service.settings.max_texts} in one batch."
+            f"{len(texts)} texts; at most {service.settings.max_texts} in one batch."
         )
-    model, tagged = await tag(request, asked, asked.texts, ticket)
-    if service.feedback is not None:
-        remember(service.feedback, request, asked, asked.texts, model, tagged)
-    return await service.tagging.run(sum(map(len, asked.texts)), answer_batch, asked, model, tagged)
+    model, tagged = await tag_texts(request, asked, texts, context)
+    # An answer with some labels alone cannot be corrected: its client may think of no others, and
+    # the network would learn that there are none.
+    if service.feedback is not None and asked.labels is None:
+        caller = request.scope["caller"].name
+        service.feedback.remember(request_id(request.scope), caller, model, texts, tagged)
+    return await run(sum(map(len, texts)), answer, asked, model, tagged)
 
 
 @router.get("/health/live", response_model=Health, tags=["health"])
@@ -116,53 +127,27 @@ async def metrics(request: Request) -> Response:
     return Response(exposition, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-def admit(request: Request, service: Service) -> Ticket:
-    """The request's ticket.
-
-    Raises what the queue would refuse it with, as far as its head tells: that is cheaper.
-    """
-    ticket = service.ticket(request)
-    service.tagging.check(announced_bytes(request.scope), ticket)
-    return ticket
-
-
-async def tag(
-    request: Request, asked: EntitiesRequest | BatchRequest, texts: Sequence[str], ticket: Ticket
-) -> "tuple[ServedModel, list[Tagged]]":
-    """The model that was asked for and what it finds, within the deadline and while the client is there."""
-    service = service_of(request)
-    model = service.models.get(asked.model)
-    model.check_labels(asked.labels)
-    most = service.settings.max_text_characters
-    if max(map(len, texts), default=0) > most:
-        raise TextTooLongError(f"A text is longer than {most} characters.")
-    tagged = await service.tagging.tag(model, texts, ticket)
-    request.scope["words"] = sum(each.n_words for each in tagged)
-    request.scope["model"] = model
-    return model, tagged
-
-
-def remember(
-    feedback: Feedback,
+async def tag_texts(
     request: Request,
     asked: EntitiesRequest | BatchRequest,
     texts: Sequence[str],
-    model: ServedModel,
-    tagged: "Sequence[Tagged]",
-) -> None:
-    """Let an answer be corrected later, by its request's id.
+    context: RequestContext,
+) -> "tuple[ServedModel, list[Tagged]]":
+    """Return the model that was asked for and what it finds in each text.
 
-    Not one that was asked for with some labels alone: who corrects it may think of no others, and
-    the network would learn that there are none.
+    Raises UnknownModelError, UnknownLabelError, TextTooLongError, and as `Tagging.tag`.
     """
-    if asked.labels is None:
-        feedback.remember(
-            request_id(request.scope), request.scope["caller"].name, model, texts, tagged
-        )
-
-
-QUICK = {"/v1/entities": tag_text, "/v1/entities/batch": tag_batch}
-"""The endpoints that are worth a short way to them: see service/http/middleware.py."""
+    service: Service = request.app.state.service
+    model = service.models.get(asked.model)
+    if asked.labels:
+        model.check_labels(asked.labels)
+    most = service.settings.max_text_characters
+    if max(map(len, texts), default=0) > most:
+        raise TextTooLongError(f"A text is longer than {most} characters.")
+    tagged = await service.tagging.tag(model, texts, context)
+    request.scope["words"] = sum(each.n_words for each in tagged)
+    request.scope["model"] = model
+    return model, tagged
 
 
 @models_router.get("/v1/models", response_model=ModelsResponse, responses=problems(401, 503))

@@ -11,14 +11,13 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from teddy.service.api.context import departure, service_of
+from teddy.service.api.answers import LineLimits
+from teddy.service.api.context import departure, make_context, seconds_for, service_of
 from teddy.service.api.line_tagging import LineTagging, StreamRequest
-from teddy.service.api.stream_lines import LineLimits
 from teddy.service.errors import MediaTypeError, ShuttingDownError
 from teddy.service.http.body import body_chunks
 from teddy.service.http.middleware import request_id
 from teddy.service.http.openapi import body_of_lines, lines_of, problems
-from teddy.service.inference.fair_queue import Ticket
 from teddy.service.inference.models import ServedModel
 from teddy.service.process.control import Drain
 from teddy.service.schemas import StreamError, StreamLine, StreamOptions, StreamResult
@@ -111,13 +110,13 @@ def stream_request(request: Request, model: ServedModel, options: StreamOptions)
 
     Time is limited for each line and not for the stream. Raises TimeoutHeaderError.
     """
-    service, loop = service_of(request), asyncio.get_running_loop()
-    client, seconds = service.client(request.scope), service.seconds_for(request.scope)
+    settings = service_of(request).settings
+    make = partial(make_context, request, seconds=seconds_for(request), watched=False)
     return StreamRequest(
         model,
         options,
-        LineLimits(service.settings.max_body_bytes, service.settings.max_text_characters),
-        lambda: Ticket(client, loop.time() + seconds),
+        LineLimits(settings.max_body_bytes, settings.max_text_characters),
+        make,
         request_id(request.scope),
     )
 

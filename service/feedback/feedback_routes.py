@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -10,8 +11,8 @@ from pydantic import BaseModel, ConfigDict
 
 from teddy.model.tags.spans import Span
 from teddy.service.api.answers import as_json
-from teddy.service.api.context import service_of
-from teddy.service.api.routes import TAGGING_PROBLEMS, admit, tag
+from teddy.service.api.context import make_context, service_of
+from teddy.service.api.routes import TAGGING_PROBLEMS, tag_texts
 from teddy.service.errors import DeadlineError, FeedbackOffError
 from teddy.service.feedback.answers import Answer
 from teddy.service.feedback.rows import Correction, read_spans, refuse
@@ -19,7 +20,7 @@ from teddy.service.feedback.scores import total
 from teddy.service.feedback.state import Feedback
 from teddy.service.http.body import read_body
 from teddy.service.http.openapi import body_of, problems
-from teddy.service.inference.fair_queue import Ticket
+from teddy.service.inference.fair_queue import RequestContext
 from teddy.service.schemas import (
     AnswerCorrection,
     CorrectionResponse,
@@ -63,10 +64,11 @@ async def correct(request: Request) -> Response:
     It is stored, to be trained on.
     """
     service, feedback = service_of(request), feedback_of(request)
-    ticket = admit(request, service)
-    body = await read_body(request, service.body_limits)
+    context = make_context(request)
+    refuse_early = partial(service.tagging.refuse_early, context=context)
+    body = await read_body(request, service.body_limits, refuse_early)
     asked = await service.tagging.run(len(body), read_request, body)
-    found = await find(request, asked, ticket)
+    found = await find(request, asked, context)
     labels = service.models.get(found.model).predictor.manifest.labels
     size = len(body) + len(found.text)
     wanted = await service.tagging.run(
@@ -112,26 +114,28 @@ def read_request(body: bytes) -> TextCorrection | AnswerCorrection:
     )
 
 
-async def find(request: Request, asked: TextCorrection | AnswerCorrection, ticket: Ticket) -> Found:
+async def find(
+    request: Request, asked: TextCorrection | AnswerCorrection, context: RequestContext
+) -> Found:
     """Return the text and entities to correct: of the request, or of an earlier answer.
 
     Raises whatever tagging raises, UnknownAnswerError, and ValidationError for an index that is not
     one.
     """
     if isinstance(asked, AnswerCorrection):
-        answer = await recall(request, asked.request_id, ticket)
+        answer = await recall(request, asked.request_id, context)
         index = index_of(asked, len(answer.texts))
         return Found(answer.texts[index], answer.found[index], answer.model, answer.version)
     wanted = EntitiesRequest(text=asked.text, model=asked.model)
-    model, (tagged,) = await tag(request, wanted, (asked.text,), ticket)
+    model, (tagged,) = await tag_texts(request, wanted, (asked.text,), context)
     entities = [Span(entity.start, entity.end, entity.label) for entity in tagged.entities]
     return Found(asked.text, entities, model.name, model.version)
 
 
-async def recall(request: Request, request_id: str, ticket: Ticket) -> Answer:
+async def recall(request: Request, request_id: str, context: RequestContext) -> Answer:
     """Return an earlier answer to this caller. Raises UnknownAnswerError and DeadlineError."""
     try:
-        async with asyncio.timeout_at(ticket.deadline):
+        async with asyncio.timeout_at(context.deadline):
             return await feedback_of(request).recall(request_id, request.scope["caller"].name)
     except TimeoutError:
         raise DeadlineError("Its time was over before the answer was found.") from None

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 
 HELD = "held_bytes"
+JSON_TYPE = "application/json"
+LARGE_BYTES = 4096
+"""A body of more may be refused before it is read: reading a smaller one costs as little."""
 
 MOST_MEMBERS = 4096
 """Most gzip members or zstd frames in one body: an empty frame is 9 bytes and costs as much time as
@@ -89,26 +92,31 @@ class BodyLimits:
         )
 
 
-async def read_body(request: Request, limits: BodyLimits) -> bytes:
-    """The whole body, which must be JSON, unpacked.
+async def read_body(
+    request: Request, limits: BodyLimits, refuse_early: Callable[[int], None] | None = None
+) -> bytes:
+    """Read the whole body, which must be JSON, unpacked.
 
-    Raises MediaTypeError, EncodingError, BodyTooLargeError (announced as too large: before anything
-    is read), CompressionError, BodyTimeoutError, QueueFullError where too much is held already, and
-    ClientDepartedError if its end never comes. Whoever answers the request releases what the budget
-    counts for it.
+    `refuse_early` is called with the announced size of a large body before it is read.
+
+    Raises MediaTypeError, EncodingError, BodyTooLargeError (before anything is read if it is
+    announced), CompressionError, BodyTimeoutError, ClientDepartedError, and QueueFullError when too
+    much is held already. The caller releases the budget when the request is answered.
     """
-    head = BodyHead.of(request.scope)
-    if not is_json(head.content_type):
+    head = _read_head(request.scope)
+    if head.content_type != JSON_TYPE and not is_json(head.content_type):
         raise MediaTypeError("The body must be JSON: send 'Content-Type: application/json'.")
+    if head.n_bytes > LARGE_BYTES and refuse_early is not None:
+        refuse_early(head.n_bytes)
     unpacker = Unpacker(head.coding, most_members=MOST_MEMBERS) if head.coding else None
-    check_size(head.n_bytes, limits.max_body_bytes)
-    arriving = Arriving(request.receive, limits, most_bytes=limits.max_body_bytes)
-    first = await arriving.next()
+    _check_size(head.n_bytes, limits.max_body_bytes)
+    arriving = _Arriving(request.receive, limits, most_bytes=limits.max_body_bytes)
+    first = await anext(arriving)
     if unpacker is None and not arriving.more:  # nearly every body
         return first
     most_bytes = limits.max_decompressed_bytes if unpacker else limits.max_body_bytes
     hold = partial(limits.budget.hold, request.scope)
-    return await gather(unpacked(first, arriving, unpacker), most_bytes, hold)
+    return await _gather(_unpacked(first, arriving, unpacker), most_bytes, hold)
 
 
 def body_chunks(request: Request, limits: BodyLimits) -> AsyncGenerator[bytes, None]:
@@ -118,12 +126,12 @@ def body_chunks(request: Request, limits: BodyLimits) -> AsyncGenerator[bytes, N
     EncodingError at once; while it is read CompressionError, BodyTimeoutError and
     ClientDepartedError.
     """
-    coding = BodyHead.of(request.scope).coding
-    return unpacked(b"", Arriving(request.receive, limits), Unpacker(coding) if coding else None)
+    coding = _read_head(request.scope).coding
+    return _unpacked(b"", _Arriving(request.receive, limits), Unpacker(coding) if coding else None)
 
 
 def is_json(content_type: str) -> bool:
-    """Whether a Content-Type is `application/json` or a kind of it."""
+    """Return whether a Content-Type is `application/json` or a kind of it."""
     media_type = content_type.partition(";")[0].strip().lower()
     return media_type == "application/json" or (
         media_type.startswith("application/") and media_type.endswith("+json")
@@ -131,47 +139,41 @@ def is_json(content_type: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class BodyHead:
+class _BodyHead:
     """What a request's head says of its body: media type, Content-Encoding ("" for none), Content-Length or 0."""
 
     content_type: str
     coding: str
     n_bytes: int
 
-    @classmethod
-    def of(cls, scope: Scope) -> Self:
-        """Read one; a Content-Encoding in several parts is one that nobody knows."""
-        content_type, codings, n_bytes = b"", [], 0
-        for name, value in scope["headers"]:
-            if name == b"content-type":
-                content_type = value
-            elif name == b"content-encoding":
-                codings.append(value)
-            elif name == b"content-length" and value.isdigit():
-                n_bytes = int(value[:20])  # enough digits to be too many bytes
-        return cls(
-            content_type.decode("latin-1"), plain_coding(codings) if codings else "", n_bytes
-        )
+
+def _read_head(scope: Scope) -> _BodyHead:
+    """Read a head; a Content-Encoding in several parts is an unknown one."""
+    content_type, codings, n_bytes = b"", [], 0
+    for name, value in scope["headers"]:
+        if name == b"content-type":
+            content_type = value
+        elif name == b"content-encoding":
+            codings.append(value)
+        elif name == b"content-length" and value.isdigit():
+            n_bytes = int(value[:20])  # enough digits to be too many bytes
+    coding = _plain_coding(codings) if codings else ""
+    return _BodyHead(content_type.decode("latin-1"), coding, n_bytes)
 
 
-def announced_bytes(scope: Scope) -> int:
-    """What Content-Length says, or 0."""
-    return BodyHead.of(scope).n_bytes
-
-
-def plain_coding(values: Iterable[bytes]) -> str:
+def _plain_coding(values: Iterable[bytes]) -> str:
     """The values of Content-Encoding as one name, "" for `identity`, which changes nothing."""
     coding = b",".join(values).decode("latin-1").strip().lower()
     return "" if coding == "identity" else coding
 
 
-def check_size(n_bytes: int, most_bytes: int | None) -> None:
+def _check_size(n_bytes: int, most_bytes: int | None) -> None:
     """Raise BodyTooLargeError for more than that."""
     if most_bytes is not None and n_bytes > most_bytes:
         raise BodyTooLargeError(f"The body is larger than {most_bytes} bytes.")
 
 
-class Arriving:
+class _Arriving:
     """A body as the server hands it over, message by message, each waited for as long as the limits allow.
 
     Only the time that is spent waiting counts: a client that is made to wait is not slow.
@@ -191,7 +193,7 @@ class Arriving:
         self._n_bytes = 0
         self._waited_seconds = 0.0
 
-    async def next(self) -> bytes:
+    async def __anext__(self) -> bytes:
         """The bytes of the next message.
 
         Raises BodyTooLargeError, BodyTimeoutError, ClientDepartedError.
@@ -202,7 +204,7 @@ class Arriving:
         self.more = message.get("more_body", False)
         data: bytes = message.get("body", b"")
         self._n_bytes += len(data)
-        check_size(self._n_bytes, self._most_bytes)
+        _check_size(self._n_bytes, self._most_bytes)
         return data
 
     async def _message(self) -> Message:
@@ -217,15 +219,15 @@ class Arriving:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            patience = self._patience_seconds()
-            async with asyncio.timeout(None if patience == inf else patience):
-                return await Resumed(receiving, awaited)
+            max_wait = self._max_wait_seconds()
+            async with asyncio.timeout(None if max_wait == inf else max_wait):
+                return await _Resumed(receiving, awaited)
         except TimeoutError:
             raise BodyTimeoutError("The body comes too slowly, or its end does not come.") from None
         finally:
             self._waited_seconds += loop.time() - began
 
-    def _patience_seconds(self) -> float:
+    def _max_wait_seconds(self) -> float:
         """How long the next message may take: as long as one may, and as the average allows."""
         longest = self._limits.timeout_seconds
         rate = self._limits.min_bytes_per_second
@@ -233,7 +235,7 @@ class Arriving:
         return min(longest, max(longest, earned) - self._waited_seconds)
 
 
-class Resumed:
+class _Resumed:
     """The rest of an awaitable whose first step has been taken: it waits for `awaited`."""
 
     __slots__ = ("_awaited", "_started")
@@ -258,15 +260,15 @@ class Resumed:
             return message
 
 
-async def unpacked(
-    first: bytes, arriving: Arriving, unpacker: Unpacker | None
+async def _unpacked(
+    first: bytes, arriving: _Arriving, unpacker: Unpacker | None
 ) -> AsyncGenerator[bytes, None]:
     """`first` and what is arriving, in pieces of at most PIECE_BYTES, with a pause for others after every turn."""
     loop = asyncio.get_running_loop()
     data = first
     while True:
         turn_ends = loop.time() + TURN_SECONDS
-        for piece in unpacker.pieces(data) if unpacker else cut(data):
+        for piece in unpacker.pieces(data) if unpacker else _cut(data):
             if piece:
                 yield piece
             if loop.time() > turn_ends:
@@ -274,19 +276,19 @@ async def unpacked(
                 turn_ends = loop.time() + TURN_SECONDS
         if not arriving.more:
             break
-        data = await arriving.next()
+        data = await anext(arriving)
     if unpacker:
         unpacker.finish()
 
 
-def cut(data: bytes) -> Iterable[bytes]:
+def _cut(data: bytes) -> Iterable[bytes]:
     """`data` in pieces of at most PIECE_BYTES."""
     if len(data) <= PIECE_BYTES:
         return (data,)
     return (data[start : start + PIECE_BYTES] for start in range(0, len(data), PIECE_BYTES))
 
 
-async def gather(
+async def _gather(
     pieces: AsyncGenerator[bytes, None], most_bytes: int, hold: Callable[[int], None]
 ) -> bytes:
     """All the pieces as one.
@@ -298,7 +300,7 @@ async def gather(
     whole = BytesIO()  # which gives away what it holds without a copy
     async with aclosing(pieces):
         async for piece in pieces:
-            check_size(whole.tell() + len(piece), most_bytes)
+            _check_size(whole.tell() + len(piece), most_bytes)
             hold(len(piece))
             whole.write(piece)
     return whole.getvalue()

@@ -102,8 +102,8 @@ class Keys:
         """Whether a request must show a key."""
         return bool(self._keys)
 
-    def caller(self, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
-        """Who sent these headers, named in lower case as ASGI has them.
+    def authenticate(self, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
+        """Return who sent these headers, named in lower case as ASGI has them.
 
         Raises UnauthorizedError.
         """

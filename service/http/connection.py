@@ -54,7 +54,7 @@ class ConnectionLimits:
         )
 
 
-class WayOut:
+class LingeringTransport:
     """What uvicorn takes for the transport: all it does with one is write, close, and ask whether it is closing.
 
     `unread` says whether the client has more to send; `on_stalled` is called before a client that

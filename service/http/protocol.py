@@ -36,7 +36,7 @@ from uvicorn.protocols.http.httptools_impl import (
 from teddy.service.http.connection import (
     LINGER_SECONDS,
     ConnectionLimits,
-    WayOut,
+    LingeringTransport,
     probe_when_silent,
 )
 from teddy.service.http.security import with_security_headers
@@ -122,7 +122,7 @@ class Protocol(HttpToolsProtocol):
     turned_away: ClassVar[set["Protocol"]]
     """Connections too many, which are about to be closed; they take nobody's place."""
 
-    _way_out: WayOut
+    _lingering: LingeringTransport
     _timer: asyncio.TimerHandle | None = None
     """Runs out when a head does not come; none while a request is being answered or the connection
     is idle."""
@@ -139,8 +139,10 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, or turn away one connection too many."""
         super().connection_made(transport)
-        self._way_out = WayOut(transport, self.flow, self.limits, self._unread, self._note_stalled)
-        self.transport = self._way_out  # type: ignore[assignment]
+        self._lingering = LingeringTransport(
+            transport, self.flow, self.limits, self._unread, self._note_stalled
+        )
+        self.transport = self._lingering  # type: ignore[assignment]
         probe_when_silent(transport.get_extra_info("socket"))
         if len(self.connections) > self.limits.max_connections:
             self._turn_away()
@@ -151,7 +153,7 @@ class Protocol(HttpToolsProtocol):
         """Forget it, and tell the app."""
         super().connection_lost(exc)
         self.turned_away.discard(self)
-        self._way_out.lost()
+        self._lingering.lost()
         self._stop_timers()
         if self._running is not None:
             depart(self._running)  # uvicorn tells the last one only
@@ -159,12 +161,12 @@ class Protocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """Let the app wait until the client has read some more, which it must."""
         super().pause_writing()
-        self._way_out.watch()
+        self._lingering.watch()
 
     def resume_writing(self) -> None:
         """Let the app go on."""
         super().resume_writing()
-        self._way_out.unwatch()
+        self._lingering.unwatch()
 
     def data_received(self, data: bytes) -> None:
         """Parse what has come, no more than a head's size at a time."""
@@ -177,7 +179,7 @@ class Protocol(HttpToolsProtocol):
                 self._parse(data[start : start + step])
 
     def _parse(self, data: bytes) -> None:
-        if self._refusal is not None or self._way_out.leaving:
+        if self._refusal is not None or self._lingering.leaving:
             self._drop()
             return
         self._idle_bytes += len(data)
@@ -264,7 +266,7 @@ class Protocol(HttpToolsProtocol):
             self._timer = self.loop.call_later(LINGER_SECONDS, self._give_up)
         else:
             self._note(TOO_MANY_CONNECTIONS.kind)
-            self._way_out.abort()
+            self._lingering.abort()
 
     def _refuse(self, refusal: Refusal) -> None:
         """Refuse what comes now, after the answers to what came before."""
@@ -278,7 +280,7 @@ class Protocol(HttpToolsProtocol):
             depart(running)
             if running.response_started:
                 self._note(refusal.kind)
-                self._way_out.abort()
+                self._lingering.abort()
             else:
                 self._leave(refusal)
         else:
@@ -288,7 +290,7 @@ class Protocol(HttpToolsProtocol):
 
     def _leave(self, refusal: Refusal) -> None:
         """Give the last answer."""
-        if self._way_out.is_closing():
+        if self._lingering.is_closing():
             return
         self._stop_timers()
         self._refusal = refusal

@@ -159,7 +159,8 @@ class Models:
 
         Raises NotReadyError and UnknownModelError.
         """
-        self.check_ready()
+        if not self._ready:
+            self.check_ready()
         if name is None:
             return next(iter(self._served.values()))
         if name not in self._served:

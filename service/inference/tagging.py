@@ -1,7 +1,7 @@
-"""From the texts of a request to what was found in them: cut into windows, through the batcher, put together again.
+"""Tagging of a request's texts: cut into windows, through the batcher, put together again.
 
-What belongs to one text is done here, in the event loop while texts are short, in a thread when
-they are long, so that the loop always has time for everybody else.
+What belongs to one text is done in the event loop while texts are short and in a thread when they
+are long, so that the loop always has time for other requests.
 """
 
 import asyncio
@@ -11,8 +11,8 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from teddy.service.inference.batcher import ANYBODY, Batcher
-from teddy.service.inference.fair_queue import Ticket
+from teddy.service.inference.batcher import Batcher
+from teddy.service.inference.fair_queue import DEFAULT_CONTEXT, RequestContext
 from teddy.service.inference.models import ServedModel
 from teddy.service.observability.drift import Drift
 from teddy.service.observability.metrics import Metrics
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 INLINE_CHARACTERS = 4096  # some two milliseconds of Python; what is longer goes to a thread
 SIDE_THREADS = 2
 CHARACTERS_A_WORD = 6  # in English, with the space
-# in JSON; an estimate that is rather too low, for nobody may be refused by it who would get in
-BYTES_A_WORD = 8
+BYTES_A_WORD = 8  # in JSON; rather too many, so that no request is refused that would fit
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -40,25 +39,26 @@ class Tagging:
         self._drift = drift
         self._executor = ThreadPoolExecutor(SIDE_THREADS, thread_name_prefix="texts")
 
-    def check(self, n_bytes: int, ticket: Ticket) -> None:
-        """Raise QueueFullError or ClientShareError if texts of so many bytes would be refused: before they are read."""
-        self._batcher.check(n_bytes // BYTES_A_WORD, ticket)
+    def refuse_early(self, n_bytes: int, context: RequestContext) -> None:
+        """Raise as `tag` for a large body whose words would not fit: before it is read."""
+        if n_bytes > INLINE_CHARACTERS:
+            with self._batcher.reserve(n_bytes // BYTES_A_WORD, context):
+                pass
 
     async def tag(
-        self, model: ServedModel, texts: Sequence[str], ticket: Ticket = ANYBODY
+        self, model: ServedModel, texts: Sequence[str], context: RequestContext = DEFAULT_CONTEXT
     ) -> "list[Tagged]":
-        """What `model` finds in each of `texts`, in order.
+        """Return what `model` finds in each of `texts`, in order.
 
-        Raises TextError and whatever `Batcher.submit` raises and its future fails with. Cancelling
-        it frees its place.
+        Raises TextError and what `Batcher.submit` and its future raise. Cancelling it frees its
+        place.
         """
         characters = sum(map(len, texts))
-        with self._batcher.expecting(characters // CHARACTERS_A_WORD, ticket):
-            documents = await self.run(characters, prepare, model.predictor, texts)
+        with self._batcher.reserve(characters // CHARACTERS_A_WORD, context):
+            documents = await self.run(characters, _prepare, model.predictor, texts)
         windows = [window for document in documents for window in document.windows]
-        outputs = (
-            await self._batcher.submit(model.predictor.predict, windows, ticket) if windows else []
-        )
+        predict = model.predictor.predict
+        outputs = await self._batcher.submit(predict, windows, context) if windows else []
         return await self.run(characters, self._finish, model, documents, outputs)
 
     async def run(
@@ -68,7 +68,7 @@ class Tagging:
         *args: Parameters.args,
         **kwargs: Parameters.kwargs,
     ) -> Result:
-        """`function(*args, **kwargs)`, in a thread if it is about more than a few thousand characters."""
+        """Call `function`, in a thread if it is about more than a few thousand characters."""
         if characters <= INLINE_CHARACTERS:
             return function(*args, **kwargs)
         loop = asyncio.get_running_loop()
@@ -82,23 +82,15 @@ class Tagging:
     def _finish(
         self, model: ServedModel, documents: "Sequence[Document]", outputs: Sequence[Any]
     ) -> "list[Tagged]":
-        tagged = assemble(model.predictor, documents, outputs)
+        remaining = iter(outputs)
+        tagged = [
+            model.predictor.assemble(document, list(islice(remaining, len(document.windows))))
+            for document in documents
+        ]
         self._metrics.tagged(model.name, tagged)
         self._drift.observe(model, documents, tagged)
         return tagged
 
 
-def prepare(predictor: "Predictor", texts: Sequence[str]) -> "list[Document]":
-    """Each text as words and windows."""
+def _prepare(predictor: "Predictor", texts: Sequence[str]) -> "list[Document]":
     return [predictor.prepare(text) for text in texts]
-
-
-def assemble(
-    predictor: "Predictor", documents: "Sequence[Document]", outputs: Sequence[Any]
-) -> "list[Tagged]":
-    """Each document's result, from the outputs of all their windows in order."""
-    remaining = iter(outputs)
-    return [
-        predictor.assemble(document, list(islice(remaining, len(document.windows))))
-        for document in documents
-    ]

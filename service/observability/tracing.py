@@ -107,13 +107,3 @@ class Tracer(Protocol):
 
     def close(self) -> None:
         """Send what has been recorded, within a bounded time. Blocks."""
-
-
-class NoTracer:
-    """Records nothing."""
-
-    def begin(self, context: TraceContext, scope: Scope) -> None:
-        """Nothing."""
-
-    def close(self) -> None:
-        """Nothing."""

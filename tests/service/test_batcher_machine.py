@@ -23,8 +23,8 @@ from teddy.service.errors import (
     QueueFullError,
     ShuttingDownError,
 )
-from teddy.service.inference.batcher import PATIENCE_SECONDS, Batcher
-from teddy.service.inference.fair_queue import LANE_SHARES, Ticket
+from teddy.service.inference.batcher import DISCONNECT_POLL_DELAY_SECONDS, Batcher
+from teddy.service.inference.fair_queue import FLOW_SHARES, RequestContext
 from teddy.service.observability.metrics import Metrics
 
 BATCH_WORDS, QUEUE_WORDS, CLIENT_SHARE, THREADS = 12, 96, 0.5, 2
@@ -65,13 +65,13 @@ class Request:
 
     @property
     def charge(self) -> int:
-        """Words that count for it in the queue: of those that wait, at most a lane's share."""
+        """Words that count for it in the queue: of those that wait, at most a flow's share."""
         waiting = (
             sum(window.n_words for window in self.windows if not window.taken)
             if self.is_open
             else 0
         )
-        return min(waiting, QUEUE_WORDS // LANE_SHARES)
+        return min(waiting, QUEUE_WORDS // FLOW_SHARES)
 
     @property
     def is_bad(self) -> bool:
@@ -194,7 +194,7 @@ class BatcherMachine(RuleBasedStateMachine):
         others = [request for request in self.requests if request.charge]
         theirs = sum(request.charge for request in others if request.client == client)
         waiting = sum(request.charge for request in others)
-        charge = min(sum(n_words for n_words, _ in windows), QUEUE_WORDS // LANE_SHARES)
+        charge = min(sum(n_words for n_words, _ in windows), QUEUE_WORDS // FLOW_SHARES)
         refusal = self.submit_now(client, windows, patience, model)
         if isinstance(refusal, ClientShareError):
             assert theirs + charge > QUEUE_WORDS * CLIENT_SHARE
@@ -221,7 +221,7 @@ class BatcherMachine(RuleBasedStateMachine):
         self.draw_open(data).gone.set()
         self.settle()
 
-    @rule(seconds=st.sampled_from([0.01, PATIENCE_SECONDS, 1.0, 10.0]))
+    @rule(seconds=st.sampled_from([0.01, DISCONNECT_POLL_DELAY_SECONDS, 1.0, 10.0]))
     def wait(self, seconds: float) -> None:
         self.loop.now += seconds
         self.settle()
@@ -247,7 +247,10 @@ class BatcherMachine(RuleBasedStateMachine):
         for request in self.requests:
             if request.is_open:
                 assert self.loop.now < request.deadline
-                assert not request.gone.is_set() or self.loop.now < request.came + PATIENCE_SECONDS
+                assert (
+                    not request.gone.is_set()
+                    or self.loop.now < request.came + DISCONNECT_POLL_DELAY_SECONDS
+                )
             else:
                 self.check_end(request)
 
@@ -313,8 +316,8 @@ class BatcherMachine(RuleBasedStateMachine):
         ]
 
         async def submit() -> None:
-            ticket = Ticket(client, request.deadline, departure)
-            request.future = self.batcher.submit(request.predict, request.windows, ticket)
+            context = RequestContext(client, request.deadline, departure)
+            request.future = self.batcher.submit(request.predict, request.windows, context)
 
         async def departure() -> None:
             await request.gone.wait()

@@ -5,23 +5,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from teddy.service.errors import QueueFullError
-from teddy.service.inference.fair_queue import LANE_SHARES, FairQueue, Lane, choose_batch
+from teddy.service.inference.fair_queue import FLOW_SHARES, FairQueue, Flow, choose_batch
 
-Item = tuple[int, int]  # lane, place in it
+Item = tuple[int, int]  # flow, place in it
 
 lengths = st.lists(st.integers(1, 9), min_size=1, max_size=7)
 # key, lengths of windows
 requests = st.lists(st.tuples(st.integers(0, 1), lengths), min_size=1, max_size=6)
 
 
-def fill(queue: FairQueue[Item], wanted: list[tuple[int, list[int]]]) -> list[Lane[Item]]:
-    lanes = [
-        Lane(key, [(n, (i, j)) for j, n in enumerate(sizes)])
+def fill(queue: FairQueue[Item], wanted: list[tuple[int, list[int]]]) -> list[Flow[Item]]:
+    flows = [
+        Flow(key, [(n, (i, j)) for j, n in enumerate(sizes)])
         for i, (key, sizes) in enumerate(wanted)
     ]
-    for lane in lanes:
-        queue.add(lane)
-    return lanes
+    for flow in flows:
+        queue.add(flow)
+    return flows
 
 
 def padded(sizes: list[int]) -> int:
@@ -67,19 +67,19 @@ def test_everything_comes_out_once_in_batches_of_one_key_that_fit(
 
 
 @given(requests, st.integers(1, 40))
-def test_each_lane_is_served_within_as_many_batches_as_there_are_lanes(
+def test_each_flow_is_served_within_as_many_batches_as_there_are_flows(
     wanted: list[tuple[int, list[int]]], limit: int
 ) -> None:
     queue: FairQueue[Item] = FairQueue(10_000, quantum=1)
-    lanes = fill(queue, wanted)
-    last_served = [0] * len(lanes)
+    flows = fill(queue, wanted)
+    last_served = [0] * len(flows)
     n_batches = 0
     while batch := queue.take(limit):
         n_batches += 1
         for i in {i for i, _ in batch}:
             last_served[i] = n_batches
-        for i, lane in enumerate(lanes):
-            assert not lane.turns or n_batches - last_served[i] < len(lanes)
+        for i, flow in enumerate(flows):
+            assert not flow.items or n_batches - last_served[i] < len(flows)
 
 
 @given(requests, st.integers(1, 40), st.data())
@@ -90,30 +90,30 @@ def test_the_words_counted_are_those_that_wait_whoever_leaves(
         data.draw(st.sampled_from([10_000, 16 * 9, 16])),
         quantum=data.draw(st.sampled_from([1, 10, 512])),
     )
-    lanes = []
+    flows = []
     for key, sizes in wanted:
-        lane = Lane(key, [(n, (0, 0)) for n in sizes])
+        flow = Flow(key, [(n, (0, 0)) for n in sizes])
         try:
-            queue.add(lane)
+            queue.add(flow)
         except QueueFullError:
             continue
-        lanes.append(lane)
+        flows.append(flow)
     while len(queue):
         if data.draw(st.booleans()):
-            queue.discard(data.draw(st.sampled_from(lanes)))
+            queue.discard(data.draw(st.sampled_from(flows)))
         else:
             queue.take(limit)
-        share = queue.max_words // LANE_SHARES
+        share = queue.max_words // FLOW_SHARES
         assert queue.words == sum(
-            min(sum(turn.words for turn in lane.turns), share) for lane in lanes
+            min(sum(each.words for each in flow.items), share) for flow in flows
         )
 
 
 def test_a_short_request_waits_for_one_window_of_a_document_and_not_for_all() -> None:
     queue: FairQueue[str] = FairQueue(100_000, quantum=10)
-    queue.add(Lane("key", [(10, f"document {i}") for i in range(1000)]))
+    queue.add(Flow("key", [(10, f"document {i}") for i in range(1000)]))
     assert queue.take(10) == ["document 0"]
-    queue.add(Lane("key", [(10, "short")]))
+    queue.add(Flow("key", [(10, "short")]))
     assert queue.take(10) == ["document 1"]
     assert queue.take(10) == ["short"]
 
@@ -121,27 +121,27 @@ def test_a_short_request_waits_for_one_window_of_a_document_and_not_for_all() ->
 def test_windows_of_like_length_go_together_when_there_is_a_choice() -> None:
     queue: FairQueue[int] = FairQueue(100_000)
     for length in (2, 50, 2, 50, 2, 50, 2):
-        queue.add(Lane("key", [(length, length)]))
+        queue.add(Flow("key", [(length, length)]))
     assert queue.take(100) == [2, 2, 2, 2]
     assert queue.take(100) == [50, 50]
     assert queue.take(100) == [50]
 
 
 def test_when_as_many_words_wait_as_may_the_next_are_refused_until_some_are_taken() -> None:
-    queue: FairQueue[str] = FairQueue(LANE_SHARES * 10)
-    for _ in range(LANE_SHARES):
-        queue.add(Lane("key", [(10, "window")]))
+    queue: FairQueue[str] = FairQueue(FLOW_SHARES * 10)
+    for _ in range(FLOW_SHARES):
+        queue.add(Flow("key", [(10, "window")]))
     with pytest.raises(QueueFullError, match="160 words are waiting"):
-        queue.add(Lane("key", [(1, "window")]))
+        queue.add(Flow("key", [(1, "window")]))
     queue.take(10)
-    queue.add(Lane("key", [(10, "window")]))
+    queue.add(Flow("key", [(10, "window")]))
 
 
 def test_one_document_is_charged_for_a_share_only_so_others_still_get_in() -> None:
-    queue: FairQueue[str] = FairQueue(LANE_SHARES * 10)
-    queue.add(Lane("key", [(10, "window")] * 1000))
+    queue: FairQueue[str] = FairQueue(FLOW_SHARES * 10)
+    queue.add(Flow("key", [(10, "window")] * 1000))
     assert queue.words == 10
-    queue.add(Lane("key", [(10, "window")]))
+    queue.add(Flow("key", [(10, "window")]))
 
 
 def test_an_empty_queue_gives_no_batch() -> None:
@@ -157,7 +157,7 @@ def test_of_one_client_requests_of_a_quantum_at_most_are_finished_in_order(
 ) -> None:
     queue: FairQueue[tuple[int, int]] = FairQueue(10_000, quantum=35)
     for i, (client, n_windows) in enumerate(wanted):
-        queue.add(Lane("key", [(5, (client, i))] * n_windows, client))
+        queue.add(Flow("key", [(5, (client, i))] * n_windows, client))
     left = {i: n_windows for i, (_, n_windows) in enumerate(wanted)}
     finished: dict[int, list[int]] = {0: [], 1: [], 2: []}
     while batch := queue.take(limit):
@@ -171,26 +171,26 @@ def test_of_one_client_requests_of_a_quantum_at_most_are_finished_in_order(
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.integers(3, 40), st.integers(1, 60))
 def test_a_late_client_waits_for_a_quantum_of_each_before_it_whatever_they_have(
-    lanes: list[int], limit: int, quantum: int
+    flows: list[int], limit: int, quantum: int
 ) -> None:
     queue: FairQueue[str] = FairQueue(1_000_000, quantum=quantum)
-    for client, n_lanes in enumerate(lanes):
-        for _ in range(n_lanes):
-            queue.add(Lane("key", [(3, "other")] * 200, client))
-    queue.add(Lane("key", [(3, "late")], "late"))
+    for client, n_flows in enumerate(flows):
+        for _ in range(n_flows):
+            queue.add(Flow("key", [(3, "other")] * 200, client))
+    queue.add(Flow("key", [(3, "late")], "late"))
     before = 0
     while "late" not in (batch := queue.take(limit)):
         before += 3 * len(batch)
-    assert before <= len(lanes) * (quantum + limit)
+    assert before <= len(flows) * (quantum + limit)
 
 
 def test_room_that_is_kept_counts_until_it_is_kept_no_longer() -> None:
-    queue: FairQueue[str] = FairQueue(LANE_SHARES * 10)
-    kept = [queue.expect(1000, "client") for _ in range(LANE_SHARES)]
-    assert kept == [10] * LANE_SHARES
+    queue: FairQueue[str] = FairQueue(FLOW_SHARES * 10)
+    kept = [queue.reserve(1000, "client") for _ in range(FLOW_SHARES)]
+    assert kept == [10] * FLOW_SHARES
     with pytest.raises(QueueFullError):
-        queue.expect(1, "other")
+        queue.reserve(1, "other")
     with pytest.raises(QueueFullError):
-        queue.add(Lane("key", [(1, "window")]))
-    queue.expect_no_more(kept[0])
-    queue.add(Lane("key", [(10, "window")]))
+        queue.add(Flow("key", [(1, "window")]))
+    queue.reserved -= kept[0]
+    queue.add(Flow("key", [(10, "window")]))

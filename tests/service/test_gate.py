@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 from httpx import ASGITransport, AsyncClient
 
-from teddy.service.api import routes
-from teddy.service.app import create_app
+from teddy.service.app import App, create_app
 from teddy.service.settings import Settings
 from tests.service.test_problems import check_problem
 
@@ -103,22 +102,23 @@ async def test_only_an_admin_reloads_and_without_keys_nobody_does(serving: Any) 
         ("/v1/entities/batch", {"texts": ["a"] * 2000}),
     ],
 )
-async def test_the_short_way_answers_what_the_long_one_does(
+async def test_one_road_leads_to_the_endpoints_for_entities_and_it_does_not_pass_fastapi(
     serving: Any, monkeypatch: pytest.MonkeyPatch, path: str, body: object
 ) -> None:
-    answers = []
-    for quick in (routes.QUICK, {}):
-        monkeypatch.setattr(routes, "QUICK", quick)
-        async with serving() as client:
-            answers.append(await client.post(path, json=body, headers={"X-Request-ID": "one"}))
-            metrics = (await client.get("/metrics")).text
-            assert f'route="{path}",status="{answers[-1].status_code}"}} 1.0' in metrics
-    short, long = answers
-    assert (short.status_code, short.headers, short.json()) == (
-        long.status_code,
-        long.headers,
-        long.json(),
-    )
+    async with serving() as client:
+        with monkeypatch.context() as patched:
+            patched.setattr(App, "answer", None)
+            answer = await client.post(path, json=body, headers={"X-Request-ID": "one"})
+        assert answer.headers["x-request-id"] == "one"
+        metrics = (await client.get("/metrics")).text
+        assert f'route="{path}",status="{answer.status_code}"}} 1.0' in metrics
+        if answer.is_success:
+            assert answer.json()["model"]["name"] == "en"
+        else:
+            assert answer.json()["status"] == answer.status_code
+        other = await client.get(path)
+        check_problem(other, 405, "method-not-allowed")
+        assert other.headers["allow"] == "POST"
 
 
 async def test_after_the_door_is_closed_requests_are_refused_and_connections_end(

@@ -23,7 +23,7 @@ def test_a_new_key_opens_the_door_with_its_line_in_the_file(tmp_path: Path) -> N
     path = tmp_path / "keys"
     made, line = make("--role", "admin", "--name", "operations")
     path.write_text(line)
-    caller = Keys.read(Settings(api_keys_file=path)).caller([(b"x-api-key", made.encode())])
+    caller = Keys.read(Settings(api_keys_file=path)).authenticate([(b"x-api-key", made.encode())])
     assert (caller.role, caller.name) == ("admin", "operations")
     assert made not in line
     assert len(made) >= 2 * LEAST_CHARACTERS

@@ -35,9 +35,9 @@ def with_file(tmp_path: Path, content: str) -> Settings:
 def test_without_keys_everybody_may_tag_and_nobody_is_admin() -> None:
     keys = Keys.read(Settings())
     assert not keys.required
-    assert keys.caller(bearer(TAGGER)) == keys.caller([]) == Caller("anonymous", "tag")
+    assert keys.authenticate(bearer(TAGGER)) == keys.authenticate([]) == Caller("anonymous", "tag")
     with pytest.raises(ForbiddenError, match="role 'admin'"):
-        keys.caller([]).check_admin()
+        keys.authenticate([]).check_admin()
 
 
 @pytest.mark.parametrize(
@@ -54,15 +54,15 @@ def test_a_key_is_known_in_either_header(header: tuple[bytes, bytes]) -> None:
     keys = keys_of(f"{TAGGER},admin:{ADMIN},tag:{OTHER}")
     assert keys.required
     for key, role in ((TAGGER, "tag"), (ADMIN, "admin"), (OTHER, "tag")):
-        found = keys.caller([(name, value.replace(b"KEY", key.encode()))])
+        found = keys.authenticate([(name, value.replace(b"KEY", key.encode()))])
         assert found == Caller(digest(key)[:8], role)  # type: ignore[arg-type]
 
 
 def test_only_an_admin_passes_for_one_and_may_also_tag() -> None:
     keys = keys_of(f"{TAGGER},admin:{ADMIN}")
-    keys.caller(bearer(ADMIN)).check_admin()
+    keys.authenticate(bearer(ADMIN)).check_admin()
     with pytest.raises(ForbiddenError):
-        keys.caller(bearer(TAGGER)).check_admin()
+        keys.authenticate(bearer(TAGGER)).check_admin()
 
 
 @pytest.mark.parametrize(
@@ -86,13 +86,13 @@ def test_only_an_admin_passes_for_one_and_may_also_tag() -> None:
 )
 def test_anything_but_exactly_one_known_key_is_refused(headers: list[tuple[bytes, bytes]]) -> None:
     with pytest.raises(UnauthorizedError) as refused:
-        keys_of(f"{TAGGER},{OTHER}").caller(headers)
+        keys_of(f"{TAGGER},{OTHER}").authenticate(headers)
     assert TAGGER not in str(refused.value)
 
 
 def test_another_scheme_is_left_to_the_proxy_that_it_is_for() -> None:
     headers = [(b"authorization", b"Basic dTpw"), (b"x-api-key", TAGGER.encode())]
-    assert keys_of(TAGGER).caller(headers).role == "tag"
+    assert keys_of(TAGGER).authenticate(headers).role == "tag"
 
 
 @given(st.binary(max_size=64))
@@ -101,7 +101,7 @@ def test_no_value_but_the_key_is_the_key(value: bytes) -> None:
     if value.strip() == TAGGER.encode():
         return
     with pytest.raises(UnauthorizedError):
-        keys.caller([(b"x-api-key", value)])
+        keys.authenticate([(b"x-api-key", value)])
 
 
 def test_every_digest_is_compared_whole_whichever_key_it_is(
@@ -117,7 +117,7 @@ def test_every_digest_is_compared_whole_whichever_key_it_is(
     keys = keys_of(f"{TAGGER},admin:{ADMIN},{OTHER}")
     for key in (TAGGER, ADMIN, OTHER):
         compared.clear()
-        keys.caller(bearer(key))
+        keys.authenticate(bearer(key))
         assert [each.hex() for each in compared] == [digest(TAGGER), digest(ADMIN), digest(OTHER)]
 
 
@@ -129,15 +129,22 @@ def test_a_file_has_a_line_for_each_key_with_comments_and_names(tmp_path: Path) 
         f"tag {digest(OTHER)} letters\n"
     )
     keys = Keys.read(with_file(tmp_path, content))
-    assert keys.caller(bearer(TAGGER)) == keys.caller(bearer(OTHER)) == Caller("letters", "tag")
-    assert keys.caller(bearer(ADMIN)) == Caller(digest(ADMIN)[:8], "admin")
+    assert (
+        keys.authenticate(bearer(TAGGER))
+        == keys.authenticate(bearer(OTHER))
+        == Caller("letters", "tag")
+    )
+    assert keys.authenticate(bearer(ADMIN)) == Caller(digest(ADMIN)[:8], "admin")
 
 
 def test_a_file_and_the_variable_add_up(tmp_path: Path) -> None:
     path = tmp_path / "keys"
     path.write_text(f"tag {digest(OTHER)} other\n")
     keys = Keys.read(read_settings(api_keys=f"admin:{ADMIN}", api_keys_file=path))
-    assert (keys.caller(bearer(OTHER)).name, keys.caller(bearer(ADMIN)).role) == ("other", "admin")
+    assert (keys.authenticate(bearer(OTHER)).name, keys.authenticate(bearer(ADMIN)).role) == (
+        "other",
+        "admin",
+    )
 
 
 @pytest.mark.parametrize(
@@ -205,7 +212,7 @@ def shown_anywhere(values: Sequence[object]) -> str:
 def test_no_key_is_shown_by_what_holds_it() -> None:
     settings = read_settings(api_keys=f"{TAGGER},admin:{ADMIN}")
     keys = Keys.read(settings)
-    shown = shown_anywhere([settings, keys, keys.caller(bearer(TAGGER))])
+    shown = shown_anywhere([settings, keys, keys.authenticate(bearer(TAGGER))])
     assert TAGGER not in shown
     assert ADMIN not in shown
     assert digest(TAGGER) not in shown

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from teddy.model.predictor import load
+from teddy.service.api.answers import LineSplitter
 from teddy.service.api.line_tagging import GROUP_LINES, WINDOW_BYTES, WINDOW_LINES
-from teddy.service.api.stream_lines import LineSplitter
 from tests.service.live import RawStream, line, listening
 
 pytestmark = pytest.mark.anyio

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from benchmarks.load.server import parse_metrics
-from teddy.service.app import PaddingCount, beat
+from teddy.service.app import PaddingCount, event_loop_monitor
 from teddy.service.observability.metrics import Metrics
 
 pytestmark = pytest.mark.anyio
@@ -39,12 +39,12 @@ def test_padding_is_counted_from_when_a_model_is_served_and_not_what_loading_it_
 
 async def test_an_event_loop_that_stands_still_is_late() -> None:
     metrics = Metrics()
-    beating = asyncio.create_task(beat(metrics, lambda: []))
+    event_loop_monitoring = asyncio.create_task(event_loop_monitor(metrics, lambda: []))
     await asyncio.sleep(0)
     time.sleep(0.4)  # what nobody should do in an event loop
     async with asyncio.timeout(30):
         while not value(metrics, "teddy_event_loop_lag_seconds_count"):
             await asyncio.sleep(0.01)
-    beating.cancel()
+    event_loop_monitoring.cancel()
     assert value(metrics, "teddy_event_loop_lag_seconds_sum") >= 0.25
     assert value(metrics, "teddy_event_loop_lag_seconds_bucket[le=0.1]") == 0
