@@ -5,6 +5,7 @@ its section. A step is a public function or method of the product: no property, 
 private class, no function within a function.
 """
 
+import asyncio
 import inspect
 import re
 import sys
@@ -14,11 +15,18 @@ from functools import cached_property
 from pathlib import Path
 from types import CodeType, FrameType
 
+import uvloop
+from fastapi import FastAPI
+
 import teddy
+from teddy.service.app import create_app
+from teddy.service.process.server import Server, listen
+from teddy.service.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 PRODUCT = ("model", "training", "service", "teddy")
 MOST_STEPS_OF_A_TEXT = 25
+MOST_STEPS_OF_A_REQUEST = 30
 
 
 def drawn(road: str) -> list[str]:
@@ -75,3 +83,47 @@ def test_text_to_entities() -> None:
     found = entered(lambda: tagger.tag(["Quobble met Bob in Zürich, and went on. She left."]))
     assert found == drawn("Text to entities")
     assert len(found) <= MOST_STEPS_OF_A_TEXT
+
+
+BACKGROUND = {
+    "service/app.py PaddingCount.update",
+    "service/app.py event_loop_monitor",
+    "service/http/acceptor.py Acceptor.publish",
+    "service/observability/instruments.py Instruments.flush",
+    "service/observability/instruments.py LateMetric.flush",
+    "service/observability/metrics.py Metrics.flush",
+    "service/process/server.py Server.on_tick",
+}
+"""What the server does ten times a second, whether a request is there or not."""
+
+
+def test_request_to_answer() -> None:
+    """Within a server whose threads start with the request; the road of the text is left out."""
+    body = b'{"text": "Quobble met Bob in Norwich."}'
+    head = b"POST /v1/entities HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n"
+    request = head + b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        app = create_app(Settings(), lambda _: teddy.load())
+        server, bound = Server(app, Settings()), listen("127.0.0.1", 0)
+        serving = runner.get_loop().create_task(server._serve([bound]))
+        runner.run(app_is_ready(app, server))
+        connection = asyncio.open_connection(*bound.getsockname())
+        reader, writer = runner.run(connection)
+        writer.write(request)
+        found = entered(lambda: runner.run(reader.readuntil(b"}]}")))
+        writer.close()
+        server.should_exit = True
+        runner.run(wait_for(serving))
+    found = [step for step in found if step.startswith("service/") and step not in BACKGROUND]
+    assert found == drawn("Request to answer")
+    assert len(found) <= MOST_STEPS_OF_A_REQUEST
+
+
+async def app_is_ready(app: FastAPI, server: Server) -> None:
+    while not server.started:
+        await asyncio.sleep(0.01)
+    await app.state.loading
+
+
+async def wait_for(task: "asyncio.Task[None]") -> None:
+    await task

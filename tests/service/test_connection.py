@@ -170,7 +170,9 @@ async def test_a_client_that_vanishes_is_looked_for_by_the_system() -> None:
         client = await server.connect()
         client.send(GET)
         await client.answer()
-        accepted = next(iter(server.state.connections))._lingering._transport.get_extra_info("socket")
+        accepted = next(iter(server.state.connections))._lingering._transport.get_extra_info(
+            "socket"
+        )
         assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         if hasattr(socket, "TCP_KEEPIDLE"):
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30
