@@ -44,15 +44,15 @@ def train(recipe_file: str, data: str, updates: str, *settings: str) -> None:
     """One process of a turn; the first prints the figure."""
     from itertools import islice
 
-    from teddy.training.learning.distributed.launch import launched
+    from teddy.training.commands import launched
     from teddy.training.learning.distributed.process_group import join_group
     from teddy.training.learning.torch_setup import set_threads
-    from teddy.training.preparation import set_up_run
     from teddy.training.recipe.recipe import load_recipe
+    from teddy.training.run import set_up_run
 
     recipe = load_recipe(recipe_file, settings)
     set_threads(1)
-    with join_group(launched(os.environ)) as group, TemporaryDirectory() as output:
+    with join_group(**launched(os.environ)) as group, TemporaryDirectory() as output:
         trainer = set_up_run(recipe, Path(data), Path(output), None, None, group).trainer
         trainer.features.bag(
             sorted(

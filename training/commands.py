@@ -3,16 +3,18 @@
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from teddy.model.commands import use_one_thread
 from teddy.model.errors import MissingExtraError
 from teddy.training.data.options import DataDirectory
+from teddy.training.job.catalogue import Address
 from teddy.training.job.options import (
     MetricsFileOption,
     MetricsPortOption,
@@ -70,6 +72,32 @@ RayOption = Annotated[
         help="Train with N workers of a Ray cluster: see docs/distributed.md.",
     ),
 ]
+SourceArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="SOURCE", help="A .checkpoint of a run, or a model file.", show_default=False
+    ),
+]
+ModelArgument = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="The file to write.", show_default=False)
+]
+FormatOption = Annotated[
+    Literal["auto", "torchscript", "onnx"],
+    typer.Option(
+        "--format", help="Of MODEL; auto is onnx where its name ends in .onnx, else torchscript."
+    ),
+]
+CheckpointDataOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="What the run's files are relative to; only for a run that has not ended.",
+    ),
+]
+CardOption = Annotated[
+    Path | None,
+    typer.Option(metavar="RECIPE", help="Take the [card] table of this recipe for the model card."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print everything, as JSON.")]
 
 
@@ -93,8 +121,8 @@ def train(
     run that has finished is left as it is.
 
     A run that is stopped or killed goes on with --resume, and ends as if it had not been. SIGTERM
-    and Ctrl-C let it write a checkpoint first: the exit code is then 75, and 3 when the loss is no
-    number any more.
+    and Ctrl-C let it write a checkpoint first: the exit code is then 75, and 3 when the loss or
+    a gradient is not finite or explodes.
 
     Examples:
       teddy train training/recipes/conll2003.toml --data corpora
@@ -104,98 +132,94 @@ def train(
       teddy train mine.toml --metrics-file /var/lib/prometheus/node-exporter/mine.prom
       teddy train mine.toml --mlflow local
     """
-    from teddy.model.system.processes import interruptions
-    from teddy.training.job.job import Job
-    from teddy.training.learning.distributed.launch import launched
     from teddy.training.recipe.recipe import load_recipe
 
     launch = launched(os.environ)
     changes = [*(overrides or ()), *([f"update.model={json.dumps(str(update))}"] if update else [])]
     recipe = load_recipe(recipe_file, changes)
     output = output or Path("runs") / recipe.name
+    shown_on: dict[str, Any] = {
+        "metrics_file": metrics_file,
+        "metrics_port": metrics_port,
+        "pushgateway": pushgateway,
+        "mlflow": mlflow,
+    }
     if workers is not None:
-        _refuse_on_ray(
-            {
-                "metrics-file": metrics_file,
-                "metrics-port": metrics_port,
-                "pushgateway": pushgateway,
-                "mlflow": mlflow,
-            }
-        )
+        _refuse_on_ray(shown_on)
         from teddy.training.learning.distributed.ray_train import train_on_ray
 
         print(train_on_ray(recipe, data, output, n_workers=workers, resume=resume))
         return
-    job = Job(recipe.name)
-    if not launch.is_first:
-        metrics_file = metrics_port = pushgateway = mlflow = None
+    is_first = launch.get("rank", 0) == 0
+    with _observed(recipe.name, output, **(shown_on if is_first else {})) as observed:
+        from teddy.training.learning.distributed.process_group import join_group
+
+        # Importing torch takes seconds: mistakes are reported before.
+        from teddy.training.run import train as run_training
+
+        resume = resume or launch.get("restarts", 0) > 0
+        with join_group(**launch) as group:
+            model_file = run_training(recipe, data, output, resume=resume, group=group, **observed)
+    if is_first:
+        print(model_file)
+
+
+@contextmanager
+def _observed(
+    name: str,
+    output: Path,
+    metrics_file: Path | None = None,
+    metrics_port: Address | None = None,
+    pushgateway: str | None = None,
+    mlflow: str | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Show a job where the options say, and yield what `train` and `pretrain` take to report to."""
+    from teddy.model.system.processes import interruptions
+    from teddy.training.job.job import Job
+
+    job = Job(name)
     with (
         interruptions() as interruption,
         shown(job, metrics_file, metrics_port, pushgateway),
         tracked(output, mlflow) as watchers,
     ):
-        from teddy.training.learning.distributed.process_group import join_group
-
-        # takes seconds, which a mistake need not wait for
-        from teddy.training.run import train as run_training
-
-        resume = resume or launch.restarts > 0
-        with join_group(launch) as group:
-            model_file = run_training(
-                recipe,
-                data,
-                output,
-                resume=resume,
-                job=job,
-                watchers=watchers,
-                interruption=interruption,
-                group=group,
-            )
-    if launch.is_first:
-        print(model_file)
+        yield {"job": job, "watchers": watchers, "interruption": interruption}
 
 
-def _refuse_on_ray(options: Mapping[str, object]) -> None:
-    """Refuse what only a run in this process can do, instead of leaving it out without a word, and all without Ray."""
-    for name, value in options.items():
+def launched(environ: Mapping[str, str]) -> dict[str, int]:
+    """Return the arguments of `process_group.join_group` that torchrun has set; none without it.
+
+    Other launchers set some of its variables, but not all: those are ignored.
+    """
+    if "TORCHELASTIC_RUN_ID" not in environ:
+        return {}
+    return {
+        "rank": int(environ["RANK"]),
+        "size": int(environ["WORLD_SIZE"]),
+        "local_rank": int(environ["LOCAL_RANK"]),
+        "local_size": int(environ["LOCAL_WORLD_SIZE"]),
+        "restarts": int(environ["TORCHELASTIC_RESTART_COUNT"]),
+    }
+
+
+def _refuse_on_ray(shown_on: Mapping[str, object]) -> None:
+    """Refuse options that only a run in this process can have, and --ray without Ray."""
+    for name, value in shown_on.items():
         if value is not None:
             raise typer.BadParameter(
-                "cannot show a run of --ray, which is in other processes", param_hint=f"--{name}"
+                "cannot show a run of --ray, which is in other processes",
+                param_hint=f"--{name.replace('_', '-')}",
             )
     if find_spec("ray") is None:
         raise MissingExtraError("--ray needs the extra `ray`: pip install 'teddy[ray]'")
 
 
 def export(
-    source: Annotated[
-        Path,
-        typer.Argument(
-            metavar="SOURCE", help="A .checkpoint of a run, or a model file.", show_default=False
-        ),
-    ],
-    model_file: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="The file to write.", show_default=False)
-    ],
-    form: Annotated[
-        Literal["auto", "torchscript", "onnx"],
-        typer.Option(
-            "--format",
-            help="Of MODEL; auto is onnx where its name ends in .onnx, else torchscript.",
-        ),
-    ] = "auto",
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="What the run's files are relative to; only for a run that has not ended.",
-        ),
-    ] = None,
-    card: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="RECIPE", help="Take the [card] table of this recipe for the model card."
-        ),
-    ] = None,
+    source: SourceArgument,
+    model_file: ModelArgument,
+    form: FormatOption = "auto",
+    data: CheckpointDataOption = None,
+    card: CardOption = None,
 ) -> None:
     """Write the model file of a checkpoint, or a model as ONNX.
 
@@ -256,9 +280,8 @@ def search(
     up early. At the end best.toml is a recipe for `teddy train`, and its path is printed on
     standard output.
 
-    A search that was stopped, in whatever way, goes on when it is started again, and so does the
-    trial that it was at; with more --trials, so does one that was finished. The exit code is 75
-    when a signal stopped it.
+    A search that was stopped goes on when it is started again, with the trial that it was at; with
+    more --trials, so does one that has finished. The exit code is 75 when a signal stopped it.
 
     Examples:
       teddy search mine.toml --data corpora --trials 50
@@ -310,30 +333,17 @@ def pretrain(
       teddy pretrain mine.toml --set pretrain.objective=causal --output runs/causal
       teddy pretrain mine.toml --resume
     """
-    from teddy.model.system.processes import interruptions
-    from teddy.training.job.job import Job
     from teddy.training.recipe.recipe import load_recipe
 
     recipe = load_recipe(recipe_file, overrides or (), purpose="pretrain")
     output = output or Path("runs") / recipe.name
-    job = Job(recipe.name)
-    with (
-        interruptions() as interruption,
-        shown(job, metrics_file, metrics_port, pushgateway),
-        tracked(output, mlflow) as watchers,
-    ):
+    with _observed(
+        recipe.name, output, metrics_file, metrics_port, pushgateway, mlflow
+    ) as observed:
         # takes seconds, see `teddy train`
         from teddy.training.pretrain.run import pretrain as run_pretraining
 
-        encoder_file = run_pretraining(
-            recipe,
-            data,
-            output,
-            resume=resume,
-            job=job,
-            watchers=watchers,
-            interruption=interruption,
-        )
+        encoder_file = run_pretraining(recipe, data, output, resume=resume, **observed)
     print(encoder_file)
 
 

@@ -1,9 +1,8 @@
-"""The life of a training run, one update after another.
+"""The training loop.
 
-`Trainer.run` is a generator: it yields a row after each update and each evaluation, and its caller
-decides what to show, to keep or to stop. After any row the trainer's whole state can be taken and
-put back, and the run goes on as if nothing had happened: everything random is drawn from the seed,
-the epoch and the step.
+`Trainer.run` yields a row after each update and each evaluation; its caller decides what to show,
+keep or stop. After any row the trainer's state can be saved and restored, and the run goes on as if
+nothing had happened: everything random is drawn from the seed, the epoch and the step.
 """
 
 import copy
@@ -31,16 +30,15 @@ from teddy.training.data.corpora import Corpus
 from teddy.training.data.source import CorporaInMemory, Source
 from teddy.training.evaluation.card import score_dev
 from teddy.training.job.record import EvaluationRow, Losses, UpdateRow
+from teddy.training.learning.batches import MicroBatch, RankBatch, Sharder, Targets
 from teddy.training.learning.distill import Distillation
-from teddy.training.learning.distributed.gradients import EmbeddingShard, Gradients
-from teddy.training.learning.distributed.lessons import Divider, Part, Share
+from teddy.training.learning.distributed.data_parallel import DataParallel
 from teddy.training.learning.distributed.process_group import (
     SINGLE_PROCESS,
     ProcessGroup,
     require_same_beginning,
     require_same_weights,
 )
-from teddy.training.learning.targets import Targets
 from teddy.training.learning.torch_setup import (
     FromAnywhere,
     autocast,
@@ -52,12 +50,12 @@ from teddy.training.recipe.recipe import TrainingConfig
 from teddy.training.recipe.sections import AugmentConfig
 
 _RECENT_LOSSES = 50
-"""The running median of so many losses is what an exploding one is compared with."""
+"""A loss is compared with the median of so many before it."""
 
 
 @dataclass(slots=True)
 class Position:
-    """Where a run stands: updates made in all, and of this epoch; the step last evaluated, and what the best was."""
+    """Where a run stands; `evaluated` is the step of the last evaluation."""
 
     step: int = 0
     epoch: int = 0
@@ -68,7 +66,7 @@ class Position:
 
 
 class Trainer:
-    """Trains a network on corpora; see the head of this file."""
+    """Trains a network on corpora."""
 
     def __init__(
         self,
@@ -86,11 +84,11 @@ class Trainer:
         augmentation: AugmentConfig | None = None,
         group: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
-        """Batches come from `source`, or else from the training sentences of the corpora.
+        """Take batches from `source`, by default the training sentences of the corpora.
 
-        `started_share` is the share of the learning rate at which the embedding and the encoder
-        learn. With a `group` of several processes all of them make such a trainer, of the same
-        arguments, and do the same with it.
+        The embedding and the encoder learn at `started_share` of the learning rate. In a `group`
+        of several processes, all make such a trainer of the same arguments and call its methods
+        alike.
         """
         self.config = config
         self.features = features
@@ -99,35 +97,42 @@ class Trainer:
         self.seed = seed
         self.device = device
         self.distillation = distillation
-        self.augmentation = augmentation or AugmentConfig()
         self.network = network.to(device)
         self.averaged = copy.deepcopy(network).eval().requires_grad_(False)
         self.position = Position()
         self.group = group
-        self._shard = EmbeddingShard(self.network.embedding, group)
-        self._gradients = Gradients(self.network, self._shard, group)
+        self.parallel = DataParallel(self.network, group)
         self._optimiser = make_optimiser(
             network,
             config.learning_rate,
             config.weight_decay,
             started_share,
-            embedding=self._shard.parameter,
+            embedding=self.parallel.embedding,
         )
         self._recent_losses: deque[float] = deque(maxlen=_RECENT_LOSSES)
         self._targets = {corpus.name: Targets(tag_set, corpus.annotates) for corpus in corpora}
+        self.paralleler = Sharder(
+            features=features,
+            targets=self._targets,
+            config=config,
+            augmentation=augmentation or AugmentConfig(),
+            taught=distillation is not None and distillation.config.on_corpora,
+            seed=seed,
+            group=group,
+        )
         self.source = source or CorporaInMemory(corpora, config.batch_words, seed)
 
     @property
     def tagger(self) -> Tagger:
-        """The tagger that is evaluated and exported: the moving average of the weights."""
+        """The tagger that is evaluated: the moving average of the weights."""
         return Tagger(FromAnywhere(self.averaged, self.device), self.features, self.tag_set)
 
     def total_steps(self) -> int:
-        """The updates of a whole run, if patience does not end it before."""
+        """Return the updates of a whole run, if patience does not end it before."""
         return sum(len(self.source.epoch(number)) for number in range(self.config.epochs))
 
     def run(self, interruption: Interruption | None = None) -> Iterator[UpdateRow | EvaluationRow]:
-        """Trains to the end of the last epoch, or until patience is at an end; goes on from `position`.
+        """Train from `position` to the end of the last epoch, or until patience runs out.
 
         Raises DivergedError, before any weight is touched, when a loss or gradient is not finite or
         explodes, and JobInterrupted when `interruption` is wanted during an evaluation, which is
@@ -144,7 +149,7 @@ class Trainer:
             while True:
                 if position.batches_done in pauses and position.evaluated != position.step:
                     yield self._evaluate(interruption or Interruption())
-                if self._out_of_patience():
+                if 0 < config.patience <= position.evaluations_since_best:
                     return
                 if (sentences := next(batches, None)) is None:
                     break
@@ -152,29 +157,34 @@ class Trainer:
             position.epoch += 1
             position.batches_done = 0
 
-    def _out_of_patience(self) -> bool:
-        return 0 < self.config.patience <= self.position.evaluations_since_best
-
     def _update(self, sentences: list[Sentence], n_updates: int) -> UpdateRow:
-        """Learns from the sentences of a batch, one of the epoch's `n_updates`."""
+        """Take one step, one of the epoch's `n_updates`: batch, loss, backward, clip, step."""
         started = time.perf_counter()
-        position = self.position
-        progress = (position.epoch + position.batches_done / n_updates) / self.config.epochs
-        rate = self.config.learning_rate * schedule(
-            progress, self.config.warmup_share, self.config.final_learning_rate_share
-        )
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate * group["rate_share"]
-        losses, norm = self._learn(sentences, n_updates)
+        rate = self._set_learning_rate(n_updates)
+        batch = self._make_batch(sentences, n_updates)
+        weight = 0.0 if self.distillation is None else self.distillation.config.weight
+        sums = torch.zeros(2, dtype=torch.float64, device=self.device)
+        self.network.train()
+        self.parallel.zero_grad(batch.rows)
+        for micro_batch in batch.micro_batches:
+            loss, distilled = self._losses(micro_batch, batch)
+            (loss + weight * distilled).backward()  # type: ignore[no-untyped-call]
+            sums += torch.stack((loss, distilled)).detach()
+        (mean_loss, mean_distilled), norm = self.parallel.reduce(sums)
+        self._check_finite(mean_loss + weight * mean_distilled, norm, sentences)
+        self.parallel.clip(norm, self.config.gradient_clip)
         self._optimiser.step()
-        position.step += 1
-        position.batches_done += 1
+        self.position.step += 1
+        self.position.batches_done += 1
         self._average()
+        losses: Losses = {"loss": mean_loss}
+        if self.distillation is not None:
+            losses["distillation_loss"] = mean_distilled
         n_words = sum(len(sentence.words) for sentence in sentences)
         return UpdateRow(
             kind="update",
-            step=position.step,
-            epoch=position.epoch + 1,
+            step=self.position.step,
+            epoch=self.position.epoch + 1,
             **losses,
             gradient_norm=norm,
             learning_rate=rate,
@@ -182,74 +192,53 @@ class Trainer:
             words_per_second=n_words / (time.perf_counter() - started),
         )
 
-    def _learn(self, sentences: list[Sentence], n_updates: int) -> tuple[Losses, float]:
-        """Computes and clips the gradients of a batch, one of the epoch's `n_updates`.
-
-        Gives its losses for each word and the norm of the gradients before clipping.
-        """
-        share = self._share(sentences, n_updates)
-        self.network.train()
-        self._gradients.begin(share.rows)
-        sums = torch.zeros(2, dtype=torch.float64, device=self.device)
-        for part in share.parts:
-            sums += self._learn_part(part, share)
-        (loss, distilled), norm = self._gradients.combine(sums)
-        losses: Losses = {"loss": loss}
-        if self.distillation is not None:
-            losses["distillation_loss"] = distilled
-            loss += self.distillation.config.weight * distilled
-        self._check_finite(loss, norm, sentences)
-        self._gradients.clip(norm, self.config.gradient_clip)
-        return losses, norm
-
-    def _share(self, sentences: list[Sentence], n_updates: int) -> Share:
-        """What this process reads of an update: of the sentences, and of the teachers' raw text."""
-        position, teaching = self.position, self.distillation
-        divider = Divider(
-            features=self.features,
-            targets=self._targets,
-            config=self.config,
-            augmentation=self.augmentation,
-            taught=teaching is not None and teaching.config.on_corpora,
-            seed=self.seed,
-            group=self.group,
+    def _set_learning_rate(self, n_updates: int) -> float:
+        config, position = self.config, self.position
+        progress = (position.epoch + position.batches_done / n_updates) / config.epochs
+        rate = config.learning_rate * schedule(
+            progress, config.warmup_share, config.final_learning_rate_share
         )
-        raw = teaching.batches(position.epoch, position.batches_done, n_updates) if teaching else []
-        return divider.share(sentences, raw, position.epoch, position.step)
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate * group["rate_share"]
+        return rate
 
-    def _learn_part(self, part: Part, share: Share) -> Tensor:
-        """Adds the gradients of a part; gives what it adds to the loss and to the distillation loss, float64 [2]."""
-        seed_torch(part.seed)
+    def _make_batch(self, sentences: list[Sentence], n_updates: int) -> RankBatch:
+        """Return what this process reads: of the sentences, and of the teachers' raw text."""
+        position, raw = self.position, []
+        if self.distillation is not None:
+            raw = self.distillation.batches(position.epoch, position.batches_done, n_updates)
+        return self.paralleler.make_batch(sentences, raw, position.epoch, position.step)
+
+    def _losses(self, micro_batch: MicroBatch, batch: RankBatch) -> tuple[Tensor, Tensor]:
+        """Return what a micro-batch adds to loss and distillation loss, float64 []."""
+        seed_torch(micro_batch.seed)
         loss, distilled = torch.zeros(2, dtype=torch.float64, device=self.device)
-        for lesson in (each.to(self.device) for each in part.lessons):
+        for each in micro_batch.batches:
+            inputs = each.inputs.to(self.device)
             with autocast(self.config.mixed_precision, self.device):
-                emissions = self._gradients.emissions(lesson.batch)
-            if lesson.allowed is not None:
-                loss = (
-                    loss
-                    + self._loss(self.network, emissions, lesson.batch, lesson.allowed)
-                    / share.n_words
+                emissions = self.parallel.emissions(inputs)
+            if each.allowed is not None:
+                allowed = each.allowed.to(self.device)
+                loss = loss + self._loss(self.network, emissions, inputs, allowed) / batch.n_words
+            if each.teacher_words is not None and self.distillation is not None:
+                distilled = distilled + (
+                    self.distillation.loss(
+                        self.network.crf,
+                        emissions,
+                        inputs.lengths,
+                        each.teacher_words,
+                        annotated=each.allowed is not None,
+                    )
+                    / batch.n_taught_words
                 )
-            if lesson.words is not None and self.distillation is not None:
-                annotated = lesson.allowed is not None
-                taught = self.distillation.loss(
-                    self.network.crf,
-                    emissions,
-                    lesson.batch.lengths,
-                    lesson.words,
-                    annotated=annotated,
-                )
-                distilled = distilled + taught / share.n_taught_words
-        weight = 0.0 if self.distillation is None else self.distillation.config.weight
-        (loss + weight * distilled).backward()
-        return torch.stack((loss, distilled)).detach()
+        return loss, distilled
 
     def _emissions(self, network: Network, batch: Batch) -> Tensor:
         with autocast(self.config.mixed_precision, self.device):
             return network.emissions(batch.rows, batch.starts, batch.words, batch.lengths)
 
     def _loss(self, network: Network, emissions: Tensor, batch: Batch, allowed: Tensor) -> Tensor:
-        """The summed supervised loss of a batch, in nats."""
+        """Return the summed supervised loss of a batch, in nats."""
         return network.crf.loss(emissions, batch.lengths, allowed).sum()
 
     def _check_finite(self, loss: float, norm: float, sentences: list[Sentence]) -> None:
@@ -275,7 +264,7 @@ class Trainer:
         self._recent_losses.append(loss)
 
     def _average(self) -> None:
-        """Moves the average towards the weights, faster in the first steps (Polyak averaging with a warm-up)."""
+        """Move the average towards the weights, faster at first (Polyak averaging with warm-up)."""
         decay = min(self.config.average_decay, (1 + self.position.step) / (10 + self.position.step))
         with torch.no_grad():
             averaged = self._own_weights(self.averaged)
@@ -283,16 +272,16 @@ class Trainer:
             torch._foreach_lerp_(averaged, self._own_weights(self.network), 1.0 - decay)
 
     def _own_weights(self, network: Network) -> list[Tensor]:
-        """The weights that this process learns: all but the rows of the embedding that others do."""
+        """Return the weights that this process learns: of the embedding, its own rows."""
         return [
-            self._shard.own(each) if each is network.embedding else each
+            self.parallel.own(each) if each is network.embedding else each
             for each in network.parameters()
         ]
 
     def _evaluate(self, interruption: Interruption) -> EvaluationRow:
         position = self.position
         self._complete(self.averaged)
-        # Other processes would wait for one that leaves an evaluation: they all see it to its end.
+        # Others would wait for a process that leaves: several processes evaluate to the end.
         with interruption.at_once() if self.group.size == 1 else nullcontext():
             found = score_dev(
                 self.averaged,
@@ -325,31 +314,31 @@ class Trainer:
         )
 
     def _complete(self, network: Network) -> None:
-        """Fetches the rows of the embedding that other processes have learnt; all weights are then the same."""
+        """Fetch the rows of the embedding that other processes have learnt."""
         with torch.no_grad():
-            self._shard.complete(network.embedding)
+            self.parallel.complete(network.embedding)
         require_same_weights(self.group, network, self.position.step)
 
     def state(self) -> dict[str, Any]:
-        """Everything that the rest of the run depends on, besides the recipe and the data.
+        """Return all that the rest of the run depends on besides the recipe and the data.
 
-        All processes ask for it at once; it is the same in each of them, however many they are.
+        Collective; it is the same in all processes, however many there are.
         """
         self._complete(self.network)
         self._complete(self.averaged)
         return {
             "network": self.network.state_dict(),
-            "optimiser": self._of_embedding(self._optimiser.state_dict(), self._shard.whole),
+            "optimiser": self._of_embedding(self._optimiser.state_dict(), self.parallel.whole),
             "position": {name: getattr(self.position, name) for name in Position.__slots__},
             "recent_losses": list(self._recent_losses),
         }
 
     def restore(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
-        """Puts back the averaged weights and what `state` gave."""
+        """Restore the averaged weights and what `state` returned."""
         self.averaged.load_state_dict(weights)
         self.network.load_state_dict(state["network"])
         self._optimiser.load_state_dict(
-            self._of_embedding(state["optimiser"], lambda table: self._shard.own(table).clone())
+            self._of_embedding(state["optimiser"], lambda table: self.parallel.own(table).clone())
         )
         self.position = Position(**state["position"])
         self._recent_losses.extend(state["recent_losses"])
@@ -357,19 +346,18 @@ class Trainer:
     def _of_embedding(
         self, state: dict[str, Any], change: Callable[[Tensor], Tensor]
     ) -> dict[str, Any]:
-        """An optimiser's state with what it holds of the embedding's rows changed."""
+        """Return an optimiser's state with its tensors of the embedding changed."""
         parameters = [each for group in self._optimiser.param_groups for each in group["params"]]
-        place = next(i for i, each in enumerate(parameters) if each is self._shard.parameter)
+        place = next(i for i, each in enumerate(parameters) if each is self.parallel.embedding)
         held = state["state"].get(place, {})
         changed = {name: change(value) if value.dim() else value for name, value in held.items()}
         return {**state, "state": {**state["state"], place: changed}} if held else state
 
 
 def evaluation_points(n_batches: int, per_epoch: float, epoch: int, n_epochs: int) -> set[int]:
-    """After how many batches of this epoch to evaluate.
+    """Return after how many batches of this epoch to evaluate.
 
-    With `per_epoch` below one, at the end of every so many epochs; at the end of the last epoch in
-    any case.
+    With `per_epoch` below one, at the end of every 1 / `per_epoch` epochs, and of the last.
     """
     if per_epoch >= 1:
         times = min(round(per_epoch), max(n_batches, 1))

@@ -8,41 +8,99 @@
     last.checkpoint      the state to resume from
     previous.checkpoint  the one before, for when that is damaged
     best.checkpoint      the best on dev; `teddy export` reads it
-    NAME.teddy           the model file, with which the run has finished
+    NAME.teddy           the model file; with it the run has finished
     report/              the evaluation of the model file's weights on dev
-    sentences/           what a long text is read from, only until the run ends (see training/data/store.py)
+    sentences/           a large corpus, until the run ends (see training/data/store.py)
     lock                 which process works here
 
 The pictures need matplotlib, which is an extra: a run without it says so and goes on.
 """
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from teddy.model.errors import TrainingError
+from teddy.model.features.pieces import Pieces
+from teddy.model.features.rows import WordFeatures
+from teddy.model.file.bundle import TrainingData
+from teddy.model.network.tagger_network import Network
 from teddy.model.system.files import write_atomically
 from teddy.model.system.processes import Interruption
-from teddy.training.data.corpora import Corpus
-from teddy.training.evaluation.card import read_card
+from teddy.model.tags.tag_set import TagSet
+from teddy.training.data.align import MisalignedReport
+from teddy.training.data.corpora import Corpus, open_corpora
+from teddy.training.data.source import StoredCorpora
+from teddy.training.data.vocabulary import (
+    WordCounts,
+    WordVectors,
+    choose_vectors,
+    frequent_words,
+    train_pieces,
+)
+from teddy.training.evaluation.card import joined_credits, read_card
 from teddy.training.export.publish import measure, write_model
 from teddy.training.job.attendant import Attendant, Watcher
 from teddy.training.job.job import Job
 from teddy.training.job.run_directory import RunDirectory
-from teddy.training.learning.checkpoint import load_checkpoint
+from teddy.training.learning.checkpoint import Checkpoint, load_checkpoint
+from teddy.training.learning.distill import Distillation, open_distillation
 from teddy.training.learning.distributed.process_group import SINGLE_PROCESS, ProcessGroup
-from teddy.training.learning.start import open_update
+from teddy.training.learning.start import (
+    PretrainedWeights,
+    Update,
+    open_start,
+    open_update,
+    rehearsed,
+)
 from teddy.training.learning.torch_setup import (
     check_number_format,
     choose_device,
+    seed_torch,
     set_threads,
     set_up_memory,
 )
-from teddy.training.preparation import RunSetup, set_up_run
+from teddy.training.loop import Trainer
 from teddy.training.recipe.recipe import Recipe
 from teddy.training.report.background import run_background
 from teddy.training.report.figures import optional_figure
 from teddy.training.report.machine import CostMeter
 from teddy.training.report.writing import write_report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSetup:
+    """What a run consists of before its first update."""
+
+    corpora: list[Corpus]
+    misaligned: MisalignedReport
+    """Gold spans that words cannot express."""
+    trainer: Trainer
+    inherited: tuple[TrainingData, ...]
+    """What the initial weights, word vectors and teachers had been learnt from."""
+    notes: tuple[str, ...]
+    """Lines about the run, to show."""
+    stored: Path
+    """Where the training sentences are if memory does not hold them; removed at the end."""
+
+    def checkpoint(self, recipe: Recipe) -> Checkpoint:
+        """Return the state of the run as it stands now. Collective."""
+        trainer = self.trainer
+        progress = trainer.state()  # first: it completes the averaged weights
+        return Checkpoint(
+            labels=trainer.tag_set.labels,
+            features=recipe.features,
+            network=recipe.network,
+            pieces=trainer.features.pieces.serialised,
+            words=trainer.features.words,
+            weights={name: tensor.cpu() for name, tensor in trainer.averaged.state_dict().items()},
+            recipe=recipe.dump_toml(),
+            progress=progress,
+            card="",
+            inherited=self.inherited,
+        )
 
 
 def train(
@@ -56,25 +114,23 @@ def train(
     interruption: Interruption | None = None,
     group: ProcessGroup = SINGLE_PROCESS,
 ) -> Path:
-    """Trains as the recipe says on files below `data`, and returns the path of the model file in `output`.
+    """Train as the recipe says on files below `data`; return the path of the model file in `output`.
 
-    With `resume` a run that was stopped goes on from its last checkpoint, to the same result as if
-    it had not been stopped, and where there is none it begins. A run that has finished is left as
-    it is. `job` is told how it goes, for those who watch from outside, and every row goes to the
-    `watchers`, which may end the run by raising something.
+    With `resume` a stopped run goes on from its last checkpoint, to the same result as if it had
+    not been stopped; where there is none, it begins. A run that has finished is left as it is.
+    `job` and the `watchers` get every row; what a watcher raises ends the run.
 
-    Raises DataError and RecipeError for what is wrong in the files, DivergedError when the loss is
-    no number any more, JobInterrupted when `interruption` is wanted, TrainingError when another
-    process works in `output`, or when it holds a run that has not finished and `resume` is not
-    asked for, or one of another recipe.
+    Raises DataError and RecipeError for mistakes in the files, DivergedError when the loss or a
+    gradient is not finite or explodes, JobInterrupted when `interruption` is wanted, TrainingError
+    when another process works in `output`, when it holds an unfinished run and `resume` is False,
+    or a run of another recipe.
     """
     set_up_memory()
     update = open_update(recipe, data)
     recipe = update.recipe if update else recipe
     directory, text = RunDirectory(output), recipe.dump_toml()
     model_file = output / f"{recipe.name}.teddy"
-    job = job or Job(recipe.name)
-    interruption = interruption or Interruption()
+    job, interruption = job or Job(recipe.name), interruption or Interruption()
     meter = CostMeter()
     attendant = Attendant(directory, job, watchers=watchers, interruption=interruption, group=group)
     with directory.locked(group), attendant.telling_the_end():
@@ -106,37 +162,14 @@ def _learn(recipe: Recipe, setup: RunSetup, attendant: Attendant) -> None:
     position, steps = trainer.position, trainer.total_steps()
     attendant.take_up(position.step, position.evaluated, steps=steps, epochs=recipe.training.epochs)
     with attendant.showing(steps):
-        _introduce(setup, attendant.note)
+        for line in _introduction(setup):
+            attendant.note(line)
         attendant.follow(
             trainer.run(attendant.interruption),
             lambda: setup.checkpoint(recipe),
             is_time=lambda row: row["kind"] == "evaluation",
             every_seconds=recipe.training.checkpoint_seconds,
         )
-
-
-def _introduce(setup: RunSetup, note: Callable[[str], None]) -> None:
-    trainer = setup.trainer
-    for corpus in setup.corpora:
-        note(
-            f"{corpus.name}: {len(corpus.train):,} sentences, {corpus.n_train_words:,} words to train on; "
-            f"{len(corpus.dev):,} dev sentences"
-        )
-    n_parameters = sum(parameter.numel() for parameter in trainer.network.parameters())
-    note(
-        f"{n_parameters:,} parameters, {trainer.features.n_rows:,} feature rows, on {trainer.device}"
-    )
-    if setup.misaligned.n_spans:
-        note(
-            f"{setup.misaligned.n_spans:,} gold spans cannot be expressed in words, listed in misaligned.txt: "
-            "not trained on, and missed when they are in dev"
-        )
-    if trainer.distillation is not None:
-        note(trainer.distillation.summary)
-    if trainer.position.step:
-        note(f"resuming after step {trainer.position.step:,}")
-    for each in setup.notes:
-        note(each)
 
 
 def _finish(
@@ -147,7 +180,7 @@ def _finish(
     meter: CostMeter,
     note: Callable[[str], None],
 ) -> None:
-    """Measure the best weights, keep them with what was measured, and export them."""
+    """Measure the best weights, write the report and export the model file."""
     checkpoint, evaluation = measure(load_checkpoint(directory.best), corpora)
     checkpoint.save(directory.best)
     background = run_background(recipe, checkpoint, corpora, directory.path, meter)
@@ -161,3 +194,138 @@ def _finish(
     write_model(checkpoint, model_file)
     f1 = read_card(checkpoint.card).scores["dev"]["micro"]["f1"]
     note(f"dev F1 {f1:.2%} (strict spans); model file {model_file}")
+
+
+def set_up_run(
+    recipe: Recipe,
+    data: Path,
+    output: Path,
+    update: Update | None,
+    earlier: Checkpoint | None,
+    group: ProcessGroup = SINGLE_PROCESS,
+) -> RunSetup:
+    """Read what the recipe names below `data`, and make the trainer of the run in `output`.
+
+    The trainer stands where it stood at the checkpoint `earlier`, or at the beginning.
+
+    Raises DataError and RecipeError for mistakes in the files, TrainingError for what cannot be
+    trained on.
+    """
+    # Processes need not share a disk: each has its own.
+    stored = output / ("sentences" if group.is_first else f"sentences-{group.rank}")
+    corpora, misaligned = open_corpora(recipe, data, stored)
+    if recipe.update is not None:
+        corpora = rehearsed(corpora, recipe.update.rehearse, recipe.update.share)
+    # Files may be there and leave one side empty, as a small holdout of few sentences does.
+    if not any(corpus.train for corpus in corpora):
+        raise TrainingError("the corpora have no sentences to train on")
+    if not any(corpus.dev for corpus in corpora):
+        raise TrainingError(
+            "the corpora have no dev sentences to choose the best weights by: is a holdout too small?"
+        )
+    start = vectors = None
+    table = recipe.embedding
+    if earlier is None:
+        start = update.start if update else open_start(recipe, data)
+        if table.vectors:
+            vectors = choose_vectors(
+                data / table.vectors, _word_counts(corpora), recipe.features.word_rows
+            )
+    distillation = open_distillation(recipe, data, choose_device(recipe.training.device))
+    trainer = _make_trainer(recipe, corpora, earlier, start, vectors, distillation, group)
+    own = [TrainingData(name=table.name, licence=table.licence, source=table.source)]
+    inherited = joined_credits(
+        start.training_data if start else earlier.inherited if earlier else (),
+        tuple(own) if table.vectors else (),
+    )
+    return RunSetup(
+        corpora=corpora,
+        misaligned=misaligned,
+        trainer=trainer,
+        inherited=joined_credits(inherited, distillation.training_data if distillation else ()),
+        notes=(*([str(vectors)] if vectors else []), *(update.notes if update else ())),
+        stored=stored,
+    )
+
+
+def _make_trainer(
+    recipe: Recipe,
+    corpora: list[Corpus],
+    earlier: Checkpoint | None,
+    start: PretrainedWeights | None,
+    vectors: WordVectors | None,
+    distillation: Distillation | None,
+    group: ProcessGroup,
+) -> Trainer:
+    seed_torch(recipe.seed)
+    # The pieces and the words with a row of their own: inherited, or those of the training data.
+    if inherited := start or earlier:
+        pieces, words = inherited.pieces, inherited.words
+    else:
+        counts = _word_counts(corpora)
+        words = vectors.words if vectors else frequent_words(counts, recipe.features.word_rows)
+        pieces = train_pieces(counts, recipe.pieces)
+    features = WordFeatures(Pieces(pieces), recipe.features, words)
+    tag_set = TagSet(recipe.labels)
+    network = Network(recipe.network, features.n_rows, tag_set)
+    if start is not None:
+        start.put_into(network, tag_set if recipe.update else None)
+    if vectors is not None:
+        vectors.put_into(network, features)
+    config = recipe.training
+    is_started = bool(recipe.start.weights or recipe.update)
+    trainer = Trainer(
+        network,
+        features,
+        tag_set,
+        corpora,
+        config,
+        seed=recipe.seed,
+        device=choose_device(config.device),
+        source=StoredCorpora(corpora, config.shuffle_window_words, config.batch_words, recipe.seed),
+        started_share=recipe.start.learning_rate_share if is_started else 1.0,
+        distillation=distillation,
+        augmentation=recipe.augment,
+        group=group,
+    )
+    if earlier is not None:
+        trainer.restore(earlier.weights, earlier.progress)
+    return trainer
+
+
+def _word_counts(corpora: list[Corpus]) -> Counter[str]:
+    counts = WordCounts()
+    for corpus in corpora:
+        for sentence in corpus.train:
+            counts.add(sentence.words)
+    return counts.counts
+
+
+def _introduction(setup: RunSetup) -> Iterator[str]:
+    """Yield what to say of a run before its first update."""
+    trainer, misaligned = setup.trainer, setup.misaligned
+    for corpus in setup.corpora:
+        yield (
+            f"{corpus.name}: {len(corpus.train):,} sentences, {corpus.n_train_words:,} words to train on; "
+            f"{len(corpus.dev):,} dev sentences"
+        )
+    n_parameters = sum(parameter.numel() for parameter in trainer.network.parameters())
+    yield f"{n_parameters:,} parameters, {trainer.features.n_rows:,} feature rows, on {trainer.device}"
+    if misaligned.n_spans:
+        yield (
+            f"{misaligned.n_spans:,} gold spans cannot be expressed in words, listed in "
+            "misaligned.txt: not trained on, and missed when they are in dev"
+        )
+    if trainer.distillation is not None:
+        yield trainer.distillation.summary
+    if trainer.position.step:
+        yield f"resuming after step {trainer.position.step:,}"
+    if setup.stored.exists():
+        yield f"too many sentences for memory, shuffled by the windowful: {setup.stored}"
+    for corpus in setup.corpora:
+        if corpus.n_dropped:
+            yield (
+                f"{corpus.name}: {corpus.n_dropped:,} held-out sentences are more than memory should "
+                "hold, and neither learnt from nor measured on: a smaller holdout would do"
+            )
+    yield from setup.notes

@@ -101,7 +101,7 @@ def left_by(trainer: Trainer, rows: Iterator[Any]) -> dict[str, Any]:
         for name, each in trainer.network.named_parameters()
         if each.grad is not None
     }
-    gradients["embedding"] = trainer._shard.whole(trainer._shard.parameter.grad).clone()  # type: ignore[arg-type]
+    gradients["embedding"] = trainer.parallel.whole(trainer.parallel.embedding.grad).clone()  # type: ignore[arg-type]
     return {
         "rows": kept,
         "gradients": gradients,

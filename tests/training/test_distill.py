@@ -22,8 +22,9 @@ from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.corpora import load_corpora
 from teddy.training.data.raw_text import RawText, Words, as_sentence
 from teddy.training.job.record import Record
+from teddy.training.learning.batches import words_for_teachers
 from teddy.training.learning.checkpoint import load_checkpoint
-from teddy.training.learning.distill import Distillation, open_distillation, words_to_read
+from teddy.training.learning.distill import Distillation, open_distillation
 from teddy.training.learning.input_noise import augment
 from teddy.training.learning.teacher import (
     Expectations,
@@ -362,7 +363,7 @@ def test_teachers_read_sentences_as_they_were_when_only_their_case_has_changed_a
     config: AugmentConfig, expected: list[Words] | None
 ) -> None:
     guises = augment(GUISES, config, generator(1))
-    found = words_to_read(GUISES, guises)
+    found = words_for_teachers(GUISES, guises)
     assert found == (expected or [guise.words for guise in guises])
     assert [len(words) for words in found] == [len(guise.words) for guise in guises]
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from teddy.model.errors import TrainingError
-from teddy.training import loop, preparation, run
+from teddy.training import loop, run
 from teddy.training.job.progress import JsonProgress
 from teddy.training.job.record import Record
 from teddy.training.job.run_directory import RunDirectory
@@ -125,11 +125,11 @@ def test_a_signal_during_an_evaluation_does_not_wait_for_its_end_and_it_is_made_
     assert differences(tmp_path, whole_run) == []
 
 
-@pytest.mark.parametrize("owner", [run, preparation], ids=["before it", "during it"])
+@pytest.mark.parametrize("name", ["open_update", "train_pieces"], ids=["before it", "during it"])
 def test_a_signal_before_or_during_the_preparation_ends_the_job_there_with_75(
-    owner: Any, teddy_train: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, teddy_train: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    signalled_when(monkeypatch, owner, "open_update" if owner is run else "train_pieces")
+    signalled_when(monkeypatch, run, name)
     code, _, err = teddy_train()
     assert (code, err.splitlines()[-1]) == (75, "teddy: interrupted by SIGTERM")
     assert not (tmp_path / "metrics.jsonl").exists()

@@ -21,8 +21,8 @@ from teddy.model.network.tagger_network import Network
 from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.corpora import Corpus, load_corpora
 from teddy.training.evaluation.card import evaluate_dev
+from teddy.training.learning.batches import Targets, pad_targets
 from teddy.training.learning.checkpoint import load_checkpoint
-from teddy.training.learning.targets import Targets, pad_targets
 from teddy.training.learning.torch_setup import make_optimiser, schedule, seed_torch
 from teddy.training.loop import Trainer, evaluation_points
 from teddy.training.recipe.recipe import Recipe

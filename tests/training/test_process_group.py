@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teddy.training.learning.distributed.launch import Launch, launched
-from teddy.training.learning.distributed.lessons import cut
+from teddy.training.commands import launched
+from teddy.training.learning.batches import cut
 from teddy.training.learning.distributed.process_group import (
     SINGLE_PROCESS,
     ProcessGroup,
@@ -161,11 +161,15 @@ def test_a_batch_is_cut_into_neighbours_of_as_many_words_as_sentences_allow(
 
 
 def test_a_process_that_torchrun_did_not_start_is_alone() -> None:
-    assert launched({"RANK": "1", "WORLD_SIZE": "2"}) == Launch()
-    with join_group(Launch()) as group:
+    assert launched({"RANK": "1", "WORLD_SIZE": "2"}) == {}
+    with join_group(**launched({})) as group:
         assert group == SINGLE_PROCESS
     environ = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
     environ |= {"TORCHELASTIC_RUN_ID": "night", "TORCHELASTIC_RESTART_COUNT": "1"}
-    launch = launched(environ)
-    assert launch == Launch(rank=3, size=4, local_rank=1, local_size=2, restarts=1)
-    assert not launch.is_first
+    assert launched(environ) == {
+        "rank": 3,
+        "size": 4,
+        "local_rank": 1,
+        "local_size": 2,
+        "restarts": 1,
+    }

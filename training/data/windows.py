@@ -15,7 +15,7 @@ others."""
 
 _ORDER = 101
 """Keep what is drawn here apart from what is drawn for an update (see
-training/learning/distributed/lessons.py)."""
+training/learning/batches.py)."""
 _WINDOW = 102
 
 

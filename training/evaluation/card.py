@@ -26,8 +26,8 @@ from teddy.training.evaluation.calibrate import fit_temperature
 from teddy.training.evaluation.evaluate import Evaluation, Predict, ScoredSpan, evaluate, surfaces
 from teddy.training.evaluation.robustness import measure_robustness
 from teddy.training.evaluation.scores import Counts
+from teddy.training.learning.batches import Targets, pad_targets
 from teddy.training.learning.distributed.process_group import ProcessGroup
-from teddy.training.learning.targets import Targets, pad_targets
 from teddy.training.recipe.recipe import ExportConfig
 
 _BATCH_WORDS = 4096

@@ -2,7 +2,7 @@
 
 The training sentences that an update reads anyway are read by the teachers too, and each update is
 given its share of the epoch's stretch of raw text. Teachers read words as they stand, or nearly
-(see `words_to_read`); the student's words and features go missing at random as in all training.
+(see `learning.batches.words_for_teachers`); the student's words and features go missing at random as in all training.
 Nothing is labelled beforehand or kept: every sentence is read when its turn comes, so that a run
 that was stopped needs no more than its place to go on.
 """
@@ -178,25 +178,6 @@ def _known_to_all(places: Sequence[Sequence[int]], names: Sequence[str], n_tags:
     known = torch.zeros(n_tags, dtype=torch.bool)
     known[list(places[0])] = True
     return known
-
-
-def words_to_read(sentences: Sequence[Sentence], guises: Sequence[Sentence]) -> list[Words]:
-    """What teachers read when the student is given these guises of the sentences (see `learning.input_noise`).
-
-    Where only the case of letters was changed, they read the sentence as it was and can teach what
-    they could not see themselves. Elsewhere it is not known which word has become which: they read
-    the guise.
-    """
-    if len(sentences) != len(guises):
-        return [guise.words for guise in guises]
-    return [
-        sentence.words if _differ_in_case(sentence, guise) else guise.words
-        for sentence, guise in zip(sentences, guises, strict=True)
-    ]
-
-
-def _differ_in_case(sentence: Sentence, guise: Sentence) -> bool:
-    return [word.casefold() for word in sentence.words] == [word.casefold() for word in guise.words]
 
 
 def open_distillation(recipe: Recipe, data: Path, device: torch.device) -> Distillation | None:

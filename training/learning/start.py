@@ -160,6 +160,16 @@ def find_weights(name: str, data: Path) -> Path:
     return SHIPPED_MODEL if name == SHIPPED_MODEL.stem else below
 
 
+def open_start(recipe: Recipe, data: Path) -> PretrainedWeights | None:
+    """Return the weights that the recipe starts from; None where it starts from random ones."""
+    if not recipe.start.weights:
+        return None
+    path = find_weights(recipe.start.weights, data)
+    start = load_weights(path)
+    start.check(recipe.features, recipe.network, path)
+    return start
+
+
 def load_weights(path: Path) -> PretrainedWeights:
     """Reads an encoder file, a model file or a checkpoint. Raises ModelFileError for any other."""
     if path.suffix == ".teddy":

@@ -1,6 +1,23 @@
-"""The objectives `masked`, `replaced`, `both` and `causal`, and the network that learns from one of them."""
+"""What an encoder is asked while it learns from plain text: masked words, or the next word.
 
-from dataclasses import replace
+Letters: B sentences of T words each; U distinct words; E the embedding width; N words to guess.
+How probable each word is, given a query, is a softmax over candidates:
+
+    P(w | query) proportional to exp(score(query, w)) * p(w),    score = 2 / sqrt(E) * query . vector(w)
+
+vector(w) is the very vector that the network reads, tied (Press & Wolf 2017; Inan et al. 2017);
+p(w) is the frequency of the word, so that the score has only the context to tell. A sum over all
+words at each step would cost many times the network. Instead the candidates are the distinct words
+of the batch (sampled softmax, Jean et al. 2015): a word of frequency p is among the n words of a
+batch with probability about min(1, p n), and dividing its term by that makes the sum over the
+candidates an estimate of the sum over all:
+
+    p / min(1, p n)  =  max(p, 1/n)  =  max(1, p n) / n,    where 1/n is the same for all and cancels.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -9,26 +26,84 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from teddy.model.config import NetworkConfig
+from teddy.model.features.rows import UNKNOWN_WORD
 from teddy.model.network.encoder import Encoder, RecurrentLayer
 from teddy.model.network.tagger_network import Backbone
-from teddy.training.pretrain.objective import (
-    Guesses,
-    Objective,
-    Puzzle,
-    TextBatch,
-    WordGuess,
-    candidate_logits,
-    choose,
-    exchange,
-    make_puzzle,
-)
+from teddy.training.learning.input_noise import drop_kinds
+from teddy.training.pretrain.encoded import EncodedCorpus
 from teddy.training.recipe.sections import PretrainConfig
 
 
-class MaskedWords(Objective):
-    """Guess words that were masked from all the others (Devlin et al.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Puzzle:
+    """A batch as it is put to the network, and as it was. All are [B, T].
 
-    2019; the cloze of Taylor 1953).
+    `true` and `shown` are int64 positions among the batch's U distinct words; U itself is the
+    unknown word. `masked` is bool: what was hidden.
+    """
+
+    true: Tensor
+    shown: Tensor
+    masked: Tensor
+
+    def to(self, device: torch.device) -> "Puzzle":
+        """Return the same puzzle on another device."""
+        true, shown, masked = (each.to(device) for each in (self.true, self.shown, self.masked))
+        return Puzzle(true=true, shown=shown, masked=masked)
+
+
+def make_puzzle(
+    true: NDArray[np.int64], shown: NDArray[np.int64], masked: NDArray[np.bool_] | None = None
+) -> Puzzle:
+    """Make a puzzle of arrays."""
+    hidden = np.zeros(true.shape, dtype=np.bool_) if masked is None else masked
+    true, shown = np.ascontiguousarray(true), np.ascontiguousarray(shown)
+    return Puzzle(
+        true=torch.from_numpy(true), shown=torch.from_numpy(shown), masked=torch.from_numpy(hidden)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guesses:
+    """What the network answers, and what is right.
+
+    `queries` [N, E] shall lie near the vector of the right word, `targets` int64 [N].
+    """
+
+    queries: Tensor
+    targets: Tensor
+
+
+class WordGuess(nn.Module):
+    """From a state of the encoder to a query: a vector that is to be like the guessed word's."""
+
+    def __init__(self, input_width: int, embedding_width: int) -> None:
+        super().__init__()
+        self.projection = nn.Linear(input_width, embedding_width)
+        self.normalisation = nn.LayerNorm(embedding_width)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Shape: [N, input width] -> [N, E]."""
+        query: Tensor = self.normalisation(self.projection(states))
+        return query
+
+
+class Objective(nn.Module):
+    """Makes puzzles and answers them with the encoder; holds the layers of pre-training alone."""
+
+    def puzzle(
+        self, words: NDArray[np.int64], n_distinct: int, random: np.random.Generator
+    ) -> Puzzle:
+        """Hide words of a batch [B, T] at random."""
+        raise NotImplementedError
+
+    def answer(self, encoder: Encoder, vectors: Tensor, puzzle: Puzzle) -> Guesses:
+        """Answer a puzzle from the vectors of the shown words, float [B, T, E]."""
+        raise NotImplementedError
+
+
+class MaskedWords(Objective):
+    """Guess masked words from all the others (Devlin et al. 2019; the cloze of Taylor 1953).
 
         loss = - mean over masked t of log P(w_t | the words around t)
 
@@ -43,111 +118,26 @@ class MaskedWords(Objective):
     def puzzle(
         self, words: NDArray[np.int64], n_distinct: int, random: np.random.Generator
     ) -> Puzzle:
-        """See `Objective`."""
-        masked = choose(words.shape, self.masked_share, random)
-        return make_puzzle(words, np.where(masked, n_distinct, words), masked=masked)
+        """See `Objective`; at least one word is masked."""
+        masked = random.random(words.shape) < self.masked_share
+        if not masked.any():
+            masked.flat[random.integers(masked.size)] = True
+        return make_puzzle(words, np.where(masked, n_distinct, words), masked)
 
     def answer(self, encoder: Encoder, vectors: Tensor, puzzle: Puzzle) -> Guesses:
         """See `Objective`."""
         n_rows, width = puzzle.shown.shape
         states = encoder(vectors, torch.full((n_rows,), width, device=vectors.device))
-        return Guesses(
-            queries=self.guess(states[puzzle.masked]), targets=puzzle.true[puzzle.masked]
-        )
-
-
-class ReplacedWords(Objective):
-    """Tell the words that were replaced from those that were not (ELECTRA, Clark et al. 2020).
-
-        loss = - mean over t of log P(replaced_t | all words as shown)
-
-    Replacements are drawn from the words of the batch, not from a second network as there. One that
-    happens to be the word itself counts as not replaced.
-    """
-
-    def __init__(self, encoder_width: int, replaced_share: float) -> None:
-        super().__init__()
-        self.replaced_share = replaced_share
-        self.verdict = nn.Linear(encoder_width, 1)
-
-    def puzzle(
-        self,
-        words: NDArray[np.int64],
-        n_distinct: int,  # noqa: ARG002 - nothing is hidden
-        random: np.random.Generator,
-    ) -> Puzzle:
-        """See `Objective`."""
-        shown = exchange(words, choose(words.shape, self.replaced_share, random), random)
-        return make_puzzle(words, shown, replaced=shown != words)
-
-    def answer(self, encoder: Encoder, vectors: Tensor, puzzle: Puzzle) -> Guesses:
-        """See `Objective`: a verdict for each word."""
-        n_rows, width = puzzle.shown.shape
-        states = encoder(vectors, torch.full((n_rows,), width, device=vectors.device))
-        verdicts = self.verdict(states).flatten().float()
-        return Guesses(verdicts=verdicts, replaced=puzzle.replaced.flatten().float())
-
-
-class MaskedAndReplacedWords(Objective):
-    """Guess masked words and detect replaced ones in one reading.
-
-        loss = loss of `MaskedWords` + detection weight * loss of `ReplacedWords`
-
-    A word is masked or replaced, not both; of a masked word it is not asked whether it was
-    replaced. A verdict is worth far fewer nats than a guess among thousands of words, hence the
-    weight (50 in Clark et al. 2020).
-    """
-
-    def __init__(
-        self,
-        encoder_width: int,
-        embedding_width: int,
-        masked_share: float,
-        replaced_share: float,
-        detection_weight: float,
-    ) -> None:
-        super().__init__()
-        self.masked_share = masked_share
-        self.replaced_share = replaced_share
-        self.detection_weight = detection_weight
-        self.guess = WordGuess(encoder_width, embedding_width)
-        self.verdict = nn.Linear(encoder_width, 1)
-
-    def puzzle(
-        self, words: NDArray[np.int64], n_distinct: int, random: np.random.Generator
-    ) -> Puzzle:
-        """See `Objective`."""
-        exchanged = random.random(words.shape) < self.replaced_share
-        masked = choose(words.shape, self.masked_share, random)
-        if (masked & ~exchanged).any():
-            masked &= ~exchanged
-        else:  # of a short batch, in which something must be guessed
-            exchanged &= ~masked
-        shown = exchange(words, exchanged, random)
-        replaced = shown != words
-        return make_puzzle(
-            words, np.where(masked, n_distinct, shown), masked=masked, replaced=replaced
-        )
-
-    def answer(self, encoder: Encoder, vectors: Tensor, puzzle: Puzzle) -> Guesses:
-        """See `Objective`."""
-        n_rows, width = puzzle.shown.shape
-        states = encoder(vectors, torch.full((n_rows,), width, device=vectors.device))
-        judged = ~puzzle.masked
-        return Guesses(
-            queries=self.guess(states[puzzle.masked]),
-            targets=puzzle.true[puzzle.masked],
-            verdicts=self.verdict(states).squeeze(2)[judged].float(),
-            replaced=puzzle.replaced[judged].float(),
-        )
+        queries = self.guess(states[puzzle.masked])
+        return Guesses(queries=queries, targets=puzzle.true[puzzle.masked])
 
 
 class NextWords(Objective):
-    """Guess the next word reading forwards, and the one before reading backwards (ELMo, Peters et al. 2018).
+    """Guess the next word reading forwards, the previous one backwards (ELMo, Peters et al. 2018).
 
         loss = - mean over t of log P(w_t | w_1 ... w_t-1) and of log P(w_t | w_t+1 ... w_T)
 
-    The first word of a reading has nothing to be guessed from, and is not.
+    The first word of a reading is not guessed.
     """
 
     def __init__(self, hidden_width: int, embedding_width: int) -> None:
@@ -161,11 +151,11 @@ class NextWords(Objective):
         n_distinct: int,  # noqa: ARG002 - nothing is hidden
         random: np.random.Generator,  # noqa: ARG002
     ) -> Puzzle:
-        """See `Objective`; the words are shown as they are."""
+        """See `Objective`; nothing is hidden."""
         return make_puzzle(words, words)
 
     def answer(self, encoder: Encoder, vectors: Tensor, puzzle: Puzzle) -> Guesses:
-        """See `Objective`: first all guesses of next words, then all of previous ones."""
+        """See `Objective`; guesses of next words come first, then those of previous ones."""
         forwards = read_one_way(encoder, vectors, backwards=False)
         backwards = read_one_way(encoder, vectors.flip(1), backwards=True)
         queries = (
@@ -177,9 +167,9 @@ class NextWords(Objective):
 
 
 def read_one_way(encoder: Encoder, vectors: Tensor, *, backwards: bool) -> Tensor:
-    """The states of one direction of the stack alone: the other's share of what a layer reads is zero.
+    """Return the states of one direction of the stack alone: what a layer reads of the other is 0.
 
-    With the other's there, a second layer would be told what is still to come.
+    With the other direction, a second layer would see what is still to come.
 
     Shape: [B, T, E] in the order of reading -> [B, T, hidden width] in the same order.
     """
@@ -189,66 +179,116 @@ def read_one_way(encoder: Encoder, vectors: Tensor, *, backwards: bool) -> Tenso
         if depth and not encoder.summed:
             nothing = torch.zeros_like(states)
             states = torch.cat((nothing, states) if backwards else (states, nothing), dim=2)
-        states = encoder.dropout(
-            _one_way(layer, backwards=backwards)(states).transpose(0, 1)
-        ).transpose(0, 1)
+        if not isinstance(layer, RecurrentLayer):
+            raise TypeError(f"{type(layer).__name__} is not a layer of two directions")
+        states = (layer.backwards if backwards else layer.forwards)(states)
+        states = encoder.dropout(states.transpose(0, 1)).transpose(0, 1)
     return states.transpose(0, 1)
 
 
-def _one_way(layer: nn.Module, *, backwards: bool) -> nn.Module:
-    if not isinstance(layer, RecurrentLayer):
-        raise TypeError(f"{type(layer).__name__} is not a layer of two directions")
-    return layer.backwards if backwards else layer.forwards
+def candidate_logits(queries: Tensor, vectors: Tensor, log_prior: Tensor) -> Tensor:
+    """Return the logarithm of each candidate's probability, up to a constant of each query.
+
+    Shape: [N, E], [U, E], float32 [U] -> float32 [N, U].
+    """
+    scale = 2.0 / math.sqrt(vectors.shape[1])
+    return functional.linear(queries, vectors).float() * scale + log_prior
+
+
+def batch_prior(counts: NDArray[np.int64], total: int, n_words: int) -> Tensor:
+    """Return log max(1, p n) for the distinct words of a batch of n words.
+
+    `counts` and `total` are of the whole text. Shape: int64 [U] -> float32 [U].
+    """
+    return torch.from_numpy(np.log(np.maximum(1.0, counts / total * n_words)).astype(np.float32))
+
+
+def unigram_prior(counts: NDArray[np.int64], total: int) -> Tensor:
+    """Return log p of words that are always candidates. Shape: int64 [U] -> float32 [U]."""
+    return torch.from_numpy(np.log(np.maximum(1, counts) / total).astype(np.float32))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextBatch:
+    """B sentences of T words each, U of them distinct, of F feature rows in all.
+
+    Shape: `rows` int64 [F] and `starts` int64 [U + 1], the last of the unknown word; `log_prior`
+    float32 [U].
+    """
+
+    rows: Tensor
+    starts: Tensor
+    log_prior: Tensor
+    puzzle: Puzzle
+
+    def to(self, device: torch.device) -> "TextBatch":
+        """Return the same batch on another device."""
+        return TextBatch(
+            rows=self.rows.to(device),
+            starts=self.starts.to(device),
+            log_prior=self.log_prior.to(device),
+            puzzle=self.puzzle.to(device),
+        )
+
+
+class BatchMaker:
+    """Makes batches of a corpus for an objective."""
+
+    def __init__(
+        self, corpus: EncodedCorpus, objective: Objective, group_starts: Sequence[int]
+    ) -> None:
+        """`group_starts` are those of the corpus's `WordFeatures`."""
+        self._corpus = corpus
+        self._objective = objective
+        self._group_starts = tuple(group_starts)
+
+    def make(
+        self,
+        sentences: NDArray[np.int64],
+        random: np.random.Generator,
+        feature_dropout: float = 0.0,
+    ) -> tuple[TextBatch, NDArray[np.int64]]:
+        """Make a batch of sentences of one length; return it with the types of its distinct words.
+
+        Shape: int64 [B, T] -> [U].
+        """
+        types, flat = np.unique(sentences, return_inverse=True)
+        words = flat.reshape(sentences.shape)
+        rows, starts = self._corpus.bag(types)
+        if feature_dropout:
+            rows, starts = drop_kinds(rows, starts, self._group_starts, feature_dropout, random)
+        counts, total = self._corpus.counts_of(types), self._corpus.n_learnt_words
+        batch = TextBatch(
+            rows=torch.from_numpy(np.append(rows, UNKNOWN_WORD)),
+            starts=torch.from_numpy(np.append(starts, len(rows))),
+            log_prior=batch_prior(counts, total, sentences.size),
+            puzzle=self._objective.puzzle(words, len(types), random),
+        )
+        return batch, types
 
 
 class PretrainingNetwork(Backbone):
     """A backbone and the objective that teaches it."""
 
     def __init__(self, network: NetworkConfig, n_feature_rows: int, config: PretrainConfig) -> None:
-        # Words are noise enough: the dropout of the recipe's network is for few sentences read many
-        # times.
-        super().__init__(
-            replace(network, embedding_dropout=0.0, layer_dropout=config.layer_dropout),
-            n_feature_rows,
+        # The dropout of the recipe's network is for few sentences read many times.
+        network = replace(network, embedding_dropout=0.0, layer_dropout=config.layer_dropout)
+        super().__init__(network, n_feature_rows)
+        width = network.embedding_width
+        self.objective: Objective = (
+            NextWords(network.hidden_width, width)
+            if config.objective == "causal"
+            else MaskedWords(self.encoder.output_width, width, config.masked_share)
         )
-        self.objective = make_objective(config, network, self.encoder.output_width)
 
     def guesses(self, batch: TextBatch) -> tuple[Guesses, Tensor]:
-        """The answers to a batch's puzzle, and the vectors of its distinct words [U, E]."""
+        """Return the answers to a batch's puzzle, and the vectors of its distinct words [U, E]."""
         vectors = self.word_vectors(batch.rows, batch.starts)
         shown = functional.embedding(batch.puzzle.shown, vectors)
         return self.objective.answer(self.encoder, shown, batch.puzzle), vectors[:-1]
 
     def loss(self, batch: TextBatch) -> Tensor:
-        """What the objective says, in nats for each word asked. Shape: float32 []."""
+        """Return the loss in nats for each word asked. Shape: float32 []."""
         guesses, candidates = self.guesses(batch)
-        loss = torch.zeros((), device=candidates.device)
-        if guesses.queries is not None and guesses.targets is not None:
-            logits = candidate_logits(guesses.queries, candidates, batch.log_prior)
-            loss = loss + functional.cross_entropy(logits, guesses.targets)
-        if guesses.verdicts is not None and guesses.replaced is not None:
-            detection = functional.binary_cross_entropy_with_logits(
-                guesses.verdicts, guesses.replaced
-            )
-            loss = loss + self.objective.detection_weight * detection
-        return loss
-
-
-def make_objective(config: PretrainConfig, network: NetworkConfig, encoder_width: int) -> Objective:
-    """The objective that a recipe names, with fresh weights."""
-    width = network.embedding_width
-    match config.objective:
-        case "masked":
-            return MaskedWords(encoder_width, width, config.masked_share)
-        case "causal":
-            return NextWords(network.hidden_width, width)
-        case "replaced":
-            return ReplacedWords(encoder_width, config.replaced_share or 0.15)
-        case "both":
-            return MaskedAndReplacedWords(
-                encoder_width,
-                width,
-                config.masked_share,
-                config.replaced_share or 0.1,
-                config.detection_weight,
-            )
+        logits = candidate_logits(guesses.queries, candidates, batch.log_prior)
+        return functional.cross_entropy(logits, guesses.targets)

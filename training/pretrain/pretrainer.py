@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.nn import functional
 
 from teddy.model.errors import DivergedError, TrainingError
@@ -24,8 +23,12 @@ from teddy.model.system.processes import Interruption
 from teddy.training.job.record import HeldOutRow, UpdateRow
 from teddy.training.learning.torch_setup import autocast, generator, make_optimiser, seed_torch
 from teddy.training.pretrain.encoded import EncodedCorpus, TrainingText, cut_by_length
-from teddy.training.pretrain.objective import BatchMaker, Guesses, candidate_logits, unigram_prior
-from teddy.training.pretrain.objectives import PretrainingNetwork
+from teddy.training.pretrain.objectives import (
+    BatchMaker,
+    PretrainingNetwork,
+    candidate_logits,
+    unigram_prior,
+)
 from teddy.training.recipe.sections import PretrainConfig
 
 _QUERIES_AT_ONCE = 1024
@@ -42,23 +45,6 @@ class HeldOutScores:
 
     perplexity: float | None
     accuracy: float | None
-    detection_accuracy: float | None
-
-
-@dataclass(slots=True)
-class _Counts:
-    n_guesses: int = 0
-    n_right: int = 0
-    nats: float = 0.0
-    n_verdicts: int = 0
-    n_right_verdicts: int = 0
-
-    def scores(self) -> HeldOutScores:
-        return HeldOutScores(
-            perplexity=math.exp(min(self.nats / self.n_guesses, 700.0)) if self.n_guesses else None,
-            accuracy=self.n_right / self.n_guesses if self.n_guesses else None,
-            detection_accuracy=self.n_right_verdicts / self.n_verdicts if self.n_verdicts else None,
-        )
 
 
 class HeldOutText:
@@ -88,39 +74,32 @@ class HeldOutText:
     def measure(
         self, network: PretrainingNetwork, maker: BatchMaker, device: torch.device
     ) -> HeldOutScores:
-        """Asks the network, in the number format of the block around this call."""
+        """Ask the network, in the number format of the block around this call."""
         was_training = network.training
         network.eval()
-        rows, starts = self._corpus.bag(self._candidates)
-        vectors = network.word_vectors(
-            torch.from_numpy(rows).to(device), torch.from_numpy(starts).to(device)
-        )
-        counts = _Counts()
+        rows, starts = (torch.from_numpy(each) for each in self._corpus.bag(self._candidates))
+        vectors = network.word_vectors(rows.to(device), starts.to(device))
+        log_prior = self._log_prior.to(device)
+        n_guesses, n_right, nats = 0, 0, 0.0
         for number, sentences in enumerate(self._batches):
             batch, types = maker.make(sentences, generator(0, number))
             guesses, _ = network.guesses(batch.to(device))
-            self._count_words(counts, guesses, types, vectors)
-            _count_verdicts(counts, guesses)
+            targets = torch.from_numpy(types).to(device)[guesses.targets]
+            is_asked = targets < len(self._candidates)
+            for queries, right in zip(
+                torch.split(guesses.queries[is_asked], _QUERIES_AT_ONCE),
+                torch.split(targets[is_asked], _QUERIES_AT_ONCE),
+                strict=True,
+            ):
+                logits = candidate_logits(queries, vectors, log_prior)
+                nats += functional.cross_entropy(logits, right, reduction="sum").item()
+                n_right += int((logits.argmax(dim=1) == right).sum())
+                n_guesses += len(right)
         network.train(was_training)
-        return counts.scores()
-
-    def _count_words(
-        self, counts: _Counts, guesses: Guesses, types: NDArray[np.int64], vectors: Tensor
-    ) -> None:
-        if guesses.queries is None or guesses.targets is None:
-            return
-        targets = torch.from_numpy(types).to(vectors.device)[guesses.targets]
-        is_asked = targets < len(self._candidates)
-        log_prior = self._log_prior.to(vectors.device)
-        for queries, right in zip(
-            torch.split(guesses.queries[is_asked], _QUERIES_AT_ONCE),
-            torch.split(targets[is_asked], _QUERIES_AT_ONCE),
-            strict=True,
-        ):
-            logits = candidate_logits(queries, vectors, log_prior)
-            counts.nats += functional.cross_entropy(logits, right, reduction="sum").item()
-            counts.n_right += int((logits.argmax(dim=1) == right).sum())
-            counts.n_guesses += len(right)
+        if not n_guesses:
+            return HeldOutScores(perplexity=None, accuracy=None)
+        perplexity = math.exp(min(nats / n_guesses, 700.0))
+        return HeldOutScores(perplexity=perplexity, accuracy=n_right / n_guesses)
 
 
 def _long_enough(
@@ -134,12 +113,6 @@ def _long_enough(
         numbers.append(first + chosen)
         lengths.append(some[chosen])
     return np.concatenate(numbers), np.concatenate(lengths)
-
-
-def _count_verdicts(counts: _Counts, guesses: Guesses) -> None:
-    if guesses.verdicts is not None and guesses.replaced is not None:
-        counts.n_right_verdicts += int(((guesses.verdicts > 0) == guesses.replaced.bool()).sum())
-        counts.n_verdicts += len(guesses.verdicts)
 
 
 @dataclass(slots=True)
@@ -300,7 +273,7 @@ class Pretrainer:
             words=position.words,
             perplexity=scores.perplexity,
             accuracy=scores.accuracy,
-            detection_accuracy=scores.detection_accuracy,
+            detection_accuracy=None,  # of an objective of older versions
         )
 
     def state(self) -> dict[str, Any]:

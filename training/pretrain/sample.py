@@ -15,8 +15,13 @@ from torch.nn import functional
 from teddy.model.errors import TrainingError
 from teddy.model.features.pieces import Pieces
 from teddy.model.features.rows import WordFeatures
-from teddy.training.pretrain.objective import candidate_logits, unigram_prior
-from teddy.training.pretrain.objectives import NextWords, PretrainingNetwork, read_one_way
+from teddy.training.pretrain.objectives import (
+    NextWords,
+    PretrainingNetwork,
+    candidate_logits,
+    read_one_way,
+    unigram_prior,
+)
 from teddy.training.pretrain.run import load_pretrain_checkpoint
 from teddy.training.recipe.recipe import Recipe
 

@@ -230,7 +230,7 @@ def test_a_recipe_must_have_what_the_command_needs(
         ("pretrain.wordz=3", "pretrain.wordz: unknown key; did you mean words?"),
         (
             "pretrain.objective=guess",
-            "pretrain.objective: should be 'masked', 'causal', 'replaced' or 'both'",
+            "pretrain.objective: should be 'masked' or 'causal'",
         ),
         (
             "pretrain.shortest_sentence=101",

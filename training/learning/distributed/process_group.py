@@ -21,7 +21,6 @@ from torch.distributed.rendezvous import rendezvous
 from teddy.model.errors import TrainingError
 from teddy.model.features.rows import WordFeatures
 from teddy.model.network.tagger_network import Network
-from teddy.training.learning.distributed.launch import Launch
 
 PATIENCE = timedelta(minutes=10)
 """How long to wait for another process. One that died is noticed at once, by its closed connection:
@@ -107,25 +106,30 @@ SINGLE_PROCESS = ProcessGroup()
 
 
 @contextmanager
-def join_group(launch: Launch) -> Iterator[ProcessGroup]:
-    """The group that a process was launched in, as long as the block lasts."""
-    group = ProcessGroup(rank=launch.rank, size=launch.size, n_here=launch.local_size)
-    if group.size == 1:
-        yield group
+def join_group(
+    rank: int = 0, size: int = 1, local_rank: int = 0, local_size: int = 1, restarts: int = 0
+) -> Iterator[ProcessGroup]:
+    """Join the group that torchrun has started this process in, as long as the block lasts.
+
+    The process has number `rank` of `size`, on its machine `local_rank` of `local_size`; the group
+    has been started again `restarts` times.
+    """
+    if size == 1:
+        yield SINGLE_PROCESS
         return
     has_gpu = torch.cuda.is_available()
     if has_gpu:
-        torch.cuda.set_device(launch.local_rank % torch.cuda.device_count())
+        torch.cuda.set_device(local_rank % torch.cuda.device_count())
     with _naming_lost_processes():
-        store, rank, size = next(rendezvous("env://", timeout=PATIENCE))
+        store, _, _ = next(rendezvous("env://", timeout=PATIENCE))
         # After a restart torchrun's store still has the addresses of processes that are gone.
         store = dist.PrefixStore(  # type: ignore[attr-defined]
-            f"restart-{launch.restarts}", store
+            f"restart-{restarts}", store
         )
         backend = "cpu:gloo,cuda:nccl" if has_gpu else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
     try:
-        yield group
+        yield ProcessGroup(rank=rank, size=size, n_here=local_size)
     finally:
         dist.destroy_process_group()
 

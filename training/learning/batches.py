@@ -1,0 +1,245 @@
+"""The batch of an update: sentences are augmented, cut into micro-batches and get noise and targets.
+
+All that is drawn depends on the seed, the epoch, the step and the number of the micro-batch. So a
+resumed run draws what an uninterrupted one draws, and N processes draw what one process draws.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from teddy.model.features.batching import Batch, make_batch
+from teddy.model.features.rows import UNKNOWN_WORD, WordFeatures
+from teddy.model.tags.tag_set import TagSet
+from teddy.training.data.align import Sentence
+from teddy.training.data.raw_text import Words
+from teddy.training.learning.distributed.process_group import ProcessGroup
+from teddy.training.learning.input_noise import augment, drop_features, drop_words
+from teddy.training.learning.torch_setup import generator
+from teddy.training.recipe.recipe import TrainingConfig
+from teddy.training.recipe.sections import AugmentConfig
+
+_ANNOTATED, _RAW, _RAW_AUGMENTED = 1, 2, 3
+"""Keys of random generators. With keys of their own, annotated sentences get the same noise
+whether or not there is raw text."""
+
+
+class Targets:
+    """Which tags each word of a sentence may have, for the sentences of one corpus.
+
+    A corpus that does not annotate a label says nothing about it: its unlabelled words may be
+    outside any entity *or* in an entity of that label, and the CRF's loss sums over both. So
+    corpora with different labels train one model without unteaching each other's entities
+    (compare Jie et al. 2019 and Greenberg et al. 2018).
+    """
+
+    def __init__(self, tag_set: TagSet, annotates: Iterable[str]) -> None:
+        known = {None, *tag_set.labels} - frozenset(annotates)
+        self._tag_set = tag_set
+        # of a word without annotation
+        self._unlabelled = np.array(
+            [tag_set.label_of(i) in known for i in range(len(tag_set.tags))]
+        )
+
+    def allowed(self, sentence: Sentence) -> NDArray[np.bool_]:
+        """Return the allowed tags of each word, bool [words, tags]."""
+        n_words = len(sentence.words)
+        tags = self._tag_set.encode(sentence.spans, n_words)
+        allowed = np.tile(self._unlabelled, (n_words, 1))
+        for span in sentence.spans:
+            inside = slice(span.start, span.end)
+            allowed[inside] = False
+            allowed[range(span.start, span.end), tags[inside]] = True
+        for start, end in sentence.unknown:
+            allowed[start:end] = True
+        return allowed
+
+
+def pad_targets(allowed: Sequence[NDArray[np.bool_]]) -> Tensor:
+    """Stack allowed tags to bool [B, T, K]; at padding every tag is allowed."""
+    longest = max(len(each) for each in allowed)
+    padded = np.ones((len(allowed), longest, allowed[0].shape[1]), dtype=np.bool_)
+    for row, each in enumerate(allowed):
+        padded[row, : len(each)] = each
+    return torch.from_numpy(padded)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingBatch:
+    """Sentences that the network reads at once, and what it learns from them."""
+
+    inputs: Batch
+    allowed: Tensor | None
+    """The allowed tags of annotated sentences, bool [B, T, K]; None for raw text."""
+    teacher_words: list[Words] | None
+    """What teachers read; None where they do not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MicroBatch:
+    """Batches of one backward pass; `seed` seeds torch, for the dropout inside the network."""
+
+    seed: int
+    batches: list[TrainingBatch]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankBatch:
+    """The micro-batches of an update that one process reads; the counts are of all processes."""
+
+    micro_batches: list[MicroBatch]
+    rows: Tensor
+    """The distinct feature rows, int64 [R], in order; `inputs.rows` are places among them."""
+    n_words: int
+    """Of annotated sentences."""
+    n_taught_words: int
+    """Read by teachers."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Augmented:
+    """Sentences as the network reads them this time, and as teachers do."""
+
+    sentences: list[Sentence]
+    teacher_words: list[Words]
+
+    @property
+    def n_words(self) -> int:
+        return sum(map(len, self.teacher_words))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sharder:
+    """Makes the batches of a run; `taught` says whether teachers read the annotated sentences."""
+
+    features: WordFeatures
+    targets: Mapping[str, Targets]
+    config: TrainingConfig
+    augmentation: AugmentConfig
+    taught: bool
+    seed: int
+    group: ProcessGroup
+
+    def make_batch(
+        self,
+        sentences: Sequence[Sentence],
+        raw: Sequence[Sequence[Sentence]],
+        epoch: int,
+        step: int,
+    ) -> RankBatch:
+        """Return this process's part of an update on annotated sentences and batches of raw ones."""
+        annotated = self._augment(sentences, generator(self.seed, epoch, step))
+        random = generator(self.seed, epoch, step, _RAW_AUGMENTED)
+        texts = [self._augment(batch, random) for batch in raw]
+        n_parts = self.config.parts or self.group.size
+        parts = [
+            self._micro_batch(annotated, texts, (epoch, step), number, n_parts)
+            for number in self.group.share(n_parts)
+        ]
+        parts, rows = _renumber([part for part in parts if part.batches], self.features.n_rows)
+        return RankBatch(
+            micro_batches=parts,
+            rows=rows,
+            n_words=annotated.n_words,
+            n_taught_words=sum(text.n_words for text in texts) + annotated.n_words * self.taught,
+        )
+
+    def _augment(self, sentences: Sequence[Sentence], random: np.random.Generator) -> _Augmented:
+        augmented = augment(sentences, self.augmentation, random)
+        return _Augmented(augmented, words_for_teachers(sentences, augmented))
+
+    def _micro_batch(
+        self,
+        annotated: _Augmented,
+        texts: Sequence[_Augmented],
+        moment: tuple[int, int],
+        number: int,
+        n_parts: int,
+    ) -> MicroBatch:
+        random = generator(self.seed, *moment, _ANNOTATED, number)
+        seed = int(random.integers(2**63))
+        batches = self._batches(annotated, number, n_parts, random, is_raw=False)
+        random = generator(self.seed, *moment, _RAW, number)
+        for text in texts:
+            batches += self._batches(text, number, n_parts, random, is_raw=True)
+        return MicroBatch(seed=seed, batches=batches)
+
+    def _batches(
+        self,
+        augmented: _Augmented,
+        number: int,
+        n_parts: int,
+        random: np.random.Generator,
+        *,
+        is_raw: bool,
+    ) -> list[TrainingBatch]:
+        """Return one batch; none where there are fewer sentences than parts."""
+        own = cut([len(words) for words in augmented.teacher_words], n_parts)[number]
+        sentences = augmented.sentences[own]
+        if not sentences:
+            return []
+        inputs = make_batch([sentence.words for sentence in sentences], self.features)
+        inputs = drop_features(inputs, self.features, self.config.feature_dropout, random)
+        inputs = drop_words(inputs, UNKNOWN_WORD, self.config.word_dropout, random)
+        allowed = None if is_raw else [self.targets[s.corpus].allowed(s) for s in sentences]
+        return [
+            TrainingBatch(
+                inputs=inputs,
+                allowed=None if allowed is None else pad_targets(allowed),
+                teacher_words=augmented.teacher_words[own] if is_raw or self.taught else None,
+            )
+        ]
+
+
+def words_for_teachers(sentences: Sequence[Sentence], augmented: Sequence[Sentence]) -> list[Words]:
+    """Return what teachers read when the student reads the augmented sentences.
+
+    Where augmentation only changed the case of letters, they read the original: so they can teach
+    what they could not see themselves. Elsewhere no word can be matched with its original, and
+    they read what the student reads.
+    """
+    if len(sentences) != len(augmented):
+        return [sentence.words for sentence in augmented]
+
+    def folded(sentence: Sentence) -> list[str]:
+        return [word.casefold() for word in sentence.words]
+
+    return [
+        (old if folded(old) == folded(new) else new).words
+        for old, new in zip(sentences, augmented, strict=True)
+    ]
+
+
+def cut(lengths: Sequence[int], n_parts: int) -> list[slice]:
+    """Cut sentences of these lengths into `n_parts` runs of about as many words; some may be empty.
+
+    Sentences of a batch are sorted by length, so that those of a run need little padding.
+    """
+    ends = np.cumsum(lengths)
+    # A sentence belongs to the run in which its middle lies.
+    middles = ends - np.asarray(lengths) / 2
+    borders = np.searchsorted(middles, ends[-1] * np.arange(n_parts + 1) / n_parts).tolist()
+    return [slice(start, end) for start, end in pairwise(borders)]
+
+
+def _renumber(parts: Sequence[MicroBatch], n_rows: int) -> tuple[list[MicroBatch], Tensor]:
+    """Return the parts with rows as places among their distinct rows, and these rows, in order."""
+    touched: NDArray[np.bool_] = np.zeros(n_rows, dtype=np.bool_)
+    for part in parts:
+        for batch in part.batches:
+            touched[batch.inputs.rows.numpy()] = True
+    rows = np.flatnonzero(touched)
+    places = np.empty(n_rows, dtype=np.int64)
+    places[rows] = np.arange(len(rows))
+
+    def moved(batch: TrainingBatch) -> TrainingBatch:
+        inputs = replace(batch.inputs, rows=torch.from_numpy(places[batch.inputs.rows.numpy()]))
+        return replace(batch, inputs=inputs)
+
+    renumbered = [replace(part, batches=[*map(moved, part.batches)]) for part in parts]
+    return renumbered, torch.from_numpy(rows)
