@@ -12,8 +12,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from deploy.monitoring.dashboards.__main__ import DIRECTORY, RUNBOOKS, files, sections
-from deploy.monitoring.dashboards.board import COLUMNS, RUNBOOKS_UID
-from deploy.monitoring.dashboards.panels import GRAFANA
+from deploy.monitoring.dashboards.panels import COLUMNS, GRAFANA, RUNBOOKS_UID
 from teddy.service.observability.catalogue import CATALOGUE
 from teddy.training.job.catalogue import all_metrics as training_metrics
 

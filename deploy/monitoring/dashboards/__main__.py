@@ -1,68 +1,67 @@
-"""Writes the dashboards, and the runbooks as one of them."""
+"""Write the dashboards, one of them docs/runbooks.md, into deploy/monitoring/grafana/dashboards.
+
+The JSON is committed, because Grafana reads it as it is; a test compares it with what this makes.
+"""
 
 import json
 import re
 from pathlib import Path
 from typing import Any
 
-from deploy.monitoring.dashboards.board import RUNBOOKS_UID, Board, Row
-from deploy.monitoring.dashboards.panels import prose
-from deploy.monitoring.dashboards.quality_board import quality_board
-from deploy.monitoring.dashboards.service_board import service_board
-from deploy.monitoring.dashboards.training_board import training_board
+from deploy.monitoring.dashboards.panels import RUNBOOKS_UID, Dashboard, Panel
+from deploy.monitoring.dashboards.quality import QUALITY
+from deploy.monitoring.dashboards.service import SERVICE
+from deploy.monitoring.dashboards.training import TRAINING
 from teddy.model.system.files import write_atomically
 
 HEADING = re.compile(r"^## +(.+?) *$", re.MULTILINE)
-
-ROOT = Path(__file__).parents[3]
 DIRECTORY = Path(__file__).parents[1] / "grafana" / "dashboards"
-RUNBOOKS = ROOT / "docs" / "runbooks.md"
+RUNBOOKS = Path(__file__).parents[3] / "docs" / "runbooks.md"
 LINE = 120
 
 
 def sections(markdown: str) -> dict[str, str]:
-    """What stands under each heading of the second level, by the heading; what is before the first is left out."""
+    """Return the texts under the headings of the second level, by heading."""
     parts = HEADING.split(markdown)[1:]
     return {
         title.strip("`"): text.strip() for title, text in zip(parts[::2], parts[1::2], strict=True)
     }
 
 
-def runbooks_board(markdown: str) -> Board:
-    """Two sections beside each other, in the order of the file: so the panel of the nth section has the id n."""
-    panels = [prose(title, text) for title, text in sections(markdown).items()]
-    return Board(
+def runbooks_dashboard(markdown: str) -> Dashboard:
+    """Return the dashboard of the runbooks; the panel of section n has the id n."""
+    panels = [
+        Panel(kind="text", title=title, about="", options={"mode": "markdown", "content": text})
+        for title, text in sections(markdown).items()
+    ]
+    return Dashboard(
         uid=RUNBOOKS_UID,
         title="Teddy: runbooks",
-        description="What to do about each alert: docs/runbooks.md.",
-        rows=[Row(14, tuple(panels[start : start + 2])) for start in range(0, len(panels), 2)],
+        about="What to do about each alert: docs/runbooks.md.",
+        rows=[(14, panels[start : start + 2]) for start in range(0, len(panels), 2)],
         refresh="",
         has_data=False,
     )
 
 
 def files() -> dict[str, str]:
-    """The content of each file, by its name.
+    """Return the content of each file by its name.
 
-    Raises KeyError for a link to a runbook that is not there.
+    Raises KeyError for a link to a missing runbook.
     """
     markdown = RUNBOOKS.read_text(encoding="utf-8")
-    panels = {title: number for number, title in enumerate(sections(markdown), 1)}
-    boards = {
-        "service.json": service_board(),
-        "quality.json": quality_board(),
-        "training.json": training_board(),
-        "runbooks.json": runbooks_board(markdown),
+    runbooks = {title: number for number, title in enumerate(sections(markdown), 1)}
+    dashboards = {
+        "service.json": SERVICE,
+        "quality.json": QUALITY,
+        "training.json": TRAINING,
+        "runbooks.json": runbooks_dashboard(markdown),
     }
-    return {name: _as_text(board, panels) for name, board in boards.items()}
-
-
-def _as_text(board: Board, runbooks: dict[str, int]) -> str:
-    return readable(board.to_json(runbooks)) + "\n"
+    return {name: readable(each.to_json(runbooks)) + "\n" for name, each in dashboards.items()}
 
 
 def readable(value: Any, indent: str = "") -> str:
-    """JSON in which what fits on a line is on one: a change of a panel is a change of a line or two."""
+    """Return JSON in which what fits on a line is on one, so that diffs are short."""
     flat = json.dumps(value, ensure_ascii=False)
     if not value or not isinstance(value, dict | list) or len(indent) + len(flat) <= LINE:
         return flat
@@ -73,12 +72,7 @@ def readable(value: Any, indent: str = "") -> str:
     return "[\n" + ",\n".join(deeper + readable(each, deeper) for each in value) + f"\n{indent}]"
 
 
-def main() -> None:
-    """Write them all. Raises OSError."""
+if __name__ == "__main__":
     DIRECTORY.mkdir(parents=True, exist_ok=True)
     for name, content in files().items():
         write_atomically(DIRECTORY / name, content)
-
-
-if __name__ == "__main__":
-    main()
