@@ -93,7 +93,7 @@ def run(host: str | None, port: int | None, workers: int | None, model: list[str
 
 
 def names_of(settings: "Settings") -> str:
-    """What is served, for the person who started it."""
+    """Return what is served, for the person who started it."""
     from teddy.service.inference.model_files import SHIPPED
 
     named = [

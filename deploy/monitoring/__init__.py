@@ -1,5 +1,4 @@
-"""What watches Teddy: the configuration of Prometheus, its rules, Alertmanager's, and Grafana's dashboards.
+"""Monitoring of Teddy: Prometheus, its rules, Alertmanager and Grafana's dashboards.
 
-python -m deploy.monitoring            Prometheus and Alertmanager from this machine's own binaries, for `make
-                                              monitor`
+`python -m deploy.monitoring` runs this machine's own Prometheus and Alertmanager (`make monitor`).
 """

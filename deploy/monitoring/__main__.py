@@ -48,7 +48,7 @@ DATA = Path("runs/monitor")
 
 
 def lines_of(notification: Notification) -> Iterator[str]:
-    """A line for each alert."""
+    """Yield a line for each alert."""
     if notification["receiver"] == ALIVE:
         return
     time = datetime.now().astimezone().strftime("%H:%M:%S")
@@ -60,7 +60,7 @@ def lines_of(notification: Notification) -> Iterator[str]:
 
 @contextmanager
 def receiving(tell: Callable[[Notification], None]) -> Iterator[str]:
-    """Tell each notification that comes to the URL that is given, on a free port of this machine; from threads."""
+    """Send each notification to the URL given, on a free port of this machine; from threads."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -69,7 +69,7 @@ def receiving(tell: Callable[[Notification], None]) -> Iterator[str]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Say nothing of requests: what they bring is told."""
+            """Log no requests."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -94,7 +94,7 @@ class Watch:
     node_exporter: str
 
     def daemons(self) -> Iterator[Daemon]:
-        """What is to run. Raises MissingProgramError."""
+        """Yield what is to run. Raises MissingProgramError."""
         yield prometheus(self.data, self.prometheus)
         yield alertmanager(self.data, self.alertmanager)
         if self.text_files is not None:
@@ -147,20 +147,20 @@ def show(notification: Notification) -> None:
 
 
 def introduction(what: Watch) -> str:
-    """What runs where."""
+    """Return what runs where."""
     told = (
         f"Alerts go to {what.webhook}." if what.webhook else "Alerts are written here as they come."
     )
     return (
         f"Watching {', '.join(what.teddy)}:\n"
         f"  http://{what.prometheus}/  Prometheus: what fires, what is watched, and any question\n"
-        f"  http://{what.alertmanager}/  Alertmanager: who is told\n"
+        f"  http://{what.alertmanager}/  Alertmanager: receivers\n"
         f"{told} Ctrl-C ends it; what was measured stays in {what.data}."
     )
 
 
 def check_free(daemon: Daemon) -> None:
-    """Raises PortTakenError where somebody listens: Debian starts the services that it installs."""
+    """Raise PortTakenError for a port in use: Debian starts the services that it installs."""
     host, _, port = daemon.address.rpartition(":")
     with socket.socket() as tried:
         tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -168,13 +168,14 @@ def check_free(daemon: Daemon) -> None:
             tried.bind((host, int(port)))
         except OSError as error:
             raise PortTakenError(
-                f"{daemon.address} is taken ({error.strerror}). If by the service that Debian starts, `systemctl stop` "
+                f"{daemon.address} is taken ({error.strerror}). "
+                "If by the service that Debian starts, `systemctl stop` "
                 f"it; or name another port: --{daemon.name.lower()}-port"
             ) from error
 
 
 def read_arguments(arguments: Sequence[str]) -> Watch:
-    """The command line. Raises MonitoringError for what cannot be watched."""
+    """Return the command line. Raises MonitoringError for what cannot be watched."""
     parser = argparse.ArgumentParser(
         prog="python -m deploy.monitoring", description=__doc__.partition("\n")[0]
     )

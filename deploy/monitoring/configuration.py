@@ -31,7 +31,7 @@ class Addresses:
     webhook: str | None = None
 
     def in_prometheus(self) -> Mapping[str, str]:
-        """What stands in prometheus.yml, and what is to stand there."""
+        """Return what stands in prometheus.yml, and what is to stand there."""
         return {
             '["teddy:8000"]': json.dumps(self.teddy),
             '["localhost:9090"]': json.dumps(self.prometheus),
@@ -40,7 +40,7 @@ class Addresses:
         }
 
     def in_alertmanager(self) -> Mapping[str, str]:
-        """The same of alertmanager.yml."""
+        """Return the same of alertmanager.yml."""
         return (
             {} if self.webhook is None else {'"http://127.0.0.1:9095/"': json.dumps(self.webhook)}
         )
@@ -61,7 +61,7 @@ def write_configuration(directory: Path, addresses: Addresses) -> None:
 
 
 def with_replaced(text: str, replaced: Mapping[str, str]) -> str:
-    """The text with each key's value in its place.
+    """Return the text with each key's value in its place.
 
     Raises ValueError for a key that the text does not have.
     """

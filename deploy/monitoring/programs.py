@@ -34,16 +34,16 @@ class MissingProgramError(MonitoringError):
 
 
 class PortTakenError(MonitoringError):
-    """A port on which somebody else listens."""
+    """A port that another process listens on."""
 
 
 class EndedError(MonitoringError):
-    """A program that ended though nobody asked it to; the message has the last lines that it wrote."""
+    """A program that ended by itself; the message has the last lines that it wrote."""
 
 
 @dataclass(frozen=True, slots=True)
 class Daemon:
-    """A program that serves HTTP on `address` (HOST:PORT), and answers 200 under `ready_path` once it works."""
+    """A program that serves HTTP on `address` (HOST:PORT), and is ready at `ready_path`."""
 
     name: str
     command: Sequence[str]
@@ -70,7 +70,7 @@ class Daemon:
             connection.close()
 
     def last_lines(self) -> str:
-        """The end of what it wrote."""
+        """Return the end of what it wrote."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-LAST_LINES:])
 
 
@@ -81,13 +81,13 @@ class Daemons:
         self._processes = processes
 
     def check(self) -> None:
-        """Raises EndedError if one of them has ended."""
+        """Raise EndedError if one of them has ended."""
         for daemon, process in self._processes.items():
             if (status := process.poll()) is not None:
                 raise EndedError(f"{daemon.name} has ended with {status}:\n{daemon.last_lines()}")
 
     def wait_ready(self) -> None:
-        """Return when all work. Raises EndedError."""
+        """Wait until all programs work. Raises EndedError."""
         end = time.monotonic() + START_SECONDS
         while not all(daemon.is_ready() for daemon in self._processes):
             self.check()
@@ -97,7 +97,7 @@ class Daemons:
             time.sleep(PAUSE_SECONDS)
 
     def watch(self) -> None:
-        """Return never. Raises EndedError when one of them has ended."""
+        """Wait for ever. Raises EndedError when a program has ended."""
         while True:
             self.check()
             time.sleep(PAUSE_SECONDS)
@@ -116,7 +116,7 @@ def running(daemons: Sequence[Daemon]) -> Iterator[Daemons]:
 
 
 def _end(processes: "Sequence[subprocess.Popen[bytes]]") -> None:
-    """Ask all to end, wait, and kill whoever does not."""
+    """Ask all to end, wait, and kill those that do not."""
     for process in processes:
         process.terminate()
     end = time.monotonic() + STOP_SECONDS
@@ -158,7 +158,7 @@ def alertmanager(directory: Path, address: str) -> Daemon:
 
 
 def node_exporter(directory: Path, address: str, text_files: Path) -> Daemon:
-    """What reads the files of training jobs, and nothing of the machine.
+    """Return what reads the files of training jobs, and nothing of the machine.
 
     Raises MissingProgramError.
     """
@@ -174,7 +174,7 @@ def node_exporter(directory: Path, address: str, text_files: Path) -> Daemon:
 
 
 def find(*names: str) -> str:
-    """The path of the first program of these names that is installed.
+    """Return the path of the first program of these names that is installed.
 
     Raises MissingProgramError.
     """
@@ -182,6 +182,8 @@ def find(*names: str) -> str:
         if path := shutil.which(name):
             return path
     raise MissingProgramError(
-        f"{names[0]} is not installed. On Debian and Ubuntu: apt install prometheus prometheus-alertmanager "
-        "prometheus-node-exporter; elsewhere: https://prometheus.io/download. With Docker there is make up"
+        f"{names[0]} is not installed. On Debian and Ubuntu: apt install prometheus "
+        "prometheus-alertmanager "
+        "prometheus-node-exporter; elsewhere: https://prometheus.io/download. "
+        "With Docker there is make up"
     )

@@ -1,1 +1,1 @@
-"""What texts look like to a model, so that live texts can be compared with those it was measured on."""
+"""Profiles of texts, to compare live texts with those that a model was measured on."""

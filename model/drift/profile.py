@@ -1,4 +1,4 @@
-"""What texts look like to a model: counts that live texts can be compared by with those that it was measured on.
+"""The profile of texts: counts by which live texts are compared with those a model was measured on.
 
 One piece of code counts for both: for `training`, when a model is exported (its `Reference`), and
 for `service`, while it is served. What is counted of a text, each over bins that never change:
@@ -7,7 +7,7 @@ for `service`, while it is served. What is counted of a text, each over bins tha
     score            entities, by score
     entity_rate      words, by whether they lie in an entity
     pieces           words, by their number of sentencepiece pieces: stranger words have more
-    piece_kind       pieces: of the vocabulary, bytes of a character that is not in it, or none at all for a word
+    piece_kind       pieces: of the vocabulary, bytes of other characters, or none for a word
     word_length      words, by characters
     shape            words, by case and kind
     script           words, by the writing system of their first letter
@@ -74,7 +74,7 @@ class Profiler:
         self._words: dict[str, tuple[int, ...]] = {}
 
     def count(self, document: Document, tagged: Tagged) -> Counter[int]:
-        """How often each bin was met in a text; bins are numbered through all features, in order."""
+        """Return the counts of each bin in a text, for all features in order."""
         counts: Counter[int] = Counter()
         n_words = 0
         for window in document.windows:
@@ -127,7 +127,7 @@ class Profiler:
         return known
 
     def _look_at(self, word: str) -> Iterator[int]:
-        """The bins of what depends on a word alone."""
+        """Yield the bins of what depends on a word alone."""
         ids, kinds = self._pieces.ids(word), self._places["piece_kind"]
         yield self._starts["pieces"] + min(max(len(ids), 1), PIECE_BINS) - 1
         yield from (kinds["byte" if each in self._byte_ids else "vocabulary"] for each in ids)
@@ -138,7 +138,7 @@ class Profiler:
         yield self._places["script"][_script(word)]
 
     def sums(self) -> "Sums":
-        """Sums of nothing, to add texts to."""
+        """Sum of nothing, to add texts to."""
         return Sums(0, np.zeros((4, len(self._columns)), dtype=np.int64))
 
     def add(self, sums: "Sums", counts: "Counter[int]") -> None:
@@ -150,7 +150,7 @@ class Profiler:
         sums.matrix += (row, row * row, row * totals, totals * totals)
 
     def summary(self, sums: "Sums") -> Reference:
-        """The sums by name, as a model file keeps them."""
+        """Return the sums by name, as a model file keeps them."""
         return Reference(
             features={
                 name: _feature(bins, sums.matrix[:, start : start + len(bins)])
@@ -163,7 +163,7 @@ class Profiler:
 
 @dataclass(slots=True)
 class Sums:
-    """Counts of many texts, added up, with what tells how unequal the texts are: see `reference.spread`.
+    """Sums of the counts of many texts, and how unequal the texts are: see `reference.spread`.
 
     Sums of disjoint sets of texts add up. Shape of `matrix`: int64 [4, bins]: counts, squares,
     crosses, totals.

@@ -6,8 +6,8 @@ with a reference where both have the same bins.
 
 With p and q the shares of a bin, and m = (p + q) / 2:
 
-    population stability index   sum of (p - q) ln(p / q)                          0 for equal ones, no upper bound
-    Jensen-Shannon distance      root of the mean of KL(p, m) and KL(q, m), bits   0 for equal ones, 1 for disjoint ones
+    population stability index   sum of (p - q) ln(p / q)                 0 or more
+    Jensen-Shannon distance      root of the mean of KL(p, m), KL(q, m)   0 to 1
 
 Both take counts and make shares of them, with half a count more in each bin (Krichevsky & Trofimov
 1981), so that a bin that is empty on one side says that it is rare there and not that it is
@@ -72,13 +72,13 @@ _BINS: dict[str, tuple[str, ...]] = {
 
 
 def feature_bins(labels: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """The names of every feature's bins, in order, for a model of these labels."""
+    """Return the names of every feature's bins, in order, for a model of these labels."""
     return {"label": tuple(labels), **_BINS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureReference:
-    """How often each bin of a feature was met, and how unequal the texts were: see `reference.spread`."""
+    """The counts of each bin of a feature, and how unequal the texts were: see `spread`."""
 
     counts: dict[str, int]
     spread: float
@@ -92,7 +92,7 @@ class Reference:
 
 
 def _upgraded(plain: Any) -> Any:
-    """A reference in plain values as it is written today: of one as format 3 had it, the features that it had."""
+    """Return a reference in today's form, with the features that one of format 3 had."""
     if not isinstance(plain, Mapping) or "entities_per_word" not in plain:
         return plain
     try:
@@ -121,7 +121,7 @@ AnyReference = Annotated[Reference, BeforeValidator(_upgraded)]
 
 
 def shares(counts: Sequence[float]) -> list[float]:
-    """The share of each bin, none of them 0; equal ones where nothing was counted."""
+    """Return the share of each bin, none of them 0; equal ones where nothing was counted."""
     total = sum(counts) + SMOOTHING * len(counts)
     return [(count + SMOOTHING) / total for count in counts]
 
@@ -135,7 +135,7 @@ def population_stability_index(live: Sequence[float], reference: Sequence[float]
 
 
 def jensen_shannon_distance(live: Sequence[float], reference: Sequence[float]) -> float:
-    """The distance, 0 to 1, of two lists of counts.
+    """Return the distance, 0 to 1, of two lists of counts.
 
     Raises ValueError for lists of different lengths.
     """
@@ -152,7 +152,7 @@ def spread(
     crosses: Sequence[float],
     totals: Sequence[float],
 ) -> float:
-    """How unequal the texts are of which `counts` are the sum; divided by that sum, the PSI to expect by chance.
+    """Return how unequal the texts of `counts` are; divided by the sum, the PSI due to chance.
 
     PSI between a sample of N and its source is about the sum of var(p) / p over the bins: (bins -
     1) / N, if every observation is drawn by itself (Yurdakul 2018). The words of one text are not,

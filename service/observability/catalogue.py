@@ -1,6 +1,6 @@
-"""Every metric that the service exposes, in one table, of which `metrics.py` and the documentation are made.
+"""Every metric of the service, in one table, of which `metrics.py` and the docs are made.
 
-    python -m teddy.service.observability.catalogue          the table of docs/metrics.md, in Markdown
+    python -m teddy.service.observability.catalogue          the table of docs/metrics.md
 
 What a label can be is bounded, and never comes from a client: a route is a template, a reason one
 of the problems that the service knows, a model and its labels come from model files.
@@ -43,7 +43,7 @@ class Metric:
 
     @property
     def exposed_name(self) -> str:
-        """As it is asked for in Prometheus; a histogram's series carry `_bucket`, `_sum` and `_count` besides."""
+        """The name in Prometheus; a histogram has `_bucket`, `_sum` and `_count` besides."""
         return f"{self.name}_total" if self.kind is Kind.COUNTER else self.name
 
 
@@ -86,7 +86,7 @@ REQUESTS = Group(
         _histogram(
             "teddy_short_request_seconds",
             "seconds",
-            "The same of requests for the entities of at most 256 words that were answered with them: the objective's.",
+            "The same of answered requests for the entities of at most 256 words: the objective's.",
             SECONDS,
         ),
         _gauge("teddy_requests_in_flight", "requests", "Requests being answered."),
@@ -187,7 +187,7 @@ MODELS = Group(
         _counter(
             "teddy_model_reloads",
             "files",
-            "Files that were to replace a model, and what came of it: `changed`, `unchanged`, `refused`.",
+            "Files that were to replace a model, by outcome: `changed`, `unchanged`, `refused`.",
             "name",
             "result",
         ),
@@ -315,7 +315,7 @@ def all_metrics() -> dict[str, Metric]:
 
 
 def metrics_table() -> str:
-    """The catalogue in Markdown, for docs/metrics.md."""
+    """Return the catalogue in Markdown, for docs/metrics.md."""
     return "\n\n".join(_group_table(group) for group in CATALOGUE)
 
 
@@ -329,7 +329,8 @@ def _group_table(group: Group) -> str:
     for metric in group.metrics:
         labels = ", ".join(f"`{label}`" for label in metric.labels)
         rows.append(
-            f"| `{metric.exposed_name}` | {metric.kind} | {labels} | {metric.unit} | {metric.meaning} |"
+            f"| `{metric.exposed_name}` | {metric.kind} | {labels} | {metric.unit} "
+            f"| {metric.meaning} |"
         )
     return "\n".join(rows)
 

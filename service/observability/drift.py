@@ -1,8 +1,8 @@
-"""Drift: whether live texts look like those that a model was measured on, asked beside the requests.
+"""Drift: whether live texts look like those that a model was measured on, off the requests' path.
 
 Tagging -> observe -> DriftIntake: a few texts, held for about a second; the others pass
                           '--> a thread -> DriftWindows: counts, no texts
-                                               '--> a document for all workers -> DriftMetrics, at each scrape
+                                  '--> a document for all workers -> DriftMetrics, at each scrape
 """
 
 from collections import deque
@@ -32,7 +32,7 @@ MOST_HELD_WORDS = 100_000
 """Of texts that wait to be counted: about what a worker tags in a second."""
 TEXTS_AT_ONCE = 16
 BREATH_SECONDS = 0.005
-"""After so many texts, in which whoever answers requests has the interpreter."""
+"""The pause after `TEXTS_AT_ONCE` texts, in which requests have the interpreter."""
 log = structlog.get_logger("service.drift")
 
 
@@ -42,7 +42,7 @@ class TokenBucket:
     def __init__(
         self, per_second: float, capacity: int, clock: Callable[[], float] = monotonic
     ) -> None:
-        """It begins full; `clock` counts seconds."""
+        """Start full; `clock` counts seconds."""
         self._per_second = per_second
         self._capacity = capacity
         self._clock = clock
@@ -107,7 +107,7 @@ class DriftIntake:
                 self._held.append(held)
 
     def release(self) -> Iterator[HeldTexts]:
-        """What is held now, a few texts at a time.
+        """Yield what is held now, a few texts at a time.
 
         What comes meanwhile waits for the next round, or none would end.
         """
@@ -134,7 +134,7 @@ class Drift:
     def __init__(
         self, settings: Settings, metrics: Metrics, served: Callable[[], Collection[str]]
     ) -> None:
-        """`served` gives the names of the models that there are."""
+        """Take the names of the served models from `served`."""
         most_texts = -(-settings.drift_window_texts // settings.workers)
         self._enabled = settings.metrics and most_texts > 0
         self._intake = DriftIntake(TokenBucket(settings.drift_texts_per_second, most_texts))

@@ -55,12 +55,12 @@ class DriftMetrics(Collector):
     """Adds up the workers' windows and compares them with the reference."""
 
     def __init__(self, files: WorkerFiles, served: Callable[[], Collection[str]]) -> None:
-        """`served` gives the names of the models that there are."""
+        """Take the names of the served models from `served`."""
         self._files = files
         self._served = served
 
     def collect(self) -> Iterable[Metric]:
-        """The gauges of every model."""
+        """Return the gauges of every model."""
         gauges = Gauges()
         names = set(self._served())
         for model, documents in newest_versions(self._files.read(SUBJECT)).items():
@@ -82,7 +82,7 @@ class Gauges:
         )
 
     def add(self, model: str, comparison: Comparison) -> None:
-        """Add a feature; of one on which too little was seen, only how much, and what it would be compared with."""
+        """Add a feature; of one with too few texts only its count and its reference."""
         labels = [model, comparison.feature]
         self._observations.add_metric(labels, sum(comparison.live))
         self._add_shares(self._reference, labels, comparison.bins, comparison.reference)

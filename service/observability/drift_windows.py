@@ -63,7 +63,7 @@ class RecentCounts:
         return len(self._blocks) < before
 
     def total(self) -> "Sums":
-        """The sums of all texts in the window."""
+        """Return the sums of all texts in the window."""
         total = self._profiler.sums()
         for block in self._blocks:
             total += block.sums
@@ -84,7 +84,7 @@ class Watched:
     recent: RecentCounts
 
     def as_document(self, name: str) -> dict[str, Any]:
-        """What other workers are told: plain values, no text."""
+        """Return what other workers are told: plain values, no text."""
         total = self.recent.total()
         return {
             "model": name,
@@ -101,7 +101,7 @@ class DriftWindows:
     """A window for each model; a new version of a model begins a new one. For one thread."""
 
     def __init__(self, most_texts: int, served: Callable[[], Collection[str]]) -> None:
-        """`served` gives the names of the models that there are; the windows of others go."""
+        """Take the names of the served models from `served`; windows of others are dropped."""
         self._most_texts = most_texts
         self._served = served
         self._watched: dict[str, Watched] = {}
@@ -131,11 +131,11 @@ class DriftWindows:
         return bool(gone or n_changed)
 
     def as_documents(self) -> list[dict[str, Any]]:
-        """What other workers are told, model by model."""
+        """Return what other workers are told, model by model."""
         return [watched.as_document(name) for name, watched in self._watched.items()]
 
     def _watch(self, model: ServedModel) -> Watched | None:
-        """The window of this version; None for a text of the version before, whose request was slower than the new."""
+        """Return the window of this version; None for a text of an older version."""
         watched = self._watched.get(model.name)
         if watched is None or (watched.version != model.version and watched.loaded <= model.loaded):
             watched = self._watched[model.name] = self._begin(model)

@@ -25,11 +25,10 @@ class Histogram(prometheus_client.Histogram):
 
 
 class Late:
-    """A counter or a histogram, or one child of it, whose values wait to be put in together.
+    """A counter or a histogram, or one child of it, whose values are added in batches.
 
-    To leave a value here takes 0.05 us. To put it in takes 0.7 us for a counter and 1.5 for a
-    histogram in a file that is shared between workers, and a request would need a dozen: 24 us of
-    its 600.
+    (With plain prometheus_client all metrics take 71 us of CPU a request, and 108 us in files that
+    workers share; with batches 17 and 24 us, of some 430 us in all.)
     """
 
     __slots__ = ("_put", "_values", "inc", "observe")
@@ -57,7 +56,7 @@ class LateMetric:
         self._children: dict[tuple[str, ...], Late] = {}
 
     def labels(self, *labels: str) -> Late:
-        """The child with these labels; it exists from now on."""
+        """Return the child with these labels; it exists from now on."""
         child = self._children.get(labels)
         if child is None:
             child = self._children.setdefault(
@@ -72,7 +71,7 @@ class LateMetric:
 
 
 def late(metric: Counter | Histogram) -> Late:
-    """What puts values into one child."""
+    """Return what puts values into one child."""
     if isinstance(metric, Histogram):
         return Late(metric.observe_many)
     return Late(lambda amounts: metric.inc(sum(amounts)))
@@ -95,7 +94,7 @@ class Nothing:
 
 
 class Instruments:
-    """Makes the catalogue's metrics, by name, on one registry; none of them counts if that is None."""
+    """A factory of the catalogue's metrics on one registry; without one, none counts."""
 
     def __init__(self, registry: CollectorRegistry | None) -> None:
         self._registry = registry
@@ -104,21 +103,21 @@ class Instruments:
         self._flushing = Lock()
 
     def counter(self, name: str) -> Counter:
-        """The counter of that name."""
+        """Return the counter of that name."""
         counter: Counter = self._make(name, Kind.COUNTER)
         return counter
 
     def gauge(self, name: str) -> Gauge:
-        """The gauge of that name."""
+        """Return the gauge of that name."""
         gauge: Gauge = self._make(name, Kind.GAUGE)
         return gauge
 
     def late_counter(self, name: str) -> LateMetric:
-        """The counter of that name, for what is counted often."""
+        """Return the counter of that name, for what is counted often."""
         return self._make_late(name, Kind.COUNTER)
 
     def late_histogram(self, name: str) -> LateMetric:
-        """The histogram of that name."""
+        """Return the histogram of that name."""
         return self._make_late(name, Kind.HISTOGRAM)
 
     def flush(self) -> None:
@@ -142,7 +141,7 @@ class Instruments:
 
 
 def make(metric: Metric, registry: CollectorRegistry) -> MetricWrapperBase:
-    """What counts a metric of the catalogue."""
+    """Return what counts a metric of the catalogue."""
     if metric.kind is Kind.COUNTER:
         return Counter(metric.name, metric.meaning, metric.labels, registry=registry)
     if metric.kind is Kind.HISTOGRAM:
@@ -156,6 +155,6 @@ def make(metric: Metric, registry: CollectorRegistry) -> MetricWrapperBase:
 
 
 def family(name: str) -> GaugeMetricFamily:
-    """A gauge of the catalogue whose values are computed at each scrape: add them with `add_metric(labels, value)`."""
+    """Return a gauge whose values are computed at each scrape, by `add_metric(labels, value)`."""
     metric = all_metrics()[name]
     return GaugeMetricFamily(metric.name, metric.meaning, labels=metric.labels)

@@ -6,7 +6,7 @@ What there is to count is said in service/observability/catalogue.py. With sever
 (`PROMETHEUS_MULTIPROC_DIR` is set), any of them answers for all: see
 service/observability/worker_metrics.py.
 
-Requests are counted at once, so that whoever was answered has been counted, whatever happens then.
+Requests are counted at once: each that was answered has been counted.
 All else waits for `flush`, ten times a second and before each scrape: counted at once, it took 3 %
 of the time of a small request.
 """
@@ -129,13 +129,13 @@ class Metrics:
         self.model_reloads = make.counter("teddy_model_reloads")
 
     def add(self, collector: Collector) -> None:
-        """Expose what `collector` computes at each scrape, in a thread: families of the catalogue, for all workers."""
+        """Expose what `collector` computes at each scrape, in a thread, for all workers."""
         if self.enabled:
             self._collectors.append(Guarded(collector))
             self._registry.register(self._collectors[-1])
 
     def ready(self) -> None:
-        """The models are loaded."""
+        """Note that the models are loaded."""
         if self._alone:
             self._alone.wanted.set(1)
             self._alone.workers.set(1)
@@ -181,7 +181,7 @@ class Metrics:
         self.inference_word.observe(seconds / max(words, 1))
 
     def serve_model(self, name: str, version: str, precision: str, manifest: "Manifest") -> None:
-        """A model has been loaded."""
+        """Note that a model has been loaded."""
         self.model_info.labels(name, version, precision).set(1)
         self.model_loaded.labels(name).set(time())
         self.model_created.labels(name).set(datetime.fromisoformat(manifest.created).timestamp())
@@ -202,7 +202,7 @@ class Metrics:
         self.model_refused.labels(name).set(result == "refused")
 
     def drop_model(self, name: str, version: str, precision: str) -> None:
-        """A model is served no longer.
+        """Note that a model is not served any more.
 
         The files that workers count in cannot forget it; there it becomes 0.
         """
@@ -241,7 +241,7 @@ class Metrics:
 
 
 def dev_f1_of(scores: dict[str, Any]) -> float | None:
-    """The F1 on dev that a manifest's scores tell, if they do."""
+    """Return the F1 on dev that a manifest's scores tell, if they do."""
     try:
         return float(scores["dev"]["micro"]["f1"])
     except (KeyError, TypeError):
@@ -256,7 +256,7 @@ class Guarded(Collector):
         self._failing = False
 
     def collect(self) -> Iterable[Metric]:
-        """What the collector gives, or nothing."""
+        """Return what the collector gives, or nothing."""
         try:
             families = list(self._collector.collect())
             self._failing = False

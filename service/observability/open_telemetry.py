@@ -79,7 +79,7 @@ class OpenTelemetryTracer:
         self._tracer = self._provider.get_tracer("teddy", version("teddy"))
 
     def begin(self, context: TraceContext, scope: Scope) -> "RequestSpan | None":
-        """The span of a request that begins now; None for one that is not recorded."""
+        """Return the span of a request that begins now; None for one that is not recorded."""
         method = scope["method"] if scope["method"] in METHODS else "HTTP"
         self._ids.context = context
         span = self._tracer.start_span(
@@ -99,7 +99,7 @@ class OpenTelemetryTracer:
 
 
 class RequestSpan:
-    """A request's span, and when it began by both clocks: the wall's may jump, and the monotonic one tells no time."""
+    """A request's span, and its start by the wall clock and the monotonic clock."""
 
     def __init__(self, tracer: OpenTelemetry, span: Span, method: str) -> None:
         self._tracer = tracer
@@ -146,16 +146,16 @@ class RequestIds(RandomIdGenerator):
         self.context: TraceContext | None = None
 
     def generate_trace_id(self) -> int:
-        """The id of a trace that begins here."""
+        """Return the id of a trace that begins here."""
         return int(self.context.trace_id, 16) if self.context else super().generate_trace_id()
 
     def generate_span_id(self) -> int:
-        """The id of the span that begins now."""
+        """Return the id of the span that begins now."""
         return int(self.context.span_id, 16) if self.context else super().generate_span_id()
 
 
 def remote_parent(context: TraceContext) -> Context:
-    """The caller's span, as the SDK wants it; empty for a trace that begins here."""
+    """Return the caller's span, as the SDK wants it; empty for a trace that begins here."""
     if context.parent_id is None:
         return Context()
     parent = SpanContext(
@@ -169,7 +169,7 @@ def remote_parent(context: TraceContext) -> Context:
 
 
 def request_attributes(scope: Scope) -> Attributes:
-    """What is known of a request at its head, by OpenTelemetry's semantic conventions.
+    """Return what is known of a request at its head, by OpenTelemetry's semantic conventions.
 
     Without its client's address, and without what a client could write a text into: `url.path`,
     `url.query`, `user_agent.original`, an invented method.
@@ -186,13 +186,13 @@ def request_attributes(scope: Scope) -> Attributes:
 
 
 def resource() -> Resource:
-    """What sends the spans: Teddy, unless `OTEL_SERVICE_NAME` or `OTEL_RESOURCE_ATTRIBUTES` say otherwise."""
+    """Return the spans' resource: Teddy, unless OTEL_SERVICE_NAME or other variables name one."""
     ours = Resource({"service.name": "teddy", "service.version": version("teddy")})
     return Resource.create(ours.merge(OTELResourceDetector().detect()).attributes)
 
 
 def make_exporters() -> list[SpanExporter]:
-    """The exporters that `OTEL_TRACES_EXPORTER` names.
+    """Return the exporters that `OTEL_TRACES_EXPORTER` names.
 
     Raises SettingsError for an unknown one, or another protocol.
     """

@@ -1,8 +1,9 @@
-"""Where a request belongs in a distributed trace: W3C Trace Context, and spans for whoever collects them.
+"""W3C Trace Context: the place of a request in a distributed trace.
 
-The client's `traceparent` is continued, or a trace begun; its ids stand in the request's log line
-either way (2 to 3 us), so that logs and traces can be joined. Spans are recorded, and OpenTelemetry
-imported, with `TEDDY_TRACES` only.
+The client's `traceparent` is continued, or a trace begun; its ids are in the request's log line, so
+that logs and traces can be joined. Spans are recorded, and OpenTelemetry imported, with
+`TEDDY_TRACES` only. (OpenTelemetry's own propagator takes 21 us of CPU for a request with a
+`traceparent`, this 9; and it accepts contradictory or malformed headers, which are refused here.)
 """
 
 import re
@@ -27,7 +28,7 @@ Attributes = Mapping[str, str | int | float]
 
 @dataclass(frozen=True, slots=True)
 class TraceContext:
-    """The trace that a request is part of, and the ids of what it and its caller do there; lower-case hexadecimal."""
+    """The trace of a request, and the ids of its span and its caller's; lower-case hexadecimal."""
 
     trace_id: str
     span_id: str
@@ -45,7 +46,7 @@ class TraceContext:
 
     @classmethod
     def of(cls, headers: Iterable[tuple[bytes, bytes]]) -> Self:
-        """The context that a request's headers give, their names in lower case; if none or no valid one, a new one."""
+        """Return the context of a request's headers (names in lower case), or a new one."""
         parent: bytes | None = None
         states: list[bytes] = []
         for name, value in headers:
@@ -100,7 +101,7 @@ class Tracer(Protocol):
     """Whoever records spans. Nothing that happens to them afterwards is a request's concern."""
 
     def begin(self, context: TraceContext, scope: Scope) -> Span | None:
-        """The span of a request that begins now; None for one that is not recorded.
+        """Return the span of a request that begins now; None for one that is not recorded.
 
         On the event loop's thread.
         """

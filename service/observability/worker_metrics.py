@@ -1,4 +1,4 @@
-"""Metrics of several workers: each writes its values to files in one directory, and any of them answers for all.
+"""Metrics of several workers: each writes files in one directory, and any of them answers for all.
 
 The files carry the worker's number and not, as the library would have it, its process id: a worker
 that replaces a dead one goes on counting in the same files. So counts survive, a thousand restarts
@@ -6,7 +6,7 @@ leave as many files as none, and what was written before a kill -9 is there, bec
 mapped file belong to the system.
 
     worker 0 --write--> DIRECTORY/drift-0.json --.
-    worker 1 --write--> DIRECTORY/drift-1.json ---+--read--> the documents of all, in whichever worker is asked
+    worker 1 --write--> DIRECTORY/drift-1.json ---+--read--> the documents of all, in any worker
 
 Documents are for what cannot be added up as counters can. A single worker needs no files and keeps
 its documents in memory.
@@ -36,12 +36,12 @@ TRIES = 5
 
 
 def worker_number() -> str:
-    """The number of the worker that asks; 0 where there is but one."""
+    """Return the number of the worker that asks; 0 where there is but one."""
     return os.environ.get(WORKER, "0")
 
 
 def share_values(process: str) -> None:
-    """Let metrics made from now on write to the files of `process`; it must be the only one of that name."""
+    """Let metrics made from now on write to the files of `process`, a unique name."""
     values.ValueClass = values.MultiProcessValue(lambda: process)  # type: ignore[no-untyped-call]
 
 
@@ -136,7 +136,7 @@ class WorkerFiles:
             )
 
     def read(self, subject: str) -> list[Any]:
-        """The documents of all workers; of a dead one, until another takes its number, the last."""
+        """Return the documents of all workers; of a dead one the last."""
         if self._directory is None:
             return [self._own[subject]] if subject in self._own else []
         return [
@@ -147,7 +147,7 @@ class WorkerFiles:
 
 
 def _content(path: Path) -> Iterator[Any]:
-    """The document in a file, or none where it has just gone or is no document: the others' are worth having."""
+    """Yield the document in a file, or nothing if it has gone or is damaged."""
     try:
         yield json.loads(path.read_bytes())
     except (OSError, ValueError):

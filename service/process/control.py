@@ -23,15 +23,15 @@ class Control:
         self._closed = False
 
     def alive(self) -> None:
-        """The event loop runs."""
+        """Report that the event loop runs."""
         self._tell(ALIVE)
 
     def ready(self) -> None:
-        """The models are loaded and connections are taken."""
+        """Report that the models are loaded and connections are taken."""
         self._tell(READY)
 
     def refuse(self, reason: str) -> None:
-        """It cannot serve, and trying again will not help."""
+        """Report that the worker cannot serve, and that another try will not help."""
         self._tell(REFUSED + " ".join(reason.split()))
 
     def watch(self, on_gone: Callable[[], None]) -> None:
@@ -66,7 +66,7 @@ class Report:
         return self._end.fileno()
 
     def lines(self) -> list[str] | None:
-        """What was told since the last time; None when the worker is gone.
+        """Return what was told since the last time; None when the worker is gone.
 
         Waits if nothing was told.
         """

@@ -49,7 +49,7 @@ log = structlog.get_logger("service.server")
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket bound to `host` and `port`; nobody can connect until a server listens on it.
+    """Return a socket bound to `host` and `port`; nobody can connect until a server listens on it.
 
     Raises AddressError.
     """

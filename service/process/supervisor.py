@@ -108,7 +108,7 @@ def serve_with_workers(
 def start_worker(
     number: int, bound: socket.socket, control: socket.socket
 ) -> subprocess.Popen[bytes]:
-    """A fresh interpreter: of a process that has threads or torch, a fork is not safe.
+    """Return a fresh interpreter: of a process that has threads or torch, a fork is not safe.
 
     It finds modules where this one does (-P: and not in the directory that it is started in), and
     has a process group of its own, so that a Ctrl-C reaches it once, from the supervisor.
@@ -243,7 +243,7 @@ class Supervisor:
             self._on_ready()
 
     def _bury(self, place: Place) -> None:
-        """A worker's end of the control sockets is closed: it has died, or should have."""
+        """Replace a worker whose end of the control sockets is closed."""
         worker = place.worker
         if worker is None:
             return
@@ -332,7 +332,7 @@ def pause_seconds(early_deaths: int) -> float:
 
 @contextmanager
 def caught_signals() -> Iterator[socket.socket]:
-    """A socket from which signals can be read, a byte for the number of each."""
+    """Give a socket from which signals can be read, a byte for the number of each."""
     reading, writing = socket.socketpair()
     with reading, writing:
         writing.setblocking(False)
