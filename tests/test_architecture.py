@@ -45,6 +45,7 @@ HEAVY = {
 }
 HEAVY |= {"jinja2", "mlflow", "onnx", "onnxruntime", "opentelemetry", "optuna", "ray", "httpx"}
 HEAVY |= {"pyarrow"}
+MOST_LINES_OF_ONE = 60  # function, its signature and docstring included
 MOST_LINES = 410  # until files of 100 columns are shorter again
 MOST_FILES = 240
 MOST_AT_THE_TOP = 12
@@ -243,6 +244,16 @@ def test_the_model_card_in_the_documentation_is_that_of_the_model_that_ships() -
 def test_no_module_is_too_long_to_be_read_in_one_sitting() -> None:
     lengths = {short(path): len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
     assert {path: length for path, length in lengths.items() if length > MOST_LINES} == {}
+
+
+def test_no_function_is_longer_than_a_screen() -> None:
+    lengths = {
+        f"{short(path)}:{node.lineno} {node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for path in MODULES
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert {name: n_lines for name, n_lines in lengths.items() if n_lines > MOST_LINES_OF_ONE} == {}
 
 
 def heavy_after(statement: str) -> set[str]:

@@ -117,8 +117,7 @@ def train(
     """Train a model as a recipe says, and write its model file.
 
     A run leaves its resolved recipe, metrics, curves, checkpoints, an evaluation on dev and
-    NAME.teddy in --output. At the end, the path of the model file is printed on standard output. A
-    run that has finished is left as it is.
+    NAME.teddy in --output, and prints the path of the model file. A finished run is left as it is.
 
     A run that is stopped or killed goes on with --resume, and ends as if it had not been. SIGTERM
     and Ctrl-C let it write a checkpoint first: the exit code is then 75, and 3 when the loss or

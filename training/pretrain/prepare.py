@@ -152,10 +152,10 @@ def prepare(
     most_types: int = MOST_WORDS,
     chunk_words: int = CHUNK_WORDS,
 ) -> None:
-    """Writes the encoded corpus of the files that `config` names below `data`: all of it at `folder`, or nothing.
+    """Write the encoded corpus of the files of `config` below `data`: all of it, or nothing.
 
-    `note` hears how far it is. At most `most_types` distinct words are counted. Raises DataError,
-    naming file and line, for a file that is missing, empty, damaged or not UTF-8.
+    `note` takes lines on the progress. At most `most_types` distinct words are counted. Raises
+    DataError, with file and line, for a file that is missing, empty, damaged or not UTF-8.
     """
     files = find_files(config.text, data)
     with atomic_folder(folder) as unfinished:
@@ -170,9 +170,8 @@ def prepare(
                 counts.add(some)
                 n_learnt_words += sum(some.values())
         if not counts.counts:
-            raise DataError(
-                files[0], None, "too little text: it has one sentence, and that is held out"
-            )
+            reason = "too little text: it has one sentence, and that is held out"
+            raise DataError(files[0], None, reason)
         by_word = dict(sorted(counts.counts.items(), key=lambda pair: -pair[1]))
         counts.counts.clear()
         note(f"{n_learnt_words:,} words to learn from, {len(by_word):,} distinct; training pieces")
@@ -181,14 +180,12 @@ def prepare(
         (unfinished / "pieces.model").write_bytes(serialised)
         write_words(unfinished / "words.txt", frequent)
         np.fromiter(by_word.values(), dtype="<i8").tofile(unfinished / "counts.i64")
-        n_blocks, n_words, n_sentences = _write_blocks(
-            unfinished, block_words(config.shuffle_window_words)
-        )
+        most = block_words(config.shuffle_window_words)
+        n_blocks, n_words, n_sentences = _write_blocks(unfinished, most)
         types = _Types(unfinished, WordFeatures(Pieces(serialised), features, frequent))
         types.add(list(by_word))
-        _write_text(
-            unfinished, chunks, {word: number for number, word in enumerate(by_word)}, types
-        )
+        numbers = {word: number for number, word in enumerate(by_word)}
+        _write_text(unfinished, chunks, numbers, types)
         types.finish()
         chunks.remove()
         description = {
