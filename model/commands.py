@@ -60,7 +60,7 @@ def inspect(
 
 
 def use_one_thread() -> None:
-    """Let the network compute on one thread, unless the environment has another number; before torch is imported.
+    """Let the network compute on one thread, unless the environment sets another number.
 
     A sentence is too little work to share. (Two cores, threads that sleep while they wait, medians:
     one text in 26 ms instead of 4 with two threads, and 52,000 words/s instead of 69,000 for many.)

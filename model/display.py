@@ -21,7 +21,7 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
 def coloured(text: str, entities: "Iterable[Entity]", labels: Sequence[str]) -> Text:
-    """Return the text with its entities on a coloured ground, each followed by its label; a colour is a label's."""
+    """Return the text with its entities on a coloured ground, each followed by its label."""
     shown = Text()
     end = 0
     for entity in entities:
@@ -34,7 +34,7 @@ def coloured(text: str, entities: "Iterable[Entity]", labels: Sequence[str]) -> 
 
 
 def plain_line(entity: "Entity") -> str:
-    """Return start, end, label, score and text with tabs between them; a tab or line break in the text is escaped."""
+    """Return start, end, label, score and text with tabs between them; tabs in it are escaped."""
     text = entity.text.translate(_ESCAPES)
     return f"{entity.start}\t{entity.end}\t{entity.label}\t{entity.score:.3f}\t{text}"
 
@@ -89,7 +89,8 @@ def _training_data(manifest: "Manifest") -> list[str]:
     for data in manifest.training_data:
         source = f"; {data.source}" if data.source else ""
         lines.append(
-            f"  {data.name}: {data.n_sentences:,} sentences, {data.n_words:,} words; {data.licence}{source}"
+            f"  {data.name}: {data.n_sentences:,} sentences, {data.n_words:,} words; "
+            f"{data.licence}{source}"
         )
     return lines
 
@@ -100,7 +101,7 @@ def _scores(manifest: "Manifest") -> list[str]:
 
 
 def _tree(value: object, name: str = "") -> list[str]:
-    """Return numbers nested by name as indented lines, and what has precision, recall and F1 as one of them."""
+    """Return nested numbers as indented lines, those with precision, recall and F1 as one line."""
     if isinstance(value, dict) and {"precision", "recall", "f1"} <= value.keys():
         ratios = "   ".join(f"{key} {value[key]:7.2%}" for key in ("f1", "precision", "recall"))
         counted = f"   {value['gold']:,} annotated" if "gold" in value else ""

@@ -2,10 +2,10 @@
 
     TeddyError
     |-- TextError        a text that cannot be tagged (a lone surrogate)
-    |-- FileError        something in a file that a person wrote or chose: names file, line and reason
+    |-- FileError        a file that a person wrote or chose: names file, line and reason
     |   |-- DataError        a corpus or an input file
     |   |-- RecipeError      a training recipe
-    |   `-- ModelFileError   a model file: foreign, truncated, tampered with, or one that fails its canary
+    |   `-- ModelFileError   a model file: foreign, truncated, changed, or failing its canary
     |-- MissingExtraError  a part of Teddy that was not installed
     |-- JobInterrupted     a job that was asked to stop, lost nothing, and can be resumed
     `-- TrainingError    a training run that must not go on
@@ -57,7 +57,7 @@ class ModelFileError(FileError):
 
 
 class MissingExtraError(TeddyError):
-    """What was asked for needs a package that not everybody wants; the message says how to install it."""
+    """A missing package of an extra; the message says how to install it."""
 
 
 class JobInterrupted(TeddyError):  # noqa: N818 - nothing went wrong

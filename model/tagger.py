@@ -55,7 +55,7 @@ class TaggedWords:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaggingBatch:
-    """What a network is called with; `members` are the positions of the sentences in its first rows.
+    """The arguments of a network; `members` are the positions of the sentences in its rows.
 
     Rows behind them are padding: see `pad_rows`.
 
@@ -93,7 +93,7 @@ class Tagger:
         """The number of places that the network has read and that held no word."""
 
     def tag(self, sentences: Sequence[Sequence[str]]) -> list[TaggedWords]:
-        """Tag sentences of words: one result each, in order, which does not depend on the others."""
+        """Tag sentences of words: one result each, in order, independent of the others."""
         results: list[TaggedWords] = [_EMPTY] * len(sentences)
         for batch in self.batches(sentences):
             for position, result in zip(batch.members, self._read(batch), strict=True):

@@ -1,12 +1,12 @@
-"""The command `teddy`: mounts the sub-commands of each package; turns what goes wrong into one line and an exit code.
+"""The command `teddy`: its sub-commands, and errors as one line and an exit code.
 
     0    done
-    1    `tag` finished, with records that could not be tagged; `check` found errors; what `promote` was given is not
-         better; or a mistake in Teddy itself, with a traceback
-    2    refused: wrong usage, an input, recipe, model file or training run that cannot be worked with, or a full disk
-    3    a training run diverged: its loss is no number any more, or explodes
-    75   interrupted by SIGTERM or Ctrl-C, and resumable: nothing is lost
-    130  interrupted from the keyboard where nothing can be resumed, or by a second signal, at once
+    1    `tag` finished, with records that could not be tagged; `check` found errors; the model of
+         `promote` is not better; or a mistake in Teddy itself, with a traceback
+    2    refused: wrong usage, input, recipe, model file or training run, or a full disk
+    3    a training run diverged: its loss is not a number, or explodes
+    75   interrupted by SIGTERM or Ctrl-C, to be resumed without loss
+    130  interrupted by Ctrl-C where nothing can be resumed, or by a second signal
 
 The modules named `commands` import nothing heavy until a command runs, so that the help comes at
 once.
@@ -130,7 +130,7 @@ def _options(
 
 
 def _help(function: Callable[..., None]) -> str:
-    """Return the docstring with its indented paragraphs marked to keep their lines, the others to be filled."""
+    """Return the docstring, marked so that indented paragraphs keep their lines."""
     paragraphs = getdoc(function) or ""
     return "\n\n".join(
         f"\b\n{each}" if "\n  " in f"\n{each}" else each for each in paragraphs.split("\n\n")
@@ -138,7 +138,7 @@ def _help(function: Callable[..., None]) -> str:
 
 
 def _message(error: Exception) -> str | None:
-    """Return what to tell the person who caused an error; None when nobody but Teddy can have caused it."""
+    """Return the message of an error that a person caused; None for a mistake in Teddy."""
     if isinstance(error, typer.TyperException):
         return " ".join(error.format_message().split())
     if not isinstance(error, OSError):
@@ -149,6 +149,6 @@ def _message(error: Exception) -> str | None:
 
 
 def _close_quietly() -> int:
-    """Give up standard output when nobody reads it any more; Python's own last flush must not complain either."""
+    """Give up standard output once its reader is gone, so that the last flush succeeds too."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 1

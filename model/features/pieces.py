@@ -1,4 +1,4 @@
-"""The sentencepiece units of a word (Kudo & Richardson 2018): with byte fallback, no word is unknown."""
+"""The sentencepiece units of a word (Kudo & Richardson 2018); with byte fallback all are known."""
 
 from collections.abc import Iterable, Sequence
 
@@ -18,7 +18,7 @@ class Pieces:
         self.n_pieces: int = self._processor.get_piece_size()
 
     def ids(self, word: str) -> list[int]:
-        """Return the piece ids of a word; empty if it normalises to nothing, as a lone U+FFFD does."""
+        """Return the piece ids of a word; empty if it normalises to nothing (a lone U+FFFD)."""
         ids: list[int] = self._processor.encode(word)
         return ids
 

@@ -1,4 +1,4 @@
-"""What the network looks up for a word: the rows of one embedding table whose sum is the word's vector.
+"""The features of a word: rows of one embedding table whose sum is the word's vector.
 
     row 0                   the unknown word (word dropout while training; a word without any row)
     1 .. n_pieces           sentencepiece pieces
@@ -81,7 +81,7 @@ class _AffixRows:
     n_rows: int
 
     def of_prefixes(self, text: str, *, whole: bool = False) -> tuple[int, ...]:
-        """Return the rows of a word's prefixes; `text` is the longest or the `whole` word, folded."""
+        """Return the rows of a word's prefixes; `text` is the longest one or the `whole` word."""
         return tuple(self._row(f"{n}<{_mark(text, n, whole)}{text[:n]}") for n in self.lengths)
 
     def of_suffixes(self, text: str, *, whole: bool = False) -> tuple[int, ...]:

@@ -1,11 +1,11 @@
 """The model file: one `NAME.teddy`, a TorchScript archive whose extra files hold everything else.
 
     zip archive     code/ data/ constants.pkl ...    the scripted network
-                    extra/manifest.json              `Manifest`: what the model is, in words and numbers
+                    extra/manifest.json              `Manifest`: labels, settings, scores, data
                     extra/pieces.model               the sentencepiece model
-                    extra/words.txt                  the words that have an embedding of their own, one a line
-                    extra/card.md                    the model card, for people; a file may be without it
-    zip comment     "teddy-sha256:" and 64 hexadecimal digits: the digest of every byte of the file before the digits
+                    extra/words.txt                  the words with an embedding, one a line
+                    extra/card.md                    the model card; a file may be without it
+    zip comment     "teddy-sha256:" and 64 hexadecimal digits: the digest of every byte before them
 
 The same model as an ONNX file, `NAME.onnx`, carries the same parts: see
 `model/file/onnx_archive.py`.
@@ -41,7 +41,7 @@ _DIGITS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingData:
-    """A corpus that the model learned from, to give credit and to know what may be done with the model."""
+    """A corpus that the model learned from, with its licence."""
 
     name: str
     licence: str
@@ -125,7 +125,7 @@ class Bundle:
 def extra_files(
     manifest: Manifest, pieces: bytes, words: Sequence[str], card: str = ""
 ) -> dict[str, bytes]:
-    """What goes into the archive beside the network; no file for a card that is empty."""
+    """Return the files beside the network in the archive; none for an empty card."""
     extras = {
         "manifest.json": _MANIFEST.dump_json(manifest, indent=1),
         "pieces.model": pieces,
@@ -135,7 +135,7 @@ def extra_files(
 
 
 def seal(archive: bytes) -> bytes:
-    """The archive with its digest at the end."""
+    """Return the archive with its digest at the end."""
     stream = io.BytesIO(archive)
     with zipfile.ZipFile(stream, "a") as opened:
         opened.comment = _MARK + b"0" * _DIGITS
@@ -149,7 +149,7 @@ def write_bundle(path: Path, archive: bytes) -> None:
 
 
 def read_bundle(path: Path | str, *, sha256: str | None = None) -> Bundle:
-    """Reads and checks a model file without running anything in it.
+    """Read and check a model file without running anything in it.
 
     `sha256` pins it: the SHA-256 of the whole file, in lower case, as `sha256sum` prints it. The
     file is read once, so that what was checked is what the bundle has.
@@ -183,7 +183,7 @@ def read_bundle(path: Path | str, *, sha256: str | None = None) -> Bundle:
 
 
 def _extra_files(content: bytes) -> dict[str, bytes]:
-    """What `extra_files` put into a TorchScript archive."""
+    """Return what `extra_files` put into a TorchScript archive."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         return {
             name.rpartition("/extra/")[2]: archive.read(name)
@@ -243,7 +243,8 @@ def _check_digest(path: Path | str, content: bytes) -> str:
     if stated != found:
         raise ModelFileError(
             path,
-            f"damaged or changed after export: its digest begins {found[:12]}, it states {stated[:12]!r}",
+            f"damaged or changed after export: its digest begins {found[:12]}, "
+            f"it states {stated[:12]!r}",
         )
     return found
 

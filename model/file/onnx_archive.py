@@ -1,9 +1,9 @@
 """How an ONNX file carries what every model file has; read and written without the package onnx.
 
     the graph               what any ONNX runtime reads
-    metadata_props          manifest.json, words.txt, card.md as text, pieces.model in base64 (`teddy.model.file.bundle`
-                            says more)
-    the last of them        "teddy-sha256": the digest of every byte of the file before its 64 hexadecimal digits
+    metadata_props          manifest.json, words.txt, card.md as text, pieces.model in base64
+                            (see `teddy.model.file.bundle`)
+    the last of them        "teddy-sha256": the digest of every byte before its 64 digits
 
 An ONNX file is a protobuf message, whose fields are read in any order and may be added to at the
 end: each metadata entry is field 14 of the message, itself a message of a key (field 1) and a value
@@ -45,7 +45,7 @@ MARK = _entry(b"teddy-sha256", b"0" * _DIGITS)[:-_DIGITS]
 
 
 def seal(graph: bytes, extra_files: Mapping[str, bytes]) -> bytes:
-    """A serialised ONNX model with `extra_files` in its metadata and its digest at the end.
+    """Return an ONNX model with `extra_files` in its metadata and its digest at the end.
 
     Raises ValueError when the model is not as `teddy.training.export.onnx_graph` makes it.
     """
@@ -62,7 +62,7 @@ def seal(graph: bytes, extra_files: Mapping[str, bytes]) -> bytes:
 
 
 def extra_files(content: bytes) -> dict[str, bytes]:
-    """What `seal` put beside the graph. Raises ValueError for bytes that are no ONNX file."""
+    """Return what `seal` put beside the graph. Raises ValueError for another format."""
     entries = dict(_metadata(memoryview(content)))
     return {
         name: base64.b64decode(value, validate=True) if name in _BINARY else value
@@ -78,7 +78,7 @@ def _metadata(content: memoryview) -> Iterator[tuple[str, bytes]]:
 
 
 def _fields(content: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """The number and the content of each field of a message; of a whole number, its bytes."""
+    """Yield number and content of each field of a message; of a whole number, its bytes."""
     position = 0
     while position < len(content):
         tag, position = _read_varint(content, position)
@@ -96,7 +96,7 @@ def _fields(content: memoryview) -> Iterator[tuple[int, memoryview]]:
 
 
 def _read_varint(content: memoryview, position: int) -> tuple[int, int]:
-    """A whole number, and the position after it."""
+    """Return a whole number, and the position after it."""
     value = 0
     for index, byte in enumerate(content[position : position + 10]):
         value |= (byte & 0x7F) << 7 * index

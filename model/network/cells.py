@@ -92,7 +92,7 @@ def kernel_has_bf16() -> bool:
 
 
 def pack_lstm(layer: nn.Module) -> list[Tensor]:
-    """Return an `nn.LSTM`'s W and U as oneDNN lays them out, and its biases; empty without a kernel."""
+    """Return an `nn.LSTM`'s W and U in oneDNN's layout, and its biases; empty without a kernel."""
     parameters = [
         getattr(layer, f"{name}_l0").detach()
         for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -161,7 +161,7 @@ class EquationCell(Recurrence):
     def step(self, gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
         """Return h' and c' from c and W x + U h + b of all gates side by side.
 
-        Shape: [batch, n_gates * hidden_width], [batch, hidden_width] -> [batch, hidden_width] twice.
+        Shape: [batch, n_gates * width], [batch, hidden_width] -> [batch, hidden_width] twice.
         """
         raise NotImplementedError
 

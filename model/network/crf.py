@@ -134,7 +134,7 @@ class LogPartition(torch.autograd.Function):
     ) -> Tensor:
         """Return log Z, -inf for a row without an allowed path; scores are from `potentials`.
 
-        Shape: emissions float64 [B, T, K], allowed bool [B, T, K], lengths int64 [B] -> float64 [B].
+        Shape: float64 [B, T, K], bool `allowed` [B, T, K], int64 `lengths` [B] -> float64 [B].
         """
         masked = emissions.masked_fill(~allowed, float("-inf"))
         peak = masked.amax(dim=2, keepdim=True).clamp_min(-1e30)

@@ -30,22 +30,22 @@ _DOMAIN = "com.microsoft"
 
 
 def word_inputs() -> list[ValueInfoProto]:
-    """What words are made of: see `teddy.model.features.batching`."""
+    """Return the inputs of a batch: see `teddy.model.features.batching`."""
     return [wholes("rows", "F"), wholes("starts", "U")]
 
 
 def vectors_output(width: int) -> ValueInfoProto:
-    """The vectors of distinct words."""
+    """Return the vectors of distinct words as an output."""
     return floats(VECTORS, "U", width)
 
 
 def network_inputs(width: int) -> list[ValueInfoProto]:
-    """What the network reads once it has the words' vectors."""
+    """Return the inputs of the network after the words' vectors."""
     return [vectors_output(width), wholes("words", "B", "T"), wholes("lengths", "B")]
 
 
 def decoded_outputs() -> list[ValueInfoProto]:
-    """What `Network.forward` gives, in its order."""
+    """Return the outputs of `Network.forward`, in its order."""
     return [
         wholes("tags", "B", "T"),
         *(doubles(name, "B", "T") for name in ("marginal", "opening", "closing")),
@@ -53,29 +53,29 @@ def decoded_outputs() -> list[ValueInfoProto]:
 
 
 def floats(name: str, *shape: int | str | None) -> ValueInfoProto:
-    """An input or output of 32-bit numbers."""
+    """Return an input or output of float32."""
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
 
 def doubles(name: str, *shape: int | str | None) -> ValueInfoProto:
-    """An input or output of 64-bit numbers."""
+    """Return an input or output of float64."""
     return helper.make_tensor_value_info(name, TensorProto.DOUBLE, shape)
 
 
 def wholes(name: str, *shape: int | str | None) -> ValueInfoProto:
-    """An input or output of 64-bit whole numbers."""
+    """Return an input or output of int64."""
     return helper.make_tensor_value_info(name, TensorProto.INT64, shape)
 
 
 def truths(name: str, *shape: int | str | None) -> ValueInfoProto:
-    """An input or output of yes and no."""
+    """Return an input or output of bool."""
     return helper.make_tensor_value_info(name, TensorProto.BOOL, shape)
 
 
 def part_of(
     model: ModelProto, inputs: Sequence[ValueInfoProto], outputs: Sequence[ValueInfoProto]
 ) -> ModelProto:
-    """What is computed between `inputs`, any values of the graph, and `outputs`.
+    """Return the part of a graph between `inputs`, any of its values, and `outputs`.
 
     The weights are shared, not copied.
 
@@ -111,7 +111,7 @@ def part_of(
 
 
 def _reads(node: NodeProto) -> list[str]:
-    """The values that a node needs, those that only the body of a loop names included."""
+    """Return the values that a node needs, those in the body of a loop included."""
     bodies: list[GraphProto] = [
         attribute.g for attribute in node.attribute if attribute.HasField("g")
     ]
@@ -122,7 +122,7 @@ def _reads(node: NodeProto) -> list[str]:
 
 
 def largest_weight() -> int:
-    """The largest whole number that a weight becomes: 127, or 63 on a processor that adds products in 16 bits.
+    """Return the largest 8-bit weight: 127, or 63 on a processor that adds products in 16 bits.
 
     Two products of 8 bits do not fit in 16. Without instructions for that (VNNI) ONNX Runtime cuts
     off what is too large, and emissions were wrong by as much as two thirds of their standard
@@ -132,7 +132,7 @@ def largest_weight() -> int:
 
 
 def quantise(model: ModelProto) -> ModelProto:
-    """A copy in which every LSTM layer has weights of 8 bits, or of 7: see `largest_weight`.
+    """Return a copy whose LSTM layers have weights of 8 bits, or 7: see `largest_weight`.
 
     Raises ValueError when there is none: ONNX Runtime has no such GRU, and the other layers are too
     small to gain.
@@ -245,7 +245,7 @@ class _Part:
             raise ValueError(f"ONNX Runtime refuses the graph: {error}") from error
 
     def run(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """The outputs in the order of the graph. Raises RuntimeError."""
+        """Return the outputs in the order of the graph. Raises RuntimeError."""
         values = {name: each.numpy() for name, each in zip(self._names, inputs, strict=True)}
         try:
             return tuple(map(torch.from_numpy, self._session.run(None, values)))

@@ -122,7 +122,7 @@ def processor_has_bf16() -> bool:
 
 
 def fastest(passing: Sequence[tuple[str, Callable[[], object]]]) -> str:
-    """Return the first name whose call takes hardly longer than the fastest; each one's best counts.
+    """Return the first name whose call takes hardly longer than the fastest, by their best.
 
     The one expected to be the fastest comes first, and is not given up for a little: two processes
     on a busy machine should choose alike.

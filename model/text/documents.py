@@ -69,7 +69,7 @@ def split_windows(
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """A label on the characters `[start, end)` of a text, which are `text`; `score` is its probability."""
+    """A label on the characters `[start, end)` of a text, with its `text` and its probability."""
 
     start: int
     end: int
@@ -136,7 +136,7 @@ class Tagged:
 
     @cached_property
     def tokens(self) -> list[Token]:
-        """Every word; made on first use, since few callers want them and they cost more than entities."""
+        """The words; made on first use, since few callers want them and they are expensive."""
         return [token for segment in self._segments for token in self._read(segment)]
 
     def _read(self, segment: _Segment) -> Iterator[Token]:
