@@ -252,6 +252,10 @@ class Batcher(Generic[Window, Output]):
             taken = self._queue.take(self._max_batch_words(now))
             batch = [each for each in taken if not each.job.future.done()]
             batch = [each for each in batch if not _expires(each.job, now)]
+            if len(batch) < len(taken):
+                served = {each.job.context.client for each in batch}
+                dropped = dict.fromkeys(each.job.context.client for each in taken)
+                self._queue.return_turn([each for each in dropped if each not in served])
         self._metrics.queue_words = self._queue.words
         for part in batch:
             if part.job.is_waiting:
@@ -296,8 +300,9 @@ class Batcher(Generic[Window, Output]):
         log.warning(
             "a batch failed, its windows are tried alone", windows=len(batch), exc_info=error
         )
+        loop = asyncio.get_running_loop()
         for part in batch:
-            if not part.job.future.done():
+            if not part.job.future.done() and not _expires(part.job, loop.time()):
                 await self._run([part])
 
     def _measure(self, batch: Sequence[Part[Window, Output]], started: float, ended: float) -> None:

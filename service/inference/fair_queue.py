@@ -153,6 +153,12 @@ class FairQueue(Generic[Item]):
         self._take_out(coming, {coming[i] for i in chosen})
         return [coming[i].item for i in chosen]
 
+    def return_turn(self, clients: Sequence[Hashable]) -> None:
+        """Put clients to the front again: all that `take` gave of them had expired."""
+        for client in reversed(clients):
+            if client in self._clients:
+                self._clients.move_to_end(client, last=False)
+
     def _charge(self, words: int) -> int:
         return min(words, max(1, self.max_words // FLOW_SHARES))
 

@@ -194,3 +194,13 @@ def test_room_that_is_kept_counts_until_it_is_kept_no_longer() -> None:
         queue.add(Flow("key", [(1, "window")]))
     queue.reserved -= kept[0]
     queue.add(Flow("key", [(10, "window")]))
+
+
+def test_a_client_whose_items_had_all_expired_gets_its_turn_again() -> None:
+    queue: FairQueue[str] = FairQueue(10_000, quantum=10)
+    for client in "abc":
+        queue.add(Flow("key", [(10, client)] * 3, client))
+    assert queue.take(10) == ["a"]
+    assert queue.take(10) == ["b"]
+    queue.return_turn(["b", "gone"])
+    assert [queue.take(10) for _ in range(3)] == [["b"], ["c"], ["a"]]
