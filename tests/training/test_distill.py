@@ -106,7 +106,11 @@ def make_trainer(data: Path) -> MakeTrainer:
     features = load_checkpoint(data / "teacher.checkpoint").build()[1]
 
     def make(
-        seed: int = 1, *, alone: bool = False, augmentation: AugmentConfig | None = None
+        seed: int = 1,
+        *,
+        alone: bool = False,
+        augmentation: AugmentConfig | None = None,
+        **changes: Any,
     ) -> Trainer:
         seed_torch(seed)
         tag_set = TagSet(recipe.labels)
@@ -117,7 +121,7 @@ def make_trainer(data: Path) -> MakeTrainer:
             features,
             tag_set,
             corpora,
-            recipe.training,
+            recipe.training.model_copy(update=changes),
             seed=seed,
             device=CPU,
             augmentation=augmentation,
@@ -291,8 +295,7 @@ def test_the_epochs_text_is_spread_over_its_updates(data: Path, words: int, n_up
 def test_the_loss_of_an_update_is_the_mean_over_the_words_of_corpus_and_text(
     make_trainer: MakeTrainer,
 ) -> None:
-    trainer = make_trainer()
-    trainer.config = trainer.config.model_copy(update={"word_dropout": 0.0, "feature_dropout": 0.0})
+    trainer = make_trainer(word_dropout=0.0, feature_dropout=0.0)
     for module in trainer.network.modules():
         if isinstance(module, LockedDropout):
             module.probability = 0.0

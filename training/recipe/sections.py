@@ -247,7 +247,11 @@ class PretrainConfig(Table):
         if not isinstance(table, dict):
             return table
         old = ("replaced_share", "detection_weight")
-        return {key: value for key, value in table.items() if key not in old}
+        kept = {key: value for key, value in table.items() if key not in old}
+        # Strict as tables are, they take lists for tuples from JSON only, which this is no longer.
+        return {
+            key: tuple(value) if isinstance(value, list) else value for key, value in kept.items()
+        }
 
     def contradictions(self, network: NetworkConfig) -> Iterator[tuple[KeyPath, str]]:
         """Yield the keys whose values do not go with each other or with the network, and why."""

@@ -232,6 +232,7 @@ def test_a_recipe_must_have_what_the_command_needs(
             "pretrain.objective=guess",
             "pretrain.objective: should be 'masked' or 'causal'",
         ),
+        ("pretrain.objective=both", "pretrain.objective: should be 'masked' or 'causal'"),
         (
             "pretrain.shortest_sentence=101",
             "pretrain.shortest_sentence: must not be greater than longest_sentence",
@@ -243,6 +244,13 @@ def test_a_bad_value_is_a_recipe_error(text_data: Path, override: str, message: 
     with pytest.raises(RecipeError) as refusal:
         load_recipe(text_data / "tiny-encoder.toml", [override], purpose="pretrain")
     assert message in str(refusal.value)
+
+
+def test_a_recipe_that_an_older_version_resolved_is_read(text_data: Path) -> None:
+    path = text_data / "tiny-encoder.toml"
+    old = ["pretrain.replaced_share=0.1", "pretrain.detection_weight=5.0"]
+    now = load_recipe(path, purpose="pretrain")
+    assert load_recipe(path, old, purpose="pretrain") == now
 
 
 @pytest.mark.parametrize("override", ["network.bidirectional=false", "network.dense_widths=[8]"])
