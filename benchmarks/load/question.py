@@ -72,7 +72,8 @@ class Question:
         A refusal is right if it is a problem of this request.
         """
         if answer.headers.get(b"x-request-id") != request_id:
-            return f"answer to {answer.headers.get(b'x-request-id')!r}, not to {request_id!r}"
+            found = answer.headers.get(b"x-request-id")
+            return f"answered another request: {found!r}, not {request_id!r}"
         if answer.status != 200:
             return problem_fault(answer, request_id)
         if answer.body in self._right:

@@ -185,7 +185,8 @@ class Blocks:
         row = self._table[number]
         content = self._content.read(int(row[_OFFSET]), int(row[_BYTES]))
         if self._content.decays and crc32(content) != row[_CHECKSUM]:
-            reason = f"damaged: block {number} has changed; remove the file, to read all anew"
+            cure = "remove the file, to read all anew"
+            reason = f"damaged: block {number} is not as it was written; {cure}"
             raise DataError(self._content.name, None, reason)
         n_sentences = int(row[_SENTENCES])
         sizes = np.frombuffer(
