@@ -36,7 +36,7 @@ OF_ROWS = {
         "recall": "dev_recall",
         "loss": "dev_loss",
     },
-    "held_out": {key: key for key in ("perplexity", "accuracy", "detection_accuracy")},
+    "held_out": {key: key for key in ("perplexity", "accuracy")},
 }
 
 

@@ -109,11 +109,6 @@ PRETRAIN = Group(
     (
         _metric("perplexity", "", "Of words to guess in held-out text, at the last evaluation."),
         _metric("accuracy", "ratio", "Share of these words that were guessed right."),
-        _metric(
-            "detection_accuracy",
-            "ratio",
-            "Share of right verdicts whether a held-out word was replaced, at the last evaluation.",
-        ),
     ),
 )
 

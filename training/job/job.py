@@ -28,7 +28,7 @@ _NAMES: Mapping[str, Mapping[str, str]] = {
         "recall": "dev_recall",
         "loss": "dev_loss",
     },
-    "held_out": {key: key for key in ("perplexity", "accuracy", "detection_accuracy")},
+    "held_out": {key: key for key in ("perplexity", "accuracy")},
 }
 """What the keys of rows are in the catalogue, by the kind of row (see training/job/record.py)."""
 
