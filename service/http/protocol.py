@@ -15,7 +15,7 @@ answered first.
 Uvicorn's `HttpToolsProtocol` is meant to be used, not to be derived from. Its public settings cannot
 take over: a limit on a head's bytes only with h11, none on its time, and refusals as plain text.
 Granian 2.8 (in Rust) was tried: it refuses without a problem, closes a slow head without an answer,
-never closes a connection on which nothing is asked, and leaves a stopped worker in service.
+has not closed a connection without a request after 12 s, nor replaced a stopped worker after 50 s.
 tests/service/test_uvicorn_parts.py names what is used here, and tests/service/test_protocol.py tells
 whether a new release still fits.
 """
