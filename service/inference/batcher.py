@@ -246,16 +246,11 @@ class Batcher(Generic[Window, Output]):
 
     def _next_batch(self) -> list[Part[Window, Output]]:
         """Return the next batch, without the windows of departed and expired requests."""
-        batch: list[Part[Window, Output]] = []
         now = asyncio.get_running_loop().time()
-        while len(self._queue) and not batch:
-            taken = self._queue.take(self._max_batch_words(now))
-            batch = [each for each in taken if not each.job.future.done()]
-            batch = [each for each in batch if not _expires(each.job, now)]
-            if len(batch) < len(taken):
-                served = {each.job.context.client for each in batch}
-                dropped = dict.fromkeys(each.job.context.client for each in taken)
-                self._queue.return_turn([each for each in dropped if each not in served])
+        batch = self._queue.take(
+            self._max_batch_words(now),
+            lambda part: not part.job.future.done() and not _expires(part.job, now),
+        )
         self._metrics.queue_words = self._queue.words
         for part in batch:
             if part.job.is_waiting:

@@ -133,17 +133,25 @@ class FairQueue(Generic[Item]):
             flow.words = 0
             self._remove_flow(flow, client)
 
-    def take(self, batch_words: int) -> list[Item]:
+    def take(
+        self, batch_words: int, is_live: Callable[[Item], bool] = lambda _: True
+    ) -> list[Item]:
         """Return the next batch: items of one key whose padded size is at most `batch_words`.
+
+        Flows that are not live when their turn comes are discarded first, so they cost no turn.
 
         An item that is longer goes alone. If all that wait come to no more than `batch_words`
         without padding, it is all of them: the batch is parted by length later, and a remnant of
         the shortest and the longest would take as long as the rest (single texts on 64 connections:
         2,540 a second instead of 1,820). Empty only if the queue is.
         """
-        if not self._clients:
-            return []
         coming = self._look_ahead(batch_words * LOOK_AHEAD)
+        while dead := {each.flow for each in coming if not is_live(each.item)}:
+            for flow in dead:
+                self.discard(flow)
+            coming = self._look_ahead(batch_words * LOOK_AHEAD)
+        if not coming:
+            return []
         lengths = [each.words for each in coming]
         chosen = (
             range(len(coming))
@@ -152,12 +160,6 @@ class FairQueue(Generic[Item]):
         )
         self._take_out(coming, {coming[i] for i in chosen})
         return [coming[i].item for i in chosen]
-
-    def return_turn(self, clients: Sequence[Hashable]) -> None:
-        """Put clients to the front again: all that `take` gave of them had expired."""
-        for client in reversed(clients):
-            if client in self._clients:
-                self._clients.move_to_end(client, last=False)
 
     def _charge(self, words: int) -> int:
         return min(words, max(1, self.max_words // FLOW_SHARES))
@@ -191,6 +193,8 @@ class FairQueue(Generic[Item]):
 
     def _look_ahead(self, words: int) -> list[QueuedItem[Item]]:
         """Return about `words` words of items that may share the first flow's batch, in turn."""
+        if not self._clients:
+            return []
         key = next(iter(next(iter(self._clients.values())).flows)).key
         waiting = deque(
             (_items_in_turn(client, key, self._quantum), client.deficit or self._quantum)

@@ -196,11 +196,16 @@ def test_room_that_is_kept_counts_until_it_is_kept_no_longer() -> None:
     queue.add(Flow("key", [(10, "window")]))
 
 
-def test_a_client_whose_items_had_all_expired_gets_its_turn_again() -> None:
+def test_flows_that_are_not_live_are_discarded_and_cost_no_turn() -> None:
     queue: FairQueue[str] = FairQueue(10_000, quantum=10)
     for client in "abc":
-        queue.add(Flow("key", [(10, client)] * 3, client))
-    assert queue.take(10) == ["a"]
-    assert queue.take(10) == ["b"]
-    queue.return_turn(["b", "gone"])
-    assert [queue.take(10) for _ in range(3)] == [["b"], ["c"], ["a"]]
+        for request in "12":
+            queue.add(Flow("key", [(10, client + request)] * 2, client))
+    live = {"a2", "b1", "b2", "c1", "c2"}
+    taken = [queue.take(10, live.__contains__)[0] for _ in range(3)]
+    assert taken == ["a2", "b1", "c1"]
+    live -= {"a2", "b1", "b2", "c1"}
+    assert queue.take(10, live.__contains__) == ["c2"]
+    assert queue.take(10, live.__contains__) == ["c2"]
+    assert queue.take(10, live.__contains__) == []
+    assert (len(queue), queue.words) == (0, 0)
