@@ -148,9 +148,12 @@ class TestTag:
         self, shell: Shell, tmp_path: Path, fake: list[tuple[object, str]]
     ) -> None:
         (tmp_path / "in.txt").write_text("Ada\n")
-        (tmp_path / "out.jsonl.journal").write_text('{"precision": "bf16"}\n')
-        shell("tag", "--input", tmp_path / "in.txt", "--output", tmp_path / "out.jsonl")
-        assert fake == [(None, "bf16")]
+        (tmp_path / ".out.jsonl.teddy").mkdir()
+        (tmp_path / ".out.jsonl.teddy" / "job.json").write_text('{"precision": "bf16"}\n')
+        command = ["tag", "--input", tmp_path / "in.txt", "--output", tmp_path / "out.jsonl"]
+        assert "--restart begins anew" in shell(*command)[2]
+        assert shell(*command, "--restart")[0] == 0
+        assert fake == [(None, "bf16"), (None, "auto")]
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

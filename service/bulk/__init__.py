@@ -2,8 +2,7 @@ r"""Bulk tagging: in constant memory, in order, on many processes, and resumed a
 
     inputs     the files, their formats and packings, and the files of their answers
     stream     lines -> records -> batches -> answers
-    journal    one plain file, tagged by one process, resumed to the second
-    job        many files or many processes: shards are handed out, and joined in order
+    job        shards are handed out, and joined in order
       sharding   the cuts of a file, at ends of records
       state      the finished shards of a job on the disk; its lock and its identity
       workers    this process; or `processes` of this machine; or actors of Ray (`ray_data`)

@@ -1,4 +1,4 @@
-"""A job of many files or many processes: shards are handed out, and joined file by file.
+"""A job: the shards of its files are handed out to workers, and joined file by file.
 
     find_inputs -> cut -> workers -> state -> join -> outputs
 
@@ -19,7 +19,7 @@ from teddy.service.bulk.shards import Assignment, Options
 from teddy.service.bulk.state import Identity, JobState, ShardPlace
 from teddy.service.bulk.workers import Finished, LoadedModel, Workers
 
-LAYOUT = 1
+LAYOUT = 2
 """The version of the state's folder, and of how answers depend on the input."""
 
 

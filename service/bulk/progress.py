@@ -20,7 +20,6 @@ class Progress:
     """Counts of what has been tagged; they add up. Bytes are of unpacked files."""
 
     read_bytes: int = 0
-    written_bytes: int = 0
     lines: int = 0
     """Lines; of a parquet file, rows."""
     records: int = 0
@@ -37,7 +36,6 @@ class Progress:
         errors = [f"line {record.line}: {answer.error}" for record, answer in pairs if answer.error]
         return self + Progress(
             read_bytes=sum(record.n_bytes for record in records),
-            written_bytes=sum(len(answer.data) for answer in answers),
             lines=sum(len(record.lines) for record in records),
             records=len(records),
             words=sum(answer.n_words for answer in answers),

@@ -2,10 +2,8 @@
 
 import json
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
 from io import BufferedIOBase, BufferedWriter
 from pathlib import Path
 from typing import cast
@@ -17,7 +15,6 @@ from teddy.model.system.files import atomic_path
 from teddy.model.system.processes import Interruption, available_cores, interruptions
 from teddy.service.bulk.inputs import Input, find_inputs, open_unpacked, packing_of, single_input
 from teddy.service.bulk.job import BulkJob, Summary, identity_of, run_job
-from teddy.service.bulk.journal import Job, earlier_precision, forget, tag_file
 from teddy.service.bulk.progress import Progress, Rate, expected_bytes, rate_of, reported
 from teddy.service.bulk.records import Format
 from teddy.service.bulk.request import STANDARD_STREAM, TagRequest
@@ -65,22 +62,16 @@ def _tag_stream(request: TagRequest) -> None:
 
 
 def _tag_file(request: TagRequest, interruption: Interruption) -> None:
-    """Tag a file into a file: with a journal if this process does it alone, else by shards."""
     (path,) = request.sources
     source = single_input(path, request.target, request.form)
     request.check_scores([source.form])
     path.stat()  # raises when it is not there
-    count = _process_count(request, [source])
-    if count == 1 and request.ray is None and _is_plain(source):
-        summary = _tag_with_journal(request, source, interruption)
-    else:
-        folder = source.target.with_name(f".{source.target.name}{STATE_FOLDER}")
-        with JobState(folder).held() as state:
-            job = _Plan(inputs=[source], count=count, with_errors=source.form is Format.PARQUET)
-            summary = _tag_shards(request, job, state, interruption)
-            state.remove()
-        if summary.refused:
-            raise TeddyError(summary.refused[0])
+    with JobState(source.target.with_name(f".{source.target.name}{STATE_FOLDER}")).held() as state:
+        with_errors = source.form is Format.PARQUET  # elsewhere the output has them already
+        summary = _tag_shards(request, [source], state, interruption, with_errors=with_errors)
+        state.remove()
+    if summary.refused:
+        raise TeddyError(summary.refused[0])
     if request.as_json:
         _print_summary(summary)
     _conclude(summary.total, told=True)
@@ -90,8 +81,7 @@ def _tag_folder(request: TagRequest, interruption: Interruption) -> None:
     inputs = find_inputs(request.sources, request.target, request.form)
     request.check_scores([each.form for each in inputs])
     with JobState(request.target / STATE_FOLDER).held() as state:
-        plan = _Plan(inputs=inputs, count=_process_count(request, inputs), with_errors=True)
-        summary = _tag_shards(request, plan, state, interruption)
+        summary = _tag_shards(request, inputs, state, interruption, with_errors=True)
     if request.as_json:
         _print_summary(summary)
     for reason in summary.refused:
@@ -103,60 +93,26 @@ def _tag_folder(request: TagRequest, interruption: Interruption) -> None:
     _conclude(summary.total, told=True, before=files, after=speed, failed=bool(summary.refused))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Plan:
-    inputs: Sequence[Input]
-    count: int
-    """The number of processes."""
-    with_errors: bool
-
-
 def _tag_shards(
-    request: TagRequest, plan: _Plan, state: JobState, interruption: Interruption
+    request: TagRequest,
+    inputs: Sequence[Input],
+    state: JobState,
+    interruption: Interruption,
+    *,
+    with_errors: bool,
 ) -> Summary:
     before = None if request.restart else state.identity()
+    # with `auto`, a model might choose another precision today, and the job could not go on
     precision = str(before["precision"]) if before and request.precision == "auto" else None
     with ExitStack() as stack:
         with interruption.at_once():
-            workers, model = stack.enter_context(request.start(plan.count, precision))
+            start = request.start(_process_count(request, inputs), precision)
+            workers, model = stack.enter_context(start)
         options = Options(selection=request.selection(model.labels), text_field=request.text_field)
-        job = BulkJob(inputs=plan.inputs, options=options, with_errors=plan.with_errors)
+        job = BulkJob(inputs=inputs, options=options, with_errors=with_errors)
         state.begin(identity_of(job, model), restart=request.restart)
-        show = stack.enter_context(reported(expected_bytes(plan.inputs)))
+        show = stack.enter_context(reported(expected_bytes(inputs)))
         return run_job(job, state, workers, show, interruption)
-
-
-def _tag_with_journal(request: TagRequest, source: Input, interruption: Interruption) -> Summary:
-    with interruption.at_once():
-        predictor = request.load(
-            earlier_precision(request.target) if request.precision == "auto" else None
-        )
-    job = Job(
-        source=source.path,
-        target=source.target,
-        form=source.form,
-        selection=request.selection(predictor.manifest.labels),
-        model=f"{predictor.manifest.name} {predictor.version}",
-        precision=predictor.precision,
-        text_field=request.text_field,
-    )
-    if request.restart:
-        forget(request.target)
-    began_at = time.monotonic()
-    start: Progress | None = None
-    with reported(expected_bytes([source])) as show:
-
-        def on_progress(progress: Progress) -> None:
-            nonlocal start
-            start = start or progress
-            show(progress, progress.since(start))
-            interruption.check()
-
-        done = tag_file(job, predictor, on_progress)
-    seconds = time.monotonic() - began_at
-    return Summary(
-        files=1, total=done, seconds=seconds, done_here=done.since(start or Progress()), n_joined=1
-    )
 
 
 def _process_count(request: TagRequest, inputs: Sequence[Input]) -> int:
@@ -165,10 +121,6 @@ def _process_count(request: TagRequest, inputs: Sequence[Input]) -> int:
         return request.processes
     shards = sum(max(1, round(expected_bytes([each]) / SHARD_BYTES)) for each in inputs)
     return min(available_cores(), max(1, shards))
-
-
-def _is_plain(source: Input) -> bool:
-    return source.form is not Format.PARQUET and not source.packing and not source.target_packing
 
 
 def _open_input(path: Path) -> BufferedIOBase:

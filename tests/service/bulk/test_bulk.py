@@ -19,11 +19,14 @@ from teddy.model.errors import DataError
 from teddy.model.tags.spans import Span
 from teddy.model.text.documents import Entity
 from teddy.service.bulk import stream
-from teddy.service.bulk.inputs import guess_format
-from teddy.service.bulk.journal import Job, earlier_precision, tag_file
+from teddy.service.bulk.inputs import guess_format, single_input
+from teddy.service.bulk.job import BulkJob, identity_of, run_job
 from teddy.service.bulk.progress import Progress
 from teddy.service.bulk.records import Format, Selection
+from teddy.service.bulk.shards import Options
+from teddy.service.bulk.state import JobState
 from teddy.service.bulk.stream import arriving_lines, tag_stream
+from teddy.service.bulk.workers import Alone, LoadedModel
 
 EVERYTHING = Selection()
 
@@ -52,15 +55,17 @@ class CapitalsTagger:
         ]
 
 
-def job(directory: Path, model: str = "en 1", precision: str = "fp32") -> Job:
-    return Job(
-        source=directory / "in.txt",
-        target=directory / "out.jsonl",
-        form=Format.TEXT,
-        selection=EVERYTHING,
-        model=model,
-        precision=precision,
-    )
+def tag_file(directory: Path, tagger: CapitalsTagger, shard_bytes: int = 100) -> Progress:
+    """Tag in.txt into out.jsonl with this process; the state of the job is in `state`."""
+    model = LoadedModel(name="capitals", version="1", labels=("PER",), precision="fp32")
+    source = single_input(directory / "in.txt", directory / "out.jsonl")
+    options = Options(selection=EVERYTHING, shard_bytes=shard_bytes)
+    job = BulkJob(inputs=[source], options=options, with_errors=False)
+    with JobState(directory / "state").held() as state:
+        state.begin(identity_of(job, model), restart=False)
+        summary = run_job(job, state, Alone(tagger))
+        state.remove()
+    return summary.total
 
 
 def people(n_lines: int) -> bytes:
@@ -78,7 +83,7 @@ def in_one_go(content: bytes, form: Format = Format.TEXT) -> bytes:
 
 def test_lines_are_answered_in_order_and_counted(tmp_path: Path) -> None:
     (tmp_path / "in.txt").write_bytes(people(700) + b"\xff\n")
-    done = tag_file(job(tmp_path), CapitalsTagger())
+    done = tag_file(tmp_path, CapitalsTagger())
     answers = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [each["line"] for each in answers] == list(range(1, 702))
     assert answers[699]["entities"][0]["text"] == "Ada700"
@@ -89,116 +94,55 @@ def test_lines_are_answered_in_order_and_counted(tmp_path: Path) -> None:
 
 def test_an_empty_file_gives_an_empty_file(tmp_path: Path) -> None:
     (tmp_path / "in.txt").touch()
-    assert tag_file(job(tmp_path), CapitalsTagger()) == Progress()
+    assert tag_file(tmp_path, CapitalsTagger()) == Progress()
     assert (tmp_path / "out.jsonl").read_bytes() == b""
 
 
 @settings(max_examples=40, deadline=None)
-@given(
-    dies_at=st.lists(st.integers(0, 40), max_size=3),
-    cut=st.integers(0, 400),
-    garbage=st.binary(max_size=30),
-)
+@given(dies_at=st.lists(st.integers(0, 40), max_size=3), garbage=st.binary(max_size=30))
 def test_a_run_stopped_anywhere_goes_on_to_the_same_file(
-    dies_at: list[int], cut: int, garbage: bytes
+    dies_at: list[int], garbage: bytes
 ) -> None:
-    """Also when its last writes were torn: a journal cut anywhere, more output than it says."""
-    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stream, "BATCH_RECORDS", 4)
+    """Also when its last writes were torn."""
+    with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         (directory / "in.txt").write_bytes(people(37))
         for place in dies_at:
             with contextlib.suppress(KeyboardInterrupt):
-                tag_file(job(directory), CapitalsTagger(place % 20), checkpoint_seconds=0)
-            journal, partial = directory / "out.jsonl.journal", directory / "out.jsonl.partial"
-            if journal.exists():
-                journal.write_bytes(journal.read_bytes()[: len(journal.read_bytes()) - cut])
-                partial.write_bytes(partial.read_bytes() + garbage)
-        done = tag_file(job(directory), CapitalsTagger(), checkpoint_seconds=0)
+                tag_file(directory, CapitalsTagger(place % 20))
+            for path in [*directory.glob("state/*/*.tally")][:1]:
+                path.write_bytes(garbage)
+        done = tag_file(directory, CapitalsTagger())
         assert (directory / "out.jsonl").read_bytes() == in_one_go(people(37))
         assert (done.lines, done.entities) == (37, 37)
         assert sorted(path.name for path in directory.iterdir()) == ["in.txt", "out.jsonl"]
 
 
-def stop_after(directory: Path, n_texts: int, the_job: Job) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        tag_file(the_job, CapitalsTagger(n_texts), checkpoint_seconds=0)
-    assert (directory / "out.jsonl.journal").exists()
-
-
-def test_what_was_done_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "BATCH_RECORDS", 10)
-    (tmp_path / "in.txt").write_bytes(people(50))
-    stop_after(tmp_path, 25, job(tmp_path))
-    tagger = CapitalsTagger()
-    seen: list[Progress] = []
-    tag_file(job(tmp_path), tagger, seen.append)
-    assert tagger.n_texts == 30
-    assert [each.lines for each in seen] == [20, 30, 40, 50]
-
-
-@pytest.mark.parametrize(("name", "precision"), [("en 2", "fp32"), ("en 1", "bf16")])
-def test_what_another_model_has_done_is_done_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, precision: str
-) -> None:
-    monkeypatch.setattr(stream, "BATCH_RECORDS", 10)
-    (tmp_path / "in.txt").write_bytes(people(50))
-    stop_after(tmp_path, 25, job(tmp_path))
-    tagger = CapitalsTagger()
-    tag_file(job(tmp_path, model=name, precision=precision), tagger)
-    assert tagger.n_texts == 50
-
-
-def test_what_was_done_of_another_input_is_done_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(stream, "BATCH_RECORDS", 10)
-    (tmp_path / "in.txt").write_bytes(people(50))
-    stop_after(tmp_path, 25, job(tmp_path))
-    (tmp_path / "in.txt").write_bytes(people(60).replace(b"Ada", b"Bob"))
-    tag_file(job(tmp_path), CapitalsTagger())
-    assert (tmp_path / "out.jsonl").read_bytes() == in_one_go(people(60).replace(b"Ada", b"Bob"))
-
-
-def test_the_precision_of_a_stopped_run_can_be_asked_for(tmp_path: Path) -> None:
-    (tmp_path / "in.txt").write_bytes(people(3))
-    assert earlier_precision(tmp_path / "out.jsonl") is None
-    stop_after(tmp_path, 1, job(tmp_path, precision="int8"))
-    assert earlier_precision(tmp_path / "out.jsonl") == "int8"
-    tag_file(job(tmp_path), CapitalsTagger())
-    assert earlier_precision(tmp_path / "out.jsonl") is None
-
-
 KILLED = """
     import os, signal, sys
     from pathlib import Path
-    from teddy.service.bulk import journal, stream
-    from teddy.service.bulk.records import Format, Selection
+    from tests.service.bulk.test_bulk import CapitalsTagger, tag_file
 
-    class Killed:
+    class Killed(CapitalsTagger):
         n_batches = 0
         def tag(self, texts):
             if self.n_batches == int(sys.argv[2]):
                 os.kill(os.getpid(), signal.SIGKILL)
             self.n_batches += 1
-            return [[] for text in texts]
+            return super().tag(texts)
 
-    stream.BATCH_RECORDS = 5
-    directory = Path(sys.argv[1])
-    job = journal.Job(source=directory / "in.txt", target=directory / "out.jsonl", form=Format.TEXT,
-                      selection=Selection(), model="en 1", precision="fp32")
-    journal.tag_file(job, Killed(), checkpoint_seconds=0)
+    tag_file(Path(sys.argv[1]), Killed())
 """
 
 
 def test_a_process_that_is_killed_again_and_again_ends_with_the_same_file(tmp_path: Path) -> None:
-    content = people(32).lower()
+    content = people(32)
     (tmp_path / "in.txt").write_bytes(content)
     codes: list[int] = []
     while not (tmp_path / "out.jsonl").exists() and len(codes) < 9:
         command = [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path), "3"]
         codes.append(subprocess.run(command, cwd=Path(__file__).parents[3], check=False).returncode)
-    # Seven batches, three to a life.
+    # seven shards, three to a life
     assert codes == [-signal.SIGKILL, -signal.SIGKILL, 0]
     assert (tmp_path / "out.jsonl").read_bytes() == in_one_go(content)
 
@@ -258,29 +202,10 @@ def test_a_pipe_is_answered_before_it_ends() -> None:
         assert b'"Eve"' in answers[-1]
 
 
-def test_a_file_is_written_by_one_process_at_a_time(tmp_path: Path) -> None:
-    (tmp_path / "in.txt").write_bytes(people(3))
-
-    def again(_: Progress) -> None:
-        with pytest.raises(DataError, match=r"out\.jsonl: another job is writing here"):
-            tag_file(job(tmp_path), CapitalsTagger())
-
-    tag_file(job(tmp_path), CapitalsTagger(), again)
-    assert (tmp_path / "out.jsonl").read_bytes() == in_one_go(people(3))
-
-
 def test_the_output_may_not_be_the_input(tmp_path: Path) -> None:
     (tmp_path / "in.txt").write_text("precious\n")
-    same = Job(
-        source=tmp_path / "in.txt",
-        target=tmp_path / "." / "in.txt",
-        form=Format.TEXT,
-        selection=EVERYTHING,
-        model="en 1",
-        precision="fp32",
-    )
     with pytest.raises(DataError, match=r"in\.txt: is the input as well"):
-        tag_file(same, CapitalsTagger())
+        single_input(tmp_path / "in.txt", tmp_path / "." / "in.txt")
     assert (tmp_path / "in.txt").read_text() == "precious\n"
 
 

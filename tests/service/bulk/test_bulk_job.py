@@ -17,7 +17,6 @@ from teddy.model.text.documents import Entity
 from teddy.service.bulk import processes
 from teddy.service.bulk.inputs import find_inputs
 from teddy.service.bulk.job import BulkJob, Summary, identity_of, run_job
-from teddy.service.bulk.journal import Job, tag_file
 from teddy.service.bulk.processes import WorkerError, start_processes
 from teddy.service.bulk.progress import Progress
 from teddy.service.bulk.records import Selection
@@ -157,24 +156,6 @@ def test_every_file_has_its_answers_in_order_and_its_reasons_beside_them(
     assert reasons == [{"path": str(inputs / "c.jsonl.zst"), "id": 7, "line": 61, "error": error}]
     words = [line.split() for line in alone["d.conll"].decode().splitlines()]
     assert [line[0] for line in words if line] == (inputs / "d.conll").read_text().split()
-
-
-def test_a_file_tagged_alone_with_a_journal_is_the_same_file(
-    tmp_path: Path, tiny_predictor: Predictor, inputs: Path
-) -> None:
-    options = Options(selection=Selection())
-    run(job_of(inputs, tmp_path / "out", options), tmp_path / "out", Alone(tiny_predictor))
-    (source,) = find_inputs([inputs / "a.txt"], tmp_path)
-    job = Job(
-        source=source.path,
-        target=source.target,
-        form=source.form,
-        selection=Selection(),
-        model="",
-        precision="",
-    )
-    tag_file(job, tiny_predictor)
-    assert source.target.read_bytes() == (tmp_path / "out" / "a.jsonl").read_bytes()
 
 
 def test_two_processes_write_what_one_writes(
