@@ -1,6 +1,6 @@
 """What a process takes of the machine, and what the machine is.
 
-Memory and cores are told on Linux only.
+Memory and cores are known on Linux only.
 """
 
 import os

@@ -1,8 +1,9 @@
-"""The app: what surrounds the endpoints, and the life of what they share.
+"""The app: the layers around the endpoints, and the parts that they share, from start to stop.
 
 From outside to inside:
 
-    RequestMiddleware (id, log, metrics) -> CORS, if set -> AuthMiddleware (keys) -> endpoints -> Tagging -> Batcher
+    RequestMiddleware (id, log, metrics) -> CORS, if set -> AuthMiddleware (keys)
+      -> endpoints -> Tagging -> Batcher
 """
 
 import asyncio
@@ -48,7 +49,7 @@ log = structlog.get_logger("service.app")
 async def event_loop_monitor(metrics: Metrics, models: Callable[[], Iterable[ServedModel]]) -> None:
     """Count for ever, ten times a second.
 
-    Lag is what a request would wait before anything looks at it.
+    The lag is the time that a request would wait before the event loop takes it up.
     """
     loop, padding = asyncio.get_running_loop(), PaddingCount(metrics)
     while True:
@@ -60,16 +61,16 @@ async def event_loop_monitor(metrics: Metrics, models: Callable[[], Iterable[Ser
 
 
 class PaddingCount:
-    """Passes on what the models' taggers have counted of padding since it was last asked."""
+    """Passes on how much padding the models' taggers have counted since the last call."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._seen: dict[str, int] = {}
 
     def update(self, models: Iterable[ServedModel]) -> None:
-        """Count what is new: of a model that is new, not what loading it took.
+        """Count what is new; of a new model, not what loading it took.
 
-        One that has gone is forgotten.
+        A model that has gone is forgotten.
         """
         totals = {model.version: model.predictor.tagger.padding_words for model in models}
         if new := sum(total - self._seen.get(version, total) for version, total in totals.items()):
@@ -78,23 +79,23 @@ class PaddingCount:
 
 
 class App(DocumentedApp):
-    """FastAPI, within what surrounds it: the whole of it, and not only what lies inside FastAPI's own stack."""
+    """FastAPI inside the middleware: this is the whole app, not only FastAPI's own stack."""
 
     outermost: ASGIApp
-    """What is called first. Its innermost is `answer`."""
+    """The first layer that is called. The innermost is `answer`."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or live through a lifespan, as an ASGI app does."""
+        """Answer a request, or run a lifespan, as an ASGI app does."""
         scope["app"] = self
         await (self.outermost if scope["type"] == "http" else self.answer)(scope, receive, send)
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request by FastAPI alone."""
+        """Answer a request with FastAPI alone."""
         await super().__call__(scope, receive, send)
 
 
 class Life:
-    """What goes on between the app's start and its end: models are loaded and watched, batches run.
+    """The app between its start and its end: models are loaded and watched, batches run.
 
     `app.state.loading` is a task that ends when the models are loaded or refused.
     """
@@ -116,7 +117,7 @@ class Life:
 
     @asynccontextmanager
     async def __call__(self, app: FastAPI) -> AsyncIterator[None]:
-        """The lifespan of an app."""
+        """Run the lifespan of an app."""
         async with self._batcher:
             app.state.loading = self._begin(self._load())
             yield
@@ -155,12 +156,12 @@ def create_app(
     on_ready: OnReady = lambda: None,
     on_load_failure: OnLoadFailure = lambda _: None,
 ) -> FastAPI:
-    """The service as an ASGI app.
+    """Return the service as an ASGI app.
 
     It answers from its start, and is ready when `load` has loaded its models.
 
     `on_ready` is called then, `on_load_failure` instead if a model is refused: then the app never
-    becomes ready. Raises SettingsError for what is set and cannot be: a file of keys, an address,
+    becomes ready. Raises SettingsError for settings that cannot work: a file of keys, an address,
     an origin, traces without the extra.
     """
     check_origins(settings.cors_origins)
@@ -173,7 +174,8 @@ def create_app(
         title="Teddy",
         version=version("teddy"),
         summary="Entities in texts.",
-        description="Offsets are half-open: `text[start:end]` is the entity's text. Errors are problems (RFC 9457).",
+        description="Offsets are half-open: `text[start:end]` is the entity's text. "
+        "Errors are problems (RFC 9457).",
         lifespan=Life(service, batcher, tracer, on_ready, on_load_failure),
         docs_url=None,  # see service/http/openapi.py
         redoc_url=None,
@@ -199,7 +201,7 @@ def create_app(
 
 
 def make_metrics(settings: Settings) -> Metrics:
-    """The metrics of this app, and of what its log loses."""
+    """Return the metrics of this app, and of the lines that its log loses."""
     metrics = Metrics(enabled=settings.metrics)
     metrics.queue_capacity.set(settings.queue_words)
     for reason in (*KINDS, *REFUSALS):
@@ -210,7 +212,7 @@ def make_metrics(settings: Settings) -> Metrics:
 
 
 def make_service(settings: Settings, metrics: Metrics, models: Models, tagging: Tagging) -> Service:
-    """What the endpoints work with. Raises SettingsError."""
+    """Return the parts that the endpoints share. Raises SettingsError."""
     return Service(
         settings=settings,
         metrics=metrics,
@@ -224,7 +226,7 @@ def make_service(settings: Settings, metrics: Metrics, models: Models, tagging: 
 
 
 def make_batcher(settings: Settings, metrics: Metrics) -> Batcher[Any, Any]:
-    """The batcher, as it is set."""
+    """Return the batcher, with the limits in the settings."""
     return Batcher(
         batch_words=settings.batch_words,
         queue_words=settings.queue_words,
@@ -235,14 +237,14 @@ def make_batcher(settings: Settings, metrics: Metrics) -> Batcher[Any, Any]:
 
 
 async def end(tasks: Sequence["asyncio.Task[None]"]) -> None:
-    """Cancel what still runs, and wait for it."""
+    """Cancel the tasks that still run, and wait for them."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def make_tracer(settings: Settings) -> Tracer | None:
-    """The tracer that the settings ask for.
+    """Return the tracer that the settings ask for.
 
     Raises SettingsError without the extra, or if it cannot follow `OTEL_*`.
     """

@@ -23,7 +23,7 @@ Teddy serves {names} at {address} (to try in a browser: {address}/docs). For exa
     -d '{{"text": "He said, Teddy Roosevelt was a great President!"}}'"""
 
 RANDOM_BYTES = 32
-PREFIX = "teddy_"  # by which scanners for leaked secrets can know one
+PREFIX = "teddy_"  # scanners for leaked secrets can find a key by it
 
 
 def serve(
@@ -44,14 +44,14 @@ def serve(
 ) -> None:
     """Serve models over HTTP; without --model the one that ships.
 
-    Every option and more can be set by TEDDY_* variables; docs/settings.md lists them.
+    Each option, and more, has a TEDDY_* variable; docs/settings.md lists them.
 
     Examples:
       teddy serve
       teddy serve --port 9000 --model en=model/pretrained/en.teddy --model mine=runs/mine/mine.teddy
     """
-    # A signal has asked it to stop, and by the time of this exception it has answered all that it
-    # had accepted.
+    # A signal has asked it to stop; by the time of this exception every accepted request has been
+    # answered.
     with suppress(KeyboardInterrupt):
         run(host, port, workers, model)
 
@@ -73,9 +73,9 @@ def run(host: str | None, port: int | None, workers: int | None, model: list[str
     from teddy.service.process.supervisor import serve_with_workers
 
     check_exposure(settings, Keys.read(settings))
-    # stopping is no failure, whoever asks for it
+    # stopping is not a failure, whichever signal asked for it
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # there is nothing yet that could be loaded again
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # there is nothing to reload yet
     configure_logs(settings.log_level)
     if unknown := unknown_variables(os.environ):
         structlog.get_logger("service").warning("unknown settings are ignored", variables=unknown)
@@ -86,14 +86,14 @@ def run(host: str | None, port: int | None, workers: int | None, model: list[str
         serve_on = serve_with_workers if settings.workers > 1 else serve_alone
         serve_on(settings, bound, on_ready=lambda: print(example, flush=True))
     finally:
-        flush_logs()  # what an error says on its one line comes last
+        flush_logs()  # the one line of an error comes last
     for number in (signal.SIGTERM, signal.SIGINT):
-        # it ends anyhow; one more signal must not turn that into a failure
+        # it is ending; one more signal must not turn that into a failure
         signal.signal(number, signal.SIG_IGN)
 
 
 def names_of(settings: "Settings") -> str:
-    """Return what is served, for the person who started it."""
+    """Return the names of the served models, to show at the start."""
     from teddy.service.inference.model_files import SHIPPED
 
     named = [
@@ -104,17 +104,17 @@ def names_of(settings: "Settings") -> str:
 
 
 def bound_threads(settings: "Settings") -> None:
-    """Set what OpenMP reads when torch is imported, here and in workers, unless the environment has it already.
+    """Set what OpenMP reads when torch is imported, here and in workers, unless it is set already.
 
-    Idle threads sleep instead of spinning: a service shares its machine, and spinning costs most of
-    the speed then.
+    Idle threads sleep instead of spinning: a service shares its machine, and spinning then costs
+    most of the speed.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(settings.torch_threads()))
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def url(host: str, port: int) -> str:
-    """Where a person on this machine finds what listens on `host`."""
+    """Return the URL under which a person on this machine reaches `host`."""
     shown = "localhost" if host in ("0.0.0.0", "::", "") else f"[{host}]" if ":" in host else host  # noqa: S104
     return f"http://{shown}:{port}"
 
@@ -127,10 +127,10 @@ def key(
         str | None, typer.Option(help="Who has it, for the log. [default: from the digest]")
     ] = None,
 ) -> None:
-    """Make an API key: it is shown once, and its line for TEDDY_API_KEYS_FILE holds only its digest.
+    """Make an API key. It is shown once; its line for TEDDY_API_KEYS_FILE holds only its digest.
 
-    The key goes to standard error and the line to standard output, so that the line can be put
-    where it belongs.
+    The key goes to standard error and the line to standard output, so that you can redirect the
+    line to the file.
 
     Examples:
       teddy key

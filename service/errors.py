@@ -1,28 +1,30 @@
-"""What the service refuses or fails at, besides what `model` refuses.
+"""What the service refuses or fails at, besides the errors of `model`.
 
 `problems.py` gives each its status.
 
     TeddyError (model/errors.py)
     `-- ServiceError
-        |-- at the gate:       UnauthorizedError, ForbiddenError
-        |-- before the queue:  BodyTimeoutError, BodyTooLargeError, TextTooLongError, TooManyTextsError, MediaTypeError,
-        |                      EncodingError, CompressionError, TimeoutHeaderError, UnknownModelError, UnknownLabelError
-        |-- at the door:       NotReadyError, QueueFullError, ClientShareError,
-        |                      ShuttingDownError                                    (come back later: Retry-After)
-        |-- in the queue:      DeadlineError, ClientDepartedError
-        |-- in the network:    InferenceError
-        |-- of a correction:   FeedbackOffError, UnknownAnswerError, CorrectionsFullError, CorrectionsUnwritableError
-        |-- of a model:        ModelRefusedError, NotReloadableError                (the old one goes on serving)
-        `-- before all that:   SettingsError, AddressError                          (the process does not start)
+        |-- keys:             UnauthorizedError, ForbiddenError
+        |-- before the queue: BodyTimeoutError, BodyTooLargeError, TextTooLongError,
+        |                     TooManyTextsError, MediaTypeError, EncodingError,
+        |                     CompressionError, TimeoutHeaderError, UnknownModelError,
+        |                     UnknownLabelError
+        |-- come back later:  NotReadyError, QueueFullError, ClientShareError, ShuttingDownError
+        |-- in the queue:     DeadlineError, ClientDepartedError
+        |-- in the network:   InferenceError
+        |-- of a correction:  FeedbackOffError, UnknownAnswerError, CorrectionsFullError,
+        |                     CorrectionsUnwritableError
+        |-- of a model:       ModelRefusedError, NotReloadableError  (the old one goes on serving)
+        `-- at the start:     SettingsError, AddressError            (the process does not start)
 
-Messages are for the person who called; they never hold a text that was sent.
+Messages are for the caller; they never contain text that was sent.
 """
 
 from teddy.model.errors import TeddyError
 
 
 class ServiceError(TeddyError):
-    """A request, or a start of the service, that ends here.
+    """Ends a request, or the start of the service.
 
     Attributes: `retry_after_seconds`, when trying the same again later is likely to work; None
     otherwise.
@@ -42,11 +44,11 @@ class ForbiddenError(ServiceError):
 
 
 class BodyTimeoutError(ServiceError):
-    """A body that comes too slowly, or not to its end."""
+    """A body that arrives too slowly, or not to its end."""
 
 
 class BodyTooLargeError(ServiceError):
-    """More body bytes than `max_body_bytes`, announced or counted, or than `max_decompressed_bytes` unpacked."""
+    """More body bytes than `max_body_bytes`, or more than `max_decompressed_bytes` decompressed."""
 
 
 class TextTooLongError(ServiceError):
@@ -58,7 +60,7 @@ class TooManyTextsError(ServiceError):
 
 
 class MediaTypeError(ServiceError):
-    """A body that does not call itself JSON."""
+    """A body whose media type is not JSON."""
 
 
 class EncodingError(ServiceError):
@@ -66,7 +68,7 @@ class EncodingError(ServiceError):
 
 
 class CompressionError(ServiceError):
-    """A body that cannot be unpacked as its Content-Encoding says."""
+    """A body that cannot be decompressed as its Content-Encoding says."""
 
 
 class TimeoutHeaderError(ServiceError):
@@ -78,7 +80,7 @@ class UnknownModelError(ServiceError):
 
 
 class UnknownLabelError(ServiceError):
-    """A label that the chosen model does not give."""
+    """A label that the chosen model does not have."""
 
 
 class NotReadyError(ServiceError):
@@ -86,7 +88,7 @@ class NotReadyError(ServiceError):
 
 
 class QueueFullError(ServiceError):
-    """As many words are waiting as may wait."""
+    """As many words are waiting as the queue holds."""
 
 
 class ClientShareError(ServiceError):
@@ -94,15 +96,15 @@ class ClientShareError(ServiceError):
 
 
 class ShuttingDownError(ServiceError):
-    """The process finishes what it has accepted and takes no more."""
+    """The process finishes the requests it has accepted and takes no more."""
 
 
 class DeadlineError(ServiceError):
-    """The answer was not there within `request_timeout_seconds`."""
+    """The answer was not ready within the request's time."""
 
 
 class ClientDepartedError(ServiceError):
-    """The client closed the connection before its answer was there."""
+    """The client closed the connection before its answer was ready."""
 
 
 class InferenceError(ServiceError):
@@ -110,7 +112,7 @@ class InferenceError(ServiceError):
 
 
 class FeedbackOffError(ServiceError):
-    """A correction where none are taken: `feedback_dir` is not set."""
+    """A correction where `feedback_dir` is not set."""
 
 
 class UnknownAnswerError(ServiceError):
@@ -126,15 +128,15 @@ class CorrectionsUnwritableError(ServiceError):
 
 
 class ModelRefusedError(ServiceError):
-    """A model file that was to replace a served one and may not: the message says why."""
+    """A model file that may not replace the served one; the message gives the reason."""
 
 
 class NotReloadableError(ServiceError):
-    """A reload that cannot be done now: another one of this model is under way."""
+    """A reload while another one of the same model is in progress."""
 
 
 class SettingsError(ServiceError):
-    """A `TEDDY_*` variable or an option of `teddy serve` with a value that does not do."""
+    """A `TEDDY_*` variable or an option of `teddy serve` with a value that cannot work."""
 
 
 class AddressError(ServiceError):

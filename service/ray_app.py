@@ -1,13 +1,15 @@
-"""The same app as a Ray Serve deployment (extra `ray`): `serve run teddy.service.ray_app:app replicas=2`.
+"""The same app as a Ray Serve deployment (extra `ray`).
+
+    serve run teddy.service.ray_app:app replicas=2
 
 From outside to inside: Ray's proxy -> its router -> a replica, which is one process with its own
 models and batcher -> the app of `teddy.service.app`, unchanged. `docs/ray.md` says what Ray does
 there instead of `teddy serve`, and what it costs.
 
-Ray takes a request's body from the network as fast as it comes and keeps it until somebody asks for
-it. Where a body is read as fast, that does no harm; a stream is read as fast as its lines are
-tagged. So here it may have as many bytes as any other body, which are counted when they come and
-not when they are wanted.
+Ray takes a request's body from the network as fast as it arrives and keeps it until it is read.
+That does no harm where a body is read as fast, but a stream is read as fast as its lines are
+tagged. So here a stream may have as many bytes as any other body; they are counted as they arrive,
+not as they are read.
 """
 
 import asyncio
@@ -42,7 +44,7 @@ Positive = Annotated[int, Field(gt=0)]
 
 
 class UploadLimit:
-    """Middleware: reading a stream of more than `max_bytes` raises BodyTooLargeError after what came before."""
+    """Middleware: reading a stream of more than `max_bytes` ends in BodyTooLargeError."""
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self._app = app
@@ -59,7 +61,7 @@ class UploadLimit:
 
 @asynccontextmanager
 async def counted(receive: Receive, max_bytes: int) -> AsyncIterator[Receive]:
-    """The messages of `receive`, taken as they come; what is over `max_bytes` is thrown away, and an error instead."""
+    """Yield `receive`, but read ahead; after `max_bytes` an error takes the messages' place."""
     messages: asyncio.Queue[Message | Exception] = asyncio.Queue()
 
     async def next_message() -> Message:
@@ -92,13 +94,13 @@ async def take(
                 )
         messages.put_nowait(message)
     except Exception as error:
-        messages.put_nowait(error)  # for whoever asks next: here nobody would see it
+        messages.put_nowait(error)  # for the next reader: raised here, it would not be seen
 
 
 class Scale(BaseModel):
-    """What `serve run teddy.service.ray_app:app NAME=VALUE ...` may say.
+    """The arguments of `serve run teddy.service.ray_app:app NAME=VALUE ...`.
 
-    All else is a setting, `TEDDY_*`.
+    Everything else is a setting, `TEDDY_*`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -142,7 +144,7 @@ class Scale(BaseModel):
     )
 
     def options(self, settings: Settings) -> dict[str, Any]:
-        """The deployment's options, as Ray names them."""
+        """Return the deployment's options, as Ray names them."""
         return {
             "max_ongoing_requests": self.max_ongoing_requests,
             "max_queued_requests": self.max_queued_requests,
@@ -153,7 +155,7 @@ class Scale(BaseModel):
             "graceful_shutdown_timeout_s": settings.shutdown_grace_seconds,
             "graceful_shutdown_wait_loop_s": max(settings.drain_seconds, 0.1),
             "max_constructor_retry_count": 3,  # a model that is refused once is refused again
-            "logging_config": {"enable_access_log": False},  # there is ours
+            "logging_config": {"enable_access_log": False},  # Teddy has its own
         } | self._number()
 
     def _number(self) -> dict[str, Any]:
@@ -172,7 +174,7 @@ class Scale(BaseModel):
 class Replica:
     """One process of the deployment.
 
-    It is healthy when its models are loaded, and Ray sends it nothing before.
+    It is healthy when its models are loaded; Ray sends it no request before.
     """
 
     _app: FastAPI
@@ -182,7 +184,7 @@ class Replica:
         self._refusals: list[TeddyError] = []
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        """The app; Ray calls this once, in the replica, so that nothing but the settings is ever pickled."""
+        """Return the app. Ray calls this once, in the replica, so only the settings are pickled."""
         bound_threads(self._settings)
         configure_logs(self._settings.log_level)
         app = create_app(
@@ -194,9 +196,9 @@ class Replica:
         return app
 
     async def check_health(self) -> None:
-        """Raises what keeps the models from being served.
+        """Raise what keeps the models from being served.
 
-        A replica whose first check fails is never used.
+        Ray never uses a replica whose first check fails.
         """
         await asyncio.shield(self._app.state.loading)
         if self._refusals:
@@ -204,7 +206,7 @@ class Replica:
         self._service.models.check_ready()
 
     def exposition(self) -> tuple[str, bytes]:
-        """The replica's name and its metrics, for that replica which was asked for those of all."""
+        """Return the replica's name and its metrics, for the replica that collects those of all."""
         return serve.get_replica_context().replica_tag, self._service.metrics.exposition()
 
     @property
@@ -214,10 +216,10 @@ class Replica:
 
 
 def app(scale: Scale) -> serve.Application:
-    """The deployment, with the settings of the environment. Raises SettingsError.
+    """Return the deployment, with the settings of the environment. Raises SettingsError.
 
-    Ray's proxies may listen anywhere, and this cannot know where: without keys they must be allowed
-    to.
+    Ray's proxies may listen on any address, which is not known here: without keys, that must be
+    allowed explicitly.
     """
     settings = read_settings(workers=1)
     if not (Keys.read(settings).required or settings.allow_anonymous):
@@ -229,7 +231,7 @@ def app(scale: Scale) -> serve.Application:
 
 
 async def metrics_of_all() -> Response:
-    """What Prometheus scrapes: the metrics of every replica, each with a label `replica`."""
+    """Answer with the metrics of every replica, each with a label `replica`."""
     context = serve.get_replica_context()
     handle = serve.get_deployment_handle(context.deployment, context.app_name)
     answers = await handle.broadcast("exposition").results_async(
@@ -240,7 +242,7 @@ async def metrics_of_all() -> Response:
 
 
 def merge(expositions: Iterable[tuple[str, bytes]]) -> bytes:
-    """One exposition of several, each sample with the name of its replica."""
+    """Merge expositions into one, each sample with the name of its replica."""
     families: dict[str, Metric] = {}
     for replica, exposition in expositions:
         for family in text_string_to_metric_families(exposition.decode()):
@@ -255,11 +257,11 @@ def merge(expositions: Iterable[tuple[str, bytes]]) -> bytes:
 
 
 class Collected(Collector):
-    """Metrics that are there already."""
+    """Metrics that have been collected already."""
 
     def __init__(self, metrics: Iterable[Metric]) -> None:
         self._metrics = list(metrics)
 
     def collect(self) -> Iterable[Metric]:
-        """The metrics."""
+        """Yield the metrics."""
         return self._metrics

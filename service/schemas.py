@@ -1,4 +1,4 @@
-"""What clients send and get, as pydantic models: the API's documentation is made from these."""
+"""What clients send and get, as pydantic models; OpenAPI is made from these."""
 
 from typing import Annotated, Any, Literal
 
@@ -10,7 +10,7 @@ Name = Annotated[str, Field(max_length=64)]
 
 
 def _as_whole(value: object) -> object:
-    """`2.0` as 2, which it is in JSON Schema and in JavaScript."""
+    """Return `2.0` as 2, which it is in JSON Schema and in JavaScript."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -31,12 +31,12 @@ class _Options(BaseModel):
         ge=0,
         le=1,
         allow_inf_nan=False,
-        description="Only entities that score as much.",
+        description="Only entities with at least this score.",
     )
     offset_unit: OffsetUnit = Field(
         default="character",
-        description="What `start` and `end` count: Unicode code points (Python), UTF-16 units (JavaScript, Java, C#) "
-        "or bytes of UTF-8 (Go, Rust).",
+        description="What `start` and `end` count: Unicode code points (Python), UTF-16 units "
+        "(JavaScript, Java, C#) or bytes of UTF-8 (Go, Rust).",
     )
     tokens: bool = Field(
         default=False, description="Whether to give every word with its tag as well."
@@ -58,20 +58,20 @@ class BatchRequest(_Options):
 
 
 class StreamOptions(_Options):
-    """Options of a stream, in its query."""
+    """Options of a stream, in its query string."""
 
-    # a query holds nothing but strings
+    # a query string holds only strings
     model_config = ConfigDict(extra="forbid", strict=False, frozen=True)
 
     @field_validator("labels")
     @classmethod
     def _drop_empty(cls, labels: list[str] | None) -> list[str] | None:
-        """Let `labels=` be no label at all, which an empty list could not say in a query."""
+        """Read `labels=` as no label at all, which a query string could not express otherwise."""
         return None if labels is None else [label for label in labels if label]
 
 
 class RightEntity(BaseModel):
-    """An entity that there is in a text, as an answer has it or as somebody has marked it."""
+    """An entity that is in a text, as an answer has it or as a person marked it."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -88,7 +88,8 @@ class _Correction(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     entities: Annotated[list[RightEntity], Field(fail_fast=True)] = Field(
-        description="All there are in the text, of every label, in any order, none overlapping; none at all if empty."
+        description="All entities of the text, of every label, in any order, without overlap. "
+        "An empty list means that the text has none."
     )
     offset_unit: OffsetUnit = Field(
         default="character", description="What `start` and `end` count."
@@ -96,7 +97,7 @@ class _Correction(BaseModel):
 
 
 class TextCorrection(_Correction):
-    """What should be found in a text. It is compared with what the model finds now."""
+    """The entities that should be found in a text; they are compared with what the model finds."""
 
     text: str = Field(examples=["Ada met Grace in Oslo."])
     model: Name | None = Field(
@@ -105,7 +106,7 @@ class TextCorrection(_Correction):
 
 
 class AnswerCorrection(_Correction):
-    """What should have been found in a text of an earlier request. It is compared with what was."""
+    """The entities that should have been found in a text of an earlier request."""
 
     request_id: str = Field(
         pattern=r"^[A-Za-z0-9._~:/+=@-]{1,128}$", description="The answer's `X-Request-ID`."
@@ -120,7 +121,7 @@ LineId = Annotated[str, Field(max_length=256)] | Annotated[int, Field(ge=-(2**63
 
 
 class Identified(BaseModel):
-    """A line that its sender knows again."""
+    """A line with an id, by which its sender recognises it."""
 
     model_config = ConfigDict(strict=True)
 
@@ -147,7 +148,7 @@ class ModelReference(BaseModel):
 
 
 class EntityOut(BaseModel):
-    """An entity: `text` is the stretch from `start` up to `end`, in the unit that was asked for."""
+    """An entity: `text` is from `start` up to `end`, in the unit that was asked for."""
 
     start: int
     end: int
@@ -168,14 +169,14 @@ class TokenOut(BaseModel):
 
 
 class TextResult(BaseModel):
-    """What was found in one text."""
+    """The entities in one text."""
 
     entities: list[EntityOut]
     tokens: list[TokenOut] | None = Field(default=None, description="Only if asked for.")
 
 
 class EntitiesResponse(BaseModel):
-    """What was found in the text, and by which model."""
+    """The entities in the text, and the model that found them."""
 
     model: ModelReference
     entities: list[EntityOut]
@@ -190,7 +191,7 @@ class BatchResponse(BaseModel):
 
 
 class CorrectionResponse(BaseModel):
-    """A correction that is stored, and how right the model was: entities that it found, found wrongly, did not find."""
+    """A stored correction, and its comparison: entities found, found wrongly, and missed."""
 
     model: ModelReference
     correct: int
@@ -199,7 +200,7 @@ class CorrectionResponse(BaseModel):
 
 
 class StreamResult(TextResult, Identified):
-    """What was found in the text of one line."""
+    """The entities in the text of one line."""
 
 
 class ModelSummary(ModelReference):
@@ -212,12 +213,12 @@ class ModelSummary(ModelReference):
     loaded: str = Field(description="When this process loaded it: UTC, ISO 8601.")
     refused: str | None = Field(
         default=None,
-        description="Why the file that should have replaced it was refused; only if the last one was.",
+        description="Why the last file that should have replaced it was refused, if it was.",
     )
 
 
 class ModelDetails(ModelSummary):
-    """A model, how it was made and how well it does."""
+    """A model, how it was made, and its scores."""
 
     created: str
     n_parameters: int
@@ -229,7 +230,7 @@ class ModelDetails(ModelSummary):
 
 
 class ReloadResponse(ModelReference):
-    """What a reload came to: the model that is served now."""
+    """The result of a reload: the model that is served now."""
 
     previous_version: str | None = Field(
         default=None, description="What was served before; left out if nothing was under this name."
@@ -239,7 +240,7 @@ class ReloadResponse(ModelReference):
 
 
 class ModelsResponse(BaseModel):
-    """The models that are served, the default one first."""
+    """The models that are served, the default first."""
 
     models: list[ModelSummary]
 
@@ -251,14 +252,14 @@ class Health(BaseModel):
 
 
 class FieldError(BaseModel):
-    """One fault of a request: where, and what. Never the value itself."""
+    """One fault of a request: where, and what; never the value."""
 
     loc: list[str | int]
     msg: str
 
 
 class Problem(BaseModel):
-    """An error, after RFC 9457."""
+    """An error, as RFC 9457 defines it."""
 
     type: str = Field(
         description="The kind of problem; it does not change.",
@@ -276,7 +277,7 @@ class Problem(BaseModel):
 
 
 class LineProblem(BaseModel):
-    """What is wrong with a line, in the terms of a problem."""
+    """The fault of a line, as a problem."""
 
     type: str = Field(examples=["urn:teddy:problem:invalid-request"])
     title: str = Field(examples=["Invalid request"])
@@ -287,7 +288,7 @@ class LineProblem(BaseModel):
 
 
 class StreamError(Identified):
-    """The answer to a line that has no result; or, where `final`, to none: the stream ends with it."""
+    """The answer to a line without a result; if `final`, the stream ends with it."""
 
     error: LineProblem
     final: Literal[True] | None = Field(

@@ -77,7 +77,8 @@ def part_of(
 ) -> ModelProto:
     """Return the part of a graph between `inputs`, any of its values, and `outputs`.
 
-    The weights are shared, not copied.
+    The weights are shared, not copied. (onnx.utils.Extractor does not follow what the body of a
+    loop reads, and wants the type of every value in between; onnx 1.23.)
 
     Raises ValueError where the graph lacks an output, or where one needs an input of the graph that
     is not given.

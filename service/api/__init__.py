@@ -1,1 +1,1 @@
-"""The endpoints, and what was found as the client asked to have it."""
+"""The endpoints, and their answers in the form that the client asked for."""

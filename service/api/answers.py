@@ -1,8 +1,8 @@
-"""JSON of requests and answers: entities as the client asked for them, and the lines of a stream.
+"""Read and write JSON: entities in the form asked for, and the lines of a stream.
 
-Entities and tokens are written as JSON here, in the form that `service/schemas.py` describes: a
-fifth of the time that building those models and serialising them takes, and a long answer never
-keeps Python's lock for all of itself.
+Entities and tokens are written as JSON here, in the form that `service/schemas.py` describes. It
+takes a fifth of the time of building those models and serialising them, and a long answer never
+holds Python's lock all the time.
 """
 
 import json
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 SCORE_DIGITS = 4  # a calibrated probability is not known better, and answers stay short
 Options = EntitiesRequest | BatchRequest | StreamOptions
 Read = StreamLine | StreamError
-"""A line's text, or the answer to a line that has none."""
+"""A line's request, or the answer to a line that is wrong."""
 
 BLANK = b" \t\r"  # what JSON allows around a value, without the newline
 
@@ -108,19 +108,19 @@ def _convert_ranges(
 
 @dataclass(frozen=True, slots=True)
 class LineLimits:
-    """The longest line, in bytes, and the longest text, in characters."""
+    """The longest line in bytes, and the longest text in characters."""
 
     max_bytes: int
     max_characters: int
 
 
 def read_lines(lines: Iterable[bytes | None], limits: LineLimits) -> list[Read]:
-    """Each line as what it asks for; None stands for a line that was too long to be kept."""
+    """Parse each line; None stands for a line that was too long to be kept."""
     return [_read_line(line, limits) for line in lines]
 
 
 def _read_line(line: bytes | None, limits: LineLimits) -> Read:
-    """One line as what it asks for."""
+    """Parse one line."""
     if line is None:
         return _refuse(BodyTooLargeError(f"The line is larger than {limits.max_bytes} bytes."))
     try:
@@ -136,7 +136,7 @@ def _read_line(line: bytes | None, limits: LineLimits) -> Read:
 
 
 def _find_id(line: bytes) -> LineId | None:
-    """The id of a line in which something else is wrong, so that its sender knows which one it was."""
+    """Return the id of a line with another fault, so that its sender can tell which one it was."""
     try:
         return Identified.model_validate(json.loads(line)).id
     except (ValueError, RecursionError):
@@ -146,7 +146,7 @@ def _find_id(line: bytes) -> LineId | None:
 def write_lines(
     read: Iterable[Read], outcomes: "Iterable[Tagged | TeddyError]", options: StreamOptions
 ) -> bytes:
-    """The answers to the lines, `outcomes` being those of their texts in order."""
+    """Return the answers to the lines; `outcomes` are those of their texts, in order."""
     remaining = iter(outcomes)
     answers = (
         _as_line(each)
@@ -158,7 +158,7 @@ def write_lines(
 
 
 def _answer_line(line: StreamLine, outcome: "Tagged | TeddyError", options: StreamOptions) -> bytes:
-    """The answer to one line, a StreamResult or a StreamError."""
+    """Return the answer to one line: a StreamResult or a StreamError."""
     if isinstance(outcome, TeddyError):
         return _as_line(_refuse(outcome, line.id))
     identified = "" if line.id is None else f'"id":{json.dumps(line.id, ensure_ascii=False)},'
@@ -166,17 +166,17 @@ def _answer_line(line: StreamLine, outcome: "Tagged | TeddyError", options: Stre
 
 
 def _refuse(error: TeddyError | ValidationError, line_id: LineId | None = None) -> StreamError:
-    """The answer to a line that failed with `error`."""
+    """Return the answer to a line that failed with `error`."""
     return StreamError(id=line_id, error=_problem_of(error))
 
 
 def end_with(error: TeddyError) -> bytes:
-    """The last line of a stream that `error` ends."""
+    """Return the last line of a stream that `error` ends."""
     return _as_line(StreamError(error=_problem_of(error), final=True))
 
 
 def _problem_of(error: TeddyError | ValidationError) -> LineProblem:
-    """An error in the terms of a problem; of what went wrong inside, no more than that."""
+    """Return an error as a problem; a fault inside Teddy gets a general sentence."""
     if isinstance(error, ValidationError):
         faults = error.errors(include_url=False, include_context=False, include_input=False)
         kind, status, detail = "invalid-request", 422, "; ".join(map(_describe, faults[:3]))
@@ -190,31 +190,30 @@ def _problem_of(error: TeddyError | ValidationError) -> LineProblem:
 
 
 def _describe(fault: Mapping[str, Any]) -> str:
-    """Where a line is wrong, and how; never the value."""
+    """Return where a line is wrong, and how; never the value."""
     listed = field_error(fault)
     return ": ".join(filter(None, (".".join(map(str, listed["loc"][1:])), listed["msg"])))
 
 
 def _as_line(answer: BaseModel) -> bytes:
-    """An answer as a line of JSON, without the fields that are None."""
+    """Return an answer as a line of JSON, without the fields that are None."""
     return answer.__pydantic_serializer__.to_json(answer, exclude_none=True) + b"\n"
 
 
 class LineSplitter:
-    """Cuts pieces into the lines that they make together, without their ends; blank lines are left out.
+    """Cut a body that arrives in pieces into lines, without newlines and blank lines.
 
-    A line of more than `max_bytes` is given as None, at once, and the rest of it is passed over
-    without being kept.
+    A line of more than `max_bytes` becomes None at once; the rest of it is dropped.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._begun = bytearray()
-        """The line whose end has not come. One buffer: a client may send it byte by byte."""
+        """The unfinished line. One buffer: a client may send it byte by byte."""
         self._skipping = False
 
     def feed(self, piece: bytes) -> list[bytes | None]:
-        """The lines that end in `piece`, or grow too long in it."""
+        """Return the lines that end in `piece`, or grow too long in it."""
         first, *others = piece.split(b"\n")
         lines = self._extend(first)
         for other in others:
@@ -223,7 +222,7 @@ class LineSplitter:
         return lines
 
     def end(self) -> list[bytes | None]:
-        """The line that has begun, if any: a newline has come, or the last piece."""
+        """Return the unfinished line, if any, at the end of the body."""
         line = bytes(self._begun).strip(BLANK)
         self._begun.clear()
         self._skipping = False

@@ -1,4 +1,4 @@
-"""What the endpoints work with, and what they know of the request before them."""
+"""What the endpoints share, and what they derive from a request before they answer it."""
 
 from asyncio import get_running_loop
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ TIMEOUT_HEADER = b"x-request-timeout"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """What all requests to one app share."""
+    """The parts that all requests to one app share."""
 
     settings: Settings
     metrics: Metrics
@@ -32,7 +32,7 @@ class Service:
     body_limits: BodyLimits
     trusted_proxies: tuple[Network, ...]
     feedback: Feedback | None = None
-    """Only where corrections are wanted."""
+    """None where corrections are off."""
 
 
 def service_of(request: Request) -> Service:
@@ -44,10 +44,11 @@ def service_of(request: Request) -> Service:
 def make_context(
     request: Request, *, seconds: float | None = None, watched: bool = True
 ) -> RequestContext:
-    """Return what the queue must know of a request.
+    """Return the client, deadline and trace of a request, for the queue.
 
-    `seconds` is the time for an answer, by default what the request's head grants. The client is
-    `watched` for leaving; for that, the body must have been read. Raises TimeoutHeaderError.
+    `seconds` is the time for an answer, by default what the request's headers grant. `watched`
+    means that a client that leaves ends the request; for that, the body must have been read.
+    Raises TimeoutHeaderError.
     """
     scope = request.scope
     service: Service = request.app.state.service

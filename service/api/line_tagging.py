@@ -1,12 +1,12 @@
-"""Lines through the tagger, many at a time and in order.
+"""Tag lines: many at a time, answered in order.
 
     lines -> groups -> a task for each: read, tag, write -> answers, in order
 
-What is under way is bounded by a window, which has room again when the client has taken an answer:
-only then are more lines read. So a client that reads slowly slows down what it sends, and nobody
-else; a stream without end needs no more memory than a short one; and a client that reads nothing
-before it has sent everything gets by, as long as that is at most `WINDOW_LINES` lines and
-`WINDOW_BYTES` bytes.
+A window bounds the lines that are being worked on. It has room again when the client has taken an
+answer, and only then more lines are read. So a client that reads slowly slows down only its own
+stream, an endless stream needs no more memory than a short one, and a client that reads nothing
+before it has sent everything succeeds if that is at most `WINDOW_LINES` lines and `WINDOW_BYTES`
+bytes.
 """
 
 import asyncio
@@ -44,25 +44,25 @@ WINDOW_LINES = 1024
 WINDOW_BYTES = 2**18
 GROUP_LINES = 128
 GROUP_BYTES = 2**14
-"""Lines that come together share a task, and what it costs; this is about a batch of words."""
+"""Lines that arrive together share a task and its cost; this is about a batch of words."""
 GROUPS_AT_ONCE = 4
-"""Enough to keep the network busy, and few enough to leave the queue, and a client's share of it,
-to other requests."""
+"""Enough to keep the network busy, and few enough to leave the queue, and the client's share of
+it, to other requests."""
 FIRST_PAUSE_SECONDS = 0.01
 LONGEST_PAUSE_SECONDS = 0.32
 Line = bytes | None
-"""None stands for one that was too long to be kept."""
+"""None stands for a line that was too long to be kept."""
 Departure = Callable[[], Awaitable[None]]
-"""Returns when the client has gone; of use once its input has been read."""
+"""Returns when the client has gone; usable once its input has been read."""
 Send = Callable[[bytes], Awaitable[None]]
 """Returns when the client, or a small buffer before it, has taken the bytes."""
 log = structlog.get_logger("service.stream")
 
 
 class Window:
-    """Room for `max_lines` lines of `max_bytes` bytes together; what comes while it is empty gets in, however large.
+    """Room for `max_lines` lines of `max_bytes` bytes together; an empty window admits any group.
 
-    For one who enters and one who leaves: a stream's reader and its writer.
+    It has one user on each side: the stream's reader and its writer.
     """
 
     def __init__(self, max_lines: int, max_bytes: int) -> None:
@@ -89,7 +89,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Lines that came together, and how many bytes they are."""
+    """Lines that arrived together, and their bytes."""
 
     lines: Sequence[Line]
     n_bytes: int
@@ -97,7 +97,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class StreamRequest:
-    """What a stream asks for, and what it may.
+    """The options and limits of a stream.
 
     `make_context` makes the context of a group that is about to queue.
     """
@@ -110,25 +110,25 @@ class StreamRequest:
 
 
 class LineTagging:
-    """The lines of one stream that are under way."""
+    """Tags the lines of one stream."""
 
     def __init__(self, tagging: Tagging, asked: StreamRequest) -> None:
         self.n_words = 0
-        """How many were tagged so far."""
+        """Words tagged so far."""
         self._tagging = tagging
         self._asked = asked
         self._window = Window(WINDOW_LINES, WINDOW_BYTES)
         self._under_way: Queue[tuple[Group, Task[bytes]] | None] = Queue()
-        """In order; None is the end."""
+        """In order; None marks the end."""
         self._last_line = b""
         self._at_once = asyncio.Semaphore(GROUPS_AT_ONCE)
         self._retrying = asyncio.Lock()
 
     async def run(self, pieces: AsyncIterable[bytes], departure: Departure, send: Send) -> bool:
-        """Answer the lines that `pieces` make together; False if the client left, which ends the work at once.
+        """Answer the lines of a body; return False if the client left, which ends the work at once.
 
         An error in `pieces` ends the stream: after the answers to the lines before it, a last line
-        says so.
+        reports it.
         """
         has_left = False
         try:
@@ -169,7 +169,7 @@ class LineTagging:
         await send(self._last_line)
 
     async def _answer(self, group: Group) -> bytes:
-        """The answers to a group's lines."""
+        """Return the answers to a group's lines."""
         run, asked = self._tagging.run, self._asked
         async with self._at_once:
             read = await run(group.n_bytes, read_lines, group.lines, asked.limits)
@@ -177,9 +177,9 @@ class LineTagging:
             return await run(group.n_bytes, write_lines, read, outcomes, asked.options)
 
     async def _tag(self, texts: Sequence[str]) -> "Sequence[Tagged | TeddyError]":
-        """What is found in each text, or why nothing is.
+        """Return the entities of each text, or the error.
 
-        One at which the network fails does not fail the others.
+        A text at which the network fails does not fail the others.
         """
         if not texts:
             return ()
@@ -196,14 +196,14 @@ class LineTagging:
         return tagged
 
     async def _tag_when_there_is_room(self, texts: Sequence[str]) -> "Sequence[Tagged]":
-        """What is found in each text.
+        """Return the entities of each text, waiting while the queue is full.
 
-        A queue that is full is back-pressure: it is no error here, but waited for.
+        A full queue is back-pressure for a stream, not an error.
         """
         model, make_context = self._asked.model, self._asked.make_context
         with suppress(QueueFullError, ClientShareError):
             return await self._tagging.tag(model, texts, make_context())
-        # one group at a time tries again: each try cuts its texts into words anew
+        # one group at a time tries again: each try splits its texts into words anew
         async with self._retrying:
             pause_seconds = FIRST_PAUSE_SECONDS
             while True:
@@ -214,7 +214,7 @@ class LineTagging:
 
 
 def grouped(lines: Iterable[Line]) -> Iterator[Group]:
-    """The lines in groups that are small, but for one long line."""
+    """Group the lines into small groups; a long line is a group by itself."""
     begun: list[Line] = []
     n_bytes = 0
     for line in lines:

@@ -1,7 +1,7 @@
 """The endpoints for entities, models and health.
 
-Bodies are read and answers written here and not by FastAPI: that is quicker, all that can be wrong
-with a body is treated alike, and long ones are kept off the event loop.
+Bodies are read and answers written here and not by FastAPI: that is faster, every fault in a body
+is treated alike, and long bodies are kept off the event loop.
 """
 
 import asyncio
@@ -67,12 +67,12 @@ async def tag_text(request: Request) -> Response:
     tags=["entities"],
 )
 async def tag_batch(request: Request) -> Response:
-    """Tag several texts, in order. Quicker than one request for each."""
+    """Tag several texts, in order. This is faster than one request for each."""
     return await _tag_body(request, BatchRequest, answer_batch)
 
 
 ENDPOINTS = {"/v1/entities": tag_text, "/v1/entities/batch": tag_batch}
-"""What AuthMiddleware calls itself, by path: see service/http/middleware.py."""
+"""By path: AuthMiddleware calls these itself (service/http/middleware.py)."""
 
 
 async def _tag_body(
@@ -80,7 +80,7 @@ async def _tag_body(
     kind: type[Asked],
     answer: "Callable[[Asked, ServedModel, Sequence[Tagged]], Response]",
 ) -> Response:
-    """Read a body of that kind, tag its texts and answer."""
+    """Read a body of that class, tag its texts and answer."""
     service: Service = request.app.state.service
     run = service.tagging.run
     context = make_context(request)
@@ -93,8 +93,8 @@ async def _tag_body(
             f"{len(texts)} texts; at most {service.settings.max_texts} in one batch."
         )
     model, tagged = await tag_texts(request, asked, texts, context)
-    # An answer with some labels alone cannot be corrected: its client may think of no others, and
-    # the network would learn that there are none.
+    # An answer with only some labels cannot be corrected: the client may not think of the others,
+    # and the network would learn that the text has none.
     if service.feedback is not None and asked.labels is None:
         caller = request.scope["caller"].name
         service.feedback.remember(request_id(request.scope), caller, model, texts, tagged)
@@ -103,13 +103,13 @@ async def _tag_body(
 
 @router.get("/health/live", response_model=Health, tags=["health"])
 async def live() -> Response:
-    """Whether the process answers."""
+    """Answer while the process runs."""
     return as_json(Health(status="live"))
 
 
 @router.get("/health/ready", response_model=Health, responses=problems(503), tags=["health"])
 async def ready(request: Request) -> Response:
-    """Whether the models are loaded, and the service is not about to stop."""
+    """Answer whether the models are loaded and the service is not about to stop."""
     service_of(request).models.check_ready()
     if request.app.state.drain.begun:
         raise ShuttingDownError("Shutting down.", retry_after_seconds=1)
@@ -118,7 +118,7 @@ async def ready(request: Request) -> Response:
 
 @router.get("/metrics", response_class=PlainTextResponse, tags=["health"])
 async def metrics(request: Request) -> Response:
-    """What Prometheus scrapes."""
+    """Answer with the metrics that Prometheus scrapes."""
     counted = service_of(request).metrics
     if not counted.enabled:
         raise HTTPException(404, "Nothing is counted here: TEDDY_METRICS is false.")
@@ -133,7 +133,7 @@ async def tag_texts(
     texts: Sequence[str],
     context: RequestContext,
 ) -> "tuple[ServedModel, list[Tagged]]":
-    """Return the model that was asked for and what it finds in each text.
+    """Return the requested model and the entities of each text.
 
     Raises UnknownModelError, UnknownLabelError, TextTooLongError, and as `Tagging.tag`.
     """
@@ -152,7 +152,7 @@ async def tag_texts(
 
 @models_router.get("/v1/models", response_model=ModelsResponse, responses=problems(401, 503))
 async def list_models(request: Request) -> Response:
-    """The models that are served."""
+    """List the models that are served."""
     models = service_of(request).models.all()
     return as_json(ModelsResponse(models=[model.summary for model in models]))
 
@@ -161,7 +161,7 @@ async def list_models(request: Request) -> Response:
     "/v1/models/{name}", response_model=ModelDetails, responses=problems(401, 404, 503)
 )
 async def show_model(request: Request, name: str) -> Response:
-    """One model: what it was made from and how well it does."""
+    """Describe one model: what it was made from and its scores."""
     return as_json(service_of(request).models.get(name).details)
 
 
@@ -171,10 +171,10 @@ async def show_model(request: Request, name: str) -> Response:
     responses=problems(401, 403, 404, 409, 422, 503),
 )
 async def reload_model(request: Request, name: str) -> Response:
-    """Load a model's file again, without waiting until somebody looks at it; needs an admin key.
+    """Load a model's file again now, without waiting for the next check; needs an admin key.
 
-    It replaces the old model between two batches, if its bytes are others. If it is refused, the
-    old model goes on serving. The other worker processes follow by themselves, a little later.
+    It replaces the old model between two batches, if its bytes differ. If it is refused, the old
+    model goes on serving. The other worker processes follow by themselves, a little later.
     """
     caller: Caller = request.scope["caller"]
     caller.check_admin()
@@ -194,10 +194,10 @@ async def reload_model(request: Request, name: str) -> Response:
 
 
 def tell_other_workers() -> None:
-    """In a worker process: ask the supervisor to let every worker look at the files now.
+    """In a worker process, ask the supervisor to let every worker check the files now.
 
-    Whether it is one says the variable that the supervisor alone sets: any other parent might end
-    by this signal.
+    Only the supervisor sets the variable that is checked here: another parent process might end
+    at this signal.
     """
     if WORKER in os.environ:
         os.kill(os.getppid(), signal.SIGHUP)

@@ -1,4 +1,4 @@
-"""POST /v1/entities/stream: any number of texts, a line for each, answered in order while they come."""
+"""POST /v1/entities/stream: any number of texts, one a line, answered in order as they come."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Mapping
@@ -26,7 +26,7 @@ MEDIA_TYPE = "application/x-ndjson"
 MEDIA_TYPES = (MEDIA_TYPE, "application/jsonl")
 ANY_RATE = 1e-9
 CLOSING_SECONDS = 0.5
-"""How long a stream that waits for its client may overlook that the service is shutting down."""
+"""How long a stream that waits for its client may take to notice that the service shuts down."""
 
 MODEL_HEADERS = {
     "X-Teddy-Model": "The model that answers.",
@@ -37,7 +37,7 @@ router = APIRouter()
 
 
 class StreamAnswer(Response):
-    """Lines while they are made, after a head that goes out at once."""
+    """An answer of lines that are sent as they are made, after headers that are sent at once."""
 
     media_type = MEDIA_TYPE
 
@@ -81,11 +81,11 @@ class StreamAnswer(Response):
     tags=["entities"],
 )
 async def tag_stream(request: Request, options: Annotated[StreamOptions, Query()]) -> Response:
-    """Tag any number of texts: lines of JSON, each answered by a line, in order, while they come.
+    """Tag any number of texts: lines of JSON, each answered by a line, in order, as they come.
 
-    A line that is wrong gets an `error` in its place, and the stream goes on. The model that it
-    began with answers it to its end. Answers must be read while texts are sent: when they are not,
-    after a while no more texts are taken.
+    A line that is wrong gets an `error` in its place, and the stream goes on. One model answers the
+    whole stream, even if it is replaced meanwhile. Read answers while you send texts: otherwise no
+    more texts are taken after a while.
     """
     service = service_of(request)
     check_media_type(request)
@@ -93,20 +93,20 @@ async def tag_stream(request: Request, options: Annotated[StreamOptions, Query()
     model.check_labels(options.labels)
     asked = stream_request(request, model, options)
     pieces = arrivals(request)
-    # before the head: until here, what is wrong is a problem with its own status
+    # before the headers are sent: up to here, a fault is a problem with its own status
     first = await anext(pieces, b"")
     headers = dict(zip(MODEL_HEADERS, (model.name, model.predictor.version), strict=True))
     return StreamAnswer(LineTagging(service.tagging, asked), preceded(first, pieces), headers)
 
 
 def check_media_type(request: Request) -> None:
-    """Raises MediaTypeError unless the body calls itself lines of JSON."""
+    """Raise MediaTypeError unless the media type is that of lines of JSON."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in MEDIA_TYPES:
         raise MediaTypeError(f"The body must be lines of JSON: send 'Content-Type: {MEDIA_TYPE}'.")
 
 
 def stream_request(request: Request, model: ServedModel, options: StreamOptions) -> StreamRequest:
-    """What a stream asks for.
+    """Return the options and limits of a stream.
 
     Time is limited for each line and not for the stream. Raises TimeoutHeaderError.
     """
@@ -122,11 +122,10 @@ def stream_request(request: Request, model: ServedModel, options: StreamOptions)
 
 
 async def arrivals(request: Request) -> AsyncGenerator[bytes, None]:
-    """The pieces of a stream's body.
+    """Yield the pieces of a stream's body.
 
-    Raises ShuttingDownError when the service shuts down, and what is raised by `body_chunks`:
-    BodyTimeoutError when none has come for as long as a request may take. How slowly they come on
-    average does not matter.
+    Raises ShuttingDownError when the service shuts down, and as `body_chunks`: BodyTimeoutError
+    when no piece has come for as long as a request may take. The average rate does not matter.
     """
     service, drain = service_of(request), request.app.state.drain
     idle_seconds = service.settings.request_timeout_seconds
@@ -139,7 +138,7 @@ async def arrivals(request: Request) -> AsyncGenerator[bytes, None]:
 
 
 async def unless_closed(drain: Drain, coming: Awaitable[bytes]) -> bytes:
-    """What is coming; raises ShuttingDownError instead once the service takes no more."""
+    """Await `coming`; raise ShuttingDownError instead once the service accepts no more."""
     arriving = asyncio.ensure_future(coming)
     try:
         while not arriving.done():
@@ -153,14 +152,14 @@ async def unless_closed(drain: Drain, coming: Awaitable[bytes]) -> bytes:
     finally:
         if not arriving.done():
             arriving.cancel()
-            # what it reads from may only be closed when it has let go of it
+            # the generator it reads from can only be closed when this has stopped
             await asyncio.wait((arriving,))
 
 
 async def preceded(
     first: bytes, others: AsyncGenerator[bytes, None]
 ) -> AsyncGenerator[bytes, None]:
-    """`first`, then the others."""
+    """Yield `first`, then the others."""
     async with aclosing(others):
         yield first
         async for piece in others:

@@ -1,4 +1,4 @@
-"""Who takes which connection: workers share one listening socket, and take turns by how many connections each has.
+"""Accept connections: workers share one listening socket and take turns by their connection counts.
 
 Left to themselves, the worker that wakes first takes what is there: of 64 kept-alive connections
 that come at once, two workers got 52 and 12, or 9 and 55. A socket for each (`SO_REUSEPORT`) is
@@ -22,7 +22,7 @@ AT_ONCE = 16
 """Connections taken before the event loop's other work gets its turn."""
 STEP_BACK_SECONDS = 0.002
 """How long a worker that has more connections than another leaves new ones to it."""
-TAKEN_AFTER_STEPPING_BACK = 4  # nobody else did, so whoever has fewest may hang: not its queue too
+TAKEN_AFTER_STEPPING_BACK = 4  # the worker with the fewest did not take them, so it may hang
 EXHAUSTED_SECONDS = 1.0
 """How long nothing is taken when the process has no file descriptors left."""
 COUNT = struct.Struct("=q")
@@ -44,29 +44,29 @@ class Shares:
 
     @staticmethod
     def create(file: Path, n_workers: int) -> None:
-        """Make the file, with nobody there."""
+        """Create the file; no worker takes connections yet."""
         file.write_bytes(COUNT.pack(ABSENT) * n_workers)
 
     def publish(self, n_connections: int) -> None:
-        """Tell the others."""
+        """Publish this worker's count."""
         COUNT.pack_into(self._counts, self._worker * COUNT.size, n_connections)
 
     def leave(self) -> None:
-        """Tell the others that this worker takes none."""
+        """Publish that this worker takes no connections."""
         self.publish(ABSENT)
 
     def least(self) -> int:
-        """The fewest connections that a worker has, of those that take any."""
+        """Return the lowest count of the workers that take connections."""
         return min(
             (count for (count,) in COUNT.iter_unpack(self._counts) if count != ABSENT), default=0
         )
 
 
 class Acceptor:
-    """Takes connections from a socket, once it is open. For uvicorn it is one of its servers.
+    """Accept connections from a socket once it is open. Uvicorn sees it as one of its servers.
 
-    `make_protocol` makes what serves a connection, `count` says how many are being served. Without
-    `shares` there is nobody to take turns with.
+    `make_protocol` makes the protocol of a connection, `count` returns how many are being served.
+    `shares` is None for a single worker.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Acceptor:
         self._open = False
 
     def open(self) -> None:
-        """Listen, and take what comes."""
+        """Listen, and accept connections."""
         self._open = True
         self._socket.setblocking(False)
         self._socket.listen(self._backlog)
@@ -97,7 +97,7 @@ class Acceptor:
         self._watch()
 
     def close(self) -> None:
-        """Take what has already connected, and no more; the socket is closed."""
+        """Accept what has already connected, then close the socket."""
         if self._open:
             self._open = False
             self._loop.remove_reader(self._socket)
@@ -110,11 +110,11 @@ class Acceptor:
         self._socket.close()
 
     async def wait_closed(self) -> None:
-        """Return when every connection that was taken has its protocol."""
+        """Return when every accepted connection has its protocol."""
         await asyncio.gather(*self._adoptions)
 
     def publish(self) -> None:
-        """Tell the other workers how many connections this one has."""
+        """Publish this worker's connection count to the other workers."""
         if self._shares is not None and self._open:
             self._shares.publish(self._n_connections())
 
@@ -146,7 +146,7 @@ class Acceptor:
             self._watch()
 
     def _take(self) -> bool:
-        """Take a connection; gives whether there was one."""
+        """Accept a connection; return whether there was one."""
         try:
             connection, _ = self._socket.accept()
         except (BlockingIOError, InterruptedError, ConnectionError):

@@ -1,4 +1,4 @@
-"""Request bodies: JSON, unpacked, and bounded in bytes and in time while they are read."""
+"""Read request bodies: JSON, decompressed, bounded in bytes and in time."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 HELD = "held_bytes"
 JSON_TYPE = "application/json"
 LARGE_BYTES = 4096
-"""A body of more may be refused before it is read: reading a smaller one costs as little."""
+"""A larger body may be refused before it is read; reading a smaller one costs as little."""
 
 MOST_MEMBERS = 4096
-"""Most gzip members or zstd frames in one body: an empty frame is 9 bytes and costs as much time as
-1,000."""
+"""Most gzip members or zstd frames in one body: an empty frame has 9 bytes and takes as much time
+as 1,000 bytes."""
 TURN_SECONDS = 0.002
-"""How long unpacking may keep the event loop from everybody else."""
+"""How long decompressing may block the event loop at a time."""
 
 
 class BodyBudget:
@@ -50,9 +50,9 @@ class BodyBudget:
         self._held_bytes = 0
 
     def hold(self, scope: Scope, n_bytes: int) -> None:
-        """Let a request hold so many more.
+        """Count `n_bytes` more for a request.
 
-        Raises QueueFullError; a request alone may hold what it likes.
+        Raises QueueFullError when that is too much together; a single request may hold any amount.
         """
         held = scope.get(HELD, 0)
         if self._held_bytes > held and self._held_bytes + n_bytes > self._most_bytes:
@@ -61,13 +61,13 @@ class BodyBudget:
         self._held_bytes += n_bytes
 
     def release(self, scope: Scope) -> None:
-        """Count no longer what a request has held."""
+        """Stop counting what a request has held."""
         self._held_bytes -= scope.pop(HELD, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BodyLimits:
-    """How large and how slow a body may be."""
+    """The largest and the slowest body that is accepted."""
 
     max_body_bytes: int
     """As sent."""
@@ -82,7 +82,7 @@ class BodyLimits:
 
     @classmethod
     def of(cls, settings: "Settings") -> Self:
-        """The limits that are set."""
+        """Return the limits in the settings."""
         return cls(
             max_body_bytes=settings.max_body_bytes,
             max_decompressed_bytes=settings.max_decompressed_bytes,
@@ -95,13 +95,13 @@ class BodyLimits:
 async def read_body(
     request: Request, limits: BodyLimits, refuse_early: Callable[[int], None] | None = None
 ) -> bytes:
-    """Read the whole body, which must be JSON, unpacked.
+    """Return the whole body, decompressed. Its media type must be JSON.
 
     `refuse_early` is called with the announced size of a large body before it is read.
 
-    Raises MediaTypeError, EncodingError, BodyTooLargeError (before anything is read if it is
-    announced), CompressionError, BodyTimeoutError, ClientDepartedError, and QueueFullError when too
-    much is held already. The caller releases the budget when the request is answered.
+    Raises MediaTypeError, EncodingError, BodyTooLargeError (before reading if the size is
+    announced), CompressionError, BodyTimeoutError, ClientDepartedError, and QueueFullError when
+    other requests hold too much already. The caller releases the budget after the answer.
     """
     head = _read_head(request.scope)
     if head.content_type != JSON_TYPE and not is_json(head.content_type):
@@ -120,18 +120,17 @@ async def read_body(
 
 
 def body_chunks(request: Request, limits: BodyLimits) -> AsyncGenerator[bytes, None]:
-    """A body of any length and media type, unpacked, in chunks of at most PIECE_BYTES (64 KiB).
+    """Return a body of any length and media type, decompressed, in chunks of at most PIECE_BYTES.
 
-    Nothing is read before it is asked for, and then one message of the server at a time. Raises
-    EncodingError at once; while it is read CompressionError, BodyTimeoutError and
-    ClientDepartedError.
+    Nothing is read ahead: each step reads one message from the server. Raises EncodingError at
+    once; CompressionError, BodyTimeoutError and ClientDepartedError while it is read.
     """
     coding = _read_head(request.scope).coding
     return _unpacked(b"", _Arriving(request.receive, limits), Unpacker(coding) if coding else None)
 
 
 def is_json(content_type: str) -> bool:
-    """Return whether a Content-Type is `application/json` or a kind of it."""
+    """Return whether a Content-Type is `application/json` or ends in `+json`."""
     media_type = content_type.partition(";")[0].strip().lower()
     return media_type == "application/json" or (
         media_type.startswith("application/") and media_type.endswith("+json")
@@ -140,7 +139,7 @@ def is_json(content_type: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _BodyHead:
-    """What a request's head says of its body: media type, Content-Encoding ("" for none), Content-Length or 0."""
+    """A request's media type, Content-Encoding ("" for none) and Content-Length (0 if absent)."""
 
     content_type: str
     coding: str
@@ -148,7 +147,7 @@ class _BodyHead:
 
 
 def _read_head(scope: Scope) -> _BodyHead:
-    """Read a head; a Content-Encoding in several parts is an unknown one."""
+    """Read a request's head; a Content-Encoding in several parts counts as an unknown one."""
     content_type, codings, n_bytes = b"", [], 0
     for name, value in scope["headers"]:
         if name == b"content-type":
@@ -162,23 +161,23 @@ def _read_head(scope: Scope) -> _BodyHead:
 
 
 def _plain_coding(values: Iterable[bytes]) -> str:
-    """The values of Content-Encoding as one name, "" for `identity`, which changes nothing."""
+    """Return Content-Encoding as one name; "" for `identity`, which changes nothing."""
     coding = b",".join(values).decode("latin-1").strip().lower()
     return "" if coding == "identity" else coding
 
 
 def _check_size(n_bytes: int, most_bytes: int | None) -> None:
-    """Raise BodyTooLargeError for more than that."""
+    """Raise BodyTooLargeError for more than `most_bytes`."""
     if most_bytes is not None and n_bytes > most_bytes:
         raise BodyTooLargeError(f"The body is larger than {most_bytes} bytes.")
 
 
 class _Arriving:
-    """A body as the server hands it over, message by message, each waited for as long as the limits allow.
+    """A body as the server delivers it, message by message, with a time limit for each.
 
-    Only the time that is spent waiting counts: a client that is made to wait is not slow.
+    Only time spent waiting counts: a client that Teddy makes wait is not slow.
 
-    Attributes: `more`, whether another message is to come.
+    Attributes: `more`, whether another message follows.
     """
 
     __slots__ = ("_limits", "_most_bytes", "_n_bytes", "_receive", "_waited_seconds", "more")
@@ -194,7 +193,7 @@ class _Arriving:
         self._waited_seconds = 0.0
 
     async def __anext__(self) -> bytes:
-        """The bytes of the next message.
+        """Return the bytes of the next message.
 
         Raises BodyTooLargeError, BodyTimeoutError, ClientDepartedError.
         """
@@ -228,7 +227,7 @@ class _Arriving:
             self._waited_seconds += loop.time() - began
 
     def _max_wait_seconds(self) -> float:
-        """How long the next message may take: as long as one may, and as the average allows."""
+        """Return how long the next message may take, by its own limit and by the average rate."""
         longest = self._limits.timeout_seconds
         rate = self._limits.min_bytes_per_second
         earned = self._n_bytes / rate if rate else inf
@@ -236,7 +235,7 @@ class _Arriving:
 
 
 class _Resumed:
-    """The rest of an awaitable whose first step has been taken: it waits for `awaited`."""
+    """An awaitable whose first step has been taken: it yields `awaited` first, then goes on."""
 
     __slots__ = ("_awaited", "_started")
 
@@ -245,13 +244,13 @@ class _Resumed:
         self._awaited = awaited
 
     def __await__(self) -> Generator[Any, Any, Message]:
-        """As `await` would have gone on."""
+        """Continue as `await` would have."""
         awaited = self._awaited
         try:
             while True:
                 try:
                     sent = yield awaited
-                except BaseException as error:  # cancelled, by the time-out or from outside
+                except BaseException as error:  # cancelled, by the timeout or from outside
                     awaited = self._started.throw(error)
                 else:
                     awaited = self._started.send(sent)
@@ -263,7 +262,7 @@ class _Resumed:
 async def _unpacked(
     first: bytes, arriving: _Arriving, unpacker: Unpacker | None
 ) -> AsyncGenerator[bytes, None]:
-    """`first` and what is arriving, in pieces of at most PIECE_BYTES, with a pause for others after every turn."""
+    """Yield pieces of at most PIECE_BYTES, and give way to other tasks after every turn."""
     loop = asyncio.get_running_loop()
     data = first
     while True:
@@ -282,7 +281,7 @@ async def _unpacked(
 
 
 def _cut(data: bytes) -> Iterable[bytes]:
-    """`data` in pieces of at most PIECE_BYTES."""
+    """Split `data` into pieces of at most PIECE_BYTES."""
     if len(data) <= PIECE_BYTES:
         return (data,)
     return (data[start : start + PIECE_BYTES] for start in range(0, len(data), PIECE_BYTES))
@@ -291,13 +290,13 @@ def _cut(data: bytes) -> Iterable[bytes]:
 async def _gather(
     pieces: AsyncGenerator[bytes, None], most_bytes: int, hold: Callable[[int], None]
 ) -> bytes:
-    """All the pieces as one.
+    """Join all pieces.
 
-    Raises BodyTooLargeError before it holds more than `most_bytes` and a piece.
+    Calls `hold` with each piece's size first; it may raise.
 
-    `hold` is told of each piece's bytes first, and may raise.
+    Raises BodyTooLargeError before it holds more than `most_bytes` and one piece.
     """
-    whole = BytesIO()  # which gives away what it holds without a copy
+    whole = BytesIO()  # its value is taken without a copy
     async with aclosing(pieces):
         async for piece in pieces:
             _check_size(whole.tell() + len(piece), most_bytes)

@@ -1,7 +1,7 @@
-"""Who calls: with which API key, and from which address.
+"""Identify callers: by API key, and by address.
 
-A digest without salt will do because a key is drawn at random (`teddy key`), not thought up: there
-is nothing to guess from a list. That is why short ones are refused where they can be seen.
+Keys are stored as digests without a salt. That is safe because `teddy key` draws them at random:
+no dictionary of likely keys exists. Short keys are refused for the same reason.
 """
 
 import hmac
@@ -30,7 +30,7 @@ KEY = re.compile(rf"[!-~]{{{LEAST_CHARACTERS},}}")
 LINE = re.compile(r"(tag|admin)[ \t]+([0-9A-Fa-f]{64})(?:[ \t]+([A-Za-z0-9][A-Za-z0-9._-]{0,63}))?")
 BEARER = b"bearer "
 CHALLENGE = "Bearer"
-"""What `WWW-Authenticate` says with every 401, which must have one (RFC 9110, section 15.5.2)."""
+"""The `WWW-Authenticate` header of every 401, which must have one (RFC 9110, section 15.5.2)."""
 
 HOW = "send 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
 
@@ -38,26 +38,26 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 UNKNOWN = "unknown"
 MOST_HOPS = 16
-"""Proxies that a request is followed through: a longer list was made up."""
+"""Most proxies that a request is followed through; a longer list is not believed."""
 LONGEST_ADDRESS = 64
 REMEMBERED = 4096
-"""Addresses that need not be parsed again: with proxies, half the cost of a short request otherwise
-goes there."""
+"""Addresses whose parsed form is cached: with proxies, parsing costs half as much as a short
+request otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who a request comes from, as far as its key says.
+    """The caller of a request, as its key names it.
 
-    Attributes: `name`, the same for each request with this key, for the queue and the log, never
-    for a metric; `role`.
+    Attributes: `name`, the same for each request with this key; it is used by the queue and the log
+    and never in a metric; `role`.
     """
 
     name: str
     role: Role
 
     def check_admin(self) -> None:
-        """Raise ForbiddenError unless this caller may change what is served."""
+        """Raise ForbiddenError unless this caller is an admin."""
         if self.role != "admin":
             raise ForbiddenError("This needs an API key with the role 'admin'.")
 
@@ -67,26 +67,26 @@ ANONYMOUS = Caller("anonymous", "tag")
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key that is accepted, by its digest, and who shows it."""
+    """A key that is accepted: its digest, and the caller it belongs to."""
 
     digest: bytes = field(repr=False)
     caller: Caller
 
     @classmethod
     def of(cls, role: Role, digest: bytes, name: str | None = None) -> "Key":
-        """The key with this digest; without a `name` its caller is called by the digest's first eight digits."""
+        """Return the key with this digest; its default name is the digest's first eight digits."""
         return cls(digest, Caller(name or digest.hex()[:8], role))
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """All keys that are accepted. Without any, everybody may tag and nobody is admin."""
+    """All accepted keys. Without any, every caller may tag and none is an admin."""
 
     _keys: tuple[Key, ...] = ()
 
     @classmethod
     def read(cls, settings: "Settings") -> "Keys":
-        """The keys of `TEDDY_API_KEYS` and `TEDDY_API_KEYS_FILE`.
+        """Return the keys of `TEDDY_API_KEYS` and `TEDDY_API_KEYS_FILE`.
 
         Raises SettingsError, which shows no key.
         """
@@ -99,11 +99,11 @@ class Keys:
 
     @property
     def required(self) -> bool:
-        """Whether a request must show a key."""
+        """Whether a request needs a key."""
         return bool(self._keys)
 
     def authenticate(self, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
-        """Return who sent these headers, named in lower case as ASGI has them.
+        """Return the caller that these headers identify; their names are in lower case, as in ASGI.
 
         Raises UnauthorizedError.
         """
@@ -116,7 +116,7 @@ class Keys:
             )
         digest = sha256(shown[0]).digest()
         found = None
-        for key in self._keys:  # to the end, so that the time says nothing of which key it was
+        for key in self._keys:  # to the end, so that the time taken does not tell which key it was
             if hmac.compare_digest(key.digest, digest):
                 found = key.caller
         if found is None:
@@ -125,9 +125,9 @@ class Keys:
 
 
 def _shown(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[bytes]:
-    """The keys in a request's headers.
+    """Return the keys in a request's headers.
 
-    Other schemes of Authorization may be meant for a proxy, and are none.
+    An Authorization header of another scheme may be meant for a proxy; it is ignored.
     """
     for name, value in headers:
         if name == b"x-api-key":
@@ -137,7 +137,7 @@ def _shown(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[bytes]:
 
 
 def _placed(settings: "Settings") -> Iterator[tuple[str, Key]]:
-    """Each key that is set, after the place where it is, for messages."""
+    """Yield each configured key with the place where it stands, for messages."""
     for number, secret in enumerate(settings.api_keys, start=1):
         place = f"TEDDY_API_KEYS: key {number}"
         yield place, _parse_key(secret.get_secret_value(), place)
@@ -146,7 +146,7 @@ def _placed(settings: "Settings") -> Iterator[tuple[str, Key]]:
 
 
 def _parse_key(value: str, place: str) -> Key:
-    """A key from `KEY` or `ROLE:KEY`."""
+    """Parse a key from `KEY` or `ROLE:KEY`."""
     role, colon, key = value.partition(":")
     if not colon:
         role, key = "tag", value
@@ -160,9 +160,9 @@ def _parse_key(value: str, place: str) -> Key:
 
 
 def _read_file(path: Path) -> Iterator[tuple[str, Key]]:
-    """The keys in a file.
+    """Yield the keys in a file.
 
-    One without any is refused: whoever names a file does not mean to let everybody in.
+    A file without keys is refused: naming one shows that access should be restricted.
     """
     n_keys = 0
     for number, line in enumerate(_lines(path), start=1):
@@ -184,32 +184,35 @@ def _lines(path: Path) -> list[str]:
 
 
 def _parse_line(line: str, place: str) -> Key:
-    """A key from `ROLE SHA256 [NAME]`.
+    """Parse a key from `ROLE SHA256 [NAME]`.
 
-    No message shows the line: it may hold a key where its digest belongs.
+    No message shows the line: it may hold a key in place of its digest.
     """
     match = LINE.fullmatch(line)
     if not match:
-        wanted = "ROLE SHA256 [NAME]: tag or admin, 64 hexadecimal digits, a name of letters, digits, '.', '_' and '-'"
+        wanted = (
+            "ROLE SHA256 [NAME]: tag or admin, 64 hexadecimal digits, "
+            "a name of letters, digits, '.', '_' and '-'"
+        )
         raise SettingsError(f"{place}: not {wanted}")
     role, digest, name = match.groups()
     return Key.of(cast(Role, role), bytes.fromhex(digest), name)
 
 
 def check_exposure(settings: "Settings", keys: "Keys") -> None:
-    """Raise SettingsError if everybody on a network could use the service and nobody has said that they may."""
+    """Raise SettingsError if the network could use the service without a key, unless allowed to."""
     if keys.required or settings.allow_anonymous or is_loopback(settings.host):
         return
     raise SettingsError(
-        f"other machines can reach {settings.host or 'every address'}: set TEDDY_API_KEYS_FILE or TEDDY_API_KEYS, "
-        "or TEDDY_ALLOW_ANONYMOUS=true to serve whoever calls"
+        f"other machines can reach {settings.host or 'every address'}: set TEDDY_API_KEYS_FILE or "
+        "TEDDY_API_KEYS, or TEDDY_ALLOW_ANONYMOUS=true to serve every caller"
     )
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach `host`.
+    """Return whether only this machine can reach `host`.
 
-    A name other than `localhost` may mean anything, so it is not.
+    Any name but `localhost` may resolve to another address, so it does not count.
     """
     if host.lower() == "localhost":
         return True
@@ -218,7 +221,7 @@ def is_loopback(host: str) -> bool:
 
 
 def parse_networks(items: Iterable[str]) -> tuple[Network, ...]:
-    """`TEDDY_TRUSTED_PROXIES`, parsed. Raises SettingsError."""
+    """Parse `TEDDY_TRUSTED_PROXIES`. Raises SettingsError."""
     return tuple(map(_parse_network, items))
 
 
@@ -230,10 +233,10 @@ def _parse_network(item: str) -> Network:
 
 
 def client_address(scope: Scope, trusted_proxies: tuple[Network, ...]) -> str:
-    """Where a request comes from: the peer, or if that is a trusted proxy, whom it was working for.
+    """Return the address of a request's client: the peer, or the client of a trusted proxy.
 
     `X-Forwarded-For` is read from its end, where the nearest proxy writes, and only as far as
-    trusted ones wrote it: what stands before is the client's own invention.
+    trusted proxies wrote it: the client may have invented what stands before.
     """
     client = scope.get("client")
     peer: str = client[0] if client else UNKNOWN
@@ -246,14 +249,14 @@ def client_address(scope: Scope, trusted_proxies: tuple[Network, ...]) -> str:
         if not is_within(farthest, trusted_proxies):
             break
         address = parse_address(hop)
-        if address is None:  # "unknown", or rubbish: the proxy is the last that is certain
+        if address is None:  # "unknown" or invalid: the proxy is the last address that is certain
             break
         farthest = address
     return str(farthest)
 
 
 def _hops(scope: Scope) -> Iterator[str]:
-    """Whom each proxy says it was working for, the nearest proxy's word first."""
+    """Yield the client that each proxy names, the nearest proxy first."""
     lines = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
     for hop in reversed(b",".join(lines).rsplit(b",", MOST_HOPS)[-MOST_HOPS:]):
         yield hop[:LONGEST_ADDRESS].decode("latin-1").strip()
@@ -261,15 +264,15 @@ def _hops(scope: Scope) -> Iterator[str]:
 
 @lru_cache(REMEMBERED)
 def is_within(address: Address, networks: tuple[Network, ...]) -> bool:
-    """Whether an address belongs to one of these networks."""
+    """Return whether an address belongs to one of these networks."""
     return any(address in network for network in networks)
 
 
 @lru_cache(REMEMBERED)
 def parse_address(value: str) -> Address | None:
-    """An IP address, also with a port after it; None for anything else.
+    """Return an IP address, which may have a port after it; None for anything else.
 
-    IPv4 in IPv6's clothes is IPv4.
+    IPv4 mapped into IPv6 becomes IPv4.
     """
     if value.startswith("["):
         value = value[1:].partition("]")[0]

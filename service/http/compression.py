@@ -1,4 +1,4 @@
-"""Content-Encoding undone piece by piece: what unpacks to a thousand times its size is never held as a whole."""
+"""Decompress bodies piece by piece, so that a small body never expands to a huge one in memory."""
 
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -10,15 +10,14 @@ from teddy.service.errors import CompressionError, EncodingError
 
 PIECE_BYTES = 65536
 SLICE_BYTES = 4096
-"""Packed bytes that are worked on at once. A slice of nothing but empty zstd frames, the worst,
-takes 4 ms."""
+"""Compressed bytes per step. A slice of empty zstd frames, the worst case, takes 4 ms."""
 GZIP_WINDOW_BITS = 31  # zlib's way to say: a gzip header, and the largest window there is
 ZSTD_WINDOW_LOG = 23
-"""8 MiB, all that a sender may count on over HTTP (RFC 9659); a frame could ask for 2 GiB."""
+"""8 MiB, all that HTTP clients may rely on (RFC 9659); a frame could ask for 2 GiB."""
 
 
 class Decompressor(Protocol):
-    """What unpacks one gzip member or one zstd frame."""
+    """A decompressor of one gzip member or one zstd frame."""
 
     @property
     def eof(self) -> bool:
@@ -26,14 +25,14 @@ class Decompressor(Protocol):
 
     @property
     def unused_data(self) -> bytes:
-        """What came after its end."""
+        """The bytes after its end."""
 
     def decompress(self, data: bytes, max_length: int, /) -> bytes:
-        """At most `max_length` bytes; less, once all that was given is used up."""
+        """Return at most `max_length` bytes; fewer once all the input is used up."""
 
 
 class GzipMember:
-    """zlib's decompressor, keeping what it was given and could not use yet, as zstd's does."""
+    """zlib's decompressor, which keeps unused input as zstd's does."""
 
     def __init__(self) -> None:
         self._zlib = zlib.decompressobj(GZIP_WINDOW_BITS)
@@ -45,17 +44,17 @@ class GzipMember:
 
     @property
     def unused_data(self) -> bytes:
-        """What came after its end."""
+        """The bytes after its end."""
         return self._zlib.unused_data
 
     def decompress(self, data: bytes, max_length: int, /) -> bytes:
-        """At most `max_length` bytes. Raises zlib.error for what is no gzip."""
+        """Return at most `max_length` bytes. Raises zlib.error for invalid gzip."""
         waiting = self._zlib.unconsumed_tail
         return self._zlib.decompress(waiting + data if waiting else data, max_length)
 
 
 def zstd_frame() -> zstd.ZstdDecompressor:
-    """What unpacks one frame with a window of a size that a server can afford."""
+    """Return a decompressor of one frame, with a window of a size that a server can afford."""
     return zstd.ZstdDecompressor(
         options={zstd.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG}
     )
@@ -69,9 +68,9 @@ DECOMPRESSORS: Mapping[str, Callable[[], Decompressor]] = {
 
 
 class Unpacker:
-    """A body's decompressor; `most_members` gzip members or zstd frames may follow each other, any number if None.
+    """Decompress one body of at most `most_members` gzip members or zstd frames; None: no limit.
 
-    Raises EncodingError for a `coding` that is not known here.
+    Raises EncodingError for an unknown `coding`.
     """
 
     def __init__(self, coding: str, *, most_members: int | None = None) -> None:
@@ -83,10 +82,10 @@ class Unpacker:
         self._most_members = most_members
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
-        """What `data`, the next bytes of the body, unpacks to, in pieces of at most PIECE_BYTES; some may be empty.
+        """Decompress the next bytes of the body; yield pieces of at most PIECE_BYTES, maybe empty.
 
-        Each piece is a short step of work, done when it is asked for; ask for all before going on
-        to the next `data`. Raises CompressionError for what cannot be unpacked.
+        Each piece is a short step of work, done when it is asked for. Take all of them before you
+        pass the next `data`. Raises CompressionError for invalid input.
         """
         try:
             for start in range(0, len(data), SLICE_BYTES):
@@ -97,12 +96,12 @@ class Unpacker:
             ) from None
 
     def finish(self) -> None:
-        """Raises CompressionError if the body cannot end here."""
+        """Raise CompressionError if the body is incomplete."""
         if not self._member.eof:
             raise CompressionError("The compressed body ends too early.")
 
     def _unpack(self, data: bytes) -> Iterator[bytes]:
-        full = False  # a full piece: there may be more of it
+        full = False  # a full piece: more may follow
         while data or full:
             if self._member.eof:
                 self._next_member()

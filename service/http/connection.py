@@ -1,8 +1,8 @@
-"""A connection's end: what its client does not read is not kept for ever, and what it still sends does not cut it off.
+"""Close connections well: drop clients that do not read, and let the others read to the end.
 
 Closing a socket with unread bytes in it makes TCP reset the connection, and the client may lose an
-answer that it had not read yet. So where a request has not been read to its end, writing ends
-first, and for a moment what comes is dropped.
+answer that it has not read yet. So where a request has not been read to its end, the writing side
+is closed first, and for a moment what arrives is dropped.
 """
 
 import asyncio
@@ -21,29 +21,29 @@ if TYPE_CHECKING:
     from teddy.service.settings import Settings
 
 LINGER_SECONDS = 2.0
-"""How long a client that is still sending may read its answer."""
+"""How long a client that is still sending may go on reading its answer."""
 SILENT_SECONDS, PROBE_SECONDS, PROBES = 30, 10, 3
-"""A client that has vanished is noticed after a minute of silence, whatever its request waits
-for."""
+"""A client that has vanished is noticed after a minute of silence, whatever state its request is
+in."""
 COUNT = struct.Struct("i")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionLimits:
-    """How many connections there may be, and what a client may do on one."""
+    """How many connections may be open, and what a client may do on one."""
 
     max_connections: int
     max_header_bytes: int
     header_timeout_seconds: float
     write_timeout_seconds: float
-    """How often a client that is behind with reading is looked at."""
+    """How often a client that is behind with reading is checked."""
     min_bytes_per_second: float
-    """Least that it must have read by then, on average."""
+    """The rate at which it must have read by then, on average."""
     keep_alive_seconds: int
 
     @classmethod
     def of(cls, settings: "Settings") -> Self:
-        """The limits that are set; answers must be read as quickly as bodies must be sent."""
+        """Return the limits in the settings; answers must be read as fast as bodies are sent."""
         return cls(
             max_connections=settings.max_connections,
             max_header_bytes=settings.max_header_bytes,
@@ -55,12 +55,12 @@ class ConnectionLimits:
 
 
 class LingeringTransport:
-    """What uvicorn takes for the transport: all it does with one is write, close, and ask whether it is closing.
+    """The transport that uvicorn sees; it only writes, closes, and asks whether it is closing.
 
-    `unread` says whether the client has more to send; `on_stalled` is called before a client that
-    does not read is cut.
+    `unread` returns whether the client has more to send; `on_stalled` is called before a client
+    that does not read is disconnected.
 
-    Attributes: `leaving`, whether what comes is dropped, since the last answer has been written.
+    Attributes: `leaving`, whether incoming bytes are dropped because the last answer is written.
     """
 
     def __init__(
@@ -84,11 +84,11 @@ class LingeringTransport:
         self._unsent_bytes = 0
 
     def is_closing(self) -> bool:
-        """Whether nothing more can be written."""
+        """Return whether nothing more can be written."""
         return self.leaving or self._transport.is_closing()
 
     def close(self) -> None:
-        """Close once all is sent, and after a moment if the client is still sending."""
+        """Close once all is sent, after a moment if the client is still sending."""
         if self.is_closing():
             return
         if self._unread():
@@ -102,22 +102,22 @@ class LingeringTransport:
             self.watch()
 
     def abort(self) -> None:
-        """Close now; what has not been sent is dropped."""
+        """Close now and drop what has not been sent."""
         self._transport.abort()
 
     def watch(self) -> None:
-        """See to it that the client goes on reading; called when it is behind."""
+        """Check that the client goes on reading; called when it is behind."""
         if self._watching is None:
             self._look_later()
 
     def unwatch(self) -> None:
-        """The client has caught up; after `close` nothing more is written, so then it must read all."""
+        """Stop checking: the client has caught up. After `close` it must still read everything."""
         if self._watching is not None and not self.is_closing():
             self._watching.cancel()
             self._watching = None
 
     def lost(self) -> None:
-        """The connection is gone."""
+        """Stop the timers: the connection is gone."""
         for timer in (self._lingering, self._watching):
             if timer is not None:
                 timer.cancel()
@@ -135,14 +135,14 @@ class LingeringTransport:
             self._look_later()
 
     def _count_unsent(self) -> int:
-        """Bytes that the client has not taken; the system's share counts, which is refilled in steps of a megabyte."""
+        """Return the bytes that the client has not taken, including the kernel's send buffer."""
         return self._transport.get_write_buffer_size() + queued_bytes(
             self._transport.get_extra_info("socket")
         )
 
 
 def queued_bytes(connection: socket.socket) -> int:
-    """Bytes that the system has taken for a connection and the client has not; 0 where that cannot be told."""
+    """Return the bytes in a connection's kernel send buffer; 0 where the system does not tell."""
     with suppress(OSError):
         return int(
             COUNT.unpack(fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(COUNT.size)))[0]
@@ -151,7 +151,7 @@ def queued_bytes(connection: socket.socket) -> int:
 
 
 def probe_when_silent(connection: Any) -> None:
-    """Let the system notice when the client has vanished without a word."""
+    """Let the system detect a client that has vanished without closing."""
     if connection.family not in (socket.AF_INET, socket.AF_INET6):
         return
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

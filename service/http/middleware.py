@@ -1,10 +1,10 @@
-"""Around every request: its id, its log line and metrics, its API key, and the way to its endpoint.
+"""Surround every request: its id, its log line and metrics, its API key, and its endpoint.
 
-Pure ASGI, outside everything else, so that nothing is answered unseen.
+This is pure ASGI and the outermost layer, so that every answer is counted.
 
-AuthMiddleware calls the endpoints for entities itself; FastAPI describes them in OpenAPI and answers
-what is not POST. FastAPI's stack would cost more than all that Teddy does for a request besides the
-network: 1,980 requests of one word a second through it, 3,690 without.
+AuthMiddleware calls the endpoints for entities itself; FastAPI describes them in OpenAPI and
+answers what is not POST. FastAPI's stack would cost more than everything else besides the network:
+1,980 requests of one word a second through it, 3,690 without.
 """
 
 import re
@@ -33,12 +33,12 @@ UNKNOWN_ROUTE = "unknown"
 CLIENT_CLOSED_REQUEST = 499  # for the log and the metrics alone: the client has gone
 
 OPEN = frozenset({"/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"})
-"""What needs no key, besides the files of `/docs`: probes and scrapers have none, and no text is in
-it."""
+"""What needs no key, besides the files of `/docs`: probes and scrapers have none, and these hold no
+text."""
 OPEN_FOLDER = "/docs/assets/"
 Endpoint = Callable[[Request], Awaitable[Response]]
 OnError = Callable[[Request, Exception], Response]
-"""Makes the answer to an exception."""
+"""Make the answer to an exception."""
 
 log = structlog.get_logger("service.access")
 
@@ -50,9 +50,9 @@ def request_id(scope: Scope) -> str:
 
 
 class RequestMiddleware:
-    """Gives each request its id, its trace, its log line and its place in the metrics.
+    """Give each request its id, its trace, its log line and its place in the metrics.
 
-    `on_failure` makes the answer to an exception that nothing else caught.
+    `on_failure` makes the answer to an exception that no other handler caught.
     """
 
     def __init__(
@@ -81,10 +81,10 @@ class RequestMiddleware:
 
 
 class ResponseTracker:
-    """One request's id, and the status of its answer once that has begun.
+    """The id of one request, and the status of its answer once that has begun.
 
-    The request is counted and logged before the answer's last bytes go out: so what a client has
-    been answered has been counted, even if this process is killed.
+    The request is counted and logged before the last bytes of the answer are sent, so every answer
+    that a client has received is counted, even if this process is killed.
     """
 
     __slots__ = ("_metrics", "_scope", "_send", "_started", "_trace", "status")
@@ -155,7 +155,7 @@ class ResponseTracker:
 
 
 def _accepted_id(scope: Scope) -> str:
-    """Return the client's `X-Request-ID` if it is short and plain, else a new one; no secret."""
+    """Return the client's `X-Request-ID` if it is short and plain, else a new id."""
     for name, value in scope["headers"]:
         if name == b"x-request-id" and SANE_ID.fullmatch(value):
             return str(value, "ascii")
@@ -163,7 +163,7 @@ def _accepted_id(scope: Scope) -> str:
 
 
 class AuthMiddleware:
-    """Checks keys, refuses what comes after the drain has closed, and calls the endpoint.
+    """Check keys, refuse requests after the drain has closed, and call the endpoint.
 
     `endpoints` are those of POST, by path; all other requests go to `app`.
     """

@@ -1,4 +1,4 @@
-"""The documentation of the endpoints: what FastAPI cannot see by itself, and the page `/docs` without the internet."""
+"""Document the endpoints: what FastAPI cannot see by itself, and `/docs` without the internet."""
 
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
@@ -43,7 +43,7 @@ class DocumentedApp(FastAPI):
     """FastAPI, with the schemas in its documentation that `body_of` and `problems` refer to."""
 
     def openapi(self) -> Description:
-        """The OpenAPI document."""
+        """Return the OpenAPI document."""
         if self.openapi_schema is None:
             document = super().openapi()
             document["components"]["schemas"] |= component_schemas()
@@ -54,7 +54,7 @@ class DocumentedApp(FastAPI):
 
 
 def ask_for_keys(document: Description) -> None:
-    """Say of each operation that is not open to everybody that it may need a key; a service without keys wants none."""
+    """State that each operation may need a key, except the open ones."""
     for path, operations in document["paths"].items():
         if path not in OPEN:
             for operation in operations.values():
@@ -62,7 +62,7 @@ def ask_for_keys(document: Description) -> None:
 
 
 def drop_builtin_errors(document: Description) -> None:
-    """Take out the error that FastAPI documents for every operation with a parameter: here errors are problems."""
+    """Remove the error that FastAPI documents for every parameter: here errors are problems."""
     builtin = {"$ref": REFERENCE.format(model="HTTPValidationError")}
     for operation in (
         operation for path in document["paths"].values() for operation in path.values()
@@ -77,7 +77,7 @@ def drop_builtin_errors(document: Description) -> None:
 
 
 def component_schemas() -> Description:
-    """The schemas of request bodies and problems, by name."""
+    """Return the schemas of request bodies and problems, by name."""
     models: tuple[type[BaseModel], ...] = (
         EntitiesRequest,
         BatchRequest,
@@ -96,7 +96,7 @@ def component_schemas() -> Description:
 
 
 def body_of(*models: type[BaseModel]) -> Description:
-    """An operation's description of its JSON body, which is one of `models`."""
+    """Describe an operation's JSON body, which is one of `models`."""
     references = [{"$ref": REFERENCE.format(model=model.__name__)} for model in models]
     content = {
         "application/json": {
@@ -107,7 +107,7 @@ def body_of(*models: type[BaseModel]) -> Description:
 
 
 def body_of_lines(model: type[BaseModel], media_types: Iterable[str]) -> Description:
-    """An operation's description of its body of lines of JSON, one `model` each."""
+    """Describe an operation's body: lines of JSON, one `model` each."""
     return {
         "requestBody": {
             "required": True,
@@ -119,7 +119,7 @@ def body_of_lines(model: type[BaseModel], media_types: Iterable[str]) -> Descrip
 def lines_of(
     *models: type[BaseModel], media_type: str, headers: Mapping[str, str]
 ) -> dict[int | str, Description]:
-    """An operation's description of an answer of lines of JSON, each one of `models`."""
+    """Describe an operation's answer: lines of JSON, each one of `models`."""
     described = {
         name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()
     }
@@ -128,7 +128,7 @@ def lines_of(
 
 
 def lines_schema(*models: type[BaseModel]) -> Description:
-    """Lines, in OpenAPI 3.1 no more than a string; `itemSchema` is what 3.2 says of each."""
+    """Describe lines: a string in OpenAPI 3.1; `itemSchema` is what 3.2 states for each line."""
     items = [{"$ref": REFERENCE.format(model=model.__name__)} for model in models]
     return {
         "schema": {"type": "string"},
@@ -137,7 +137,7 @@ def lines_schema(*models: type[BaseModel]) -> Description:
 
 
 def problems(*statuses: int) -> dict[int | str, Description]:
-    """An operation's description of the problems that it may answer with."""
+    """Describe the problems that an operation may answer with."""
     schema = {"$ref": REFERENCE.format(model=Problem.__name__)}
     content = {"application/problem+json": {"schema": schema}}
     described: dict[int | str, Description] = {}
@@ -151,9 +151,8 @@ def problems(*statuses: int) -> dict[int | str, Description]:
 
 
 def add_docs_page(app: FastAPI) -> None:
-    """Serve Swagger UI on `PAGE` and all that it loads below `ASSETS`, behind a proxy's prefix too."""
-    # The package is made for just this; only its files are used, since its app is not our
-    # `DocumentedApp`.
+    """Serve Swagger UI on `PAGE` and its files below `ASSETS`, also behind a proxy's prefix."""
+    # Only the files of the package are used: its app is not our `DocumentedApp`.
     app.mount(
         ASSETS,
         StaticFiles(directory=Path(str(files("fastapi_offline"))) / "static"),

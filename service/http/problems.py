@@ -1,7 +1,7 @@
-"""Errors as answers: `application/problem+json` (RFC 9457), with one table from error to status.
+"""Turn errors into answers: `application/problem+json` (RFC 9457), by one table of statuses.
 
-What a client can mend is told to it. What went wrong inside gets a bland sentence: the log has the
-cause.
+A client gets a message for what it can mend. For a fault inside Teddy it gets a general sentence;
+the log has the cause.
 """
 
 import json
@@ -24,7 +24,7 @@ from teddy.service.http.middleware import CLIENT_CLOSED_REQUEST, request_id
 
 MEDIA_TYPE = "application/problem+json"
 SURROGATE_FAULT = re.compile("hex escape|surrogate|unicode code point")
-"""What the JSON reader says of one; it stops before anybody knows the field."""
+"""What the JSON parser reports for a lone surrogate; it stops before the field is known."""
 NO_SURROGATES = "a lone surrogate, half of a UTF-16 pair, is no text"
 MOST_FIELD_ERRORS = 16
 LONGEST_NAME = 64
@@ -64,8 +64,7 @@ UNREAD = (
     errors.UnauthorizedError,
     errors.ShuttingDownError,
 )
-"""What the client still sends of its body is not read after these: the connection ends with the
-answer."""
+"""After these errors the rest of the body is not read: the connection ends with the answer."""
 
 INVALID, INTERNAL = "invalid-request", "internal-error"
 
@@ -79,7 +78,7 @@ def add_problem_handlers(app: FastAPI) -> None:
 
 
 def answer_to(request: Request, error: Exception) -> Response:
-    """The problem that any error is answered with."""
+    """Return the problem that answers any error."""
     if isinstance(error, TeddyError):
         return expected(request, error)
     if isinstance(error, ValidationError | RequestValidationError):
@@ -90,12 +89,12 @@ def answer_to(request: Request, error: Exception) -> Response:
 
 
 async def on_error(request: Request, error: Exception) -> Response:
-    """The same, as FastAPI calls it."""
+    """Return the same, as FastAPI calls it."""
     return answer_to(request, error)
 
 
 def expected(request: Request, error: TeddyError) -> Response:
-    """A TeddyError: its message, except for what went wrong inside."""
+    """Answer a TeddyError with its message, or a general sentence for a fault inside Teddy."""
     status = next((STATUSES[kind] for kind in type(error).mro() if kind in STATUSES), 500)
     if status == 500:
         return failure(request, error)
@@ -111,7 +110,7 @@ def expected(request: Request, error: TeddyError) -> Response:
 
 
 def invalid(request: Request, error: ValidationError | RequestValidationError) -> Response:
-    """A body that is not JSON, or a field that is missing, unknown or wrong; the first faults are listed."""
+    """Answer a body that is not JSON or has wrong fields; the first faults are listed."""
     faults: Sequence[Any] = (
         error.errors()
         if isinstance(error, RequestValidationError)
@@ -123,14 +122,14 @@ def invalid(request: Request, error: ValidationError | RequestValidationError) -
 
 
 def of_http(request: Request, error: HTTPException) -> Response:
-    """What the router refuses: an unknown path, a method that a path does not have."""
+    """Answer what the router refuses: an unknown path, or a method that a path does not have."""
     phrase = HTTPStatus(error.status_code).phrase
     kind = phrase.lower().replace(" ", "-")
     return problem(request, kind, error.status_code, str(error.detail), headers=error.headers)
 
 
 def failure(request: Request, error: Exception) -> Response:
-    """The bland answer to an error inside; the whole of it goes to the log."""
+    """Answer a fault inside Teddy with a general sentence, and log the cause."""
     log.error("request failed", request_id=request_id(request.scope), exc_info=error)
     return problem(
         request, INTERNAL, 500, "Something went wrong here. The log has it under this request_id."
@@ -146,9 +145,9 @@ def problem(
     errors: Iterable[Mapping[str, Any]] = (),
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """An answer that is a problem of a `kind` in kebab case.
+    """Return an answer that is a problem of a `kind` in kebab case.
 
-    Written in ASCII: no text whatever can break it.
+    It is written in ASCII, so that any text can be in it.
     """
     request.scope["problem"] = kind
     content: dict[str, Any] = {
@@ -164,7 +163,7 @@ def problem(
 
 
 def field_error(fault: Mapping[str, Any]) -> dict[str, Any]:
-    """Pydantic's report of a fault, without the value.
+    """Return pydantic's report of a fault, without the value.
 
     A field's name comes from the client, so it is shortened.
     """
@@ -179,9 +178,9 @@ def field_error(fault: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def slug(kind: type[Exception]) -> str:
-    """`QueueFullError` as `queue-full`."""
+    """Return the kind of an error class: `queue-full` for `QueueFullError`."""
     return re.sub(r"(?<!^)(?=[A-Z])", "-", kind.__name__.removesuffix("Error")).lower()
 
 
 KINDS = (*(slug(kind) for kind, status in STATUSES.items() if status != 500), INVALID, INTERNAL)
-"""Every kind of problem that the service itself knows; what the router refuses comes besides."""
+"""Every kind of problem that the service itself has; the router's come on top."""

@@ -12,12 +12,12 @@
 Each refusal is a problem (RFC 9457) and its connection's last answer. What came before it is
 answered first.
 
-Uvicorn's `HttpToolsProtocol` is meant to be used, not to be derived from. Its public settings cannot
-take over: a limit on a head's bytes only with h11, none on its time, and refusals as plain text.
-Granian 2.8 (in Rust) was tried: it refuses without a problem, closes a slow head without an answer,
-has not closed a connection without a request after 12 s, nor replaced a stopped worker after 50 s.
-tests/service/test_uvicorn_parts.py names what is used here, and tests/service/test_protocol.py tells
-whether a new release still fits.
+Uvicorn's `HttpToolsProtocol` is meant to be used, not to be derived from. Its public settings
+cannot replace this: a limit on a head's bytes only with h11, none on its time, refusals as plain
+text. Granian 2.8 (in Rust) was tried: it refuses without a problem, closes a slow head without an
+answer, has not closed a connection without a request after 12 s, nor replaced a stopped worker
+after 50 s. tests/service/test_uvicorn_parts.py names what is used here, and
+tests/service/test_protocol.py tells whether a new release still fits.
 """
 
 import asyncio
@@ -30,7 +30,6 @@ from uuid import uuid4
 
 import httptools
 import structlog
-from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -49,14 +48,14 @@ if TYPE_CHECKING:
     from teddy.service.settings import Settings
 
 MOST_PIPELINED = 32
-"""Requests of one connection that may wait for the answer to an earlier one."""
+"""Requests of one connection that may wait for an earlier one's answer."""
 
 log = structlog.get_logger("service.protocol")
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An answer that is given without the app."""
+    """An answer that is given without calling the app."""
 
     kind: str
     status: int
@@ -64,7 +63,7 @@ class Refusal:
     retry: bool = False
 
     def body(self, request_id: str) -> bytes:
-        """The problem, as service/http/problems.py writes it."""
+        """Return the problem, as service/http/problems.py writes it."""
         content = {
             "type": f"urn:teddy:problem:{self.kind}",
             "title": self.kind.replace("-", " ").capitalize(),
@@ -108,40 +107,37 @@ KINDS = (
     ),
     ANSWER_NOT_READ,
 )
-"""Every kind of refusal before a request is one."""
+"""Every kind of refusal before a request reaches the app."""
 
 
 class RefusedError(Exception):
-    """Stops the parser at a request that is refused for more than its form."""
+    """Stops the parser at a request that is refused although its syntax is right."""
 
     def __init__(self, refusal: Refusal) -> None:
         self.refusal = refusal
 
 
 class Protocol(HttpToolsProtocol):
-    """One connection. `make_protocol` makes a class of it whose limits are set."""
+    """One connection. `make_protocol` makes a subclass with the limits."""
 
     limits: ClassVar[ConnectionLimits]
     on_refused: ClassVar[Callable[[str], None]]
     turned_away: ClassVar[set["Protocol"]]
-    """Connections too many, which are about to be closed; they take nobody's place."""
+    """Excess connections that are about to be closed; they do not count as open."""
 
     _lingering: LingeringTransport
     _timer: asyncio.TimerHandle | None = None
-    """Runs out when a head does not come; none while a request is being answered or the connection
-    is idle."""
+    """Runs out when a head does not arrive; None while a request is being answered or the
+    connection is idle."""
     _idle_bytes = 0
-    """Bytes since the last that were of use to the app, not counting those that came along with
-    it."""
+    """Bytes received since the last useful ones, not counting those in the same packet."""
     _running: RequestResponseCycle | None = None
-    """The request that the app works on, or has answered last; `cycle` is the one that has come
-    last."""
+    """The request that the app works on or answered last; `cycle` is the one that arrived last."""
     _refusal: Refusal | None = None
-    """What the client is told once earlier requests are answered; what it sends from then on is
-    dropped."""
+    """The client gets this once earlier requests are answered; its later bytes are dropped."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin, or turn away one connection too many."""
+        """Begin, or turn away an excess connection."""
         super().connection_made(transport)
         self._lingering = LingeringTransport(
             transport, self.flow, self.limits, self._unread, self._note_stalled
@@ -154,26 +150,26 @@ class Protocol(HttpToolsProtocol):
             self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it, and tell the app."""
+        """Forget the connection, and notify the app."""
         super().connection_lost(exc)
         self.turned_away.discard(self)
         self._lingering.lost()
         self._stop_timers()
         if self._running is not None:
-            depart(self._running)  # uvicorn tells the last one only
+            depart(self._running)  # uvicorn notifies only the last one
 
     def pause_writing(self) -> None:
-        """Let the app wait until the client has read some more, which it must."""
+        """Make the app wait until the client has read some more, which it must."""
         super().pause_writing()
         self._lingering.watch()
 
     def resume_writing(self) -> None:
-        """Let the app go on."""
+        """Let the app continue."""
         super().resume_writing()
         self._lingering.unwatch()
 
     def data_received(self, data: bytes) -> None:
-        """Parse what has come, no more than a head's size at a time."""
+        """Parse received bytes, at most a head's size at a time."""
         self._unset_keepalive_if_required()
         step = self.limits.max_header_bytes
         if len(data) <= step:
@@ -213,7 +209,7 @@ class Protocol(HttpToolsProtocol):
     # What the parser calls.
 
     def on_headers_complete(self) -> None:
-        """A head has come: let the app work on it. Raises RefusedError."""
+        """Start the app on a request whose head is complete. Raises RefusedError."""
         most_bytes = self.limits.max_header_bytes
         if self._idle_bytes > most_bytes and head_bytes(self.url, self.headers) > most_bytes:
             raise RefusedError(HEADER_TOO_LARGE)
@@ -228,23 +224,23 @@ class Protocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Some of a body has come."""
+        """Take some of a body."""
         self._idle_bytes = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """A request has come to its end; uvicorn would not note that when the answer was quicker."""
+        """Mark a request as complete; uvicorn does not if the answer was faster."""
         self.cycle.more_body = False
         self.cycle.message_event.set()
 
     # What the app's work brings.
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
-        """An answer has been written: go on with the next request, or say what was wrong with it."""
+        """Continue with the next request after an answer, or send the refusal."""
         super().on_response_complete()
         if self._refusal is not None and self._answered():
             self._leave(self._refusal)
@@ -262,7 +258,7 @@ class Protocol(HttpToolsProtocol):
             self._refuse(HEADER_TIMEOUT)
 
     def _turn_away(self) -> None:
-        """Answer when the client has begun to ask, for it may not listen earlier; with too many of them, not at all."""
+        """Answer once the client has sent something: it may not listen earlier."""
         self.connections.discard(self)
         self._refusal = TOO_MANY_CONNECTIONS
         if len(self.turned_away) < self.limits.max_connections:
@@ -273,7 +269,7 @@ class Protocol(HttpToolsProtocol):
             self._lingering.abort()
 
     def _refuse(self, refusal: Refusal) -> None:
-        """Refuse what comes now, after the answers to what came before."""
+        """Refuse the current request, after the answers to earlier ones."""
         running = self._running
         if running is None or running.response_complete:
             if self._in_head() or self.cycle is None or not self.cycle.more_body:
@@ -293,7 +289,7 @@ class Protocol(HttpToolsProtocol):
                 self.pipeline.popleft()
 
     def _leave(self, refusal: Refusal) -> None:
-        """Give the last answer."""
+        """Send the last answer."""
         if self._lingering.is_closing():
             return
         self._stop_timers()
@@ -321,7 +317,7 @@ class Protocol(HttpToolsProtocol):
         return self._running is None or self._running.response_complete
 
     def _unread(self) -> bool:
-        """Whether the client may still be sending what nobody will read."""
+        """Return whether the client may still be sending bytes that will not be read."""
         return (
             self._in_head()
             or self._refusal is not None
@@ -348,7 +344,7 @@ class Protocol(HttpToolsProtocol):
 def make_protocol(
     settings: "Settings", on_refused: Callable[[str], None] = lambda _: None
 ) -> type[Protocol]:
-    """The protocol of one worker, for `uvicorn.Config(http=...)`.
+    """Return the protocol class of one worker, for `uvicorn.Config(http=...)`.
 
     `on_refused` is called with each refusal's kind.
     """
@@ -361,20 +357,20 @@ def make_protocol(
 
 
 def depart(cycle: RequestResponseCycle) -> None:
-    """Tell the app that nobody waits for this answer, unless it has been given."""
+    """Notify the app that the client has gone, unless the answer is complete."""
     if not cycle.response_complete:
         cycle.disconnected = True
         cycle.message_event.set()
 
 
 def head_bytes(url: bytes, headers: Iterable[tuple[bytes, bytes]]) -> int:
-    """The size of a head, without the few bytes of method and version."""
+    """Return the size of a head, without the few bytes of method and version."""
     # ": " and the line's end
     return len(url) + sum(len(name) + len(value) + 4 for name, value in headers)
 
 
 def has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether a head says that a body follows."""
+    """Return whether a head announces a body."""
     return any(
         name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
         for name, value in headers
@@ -382,10 +378,10 @@ def has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
 
 def without_offer(data: bytes) -> bytes:
-    """What begins with a request's head, without an offer in it to go on in HTTP/2, which Java's client makes.
+    """Remove an offer to upgrade to HTTP/2, which Java's client makes, from a request's head.
 
-    The parser drops the body behind an offer, whoever declines it. (In a head that comes in pieces
-    none is looked for.)
+    The parser drops the body behind an offer, even if it is declined. (A head that arrives in
+    several pieces is not searched.)
     """
     head, end, rest = data.partition(b"\r\n\r\n")
     return H2C_OFFER.sub(b"\r\nX-Offered:", head + end) + rest

@@ -1,8 +1,8 @@
-"""What browsers are told: how to treat our answers, and whose pages may call us.
+"""Security headers for browsers, and which web pages may call the service.
 
 The headers are those that OWASP's cheat sheet on REST security asks of an API.
-`Strict-Transport-Security` is not among them: it belongs to whoever ends TLS, and browsers ignore
-it over plain HTTP.
+`Strict-Transport-Security` is not among them: it belongs to the proxy that ends TLS, and browsers
+ignore it over plain HTTP.
 """
 
 import re
@@ -25,7 +25,7 @@ HEADERS: tuple[RawHeader, ...] = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
 )
-"""For every answer that has no such header of its own."""
+"""For every answer that does not set the same header itself."""
 NAMES = frozenset(name for name, _ in HEADERS)
 
 INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
@@ -50,7 +50,7 @@ CORS_ANSWER_HEADERS = ("Retry-After", "X-Request-ID")
 
 
 def with_security_headers(headers: Sequence[RawHeader]) -> list[RawHeader]:
-    """An answer's headers and those of `HEADERS` that it has not, all named in lower case."""
+    """Return an answer's headers with the missing ones of `HEADERS`, all named in lower case."""
     present = NAMES.intersection(name for name, _ in headers)
     return [
         *headers,
@@ -59,10 +59,10 @@ def with_security_headers(headers: Sequence[RawHeader]) -> list[RawHeader]:
 
 
 def page_policy(page: bytes) -> str:
-    """The Content-Security-Policy for a page of Swagger UI: our files, of scripts in the page just these.
+    """Return the Content-Security-Policy of a Swagger UI page: our files, and only its own scripts.
 
-    The pictures are in the style sheet, hence `data:`. The site that Swagger UI would ask to check
-    us is out of reach.
+    Its images are in the style sheet, hence `data:`. The validator site that Swagger UI would
+    contact is blocked.
     """
     digests = (
         b64encode(sha256(script).digest()).decode() for script in INLINE_SCRIPT.findall(page)
@@ -80,11 +80,11 @@ def check_origins(origins: Sequence[str]) -> None:
 
 
 def with_cors(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
-    """`app`, to be called by pages of these origins too; without any, `app` itself.
+    """Return `app`, callable by pages of these origins too; without any, `app` itself.
 
-    Never with credentials: keys travel in headers that a page must set itself, so no page can use
-    those of another. Belongs outside whatever asks for keys, since browsers ask for leave without
-    one.
+    Credentials are never allowed: keys travel in headers that a page must set itself, so no page
+    can use the key of another. It belongs outside the check for keys, since browsers send the
+    preflight request without one.
     """
     if not origins:
         return app

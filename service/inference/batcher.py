@@ -301,7 +301,7 @@ class Batcher(Generic[Window, Output]):
                 await self._run([part])
 
     def _measure(self, batch: Sequence[Part[Window, Output]], started: float, ended: float) -> None:
-        """Count a batch, and estimate words per second, from the last batch's end if it was busy."""
+        """Count a batch and estimate words per second, from the last batch's end if busy."""
         words = sum(part.window.n_words for part in batch)
         self._metrics.batch(words, len(batch), ended - started)
         since = max(self._last_end, min(part.job.came for part in batch))

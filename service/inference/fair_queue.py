@@ -299,7 +299,7 @@ def choose_batch(lengths: Sequence[int], batch_words: int) -> list[int]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RequestContext:
-    """Whose request it is, until when an answer is of use, and how to learn that its client left."""
+    """A request's client and deadline, and how to learn that the client has left."""
 
     client: Hashable = None
     """The client between which the queue is fair."""

@@ -1,8 +1,8 @@
-"""The files of models: which there are, whether they have changed, and how one is loaded and warmed up.
+"""Model files: find them, notice changes, load them and warm them up.
 
-The files are looked at now and then. A notification would be quicker but says nothing of what
-another machine does on a network file system, nor of a symbolic link further up that leads
-elsewhere now (how Kubernetes updates a ConfigMap).
+The files are checked now and then. A notification would be faster, but it does not see what another
+machine does on a network file system, nor a symbolic link further up that leads elsewhere now
+(which is how Kubernetes updates a ConfigMap).
 """
 
 import gc
@@ -24,34 +24,32 @@ if TYPE_CHECKING:
 
 
 SHIPPED = "en"
-"""The name of the model that is served when none is chosen."""
+"""The model that is served when none is chosen."""
 
 SUFFIXES = (".teddy", ".onnx")
-"""Of a model's file. Where a directory has both of one stem, the first is served."""
+"""Suffixes of model files. Of two files with one stem in a directory, the first is served."""
 
 Signature = tuple[int, ...]
-"""Device, inode, times of change in nanoseconds, and bytes of a file: they differ when another is
-in its place."""
+"""Device, inode, times of change in nanoseconds, and size of a file; they differ if it is
+replaced."""
 
 Load = Callable[..., "Predictor"]
-"""Loads a model: `load(path)`, or `load(None)` for the one that ships; with `sha256=` if it is
-pinned.
+"""Load a model: `load(path)`, `load(None)` for the one that ships; with `sha256=` if it is pinned.
 
-Raises ModelFileError. It is called in a thread, and for one model after another.
+Raises ModelFileError. It is called in a thread, for one model after another.
 """
 WARM_UP_SHAPES = ((1, 8), (1, 32), (8, 24), (64, 24))
-"""Texts at a time, words in each. The first texts of a cold model took up to 153 ms, now 7; the
-calls take 130."""
+"""Batches to warm up with: number of texts, words in each. The first texts of a cold model took up
+to 153 ms, now 7; warming up takes 130."""
 WARM_UP_CALLS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """A file to serve under a name; without a path, the model that ships.
+    """A file to serve under a name; a path of None is the model that ships.
 
-    Attributes: `pinned`, the SHA-256 of the only file that will do, if there is one;
-    `in_directory`, whether it is served because it lies in the directory, and for no longer;
-    `signature`, None where there is no file.
+    Attributes: `pinned`, the SHA-256 that the file must have, if any; `in_directory`, whether it is
+    served only while it is in the models directory; `signature`, None where there is no file.
     """
 
     name: str
@@ -65,7 +63,7 @@ class ModelFile:
 class Listing:
     """The files at one moment, the default model's first.
 
-    `fault` says why the directory tells nothing now.
+    `fault` says why the directory cannot be read now.
     """
 
     files: Mapping[str, ModelFile]
@@ -73,7 +71,7 @@ class Listing:
 
 
 class ModelFiles:
-    """Where the settings say that models are."""
+    """Finds the model files that the settings name."""
 
     def __init__(self, settings: Settings) -> None:
         self._directory = settings.models_dir
@@ -83,9 +81,9 @@ class ModelFiles:
             self._configured[SHIPPED] = None
 
     def look(self) -> Listing:
-        """What there is now.
+        """Return the files as they are now.
 
-        It may take long where the file system is far away, so call it in a thread.
+        This may take long on a network file system, so call it in a thread.
         """
         listed: dict[str, Path] = {}
         fault = None
@@ -102,7 +100,7 @@ class ModelFiles:
         return Listing({name: self._file(name, path) for name, path in paths.items()}, fault)
 
     def check(self, listing: Listing) -> None:
-        """Raises SettingsError unless there is something to serve, and for a pin that no model can ever have."""
+        """Raise SettingsError if there is nothing to serve, or a pinned name has no model."""
         if not listing.files:
             raise SettingsError(
                 f"TEDDY_MODELS_DIR: {self._directory} {listing.fault}, and TEDDY_MODELS names none"
@@ -117,7 +115,7 @@ class ModelFiles:
 
 
 def models_in(directory: Path) -> dict[str, Path]:
-    """The model files of a directory by their stems, those whose stem can be a name.
+    """Return the model files of a directory by stem, if the stem is a valid name.
 
     Raises OSError.
     """
@@ -131,7 +129,7 @@ def models_in(directory: Path) -> dict[str, Path]:
 
 
 def signature_of(path: Path) -> Signature | None:
-    """What changes with the file that `path` leads to, through symbolic links; None where it leads to none."""
+    """Return the signature of the file that `path` leads to, through links; None without one."""
     try:
         found = os.stat(path)
     except OSError:
@@ -142,7 +140,7 @@ def signature_of(path: Path) -> Signature | None:
 
 
 def model_loader(settings: Settings) -> Load:
-    """`predictor.load` with the precision that was set.
+    """Return `predictor.load` with the precision in the settings.
 
     Torch is imported here, in the thread that loads.
     """
@@ -151,13 +149,13 @@ def model_loader(settings: Settings) -> Load:
         from teddy.model.predictor import load
         from teddy.model.system.memory import freeze_gc, trim_malloc
 
-        # Requests that were cancelled are cycles, through their tracebacks, and keep their model:
-        # without this, sixteen replaced ones were in memory at once. It takes little time, since
+        # Requests that were cancelled are cycles, through their tracebacks, and keep their model
+        # alive: without this, sixteen replaced models were in memory at once. It is quick, since
         # what came with torch is frozen below.
         gc.collect()
         predictor = load(path, precision=settings.precision, sha256=sha256)
         warm_up(predictor)
-        # once: what comes with a model is little, and goes when it is replaced
+        # once: what comes with a model is little, and is freed when it is replaced
         if not gc.get_freeze_count():
             freeze_gc()
         trim_malloc()
@@ -167,7 +165,7 @@ def model_loader(settings: Settings) -> Load:
 
 
 def load_unless(load: Load, file: ModelFile, version: str | None) -> "Predictor | None":
-    """The model in `file`, or None if that is `version`: then it need not even be loaded to know.
+    """Return the model in `file`; None if its version is `version`, which needs no loading to know.
 
     Raises as `load`.
     """
@@ -178,9 +176,9 @@ def load_unless(load: Load, file: ModelFile, version: str | None) -> "Predictor 
 
 
 def has_version(path: Path, version: str) -> bool:
-    """Whether a file is whole and of that version.
+    """Return whether a file is whole and of that version.
 
-    What is wrong with one that is not, loading it will say.
+    If it is neither, loading it will report what is wrong.
     """
     try:
         return read_version(path) == version
@@ -189,7 +187,7 @@ def has_version(path: Path, version: str) -> bool:
 
 
 def warm_up(predictor: "Predictor") -> None:
-    """Call a model with batches of several shapes, made of the words of its canary; one without words stays cold."""
+    """Run a model on batches of several shapes, made of its canary's words; none, no warm-up."""
     words = " ".join(canary.text for canary in predictor.manifest.canary).split()
     if not words:
         return

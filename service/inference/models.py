@@ -1,9 +1,10 @@
-"""The models that are served: name -> loaded predictor, each replaced while it is in use.
+"""The models that are served: name -> loaded predictor. Each can be replaced while it is in use.
 
-    a file that changed, POST .../reload, SIGHUP -> load beside the old one, in a thread -> swap, between two batches
+    a file that changed, POST .../reload, SIGHUP
+      -> load beside the old one, in a thread -> swap, between two batches
 
-Nothing here waits for a request, and no request for anything here: it keeps the model that it began
-with. Whatever is wrong with a new file, the old model goes on serving.
+Loading never blocks requests: each keeps the model that it began with. If a new file is refused for
+any reason, the old model goes on serving.
 """
 
 import asyncio
@@ -48,18 +49,18 @@ log = structlog.get_logger("service.models")
 
 
 def now() -> str:
-    """The time, UTC, ISO 8601, to the second."""
+    """Return the time: UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """A loaded model under the name that clients know it by.
+    """A loaded model under the name that clients use.
 
-    A request keeps the one that it began with.
+    A request keeps the model that it began with.
 
     Attributes: `loaded`, when (UTC, ISO 8601); `refused`, why the file that should have replaced it
-    was not taken.
+    was refused.
     """
 
     name: str
@@ -70,22 +71,22 @@ class ServedModel:
 
     @property
     def version(self) -> str:
-        """That of its file."""
+        """The version in its file."""
         return self.predictor.version
 
     @property
     def reference(self) -> ModelReference:
-        """What an answer says of the model that gave it."""
+        """The model's name and version, for an answer."""
         return ModelReference(name=self.name, version=self.version)
 
     @property
     def summary(self) -> ModelSummary:
-        """What a list of models says of it."""
+        """The model's entry in the list of models."""
         return ModelSummary.model_validate(self._known())
 
     @property
     def details(self) -> ModelDetails:
-        """All that is published of it."""
+        """All that the service publishes about the model."""
         return ModelDetails.model_validate(self.predictor.manifest.as_dict() | self._known())
 
     def _known(self) -> dict[str, object]:
@@ -102,11 +103,11 @@ class ServedModel:
         }
 
     def as_default(self, default: bool) -> "ServedModel":
-        """The same, being the default model or not."""
+        """Return this model marked as the default model, or not."""
         return self if default == self.default else replace(self, default=default)
 
     def check_labels(self, labels: list[str] | None) -> None:
-        """Raises UnknownLabelError if one of `labels` is none of the model's."""
+        """Raise UnknownLabelError if one of `labels` is not a label of the model."""
         known = self.predictor.manifest.labels
         for label in labels or ():
             if label not in known:
@@ -116,18 +117,18 @@ class ServedModel:
 
 
 def public_reason(error: Exception) -> str:
-    """Why a file was refused, for somebody who need not know where this machine keeps its files."""
+    """Return why a file was refused, without the machine's paths."""
     if not isinstance(error, TeddyError):
-        # the message may say anything; the log has where it went wrong
+        # the message may contain anything; the log has the details
         return "it cannot be loaded"
     said = error.reason if isinstance(error, FileError) else str(error)
     return PATH_LIKE.sub("[...]", said)[:LONGEST_REASON]
 
 
 class Models:
-    """The models by name, once `load` is done; none before. To be used in one event loop.
+    """The models by name; empty until `load` is done. Use it in one event loop.
 
-    One file is loaded at a time, so that memory is bounded by one model more than are served.
+    Files are loaded one at a time, so memory holds at most one model more than are served.
     """
 
     def __init__(self, settings: Settings, load: Load, metrics: Metrics) -> None:
@@ -138,8 +139,7 @@ class Models:
         self._ready = False
         self._served: dict[str, ServedModel] = {}
         self._tried: dict[str, Signature | None] = {}
-        """The file that was loaded or refused last under each name: it is not tried again until it
-        changes."""
+        """By name, the file that was loaded or refused last; not tried again until it changes."""
         self._fault: str | None = None
         self._changing = asyncio.Lock()
         self._asked: set[str] = set()
@@ -150,12 +150,12 @@ class Models:
         return self._ready
 
     def check_ready(self) -> None:
-        """Raises NotReadyError while models are being loaded."""
+        """Raise NotReadyError while models are being loaded."""
         if not self._ready:
             raise NotReadyError("The models are still being loaded.", retry_after_seconds=1)
 
     def get(self, name: str | None) -> ServedModel:
-        """The model of that name, or the default one.
+        """Return the model of that name, or the default model.
 
         Raises NotReadyError and UnknownModelError.
         """
@@ -168,19 +168,19 @@ class Models:
         return self._served[name]
 
     def all(self) -> list[ServedModel]:
-        """Every model, the default one first. Raises NotReadyError."""
+        """Return every model, the default first. Raises NotReadyError."""
         self.check_ready()
         return list(self._served.values())
 
     def names(self) -> frozenset[str]:
-        """The names under which there is a model; none before they are loaded. For any thread."""
+        """Return the names of the models; none before they are loaded. Safe from any thread."""
         return frozenset(self._served)
 
     async def load(self) -> None:
-        """Load all the files and serve them once all are loaded.
+        """Load all files, and serve them once all are loaded.
 
-        A file of the directory that is refused is passed over, if any other is served. Raises
-        ModelFileError for one that the settings name, and SettingsError where there is nothing to
+        A file of the directory that is refused is skipped if any other is served. Raises
+        ModelFileError for a file that the settings name, and SettingsError if there is nothing to
         serve.
         """
         async with self._changing:
@@ -201,24 +201,23 @@ class Models:
             self._ready = True
 
     async def watch(self) -> None:
-        """Follow the files for ever, looking at them every `reload_poll_seconds`; if that is 0, return at once."""
+        """Check the files every `reload_poll_seconds`, for ever; if that is 0, return at once."""
         failing = False
         while self._poll_seconds:
             await asyncio.sleep(self._poll_seconds)
             try:
                 await self.reload_all()
                 failing = False
-            # a watch that ends without a word would be worse than any fault
+            # a watch that ends without a message would be worse than any fault
             except Exception as error:
                 if not failing:
                     log.error("model files cannot be followed", exc_info=error)
                 failing = True
 
     async def reload_all(self) -> None:
-        """Load every file that has changed since it was last tried, and drop the models that have left the directory.
+        """Load every file that has changed, and drop models whose files have left the directory.
 
-        Nothing is raised for a file that is refused: the log, the metrics and the list of models
-        say so.
+        A refused file raises nothing: the log, the metrics and the list of models report it.
         """
         if not self._ready:
             return
@@ -230,10 +229,10 @@ class Models:
             self._arrange(listing)
 
     async def reload(self, name: str) -> ServedModel:
-        """Load a model's file now, and give the model that is served then.
+        """Load a model's file now, and return the model that is served then.
 
-        The bytes of the file decide: if they are those of the model that is served, it stays. What
-        `watch` has begun is waited for; a second request while one is at it is refused.
+        The bytes of the file decide: if they are those of the served model, it stays. A load that
+        `watch` has begun is waited for; a second request meanwhile is refused.
 
         Raises NotReadyError, UnknownModelError, NotReloadableError, and ModelRefusedError: the old
         model stays.
@@ -261,9 +260,9 @@ class Models:
         return self._served[name]
 
     async def _look(self) -> Listing:
-        """The files as they are now.
+        """Return the files as they are now.
 
-        What is wrong with the directory is logged when it begins and when it is over.
+        A fault of the directory is logged when it begins and when it ends.
         """
         listing = await asyncio.to_thread(self._files.look)
         if listing.fault != self._fault:
@@ -272,23 +271,23 @@ class Models:
         return listing
 
     async def _try(self, file: ModelFile) -> ModelRefusedError | None:
-        """Serve a file; whatever is wrong with it is told, and what there was goes on."""
+        """Serve a file, or report what is wrong with it and keep the old model."""
         try:
             is_new = await self._serve(file)
-        except Exception as error:  # a file can be wrong in more ways than anybody has thought of
+        except Exception as error:  # a file can be wrong in more ways than can be listed
             return self._refuse(file, error)
         self._metrics.reload(file.name, "changed" if is_new else "unchanged")
         return None
 
     async def _serve(self, file: ModelFile) -> bool:
-        """Load a file beside what is served under its name, and serve it from now on; False if it is the same model."""
+        """Load a file and replace the served model; return False if it is the same model."""
         started = perf_counter()
         old = self._served.get(file.name)
         predictor = await asyncio.to_thread(
             load_unless, self._load, file, old.version if old else None
         )
-        # Not before: what is cancelled has not been tried. If the file has changed since the look,
-        # the next look tells.
+        # Not before: what is cancelled has not been tried. If the file has changed since it was
+        # checked, the next check notices.
         self._tried[file.name] = file.signature
         if predictor is None:
             self._served[file.name] = replace(self._served[file.name], refused=None)
@@ -308,7 +307,7 @@ class Models:
         return True
 
     def _refuse(self, file: ModelFile, error: Exception) -> ModelRefusedError:
-        """Say that a file was refused: all to the log, to others in a word."""
+        """Report a refused file: everything to the log, a short reason to clients."""
         reason = public_reason(error)
         self._tried[file.name] = file.signature
         self._metrics.reload(file.name, "refused")
@@ -329,7 +328,7 @@ class Models:
         return refusal
 
     def _arrange(self, listing: Listing) -> None:
-        """Drop what has left the directory and bring the rest into order: the first is the default."""
+        """Drop what has left the directory, and put the default model first."""
         kept = self._kept(listing)
         for name in self._served.keys() - kept:
             self._drop(self._served[name])
@@ -346,7 +345,7 @@ class Models:
         }
 
     def _kept(self, listing: Listing) -> set[str]:
-        """The names to go on with: a directory that tells nothing has lost nothing, and the last models stay."""
+        """Return the names to keep: all if the directory cannot be read; never none of them."""
         there = self._served.keys() & listing.files.keys()
         return set(self._served) if listing.fault or not there else there
 

@@ -1,7 +1,7 @@
-"""Tagging of a request's texts: cut into windows, through the batcher, put together again.
+"""Tag the texts of a request: cut into windows, through the batcher, put together again.
 
-What belongs to one text is done in the event loop while texts are short and in a thread when they
-are long, so that the loop always has time for other requests.
+The work on one text is done in the event loop while texts are short and in a thread when they are
+long, so that the loop always has time for other requests.
 """
 
 import asyncio
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from teddy.model.predictor import Predictor
     from teddy.model.text.documents import Document, Tagged
 
-INLINE_CHARACTERS = 4096  # some two milliseconds of Python; what is longer goes to a thread
+INLINE_CHARACTERS = 4096  # some two milliseconds of Python; longer texts go to a thread
 SIDE_THREADS = 2
 CHARACTERS_A_WORD = 6  # in English, with the space
-BYTES_A_WORD = 8  # in JSON; rather too many, so that no request is refused that would fit
+BYTES_A_WORD = 8  # in JSON; a high estimate, so that no request is refused that would fit
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 
 class Tagging:
-    """Tags texts for many requests at once. Its batcher is open as long as it is used."""
+    """Tags texts for many requests at once. Its batcher must be open."""
 
     def __init__(self, batcher: Batcher[Any, Any], metrics: Metrics, drift: Drift) -> None:
         self._batcher = batcher
@@ -40,7 +40,7 @@ class Tagging:
         self._executor = ThreadPoolExecutor(SIDE_THREADS, thread_name_prefix="texts")
 
     def refuse_early(self, n_bytes: int, context: RequestContext) -> None:
-        """Raise as `tag` for a large body whose words would not fit: before it is read."""
+        """Raise as `tag`, before a large body is read, if its words would not fit in the queue."""
         if n_bytes > INLINE_CHARACTERS:
             with self._batcher.reserve(n_bytes // BYTES_A_WORD, context):
                 pass
@@ -48,10 +48,10 @@ class Tagging:
     async def tag(
         self, model: ServedModel, texts: Sequence[str], context: RequestContext = DEFAULT_CONTEXT
     ) -> "list[Tagged]":
-        """Return what `model` finds in each of `texts`, in order.
+        """Return the entities that `model` finds in each of `texts`, in order.
 
-        Raises TextError and what `Batcher.submit` and its future raise. Cancelling it frees its
-        place.
+        Raises TextError, and as `Batcher.submit` and its future. Cancelling it frees its place in
+        the queue.
         """
         characters = sum(map(len, texts))
         with self._batcher.reserve(characters // CHARACTERS_A_WORD, context):
@@ -75,7 +75,7 @@ class Tagging:
         return await loop.run_in_executor(self._executor, partial(function, *args, **kwargs))
 
     def close(self) -> None:
-        """Let the threads end."""
+        """Stop the threads."""
         self._executor.shutdown()
         self._drift.close()
 

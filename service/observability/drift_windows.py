@@ -84,7 +84,7 @@ class Watched:
     recent: RecentCounts
 
     def as_document(self, name: str) -> dict[str, Any]:
-        """Return what other workers are told: plain values, no text."""
+        """Return what the other workers get: plain values, no text."""
         total = self.recent.total()
         return {
             "model": name,
@@ -131,7 +131,7 @@ class DriftWindows:
         return bool(gone or n_changed)
 
     def as_documents(self) -> list[dict[str, Any]]:
-        """Return what other workers are told, model by model."""
+        """Return what the other workers get, model by model."""
         return [watched.as_document(name) for name, watched in self._watched.items()]
 
     def _watch(self, model: ServedModel) -> Watched | None:

@@ -98,7 +98,7 @@ class Span(Protocol):
 
 
 class Tracer(Protocol):
-    """Whoever records spans. Nothing that happens to them afterwards is a request's concern."""
+    """Records spans. A request does not wait for what happens to them afterwards."""
 
     def begin(self, context: TraceContext, scope: Scope) -> Span | None:
         """Return the span of a request that begins now; None for one that is not recorded.

@@ -1,4 +1,4 @@
-"""What a worker tells its supervisor, and how far a process has got with stopping."""
+"""The connection between a worker and its supervisor, and the steps of a shutdown."""
 
 import socket
 from collections.abc import Callable
@@ -12,9 +12,9 @@ LONGEST_REASON_BYTES = 4096
 
 
 class Control:
-    """A worker's end.
+    """A worker's end of the connection.
 
-    Telling never waits: a supervisor that does not listen must not stop the serving.
+    Sending never waits: a supervisor that does not read must not block the service.
     """
 
     def __init__(self, end: socket.socket) -> None:
@@ -39,7 +39,7 @@ class Control:
         Thread(target=self._wait, args=(on_gone,), name="control", daemon=True).start()
 
     def close(self) -> None:
-        """Tell the supervisor that this worker has ended."""
+        """Close the connection, which tells the supervisor that this worker has ended."""
         self._closed = True
         self._end.close()
 
@@ -55,20 +55,20 @@ class Control:
 
 
 class Report:
-    """The supervisor's end."""
+    """The supervisor's end of the connection."""
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
         self._rest = b""
 
     def fileno(self) -> int:
-        """For selectors."""
+        """Return the socket's descriptor, for selectors."""
         return self._end.fileno()
 
     def lines(self) -> list[str] | None:
-        """Return what was told since the last time; None when the worker is gone.
+        """Return the lines received since the last call; None when the worker is gone.
 
-        Waits if nothing was told.
+        Waits if there are none.
         """
         try:
             received = self._end.recv(65536)
@@ -80,15 +80,15 @@ class Report:
         return [line.decode(errors="replace") for line in lines]
 
     def close(self) -> None:
-        """Tell the worker that the supervisor is gone."""
+        """Close the connection, which tells the worker that the supervisor is gone."""
         self._end.close()
 
 
 class Drain:
-    """Two steps to a stop: first nobody should send more (`begun`), then no more is taken (`closed`).
+    """Two steps of a shutdown: clients go elsewhere (`begun`), then none is served (`closed`).
 
-    A plain object without a clock: `service/process/server.py` takes the steps, readiness and the
-    door look.
+    It has no clock: `service/process/server.py` takes the steps, and readiness and the middleware
+    read them.
     """
 
     __slots__ = ("_begun", "_closed")
@@ -99,15 +99,15 @@ class Drain:
 
     @property
     def begun(self) -> bool:
-        """Whether readiness says no, so that who balances loads sends requests elsewhere.
+        """Whether readiness fails, so that a load balancer sends requests elsewhere.
 
-        They are still answered.
+        Requests are still answered.
         """
         return self._begun
 
     @property
     def closed(self) -> bool:
-        """Whether new requests are refused; those in flight are finished."""
+        """Whether new requests are refused; requests in flight are finished."""
         return self._closed
 
     def begin(self) -> None:
@@ -115,5 +115,5 @@ class Drain:
         self._begun = True
 
     def close(self) -> None:
-        """Take the second step, and the first if that is not done."""
+        """Take the second step, and the first if it has not been taken."""
         self._begun = self._closed = True

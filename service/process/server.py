@@ -1,9 +1,9 @@
-"""A process that serves: a socket, uvicorn on it, and what signals do.
+"""Serve in one process: a socket, uvicorn on it, and signals.
 
-SIGTERM: readiness says no while requests are still answered (`drain_seconds`); then the socket is
+SIGTERM: readiness fails while requests are still answered (`drain_seconds`); then the socket is
 closed, new requests are refused and those in flight finish (`shutdown_grace_seconds`); what has not
-finished by then is cut. SIGINT leaves out the first of these, and a second signal all of them.
-SIGHUP: the models are loaded again.
+finished by then is cut. SIGINT skips the first step, and a second signal skips all of them.
+SIGHUP: the model files are checked again.
 """
 
 import asyncio
@@ -30,26 +30,26 @@ from teddy.service.settings import Settings
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 BACKLOG = 2048
 SWITCH_SECONDS = 0.0005
-"""How long a thread may keep Python's lock from another that waits for it.
+"""How long a thread may hold Python's lock while another waits for it.
 
-The network gives the lock away and wants it back a dozen times for a batch, and the event loop for
-every message: at Python's 5 ms they wait for each other, and single texts on 64 connections come to
-1,760 a second instead of 2,250 (two cores, others quiet). """
+For each batch the network releases the lock and takes it back a dozen times, and so does the event
+loop for each message. At Python's default of 5 ms they wait for each other: single texts on 64
+connections come to 1,760 a second instead of 2,250 (two cores, others quiet)."""
 COLLECTOR_THRESHOLDS = (2_000, 1_000, 1_000)
-"""Python's are (700, 10, 10): with a document of a megabyte in memory its garbage collector then
-stops everything for up to 80 ms, again and again, to find next to nothing. What a request leaves
-behind is free without it. (20,000 new objects at once still take it 10 to 28 ms.) """
+"""Python's default is (700, 10, 10): with a document of a megabyte in memory, the garbage collector
+then stops everything for up to 80 ms, again and again, and finds next to nothing. What a request
+leaves behind is freed without it. (20,000 new objects at once still cost 10 to 28 ms.)"""
 BEAT_SECONDS = 1.0
 LINGER_SECONDS = 0.2
-"""How long idle connections outlive the socket, so that a request under way on one of them is
-refused, not cut off."""
+"""How long idle connections stay open after the socket is closed, so that a request on its way on
+one of them is refused, not cut off."""
 CLOSE = (b"connection", b"close")
 
 log = structlog.get_logger("service.server")
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket bound to `host` and `port`; nobody can connect until a server listens on it.
+    """Return a socket bound to `host` and `port`; connections fail until a server listens on it.
 
     Raises AddressError.
     """
@@ -59,8 +59,8 @@ def listen(host: str, port: int) -> socket.socket:
         )[0]
     except OSError as error:
         raise AddressError(f"cannot listen on {host}:{port}: {error.strerror}") from error
-    # The protocol is named because asyncio turns Nagle's delay off only where it is: 40 ms for each
-    # answer.
+    # The protocol is named because asyncio sets TCP_NODELAY only where it is: without, each answer
+    # takes 40 ms.
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -72,7 +72,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(settings: Settings, bound: socket.socket, on_ready: OnReady) -> None:
-    """Serve alone until a signal.
+    """Serve in this process until a signal.
 
     Raises ModelFileError if a model is refused, before anything is tagged.
     """
@@ -90,10 +90,10 @@ def serve(settings: Settings, bound: socket.socket, on_ready: OnReady) -> None:
 
 
 class Server(uvicorn.Server):
-    """Uvicorn, with signals and a stop as above, and connections taken by an Acceptor.
+    """Uvicorn with the signals and the shutdown described above, and an Acceptor for connections.
 
-    `closed` leaves the socket alone until `open`, for a worker that others can stand in for until
-    it is ready. `on_beat` is called every second for as long as the event loop runs.
+    A server that is created `closed` does not listen until `open`: a worker takes no connections
+    before it is ready. `on_beat` is called every second while the event loop runs.
     """
 
     def __init__(
@@ -115,12 +115,12 @@ class Server(uvicorn.Server):
         self._tasks: list[asyncio.Task[None]] = []
 
     def open(self) -> None:
-        """Take connections; for a server that was made `closed`."""
+        """Listen; for a server that was created `closed`."""
         if not self._drain.closed:
             self._acceptor.open()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start the app, and take connections from the one socket that is given."""
+        """Start the app, and accept connections from the one socket in `sockets`."""
         if not sockets:
             raise ValueError("a server needs a socket")
         sys.setswitchinterval(SWITCH_SECONDS)
@@ -132,7 +132,8 @@ class Server(uvicorn.Server):
             backlog=self.config.backlog,
             shares=self._shares,
         )
-        self.servers = [self._acceptor]  # type: ignore[list-item]  # uvicorn closes it and waits for it, nothing more
+        # uvicorn only closes it and waits for it
+        self.servers = [self._acceptor]  # type: ignore[list-item]
         await self.lifespan.startup()
         if self.lifespan.should_exit:
             raise SystemExit(uvicorn.config.STARTUP_FAILURE)
@@ -142,12 +143,12 @@ class Server(uvicorn.Server):
         self.started = True
 
     async def on_tick(self, counter: int) -> bool:
-        """Keep what the other workers know of this one's connections fresh: ten times a second."""
+        """Publish this worker's connection count, ten times a second."""
         self._acceptor.publish()
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Refuse what is new, let requests in flight finish for as long as is granted, cut the rest."""
+        """Refuse new requests, let those in flight finish within the grace period, cut the rest."""
         self._drain.close()
         self._acceptor.close()
         if not self.force_exit:
@@ -160,7 +161,7 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Handle signals while the loop runs.
 
-        Uvicorn would raise them again later; being stopped is no failure.
+        Uvicorn would raise them again at its end, but being stopped is not a failure.
         """
         loop = asyncio.get_running_loop()
         before = {number: signal.getsignal(number) for number in HANDLED}
@@ -175,7 +176,7 @@ class Server(uvicorn.Server):
                 signal.signal(number, handler)
 
     def stop(self, drain_seconds: float) -> None:
-        """Begin to stop, and close the door after `drain_seconds`; asked again, stop at once."""
+        """Begin to stop, and close the socket after `drain_seconds`; called again, stop at once."""
         if self._drain.begun:
             log.warning("stopping at once", connections=len(self.server_state.connections))
             self.should_exit = self.force_exit = True
@@ -190,7 +191,7 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
     def _ask_clients_to_leave(self) -> None:
-        """Let every answer from now on be its connection's last, so that clients go elsewhere by themselves."""
+        """Close each connection with its next answer, so that clients connect elsewhere."""
         self.config.encoded_headers.append(CLOSE)
         self.server_state.default_headers = [*self.server_state.default_headers, CLOSE]
 
@@ -215,7 +216,7 @@ class Server(uvicorn.Server):
 
 
 def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
-    """Uvicorn, with our limits, and logs and access lines left to us."""
+    """Return uvicorn's configuration: our limits, no logs or access lines of its own."""
 
     def count(reason: str) -> None:
         app.state.service.metrics.refused.labels(reason).inc()

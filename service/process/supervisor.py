@@ -1,15 +1,15 @@
-"""Several workers on one port: started, watched, replaced, stopped.
+"""Several workers on one port: start, watch, replace and stop them.
 
-    supervisor --- starts, signals ---> worker 0 .. N-1        (processes of their own, service/process/worker.py)
-               <-- ready, alive, gone -                        (service/process/control.py)
+    supervisor --- starts, signals ---> worker 0 .. N-1     (processes: service/process/worker.py)
+               <-- ready, alive, gone -                     (service/process/control.py)
 
-A worker that dies is replaced at once, and one whose event loop stands still is killed. The
-listening socket belongs to all: while a worker is being replaced the others serve, and what has
-connected waits for whoever is free.
+A worker that dies is replaced at once, and one whose event loop hangs is killed. All workers share
+the listening socket: while one is being replaced the others serve, and new connections wait for the
+next that is free.
 
-A worker with the model that ships takes 360 MB, 250 of them its own, however many there are: 140
-come with torch, which cannot be shared by a fork, because it has threads. The supervisor takes 60
-MB.
+A worker with the model that ships takes 360 MB, of which 250 MB are not shared, whatever their
+number: 140 MB come with torch, which cannot be shared by a fork because it has threads. The
+supervisor takes 60 MB.
 """
 
 import os
@@ -37,26 +37,26 @@ from teddy.service.settings import Settings
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 TICK_SECONDS = 1.0
 HANG_SECONDS = 30.0
-"""How long an event loop may stand still before its worker is killed."""
+"""How long an event loop may hang before its worker is killed."""
 EARLY_SECONDS = 5.0
 """A worker that dies sooner than this after it was ready has died early."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
 TRIES = 3
-"""Early deaths of one worker before it is given up, as long as none has ever been ready."""
+"""Early deaths of one worker after which it is given up, if none has ever been ready."""
 MARGIN_SECONDS = 5.0
-"""For a worker's own end, beyond the time that it grants its requests."""
+"""The time a worker has to exit, beyond what it grants its requests."""
 MEMORY_DIRECTORY = "/dev/shm"  # noqa: S108
 
 log = structlog.get_logger("service.supervisor")
 
 
 Start = Callable[[int, socket.socket], subprocess.Popen[bytes]]
-"""Starts the worker of that number, with its end of the control sockets."""
+"""Start worker number N with its end of the control sockets."""
 
 
 @dataclass(slots=True, eq=False)
 class Worker:
-    """A living worker. Times are monotonic."""
+    """A running worker. Times are monotonic."""
 
     process: subprocess.Popen[bytes]
     report: Report
@@ -67,7 +67,7 @@ class Worker:
 
 @dataclass(slots=True, eq=False)
 class Place:
-    """A worker's number: who has it or, if nobody does, when somebody may."""
+    """A worker's number and its process; without one, when the next may start."""
 
     number: int
     worker: Worker | None = None
@@ -80,9 +80,8 @@ def serve_with_workers(
 ) -> None:
     """Serve with several processes until a signal. Raises ServiceError if none can start.
 
-    The workers read these settings from the environment. What they count goes into files in memory
-    where there is `/dev/shm`: pages of a file on a disk are held up while they are being written
-    there.
+    The workers read these settings from the environment. Their metrics go into files in memory
+    where there is `/dev/shm`: writing to a page of a file on disk blocks while the system saves it.
     """
     memory = MEMORY_DIRECTORY if os.access(MEMORY_DIRECTORY, os.W_OK) else None
     with TemporaryDirectory(prefix="teddy-", dir=memory) as directory:
@@ -108,10 +107,10 @@ def serve_with_workers(
 def start_worker(
     number: int, bound: socket.socket, control: socket.socket
 ) -> subprocess.Popen[bytes]:
-    """Return a fresh interpreter: of a process that has threads or torch, a fork is not safe.
+    """Start a fresh interpreter: a fork is not safe in a process with threads or torch.
 
-    It finds modules where this one does (-P: and not in the directory that it is started in), and
-    has a process group of its own, so that a Ctrl-C reaches it once, from the supervisor.
+    It finds modules where this one does (-P: not in the current directory), and has a process group
+    of its own, so that it gets a Ctrl-C once, from the supervisor.
     """
     descriptors = (bound.fileno(), control.fileno())
     return subprocess.Popen(  # noqa: S603
@@ -132,10 +131,10 @@ def start_worker(
 
 
 class Supervisor:
-    """Keeps `n_workers` workers alive until a signal.
+    """Keeps `n_workers` workers running until a signal.
 
     `on_ready` is called when the first of them serves, `on_death` with the number of each that
-    died, `on_stop` when no more are to be started.
+    died, `on_stop` when no more will be started.
     """
 
     def __init__(
@@ -160,11 +159,11 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._ever_ready = False
         self._kill_at: float | None = None
-        """When those who have not stopped will be killed; None while nobody is to stop."""
+        """When workers that have not stopped will be killed; None until they are asked to stop."""
         self._failure: str | None = None
 
     def run(self) -> None:
-        """Start the workers and look after them until a signal.
+        """Start the workers and watch them until a signal.
 
         Raises ServiceError if none can start.
         """
@@ -203,7 +202,7 @@ class Supervisor:
         log.info("a worker starts", worker=place.number, pid=process.pid)
 
     def _wait(self) -> None:
-        """Until something happens, or a tick has passed."""
+        """Wait until something happens, or a tick has passed."""
         before = time.monotonic()
         dues = [
             place.start_at - before
@@ -216,8 +215,8 @@ class Supervisor:
             elif isinstance(key.fileobj, socket.socket):
                 for number in key.fileobj.recv(64):
                     self._on_signal(number)
-        # A tick counts no more than its length, however long this process itself, or the machine,
-        # has been asleep.
+        # A tick counts for its own length at most, however long this process, or the machine, has
+        # been asleep.
         self._count_silence(min(time.monotonic() - before, TICK_SECONDS))
 
     def _read(self, place: Place) -> None:
@@ -257,7 +256,7 @@ class Supervisor:
             self._replace(place, worker, worker.refusal or ending)
 
     def _replace(self, place: Place, worker: Worker | None, cause: str) -> None:
-        """Plan a dead worker's replacement: at once, unless dying early has become a habit."""
+        """Schedule a dead worker's replacement: at once, or later if it keeps dying early."""
         now = time.monotonic()
         ready_since = worker.ready_since if worker is not None else None
         early = ready_since is None or now - ready_since < EARLY_SECONDS
@@ -294,17 +293,16 @@ class Supervisor:
             self._stop(number)
             return
         for _, worker in self._living():
-            if worker.ready_since is not None:  # the others will read what is there now
+            if worker.ready_since is not None:  # the others read the files when they start
                 worker.process.send_signal(number)
 
     def _stop(self, number: int) -> None:
-        """Let all workers stop; asked again, they do so at once."""
+        """Ask all workers to stop; asked again, they stop at once."""
         again = self._kill_at is not None
         log.info("stopping", signal=signal.Signals(number).name, workers=len(self._living()))
         self._kill_at = time.monotonic() + (MARGIN_SECONDS if again else self._stop_seconds)
         for _, worker in self._living():
-            # Who is not ready may not handle signals yet, and a SIGINT would then end in a
-            # traceback.
+            # A worker that is not ready may not handle signals yet: SIGINT would be a traceback.
             worker.process.send_signal(number if worker.ready_since is not None else signal.SIGTERM)
         if not again:
             self._on_stop()
@@ -322,7 +320,7 @@ class Supervisor:
 
 
 def pause_seconds(early_deaths: int) -> float:
-    """How long to wait after so many early deaths in a row: not at all after one, then twice as long each time."""
+    """Return the pause after `early_deaths` in a row: none after one, then doubling."""
     return (
         min(FIRST_PAUSE_SECONDS * 2 ** (early_deaths - 2), LONGEST_PAUSE_SECONDS)
         if early_deaths > 1
@@ -332,7 +330,7 @@ def pause_seconds(early_deaths: int) -> float:
 
 @contextmanager
 def caught_signals() -> Iterator[socket.socket]:
-    """Give a socket from which signals can be read, a byte for the number of each."""
+    """Yield a socket from which the numbers of signals can be read, a byte each."""
     reading, writing = socket.socketpair()
     with reading, writing:
         writing.setblocking(False)

@@ -22,9 +22,9 @@ CUT_SECONDS = 2.0
 
 
 def main(arguments: list[str]) -> int:
-    """Serve until a signal, or until the supervisor is gone; gives the exit status."""
+    """Serve until a signal, or until the supervisor is gone; return the exit status."""
     for number, handler in ((signal.SIGINT, signal.SIG_DFL), (signal.SIGHUP, signal.SIG_IGN)):
-        # until the server has its own: no traceback, and nothing loaded to reload
+        # until the server has its own handler: no traceback, and nothing to reload yet
         signal.signal(number, handler)
     worker, listening, controlling = map(int, arguments)
     with closing(Control(socket.socket(fileno=controlling))) as control:
@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
 
 
 def work(worker: int, bound: socket.socket, control: Control) -> int:
-    """Serve with the settings of the environment; what cannot be served is told to the supervisor."""
+    """Serve with the settings of the environment; report a refusal to the supervisor."""
     from teddy.model.errors import TeddyError
     from teddy.service.observability.log import configure_logs
     from teddy.service.settings import read_settings
@@ -48,7 +48,7 @@ def work(worker: int, bound: socket.socket, control: Control) -> int:
 
 
 def run(settings: "Settings", worker: int, bound: socket.socket, control: Control) -> int:
-    """Take connections once the models are loaded: until then the other workers do."""
+    """Accept connections once the models are loaded; until then the other workers do."""
     from teddy.model.errors import TeddyError
     from teddy.service.app import create_app
     from teddy.service.http.acceptor import SHARES, Shares
@@ -82,14 +82,14 @@ def run(settings: "Settings", worker: int, bound: socket.socket, control: Contro
 def end_without_supervisor(settings: "Settings") -> None:
     """Finish what is in flight, as after SIGINT: the next supervisor may want the port.
 
-    Then end in any case.
+    Then exit in any case.
     """
     from shutil import rmtree
 
     from teddy.service.observability.log import flush_logs
     from teddy.service.observability.worker_metrics import DIRECTORY
 
-    rmtree(os.environ[DIRECTORY], ignore_errors=True)  # nobody else is left to do it
+    rmtree(os.environ[DIRECTORY], ignore_errors=True)  # the supervisor cannot any more
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(settings.shutdown_grace_seconds + CUT_SECONDS)
     flush_logs()
