@@ -13,6 +13,11 @@ the files need no index: to search 16 MiB for these bytes takes 3 ms.
 A process holds a lock on each of its files, which ends with it; the next process that starts
 removes the files without a lock. Files are made and removed under a lock on the
 directory, so that no new one is taken for one that was left.
+
+SQLite (WAL, not waiting for the disk) was measured: 4.4 us of CPU a row in batches of 100 and 10.6
+in batches of 5, where a file takes 1.2 and 1.7, for each request; its search of 17 us instead of
+3 ms is for corrections alone, which are rare. The rows of processes that were killed would still
+have to be found.
 """
 
 import mmap
