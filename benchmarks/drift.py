@@ -24,7 +24,7 @@ from teddy.model.file.bundle import extra_files, read_bundle, write_bundle
 from teddy.model.network.torchscript import from_archive, to_archive
 from teddy.model.predictor import SHIPPED_MODEL, Predictor, load
 from teddy.service.inference.models import ServedModel
-from teddy.service.observability.drift_gauges import Comparison, compare
+from teddy.service.observability.drift_gauges import DriftComparison, compare
 from teddy.service.observability.drift_windows import DriftWindows
 from teddy.training.data.corpora import Corpus, load_corpora
 from teddy.training.evaluation.card import measure_reference
@@ -169,7 +169,7 @@ def window_of(predictor: Predictor, texts: Sequence[str], most_texts: int | None
     return {each.feature: psi_of(each) for each in compare(windows.as_documents())}
 
 
-def psi_of(comparison: Comparison) -> float | None:
+def psi_of(comparison: DriftComparison) -> float | None:
     """As it is exposed."""
     return comparison.psi if comparison.is_telling else None
 

@@ -143,7 +143,7 @@ def remove_if_left(path: Path) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
+class NewAnswer:
     """A new answer: the caller, the model's version, and the entities of each text."""
 
     request_id: str
@@ -175,7 +175,7 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class RememberedAnswer:
     """A remembered answer.
 
     `found` are the entities in each of `texts`, in characters; `at`, in seconds since 1970.
@@ -202,7 +202,7 @@ class Answers:
     def __init__(self, directory: Path, *, most_bytes: int) -> None:
         """`most_bytes` are those of this process."""
         self._segments = Segments(directory, most_bytes=most_bytes)
-        self._queue: SimpleQueue[Given | None] = SimpleQueue()
+        self._queue: SimpleQueue[NewAnswer | None] = SimpleQueue()
         self._n_put, self._n_taken = 0, 0
         """Characters; each is counted by one thread alone."""
         self._failing = False
@@ -214,7 +214,7 @@ class Answers:
         self._segments.open()
         self._thread.start()
 
-    def remember(self, given: Given) -> None:
+    def remember(self, given: NewAnswer) -> None:
         """Have an answer remembered, unless it is too long or too many wait.
 
         Takes no time; for one thread.
@@ -227,17 +227,17 @@ class Answers:
             self._n_put += characters
             self._queue.put(given)
 
-    def find(self, request_id: str, by: str) -> Answer | None:
+    def find(self, request_id: str, by: str) -> RememberedAnswer | None:
         """Return the newest answer under that id to that caller, if it is still remembered.
 
         Reads files.
         """
         beginning = prefix(request_id, by)
-        found: list[Answer] = []
+        found: list[RememberedAnswer] = []
         for path in self._segments.paths():
             # dropped, empty or being written just now
             with suppress(FileNotFoundError, ValueError):
-                found += map(Answer.read, last_line(path, beginning))
+                found += map(RememberedAnswer.read, last_line(path, beginning))
         return max(found, key=lambda answer: answer.at, default=None)
 
     def close(self) -> None:
@@ -254,7 +254,7 @@ class Answers:
             taken += [self._queue.get() for _ in range(self._queue.qsize())]
             self._write([given for given in taken if given is not None])
 
-    def _write(self, taken: Sequence[Given]) -> None:
+    def _write(self, taken: Sequence[NewAnswer]) -> None:
         try:
             for chunk in chunks((given.line() for given in taken), self._segments.largest_bytes):
                 if len(chunk) <= self._segments.largest_bytes:

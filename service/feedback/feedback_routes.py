@@ -14,7 +14,7 @@ from teddy.service.api.answers import as_json
 from teddy.service.api.context import make_context, service_of
 from teddy.service.api.routes import TAGGING_PROBLEMS, tag_texts
 from teddy.service.errors import DeadlineError, FeedbackOffError
-from teddy.service.feedback.answers import Answer
+from teddy.service.feedback.answers import RememberedAnswer
 from teddy.service.feedback.rows import Correction, read_spans, refuse
 from teddy.service.feedback.scores import total
 from teddy.service.feedback.state import Feedback
@@ -132,7 +132,7 @@ async def find(
     return Found(asked.text, entities, model.name, model.version)
 
 
-async def recall(request: Request, request_id: str, context: RequestContext) -> Answer:
+async def recall(request: Request, request_id: str, context: RequestContext) -> RememberedAnswer:
     """Return an earlier answer to this caller. Raises UnknownAnswerError and DeadlineError."""
     try:
         async with asyncio.timeout_at(context.deadline):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
 
 from teddy.service.errors import SettingsError, UnknownAnswerError
-from teddy.service.feedback.answers import PAUSE_SECONDS, Answer, Answers, Given
+from teddy.service.feedback.answers import PAUSE_SECONDS, Answers, NewAnswer, RememberedAnswer
 from teddy.service.feedback.rows import Correction
 from teddy.service.feedback.scores import KINDS, ByLabel, FeedbackGauges, Version, compare
 from teddy.service.feedback.store import CorrectionFiles
@@ -72,7 +72,7 @@ class Feedback:
     ) -> None:
         """Let an answer be corrected later. Takes no time."""
         if self._answers is not None:
-            given = Given(
+            given = NewAnswer(
                 request_id=request_id,
                 by=by,
                 model=model.name,
@@ -82,7 +82,7 @@ class Feedback:
             )
             self._answers.remember(given)
 
-    async def recall(self, request_id: str, by: str) -> Answer:
+    async def recall(self, request_id: str, by: str) -> RememberedAnswer:
         """Return the newest answer under that id to that caller. Raises UnknownAnswerError."""
         if self._answers is not None:
             for pause_seconds in (0.0, SECOND_LOOK_SECONDS):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import structlog
 
-SHARES = "connections"
+COUNTS_FILE = "connections"
 """The file in the metrics' directory by which workers take turns in taking connections."""
 AT_ONCE = 16
 """Connections taken before the event loop's other work gets its turn."""
@@ -31,7 +31,7 @@ ABSENT = -1
 log = structlog.get_logger("service.acceptor")
 
 
-class Shares:
+class ConnectionCounts:
     """How many connections each worker has, in a file that all of them map.
 
     A worker writes its own place only.
@@ -66,7 +66,7 @@ class Acceptor:
     """Accept connections from a socket once it is open. Uvicorn sees it as one of its servers.
 
     `make_protocol` makes the protocol of a connection, `count` returns how many are being served.
-    `shares` is None for a single worker.
+    `counts` is None for a single worker.
     """
 
     def __init__(
@@ -76,13 +76,13 @@ class Acceptor:
         count: Callable[[], int],
         *,
         backlog: int,
-        shares: Shares | None = None,
+        counts: ConnectionCounts | None = None,
     ) -> None:
         self._socket = bound
         self._make_protocol = make_protocol
         self._count = count
         self._backlog = backlog
-        self._shares = shares
+        self._counts = counts
         self._loop = asyncio.get_running_loop()
         self._adoptions: set[asyncio.Task[None]] = set()
         self._pause: asyncio.TimerHandle | None = None
@@ -105,8 +105,8 @@ class Acceptor:
                 self._pause.cancel()
             while self._take():
                 pass
-        if self._shares is not None:
-            self._shares.leave()
+        if self._counts is not None:
+            self._counts.leave()
         self._socket.close()
 
     async def wait_closed(self) -> None:
@@ -115,8 +115,8 @@ class Acceptor:
 
     def publish(self) -> None:
         """Publish this worker's connection count to the other workers."""
-        if self._shares is not None and self._open:
-            self._shares.publish(self._n_connections())
+        if self._counts is not None and self._open:
+            self._counts.publish(self._n_connections())
 
     def _n_connections(self) -> int:
         return self._count() + len(self._adoptions)
@@ -126,7 +126,7 @@ class Acceptor:
 
     def _on_connections(self) -> None:
         for _ in range(AT_ONCE):
-            if self._shares is not None and self._n_connections() > self._shares.least():
+            if self._counts is not None and self._n_connections() > self._counts.least():
                 self._step_back(STEP_BACK_SECONDS)
                 return
             if not self._take():

@@ -69,15 +69,15 @@ Predict = Callable[[list[Window]], list[Output]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part(Generic[Window, Output]):
+class PendingWindow(Generic[Window, Output]):
     """A window, the request it belongs to, and its position there."""
 
-    job: "Job[Window, Output]"
+    request: "PendingRequest[Window, Output]"
     position: int
     window: Window
 
 
-class Job(Generic[Window, Output]):
+class PendingRequest(Generic[Window, Output]):
     """A request: its flow in the queue, its results so far, and its future."""
 
     def __init__(
@@ -87,8 +87,14 @@ class Job(Generic[Window, Output]):
         context: RequestContext,
         loop: AbstractEventLoop,
     ) -> None:
-        parts = (Part(self, position, window) for position, window in enumerate(windows))
-        self.flow = Flow(predict, [(part.window.n_words, part) for part in parts], context.client)
+        pending_windows = (
+            PendingWindow(self, position, window) for position, window in enumerate(windows)
+        )
+        self.flow = Flow(
+            predict,
+            [(pending.window.n_words, pending) for pending in pending_windows],
+            context.client,
+        )
         self.predict = predict
         self.context = context
         self.future: Future[list[Output]] = loop.create_future()
@@ -126,7 +132,9 @@ class Batcher(Generic[Window, Output]):
         metrics: Metrics,
     ) -> None:
         self._batch_words = batch_words
-        self._queue: FairQueue[Part[Window, Output]] = FairQueue(queue_words, client_share, quantum)
+        self._queue: FairQueue[PendingWindow[Window, Output]] = FairQueue(
+            queue_words, client_share, quantum
+        )
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="inference")
         self._threads = threads
         self._metrics = metrics
@@ -187,19 +195,19 @@ class Batcher(Generic[Window, Output]):
         if self._closing:
             raise ShuttingDownError("Shutting down.", retry_after_seconds=1)
         loop = asyncio.get_running_loop()
-        job = Job(predict, windows, context, loop)
+        request = PendingRequest(predict, windows, context, loop)
         try:
-            self._queue.add(job.flow, self._most_ahead(context, job.came))
+            self._queue.add(request.flow, self._most_ahead(context, request.came))
         except (QueueFullError, ClientShareError) as error:
             raise self._with_retry_after(error, context) from None
-        if job.flow.words <= SHORT_WORDS:
-            self._last_short = job.came
-        job.future.add_done_callback(lambda _: self._forget(job))
-        poll_at = job.came + DISCONNECT_POLL_DELAY_SECONDS
-        job.timer = loop.call_at(min(context.deadline, poll_at), self._look_after, job)
+        if request.flow.words <= SHORT_WORDS:
+            self._last_short = request.came
+        request.future.add_done_callback(lambda _: self._forget(request))
+        poll_at = request.came + DISCONNECT_POLL_DELAY_SECONDS
+        request.timer = loop.call_at(min(context.deadline, poll_at), self._look_after, request)
         self._metrics.queue_words = self._queue.words
         self._work.set()
-        return job.future
+        return request.future
 
     def _most_ahead(self, context: RequestContext, now: float) -> float:
         """Return how many words may have their turn before a request that comes now."""
@@ -213,25 +221,27 @@ class Batcher(Generic[Window, Output]):
         error.retry_after_seconds = min(max(1, ceil(seconds)), LONGEST_RETRY_AFTER_SECONDS)
         return error
 
-    def _forget(self, job: Job[Window, Output]) -> None:
-        if job.timer is not None:
-            job.timer.cancel()
-        if job.watch is not None:
-            job.watch.cancel()
-        # each refers to the job: no cycle may keep its texts and its model
-        job.timer = job.watch = None
-        if job.flow.items:
-            self._queue.discard(job.flow)
+    def _forget(self, request: PendingRequest[Window, Output]) -> None:
+        if request.timer is not None:
+            request.timer.cancel()
+        if request.watch is not None:
+            request.watch.cancel()
+        # each refers to the request: no cycle may keep its texts and its model
+        request.timer = request.watch = None
+        if request.flow.items:
+            self._queue.discard(request.flow)
         self._metrics.queue_words = self._queue.words
 
-    def _look_after(self, job: Job[Window, Output]) -> None:
+    def _look_after(self, request: PendingRequest[Window, Output]) -> None:
         """Check the deadline of a request that has waited for long, and watch its client."""
         loop = asyncio.get_running_loop()
-        if _expires(job, loop.time()):
+        if _expires(request, loop.time()):
             return
-        if job.context.departure is not None and job.watch is None:
-            job.watch = loop.create_task(_fail_on_disconnect(job, job.context.departure))
-        job.timer = loop.call_at(job.context.deadline, self._look_after, job)
+        if request.context.departure is not None and request.watch is None:
+            request.watch = loop.create_task(
+                _fail_on_disconnect(request, request.context.departure)
+            )
+        request.timer = loop.call_at(request.context.deadline, self._look_after, request)
 
     async def _serve(self) -> None:
         """Run batch after batch until the batcher closes and nothing waits."""
@@ -244,31 +254,33 @@ class Batcher(Generic[Window, Output]):
                 # requests that came in the same instant are read before one goes alone
                 await asyncio.sleep(0)
 
-    def _next_batch(self) -> list[Part[Window, Output]]:
+    def _next_batch(self) -> list[PendingWindow[Window, Output]]:
         """Return the next batch, without the windows of departed and expired requests."""
         now = asyncio.get_running_loop().time()
         batch = self._queue.take(
             self._max_batch_words(now),
-            lambda part: not part.job.future.done() and not _expires(part.job, now),
+            lambda pending: (
+                not pending.request.future.done() and not _expires(pending.request, now)
+            ),
         )
         self._metrics.queue_words = self._queue.words
-        for part in batch:
-            if part.job.is_waiting:
-                self._metrics.queue_wait.observe(now - part.job.came)
-                part.job.is_waiting = False
-                if part.job.context.span is not None:
-                    part.job.context.span.child("queue", part.job.came, now)
+        for pending in batch:
+            if pending.request.is_waiting:
+                self._metrics.queue_wait.observe(now - pending.request.came)
+                pending.request.is_waiting = False
+                if pending.request.context.span is not None:
+                    pending.request.context.span.child("queue", pending.request.came, now)
         return batch
 
     def _max_batch_words(self, now: float) -> int:
         holds = self._queue.n_bulk and now < self._last_short + SHORT_REQUEST_HOLD_SECONDS
         return min(self._batch_words, HOLD_BATCH_WORDS) if holds else self._batch_words
 
-    async def _run(self, batch: list[Part[Window, Output]]) -> None:
+    async def _run(self, batch: list[PendingWindow[Window, Output]]) -> None:
         """Predict a batch; if it fails, each window alone, so that only a faulty one fails."""
         loop = asyncio.get_running_loop()
         started = loop.time()
-        predict, windows = batch[0].job.predict, [part.window for part in batch]
+        predict, windows = batch[0].request.predict, [pending.window for pending in batch]
         try:
             outputs = await loop.run_in_executor(self._executor, _predict, predict, windows)
         except Exception as error:
@@ -276,35 +288,41 @@ class Batcher(Generic[Window, Output]):
             return
         ended = loop.time()
         self._measure(batch, started, ended)
-        for span in {part.job.context.span for part in batch}:
+        for span in {pending.request.context.span for pending in batch}:
             if span is not None:
                 span.child("network", started, ended, {"teddy.batch.windows": len(batch)})
-        for part, output in zip(batch, outputs, strict=True):
-            job = part.job
-            if not job.future.done():  # the results of a departed request are dropped
-                job.outputs[part.position] = output
-                if len(job.outputs) == job.n_windows:
-                    job.future.set_result([job.outputs[i] for i in range(job.n_windows)])
+        for pending, output in zip(batch, outputs, strict=True):
+            request = pending.request
+            if not request.future.done():  # the results of a departed request are dropped
+                request.outputs[pending.position] = output
+                if len(request.outputs) == request.n_windows:
+                    request.future.set_result(
+                        [request.outputs[i] for i in range(request.n_windows)]
+                    )
 
-    async def _run_alone(self, batch: list[Part[Window, Output]], error: Exception) -> None:
+    async def _run_alone(
+        self, batch: list[PendingWindow[Window, Output]], error: Exception
+    ) -> None:
         if len(batch) == 1:
             failure = InferenceError("the model failed on this text")
             failure.__cause__ = error
-            batch[0].job.fail(failure)
+            batch[0].request.fail(failure)
             return
         log.warning(
             "a batch failed, its windows are tried alone", windows=len(batch), exc_info=error
         )
         loop = asyncio.get_running_loop()
-        for part in batch:
-            if not part.job.future.done() and not _expires(part.job, loop.time()):
-                await self._run([part])
+        for pending in batch:
+            if not pending.request.future.done() and not _expires(pending.request, loop.time()):
+                await self._run([pending])
 
-    def _measure(self, batch: Sequence[Part[Window, Output]], started: float, ended: float) -> None:
+    def _measure(
+        self, batch: Sequence[PendingWindow[Window, Output]], started: float, ended: float
+    ) -> None:
         """Count a batch and estimate words per second, from the last batch's end if busy."""
-        words = sum(part.window.n_words for part in batch)
+        words = sum(pending.window.n_words for pending in batch)
         self._metrics.batch(words, len(batch), ended - started)
-        since = max(self._last_end, min(part.job.came for part in batch))
+        since = max(self._last_end, min(pending.request.came for pending in batch))
         rate = self._threads * words / max(ended - since, 1e-6)
         past = self._words_per_second or rate
         self._words_per_second = past + (1 - THROUGHPUT_EMA_WEIGHT) * (rate - past)
@@ -312,18 +330,18 @@ class Batcher(Generic[Window, Output]):
 
 
 async def _fail_on_disconnect(
-    job: Job[Window, Output], departure: Callable[[], Awaitable[None]]
+    request: PendingRequest[Window, Output], departure: Callable[[], Awaitable[None]]
 ) -> None:
     """Fail a request, and so free its place, when its client has gone."""
     await departure()
-    job.fail(ClientDepartedError("The client left before its answer was there."))
+    request.fail(ClientDepartedError("The client left before its answer was there."))
 
 
-def _expires(job: Job[Window, Output], now: float) -> bool:
+def _expires(request: PendingRequest[Window, Output], now: float) -> bool:
     """Return whether the deadline has passed; then the request fails with DeadlineError."""
-    if now < job.context.deadline:
+    if now < request.context.deadline:
         return False
-    job.fail(
+    request.fail(
         DeadlineError("Its time was over before the answer was there; a shorter text takes less.")
     )
     return True

@@ -18,7 +18,7 @@ POWERS_OF_TWO = tuple(2**exponent for exponent in range(15))
 TENTHS = tuple(tenth / 10 for tenth in range(1, 10))
 
 
-class Kind(StrEnum):
+class MetricType(StrEnum):
     """What Prometheus calls the type."""
 
     COUNTER = "counter"
@@ -31,7 +31,7 @@ class Metric:
     """A family of series. A counter's name is without the `_total` that Prometheus appends."""
 
     name: str
-    kind: Kind
+    kind: MetricType
     unit: str
     meaning: str
     labels: tuple[str, ...] = ()
@@ -44,7 +44,7 @@ class Metric:
     @property
     def exposed_name(self) -> str:
         """The name in Prometheus; a histogram has `_bucket`, `_sum` and `_count` besides."""
-        return f"{self.name}_total" if self.kind is Kind.COUNTER else self.name
+        return f"{self.name}_total" if self.kind is MetricType.COUNTER else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +56,19 @@ class Group:
 
 
 def _counter(name: str, unit: str, meaning: str, *labels: str) -> Metric:
-    return Metric(name, Kind.COUNTER, unit, meaning, labels)
+    return Metric(name, MetricType.COUNTER, unit, meaning, labels)
 
 
 def _gauge(name: str, unit: str, meaning: str, *labels: str, across: str = "livesum") -> Metric:
-    return Metric(name, Kind.GAUGE, unit, meaning, labels, across=across)
+    return Metric(name, MetricType.GAUGE, unit, meaning, labels, across=across)
 
 
 def _computed(name: str, unit: str, meaning: str, *labels: str) -> Metric:
-    return Metric(name, Kind.GAUGE, unit, meaning, labels)
+    return Metric(name, MetricType.GAUGE, unit, meaning, labels)
 
 
 def _histogram(name: str, unit: str, meaning: str, edges: Sequence[float], *labels: str) -> Metric:
-    return Metric(name, Kind.HISTOGRAM, unit, meaning, labels, tuple(edges))
+    return Metric(name, MetricType.HISTOGRAM, unit, meaning, labels, tuple(edges))
 
 
 REQUESTS = Group(

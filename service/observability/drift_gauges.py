@@ -24,7 +24,7 @@ MOST_CHANCE = 0.025
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class DriftComparison:
     """A feature of a model's live texts beside its reference: counts of the same bins."""
 
     feature: str
@@ -81,7 +81,7 @@ class Gauges:
             family("teddy_drift_reference_share"),
         )
 
-    def add(self, model: str, comparison: Comparison) -> None:
+    def add(self, model: str, comparison: DriftComparison) -> None:
         """Add a feature; of one with too few texts only its count and its reference."""
         labels = [model, comparison.feature]
         self._observations.add_metric(labels, sum(comparison.live))
@@ -121,7 +121,7 @@ def newest_versions(tellings: Iterable[Any]) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def compare(documents: list[dict[str, Any]]) -> Iterator[Comparison]:
+def compare(documents: list[dict[str, Any]]) -> Iterator[DriftComparison]:
     """Each feature of the windows of all workers together, where the reference has it."""
     first = documents[0]
     matrix = [
@@ -150,7 +150,7 @@ def _compare_feature(
     sums: list[list[int]],
     reference: dict[str, Any],
     n_texts: int,
-) -> Comparison | None:
+) -> DriftComparison | None:
     """None where the reference counted nothing."""
     counts = list(reference["counts"].values())
     if not any(counts):
@@ -158,6 +158,6 @@ def _compare_feature(
     live = sums[0]
     chance = reference["spread"] / sum(counts)
     chance += spread(*sums) / sum(live) if any(live) else float("inf")
-    return Comparison(
+    return DriftComparison(
         feature=feature, bins=bins, live=live, reference=counts, n_texts=n_texts, chance=chance
     )

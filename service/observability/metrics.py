@@ -24,7 +24,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from teddy.service.feedback.scores import KINDS
-from teddy.service.observability.instruments import Instruments, Late
+from teddy.service.observability.instruments import BufferedChild, MetricFactory
 from teddy.service.observability.worker_metrics import (
     DIRECTORY,
     ProcessMetrics,
@@ -54,10 +54,10 @@ log = structlog.get_logger("service.metrics")
 class TextMetrics:
     """What is counted of the texts of one model."""
 
-    texts: Late
-    words: Late
-    truncated_words: Late
-    score: Late
+    texts: BufferedChild
+    words: BufferedChild
+    truncated_words: BufferedChild
+    score: BufferedChild
 
 
 class Metrics:
@@ -72,23 +72,23 @@ class Metrics:
             share_values(worker_number())
         self._registry = CollectorRegistry()
         self._collectors: list[Collector] = []
-        self._instruments = make = Instruments(self._registry if enabled else None)
+        self._factory = make = MetricFactory(self._registry if enabled else None)
         self._make_request_metrics(make)
         self._make_text_metrics(make)
         self._make_queue_metrics(make)
         self._make_model_metrics(make)
         self.build_info = make.gauge("teddy_build_info")
-        self.loop_lag = make.late_histogram("teddy_event_loop_lag_seconds").labels()
+        self.loop_lag = make.buffered_histogram("teddy_event_loop_lag_seconds").labels()
         self.lost_log_lines = make.counter("teddy_log_lines_lost")
         self.process = ProcessMetrics(make)
         # With several workers the supervisor counts them.
         self._alone = SupervisorMetrics(make) if self._directory is None else None
 
-    def _make_request_metrics(self, make: Instruments) -> None:
+    def _make_request_metrics(self, make: MetricFactory) -> None:
         self.requests = make.counter("teddy_requests")
         self._requests: dict[tuple[str, str, int], Any] = {}
-        self.latency = make.late_histogram("teddy_request_seconds")
-        self.short_latency = make.late_histogram("teddy_short_request_seconds").labels()
+        self.latency = make.buffered_histogram("teddy_request_seconds")
+        self.short_latency = make.buffered_histogram("teddy_short_request_seconds").labels()
         self.in_flight = 0
         self._in_flight = make.gauge("teddy_requests_in_flight")
         self.refused = make.counter("teddy_refused")
@@ -97,30 +97,30 @@ class Metrics:
             for status in (200, *FAILURES):
                 self._requests["POST", route, status] = self.requests.labels("POST", route, status)
 
-    def _make_text_metrics(self, make: Instruments) -> None:
-        self.texts = make.late_counter("teddy_texts")
-        self.words = make.late_counter("teddy_words")
-        self.text_words = make.late_histogram("teddy_text_words").labels()
-        self.entities = make.late_counter("teddy_entities")
-        self.entity_score = make.late_histogram("teddy_entity_score")
-        self.truncated_words = make.late_counter("teddy_truncated_words")
+    def _make_text_metrics(self, make: MetricFactory) -> None:
+        self.texts = make.buffered_counter("teddy_texts")
+        self.words = make.buffered_counter("teddy_words")
+        self.text_words = make.buffered_histogram("teddy_text_words").labels()
+        self.entities = make.buffered_counter("teddy_entities")
+        self.entity_score = make.buffered_histogram("teddy_entity_score")
+        self.truncated_words = make.buffered_counter("teddy_truncated_words")
         self._of_models: dict[str, TextMetrics] = {}
         self.drift_texts = make.counter("teddy_drift_texts")
         self.feedback = make.counter("teddy_feedback")
         self.feedback_entities = make.counter("teddy_feedback_entities")
 
-    def _make_queue_metrics(self, make: Instruments) -> None:
+    def _make_queue_metrics(self, make: MetricFactory) -> None:
         self.queue_words = 0
         self._queue_words = make.gauge("teddy_queue_words")
         self.queue_capacity = make.gauge("teddy_queue_capacity_words")
-        self.queue_wait = make.late_histogram("teddy_queue_wait_seconds").labels()
-        self.batch_words = make.late_histogram("teddy_batch_words").labels()
-        self.batch_windows = make.late_histogram("teddy_batch_windows").labels()
+        self.queue_wait = make.buffered_histogram("teddy_queue_wait_seconds").labels()
+        self.batch_words = make.buffered_histogram("teddy_batch_words").labels()
+        self.batch_windows = make.buffered_histogram("teddy_batch_windows").labels()
         self.padding_words = make.counter("teddy_padding_words")
-        self.inference = make.late_histogram("teddy_inference_seconds").labels()
-        self.inference_word = make.late_histogram("teddy_inference_word_seconds").labels()
+        self.inference = make.buffered_histogram("teddy_inference_seconds").labels()
+        self.inference_word = make.buffered_histogram("teddy_inference_word_seconds").labels()
 
-    def _make_model_metrics(self, make: Instruments) -> None:
+    def _make_model_metrics(self, make: MetricFactory) -> None:
         self.model_info = make.gauge("teddy_model_info")
         self.model_loaded = make.gauge("teddy_model_loaded_timestamp_seconds")
         self.model_created = make.gauge("teddy_model_created_timestamp_seconds")
@@ -217,7 +217,7 @@ class Metrics:
         """Put in all that waits. From any thread."""
         self._in_flight.set(self.in_flight)
         self._queue_words.set(self.queue_words)
-        self._instruments.flush()
+        self._factory.flush()
 
     def exposition(self) -> bytes:
         """All values, of all workers, in Prometheus's text format. From any thread."""

@@ -25,7 +25,7 @@ from prometheus_client.registry import Collector
 
 from teddy.model.system.files import write_atomically
 from teddy.model.system.memory import resident_bytes
-from teddy.service.observability.instruments import Instruments
+from teddy.service.observability.instruments import MetricFactory
 
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 """Where the files are; the library reads this variable too."""
@@ -68,7 +68,7 @@ def forget(worker: int, directory: str) -> None:
 class ProcessMetrics:
     """What a worker takes from the machine."""
 
-    def __init__(self, make: Instruments) -> None:
+    def __init__(self, make: MetricFactory) -> None:
         number = worker_number()
         self._resident = make.gauge("teddy_worker_resident_bytes").labels(number)
         self._open_files = make.gauge("teddy_worker_open_files").labels(number)
@@ -87,7 +87,7 @@ class ProcessMetrics:
 class SupervisorMetrics:
     """What only the supervisor knows of its workers, or a single one of itself."""
 
-    def __init__(self, make: Instruments) -> None:
+    def __init__(self, make: MetricFactory) -> None:
         self.restarts = make.counter("teddy_worker_restarts")
         self.workers = make.gauge("teddy_workers")
         self.wanted = make.gauge("teddy_workers_wanted")
@@ -98,7 +98,7 @@ class SupervisorMetrics:
         before = values.ValueClass
         share_values(SUPERVISOR)
         try:
-            return cls(Instruments(CollectorRegistry() if enabled else None))
+            return cls(MetricFactory(CollectorRegistry() if enabled else None))
         finally:
             values.ValueClass = before
 

@@ -21,7 +21,7 @@ from fastapi import FastAPI
 from teddy.model.errors import TeddyError
 from teddy.service.app import OnReady, create_app
 from teddy.service.errors import AddressError
-from teddy.service.http.acceptor import Acceptor, Shares
+from teddy.service.http.acceptor import Acceptor, ConnectionCounts
 from teddy.service.http.protocol import make_protocol
 from teddy.service.inference.model_files import model_loader
 from teddy.service.process.control import Drain
@@ -102,7 +102,7 @@ class Server(uvicorn.Server):
         settings: Settings,
         *,
         closed: bool = False,
-        shares: Shares | None = None,
+        counts: ConnectionCounts | None = None,
         on_beat: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(server_config(app, settings))
@@ -110,7 +110,7 @@ class Server(uvicorn.Server):
         self._drain: Drain = app.state.drain
         self._drain_seconds = settings.drain_seconds
         self._opens_at_once = not closed
-        self._shares = shares
+        self._counts = counts
         self._on_beat = on_beat
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -130,7 +130,7 @@ class Server(uvicorn.Server):
             self._protocol,
             lambda: len(self.server_state.connections),
             backlog=self.config.backlog,
-            shares=self._shares,
+            counts=self._counts,
         )
         # uvicorn only closes it and waits for it
         self.servers = [self._acceptor]  # type: ignore[list-item]

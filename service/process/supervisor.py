@@ -29,7 +29,7 @@ import structlog
 
 from teddy.model.system.processes import reap
 from teddy.service.errors import ServiceError
-from teddy.service.http.acceptor import SHARES, Shares
+from teddy.service.http.acceptor import COUNTS_FILE, ConnectionCounts
 from teddy.service.observability.worker_metrics import DIRECTORY, WORKER, SupervisorMetrics, forget
 from teddy.service.process.control import ALIVE, READY, REFUSED, Report
 from teddy.service.settings import Settings
@@ -66,7 +66,7 @@ class Worker:
 
 
 @dataclass(slots=True, eq=False)
-class Place:
+class WorkerSlot:
     """A worker's number and its process; without one, when the next may start."""
 
     number: int
@@ -86,11 +86,11 @@ def serve_with_workers(
     memory = MEMORY_DIRECTORY if os.access(MEMORY_DIRECTORY, os.W_OK) else None
     with TemporaryDirectory(prefix="teddy-", dir=memory) as directory:
         os.environ |= settings.as_environment() | {DIRECTORY: directory}
-        shares = Path(directory) / SHARES
-        Shares.create(shares, settings.workers)
+        counts = Path(directory) / COUNTS_FILE
+        ConnectionCounts.create(counts, settings.workers)
 
         def clear(number: int) -> None:
-            Shares(shares, number).leave()
+            ConnectionCounts(counts, number).leave()
             forget(number, directory)
 
         Supervisor(
@@ -150,7 +150,7 @@ class Supervisor:
         metrics: SupervisorMetrics | None = None,
     ) -> None:
         self._start_process = start
-        self._places = [Place(number) for number in range(n_workers)]
+        self._slots = [WorkerSlot(number) for number in range(n_workers)]
         self._stop_seconds = stop_seconds
         self._hang_seconds = hang_seconds
         self._on_ready, self._on_death, self._on_stop = on_ready, on_death, on_stop
@@ -179,38 +179,38 @@ class Supervisor:
         if self._failure is not None:
             raise ServiceError(self._failure)
 
-    def _living(self) -> list[tuple[Place, Worker]]:
-        return [(place, place.worker) for place in self._places if place.worker is not None]
+    def _living(self) -> list[tuple[WorkerSlot, Worker]]:
+        return [(slot, slot.worker) for slot in self._slots if slot.worker is not None]
 
     def _start_who_is_due(self) -> None:
         if self._kill_at is None:
-            for place in self._places:
-                if place.worker is None and place.start_at <= time.monotonic():
-                    self._start(place)
+            for slot in self._slots:
+                if slot.worker is None and slot.start_at <= time.monotonic():
+                    self._start(slot)
 
-    def _start(self, place: Place) -> None:
+    def _start(self, slot: WorkerSlot) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             try:
-                process = self._start_process(place.number, theirs)
+                process = self._start_process(slot.number, theirs)
             except OSError as error:
                 ours.close()
-                self._replace(place, None, f"it could not be started: {error.strerror}")
+                self._replace(slot, None, f"it could not be started: {error.strerror}")
                 return
-        place.worker = Worker(process, Report(ours))
-        self._selector.register(ours, selectors.EVENT_READ, place)
-        log.info("a worker starts", worker=place.number, pid=process.pid)
+        slot.worker = Worker(process, Report(ours))
+        self._selector.register(ours, selectors.EVENT_READ, slot)
+        log.info("a worker starts", worker=slot.number, pid=process.pid)
 
     def _wait(self) -> None:
         """Wait until something happens, or a tick has passed."""
         before = time.monotonic()
         dues = [
-            place.start_at - before
-            for place in self._places
-            if place.worker is None and self._kill_at is None
+            slot.start_at - before
+            for slot in self._slots
+            if slot.worker is None and self._kill_at is None
         ]
         for key, _ in self._selector.select(max(0.0, min([TICK_SECONDS, *dues]))):
-            if isinstance(key.data, Place):
+            if isinstance(key.data, WorkerSlot):
                 self._read(key.data)
             elif isinstance(key.fileobj, socket.socket):
                 for number in key.fileobj.recv(64):
@@ -219,54 +219,54 @@ class Supervisor:
         # been asleep.
         self._count_silence(min(time.monotonic() - before, TICK_SECONDS))
 
-    def _read(self, place: Place) -> None:
-        worker = place.worker
+    def _read(self, slot: WorkerSlot) -> None:
+        worker = slot.worker
         lines = worker.report.lines() if worker is not None else []
         if worker is None or lines is None:
-            self._bury(place)
+            self._on_worker_exit(slot)
             return
         for line in lines:
             if line == ALIVE:
                 worker.silent_seconds = 0.0
             elif line == READY:
-                self._note_ready(place, worker)
+                self._note_ready(slot, worker)
             elif line.startswith(REFUSED):
                 worker.refusal = line.removeprefix(REFUSED)
 
-    def _note_ready(self, place: Place, worker: Worker) -> None:
+    def _note_ready(self, slot: WorkerSlot, worker: Worker) -> None:
         worker.ready_since = time.monotonic()
-        log.info("a worker is ready", worker=place.number)
+        log.info("a worker is ready", worker=slot.number)
         self._count_workers()
         if not self._ever_ready:
             self._ever_ready = True
             self._on_ready()
 
-    def _bury(self, place: Place) -> None:
+    def _on_worker_exit(self, slot: WorkerSlot) -> None:
         """Replace a worker whose end of the control sockets is closed."""
-        worker = place.worker
+        worker = slot.worker
         if worker is None:
             return
         self._selector.unregister(worker.report)
         worker.report.close()
         ending = reap(worker.process, TICK_SECONDS)
-        place.worker = None
-        self._on_death(place.number)
+        slot.worker = None
+        self._on_death(slot.number)
         self._count_workers()
         if self._kill_at is None:
-            self._replace(place, worker, worker.refusal or ending)
+            self._replace(slot, worker, worker.refusal or ending)
 
-    def _replace(self, place: Place, worker: Worker | None, cause: str) -> None:
+    def _replace(self, slot: WorkerSlot, worker: Worker | None, cause: str) -> None:
         """Schedule a dead worker's replacement: at once, or later if it keeps dying early."""
         now = time.monotonic()
         ready_since = worker.ready_since if worker is not None else None
         early = ready_since is None or now - ready_since < EARLY_SECONDS
-        place.early_deaths = place.early_deaths + 1 if early else 0
-        pause = pause_seconds(place.early_deaths)
-        place.start_at = now + pause
-        log.error("a worker died", worker=place.number, cause=cause, restart_in_seconds=pause)
+        slot.early_deaths = slot.early_deaths + 1 if early else 0
+        pause = pause_seconds(slot.early_deaths)
+        slot.start_at = now + pause
+        log.error("a worker died", worker=slot.number, cause=cause, restart_in_seconds=pause)
         self._metrics.restarts.inc()
         refused = worker is not None and worker.refusal is not None
-        if not self._ever_ready and (refused or place.early_deaths >= TRIES):
+        if not self._ever_ready and (refused or slot.early_deaths >= TRIES):
             self._failure = (
                 cause if refused else f"no worker can start: {cause}, {TRIES} times in a row"
             )
@@ -278,12 +278,12 @@ class Supervisor:
         )
 
     def _count_silence(self, seconds: float) -> None:
-        for place, worker in self._living():
+        for slot, worker in self._living():
             worker.silent_seconds += seconds
             if worker.silent_seconds > self._hang_seconds and self._kill_at is None:
                 log.error(
                     "a worker hangs and is killed",
-                    worker=place.number,
+                    worker=slot.number,
                     silent_seconds=worker.silent_seconds,
                 )
                 worker.process.kill()
@@ -309,14 +309,14 @@ class Supervisor:
 
     def _kill_who_is_late(self) -> None:
         if self._kill_at is not None and time.monotonic() > self._kill_at:
-            for place, _ in self._living():
-                log.error("a worker did not stop in time and is killed", worker=place.number)
+            for slot, _ in self._living():
+                log.error("a worker did not stop in time and is killed", worker=slot.number)
             self._kill(self._living())
 
-    def _kill(self, workers: list[tuple[Place, Worker]]) -> None:
-        for place, worker in workers:
+    def _kill(self, workers: list[tuple[WorkerSlot, Worker]]) -> None:
+        for slot, worker in workers:
             worker.process.kill()
-            self._bury(place)
+            self._on_worker_exit(slot)
 
 
 def pause_seconds(early_deaths: int) -> float:

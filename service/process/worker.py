@@ -51,7 +51,7 @@ def run(settings: "Settings", worker: int, bound: socket.socket, control: Contro
     """Accept connections once the models are loaded; until then the other workers do."""
     from teddy.model.errors import TeddyError
     from teddy.service.app import create_app
-    from teddy.service.http.acceptor import SHARES, Shares
+    from teddy.service.http.acceptor import COUNTS_FILE, ConnectionCounts
     from teddy.service.inference.model_files import model_loader
     from teddy.service.observability.worker_metrics import DIRECTORY
     from teddy.service.process.server import Server
@@ -73,8 +73,8 @@ def run(settings: "Settings", worker: int, bound: socket.socket, control: Contro
     app = create_app(
         settings, model_loader(settings), on_ready=on_ready, on_load_failure=on_load_failure
     )
-    shares = Shares(Path(os.environ[DIRECTORY]) / SHARES, worker)
-    server = Server(app, settings, closed=True, shares=shares, on_beat=on_beat)
+    counts = ConnectionCounts(Path(os.environ[DIRECTORY]) / COUNTS_FILE, worker)
+    server = Server(app, settings, closed=True, counts=counts, on_beat=on_beat)
     server.run(sockets=[bound])
     return REFUSED_STATUS if refusals else 0
 

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.load.server import ROOT
 from deploy.monitoring.dashboards.__main__ import sections
-from teddy.service.observability.catalogue import Kind
+from teddy.service.observability.catalogue import MetricType
 from teddy.service.observability.catalogue import all_metrics as all_of_the_service
 from teddy.service.settings import PREFIX, Settings
 from teddy.training.job.catalogue import all_metrics as all_of_training
@@ -28,7 +28,7 @@ def known_metrics() -> set[str]:
     """All series that Teddy and its training jobs have, by the names under which Prometheus has them."""
     known = {metric.name for metric in all_of_training()}
     for metric in all_of_the_service().values():
-        parts = PARTS_OF_A_HISTOGRAM if metric.kind is Kind.HISTOGRAM else ("",)
+        parts = PARTS_OF_A_HISTOGRAM if metric.kind is MetricType.HISTOGRAM else ("",)
         known |= {metric.exposed_name + part for part in parts}
     return known
 

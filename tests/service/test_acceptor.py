@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from teddy.service.http.acceptor import TAKEN_AFTER_STEPPING_BACK, Acceptor, Shares
+from teddy.service.http.acceptor import TAKEN_AFTER_STEPPING_BACK, Acceptor, ConnectionCounts
 from teddy.service.process.server import listen
 
 pytestmark = pytest.mark.anyio
@@ -34,11 +34,11 @@ def bound() -> Iterator[socket.socket]:
         yield bound
 
 
-def acceptor(name: bytes, bound: socket.socket, shares: Shares | None = None) -> Acceptor:
+def acceptor(name: bytes, bound: socket.socket, counts: ConnectionCounts | None = None) -> Acceptor:
     """An acceptor on a descriptor of its own, as another process would have one."""
     served: set[asyncio.BaseProtocol] = set()
     return Acceptor(
-        bound.dup(), lambda: Greeter(name, served), lambda: len(served), backlog=128, shares=shares
+        bound.dup(), lambda: Greeter(name, served), lambda: len(served), backlog=128, counts=counts
     )
 
 
@@ -57,11 +57,11 @@ async def greetings(clients: list[socket.socket]) -> list[bytes]:
 
 
 async def test_workers_share_connections_evenly(bound: socket.socket, tmp_path: Path) -> None:
-    Shares.create(tmp_path / "shares", 2)
+    ConnectionCounts.create(tmp_path / "counts", 2)
     with ExitStack() as stack:
         for number in range(2):
-            shares = Shares(tmp_path / "shares", number)
-            stack.enter_context(closing(acceptor(b"%d" % number, bound, shares))).open()
+            counts = ConnectionCounts(tmp_path / "counts", number)
+            stack.enter_context(closing(acceptor(b"%d" % number, bound, counts))).open()
         greeted = await greetings(await connect(bound, 64, stack))
     assert abs(greeted.count(b"0") - greeted.count(b"1")) <= TAKEN_AFTER_STEPPING_BACK
 
@@ -69,10 +69,12 @@ async def test_workers_share_connections_evenly(bound: socket.socket, tmp_path: 
 async def test_a_worker_takes_all_when_the_one_with_fewer_does_not(
     bound: socket.socket, tmp_path: Path
 ) -> None:
-    Shares.create(tmp_path / "shares", 2)
-    Shares(tmp_path / "shares", 1).publish(0)
+    ConnectionCounts.create(tmp_path / "counts", 2)
+    ConnectionCounts(tmp_path / "counts", 1).publish(0)
     with ExitStack() as stack:
-        stack.enter_context(closing(acceptor(b"0", bound, Shares(tmp_path / "shares", 0)))).open()
+        stack.enter_context(
+            closing(acceptor(b"0", bound, ConnectionCounts(tmp_path / "counts", 0)))
+        ).open()
         assert await greetings(await connect(bound, 20, stack)) == [b"0"] * 20
 
 
@@ -100,8 +102,11 @@ async def test_nobody_can_connect_before_the_door_is_open(bound: socket.socket) 
 
 
 async def test_who_is_absent_has_no_share(tmp_path: Path) -> None:
-    Shares.create(tmp_path / "shares", 3)
-    first, second = Shares(tmp_path / "shares", 0), Shares(tmp_path / "shares", 1)
+    ConnectionCounts.create(tmp_path / "counts", 3)
+    first, second = (
+        ConnectionCounts(tmp_path / "counts", 0),
+        ConnectionCounts(tmp_path / "counts", 1),
+    )
     assert first.least() == 0
     first.publish(5)
     second.publish(3)

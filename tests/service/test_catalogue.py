@@ -13,8 +13,8 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.load.server import Server
-from teddy.service.observability.catalogue import CATALOGUE, Kind, all_metrics, metrics_table
-from teddy.service.observability.instruments import Instruments, Nothing, family
+from teddy.service.observability.catalogue import CATALOGUE, MetricType, all_metrics, metrics_table
+from teddy.service.observability.instruments import MetricFactory, Nothing, family
 from teddy.service.observability.metrics import Metrics
 from teddy.training.job import catalogue as job_catalogue
 from tests.service.drift_texts import english
@@ -63,7 +63,7 @@ async def test_after_mixed_use_every_metric_of_the_catalogue_is_there_and_no_oth
     computed = {
         metric.name
         for metric in all_metrics().values()
-        if metric.kind is Kind.GAUGE and not metric.across
+        if metric.kind is MetricType.GAUGE and not metric.across
     }
     assert found.keys() <= all_metrics().keys()
     assert all_metrics().keys() - found.keys() <= computed, (
@@ -157,7 +157,7 @@ def test_every_metric_is_named_as_prometheus_wants_it() -> None:
             assert "_seconds" in metric.name
         if metric.unit == "bytes":
             assert metric.name.endswith("_bytes")
-        assert bool(metric.edges) == (metric.kind is Kind.HISTOGRAM)
+        assert bool(metric.edges) == (metric.kind is MetricType.HISTOGRAM)
         assert list(metric.edges) == sorted(set(metric.edges))
 
 
@@ -168,10 +168,10 @@ def test_the_documentation_has_both_catalogues_as_they_are() -> None:
 
 
 def test_a_metric_is_made_as_what_it_is() -> None:
-    make = Instruments(CollectorRegistry())
+    make = MetricFactory(CollectorRegistry())
     with pytest.raises(ValueError, match="teddy_texts is a counter"):
         make.gauge("teddy_texts")
-    assert isinstance(Instruments(None).counter("teddy_texts"), Nothing)
+    assert isinstance(MetricFactory(None).counter("teddy_texts"), Nothing)
     assert family("teddy_drift_psi").documentation == all_metrics()["teddy_drift_psi"].meaning
 
 

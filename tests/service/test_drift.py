@@ -24,7 +24,7 @@ from teddy.service.observability.drift import MOST_HELD_WORDS, Drift, DriftIntak
 from teddy.service.observability.drift_gauges import (
     LEAST_TEXTS,
     SUBJECT,
-    Comparison,
+    DriftComparison,
     DriftMetrics,
     compare,
 )
@@ -65,7 +65,7 @@ def read(predictor: Predictor, texts: Sequence[str]) -> list[tuple[Document, Tag
     return list(zip(documents, predictor.tag_documents(texts), strict=True))
 
 
-def compared(windows: DriftWindows) -> dict[str, Comparison]:
+def compared(windows: DriftWindows) -> dict[str, DriftComparison]:
     return {each.feature: each for each in compare(windows.as_documents())}
 
 

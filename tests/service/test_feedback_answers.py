@@ -17,7 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from teddy.model.tags.spans import Span
-from teddy.service.feedback.answers import MOST_WAITING, Answer, Answers, Given, Segments
+from teddy.service.feedback.answers import (
+    MOST_WAITING,
+    Answers,
+    NewAnswer,
+    RememberedAnswer,
+    Segments,
+)
 from tests.service.conftest import FakeEntity, FakeTagged
 from tests.service.test_feedback_store import longest_file
 
@@ -31,9 +37,11 @@ def opened(directory: Path, most_bytes: int = 2**20) -> Answers:
     return answers
 
 
-def answer(request_id: str, *texts: str, by: str = "somebody") -> Given:
+def answer(request_id: str, *texts: str, by: str = "somebody") -> NewAnswer:
     tagged: Any = [FakeTagged([FakeEntity(0, 1, "A", 0.5, text[:1])], []) for text in texts]
-    return Given(request_id=request_id, by=by, model="en", version="1", texts=texts, tagged=tagged)
+    return NewAnswer(
+        request_id=request_id, by=by, model="en", version="1", texts=texts, tagged=tagged
+    )
 
 
 def until(holds: Callable[[], object]) -> None:
@@ -62,7 +70,7 @@ def test_what_one_process_remembers_another_finds_for_the_same_caller(tmp_path: 
         one.remember(answer("1", *texts))
         until(lambda: other.find("1", "somebody"))
         found = other.find("1", "somebody")
-        assert isinstance(found, Answer)
+        assert isinstance(found, RememberedAnswer)
         assert (found.model, found.version, found.texts) == ("en", "1", list(texts))
         assert found.found == [[Span(0, 1, "A")]] * 4
         assert one.find("1", "nobody") is None

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client import Histogram as PlainHistogram
 
-from teddy.service.observability.catalogue import SECONDS, Kind, Metric
-from teddy.service.observability.instruments import Histogram, Instruments, make
+from teddy.service.observability.catalogue import SECONDS, Metric, MetricType
+from teddy.service.observability.instruments import Histogram, MetricFactory, make
 
 OBSERVED = st.floats(0, 20) | st.sampled_from(SECONDS)
 
@@ -33,9 +33,9 @@ def test_many_observations_at_once_are_as_many_single_ones(values: list[float]) 
 
 def test_what_waits_is_counted_once_by_a_flush_and_nothing_before() -> None:
     registry = CollectorRegistry()
-    make_late = Instruments(registry)
-    texts = make_late.late_counter("teddy_texts").labels("en")
-    waits = make_late.late_histogram("teddy_queue_wait_seconds").labels()
+    make_late = MetricFactory(registry)
+    texts = make_late.buffered_counter("teddy_texts").labels("en")
+    waits = make_late.buffered_histogram("teddy_queue_wait_seconds").labels()
     texts.inc(2)
     texts.inc(3)
     waits.observe(0.1)
@@ -48,8 +48,8 @@ def test_what_waits_is_counted_once_by_a_flush_and_nothing_before() -> None:
 
 def test_threads_that_count_while_others_flush_lose_nothing_and_count_nothing_twice() -> None:
     registry = CollectorRegistry()
-    instruments = Instruments(registry)
-    words = instruments.late_counter("teddy_words").labels("en")
+    instruments = MetricFactory(registry)
+    words = instruments.buffered_counter("teddy_words").labels("en")
     n_threads, n_counts = 4, 5_000
 
     def count() -> None:
@@ -71,16 +71,16 @@ def test_threads_that_count_while_others_flush_lose_nothing_and_count_nothing_tw
 
 
 def test_nothing_counts_where_there_is_no_registry() -> None:
-    instruments = Instruments(None)
-    instruments.late_counter("teddy_words").labels("en").inc(1)
-    instruments.late_histogram("teddy_queue_wait_seconds").labels().observe(1)
+    instruments = MetricFactory(None)
+    instruments.buffered_counter("teddy_words").labels("en").inc(1)
+    instruments.buffered_histogram("teddy_queue_wait_seconds").labels().observe(1)
     instruments.counter("teddy_requests").labels("GET", "/", 200).inc()
     instruments.gauge("teddy_workers").set(1)
     instruments.flush()
 
 
 def test_a_metric_is_exposed_under_its_name_in_the_catalogue() -> None:
-    for kind in Kind:
+    for kind in MetricType:
         registry = CollectorRegistry()
         metric = Metric("teddy_x", kind, "", "X.", edges=(1.0,), across="livesum")
         make(metric, registry)
