@@ -61,13 +61,15 @@ def main() -> int:
         print(f"audit: {fault}")
     unknown = f"; not known there: {', '.join(report.unknown)}" if report.unknown else ""
     print(
-        f"audit: {len(report.answered)} packages, {len(report.faults)} known vulnerabilities{unknown}"
+        f"audit: {len(report.answered)} packages, "
+        f"{len(report.faults)} known vulnerabilities{unknown}"
     )
     return 1 if report.faults else 0
 
 
 def installed(found: Iterable[Distribution]) -> dict[str, str]:
-    """Versions by name, as they were published: `2.13.0+cpu` is a build of 2.13.0, and services know only that."""
+    """Versions by name, as they were published: `2.13.0+cpu` is a build of 2.13.0, and services
+    know only that."""
     versions = {each.name.lower(): each.version.partition("+")[0] for each in found}
     versions.pop(OURS, None)
     return dict(sorted(versions.items()))
@@ -109,7 +111,8 @@ def parse(output: str) -> Report:
     """pip-audit's report."""
     packages = json.loads(output)["dependencies"]
     faults = [
-        f"{each['name']} {each['version']}: {fault['id']}, mended in {', '.join(fault['fix_versions']) or 'no version'}"
+        f"{each['name']} {each['version']}: {fault['id']}, "
+        f"mended in {', '.join(fault['fix_versions']) or 'no version'}"
         for each in packages
         for fault in each.get("vulns", ())
         if ACCEPTED.keys().isdisjoint({fault["id"], *fault.get("aliases", ())})

@@ -1,4 +1,5 @@
-"""What tests share: a made-up corpus, and a tiny model that was really trained on it, exported and loaded."""
+"""What tests share: a made-up corpus, and a tiny model that was really trained on it, exported and
+loaded."""
 
 import os
 

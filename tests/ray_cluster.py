@@ -1,4 +1,5 @@
-"""A real Ray cluster on this machine's loopback: nodes, each a tree of processes, and Serve on the first.
+"""A real Ray cluster on this machine's loopback: nodes, each a tree of processes, and Serve on the
+first.
 
 Import it only where Ray is installed. The variables are Ray's own, which it reads while it is
 imported. `python -m tests.ray_cluster PORT REPLICAS` serves until SIGTERM, on one node."""

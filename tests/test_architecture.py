@@ -70,7 +70,8 @@ COMMAND = sorted((ROOT / "teddy").glob("*.py"))
 
 
 def name_of(path: Path) -> str:
-    """Return `teddy.model.text.words` for model/text/words.py, and `teddy.model` for model/__init__.py."""
+    """Return `teddy.model.text.words` for model/text/words.py, and `teddy.model` for
+    model/__init__.py."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts if parts[0] == "teddy" else ("teddy", *parts)).removesuffix(".__init__")
 
@@ -89,7 +90,8 @@ def tree_of(path: Path) -> ast.Module:
 
 
 def imports(node: ast.AST) -> Iterator[str]:
-    """Yield the full names of the modules that a node imports; of `from a import b`, both `a` and `a.b`."""
+    """Yield the full names of the modules that a node imports; of `from a import b`, both `a` and
+    `a.b`."""
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
@@ -100,7 +102,8 @@ def imports(node: ast.AST) -> Iterator[str]:
 
 
 def imports_at_once(path: Path) -> set[str]:
-    """Return what is imported when the module is, which is neither what functions import nor what only types need."""
+    """Return what is imported when the module is, which is neither what functions import nor what
+    only types need."""
     return {name for node in tree_of(path).body for name in imports(node)}
 
 
@@ -114,7 +117,8 @@ def imported_packages(path: Path) -> set[str]:
 
 
 def rooms_of_ours(path: Path) -> set[str]:
-    """Return `model` where `teddy.model` or anything in it is imported, and `teddy.cli` where that is."""
+    """Return `model` where `teddy.model` or anything in it is imported, and `teddy.cli` where that
+    is."""
     parts = [name.split(".") for name in imported(path)]
     rooms = {each[1] for each in parts if each[0] == "teddy" and len(each) > 1}
     return (rooms & {*PACKAGES, "cli"}) | {

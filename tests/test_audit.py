@@ -20,7 +20,8 @@ Asked = dict[str, Any]
 
 @contextmanager
 def vulnerability_service(answer: Callable[[Asked], Asked]) -> Iterator[tuple[str, list[Asked]]]:
-    """A service on loopback that speaks the protocol of OSV; gives its address and what it has been asked."""
+    """A service on loopback that speaks the protocol of OSV; gives its address and what it has been
+    asked."""
     asked: list[Asked] = []
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,5 @@
-"""The laws of the benchmark suite: what it reads, who has a turn when, and what becomes of the figures."""
+"""The laws of the benchmark suite: what it reads, who has a turn when, and what becomes of the
+figures."""
 
 import math
 from collections import Counter

@@ -55,7 +55,8 @@ class FakePredictor:
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, str]]:
-    """Put a fake in the place of every model; gives the model files and precisions that were asked for."""
+    """Put a fake in the place of every model; gives the model files and precisions that were asked
+    for."""
     asked: list[tuple[object, str]] = []
 
     def load(path: object = None, *, precision: str = "auto") -> FakePredictor:

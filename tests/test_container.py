@@ -1,6 +1,6 @@
-"""Docker is seldom where tests run: these read its files, run Teddy under the restrictions that they name, and the
-programs of other images, where this machine has them, with the arguments that they give.
-"""
+"""Docker is seldom where tests run: these read its files, run Teddy under the restrictions that
+they name, and the programs of other images, where this machine has them, with the arguments that
+they give."""
 
 import os
 import re
@@ -226,7 +226,8 @@ def test_what_is_mounted_is_there_and_what_is_a_directory_of_ours_is_its_users(n
 
 
 def teddys_settings(**variables: str) -> dict[str, str]:
-    """What Teddy gets of its environment when Compose has these variables: an empty one is not set."""
+    """What Teddy gets of its environment when Compose has these variables: an empty one is not
+    set."""
     environment = {}
     for name, value in teddy()["environment"].items():
         filled = re.sub(
@@ -385,7 +386,8 @@ def can_confine() -> bool:
 
 @contextmanager
 def confined(*command: str, directory: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process without capabilities, that can write to `directory` and to memory but to no other file system."""
+    """A process without capabilities, that can write to `directory` and to memory but to no other
+    file system."""
     confining = ["unshare", "--mount", "sh", "-e", "-c", CONFINED, "sh"]
     with subprocess.Popen(
         [*confining, *command],

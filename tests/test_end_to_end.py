@@ -1,4 +1,5 @@
-"""The main road in real processes, from a corpus to entities over HTTP; and what those meet who stray from it."""
+"""The main road in real processes, from a corpus to entities over HTTP; and what those meet who
+stray from it."""
 
 import json
 import os

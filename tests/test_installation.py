@@ -1,4 +1,5 @@
-"""An installed Teddy: one name, which breaks nothing in a folder with a `model`, `service` and `training` of its own.
+"""An installed Teddy: one name, which breaks nothing in a folder with a `model`, `service` and
+`training` of its own.
 
 The wheels are installed into environments of their own, which hold nothing else but what these
 wheels require."""
@@ -75,7 +76,8 @@ def built(project: Path, directory: Path) -> Path:
 
 
 def run(command: Sequence[str | Path], directory: Path) -> str:
-    """The output of a command, which must succeed, in a directory and without settings of whoever runs the tests."""
+    """The output of a command, which must succeed, in a directory and without settings of whoever
+    runs the tests."""
     done = subprocess.run(
         [*map(str, command)],
         cwd=directory,
@@ -125,7 +127,8 @@ def packages_of(environment: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of an environment with Teddy's wheel, which finds what Teddy requires where these tests find it."""
+    """The Python of an environment with Teddy's wheel, which finds what Teddy requires where these
+    tests find it."""
     directory = tmp_path_factory.mktemp("installed")
     python = new_environment(directory, wheel)
     here = Path(str(distribution("torch").locate_file("")))
@@ -183,7 +186,8 @@ def test_a_program_has_both_its_own_packages_and_teddy(python: Path, project: Pa
 
 @contextmanager
 def served(python: Path, project: Path) -> Iterator[str]:
-    """The address of an installed Teddy that serves with two workers, which are processes of their own."""
+    """The address of an installed Teddy that serves with two workers, which are processes of their
+    own."""
     command = [str(python.with_name("teddy")), "serve", "--port", "0", "--workers", "2"]
     with subprocess.Popen(
         command,
@@ -218,7 +222,8 @@ def test_an_installed_teddy_serves_and_the_client_alone_asks_it(
         with Client(sys.argv[1]) as client:
             (entity,) = client.tag({TEXT!r}).entities
         print(entity.label, entity.text)
-        print(*sorted({{name.split(".")[0] for name in sys.modules}} & {{"torch", "numpy", "fastapi", "pydantic"}}))
+        heavy = {{"torch", "numpy", "fastapi", "pydantic"}}
+        print(*sorted({{name.split(".")[0] for name in sys.modules}} & heavy))
     """
     with served(python, project) as address:
         asked = run([client, "-c", dedent(program), address], project)
@@ -257,7 +262,8 @@ def failure(python: Path, program: str) -> str:
 
 
 def required(name: str) -> set[str]:
-    """The distributions that one needs, itself among them, as far as they are meant for this Python."""
+    """The distributions that one needs, itself among them, as far as they are meant for this
+    Python."""
     found: set[str] = set()
     waiting = [name]
     while waiting:

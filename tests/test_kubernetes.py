@@ -1,4 +1,5 @@
-"""The manifests in deploy/kubernetes: valid for Kubernetes, at one with the settings, and as careful as they say."""
+"""The manifests in deploy/kubernetes: valid for Kubernetes, at one with the settings, and as
+careful as they say."""
 
 import re
 import shlex
@@ -51,9 +52,7 @@ def test_a_manifest_is_valid_and_has_no_unknown_field(path: Path, version: str) 
     kubernetes_validate.validate(read(path.name), version, strict=True)
 
 
-def test_every_manifest_is_applied_but_those_that_belong_to_the_clusters_monitoring_or_start_a_job() -> (
-    None
-):
+def test_every_manifest_is_applied_but_those_of_the_clusters_monitoring_and_of_jobs() -> None:
     applied = set(read("kustomization.yaml")["resources"])
     assert applied == {path.name for path in OBJECTS} - {"prometheus-adapter.yaml", *JOBS}
     assert [image["name"] for image in read("kustomization.yaml")["images"]] == [

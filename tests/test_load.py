@@ -1,4 +1,5 @@
-"""The load generator finds what is wrong and counts time as it says: one that cannot fail measures nothing."""
+"""The load generator finds what is wrong and counts time as it says: one that cannot fail measures
+nothing."""
 
 import asyncio
 import json
@@ -82,7 +83,8 @@ def test_a_percentile_is_the_least_value_that_so_many_do_not_exceed(
 
 @asynccontextmanager
 async def stalling(stall_seconds: float) -> AsyncIterator[int]:
-    """A server that answers nobody for a while after its first request, and then everybody at once."""
+    """A server that answers nobody for a while after its first request, and then everybody at
+    once."""
     stalled: asyncio.Task[None] | None = None
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,8 +1,7 @@
 """What Teddy takes of torch and prometheus_client that they do not document, by name.
 
-When a release lacks one of them, this says which. (tests/service/test_uvicorn_parts.py does the same
-for uvicorn.)
-"""
+When a release lacks one of them, this says which. (tests/service/test_uvicorn_parts.py does the
+same for uvicorn.)"""
 
 import re
 from functools import reduce

@@ -30,7 +30,8 @@ MOST_STEPS_OF_A_REQUEST = 30
 
 
 def drawn(road: str) -> list[str]:
-    """Return the steps in the block under the heading `road` of CONTRIBUTING.md, as `file function`."""
+    """Return the steps in the block under the heading `road` of CONTRIBUTING.md, as `file
+    function`."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     section = re.split(r"^#+ ", text.partition(f"\n### {road}\n")[2], maxsplit=1, flags=re.M)[0]
     steps, path = [], ""

@@ -1,4 +1,5 @@
-"""The benchmark of training reads a run's record as it grows, and knows when the score was all but reached."""
+"""The benchmark of training reads a run's record as it grows, and knows when the score was all but
+reached."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,5 @@
-"""The repository's configuration with time running faster: hours become seconds, and nothing else changes."""
+"""The repository's configuration with time running faster: hours become seconds, and nothing else
+changes."""
 
 import re
 from pathlib import Path
@@ -17,7 +18,8 @@ def hasten(directory: Path, factor: int) -> None:
 
 
 def hastened(line: str, factor: int) -> str:
-    """A line with its durations divided, in whole milliseconds; what it says to people stays as it is."""
+    """A line with its durations divided, in whole milliseconds; what it says to people stays as it
+    is."""
     if line.lstrip().startswith(("#", "summary:", "labels:")):
         return line
     return DURATION.sub(lambda found: f"{int(found[1]) * MILLISECONDS[found[2]] // factor}ms", line)

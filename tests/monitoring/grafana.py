@@ -1,4 +1,5 @@
-"""What Grafana asks of Prometheus when somebody opens a dashboard with its choices as they are at first."""
+"""What Grafana asks of Prometheus when somebody opens a dashboard with its choices as they are at
+first."""
 
 import re
 from collections.abc import Iterator

@@ -167,7 +167,8 @@ def predictor() -> Iterator[FakePredictor]:
 
 @pytest.fixture
 def serving(predictor: FakePredictor) -> Serving:
-    """Serve `predictor` with the given settings, in this process: `async with serving(max_texts=3) as client`."""
+    """Serve `predictor` with the given settings, in this process: `async with serving(max_texts=3)
+    as client`."""
 
     @asynccontextmanager
     async def serve(
@@ -215,7 +216,8 @@ def _default_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _quiet_logs() -> Iterator[None]:
-    """Nothing is logged, unless a test configures logs, and nothing that it configures outlives it."""
+    """Nothing is logged, unless a test configures logs, and nothing that it configures outlives
+    it."""
     handlers, level = logging.root.handlers, logging.root.level
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     yield

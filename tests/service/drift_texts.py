@@ -55,12 +55,15 @@ NEWS = (
     "The mayor of {place}, {person}, has promised {thing} before winter; few believe it.",
 )
 WIKIPEDIA = (
-    "{person} (born {year}) is a painter who lives in {place} and has illustrated {n} books about {thing}.",
+    "{person} (born {year}) is a painter who lives in "
+    "{place} and has illustrated {n} books about {thing}.",
     "Founded in {year}, {firm} was for a long time the largest employer in {place}.",
-    "The river rises near {place}, flows {n} km to the north and passes {thing}, after which it is named.",
+    "The river rises near {place}, flows {n} km to the "
+    "north and passes {thing}, after which it is named.",
 )
 REVIEWS = (
-    "The rooms were clean and {person} at the desk could not have been kinder, but {n} euros for breakfast?",
+    "The rooms were clean and {person} at the desk could "
+    "not have been kinder, but {n} euros for breakfast?",
     "i'd never go back to {place}. cold soup, {thing} all over the floor, and nobody said sorry!",
     "Great value. We stayed {n} nights and saw {thing} from the window.",
     "ok i guess, bit far from everything",
@@ -80,10 +83,14 @@ CHINESE = (
     "下雨的时候，{人}喜欢坐在窗边听音乐。",
 )
 CODE = (
-    "def {name}_{verb}(self, {name}: list[int]) -> int:\n    return sum(x ** {n} for x in {name} if x != {n})\n",
-    "for {name} in range({n}):\n    if not self._{name}[{n}].is_{verb}():\n        raise ValueError({name}, {n})\n",
-    'import {name}\n\n__all__ = ["{name}", "{verb}"]\n{name}.{verb}({n}, key=lambda x: (x[0], -x[1]))\n',
-    '    {name} = {{"{verb}": {n}, "{name}": None}}\n    while {name}["{verb}"] > 0:\n        {name}["{verb}"] -= 1\n',
+    "def {name}_{verb}(self, {name}: list[int]) -> int:\n "
+    "   return sum(x ** {n} for x in {name} if x != {n})\n",
+    "for {name} in range({n}):\n    if not "
+    "self._{name}[{n}].is_{verb}():\n        raise ValueError({name}, {n})\n",
+    'import {name}\n\n__all__ = ["{name}", "{verb}"]\n'
+    "{name}.{verb}({n}, key=lambda x: (x[0], -x[1]))\n",
+    '    {name} = {{"{verb}": {n}, "{name}": None}}\n    while '
+    '{name}["{verb}"] > 0:\n        {name}["{verb}"] -= 1\n',
 )
 
 

@@ -1,4 +1,5 @@
-"""A real server on a free loopback port, and streams over real sockets whose both ends are in the test's hands."""
+"""A real server on a free loopback port, and streams over real sockets whose both ends are in the
+test's hands."""
 
 import asyncio
 import json
@@ -72,7 +73,8 @@ class RawStream:
         await asyncio.get_running_loop().sock_connect(with_buffer, ("127.0.0.1", port))
         reader, writer = await asyncio.open_connection(sock=with_buffer, limit=2**16)
         writer.write(
-            f"POST /v1/entities/stream{query} HTTP/1.1\r\nHost: teddy\r\nConnection: close\r\n{headers}"
+            f"POST /v1/entities/stream{query} HTTP/1.1\r\nHost: teddy\r\n"
+            f"Connection: close\r\n{headers}"
             "Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
         )
         return cls(reader, writer)

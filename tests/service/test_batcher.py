@@ -21,7 +21,8 @@ class Window:
 
 
 class Network:
-    """Answers with the names of the windows in upper case, when its gate is open; "bad" makes it fail."""
+    """Answers with the names of the windows in upper case, when its gate is open; "bad" makes it
+    fail."""
 
     def __init__(self, *, is_open: bool = True) -> None:
         self.gate = Event()
@@ -57,7 +58,8 @@ def make_batcher(
 
 
 def busy(network: Network, batcher: Batcher[Window, str]) -> AbstractAsyncContextManager[None]:
-    """While inside, the network is held up by a first request, so that all others wait; on leaving it goes on."""
+    """While inside, the network is held up by a first request, so that all others wait; on leaving
+    it goes on."""
 
     @asynccontextmanager
     async def hold() -> AsyncIterator[None]:

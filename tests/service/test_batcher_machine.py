@@ -285,7 +285,8 @@ class BatcherMachine(RuleBasedStateMachine):
                 assert request.is_bad
 
     def see_batch(self, call: Call) -> None:
-        """A batch goes to the network: of one model, not too large, and each of its requests still wants its answer."""
+        """A batch goes to the network: of one model, not too large, and each of its requests still
+        wants its answer."""
         again = all(window.taken for window in call.windows)
         for window in call.windows:
             assert window.request.is_open

@@ -356,7 +356,8 @@ async def test_a_flood_of_tiny_members_is_refused(coding: str) -> None:
 
 
 def bomb_of(coding: str) -> tuple[bytes, int]:
-    """A body and how much it unpacks to: 16 KB of zstd to 512 MB, or 64 KB of gzip, which cannot do more, to 64 MB."""
+    """A body and how much it unpacks to: 16 KB of zstd to 512 MB, or 64 KB of gzip, which cannot do
+    more, to 64 MB."""
     n_mebibytes = 512 if coding == "zstd" else 64
     packer = zstd.ZstdCompressor(level=19) if coding == "zstd" else zlib.compressobj(wbits=31)
     packed = b"".join(packer.compress(bytes(2**20)) for _ in range(n_mebibytes)) + packer.flush()
@@ -381,7 +382,12 @@ from teddy.service.http.body import BodyLimits, body_chunks, read_body
 from teddy.service.errors import BodyTooLargeError
 
 coding, bomb = sys.argv[1], sys.stdin.buffer.read()
-limits = BodyLimits(max_body_bytes=2**20, max_decompressed_bytes=8 * 2**20, timeout_seconds=60, min_bytes_per_second=1)
+limits = BodyLimits(
+    max_body_bytes=2**20,
+    max_decompressed_bytes=8 * 2**20,
+    timeout_seconds=60,
+    min_bytes_per_second=1,
+)
 
 def request():
     async def receive():

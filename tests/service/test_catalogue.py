@@ -1,4 +1,5 @@
-"""The catalogue of metrics against what a service exposes after all that can happen to it has happened."""
+"""The catalogue of metrics against what a service exposes after all that can happen to it has
+happened."""
 
 import asyncio
 import json
@@ -33,7 +34,8 @@ async def exposed(client: AsyncClient) -> dict[str, Metric]:
 
 
 async def use_in_every_way(client: AsyncClient) -> None:
-    """Answers, refusals, a failure of the network, unknown routes, names and labels; a text that must not be seen."""
+    """Answers, refusals, a failure of the network, unknown routes, names and labels; a text that
+    must not be seen."""
     text = {"text": f"{PRIVATE} met Ada"}
     await client.post("/v1/entities", json=text)
     await client.post("/v1/entities/batch", json={"texts": [PRIVATE, "", "Ada"]})

@@ -1,5 +1,5 @@
-"""A real server with a real model, and all that production does to one. After each: nothing answered wrongly, nothing
-hanging, as many requests counted as were answered, memory flat.
+"""A real server with a real model, and all that production does to one. After each: nothing
+answered wrongly, nothing hanging, as many requests counted as were answered, memory flat.
 
 The long forms of these are in `make soak`.
 """
@@ -114,7 +114,8 @@ async def warm(port: int) -> None:
 
 @asynccontextmanager
 async def peace(server: Server, questions: list[Question]) -> AsyncIterator[Counter[int]]:
-    """Around chaos, which counts the answers it got by status: afterwards all is as it was, and counted right.
+    """Around chaos, which counts the answers it got by status: afterwards all is as it was, and
+    counted right.
 
     A client that left without waiting is counted by its test under 0: the server may have answered
     it all the same."""
@@ -140,7 +141,8 @@ async def peace(server: Server, questions: list[Question]) -> AsyncIterator[Coun
 
 
 async def settled(server: Server, total: int) -> dict[str, float]:
-    """The metrics, once nothing is in flight but the scrape itself, nothing waits, and so many were counted."""
+    """The metrics, once nothing is in flight but the scrape itself, nothing waits, and so many were
+    counted."""
     while True:
         metrics = await server.metrics()
         if (
@@ -314,7 +316,8 @@ async def test_connections_that_are_half_open_or_crawl_end_and_nobody_waits_for_
 
 
 async def crawl(port: int, request: bytes, n_bytes: int) -> int | None:
-    """Send a part of a request and then nothing; gives the status that came before the server hung up."""
+    """Send a part of a request and then nothing; gives the status that came before the server hung
+    up."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(request[:n_bytes])

@@ -46,7 +46,8 @@ async def live(predictor: Any) -> AsyncIterator[Live]:
 
 @dataclass
 class Machine:
-    """A clock that only sleep moves, dice that show their maximum, and a service that answers as it is told."""
+    """A clock that only sleep moves, dice that show their maximum, and a service that answers as it
+    is told."""
 
     answers: list[httpx.Response | Exception]
     now: float = 1_000_000_000.0

@@ -1,4 +1,5 @@
-"""The client's corrections, by both clients, against a service that takes them and one that does not."""
+"""The client's corrections, by both clients, against a service that takes them and one that does
+not."""
 
 import asyncio
 import json

@@ -27,7 +27,8 @@ DATED = {
 
 
 def test_a_clock_that_is_set_changes_no_time_out() -> None:
-    """Only where a date is shown is the wall clock read; an event loop's `time()` is monotonic, and not among these."""
+    """Only where a date is shown is the wall clock read; an event loop's `time()` is monotonic, and
+    not among these."""
     readers = {
         path.name
         for path in Path(service.__file__).parent.rglob("*.py")

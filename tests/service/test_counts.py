@@ -1,4 +1,5 @@
-"""What is counted against what was sent: by one process and by four, and when one of them is killed meanwhile."""
+"""What is counted against what was sent: by one process and by four, and when one of them is killed
+meanwhile."""
 
 import asyncio
 import os
@@ -49,7 +50,8 @@ def of(metrics: dict[str, float], name: str) -> int:
 
 
 async def settled(server: Server) -> dict[str, float]:
-    """The metrics, once all workers have put in what they had counted: that takes them a tenth of a second."""
+    """The metrics, once all workers have put in what they had counted: that takes them a tenth of a
+    second."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         before: dict[str, int] = {}
         while True:

@@ -1,4 +1,5 @@
-"""Drift: what raises it and what does not, what it costs in memory, and that many workers say what one would."""
+"""Drift: what raises it and what does not, what it costs in memory, and that many workers say what
+one would."""
 
 import gc
 import json

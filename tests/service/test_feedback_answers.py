@@ -1,4 +1,5 @@
-"""Answers that are remembered: found by any process while they are new, and bounded, and gone with who gave them."""
+"""Answers that are remembered: found by any process while they are new, and bounded, and gone with
+who gave them."""
 
 import signal
 import subprocess

@@ -1,4 +1,5 @@
-"""From a wrong answer to a better model: what is corrected over HTTP is what `teddy check` and `teddy train` read."""
+"""From a wrong answer to a better model: what is corrected over HTTP is what `teddy check` and
+`teddy train` read."""
 
 from collections.abc import Callable
 from pathlib import Path

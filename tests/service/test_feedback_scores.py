@@ -1,4 +1,5 @@
-"""Live precision and recall against those of training, and against a second look at the same files."""
+"""Live precision and recall against those of training, and against a second look at the same
+files."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence

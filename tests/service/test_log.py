@@ -54,9 +54,7 @@ def test_what_is_below_the_level_is_not_written() -> None:
     assert logged(stream) == []
 
 
-def test_an_exception_is_its_class_and_frames_and_its_message_only_if_that_never_quotes_a_text() -> (
-    None
-):
+def test_an_exception_is_its_class_and_frames_and_a_message_only_if_that_quotes_no_text() -> None:
     stream = io.StringIO()
     configure_logs("info", stream)
     try:
@@ -164,7 +162,8 @@ def test_time_stamps_are_structlogs() -> None:
 
 
 def requests_with(text: str) -> list[dict[str, Any]]:
-    """Requests that the service answers, refuses, or fails at, each with a text where a text may stand."""
+    """Requests that the service answers, refuses, or fails at, each with a text where a text may
+    stand."""
     path = "/v1/entities"
     return [
         {"url": path, "json": {"text": text}},

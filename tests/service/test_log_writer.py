@@ -1,4 +1,5 @@
-"""Standard error as it can be: a full disk, a closed pipe, a pipe that nobody reads, several processes at once."""
+"""Standard error as it can be: a full disk, a closed pipe, a pipe that nobody reads, several
+processes at once."""
 
 import json
 import os

@@ -68,7 +68,7 @@ async def test_the_models_of_the_settings_are_served_in_their_order(
     ]
 
 
-async def test_the_files_of_a_directory_are_served_by_their_stems_the_first_by_name_being_the_default(
+async def test_the_files_of_a_directory_are_served_by_stem_and_the_first_by_name_is_the_default(
     load: Load, tmp_path: Path
 ) -> None:
     write(tmp_path, b="1", a="2")

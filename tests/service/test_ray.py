@@ -1,4 +1,5 @@
-"""Laws of the Ray Serve deployment, on a real cluster of two nodes: `make ray` installs Ray and runs this file."""
+"""Laws of the Ray Serve deployment, on a real cluster of two nodes: `make ray` installs Ray and
+runs this file."""
 
 import asyncio
 import json

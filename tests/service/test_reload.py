@@ -1,4 +1,5 @@
-"""Models that are replaced while they are served: what is followed, what is refused, and that nobody notices."""
+"""Models that are replaced while they are served: what is followed, what is refused, and that
+nobody notices."""
 
 import asyncio
 import os
@@ -143,7 +144,8 @@ async def test_a_file_that_has_not_changed_is_not_loaded_again(followed: Followe
 async def test_a_file_that_is_reached_through_links_is_followed_when_one_of_them_leads_elsewhere(
     load: Loader, tmp_path: Path
 ) -> None:
-    """As Kubernetes updates a ConfigMap: a.teddy -> ..data/a.teddy, ..data -> ..1, then by a rename ..data -> ..2."""
+    """As Kubernetes updates a ConfigMap: a.teddy -> ..data/a.teddy, ..data -> ..1, then by a rename
+    ..data -> ..2."""
     for version in ("1", "2"):
         (tmp_path / f"..{version}").mkdir()
         (tmp_path / f"..{version}" / "a.teddy").write_text(version)
@@ -281,7 +283,8 @@ async def test_a_fault_is_logged_when_it_begins_and_when_it_is_over_and_not_at_e
 
 
 class Put(NamedTuple):
-    """Events of a directory: `content` put under a name, or with None taken away; `look` is when it is looked at."""
+    """Events of a directory: `content` put under a name, or with None taken away; `look` is when it
+    is looked at."""
 
     name: str
     content: str | None
@@ -649,7 +652,9 @@ SUPERVISOR = """
 import signal, subprocess, sys
 signals = []
 signal.signal(signal.SIGHUP, lambda *_: signals.append("SIGHUP"))
-worker = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+worker = subprocess.Popen(
+    [sys.executable, "-c", sys.argv[1]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+)
 for line in worker.stdout:
     print(line.strip(), len(signals))
     print(file=worker.stdin, flush=True)

@@ -21,7 +21,10 @@ from teddy.service.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
-REQUEST = b"POST /v1/entities HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n"
+REQUEST = (
+    b"POST /v1/entities HTTP/1.1\r\nHost: t\r\n"
+    b"Content-Type: application/json\r\nContent-Length: 15\r\n\r\n"
+)
 SECONDS = 30
 """No test decides by time; this keeps a broken one from hanging."""
 
@@ -51,7 +54,8 @@ class Running:
 
 @asynccontextmanager
 async def running(predictor: Any, load: Any = None, **settings: Any) -> AsyncIterator[Running]:
-    """Serve on a free loopback port, from when it is ready; in the end it is stopped, whatever the test did."""
+    """Serve on a free loopback port, from when it is ready; in the end it is stopped, whatever the
+    test did."""
     chosen = Settings(**settings)
     bound = listen("127.0.0.1", 0)
     port: int = bound.getsockname()[1]

@@ -150,7 +150,10 @@ async def test_a_bad_line_is_answered_in_its_place_and_passed_over(
 
 
 async def test_an_error_never_quotes_the_text(client: AsyncClient) -> None:
-    secret = b'{"text": ["Geheim"], "Geheim": "Geheim"}\n{"text": "Geheim\xff"}\n{"text": "Geheim Kaputt"}\n"Geheim"'
+    secret = (
+        b'{"text": ["Geheim"], "Geheim": "Geheim"}\n{"text": "Geheim\xff"}\n'
+        b'{"text": "Geheim Kaputt"}\n"Geheim"'
+    )
     answers = read(await post(client, secret))
     assert len(answers) == 4
     details = [each["error"]["detail"] for each in answers]
@@ -458,7 +461,9 @@ found.loader.exec_module(conftest)
 predictor = conftest.FakePredictor(batches=deque(maxlen=1))
 settings = Settings()
 with listen("127.0.0.1", 0) as bound:
-    app = create_app(settings, lambda _: predictor, on_ready=lambda: print(bound.getsockname()[1], flush=True))
+    app = create_app(
+        settings, lambda _: predictor, on_ready=lambda: print(bound.getsockname()[1], flush=True)
+    )
     Server(app, settings).run(sockets=[bound])
 """
 
@@ -492,7 +497,8 @@ async def test_a_stream_without_end_needs_no_more_memory_than_a_short_one() -> N
 
 
 async def resident_while_streaming(port: int, pid: int, n_lines: int, at_once: int) -> list[int]:
-    """Resident bytes of the server after a quarter of the lines was answered, after a half, and so on."""
+    """Resident bytes of the server after a quarter of the lines was answered, after a half, and so
+    on."""
     stream = await RawStream.open(port)
 
     async def send() -> None:

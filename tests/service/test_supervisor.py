@@ -1,4 +1,5 @@
-"""The supervisor with real processes and signals, whose workers are a few lines each: they start in no time."""
+"""The supervisor with real processes and signals, whose workers are a few lines each: they start in
+no time."""
 
 import os
 import signal
@@ -44,7 +45,10 @@ class Team:
         n_started = len(self.processes)
         self.then.get(n_started, lambda: None)()
         program = self.programs[min(n_started, len(self.programs) - 1)]
-        code = f"import os, signal, socket, sys, time\ntold = socket.socket(fileno={control.fileno()})\n{program}"
+        code = (
+            "import os, signal, socket, sys, time\n"
+            f"told = socket.socket(fileno={control.fileno()})\n{program}"
+        )
         command = [sys.executable, "-I", "-S", "-c", code]
         process = subprocess.Popen(command, pass_fds=[control.fileno()], stderr=subprocess.DEVNULL)
         self.processes.append(process)

@@ -139,7 +139,8 @@ import sys
 from teddy.service.settings import Settings
 from teddy.service.app import make_tracer
 assert make_tracer(Settings()) is None
-sent = ("opentelemetry.sdk", "opentelemetry.exporter", "google", "requests")  # the API alone may be FastAPI's doing
+# the API alone may be imported by FastAPI
+sent = ("opentelemetry.sdk", "opentelemetry.exporter", "google", "requests")
 assert not [name for name in sys.modules if name.startswith(sent)]
 """
     subprocess.run([sys.executable, "-c", script], timeout=GUARD_SECONDS, check=True)
@@ -233,7 +234,8 @@ def tracing() -> Iterator[Tracer]:
 def record(
     tracer: Tracer, context: TraceContext, *, status: int = 200, route: str | None = "/v1/entities"
 ) -> bool:
-    """Record a request that waited a second and was in the network for two; whether it is recorded."""
+    """Record a request that waited a second and was in the network for two; whether it is
+    recorded."""
     span = tracer.begin(context, SCOPE)
     if span is not None:
         now = time.monotonic()

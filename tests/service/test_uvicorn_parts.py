@@ -14,8 +14,8 @@ import uvicorn
 from uvicorn.protocols.http import flow_control, httptools_impl
 
 METHODS: dict[type, str] = {
-    httptools_impl.HttpToolsProtocol: "connection_made connection_lost pause_writing resume_writing "
-    "on_headers_complete on_body on_response_complete _start_asgi_task "
+    httptools_impl.HttpToolsProtocol: "connection_made connection_lost pause_writing "
+    "resume_writing on_headers_complete on_body on_response_complete _start_asgi_task "
     "_unset_keepalive_if_required",
     flow_control.FlowControl: "resume_reading",
     uvicorn.Server: "startup shutdown on_tick capture_signals run _serve",

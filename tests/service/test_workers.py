@@ -1,4 +1,5 @@
-"""`teddy serve --workers 2` as it is run: real processes, a real model, real signals, under load."""
+"""`teddy serve --workers 2` as it is run: real processes, a real model, real signals, under
+load."""
 
 import asyncio
 import json
@@ -81,7 +82,8 @@ def until(holds: Callable[[], bool]) -> None:
 
 @contextmanager
 def serving(model: Path, log: Path, **variables: str) -> Iterator[Served]:
-    """`teddy serve` on a free port with two workers, from when both are ready; none of its processes is left."""
+    """`teddy serve` on a free port with two workers, from when both are ready; none of its
+    processes is left."""
     command = [
         sys.executable,
         "-m",
@@ -132,7 +134,8 @@ def served(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 async def load(url: str, results: Counter[str], stop: asyncio.Event) -> None:
-    """A client that asks again and again, on one connection while it holds; counts how it went, by status or error."""
+    """A client that asks again and again, on one connection while it holds; counts how it went, by
+    status or error."""
     async with httpx.AsyncClient(base_url=url, timeout=SECONDS) as client:
         while not stop.is_set():
             try:

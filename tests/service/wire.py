@@ -19,7 +19,10 @@ from teddy.service.process.server import listen
 from teddy.service.settings import Settings
 
 GET = b"GET / HTTP/1.1\r\nHost: t\r\n\r\n"
-CHUNKED = b"POST /body HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+CHUNKED = (
+    b"POST /body HTTP/1.1\r\nHost: t\r\n"
+    b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
 JSON = b"POST /body HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n"
 LARGE_BYTES = 32 * 2**20
 PATIENT: dict[str, Any] = {
