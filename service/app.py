@@ -26,8 +26,7 @@ from teddy.service.http.body import BodyLimits
 from teddy.service.http.callers import Keys, parse_networks
 from teddy.service.http.middleware import AuthMiddleware, RequestMiddleware
 from teddy.service.http.openapi import DocumentedApp, add_docs_page
-from teddy.service.http.problems import KINDS, add_problem_handlers, answer_to, failure
-from teddy.service.http.protocol import KINDS as REFUSALS
+from teddy.service.http.problems import KINDS, REFUSALS, add_problem_handlers, answer_to, failure
 from teddy.service.http.security import check_origins, with_cors
 from teddy.service.inference.batcher import Batcher
 from teddy.service.inference.models import Load, Models, ServedModel

@@ -7,6 +7,7 @@ the log has the cause.
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -145,21 +146,30 @@ def problem(
     errors: Iterable[Mapping[str, Any]] = (),
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Return an answer that is a problem of a `kind` in kebab case.
-
-    It is written in ASCII, so that any text can be in it.
-    """
+    """Return an answer that is a problem of a `kind` in kebab case."""
     request.scope["problem"] = kind
+    body = problem_body(kind, status, detail, request_id(request.scope), errors)
+    return Response(body, status, headers, MEDIA_TYPE)
+
+
+def problem_body(
+    kind: str,
+    status: int,
+    detail: str,
+    request_id: str,
+    errors: Iterable[Mapping[str, Any]] = (),
+) -> bytes:
+    """Return a problem as JSON in ASCII, so that any text can be in it."""
     content: dict[str, Any] = {
         "type": f"urn:teddy:problem:{kind}",
         "title": kind.replace("-", " ").capitalize(),
         "status": status,
         "detail": detail,
-        "request_id": request_id(request.scope),
+        "request_id": request_id,
     }
     if listed := list(errors):
         content["errors"] = listed
-    return Response(json.dumps(content), status, headers, MEDIA_TYPE)
+    return json.dumps(content).encode("ascii")
 
 
 def field_error(fault: Mapping[str, Any]) -> dict[str, Any]:
@@ -184,3 +194,46 @@ def slug(kind: type[Exception]) -> str:
 
 KINDS = (*(slug(kind) for kind, status in STATUSES.items() if status != 500), INVALID, INTERNAL)
 """Every kind of problem that the service itself has; the router's come on top."""
+
+MOST_PIPELINED = 32
+"""Requests of one connection that may wait for an earlier one's answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A problem that answers a connection before a request reaches the app."""
+
+    kind: str
+    status: int
+    detail: str
+    retry: bool = False
+
+
+TOO_MANY_CONNECTIONS = Refusal(
+    "too-many-connections", 503, "As many connections are open as may be.", retry=True
+)
+HEADER_TOO_LARGE = Refusal("header-too-large", 431, "The request's head is too large.")
+HEADER_TIMEOUT = Refusal("header-timeout", 408, "The request's head did not come in time.")
+MALFORMED = Refusal("malformed-request", 400, "This is not HTTP/1.1.")
+TOO_MANY_PIPELINED = Refusal(
+    "too-many-pipelined",
+    429,
+    f"More than {MOST_PIPELINED} requests wait on this connection.",
+    retry=True,
+)
+UPGRADE_WITH_BODY = Refusal(
+    "upgrade-with-body",
+    400,
+    "Only HTTP/1.1 is spoken here: send a body without the offer of an 'Upgrade'.",
+)
+ANSWER_NOT_READ = "answer-not-read"
+REFUSALS = (
+    TOO_MANY_CONNECTIONS.kind,
+    HEADER_TOO_LARGE.kind,
+    HEADER_TIMEOUT.kind,
+    MALFORMED.kind,
+    TOO_MANY_PIPELINED.kind,
+    UPGRADE_WITH_BODY.kind,
+    ANSWER_NOT_READ,
+)
+"""Every kind of refusal before a request reaches the app."""

@@ -21,10 +21,8 @@ tests/service/test_protocol.py tells whether a new release still fits.
 """
 
 import asyncio
-import json
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import uuid4
 
@@ -42,72 +40,27 @@ from teddy.service.http.connection import (
     LingeringTransport,
     probe_when_silent,
 )
+from teddy.service.http.problems import (
+    ANSWER_NOT_READ,
+    HEADER_TIMEOUT,
+    HEADER_TOO_LARGE,
+    MALFORMED,
+    MOST_PIPELINED,
+    TOO_MANY_CONNECTIONS,
+    TOO_MANY_PIPELINED,
+    UPGRADE_WITH_BODY,
+    Refusal,
+    problem_body,
+)
 from teddy.service.http.security import with_security_headers
 
 if TYPE_CHECKING:
     from teddy.service.settings import Settings
 
-MOST_PIPELINED = 32
-"""Requests of one connection that may wait for an earlier one's answer."""
-
 log = structlog.get_logger("service.protocol")
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """An answer that is given without calling the app."""
-
-    kind: str
-    status: int
-    detail: str
-    retry: bool = False
-
-    def body(self, request_id: str) -> bytes:
-        """Return the problem, as service/http/problems.py writes it."""
-        content = {
-            "type": f"urn:teddy:problem:{self.kind}",
-            "title": self.kind.replace("-", " ").capitalize(),
-            "status": self.status,
-            "detail": self.detail,
-            "request_id": request_id,
-        }
-        return json.dumps(content).encode()
-
-
-TOO_MANY_CONNECTIONS = Refusal(
-    "too-many-connections", 503, "As many connections are open as may be.", retry=True
-)
-HEADER_TOO_LARGE = Refusal("header-too-large", 431, "The request's head is too large.")
-HEADER_TIMEOUT = Refusal("header-timeout", 408, "The request's head did not come in time.")
-MALFORMED = Refusal("malformed-request", 400, "This is not HTTP/1.1.")
-TOO_MANY_PIPELINED = Refusal(
-    "too-many-pipelined",
-    429,
-    f"More than {MOST_PIPELINED} requests wait on this connection.",
-    retry=True,
-)
 H2C_OFFER = re.compile(rb"(?i)\r\nupgrade:(?=[ \t]*h2c[ \t]*\r\n)")
-UPGRADE_WITH_BODY = Refusal(
-    "upgrade-with-body",
-    400,
-    "Only HTTP/1.1 is spoken here: send a body without the offer of an 'Upgrade'.",
-)
-ANSWER_NOT_READ = "answer-not-read"
-KINDS = (
-    *(
-        refusal.kind
-        for refusal in (
-            TOO_MANY_CONNECTIONS,
-            HEADER_TOO_LARGE,
-            HEADER_TIMEOUT,
-            MALFORMED,
-            TOO_MANY_PIPELINED,
-            UPGRADE_WITH_BODY,
-        )
-    ),
-    ANSWER_NOT_READ,
-)
-"""Every kind of refusal before a request reaches the app."""
 
 
 class RefusedError(Exception):
@@ -300,7 +253,7 @@ class Protocol(HttpToolsProtocol):
         self.transport.close()
 
     def _answer(self, refusal: Refusal, request_id: str) -> bytes:
-        body = refusal.body(request_id)
+        body = problem_body(refusal.kind, refusal.status, refusal.detail, request_id)
         headers = [each for each in self.server_state.default_headers if each[0] != b"connection"]
         headers += [
             (b"connection", b"close"),

@@ -37,7 +37,7 @@ from select import PIPE_BUF, select
 from stat import S_ISREG
 from threading import Lock, Thread
 from types import TracebackType
-from typing import Any, Protocol, Self, TextIO
+from typing import Any, Protocol, Self
 
 import structlog
 from pydantic_core import PydanticSerializationError, to_json
@@ -81,7 +81,7 @@ class LogWriter:
         self._descriptor = descriptor
         self._chunk_bytes = FILE_CHUNK_BYTES if _is_file(descriptor) else PIPE_BUF
         self._torn = False
-        self._queue: SimpleQueue[bytes | _Marker] = SimpleQueue()
+        self._queue: SimpleQueue[bytes | Any] = SimpleQueue()
         self._alarm = Lock()
         self._alarm.acquire()
         Thread(target=self._run, name="log-writer", daemon=True).start()
@@ -97,10 +97,11 @@ class LogWriter:
 
     def flush(self, timeout_seconds: float) -> bool:
         """Wait until earlier lines are written or lost; return whether that was in time."""
-        marker = _Marker()
+        marker = Lock()
+        marker.acquire()
         self._queue.put(marker)
         self._wake()
-        return marker.wait(timeout_seconds)
+        return marker.acquire(timeout=timeout_seconds)
 
     def _wake(self) -> None:
         with suppress(RuntimeError):  # it has been woken already
@@ -119,8 +120,8 @@ class LogWriter:
             for chunk in chunks(lines, self._chunk_bytes):
                 self._write_chunk(chunk)
             for each in taken:
-                if isinstance(each, _Marker):
-                    each.reach()
+                if not isinstance(each, bytes):  # all before this marker has been written
+                    each.release()
 
     def _write_chunk(self, chunk: bytes) -> None:
         """Write whole lines, after a newline if the last one was cut short."""
@@ -142,20 +143,6 @@ class LogWriter:
         except BlockingIOError:  # the other end was made non-blocking, and so ours
             select([], [self._descriptor], [])
             return 0
-
-
-class _Marker:
-    """A place in the queue that a caller waits for."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._lock.acquire()
-
-    def reach(self) -> None:
-        self._lock.release()
-
-    def wait(self, timeout_seconds: float) -> bool:
-        return self._lock.acquire(timeout=timeout_seconds)
 
 
 def chunks(lines: Iterable[bytes], most_bytes: int) -> Iterator[bytes]:
@@ -186,12 +173,12 @@ class Writer(Protocol):
         """Write a line, which ends in a newline."""
 
 
-def configure_logs(level: str, stream: TextIO | None = None) -> None:
-    """Send structlog and the standard library's loggers to standard error. For entry points only.
+def configure_logs(level: str, writer: Writer | None = None) -> None:
+    """Send structlog and the standard library's loggers to `writer`, by default standard error.
 
-    To `stream`, if there is one, each line is written when it is logged.
+    For entry points only.
     """
-    writer = _standard_error() if stream is None else StreamWriter(stream)
+    writer = writer or _standard_error()
     number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
@@ -247,17 +234,6 @@ def _log_writer() -> LogWriter | None:
     factory = structlog.get_config()["logger_factory"]
     writer = factory.writer if isinstance(factory, Lines) else None
     return writer if isinstance(writer, LogWriter) else None
-
-
-class StreamWriter:
-    """Writes lines to a text stream, at once."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, line: bytes, *, urgent: bool = False) -> None:  # noqa: ARG002 (every line is)
-        """Write a line, which ends in a newline."""
-        self._stream.write(line.decode("ascii"))
 
 
 class Lines:

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, TextIO
 
 import httpx
 import pytest
@@ -20,6 +20,16 @@ from teddy.service.settings import Settings
 
 LABELS = ("UPPER", "LONG")
 FAULTY = "Kaputt"
+
+
+class StreamWriter:
+    """A writer for `configure_logs` that writes to a text stream at once."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, line: bytes, *, urgent: bool = False) -> None:  # noqa: ARG002 (every line is)
+        self._stream.write(line.decode("ascii"))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from httpx import AsyncClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from teddy.service.observability.log import configure_logs
+from tests.service.conftest import StreamWriter
 
 pytestmark = pytest.mark.anyio
 
@@ -51,7 +52,7 @@ async def test_any_other_request_id_is_replaced(client: AsyncClient, given: str)
 async def test_each_request_is_one_line_of_json_without_its_text(serving: Any) -> None:
     stream = io.StringIO()
     async with serving() as client:
-        configure_logs("info", stream)
+        configure_logs("info", StreamWriter(stream))
         await client.post(
             "/v1/entities", json={"text": f"in {PRIVATE}"}, headers={"X-Request-ID": "first"}
         )
@@ -73,7 +74,7 @@ async def test_a_failure_is_logged_with_its_lines_of_code_and_request_id_but_wit
 ) -> None:
     stream = io.StringIO()
     async with serving() as client:
-        configure_logs("info", stream)
+        configure_logs("info", StreamWriter(stream))
         body = {"text": f"Kaputt {PRIVATE}"}
         assert (
             await client.post("/v1/entities", json=body, headers={"X-Request-ID": "failed"})

@@ -15,6 +15,7 @@ from teddy.model.errors import DataError
 from teddy.service.app import create_app
 from teddy.service.observability.log import MOST_FRAMES, add_timestamp, configure_logs, render
 from teddy.service.settings import Settings
+from tests.service.conftest import StreamWriter
 
 SECRET = "Zyxomma"  # noqa: S105 (a dragonfly)
 
@@ -25,7 +26,7 @@ def logged(stream: io.StringIO) -> list[dict[str, object]]:
 
 def test_both_kinds_of_loggers_write_the_same_lines() -> None:
     stream = io.StringIO()
-    configure_logs("info", stream)
+    configure_logs("info", StreamWriter(stream))
     structlog.get_logger().info("tagged", words=3)
     logging.getLogger("uvicorn.error").warning("shutting %s", "down")
     ours, theirs = logged(stream)
@@ -40,7 +41,7 @@ def test_both_kinds_of_loggers_write_the_same_lines() -> None:
 
 def test_other_libraries_chatter_is_not_written() -> None:
     stream = io.StringIO()
-    configure_logs("debug", stream)
+    configure_logs("debug", StreamWriter(stream))
     logging.getLogger("some.library").info("sent a text")
     logging.getLogger("some.library").warning("lost its way")
     assert [line["event"] for line in logged(stream)] == ["lost its way"]
@@ -48,7 +49,7 @@ def test_other_libraries_chatter_is_not_written() -> None:
 
 def test_what_is_below_the_level_is_not_written() -> None:
     stream = io.StringIO()
-    configure_logs("warning", stream)
+    configure_logs("warning", StreamWriter(stream))
     structlog.get_logger().info("tagged")
     logging.getLogger("uvicorn.error").info("started")
     assert logged(stream) == []
@@ -56,7 +57,7 @@ def test_what_is_below_the_level_is_not_written() -> None:
 
 def test_an_exception_is_its_class_and_frames_and_a_message_only_if_that_quotes_no_text() -> None:
     stream = io.StringIO()
-    configure_logs("info", stream)
+    configure_logs("info", StreamWriter(stream))
     try:
         try:
             raise ValueError("a text")
@@ -69,7 +70,7 @@ def test_an_exception_is_its_class_and_frames_and_a_message_only_if_that_quotes_
     assert ours["exception"] == theirs["exception"]
     outer, cause = json.loads(json.dumps(ours["exception"]))
     assert (outer["class"], outer["message"]) == ("DataError", "corpus.txt:3: no tag")
-    assert outer["frames"][0].endswith("quotes_a_text")
+    assert outer["frames"][0].endswith("quotes_no_text")
     assert (cause["class"], "message" in cause) == ("ValueError", False)
     assert "a text" not in stream.getvalue()
 
@@ -79,7 +80,7 @@ def test_endless_recursion_is_a_short_line() -> None:
         descend()
 
     stream = io.StringIO()
-    configure_logs("info", stream)
+    configure_logs("info", StreamWriter(stream))
     try:
         descend()
     except RecursionError as error:
@@ -106,7 +107,7 @@ def test_endless_recursion_is_a_short_line() -> None:
 )
 def test_what_asyncio_quotes_is_left_out(message: str, left: str) -> None:
     stream = io.StringIO()
-    configure_logs("info", stream)
+    configure_logs("info", StreamWriter(stream))
     logging.getLogger("asyncio").error(message)
     (line,) = logged(stream)
     assert str(line["event"]).startswith(left)
@@ -117,7 +118,7 @@ def test_a_record_that_does_not_fit_its_arguments_is_a_line_without_them(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     stream = io.StringIO()
-    configure_logs("info", stream)
+    configure_logs("info", StreamWriter(stream))
     logging.getLogger("some.library").error("%d words", SECRET)
     (line,) = logged(stream)
     assert (line["event"], line["logger"]) == ("a log line failed", "some.library")
@@ -184,7 +185,7 @@ def requests_with(text: str) -> list[dict[str, Any]]:
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_no_text_that_was_sent_is_logged(predictor: Any, text: str) -> None:
     stream = io.StringIO()
-    configure_logs("debug", stream)
+    configure_logs("debug", StreamWriter(stream))
     asyncio.run(send(predictor, requests_with(f"{SECRET} {text}")))
     assert len(logged(stream)) >= len(requests_with(text))
     assert SECRET not in stream.getvalue()

@@ -7,7 +7,7 @@ import pytest
 from backports import zstd
 
 from teddy.service.errors import ClientDepartedError
-from teddy.service.http.protocol import MOST_PIPELINED
+from teddy.service.http.problems import MOST_PIPELINED
 from tests.service.wire import CHUNKED, GET, JSON, serving
 
 pytestmark = pytest.mark.anyio

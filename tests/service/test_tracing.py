@@ -28,6 +28,7 @@ from teddy.service.observability.tracing import (
     Tracer,
 )
 from teddy.service.settings import Settings
+from tests.service.conftest import StreamWriter
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "00f067aa0ba902b7"
@@ -425,7 +426,7 @@ def test_a_collector_that_refuses_is_a_line_in_the_log(
 ) -> None:
     monkeypatch.setattr("teddy.service.observability.open_telemetry.LAST_FLUSH_SECONDS", 0.1)
     stream = io.StringIO()
-    configure_logs("info", stream)
+    configure_logs("info", StreamWriter(stream))
     collector.status = status
     with tracing() as tracer:
         assert record(tracer, context_of())
@@ -439,7 +440,7 @@ def test_a_collector_that_refuses_is_a_line_in_the_log(
 @given(st.text(st.characters(max_codepoint=255, exclude_characters="\r\n\0")))
 def test_what_a_client_writes_into_the_state_is_not_logged(state: str) -> None:
     stream = io.StringIO()
-    configure_logs("debug", stream)
+    configure_logs("debug", StreamWriter(stream))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OTEL_TRACES_EXPORTER", "none")
         with tracing() as tracer:
