@@ -139,8 +139,15 @@ def attribute_docstrings(table: type) -> dict[str, str]:
                         ast.AnnAssign(target=ast.Name(id=name)),
                         ast.Expr(value=ast.Constant(value=str(text))),
                     ):
-                        found[name] = " ".join(text.split()).replace("|", "\\|")
+                        found[name] = whole_sentence(name, " ".join(text.split()))
     return found
+
+
+def whole_sentence(name: str, meaning: str) -> str:
+    """Return a meaning that goes on where its key's name ends as one that stands for itself."""
+    subject = f"The {name.replace('_', ' ')}"
+    meaning = re.sub(r"^Of ", f"{subject} of ", meaning)
+    return re.sub(r"^In words", f"{subject}, in words", meaning).replace("|", "\\|")
 
 
 def type_name(kind: Any) -> str:
