@@ -30,49 +30,53 @@ class Settings(BaseSettings):
     port: int = Field(
         default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one."
     )
-    workers: Positive = Field(default=1, description="Processes that serve; each loads the models.")
+    workers: Positive = Field(
+        default=1, description="Number of worker processes; each loads the models."
+    )
 
     models: Annotated[dict[str, Path], NoDecode] = Field(
         default_factory=dict,
-        description="What to serve, as `NAME=FILE,...`, the default model first. Without any, here and in "
-        "`TEDDY_MODELS_DIR`: the model that ships.",
+        description="Models to serve, as `NAME=FILE,...`; the first is the default model. If this "
+        "and `TEDDY_MODELS_DIR` are not set, the model that ships is served.",
     )
     models_dir: Path | None = Field(
         default=None,
-        description="A directory whose model files are served by their stems, and watched for new ones.",
+        description="Directory of model files. Each is served under its file name; new files are "
+        "found while Teddy runs.",
     )
     model_digests: Annotated[dict[str, str], NoDecode] = Field(
         default_factory=dict,
-        description="Pinned models, as `NAME=SHA256,...`: another file under that name is refused.",
+        description="Pinned models, as `NAME=SHA256,...`. Any other file under such a name is "
+        "refused.",
     )
     reload_poll_seconds: float = Field(
         default=2.0,
         ge=0,
-        description="How often model files are looked at for a change; 0: only when asked to reload.",
+        description="How often Teddy looks for changed model files. 0: only when asked to reload.",
     )
     precision: Literal["auto", "fp32", "bf16", "int8"] = Field(
         default="auto",
-        description="`fp32`, `bf16`, `int8` (results then depend a little on the batch), or `auto`: the faster of the "
-        "first two that keeps the model's canary.",
+        description="`fp32`, `bf16`, `int8`, or `auto`: the faster of fp32 and bf16 that passes "
+        "the model's canary. With `int8`, results depend a little on the batch.",
     )
     threads: int = Field(
         default=1,
         ge=0,
-        description="Threads of the network in each worker; 0: the cores, shared among the workers. More than one "
-        "makes short texts wait.",
+        description="Threads of the network in each worker. 0: the cores, shared among the "
+        "workers. More than one makes short texts wait.",
     )
 
     batch_words: Positive = Field(
-        default=2048, description="Most words, with padding, in one batch."
+        default=2048, description="Largest batch, in words, padding included."
     )
     queue_words: Positive = Field(
-        default=65536, description="Most words that may wait in a worker; beyond, 503."
+        default=65536, description="Most words that may wait in a worker; above this, 503."
     )
     client_queue_share: float = Field(
         default=0.75,
         gt=0,
         le=1,
-        description="Most of the queue that one client may fill; beyond, 429.",
+        description="Largest share of the queue that one client may fill; above this, 429.",
     )
     inference_threads: Positive = Field(
         default=1, description="Batches that run at the same time in each worker."
@@ -80,114 +84,125 @@ class Settings(BaseSettings):
     request_timeout_seconds: float = Field(
         default=60.0,
         gt=0,
-        description="Time for one answer; after it, 504. A client may ask for less by the header `X-Request-Timeout`.",
+        description="Time for an answer; after this, 504. A client may ask for less with the "
+        "header `X-Request-Timeout`.",
     )
 
     max_body_bytes: Positive = Field(
-        default=16 * 2**20, description="Largest request body as sent; beyond, 413."
+        default=16 * 2**20, description="Largest request body as sent; above this, 413."
     )
     max_decompressed_bytes: Positive = Field(
-        default=64 * 2**20, description="Largest request body after gzip or zstd; beyond, 413."
+        default=64 * 2**20,
+        description="Largest request body after gzip or zstd is undone; above this, 413.",
     )
     max_held_bytes: Positive = Field(
         default=256 * 2**20,
-        description="Most bytes of bodies that are in a worker's memory, not counting those of one piece; beyond, 503.",
+        description="Most bytes of request bodies in a worker's memory; above this, 503. Bodies "
+        "that arrive in one piece are not counted.",
     )
     max_text_characters: Positive = Field(
-        default=16 * 2**20, description="Longest text; beyond, 413."
+        default=16 * 2**20, description="Longest text, in characters; above this, 413."
     )
     max_texts: Positive = Field(
-        default=1024, description="Most texts in one batch request; beyond, 413."
+        default=1024, description="Most texts in one batch request; above this, 413."
     )
     max_connections: Positive = Field(
-        default=1024, description="Most connections of one worker; beyond, 503."
+        default=1024, description="Most connections of one worker; above this, 503."
     )
     max_header_bytes: Positive = Field(
-        default=16384, description="Largest head of a request; beyond, 431."
+        default=16384, description="Largest head of a request; above this, 431."
     )
     header_timeout_seconds: float = Field(
-        default=10.0, gt=0, description="Time for a request's head; after it, 408."
+        default=10.0, gt=0, description="Time for the head of a request; after this, 408."
     )
     body_timeout_seconds: float = Field(
         default=20.0,
         gt=0,
-        description="Longest pause between two pieces of a request's body; after it, 408.",
+        description="Longest pause between two pieces of a request body; after this, 408.",
     )
     min_body_bytes_per_second: Positive = Field(
         default=1024,
-        description="Slowest body, on average once `TEDDY_BODY_TIMEOUT_SECONDS` have passed; below, 408.",
+        description="Slowest average speed of a request body once `TEDDY_BODY_TIMEOUT_SECONDS` "
+        "have passed; below this, 408.",
     )
     keep_alive_seconds: Positive = Field(
-        default=5, description="How long an idle connection is kept."
+        default=5, description="How long an idle connection stays open."
     )
     drain_seconds: float = Field(
         default=1.0,
         ge=0,
-        description="After SIGTERM, time between not being ready any more and closing the door.",
+        description="After SIGTERM: how long requests are still accepted while `/health/ready` "
+        "answers 503.",
     )
     shutdown_grace_seconds: Positive = Field(
-        default=30, description="Time for accepted requests to finish after SIGTERM."
+        default=30, description="After SIGTERM: time for accepted requests to finish."
     )
 
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         default=(),
-        description="Keys that clients must show, as `KEY,...`; `admin:KEY` is one that may reload models.",
+        description="API keys, as `KEY,...`. `admin:KEY` is a key that may reload models.",
     )
     api_keys_file: Path | None = Field(
         default=None,
-        description="A file with a line `ROLE SHA256` for each key; ROLE is `tag` or `admin`.",
+        description="File with a line `ROLE SHA256` for each API key; ROLE is `tag` or `admin`. "
+        "`teddy key` makes such lines.",
     )
     allow_anonymous: bool = Field(
         default=False,
-        description="Whether to listen on an address that is not loopback without any key.",
+        description="Allow Teddy to listen on addresses other than loopback when no API key is "
+        "set.",
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="Origins whose pages may call the service from a browser, as `URL,...`.",
+        description="Origins whose web pages may call the service from a browser, as `URL,...`.",
     )
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="Addresses or networks whose `X-Forwarded-For` says who the client is, as `CIDR,...`.",
+        description="Proxies whose `X-Forwarded-For` is believed: addresses or networks, as "
+        "`CIDR,...`.",
     )
 
     metrics: bool = Field(
-        default=True, description="Whether to count what happens, and answer `/metrics` with it."
+        default=True, description="Count what happens and serve it at `/metrics`."
     )
     drift_window_texts: int = Field(
         default=1000,
         ge=0,
-        description="Newest texts, of all workers together, that are compared with what a model was made for "
-        "(docs/drift.md); 0: none are.",
+        description="Number of newest texts, of all workers together, that drift compares with "
+        "the model's reference. 0: drift is off.",
     )
     drift_texts_per_second: float = Field(
         default=50.0,
         gt=0,
-        description="Most texts a second that a worker looks at for that; the others pass unseen.",
+        description="Most texts a second that each worker counts for drift; other texts pass.",
     )
     feedback_dir: Path | None = Field(
         default=None,
-        description="Where `POST /v1/feedback` stores corrected texts. Without it, no text is ever stored.",
+        description="Directory for the corrections of `POST /v1/feedback`. If it is not set, no "
+        "text is ever stored.",
     )
     feedback_file_bytes: Positive = Field(
-        default=16 * 2**20, description="Size at which a new file of corrections is begun."
+        default=16 * 2**20, description="Size at which a new file of corrections is started."
     )
     feedback_max_bytes: Positive = Field(
         default=2**30,
-        description="Size of all corrections together; beyond, more are refused with 507.",
+        description="Largest size of all corrections together; above this, 507.",
     )
     feedback_remember_bytes: int = Field(
         default=16 * 2**20,
         ge=0,
-        description="Size of a worker's newest answers that can be corrected by request id; 0: only by text.",
+        description="Memory for each worker's newest answers, which clients can correct by "
+        "request id. 0: only by text.",
     )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info",
-        description="Least level that is logged; each request is one line at `info`.",
+        description="Lowest level that is logged. Each request is one line at `info`.",
     )
     traces: bool = Field(
         default=False,
-        description="Whether to send OpenTelemetry spans (extra `otel`; `OTEL_*` variables say where).",
+        description="Send OpenTelemetry spans. Needs the extra `otel`; the `OTEL_*` variables set "
+        "where they go.",
     )
 
     @field_validator("models", mode="before")
@@ -213,14 +228,11 @@ class Settings(BaseSettings):
         return split_list(value) if isinstance(value, str) else value
 
     def torch_threads(self) -> int:
-        """Threads for the network, such that workers times threads are at most the cores."""
+        """Return the threads of the network; workers times threads are at most the cores."""
         return self.threads or max(1, available_cores() // self.workers)
 
     def as_environment(self) -> dict[str, str]:
-        """The variables that give these settings again, for worker processes.
-
-        Keys are among them.
-        """
+        """Return the variables that give worker processes these settings, keys included."""
         return {
             f"{PREFIX}{name.upper()}": as_variable(value)
             for name, value in self
@@ -229,7 +241,7 @@ class Settings(BaseSettings):
 
 
 def as_variable(value: object) -> str:
-    """A setting's value as its variable has it."""
+    """Return a setting's value as its variable has it."""
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     if isinstance(value, Mapping):
@@ -240,14 +252,14 @@ def as_variable(value: object) -> str:
 
 
 def split_list(value: str) -> list[str]:
-    """The parts between commas, without the empty ones."""
+    """Return the parts between commas, without empty ones."""
     return [item.strip() for item in value.split(",") if item.strip()]
 
 
 def read_settings(**options: Any) -> Settings:
-    """The environment's settings, overridden by those `options` that are not None.
+    """Read the settings of the environment; `options` that are not None override them.
 
-    Raises SettingsError, naming the variable or option, its fault, and nothing else.
+    Raises SettingsError, which names the variable or option, and its fault.
     """
     try:
         return Settings(**{name: value for name, value in options.items() if value is not None})
@@ -260,9 +272,9 @@ def read_settings(**options: Any) -> Settings:
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
-    """Variables that look like settings and are none: most likely misspelt.
+    """Return variables that look like settings but are not: most likely misspelt.
 
-    Those of training jobs do not count.
+    Variables of training jobs do not count.
     """
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
     ours = [
@@ -274,9 +286,9 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
 
 
 def parse_model(item: str) -> tuple[str, Path]:
-    """`NAME=FILE`, or `FILE` alone, which is named by its stem.
+    """Read `NAME=FILE`, or `FILE` alone, whose name is its stem.
 
-    Raises ValueError for a name that is not plain.
+    Raises ValueError for a name that is not plain, and without a file.
     """
     name, equals, file = item.strip().rpartition("=")
     path = Path(file)
@@ -289,7 +301,7 @@ def parse_model(item: str) -> tuple[str, Path]:
 
 
 def parse_digest(item: str) -> tuple[str, str]:
-    """`NAME=SHA256`. Raises ValueError for anything else."""
+    """Read `NAME=SHA256`. Raises ValueError for anything else."""
     name, _, digest = item.partition("=")
     if not MODEL_NAME.fullmatch(name) or not DIGEST.fullmatch(digest):
         raise ValueError(f"{item!r} is not NAME=SHA256, with 64 hexadecimal digits")
