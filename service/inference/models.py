@@ -136,7 +136,8 @@ class Models:
         self._poll_seconds = settings.reload_poll_seconds
         self._load = load
         self._metrics = metrics
-        self._ready = False
+        self.ready = False
+        """Whether every model is loaded."""
         self._served: dict[str, ServedModel] = {}
         self._tried: dict[str, Signature | None] = {}
         """By name, the file that was loaded or refused last; not tried again until it changes."""
@@ -144,14 +145,9 @@ class Models:
         self._changing = asyncio.Lock()
         self._asked: set[str] = set()
 
-    @property
-    def ready(self) -> bool:
-        """Whether every model is loaded."""
-        return self._ready
-
     def check_ready(self) -> None:
         """Raise NotReadyError while models are being loaded."""
-        if not self._ready:
+        if not self.ready:
             raise NotReadyError("The models are still being loaded.", retry_after_seconds=1)
 
     def get(self, name: str | None) -> ServedModel:
@@ -159,7 +155,7 @@ class Models:
 
         Raises NotReadyError and UnknownModelError.
         """
-        if not self._ready:
+        if not self.ready:
             self.check_ready()
         if name is None:
             return next(iter(self._served.values()))
@@ -198,7 +194,7 @@ class Models:
             if refused and not self._served:
                 raise refused
             self._arrange(listing)
-            self._ready = True
+            self.ready = True
 
     async def watch(self) -> None:
         """Check the files every `reload_poll_seconds`, for ever; if that is 0, return at once."""
@@ -219,7 +215,7 @@ class Models:
 
         A refused file raises nothing: the log, the metrics and the list of models report it.
         """
-        if not self._ready:
+        if not self.ready:
             return
         async with self._changing:
             listing = await self._look()
@@ -245,16 +241,13 @@ class Models:
         self._asked.add(name)
         try:
             async with self._changing:
-                return await self._reload(name)
+                listing = await self._look()
+                if name not in listing.files:
+                    raise self._unknown(name)
+                refusal = await self._try(listing.files[name])
+                self._arrange(listing)
         finally:
             self._asked.remove(name)
-
-    async def _reload(self, name: str) -> ServedModel:
-        listing = await self._look()
-        if name not in listing.files:
-            raise self._unknown(name)
-        refusal = await self._try(listing.files[name])
-        self._arrange(listing)
         if refusal:
             raise refusal
         return self._served[name]
@@ -328,10 +321,16 @@ class Models:
         return refusal
 
     def _arrange(self, listing: Listing) -> None:
-        """Drop what has left the directory, and put the default model first."""
-        kept = self._kept(listing)
+        """Drop what has left the directory, and put the default model first.
+
+        Nothing is dropped while the directory cannot be read, and never all models.
+        """
+        there = self._served.keys() & listing.files.keys()
+        kept = set(self._served) if listing.fault or not there else there
         for name in self._served.keys() - kept:
-            self._drop(self._served[name])
+            model = self._served[name]
+            self._metrics.drop_model(name, model.version, model.predictor.precision)
+            log.info("a model's file has left the directory", model=name, version=model.version)
         for name in self._tried.keys() - listing.files.keys():
             self._metrics.model_refused.labels(name).set(0)
         names = [
@@ -343,19 +342,6 @@ class Models:
             for name, tried in self._tried.items()
             if name in listing.files or name in kept
         }
-
-    def _kept(self, listing: Listing) -> set[str]:
-        """Return the names to keep: all if the directory cannot be read; never none of them."""
-        there = self._served.keys() & listing.files.keys()
-        return set(self._served) if listing.fault or not there else there
-
-    def _drop(self, model: ServedModel) -> None:
-        self._metrics.drop_model(model.name, model.version, model.predictor.precision)
-        log.info(
-            "model dropped, its file has left the directory",
-            model=model.name,
-            version=model.version,
-        )
 
     def _unknown(self, name: str) -> UnknownModelError:
         return UnknownModelError(

@@ -36,7 +36,6 @@ from queue import SimpleQueue
 from select import PIPE_BUF, select
 from stat import S_ISREG
 from threading import Lock, Thread
-from types import TracebackType
 from typing import Any, Protocol, Self
 
 import structlog
@@ -178,7 +177,10 @@ def configure_logs(level: str, writer: Writer | None = None) -> None:
 
     For entry points only.
     """
-    writer = writer or _standard_error()
+    if writer is None:
+        # where standard error was closed before the start, its number may be a socket's by now
+        writer = LogWriter(NO_DESCRIPTOR if sys.stderr is None else sys.stderr.fileno())
+        atexit.register(writer.flush, LAST_FLUSH_SECONDS)
     number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
@@ -223,13 +225,6 @@ def flush_logs(timeout_seconds: float = LAST_FLUSH_SECONDS) -> None:
         writer.flush(timeout_seconds)
 
 
-def _standard_error() -> LogWriter:
-    # Where standard error was closed before the start, its number may be a socket's by now.
-    writer = LogWriter(NO_DESCRIPTOR if sys.stderr is None else sys.stderr.fileno())
-    atexit.register(writer.flush, LAST_FLUSH_SECONDS)
-    return writer
-
-
 def _log_writer() -> LogWriter | None:
     factory = structlog.get_config()["logger_factory"]
     writer = factory.writer if isinstance(factory, Lines) else None
@@ -237,10 +232,7 @@ def _log_writer() -> LogWriter | None:
 
 
 class Lines:
-    """What stands at the end of structlog's pipeline: a method for each level.
-
-    It is its own factory.
-    """
+    """The end of structlog's pipeline, with a method for each level. It is its own factory."""
 
     def __init__(self, writer: Writer) -> None:
         self.writer = writer
@@ -346,15 +338,11 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 
 def _describe(error: BaseException) -> dict[str, Any]:
-    described: dict[str, Any] = {
-        "class": type(error).__qualname__,
-        "frames": _frames(error.__traceback__),
-    }
+    frames = [
+        f"{frame.f_code.co_filename}:{line} {frame.f_code.co_name}"
+        for frame, line in [*traceback.walk_tb(error.__traceback__)][-MOST_FRAMES:]
+    ]
+    described: dict[str, Any] = {"class": type(error).__qualname__, "frames": frames}
     if isinstance(error, SAFE_TO_QUOTE):
         described["message"] = str(error)
     return described
-
-
-def _frames(trace: TracebackType | None) -> list[str]:
-    frames = [*traceback.walk_tb(trace)][-MOST_FRAMES:]
-    return [f"{frame.f_code.co_filename}:{line} {frame.f_code.co_name}" for frame, line in frames]
