@@ -7,6 +7,9 @@ from httpx import AsyncClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from teddy.service import schemas
+from tests.service.conftest import LABELS, FakePredictor
+
 pytestmark = pytest.mark.anyio
 
 ENCODINGS = {"character": ("utf-32-le", 4), "utf16": ("utf-16-le", 2), "byte": ("utf-8", 1)}
@@ -99,6 +102,70 @@ async def test_an_entity_is_the_slice_of_its_text_in_each_unit_whatever_the_text
         encoded[token["start"] * width : token["end"] * width] for token in answer.json()["tokens"]
     ]
     assert [piece.decode(codec) for piece in pieces] == text.split()
+
+
+@with_client
+@given(
+    labels=st.none() | st.lists(st.sampled_from(LABELS), unique=True),
+    min_score=st.sampled_from([0.0, 0.4, 0.5, 0.9, 1.0]),
+    tokens=st.booleans(),
+    drawn=st.lists(
+        texts | st.sampled_from(["so Ada met GRACE-HOPPER-OF-YALE", 'a "B" \\\\ C']), max_size=3
+    ),
+    unit=st.sampled_from(list(ENCODINGS)),
+)
+async def test_an_answer_is_what_the_schemas_make_of_the_predictors_own_words(
+    client: AsyncClient,
+    predictor: FakePredictor,
+    labels: list[str] | None,
+    min_score: float,
+    tokens: bool,
+    drawn: list[str],
+    unit: Any,
+) -> None:
+    """The whole answer, against models of pydantic filled without the service's own code."""
+
+    def counted(text: str, offset: int) -> int:
+        encoding, width = ENCODINGS[unit]
+        return len(text[:offset].encode(encoding)) // width
+
+    def result(text: str) -> schemas.TextResult:
+        document = predictor.prepare(text)
+        tagged = predictor.assemble(
+            document, [[*map(predictor.tag, w.words)] for w in document.windows]
+        )
+        places = {place: counted(text, place) for span in document.offsets for place in span}
+        return schemas.TextResult(
+            entities=[
+                schemas.EntityOut(
+                    start=places[each.start],
+                    end=places[each.end],
+                    label=each.label,
+                    score=each.score,
+                    text=each.text,
+                )
+                for each in tagged.entities
+                if each.score >= min_score and (labels is None or each.label in labels)
+            ],
+            tokens=[
+                schemas.TokenOut(
+                    start=places[each.start], end=places[each.end], tag=each.tag, score=each.score
+                )
+                for each in tagged.tokens
+            ]
+            if tokens
+            else None,
+        )
+
+    options = {"offset_unit": unit, "labels": labels, "min_score": min_score, "tokens": tokens}
+    model = schemas.ModelReference(name="en", version=predictor.version)
+    batch = await client.post("/v1/entities/batch", json={"texts": drawn, **options})
+    wanted = schemas.BatchResponse(model=model, results=[*map(result, drawn)])
+    assert batch.json() == wanted.model_dump(mode="json", exclude_none=True)
+    for text in drawn:
+        single = await client.post("/v1/entities", json={"text": text, **options})
+        one = schemas.EntitiesResponse(model=model, **result(text).model_dump())
+        assert single.json() == one.model_dump(mode="json", exclude_none=True)
 
 
 @with_client
