@@ -57,6 +57,9 @@ class ConnectionLimits:
 class LingeringTransport:
     """The transport that uvicorn sees; it only writes, closes, and asks whether it is closing.
 
+    Uvicorn writes the head of an answer and its body one after the other. Here the head waits for
+    the body, at most until the event loop's next turn, and both go out in one system call.
+
     `unread` returns whether the client has more to send; `on_stalled` is called before a client
     that does not read is disconnected.
 
@@ -71,7 +74,6 @@ class LingeringTransport:
         unread: Callable[[], bool],
         on_stalled: Callable[[], None],
     ) -> None:
-        self.write = transport.write
         self.leaving = False
         self._transport = transport
         self._flow = flow
@@ -82,6 +84,24 @@ class LingeringTransport:
         self._lingering: asyncio.TimerHandle | None = None
         self._watching: asyncio.TimerHandle | None = None
         self._unsent_bytes = 0
+        self._held = b""
+        self._flushing: asyncio.Handle | None = None
+
+    def write(self, data: bytes) -> None:
+        """Send `data` together with what is written just before or after it."""
+        if self._flushing is None:
+            self._held = data
+            self._flushing = self._loop.call_soon(self._flush)
+        else:
+            self._held += data
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flushing = None
+            held, self._held = self._held, b""
+            self._transport.write(held)
 
     def is_closing(self) -> bool:
         """Return whether nothing more can be written."""
@@ -91,6 +111,7 @@ class LingeringTransport:
         """Close once all is sent, after a moment if the client is still sending."""
         if self.is_closing():
             return
+        self._flush()
         if self._unread():
             self.leaving = True
             self._transport.write_eof()
@@ -118,7 +139,7 @@ class LingeringTransport:
 
     def lost(self) -> None:
         """Stop the timers: the connection is gone."""
-        for timer in (self._lingering, self._watching):
+        for timer in (self._lingering, self._watching, self._flushing):
             if timer is not None:
                 timer.cancel()
 
