@@ -51,7 +51,7 @@ def entered(run: Callable[[], object]) -> list[str]:
 
     def record(frame: FrameType, event: str, _argument: object) -> None:
         if event == "call" and frame.f_code not in codes:
-            codes[frame.f_code] = frame.f_globals["__name__"]
+            codes[frame.f_code] = frame.f_globals.get("__name__", "")  # a template has none
 
     threading.setprofile(record)
     sys.setprofile(record)
@@ -69,7 +69,8 @@ def steps(code: CodeType, module: str) -> Iterator[str]:
     """Yield the step that a piece of code is, if it is one."""
     path = Path(code.co_filename).resolve()
     names = code.co_qualname.split(".")
-    is_product = path.is_relative_to(ROOT) and path.relative_to(ROOT).parts[0] in PRODUCT
+    is_file = path.is_relative_to(ROOT) and path.suffix == ".py"
+    is_product = is_file and path.relative_to(ROOT).parts[0] in PRODUCT
     if not is_product or any(name.startswith(("_", "<")) for name in names):
         return
     owner = inspect.getattr_static(sys.modules[module], names[0], None)

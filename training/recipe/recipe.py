@@ -8,9 +8,9 @@ that it can be saved beside the result and read back.
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -21,8 +21,9 @@ from teddy.training.recipe.reading import (
     KeyPath,
     MisfitError,
     dotted,
+    dump_toml,
     first_problem,
-    key_lines,
+    line_of,
     put_override,
 )
 from teddy.training.recipe.search_config import SearchConfig
@@ -33,68 +34,6 @@ from teddy.training.recipe.sections import (
     PretrainConfig,
     UpdateConfig,
 )
-
-Value: TypeAlias = "str | int | float | bool | Sequence[Value] | Mapping[str, Value]"
-
-
-def dump_toml(table: Mapping[str, Value]) -> str:
-    """Return `table` as TOML. Plain values come before sub-tables, otherwise the order is kept."""
-    return "\n".join(_table_lines(table, ())).strip("\n") + "\n"
-
-
-def _table_lines(table: Mapping[str, Value], path: tuple[str, ...]) -> list[str]:
-    lines = [
-        f"{_key(key)} = {_value(value)}" for key, value in table.items() if not _is_table(value)
-    ]
-    for key, value in table.items():
-        inner = (*path, key)
-        header = ".".join(_key(part) for part in inner)
-        if isinstance(value, Mapping):
-            lines += ["", f"[{header}]", *_table_lines(value, inner)]
-        elif _is_table(value) and isinstance(value, Sequence):
-            for element in value:
-                if isinstance(element, Mapping):
-                    lines += ["", f"[[{header}]]", *_table_lines(element, inner)]
-    return lines
-
-
-def _is_table(value: Value) -> bool:
-    """Whether the value has a header of its own: a table, or an array of nothing but tables."""
-    if isinstance(value, Mapping):
-        return True
-    return (
-        not isinstance(value, str)
-        and isinstance(value, Sequence)
-        and bool(value)
-        and all(map(_is_mapping, value))
-    )
-
-
-def _is_mapping(value: object) -> bool:
-    return isinstance(value, Mapping)
-
-
-def _key(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _string(key)
-
-
-def _value(value: Value) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return _string(value)
-    if isinstance(value, int | float):
-        return repr(value)
-    if isinstance(value, Mapping):
-        return (
-            "{" + ", ".join(f"{_key(key)} = {_value(inner)}" for key, inner in value.items()) + "}"
-        )
-    return "[" + ", ".join(_value(inner) for inner in value) + "]"
-
-
-def _string(text: str) -> str:
-    """Quote as JSON does, whose escapes TOML shares, except that TOML wants DEL escaped too."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 class PiecesConfig(Table):
@@ -273,7 +212,7 @@ def load_recipe(
     for override_path, override in overridden.items():
         if location[: len(override_path)] == override_path:
             raise RecipeError(path, None, f"--set {override}: {dotted(location)}: {reason}")
-    raise RecipeError(path, _line_of(location, key_lines(text)), f"{dotted(location)}: {reason}")
+    raise RecipeError(path, line_of(location, text), f"{dotted(location)}: {reason}")
 
 
 def _refuse_other_purpose(path: Path | str, recipe: Recipe, purpose: str) -> None:
@@ -305,14 +244,6 @@ def _parse(path: Path | str, text: str) -> dict[str, Any]:
         found = re.match(r"line (\d+)", place)
         line = int(found[1]) if found else text.count("\n") + 1
         raise RecipeError(path, line, f"not valid TOML: {message}") from None
-
-
-def _line_of(location: KeyPath, lines: dict[KeyPath, int]) -> int | None:
-    """Return the line of a key, or of the nearest table around a key that is missing."""
-    for length in range(len(location), 0, -1):
-        if location[:length] in lines:
-            return lines[location[:length]]
-    return None
 
 
 def _misplaced_vectors(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
