@@ -1,4 +1,4 @@
-"""TOML and typed values: lines of keys, overrides, errors in terms of the recipe, and TOML again."""
+"""TOML and typed values: lines of keys, overrides, and errors in terms of the recipe."""
 
 import difflib
 import json

@@ -40,97 +40,101 @@ class PiecesConfig(Table):
     """The sentencepiece model (unigram with byte fallback), trained on the training data."""
 
     vocabulary: int = Field(default=8000, ge=300)
-    """Number of pieces, the 256 byte pieces included; at most this many where the data has
-    fewer."""
+    """The most pieces, at least 300. 256 of them are single bytes."""
     character_coverage: float = Field(default=0.9995, gt=0, le=1)
-    """Share of the characters of the training data that become pieces; the rest are spelled in
-    bytes."""
+    """The share of the characters of the training data, above 0 to 1, that become pieces. The
+    others are spelt in bytes."""
 
 
 class EmbeddingConfig(Table):
-    """What the rows of whole words hold before training, if not random numbers."""
+    """Word vectors that the rows of whole words start from, instead of random numbers."""
 
     vectors: str = ""
-    """A file of word vectors below `--data`, as GloVe, word2vec and fastText write text (.txt,
-    .vec; also `.xz`, `.gz` and `.bz2`). `features.word_rows` is then the most of its words that get
-    a row: those of the training data first, then the most frequent of the file. Vectors of another
-    width than `network.embedding_width` are padded with zeros or reduced to their principal
-    components."""
+    """A text file of word vectors below `--data`, as GloVe, word2vec and fastText write them (.txt,
+    .vec; also `.xz`, `.gz` and `.bz2`). At most `features.word_rows` words get a row: first those
+    of the training data, then the most frequent of the file. Vectors of another width than
+    `network.embedding_width` are padded with zeros or reduced to their principal components."""
     name: str = ""
-    """Of the vectors, for the credit that the model carries."""
+    """The name of the vectors, which the model file credits."""
     licence: str = ""
+    """The licence of the vectors."""
     source: str = ""
-    """Where they come from and whom to credit."""
+    """Where the vectors come from, and who is to be credited."""
 
 
 class StartConfig(Table):
-    """What the network starts from, if not from random weights."""
+    """Trained weights that the network starts from, instead of random ones."""
 
     weights: str = ""
-    """An encoder file, a model file or a checkpoint, below `--data` or where you are, or `en`, the
-    model that ships. The recipe's `features` and the shape of its `network` must be those of the
-    file; its pieces and words are taken."""
+    """An encoder file, a model file or a checkpoint, below `--data` or the working directory; or
+    `en`, the shipped model. `features` and the shape of `network` must be those of the file. Its
+    pieces and words are used."""
     learning_rate_share: float = Field(default=1.0, ge=0, le=1)
-    """The embedding and the encoder learn at this share of the learning rate."""
+    """The share of the learning rate, 0 to 1, at which the embedding and the encoder learn."""
 
 
 class TrainingConfig(Table):
     """The training loop."""
 
     epochs: int = Field(default=30, ge=1)
+    """The most passes over the training data."""
     batch_words: int = Field(default=600, ge=1)
-    """Padded words per update."""
+    """The most words of an update, padding included."""
     shuffle_window_words: int = Field(default=4_000_000, ge=1)
-    """Corpora of more words are streamed from disk: so many are in memory, and shuffled, at a time
-    (see docs/large-corpora.md)."""
+    """The words that are shuffled together in memory. Larger corpora are streamed from disk (see
+    docs/large-corpora.md)."""
     learning_rate: float = Field(default=3e-3, gt=0)
+    """The highest learning rate of AdamW."""
     warmup_share: float = Field(default=0.05, ge=0, le=1)
-    """Share of all updates over which the learning rate rises from zero."""
+    """The share of all updates, 0 to 1, over which the learning rate rises from zero."""
     final_learning_rate_share: float = Field(default=0.02, ge=0, le=1)
-    """The learning rate falls to this share of itself by the last update."""
+    """The share of `learning_rate`, 0 to 1, that is left at the last update."""
     weight_decay: float = Field(default=0.01, ge=0)
+    """The weight decay of matrices. The embedding, biases and the CRF do not decay."""
     parts: int = Field(default=0, ge=0)
-    """How many parts a batch is cut into, each computed by itself; 0 is one for each process
-    (docs/distributed.md). What is dropped at random is drawn for each part: with `parts` said, any
-    number of processes learns the same."""
+    """The number of parts that a batch is cut into; 0: one for each process. Dropout is drawn for
+    each part, so that with `parts` given, any number of processes learns the same (see
+    docs/distributed.md)."""
     gradient_clip: float = Field(default=5.0, gt=0)
-    """Largest norm of the gradient."""
+    """The largest norm of the gradient. A longer one is shortened."""
     word_dropout: float = Field(default=0.1, ge=0, lt=1)
-    """Probability that a whole word becomes the unknown word."""
+    """The probability that a word is replaced by the unknown word."""
     feature_dropout: float = Field(default=0.25, ge=0, lt=1)
-    """Probability that all features of one kind (pieces, shape, affixes, whole word) of a word are
-    left out."""
+    """The probability that a word loses all its features of one kind (pieces, shape, affixes,
+    whole word)."""
     average_decay: float = Field(default=0.999, ge=0, lt=1)
-    """Of the exponential moving average of the weights, which is what is evaluated and exported; 0
-    is off."""
+    """The decay of the exponential moving average of the weights; 0: no average. The average is
+    evaluated and exported."""
     patience: int = Field(default=8, ge=0)
-    """Evaluations without a better dev F1 after which training stops, once there is any; 0 is
-    never."""
+    """The evaluations without a better dev F1 after which training stops; 0: never. They count
+    from the first F1 above 0."""
     evaluations_per_epoch: float = Field(default=1.0, gt=0)
+    """The evaluations on dev in each epoch; 0.5: one in two epochs."""
     checkpoint_seconds: float = Field(default=300.0, gt=0)
-    """A checkpoint is written when the last one is so old, and after each evaluation."""
+    """The seconds between two checkpoints. One is also written after each evaluation."""
     mixed_precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """The number format of the network: `fp32`, `bf16`, or `auto`, the faster of the two here."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the network is trained; `auto`: on a GPU if there is one."""
     threads: int = Field(default=1, ge=0)
-    """Of the CPU; 0 is as many as cores, at most 4. (Hidden 128, two cores: with two threads an
-    epoch of CoNLL-2003 takes 17 s instead of 18 on a quiet machine; a whole run took 9 minutes
-    instead of 6 to 8 beside other work.)"""
+    """The CPU threads of torch; 0: one for each core, at most 4. (Hidden 128, two cores: with two
+    threads an epoch of CoNLL-2003 takes 17 s instead of 18 on a quiet machine; beside other work a
+    whole run took 9 minutes instead of 6 to 8.)"""
     explode_factor: float = Field(default=100.0, gt=1)
-    """A loss this many times the running median stops the run."""
+    """The run stops at a loss of so many times the median of recent ones."""
 
 
 class ExportConfig(Table):
-    """What the model file carries besides the network."""
+    """What the model file holds beside the network."""
 
     window_words: int = Field(default=128, ge=3)
-    """Longest stretch of words that the network sees at once; longer texts are read in overlapping
-    windows."""
+    """The most words that the network reads together, at least 3. A longer sentence is read in
+    overlapping windows."""
     window_overlap: int = Field(default=32, ge=2)
-    """Words that neighbouring windows share. With fewer than two, the rest of a long entity might
-    be found again."""
+    """The words that neighbouring windows share, at least 2 and fewer than `window_words`."""
     canary: tuple[str, ...] = ()
-    """Texts whose entities are written into the model file, and must come out again whenever it is
-    loaded."""
+    """Texts that are tagged whenever the model file is loaded. The entities found at its export
+    must come out again."""
 
     @model_validator(mode="after")
     def _check_overlap(self) -> Self:
@@ -143,17 +147,18 @@ class Recipe(Table):
     """A whole recipe."""
 
     name: str = Field(min_length=1, pattern=r"^[\w.-]+$")
-    """Of the model; also of its file, `NAME.teddy`."""
+    """The name of the model and of its file, `NAME.teddy`: letters, digits and `_ . -`."""
     language: str = ""
+    """The language of the texts, for the model card."""
     seed: int = Field(default=1, ge=0)
-    """Fixes everything that is drawn at random."""
+    """The seed of all random numbers. Equal seeds give equal runs."""
     labels: tuple[str, ...] = ()
-    """What the model tells apart, in the order in which it numbers them."""
+    """The labels of entities, in the order in which the model numbers them."""
     corpus: tuple[CorpusConfig, ...] = ()
-    """What a tagger is trained on. Only a recipe that has `pretrain` may do without `labels` and
-    `corpus`."""
+    """The corpora to train on. `labels` and `corpus` may be missing only where there is a
+    `pretrain` table."""
     pretrain: PretrainConfig | None = None
-    """What `teddy pretrain` does."""
+    """The settings of `teddy pretrain`."""
     pieces: PiecesConfig = PiecesConfig()
     features: FeatureConfig = FeatureConfig()
     network: NetworkConfig = NetworkConfig()
@@ -162,14 +167,14 @@ class Recipe(Table):
     training: TrainingConfig = TrainingConfig()
     augment: AugmentConfig = AugmentConfig()
     distill: DistillConfig | None = None
-    """Teachers that the network learns from besides."""
+    """Teachers that the network learns from, beside the annotations."""
     update: UpdateConfig | None = None
-    """The model that learns on, if the network is not a new one."""
+    """A model that learns on, instead of a new network."""
     search: SearchConfig | None = None
-    """What `teddy search` tries; for all else the values stand as they are."""
+    """The values that `teddy search` tries. All other keys keep theirs."""
     export: ExportConfig = ExportConfig()
     card: CardConfig = CardConfig()
-    """What the model card says besides what was measured."""
+    """Texts for the model card, beside the measurements."""
 
     @model_validator(mode="after")
     def _check_across_tables(self) -> Self:
