@@ -1,4 +1,4 @@
-"""A training run from its recipe to its model file, and everything it leaves in its output directory.
+"""A training run from its recipe to its model file, and the files in its output directory.
 
     recipe.toml          the resolved recipe
     metrics.jsonl        a row for each update and each evaluation
@@ -13,7 +13,7 @@
     sentences/           a large corpus, until the run ends (see training/data/store.py)
     lock                 which process works here
 
-The pictures need matplotlib, which is an extra: a run without it says so and goes on.
+The pictures need matplotlib, an extra: without it a run notes that, and goes on.
 """
 
 import shutil
@@ -72,18 +72,18 @@ from teddy.training.report.writing import write_report
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSetup:
-    """What a run consists of before its first update."""
+    """The parts of a run before its first update."""
 
     corpora: list[Corpus]
     misaligned: MisalignedReport
     """Gold spans that words cannot express."""
     trainer: Trainer
     inherited: tuple[TrainingData, ...]
-    """What the initial weights, word vectors and teachers had been learnt from."""
+    """The data that the initial weights, word vectors and teachers were learnt from."""
     notes: tuple[str, ...]
     """Lines about the run, to show."""
     stored: Path
-    """Where the training sentences are if memory does not hold them; removed at the end."""
+    """The folder of the training sentences that memory does not hold; removed at the end."""
 
     def checkpoint(self, recipe: Recipe) -> Checkpoint:
         """Return the state of the run as it stands now. Collective."""
@@ -126,7 +126,7 @@ def train(
     or a run of another recipe.
     """
     set_up_memory()
-    update = open_update(recipe, data)
+    update = open_update(recipe, recipe.update, data) if recipe.update else None
     recipe = update.recipe if update else recipe
     directory, text = RunDirectory(output), recipe.dump_toml()
     model_file = output / f"{recipe.name}.teddy"
@@ -157,7 +157,7 @@ def train(
 
 
 def _learn(recipe: Recipe, setup: RunSetup, attendant: Attendant) -> None:
-    """Train to the end: each row is kept and shown, and each evaluation leaves a checkpoint."""
+    """Train to the end; keep and show each row, and write a checkpoint at each evaluation."""
     trainer = setup.trainer
     position, steps = trainer.position, trainer.total_steps()
     attendant.take_up(position.step, position.evaluated, steps=steps, epochs=recipe.training.epochs)
@@ -221,17 +221,24 @@ def set_up_run(
         raise TrainingError("the corpora have no sentences to train on")
     if not any(corpus.dev for corpus in corpora):
         raise TrainingError(
-            "the corpora have no dev sentences to choose the best weights by: is a holdout too small?"
+            "the corpora have no dev sentences to choose the best weights by: is a holdout too "
+            "small?"
         )
     start = vectors = None
     table = recipe.embedding
     if earlier is None:
-        start = update.start if update else open_start(recipe, data)
+        if update:
+            start = update.start
+        elif recipe.start.weights:
+            start = open_start(recipe, data)
         if table.vectors:
             vectors = choose_vectors(
                 data / table.vectors, _word_counts(corpora), recipe.features.word_rows
             )
-    distillation = open_distillation(recipe, data, choose_device(recipe.training.device))
+    distillation = None
+    if recipe.distill is not None:
+        device = choose_device(recipe.training.device)
+        distillation = open_distillation(recipe, recipe.distill, data, device)
     trainer = _make_trainer(recipe, corpora, earlier, start, vectors, distillation, group)
     own = [TrainingData(name=table.name, licence=table.licence, source=table.source)]
     inherited = joined_credits(
@@ -302,15 +309,18 @@ def _word_counts(corpora: list[Corpus]) -> Counter[str]:
 
 
 def _introduction(setup: RunSetup) -> Iterator[str]:
-    """Yield what to say of a run before its first update."""
+    """Yield lines on a run, to show before its first update."""
     trainer, misaligned = setup.trainer, setup.misaligned
     for corpus in setup.corpora:
         yield (
-            f"{corpus.name}: {len(corpus.train):,} sentences, {corpus.n_train_words:,} words to train on; "
-            f"{len(corpus.dev):,} dev sentences"
+            f"{corpus.name}: {len(corpus.train):,} sentences, {corpus.n_train_words:,} words to "
+            f"train on; {len(corpus.dev):,} dev sentences"
         )
     n_parameters = sum(parameter.numel() for parameter in trainer.network.parameters())
-    yield f"{n_parameters:,} parameters, {trainer.features.n_rows:,} feature rows, on {trainer.device}"
+    yield (
+        f"{n_parameters:,} parameters, {trainer.features.n_rows:,} feature rows, "
+        f"on {trainer.device}"
+    )
     if misaligned.n_spans:
         yield (
             f"{misaligned.n_spans:,} gold spans cannot be expressed in words, listed in "
@@ -325,7 +335,7 @@ def _introduction(setup: RunSetup) -> Iterator[str]:
     for corpus in setup.corpora:
         if corpus.n_dropped:
             yield (
-                f"{corpus.name}: {corpus.n_dropped:,} held-out sentences are more than memory should "
-                "hold, and neither learnt from nor measured on: a smaller holdout would do"
+                f"{corpus.name}: {corpus.n_dropped:,} held-out sentences are more than memory "
+                "should hold, and neither learnt from nor measured on: a smaller holdout would do"
             )
     yield from setup.notes

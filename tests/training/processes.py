@@ -79,7 +79,8 @@ class Course:
             recipe.training,
             seed=1,
             device=CPU,
-            distillation=open_distillation(recipe, self.data, CPU),
+            distillation=recipe.distill
+            and open_distillation(recipe, recipe.distill, self.data, CPU),
             augmentation=recipe.augment,
             group=group,
         )

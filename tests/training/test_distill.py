@@ -92,9 +92,8 @@ WITH_TEXT = (
 
 
 def open_with(recipe: Recipe, data: Path) -> Distillation:
-    opened = open_distillation(recipe, data, CPU)
-    assert opened is not None
-    return opened
+    assert recipe.distill is not None
+    return open_distillation(recipe, recipe.distill, data, CPU)
 
 
 @pytest.fixture(scope="module")
@@ -414,7 +413,6 @@ def test_a_student_credits_its_teachers_corpora_and_the_text(data: Path) -> None
     learnt = open_with(student_recipe(data, *WITH_TEXT), data).training_data
     assert TrainingData(name="a library", licence="CC0") in learnt
     assert {each.name for each in learnt} == {"a library", "made-up"}
-    assert open_distillation(load_recipe(data / "tiny.toml"), data, CPU) is None
 
 
 def test_a_teacher_of_other_labels_is_refused_in_one_line_that_names_both(data: Path) -> None:
@@ -427,7 +425,7 @@ def test_a_teacher_of_other_labels_is_refused_in_one_line_that_names_both(data: 
         ],
     )
     with pytest.raises(TrainingError, match=r"^teacher\.teddy: .* PER, LOC; .* PER, CITY"):
-        open_distillation(recipe, data, CPU)
+        open_with(recipe, data)
 
 
 def test_a_teacher_that_forbids_nothing_cannot_teach_a_student_that_does(data: Path) -> None:
@@ -452,7 +450,7 @@ def test_a_teacher_that_cannot_be_read_is_named(
     data: Path, changes: list[str], error: type[Exception], expected: str
 ) -> None:
     with pytest.raises(error, match=expected):
-        open_distillation(student_recipe(data, *changes), data, CPU)
+        open_with(student_recipe(data, *changes), data)
 
 
 @pytest.mark.parametrize(

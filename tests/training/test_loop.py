@@ -288,8 +288,13 @@ def test_a_poisoned_weight_stops_the_run(make_trainer: MakeTrainer, poison: floa
 
 
 def patch_loss(trainer: Trainer, change: Callable[[Tensor], Tensor]) -> None:
-    exact = trainer._loss
-    trainer._loss = lambda *arguments: change(exact(*arguments))  # type: ignore[method-assign]
+    exact = trainer._losses
+
+    def losses(*arguments: Any) -> tuple[Tensor, Tensor]:
+        loss, distilled = exact(*arguments)
+        return change(loss), distilled
+
+    trainer._losses = losses  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("factor", [math.nan, math.inf, -math.inf])

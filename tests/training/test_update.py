@@ -114,9 +114,12 @@ def recipe_of(data: Path, more: str = "", *changes: str) -> Recipe:
 
 
 def opened(data: Path, more: str = "", *changes: str) -> Update:
-    update = open_update(recipe_of(data, more, *changes), data)
-    assert update is not None
-    return update
+    return updated(recipe_of(data, more, *changes), data)
+
+
+def updated(recipe: Recipe, data: Path) -> Update:
+    assert recipe.update is not None
+    return open_update(recipe, recipe.update, data)
 
 
 # What it begins as.
@@ -189,9 +192,7 @@ def test_a_completed_recipe_is_complete(data: Path, tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text(completed.dump_toml())
     again = load_recipe(tmp_path / "recipe.toml")
     assert again == completed
-    update = open_update(again, data)
-    assert update is not None
-    assert update.recipe == completed
+    assert updated(again, data).recipe == completed
 
 
 def test_another_file_under_the_models_name_is_not_gone_on_with(data: Path, tmp_path: Path) -> None:
@@ -199,7 +200,7 @@ def test_another_file_under_the_models_name_is_not_gone_on_with(data: Path, tmp_
     shutil.copy(data / "tiny.checkpoint", tmp_path / "tiny.teddy")
     (tmp_path / "tiny.teddy").write_bytes((data / "tiny.teddy").read_bytes()[:-1])
     with pytest.raises(ModelFileError):
-        open_update(completed, tmp_path)
+        updated(completed, tmp_path)
 
 
 @pytest.mark.parametrize(

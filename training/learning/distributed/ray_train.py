@@ -1,4 +1,4 @@
-"""The same run on a cluster: Ray Train starts the processes, and starts them again when one of them dies.
+"""A training run on a cluster: Ray Train starts the processes, again whenever one of them dies.
 
 The directory of the run must be one that all nodes see, and the data must lie under one path on
 each of them. The workers make the run there as `teddy train --resume` does, so that after a failure
@@ -24,12 +24,12 @@ from teddy.training.recipe.recipe import Recipe
 from teddy.training.run import train
 
 RAY_DIRECTORY = "ray"
-"""In the directory of the run: what Ray writes down of it."""
+"""The folder of Ray's own files in the directory of the run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What each worker is to do, with absolute paths."""
+    """The work of each worker, with absolute paths."""
 
     recipe: Recipe
     data: Path
@@ -45,7 +45,7 @@ def train_on_ray(
     resume: bool = False,
     most_failures: int = 3,
 ) -> Path:
-    """Train as `teddy.training.run.train` does, with so many workers of the Ray cluster that this process belongs to.
+    """Train as `teddy.training.run.train` does, with workers of this process's Ray cluster.
 
     Each worker takes a CPU, and a GPU where the recipe's device is cuda. When one dies all are
     started again and go on from the last checkpoint, `most_failures` times; what is wrong with the
@@ -56,8 +56,7 @@ def train_on_ray(
     """
     task = Task(recipe=recipe, data=data.absolute(), output=output.absolute())
     model_file = task.output / f"{recipe.name}.teddy"
-    # Asked here and not by the workers, who resume whatever they find: they may have been started
-    # again.
+    # Checked here and not in the workers, which resume what is there: they may be restarted ones.
     if RunDirectory(task.output).newest.exists() and not model_file.exists() and not resume:
         raise TrainingError(
             f"{output} holds a run already: --resume goes on with it, another --output begins anew"
@@ -90,14 +89,14 @@ def train_on_ray(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """An error that would come again, as plain values: not every exception can be sent from process to process."""
+    """An error that would come again, as plain values: not every exception can be pickled."""
 
     message: str
     has_diverged: bool
 
 
 def _work(config: dict[str, Task]) -> Refusal | None:
-    """What a worker does; an error that would come again is returned, for what is raised is tried again."""
+    """Do a worker's work; an error that would come again is returned, so that it is not retried."""
     task = config["task"]
     group = current_group(n_here=get_context().get_local_world_size())
     try:
@@ -106,6 +105,6 @@ def _work(config: dict[str, Task]) -> Refusal | None:
         raise
     except TeddyError as error:
         if dist.is_initialized():
-            dist.destroy_process_group()  # nobody is to wait for this process
+            dist.destroy_process_group()  # the others must not wait for this process
         return Refusal(message=str(error), has_diverged=isinstance(error, DivergedError))
     return None
