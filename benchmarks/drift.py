@@ -20,7 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.load.server import Server
-from teddy.model.file.bundle import extra_files, read_bundle, write_bundle
+from teddy.model.file.bundle import extra_files, read_bundle, seal
 from teddy.model.network.torchscript import from_archive, to_archive
 from teddy.model.predictor import SHIPPED_MODEL, Predictor, load
 from teddy.service.inference.models import ServedModel
@@ -98,7 +98,7 @@ def write_copy(source: Path, target: Path, texts: Sequence[str], windows: Export
     tagger = load(source, precision="fp32").tagger
     manifest = replace(bundle.manifest, reference=measure_reference(tagger, texts, windows))
     extras = extra_files(manifest, bundle.pieces, bundle.words, bundle.card)
-    write_bundle(target, to_archive(from_archive(bundle.archive), extras))
+    target.write_bytes(seal(to_archive(from_archive(bundle.archive), extras)))
 
 
 def seen_texts(corpora: Sequence[Corpus], draw: random.Random) -> list[str]:

@@ -30,7 +30,6 @@ from teddy.model.config import FeatureConfig, NetworkConfig
 from teddy.model.drift.reference import AnyReference
 from teddy.model.errors import ModelFileError
 from teddy.model.file import onnx_archive
-from teddy.model.system.files import write_atomically
 
 FORMAT_VERSION = 4
 _READABLE = (3, FORMAT_VERSION)
@@ -135,17 +134,12 @@ def extra_files(
 
 
 def seal(archive: bytes) -> bytes:
-    """Return the archive with its digest at the end."""
+    """Return an archive with `extra_files` as the content of a file, with its digest at the end."""
     stream = io.BytesIO(archive)
     with zipfile.ZipFile(stream, "a") as opened:
         opened.comment = _MARK + b"0" * _DIGITS
     body = stream.getvalue()[:-_DIGITS]
     return body + hashlib.sha256(body).hexdigest().encode()
-
-
-def write_bundle(path: Path, archive: bytes) -> None:
-    """Seals an archive made with `extra_files` and writes it whole or not at all."""
-    write_atomically(path, seal(archive))
 
 
 def read_bundle(path: Path | str, *, sha256: str | None = None) -> Bundle:

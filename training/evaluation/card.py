@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from teddy.model.drift.profile import Profiler
 from teddy.model.drift.reference import AnyReference, Reference
@@ -26,7 +27,7 @@ from teddy.training.evaluation.calibrate import fit_temperature
 from teddy.training.evaluation.evaluate import Evaluation, Predict, ScoredSpan, evaluate, surfaces
 from teddy.training.evaluation.robustness import measure_robustness
 from teddy.training.evaluation.scores import Counts
-from teddy.training.learning.batches import Targets, pad_targets
+from teddy.training.learning.batches import Targets
 from teddy.training.learning.distributed.process_group import ProcessGroup
 from teddy.training.recipe.recipe import ExportConfig
 
@@ -221,9 +222,8 @@ def score_dev(
         ):
             sentences = [corpus.dev[i] for i in members]
             batch = make_batch([sentence.words for sentence in sentences], tagger.features)
-            allowed = pad_targets(
-                [targets[corpus.name].allowed(sentence) for sentence in sentences]
-            ).to(device)
+            rows = [torch.from_numpy(targets[corpus.name].allowed(each)) for each in sentences]
+            allowed = pad_sequence(rows, batch_first=True, padding_value=True).to(device)
             n_words += int(batch.lengths.sum())
             batch = batch.to(device)
             with torch.inference_mode():

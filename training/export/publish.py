@@ -19,7 +19,7 @@ from teddy.model.file.bundle import (
     Manifest,
     extra_files,
     read_bundle,
-    write_bundle,
+    seal,
 )
 from teddy.model.network.precision import onnx_extra
 from teddy.model.network.tagger_network import Network
@@ -127,7 +127,7 @@ def write_model(checkpoint: Checkpoint, model_file: Path) -> None:
     extras = extra_files(manifest, checkpoint.pieces, checkpoint.words, render_card(manifest))
     model_file.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(model_file) as temporary:
-        write_bundle(temporary, to_archive(scripted, extras))
+        temporary.write_bytes(seal(to_archive(scripted, extras)))
         load(temporary, precision="fp32")
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from teddy.model.features.batching import Batch, make_batch
 from teddy.model.features.rows import WordFeatures
@@ -56,15 +57,6 @@ class Targets:
         for start, end in sentence.unknown:
             allowed[start:end] = True
         return allowed
-
-
-def pad_targets(allowed: Sequence[NDArray[np.bool_]]) -> Tensor:
-    """Stack allowed tags to bool [B, T, K]; at padding every tag is allowed."""
-    longest = max(len(each) for each in allowed)
-    padded = np.ones((len(allowed), longest, allowed[0].shape[1]), dtype=np.bool_)
-    for row, each in enumerate(allowed):
-        padded[row, : len(each)] = each
-    return torch.from_numpy(padded)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +165,9 @@ class Sharder:
         inputs = drop_words(inputs, self.config.word_dropout, random)
         allowed = None
         if not text.is_raw:
-            allowed = pad_targets([self.targets[each.corpus].allowed(each) for each in sentences])
+            rows = [torch.from_numpy(self.targets[s.corpus].allowed(s)) for s in sentences]
+            # At padding every tag is allowed.
+            allowed = pad_sequence(rows, batch_first=True, padding_value=True)
         read = None if text.teacher_words is None else text.teacher_words[own]
         return TrainingBatch(inputs=inputs, allowed=allowed, teacher_words=read)
 
