@@ -22,11 +22,13 @@ import teddy
 from teddy.service.app import create_app
 from teddy.service.process.server import Server, listen
 from teddy.service.settings import Settings
+from teddy.training.commands import train
 
 ROOT = Path(__file__).parents[1]
 PRODUCT = ("model", "training", "service", "teddy")
 MOST_STEPS_OF_A_TEXT = 25
 MOST_STEPS_OF_A_REQUEST = 30
+MOST_STEPS_OF_A_MODEL = 40
 
 
 def drawn(road: str) -> list[str]:
@@ -86,6 +88,40 @@ def test_text_to_entities() -> None:
     found = entered(lambda: tagger.tag(["Quobble met Bob in Zürich, and went on. She left."]))
     assert found == drawn("Text to entities")
     assert len(found) <= MOST_STEPS_OF_A_TEXT
+
+
+FILES_OF_A_MODEL = (
+    "training/commands.py",
+    "training/recipe/recipe.py",
+    "training/run.py",
+    "training/data/corpora.py",
+    "training/data/align.py",
+    "training/data/vocabulary.py",
+    "training/loop.py",
+    "training/learning/batches.py",
+    "training/learning/checkpoint.py",
+    "model/network/tagger_network.py",
+    "training/export/publish.py",
+    "model/file/bundle.py",
+)
+"""The files that make a model of a recipe; the others serve one step, or show and record the run."""
+
+
+def test_recipe_to_model(tiny_data: Path, tmp_path: Path) -> None:
+    """Train the tiny recipe twice: the first run imports what the second one needs."""
+    for output in (tmp_path / "first", tmp_path / "second"):
+        found = entered(
+            lambda output=output: train(
+                tiny_data / "tiny.toml",
+                data=tiny_data,
+                output=output,
+                overrides=["training.epochs=1"],
+            )
+        )
+    assert (tmp_path / "second" / "tiny.teddy").exists()
+    found = [step for step in found if step.startswith(FILES_OF_A_MODEL)]
+    assert found == drawn("Recipe to model")
+    assert len(found) <= MOST_STEPS_OF_A_MODEL
 
 
 EVERY_TICK = {
