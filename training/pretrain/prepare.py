@@ -64,7 +64,7 @@ class Chunk:
     def counts(self, held_out_every: int) -> dict[str, int]:
         """How often words occur in the sentences that are not held out, for those that do."""
         learnt_from = np.repeat(
-            ~is_held_out(len(self.lengths), held_out_every, self.first), self.lengths
+            ~is_held_out(self.first, self.first + len(self.lengths), held_out_every), self.lengths
         )
         counts = np.bincount(self.numbers[learnt_from], minlength=len(self.types)).tolist()
         return {word: count for word, count in zip(self.types, counts, strict=True) if count}
