@@ -62,7 +62,7 @@ class EncodedCorpus:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Raises DataError when the folder is not a whole encoded corpus of this version."""
+        """Open it; raise DataError when it is not a whole encoded corpus of this version."""
         self.folder = folder
         self.description = _describe(folder)
         self.n_sentences: int = self.description["n_sentences"]
@@ -316,7 +316,7 @@ def plan_batches(
 def cut_by_length(
     order: NDArray[np.int64], lengths: NDArray[np.int64], batch_words: int
 ) -> list[NDArray[np.int64]]:
-    """Cut positions of sentences, by length and then in the order given, in batches of one length."""
+    """Cut positions of sentences into batches of one length; the shortest come first."""
     order = order[np.argsort(lengths[order], kind="stable")]
     borders = np.flatnonzero(np.diff(lengths[order])) + 1
     batches: list[NDArray[np.int64]] = []
