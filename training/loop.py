@@ -50,7 +50,7 @@ from teddy.training.recipe.recipe import TrainingConfig
 from teddy.training.recipe.sections import AugmentConfig
 
 _RECENT_LOSSES = 50
-"""A loss is compared with the median of so many before it."""
+"""The losses whose median a loss is compared with."""
 
 
 @dataclass(slots=True)
@@ -86,9 +86,8 @@ class Trainer:
     ) -> None:
         """Take batches from `source`, by default the training sentences of the corpora.
 
-        The embedding and the encoder learn at `started_share` of the learning rate. In a `group`
-        of several processes, all make such a trainer of the same arguments and call its methods
-        alike.
+        The embedding and the encoder learn at `started_share` of the learning rate. All processes
+        of a `group` make a trainer of the same arguments, and call its methods alike.
         """
         self.config = config
         self.features = features
@@ -124,11 +123,11 @@ class Trainer:
 
     @property
     def tagger(self) -> Tagger:
-        """The tagger that is evaluated: the moving average of the weights."""
+        """The tagger that is evaluated: that of the averaged weights."""
         return Tagger(FromAnywhere(self.averaged, self.device), self.features, self.tag_set)
 
     def total_steps(self) -> int:
-        """Return the updates of a whole run, if patience does not end it before."""
+        """Return the most updates of a run, which patience may end before."""
         return sum(len(self.source.epoch(number)) for number in range(self.config.epochs))
 
     def run(self, interruption: Interruption | None = None) -> Iterator[UpdateRow | EvaluationRow]:
@@ -199,9 +198,8 @@ class Trainer:
     def _set_learning_rate(self, n_updates: int) -> float:
         config, position = self.config, self.position
         progress = (position.epoch + position.batches_done / n_updates) / config.epochs
-        rate = config.learning_rate * schedule(
-            progress, config.warmup_share, config.final_learning_rate_share
-        )
+        share = schedule(progress, config.warmup_share, config.final_learning_rate_share)
+        rate = config.learning_rate * share
         for group in self._optimiser.param_groups:
             group["lr"] = rate * group["rate_share"]
         return rate
@@ -284,11 +282,10 @@ class Trainer:
         best = counts.f1 > position.best_f1
         # A tie goes to the earlier step: later ones had more chances.
         position.best_f1 = max(position.best_f1, counts.f1)
+        position.evaluations_since_best += 1
         # A small corpus takes epochs until the first entity is found: that is no reason to give up.
-        waiting = position.best_f1 == 0.0
-        position.evaluations_since_best = (
-            0 if best or waiting else position.evaluations_since_best + 1
-        )
+        if best or position.best_f1 == 0.0:
+            position.evaluations_since_best = 0
         return EvaluationRow(
             kind="evaluation",
             step=position.step,
