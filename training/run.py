@@ -114,7 +114,7 @@ def train(
     interruption: Interruption | None = None,
     group: ProcessGroup = SINGLE_PROCESS,
 ) -> Path:
-    """Train as the recipe says on files below `data`; return the path of the model file in `output`.
+    """Train as the recipe says on files below `data`; return the model file in `output`.
 
     With `resume` a stopped run goes on from its last checkpoint, to the same result as if it had
     not been stopped; where there is none, it begins. A run that has finished is left as it is.

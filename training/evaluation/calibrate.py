@@ -19,7 +19,7 @@ from teddy.training.evaluation.evaluate import is_judged
 _MOST_WORDS = 200_000
 """One number needs no more dev data than this: some 10,000 entities, and twenty seconds of one
 core."""
-_COLDEST, _HOTTEST = 0.25, 8.0
+_MIN_TEMPERATURE, _MAX_TEMPERATURE = 0.25, 8.0
 _GRID = 16
 """Steps in which the range of temperatures is looked through before the lowest point is searched
 between two."""
@@ -53,7 +53,7 @@ def fit_temperature(
         crf.temperature.fill_(math.exp(log_temperature))
         return smoothed_log_loss(torch.cat([each.log_scores(crf) for each in found]), right)
 
-    low, high = _valley(loss, math.log(_COLDEST), math.log(_HOTTEST))
+    low, high = _bracket(loss, math.log(_MIN_TEMPERATURE), math.log(_MAX_TEMPERATURE))
     return math.exp(minimise(loss, low, high, steps=14))
 
 
@@ -71,7 +71,7 @@ def smoothed_log_loss(log_scores: Tensor, right: Tensor) -> float:
     return -float((target * log_scores + (1 - target) * torch.log(-torch.expm1(log_scores))).sum())
 
 
-def _valley(function: Callable[[float], float], low: float, high: float) -> tuple[float, float]:
+def _bracket(function: Callable[[float], float], low: float, high: float) -> tuple[float, float]:
     """Bracket the minimum by evenly spaced points, since the loss may have several minima."""
     points = [low + (high - low) * step / _GRID for step in range(_GRID + 1)]
     values = [function(point) for point in points]
