@@ -32,7 +32,7 @@ MOST_STEPS_OF_A_MODEL = 40
 
 
 def drawn(road: str) -> list[str]:
-    """Return the steps in the block under the heading `road` of CONTRIBUTING.md, as `file function`."""
+    """Return the steps drawn under the heading `road` of CONTRIBUTING.md, as `file function`."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     section = re.split(r"^#+ ", text.partition(f"\n### {road}\n")[2], maxsplit=1, flags=re.M)[0]
     steps, path = [], ""
@@ -104,7 +104,7 @@ FILES_OF_A_MODEL = (
     "training/export/publish.py",
     "model/file/bundle.py",
 )
-"""The files that make a model of a recipe; the others serve one step, or show and record the run."""
+"""The files between a recipe and a model; others serve one step, or show and record the run."""
 
 
 def test_recipe_to_model(tiny_data: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Laws of the model file: what was written is read, and anything else is refused, by name, before any of it is run."""
+"""The model file: what was written is read, and all else is refused before any of it is run."""
 
 import io
 import json
@@ -66,7 +66,7 @@ WORDS = ("mira", "été", "\u3000", "of\r", "x\u2028y")
 
 @pytest.fixture(scope="module")
 def archive() -> bytes:
-    """A small real TorchScript archive with the extra files of a model; its network is no tagger."""
+    """A small TorchScript archive with a model's extra files; its network is no tagger."""
     return to_archive(script(torch.nn.Linear(2, 2)), extra_files(MANIFEST, PIECES, WORDS))
 
 

@@ -1,4 +1,4 @@
-"""Laws of the predictor: offsets are true for any text, nothing is cut, and a result is a text's own."""
+"""The predictor: offsets are true for any text, nothing is cut, and texts are independent."""
 
 import gc
 import weakref
@@ -136,8 +136,12 @@ def test_the_names_of_the_made_up_corpus_are_found(tiny_predictor: Predictor) ->
         ["Anna Berg went to Oslo.\r\nIn New Haven, Teddy Marsh met Otto Lind."]
     )
     assert names(tagged) == [
-        ("PER", "Anna Berg"), ("LOC", "Oslo"), ("LOC", "New Haven"), ("PER", "Teddy Marsh"), ("PER", "Otto Lind"),
-    ]  # fmt: skip
+        ("PER", "Anna Berg"),
+        ("LOC", "Oslo"),
+        ("LOC", "New Haven"),
+        ("PER", "Teddy Marsh"),
+        ("PER", "Otto Lind"),
+    ]
 
 
 @few

@@ -1,4 +1,4 @@
-"""Teachers: what they tell a student is theirs, whatever it is made of; what a run with them does and refuses."""
+"""Teachers: what they teach a student, whatever it is made of; what such a run does and refuses."""
 
 import io
 import shutil
@@ -47,7 +47,8 @@ SENTENCES = [
     ("Who", "saw", "Mira", "in", "Port", "Ellen", "?"),
 ]
 RAW = (
-    "Jonas Falk met Otto Lind in Lund. The bears of Oslo sleep.\n\nIda Holm and Mira like New Haven.\n"
+    "Jonas Falk met Otto Lind in Lund. The bears of Oslo sleep.\n\n"
+    "Ida Holm and Mira like New Haven.\n"
     "Teddy Marsh went to Ghent today. Who saw Anna Berg? Nobody was in Port Ellen.\n"
 )
 STUDENT = """
@@ -65,7 +66,7 @@ MakeTrainer = Callable[..., Trainer]
 
 @pytest.fixture(scope="module")
 def data(tiny_data: Path, tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The made-up corpus, a text, and the tiny model to teach, as a model file and as a checkpoint."""
+    """The made-up corpus, a text, and the tiny model as a teacher, as model file and checkpoint."""
     directory = tmp_path_factory.mktemp("distil-data")
     for name in ("train.conll", "dev.conll", "tiny.toml"):
         shutil.copy(tiny_data / name, directory / name)
@@ -139,7 +140,7 @@ def without_speed(rows: Iterator[Any]) -> Rows:
 
 @pytest.mark.parametrize("name", ["teacher.teddy", "teacher.checkpoint"])
 def test_a_teacher_expects_what_its_tagger_says(data: Path, tiny_run: Path, name: str) -> None:
-    """The marginals of the best tags are those that tagging gives; padding, batch mates and dropout play no part."""
+    """The marginals of the best tags are those of tagging, whatever the padding and the batch."""
     network, features, _ = load_checkpoint(tiny_run / "best.checkpoint").build()
     teacher = load_teacher(name, data)
     teacher.network.train()

@@ -1,4 +1,4 @@
-"""Laws of training on a real Ray cluster of two nodes: `make ray` installs Ray and runs this file."""
+"""Training on a real Ray cluster of two nodes: `make ray` installs Ray and runs this file."""
 
 import os
 import signal
@@ -73,7 +73,7 @@ def assert_same_end(output: Path, other: Path) -> None:
 
 
 @pytest.mark.parametrize("victim", [0, 1])
-def test_a_run_on_a_cluster_with_a_killed_worker_ends_with_the_weights_of_one_process_that_nobody_disturbed(
+def test_a_run_on_a_cluster_with_a_killed_worker_has_the_weights_of_an_undisturbed_process(
     recipe: Recipe, tiny_data: Path, alone: Path, tmp_path: Path, victim: int
 ) -> None:
     with ThreadPoolExecutor(1) as pool:

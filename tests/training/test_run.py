@@ -1,4 +1,4 @@
-"""Whole runs: what they leave behind, that a stopped one ends as an unstopped one, and what is refused."""
+"""Whole runs: what they leave, that a stopped one ends as an unstopped one, and what is refused."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Starting from weights that have learnt already: they come as they were, arrive where they belong, and fit or not."""
+"""Starting from trained weights: they come as they were, arrive in their place, and fit or not."""
 
 import os
 import pickle
@@ -54,7 +54,7 @@ def recipe(tiny_data: Path) -> Recipe:
 
 @pytest.fixture(scope="module")
 def start(recipe: Recipe, tiny_run: Path) -> PretrainedWeights:
-    """Weights with three words of their own and a normalisation, that some other work might have left."""
+    """Weights with three words of their own and a normalisation."""
     pieces = load_checkpoint(tiny_run / "best.checkpoint").pieces
     words = ("oslo", "été", "bears")
     torch.manual_seed(4)
@@ -266,7 +266,7 @@ def test_a_model_credits_what_its_start_was_learnt_from_before_what_it_was_train
     assert (second.name, second.n_sentences) == ("made-up", 200)
 
 
-def test_a_started_run_that_is_stopped_and_resumed_ends_as_if_it_had_not_been_and_needs_the_file_no_more(
+def test_a_started_run_that_is_resumed_ends_as_an_unstopped_one_and_needs_the_file_no_more(
     started_run: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = started(folder, "start.learning_rate_share=0")

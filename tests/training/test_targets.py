@@ -1,4 +1,4 @@
-"""The sets of tags that a training sentence allows, against a slow reading of the rules; and what they are for."""
+"""The tags that a training sentence allows, against a slow reading of the rules; their purpose."""
 
 from dataclasses import replace
 
@@ -171,7 +171,7 @@ def write(
 
 
 def loc_recall(partial_annotates: set[str], seed: int) -> float:
-    """Trains on both corpora, and says how many places are found in sentences like those of the partial one."""
+    """Train on both corpora; return the places found in sentences like the partial one's."""
     labels = {"PER", "LOC"}
     dev = write(PARTIAL, labels, "dev", 40, seed + 100)
     full = Corpus(

@@ -1,4 +1,4 @@
-"""A model that learns on: what it begins as, what its recipe becomes, and what it forgets if nothing is done."""
+"""A model that learns on: its beginning, its completed recipe, and what it forgets by itself."""
 
 import json
 import random
@@ -94,7 +94,7 @@ def pets() -> str:
 
 @pytest.fixture(scope="module")
 def data(tiny_data: Path, tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first corpus, also as text without labels, the model that knows it, and a second corpus of other labels."""
+    """The first corpus, also as plain text, its model, and a corpus of other labels."""
     directory = tmp_path_factory.mktemp("update-data")
     for name in ("train.conll", "dev.conll", "tiny.toml"):
         shutil.copy(tiny_data / name, directory / name)

@@ -1,4 +1,4 @@
-"""Every objective is learnt, a run that pauses ends as one that does not, and held-out text is measured as by hand."""
+"""Every objective is learnt, a run can be resumed, and held-out text is measured as by hand."""
 
 import copy
 import math

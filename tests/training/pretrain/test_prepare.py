@@ -1,4 +1,4 @@
-"""From text to numbers: nothing is lost, what is counted is there, and what cannot be read is refused."""
+"""From text to numbers: nothing is lost, words are counted, and unreadable text is refused."""
 
 import gzip
 import json
