@@ -146,14 +146,7 @@ def train(
         "mlflow": mlflow,
     }
     if workers is not None:
-        for name, value in shown_on.items():
-            if value is not None:
-                raise typer.BadParameter(
-                    "cannot show a run of --ray, which is in other processes",
-                    param_hint=f"--{name.replace('_', '-')}",
-                )
-        if find_spec("ray") is None:
-            raise MissingExtraError("--ray needs the extra `ray`: pip install 'teddy[ray]'")
+        _refuse_on_ray(shown_on)
         from teddy.training.learning.distributed.ray_train import train_on_ray
 
         print(train_on_ray(recipe, data, output, n_workers=workers, resume=resume))
@@ -207,6 +200,15 @@ def launched(environ: Mapping[str, str]) -> dict[str, int]:
     }
 
 
+def _refuse_on_ray(shown_on: Mapping[str, object]) -> None:
+    for name, value in shown_on.items():
+        if value is not None:
+            reason = "cannot show a run of --ray, which is in other processes"
+            raise typer.BadParameter(reason, param_hint=f"--{name.replace('_', '-')}")
+    if find_spec("ray") is None:
+        raise MissingExtraError("--ray needs the extra `ray`: pip install 'teddy[ray]'")
+
+
 def export(
     source: SourceArgument,
     model_file: ModelArgument,
@@ -227,13 +229,11 @@ def export(
     """
     to_onnx = form == "onnx" or (form == "auto" and model_file.suffix == ".onnx")
     if source.suffix != ".checkpoint" and (data or card):
-        raise typer.BadParameter(
-            "goes with a checkpoint", param_hint="--data" if data else "--card"
-        )
+        option = "--data" if data else "--card"
+        raise typer.BadParameter("goes with a checkpoint", param_hint=option)
     if source.suffix in (".teddy", ".onnx") and not to_onnx:
-        raise typer.BadParameter(
-            "a model file can only be exported as ONNX: name it .onnx", param_hint="MODEL"
-        )
+        reason = "a model file can only be exported as ONNX: name it .onnx"
+        raise typer.BadParameter(reason, param_hint="MODEL")
     if to_onnx:
         use_one_thread()
 
