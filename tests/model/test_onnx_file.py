@@ -133,7 +133,7 @@ def test_a_truncated_file_is_refused(tiny_onnx: Path, tmp_path: Path, kept: int)
 
 
 @pytest.mark.parametrize("maker", ["teddy", "another"])
-def test_an_onnx_model_of_somebody_else_is_refused(tmp_path: Path, maker: str) -> None:
+def test_an_onnx_model_of_another_maker_is_refused(tmp_path: Path, maker: str) -> None:
     from onnx import helper
 
     empty = helper.make_model(

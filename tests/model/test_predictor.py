@@ -303,7 +303,7 @@ def test_a_model_with_its_manifest_sealed_anew_is_the_same_model_of_another_vers
     assert tiny_predictor.version == read_bundle(tiny_model).version
 
 
-def test_a_model_that_nobody_uses_is_gone_at_once_without_the_garbage_collector(
+def test_a_model_without_users_is_gone_at_once_without_the_garbage_collector(
     tiny_model: Path,
 ) -> None:
     predictor = load(tiny_model, precision="fp32")

@@ -46,7 +46,7 @@ def recipe(tiny_data: Path) -> Recipe:
 
 @pytest.fixture(scope="module")
 def alone(recipe: Recipe, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of a run of one process that nobody disturbed."""
+    """The directory of a run of one undisturbed process."""
     output = tmp_path_factory.mktemp("alone")
     train(recipe, tiny_data, output)
     return output

@@ -65,7 +65,7 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 
 def stop_at(step: int, error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever shows the progress of that update raises."""
+    """Showing the progress of that update raises."""
 
     def show(_: JsonProgress, row: Any) -> None:
         if row["step"] == step and row["kind"] == "update":

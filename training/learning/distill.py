@@ -84,7 +84,7 @@ class Distillation:
         """The data that the student must credit: the text, and those of its teachers."""
         config = self.config
         credit = TrainingData(name=config.name, licence=config.licence, source=config.source)
-        learnt = (credit,) if config.text else ()
+        learnt: tuple[TrainingData, ...] = (credit,) if config.text else ()
         for teacher, _ in self._teachers:
             learnt = joined_credits(learnt, teacher.training_data)
         return learnt

@@ -67,10 +67,8 @@ def drop_kinds(
     keep = ~dropped[word, kind]
     left = np.bincount(word, weights=keep, minlength=len(starts))
     keep |= left[word] == 0
-    kept_counts = np.bincount(word, weights=keep, minlength=len(starts)).astype(np.int64)
-    new_starts = np.zeros_like(starts)
-    np.cumsum(kept_counts[:-1], out=new_starts[1:])
-    return rows[keep], new_starts
+    kept_counts = np.bincount(word[keep], minlength=len(starts))
+    return rows[keep], np.cumsum(kept_counts) - kept_counts
 
 
 def augment(

@@ -174,7 +174,9 @@ def prepare(
         by_word = dict(sorted(counts.counts.items(), key=lambda pair: -pair[1]))
         counts.counts.clear()
         note(f"{n_learnt_words:,} words to learn from, {len(by_word):,} distinct; training pieces")
-        serialised = train_pieces(_words_for_pieces(by_word, pieces.vocabulary), pieces)
+        common = {word: count for word, count in by_word.items() if count >= _RARE}
+        is_enough = len(common) >= _ENOUGH_WORDS_A_PIECE * pieces.vocabulary
+        serialised = train_pieces(common if is_enough else by_word, pieces)
         frequent = frequent_words(by_word, features.word_rows)
         (unfinished / "pieces.model").write_bytes(serialised)
         write_words(unfinished / "words.txt", frequent)
@@ -226,11 +228,6 @@ def _sentences(
             n_words += len(sentence)
             yield sentence
         note(f"{path.name}: read, {n_words:,} words so far")
-
-
-def _words_for_pieces(counts: Mapping[str, int], vocabulary: int) -> Mapping[str, int]:
-    frequent = {word: count for word, count in counts.items() if count >= _RARE}
-    return frequent if len(frequent) >= _ENOUGH_WORDS_A_PIECE * vocabulary else counts
 
 
 def _write_blocks(folder: Path, size: int) -> tuple[int, int, int]:

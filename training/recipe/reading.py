@@ -160,10 +160,8 @@ def first_problem(error: ValidationError, model: type[BaseModel]) -> tuple[KeyPa
     if isinstance(cause, MisfitError):
         return location + cause.location, str(cause)
     if details["type"] in _UNKNOWN_KEY:
-        return (
-            location,
-            f"unknown key{suggest(str(location[-1]), _known_keys(model, location[:-1]))}",
-        )
+        known = _known_keys(model, location[:-1])
+        return location, f"unknown key{suggest(str(location[-1]), known)}"
     return location, _plain_message(details)
 
 
@@ -195,6 +193,6 @@ def _known_keys(model: type[BaseModel], location: KeyPath) -> list[str]:
             annotation = table.model_fields[part].annotation
             # An array of tables is a tuple[Table, ...], a table that may be missing a Table | None.
             table = typing.get_args(annotation)[0] if typing.get_args(annotation) else annotation
-    return (
-        [field.name for field in fields(table)] if is_dataclass(table) else list(table.model_fields)
-    )
+    if is_dataclass(table):
+        return [field.name for field in fields(table)]
+    return list(table.model_fields)

@@ -199,8 +199,7 @@ def load_recipe(
     cannot be read, that is not TOML, or that has an unknown key, a bad value, or not the tables
     that the purpose needs.
     """
-    text = _read(path)
-    values = _parse(path, text)
+    text, values = _read(path)
     overridden: dict[KeyPath, str] = {}
     for override in overrides:
         try:
@@ -212,7 +211,12 @@ def load_recipe(
     except ValidationError as error:
         location, reason = first_problem(error, Recipe)
     else:
-        _refuse_other_purpose(path, recipe, purpose)
+        if purpose == "pretrain" and recipe.pretrain is None:
+            reason = "pretrain: missing: a [pretrain] table says what text to learn from"
+            raise RecipeError(path, None, reason)
+        if purpose == "train" and not recipe.corpus:
+            reason = "corpus: missing: this recipe is for `teddy pretrain` only"
+            raise RecipeError(path, None, reason)
         return recipe
     for override_path, override in overridden.items():
         if location[: len(override_path)] == override_path:
@@ -220,29 +224,17 @@ def load_recipe(
     raise RecipeError(path, line_of(location, text), f"{dotted(location)}: {reason}")
 
 
-def _refuse_other_purpose(path: Path | str, recipe: Recipe, purpose: str) -> None:
-    if purpose == "pretrain" and recipe.pretrain is None:
-        raise RecipeError(
-            path, None, "pretrain: missing: a [pretrain] table says what text to learn from"
-        )
-    if purpose == "train" and not recipe.corpus:
-        raise RecipeError(path, None, "corpus: missing: this recipe is for `teddy pretrain` only")
-
-
-def _read(path: Path | str) -> str:
+def _read(path: Path | str) -> tuple[str, dict[str, Any]]:
+    """Return the text of a recipe, and its tables."""
     try:
-        return Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8")
+        return text, tomllib.loads(text)
     except FileNotFoundError:
         raise RecipeError(path, None, "no such file") from None
     except OSError as error:
         raise RecipeError(path, None, f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise RecipeError(path, None, "not a UTF-8 text file") from None
-
-
-def _parse(path: Path | str, text: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         # The message ends with "(at line 3, column 5)" or "(at end of document)".
         message, _, place = str(error).partition(" (at ")
@@ -255,18 +247,14 @@ def _misplaced_vectors(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
     """Yield why vectors that the recipe names cannot be used with the rest of it."""
     place = ("embedding", "vectors")
     if recipe.pretrain is not None:
-        yield (
-            place,
-            "pre-training learns the vectors of words: a recipe with [pretrain] has no others",
-        )
+        reason = "pre-training learns the vectors of words: a recipe with [pretrain] has no others"
+        yield place, reason
     if recipe.start.weights:
         reason = "brings the embedding that its encoder has learnt to read"
         yield place, f"cannot stand beside start.weights, which {reason}"
     if not recipe.features.word_rows:
-        yield (
-            ("features", "word_rows"),
-            "must be above 0 where embedding.vectors is given: vectors need rows",
-        )
+        reason = "must be above 0 where embedding.vectors is given: vectors need rows"
+        yield ("features", "word_rows"), reason
     for key in ("name", "licence"):
         if not getattr(recipe.embedding, key):
             yield ("embedding", key), "missing: the model must credit the vectors"

@@ -88,11 +88,9 @@ class SearchConfig(Table):
     @field_validator("ranges", mode="before")
     @classmethod
     def _read_ranges(cls, ranges: object) -> object:
-        return (
-            {key: _read(key, value) for key, value in ranges.items()}
-            if isinstance(ranges, Mapping)
-            else ranges
-        )
+        if not isinstance(ranges, Mapping):
+            return ranges
+        return {key: _read(key, value) for key, value in ranges.items()}
 
     def contradictions(self, recipe: BaseModel) -> Iterator[tuple[KeyPath, str]]:
         """Yield the ends of ranges that make no valid recipe, with the reason."""
@@ -101,7 +99,11 @@ class SearchConfig(Table):
             if key.split(".")[0] in _FIXED:
                 yield place, "cannot be searched"
                 return
-            for name, value in _ends(values):
+            if isinstance(values, Interval):
+                ends: list[tuple[str | int, Scalar]] = [("low", values.low), ("high", values.high)]
+            else:
+                ends = list(enumerate(values))
+            for name, value in ends:
                 reason = _misfit(recipe, key, value)
                 if reason is not None:
                     yield (*place, name), reason
@@ -144,13 +146,6 @@ def _read(key: str, value: object) -> Range:
     for name, reason in interval.contradictions():
         raise MisfitError((key, name), reason)
     return interval
-
-
-def _ends(values: Range) -> list[tuple[str | int, Scalar]]:
-    """Return the names and values of a range's ends, or of all choices."""
-    if isinstance(values, Interval):
-        return [("low", values.low), ("high", values.high)]
-    return list(enumerate(values))
 
 
 def _misfit(recipe: BaseModel, key: str, value: Scalar) -> str | None:

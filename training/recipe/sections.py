@@ -37,10 +37,8 @@ class AugmentConfig(Table):
     def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
         """Yield the key whose value does not go with the others, and why."""
         if self.lower + self.upper + self.title > 1:
-            yield (
-                ("augment", "title"),
-                "a sentence has one case: lower, upper and title must not exceed 1 together",
-            )
+            reason = "a sentence has one case: lower, upper and title must not exceed 1 together"
+            yield ("augment", "title"), reason
 
 
 class CardConfig(Table):
@@ -107,10 +105,8 @@ class DistillConfig(Table):
         if not self.teachers and not updates:
             yield ("distill", "teachers"), "missing: name a teacher"
         if not self.text and not self.on_corpora:
-            yield (
-                ("distill", "text"),
-                "there is nothing to distil on: give text, or on_corpora = true",
-            )
+            reason = "there is nothing to distil on: give text, or on_corpora = true"
+            yield ("distill", "text"), reason
         for key in ("name", "licence"):
             if self.text and not getattr(self, key):
                 yield ("distill", key), "missing: the model must credit the text"
@@ -153,16 +149,12 @@ class UpdateConfig(Table):
         names = [corpus.name for corpus in corpora]
         for place, name in enumerate(self.rehearse):
             if name not in names:
-                yield (
-                    ("update", "rehearse", place),
-                    f"there is no corpus {name!r}{suggest(name, names)}",
-                )
+                reason = f"there is no corpus {name!r}{suggest(name, names)}"
+                yield ("update", "rehearse", place), reason
         for place, corpus in enumerate(self.rehearsal):
             if corpus.name in names:
-                yield (
-                    ("update", "rehearsal", place, "name"),
-                    f"{corpus.name!r} is the name of two corpora",
-                )
+                reason = f"{corpus.name!r} is the name of two corpora"
+                yield ("update", "rehearsal", place, "name"), reason
         if names and set(names) <= set(self.rehearse):
             yield ("update", "rehearse"), "every corpus is old: there is nothing new to learn"
 
@@ -257,7 +249,5 @@ class PretrainConfig(Table):
         if self.objective == "causal" and not network.bidirectional:
             yield ("pretrain", "objective"), "'causal' needs network.bidirectional"
         if self.objective == "causal" and network.dense_widths:
-            yield (
-                ("pretrain", "objective"),
-                "'causal' cannot have network.dense_widths: they mix the two directions",
-            )
+            reason = "'causal' cannot have network.dense_widths: they mix the two directions"
+            yield ("pretrain", "objective"), reason

@@ -7,6 +7,7 @@ they go on from its last checkpoint; Ray keeps no checkpoints of its own.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch.distributed as dist
 from ray.train import FailureConfig, RunConfig, ScalingConfig, get_context
@@ -27,15 +28,6 @@ RAY_DIRECTORY = "ray"
 """The folder of Ray's own files in the directory of the run."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """The work of each worker, with absolute paths."""
-
-    recipe: Recipe
-    data: Path
-    output: Path
-
-
 def train_on_ray(
     recipe: Recipe,
     data: Path,
@@ -54,17 +46,20 @@ def train_on_ray(
     Raises DivergedError as `train` does, and TrainingError for all else: also when workers have
     died too often.
     """
-    task = Task(recipe=recipe, data=data.absolute(), output=output.absolute())
-    model_file = task.output / f"{recipe.name}.teddy"
+    model_file = output.absolute() / f"{recipe.name}.teddy"
     # Checked here and not in the workers, which resume what is there: they may be restarted ones.
-    if RunDirectory(task.output).newest.exists() and not model_file.exists() and not resume:
+    if RunDirectory(output).newest.exists() and not model_file.exists() and not resume:
         raise TrainingError(
             f"{output} holds a run already: --resume goes on with it, another --output begins anew"
         )
     uses_gpu = recipe.training.device == "cuda"
     trainer = TorchTrainer(
         _work,
-        train_loop_config={"task": task},
+        train_loop_config={
+            "recipe": recipe,
+            "data": data.absolute(),
+            "output": output.absolute(),
+        },
         torch_config=TorchConfig(
             backend="cpu:gloo,cuda:nccl" if uses_gpu else "gloo",
             timeout_s=int(PATIENCE.total_seconds()),
@@ -72,7 +67,7 @@ def train_on_ray(
         scaling_config=ScalingConfig(num_workers=n_workers, use_gpu=uses_gpu),
         run_config=RunConfig(
             name=recipe.name,
-            storage_path=str(task.output / RAY_DIRECTORY),
+            storage_path=str(output.absolute() / RAY_DIRECTORY),
             failure_config=FailureConfig(max_failures=most_failures),
         ),
     )
@@ -95,12 +90,11 @@ class Refusal:
     has_diverged: bool
 
 
-def _work(config: dict[str, Task]) -> Refusal | None:
+def _work(config: dict[str, Any]) -> Refusal | None:
     """Do a worker's work; an error that would come again is returned, so that it is not retried."""
-    task = config["task"]
     group = current_group(n_here=get_context().get_local_world_size())
     try:
-        train(task.recipe, task.data, task.output, resume=True, group=group)
+        train(**config, resume=True, group=group)
     except LostProcessError:
         raise
     except TeddyError as error:
