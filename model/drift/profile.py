@@ -14,9 +14,7 @@ for `service`, while it is served. What is counted of a text, each over bins tha
     sentence_length  sentences that have a letter, by words
     case             the same, by the case of their letters
 
-Texts have no feature of their own: dev data are sentences, what is sent to a service may be a book,
-and a model reads both sentence by sentence. What the splitter leaves without a letter is no
-sentence here: corpora of words write `...` as three, which make three of them.
+Texts have no feature of their own: dev data are sentences, a text sent to a service may be a book.
 """
 
 import unicodedata

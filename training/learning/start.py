@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from teddy.model.config import FeatureConfig, NetworkConfig
 from teddy.model.errors import ModelFileError, TrainingError
-from teddy.model.file.bundle import TrainingData, read_bundle
+from teddy.model.file.bundle import Manifest, TrainingData, read_bundle
 from teddy.model.network.torchscript import from_archive
 from teddy.model.predictor import SHIPPED_MODEL
 from teddy.model.tags.tag_set import TagSet
@@ -163,9 +163,12 @@ def _differences(
 def load_weights(path: Path) -> PretrainedWeights:
     """Read an encoder file, a model file or a checkpoint. Raises ModelFileError for any other."""
     if path.suffix == ".teddy":
-        return _from_model(path)
+        bundle = read_bundle(path)
+        weights, credit = from_archive(bundle.archive).state_dict(), bundle.manifest.training_data
+        return _of_tagger(bundle.manifest, bundle.pieces, bundle.words, weights, credit)
     if path.suffix == ".checkpoint":
-        return _from_checkpoint(path)
+        found = load_checkpoint(path)
+        return _of_tagger(found, found.pieces, found.words, found.weights, credits_of(found))
     content = read_torch_file(path, "encoder file")
     if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
         raise ModelFileError(
@@ -187,32 +190,22 @@ def load_weights(path: Path) -> PretrainedWeights:
         raise ModelFileError(path, f"an encoder file without all of its parts ({error})") from error
 
 
-def _from_model(path: Path) -> PretrainedWeights:
-    bundle = read_bundle(path)
-    manifest, weights = bundle.manifest, from_archive(bundle.archive).state_dict()
+def _of_tagger(
+    shape: Manifest | Checkpoint,
+    pieces: bytes,
+    words: tuple[str, ...],
+    weights: dict[str, Tensor],
+    training_data: tuple[TrainingData, ...],
+) -> PretrainedWeights:
     return PretrainedWeights(
-        features=manifest.features,
-        network=manifest.network,
-        pieces=bundle.pieces,
-        words=bundle.words,
+        features=shape.features,
+        network=shape.network,
+        pieces=pieces,
+        words=words,
         weights=shared_weights(weights),
-        training_data=manifest.training_data,
-        labels=manifest.labels,
+        training_data=training_data,
+        labels=shape.labels,
         head={name: weights[name].float() for name in _HEAD},
-    )
-
-
-def _from_checkpoint(path: Path) -> PretrainedWeights:
-    checkpoint = load_checkpoint(path)
-    return PretrainedWeights(
-        features=checkpoint.features,
-        network=checkpoint.network,
-        pieces=checkpoint.pieces,
-        words=checkpoint.words,
-        weights=shared_weights(checkpoint.weights),
-        training_data=credits_of(checkpoint),
-        labels=checkpoint.labels,
-        head={name: checkpoint.weights[name].float() for name in _HEAD},
     )
 
 

@@ -73,12 +73,8 @@ class ProcessGroup:
 
     def exchange_counts(self, counts: Sequence[int]) -> list[int]:
         """Send each process one number; return the one received from each."""
-        if self.size == 1:
-            return list(counts)
-        received = torch.empty(self.size, dtype=torch.int64)
-        with _naming_lost_processes():
-            dist.all_to_all_single(received, torch.tensor(list(counts)))
-        return received.tolist()
+        each = [1] * self.size
+        return self.exchange(torch.tensor(list(counts)), each, each).tolist()
 
     def complete(self, table: Tensor, starts: Sequence[int]) -> Tensor:
         """Fill in a table, in place; process r has the rows `starts[r]:starts[r + 1]`."""
