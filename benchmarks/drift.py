@@ -27,7 +27,7 @@ from teddy.service.inference.models import ServedModel
 from teddy.service.observability.drift_gauges import Comparison, compare
 from teddy.service.observability.drift_windows import DriftWindows
 from teddy.training.data.corpora import Corpus, load_corpora
-from teddy.training.evaluation.card import measure_reference
+from teddy.training.evaluation.measurements import measure_reference
 from teddy.training.recipe.recipe import ExportConfig, load_recipe
 
 NAME = "en"

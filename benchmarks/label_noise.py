@@ -28,13 +28,18 @@ from pathlib import Path
 
 from benchmarks.arguments import check_files
 from teddy.model.tags.spans import Span
-from teddy.training.check.noise import NoiseKind, NoiseOptions, Suspect, find_noise
+from teddy.training.check.finding_kinds import FindingKind
+from teddy.training.check.noise import NoiseOptions, Suspect, find_noise
 from teddy.training.data.align import Sentence
 from teddy.training.data.corpora import Corpus, load_corpora
 from teddy.training.data.named_file import NamedFile
 from teddy.training.recipe.recipe import load_recipe
 
-CHANGES = {"label": NoiseKind.LABEL, "dropped": NoiseKind.MISSING, "borders": NoiseKind.BORDERS}
+CHANGES = {
+    "label": FindingKind.LABEL_NOISE,
+    "dropped": FindingKind.MISSING_NOISE,
+    "borders": FindingKind.BORDER_NOISE,
+}
 TOP_SHARE = 0.03
 Place = tuple[str, int, tuple[str, ...], int]
 """Of an annotation: path, line and words of its sentence, and its first word."""

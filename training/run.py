@@ -40,7 +40,7 @@ from teddy.training.data.vocabulary import (
     frequent_words,
     train_pieces,
 )
-from teddy.training.evaluation.card import joined_credits, read_card
+from teddy.training.evaluation.measurements import joined_credits, read_measurements
 from teddy.training.export.publish import measure, write_model
 from teddy.training.job.attendant import Attendant, Watcher
 from teddy.training.job.job import Job
@@ -192,7 +192,7 @@ def _finish(
             background=background,
         )
     write_model(checkpoint, model_file)
-    f1 = read_card(checkpoint.card).scores["dev"]["micro"]["f1"]
+    f1 = read_measurements(checkpoint.card).scores["dev"]["micro"]["f1"]
     note(f"dev F1 {f1:.2%} (strict spans); model file {model_file}")
 
 

@@ -20,7 +20,7 @@ from teddy.model.features.rows import WordFeatures
 from teddy.model.network.tagger_network import Network
 from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.corpora import Corpus, load_corpora
-from teddy.training.evaluation.card import evaluate_dev
+from teddy.training.evaluation.measurements import evaluate_dev
 from teddy.training.learning.batches import Targets, pad_targets
 from teddy.training.learning.checkpoint import load_checkpoint
 from teddy.training.learning.torch_setup import make_optimiser, schedule, seed_torch

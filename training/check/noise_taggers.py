@@ -26,7 +26,6 @@ from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.align import Sentence
 from teddy.training.data.corpora import Corpus
 from teddy.training.data.vocabulary import train_pieces
-from teddy.training.evaluation.evaluate import ScoredSpan
 from teddy.training.learning.start import find_weights, load_weights
 from teddy.training.learning.torch_setup import seed_torch
 from teddy.training.loop import Trainer
@@ -55,7 +54,7 @@ class Reading:
     labels]."""
     outside: tuple[float, ...]
     """For each annotated span, how probable it is that none of its words is in an entity."""
-    found: tuple[ScoredSpan, ...]
+    found: tuple[tuple[Span, float], ...]
     """What the tagger would have marked, in order, with probabilities."""
 
 
@@ -92,7 +91,7 @@ def _read(
                 tuple(each.probability(row, span) for each in named) for span in sentence.spans
             ),
             outside=tuple(outside.probability(row, span) for span in sentence.spans),
-            found=tuple(ScoredSpan(span, found.probability(row, span)) for span in spans),
+            found=tuple((span, found.probability(row, span)) for span in spans),
         )
 
 

@@ -12,7 +12,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -108,14 +108,14 @@ class Corpus:
     """One corpus, ready to train on and to evaluate on."""
 
     name: str
-    licence: str
-    source: str
+    licence: str = "not stated"
+    source: str = ""
     annotates: frozenset[str]
     """Labels whose absence means something. An unmarked word may have any of the others."""
-    weight: float
+    weight: float = 1.0
     train: Sequence[Sentence]
     """In memory, or on disk (see `open_corpora`): to be read from first to last."""
-    dev: list[Sentence]
+    dev: list[Sentence] = field(default_factory=list)
     """Always in memory."""
     n_dropped: int = 0
     """Held-out sentences that are too many to be dev; see `HeldOut`."""

@@ -14,7 +14,7 @@ from teddy.model.network.crf import ConditionalRandomField
 from teddy.model.network.tagger_network import Network
 from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.align import Sentence
-from teddy.training.evaluation.evaluate import is_judged
+from teddy.training.evaluation.evaluate import is_scorable
 
 _MOST_WORDS = 200_000
 """One number needs no more dev data than this: some 10,000 entities, and twenty seconds of one
@@ -129,7 +129,7 @@ def _find(
         (row, span)
         for row, (sentence, annotated) in enumerate(members)
         for span in tag_set.decode(tags[row, : len(sentence.words)].tolist())
-        if is_judged(sentence, span, annotated)
+        if is_scorable(sentence, span, annotated)
     ]
     return _Found(
         emissions=emissions,

@@ -39,7 +39,7 @@ class Checkpoint:
     recipe: str
     progress: dict[str, Any]
     card: str
-    """A `teddy.training.evaluation.card.Card` as JSON; empty until the weights have been
+    """A `teddy.training.evaluation.measurements.Measurements` as JSON; empty until the weights have been
     measured."""
     inherited: tuple[TrainingData, ...] = ()
     """What the weights that the run started from had been learnt from."""

@@ -34,7 +34,7 @@ from teddy.model.predictor import SHIPPED_MODEL
 from teddy.model.system.files import write_atomically
 from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.corpora import Corpus
-from teddy.training.evaluation.card import joined_credits, read_card
+from teddy.training.evaluation.measurements import joined_credits, read_measurements
 from teddy.training.learning.checkpoint import Checkpoint, load_checkpoint, read_torch_file
 from teddy.training.recipe.corpus_config import CorpusConfig
 from teddy.training.recipe.reading import dotted, first_problem
@@ -234,7 +234,7 @@ def credits_of(checkpoint: Checkpoint) -> tuple[TrainingData, ...]:
 def _own_credits(checkpoint: Checkpoint) -> tuple[TrainingData, ...]:
     """The corpora of a checkpoint's recipe; they have been counted only when its run has ended."""
     if checkpoint.card:
-        return read_card(checkpoint.card).training_data
+        return read_measurements(checkpoint.card).training_data
     corpora = tomllib.loads(checkpoint.recipe)["corpus"]
     return tuple(
         TrainingData(name=each["name"], licence=each["licence"], source=each.get("source", ""))

@@ -13,7 +13,7 @@ from typing import Literal
 from teddy.model.errors import DataError, ModelFileError, TrainingError
 from teddy.model.predictor import Predictor, load
 from teddy.training.data.corpora import Corpus
-from teddy.training.evaluation.card import evaluate_served
+from teddy.training.evaluation.measurements import evaluate_dev
 from teddy.training.promotion.folder import MODEL_NAME, Action, Promotion, ServedFolder, now
 
 Status = Literal["promoted", "already served", "not better", "rolled back"]
@@ -123,7 +123,7 @@ def _compared(
     if not any(corpus.dev for corpus in corpora):
         raise DataError(comparison.data, None, "there are no sentences to compare on")
     f1 = {
-        which: evaluate_served(each, corpora, labels).scores.micro.f1
+        which: evaluate_dev(each.tagger, corpora, labels=labels, worst=0).scores.micro.f1
         for which, each in known.items()
     }
     notes += [

@@ -10,7 +10,7 @@ from pathlib import Path
 from teddy.model.file.bundle import Manifest, TrainingData
 from teddy.training.data.align import Sentence
 from teddy.training.data.corpora import Corpus
-from teddy.training.evaluation.card import read_card
+from teddy.training.evaluation.measurements import read_measurements
 from teddy.training.job.record import JsonLines, Record
 from teddy.training.learning.checkpoint import Checkpoint
 from teddy.training.learning.torch_setup import choose_device, has_fast_bf16
@@ -116,7 +116,7 @@ def run_background(
         name=recipe.name,
         language=recipe.language,
         labels=recipe.labels,
-        training_data=read_card(checkpoint.card).training_data,
+        training_data=read_measurements(checkpoint.card).training_data,
         card=recipe.card,
     )
     return Background(

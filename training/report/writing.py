@@ -11,7 +11,7 @@ from teddy.model.system.files import write_atomically
 from teddy.model.tags.spans import Span
 from teddy.training.evaluation.bootstrap import Intervals, count_table, score_intervals
 from teddy.training.evaluation.evaluate import Evaluation, Mistake
-from teddy.training.evaluation.mistakes import Confusion, Kind
+from teddy.training.evaluation.mistakes import Confusion, MistakeKind
 from teddy.training.evaluation.reliability import Bin, Reliability
 from teddy.training.evaluation.robustness import Robustness
 from teddy.training.evaluation.scores import Counts
@@ -234,7 +234,7 @@ def _kinds(evaluation: Evaluation) -> Iterator[str]:
     for kind, n in evaluation.n_by_kind.items():
         without = evaluation.without(kind)
         ratios = [percent(without.precision), percent(without.recall), percent(without.f1)]
-        gain = "" if kind is Kind.CORRECT else f"{without.f1 - micro.f1:+.2%}"
+        gain = "" if kind is MistakeKind.CORRECT else f"{without.f1 - micro.f1:+.2%}"
         rows.append([kind.value, f"{n:,}", *ratios, gain, EXPLAINED.get(kind, "")])
     yield from markdown_table(["", "times", "precision", "recall", "F1", "gain", ""], rows)
 
@@ -262,9 +262,9 @@ def _confusions(confusion: Confusion) -> Iterator[str]:
 
 
 def _mistakes(evaluation: Evaluation) -> Iterator[list[str]]:
-    for group in mistakes_by_kind(evaluation):
-        yield [f"## {group.kind.value.capitalize()}", "", group.explained]
-        yield from (_drawn(mistake) for mistake in group.mistakes)
+    for kind, explained, shown in mistakes_by_kind(evaluation):
+        yield [f"## {kind.value.capitalize()}", "", explained]
+        yield from map(_drawn, shown)
 
 
 def _drawn(mistake: Mistake) -> list[str]:
