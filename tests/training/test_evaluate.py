@@ -260,7 +260,7 @@ scored_cases = st.lists(
 
 @given(scored_cases)
 @settings(deadline=None)
-def test_calibration_counts_every_judged_span_with_a_score_and_its_parts_add_up(
+def test_calibration_counts_every_scorable_span_with_a_score_and_its_parts_add_up(
     cases: list[tuple[list[Span], tuple[ScoredSpan, ...], str]],
 ) -> None:
     sentences = [sentence(TEXT, gold, corpus=corpus) for gold, _, corpus in cases]
@@ -269,7 +269,7 @@ def test_calibration_counts_every_judged_span_with_a_score_and_its_parts_add_up(
         always(*[predicted for _, predicted, _ in cases]), sentences, annotates, labels=LABELS
     )
     expected = [
-        (each.score, each.span in gold)
+        (each.score or 0.0, each.span in gold)
         for gold, predicted, corpus in cases
         for each in predicted
         if corpus == "letters" or each.span.label != "ORG"
