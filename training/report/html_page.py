@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from teddy.model.errors import TrainingError
 from teddy.model.tags.spans import Span
-from teddy.training.report.background import PartCounts
+from teddy.training.report.background import CorpusCounts
 from teddy.training.report.figures import BLUE, GREEN, GREY, ORANGE
 from teddy.training.report.markdown import percent
 
@@ -75,7 +75,7 @@ def _place(value: float, lowest: float, highest: float = 1.0) -> str:
     return f"{100 * min(max(share, 0.0), 1.0):.2f}%"
 
 
-def _labels_of(parts: Iterable[PartCounts]) -> list[str]:
+def _labels_of(parts: Iterable[CorpusCounts]) -> list[str]:
     return list(dict.fromkeys(label for part in parts for label in part.n_entities))
 
 
