@@ -26,9 +26,9 @@ from teddy.model.features.rows import WordFeatures
 from teddy.model.file.bundle import TrainingData
 from teddy.model.system.files import remove_abandoned_folder, write_atomically
 from teddy.model.system.processes import Interruption
-from teddy.training.job.attendant import Attendant, Watcher
 from teddy.training.job.job import Job
 from teddy.training.job.run_directory import RunDirectory
+from teddy.training.job.run_recorder import RunRecorder, Watcher
 from teddy.training.learning.checkpoint import read_torch_file
 from teddy.training.learning.start import PretrainedWeights, shared_weights
 from teddy.training.learning.torch_setup import (
@@ -137,15 +137,15 @@ def pretrain(
     encoder_file = output / f"{recipe.name}.encoder"
     job = job or Job(recipe.name)
     interruption = interruption or Interruption()
-    attendant = Attendant(directory, job, watchers=watchers, interruption=interruption)
-    with directory.locked(), attendant.telling_the_end():
+    recorder = RunRecorder(directory, job, watchers=watchers, interruption=interruption)
+    with directory.locked(), recorder.log_outcome():
         if directory.is_finished(encoder_file, text):
-            attendant.note(f"{output} holds this run, and it has finished: nothing to do")
-            attendant.recall()
+            recorder.note(f"{output} holds this run, and it has finished: nothing to do")
+            recorder.restore()
             return encoder_file
         with interruption.at_once():
             earlier = directory.earlier(
-                text, load_pretrain_checkpoint, attendant.note, resume=resume
+                text, load_pretrain_checkpoint, recorder.note, resume=resume
             )
             set_threads(config.threads)
             check_number_format(
@@ -153,27 +153,27 @@ def pretrain(
             )
             directory.write_recipe(text)
             corpus = _prepared(
-                recipe, config, data, output / "corpus", attendant.note, job, resume=resume
+                recipe, config, data, output / "corpus", recorder.note, job, resume=resume
             )
             pretrainer = _make_pretrainer(recipe, config, corpus, earlier)
-        _learn(recipe, config, pretrainer, attendant)
+        _learn(recipe, config, pretrainer, recorder)
         _start(recipe, config, pretrainer).save(encoder_file)
-        attendant.note(f"encoder file {encoder_file}")
+        recorder.note(f"encoder file {encoder_file}")
     return encoder_file
 
 
 def _learn(
-    recipe: Recipe, config: PretrainConfig, pretrainer: Pretrainer, attendant: Attendant
+    recipe: Recipe, config: PretrainConfig, pretrainer: Pretrainer, recorder: RunRecorder
 ) -> None:
     """Train to the end: each row is kept and shown, and a checkpoint is written from time to time."""
     position, steps = pretrainer.position, pretrainer.total_steps()
-    attendant.take_up(
+    recorder.resume_at(
         position.step, position.evaluated, steps=steps, epochs=pretrainer.total_epochs()
     )
-    with attendant.showing(steps):
-        _introduce(attendant.note, pretrainer)
-        attendant.follow(
-            pretrainer.run(attendant.interruption),
+    with recorder.showing(steps):
+        _introduce(recorder.note, pretrainer)
+        recorder.follow(
+            pretrainer.run(recorder.interruption),
             _checkpoints(recipe, pretrainer),
             is_time=lambda row: (
                 row["step"] % config.checkpoint_steps == 0 or pretrainer.is_finished
