@@ -113,13 +113,14 @@ def _check(options: DataOptions, deep: "NoiseOptions | None") -> "CheckReport":
     from teddy.model.errors import DataError
     from teddy.training.check.checking import check_file, check_recipe, unreadable
     from teddy.training.check.report import CheckReport
+    from teddy.training.data.named_file import file_config
 
     with _shown_progress(wanted=deep is not None) as progressed:
         if options.is_recipe:
             recipe, path = options.recipe(), options.source
             return check_recipe(recipe, options.data, path=path, deep=deep, on_progress=progressed)
         try:
-            named = options.named_file().as_corpus(())
+            named = file_config(options.source, (), **options.stated())
         except DataError as error:
             return CheckReport(parts=(), findings=(unreadable(error),))
         return check_file(options.source, named, deep=deep, on_progress=progressed)
