@@ -42,7 +42,7 @@ def main() -> None:
     """Measures, and prints both tables in Markdown."""
     arguments = parse()
     recipe = load_recipe(arguments.recipe)
-    corpora = load_corpora(recipe, arguments.data, on_misaligned=lambda _: None)
+    corpora = load_corpora(recipe, arguments.data)
     draw = random.Random(1)  # noqa: S311
     dev = [sentence.text for corpus in corpora for sentence in corpus.dev]
     draw.shuffle(dev)

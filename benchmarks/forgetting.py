@@ -76,9 +76,7 @@ def run(given: argparse.Namespace, ways: Sequence[str]) -> None:
     first = load_recipe(given.first)
     model = given.model or train(first, given.data, given.output / "first", resume=True)
     second = load_recipe(given.second)
-    corpora = [
-        load_corpora(each, given.data, on_misaligned=lambda _: None) for each in (first, second)
-    ]
+    corpora = [load_corpora(each, given.data) for each in (first, second)]
     print("| | first | second |\n|---|---:|---:|", flush=True)
     print(row("before", model, corpora), flush=True)
     for way in ways:

@@ -169,7 +169,7 @@ def read(source: Path, data: Path) -> tuple[list[Corpus], tuple[str, ...]]:
     """Read a file, as a corpus that is all dev, or the corpora of a recipe; and the labels."""
     if source.suffix == ".toml":
         recipe = load_recipe(source)
-        return load_corpora(recipe, data, on_misaligned=lambda _: None), recipe.labels
+        return load_corpora(recipe, data), recipe.labels
     examples = read_examples(source, file_config(source, ()))
     labels = sorted({span.label for example in examples for span in example.spans})
     return [load_file(source, labels)], tuple(labels)

@@ -34,7 +34,7 @@ MakeTrainer = Callable[..., Trainer]
 @pytest.fixture(scope="module")
 def corpora(tiny_data: Path, tiny_recipe: Recipe) -> list[Corpus]:
     """A third of the made-up corpus: a dozen updates in three epochs."""
-    (corpus,) = load_corpora(tiny_recipe, tiny_data, on_misaligned=lambda _: None)
+    (corpus,) = load_corpora(tiny_recipe, tiny_data)
     return [replace(corpus, train=corpus.train[:70], dev=corpus.dev[:20])]
 
 

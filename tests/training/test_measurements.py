@@ -28,7 +28,7 @@ from teddy.training.recipe.recipe import ExportConfig, Recipe
 @pytest.fixture(scope="module")
 def corpora(tiny_recipe: Recipe, tiny_data: Path) -> list[Corpus]:
     """The made-up corpus in two: one half annotates PER only."""
-    (corpus,) = load_corpora(tiny_recipe, tiny_data, on_misaligned=lambda _: None)
+    (corpus,) = load_corpora(tiny_recipe, tiny_data)
     full = replace(
         corpus, name="full", dev=[replace(each, corpus="full") for each in corpus.dev[:20]]
     )

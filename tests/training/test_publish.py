@@ -28,7 +28,7 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def corpora(tiny_recipe: Recipe, tiny_data: Path) -> list[Corpus]:
-    return load_corpora(tiny_recipe, tiny_data, on_misaligned=lambda _: None)
+    return load_corpora(tiny_recipe, tiny_data)
 
 
 @pytest.fixture

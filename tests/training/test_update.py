@@ -246,7 +246,7 @@ def test_only_an_update_may_do_without_teachers(tmp_path: Path) -> None:
 def test_old_corpora_have_their_share_of_the_words_but_no_sentence_comes_twice(
     share: float, old_words: int, data: Path
 ) -> None:
-    (first,) = load_corpora(load_recipe(data / "tiny.toml"), data, on_misaligned=lambda _: None)
+    (first,) = load_corpora(load_recipe(data / "tiny.toml"), data)
     sentences: list[Sentence] = []
     total = 0
     while total < old_words:
@@ -278,13 +278,13 @@ def f1(
     data: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], tuple[float, float]]:
     """Update the model in a way; gives its F1 on the first corpus and on the second."""
-    first = load_corpora(load_recipe(data / "tiny.toml"), data, on_misaligned=lambda _: None)
+    first = load_corpora(load_recipe(data / "tiny.toml"), data)
 
     def update(way: str) -> tuple[float, float]:
         recipe = recipe_of(data, way)
         output = tmp_path_factory.mktemp("updated")
         predictor = load(train(recipe, data, output), precision="fp32")
-        second = load_corpora(recipe, data, on_misaligned=lambda _: None)
+        second = load_corpora(recipe, data)
         scores = [
             evaluate_dev(predictor.tagger, each, worst=0).scores.micro.f1
             for each in (first, second)
@@ -296,7 +296,7 @@ def f1(
 
 @pytest.fixture(scope="module")
 def before(data: Path) -> float:
-    first = load_corpora(load_recipe(data / "tiny.toml"), data, on_misaligned=lambda _: None)
+    first = load_corpora(load_recipe(data / "tiny.toml"), data)
     return evaluate_dev(
         load(data / "tiny.teddy", precision="fp32").tagger, first, worst=0
     ).scores.micro.f1
