@@ -3,7 +3,7 @@
 What cannot be read does not end the check: it is a finding, and the rest is checked without it.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from teddy.training.check import findings as look
 from teddy.training.check import texts
 from teddy.training.check.finding_kinds import FindingKind
 from teddy.training.check.noise import NoiseOptions, enough_for, look_deep
+from teddy.training.check.noise_taggers import OnProgress
 from teddy.training.check.reading import ReadCorpus, read_corpus, read_file
 from teddy.training.check.report import CheckReport, DeepSummary, Finding, count_part, ranked
 from teddy.training.data.align import Sentence, align
@@ -21,8 +22,6 @@ from teddy.training.data.readers.columns import read_conll_rows, read_csv_rows
 from teddy.training.data.readers.rows import Rows, sentence_spans
 from teddy.training.recipe.corpus_config import FormatConfig
 from teddy.training.recipe.recipe import Recipe
-
-OnProgress = Callable[[float], None]
 
 
 def check_recipe(

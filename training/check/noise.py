@@ -30,9 +30,10 @@ from operator import itemgetter
 from teddy.model.system.processes import available_cores
 from teddy.model.tags.spans import Span
 from teddy.training.check.finding_kinds import FindingKind
-from teddy.training.check.noise_processes import OnProgress, read_folds
+from teddy.training.check.noise_processes import read_folds
 from teddy.training.check.noise_taggers import (
     Fold,
+    OnProgress,
     QuickConfig,
     Reading,
     StartName,

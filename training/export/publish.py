@@ -129,7 +129,12 @@ def write_model(checkpoint: Checkpoint, model_file: Path) -> None:
     manifest = _manifest(recipe, card, network)
     scripted = script(network)
     predictor = Predictor(manifest, "", "fp32", Tagger(scripted, features, tag_set))
-    manifest = replace(manifest, canary=_canary(predictor, recipe.export.canary))
+    texts = recipe.export.canary
+    canary = []
+    for text, found in zip(texts, predictor.tag(texts), strict=True):
+        entities = [CanaryEntity(start=e.start, end=e.end, label=e.label) for e in found]
+        canary.append(CanaryText(text=text, entities=tuple(entities)))
+    manifest = replace(manifest, canary=tuple(canary))
     if card.halved:
         scripted.half()
     extras = extra_files(manifest, checkpoint.pieces, checkpoint.words, render_card(manifest))
@@ -158,18 +163,6 @@ def _manifest(recipe: Recipe, card: Measurements, network: Network) -> Manifest:
         canary=(),
         reference=card.reference,
         recipe=recipe.dump_toml(),
-    )
-
-
-def _canary(predictor: Predictor, texts: Sequence[str]) -> tuple[CanaryText, ...]:
-    return tuple(
-        CanaryText(
-            text=text,
-            entities=tuple(
-                CanaryEntity(start=each.start, end=each.end, label=each.label) for each in entities
-            ),
-        )
-        for text, entities in zip(texts, predictor.tag(texts), strict=True)
     )
 
 
