@@ -26,7 +26,7 @@ SURE = 0.05
 """A difference counts as shown when chance alone would give one so large less often than this."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Change:
     """A place where exactly one of two taggers is right; spans are in characters of `text`.
 
@@ -50,19 +50,12 @@ class Change:
 
     def as_dict(self) -> dict[str, object]:
         """Give the change ready for JSON."""
-        found = {
-            side: each and {**asdict(each.span), "score": each.score}
-            for side, each in (("first", self.first), ("second", self.second))
-        }
-        return {
-            "gold": self.gold and asdict(self.gold),
-            **found,
-            "right": "second" if self.second_is_right else "first",
-            "text": self.text,
-            "corpus": self.corpus,
-            "path": self.path,
-            "line": self.line,
-        }
+        fields: dict[str, object] = {"gold": asdict(self.gold) if self.gold else None}
+        for side, found in (("first", self.first), ("second", self.second)):
+            fields[side] = {**asdict(found.span), "score": found.score} if found else None
+        fields["right"] = "second" if self.second_is_right else "first"
+        place = {name: getattr(self, name) for name in ("text", "corpus", "path", "line")}
+        return fields | place
 
 
 @dataclass(slots=True, kw_only=True)
@@ -129,16 +122,9 @@ def _change(
         ScoredSpan(in_characters(sentence, span), scores[span]) if span else None
         for span, scores in zip(found, scored, strict=True)
     )
-    return Change(
-        gold=in_characters(sentence, gold) if gold else None,
-        first=first,
-        second=second,
-        second_is_right=second_is_right,
-        text=sentence.text,
-        corpus=sentence.corpus,
-        path=sentence.path,
-        line=sentence.line,
-    )
+    place = (sentence.text, sentence.corpus, sentence.path, sentence.line)
+    where = in_characters(sentence, gold) if gold else None
+    return Change(where, first, second, second_is_right, *place)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,7 +37,7 @@ Answers = Sequence[Sequence[ScoredSpan]]
 Predict = Callable[[Sequence[Sequence[str]]], Answers]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Mistake:
     """A pair that is not correct, in characters of the sentence's text, and where to find it."""
 
@@ -255,19 +255,9 @@ class _Tally:
     ) -> None:
         self.confusion.add(pair)
         self.n_by_kind[pair.kind] += 1
-        if pair.kind is MistakeKind.CORRECT:
-            return
-        mistake = Mistake(
-            kind=pair.kind,
-            gold=gold,
-            predicted=predicted,
-            score=score,
-            text=sentence.text,
-            corpus=sentence.corpus,
-            path=sentence.path,
-            line=sentence.line,
-        )
-        self.mistakes.append(mistake)
+        if pair.kind is not MistakeKind.CORRECT:
+            place = (sentence.text, sentence.corpus, sentence.path, sentence.line)
+            self.mistakes.append(Mistake(pair.kind, gold, predicted, score, *place))
 
     def _calibration(self, corpora: Iterable[str], labels: Iterable[str]) -> Reliability:
         keys = product(corpora, labels)
