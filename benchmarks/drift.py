@@ -27,7 +27,7 @@ from teddy.service.inference.models import ServedModel
 from teddy.service.observability.drift_gauges import Comparison, compare
 from teddy.service.observability.drift_windows import DriftWindows
 from teddy.training.data.corpora import Corpus, load_corpora
-from teddy.training.evaluation.card import measure_reference
+from teddy.training.evaluation.measurements import measure_reference
 from teddy.training.recipe.recipe import ExportConfig, load_recipe
 
 NAME = "en"
@@ -42,7 +42,7 @@ def main() -> None:
     """Measures, and prints both tables in Markdown."""
     arguments = parse()
     recipe = load_recipe(arguments.recipe)
-    corpora = load_corpora(recipe, arguments.data, on_misaligned=lambda _: None)
+    corpora = load_corpora(recipe, arguments.data)
     draw = random.Random(1)  # noqa: S311
     dev = [sentence.text for corpus in corpora for sentence in corpus.dev]
     draw.shuffle(dev)

@@ -28,7 +28,7 @@ from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.align import Sentence
 from teddy.training.data.corpora import Corpus
 from teddy.training.data.source import CorporaInMemory, Source
-from teddy.training.evaluation.card import score_dev
+from teddy.training.evaluation.measurements import score_dev
 from teddy.training.job.record import EvaluationRow, Losses, UpdateRow
 from teddy.training.learning.batches import MicroBatch, RankBatch, Sharder, Targets
 from teddy.training.learning.distill import Distillation

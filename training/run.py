@@ -40,11 +40,11 @@ from teddy.training.data.vocabulary import (
     frequent_words,
     train_pieces,
 )
-from teddy.training.evaluation.card import joined_credits, read_card
+from teddy.training.evaluation.measurements import joined_credits, read_measurements
 from teddy.training.export.publish import measure, write_model
-from teddy.training.job.attendant import Attendant, Watcher
 from teddy.training.job.job import Job
 from teddy.training.job.run_directory import RunDirectory
+from teddy.training.job.run_recorder import RunRecorder, Watcher
 from teddy.training.learning.checkpoint import Checkpoint, load_checkpoint
 from teddy.training.learning.distill import Distillation, open_distillation
 from teddy.training.learning.distributed.process_group import SINGLE_PROCESS, ProcessGroup
@@ -132,14 +132,16 @@ def train(
     model_file = output / f"{recipe.name}.teddy"
     job, interruption = job or Job(recipe.name), interruption or Interruption()
     meter = CostMeter()
-    attendant = Attendant(directory, job, watchers=watchers, interruption=interruption, group=group)
-    with directory.locked(group), attendant.telling_the_end():
+    recorder = RunRecorder(
+        directory, job, watchers=watchers, interruption=interruption, group=group
+    )
+    with directory.locked(group), recorder.log_outcome():
         if directory.is_finished(model_file, text):
-            attendant.note(f"{output} holds this run, and it has finished: nothing to do")
-            attendant.recall()
+            recorder.note(f"{output} holds this run, and it has finished: nothing to do")
+            recorder.restore()
             return model_file
         with interruption.at_once():
-            earlier = directory.earlier(text, load_checkpoint, attendant.note, resume=resume)
+            earlier = directory.earlier(text, load_checkpoint, recorder.note, resume=resume)
             set_threads(recipe.training.threads, group.n_here)
             device = choose_device(recipe.training.device)
             check_number_format(recipe.training.mixed_precision, recipe.network.cell, device)
@@ -148,24 +150,26 @@ def train(
             if group.is_first:
                 directory.write_recipe(text)
                 write_atomically(output / "misaligned.txt", str(setup.misaligned))
-        _learn(recipe, setup, attendant)
+        _learn(recipe, setup, recorder)
         if group.is_first:
             with interruption.at_once():
-                _finish(recipe, setup.corpora, directory, model_file, meter, attendant.note)
+                _finish(recipe, setup.corpora, directory, model_file, meter, recorder.note)
         shutil.rmtree(setup.stored, ignore_errors=True)
     return model_file
 
 
-def _learn(recipe: Recipe, setup: RunSetup, attendant: Attendant) -> None:
+def _learn(recipe: Recipe, setup: RunSetup, recorder: RunRecorder) -> None:
     """Train to the end; keep and show each row, and write a checkpoint at each evaluation."""
     trainer = setup.trainer
     position, steps = trainer.position, trainer.total_steps()
-    attendant.take_up(position.step, position.evaluated, steps=steps, epochs=recipe.training.epochs)
-    with attendant.showing(steps):
+    recorder.resume_at(
+        position.step, position.evaluated, steps=steps, epochs=recipe.training.epochs
+    )
+    with recorder.showing(steps):
         for line in _introduction(setup):
-            attendant.note(line)
-        attendant.follow(
-            trainer.run(attendant.interruption),
+            recorder.note(line)
+        recorder.follow(
+            trainer.run(recorder.interruption),
             lambda: setup.checkpoint(recipe),
             is_time=lambda row: row["kind"] == "evaluation",
             every_seconds=recipe.training.checkpoint_seconds,
@@ -192,7 +196,7 @@ def _finish(
             background=background,
         )
     write_model(checkpoint, model_file)
-    f1 = read_card(checkpoint.card).scores["dev"]["micro"]["f1"]
+    f1 = read_measurements(checkpoint.card).scores["dev"]["micro"]["f1"]
     note(f"dev F1 {f1:.2%} (strict spans); model file {model_file}")
 
 

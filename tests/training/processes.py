@@ -67,7 +67,7 @@ class Course:
         """A trainer, fresh from its seed, on a few sentences."""
         torch.set_num_threads(1)
         recipe = load_recipe(self.data / "tiny.toml", [*self.changes, *changes])
-        (corpus,) = load_corpora(recipe, self.data, on_misaligned=lambda _: None)
+        (corpus,) = load_corpora(recipe, self.data)
         features = load_checkpoint(self.data / "teacher.checkpoint").build()[1]
         seed_torch(1)
         tag_set = TagSet(recipe.labels)

@@ -101,7 +101,7 @@ def open_with(recipe: Recipe, data: Path) -> Distillation:
 def make_trainer(data: Path) -> MakeTrainer:
     """A function that makes a trainer with a teacher, fresh from its seed."""
     recipe = student_recipe(data, *WITH_TEXT, "training.epochs=2", "training.word_dropout=0.2")
-    corpora = load_corpora(recipe, data, on_misaligned=lambda _: None)
+    corpora = load_corpora(recipe, data)
     corpora[0] = replace(corpora[0], train=corpora[0].train[:60])
     features = load_checkpoint(data / "teacher.checkpoint").build()[1]
 

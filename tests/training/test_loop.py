@@ -20,7 +20,7 @@ from teddy.model.features.rows import WordFeatures
 from teddy.model.network.tagger_network import Network
 from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.corpora import Corpus, load_corpora
-from teddy.training.evaluation.card import evaluate_dev
+from teddy.training.evaluation.measurements import evaluate_dev
 from teddy.training.learning.batches import Targets
 from teddy.training.learning.checkpoint import load_checkpoint
 from teddy.training.learning.torch_setup import make_optimiser, schedule, seed_torch
@@ -34,7 +34,7 @@ MakeTrainer = Callable[..., Trainer]
 @pytest.fixture(scope="module")
 def corpora(tiny_data: Path, tiny_recipe: Recipe) -> list[Corpus]:
     """A third of the made-up corpus: a dozen updates in three epochs."""
-    (corpus,) = load_corpora(tiny_recipe, tiny_data, on_misaligned=lambda _: None)
+    (corpus,) = load_corpora(tiny_recipe, tiny_data)
     return [replace(corpus, train=corpus.train[:70], dev=corpus.dev[:20])]
 
 

@@ -190,7 +190,7 @@ def make_trainer(
     seed_torch(1)
     network = Network(recipe.network, features.n_rows, tag_set)
     start.put_into(network)
-    corpora = load_corpora(recipe, data, on_misaligned=lambda _: None)
+    corpora = load_corpora(recipe, data)
     config = recipe.training.model_copy(update=changes)
     return Trainer(
         network,

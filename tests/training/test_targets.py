@@ -17,7 +17,7 @@ from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.align import Sentence
 from teddy.training.data.corpora import Corpus
 from teddy.training.data.vocabulary import train_pieces
-from teddy.training.evaluation.card import evaluate_dev
+from teddy.training.evaluation.measurements import evaluate_dev
 from teddy.training.learning.batches import Sharder, Targets
 from teddy.training.learning.distributed.process_group import SINGLE_PROCESS
 from teddy.training.learning.torch_setup import seed_torch

@@ -20,7 +20,7 @@ from teddy.model.predictor import load
 from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.align import Sentence
 from teddy.training.data.corpora import Corpus, load_corpora
-from teddy.training.evaluation.card import evaluate_served
+from teddy.training.evaluation.measurements import evaluate_dev
 from teddy.training.learning.checkpoint import load_checkpoint
 from teddy.training.learning.start import Update, load_weights, open_update, rehearsed
 from teddy.training.recipe.recipe import Recipe, load_recipe
@@ -247,7 +247,7 @@ def test_only_an_update_may_do_without_teachers(tmp_path: Path) -> None:
 def test_old_corpora_have_their_share_of_the_words_but_no_sentence_comes_twice(
     share: float, old_words: int, data: Path
 ) -> None:
-    (first,) = load_corpora(load_recipe(data / "tiny.toml"), data, on_misaligned=lambda _: None)
+    (first,) = load_corpora(load_recipe(data / "tiny.toml"), data)
     sentences: list[Sentence] = []
     total = 0
     while total < old_words:
@@ -279,14 +279,17 @@ def f1(
     data: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], tuple[float, float]]:
     """Update the model in a way; gives its F1 on the first corpus and on the second."""
-    first = load_corpora(load_recipe(data / "tiny.toml"), data, on_misaligned=lambda _: None)
+    first = load_corpora(load_recipe(data / "tiny.toml"), data)
 
     def update(way: str) -> tuple[float, float]:
         recipe = recipe_of(data, way)
         output = tmp_path_factory.mktemp("updated")
         predictor = load(train(recipe, data, output), precision="fp32")
-        second = load_corpora(recipe, data, on_misaligned=lambda _: None)
-        scores = [evaluate_served(predictor, each).scores.micro.f1 for each in (first, second)]
+        second = load_corpora(recipe, data)
+        scores = [
+            evaluate_dev(predictor.tagger, each, worst=0).scores.micro.f1
+            for each in (first, second)
+        ]
         return scores[0], scores[1]
 
     return update
@@ -294,8 +297,10 @@ def f1(
 
 @pytest.fixture(scope="module")
 def before(data: Path) -> float:
-    first = load_corpora(load_recipe(data / "tiny.toml"), data, on_misaligned=lambda _: None)
-    return evaluate_served(load(data / "tiny.teddy", precision="fp32"), first).scores.micro.f1
+    first = load_corpora(load_recipe(data / "tiny.toml"), data)
+    return evaluate_dev(
+        load(data / "tiny.teddy", precision="fp32").tagger, first, worst=0
+    ).scores.micro.f1
 
 
 def test_a_model_that_only_sees_what_is_new_forgets(

@@ -40,7 +40,7 @@ class Checkpoint:
     recipe: str
     progress: dict[str, Any]
     card: str
-    """A `teddy.training.evaluation.card.Card` as JSON; empty until the weights are measured."""
+    """`teddy.training.evaluation.measurements.Measurements` as JSON; empty until measured."""
     inherited: tuple[TrainingData, ...] = ()
     """What the weights that the run started from had been learnt from."""
 

@@ -19,7 +19,7 @@ from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.align import Sentence
 from teddy.training.data.raw_text import RawText, Words, as_sentence
 from teddy.training.data.source import plan_epoch
-from teddy.training.evaluation.card import joined_credits
+from teddy.training.evaluation.measurements import joined_credits
 from teddy.training.learning.teacher import (
     Expectations,
     Teacher,

@@ -32,7 +32,7 @@ from teddy.model.network.torchscript import from_archive
 from teddy.model.predictor import SHIPPED_MODEL
 from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.corpora import Corpus
-from teddy.training.evaluation.card import joined_credits, read_card
+from teddy.training.evaluation.measurements import joined_credits, read_measurements
 from teddy.training.learning.checkpoint import (
     Checkpoint,
     load_checkpoint,
@@ -215,7 +215,7 @@ def credits_of(checkpoint: Checkpoint) -> tuple[TrainingData, ...]:
     The corpora of its own run are counted only when that has ended.
     """
     if checkpoint.card:
-        own = read_card(checkpoint.card).training_data
+        own = read_measurements(checkpoint.card).training_data
     else:
         own = tuple(
             TrainingData(name=each["name"], licence=each["licence"], source=each.get("source", ""))

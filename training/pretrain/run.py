@@ -27,9 +27,9 @@ from teddy.model.features.rows import WordFeatures
 from teddy.model.file.bundle import TrainingData
 from teddy.model.system.files import remove_abandoned_folder
 from teddy.model.system.processes import Interruption
-from teddy.training.job.attendant import Attendant, Watcher
 from teddy.training.job.job import Job
 from teddy.training.job.run_directory import RunDirectory
+from teddy.training.job.run_recorder import RunRecorder, Watcher
 from teddy.training.learning.checkpoint import read_torch_file, write_torch_file
 from teddy.training.learning.start import PretrainedWeights, shared_weights
 from teddy.training.learning.torch_setup import (
@@ -134,15 +134,15 @@ def pretrain(
     encoder_file = output / f"{recipe.name}.encoder"
     job = job or Job(recipe.name)
     interruption = interruption or Interruption()
-    attendant = Attendant(directory, job, watchers=watchers, interruption=interruption)
-    with directory.locked(), attendant.telling_the_end():
+    recorder = RunRecorder(directory, job, watchers=watchers, interruption=interruption)
+    with directory.locked(), recorder.log_outcome():
         if directory.is_finished(encoder_file, text):
-            attendant.note(f"{output} holds this run, and it has finished: nothing to do")
-            attendant.recall()
+            recorder.note(f"{output} holds this run, and it has finished: nothing to do")
+            recorder.restore()
             return encoder_file
         with interruption.at_once():
             earlier = directory.earlier(
-                text, load_pretrain_checkpoint, attendant.note, resume=resume
+                text, load_pretrain_checkpoint, recorder.note, resume=resume
             )
             set_threads(config.threads)
             check_number_format(
@@ -150,17 +150,17 @@ def pretrain(
             )
             directory.write_recipe(text)
             corpus = _prepared(
-                recipe, config, data, output / "corpus", attendant.note, job, resume=resume
+                recipe, config, data, output / "corpus", recorder.note, job, resume=resume
             )
             pretrainer = _make_pretrainer(recipe, config, corpus, earlier)
-        _learn(recipe, config, pretrainer, attendant)
+        _learn(recipe, config, pretrainer, recorder)
         _start(recipe, config, pretrainer).save(encoder_file)
-        attendant.note(f"encoder file {encoder_file}")
+        recorder.note(f"encoder file {encoder_file}")
     return encoder_file
 
 
 def _learn(
-    recipe: Recipe, config: PretrainConfig, pretrainer: Pretrainer, attendant: Attendant
+    recipe: Recipe, config: PretrainConfig, pretrainer: Pretrainer, recorder: RunRecorder
 ) -> None:
     """Train to the end; keep and show each row, and write a checkpoint from time to time."""
     position, corpus = pretrainer.position, pretrainer.corpus
@@ -179,18 +179,18 @@ def _learn(
             state=pretrainer.state(),
         )
 
-    attendant.take_up(position.step, position.evaluated, steps=steps, epochs=epochs)
-    with attendant.showing(steps):
+    recorder.resume_at(position.step, position.evaluated, steps=steps, epochs=epochs)
+    with recorder.showing(steps):
         n_parameters = sum(each.numel() for each in pretrainer.network.parameters())
-        attendant.note(
+        recorder.note(
             f"{corpus.n_sentences:,} sentences, {corpus.n_words:,} words; {n_parameters:,} "
             f"parameters, {len(pretrainer.network.embedding):,} feature rows, "
             f"on {pretrainer.device}"
         )
         if position.step:
-            attendant.note(f"resuming after step {position.step:,}")
-        attendant.follow(
-            pretrainer.run(attendant.interruption),
+            recorder.note(f"resuming after step {position.step:,}")
+        recorder.follow(
+            pretrainer.run(recorder.interruption),
             checkpoint,
             is_time=lambda row: (
                 row["step"] % config.checkpoint_steps == 0 or pretrainer.is_finished
