@@ -20,14 +20,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.load.server import Server
-from teddy.model.file.bundle import extra_files, read_bundle, write_bundle
+from teddy.model.file.bundle import extra_files, read_bundle, seal
 from teddy.model.network.torchscript import from_archive, to_archive
 from teddy.model.predictor import SHIPPED_MODEL, Predictor, load
 from teddy.service.inference.models import ServedModel
 from teddy.service.observability.drift_gauges import DriftComparison, compare
 from teddy.service.observability.drift_windows import DriftWindows
 from teddy.training.data.corpora import Corpus, load_corpora
-from teddy.training.evaluation.card import measure_reference
+from teddy.training.evaluation.measurements import measure_reference
 from teddy.training.recipe.recipe import ExportConfig, load_recipe
 
 NAME = "en"
@@ -42,7 +42,7 @@ def main() -> None:
     """Measures, and prints both tables in Markdown."""
     arguments = parse()
     recipe = load_recipe(arguments.recipe)
-    corpora = load_corpora(recipe, arguments.data, on_misaligned=lambda _: None)
+    corpora = load_corpora(recipe, arguments.data)
     draw = random.Random(1)  # noqa: S311
     dev = [sentence.text for corpus in corpora for sentence in corpus.dev]
     draw.shuffle(dev)
@@ -98,7 +98,7 @@ def write_copy(source: Path, target: Path, texts: Sequence[str], windows: Export
     tagger = load(source, precision="fp32").tagger
     manifest = replace(bundle.manifest, reference=measure_reference(tagger, texts, windows))
     extras = extra_files(manifest, bundle.pieces, bundle.words, bundle.card)
-    write_bundle(target, to_archive(from_archive(bundle.archive), extras))
+    target.write_bytes(seal(to_archive(from_archive(bundle.archive), extras)))
 
 
 def seen_texts(corpora: Sequence[Corpus], draw: random.Random) -> list[str]:

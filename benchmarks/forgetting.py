@@ -23,7 +23,7 @@ from benchmarks.arguments import check_files, read_names
 from teddy.model.errors import TeddyError
 from teddy.model.predictor import load
 from teddy.training.data.corpora import Corpus, load_corpora
-from teddy.training.evaluation.card import evaluate_served
+from teddy.training.evaluation.measurements import evaluate_dev
 from teddy.training.recipe.recipe import Recipe, load_recipe
 from teddy.training.run import train
 
@@ -76,9 +76,7 @@ def run(given: argparse.Namespace, ways: Sequence[str]) -> None:
     first = load_recipe(given.first)
     model = given.model or train(first, given.data, given.output / "first", resume=True)
     second = load_recipe(given.second)
-    corpora = [
-        load_corpora(each, given.data, on_misaligned=lambda _: None) for each in (first, second)
-    ]
+    corpora = [load_corpora(each, given.data) for each in (first, second)]
     print("| | first | second |\n|---|---:|---:|", flush=True)
     print(row("before", model, corpora), flush=True)
     for way in ways:
@@ -109,7 +107,9 @@ def row(name: str, model: Path, corpora: Sequence[list[Corpus]]) -> str:
     """A model's F1 on the dev data of each recipe."""
     predictor = load(model, precision="fp32")
     f1 = [
-        evaluate_served(predictor, each, sorted(each[0].annotates)).scores.micro.f1
+        evaluate_dev(
+            predictor.tagger, each, labels=sorted(each[0].annotates), worst=0
+        ).scores.micro.f1
         for each in corpora
     ]
     return f"| {name} | {' | '.join(f'{100 * each:.1f}' for each in f1)} |"

@@ -28,13 +28,19 @@ from pathlib import Path
 
 from benchmarks.arguments import check_files
 from teddy.model.tags.spans import Span
-from teddy.training.check.noise import NoiseKind, NoiseOptions, Suspect, find_noise
+from teddy.training.check.finding_kinds import FindingKind
+from teddy.training.check.noise import NoiseOptions, Suspect, find_noise
 from teddy.training.data.align import Sentence
 from teddy.training.data.corpora import Corpus, load_corpora
-from teddy.training.data.named_file import NamedFile
+from teddy.training.data.named_file import file_config, load_file
+from teddy.training.data.readers import read_examples
 from teddy.training.recipe.recipe import load_recipe
 
-CHANGES = {"label": NoiseKind.LABEL, "dropped": NoiseKind.MISSING, "borders": NoiseKind.BORDERS}
+CHANGES = {
+    "label": FindingKind.LABEL_NOISE,
+    "dropped": FindingKind.MISSING_NOISE,
+    "borders": FindingKind.BORDER_NOISE,
+}
 TOP_SHARE = 0.03
 Place = tuple[str, int, tuple[str, ...], int]
 """Of an annotation: path, line and words of its sentence, and its first word."""
@@ -163,17 +169,10 @@ def read(source: Path, data: Path) -> tuple[list[Corpus], tuple[str, ...]]:
     """Read a file, as a corpus that is all dev, or the corpora of a recipe; and the labels."""
     if source.suffix == ".toml":
         recipe = load_recipe(source)
-        return load_corpora(recipe, data, on_misaligned=lambda _: None), recipe.labels
-    named = NamedFile(path=source)
-    labels = sorted({span.label for example in read_file(named) for span in example})
-    return [named.load(labels)], tuple(labels)
-
-
-def read_file(named: NamedFile) -> Iterator[Sequence[Span]]:
-    from teddy.training.data.readers import read_examples
-
-    for example in read_examples(named.path, named.as_corpus(())):
-        yield example.spans
+        return load_corpora(recipe, data), recipe.labels
+    examples = read_examples(source, file_config(source, ()))
+    labels = sorted({span.label for example in examples for span in example.spans})
+    return [load_file(source, labels)], tuple(labels)
 
 
 def main() -> None:

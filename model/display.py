@@ -70,7 +70,15 @@ def model_lines(bundle: "Bundle") -> list[str]:
         ("canary", f"{len(manifest.canary)} texts"),
     ]
     lines = [f"{name:<11} {value}" for name, value in rows]
-    return [*lines, *_training_data(manifest), *_scores(manifest)]
+    lines += ["", "trained on"]
+    for data in manifest.training_data:
+        source = f"; {data.source}" if data.source else ""
+        lines.append(
+            f"  {data.name}: {data.n_sentences:,} sentences, {data.n_words:,} words; "
+            f"{data.licence}{source}"
+        )
+    shown = {name: value for name, value in manifest.scores.items() if name not in _IN_THE_CARD}
+    return [*lines, "", "measured on dev", *(f"  {line}" for line in _tree(shown))]
 
 
 def describe_network(manifest: "Manifest") -> str:
@@ -82,22 +90,6 @@ def describe_network(manifest: "Manifest") -> str:
     )
     recurrent = f"{network.layers} x {network.cell} of {network.hidden_width}, {directions}"
     return f"embeddings of {network.embedding_width}, {recurrent}{dense}, {network.decoder}"
-
-
-def _training_data(manifest: "Manifest") -> list[str]:
-    lines = ["", "trained on"]
-    for data in manifest.training_data:
-        source = f"; {data.source}" if data.source else ""
-        lines.append(
-            f"  {data.name}: {data.n_sentences:,} sentences, {data.n_words:,} words; "
-            f"{data.licence}{source}"
-        )
-    return lines
-
-
-def _scores(manifest: "Manifest") -> list[str]:
-    shown = {name: value for name, value in manifest.scores.items() if name not in _IN_THE_CARD}
-    return ["", "measured on dev", *(f"  {line}" for line in _tree(shown))]
 
 
 def _tree(value: object, name: str = "") -> list[str]:

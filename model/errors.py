@@ -1,18 +1,6 @@
-"""Everything Teddy refuses, as one tree.
+"""The errors of Teddy that users see: messages of one line, for the person who caused them.
 
-    TeddyError
-    |-- TextError        a text that cannot be tagged (a lone surrogate)
-    |-- FileError        a file that a person wrote or chose: names file, line and reason
-    |   |-- DataError        a corpus or an input file
-    |   |-- RecipeError      a training recipe
-    |   `-- ModelFileError   a model file: foreign, truncated, changed, or failing its canary
-    |-- MissingExtraError  a part of Teddy that was not installed
-    |-- JobInterrupted     a job that was asked to stop, lost nothing, and can be resumed
-    `-- TrainingError    a training run that must not go on
-        `-- DivergedError    its loss is not a number any more, or explodes
-
-The messages are one line and meant for the person who caused them. This package knows nothing of
-HTTP statuses or exit codes: `service` and `teddy` each have one table from these classes to theirs.
+HTTP statuses and exit codes are elsewhere: `service` and `teddy` each have a table of them.
 """
 
 from pathlib import Path

@@ -12,7 +12,7 @@ import pytest
 from teddy import cli
 from teddy.model import predictor
 from teddy.model.errors import DataError, TextError
-from teddy.model.file.bundle import extra_files, read_bundle, write_bundle
+from teddy.model.file.bundle import extra_files, read_bundle, seal
 from teddy.model.network.torchscript import from_archive, to_archive
 from teddy.model.tags.spans import Span
 from teddy.model.text.documents import Entity
@@ -209,7 +209,9 @@ class TestInspect:
     ) -> None:
         bundle = read_bundle(tiny_model)
         extras = extra_files(bundle.manifest, bundle.pieces, bundle.words)
-        write_bundle(tmp_path / "older.teddy", to_archive(from_archive(bundle.archive), extras))
+        (tmp_path / "older.teddy").write_bytes(
+            seal(to_archive(from_archive(bundle.archive), extras))
+        )
         code, output, told = shell("inspect", "--card", tmp_path / "older.teddy")
         assert (code, output, told.count("\n")) == (2, "", 1)
         assert "older.teddy: it has no model card" in told

@@ -22,16 +22,17 @@ import teddy
 from teddy.service.app import create_app
 from teddy.service.process.server import Server, listen
 from teddy.service.settings import Settings
+from teddy.training.commands import train
 
 ROOT = Path(__file__).parents[1]
 PRODUCT = ("model", "training", "service", "teddy")
 MOST_STEPS_OF_A_TEXT = 25
 MOST_STEPS_OF_A_REQUEST = 30
+MOST_STEPS_OF_A_MODEL = 40
 
 
 def drawn(road: str) -> list[str]:
-    """Return the steps in the block under the heading `road` of CONTRIBUTING.md, as `file
-    function`."""
+    """Return the steps drawn under the heading `road` of CONTRIBUTING.md, as `file function`."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     section = re.split(r"^#+ ", text.partition(f"\n### {road}\n")[2], maxsplit=1, flags=re.M)[0]
     steps, path = [], ""
@@ -52,7 +53,7 @@ def entered(run: Callable[[], object]) -> list[str]:
 
     def record(frame: FrameType, event: str, _argument: object) -> None:
         if event == "call" and frame.f_code not in codes:
-            codes[frame.f_code] = frame.f_globals["__name__"]
+            codes[frame.f_code] = frame.f_globals.get("__name__", "")  # a template has none
 
     threading.setprofile(record)
     sys.setprofile(record)
@@ -70,7 +71,8 @@ def steps(code: CodeType, module: str) -> Iterator[str]:
     """Yield the step that a piece of code is, if it is one."""
     path = Path(code.co_filename).resolve()
     names = code.co_qualname.split(".")
-    is_product = path.is_relative_to(ROOT) and path.relative_to(ROOT).parts[0] in PRODUCT
+    is_file = path.is_relative_to(ROOT) and path.suffix == ".py"
+    is_product = is_file and path.relative_to(ROOT).parts[0] in PRODUCT
     if not is_product or any(name.startswith(("_", "<")) for name in names):
         return
     owner = inspect.getattr_static(sys.modules[module], names[0], None)
@@ -86,6 +88,40 @@ def test_text_to_entities() -> None:
     found = entered(lambda: tagger.tag(["Quobble met Bob in Zürich, and went on. She left."]))
     assert found == drawn("Text to entities")
     assert len(found) <= MOST_STEPS_OF_A_TEXT
+
+
+FILES_OF_A_MODEL = (
+    "training/commands.py",
+    "training/recipe/recipe.py",
+    "training/run.py",
+    "training/data/corpora.py",
+    "training/data/align.py",
+    "training/data/vocabulary.py",
+    "training/loop.py",
+    "training/learning/batches.py",
+    "training/learning/checkpoint.py",
+    "model/network/tagger_network.py",
+    "training/export/publish.py",
+    "model/file/bundle.py",
+)
+"""The files between a recipe and a model; others serve one step, or show and record the run."""
+
+
+def test_recipe_to_model(tiny_data: Path, tmp_path: Path) -> None:
+    """Train the tiny recipe twice: the first run imports what the second one needs."""
+    for output in (tmp_path / "first", tmp_path / "second"):
+        found = entered(
+            lambda output=output: train(
+                tiny_data / "tiny.toml",
+                data=tiny_data,
+                output=output,
+                overrides=["training.epochs=1"],
+            )
+        )
+    assert (tmp_path / "second" / "tiny.teddy").exists()
+    found = [step for step in found if step.startswith(FILES_OF_A_MODEL)]
+    assert found == drawn("Recipe to model")
+    assert len(found) <= MOST_STEPS_OF_A_MODEL
 
 
 EVERY_TICK = {

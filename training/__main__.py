@@ -1,4 +1,4 @@
-"""`teddy train` under the name that torchrun can start: `torchrun --nproc-per-node 2 -m teddy.training RECIPE ...`."""
+"""`teddy train` for torchrun: `torchrun --nproc-per-node 2 -m teddy.training RECIPE ...`."""
 
 from teddy.cli import main
 

@@ -29,10 +29,7 @@ RecipeArgument = Annotated[
 RunDataOption = Annotated[
     Path,
     typer.Option(
-        "--data",
-        metavar="DIR",
-        envvar="TEDDY_TRAIN_DATA",
-        help="What the recipe's files are relative to.",
+        "--data", metavar="DIR", envvar="TEDDY_TRAIN_DATA", help="The folder of the recipe's files."
     ),
 ]
 OutputOption = Annotated[
@@ -44,18 +41,12 @@ OutputOption = Annotated[
 ResumeOption = Annotated[
     bool,
     typer.Option(
-        "--resume",
-        envvar="TEDDY_TRAIN_RESUME",
-        help="Go on with the run that is in --output, or begin where none is.",
+        "--resume", envvar="TEDDY_TRAIN_RESUME", help="Go on with the run in --output, if any."
     ),
 ]
 UpdateOption = Annotated[
     Path | None,
-    typer.Option(
-        "--update",
-        metavar="MODEL",
-        help="Teach this model file or checkpoint the recipe's corpora.",
-    ),
+    typer.Option("--update", metavar="MODEL", help="Teach this model file or checkpoint."),
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -65,12 +56,7 @@ SetOption = Annotated[
 ]
 RayOption = Annotated[
     int | None,
-    typer.Option(
-        "--ray",
-        metavar="N",
-        min=1,
-        help="Train with N workers of a Ray cluster: see docs/distributed.md.",
-    ),
+    typer.Option("--ray", metavar="N", min=1, help="Train with N workers of a Ray cluster."),
 ]
 SourceArgument = Annotated[
     Path,
@@ -83,22 +69,38 @@ ModelArgument = Annotated[
 ]
 FormatOption = Annotated[
     Literal["auto", "torchscript", "onnx"],
-    typer.Option(
-        "--format", help="Of MODEL; auto is onnx where its name ends in .onnx, else torchscript."
-    ),
+    typer.Option("--format", help="Of MODEL; auto is onnx for NAME.onnx, else torchscript."),
 ]
 CheckpointDataOption = Annotated[
     Path | None,
-    typer.Option(
-        metavar="DIR",
-        help="What the run's files are relative to; only for a run that has not ended.",
-    ),
+    typer.Option(metavar="DIR", help="The folder of the files of a run that has not ended."),
 ]
 CardOption = Annotated[
     Path | None,
     typer.Option(metavar="RECIPE", help="Take the [card] table of this recipe for the model card."),
 ]
+TrialsOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="Training runs in all.  [default: search.trials]", show_default=False),
+]
+MinutesOption = Annotated[float | None, typer.Option(min=0, help="Begin no trial after them.")]
+JobsOption = Annotated[int, typer.Option(min=1, help="Processes that train trials at once.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print everything, as JSON.")]
+RunArgument = Annotated[
+    Path,
+    typer.Argument(metavar="RUN", help="The folder of a pre-training run.", show_default=False),
+]
+PromptOption = Annotated[
+    str, typer.Option(metavar="TEXT", help="What to go on with; empty: a word by chance.")
+]
+WordsOption = Annotated[int, typer.Option(min=1, help="The most words to write.")]
+TemperatureOption = Annotated[
+    float, typer.Option(min=0.01, help="Below 1 the usual, above 1 the unusual.")
+]
+SeedOption = Annotated[int, typer.Option(min=0, help="Another seed, another text.")]
+BackwardOption = Annotated[
+    bool, typer.Option("--backward", help="Write what comes before the prompt.")
+]
 
 
 def train(
@@ -172,7 +174,7 @@ def _observed(
     pushgateway: str | None = None,
     mlflow: str | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Show a job where the options say, and yield what `train` and `pretrain` take to report to."""
+    """Show a job as the options say; yield the arguments of `train` and `pretrain` for it."""
     from teddy.model.system.processes import interruptions
     from teddy.training.job.job import Job
 
@@ -186,10 +188,7 @@ def _observed(
 
 
 def launched(environ: Mapping[str, str]) -> dict[str, int]:
-    """Return the arguments of `process_group.join_group` that torchrun has set; none without it.
-
-    Other launchers set some of its variables, but not all: those are ignored.
-    """
+    """Return the arguments of `process_group.join_group` that torchrun has set; none without it."""
     if "TORCHELASTIC_RUN_ID" not in environ:
         return {}
     return {
@@ -202,13 +201,10 @@ def launched(environ: Mapping[str, str]) -> dict[str, int]:
 
 
 def _refuse_on_ray(shown_on: Mapping[str, object]) -> None:
-    """Refuse options that only a run in this process can have, and --ray without Ray."""
     for name, value in shown_on.items():
         if value is not None:
-            raise typer.BadParameter(
-                "cannot show a run of --ray, which is in other processes",
-                param_hint=f"--{name.replace('_', '-')}",
-            )
+            reason = "cannot show a run of --ray, which is in other processes"
+            raise typer.BadParameter(reason, param_hint=f"--{name.replace('_', '-')}")
     if find_spec("ray") is None:
         raise MissingExtraError("--ray needs the extra `ray`: pip install 'teddy[ray]'")
 
@@ -222,34 +218,29 @@ def export(
 ) -> None:
     """Write the model file of a checkpoint, or a model as ONNX.
 
-    A run that ended has written its model file already, with its best checkpoint. ONNX is for ONNX
-    Runtime, here or in another language: it wants the extra teddy[onnx], and is compared with
-    TorchScript before it is written.
+    A run that ended has written its model file already. ONNX is for ONNX Runtime, here or in
+    another language: it needs the extra teddy[onnx], and is compared with TorchScript first.
 
     Examples:
       teddy export runs/mine/best.checkpoint mine.teddy
       teddy export runs/mine/last.checkpoint early.teddy --data corpora
-      teddy export runs/mine/best.checkpoint mine.teddy --card mine.toml   # with what is known of it by now
+      teddy export runs/mine/best.checkpoint mine.teddy --card mine.toml
       teddy export mine.teddy mine.onnx
     """
-    of_checkpoint = source.suffix == ".checkpoint"
     to_onnx = form == "onnx" or (form == "auto" and model_file.suffix == ".onnx")
-    if not of_checkpoint and (data or card):
-        raise typer.BadParameter(
-            "goes with a checkpoint", param_hint="--data" if data else "--card"
-        )
+    if source.suffix != ".checkpoint" and (data or card):
+        option = "--data" if data else "--card"
+        raise typer.BadParameter("goes with a checkpoint", param_hint=option)
     if source.suffix in (".teddy", ".onnx") and not to_onnx:
-        raise typer.BadParameter(
-            "a model file can only be exported as ONNX: name it .onnx", param_hint="MODEL"
-        )
+        reason = "a model file can only be exported as ONNX: name it .onnx"
+        raise typer.BadParameter(reason, param_hint="MODEL")
     if to_onnx:
         use_one_thread()
 
-    from teddy.training.export.publish import export as write_model_file
-    from teddy.training.export.publish import export_onnx
+    from teddy.training.export import publish
     from teddy.training.recipe.recipe import load_recipe
 
-    write = export_onnx if to_onnx else write_model_file
+    write = publish.export_onnx if to_onnx else publish.export
     write(source, model_file, data, None if card is None else load_recipe(card).card)
 
 
@@ -257,30 +248,20 @@ def search(
     recipe_file: RecipeArgument,
     data: DataDirectory = Path(),
     output: OutputOption = None,
-    trials: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Training runs in all.  [default: search.trials]", show_default=False
-        ),
-    ] = None,
-    minutes: Annotated[
-        float | None, typer.Option(min=0, help="Begin no trial after so many minutes.")
-    ] = None,
-    jobs: Annotated[
-        int, typer.Option(min=1, help="Processes that train trials at the same time.")
-    ] = 1,
+    trials: TrialsOption = None,
+    minutes: MinutesOption = None,
+    jobs: JobsOption = 1,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Look for the values of a recipe that give the best F1 on dev.
 
-    The recipe's table [search.ranges] says which values, and between what they may lie: see
+    The recipe's table [search.ranges] has the keys and the ranges of their values: see
     docs/search.md. Each trial is a training run in --output/trials; those that do badly are given
-    up early. At the end best.toml is a recipe for `teddy train`, and its path is printed on
-    standard output.
+    up early. At the end best.toml is a recipe for `teddy train`, and its path is printed.
 
-    A search that was stopped goes on when it is started again, with the trial that it was at; with
-    more --trials, so does one that has finished. The exit code is 75 when a signal stopped it.
+    A search that was stopped goes on when it is started again; with more --trials, so does one
+    that has finished. The exit code is 75 when a signal stopped it.
 
     Examples:
       teddy search mine.toml --data corpora --trials 50
@@ -293,20 +274,17 @@ def search(
 
     from teddy.training.recipe.recipe import load_recipe
 
-    recipe = load_recipe(
-        recipe_file, [*(overrides or ()), *([f"search.trials={trials}"] if trials else [])]
-    )
+    changes = [*(overrides or ()), *([f"search.trials={trials}"] if trials else [])]
+    recipe = load_recipe(recipe_file, changes)
     output = output or Path("runs") / f"{recipe.name}-search"
-    # takes seconds, which a mistake need not wait for
     from teddy.training.search.jobs import run_search
 
     until = None if minutes is None else time.time() + 60 * minutes
     run_search(recipe, data, output, until=until, n_jobs=jobs)
-    print(
-        (output / "search.json").read_text(encoding="utf-8").rstrip()
-        if as_json
-        else output / "best.toml"
-    )
+    if as_json:
+        print((output / "search.json").read_text(encoding="utf-8").rstrip())
+    else:
+        print(output / "best.toml")
 
 
 def pretrain(
@@ -339,7 +317,6 @@ def pretrain(
     with _observed(
         recipe.name, output, metrics_file, metrics_port, pushgateway, mlflow
     ) as observed:
-        # takes seconds, see `teddy train`
         from teddy.training.pretrain.run import pretrain as run_pretraining
 
         encoder_file = run_pretraining(recipe, data, output, resume=resume, **observed)
@@ -347,23 +324,12 @@ def pretrain(
 
 
 def sample(
-    run: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN", help="The directory of a pre-training run.", show_default=False
-        ),
-    ],
-    prompt: Annotated[
-        str, typer.Option(metavar="TEXT", help="What to go on with; empty: a word by chance.")
-    ] = "",
-    words: Annotated[int, typer.Option(min=1, help="The most words to write.")] = 40,
-    temperature: Annotated[
-        float, typer.Option(min=0.01, help="Below 1 the usual, above 1 the unusual.")
-    ] = 0.8,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed, another text.")] = 1,
-    backward: Annotated[
-        bool, typer.Option("--backward", help="Write what comes before the prompt.")
-    ] = False,
+    run: RunArgument,
+    prompt: PromptOption = "",
+    words: WordsOption = 40,
+    temperature: TemperatureOption = 0.8,
+    seed: SeedOption = 1,
+    backward: BackwardOption = False,
 ) -> None:
     """Let the language models of a pre-training run write a sentence, to see what they have learnt.
 
@@ -380,8 +346,5 @@ def sample(
 
     model = load_language_model(run)
     prompted = [prompt[start:end] for start, end in tokenise(prompt)] or [model.first_word(seed)]
-    print(
-        as_text(
-            model.sample(prompted, words, temperature=temperature, seed=seed, backwards=backward)
-        )
-    )
+    written = model.sample(prompted, words, temperature=temperature, seed=seed, backwards=backward)
+    print(as_text(written))

@@ -1,8 +1,8 @@
 """The training loop.
 
-`Trainer.run` yields a row after each update and each evaluation; its caller decides what to show,
-keep or stop. After any row the trainer's state can be saved and restored, and the run goes on as if
-nothing had happened: everything random is drawn from the seed, the epoch and the step.
+`Trainer.run` yields a row after each update and each evaluation; its caller shows and keeps them.
+After any row the trainer's state can be saved and restored, and the run goes on as if it had not
+been interrupted: everything random is drawn from the seed, the epoch and the step.
 """
 
 import copy
@@ -28,7 +28,7 @@ from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.align import Sentence
 from teddy.training.data.corpora import Corpus
 from teddy.training.data.source import CorporaInMemory, Source
-from teddy.training.evaluation.card import score_dev
+from teddy.training.evaluation.measurements import score_dev
 from teddy.training.job.record import EvaluationRow, Losses, UpdateRow
 from teddy.training.learning.batches import MicroBatch, RankBatch, Sharder, Targets
 from teddy.training.learning.distill import Distillation
@@ -50,7 +50,7 @@ from teddy.training.recipe.recipe import TrainingConfig
 from teddy.training.recipe.sections import AugmentConfig
 
 _RECENT_LOSSES = 50
-"""A loss is compared with the median of so many before it."""
+"""The losses whose median a loss is compared with."""
 
 
 @dataclass(slots=True)
@@ -86,9 +86,8 @@ class Trainer:
     ) -> None:
         """Take batches from `source`, by default the training sentences of the corpora.
 
-        The embedding and the encoder learn at `started_share` of the learning rate. In a `group`
-        of several processes, all make such a trainer of the same arguments and call its methods
-        alike.
+        The embedding and the encoder learn at `started_share` of the learning rate. All processes
+        of a `group` make a trainer of the same arguments, and call its methods alike.
         """
         self.config = config
         self.features = features
@@ -111,7 +110,7 @@ class Trainer:
         )
         self._recent_losses: deque[float] = deque(maxlen=_RECENT_LOSSES)
         self._targets = {corpus.name: Targets(tag_set, corpus.annotates) for corpus in corpora}
-        self.paralleler = Sharder(
+        self._sharder = Sharder(
             features=features,
             targets=self._targets,
             config=config,
@@ -124,11 +123,11 @@ class Trainer:
 
     @property
     def tagger(self) -> Tagger:
-        """The tagger that is evaluated: the moving average of the weights."""
+        """The tagger that is evaluated: that of the averaged weights."""
         return Tagger(FromAnywhere(self.averaged, self.device), self.features, self.tag_set)
 
     def total_steps(self) -> int:
-        """Return the updates of a whole run, if patience does not end it before."""
+        """Return the most updates of a run, which patience may end before."""
         return sum(len(self.source.epoch(number)) for number in range(self.config.epochs))
 
     def run(self, interruption: Interruption | None = None) -> Iterator[UpdateRow | EvaluationRow]:
@@ -160,9 +159,13 @@ class Trainer:
     def _update(self, sentences: list[Sentence], n_updates: int) -> UpdateRow:
         """Take one step, one of the epoch's `n_updates`: batch, loss, backward, clip, step."""
         started = time.perf_counter()
+        position, distillation = self.position, self.distillation
         rate = self._set_learning_rate(n_updates)
-        batch = self._make_batch(sentences, n_updates)
-        weight = 0.0 if self.distillation is None else self.distillation.config.weight
+        raw, weight = [], 0.0
+        if distillation is not None:
+            raw = distillation.batches(position.epoch, position.batches_done, n_updates)
+            weight = distillation.config.weight
+        batch = self._sharder.make_batch(sentences, raw, position.epoch, position.step)
         sums = torch.zeros(2, dtype=torch.float64, device=self.device)
         self.network.train()
         self.parallel.zero_grad(batch.rows)
@@ -174,17 +177,17 @@ class Trainer:
         self._check_finite(mean_loss + weight * mean_distilled, norm, sentences)
         self.parallel.clip(norm, self.config.gradient_clip)
         self._optimiser.step()
-        self.position.step += 1
-        self.position.batches_done += 1
+        position.step += 1
+        position.batches_done += 1
         self._average()
         losses: Losses = {"loss": mean_loss}
-        if self.distillation is not None:
+        if distillation is not None:
             losses["distillation_loss"] = mean_distilled
         n_words = sum(len(sentence.words) for sentence in sentences)
         return UpdateRow(
             kind="update",
-            step=self.position.step,
-            epoch=self.position.epoch + 1,
+            step=position.step,
+            epoch=position.epoch + 1,
             **losses,
             gradient_norm=norm,
             learning_rate=rate,
@@ -195,19 +198,11 @@ class Trainer:
     def _set_learning_rate(self, n_updates: int) -> float:
         config, position = self.config, self.position
         progress = (position.epoch + position.batches_done / n_updates) / config.epochs
-        rate = config.learning_rate * schedule(
-            progress, config.warmup_share, config.final_learning_rate_share
-        )
+        share = schedule(progress, config.warmup_share, config.final_learning_rate_share)
+        rate = config.learning_rate * share
         for group in self._optimiser.param_groups:
             group["lr"] = rate * group["rate_share"]
         return rate
-
-    def _make_batch(self, sentences: list[Sentence], n_updates: int) -> RankBatch:
-        """Return what this process reads: of the sentences, and of the teachers' raw text."""
-        position, raw = self.position, []
-        if self.distillation is not None:
-            raw = self.distillation.batches(position.epoch, position.batches_done, n_updates)
-        return self.paralleler.make_batch(sentences, raw, position.epoch, position.step)
 
     def _losses(self, micro_batch: MicroBatch, batch: RankBatch) -> tuple[Tensor, Tensor]:
         """Return what a micro-batch adds to loss and distillation loss, float64 []."""
@@ -219,64 +214,54 @@ class Trainer:
                 emissions = self.parallel.emissions(inputs)
             if each.allowed is not None:
                 allowed = each.allowed.to(self.device)
-                loss = loss + self._loss(self.network, emissions, inputs, allowed) / batch.n_words
+                nats = self.network.crf.loss(emissions, inputs.lengths, allowed).sum()
+                loss = loss + nats / batch.n_words
             if each.teacher_words is not None and self.distillation is not None:
-                distilled = distilled + (
-                    self.distillation.loss(
-                        self.network.crf,
-                        emissions,
-                        inputs.lengths,
-                        each.teacher_words,
-                        annotated=each.allowed is not None,
-                    )
-                    / batch.n_taught_words
+                nats = self.distillation.loss(
+                    self.network.crf,
+                    emissions,
+                    inputs.lengths,
+                    each.teacher_words,
+                    annotated=each.allowed is not None,
                 )
+                distilled = distilled + nats / batch.n_taught_words
         return loss, distilled
 
     def _emissions(self, network: Network, batch: Batch) -> Tensor:
         with autocast(self.config.mixed_precision, self.device):
             return network.emissions(batch.rows, batch.starts, batch.words, batch.lengths)
 
-    def _loss(self, network: Network, emissions: Tensor, batch: Batch, allowed: Tensor) -> Tensor:
-        """Return the summed supervised loss of a batch, in nats."""
-        return network.crf.loss(emissions, batch.lengths, allowed).sum()
-
     def _check_finite(self, loss: float, norm: float, sentences: list[Sentence]) -> None:
-        usual = (
-            statistics.median(self._recent_losses)
-            if len(self._recent_losses) == _RECENT_LOSSES
-            else math.inf
-        )
+        recent, factor = self._recent_losses, self.config.explode_factor
+        usual = statistics.median(recent) if len(recent) == _RECENT_LOSSES else math.inf
         reason = ""
         if not math.isfinite(loss):
             reason = "the loss is not finite"
         elif not math.isfinite(norm):
             reason = "the gradient is not finite"
-        elif loss > self.config.explode_factor * max(usual, 0.01):
-            reason = f"the loss is over {self.config.explode_factor:g} times its running median of {usual:.4g}"
+        elif loss > factor * max(usual, 0.01):
+            reason = f"the loss is over {factor:g} times its running median of {usual:.4g}"
         if reason:
             first = sentences[0]
             raise DivergedError(
-                f"step {self.position.step + 1}: {reason} (loss {loss:.4g}, gradient norm {norm:.4g}, batch of "
-                f"{len(sentences)} sentences, the first at {first.path}:{first.line}); the weights are as they were "
-                "before this step. Try a lower training.learning_rate or training.gradient_clip"
+                f"step {self.position.step + 1}: {reason} (loss {loss:.4g}, gradient norm "
+                f"{norm:.4g}, batch of {len(sentences)} sentences, the first at "
+                f"{first.path}:{first.line}); the weights are as they were before this step. Try a "
+                "lower training.learning_rate or training.gradient_clip"
             )
-        self._recent_losses.append(loss)
+        recent.append(loss)
 
     def _average(self) -> None:
         """Move the average towards the weights, faster at first (Polyak averaging with warm-up)."""
         decay = min(self.config.average_decay, (1 + self.position.step) / (10 + self.position.step))
         with torch.no_grad():
-            averaged = self._own_weights(self.averaged)
-            # one pass over all of them
-            torch._foreach_lerp_(averaged, self._own_weights(self.network), 1.0 - decay)
-
-    def _own_weights(self, network: Network) -> list[Tensor]:
-        """Return the weights that this process learns: of the embedding, its own rows."""
-        return [
-            self.parallel.own(each) if each is network.embedding else each
-            for each in network.parameters()
-        ]
+            # of the embedding, only the rows that this process learns
+            averaged, learnt = (
+                [self.parallel.own(network.embedding)]
+                + [each for each in network.parameters() if each is not network.embedding]
+                for network in (self.averaged, self.network)
+            )
+            torch._foreach_lerp_(averaged, learnt, 1.0 - decay)
 
     def _evaluate(self, interruption: Interruption) -> EvaluationRow:
         position = self.position
@@ -297,11 +282,10 @@ class Trainer:
         best = counts.f1 > position.best_f1
         # A tie goes to the earlier step: later ones had more chances.
         position.best_f1 = max(position.best_f1, counts.f1)
+        position.evaluations_since_best += 1
         # A small corpus takes epochs until the first entity is found: that is no reason to give up.
-        waiting = position.best_f1 == 0.0
-        position.evaluations_since_best = (
-            0 if best or waiting else position.evaluations_since_best + 1
-        )
+        if best or position.best_f1 == 0.0:
+            position.evaluations_since_best = 0
         return EvaluationRow(
             kind="evaluation",
             step=position.step,

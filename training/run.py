@@ -1,4 +1,4 @@
-"""A training run from its recipe to its model file, and everything it leaves in its output directory.
+"""A training run from its recipe to its model file, and the files in its output directory.
 
     recipe.toml          the resolved recipe
     metrics.jsonl        a row for each update and each evaluation
@@ -13,7 +13,7 @@
     sentences/           a large corpus, until the run ends (see training/data/store.py)
     lock                 which process works here
 
-The pictures need matplotlib, which is an extra: a run without it says so and goes on.
+The pictures need matplotlib, an extra: without it a run notes that, and goes on.
 """
 
 import shutil
@@ -40,11 +40,11 @@ from teddy.training.data.vocabulary import (
     frequent_words,
     train_pieces,
 )
-from teddy.training.evaluation.card import joined_credits, read_card
+from teddy.training.evaluation.measurements import joined_credits, read_measurements
 from teddy.training.export.publish import measure, write_model
-from teddy.training.job.attendant import Attendant, Watcher
 from teddy.training.job.job import Job
 from teddy.training.job.run_directory import RunDirectory
+from teddy.training.job.run_recorder import RunRecorder, Watcher
 from teddy.training.learning.checkpoint import Checkpoint, load_checkpoint
 from teddy.training.learning.distill import Distillation, open_distillation
 from teddy.training.learning.distributed.process_group import SINGLE_PROCESS, ProcessGroup
@@ -72,18 +72,18 @@ from teddy.training.report.writing import write_report
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSetup:
-    """What a run consists of before its first update."""
+    """The parts of a run before its first update."""
 
     corpora: list[Corpus]
     misaligned: MisalignedReport
     """Gold spans that words cannot express."""
     trainer: Trainer
     inherited: tuple[TrainingData, ...]
-    """What the initial weights, word vectors and teachers had been learnt from."""
+    """The data that the initial weights, word vectors and teachers were learnt from."""
     notes: tuple[str, ...]
     """Lines about the run, to show."""
     stored: Path
-    """Where the training sentences are if memory does not hold them; removed at the end."""
+    """The folder of the training sentences that memory does not hold; removed at the end."""
 
     def checkpoint(self, recipe: Recipe) -> Checkpoint:
         """Return the state of the run as it stands now. Collective."""
@@ -114,7 +114,7 @@ def train(
     interruption: Interruption | None = None,
     group: ProcessGroup = SINGLE_PROCESS,
 ) -> Path:
-    """Train as the recipe says on files below `data`; return the path of the model file in `output`.
+    """Train as the recipe says on files below `data`; return the model file in `output`.
 
     With `resume` a stopped run goes on from its last checkpoint, to the same result as if it had
     not been stopped; where there is none, it begins. A run that has finished is left as it is.
@@ -126,20 +126,22 @@ def train(
     or a run of another recipe.
     """
     set_up_memory()
-    update = open_update(recipe, data)
+    update = open_update(recipe, recipe.update, data) if recipe.update else None
     recipe = update.recipe if update else recipe
     directory, text = RunDirectory(output), recipe.dump_toml()
     model_file = output / f"{recipe.name}.teddy"
     job, interruption = job or Job(recipe.name), interruption or Interruption()
     meter = CostMeter()
-    attendant = Attendant(directory, job, watchers=watchers, interruption=interruption, group=group)
-    with directory.locked(group), attendant.telling_the_end():
+    recorder = RunRecorder(
+        directory, job, watchers=watchers, interruption=interruption, group=group
+    )
+    with directory.locked(group), recorder.log_outcome():
         if directory.is_finished(model_file, text):
-            attendant.note(f"{output} holds this run, and it has finished: nothing to do")
-            attendant.recall()
+            recorder.note(f"{output} holds this run, and it has finished: nothing to do")
+            recorder.restore()
             return model_file
         with interruption.at_once():
-            earlier = directory.earlier(text, load_checkpoint, attendant.note, resume=resume)
+            earlier = directory.earlier(text, load_checkpoint, recorder.note, resume=resume)
             set_threads(recipe.training.threads, group.n_here)
             device = choose_device(recipe.training.device)
             check_number_format(recipe.training.mixed_precision, recipe.network.cell, device)
@@ -148,24 +150,26 @@ def train(
             if group.is_first:
                 directory.write_recipe(text)
                 write_atomically(output / "misaligned.txt", str(setup.misaligned))
-        _learn(recipe, setup, attendant)
+        _learn(recipe, setup, recorder)
         if group.is_first:
             with interruption.at_once():
-                _finish(recipe, setup.corpora, directory, model_file, meter, attendant.note)
+                _finish(recipe, setup.corpora, directory, model_file, meter, recorder.note)
         shutil.rmtree(setup.stored, ignore_errors=True)
     return model_file
 
 
-def _learn(recipe: Recipe, setup: RunSetup, attendant: Attendant) -> None:
-    """Train to the end: each row is kept and shown, and each evaluation leaves a checkpoint."""
+def _learn(recipe: Recipe, setup: RunSetup, recorder: RunRecorder) -> None:
+    """Train to the end; keep and show each row, and write a checkpoint at each evaluation."""
     trainer = setup.trainer
     position, steps = trainer.position, trainer.total_steps()
-    attendant.take_up(position.step, position.evaluated, steps=steps, epochs=recipe.training.epochs)
-    with attendant.showing(steps):
+    recorder.resume_at(
+        position.step, position.evaluated, steps=steps, epochs=recipe.training.epochs
+    )
+    with recorder.showing(steps):
         for line in _introduction(setup):
-            attendant.note(line)
-        attendant.follow(
-            trainer.run(attendant.interruption),
+            recorder.note(line)
+        recorder.follow(
+            trainer.run(recorder.interruption),
             lambda: setup.checkpoint(recipe),
             is_time=lambda row: row["kind"] == "evaluation",
             every_seconds=recipe.training.checkpoint_seconds,
@@ -192,7 +196,7 @@ def _finish(
             background=background,
         )
     write_model(checkpoint, model_file)
-    f1 = read_card(checkpoint.card).scores["dev"]["micro"]["f1"]
+    f1 = read_measurements(checkpoint.card).scores["dev"]["micro"]["f1"]
     note(f"dev F1 {f1:.2%} (strict spans); model file {model_file}")
 
 
@@ -221,17 +225,24 @@ def set_up_run(
         raise TrainingError("the corpora have no sentences to train on")
     if not any(corpus.dev for corpus in corpora):
         raise TrainingError(
-            "the corpora have no dev sentences to choose the best weights by: is a holdout too small?"
+            "the corpora have no dev sentences to choose the best weights by: is a holdout too "
+            "small?"
         )
     start = vectors = None
     table = recipe.embedding
     if earlier is None:
-        start = update.start if update else open_start(recipe, data)
+        if update:
+            start = update.start
+        elif recipe.start.weights:
+            start = open_start(recipe, data)
         if table.vectors:
             vectors = choose_vectors(
                 data / table.vectors, _word_counts(corpora), recipe.features.word_rows
             )
-    distillation = open_distillation(recipe, data, choose_device(recipe.training.device))
+    distillation = None
+    if recipe.distill is not None:
+        device = choose_device(recipe.training.device)
+        distillation = open_distillation(recipe, recipe.distill, data, device)
     trainer = _make_trainer(recipe, corpora, earlier, start, vectors, distillation, group)
     own = [TrainingData(name=table.name, licence=table.licence, source=table.source)]
     inherited = joined_credits(
@@ -302,15 +313,18 @@ def _word_counts(corpora: list[Corpus]) -> Counter[str]:
 
 
 def _introduction(setup: RunSetup) -> Iterator[str]:
-    """Yield what to say of a run before its first update."""
+    """Yield lines on a run, to show before its first update."""
     trainer, misaligned = setup.trainer, setup.misaligned
     for corpus in setup.corpora:
         yield (
-            f"{corpus.name}: {len(corpus.train):,} sentences, {corpus.n_train_words:,} words to train on; "
-            f"{len(corpus.dev):,} dev sentences"
+            f"{corpus.name}: {len(corpus.train):,} sentences, {corpus.n_train_words:,} words to "
+            f"train on; {len(corpus.dev):,} dev sentences"
         )
     n_parameters = sum(parameter.numel() for parameter in trainer.network.parameters())
-    yield f"{n_parameters:,} parameters, {trainer.features.n_rows:,} feature rows, on {trainer.device}"
+    yield (
+        f"{n_parameters:,} parameters, {trainer.features.n_rows:,} feature rows, "
+        f"on {trainer.device}"
+    )
     if misaligned.n_spans:
         yield (
             f"{misaligned.n_spans:,} gold spans cannot be expressed in words, listed in "
@@ -325,7 +339,7 @@ def _introduction(setup: RunSetup) -> Iterator[str]:
     for corpus in setup.corpora:
         if corpus.n_dropped:
             yield (
-                f"{corpus.name}: {corpus.n_dropped:,} held-out sentences are more than memory should "
-                "hold, and neither learnt from nor measured on: a smaller holdout would do"
+                f"{corpus.name}: {corpus.n_dropped:,} held-out sentences are more than memory "
+                "should hold, and neither learnt from nor measured on: a smaller holdout would do"
             )
     yield from setup.notes

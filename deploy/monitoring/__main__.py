@@ -22,26 +22,27 @@ from dataclasses import dataclass
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from deploy.monitoring.configuration import Addresses, write_configuration
 from deploy.monitoring.programs import (
     Daemon,
     MonitoringError,
-    PortTakenError,
     alertmanager,
     node_exporter,
     prometheus,
     running,
+    wait_ready,
+    watch,
 )
 from teddy.model.errors import TeddyError
 
 ALIVE = "alive"
-"""The receiver of the alert that always fires, which is no news."""
+"""The receiver of the alert that always fires."""
 
 Notification = Mapping[str, Any]
-"""Of one or more alerts that belong together, as Alertmanager's webhooks have it (version 4)."""
+"""One or more alerts, as Alertmanager's webhooks send them (version 4)."""
 
 HOST = "127.0.0.1"
 DATA = Path("runs/monitor")
@@ -71,11 +72,11 @@ def receiving(tell: Callable[[Notification], None]) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Log no requests."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with ThreadingHTTPServer((HOST, 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}/"
+            yield f"http://{HOST}:{server.server_port}/"
         finally:
             server.shutdown()
             thread.join()
@@ -83,7 +84,7 @@ def receiving(tell: Callable[[Notification], None]) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
-    """What to watch, and where the programs that do so listen and write."""
+    """The services to watch, and the addresses and the folder of the programs that do so."""
 
     teddy: Sequence[str]
     webhook: str | None
@@ -93,51 +94,51 @@ class Watch:
     alertmanager: str
     node_exporter: str
 
-    def daemons(self) -> Iterator[Daemon]:
-        """Yield what is to run. Raises MissingProgramError."""
-        yield prometheus(self.data, self.prometheus)
-        yield alertmanager(self.data, self.alertmanager)
-        if self.text_files is not None:
-            yield node_exporter(self.data, self.node_exporter, self.text_files)
-
-    def addresses(self, webhook: str) -> Addresses:
-        """Where things are, for the configuration."""
-        return Addresses(
-            teddy=self.teddy,
-            prometheus=[self.prometheus],
-            alertmanager=[self.alertmanager],
-            node_exporter=[] if self.text_files is None else [self.node_exporter],
-            webhook=webhook,
-        )
-
 
 def main() -> int:
-    """Run until a signal; gives the exit status."""
+    """Run until a signal; return the exit status."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     try:
-        watch(read_arguments(sys.argv[1:]))
+        run(read_arguments(sys.argv[1:]))
     except KeyboardInterrupt:
         return 0
     except (TeddyError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return 0
 
 
-def watch(what: Watch) -> None:
-    """Run the programs, and say where they are. Raises MonitoringError and OSError."""
-    daemons = list(what.daemons())
+def run(what: Watch) -> NoReturn:
+    """Run the programs, and print their addresses. Raises MonitoringError and OSError."""
+    daemons = [
+        prometheus(what.data, what.prometheus),
+        alertmanager(what.data, what.alertmanager),
+    ]
+    if what.text_files is not None:
+        daemons.append(node_exporter(what.data, what.node_exporter, what.text_files))
     for daemon in daemons:
         check_free(daemon)
     what.data.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        webhook = what.webhook or stack.enter_context(receiving(show))
-        write_configuration(what.data, what.addresses(webhook))
-        together = stack.enter_context(running(daemons))
-        together.wait_ready()
-        print(introduction(what), flush=True)
-        together.watch()
+        addresses = Addresses(
+            teddy=what.teddy,
+            prometheus=[what.prometheus],
+            alertmanager=[what.alertmanager],
+            node_exporter=[] if what.text_files is None else [what.node_exporter],
+            webhook=what.webhook or stack.enter_context(receiving(show)),
+        )
+        write_configuration(what.data, addresses)
+        processes = stack.enter_context(running(daemons))
+        wait_ready(processes)
+        target = f"go to {what.webhook}" if what.webhook else "are written here as they come"
+        print(
+            f"Watching {', '.join(what.teddy)}:\n"
+            f"  http://{what.prometheus}/  Prometheus: alerts, targets, and any query\n"
+            f"  http://{what.alertmanager}/  Alertmanager: receivers\n"
+            f"Alerts {target}. Ctrl-C ends it; what was measured stays in {what.data}.",
+            flush=True,
+        )
+        watch(processes)
 
 
 def show(notification: Notification) -> None:
@@ -146,55 +147,31 @@ def show(notification: Notification) -> None:
         print(line, flush=True)
 
 
-def introduction(what: Watch) -> str:
-    """Return what runs where."""
-    told = (
-        f"Alerts go to {what.webhook}." if what.webhook else "Alerts are written here as they come."
-    )
-    return (
-        f"Watching {', '.join(what.teddy)}:\n"
-        f"  http://{what.prometheus}/  Prometheus: what fires, what is watched, and any question\n"
-        f"  http://{what.alertmanager}/  Alertmanager: receivers\n"
-        f"{told} Ctrl-C ends it; what was measured stays in {what.data}."
-    )
-
-
 def check_free(daemon: Daemon) -> None:
-    """Raise PortTakenError for a port in use: Debian starts the services that it installs."""
+    """Raise MonitoringError for a port in use: Debian starts the services that it installs."""
     host, _, port = daemon.address.rpartition(":")
     with socket.socket() as tried:
         tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             tried.bind((host, int(port)))
         except OSError as error:
-            raise PortTakenError(
-                f"{daemon.address} is taken ({error.strerror}). "
-                "If by the service that Debian starts, `systemctl stop` "
-                f"it; or name another port: --{daemon.name.lower()}-port"
+            raise MonitoringError(
+                f"{daemon.address} is taken ({error.strerror}). If by the service that Debian "
+                "starts, `systemctl stop` it; or name another port: "
+                f"--{daemon.name.lower()}-port"
             ) from error
 
 
 def read_arguments(arguments: Sequence[str]) -> Watch:
-    """Return the command line. Raises MonitoringError for what cannot be watched."""
+    """Read the command line. Raises MonitoringError for a URL that cannot be watched."""
     parser = argparse.ArgumentParser(
         prog="python -m deploy.monitoring", description=__doc__.partition("\n")[0]
     )
     add = parser.add_argument
-    add(
-        "--teddy",
-        action="append",
-        metavar="URL",
-        help="what to watch; repeatable [http://127.0.0.1:8000]",
-    )
+    add("--teddy", action="append", metavar="URL", help="repeatable [http://127.0.0.1:8000]")
     add("--webhook", metavar="URL", help="where alerts are sent, instead of to this terminal")
     add("--textfile-dir", type=Path, metavar="DIR", help="where training jobs leave their metrics")
-    add(
-        "--data-dir",
-        type=Path,
-        metavar="DIR",
-        default=DATA,
-        help=f"what is measured is kept there [{DATA}]",
-    )
+    add("--data-dir", type=Path, metavar="DIR", default=DATA, help=f"of what is measured [{DATA}]")
     add("--prometheus-port", type=int, metavar="PORT", default=9090, help="[9090]")
     add("--alertmanager-port", type=int, metavar="PORT", default=9093, help="[9093]")
     add("--node-exporter-port", type=int, metavar="PORT", default=9100, help="[9100]")
@@ -211,7 +188,7 @@ def read_arguments(arguments: Sequence[str]) -> Watch:
 
 
 def address_of(url: str) -> str:
-    """`HOST:PORT` of a URL. Raises MonitoringError for one that is not plain HTTP."""
+    """Return `HOST:PORT` of a URL. Raises MonitoringError for one that is not plain HTTP."""
     parts = urlsplit(url)
     if parts.scheme != "http" or not parts.netloc or parts.path.strip("/"):
         raise MonitoringError(f"--teddy: {url} is not http://HOST:PORT")

@@ -1,12 +1,11 @@
 """The files of this directory, written elsewhere for other addresses than those that they name.
 
-There is one `prometheus.yml` and one `alertmanager.yml`, so that what is watched in containers and
-what is watched without them cannot drift apart: an address is replaced where it stands, and all
-else is taken as it is.
+There is one `prometheus.yml` and one `alertmanager.yml`, for containers and for programs without
+them: an address is replaced where it stands, and all else stays as it is.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +18,7 @@ RULES = Path("rules")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
-    """Where things are, as `HOST:PORT`; of each kind there may be several, or none.
-
-    `webhook` is a URL.
-    """
+    """The addresses, as `HOST:PORT`, of each kind of program; `webhook` is a URL."""
 
     teddy: Sequence[str]
     prometheus: Sequence[str] = ()
@@ -30,43 +26,26 @@ class Addresses:
     node_exporter: Sequence[str] = ()
     webhook: str | None = None
 
-    def in_prometheus(self) -> Mapping[str, str]:
-        """Return what stands in prometheus.yml, and what is to stand there."""
-        return {
-            '["teddy:8000"]': json.dumps(self.teddy),
-            '["localhost:9090"]': json.dumps(self.prometheus),
-            '["alertmanager:9093"]': json.dumps(self.alertmanager),
-            '["node-exporter:9100"]': json.dumps(self.node_exporter),
-        }
-
-    def in_alertmanager(self) -> Mapping[str, str]:
-        """Return the same of alertmanager.yml."""
-        return (
-            {} if self.webhook is None else {'"http://127.0.0.1:9095/"': json.dumps(self.webhook)}
-        )
-
 
 def write_configuration(directory: Path, addresses: Addresses) -> None:
-    """Write prometheus.yml, alertmanager.yml and the rules into `directory`. Raises OSError."""
+    """Write prometheus.yml, alertmanager.yml and the rules into `directory`.
+
+    Raises OSError, and ValueError for an address that is not in the file to be replaced.
+    """
     (directory / RULES).mkdir(parents=True, exist_ok=True)
     for path in (SOURCE / RULES).glob("*.yml"):
         write_atomically(directory / RULES / path.name, path.read_text(encoding="utf-8"))
-    for name, replaced in (
-        (PROMETHEUS, addresses.in_prometheus()),
-        (ALERTMANAGER, addresses.in_alertmanager()),
-    ):
-        write_atomically(
-            directory / name, with_replaced((SOURCE / name).read_text(encoding="utf-8"), replaced)
-        )
-
-
-def with_replaced(text: str, replaced: Mapping[str, str]) -> str:
-    """Return the text with each key's value in its place.
-
-    Raises ValueError for a key that the text does not have.
-    """
-    for old, new in replaced.items():
-        if old not in text:
-            raise ValueError(f"{old} is not there to be replaced")
-        text = text.replace(old, new)
-    return text
+    of_prometheus = {
+        '["teddy:8000"]': addresses.teddy,
+        '["localhost:9090"]': addresses.prometheus,
+        '["alertmanager:9093"]': addresses.alertmanager,
+        '["node-exporter:9100"]': addresses.node_exporter,
+    }
+    of_alertmanager = {'"http://127.0.0.1:9095/"': addresses.webhook} if addresses.webhook else {}
+    for name, replaced in ((PROMETHEUS, of_prometheus), (ALERTMANAGER, of_alertmanager)):
+        text = (SOURCE / name).read_text(encoding="utf-8")
+        for old, new in replaced.items():
+            if old not in text:
+                raise ValueError(f"{old} is not there to be replaced")
+            text = text.replace(old, json.dumps(new))
+        write_atomically(directory / name, text)

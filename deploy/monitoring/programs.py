@@ -1,4 +1,4 @@
-"""The programs that watch Teddy: how each is started, watched and ended.
+"""The programs that watch Teddy: how they are started, watched and ended.
 
 Only options that the oldest of them in use (Debian 12: Prometheus 2.42, Alertmanager 0.25,
 node-exporter 1.5) and the newest both know.
@@ -7,13 +7,15 @@ node-exporter 1.5) and the newest both know.
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import NoReturn
 
 from deploy.monitoring.configuration import ALERTMANAGER, PROMETHEUS
+from teddy.model.system.processes import reap
 from teddy.service.errors import ServiceError
 
 START_SECONDS = 60.0
@@ -22,23 +24,11 @@ PAUSE_SECONDS = 0.1
 ANSWER_SECONDS = 5.0
 LAST_LINES = 5
 RETENTION = "35d"
-"""Longer than the month that an objective is for."""
+"""Longer than the 30 days of an objective."""
 
 
 class MonitoringError(ServiceError):
-    """The root; the message says what to do about it."""
-
-
-class MissingProgramError(MonitoringError):
-    """A program that is not installed."""
-
-
-class PortTakenError(MonitoringError):
-    """A port that another process listens on."""
-
-
-class EndedError(MonitoringError):
-    """A program that ended by itself; the message has the last lines that it wrote."""
+    """A program is missing or has ended, or a port is taken; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +49,7 @@ class Daemon:
             )
 
     def is_ready(self) -> bool:
-        """Whether it works."""
+        """Tell whether it works."""
         connection = HTTPConnection(self.address, timeout=ANSWER_SECONDS)
         try:
             connection.request("GET", self.ready_path)
@@ -69,70 +59,53 @@ class Daemon:
         finally:
             connection.close()
 
-    def last_lines(self) -> str:
-        """Return the end of what it wrote."""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-LAST_LINES:])
 
-
-class Daemons:
-    """Programs that are running."""
-
-    def __init__(self, processes: "dict[Daemon, subprocess.Popen[bytes]]") -> None:
-        self._processes = processes
-
-    def check(self) -> None:
-        """Raise EndedError if one of them has ended."""
-        for daemon, process in self._processes.items():
-            if (status := process.poll()) is not None:
-                raise EndedError(f"{daemon.name} has ended with {status}:\n{daemon.last_lines()}")
-
-    def wait_ready(self) -> None:
-        """Wait until all programs work. Raises EndedError."""
-        end = time.monotonic() + START_SECONDS
-        while not all(daemon.is_ready() for daemon in self._processes):
-            self.check()
-            if time.monotonic() > end:
-                slow = ", ".join(daemon.name for daemon in self._processes if not daemon.is_ready())
-                raise EndedError(f"not ready after {START_SECONDS:.0f} s: {slow}")
-            time.sleep(PAUSE_SECONDS)
-
-    def watch(self) -> None:
-        """Wait for ever. Raises EndedError when a program has ended."""
-        while True:
-            self.check()
-            time.sleep(PAUSE_SECONDS)
+Processes = Mapping[Daemon, "subprocess.Popen[bytes]"]
 
 
 @contextmanager
-def running(daemons: Sequence[Daemon]) -> Iterator[Daemons]:
-    """Start them all; when the block ends, however it does, so do they."""
+def running(daemons: Sequence[Daemon]) -> Iterator[Processes]:
+    """Run them all during the block; ask them to end behind it, and kill those that do not."""
     processes: dict[Daemon, subprocess.Popen[bytes]] = {}
     try:
         for daemon in daemons:
             processes[daemon] = daemon.start()
-        yield Daemons(processes)
+        yield processes
     finally:
-        _end(list(processes.values()))
+        for process in processes.values():
+            process.terminate()
+        end = time.monotonic() + STOP_SECONDS
+        for process in processes.values():
+            reap(process, max(0.0, end - time.monotonic()))
 
 
-def _end(processes: "Sequence[subprocess.Popen[bytes]]") -> None:
-    """Ask all to end, wait, and kill those that do not."""
-    for process in processes:
-        process.terminate()
-    end = time.monotonic() + STOP_SECONDS
-    for process in processes:
-        try:
-            process.wait(max(0.0, end - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+def wait_ready(processes: Processes) -> None:
+    """Wait until all programs work. Raises MonitoringError."""
+    end = time.monotonic() + START_SECONDS
+    while slow := [daemon.name for daemon in processes if not daemon.is_ready()]:
+        check(processes)
+        if time.monotonic() > end:
+            raise MonitoringError(f"not ready after {START_SECONDS:.0f} s: {', '.join(slow)}")
+        time.sleep(PAUSE_SECONDS)
+
+
+def watch(processes: Processes) -> NoReturn:
+    """Wait for ever. Raises MonitoringError when a program has ended."""
+    while True:
+        check(processes)
+        time.sleep(PAUSE_SECONDS)
+
+
+def check(processes: Processes) -> None:
+    """Raise MonitoringError, with the last lines that it wrote, if a program has ended."""
+    for daemon, process in processes.items():
+        if (status := process.poll()) is not None:
+            said = "\n".join(daemon.log.read_text(errors="replace").splitlines()[-LAST_LINES:])
+            raise MonitoringError(f"{daemon.name} has ended with {status}:\n{said}")
 
 
 def prometheus(directory: Path, address: str) -> Daemon:
-    """Prometheus with the configuration in `directory`; it stores its data there.
-
-    Raises MissingProgramError.
-    """
+    """Return Prometheus, with configuration and data in `directory`. Raises MonitoringError."""
     command = (
         find("prometheus"),
         f"--config.file={directory / PROMETHEUS}",
@@ -145,7 +118,7 @@ def prometheus(directory: Path, address: str) -> Daemon:
 
 
 def alertmanager(directory: Path, address: str) -> Daemon:
-    """Alertmanager, alone, with the configuration in `directory`. Raises MissingProgramError."""
+    """Return Alertmanager, with configuration and data in `directory`. Raises MonitoringError."""
     command = (
         find("alertmanager", "prometheus-alertmanager"),
         f"--config.file={directory / ALERTMANAGER}",
@@ -158,10 +131,7 @@ def alertmanager(directory: Path, address: str) -> Daemon:
 
 
 def node_exporter(directory: Path, address: str, text_files: Path) -> Daemon:
-    """Return what reads the files of training jobs, and nothing of the machine.
-
-    Raises MissingProgramError.
-    """
+    """Return a node-exporter of nothing but the files of training jobs. Raises MonitoringError."""
     command = (
         find("node_exporter", "prometheus-node-exporter"),
         "--collector.disable-defaults",
@@ -174,16 +144,12 @@ def node_exporter(directory: Path, address: str, text_files: Path) -> Daemon:
 
 
 def find(*names: str) -> str:
-    """Return the path of the first program of these names that is installed.
-
-    Raises MissingProgramError.
-    """
+    """Return the path of the first of these programs that there is. Raises MonitoringError."""
     for name in names:
         if path := shutil.which(name):
             return path
-    raise MissingProgramError(
+    raise MonitoringError(
         f"{names[0]} is not installed. On Debian and Ubuntu: apt install prometheus "
-        "prometheus-alertmanager "
-        "prometheus-node-exporter; elsewhere: https://prometheus.io/download. "
-        "With Docker there is make up"
+        "prometheus-alertmanager prometheus-node-exporter; elsewhere: "
+        "https://prometheus.io/download. With Docker there is make up"
     )

@@ -14,9 +14,7 @@ for `service`, while it is served. What is counted of a text, each over bins tha
     sentence_length  sentences that have a letter, by words
     case             the same, by the case of their letters
 
-Texts have no feature of their own: dev data are sentences, what is sent to a service may be a book,
-and a model reads both sentence by sentence. What the splitter leaves without a letter is no
-sentence here: corpora of words write `...` as three, which make three of them.
+Texts have no feature of their own: dev data are sentences, a text sent to a service may be a book.
 """
 
 import unicodedata
@@ -25,7 +23,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,27 +73,22 @@ class Profiler:
     def count(self, document: Document, tagged: Tagged) -> Counter[int]:
         """Return the counts of each bin in a text, for all features in order."""
         counts: Counter[int] = Counter()
+        starts, ends = document.offsets
         n_words = 0
         for window in document.windows:
             words = window.words[window.keep_start - window.start : window.keep_end - window.start]
-            self._count_sentence(counts, document, window.keep_start, words)
+            counts.update(chain.from_iterable(map(self._bins_of, words)))
+            start, end = starts[window.keep_start], ends[window.keep_start + len(words) - 1]
+            case = _case(document.text[start:end])
+            if case is not None:
+                length = _bin_of(SENTENCE_LENGTHS, len(words))
+                counts[self._places["case"][case]] += 1
+                counts[self._starts["sentence_length"] + length] += 1
             n_words = window.keep_end
             if n_words >= MOST_WORDS:
                 break
         self._count_entities(counts, document, tagged, n_words)
         return counts
-
-    def _count_sentence(
-        self, counts: "Counter[int]", document: Document, first: int, words: Sequence[str]
-    ) -> None:
-        counts.update(chain.from_iterable(map(self._bins_of, words)))
-        text = document.text[
-            document.offsets.starts[first] : document.offsets.ends[first + len(words) - 1]
-        ]
-        case = _case(text)
-        if case is not None:
-            counts[self._places["case"][case]] += 1
-            counts[self._starts["sentence_length"] + _bin_of(SENTENCE_LENGTHS, len(words))] += 1
 
     def _count_entities(
         self, counts: "Counter[int]", document: Document, tagged: Tagged, n_words: int
@@ -151,14 +143,13 @@ class Profiler:
 
     def summary(self, sums: "Sums") -> Reference:
         """Return the sums by name, as a model file keeps them."""
-        return Reference(
-            features={
-                name: _feature(bins, sums.matrix[:, start : start + len(bins)])
-                for (name, bins), start in zip(
-                    self.bins.items(), self._starts.values(), strict=True
-                )
-            }
-        )
+        features: dict[str, FeatureReference] = {}
+        for (name, bins), start in zip(self.bins.items(), self._starts.values(), strict=True):
+            counts, *others = sums.matrix[:, start : start + len(bins)].tolist()
+            features[name] = FeatureReference(
+                counts=dict(zip(bins, counts, strict=True)), spread=spread(counts, *others)
+            )
+        return Reference(features=features)
 
 
 @dataclass(slots=True)
@@ -178,19 +169,11 @@ class Sums:
         return self
 
 
-def _feature(bins: Sequence[str], matrix: NDArray[Any]) -> FeatureReference:
-    counts, *others = matrix.tolist()
-    return FeatureReference(
-        counts=dict(zip(bins, counts, strict=True)), spread=spread(counts, *others)
-    )
-
-
 def _bin_of(starts: Sequence[int], value: int) -> int:
     return bisect_left(starts, value + 1) - 1
 
 
 def _case(sentence: str) -> str | None:
-    """None without a letter."""
     if sentence.islower():
         return "lower"
     if sentence.isupper():
@@ -205,13 +188,9 @@ def _shape(word: str) -> str:
         return "lower"
     letters = "".join(filter(str.isalpha, word))
     if not letters:
-        return (
-            "number"
-            if any(map(str.isdigit, word))
-            else "symbol"
-            if any(map(_is_symbol, word))
-            else "punctuation"
-        )
+        if any(map(str.isdigit, word)):
+            return "number"
+        return "symbol" if any(map(_is_symbol, word)) else "punctuation"
     if not all(map(_is_of_prose, word)):
         return "mixed"
     if letters.islower():
@@ -224,11 +203,8 @@ def _shape(word: str) -> str:
 
 
 def _is_of_prose(character: str) -> bool:
-    return (
-        character.isalpha()
-        or character in _OF_PROSE
-        or unicodedata.category(character).startswith("M")
-    )
+    is_letter = character.isalpha() or character in _OF_PROSE
+    return is_letter or unicodedata.category(character).startswith("M")
 
 
 def _is_symbol(character: str) -> bool:
@@ -239,8 +215,6 @@ def _script(word: str) -> str:
     letter = next(filter(str.isalpha, word), None)
     if letter is None:
         return "none"
-    return (
-        "latin"
-        if letter.isascii()
-        else SCRIPTS.get(unicodedata.name(letter, "").split(" ")[0], "other")
-    )
+    if letter.isascii():
+        return "latin"
+    return SCRIPTS.get(unicodedata.name(letter, "").split(" ")[0], "other")

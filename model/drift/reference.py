@@ -53,7 +53,7 @@ SMOOTHING = 0.5
 
 
 def _ranges(starts: Sequence[int]) -> tuple[str, ...]:
-    """Names of the bins that begin at `starts`: `1`, `2-3`, `4+`."""
+    """Return the names of the bins that begin at `starts`: `1`, `2-3`, `4+`."""
     inner = [f"{a}" if a + 1 == b else f"{a}-{b - 1}" for a, b in pairwise(starts)]
     return (*inner, f"{starts[-1]}+")
 
@@ -96,7 +96,12 @@ def _upgraded(plain: Any) -> Any:
     if not isinstance(plain, Mapping) or "entities_per_word" not in plain:
         return plain
     try:
-        counts = _counts_of_format_3(plain)
+        rates = plain["entities_per_word"].items()
+        counts = {
+            "label": {label: round(rate * plain["n_words"]) for label, rate in rates},
+            "score": dict(zip(_BINS["score"], plain["score_histogram"], strict=True)),
+            "pieces": dict(zip(_BINS["pieces"], plain["pieces_per_word_histogram"], strict=True)),
+        }
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"a reference without all of its parts ({error})") from error
     # As if every observation had been made by itself: nothing is known of the texts.
@@ -104,15 +109,6 @@ def _upgraded(plain: Any) -> Any:
         "features": {
             name: {"counts": each, "spread": len(each) - 1} for name, each in counts.items()
         }
-    }
-
-
-def _counts_of_format_3(plain: Mapping[str, Any]) -> dict[str, dict[str, int]]:
-    rates = plain["entities_per_word"].items()
-    return {
-        "label": {label: round(rate * plain["n_words"]) for label, rate in rates},
-        "score": dict(zip(_BINS["score"], plain["score_histogram"], strict=True)),
-        "pieces": dict(zip(_BINS["pieces"], plain["pieces_per_word_histogram"], strict=True)),
     }
 
 

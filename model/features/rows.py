@@ -142,8 +142,8 @@ class WordFeatures:
         `remember=False` is for a caller that keeps the result itself, as `WordVectors` does.
         """
         rows = [self.rows(word) for word in words] if remember else self._look_up(words)
-        starts = np.zeros(len(rows), dtype=np.int64)
-        np.cumsum([len(each) for each in rows[:-1]], out=starts[1:]) if rows else None
+        counts = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
+        starts = np.cumsum(counts) - counts
         return np.fromiter(chain.from_iterable(rows), dtype=np.int64), starts
 
     def _look_up(self, words: Sequence[str]) -> list[tuple[int, ...]]:

@@ -30,7 +30,6 @@ from teddy.model.config import FeatureConfig, NetworkConfig
 from teddy.model.drift.reference import AnyReference
 from teddy.model.errors import ModelFileError
 from teddy.model.file import onnx_archive
-from teddy.model.system.files import write_atomically
 
 FORMAT_VERSION = 4
 _READABLE = (3, FORMAT_VERSION)
@@ -94,7 +93,7 @@ class Manifest:
     """The resolved recipe, in TOML."""
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON would have it."""
+        """Return the manifest as JSON would have it."""
         plain: dict[str, Any] = _MANIFEST.dump_python(self, mode="json")
         return plain
 
@@ -135,17 +134,12 @@ def extra_files(
 
 
 def seal(archive: bytes) -> bytes:
-    """Return the archive with its digest at the end."""
+    """Return an archive of a network and `extra_files` with its digest at the end."""
     stream = io.BytesIO(archive)
     with zipfile.ZipFile(stream, "a") as opened:
         opened.comment = _MARK + b"0" * _DIGITS
     body = stream.getvalue()[:-_DIGITS]
     return body + hashlib.sha256(body).hexdigest().encode()
-
-
-def write_bundle(path: Path, archive: bytes) -> None:
-    """Seals an archive made with `extra_files` and writes it whole or not at all."""
-    write_atomically(path, seal(archive))
 
 
 def read_bundle(path: Path | str, *, sha256: str | None = None) -> Bundle:
@@ -158,7 +152,11 @@ def read_bundle(path: Path | str, *, sha256: str | None = None) -> Bundle:
     pinned one, of another format version, or with a manifest that does not fit the format.
     """
     content = _read(path)
-    _check_pin(path, content, sha256)
+    if sha256 is not None and (found := hashlib.sha256(content).hexdigest()) != sha256:
+        raise ModelFileError(
+            path,
+            f"its SHA-256 begins {found[:12]}, but the one that is pinned begins {sha256[:12]}",
+        )
     digest = _check_digest(path, content)
     is_onnx = content.startswith(onnx_archive.MAGIC)
     try:
@@ -193,15 +191,12 @@ def _extra_files(content: bytes) -> dict[str, bytes]:
 
 
 def read_manifest(path: Path | str) -> Manifest:
-    """Only the manifest; raises as `read_bundle` does."""
+    """Read only the manifest; raise as `read_bundle` does."""
     return read_bundle(path).manifest
 
 
 def read_version(path: Path | str) -> str:
-    """Only the version, for who wants to know whether it is another file.
-
-    Raises ModelFileError: missing, foreign, truncated, or changed after export.
-    """
+    """Read only the version. Raises ModelFileError for a missing, foreign or damaged file."""
     return _version(_check_digest(path, _read(path)))
 
 
@@ -214,17 +209,6 @@ def _read(path: Path | str) -> bytes:
         return Path(path).read_bytes()
     except OSError as error:
         raise ModelFileError(path, f"cannot be read: {error.strerror}") from error
-
-
-def _check_pin(path: Path | str, content: bytes, pinned: str | None) -> None:
-    if pinned is None:
-        return
-    found = hashlib.sha256(content).hexdigest()
-    if found != pinned:
-        raise ModelFileError(
-            path,
-            f"its SHA-256 begins {found[:12]}, but the one that is pinned begins {pinned[:12]}",
-        )
 
 
 def _check_digest(path: Path | str, content: bytes) -> str:

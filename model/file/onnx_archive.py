@@ -32,7 +32,7 @@ def _entry(key: bytes, value: bytes) -> bytes:
 
 
 def _varint(value: int) -> bytes:
-    """Seven bits to a byte, the lowest first; the eighth says that more follow."""
+    """Encode in seven bits a byte, the lowest first; the eighth bit says that more follow."""
     digits = bytearray()
     while value > 0x7F:
         digits.append(value & 0x7F | 0x80)
@@ -63,18 +63,13 @@ def seal(graph: bytes, extra_files: Mapping[str, bytes]) -> bytes:
 
 def extra_files(content: bytes) -> dict[str, bytes]:
     """Return what `seal` put beside the graph. Raises ValueError for another format."""
-    entries = dict(_metadata(memoryview(content)))
-    return {
-        name: base64.b64decode(value, validate=True) if name in _BINARY else value
-        for name, value in entries.items()
-    }
-
-
-def _metadata(content: memoryview) -> Iterator[tuple[str, bytes]]:
-    for number, value in _fields(content):
+    found: dict[str, bytes] = {}
+    for number, field in _fields(memoryview(content)):
         if number == _METADATA:
-            entry = dict(_fields(value))
-            yield bytes(entry.get(1, b"")).decode(), bytes(entry.get(2, b""))
+            entry = dict(_fields(field))
+            name, value = bytes(entry.get(1, b"")).decode(), bytes(entry.get(2, b""))
+            found[name] = base64.b64decode(value, validate=True) if name in _BINARY else value
+    return found
 
 
 def _fields(content: memoryview) -> Iterator[tuple[int, memoryview]]:

@@ -11,6 +11,7 @@ logistic sigmoid and * the element-wise product. W and b act on the input, U on 
 
 from collections.abc import Callable
 from functools import cache
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -141,10 +142,12 @@ class EquationCell(Recurrence):
     loop; the loop adds U h.
     """
 
-    def __init__(self, input_width: int, hidden_width: int, n_gates: int) -> None:
+    N_GATES: ClassVar[int]
+
+    def __init__(self, input_width: int, hidden_width: int) -> None:
         super().__init__(hidden_width)
-        self.from_input = nn.Linear(input_width, n_gates * hidden_width)
-        self.from_hidden = nn.Linear(hidden_width, n_gates * hidden_width, bias=False)
+        self.from_input = nn.Linear(input_width, self.N_GATES * hidden_width)
+        self.from_hidden = nn.Linear(hidden_width, self.N_GATES * hidden_width, bias=False)
         initialise_gates(self.from_input.weight, self.from_hidden.weight, self.from_input.bias)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -178,8 +181,7 @@ class SimpleGRU(EquationCell):
     ReLU for tanh. The hidden state is its own cell.
     """
 
-    def __init__(self, input_width: int, hidden_width: int) -> None:
-        super().__init__(input_width, hidden_width, n_gates=2)
+    N_GATES = 2
 
     def step(self, gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
         """Take one step. Gates: update, candidate."""
@@ -204,8 +206,10 @@ class PeepholeLSTM(EquationCell):
     The peepholes start at zero, where this is the ordinary LSTM.
     """
 
+    N_GATES = 4
+
     def __init__(self, input_width: int, hidden_width: int) -> None:
-        super().__init__(input_width, hidden_width, n_gates=4)
+        super().__init__(input_width, hidden_width)
         self.input_peephole = nn.Parameter(torch.zeros(hidden_width))
         self.forget_peephole = nn.Parameter(torch.zeros(hidden_width))
         self.output_peephole = nn.Parameter(torch.zeros(hidden_width))
@@ -234,8 +238,10 @@ class CoupledLSTM(EquationCell):
     without its peepholes.
     """
 
+    N_GATES = 3
+
     def __init__(self, input_width: int, hidden_width: int) -> None:
-        super().__init__(input_width, hidden_width, n_gates=3)
+        super().__init__(input_width, hidden_width)
         # A forget gate of s(1) is an input gate of s(-1).
         nn.init.constant_(gate(self.from_input.bias, 0, hidden_width), -1.0)
 
@@ -260,8 +266,7 @@ class NoForgetLSTM(EquationCell):
     functions and with gradients through every step, where the paper truncates them.
     """
 
-    def __init__(self, input_width: int, hidden_width: int) -> None:
-        super().__init__(input_width, hidden_width, n_gates=3)
+    N_GATES = 3
 
     def step(self, gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
         """Take one step. Gates: input, candidate, output."""

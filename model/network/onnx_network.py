@@ -5,7 +5,7 @@ that results depend on it. Only ONNX Runtime runs what this makes: its operators
 standard.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -29,6 +29,15 @@ VECTORS = "vectors"
 _DOMAIN = "com.microsoft"
 
 
+def _values_of(kind: int) -> Callable[..., ValueInfoProto]:
+    """Return a function of the name and the shape of an input or output of this type."""
+    return lambda name, *shape: helper.make_tensor_value_info(name, kind, shape)
+
+
+floats, doubles = _values_of(TensorProto.FLOAT), _values_of(TensorProto.DOUBLE)
+wholes, truths = _values_of(TensorProto.INT64), _values_of(TensorProto.BOOL)
+
+
 def word_inputs() -> list[ValueInfoProto]:
     """Return the inputs of a batch: see `teddy.model.features.batching`."""
     return [wholes("rows", "F"), wholes("starts", "U")]
@@ -50,26 +59,6 @@ def decoded_outputs() -> list[ValueInfoProto]:
         wholes("tags", "B", "T"),
         *(doubles(name, "B", "T") for name in ("marginal", "opening", "closing")),
     ]
-
-
-def floats(name: str, *shape: int | str | None) -> ValueInfoProto:
-    """Return an input or output of float32."""
-    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-
-
-def doubles(name: str, *shape: int | str | None) -> ValueInfoProto:
-    """Return an input or output of float64."""
-    return helper.make_tensor_value_info(name, TensorProto.DOUBLE, shape)
-
-
-def wholes(name: str, *shape: int | str | None) -> ValueInfoProto:
-    """Return an input or output of int64."""
-    return helper.make_tensor_value_info(name, TensorProto.INT64, shape)
-
-
-def truths(name: str, *shape: int | str | None) -> ValueInfoProto:
-    """Return an input or output of bool."""
-    return helper.make_tensor_value_info(name, TensorProto.BOOL, shape)
 
 
 def part_of(

@@ -78,8 +78,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         unfinished.mkdir()
         yield unfinished
         for path in unfinished.iterdir():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+            flush_to_disk(path)
 
 
 def remove_abandoned_folder(folder: Path) -> None:

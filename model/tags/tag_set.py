@@ -108,7 +108,7 @@ class TagSet:
         """Whether an entity begins or ends between tags `i` and `j`. Shape: [K, K]."""
 
         def begins(before: str, after: str) -> bool:
-            goes_on = before[0] in "BI" and after[0] in "IE" and before[2:] == after[2:]
+            goes_on = before[0] in "BI" and self._may_follow(before, after)
             return not goes_on and (before, after) != ("O", "O")
 
         return np.array([[begins(before, after) for after in self.tags] for before in self.tags])

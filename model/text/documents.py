@@ -129,10 +129,7 @@ class Tagged:
     @property
     def n_tagged_words(self) -> int:
         """The number of words that got a tag: all of them, if nothing was cut."""
-        n_words = 0
-        for segment in self._segments:
-            n_words += segment.end - segment.start
-        return n_words
+        return sum(segment.end - segment.start for segment in self._segments)
 
     @cached_property
     def tokens(self) -> list[Token]:

@@ -4,23 +4,17 @@ Inside Teddy every offset counts characters (Unicode code points), as Python doe
 and C# count UTF-16 units, Rust and Go UTF-8 bytes.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Literal
 
 OffsetUnit = Literal["character", "utf16", "byte"]
 
-
-_LENGTHS: dict[OffsetUnit, Callable[[str], int]] = {
-    "character": len,
-    "utf16": lambda text: len(text.encode("utf-16-le")) // 2,
-    "byte": lambda text: len(text.encode()),
-}
 _CODECS: dict[OffsetUnit, tuple[str, int]] = {
     "character": ("utf-32-le", 4),
     "utf16": ("utf-16-le", 2),
     "byte": ("utf-8", 1),
 }
-"""For each unit the encoding that counts it, and the unit's bytes there."""
+"""The encoding that counts each unit, and the unit's bytes there."""
 
 
 def convert_offsets(text: str, offsets: Iterable[int], unit: OffsetUnit) -> list[int]:
@@ -29,14 +23,14 @@ def convert_offsets(text: str, offsets: Iterable[int], unit: OffsetUnit) -> list
     Raises ValueError for an offset that is out of order or outside the text, and UnicodeEncodeError
     for a lone surrogate before an offset (`check_text` refuses such a text first).
     """
-    length = len if text.isascii() else _LENGTHS[unit]
+    codec, width = ("ascii", 1) if text.isascii() else _CODECS[unit]
     converted, position, total = [], 0, 0
     for offset in offsets:
         if not position <= offset <= len(text):
             raise ValueError(
                 f"offset {offset} after {position} in a text of {len(text)} characters"
             )
-        total += length(text[position:offset])
+        total += len(text[position:offset].encode(codec)) // width
         position = offset
         converted.append(total)
     return converted

@@ -169,29 +169,19 @@ def _word_pattern() -> re.Pattern[str]:
     mark = _character_class("Mn", "Mc", "Me")
     ignorable = _character_class("Cc", "Cf")
     ends = rf"(?![\w{mark}])"
-    alternatives = [
-        *_internet_words(_run(mark), ignorable, ends),
-        *_contractions(ends),
-        *_abbreviations(ends),
-        _plain_word(_run(mark), ends),
-        *_spaceless_words(mark),
-        *_symbols(mark, ignorable),
-    ]
-    return re.compile("|".join(alternatives))
-
-
-def _run(mark: str) -> str:
-    """Match letters and digits, with their marks and the joiners between them."""
+    # Letters and digits, with their marks and the joiners between them.
     joiners = rf"[{_JOINERS}]++(?=[\w{mark}])"
-    return rf"{_ALPHANUMERIC}++(?:(?:[{mark}]++|{joiners})++{_ALPHANUMERIC}*+)*+"
-
-
-def _internet_words(run: str, ignorable: str, ends: str) -> list[str]:
+    run = rf"{_ALPHANUMERIC}++(?:(?:[{mark}]++|{joiners})++{_ALPHANUMERIC}*+)*+"
+    between_digits = r"(?<=\d)[.,:/\u2013-](?=\d)"
+    apostrophe = rf"(?!(?i:{_CLITIC}){ends})['\u2019\u05f3\u05f4](?={_LETTER})"
     address_part = (
         rf"[^{_NOT_IN_ADDRESSES}{_BY_CHARACTER}{_BY_CLUSTER}{ignorable}]*(?<![.,;:!?'*)\]])"
     )
     domain = r"(?:[A-Za-z0-9][A-Za-z0-9-]{0,62}+\.){1,8}"
-    return [
+    cluster = rf"[{_STACKERS}][{_BY_CLUSTER}]|[{mark}{_TRAILING_VOWELS}]"
+    symbol = rf"[^\w\s{ignorable}][{mark}{_EMOJI_MODIFIERS}]*+"
+    alternatives = [
+        # web and e-mail addresses, domains, names, tags
         rf"(?i:https?://|ftp://|www\.){address_part}",
         rf"[A-Za-z0-9][A-Za-z0-9_.+%-]{{0,63}}+@{domain}[A-Za-z]{{2,24}}+{ends}",
         rf"{domain}(?:{_TOP_LEVEL_DOMAINS}){ends}(?!@)(?:/{address_part})?",
@@ -199,46 +189,25 @@ def _internet_words(run: str, ignorable: str, ends: str) -> list[str]:
         r"&(?:amp|lt|gt|quot|apos|nbsp|\#[0-9]{1,7});",
         rf"[:;=]-?[()DP]{ends}",  # emoticons
         "[0-9#*]\ufe0f?\u20e3",  # key caps
-    ]
-
-
-def _contractions(ends: str) -> list[str]:
-    return [
+        # contractions
         rf"{_ALPHANUMERIC}{{1,9}}?(?=(?i:{_NOT}){ends})",  # the `do` of `don't`
         rf"(?i:{_NOT}|{_CLITIC}){ends}",
-    ]
-
-
-def _abbreviations(ends: str) -> list[str]:
-    return [
+        # abbreviations
         rf"{_LETTER}(?:\.{_LETTER})+{ends}\.?",  # U.S., e.g, J.R.R.
         r"[A-ZÀ-ÖØ-ÞΑ-ΩЀ-Я]\.",  # an initial
         rf"(?:{_ABBREVIATIONS})\.",
         rf"{_LETTER}{{1,4}}&{_LETTER}{{1,2}}{ends}",  # AT&T
-    ]
-
-
-def _plain_word(run: str, ends: str) -> str:
-    between_digits = r"(?<=\d)[.,:/\u2013-](?=\d)"
-    apostrophe = rf"(?!(?i:{_CLITIC}){ends})['\u2019\u05f3\u05f4](?={_LETTER})"
-    return rf"{run}(?:(?:{between_digits}|{apostrophe}){run})*+"
-
-
-def _spaceless_words(mark: str) -> list[str]:
-    return [
+        # plain words, and those of scripts without spaces
+        rf"{run}(?:(?:{between_digits}|{apostrophe}){run})*+",
         rf"[{_BY_CHARACTER}][{mark}]*+",
-        rf"[{_LEADING_VOWELS}]?[{_BY_CLUSTER}](?:[{_STACKERS}][{_BY_CLUSTER}]|[{mark}{_TRAILING_VOWELS}])*+",
-    ]
-
-
-def _symbols(mark: str, ignorable: str) -> list[str]:
-    symbol = rf"[^\w\s{ignorable}][{mark}{_EMOJI_MODIFIERS}]*+"
-    return [
+        rf"[{_LEADING_VOWELS}]?[{_BY_CLUSTER}](?:{cluster})*+",
+        # symbols
         "[\U0001f1e6-\U0001f1ff]{2}",  # a flag is two letters
         "''|``",  # quotation marks as treebanks write them
         rf"[!?\uff01\uff1f]{{2,}}+|([{_REPEATABLE}])\1++",
         rf"{symbol}(?:\u200d{symbol})*+",
     ]
+    return re.compile("|".join(alternatives))
 
 
 def _character_class(*categories: str) -> str:

@@ -36,32 +36,6 @@ BREATH_SECONDS = 0.005
 log = structlog.get_logger("service.drift")
 
 
-class TokenBucket:
-    """Gives out tokens. Not to be used by two threads at once."""
-
-    def __init__(
-        self, per_second: float, capacity: int, clock: Callable[[], float] = monotonic
-    ) -> None:
-        """Start full; `clock` counts seconds."""
-        self._per_second = per_second
-        self._capacity = capacity
-        self._clock = clock
-        self._level = float(capacity)
-        self._filled = clock()
-
-    def take(self, wanted: int) -> int:
-        """As many tokens as there are, whole ones, up to `wanted`."""
-        now = self._clock()
-        level = self._level + (now - self._filled) * self._per_second
-        self._filled = now
-        taken = 0
-        if level >= 1:
-            level = min(level, self._capacity)
-            taken = min(wanted, int(level))
-        self._level = level - taken
-        return taken
-
-
 @dataclass(frozen=True, slots=True)
 class HeldTexts:
     """Texts that one model has tagged, until they are counted."""
@@ -78,11 +52,17 @@ class HeldTexts:
 class DriftIntake:
     """Decides which texts are looked at, and holds them until then.
 
-    Bounded in texts, by its tokens, and in words.
+    Bounded in texts, by a token bucket that starts full, and in words.
     """
 
-    def __init__(self, tokens: TokenBucket) -> None:
-        self._tokens = tokens
+    def __init__(
+        self, per_second: float, capacity: int, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self._per_second = per_second
+        self._capacity = capacity
+        self._clock = clock
+        self._level = float(capacity)
+        self._filled = clock()
         self._lock = Lock()
         self._held: deque[HeldTexts] = deque()
         self._held_words = 0
@@ -98,13 +78,24 @@ class DriftIntake:
         has_reference = bool(model.predictor.manifest.reference.features)
         with self._lock:
             has_room = has_reference and self._held_words < MOST_HELD_WORDS
-            n_texts = self._tokens.take(len(documents)) if has_room else 0
+            n_texts = self._take_tokens(len(documents)) if has_room else 0
             self._n_passed += len(documents) - n_texts
             if n_texts:
                 places = [i * len(documents) // n_texts for i in range(n_texts)]
                 held = HeldTexts(model, [(documents[i], tagged[i]) for i in places])
                 self._held_words += held.n_words
                 self._held.append(held)
+
+    def _take_tokens(self, wanted: int) -> int:
+        now = self._clock()
+        level = self._level + (now - self._filled) * self._per_second
+        self._filled = now
+        taken = 0
+        if level >= 1:
+            level = min(level, self._capacity)
+            taken = min(wanted, int(level))
+        self._level = level - taken
+        return taken
 
     def release(self) -> Iterator[HeldTexts]:
         """Yield what is held now, a few texts at a time.
@@ -137,7 +128,7 @@ class Drift:
         """Take the names of the served models from `served`."""
         most_texts = -(-settings.drift_window_texts // settings.workers)
         self._enabled = settings.metrics and most_texts > 0
-        self._intake = DriftIntake(TokenBucket(settings.drift_texts_per_second, most_texts))
+        self._intake = DriftIntake(settings.drift_texts_per_second, most_texts)
         self._windows = DriftWindows(most_texts, served)
         self._metrics = metrics
         self._seen, self._passed = (

@@ -44,7 +44,7 @@ def features() -> WordFeatures:
 
 
 def read_back(batch: Batch) -> list[list[list[int]]]:
-    """The feature rows of each word of each sentence: what the network is told."""
+    """The feature rows of each word of each sentence: what the network reads."""
     ends = [*batch.starts.tolist()[1:], len(batch.rows)]
     distinct = [
         batch.rows[start:end].tolist()

@@ -1,4 +1,4 @@
-"""Laws of the model file: what was written is read, and anything else is refused, by name, before any of it is run."""
+"""The model file: what was written is read, and all else is refused before any of it is run."""
 
 import io
 import json
@@ -32,13 +32,11 @@ from teddy.model.file.bundle import (
     read_manifest,
     read_version,
     seal,
-    write_bundle,
 )
 from teddy.model.network import precision
 from teddy.model.network import torchscript as export
 from teddy.model.network.torchscript import script, to_archive
 from teddy.model.predictor import load
-from teddy.model.system import files
 
 MANIFEST = Manifest(
     format_version=FORMAT_VERSION,
@@ -68,7 +66,7 @@ WORDS = ("mira", "été", "\u3000", "of\r", "x\u2028y")
 
 @pytest.fixture(scope="module")
 def archive() -> bytes:
-    """A small real TorchScript archive with the extra files of a model; its network is no tagger."""
+    """A small TorchScript archive with a model's extra files; its network is no tagger."""
     return to_archive(script(torch.nn.Linear(2, 2)), extra_files(MANIFEST, PIECES, WORDS))
 
 
@@ -132,7 +130,7 @@ def _changed(content: bytes, change: Callable[[dict[str, Any]], object]) -> byte
 
 def test_a_bundle_is_read_as_it_was_written(archive: bytes, sealed: bytes, tmp_path: Path) -> None:
     path = tmp_path / "m.teddy"
-    write_bundle(path, archive)
+    path.write_bytes(seal(archive))
     bundle = read_bundle(path)
     assert bundle == Bundle(
         manifest=MANIFEST,
@@ -186,22 +184,6 @@ def test_a_sealed_file_is_still_a_zip_archive_that_anyone_can_list(sealed: bytes
     with zipfile.ZipFile(io.BytesIO(sealed)) as opened:
         assert opened.testzip() is None
         assert any(name.endswith("extra/manifest.json") for name in opened.namelist())
-
-
-def test_a_bundle_is_written_whole_or_not_at_all(
-    archive: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "m.teddy"
-    path.write_bytes(b"the old one")
-
-    def fails(*_: object) -> NoReturn:
-        raise OSError("the disk is full")
-
-    monkeypatch.setattr(files, "flush_to_disk", fails)
-    with pytest.raises(OSError, match="the disk is full"):
-        write_bundle(path, archive)
-    assert path.read_bytes() == b"the old one"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_reading_a_bundle_does_not_even_import_torch(sealed: bytes, tmp_path: Path) -> None:
@@ -417,7 +399,7 @@ def test_words_that_are_no_utf8_are_refused(refuse: Callable[[bytes], str]) -> N
 @pytest.mark.parametrize("words", [(), ("one",), ("one", "two", "één")], ids=len)
 def test_any_number_of_words_comes_back(words: tuple[str, ...], tmp_path: Path) -> None:
     archive = to_archive(script(torch.nn.Linear(1, 1)), extra_files(MANIFEST, PIECES, words))
-    write_bundle(tmp_path / "m.teddy", archive)
+    (tmp_path / "m.teddy").write_bytes(seal(archive))
     assert read_bundle(tmp_path / "m.teddy").words == words
 
 
@@ -425,7 +407,7 @@ def test_a_card_comes_back_and_a_file_may_be_without_one(tmp_path: Path) -> None
     for card in ("", "# Mira 😀\n"):
         extras = extra_files(MANIFEST, PIECES, WORDS, card)
         assert ("card.md" in extras) == bool(card)
-        write_bundle(tmp_path / "m.teddy", to_archive(script(torch.nn.Linear(1, 1)), extras))
+        (tmp_path / "m.teddy").write_bytes(seal(to_archive(script(torch.nn.Linear(1, 1)), extras)))
         assert read_bundle(tmp_path / "m.teddy").card == card
 
 

@@ -23,7 +23,7 @@ def assert_equal(found: Tensor, expected: Tensor) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A random field; random emissions [B, T, K] of ragged rows; a random set of tags for each word [B, T, K]."""
+    """A random field, emissions [B, T, K] of ragged rows, and a set of tags for each word."""
 
     crf: ConditionalRandomField
     emissions: Tensor
@@ -61,7 +61,7 @@ def cases(draw: st.DrawFn, spread: float = 2.0) -> Case:
 
 
 def all_paths(crf: ConditionalRandomField, emissions: Tensor) -> tuple[Tensor, Tensor]:
-    """Emissions [L, K] of one row without padding -> paths [K ** L, L] and their scores [K ** L], -inf if forbidden."""
+    """Return all paths [K ** L, L] of emissions [L, K] and their scores, -inf if forbidden."""
     n_words, n_tags = emissions.shape
     paths = torch.tensor(list(product(range(n_tags), repeat=n_words)))
     scores = crf.first[paths[:, 0]] + crf.last[paths[:, -1]]

@@ -1,4 +1,4 @@
-"""Divergences against their definitions written out, and what chance does to them against drawing."""
+"""Divergences against their definitions written out, and against what chance does to them."""
 
 import math
 import random

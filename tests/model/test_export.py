@@ -1,4 +1,4 @@
-"""Laws of the archive: the network that is saved is the network that trained, and so it comes back."""
+"""The archive: the network that is saved is the network that trained, and comes back as such."""
 
 import io
 import zipfile

@@ -1,4 +1,4 @@
-"""Laws of word features: numbers within the table, the same on every machine, remembered and not changed by it."""
+"""Word features: numbers within the table, the same on every machine, and cached unchanged."""
 
 import json
 import os
@@ -164,7 +164,8 @@ def test_the_rows_are_the_same_in_a_process_with_another_hash_seed(pieces: Piece
         "from teddy.model.features.rows import WordFeatures\n"
         "from teddy.model.features.pieces import Pieces\n"
         "words = json.loads(sys.argv[1])\n"
-        "features = WordFeatures(Pieces(sys.stdin.buffer.read()), FeatureConfig(), json.loads(sys.argv[2]))\n"
+        "pieces, own = Pieces(sys.stdin.buffer.read()), json.loads(sys.argv[2])\n"
+        "features = WordFeatures(pieces, FeatureConfig(), own)\n"
         "print(json.dumps([features.rows(word) for word in words]))\n"
     )
     here = WordFeatures(pieces, FeatureConfig(), LISTED)

@@ -78,7 +78,7 @@ def test_writing_nothing_is_an_error_and_leaves_the_old_file(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_new_file_may_be_read_by_whoever_may_read_files_made_in_the_ordinary_way(
+def test_a_new_file_may_be_read_by_those_who_may_read_ordinary_new_files(
     tmp_path: Path,
 ) -> None:
     ordinary, atomic = tmp_path / "ordinary", tmp_path / "atomic"

@@ -12,7 +12,7 @@ def receive(number: int = signal.SIGTERM) -> None:
     os.kill(os.getpid(), number)
 
 
-def test_nobody_has_asked_a_new_one() -> None:
+def test_a_new_one_has_not_been_asked() -> None:
     interruption = Interruption()
     interruption.check()
     with interruption.at_once():

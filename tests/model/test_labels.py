@@ -1,4 +1,4 @@
-"""A tag set numbers the BIOES tags, knows which may follow which, and reads numbers as `read_tags` reads tags."""
+"""A tag set numbers the BIOES tags, knows which may follow which, and reads numbers as tags."""
 
 from itertools import pairwise, product
 

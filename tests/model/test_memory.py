@@ -1,4 +1,4 @@
-"""What is free goes back to the system, and the kernels that are kept are few: each in a process of its own."""
+"""Free memory goes back to the system, and few kernels are kept: each in its own process."""
 
 import gc
 import os

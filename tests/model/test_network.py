@@ -61,7 +61,8 @@ Sentences = list[list[int]]
 def name(shape: NetworkConfig) -> str:
     direction = "both" if shape.bidirectional else "forward"
     normalised = "-normalised" if shape.normalise else ""
-    return f"{shape.cell}-{shape.layers}-{direction}-{len(shape.dense_widths)}dense-{shape.decoder}{normalised}"
+    dense = f"{len(shape.dense_widths)}dense"
+    return f"{shape.cell}-{shape.layers}-{direction}-{dense}-{shape.decoder}{normalised}"
 
 
 every_shape = pytest.mark.parametrize("shape", [*SHAPES, *NORMALISED], ids=name)

@@ -1,4 +1,4 @@
-"""A model as an ONNX file carries what a .teddy file carries, gives what it gives, and is refused when damaged."""
+"""An ONNX file carries what a .teddy file does, gives the same, and is refused when damaged."""
 
 import sys
 from collections.abc import Callable
@@ -31,7 +31,8 @@ NEWS = [
     "Teddy Roosevelt met Ida Tarbell in New York, said the National Gazette on Monday.",
     "MARGARET HOLLOWAY JOINS NORTHERN RAIL",
     "the bears that Ben bought in Lisbon were made by Halden & Sons.",
-    "On 3 May the Treaty of Ghent was read to the House of Commons by Lord Ashby, who had come from Cork.",
+    "On 3 May the Treaty of Ghent was read to the House of Commons by Lord Ashby, who had come "
+    "from Cork.",
     "Nothing happened.",
 ]
 
@@ -132,7 +133,7 @@ def test_a_truncated_file_is_refused(tiny_onnx: Path, tmp_path: Path, kept: int)
 
 
 @pytest.mark.parametrize("maker", ["teddy", "another"])
-def test_an_onnx_model_of_somebody_else_is_refused(tmp_path: Path, maker: str) -> None:
+def test_an_onnx_model_of_another_maker_is_refused(tmp_path: Path, maker: str) -> None:
     from onnx import helper
 
     empty = helper.make_model(

@@ -1,4 +1,4 @@
-"""Laws of precision: fewer bits never silently give other entities, and `auto` is the fastest of those that pass."""
+"""Precision: fewer bits never silently give other entities, and `auto` is the fastest one."""
 
 from collections.abc import Callable
 from dataclasses import replace

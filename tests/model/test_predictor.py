@@ -1,4 +1,4 @@
-"""Laws of the predictor: offsets are true for any text, nothing is cut, and a result is a text's own."""
+"""The predictor: offsets are true for any text, nothing is cut, and texts are independent."""
 
 import gc
 import weakref
@@ -18,7 +18,7 @@ import teddy
 from teddy.model import predictor
 from teddy.model.config import FeatureConfig
 from teddy.model.errors import ModelFileError, TextError
-from teddy.model.file.bundle import CanaryEntity, CanaryText, extra_files, read_bundle, write_bundle
+from teddy.model.file.bundle import CanaryEntity, CanaryText, extra_files, read_bundle, seal
 from teddy.model.network.torchscript import from_archive, script, to_archive
 from teddy.model.predictor import Predictor, load
 from teddy.model.tags.spans import Scheme, Span, read_tags, write_tags
@@ -136,8 +136,12 @@ def test_the_names_of_the_made_up_corpus_are_found(tiny_predictor: Predictor) ->
         ["Anna Berg went to Oslo.\r\nIn New Haven, Teddy Marsh met Otto Lind."]
     )
     assert names(tagged) == [
-        ("PER", "Anna Berg"), ("LOC", "Oslo"), ("LOC", "New Haven"), ("PER", "Teddy Marsh"), ("PER", "Otto Lind"),
-    ]  # fmt: skip
+        ("PER", "Anna Berg"),
+        ("LOC", "Oslo"),
+        ("LOC", "New Haven"),
+        ("PER", "Teddy Marsh"),
+        ("PER", "Otto Lind"),
+    ]
 
 
 @few
@@ -285,7 +289,7 @@ def reseal(source: Path, target: Path, **changes: Any) -> Path:
     """The model file with its manifest changed, under a digest of its own."""
     bundle = read_bundle(source)
     extras = extra_files(replace(bundle.manifest, **changes), bundle.pieces, bundle.words)
-    write_bundle(target, to_archive(from_archive(bundle.archive), extras))
+    target.write_bytes(seal(to_archive(from_archive(bundle.archive), extras)))
     return target
 
 
@@ -299,7 +303,7 @@ def test_a_model_with_its_manifest_sealed_anew_is_the_same_model_of_another_vers
     assert tiny_predictor.version == read_bundle(tiny_model).version
 
 
-def test_a_model_that_nobody_uses_is_gone_at_once_without_the_garbage_collector(
+def test_a_model_without_users_is_gone_at_once_without_the_garbage_collector(
     tiny_model: Path,
 ) -> None:
     predictor = load(tiny_model, precision="fp32")
@@ -385,7 +389,7 @@ def test_a_sealed_file_with_a_network_that_is_no_tagger_is_refused(
 ) -> None:
     bundle = read_bundle(tiny_model)
     extras = extra_files(bundle.manifest, bundle.pieces, bundle.words)
-    write_bundle(tmp_path / "m.teddy", to_archive(script(nn.Linear(2, 2)), extras))
+    (tmp_path / "m.teddy").write_bytes(seal(to_archive(script(nn.Linear(2, 2)), extras)))
     for precision in ("fp32", "bf16"):
         with pytest.raises(ModelFileError, match="do not fit together"):
             load(tmp_path / "m.teddy", precision=precision)
@@ -396,6 +400,6 @@ def test_pieces_that_sentencepiece_cannot_read_are_refused(
 ) -> None:
     bundle = read_bundle(tiny_model)
     extras = extra_files(bundle.manifest, b"no pieces", bundle.words)
-    write_bundle(tmp_path / "m.teddy", to_archive(from_archive(bundle.archive), extras))
+    (tmp_path / "m.teddy").write_bytes(seal(to_archive(from_archive(bundle.archive), extras)))
     with pytest.raises(ModelFileError, match="do not fit together"):
         load(tmp_path / "m.teddy", precision="fp32")

@@ -1,4 +1,4 @@
-"""Laws of putting windows together: exact ones, with a reader in the network's place that finds what the test says."""
+"""Windows are put together exactly, with a reader of known results in the network's place."""
 
 from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
@@ -156,7 +156,7 @@ def test_an_entity_of_any_length_is_found_once_from_its_first_word_and_never_in_
     assert all(ours.end <= theirs.end for ours, theirs in zip(found, gold, strict=True))
 
 
-def test_the_words_of_an_entity_whose_head_no_window_found_are_outside_with_what_is_left_of_certainty(
+def test_words_of_an_entity_whose_head_no_window_found_are_outside_with_the_rest_of_certainty(
     tiny_predictor: Predictor,
 ) -> None:
     document = make_document([10], 6, 2)  # [0, 6) keeps up to 5, [4, 10) from there

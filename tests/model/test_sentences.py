@@ -1,4 +1,4 @@
-"""Sentences partition the words; a sentence too long is a small harm, a name cut in two a great one."""
+"""Sentences partition the words; better one that is too long than a name cut in two."""
 
 import pytest
 from hypothesis import given
@@ -73,7 +73,8 @@ def test_a_blank_line_always_ends_a_sentence(before: str, behind: str) -> None:
         "Pay 3.50 to example.com or Yahoo!Mail",
         "1. Wash the bear.",
         "She waited... and waited, all alone (why?), for him.",
-        "A line of running prose that goes on as far as here, then is wrapped before\nTeddy Roosevelt is named.",
+        "A line of running prose that goes on as far as here, then is wrapped before\n"
+        "Teddy Roosevelt is named.",
         "a short line\nthat goes on",
         "GEN. HILL AND ST. IVES",
     ],

@@ -34,7 +34,7 @@ def tags_of(scheme: Scheme) -> st.SearchStrategy[list[str]]:
 
 
 def conlleval_spans(tags: list[str]) -> list[Span]:
-    """The rules of the CoNLL scorer, line for line: does a chunk end before this tag, does one start at it?"""
+    """The rules of the CoNLL scorer: does a chunk end before this tag, does one start at it?"""
 
     def chunk_ends(previous: str, tag: str, previous_label: str, label: str) -> bool:
         pairs = [

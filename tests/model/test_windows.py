@@ -1,4 +1,4 @@
-"""Windows keep every word once, never hold too many, and give a word all the context that there is room for."""
+"""Windows keep every word once, never hold too many, and give a word all the context they can."""
 
 from itertools import pairwise
 

@@ -1,4 +1,4 @@
-"""Laws of the remembered vectors: what the network would say, however they were come by, in bounded memory."""
+"""Remembered vectors are those of the network, whatever their history, in bounded memory."""
 
 from concurrent.futures import ThreadPoolExecutor
 

@@ -21,7 +21,7 @@ from teddy.model.drift.reference import Reference
 from teddy.model.predictor import Predictor, load
 from teddy.model.text.documents import Document, Tagged
 from teddy.service.inference.models import ServedModel
-from teddy.service.observability.drift import MOST_HELD_WORDS, Drift, DriftIntake, TokenBucket
+from teddy.service.observability.drift import MOST_HELD_WORDS, Drift, DriftIntake
 from teddy.service.observability.drift_gauges import (
     LEAST_TEXTS,
     SUBJECT,
@@ -266,8 +266,9 @@ def test_a_new_version_begins_a_new_window_and_slow_requests_of_the_old_one_are_
 # What is held.
 
 
-def tokens(n: int, per_second: float = 1e-9) -> TokenBucket:
-    return TokenBucket(per_second, n)
+def intake_of(n_texts: int) -> DriftIntake:
+    """An intake that takes so many texts, and next to none after them."""
+    return DriftIntake(1e-9, n_texts)
 
 
 def test_texts_are_held_up_to_the_tokens_and_evenly_chosen_and_the_others_pass(
@@ -276,7 +277,7 @@ def test_texts_are_held_up_to_the_tokens_and_evenly_chosen_and_the_others_pass(
     model = ServedModel("en", shipped, default=True)
     texts = read(shipped, [f"Sentence {i}." for i in range(100)])
     documents, tagged = zip(*texts, strict=True)
-    intake = DriftIntake(tokens(10))
+    intake = intake_of(10)
     intake.offer(model, documents, tagged)
     held = [document.text for each in intake.release() for document, _ in each.texts]
     assert held == [f"Sentence {i}." for i in range(0, 100, 10)]
@@ -289,7 +290,7 @@ def test_texts_are_held_up_to_so_many_words_however_long_each_is(shipped: Predic
     model = ServedModel("en", shipped, default=True)
     document: Any = SimpleNamespace(text="long")
     tagged: Any = SimpleNamespace(n_words=MOST_HELD_WORDS // 4)
-    intake = DriftIntake(tokens(1000))
+    intake = intake_of(1000)
     for _ in range(50):
         intake.offer(model, [document], [tagged])
     held = list(intake.release())
@@ -301,7 +302,7 @@ def test_texts_are_held_up_to_so_many_words_however_long_each_is(shipped: Predic
 def test_a_model_without_a_reference_has_its_texts_pass(shipped: Predictor) -> None:
     bare = ServedModel("en", with_reference(shipped, Reference(features={})), default=True)
     ((document, tagged),) = read(shipped, ["Nothing to compare with."])
-    intake = DriftIntake(tokens(10))
+    intake = intake_of(10)
     intake.offer(bare, [document], [tagged])
     assert list(intake.release()) == []
     assert intake.take_passed() == 1

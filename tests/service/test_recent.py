@@ -2,6 +2,8 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from teddy.model.drift.profile import Profiler
 from teddy.model.predictor import Predictor
-from teddy.service.observability.drift import TokenBucket
+from teddy.service.observability.drift import DriftIntake
 from teddy.service.observability.drift_windows import (
     BLOCK_SECONDS,
     BLOCKS,
@@ -75,19 +77,29 @@ class Clock:
         return self.now
 
 
+def take(intake: DriftIntake, wanted: int) -> int:
+    """How many of so many texts an intake takes."""
+    model: Any = SimpleNamespace(
+        predictor=SimpleNamespace(manifest=SimpleNamespace(reference=SimpleNamespace(features="x")))
+    )
+    empty: Any = SimpleNamespace(n_words=0)
+    intake.offer(model, [empty] * wanted, [empty] * wanted)
+    return sum(len(held.texts) for held in intake.release())
+
+
 @given(
     per_second=st.floats(0.1, 100),
     capacity=st.integers(1, 50),
     calls=st.lists(st.tuples(st.floats(0, 30), st.integers(0, 60)), max_size=60),
 )
-def test_in_no_stretch_of_time_are_more_tokens_given_than_the_rate_and_a_full_bucket(
+def test_in_no_stretch_of_time_are_more_texts_taken_than_the_rate_and_a_full_bucket(
     per_second: float, capacity: int, calls: list[tuple[float, int]]
 ) -> None:
     clock = Clock()
-    bucket = TokenBucket(per_second, capacity, clock)
+    intake = DriftIntake(per_second, capacity, clock)
     for pause, wanted in calls:
         clock.now += pause
-        taken = bucket.take(wanted)
+        taken = take(intake, wanted)
         assert 0 <= taken <= wanted
         clock.taken.append((clock.now, taken))
         for begun, _ in clock.taken:
@@ -97,9 +109,9 @@ def test_in_no_stretch_of_time_are_more_tokens_given_than_the_rate_and_a_full_bu
 
 def test_after_a_quiet_time_as_many_are_given_at_once_as_there_is_room_for() -> None:
     clock = Clock()
-    bucket = TokenBucket(2.0, 5, clock)
-    assert (bucket.take(9), bucket.take(1)) == (5, 0)
+    intake = DriftIntake(2.0, 5, clock)
+    assert (take(intake, 9), take(intake, 1)) == (5, 0)
     clock.now = 1.5
-    assert bucket.take(9) == 3
+    assert take(intake, 9) == 3
     clock.now = 1000.0
-    assert bucket.take(9) == 5
+    assert take(intake, 9) == 5

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from teddy.model.errors import ModelFileError
-from teddy.model.file.bundle import extra_files, read_bundle, write_bundle
+from teddy.model.file.bundle import extra_files, read_bundle, seal
 from teddy.service.errors import ModelRefusedError, NotReloadableError, UnknownModelError
 from teddy.service.inference.model_files import model_loader
 from teddy.service.inference.models import Models
@@ -561,7 +561,7 @@ def contents(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
     bundle = read_bundle(tiny_model)
     extras = extra_files(replace(bundle.manifest, name="second"), bundle.pieces, bundle.words)
     second = tmp_path_factory.mktemp("second") / "second.teddy"
-    write_bundle(second, to_archive(from_archive(bundle.archive), extras))
+    second.write_bytes(seal(to_archive(from_archive(bundle.archive), extras)))
     return tiny_model.read_bytes(), second.read_bytes()
 
 

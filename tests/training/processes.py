@@ -1,7 +1,7 @@
-"""Groups of real processes that train together over gloo: what each of them does, and how to start them.
+"""Groups of real processes that train together over gloo.
 
-They are forked from one process that has imported all they need, which takes seconds once and not
-for each of them."""
+They are forked from one process that has imported all they need, which takes seconds only once.
+"""
 
 import multiprocessing
 import os
@@ -57,7 +57,7 @@ TAUGHT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
-    """A run of the tiny recipe with changes, as far as so many rows; `data` has what the recipe names."""
+    """A run of the tiny recipe with changes, up to so many rows; `data` has the recipe's files."""
 
     data: Path
     changes: tuple[str, ...]
@@ -67,7 +67,7 @@ class Course:
         """A trainer, fresh from its seed, on a few sentences."""
         torch.set_num_threads(1)
         recipe = load_recipe(self.data / "tiny.toml", [*self.changes, *changes])
-        (corpus,) = load_corpora(recipe, self.data, on_misaligned=lambda _: None)
+        (corpus,) = load_corpora(recipe, self.data)
         features = load_checkpoint(self.data / "teacher.checkpoint").build()[1]
         seed_torch(1)
         tag_set = TagSet(recipe.labels)
@@ -79,7 +79,8 @@ class Course:
             recipe.training,
             seed=1,
             device=CPU,
-            distillation=open_distillation(recipe, self.data, CPU),
+            distillation=recipe.distill
+            and open_distillation(recipe, recipe.distill, self.data, CPU),
             augmentation=recipe.augment,
             group=group,
         )
@@ -135,7 +136,7 @@ class Lives:
         self._die_or_notice(group)
 
     def _diverged(self, group: ProcessGroup) -> str:
-        """One process has a weight that is no number, which the others only see by what comes of it."""
+        """One process has a weight that is no number, of which the others only see the effect."""
         trainer = self.courses[0].trainer(group)
         running = trainer.run()
         next(running)
@@ -176,7 +177,7 @@ def refused(group: ProcessGroup) -> str:
 
 
 def live_together(lives: Lives, size: int) -> list[dict[str, Any]]:
-    """Start so many processes, wait for them, and give what each has found; `noticed` is of the last one's death."""
+    """Start so many processes, wait for them, and return their results, `noticed` of the last."""
     lives.folder.mkdir()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])

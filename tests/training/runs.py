@@ -1,4 +1,4 @@
-"""Two runs compared to the last bit: a run that was killed and resumed must not differ from one that was not."""
+"""Two runs compared to the last bit: a killed and resumed run must equal one that was not."""
 
 from pathlib import Path
 from typing import Any

@@ -178,7 +178,7 @@ NOISY = {"lower": 0.2, "upper": 0.1, "title": 0.1, "unpunctuated": 0.3, "typos":
 def make_trainer(
     tiny_data: Path, tiny_recipe: Recipe, tiny_run: Path
 ) -> Callable[[AugmentConfig | None], Trainer]:
-    corpora = load_corpora(tiny_recipe, tiny_data, on_misaligned=lambda _: None)
+    corpora = load_corpora(tiny_recipe, tiny_data)
     config = tiny_recipe.training.model_copy(update={"epochs": 2, "evaluations_per_epoch": 2.0})
 
     def make(augmentation: AugmentConfig | None) -> Trainer:

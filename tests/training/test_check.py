@@ -6,7 +6,7 @@ import pytest
 
 from teddy.training.check.checking import check_file, check_recipe
 from teddy.training.check.display import as_text
-from teddy.training.check.kinds import Kind, Severity
+from teddy.training.check.finding_kinds import FindingKind, Severity
 from teddy.training.check.report import CheckReport
 from teddy.training.recipe.corpus_config import CorpusConfig, FormatConfig
 from teddy.training.recipe.recipe import Recipe
@@ -28,7 +28,7 @@ def check(path: Path, *sentences: str) -> CheckReport:
     return check_file(path, FormatConfig())
 
 
-def messages(report: CheckReport, kind: Kind) -> list[str]:
+def messages(report: CheckReport, kind: FindingKind) -> list[str]:
     return [
         f"{finding.line}: {finding.message}" for finding in report.findings if finding.kind is kind
     ]
@@ -44,20 +44,22 @@ def test_counts_are_of_words_and_of_spans_by_label(tmp_path: Path) -> None:
 def test_a_surface_with_a_rare_label_is_found(tmp_path: Path) -> None:
     usual = [f"in Rome/LOC on day {n}" for n in range(10)]
     report = check(tmp_path / "a.conll", *usual, "with Rome/PER")
-    assert messages(report, Kind.OTHER_LABEL) == ["61: 'Rome' is PER here, and LOC 10 times"]
+    assert messages(report, FindingKind.OTHER_LABEL) == ["61: 'Rome' is PER here, and LOC 10 times"]
 
 
 def test_a_surface_that_is_unmarked_only_once_is_found(tmp_path: Path) -> None:
     usual = [f"in Rome/LOC on day {n}" for n in range(10)]
     report = check(tmp_path / "a.conll", *usual, "to Rome again")
-    assert messages(report, Kind.UNMARKED) == ["61: 'Rome' is marked 10 times, and not here"]
+    assert messages(report, FindingKind.UNMARKED) == ["61: 'Rome' is marked 10 times, and not here"]
 
 
 def test_repeats_are_told_apart_from_contradictions(tmp_path: Path) -> None:
     path = tmp_path / "a.conll"
     report = check(path, *["Ada/PER left for Rome/LOC then"] * 2, "Ada/PER left for Rome/PER then")
-    assert messages(report, Kind.DUPLICATE) == [f"7: as at {path}:1"]
-    assert messages(report, Kind.CONTRADICTION) == [f"13: PER 'Rome' here, LOC 'Rome' at {path}:1"]
+    assert messages(report, FindingKind.DUPLICATE) == [f"7: as at {path}:1"]
+    assert messages(report, FindingKind.CONTRADICTION) == [
+        f"13: PER 'Rome' here, LOC 'Rome' at {path}:1"
+    ]
 
 
 def test_illegal_tag_sequences_are_found_with_their_lines(tmp_path: Path) -> None:
@@ -66,13 +68,13 @@ def test_illegal_tag_sequences_are_found_with_their_lines(tmp_path: Path) -> Non
         "Ada B-PER\nByron I-PER\nsaw O\nRome I-LOC\nmet O\nBo S-PER\n", encoding="utf-8"
     )
     report = check_file(path, FormatConfig(outside=("S-PER",)))
-    assert messages(report, Kind.REPAIRED) == ["4: tag I-LOC is read as B-LOC"]
+    assert messages(report, FindingKind.REPAIRED) == ["4: tag I-LOC is read as B-LOC"]
 
 
 def test_a_scheme_in_which_every_tag_is_legal_is_suggested(tmp_path: Path) -> None:
     path = tmp_path / "a.conll"
     path.write_text("Ada I-PER\nsaw O\nRome I-LOC\nB-LOC B-LOC\n", encoding="utf-8")
-    first, *_ = messages(check_file(path, FormatConfig()), Kind.REPAIRED)
+    first, *_ = messages(check_file(path, FormatConfig()), FindingKind.REPAIRED)
     assert first == "None: 2 tags are illegal in the scheme bio, and none in iob1"
 
 
@@ -83,19 +85,23 @@ def test_odd_spans_sentences_and_characters_are_found(tmp_path: Path) -> None:
         f"Ada B-PER\n, I-PER\nna\u00adme O\ncafÃ© O\n\n{long_sentence}", encoding="utf-8"
     )
     report = check_file(path, FormatConfig())
-    assert messages(report, Kind.EDGE) == ["1: PER 'Ada ,'"]
-    assert messages(report, Kind.LENGTH) == ["6: 201 words; is the end of a sentence missing?"]
-    assert messages(report, Kind.MOJIBAKE) == [
+    assert messages(report, FindingKind.EDGE) == ["1: PER 'Ada ,'"]
+    assert messages(report, FindingKind.LENGTH) == [
+        "6: 201 words; is the end of a sentence missing?"
+    ]
+    assert messages(report, FindingKind.MOJIBAKE) == [
         "1: 'Ã©', which looks like UTF-8 read as Latin-1: once, first here"
     ]
-    assert messages(report, Kind.INVISIBLE) == ["1: U+00AD SOFT HYPHEN: once, first here"]
+    assert messages(report, FindingKind.INVISIBLE) == ["1: U+00AD SOFT HYPHEN: once, first here"]
 
 
 def test_misaligned_spans_are_found(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "Adams left", "entities": [[0, 3, "PER"]]}', encoding="utf-8")
     report = check_file(path, FormatConfig(format="jsonl"))
-    assert messages(report, Kind.MISALIGNED) == ["1: PER 'Ada' does not fall on word borders"]
+    assert messages(report, FindingKind.MISALIGNED) == [
+        "1: PER 'Ada' does not fall on word borders"
+    ]
     assert report.parts[0].misaligned == 1
 
 
@@ -117,11 +123,15 @@ def test_a_bad_line_of_json_is_left_out_and_lines_keep_their_numbers(tmp_path: P
     good = '{"text": "Adams left", "entities": [[0, 3, "PER"]]}'
     path.write_text(f'{good}\n{{"text": 3}}\n{good}\nnone\n', encoding="utf-8")
     report = check_file(path, FormatConfig(format="jsonl"))
-    assert [finding.line for finding in report.findings if finding.kind is Kind.UNREADABLE] == [
+    assert [
+        finding.line for finding in report.findings if finding.kind is FindingKind.UNREADABLE
+    ] == [
         2,
         4,
     ]
-    assert [finding.line for finding in report.findings if finding.kind is Kind.MISALIGNED] == [
+    assert [
+        finding.line for finding in report.findings if finding.kind is FindingKind.MISALIGNED
+    ] == [
         1,
         3,
     ]
@@ -131,7 +141,7 @@ def test_a_file_of_another_format_gives_a_bounded_number_of_errors(tmp_path: Pat
     path = tmp_path / "a.jsonl"
     path.write_text("no json\n" * 500, encoding="utf-8")
     report = check_file(path, FormatConfig(format="jsonl"))
-    assert len(messages(report, Kind.UNREADABLE)) == 50
+    assert len(messages(report, FindingKind.UNREADABLE)) == 50
 
 
 def test_white_space_at_the_edge_of_a_span_is_found(tmp_path: Path) -> None:
@@ -140,7 +150,7 @@ def test_white_space_at_the_edge_of_a_span_is_found(tmp_path: Path) -> None:
         '{"text": "Ada  left", "entities": [[0, 4, "PER"], [3, 5, "LOC"]]}', encoding="utf-8"
     )
     report = check_file(path, FormatConfig(format="jsonl"))
-    assert messages(report, Kind.WHITE_SPACE) == ["1: LOC '  '", "1: PER 'Ada '"]
+    assert messages(report, FindingKind.WHITE_SPACE) == ["1: LOC '  '", "1: PER 'Ada '"]
 
 
 def test_an_entity_over_the_end_of_a_sentence_is_found(tmp_path: Path) -> None:
@@ -151,8 +161,8 @@ def test_an_entity_over_the_end_of_a_sentence_is_found(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     report = check_file(path, FormatConfig(format="jsonl"))
-    assert messages(report, Kind.CROSSING) == ["1: PER 'Ada. Bo'"]
-    assert messages(report, Kind.EMPTY) == ["3: ' '"]
+    assert messages(report, FindingKind.CROSSING) == ["1: PER 'Ada. Bo'"]
+    assert messages(report, FindingKind.EMPTY) == ["3: ' '"]
 
 
 def test_words_with_two_labels_are_shown_with_an_example_of_both(tmp_path: Path) -> None:
@@ -160,7 +170,7 @@ def test_words_with_two_labels_are_shown_with_an_example_of_both(tmp_path: Path)
     report = check(
         path, *[f"in Rome/LOC on day {n}" for n in range(3)], "with Rome/PER", "with Rome/PER too"
     )
-    [finding] = [finding for finding in report.findings if finding.kind is Kind.TWO_WAYS]
+    [finding] = [finding for finding in report.findings if finding.kind is FindingKind.TWO_WAYS]
     assert finding.message == "'Rome' is LOC 3 times, PER 2 times"
     assert [example.given.label for example in finding.examples] == ["LOC", "PER"]
     text = as_text(report)
@@ -171,18 +181,22 @@ def test_words_with_two_labels_are_shown_with_an_example_of_both(tmp_path: Path)
 @pytest.mark.parametrize(
     ("text", "kind", "message"),
     [
-        ("Мосcow", Kind.MIXED_SCRIPT, "'Мосcow', which has Cyrillic and Latin"),  # noqa: RUF001
-        ("Pa\u202ers", Kind.INVISIBLE, "U+202E RIGHT-TO-LEFT OVERRIDE"),
-        ("Pa\u200bris", Kind.INVISIBLE, "U+200B ZERO WIDTH SPACE"),
-        ("cafe\u0301", Kind.NOT_NORMALISED, "'cafe\u0301', which NFC writes otherwise"),
-        ("caf\ufffd", Kind.CHARACTER, "U+FFFD REPLACEMENT CHARACTER"),
-        ("Ð\u009cÐ¾ÑÐºÐ²Ð°", Kind.MOJIBAKE, "'Ð\\x9c', which looks like UTF-8 read as Latin-1"),
-        ("theyâ€™re", Kind.MOJIBAKE, "'â€™', which looks like UTF-8 read as Latin-1"),
+        ("Мосcow", FindingKind.MIXED_SCRIPT, "'Мосcow', which has Cyrillic and Latin"),  # noqa: RUF001
+        ("Pa\u202ers", FindingKind.INVISIBLE, "U+202E RIGHT-TO-LEFT OVERRIDE"),
+        ("Pa\u200bris", FindingKind.INVISIBLE, "U+200B ZERO WIDTH SPACE"),
+        ("cafe\u0301", FindingKind.NOT_NORMALISED, "'cafe\u0301', which NFC writes otherwise"),
+        ("caf\ufffd", FindingKind.CHARACTER, "U+FFFD REPLACEMENT CHARACTER"),
+        (
+            "Ð\u009cÐ¾ÑÐºÐ²Ð°",
+            FindingKind.MOJIBAKE,
+            "'Ð\\x9c', which looks like UTF-8 read as Latin-1",
+        ),
+        ("theyâ€™re", FindingKind.MOJIBAKE, "'â€™', which looks like UTF-8 read as Latin-1"),
     ],
     ids=["mixed", "bidi", "zero-width", "nfc", "replacement", "cyrillic", "quote"],
 )
 def test_an_oddity_of_the_characters_is_found_and_named(
-    tmp_path: Path, text: str, kind: Kind, message: str
+    tmp_path: Path, text: str, kind: FindingKind, message: str
 ) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text(
@@ -204,11 +218,11 @@ def test_honest_text_of_any_script_has_no_odd_characters(tmp_path: Path, text: s
     )
     kinds = {finding.kind for finding in check_file(path, FormatConfig(format="jsonl")).findings}
     assert not kinds & {
-        Kind.MIXED_SCRIPT,
-        Kind.INVISIBLE,
-        Kind.NOT_NORMALISED,
-        Kind.MOJIBAKE,
-        Kind.CHARACTER,
+        FindingKind.MIXED_SCRIPT,
+        FindingKind.INVISIBLE,
+        FindingKind.NOT_NORMALISED,
+        FindingKind.MOJIBAKE,
+        FindingKind.CHARACTER,
     }
 
 
@@ -216,12 +230,12 @@ def test_a_byte_order_mark_is_found_and_not_read(tmp_path: Path) -> None:
     path = tmp_path / "a.conll"
     path.write_bytes(b"\xef\xbb\xbfAda B-PER\n")
     report = check_file(path, FormatConfig())
-    assert messages(report, Kind.INVISIBLE) == ["1: the file begins with a byte-order mark"]
+    assert messages(report, FindingKind.INVISIBLE) == ["1: the file begins with a byte-order mark"]
 
 
 def test_a_file_with_nothing_but_o_is_an_error(tmp_path: Path) -> None:
     report = check(tmp_path / "a.conll", "They left", "We came")
-    assert messages(report, Kind.ONLY_OUTSIDE) == ["None: 2 sentences, every word O"]
+    assert messages(report, FindingKind.ONLY_OUTSIDE) == ["None: 2 sentences, every word O"]
     assert report.has_errors
 
 
@@ -247,15 +261,15 @@ def test_a_recipe_is_checked_corpus_by_corpus_and_train_against_dev(
         ("good", "train", 2),
         ("good", "dev", 2),
     ]
-    assert len(messages(recipe_report, Kind.UNREADABLE)) == 1
-    assert len(messages(recipe_report, Kind.LEAK)) == 1
-    assert messages(recipe_report, Kind.NO_TRAIN_EXAMPLES) == [
+    assert len(messages(recipe_report, FindingKind.UNREADABLE)) == 1
+    assert len(messages(recipe_report, FindingKind.LEAK)) == 1
+    assert messages(recipe_report, FindingKind.NO_TRAIN_EXAMPLES) == [
         "None: LOC has 0 spans in the training data of x"
     ]
-    assert messages(recipe_report, Kind.NO_EXAMPLES) == [
+    assert messages(recipe_report, FindingKind.NO_EXAMPLES) == [
         "None: PER has 1 span in the training data of x"
     ]
-    assert messages(recipe_report, Kind.SEEN) == ["None: 50.0% of 2"]
+    assert messages(recipe_report, FindingKind.SEEN) == ["None: 50.0% of 2"]
 
 
 def made(tmp_path: Path, train: list[str], dev: list[str], *labels: str) -> CheckReport:
@@ -271,9 +285,9 @@ def test_labels_of_one_part_only_and_shifted_ones_are_found(tmp_path: Path) -> N
     ]
     dev = [f"B{n}/LOC or D{n}/ORG" for n in range(100)] + ["A1/PER left"]
     report = made(tmp_path, train, dev, "PER", "LOC", "ART", "ORG")
-    assert messages(report, Kind.ONLY_IN_DEV) == ["None: ORG: 100 spans, none in train"]
-    assert messages(report, Kind.ONLY_IN_TRAIN) == ["None: ART: 100 spans, none in dev"]
-    assert messages(report, Kind.SHIFT) == [
+    assert messages(report, FindingKind.ONLY_IN_DEV) == ["None: ORG: 100 spans, none in train"]
+    assert messages(report, FindingKind.ONLY_IN_TRAIN) == ["None: ART: 100 spans, none in dev"]
+    assert messages(report, FindingKind.SHIFT) == [
         "None: PER is 60.0% of the entities of train, and 0.5% of those of dev",
         "None: LOC is 20.0% of the entities of train, and 49.8% of those of dev",
     ]
@@ -281,24 +295,22 @@ def test_labels_of_one_part_only_and_shifted_ones_are_found(tmp_path: Path) -> N
 
 def test_a_difference_that_chance_makes_is_no_shift(tmp_path: Path) -> None:
     report = made(tmp_path, ["A/PER B/LOC"] * 10, ["A/PER B/LOC", "A/PER C/PER"], "PER", "LOC")
-    assert messages(report, Kind.SHIFT) == []
+    assert messages(report, FindingKind.SHIFT) == []
 
 
 def test_a_label_that_the_recipe_does_not_know_is_told_once_and_the_rest_is_checked(
     tmp_path: Path,
 ) -> None:
     report = made(tmp_path, ["Ada/PER in Rome/AREA", "Bo/PER in Ulm/AREA"], ["Cy/PER left"], "PER")
-    [message] = messages(report, Kind.UNKNOWN_LABEL)
-    assert (
-        message
-        == "3: label 'AREA' is neither in labels nor in the map of corpus 'a': 2 of them, the first here"
-    )
+    [message] = messages(report, FindingKind.UNKNOWN_LABEL)
+    reason = "label 'AREA' is neither in labels nor in the map of corpus 'a'"
+    assert message == f"3: {reason}: 2 of them, the first here"
     assert report.parts[0].labels == {"PER": 2}
     assert report.parts[0].unknown_words == 2
 
 
 def test_every_kind_says_how_grave_it_is_and_what_to_do_about_it_in_a_sentence() -> None:
-    for kind in Kind:
+    for kind in FindingKind:
         assert kind.severity in Severity
         assert kind.advice[0].isupper()
         assert kind.advice.endswith((".", "?"))

@@ -1,4 +1,4 @@
-"""A checkpoint comes back as it was written, and a file that is none is refused without being run."""
+"""A checkpoint comes back as it was written, and a file that is none is refused, not run."""
 
 import os
 import pickle

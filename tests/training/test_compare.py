@@ -1,4 +1,4 @@
-"""Two taggers on the same sentences: what is counted, what is listed, and what is said of the difference."""
+"""Two taggers on the same sentences: what is counted and listed, and the verdict."""
 
 import json
 import random
@@ -13,12 +13,17 @@ from hypothesis import strategies as st
 
 from teddy.model.tags.spans import Span
 from teddy.training.data.align import Sentence
-from teddy.training.evaluation.comparing import Answers, Comparison, Speeds, compare, measure_speeds
-from teddy.training.evaluation.evaluate import Predict, ScoredSpan, evaluate
-from teddy.training.evaluation.pair import ComparedModel, Pair
+from teddy.training.evaluation.comparing import (
+    Speeds,
+    TaggerComparison,
+    compare,
+    measure_speeds,
+)
+from teddy.training.evaluation.evaluate import Answers, Predict, ScoredSpan, evaluate
+from teddy.training.evaluation.model_comparison import ComparedModel, ModelComparison
 from teddy.training.export.publish import recipe_of, write_model
 from teddy.training.learning.checkpoint import load_checkpoint
-from teddy.training.report.html_compare import as_html
+from teddy.training.report.html import comparison_as_html
 from tests.training.html_page import assert_is_whole_and_alone
 from tests.training.test_evaluate import LABELS, TEXT, always, flat_spans, sentence
 
@@ -29,9 +34,12 @@ class Shell(Protocol):
     def __call__(self, *arguments: str | Path) -> tuple[int, str, str]: ...
 
 
+Found = Sequence[Sequence[Span | ScoredSpan]]
+
+
 def compared(
-    sentences: Sequence[Sentence], first: Answers, second: Answers, most: int = 100
-) -> Comparison:
+    sentences: Sequence[Sentence], first: Found, second: Found, most: int = 100
+) -> TaggerComparison:
     taggers: tuple[Predict, Predict] = always(*first), always(*second)
     return compare(*taggers, sentences, ANNOTATES, LABELS, n_draws=100, most=most)
 
@@ -108,8 +116,8 @@ def test_changes_are_listed_with_what_each_said_the_surest_first() -> None:
 
 def test_what_the_data_do_not_annotate_or_say_does_not_count() -> None:
     unknown = sentence(TEXT, [Span(2, 4, "PER")], unknown=[(5, 8)])
-    first: Answers = [[Span(2, 4, "PER")]]
-    second: Answers = [[Span(2, 4, "PER"), Span(5, 8, "ORG"), Span(11, 13, "GPE")]]
+    first: Found = [[Span(2, 4, "PER")]]
+    second: Found = [[Span(2, 4, "PER"), Span(5, 8, "ORG"), Span(11, 13, "GPE")]]
     found = compared([unknown], first, second)
     assert (found.overall.f1, found.n_better, found.n_worse) == (0, 0, 0)
 
@@ -156,10 +164,10 @@ def test_a_page_of_a_comparison_takes_no_text_for_its_own() -> None:
         path=Path(wicked), name=wicked, version="1", precision="fp32", labels=(wicked, *LABELS)
     )
     speeds = Speeds(first=1.0, second=2000.0, turns=3)
-    pair = Pair(
+    models = ModelComparison(
         first=model, second=model, labels=tuple(LABELS), comparison=comparison, speeds=speeds
     )
-    page = assert_is_whole_and_alone(as_html(pair, wicked))
+    page = assert_is_whole_and_alone(comparison_as_html(models, wicked))
     assert page.text.count(wicked) >= 7
     assert "2,000" in page.text
     assert ("gold first", "<script>alert('Ada')</script>") in page.marks
@@ -184,7 +192,7 @@ def test_a_model_against_itself_differs_by_nothing(
 
 @pytest.fixture(scope="module")
 def other_model(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model as if it had been trained for labels of which it shares one, and had unlearnt half of all."""
+    """The tiny model with halved weights, as if trained for labels of which it shares one."""
     checkpoint = load_checkpoint(tiny_run / "best.checkpoint")
     recipe = recipe_of(checkpoint).model_copy(update={"labels": ("PER", "VENUE")})
     weights = {

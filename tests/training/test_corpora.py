@@ -28,7 +28,7 @@ def load(tmp_path: Path) -> Load:
             "dev": ("dev",),
         } | options
         recipe = Recipe(name="x", labels=("PER", "LOC"), corpus=(CorpusConfig(**options),))
-        [corpus] = load_corpora(recipe, tmp_path, on_misaligned=lambda _: None)
+        [corpus] = load_corpora(recipe, tmp_path)
         return corpus
 
     return load_one

@@ -1,4 +1,4 @@
-"""Teachers: what they tell a student is theirs, whatever it is made of; what a run with them does and refuses."""
+"""Teachers: what they teach a student, whatever it is made of; what such a run does and refuses."""
 
 import io
 import shutil
@@ -47,7 +47,8 @@ SENTENCES = [
     ("Who", "saw", "Mira", "in", "Port", "Ellen", "?"),
 ]
 RAW = (
-    "Jonas Falk met Otto Lind in Lund. The bears of Oslo sleep.\n\nIda Holm and Mira like New Haven.\n"
+    "Jonas Falk met Otto Lind in Lund. The bears of Oslo sleep.\n\n"
+    "Ida Holm and Mira like New Haven.\n"
     "Teddy Marsh went to Ghent today. Who saw Anna Berg? Nobody was in Port Ellen.\n"
 )
 STUDENT = """
@@ -65,7 +66,7 @@ MakeTrainer = Callable[..., Trainer]
 
 @pytest.fixture(scope="module")
 def data(tiny_data: Path, tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The made-up corpus, a text, and the tiny model to teach, as a model file and as a checkpoint."""
+    """The made-up corpus, a text, and the tiny model as a teacher, as model file and checkpoint."""
     directory = tmp_path_factory.mktemp("distil-data")
     for name in ("train.conll", "dev.conll", "tiny.toml"):
         shutil.copy(tiny_data / name, directory / name)
@@ -92,16 +93,15 @@ WITH_TEXT = (
 
 
 def open_with(recipe: Recipe, data: Path) -> Distillation:
-    opened = open_distillation(recipe, data, CPU)
-    assert opened is not None
-    return opened
+    assert recipe.distill is not None
+    return open_distillation(recipe, recipe.distill, data, CPU)
 
 
 @pytest.fixture(scope="module")
 def make_trainer(data: Path) -> MakeTrainer:
     """A function that makes a trainer with a teacher, fresh from its seed."""
     recipe = student_recipe(data, *WITH_TEXT, "training.epochs=2", "training.word_dropout=0.2")
-    corpora = load_corpora(recipe, data, on_misaligned=lambda _: None)
+    corpora = load_corpora(recipe, data)
     corpora[0] = replace(corpora[0], train=corpora[0].train[:60])
     features = load_checkpoint(data / "teacher.checkpoint").build()[1]
 
@@ -140,7 +140,7 @@ def without_speed(rows: Iterator[Any]) -> Rows:
 
 @pytest.mark.parametrize("name", ["teacher.teddy", "teacher.checkpoint"])
 def test_a_teacher_expects_what_its_tagger_says(data: Path, tiny_run: Path, name: str) -> None:
-    """The marginals of the best tags are those that tagging gives; padding, batch mates and dropout play no part."""
+    """The marginals of the best tags are those of tagging, whatever the padding and the batch."""
     network, features, _ = load_checkpoint(tiny_run / "best.checkpoint").build()
     teacher = load_teacher(name, data)
     teacher.network.train()
@@ -414,7 +414,6 @@ def test_a_student_credits_its_teachers_corpora_and_the_text(data: Path) -> None
     learnt = open_with(student_recipe(data, *WITH_TEXT), data).training_data
     assert TrainingData(name="a library", licence="CC0") in learnt
     assert {each.name for each in learnt} == {"a library", "made-up"}
-    assert open_distillation(load_recipe(data / "tiny.toml"), data, CPU) is None
 
 
 def test_a_teacher_of_other_labels_is_refused_in_one_line_that_names_both(data: Path) -> None:
@@ -427,7 +426,7 @@ def test_a_teacher_of_other_labels_is_refused_in_one_line_that_names_both(data: 
         ],
     )
     with pytest.raises(TrainingError, match=r"^teacher\.teddy: .* PER, LOC; .* PER, CITY"):
-        open_distillation(recipe, data, CPU)
+        open_with(recipe, data)
 
 
 def test_a_teacher_that_forbids_nothing_cannot_teach_a_student_that_does(data: Path) -> None:
@@ -452,7 +451,7 @@ def test_a_teacher_that_cannot_be_read_is_named(
     data: Path, changes: list[str], error: type[Exception], expected: str
 ) -> None:
     with pytest.raises(error, match=expected):
-        open_distillation(student_recipe(data, *changes), data, CPU)
+        open_with(student_recipe(data, *changes), data)
 
 
 @pytest.mark.parametrize(

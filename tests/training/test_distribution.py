@@ -1,4 +1,4 @@
-"""What a field expects, and the cross-entropy of one against another, by the enumeration of every path of tags."""
+"""A field's expectations, and the cross-entropy of two, by enumeration of all paths of tags."""
 
 from dataclasses import dataclass, replace
 from itertools import product
@@ -189,7 +189,7 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn_and_no_other_is_near
 @settings(max_examples=20, deadline=None)
 @given(fields=FIELDS)
 def test_a_teacher_that_is_sure_teaches_what_an_annotation_would(fields: list[Field]) -> None:
-    """With all of its probability on one path, the cross-entropy is the supervised loss of that path."""
+    """With all of its probability on one path, the cross-entropy is the supervised loss."""
     teacher, student = fields
     path = teacher.crf.best_path(teacher.emissions, teacher.lengths)
     certain = nn.functional.one_hot(path, teacher.emissions.shape[2])

@@ -93,7 +93,7 @@ def test_dropping_words_appends_one_unknown_word_and_touches_nothing_else(
     features: WordFeatures, sentences: list[list[str]], probability: float, seed: int
 ) -> None:
     batch = make_batch(sentences, features)
-    dropped = drop_words(batch, UNKNOWN_WORD, probability, np.random.default_rng(seed))
+    dropped = drop_words(batch, probability, np.random.default_rng(seed))
     unknown = len(batch.starts)
     assert rows_of_words(dropped) == [*rows_of_words(batch), [UNKNOWN_WORD]]
     assert torch.equal(dropped.lengths, batch.lengths)
@@ -107,7 +107,7 @@ def test_dropping_words_appends_one_unknown_word_and_touches_nothing_else(
 def test_words_go_missing_as_often_as_asked(features: WordFeatures, probability: float) -> None:
     n_words = 5000
     batch = make_batch([["same"] * n_words], features)
-    dropped = drop_words(batch, UNKNOWN_WORD, probability, np.random.default_rng(1))
+    dropped = drop_words(batch, probability, np.random.default_rng(1))
     share = (dropped.words == len(batch.starts)).double().mean().item()
     assert abs(share - probability) < 4 * (probability * (1 - probability) / n_words) ** 0.5
 
@@ -119,7 +119,7 @@ def test_probability_zero_changes_nothing_and_draws_nothing(
 ) -> None:
     batch, random = make_batch(sentences, features), np.random.default_rng(seed)
     untouched = random.bit_generator.state
-    assert drop_words(batch, UNKNOWN_WORD, 0.0, random) is batch
+    assert drop_words(batch, 0.0, random) is batch
     assert drop_features(batch, features, 0.0, random) is batch
     assert random.bit_generator.state == untouched
 
@@ -132,7 +132,7 @@ def test_both_together_and_the_same_random_state_give_the_same_batch(
     def noisy() -> tuple[list[list[int]], list[list[int]]]:
         random = np.random.default_rng(seed)
         batch = drop_features(make_batch(sentences, features), features, 0.3, random)
-        batch = drop_words(batch, UNKNOWN_WORD, 0.3, random)
+        batch = drop_words(batch, 0.3, random)
         return rows_of_words(batch), batch.words.tolist()
 
     assert noisy() == noisy()

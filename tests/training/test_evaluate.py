@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from teddy.model.tags.spans import Span
 from teddy.training.data.align import Sentence
 from teddy.training.evaluation.evaluate import Evaluation, Predict, ScoredSpan, evaluate, surfaces
-from teddy.training.evaluation.mistakes import Kind
+from teddy.training.evaluation.mistakes import MistakeKind
 from teddy.training.evaluation.reliability import Reliability
 from teddy.training.evaluation.scores import Counts
 from teddy.training.report.writing import as_markdown, score_intervals_of, write_report
@@ -45,7 +45,11 @@ def sentence(
 
 def always(*predictions: Sequence[Span | ScoredSpan]) -> Predict:
     """Make a tagger that gives these, whatever it is asked."""
-    return lambda _: list(predictions)
+    answers = [
+        [ScoredSpan(each) if isinstance(each, Span) else each for each in predicted]
+        for predicted in predictions
+    ]
+    return lambda _: answers
 
 
 def flat(spans: list[Span]) -> list[Span]:
@@ -90,10 +94,15 @@ def test_every_division_of_the_spans_adds_up_to_the_whole(
     assert sum(evaluation.by_length.values(), Counts()) == micro
     assert sum(evaluation.by_surface.values(), Counts()) == micro
     kinds = evaluation.n_by_kind
-    assert kinds[Kind.CORRECT] == micro.correct
-    paired = kinds[Kind.CORRECT] + kinds[Kind.LABEL] + kinds[Kind.BORDERS] + kinds[Kind.BOTH]
-    assert paired + kinds[Kind.MISSED] == micro.gold
-    assert paired + kinds[Kind.SPURIOUS] == micro.predicted
+    assert kinds[MistakeKind.CORRECT] == micro.correct
+    paired = (
+        kinds[MistakeKind.CORRECT]
+        + kinds[MistakeKind.LABEL]
+        + kinds[MistakeKind.BORDERS]
+        + kinds[MistakeKind.BOTH]
+    )
+    assert paired + kinds[MistakeKind.MISSED] == micro.gold
+    assert paired + kinds[MistakeKind.SPURIOUS] == micro.predicted
 
 
 @given(cases)
@@ -151,7 +160,9 @@ def test_gold_that_no_words_express_counts_as_missed_whatever_is_predicted(
     assert evaluation.scores.micro == Counts(gold=1, predicted=len(predicted), correct=0)
     assert evaluation.n_misaligned == 1
     assert evaluation.n_ignored == 0
-    assert Span(0, 4, "LOC") in [one.gold for one in evaluation.mistakes if one.kind is Kind.MISSED]
+    assert Span(0, 4, "LOC") in [
+        one.gold for one in evaluation.mistakes if one.kind is MistakeKind.MISSED
+    ]
 
 
 def test_lengths_are_counted_in_words_of_the_gold_and_of_the_prediction() -> None:
@@ -181,7 +192,7 @@ def test_of_each_kind_the_surest_mistakes_come_first_and_no_more_than_asked_for(
     predictions = [[ScoredSpan(Span(0, 1, "PER"), score)] for score in scores]
     evaluation = evaluate(always(*predictions), sentences, worst=3)
     assert [mistake.line for mistake in evaluation.mistakes] == [3, 1, 2]
-    assert evaluation.n_by_kind[Kind.SPURIOUS] == 5
+    assert evaluation.n_by_kind[MistakeKind.SPURIOUS] == 5
 
 
 def test_without_scores_mistakes_come_in_the_order_of_the_sentences() -> None:
@@ -249,7 +260,7 @@ scored_cases = st.lists(
 
 @given(scored_cases)
 @settings(deadline=None)
-def test_calibration_counts_every_judged_span_with_a_score_and_its_parts_add_up(
+def test_calibration_counts_every_scorable_span_with_a_score_and_its_parts_add_up(
     cases: list[tuple[list[Span], tuple[ScoredSpan, ...], str]],
 ) -> None:
     sentences = [sentence(TEXT, gold, corpus=corpus) for gold, _, corpus in cases]
@@ -258,7 +269,7 @@ def test_calibration_counts_every_judged_span_with_a_score_and_its_parts_add_up(
         always(*[predicted for _, predicted, _ in cases]), sentences, annotates, labels=LABELS
     )
     expected = [
-        (each.score, each.span in gold)
+        (each.score or 0.0, each.span in gold)
         for gold, predicted, corpus in cases
         for each in predicted
         if corpus == "letters" or each.span.label != "ORG"
@@ -341,7 +352,7 @@ def test_the_report_shows_every_division_and_what_it_says_is_what_was_counted() 
     assert ["`diaries`", "100.00%", "", ""] in rows  # PER, and neither ORG nor LOC
     assert ["seen", "100.00%", "50.00%", "66.67%", "2", "1", "1"] in rows
     assert ["2", "100.00%", "33.33%", "50.00%", "3", "1", "1"] in rows
-    counted = {row[0]: row[1:6] for row in rows if len(row) == 7 and row[0] in set(Kind)}
+    counted = {row[0]: row[1:6] for row in rows if len(row) == 7 and row[0] in set(MistakeKind)}
     assert counted["wrong borders and label"] == ["1", "75.00%", "75.00%", "75.00%", "+25.00%"]
     assert counted["missed"] == ["1", "60.00%", "75.00%", "66.67%", "+16.67%"]
     assert counted["spurious"] == ["1", "66.67%", "50.00%", "57.14%", "+7.14%"]

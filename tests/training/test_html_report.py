@@ -12,7 +12,7 @@ from teddy.model.tags.spans import Span
 from teddy.training.data.align import Sentence
 from teddy.training.evaluation.evaluate import Evaluation, ScoredSpan, evaluate
 from teddy.training.recipe.sections import CardConfig
-from teddy.training.report.background import Background, ModelFacts, PartCounts
+from teddy.training.report.background import Background, ModelFacts, count_corpus
 from teddy.training.report.html import as_html, duration
 from teddy.training.report.html_page import excerpt
 from teddy.training.report.machine import CostMeter, this_machine
@@ -56,8 +56,7 @@ def page_of(
 
 def everything_known() -> Background:
     """A background in which no part is missing, and every word of a person is wicked."""
-    part = PartCounts(corpus=WICKED, part="train")
-    part.add(sentence("Ada spoke", Span(0, 1, WICKED)))
+    part = count_corpus(WICKED, "train", [sentence("Ada spoke", Span(0, 1, WICKED))])
     update = {"kind": "update", "loss": 0.5, "gradient_norm": 1.0, "learning_rate": 0.01}
     return Background(
         data=[part],

@@ -1,6 +1,7 @@
 """What a scheduler may rely on: exit codes, signals, the lock, the log."""
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from teddy.model.errors import TrainingError
 from teddy.training import loop, run
@@ -70,7 +72,7 @@ def teddy_train(
 def signalled_when(
     monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, number: int = signal.SIGTERM
 ) -> None:
-    """The process gets a signal each time that something is called, just before it does its work."""
+    """The process gets a signal each time that something is called, just before it works."""
     original = getattr(owner, name)
 
     def call(*arguments: Any, **options: Any) -> Any:
@@ -125,7 +127,7 @@ def test_a_signal_during_an_evaluation_does_not_wait_for_its_end_and_it_is_made_
     assert differences(tmp_path, whole_run) == []
 
 
-@pytest.mark.parametrize("name", ["open_update", "train_pieces"], ids=["before it", "during it"])
+@pytest.mark.parametrize("name", ["set_up_memory", "train_pieces"], ids=["before it", "during it"])
 def test_a_signal_before_or_during_the_preparation_ends_the_job_there_with_75(
     name: str, teddy_train: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,8 +187,8 @@ def test_a_second_signal_does_not_wait_for_anything(
 def test_a_run_that_diverges_exits_with_3(
     teddy_train: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    exact = loop.Trainer._loss
-    monkeypatch.setattr(loop.Trainer, "_loss", lambda *arguments: exact(*arguments) * float("nan"))
+    losses = (torch.full((), math.nan, dtype=torch.float64, requires_grad=True), torch.zeros(()))
+    monkeypatch.setattr(loop.Trainer, "_losses", lambda *_: losses)
     code, _, err = teddy_train()
     assert code == 3
     assert err.splitlines()[-1].startswith("teddy: error: step 1: the loss is not finite")

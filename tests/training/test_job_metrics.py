@@ -1,5 +1,6 @@
 """Training jobs as Prometheus sees them: in a file, on a port and in a real Pushgateway, and how they end."""
 
+import math
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ from typing import Any
 from urllib.error import URLError
 
 import pytest
+import torch
 
 from teddy.model.errors import DivergedError, JobInterrupted
 from teddy.training.job.catalogue import PREFIX, all_metrics
@@ -247,8 +249,8 @@ def test_a_finished_job_begun_again_shows_what_it_has_come_to(
 def test_a_job_whose_loss_is_no_number_has_diverged(
     shell: Shell, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    exact: Callable[..., Any] = Trainer._loss
-    monkeypatch.setattr(Trainer, "_loss", lambda *arguments: exact(*arguments) * float("nan"))
+    losses = (torch.full((), math.nan, dtype=torch.float64, requires_grad=True), torch.zeros(()))
+    monkeypatch.setattr(Trainer, "_losses", lambda *_: losses)
     run = (
         "--data",
         tiny_data,

@@ -1,4 +1,4 @@
-"""The life of a run: what decides its course, that it can be taken up anywhere, and when it must stop."""
+"""The training loop: what decides its course, that it can be resumed, and when it stops."""
 
 import io
 import math
@@ -20,8 +20,8 @@ from teddy.model.features.rows import WordFeatures
 from teddy.model.network.tagger_network import Network
 from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.corpora import Corpus, load_corpora
-from teddy.training.evaluation.card import evaluate_dev
-from teddy.training.learning.batches import Targets, pad_targets
+from teddy.training.evaluation.measurements import evaluate_dev
+from teddy.training.learning.batches import Targets
 from teddy.training.learning.checkpoint import load_checkpoint
 from teddy.training.learning.torch_setup import make_optimiser, schedule, seed_torch
 from teddy.training.loop import Trainer, evaluation_points
@@ -34,7 +34,7 @@ MakeTrainer = Callable[..., Trainer]
 @pytest.fixture(scope="module")
 def corpora(tiny_data: Path, tiny_recipe: Recipe) -> list[Corpus]:
     """A third of the made-up corpus: a dozen updates in three epochs."""
-    (corpus,) = load_corpora(tiny_recipe, tiny_data, on_misaligned=lambda _: None)
+    (corpus,) = load_corpora(tiny_recipe, tiny_data)
     return [replace(corpus, train=corpus.train[:70], dev=corpus.dev[:20])]
 
 
@@ -45,7 +45,7 @@ def features(tiny_run: Path) -> WordFeatures:
 
 @pytest.fixture(scope="module")
 def make_trainer(corpora: list[Corpus], features: WordFeatures, tiny_recipe: Recipe) -> MakeTrainer:
-    """A function that makes a trainer, fresh from its seed, with changes to the training table of the tiny recipe."""
+    """A function that makes a trainer, fresh from its seed, with changes to the tiny recipe."""
 
     def make(seed: int = 1, **changes: Any) -> Trainer:
         torch.set_num_threads(1)
@@ -175,9 +175,8 @@ def test_an_evaluation_is_of_the_averaged_weights_and_its_loss_is_the_mean_over_
             torch.arange(len(sentence.words)).unsqueeze(0),
             length,
         )
-        total += trainer.averaged.crf.loss(
-            emissions, length, pad_targets([targets.allowed(sentence)])
-        ).item()
+        allowed = torch.from_numpy(targets.allowed(sentence)).unsqueeze(0)
+        total += trainer.averaged.crf.loss(emissions, length, allowed).item()
         n_words += len(sentence.words)
     assert row["loss"] == pytest.approx(total / n_words, rel=1e-4)
 
@@ -216,7 +215,7 @@ def test_the_average_is_never_trained_itself(make_trainer: MakeTrainer) -> None:
 
 
 def run_with_scores(trainer: Trainer, scores: list[float]) -> tuple[list[bool], int]:
-    """Runs with these dev F1s, one for each evaluation; gives which were the best, and how often it was evaluated."""
+    """Run with these dev F1s, one for each evaluation; return the best ones, and their number."""
     coming = iter(scores)
 
     def scripted(*_: object, **__: object) -> SimpleNamespace:
@@ -261,7 +260,7 @@ def test_a_run_out_of_patience_does_not_go_on_when_it_is_resumed(make_trainer: M
 
 
 def assert_stops(trainer: Trainer, reason: str, n_rows: int = 0) -> None:
-    """Whatever has gone wrong stops the run after so many rows, saying where, and leaves weights and position alone."""
+    """The run stops after so many rows, with a reason, and leaves weights and position alone."""
     running = trainer.run()
     list(islice(running, n_rows))
     before, step = weights(trainer), trainer.position.step
@@ -288,8 +287,13 @@ def test_a_poisoned_weight_stops_the_run(make_trainer: MakeTrainer, poison: floa
 
 
 def patch_loss(trainer: Trainer, change: Callable[[Tensor], Tensor]) -> None:
-    exact = trainer._loss
-    trainer._loss = lambda *arguments: change(exact(*arguments))  # type: ignore[method-assign]
+    exact = trainer._losses
+
+    def losses(*arguments: Any) -> tuple[Tensor, Tensor]:
+        loss, distilled = exact(*arguments)
+        return change(loss), distilled
+
+    trainer._losses = losses  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("factor", [math.nan, math.inf, -math.inf])
@@ -391,7 +395,7 @@ def test_evaluations_are_spread_evenly_over_an_epoch_and_one_is_at_its_end(
 
 
 @given(st.integers(1, 50), st.floats(0.001, 0.99), st.integers(1, 60))
-def test_with_less_than_one_evaluation_an_epoch_there_is_one_every_so_many_epochs_and_one_at_the_end_of_all(
+def test_with_less_than_one_evaluation_an_epoch_there_is_one_every_few_epochs_and_one_at_the_end(
     n_batches: int, per_epoch: float, n_epochs: int
 ) -> None:
     points = [evaluation_points(n_batches, per_epoch, epoch, n_epochs) for epoch in range(n_epochs)]

@@ -5,7 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from teddy.model.tags.spans import Span
-from teddy.training.evaluation.mistakes import Confusion, Kind, Pair, mended, pair_spans
+from teddy.training.evaluation.mistakes import (
+    Confusion,
+    MistakeKind,
+    SpanPair,
+    pair_spans,
+    scores_without,
+)
 from teddy.training.evaluation.scores import Counts, SpanScores
 
 LABELS = ["PER", "ORG", "LOC"]
@@ -45,31 +51,37 @@ def test_paired_spans_overlap_and_none_that_overlap_are_both_left_alone(
 
 @given(any_spans, any_spans)
 def test_the_correct_pairs_are_the_spans_in_both(gold: list[Span], predicted: list[Span]) -> None:
-    correct = [pair.gold for pair in pair_spans(gold, predicted) if pair.kind is Kind.CORRECT]
+    correct = [
+        pair.gold for pair in pair_spans(gold, predicted) if pair.kind is MistakeKind.CORRECT
+    ]
     assert sorted(span for span in correct if span) == sorted(set(gold) & set(predicted))
 
 
 @pytest.mark.parametrize(
     ("gold", "predicted", "kinds"),
     [
-        ([Span(0, 2, "PER")], [Span(0, 2, "PER")], [Kind.CORRECT]),
-        ([Span(0, 2, "PER")], [Span(0, 2, "ORG")], [Kind.LABEL]),
-        ([Span(0, 2, "PER")], [Span(0, 1, "PER")], [Kind.BORDERS]),
-        ([Span(0, 2, "PER")], [Span(1, 3, "ORG")], [Kind.BOTH]),
-        ([Span(0, 2, "PER")], [Span(2, 3, "PER")], [Kind.MISSED, Kind.SPURIOUS]),
+        ([Span(0, 2, "PER")], [Span(0, 2, "PER")], [MistakeKind.CORRECT]),
+        ([Span(0, 2, "PER")], [Span(0, 2, "ORG")], [MistakeKind.LABEL]),
+        ([Span(0, 2, "PER")], [Span(0, 1, "PER")], [MistakeKind.BORDERS]),
+        ([Span(0, 2, "PER")], [Span(1, 3, "ORG")], [MistakeKind.BOTH]),
+        ([Span(0, 2, "PER")], [Span(2, 3, "PER")], [MistakeKind.MISSED, MistakeKind.SPURIOUS]),
         # one gold span cut in two: the longer piece stands for it, the other is spurious
         (
             [Span(0, 3, "PER")],
             [Span(0, 1, "PER"), Span(1, 3, "PER")],
-            [Kind.BORDERS, Kind.SPURIOUS],
+            [MistakeKind.BORDERS, MistakeKind.SPURIOUS],
         ),
         # equal borders win over a greater overlap
-        ([Span(0, 1, "PER")], [Span(0, 1, "ORG"), Span(0, 3, "PER")], [Kind.LABEL, Kind.SPURIOUS]),
+        (
+            [Span(0, 1, "PER")],
+            [Span(0, 1, "ORG"), Span(0, 3, "PER")],
+            [MistakeKind.LABEL, MistakeKind.SPURIOUS],
+        ),
         ([], [], []),
     ],
 )
 def test_a_pair_is_of_the_kind_of_its_difference(
-    gold: list[Span], predicted: list[Span], kinds: list[Kind]
+    gold: list[Span], predicted: list[Span], kinds: list[MistakeKind]
 ) -> None:
     assert [pair.kind for pair in pair_spans(gold, predicted)] == kinds
 
@@ -94,7 +106,7 @@ def test_the_confusion_counts_every_gold_and_every_predicted_span_once(
 # What a kind of mistake costs.
 
 
-def count(pairs: list[Pair]) -> Counts:
+def count(pairs: list[SpanPair]) -> Counts:
     scores = SpanScores()
     for place, pair in enumerate(pairs):
         # Far apart, so that the spans of different pairs never meet.
@@ -110,31 +122,31 @@ def shifted(span: Span, by: int) -> Span:
     return Span(span.start + by, span.end + by, span.label)
 
 
-def without(pair: Pair) -> Pair:
+def without(pair: SpanPair) -> SpanPair:
     """The pair as a tagger without this mistake would have it: it finds what there is, and nothing where is nothing."""
-    return Pair(pair.gold, pair.gold)
+    return SpanPair(pair.gold, pair.gold)
 
 
-@given(any_spans, any_spans, st.sampled_from(list(Kind)))
-def test_a_kind_that_is_mended_gives_the_counts_of_a_tagger_that_does_not_make_it(
-    gold: list[Span], predicted: list[Span], kind: Kind
+@given(any_spans, any_spans, st.sampled_from(list(MistakeKind)))
+def test_a_kind_left_out_gives_the_counts_of_a_tagger_that_does_not_make_it(
+    gold: list[Span], predicted: list[Span], kind: MistakeKind
 ) -> None:
     pairs = pair_spans(gold, predicted)
     better = [without(pair) if pair.kind is kind else pair for pair in pairs]
     n = sum(pair.kind is kind for pair in pairs)
-    assert mended(count(pairs), kind, n) == count(
+    assert scores_without(count(pairs), kind, n) == count(
         [pair for pair in better if pair.gold or pair.predicted]
     )
 
 
 @given(any_spans, any_spans)
-def test_with_every_kind_mended_nothing_is_wrong_any_more(
+def test_with_every_kind_left_out_nothing_is_wrong_any_more(
     gold: list[Span], predicted: list[Span]
 ) -> None:
     pairs = pair_spans(gold, predicted)
     counts = count(pairs)
-    for kind in Kind:
-        better = mended(counts, kind, sum(pair.kind is kind for pair in pairs))
+    for kind in MistakeKind:
+        better = scores_without(counts, kind, sum(pair.kind is kind for pair in pairs))
         assert better.f1 >= counts.f1
         counts = better
     assert counts.gold == counts.predicted == counts.correct == len(gold)

@@ -13,7 +13,8 @@ import pytest
 from teddy.model.errors import RecipeError
 from teddy.model.file.bundle import Manifest, TrainingData, read_bundle
 from teddy.training.export.model_card import render_card
-from teddy.training.recipe.recipe import Recipe, dump_toml, load_recipe
+from teddy.training.recipe.reading import dump_toml
+from teddy.training.recipe.recipe import Recipe, load_recipe
 from teddy.training.recipe.sections import CardConfig
 
 CARD = CardConfig(

@@ -16,21 +16,19 @@ import pytest
 from teddy.model.config import FeatureConfig, NetworkConfig
 from teddy.model.system.processes import available_cores
 from teddy.model.tags.spans import Span
-from teddy.training.check.kinds import Kind
+from teddy.training.check.finding_kinds import FindingKind
 from teddy.training.check.noise import (
-    NoiseKind,
     NoiseOptions,
     NoiseReport,
     divide,
     find_noise,
-    judge,
     noise_findings,
+    suspects_in,
 )
 from teddy.training.check.noise_processes import read_folds
 from teddy.training.check.noise_taggers import Fold, QuickConfig, Reading, epochs_for, is_latin
 from teddy.training.data.align import Sentence
 from teddy.training.data.corpora import Corpus
-from teddy.training.evaluation.evaluate import ScoredSpan
 
 ROOT = Path(__file__).parents[2]
 LABELS = ("PER", "LOC")
@@ -89,15 +87,7 @@ def filled(frame: str, n: int, draw: random.Random) -> Sentence:
 
 
 def make_corpus(sentences: list[Sentence], name: str = "made-up") -> Corpus:
-    return Corpus(
-        name=name,
-        licence="CC0",
-        source="",
-        annotates=frozenset(LABELS),
-        weight=1.0,
-        train=sentences,
-        dev=[],
-    )
+    return Corpus(name=name, annotates=frozenset(LABELS), train=sentences)
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +133,7 @@ def report(spoilt: list[Sentence], tiny: QuickConfig) -> Iterator[NoiseReport]:
 def test_a_changed_label_is_the_most_suspicious_one(
     report: NoiseReport, clean: list[Sentence]
 ) -> None:
-    first = report.of_kind(NoiseKind.LABEL)[0]
+    first = report.of_kind(FindingKind.LABEL_NOISE)[0]
     assert (first.sentence.line, first.proposed) == (11, clean[10].spans[0])
     assert first.probability > 0.5
 
@@ -151,7 +141,7 @@ def test_a_changed_label_is_the_most_suspicious_one(
 def test_an_entity_that_was_not_marked_is_the_most_suspicious_place(
     report: NoiseReport, clean: list[Sentence]
 ) -> None:
-    first = report.of_kind(NoiseKind.MISSING)[0]
+    first = report.of_kind(FindingKind.MISSING_NOISE)[0]
     assert (first.sentence.line, first.given, first.proposed) == (22, None, clean[21].spans[0])
 
 
@@ -164,22 +154,20 @@ def test_only_what_the_taggers_hold_for_more_probable_is_told_and_where_it_stand
         == sum(suspect.suspicion > 0 for suspect in report.suspects)
         < len(report.suspects)
     )
-    first = next(finding for finding in findings if finding.kind is Kind.LABEL_NOISE)
+    first = next(finding for finding in findings if finding.kind is FindingKind.LABEL_NOISE)
     assert (first.path, first.line) == ("a", 11)
     assert first.given
     assert first.proposed
     assert (first.given.start, first.given.end) == (first.proposed.start, first.proposed.end)
     surface = first.text[first.given.start : first.given.end]
-    assert (
-        first.message
-        == f"{first.given.label} {surface!r}; rather {first.proposed.label} ({first.probability:.0%})"
-    )
+    given = f"{first.given.label} {surface!r}"
+    assert first.message == f"{given}; rather {first.proposed.label} ({first.probability:.0%})"
 
 
 def test_every_annotation_is_ranked_by_its_label_once(
     report: NoiseReport, spoilt: list[Sentence]
 ) -> None:
-    ranked = report.of_kind(NoiseKind.LABEL)
+    ranked = report.of_kind(FindingKind.LABEL_NOISE)
     assert len(ranked) == report.n_annotations == sum(len(each.spans) for each in spoilt)
     suspicions = [suspect.suspicion for suspect in ranked]
     assert suspicions == sorted(suspicions, reverse=True)
@@ -187,7 +175,7 @@ def test_every_annotation_is_ranked_by_its_label_once(
 
 
 def made_reading(
-    *found: ScoredSpan, by_label: tuple[float, float] = (0.0, 0.0), outside: float = 0.0
+    *found: tuple[Span, float], by_label: tuple[float, float] = (0.0, 0.0), outside: float = 0.0
 ) -> Reading:
     return Reading(by_label=(by_label,), outside=(outside,), found=found)
 
@@ -197,25 +185,25 @@ def made_reading(
     [
         (
             made_reading(by_label=(0.1, 0.3)),
-            NoiseKind.LABEL,
+            FindingKind.LABEL_NOISE,
             Span(0, 2, "LOC"),
             math.log(0.75 / 0.25),
         ),
         (
-            made_reading(ScoredSpan(Span(0, 1, "PER"), 0.8), by_label=(0.1, 0.0)),
-            NoiseKind.BORDERS,
+            made_reading((Span(0, 1, "PER"), 0.8), by_label=(0.1, 0.0)),
+            FindingKind.BORDER_NOISE,
             Span(0, 1, "PER"),
             math.log(0.8 / 0.1),
         ),
         (
             made_reading(by_label=(0.2, 0.0), outside=0.7),
-            NoiseKind.SPURIOUS,
+            FindingKind.SPURIOUS_NOISE,
             None,
             math.log(0.7 / 0.2),
         ),
         (
-            made_reading(ScoredSpan(Span(3, 4, "LOC"), 0.9), by_label=(1.0, 0.0)),
-            NoiseKind.MISSING,
+            made_reading((Span(3, 4, "LOC"), 0.9), by_label=(1.0, 0.0)),
+            FindingKind.MISSING_NOISE,
             Span(3, 4, "LOC"),
             math.log(0.9 / 0.1),
         ),
@@ -223,9 +211,11 @@ def made_reading(
     ids=["label", "borders", "spurious", "missing"],
 )
 def test_each_question_compares_two_probabilities(
-    reading: Reading, kind: NoiseKind, proposed: Span | None, suspicion: float
+    reading: Reading, kind: FindingKind, proposed: Span | None, suspicion: float
 ) -> None:
-    suspects = judge(sentence("Ada Byron in Rome", Span(0, 2, "PER")), reading, LABELS, LABELS)
+    suspects = suspects_in(
+        sentence("Ada Byron in Rome", Span(0, 2, "PER")), reading, LABELS, LABELS
+    )
     [suspect] = [suspect for suspect in suspects if suspect.kind is kind]
     assert suspect.proposed == proposed
     assert suspect.suspicion == pytest.approx(suspicion, abs=1e-4)
@@ -233,11 +223,9 @@ def test_each_question_compares_two_probabilities(
 
 def test_what_a_corpus_does_not_annotate_is_neither_missing_nor_proposed() -> None:
     place = replace(sentence("Ada Byron in Rome", Span(0, 2, "PER")), unknown=((2, 3),))
-    reading = made_reading(
-        ScoredSpan(Span(2, 3, "PER"), 0.9), ScoredSpan(Span(3, 4, "LOC"), 0.9), by_label=(0.1, 0.9)
-    )
-    [suspect] = judge(place, reading, LABELS, {"PER"})
-    assert (suspect.kind, suspect.proposed) == (NoiseKind.LABEL, Span(0, 2, "PER"))
+    reading = made_reading((Span(2, 3, "PER"), 0.9), (Span(3, 4, "LOC"), 0.9), by_label=(0.1, 0.9))
+    [suspect] = suspects_in(place, reading, LABELS, {"PER"})
+    assert (suspect.kind, suspect.proposed) == (FindingKind.LABEL_NOISE, Span(0, 2, "PER"))
     assert suspect.suspicion < 0
 
 
@@ -311,7 +299,7 @@ def children_of(pid: int) -> set[int]:
 
 
 def is_running(pid: int) -> bool:
-    """Whether there is such a process that has not ended: one whose end nobody has asked after is still listed."""
+    """Whether there is such a process that has not ended; an ended child is listed until waited for."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Laws of training by several processes: they learn what one learns, stay alike, and stop together."""
+"""Training by several processes: they learn what one learns, stay alike, and stop together."""
 
 import shutil
 from itertools import chain, islice
@@ -29,9 +29,9 @@ from tests.training.processes import (
 )
 
 RAW = (
-    "Jonas Falk met Otto Lind in Lund.\n\nThe bears of Oslo sleep.\nIda Holm and Mira like New Haven.\n"
-    * 4
-)
+    "Jonas Falk met Otto Lind in Lund.\n\nThe bears of Oslo sleep.\n"
+    "Ida Holm and Mira like New Haven.\n"
+) * 4
 COURSES = {
     "on the same batch, with nothing drawn": NO_DROPOUT,
     "with dropout and augmentation": NOISY,

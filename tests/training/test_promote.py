@@ -341,7 +341,7 @@ def test_of_two_promotions_at_once_one_waits_for_the_other(
     models: dict[str, Path], folder: ServedFolder, version: dict[str, str]
 ) -> None:
     with (
-        folder.locked(lambda: None),
+        folder.locked(lambda _: None),
         process("promote", models["good"], "--to", folder.path) as second,
     ):
         assert second.stderr is not None

@@ -12,7 +12,7 @@ from teddy.model.file.bundle import read_bundle
 from teddy.model.predictor import Predictor, load
 from teddy.model.tagger import Tagger
 from teddy.training.data.corpora import Corpus, load_corpora
-from teddy.training.evaluation.card import evaluate_dev, read_card
+from teddy.training.evaluation.measurements import evaluate_dev, read_measurements
 from teddy.training.export import publish
 from teddy.training.export.publish import export, measure, recipe_of, write_model
 from teddy.training.learning.checkpoint import Checkpoint, load_checkpoint
@@ -28,7 +28,7 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def corpora(tiny_recipe: Recipe, tiny_data: Path) -> list[Corpus]:
-    return load_corpora(tiny_recipe, tiny_data, on_misaligned=lambda _: None)
+    return load_corpora(tiny_recipe, tiny_data)
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_the_recipe_in_a_checkpoint_is_the_recipe(best: Checkpoint, tiny_recipe:
 
 def test_measuring_again_changes_nothing(best: Checkpoint, corpora: list[Corpus]) -> None:
     again, _ = measure(best, corpora)
-    assert read_card(again.card) == read_card(best.card)
+    assert read_measurements(again.card) == read_measurements(best.card)
     assert [
         name for name in best.weights if not torch.equal(best.weights[name], again.weights[name])
     ] == []
@@ -122,7 +122,7 @@ def test_weights_are_rounded_when_that_keeps_the_score(
 ) -> None:
     exact = load_checkpoint(tiny_run / "last.checkpoint")
     measured, evaluation = measure(exact, corpora)
-    assert read_card(measured.card).halved
+    assert read_measurements(measured.card).halved
     floats = [
         name
         for name, tensor in measured.weights.items()
@@ -141,7 +141,7 @@ def test_weights_that_16_bits_cannot_hold_are_kept_whole_in_checkpoint_and_file(
     exact.weights["emission.bias"] += 1e5
     before = evaluate_dev(_tagger(exact), corpora).scores.micro.f1
     measured, evaluation = measure(exact, corpora)
-    assert not read_card(measured.card).halved
+    assert not read_measurements(measured.card).halved
     assert evaluation.scores.micro.f1 == before > 0.9
     write_model(measured, tmp_path / "whole.teddy")
     assert dev_f1(load(tmp_path / "whole.teddy", precision="fp32"), corpora) == before
@@ -151,7 +151,9 @@ def test_rounded_weights_take_half_the_room_in_the_file(
     best: Checkpoint, tiny_model: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "unrounded.teddy"
-    write_model(replace(best, card=replace(read_card(best.card), halved=False).as_json()), path)
+    write_model(
+        replace(best, card=replace(read_measurements(best.card), halved=False).as_json()), path
+    )
     n_bytes = 2 * sum(each.numel() for each in best.build()[0].parameters())
     assert path.stat().st_size - tiny_model.stat().st_size == pytest.approx(n_bytes, rel=0.1)
     assert load(path, precision="fp32").tag(TEXTS) == load(tiny_model, precision="fp32").tag(TEXTS)

@@ -1,4 +1,4 @@
-"""Laws of training on a real Ray cluster of two nodes: `make ray` installs Ray and runs this file."""
+"""Training on a real Ray cluster of two nodes: `make ray` installs Ray and runs this file."""
 
 import os
 import signal
@@ -46,7 +46,7 @@ def recipe(tiny_data: Path) -> Recipe:
 
 @pytest.fixture(scope="module")
 def alone(recipe: Recipe, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of a run of one process that nobody disturbed."""
+    """The directory of a run of one undisturbed process."""
     output = tmp_path_factory.mktemp("alone")
     train(recipe, tiny_data, output)
     return output
@@ -73,7 +73,7 @@ def assert_same_end(output: Path, other: Path) -> None:
 
 
 @pytest.mark.parametrize("victim", [0, 1])
-def test_a_run_on_a_cluster_with_a_killed_worker_ends_with_the_weights_of_one_process_that_nobody_disturbed(
+def test_a_run_on_a_cluster_with_a_killed_worker_has_the_weights_of_an_undisturbed_process(
     recipe: Recipe, tiny_data: Path, alone: Path, tmp_path: Path, victim: int
 ) -> None:
     with ThreadPoolExecutor(1) as pool:

@@ -8,7 +8,7 @@ from teddy.model.tags.spans import Span
 from teddy.training.data.align import Sentence, align
 from teddy.training.data.perturbations import lower, title, unpunctuated, upper
 from teddy.training.data.readers.rows import Example
-from teddy.training.evaluation.evaluate import evaluate
+from teddy.training.evaluation.evaluate import ScoredSpan, evaluate
 from teddy.training.evaluation.robustness import (
     PERTURBATIONS,
     Robustness,
@@ -50,10 +50,14 @@ SENTENCES = [
 ]
 
 
-def finds_capitals(sentences: Sequence[Sequence[str]]) -> list[list[Span]]:
+def finds_capitals(sentences: Sequence[Sequence[str]]) -> list[list[ScoredSpan]]:
     """A tagger that goes by the first letter alone."""
     return [
-        [Span(i, i + 1, "PER") for i, word in enumerate(words) if i and word[0].isupper()]
+        [
+            ScoredSpan(Span(i, i + 1, "PER"))
+            for i, word in enumerate(words)
+            if i and word[0].isupper()
+        ]
         for words in sentences
     ]
 

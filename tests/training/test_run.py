@@ -1,13 +1,14 @@
-"""Whole runs: what they leave behind, that a stopped one ends as an unstopped one, and what is refused."""
+"""Whole runs: what they leave, that a stopped one ends as an unstopped one, and what is refused."""
 
 import json
+import math
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 from teddy.model.errors import TrainingError
 from teddy.model.predictor import load
@@ -64,7 +65,7 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 
 def stop_at(step: int, error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever shows the progress of that update raises."""
+    """Showing the progress of that update raises."""
 
     def show(_: JsonProgress, row: Any) -> None:
         if row["step"] == step and row["kind"] == "update":
@@ -270,15 +271,13 @@ def test_data_without_dev_sentences_are_refused_before_training(
 
 
 def poison_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    exact: Callable[..., Any] = Trainer._loss
+    exact = Trainer._losses
 
-    def loss(self: Trainer, *arguments: Any) -> Any:
-        found = exact(self, *arguments)
-        return (
-            found * float("nan") if self.position.step >= step and self.network.training else found
-        )
+    def losses(self: Trainer, *arguments: Any) -> tuple[Tensor, Tensor]:
+        loss, distilled = exact(self, *arguments)
+        return loss * (math.nan if self.position.step >= step else 1.0), distilled
 
-    monkeypatch.setattr(Trainer, "_loss", loss)
+    monkeypatch.setattr(Trainer, "_losses", losses)
 
 
 def test_a_loss_that_is_no_number_ends_the_run_with_its_last_checkpoint_whole_and_its_curves_drawn(

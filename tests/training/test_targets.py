@@ -1,4 +1,4 @@
-"""The sets of tags that a training sentence allows, against a slow reading of the rules; and what they are for."""
+"""The tags that a training sentence allows, against a slow reading of the rules; their purpose."""
 
 from dataclasses import replace
 
@@ -17,11 +17,13 @@ from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.align import Sentence
 from teddy.training.data.corpora import Corpus
 from teddy.training.data.vocabulary import train_pieces
-from teddy.training.evaluation.card import evaluate_dev
-from teddy.training.learning.batches import Targets, pad_targets
+from teddy.training.evaluation.measurements import evaluate_dev
+from teddy.training.learning.batches import Sharder, Targets
+from teddy.training.learning.distributed.process_group import SINGLE_PROCESS
 from teddy.training.learning.torch_setup import seed_torch
 from teddy.training.loop import Trainer
 from teddy.training.recipe.recipe import PiecesConfig, TrainingConfig
+from teddy.training.recipe.sections import AugmentConfig
 
 LABELS = ("PER", "LOC", "ORG")
 TAG_SET = TagSet(LABELS)
@@ -113,7 +115,9 @@ def test_the_gold_tags_are_always_allowed_so_that_the_loss_is_finite(
     emissions = torch.randn(
         1, len(gold), len(TAG_SET.tags), generator=torch.Generator().manual_seed(1)
     )
-    loss = network.crf.loss(emissions, torch.tensor([len(gold)]), pad_targets([allowed]))
+    loss = network.crf.loss(
+        emissions, torch.tensor([len(gold)]), torch.from_numpy(allowed).unsqueeze(0)
+    )
     assert loss.isfinite().all()
 
 
@@ -121,8 +125,20 @@ def test_the_gold_tags_are_always_allowed_so_that_the_loss_is_finite(
 def test_padding_allows_everything_and_leaves_the_words_as_they_are(
     group: list[Sentence], annotates: set[str]
 ) -> None:
-    allowed = [Targets(TAG_SET, annotates).allowed(sentence) for sentence in group]
-    padded = pad_targets(allowed)
+    targets = Targets(TAG_SET, annotates)
+    allowed = [targets.allowed(sentence) for sentence in group]
+    features = WordFeatures(Pieces(train_pieces({"word": 9}, PiecesConfig())), FeatureConfig())
+    sharder = Sharder(
+        features=features,
+        targets={"made-up": targets},
+        config=TrainingConfig(),
+        augmentation=AugmentConfig(),
+        taught=False,
+        seed=1,
+        group=SINGLE_PROCESS,
+    )
+    padded = sharder.make_batch(group, [], epoch=0, step=0).micro_batches[0].batches[0].allowed
+    assert padded is not None
     assert padded.shape == (len(group), max(map(len, allowed)), len(TAG_SET.tags))
     for row, each in zip(padded, allowed, strict=True):
         assert np.array_equal(row[: len(each)].numpy(), each)
@@ -155,7 +171,7 @@ def write(
 
 
 def loc_recall(partial_annotates: set[str], seed: int) -> float:
-    """Trains on both corpora, and says how many places are found in sentences like those of the partial one."""
+    """Train on both corpora; return the places found in sentences like the partial one's."""
     labels = {"PER", "LOC"}
     dev = write(PARTIAL, labels, "dev", 40, seed + 100)
     full = Corpus(

@@ -1,4 +1,4 @@
-"""Laws of `torchrun -m teddy.training`, with the launcher itself: too slow for every day, so `make distributed`."""
+"""`torchrun -m teddy.training`, with the launcher itself: slow, so `make distributed`."""
 
 import os
 import signal

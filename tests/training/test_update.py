@@ -1,4 +1,4 @@
-"""A model that learns on: what it begins as, what its recipe becomes, and what it forgets if nothing is done."""
+"""A model that learns on: its beginning, its completed recipe, and what it forgets by itself."""
 
 import json
 import random
@@ -20,7 +20,7 @@ from teddy.model.predictor import load
 from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.align import Sentence
 from teddy.training.data.corpora import Corpus, load_corpora
-from teddy.training.evaluation.card import evaluate_served
+from teddy.training.evaluation.measurements import evaluate_dev
 from teddy.training.learning.checkpoint import load_checkpoint
 from teddy.training.learning.start import Update, load_weights, open_update, rehearsed
 from teddy.training.recipe.recipe import Recipe, load_recipe
@@ -94,7 +94,7 @@ def pets() -> str:
 
 @pytest.fixture(scope="module")
 def data(tiny_data: Path, tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first corpus, also as text without labels, the model that knows it, and a second corpus of other labels."""
+    """The first corpus, also as plain text, its model, and a corpus of other labels."""
     directory = tmp_path_factory.mktemp("update-data")
     for name in ("train.conll", "dev.conll", "tiny.toml"):
         shutil.copy(tiny_data / name, directory / name)
@@ -114,9 +114,12 @@ def recipe_of(data: Path, more: str = "", *changes: str) -> Recipe:
 
 
 def opened(data: Path, more: str = "", *changes: str) -> Update:
-    update = open_update(recipe_of(data, more, *changes), data)
-    assert update is not None
-    return update
+    return updated(recipe_of(data, more, *changes), data)
+
+
+def updated(recipe: Recipe, data: Path) -> Update:
+    assert recipe.update is not None
+    return open_update(recipe, recipe.update, data)
 
 
 # What it begins as.
@@ -189,9 +192,7 @@ def test_a_completed_recipe_is_complete(data: Path, tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text(completed.dump_toml())
     again = load_recipe(tmp_path / "recipe.toml")
     assert again == completed
-    update = open_update(again, data)
-    assert update is not None
-    assert update.recipe == completed
+    assert updated(again, data).recipe == completed
 
 
 def test_another_file_under_the_models_name_is_not_gone_on_with(data: Path, tmp_path: Path) -> None:
@@ -199,7 +200,7 @@ def test_another_file_under_the_models_name_is_not_gone_on_with(data: Path, tmp_
     shutil.copy(data / "tiny.checkpoint", tmp_path / "tiny.teddy")
     (tmp_path / "tiny.teddy").write_bytes((data / "tiny.teddy").read_bytes()[:-1])
     with pytest.raises(ModelFileError):
-        open_update(completed, tmp_path)
+        updated(completed, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -246,7 +247,7 @@ def test_only_an_update_may_do_without_teachers(tmp_path: Path) -> None:
 def test_old_corpora_have_their_share_of_the_words_but_no_sentence_comes_twice(
     share: float, old_words: int, data: Path
 ) -> None:
-    (first,) = load_corpora(load_recipe(data / "tiny.toml"), data, on_misaligned=lambda _: None)
+    (first,) = load_corpora(load_recipe(data / "tiny.toml"), data)
     sentences: list[Sentence] = []
     total = 0
     while total < old_words:
@@ -278,14 +279,17 @@ def f1(
     data: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], tuple[float, float]]:
     """Update the model in a way; gives its F1 on the first corpus and on the second."""
-    first = load_corpora(load_recipe(data / "tiny.toml"), data, on_misaligned=lambda _: None)
+    first = load_corpora(load_recipe(data / "tiny.toml"), data)
 
     def update(way: str) -> tuple[float, float]:
         recipe = recipe_of(data, way)
         output = tmp_path_factory.mktemp("updated")
         predictor = load(train(recipe, data, output), precision="fp32")
-        second = load_corpora(recipe, data, on_misaligned=lambda _: None)
-        scores = [evaluate_served(predictor, each).scores.micro.f1 for each in (first, second)]
+        second = load_corpora(recipe, data)
+        scores = [
+            evaluate_dev(predictor.tagger, each, worst=0).scores.micro.f1
+            for each in (first, second)
+        ]
         return scores[0], scores[1]
 
     return update
@@ -293,8 +297,10 @@ def f1(
 
 @pytest.fixture(scope="module")
 def before(data: Path) -> float:
-    first = load_corpora(load_recipe(data / "tiny.toml"), data, on_misaligned=lambda _: None)
-    return evaluate_served(load(data / "tiny.teddy", precision="fp32"), first).scores.micro.f1
+    first = load_corpora(load_recipe(data / "tiny.toml"), data)
+    return evaluate_dev(
+        load(data / "tiny.teddy", precision="fp32").tagger, first, worst=0
+    ).scores.micro.f1
 
 
 def test_a_model_that_only_sees_what_is_new_forgets(

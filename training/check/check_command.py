@@ -80,7 +80,10 @@ def check(
     """
     options = DataOptions.of(locals())
     _require_file(options)
-    report = _check(options, _noise_options(folds, seed, start) if deep else None)
+    from teddy.training.check.noise import NoiseOptions
+
+    noise = NoiseOptions(folds=folds, seed=seed, start=start) if deep else None
+    report = _check(options, noise)
     if as_json:
         print(json.dumps(report.as_dict(), ensure_ascii=False))
     else:
@@ -106,27 +109,20 @@ def _require_file(options: DataOptions) -> None:
         raise DataError(options.source, None, reason)
 
 
-def _noise_options(folds: int, seed: int, start: Literal["auto", "en", "none"]) -> "NoiseOptions":
-    from teddy.training.check.noise import NoiseOptions
-
-    return NoiseOptions(folds=folds, seed=seed, start=start)
-
-
 def _check(options: DataOptions, deep: "NoiseOptions | None") -> "CheckReport":
     from teddy.model.errors import DataError
-    from teddy.training.check.checking import check_file, check_recipe
-    from teddy.training.check.report import unreadable
+    from teddy.training.check.checking import check_file, check_recipe, unreadable
+    from teddy.training.check.report import CheckReport
+    from teddy.training.data.named_file import file_config
 
     with _shown_progress(wanted=deep is not None) as progressed:
         if options.is_recipe:
-            recipe = options.recipe()
-            return check_recipe(
-                recipe, options.data, path=options.source, deep=deep, on_progress=progressed
-            )
+            recipe, path = options.recipe(), options.source
+            return check_recipe(recipe, options.data, path=path, deep=deep, on_progress=progressed)
         try:
-            named = options.named_file().as_corpus(())
+            named = file_config(options.source, (), **options.stated())
         except DataError as error:
-            return unreadable(error)
+            return CheckReport(parts=(), findings=(unreadable(error),))
         return check_file(options.source, named, deep=deep, on_progress=progressed)
 
 

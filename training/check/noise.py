@@ -25,24 +25,26 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
+from operator import itemgetter
 
 from teddy.model.system.processes import available_cores
 from teddy.model.tags.spans import Span
-from teddy.training.check.kinds import Kind
-from teddy.training.check.noise_processes import OnProgress, read_folds
+from teddy.training.check.finding_kinds import FindingKind
+from teddy.training.check.noise_processes import read_folds
 from teddy.training.check.noise_taggers import (
     Fold,
+    OnProgress,
     QuickConfig,
     Reading,
     StartName,
     epochs_for,
     is_latin,
 )
-from teddy.training.check.report import DeepSummary, Finding, marked
+from teddy.training.check.report import DeepSummary, Finding, finding_in
 from teddy.training.data.align import Sentence
 from teddy.training.data.corpora import Corpus
-from teddy.training.evaluation.evaluate import ScoredSpan, is_judged
+from teddy.training.evaluation.evaluate import is_scorable, surface_of
+from teddy.training.evaluation.mistakes import overlap
 from teddy.training.learning.torch_setup import generator
 
 _LARGEST_SHARE = 0.5
@@ -100,15 +102,6 @@ def _groups(sentences: Sequence[Sentence], folds: int) -> list[int]:
     return [root(position) for position in range(len(sentences))]
 
 
-class NoiseKind(StrEnum):
-    """The ways in which an annotation may be wrong."""
-
-    LABEL = "label"
-    BORDERS = "borders"
-    SPURIOUS = "spurious"
-    MISSING = "missing"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoiseOptions:
     """The options of the search for label noise."""
@@ -121,11 +114,12 @@ class NoiseOptions:
     """The folds to read at the same time; 0 is one for each core."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Suspect:
     """A doubtful annotation, or a missing one. Spans are in words."""
 
-    kind: NoiseKind
+    kind: FindingKind
+    """One of the four of noise."""
     sentence: Sentence
     given: Span | None
     """The annotation; None if it is missing."""
@@ -133,8 +127,13 @@ class Suspect:
     """The tagger's annotation; None if the given one is spurious."""
     probability: float
     """The probability of the proposal: of the label among all, else of the whole span."""
-    suspicion: float
-    """A difference of log-probabilities: above 0, the proposal is more probable."""
+    against: float
+    """The probability of the annotation."""
+
+    @property
+    def suspicion(self) -> float:
+        """A difference of log-probabilities: above 0, the proposal is more probable."""
+        return math.log(max(self.probability, 0) + _FLOOR) - math.log(max(self.against, 0) + _FLOOR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,13 +143,11 @@ class NoiseReport:
     n_annotations: int
     """The number of annotated entities."""
     suspects: tuple[Suspect, ...]
-    """The suspects by kind, the most suspicious first. Of the kind LABEL every annotation is here,
-    so that it is a ranking of all."""
-    folds: int
-    epochs: int
-    starts_from_en: bool
+    """The most suspicious first. Of the kind LABEL_NOISE every annotation is here, so that it is a
+    ranking of all."""
+    config: QuickConfig
 
-    def of_kind(self, kind: NoiseKind) -> list[Suspect]:
+    def of_kind(self, kind: FindingKind) -> list[Suspect]:
         """Return the suspects of one kind, the most suspicious first."""
         return [suspect for suspect in self.suspects if suspect.kind is kind]
 
@@ -187,47 +184,43 @@ def find_noise(
         suspect
         for fold, of_fold in zip(folds, readings, strict=True)
         for sentence, reading in zip(fold.asked, of_fold, strict=True)
-        for suspect in judge(sentence, reading, labels, annotates[sentence.corpus])
+        for suspect in suspects_in(sentence, reading, labels, annotates[sentence.corpus])
     ]
     return NoiseReport(
-        n_annotations=sum(suspect.kind is NoiseKind.LABEL for suspect in suspects),
-        suspects=tuple(sorted(suspects, key=_rank)),
-        folds=options.folds,
-        epochs=config.epochs,
-        starts_from_en=config.starts_from_en,
+        n_annotations=sum(len(sentence.spans) for sentence in sentences),
+        suspects=tuple(sorted(suspects, key=lambda suspect: -suspect.suspicion)),
+        config=config,
     )
 
 
-def judge(
+def suspects_in(
     sentence: Sentence, reading: Reading, labels: Sequence[str], annotated: Collection[str]
 ) -> Iterator[Suspect]:
     """Ask the four questions of one sentence; see the top of this file."""
+    found = reading.found
     for span, by_label, outside in zip(
         sentence.spans, reading.by_label, reading.outside, strict=True
     ):
-        yield _label(sentence, span, dict(zip(labels, by_label, strict=True)), annotated)
+        yield _other_label(sentence, span, dict(zip(labels, by_label, strict=True)), annotated)
         borders = sum(by_label)
-        rival = max(_rivals(span, reading.found), key=lambda each: each.score, default=None)
-        if rival is not None and rival.score > max(_SURE, borders):
-            yield _suspect(NoiseKind.BORDERS, sentence, span, rival.span, rival.score, borders)
+        rivals = [
+            (score, other)
+            for other, score in found
+            if overlap(other, span) and replace(other, label=span.label) != span
+        ]
+        score, rival = max(rivals, key=itemgetter(0), default=(0.0, None))
+        if score > max(_SURE, borders):
+            yield Suspect(FindingKind.BORDER_NOISE, sentence, span, rival, score, borders)
         elif outside > max(_SURE, borders):
-            yield _suspect(NoiseKind.SPURIOUS, sentence, span, None, outside, borders)
-    for found in reading.found:
-        is_free = not any(
-            span.start < found.span.end and found.span.start < span.end for span in sentence.spans
-        )
-        if (
-            found.score > _SURE
-            and is_free
-            and is_judged(sentence, found.span, annotated)
-            and _touches_nothing(sentence, found.span)
-        ):
-            yield _suspect(
-                NoiseKind.MISSING, sentence, None, found.span, found.score, 1.0 - found.score
-            )
+            yield Suspect(FindingKind.SPURIOUS_NOISE, sentence, span, None, outside, borders)
+    unknown = [Span(start, end, "") for start, end in sentence.unknown]
+    for span, score in found:
+        is_free = not any(overlap(span, other) for other in (*sentence.spans, *unknown))
+        if score > _SURE and is_free and is_scorable(sentence, span, annotated):
+            yield Suspect(FindingKind.MISSING_NOISE, sentence, None, span, score, 1.0 - score)
 
 
-def _label(
+def _other_label(
     sentence: Sentence, span: Span, probability: dict[str, float], annotated: Collection[str]
 ) -> Suspect:
     """Compare the label with the likeliest other one of the corpus, given the borders."""
@@ -235,51 +228,10 @@ def _label(
     others = {
         label: p for label, p in probability.items() if label != span.label and label in annotated
     }
-    other = max(others, key=others.__getitem__, default=None)
-    share = 0.0 if other is None else others[other] / total
-    proposed = replace(span, label=other or span.label)
-    return _suspect(
-        NoiseKind.LABEL, sentence, span, proposed, share, probability[span.label] / total
-    )
-
-
-def _suspect(
-    kind: NoiseKind,
-    sentence: Sentence,
-    given: Span | None,
-    proposed: Span | None,
-    probability: float,
-    against: float,
-) -> Suspect:
-    suspicion = math.log(max(probability, 0.0) + _FLOOR) - math.log(max(against, 0.0) + _FLOOR)
-    return Suspect(
-        kind=kind,
-        sentence=sentence,
-        given=given,
-        proposed=proposed,
-        probability=probability,
-        suspicion=suspicion,
-    )
-
-
-def _rivals(span: Span, found: Sequence[ScoredSpan]) -> list[ScoredSpan]:
-    """Return the spans that overlap a span and have other borders."""
-    return [
-        each
-        for each in found
-        if each.span.start < span.end
-        and span.start < each.span.end
-        and (each.span.start, each.span.end) != (span.start, span.end)
-    ]
-
-
-def _touches_nothing(sentence: Sentence, span: Span) -> bool:
-    """Return whether a span has no word whose annotation is unknown."""
-    return not any(start < span.end and span.start < end for start, end in sentence.unknown)
-
-
-def _rank(suspect: Suspect) -> tuple[int, float]:
-    return list(NoiseKind).index(suspect.kind), -suspect.suspicion
+    other = max(others, key=others.__getitem__, default=span.label)
+    shares = others.get(other, 0.0) / total, probability[span.label] / total
+    proposed = replace(span, label=other)
+    return Suspect(FindingKind.LABEL_NOISE, sentence, span, proposed, *shares)
 
 
 def _config(
@@ -287,11 +239,9 @@ def _config(
 ) -> QuickConfig:
     from_en = options.start == "en" or (options.start == "auto" and is_latin(sentences))
     n_words = sum(len(sentence.words) for sentence in sentences)
+    epochs = epochs_for(n_words, starts_from_en=from_en)
     return QuickConfig(
-        labels=tuple(labels),
-        starts_from_en=from_en,
-        epochs=epochs_for(n_words, starts_from_en=from_en),
-        seed=options.seed,
+        labels=tuple(labels), starts_from_en=from_en, epochs=epochs, seed=options.seed
     )
 
 
@@ -299,23 +249,13 @@ def _fold(number: int, corpora: Sequence[Corpus], fold_of: Sequence[int]) -> Fol
     """Return the sentences of a fold, in order, and all others by corpus."""
     learnt: list[Corpus] = []
     asked: list[Sentence] = []
-    place = 0
+    folds = iter(fold_of)
     for corpus in corpora:
-        sentences = [*corpus.train, *corpus.dev]
-        own = fold_of[place : place + len(sentences)]
-        place += len(sentences)
-        asked += [sentence for sentence, fold in zip(sentences, own, strict=True) if fold == number]
-        rest = [sentence for sentence, fold in zip(sentences, own, strict=True) if fold != number]
+        rest: list[Sentence] = []
+        for sentence in (*corpus.train, *corpus.dev):
+            (asked if next(folds) == number else rest).append(sentence)
         learnt.append(replace(corpus, train=rest, dev=[]))
     return Fold(number=number, learnt=tuple(learnt), asked=tuple(asked))
-
-
-_KINDS = {
-    NoiseKind.LABEL: Kind.LABEL_NOISE,
-    NoiseKind.BORDERS: Kind.BORDER_NOISE,
-    NoiseKind.SPURIOUS: Kind.SPURIOUS_NOISE,
-    NoiseKind.MISSING: Kind.MISSING_NOISE,
-}
 
 
 def look_deep(
@@ -327,10 +267,10 @@ def look_deep(
     findings = [*noise_findings(report)]
     summary = DeepSummary(
         annotations=report.n_annotations,
-        doubted_labels=sum(finding.kind is Kind.LABEL_NOISE for finding in findings),
-        folds=report.folds,
-        epochs=report.epochs,
-        start="en" if report.starts_from_en else "none",
+        doubted_labels=sum(finding.kind is FindingKind.LABEL_NOISE for finding in findings),
+        folds=options.folds,
+        epochs=report.config.epochs,
+        start="en" if report.config.starts_from_en else "none",
         seconds=time.perf_counter() - started,
     )
     return findings, summary
@@ -340,39 +280,24 @@ def noise_findings(report: NoiseReport) -> Iterator[Finding]:
     """Yield a finding for each suspect whose proposal is more probable than its annotation."""
     for suspect in report.suspects:
         if suspect.suspicion > 0:
-            yield _finding(suspect)
+            yield finding_in(
+                suspect.sentence,
+                suspect.kind,
+                f"{_described(suspect)} ({suspect.probability:.0%})",
+                suspect.suspicion,
+                suspect.given,
+                suspect.proposed,
+                suspect.probability,
+            )
 
 
-def _finding(suspect: Suspect) -> Finding:
-    sentence, given, proposed = suspect.sentence, suspect.given, suspect.proposed
-    return Finding(
-        kind=_KINDS[suspect.kind],
-        path=sentence.path,
-        line=sentence.line,
-        message=_message(suspect),
-        weight=suspect.suspicion,
-        text=sentence.text,
-        given=None if given is None else marked(sentence, given),
-        proposed=None if proposed is None else marked(sentence, proposed),
-        probability=suspect.probability,
+def _described(suspect: Suspect) -> str:
+    given, proposed = (
+        f"{span.label} {surface_of(suspect.sentence, span)!r}" if span else None
+        for span in (suspect.given, suspect.proposed)
     )
-
-
-def _message(suspect: Suspect) -> str:
-    sure = f"{suspect.probability:.0%}"
-    sentence, given, proposed = suspect.sentence, suspect.given, suspect.proposed
-    match suspect.kind, given, proposed:
-        case NoiseKind.LABEL, Span(), Span():
-            return f"{_quoted(sentence, given)}; rather {proposed.label} ({sure})"
-        case NoiseKind.BORDERS, Span(), Span():
-            return f"{_quoted(sentence, given)}; rather {_quoted(sentence, proposed)} ({sure})"
-        case NoiseKind.SPURIOUS, Span(), None:
-            return f"{_quoted(sentence, given)}; rather no entity ({sure})"
-        case _, None, Span():
-            return f"{_quoted(sentence, proposed)} is not marked ({sure})"
-    raise ValueError(f"a suspect of the kind {suspect.kind} with {given} and {proposed}")
-
-
-def _quoted(sentence: Sentence, span: Span) -> str:
-    place = marked(sentence, span)
-    return f"{span.label} {sentence.text[place.start : place.end]!r}"
+    if given is None:
+        return f"{proposed} is not marked"
+    if suspect.kind is FindingKind.LABEL_NOISE and suspect.proposed:
+        proposed = suspect.proposed.label
+    return f"{given}; rather {proposed or 'no entity'}"

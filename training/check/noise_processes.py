@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import connection, get_context
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -19,18 +20,14 @@ from pathlib import Path
 import torch
 
 from teddy.model.errors import TeddyError, TrainingError
-from teddy.training.check.noise_taggers import Fold, QuickConfig, Reading, read_fold
+from teddy.training.check.noise_taggers import Fold, OnProgress, QuickConfig, Reading, read_fold
 from teddy.training.learning.torch_setup import set_up_memory
 
-OnProgress = Callable[[float], None]
-"""Called with the share of all work that is done, 0 to 1."""
 _SECONDS_TO_END = 5.0
 
 
 @dataclass(slots=True)
 class _Running:
-    """A process that reads a fold."""
-
     fold: int
     process: SpawnProcess
     pipe: connection.Connection
@@ -51,23 +48,13 @@ def read_folds(
         on_progress(sum(shares) / len(shares))
 
     if min(processes, len(folds)) <= 1:
-        return [_read_here(fold, config, progressed) for fold in folds]
+        with _threads(1):  # as in a process of its own: sums in another order give other weights
+            return [read_fold(fold, config, partial(progressed, fold.number)) for fold in folds]
     with tempfile.TemporaryDirectory(prefix="teddy-check-") as folder:
-        files = [_written(fold, config, Path(folder)) for fold in folds]
+        files = [Path(folder) / f"{fold.number}.pickle" for fold in folds]
+        for fold, file in zip(folds, files, strict=True):
+            file.write_bytes(pickle.dumps((fold, config)))
         return _read_side_by_side(files, processes, progressed)
-
-
-def _read_here(
-    fold: Fold, config: QuickConfig, progressed: Callable[[int, float], None]
-) -> list[Reading]:
-    with _threads(1):  # as in a process of its own: sums in another order give other weights
-        return read_fold(fold, config, lambda step, total: progressed(fold.number, step / total))
-
-
-def _written(fold: Fold, config: QuickConfig, folder: Path) -> Path:
-    file = folder / f"{fold.number}.pickle"
-    file.write_bytes(pickle.dumps((fold, config)))
-    return file
 
 
 def _read_side_by_side(
@@ -112,10 +99,8 @@ def _received(running: _Running) -> float | list[Reading]:
         message = running.pipe.recv()
     except EOFError:
         running.process.join(_SECONDS_TO_END)
-        code = running.process.exitcode
-        raise TrainingError(
-            f"the process of fold {running.fold + 1} ended before its time (exit code {code})"
-        ) from None
+        early = f"ended before its time (exit code {running.process.exitcode})"
+        raise TrainingError(f"the process of fold {running.fold + 1} {early}") from None
     if isinstance(message, str):
         raise TrainingError(f"fold {running.fold + 1}: {message}")
     found: float | list[Reading] = message
@@ -156,7 +141,7 @@ def _work(pipe: connection.Connection, file: Path) -> None:
     fold, config = pickle.loads(file.read_bytes())  # noqa: S301, our parent has just written it
     try:
         with _threads(1):
-            pipe.send(read_fold(fold, config, lambda step, total: pipe.send(step / total)))
+            pipe.send(read_fold(fold, config, pipe.send))
     except TeddyError as error:
         pipe.send(str(error))
     except BrokenPipeError:

@@ -26,11 +26,13 @@ from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.align import Sentence
 from teddy.training.data.corpora import Corpus
 from teddy.training.data.vocabulary import train_pieces
-from teddy.training.evaluation.evaluate import ScoredSpan
 from teddy.training.learning.start import find_weights, load_weights
 from teddy.training.learning.torch_setup import seed_torch
 from teddy.training.loop import Trainer
 from teddy.training.recipe.recipe import PiecesConfig, TrainingConfig
+
+OnProgress = Callable[[float], None]
+"""Called with the share of the work that is done, 0 to 1."""
 
 _BATCH_WORDS = 2048
 
@@ -55,7 +57,7 @@ class Reading:
     labels]."""
     outside: tuple[float, ...]
     """For each annotated span, how probable it is that none of its words is in an entity."""
-    found: tuple[ScoredSpan, ...]
+    found: tuple[tuple[Span, float], ...]
     """What the tagger would have marked, in order, with probabilities."""
 
 
@@ -92,7 +94,7 @@ def _read(
                 tuple(each.probability(row, span) for each in named) for span in sentence.spans
             ),
             outside=tuple(outside.probability(row, span) for span in sentence.spans),
-            found=tuple(ScoredSpan(span, found.probability(row, span)) for span in spans),
+            found=tuple((span, found.probability(row, span)) for span in spans),
         )
 
 
@@ -168,23 +170,17 @@ def epochs_for(n_words: int, *, starts_from_en: bool) -> int:
 
 def is_latin(sentences: Iterable[Sentence]) -> bool:
     """Whether most letters of a sample of the text are Latin."""
-    characters = islice(
-        chain.from_iterable(sentence.text for sentence in sentences), _SAMPLE_CHARACTERS
-    )
-    letters = Counter(character for character in characters if character.isalpha())
-    latin = sum(
-        n for letter, n in letters.items() if unicodedata.name(letter, "").startswith("LATIN")
-    )
+    characters = chain.from_iterable(sentence.text for sentence in sentences)
+    letters = Counter(filter(str.isalpha, islice(characters, _SAMPLE_CHARACTERS)))
+    names = {letter: unicodedata.name(letter, "") for letter in letters}
+    latin = sum(n for letter, n in letters.items() if names[letter].startswith("LATIN"))
     return 2 * latin > letters.total()
 
 
-def read_fold(
-    fold: Fold, config: QuickConfig, on_step: Callable[[int, int], None]
-) -> list[Reading]:
+def read_fold(fold: Fold, config: QuickConfig, on_progress: OnProgress) -> list[Reading]:
     """Train a quick tagger and let it read the sentences that it is asked about.
 
-    `on_step` is called after each update, with the updates done and those of the whole training.
-    Raises DivergedError.
+    `on_progress` is called after each update. Raises DivergedError.
     """
     seed = config.seed * 1000 + fold.number
     seed_torch(seed)
@@ -202,7 +198,7 @@ def read_fold(
     )
     total = trainer.total_steps()
     for row in trainer.run():
-        on_step(row["step"], total)
+        on_progress(row["step"] / total)
     return read_annotations(trainer.averaged, features, tag_set, fold.asked)
 
 
@@ -216,9 +212,8 @@ def _start(
         network = Network(_with_dropout(start.network), features.n_rows, tag_set)
         start.put_into(network)
         return features, network
-    counts = Counter(
-        word for corpus in learnt for sentence in corpus.train for word in sentence.words
-    )
+    sentences = chain.from_iterable(corpus.train for corpus in learnt)
+    counts = Counter(chain.from_iterable(sentence.words for sentence in sentences))
     features = WordFeatures(Pieces(train_pieces(counts, PiecesConfig())), config.features)
     return features, Network(_with_dropout(config.network), features.n_rows, tag_set)
 

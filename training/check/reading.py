@@ -1,4 +1,4 @@
-"""Reads data as training does, but goes on after what it cannot read, and reports each place."""
+"""Read data as training does, but go on after what cannot be read, and report each place."""
 
 import tempfile
 from collections import Counter
@@ -21,57 +21,43 @@ _BY_LINES = ("conll", "conllu", "jsonl")
 
 
 @dataclass(slots=True)
-class ReadData:
-    """What could be read of some files, and what could not."""
-
-    examples: list[Example] = field(default_factory=list)
-    errors: list[DataError] = field(default_factory=list)
-
-
-@dataclass(slots=True)
 class ReadCorpus:
-    """What was met while a corpus of a recipe was read."""
+    """What was met while files were read."""
 
     errors: list[DataError] = field(default_factory=list)
     misaligned: list[Misaligned] = field(default_factory=list)
     examples: list[Example] = field(default_factory=list)
     """Of train and dev, as the files have them."""
     files: list[Path] = field(default_factory=list)
-    strangers: Counter[str] = field(default_factory=Counter)
+    unknown_labels: Counter[str] = field(default_factory=Counter)
     """Labels that the recipe neither has nor maps, with the number of their spans, which are read
     as unknown."""
-    first_strangers: dict[str, DataError] = field(default_factory=dict)
+    first_unknown: dict[str, DataError] = field(default_factory=dict)
 
 
-def read_what_can_be(path: Path, options: FormatConfig) -> ReadData:
-    """Read the examples of a file.
+def read_file(path: Path, options: FormatConfig, read: ReadCorpus) -> list[Example]:
+    """Return the examples of a file, and add them, and what cannot be read, to `read`.
 
-    A sentence, or line of JSON, that cannot be read is left out, and an error says why.
-
-    What has no line, as a missing file, ends the reading; so does what ends it in formats that are
-    not made of lines.
+    A sentence, or line of JSON, that cannot be read is left out, with an error. An error without a
+    line, as of a missing file, ends the reading; so does any in formats that are not made of lines.
     """
-    read = ReadData()
-    after = 0
-    while True:
+    read.files.append(path)
+    first = len(read.examples)
+    after = n_errors = 0
+    while n_errors < _MOST_BAD_PLACES:
         try:
             for example in _examples_after(after, path, options):
                 read.examples.append(example)
+            break
         except DataError as error:
             if after and _is_about_nothing(error):
-                return read
+                break
             read.errors.append(error)
-            if (
-                error.line is None
-                or options.format not in _BY_LINES
-                or len(read.errors) >= _MOST_BAD_PLACES
-            ):
-                return read
-            # What was read of the lines from the last error to this one is read once only: examples
-            # come in order.
+            n_errors += 1
+            if error.line is None or options.format not in _BY_LINES:
+                break
             after = _end_of_block(path, options, error.line)
-        else:
-            return read
+    return read.examples[first:]
 
 
 def read_corpus(
@@ -104,34 +90,29 @@ def _relabelled(
             read.errors.append(error)
             continue
         for path in paths:
-            if path in read.files:
-                continue
-            read.files.append(path)
-            found = read_what_can_be(path, config)
-            read.errors += found.errors
-            read.examples += found.examples
-            for example in found.examples:
-                yield _with_known_labels(example, config, labels, read)
+            if path not in read.files:
+                for example in read_file(path, config, read):
+                    yield _with_known_labels(example, config, labels, read)
 
 
 def _with_known_labels(
     example: Example, config: CorpusConfig, labels: Sequence[str], read: ReadCorpus
 ) -> Example:
     """Return the example with the labels of the recipe; of spans with others, nothing is known."""
-    own = {span.label for span in example.spans}
+    own = Counter(span.label for span in example.spans)
     lenient = config
     while True:
         try:
             return relabel(example, lenient, labels)
         except DataError as error:
-            stranger = next(
+            unknown = next(
                 label
                 for label in sorted(own)
                 if repr(label) in error.reason and label not in lenient.map
             )
-            read.strangers[stranger] += sum(span.label == stranger for span in example.spans)
-            read.first_strangers.setdefault(stranger, error)
-            lenient = lenient.model_copy(update={"map": {**lenient.map, stranger: UNKNOWN}})
+            read.unknown_labels[unknown] += own[unknown]
+            read.first_unknown.setdefault(unknown, error)
+            lenient = lenient.model_copy(update={"map": {**lenient.map, unknown: UNKNOWN}})
 
 
 def _examples_after(line: int, path: Path, options: FormatConfig) -> Iterator[Example]:

@@ -1,53 +1,43 @@
-"""What `teddy check` tells: how much there is, and what looks wrong, the most suspicious first."""
+"""What `teddy check` reports: counts of the data, and findings, the most suspicious first."""
 
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from teddy.model.errors import DataError
 from teddy.model.tags.spans import Span
-from teddy.training.check.kinds import Kind, Severity
+from teddy.training.check.finding_kinds import FindingKind, Severity
 from teddy.training.data.align import Sentence
+from teddy.training.evaluation.evaluate import in_characters
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Marked:
-    """A span as it stands in its sentence."""
-
-    start: int
-    """In characters of the finding's `text`, as `end`."""
-    end: int
-    label: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Example:
-    """An annotated place to compare with another."""
+    """An annotated place to compare with another; `given` is in characters of `text`."""
 
     path: str
     line: int
     text: str
-    given: Marked
+    given: Span
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Finding:
-    """One suspicious thing: where, what, and how much so compared with others of its kind."""
+    """One suspicious thing. `weight` says how suspicious it is among findings of its kind."""
 
-    kind: Kind
+    kind: FindingKind
     path: str
     line: int | None
     message: str
     weight: float = 1.0
     text: str = ""
-    """The sentence, where it helps to see it."""
-    given: Marked | None = None
-    """The annotation in `text` that is in question."""
-    proposed: Marked | None = None
-    """What a tagger that was trained on the rest of the data would have marked in `text`."""
+    """The sentence, where it helps to see it. Spans are in its characters."""
+    given: Span | None = None
+    """The annotation in question."""
+    proposed: Span | None = None
+    """The annotation of a tagger that was trained on the rest of the data."""
     probability: float | None = None
-    """Of what is proposed, or of there being no entity, by that tagger."""
+    """Of the proposed annotation, or of there being no entity, according to that tagger."""
     examples: tuple[Example, ...] = ()
     """Places that contradict each other."""
 
@@ -60,35 +50,46 @@ class Finding:
         return f"{self.place}: {self.message}"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the finding as plain values; what it does not have is left out."""
-        fields: dict[str, Any] = {
-            "kind": self.kind.key,
-            "severity": self.kind.severity.value,
-            "path": self.path,
-            "line": self.line,
+        """Return the finding as plain values, without the optional ones that it does not have."""
+        optional = ("text", "given", "proposed", "probability", "examples")
+        fields = {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in optional or value not in (None, "", ())
         }
-        fields |= {"message": self.message, "weight": self.weight}
-        more = {
-            "text": self.text,
-            "given": self.given,
-            "proposed": self.proposed,
-            "probability": self.probability,
-        }
-        for name, value in more.items():
-            if value not in (None, ""):
-                fields[name] = asdict(value) if isinstance(value, Marked) else value
-        if self.examples:
-            fields["examples"] = [asdict(example) for example in self.examples]
-        return fields
+        del fields["kind"]
+        return {"kind": self.kind.key, "severity": self.kind.severity.value, **fields}
+
+
+def finding_in(
+    sentence: Sentence,
+    kind: FindingKind,
+    message: str,
+    weight: float = 1.0,
+    given: Span | None = None,
+    proposed: Span | None = None,
+    probability: float | None = None,
+) -> Finding:
+    """Return a finding about a sentence; `given` and `proposed` are in its words."""
+    return Finding(
+        kind,
+        sentence.path,
+        sentence.line,
+        message,
+        weight,
+        sentence.text,
+        in_characters(sentence, given) if given else None,
+        in_characters(sentence, proposed) if proposed else None,
+        probability,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartCounts:
-    """How much there is in one part of one corpus."""
+    """Counts of one part (`train`, `dev` or `file`) of one corpus."""
 
     corpus: str
     part: str
-    """`train`, `dev`, or `file`."""
     sentences: int
     without_spans: int
     """Of the sentences."""
@@ -125,7 +126,7 @@ class DeepSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckReport:
-    """The report: `display` shows it to people, `as_dict` gives it to programs."""
+    """The report: `display` shows it on a terminal, `as_dict` gives it to programs."""
 
     parts: tuple[PartCounts, ...]
     findings: tuple[Finding, ...]
@@ -134,12 +135,12 @@ class CheckReport:
 
     @property
     def has_errors(self) -> bool:
-        """Whether anything was found that must be corrected before training."""
+        """Whether there is a finding that must be corrected before training."""
         return any(finding.kind.severity is Severity.ERROR for finding in self.findings)
 
-    def by_kind(self) -> dict[Kind, list[Finding]]:
+    def by_kind(self) -> dict[FindingKind, list[Finding]]:
         """Return the findings of each kind that there is, both in the order of the report."""
-        grouped: dict[Kind, list[Finding]] = {}
+        grouped: dict[FindingKind, list[Finding]] = {}
         for finding in self.findings:
             grouped.setdefault(finding.kind, []).append(finding)
         return grouped
@@ -150,7 +151,7 @@ class CheckReport:
         return {severity: counts[severity] for severity in Severity}
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the report as plain values, ready for JSON: everything that was found."""
+        """Return the report as plain values, ready for JSON: all findings."""
         grouped = self.by_kind()
         kinds = {
             kind.key: {"severity": kind.severity.value, "title": kind.title, "advice": kind.advice}
@@ -166,30 +167,15 @@ class CheckReport:
         }
 
 
-def marked(sentence: Sentence, span: Span) -> Marked:
-    """Return a span, in words, as one in characters of the sentence's text."""
-    return Marked(
-        start=sentence.offsets[span.start][0],
-        end=sentence.offsets[span.end - 1][1],
-        label=span.label,
-    )
-
-
-def unreadable(error: DataError) -> CheckReport:
-    """Return the report of a file of which nothing can be read."""
-    finding = Finding(kind=Kind.UNREADABLE, path=error.path, line=error.line, message=error.reason)
-    return CheckReport(parts=(), findings=(finding,))
-
-
 def ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Return findings in the order of the report; equals keep their order."""
-    severities, kinds = list(Severity), list(Kind)
-    order = {kind: (severities.index(kind.severity), kinds.index(kind)) for kind in Kind}
+    severities, kinds = list(Severity), list(FindingKind)
+    order = {kind: (severities.index(kind.severity), kinds.index(kind)) for kind in kinds}
     return tuple(sorted(findings, key=lambda finding: (order[finding.kind], -finding.weight)))
 
 
 def count_part(corpus: str, part: str, sentences: Iterable[Sentence]) -> PartCounts:
-    """Count what is in one part of a corpus."""
+    """Count one part of a corpus."""
     sentences = list(sentences)
     labels = Counter(span.label for sentence in sentences for span in sentence.spans)
     lengths = [len(sentence.words) for sentence in sentences]

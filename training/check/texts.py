@@ -5,11 +5,13 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from pathlib import Path
 
 from teddy.model.text.sentences import Offsets, split_sentences
 from teddy.model.text.words import tokenise
-from teddy.training.check.kinds import Kind
-from teddy.training.check.report import Finding, Marked
+from teddy.training.check.finding_kinds import FindingKind
+from teddy.training.check.findings import times
+from teddy.training.check.report import Finding, finding_in
 from teddy.training.data.align import Sentence
 from teddy.training.data.readers import Example
 
@@ -18,12 +20,12 @@ from teddy.training.data.readers import Example
 # word of a real language are not among them.
 _CONTINUED = "[\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]"  # noqa: RUF001
 _MOJIBAKE = re.compile(f"[ÃÎÏÐÑ]{_CONTINUED}|â€.|Â[\xa0-\xbf]|ï¿½|ï»¿")
-_BIDI = {
-    chr(code) for code in (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_INVISIBLE = {
+    *map(chr, (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))),
+    *"\u00ad\u200b\u2060\ufeff\u180e",
 }
-_ZERO_WIDTH = {"\u00ad", "\u200b", "\u2060", "\ufeff", "\u180e"}
-"""Soft hyphen, zero-width space, word joiner, byte-order mark inside the text, Mongolian vowel
-separator."""
+"""Direction marks; soft hyphen, zero-width space, word joiner, byte-order mark inside the text,
+Mongolian vowel separator."""
 _HARMLESS = {"\u200c", "\u200d"}
 """Joiners: part of emoji, and of words in several scripts."""
 _MIXABLE = ("LATIN", "CYRILLIC", "GREEK")
@@ -35,38 +37,28 @@ _ENDS = re.compile(r"[.!?。！？]")  # noqa: RUF001
 
 def odd_characters(sentences: Sequence[Sentence]) -> Iterator[Finding]:
     """Yield wrong decodings, mixed scripts, and characters that are invisible or not in NFC."""
-    yield from _each_once(
-        sentences, Kind.MOJIBAKE, _wrongly_decoded, "{!r}, which looks like UTF-8 read as Latin-1"
-    )
-    yield from _each_once(sentences, Kind.MIXED_SCRIPT, _mixed, "{!r}, which has {scripts}")
-    yield from _each_once(sentences, Kind.INVISIBLE, _invisible, "{name}")
-    yield from _each_once(
-        sentences, Kind.NOT_NORMALISED, _not_normalised, "{!r}, which NFC writes otherwise"
-    )
-    yield from _each_once(sentences, Kind.CHARACTER, _unprintable, "{name}")
+    for kind, find, message in (
+        (FindingKind.MOJIBAKE, _wrongly_decoded, "{!r}, which looks like UTF-8 read as Latin-1"),
+        (FindingKind.MIXED_SCRIPT, _mixed, "{!r}, which has {scripts}"),
+        (FindingKind.INVISIBLE, _invisible, "{name}"),
+        (FindingKind.NOT_NORMALISED, _not_normalised, "{!r}, which NFC writes otherwise"),
+        (FindingKind.CHARACTER, _unprintable, "{name}"),
+    ):
+        yield from _each_once(sentences, kind, find, message)
 
 
-def byte_order_marks(paths: Sequence[str], starts: Sequence[bytes]) -> Iterator[Finding]:
+def byte_order_marks(paths: Sequence[Path]) -> Iterator[Finding]:
     """Yield files with a byte-order mark, which other programs may take for a letter."""
-    for path, start in zip(paths, starts, strict=True):
-        if start.startswith(b"\xef\xbb\xbf"):
-            yield Finding(
-                kind=Kind.INVISIBLE,
-                path=path,
-                line=1,
-                message="the file begins with a byte-order mark",
-            )
-
-
-def scripts_of(word: str) -> tuple[str, ...]:
-    """Return the look-alike scripts of the letters of a word, in order."""
-    found = (unicodedata.name(letter, "").partition(" ")[0] for letter in word if letter.isalpha())
-    return tuple(dict.fromkeys(script for script in found if script in _MIXABLE))
+    for path in paths:
+        with path.open("rb") as file:
+            if file.read(3) == b"\xef\xbb\xbf":
+                message = "the file begins with a byte-order mark"
+                yield Finding(FindingKind.INVISIBLE, str(path), 1, message)
 
 
 def _each_once(
     sentences: Sequence[Sentence],
-    kind: Kind,
+    kind: FindingKind,
     find: Callable[[Sentence], Sequence[str]],
     message: str,
 ) -> Iterator[Finding]:
@@ -77,18 +69,11 @@ def _each_once(
             counts[item] += 1
             first.setdefault(item, sentence)
     for item, n in counts.items():
-        scripts = " and ".join(script.capitalize() for script in scripts_of(item))
-        found = message.format(item, name=_name(item[0]), scripts=scripts)
-        times = "once" if n == 1 else f"{n:,} times"
-        place = first[item]
-        yield Finding(
-            kind=kind,
-            path=place.path,
-            line=place.line,
-            message=f"{found}: {times}, first here",
-            weight=float(n),
-            text=place.text,
-        )
+        scripts = " and ".join(script.capitalize() for script in _scripts(item))
+        code, unnamed = f"U+{ord(item[0]):04X}", "control or unassigned character"
+        name = f"{code} {unicodedata.name(item[0], unnamed)}"
+        found = message.format(item, name=name, scripts=scripts)
+        yield finding_in(first[item], kind, f"{found}: {times(n)}, first here", float(n))
 
 
 def _wrongly_decoded(sentence: Sentence) -> list[str]:
@@ -101,15 +86,17 @@ def _mixed(sentence: Sentence) -> list[str]:
     return [word for word in sentence.words if not word.isascii() and len(_scripts(word)) > 1]
 
 
-_scripts = lru_cache(maxsize=65536)(scripts_of)
+@lru_cache(maxsize=65536)
+def _scripts(word: str) -> tuple[str, ...]:
+    """Return the look-alike scripts of the letters of a word, in order."""
+    found = (unicodedata.name(letter, "").partition(" ")[0] for letter in word if letter.isalpha())
+    return tuple(dict.fromkeys(script for script in found if script in _MIXABLE))
 
 
 def _invisible(sentence: Sentence) -> list[str]:
     if sentence.text.isascii():
         return []
-    return [
-        character for character in sentence.text if character in _BIDI or character in _ZERO_WIDTH
-    ]
+    return [character for character in sentence.text if character in _INVISIBLE]
 
 
 def _not_normalised(sentence: Sentence) -> list[str]:
@@ -121,43 +108,26 @@ def _not_normalised(sentence: Sentence) -> list[str]:
 def _unprintable(sentence: Sentence) -> list[str]:
     if sentence.text.isprintable() and "\ufffd" not in sentence.text:
         return []
-    return [character for character in sentence.text if _does_not_print(character)]
-
-
-def _does_not_print(character: str) -> bool:
-    if character == "\ufffd":
-        return True
-    return not (
-        character.isprintable()
-        or character in _HARMLESS
-        or character in _BIDI
-        or character in _ZERO_WIDTH
-    )
-
-
-def _name(character: str) -> str:
-    return (
-        f"U+{ord(character):04X} {unicodedata.name(character, 'control or unassigned character')}"
-    )
+    known = _HARMLESS | _INVISIBLE
+    return [
+        character
+        for character in sentence.text
+        if character == "\ufffd" or not (character.isprintable() or character in known)
+    ]
 
 
 def white_space(examples: Sequence[Example]) -> Iterator[Finding]:
-    """Spans that begin or end with white space; a span of nothing else comes first."""
+    """Yield spans that begin or end with white space; a span of nothing else comes first."""
     for example in examples:
         for span, line in zip(example.spans, example.span_lines, strict=True):
             surface = example.text[span.start : span.end]
             if surface != surface.strip():
-                yield Finding(
-                    kind=Kind.WHITE_SPACE,
-                    path=example.path,
-                    line=line,
-                    message=f"{span.label} {surface!r}",
-                    weight=1.0 if surface.strip() else 2.0,
-                )
+                weight, message = 1.0 if surface.strip() else 2.0, f"{span.label} {surface!r}"
+                yield Finding(FindingKind.WHITE_SPACE, example.path, line, message, weight)
 
 
 def crossing(examples: Sequence[Example]) -> Iterator[Finding]:
-    """Entities of documents that reach over the end of a sentence, as the splitter sees it."""
+    """Yield entities of documents that reach over the end of a sentence, as the splitter sees it."""
     for example in examples:
         suspects = [
             (span, line)
@@ -167,31 +137,18 @@ def crossing(examples: Sequence[Example]) -> Iterator[Finding]:
         if example.is_sentence or not suspects:
             continue
         words = tokenise(example.text)
-        begins = [
-            words[first][0]
-            for first, last in split_sentences(example.text, Offsets.of(words))
-            if first < last
-        ]
+        sentences = split_sentences(example.text, Offsets.of(words))
+        begins = [words[first][0] for first, last in sentences if first < last]
         for span, line in suspects:
             if any(span.start < begin < span.end for begin in begins):
-                yield Finding(
-                    kind=Kind.CROSSING,
-                    path=example.path,
-                    line=line,
-                    message=f"{span.label} {example.text[span.start : span.end]!r}",
-                    weight=float(span.end - span.start),
-                    text=example.text,
-                    given=Marked(start=span.start, end=span.end, label=span.label),
-                )
+                message = f"{span.label} {example.text[span.start : span.end]!r}"
+                weight, place = float(span.end - span.start), (example.path, line)
+                yield Finding(FindingKind.CROSSING, *place, message, weight, example.text, span)
 
 
 def empty_examples(examples: Sequence[Example]) -> Iterator[Finding]:
-    """Documents, or rows of a table of texts, without a word."""
+    """Yield documents, or rows of a table of texts, without a word."""
     for example in examples:
         if not tokenise(example.text):
-            yield Finding(
-                kind=Kind.EMPTY,
-                path=example.path,
-                line=example.line,
-                message=f"{example.text[:40]!r}",
-            )
+            message = f"{example.text[:40]!r}"
+            yield Finding(FindingKind.EMPTY, example.path, example.line, message)

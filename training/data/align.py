@@ -8,8 +8,9 @@ neither the span nor its absence.
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from operator import attrgetter, itemgetter
+from typing import Any, TypeVar
 
 from teddy.model.tags.spans import Span
 from teddy.model.text.sentences import Offsets, split_sentences
@@ -17,6 +18,7 @@ from teddy.model.text.words import tokenise
 from teddy.training.data.readers.rows import Example
 from teddy.training.recipe.corpus_config import UNKNOWN
 
+_Item = TypeVar("_Item")
 _OFF_BORDERS = "does not fall on word borders"
 _OVERLAPS = "overlaps a longer span"
 _MOST_LISTED = 100_000
@@ -45,7 +47,7 @@ class Sentence:
     line: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Misaligned:
     """A gold span that words cannot express; as a string, one line that says where and why."""
 
@@ -69,29 +71,86 @@ def align(example: Example, corpus: str, on_misaligned: OnMisaligned) -> list[Se
     without a word are left out. Linear in the length of the text, apart from sorting its spans.
     """
     words = tokenise(example.text)
-    starts = [start for start, _ in words]
-    ends = [end for _, end in words]
-    sorter = _Sorter(example, len(words), on_misaligned)
-    for span, line in sorted(
-        zip(example.spans, example.span_lines, strict=True), key=_longest_first
-    ):
-        # Words that the span touches: from the first that ends behind its start to the last that
-        # starts before its end.
-        first, last = bisect_right(ends, span.start), bisect_left(starts, span.end)
-        exact = first < last and starts[first] == span.start and ends[last - 1] == span.end
-        sorter.put(span, line, first, last, exact=exact)
+    sorted_spans = _SortedSpans(example, words, on_misaligned)
     ranges = (
         [(0, len(words))]
         if example.is_sentence
         else split_sentences(example.text, Offsets.of(words))
     )
-    ranges = _joined(ranges, [(span.start, span.end) for span in sorter.kept] + sorter.touched)
-    sorter.finish()
+    kept = [(span.start, span.end) for span in sorted_spans.kept]
     return [
-        _sentence(example, corpus, words, first, last, sorter)
-        for first, last in ranges
+        sorted_spans.sentence(corpus, first, last)
+        for first, last in _joined(ranges, kept + sorted_spans.touched)
         if first < last
     ]
+
+
+class _SortedSpans:
+    """The spans of an example, sorted into kept and misaligned ones, and unknown words."""
+
+    def __init__(
+        self, example: Example, words: Sequence[tuple[int, int]], on_misaligned: OnMisaligned
+    ) -> None:
+        self.kept: list[Span] = []
+        """In words, disjoint."""
+        self.touched: list[tuple[int, int]] = []
+        """Ranges of words of the spans that are not kept."""
+        self._example, self._words = example, words
+        self._misaligned: list[tuple[int, Span]] = []
+        """Each with the first word that it touches."""
+        taken: dict[int, Span] = {}
+        starts, ends = [start for start, _ in words], [end for _, end in words]
+        for span, line in sorted(
+            zip(example.spans, example.span_lines, strict=True), key=_longest_first
+        ):
+            # Words that the span touches: from the first that ends behind its start to the last
+            # that starts before its end.
+            first, last = bisect_right(ends, span.start), bisect_left(starts, span.end)
+            if span.label == UNKNOWN:
+                self.touched.append((first, last))
+                continue
+            exact = first < last and starts[first] == span.start and ends[last - 1] == span.end
+            word_span = Span(first, last, span.label)
+            rivals = {taken[word] for word in range(first, last) if word in taken}
+            if exact and not rivals:
+                self.kept.append(word_span)
+                taken.update(dict.fromkeys(range(first, last), word_span))
+            elif not exact or rivals != {word_span}:  # the same span twice says nothing new
+                self.touched.append((first, last))
+                # A span behind the last word (of white space, say) belongs to that word's sentence.
+                self._misaligned.append((min(first, len(words) - 1), span))
+                text = example.text[span.start : span.end]
+                reason = _OVERLAPS if exact else _OFF_BORDERS
+                on_misaligned(Misaligned(example.path, line, text, span.label, reason))
+        self.kept.sort()
+        self._misaligned.sort()
+        touched = {word for first, last in self.touched for word in range(first, last)}
+        self._unknown = sorted(touched - taken.keys())
+
+    def sentence(self, corpus: str, first: int, last: int) -> Sentence:
+        """Return a sentence of the words [first, last), which no span crosses."""
+        example, words = self._example, self._words[first:last]
+        kept = _within(self.kept, first, last, attrgetter("start"))
+        misaligned = [span for _, span in _within(self._misaligned, first, last, itemgetter(0))]
+        unknown = _within(self._unknown, first, last, int)
+        if example.is_sentence:
+            begin, stop = 0, len(example.text)
+        else:
+            begin = min([words[0][0], *(span.start for span in misaligned)])
+            stop = max([words[-1][1], *(span.end for span in misaligned)])
+        return Sentence(
+            words=tuple(example.text[start:end] for start, end in words),
+            offsets=tuple((start - begin, end - begin) for start, end in words),
+            spans=tuple(Span(span.start - first, span.end - first, span.label) for span in kept),
+            unknown=tuple((start - first, end - first) for start, end in _runs(unknown)),
+            misaligned=tuple(
+                Span(span.start - begin, span.end - begin, span.label) for span in misaligned
+            ),
+            corpus=corpus,
+            text=example.text[begin:stop],
+            path=example.path,
+            line=example.line,
+        )
 
 
 def _longest_first(item: tuple[Span, int]) -> tuple[int, Span]:
@@ -99,78 +158,9 @@ def _longest_first(item: tuple[Span, int]) -> tuple[int, Span]:
     return span.start - span.end, span
 
 
-class _Sorter:
-    """Sorts the spans of an example into kept and misaligned ones, and unknown words."""
-
-    def __init__(self, example: Example, n_words: int, on_misaligned: OnMisaligned) -> None:
-        self.kept: list[Span] = []
-        """In words, disjoint."""
-        self.misaligned: list[tuple[int, Span]] = []
-        """Each with the first word that it touches."""
-        self.touched: list[tuple[int, int]] = []
-        """Ranges of words of the spans that are not kept."""
-        self._taken: dict[int, Span] = {}
-        self._unknown: list[int] = []
-        self._example = example
-        self._n_words = n_words
-        self._on_misaligned = on_misaligned
-
-    def put(self, span: Span, line: int, first: int, last: int, *, exact: bool) -> None:
-        """Sort one span, which touches the words [first, last); longer spans come first."""
-        if span.label == UNKNOWN:
-            self.touched.append((first, last))
-            return
-        word_span = Span(first, last, span.label)
-        rivals = {self._taken[word] for word in range(first, last) if word in self._taken}
-        if exact and not rivals:
-            self.kept.append(word_span)
-            self._taken.update(dict.fromkeys(range(first, last), word_span))
-        elif not exact or rivals != {word_span}:  # the same span marked twice says nothing new
-            self.touched.append((first, last))
-            # A span behind the last word (of white space, say) belongs to the last word's sentence.
-            self.misaligned.append((min(first, self._n_words - 1), span))
-            text = self._example.text[span.start : span.end]
-            reason = _OVERLAPS if exact else _OFF_BORDERS
-            report = Misaligned(
-                path=self._example.path, line=line, text=text, label=span.label, reason=reason
-            )
-            self._on_misaligned(report)
-
-    def finish(self) -> None:
-        """Put what was sorted into the order of the text."""
-        self.kept.sort()
-        self.misaligned.sort()
-        touched = {word for first, last in self.touched for word in range(first, last)}
-        self._unknown = sorted(touched - self._taken.keys())
-
-    def kept_within(self, first: int, last: int) -> list[Span]:
-        """Return the kept spans among the words [first, last)."""
-        begin = bisect_left(self.kept, first, key=_start)
-        return self.kept[begin : bisect_left(self.kept, last, key=_start)]
-
-    def misaligned_within(self, first: int, last: int) -> list[Span]:
-        """Return the misaligned spans of those words, in characters."""
-        begin = bisect_left(self.misaligned, first, key=_first_word)
-        return [
-            span
-            for _, span in self.misaligned[
-                begin : bisect_left(self.misaligned, last, key=_first_word)
-            ]
-        ]
-
-    def unknown_within(self, first: int, last: int) -> list[tuple[int, int]]:
-        """Return the ranges of those words that may have any tag."""
-        return _runs(
-            self._unknown[bisect_left(self._unknown, first) : bisect_left(self._unknown, last)]
-        )
-
-
-def _start(span: Span) -> int:
-    return span.start
-
-
-def _first_word(item: tuple[int, Span]) -> int:
-    return item[0]
+def _within(items: list[_Item], first: int, last: int, place: Callable[[Any], int]) -> list[_Item]:
+    """Return those of sorted items whose places are in [first, last)."""
+    return items[bisect_left(items, first, key=place) : bisect_left(items, last, key=place)]
 
 
 def _joined(
@@ -194,39 +184,6 @@ def _joined(
     return joined
 
 
-def _sentence(
-    example: Example,
-    corpus: str,
-    words: Sequence[tuple[int, int]],
-    first: int,
-    last: int,
-    sorter: _Sorter,
-) -> Sentence:
-    """Return a sentence of the words [first, last), which no span crosses, with new offsets."""
-    kept = sorter.kept_within(first, last)
-    misaligned = sorter.misaligned_within(first, last)
-    if example.is_sentence:
-        begin, stop = 0, len(example.text)
-    else:
-        begin = min([words[first][0], *(span.start for span in misaligned)])
-        stop = max([words[last - 1][1], *(span.end for span in misaligned)])
-    return Sentence(
-        words=tuple(example.text[start:end] for start, end in words[first:last]),
-        offsets=tuple((start - begin, end - begin) for start, end in words[first:last]),
-        spans=tuple(Span(span.start - first, span.end - first, span.label) for span in kept),
-        unknown=tuple(
-            (start - first, end - first) for start, end in sorter.unknown_within(first, last)
-        ),
-        misaligned=tuple(
-            Span(span.start - begin, span.end - begin, span.label) for span in misaligned
-        ),
-        corpus=corpus,
-        text=example.text[begin:stop],
-        path=example.path,
-        line=example.line,
-    )
-
-
 def _runs(numbers: Iterable[int]) -> list[tuple[int, int]]:
     """Return sorted, distinct numbers as half-open ranges: 2 3 4 7 gives (2, 5) and (7, 8)."""
     runs: list[tuple[int, int]] = []
@@ -238,16 +195,16 @@ def _runs(numbers: Iterable[int]) -> list[tuple[int, int]]:
     return runs
 
 
+@dataclass(slots=True)
 class MisalignedReport:
-    """What `on_misaligned` heard in the course of reading."""
+    """What `on_misaligned` was called with in the course of reading."""
 
-    def __init__(self, n_spans: int = 0, listed: list[Misaligned] | None = None) -> None:
-        self.n_spans = n_spans
-        self.listed = listed or []
-        """The first, a hundred thousand at most."""
+    n_spans: int = 0
+    listed: list[Misaligned] = field(default_factory=list)
+    """The first, a hundred thousand at most."""
 
     def add(self, span: Misaligned) -> None:
-        """Take note of a span."""
+        """Add a span."""
         self.n_spans += 1
         if len(self.listed) < _MOST_LISTED:
             self.listed.append(span)
@@ -259,11 +216,7 @@ class MisalignedReport:
             lines.append(f"... and {self.n_spans - len(self.listed):,} more")
         return "".join(f"{line}\n" for line in lines)
 
-    def as_json(self) -> dict[str, Any]:
-        """For `from_json`."""
-        return {"n_spans": self.n_spans, "listed": [asdict(each) for each in self.listed]}
-
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "MisalignedReport":
-        """Return the report of which `as_json` gave this."""
+        """Return the report of which `asdict` gave this."""
         return cls(value["n_spans"], [Misaligned(**each) for each in value["listed"]])

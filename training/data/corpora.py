@@ -12,7 +12,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -108,14 +108,14 @@ class Corpus:
     """One corpus, ready to train on and to evaluate on."""
 
     name: str
-    licence: str
-    source: str
+    licence: str = "not stated"
+    source: str = ""
     annotates: frozenset[str]
     """Labels whose absence means something. An unmarked word may have any of the others."""
-    weight: float
+    weight: float = 1.0
     train: Sequence[Sentence]
     """In memory, or on disk (see `open_corpora`): to be read from first to last."""
-    dev: list[Sentence]
+    dev: list[Sentence] = field(default_factory=list)
     """Always in memory."""
     n_dropped: int = 0
     """Held-out sentences that are too many to be dev; see `HeldOut`."""
@@ -128,7 +128,9 @@ class Corpus:
         return sum(len(sentence.words) for sentence in self.train)
 
 
-def load_corpora(recipe: Recipe, data: Path | str, *, on_misaligned: OnMisaligned) -> list[Corpus]:
+def load_corpora(
+    recipe: Recipe, data: Path | str, *, on_misaligned: OnMisaligned = lambda _: None
+) -> list[Corpus]:
     """Read all corpora of a recipe; `data` is the directory that its file names are relative to.
 
     `on_misaligned` is called for each gold span that words cannot express (see
@@ -142,7 +144,11 @@ def load_corpora(recipe: Recipe, data: Path | str, *, on_misaligned: OnMisaligne
 
 
 def load_corpus(
-    config: CorpusConfig, labels: Sequence[str], data: Path, *, on_misaligned: OnMisaligned
+    config: CorpusConfig,
+    labels: Sequence[str],
+    data: Path,
+    *,
+    on_misaligned: OnMisaligned = lambda _: None,
 ) -> Corpus:
     """Read one corpus; see `load_corpora`."""
     train: list[Sentence] = []
@@ -204,9 +210,18 @@ def relabel(example: Example, config: CorpusConfig, labels: Sequence[str]) -> Ex
     spans: list[Span] = []
     lines: list[int] = []
     for span, line in zip(example.spans, example.span_lines, strict=True):
-        target = _target(span.label, example.text[span.start : span.end], config, labels)
+        text, label = example.text[span.start : span.end], span.label
+        of_rules = (
+            rule.to
+            for rule in config.rules
+            if rule.label == label and re.fullmatch(rule.text, text)
+        )
+        unruled = config.map.get(label, label if label in labels else None)
+        target = next(of_rules, unruled)
         if target is None:
-            raise DataError(example.path, line, _unknown_label(span.label, config, labels))
+            neither = f"neither in labels nor in the map of corpus {config.name!r}"
+            reason = f"label {label!r} is {neither}{suggest(label, labels)}"
+            raise DataError(example.path, line, reason)
         if target != OUTSIDE:
             spans.append(Span(span.start, span.end, target))
             lines.append(line)
@@ -219,19 +234,6 @@ def _examples(
     for path in find_files(patterns, data):
         for example in read_examples(path, config):
             yield relabel(example, config, labels)
-
-
-def _target(label: str, text: str, config: CorpusConfig, labels: Sequence[str]) -> str | None:
-    """Return the recipe's label of a span: by its rules, its map or its labels; None if unknown."""
-    for rule in config.rules:
-        if rule.label == label and re.fullmatch(rule.text, text):
-            return rule.to
-    return config.map.get(label, label if label in labels else None)
-
-
-def _unknown_label(label: str, config: CorpusConfig, labels: Sequence[str]) -> str:
-    hint = suggest(label, labels)
-    return f"label {label!r} is neither in labels nor in the map of corpus {config.name!r}{hint}"
 
 
 def open_corpora(recipe: Recipe, data: Path, folder: Path) -> tuple[list[Corpus], MisalignedReport]:
@@ -249,26 +251,28 @@ def open_corpora(recipe: Recipe, data: Path, folder: Path) -> tuple[list[Corpus]
         in_memory = _read(recipe, data, folder, made_from)
         if in_memory is not None:
             return in_memory
-    return _reopen(recipe, folder)
+    blocks, description = open_blocks(folder), describe(folder)
+    dev = [
+        [*StoredSentences(blocks, part, config.name)]
+        for part, config in enumerate(recipe.corpus, start=len(recipe.corpus))
+    ]
+    corpora = _stored_corpora(recipe, blocks, dev, description["n_dropped"])
+    return corpora, MisalignedReport.from_json(description["misaligned"])
 
 
 def _made_from(recipe: Recipe, data: Path) -> dict[str, Any]:
-    """All that the content of a folder depends on, as JSON would have it."""
+    """Return all that the content of a folder depends on, as JSON would have it."""
     files = [find_files([*corpus.train, *corpus.dev], data) for corpus in recipe.corpus]
+    statuses = [[(str(path), path.stat()) for path in paths] for paths in files]
     made_from = {
         "tokeniser_version": TOKENISER_VERSION,
         "labels": recipe.labels,
         "window_words": recipe.training.shuffle_window_words,
         "corpora": [corpus.model_dump(mode="json", exclude={"weight"}) for corpus in recipe.corpus],
-        "files": [[_identity(path) for path in paths] for paths in files],
+        "files": [[(path, at.st_size, at.st_mtime_ns) for path, at in each] for each in statuses],
     }
     plain: dict[str, Any] = json.loads(json.dumps(made_from))
     return plain
-
-
-def _identity(path: Path) -> tuple[str, int, int]:
-    status = path.stat()
-    return str(path), status.st_size, status.st_mtime_ns
 
 
 def _read(
@@ -278,44 +282,36 @@ def _read(
     report = MisalignedReport()
     with ExitStack() as stack:
         open_folder = partial(stack.enter_context, atomic_folder(folder))
-        writer = stack.enter_context(
-            closing(BlockWriter(recipe.training.shuffle_window_words, open_folder))
-        )
+        writer = BlockWriter(recipe.training.shuffle_window_words, open_folder)
+        stack.enter_context(closing(writer))
         held_out = [
             read_corpus(config, recipe.labels, data, partial(writer.add, part), report.add)
             for part, config in enumerate(recipe.corpus)
         ]
-        if writer.is_on_disk:
-            for part, dev in enumerate(held_out, start=len(held_out)):
-                for sentence in dev.sentences:
-                    writer.add(part, sentence)
-        blocks = writer.finish(
-            made_from=made_from,
-            misaligned=report.as_json(),
-            n_dropped=[dev.n_dropped for dev in held_out],
+        dev, n_dropped = (
+            [each.sentences for each in held_out],
+            [each.n_dropped for each in held_out],
         )
+        if writer.is_on_disk:
+            for part, sentences in enumerate(dev, start=len(dev)):
+                for sentence in sentences:
+                    writer.add(part, sentence)
+        blocks = writer.finish(made_from=made_from, misaligned=asdict(report), n_dropped=n_dropped)
     if blocks is None:
         return None
-    return [*_corpora(recipe, blocks, held_out)], report
+    return _stored_corpora(recipe, blocks, dev, n_dropped), report
 
 
-def _corpora(recipe: Recipe, blocks: Blocks, held_out: Sequence[HeldOut]) -> Iterator[Corpus]:
-    for part, (config, dev) in enumerate(zip(recipe.corpus, held_out, strict=True)):
-        train = StoredSentences(blocks, part, config.name)
-        yield make_corpus(config, recipe.labels, train, dev.sentences, dev.n_dropped)
-
-
-def _reopen(recipe: Recipe, folder: Path) -> tuple[list[Corpus], MisalignedReport]:
-    blocks, description = open_blocks(folder), describe(folder)
-    n_corpora = len(recipe.corpus)
-    corpora = [
+def _stored_corpora(
+    recipe: Recipe, blocks: Blocks, dev: Sequence[list[Sentence]], n_dropped: Sequence[int]
+) -> list[Corpus]:
+    return [
         make_corpus(
             config,
             recipe.labels,
             StoredSentences(blocks, part, config.name),
-            [*StoredSentences(blocks, n_corpora + part, config.name)],
-            description["n_dropped"][part],
+            dev[part],
+            n_dropped[part],
         )
         for part, config in enumerate(recipe.corpus)
     ]
-    return corpora, MisalignedReport.from_json(description["misaligned"])

@@ -4,7 +4,6 @@ import csv
 import glob
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -134,62 +133,45 @@ def _is_legal(tags: list[str], scheme: Scheme) -> bool:
     return write_tags(read_tags(tags, scheme), len(tags), scheme) == tags
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NamedFile:
-    """A data file and its format; the fields are those of `recipe.corpus_config`.
+def file_config(
+    path: Path,
+    labels: Sequence[str],
+    *,
+    form: FormatName | None = None,
+    encoding: str = "utf-8",
+    label_map: Mapping[str, str] | None = None,
+    annotates: tuple[str, ...] | None = None,
+    **stated: Any,
+) -> CorpusConfig:
+    """Return a file as a corpus that is all dev.
 
-    What is None is guessed from the file.
+    The arguments are fields of `recipe.corpus_config`; a format, or a column or scheme in `stated`,
+    that is None is guessed from the file.
+
+    Raises: DataError when the file cannot be read, or when the fields do not go together or with
+    `labels`.
     """
+    try:
+        "".encode(encoding)
+    except LookupError:
+        raise DataError(path, None, f"encoding: unknown encoding {encoding!r}") from None
+    stated = {key: value for key, value in stated.items() if value is not None}
+    config = CorpusConfig(
+        **guess_format(path, form, encoding=encoding, **stated).model_dump(),
+        name=path.name,
+        licence="not stated",
+        dev=(glob.escape(path.name),),
+        map=dict(label_map or {}),
+        annotates=annotates,
+    )
+    for key, reason in config.contradictions(labels):
+        raise DataError(path, None, f"{'.'.join(map(str, key))}: {reason}")
+    return config
 
-    path: Path
-    form: FormatName | None = None
-    token: int | str | None = None
-    tag: int | str | None = None
-    scheme: Scheme | None = None
-    encoding: str = "utf-8"
-    label_map: Mapping[str, str] = field(default_factory=dict)
-    annotates: tuple[str, ...] | None = None
 
-    def as_corpus(self, labels: Sequence[str]) -> CorpusConfig:
-        """Return the file as a corpus that is all dev.
+def load_file(path: Path, labels: Sequence[str], **stated: Any) -> Corpus:
+    """Read a file as a corpus that is all dev; `stated` are further arguments of `file_config`.
 
-        Raises: DataError when the file cannot be read, or when the fields do not go together or
-        with `labels`.
-        """
-        stated = {
-            "token": self.token,
-            "tag": self.tag,
-            "scheme": self.scheme,
-            "encoding": self.encoding,
-        }
-        try:
-            "".encode(self.encoding)
-        except LookupError:
-            raise DataError(
-                self.path, None, f"encoding: unknown encoding {self.encoding!r}"
-            ) from None
-        guessed = guess_format(
-            self.path,
-            self.form,
-            **{key: value for key, value in stated.items() if value is not None},
-        )
-        config = CorpusConfig(
-            **guessed.model_dump(),
-            name=self.path.name,
-            licence="not stated",
-            dev=(glob.escape(self.path.name),),
-            map=dict(self.label_map),
-            annotates=self.annotates,
-        )
-        for key, reason in config.contradictions(labels):
-            raise DataError(self.path, None, f"{'.'.join(map(str, key))}: {reason}")
-        return config
-
-    def load(self, labels: Sequence[str]) -> Corpus:
-        """Read the file.
-
-        Raises: DataError, as `teddy.training.data.corpora.load_corpus` and `as_corpus` do.
-        """
-        return load_corpus(
-            self.as_corpus(labels), labels, self.path.parent, on_misaligned=lambda _: None
-        )
+    Raises: DataError, as `load_corpus` and `file_config` do.
+    """
+    return load_corpus(file_config(path, labels, **stated), labels, path.parent)

@@ -9,7 +9,6 @@ import typer
 
 if TYPE_CHECKING:
     from teddy.training.data.corpora import Corpus
-    from teddy.training.data.named_file import NamedFile
     from teddy.training.recipe.recipe import Recipe
 
 DataArgument = Annotated[
@@ -79,7 +78,7 @@ class DataOptions:
         known = {each.name: arguments[each.name] for each in fields(cls) if each.name in arguments}
         options = cls(**known | {"mappings": arguments.get("mappings") or ()})
         if not options.is_recipe:
-            options.named_file()
+            options.stated()
         return options
 
     @property
@@ -93,21 +92,22 @@ class DataOptions:
 
         return load_recipe(self.source)
 
-    def named_file(self) -> "NamedFile":
-        """Return DATA as a file. Raises typer.BadParameter for a mapping that is not FROM=TO."""
-        from teddy.model.tags.spans import Scheme
-        from teddy.training.data.named_file import NamedFile
+    def stated(self) -> dict[str, Any]:
+        """Return the options as `file_config` takes them.
 
-        return NamedFile(
-            path=self.source,
-            form=None if self.form == "auto" else self.form,
-            token=_column(self.token),
-            tag=_column(self.tag),
-            scheme=None if self.scheme is None else Scheme(self.scheme),
-            encoding=self.encoding,
-            label_map=dict(_mapping(each) for each in self.mappings),
-            annotates=None if self.annotates is None else tuple(self.annotates.split(",")),
-        )
+        Raises typer.BadParameter for a mapping that is not FROM=TO.
+        """
+        from teddy.model.tags.spans import Scheme
+
+        return {
+            "form": None if self.form == "auto" else self.form,
+            "token": _column(self.token),
+            "tag": _column(self.tag),
+            "scheme": None if self.scheme is None else Scheme(self.scheme),
+            "encoding": self.encoding,
+            "label_map": dict(_mapping(each) for each in self.mappings),
+            "annotates": None if self.annotates is None else tuple(self.annotates.split(",")),
+        }
 
     def corpora(self, labels: Sequence[str]) -> "list[Corpus]":
         """Read the corpora of a recipe, or a file as dev data with these labels.
@@ -116,7 +116,9 @@ class DataOptions:
         """
         if self.is_recipe:
             return corpora_of_recipe(self.source, self.data)
-        return [self.named_file().load(labels)]
+        from teddy.training.data.named_file import load_file
+
+        return [load_file(self.source, labels, **self.stated())]
 
 
 def corpora_of_recipe(recipe_file: Path, data: Path) -> "list[Corpus]":
@@ -124,7 +126,7 @@ def corpora_of_recipe(recipe_file: Path, data: Path) -> "list[Corpus]":
     from teddy.training.data.corpora import load_corpora
     from teddy.training.recipe.recipe import load_recipe
 
-    return load_corpora(load_recipe(recipe_file), data, on_misaligned=lambda _: None)
+    return load_corpora(load_recipe(recipe_file), data)
 
 
 def _column(text: str | None) -> int | str | None:

@@ -56,13 +56,9 @@ def title(sentence: Sentence) -> Sentence | None:
         word = sentence.text[start:end]
         is_first = start == sentence.offsets[0][0]
         goes_on = start > 0 and sentence.text[start - 1].isalnum()  # the `n't` of `don't`
-        if (
-            not (word.islower() and word[0].isalpha())
-            or goes_on
-            or (_is_small_word(word) and not is_first)
-        ):
-            continue
-        if not any(mark in word for mark in ".@/:"):  # an address is no word of a headline
+        is_address = any(mark in word for mark in ".@/:")
+        is_left = goes_on or is_address or (_is_small_word(word) and not is_first)
+        if word.islower() and word[0].isalpha() and not is_left:
             edits.append((start, start + 1, word[0].title()))
     return _rewritten(sentence, edits)
 
@@ -110,11 +106,8 @@ def mistyped(sentence: Sentence, random: np.random.Generator) -> Sentence | None
         if len(word) >= _SHORTEST_MISTYPED and word.isalpha()
     ]
     struck = random.random(len(places)) < _MISTYPED_SHARE
-    edits: list[_Edit] = []
-    for place, hit in zip(places, struck, strict=True):
-        if hit:
-            start, end = sentence.offsets[place]
-            edits.append((start, end, mistype(sentence.text[start:end], random)))
+    hit = [sentence.offsets[place] for place, hit in zip(places, struck, strict=True) if hit]
+    edits = [(start, end, mistype(sentence.text[start:end], random)) for start, end in hit]
     return _rewritten(sentence, edits)
 
 
@@ -199,11 +192,9 @@ def _rewritten(sentence: Sentence, edits: list[_Edit]) -> Sentence | None:
     for span in sentence.spans:
         start, end = places.stretch(*_characters(sentence, span.start, span.end))
         first, last = bisect_left(starts, start), bisect_right(ends, end)
-        if (
-            first >= last
-            or (first and ends[first - 1] > start)
-            or (last < len(starts) and starts[last] < end)
-        ):
+        splits_first = first > 0 and ends[first - 1] > start
+        splits_last = last < len(starts) and starts[last] < end
+        if first >= last or splits_first or splits_last:
             return None
         spans.append(Span(first, last, span.label))
     unknown: list[tuple[int, int]] = []

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from teddy.training.data.align import Sentence
 from teddy.training.data.corpora import Corpus
-from teddy.training.data.store import Block, StoredSentences
+from teddy.training.data.store import StoredSentences
 from teddy.training.data.windows import plan_windows, window_generator
 from teddy.training.learning.torch_setup import generator
 
@@ -189,16 +189,28 @@ class StoredEpoch:
         return self._n_batches
 
     def batches(self, first: int = 0) -> Iterator[list[Sentence]]:
-        """Yield the batches from this one on, counted from 0.
-
-        Of the windows before, only lengths are read.
+        """Yield the batches from this one on, counted from 0; of windows before, lengths are read.
 
         Raises DataError for a block that is damaged.
         """
-        for number, blocks in enumerate(self._windows):
-            plan = self._plan(number)
+        stored, names = self._corpora.blocks, self._corpora.names
+        for window, numbers in enumerate(self._windows):
+            plan = self._plan(window)
             if first < len(plan):
-                yield from _read(self._window(blocks), plan[first:])
+                parts = stored.parts[numbers].tolist()
+                blocks = [
+                    stored.read(number, names[part])
+                    for number, part in zip(numbers.tolist(), parts, strict=True)
+                ]
+                sizes = np.array([len(block) for block in blocks])
+                ends = np.cumsum(sizes)
+                for members in plan[first:]:
+                    at = np.searchsorted(ends, members, side="right")
+                    places = members - (ends - sizes)[at]
+                    yield [
+                        blocks[number].sentence(place)
+                        for number, place in zip(at.tolist(), places.tolist(), strict=True)
+                    ]
             first = max(0, first - len(plan))
 
     def _plan(self, window: int) -> list[NDArray[np.int64]]:
@@ -212,32 +224,3 @@ class StoredEpoch:
             corpora.batch_words,
             window_generator(window, corpora.seed, self._number),
         )
-
-    def _window(self, numbers: NDArray[np.int64]) -> "Window":
-        corpora = self._corpora
-        parts = corpora.blocks.parts
-        return Window(
-            [
-                corpora.blocks.read(number, corpora.names[int(parts[number])])
-                for number in numbers.tolist()
-            ]
-        )
-
-
-class Window:
-    """The sentences of some blocks, packed, counted through."""
-
-    def __init__(self, blocks: Sequence[Block]) -> None:
-        self._blocks = blocks
-        self._ends = np.cumsum([len(block) for block in blocks])
-
-    def sentence(self, place: int) -> Sentence:
-        """Return the sentence at a place among all of them."""
-        at = int(np.searchsorted(self._ends, place, side="right"))
-        block = self._blocks[at]
-        return block.sentence(place - (int(self._ends[at]) - len(block)))
-
-
-def _read(window: Window, plan: Sequence[NDArray[np.int64]]) -> Iterator[list[Sentence]]:
-    for members in plan:
-        yield [window.sentence(place) for place in members.tolist()]

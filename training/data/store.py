@@ -23,9 +23,10 @@ lies between. `path` is a number, since thousands of sentences come from one fil
 import json
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import accumulate, chain, pairwise
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, overload
+from typing import Any, BinaryIO, overload
 from zlib import crc32
 
 import numpy as np
@@ -80,46 +81,21 @@ def unpack(record: bytes | memoryview, corpus: str, paths: Sequence[str]) -> Sen
     )
 
 
-class Content(Protocol):
-    """The bytes of all blocks, wherever they are."""
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The bytes of all blocks, in memory or in a file.
 
-    name: Path
-    decays: bool
-    """Whether what is read may differ from what was written."""
-
-    def read(self, offset: int, size: int) -> bytes | memoryview:
-        """So many bytes from there on; fewer at the end."""
-        ...
-
-
-class InMemory:
-    """Bytes in memory, with the methods of a file."""
-
-    name = Path()
-    decays = False
-
-    def __init__(self, content: bytearray) -> None:
-        self._content = memoryview(content).toreadonly()
-
-    def read(self, offset: int, size: int) -> memoryview:
-        """See `Content`."""
-        return self._content[offset : offset + size]
-
-
-class OnDisk:
-    """A file.
-
-    It is opened for each reading, which costs a block next to nothing, and leaves nothing to close.
+    A file is opened for each reading, which costs a block next to nothing, and leaves nothing to
+    close.
     """
 
-    decays = True
+    source: memoryview | Path
 
-    def __init__(self, path: Path) -> None:
-        self.name = path
-
-    def read(self, offset: int, size: int) -> bytes:
-        """See `Content`."""
-        with self.name.open("rb", buffering=0) as file:
+    def read(self, offset: int, size: int) -> bytes | memoryview:
+        """Return so many bytes from there on; fewer at the end."""
+        if not isinstance(self.source, Path):
+            return self.source[offset : offset + size]
+        with self.source.open("rb", buffering=0) as file:
             file.seek(offset)
             return file.read(size)
 
@@ -184,10 +160,10 @@ class Blocks:
         """
         row = self._table[number]
         content = self._content.read(int(row[_OFFSET]), int(row[_BYTES]))
-        if self._content.decays and crc32(content) != row[_CHECKSUM]:
-            cure = "remove the file, to read all anew"
-            reason = f"damaged: block {number} is not as it was written; {cure}"
-            raise DataError(self._content.name, None, reason)
+        source = self._content.source
+        if isinstance(source, Path) and crc32(content) != row[_CHECKSUM]:
+            reason = f"damaged: block {number} is not as it was written"
+            raise DataError(source, None, f"{reason}; remove the file, to read all anew")
         n_sentences = int(row[_SENTENCES])
         sizes = np.frombuffer(
             content, dtype="<u4", count=n_sentences, offset=_NUMBER_BYTES * n_sentences
@@ -238,23 +214,19 @@ def describe(folder: Path) -> dict[str, Any]:
         description: dict[str, Any] = json.loads((folder / "store.json").read_bytes())
     except (FileNotFoundError, ValueError):
         return {}
-    is_whole = description.get("format") == FORMAT and description["sizes"] == sizes_of(folder)
+    is_whole = description.get("format") == FORMAT and description["sizes"] == _sizes(folder)
     return description if is_whole else {}
 
 
-def sizes_of(folder: Path) -> dict[str, int]:
-    """Return the bytes of the files of a store, for its description."""
-    return {
-        name: path.stat().st_size
-        for name in ("sentences", "blocks.i64")
-        if (path := folder / name).exists()
-    }
+def _sizes(folder: Path) -> dict[str, int]:
+    paths = [path for name in ("sentences", "blocks.i64") if (path := folder / name).exists()]
+    return {path.name: path.stat().st_size for path in paths}
 
 
 def open_blocks(folder: Path) -> Blocks:
     """Return the blocks of a whole store on disk."""
     table = np.fromfile(folder / "blocks.i64", dtype="<i8").reshape(-1, len(COLUMNS))
-    return Blocks(table, OnDisk(folder / "sentences"), describe(folder)["paths"])
+    return Blocks(table, Content(folder / "sentences"), describe(folder)["paths"])
 
 
 class BlockWriter:
@@ -291,18 +263,16 @@ class BlockWriter:
         self._close_block(0)
         if self._file is None or self._folder is None:
             table = np.array(self._table, dtype=np.int64).reshape(-1, len(COLUMNS))
-            return Blocks(table, InMemory(self._memory), list(self._paths))
+            content = Content(memoryview(self._memory).toreadonly())
+            return Blocks(table, content, list(self._paths))
         self._file.close()
         with (self._folder / "blocks.i64").open("wb") as file:
             np.array(self._table, dtype="<i8").tofile(file)
-        description = {
-            "format": FORMAT,
-            "sizes": sizes_of(self._folder),
-            "paths": list(self._paths),
-        } | about
-        (self._folder / "store.json").write_text(
-            json.dumps(description, indent=1), encoding="utf-8"
+        sizes, paths = _sizes(self._folder), list(self._paths)
+        description = json.dumps(
+            {"format": FORMAT, "sizes": sizes, "paths": paths, **about}, indent=1
         )
+        (self._folder / "store.json").write_text(description, encoding="utf-8")
         return None
 
     def close(self) -> None:
@@ -315,30 +285,21 @@ class BlockWriter:
         block, self._block = self._block, _Block(next_part)
         if not block.lines:
             return
-        content = block.as_bytes()
-        row = (
-            block.part,
-            self._n_bytes,
-            len(content),
-            len(block.lines),
-            block.n_words,
-            crc32(content),
-        )
-        self._table.extend(row)
+        sizes = np.array([block.lengths, [*map(len, block.lines)]], dtype="<u4")
+        content = sizes.tobytes() + b"".join(block.lines)
+        counts = len(content), len(block.lines), block.n_words
+        self._table.extend((block.part, self._n_bytes, *counts, crc32(content)))
         self._n_bytes += len(content)
         self._n_words += block.n_words
         if self._file is None and self._n_words > self._window_words:
-            self._move_to_disk()
+            self._folder = self._open_folder()
+            self._file = (self._folder / "sentences").open("wb")
+            self._file.write(self._memory)
+            self._memory = bytearray()
         if self._file is None:
             self._memory += content
         else:
             self._file.write(content)
-
-    def _move_to_disk(self) -> None:
-        self._folder = self._open_folder()
-        self._file = (self._folder / "sentences").open("wb")
-        self._file.write(self._memory)
-        self._memory = bytearray()
 
 
 class _Block:
@@ -354,7 +315,3 @@ class _Block:
         self.lines.append(pack(sentence, path))
         self.lengths.append(len(sentence.words))
         self.n_words += len(sentence.words)
-
-    def as_bytes(self) -> bytes:
-        numbers = np.array([self.lengths, [len(line) for line in self.lines]], dtype="<u4")
-        return numbers.tobytes() + b"".join(self.lines)

@@ -17,7 +17,7 @@ import heapq
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -68,7 +68,7 @@ class WordCounts:
         self._most = most
 
     def add(self, words: Iterable[str] | Mapping[str, int]) -> None:
-        """Count some words, or adds up counts."""
+        """Count some words, or add up counts."""
         self.counts.update(words)
         if len(self.counts) > self._most:
             self._prune()
@@ -86,9 +86,12 @@ def train_pieces(words: Iterable[str] | Mapping[str, int], config: PiecesConfig)
     Raises ValueError when there are no words. A corpus with few distinct words gets fewer pieces
     than asked for.
     """
-    counts = _most_frequent(Counter(words))
+    counts = Counter(words)
     if not counts:
         raise ValueError("no words to train pieces on")
+    if len(counts) > _MOST_WORDS:
+        ranked = heapq.nsmallest(_MOST_WORDS, counts.items(), key=lambda pair: (-pair[1], pair[0]))
+        counts = Counter(dict(ranked))
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=_table(counts),
@@ -104,14 +107,6 @@ def train_pieces(words: Iterable[str] | Mapping[str, int], config: PiecesConfig)
         minloglevel=2,
     )
     return model.getvalue()
-
-
-def _most_frequent(counts: Counter[str]) -> Counter[str]:
-    if len(counts) <= _MOST_WORDS:
-        return counts
-    return Counter(
-        dict(heapq.nsmallest(_MOST_WORDS, counts.items(), key=lambda pair: (-pair[1], pair[0])))
-    )
 
 
 def _table(counts: Counter[str]) -> Iterator[str]:
@@ -131,11 +126,15 @@ def _table(counts: Counter[str]) -> Iterator[str]:
 
 def frequent_words(counts: Mapping[str, int], most: int) -> tuple[str, ...]:
     """Return the most frequent case-folded words that occur twice; order has no effect."""
+    ranked = sorted(_folded(counts).items(), key=lambda pair: (-pair[1], pair[0]))
+    return tuple(word for word, count in ranked[:most] if count > 1)
+
+
+def _folded(counts: Mapping[str, int]) -> Counter[str]:
     folded: Counter[str] = Counter()
     for word, count in counts.items():
         folded[word.casefold()] += count
-    ranked = sorted(folded.items(), key=lambda pair: (-pair[1], pair[0]))
-    return tuple(word for word, count in ranked[:most] if count > 1)
+    return folded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,22 +213,19 @@ def read_vectors(path: Path) -> Iterator[VectorLine]:
             continue
         if not width:
             header = _HEADER.fullmatch(line)
-            width = int(header[1]) if header else _count_numbers(line.split(" ")[1:])
+            last_first = reversed(line.split(" ")[1:])
+            width = int(header[1]) if header else len([*takewhile(_is_finite, last_first)])
             if width < 1:
-                raise DataError(
-                    path, number, "no line of a vector file: a word and its numbers, or two counts"
-                )
+                form = "a word and its numbers, or two counts"
+                raise DataError(path, number, f"no line of a vector file: {form}")
             if header:
                 continue
         word, *numbers = line.rsplit(" ", width)
+        wanted = f"expected a word and {width} numbers"
         if len(numbers) != width:
-            raise DataError(
-                path,
-                number,
-                f"expected a word and {width} numbers, found {line.count(' ')} numbers",
-            )
+            raise DataError(path, number, f"{wanted}, found {line.count(' ')} numbers")
         if " " in word and _NUMBER_WITH_POINT.fullmatch(word.rpartition(" ")[2]):
-            raise DataError(path, number, f"expected a word and {width} numbers, found more")
+            raise DataError(path, number, f"{wanted}, found more")
         if word:
             yield VectorLine(word=word, numbers=numbers, path=path, line=number)
     if not width:
@@ -247,9 +243,7 @@ def choose_vectors(path: Path, counts: Mapping[str, int], most: int) -> WordVect
     Raises DataError as `read_vectors` and `VectorLine.values` do, and where there is no word to
     choose.
     """
-    folded: dict[str, int] = {}
-    for word, count in counts.items():
-        folded[word.casefold()] = folded.get(word.casefold(), 0) + count
+    folded = _folded(counts)
     known: dict[str, NDArray[np.float32]] = {}
     others: dict[str, NDArray[np.float32]] = {}
     for line in read_vectors(path):
@@ -285,11 +279,6 @@ def principal_components(values: Tensor, width: int) -> Tensor:
     strongest = axes.gather(0, axes.abs().argmax(0, keepdim=True))
     components: Tensor = centred @ (axes * strongest.sign())
     return components
-
-
-def _count_numbers(fields: Sequence[str]) -> int:
-    """How many of the last fields are numbers."""
-    return sum(1 for _ in takewhile(_is_finite, reversed(fields)))
 
 
 def _is_finite(text: str) -> bool:

@@ -6,7 +6,7 @@ scores are worked out from its sums.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,10 +29,6 @@ class Interval:
     low: float
     high: float
 
-    def as_dict(self) -> dict[str, float]:
-        """Give the ends ready for JSON."""
-        return {"low": self.low, "high": self.high}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreIntervals:
@@ -41,14 +37,6 @@ class ScoreIntervals:
     precision: Interval
     recall: Interval
     f1: Interval
-
-    def as_dict(self) -> dict[str, dict[str, float]]:
-        """Give the intervals ready for JSON."""
-        return {
-            "precision": self.precision.as_dict(),
-            "recall": self.recall.as_dict(),
-            "f1": self.f1.as_dict(),
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +49,8 @@ class Intervals:
 
     def as_dict(self) -> dict[str, object]:
         """Give all intervals ready for JSON."""
-        by_label = {label: each.as_dict() for label, each in self.by_label.items()}
-        return {"draws": self.n_draws, "micro": self.micro.as_dict(), "labels": by_label}
+        by_label = {label: asdict(each) for label, each in self.by_label.items()}
+        return {"draws": self.n_draws, "micro": asdict(self.micro), "labels": by_label}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +85,7 @@ class Difference:
             "first": self.first.as_dict(),
             "second": self.second.as_dict(),
             "difference": self.f1,
-            "interval": self.interval.as_dict(),
+            "interval": asdict(self.interval),
             "p_bootstrap": self.p_bootstrap,
             "p_randomisation": self.p_randomisation,
             "share_better": self.share_better,
@@ -150,18 +138,11 @@ def differences(
     for sides in exchanges(len(first), n_draws, seed):
         moved = _sums(sides, second - first)
         exchanged.append(_all_f1(second.sum(axis=0) - moved) - _all_f1(first.sum(axis=0) + moved))
-    every = [
-        _difference(
-            first[:, places].sum(axis=(0, 1)), second[:, places].sum(axis=(0, 1)), drawn, swapped
-        )
-        for places, drawn, swapped in zip(
-            [[*range(len(labels))], *([place] for place in range(len(labels)))],
-            np.concatenate(resampled).T,
-            np.concatenate(exchanged).T,
-            strict=True,
-        )
-    ]
-    return every[0], dict(zip(labels, every[1:], strict=True))
+    drawn, swapped = np.concatenate(resampled).T, np.concatenate(exchanged).T
+    # The first column of both is of all labels together.
+    counts = [np.vstack((table.sum(axis=(0, 1)), table.sum(axis=0))) for table in (first, second)]
+    overall, *each = map(_difference, *counts, drawn, swapped)
+    return overall, dict(zip(labels, each, strict=True))
 
 
 def draws(n_sentences: int, n_draws: int, seed: int) -> Iterator[Array]:

@@ -14,23 +14,24 @@ from teddy.model.network.crf import ConditionalRandomField
 from teddy.model.network.tagger_network import Network
 from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.align import Sentence
-from teddy.training.evaluation.evaluate import is_judged
+from teddy.training.evaluation.evaluate import is_scorable
 
 _MOST_WORDS = 200_000
 """One number needs no more dev data than this: some 10,000 entities, and twenty seconds of one
 core."""
-_COLDEST, _HOTTEST = 0.25, 8.0
+_MIN_TEMPERATURE, _MAX_TEMPERATURE = 0.25, 8.0
 _GRID = 16
 """Steps in which the range of temperatures is looked through before the lowest point is searched
 between two."""
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
+Asked = tuple[Sentence, Collection[str]]
+"""A sentence, and the labels that its corpus annotates."""
+
+
 def fit_temperature(
-    network: Network,
-    features: WordFeatures,
-    tag_set: TagSet,
-    dev: Sequence[tuple[Sentence, Collection[str]]],
+    network: Network, features: WordFeatures, tag_set: TagSet, dev: Sequence[Asked]
 ) -> float:
     """Return the temperature at which the scores of entities in dev best predict which are right.
 
@@ -53,7 +54,7 @@ def fit_temperature(
         crf.temperature.fill_(math.exp(log_temperature))
         return smoothed_log_loss(torch.cat([each.log_scores(crf) for each in found]), right)
 
-    low, high = _valley(loss, math.log(_COLDEST), math.log(_HOTTEST))
+    low, high = _bracket(loss, math.log(_MIN_TEMPERATURE), math.log(_MAX_TEMPERATURE))
     return math.exp(minimise(loss, low, high, steps=14))
 
 
@@ -71,7 +72,7 @@ def smoothed_log_loss(log_scores: Tensor, right: Tensor) -> float:
     return -float((target * log_scores + (1 - target) * torch.log(-torch.expm1(log_scores))).sum())
 
 
-def _valley(function: Callable[[float], float], low: float, high: float) -> tuple[float, float]:
+def _bracket(function: Callable[[float], float], low: float, high: float) -> tuple[float, float]:
     """Bracket the minimum by evenly spaced points, since the loss may have several minima."""
     points = [low + (high - low) * step / _GRID for step in range(_GRID + 1)]
     values = [function(point) for point in points]
@@ -116,10 +117,7 @@ class _Found:
 
 
 def _find(
-    network: Network,
-    features: WordFeatures,
-    tag_set: TagSet,
-    members: Sequence[tuple[Sentence, Collection[str]]],
+    network: Network, features: WordFeatures, tag_set: TagSet, members: Sequence[Asked]
 ) -> _Found:
     batch = make_batch([sentence.words for sentence, _ in members], features)
     with torch.inference_mode():
@@ -129,26 +127,20 @@ def _find(
         (row, span)
         for row, (sentence, annotated) in enumerate(members)
         for span in tag_set.decode(tags[row, : len(sentence.words)].tolist())
-        if is_judged(sentence, span, annotated)
+        if is_scorable(sentence, span, annotated)
     ]
+    places = [(row, span.start, span.end - 1) for row, span in spans]
+    right = [span in members[row][0].spans for row, span in spans]
     return _Found(
         emissions=emissions,
         lengths=batch.lengths,
         tags=tags,
-        places=torch.tensor(
-            [(row, span.start, span.end - 1) for row, span in spans], dtype=torch.int64
-        )
-        .reshape(-1, 3)
-        .T,
-        right=torch.tensor(
-            [span in members[row][0].spans for row, span in spans], dtype=torch.bool
-        ),
+        places=torch.tensor(places, dtype=torch.int64).reshape(-1, 3).T,
+        right=torch.tensor(right, dtype=torch.bool),
     )
 
 
-def _batches(
-    dev: Sequence[tuple[Sentence, Collection[str]]],
-) -> list[list[tuple[Sentence, Collection[str]]]]:
+def _batches(dev: Sequence[Asked]) -> list[list[Asked]]:
     # Evenly over dev: a prefix would be one corpus.
     n_words = sum(len(sentence.words) for sentence, _ in dev)
     chosen = dev[:: max(1, math.ceil(n_words / _MOST_WORDS))]

@@ -3,59 +3,40 @@
 import statistics
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 
 from teddy.model.tags.spans import Span
 from teddy.training.data.align import Sentence
-from teddy.training.evaluation.bootstrap import Array, Difference, count_table, differences
+from teddy.training.evaluation.bootstrap import Difference, count_table, differences
 from teddy.training.evaluation.evaluate import (
+    Answers,
     Predict,
     ScoredSpan,
     evaluate,
     in_characters,
-    judged,
+    scorable_spans,
     with_annotated,
 )
 from teddy.training.evaluation.mistakes import pair_spans
 
 Scored = Mapping[Span, float | None]
-"""The judged spans of one tagger in a sentence, in words, with their scores."""
-
-Answers = Sequence[Sequence[Span | ScoredSpan]]
-"""The spans, in words, that a tagger found in each sentence."""
+"""The scorable spans of one tagger in a sentence, in words, with their scores."""
 SURE = 0.05
 """A difference counts as shown when chance alone would give one so large less often than this."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a tagger said of an entity: a span, in characters of the text, and how sure it was."""
-
-    span: Span
-    score: float | None
-
-    def as_dict(self) -> dict[str, object]:
-        """Give the answer ready for JSON."""
-        return {
-            "start": self.span.start,
-            "end": self.span.end,
-            "label": self.span.label,
-            "score": self.score,
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A place where exactly one of two taggers is right.
+    """A place where exactly one of two taggers is right; spans are in characters of `text`.
 
-    What is None is nothing; `gold` is in characters.
-
-    With gold, an answer is the one that stands for it; without, one of the two invented an entity.
+    With `gold`, each tagger's span is the one paired with it. Without, one of the two found an
+    entity where none is, and that of the other is None.
     """
 
     gold: Span | None
-    first: Answer | None
-    second: Answer | None
+    first: ScoredSpan | None
+    second: ScoredSpan | None
     second_is_right: bool
     text: str
     corpus: str
@@ -65,29 +46,20 @@ class Change:
     @property
     def sureness(self) -> float:
         """The sum of both scores: high where both were sure and one was wrong."""
-        return sum(answer.score or 0.0 for answer in (self.first, self.second) if answer)
+        return sum(found.score or 0.0 for found in (self.first, self.second) if found)
 
     def as_dict(self) -> dict[str, object]:
         """Give the change ready for JSON."""
-        gold = self.gold and {
-            "start": self.gold.start,
-            "end": self.gold.end,
-            "label": self.gold.label,
-        }
-        return {
-            "gold": gold,
-            "first": self.first and self.first.as_dict(),
-            "second": self.second and self.second.as_dict(),
-            "right": "second" if self.second_is_right else "first",
-            "text": self.text,
-            "corpus": self.corpus,
-            "path": self.path,
-            "line": self.line,
-        }
+        fields: dict[str, object] = {"gold": asdict(self.gold) if self.gold else None}
+        for side, found in (("first", self.first), ("second", self.second)):
+            fields[side] = {**asdict(found.span), "score": found.score} if found else None
+        fields["right"] = "second" if self.second_is_right else "first"
+        place = {name: getattr(self, name) for name in ("text", "corpus", "path", "line")}
+        return fields | place
 
 
 @dataclass(slots=True, kw_only=True)
-class Tally:
+class LabelTally:
     """Counts of one label: annotated entities by who was right, invented ones by who invented them.
 
     An invented entity is one that stands for no annotated one.
@@ -101,88 +73,62 @@ class Tally:
     invented_by_first: int = 0
     invented_by_second: int = 0
 
-    def judge(self, first: bool, second: bool) -> None:
-        """Count an annotated entity by who got it right."""
-        name = {(True, True): "both", (True, False): "only_first", (False, True): "only_second"}
-        key = name.get((first, second), "neither")
-        setattr(self, key, getattr(self, key) + 1)
-
-    def as_dict(self) -> dict[str, int]:
-        """Give the counts ready for JSON."""
-        return {name: getattr(self, name) for name in self.__slots__}
+    def add(self, first: bool, second: bool) -> None:
+        """Count an annotated entity by which taggers found it."""
+        self.both += first and second
+        self.only_first += first and not second
+        self.only_second += second and not first
+        self.neither += not (first or second)
 
 
 def changes(
-    sentence: Sentence, first: Scored, second: Scored, tallies: Mapping[str, Tally]
+    sentence: Sentence, first: Scored, second: Scored, tallies: Mapping[str, LabelTally]
 ) -> Iterator[Change]:
-    """Count the entities of a sentence, and return its changes in order, annotated ones first.
+    """Count the entities of a sentence, and yield its changes in order, annotated ones first.
 
-    Annotated entities that words cannot express are got by neither.
+    Annotated entities that words cannot express are found by neither.
     """
     for span in sentence.misaligned:
-        tallies[span.label].judge(False, False)
-    stands_first, stands_second = _standing_for(sentence, first), _standing_for(sentence, second)
+        tallies[span.label].add(False, False)
+    pairs = [pair_spans(sentence.spans, found) for found in (first, second)]
+    paired = [{pair.gold: pair.predicted for pair in of_one if pair.gold} for of_one in pairs]
     for gold in sentence.spans:
-        tallies[gold.label].judge(gold in first, gold in second)
+        tallies[gold.label].add(gold in first, gold in second)
         if (gold in first) != (gold in second):
-            answers = stands_first.get(gold), stands_second.get(gold)
-            yield _change(sentence, gold, *answers, first, second, second_is_right=gold in second)
-    invented = _invented(sentence, first), _invented(sentence, second)
-    for pair in pair_spans(*invented):
-        if pair.gold is not None and pair.predicted is not None:
-            tallies[pair.gold.label].invented_by_both += 1
-        elif pair.gold is not None:
-            tallies[pair.gold.label].invented_by_first += 1
-            yield _change(sentence, None, pair.gold, None, first, second, second_is_right=True)
-        elif pair.predicted is not None:
-            tallies[pair.predicted.label].invented_by_second += 1
-            yield _change(
-                sentence, None, None, pair.predicted, first, second, second_is_right=False
-            )
-
-
-def _standing_for(sentence: Sentence, predicted: Scored) -> dict[Span, Span]:
-    pairs = pair_spans(sentence.spans, predicted)
-    return {pair.gold: pair.predicted for pair in pairs if pair.gold and pair.predicted}
-
-
-def _invented(sentence: Sentence, predicted: Scored) -> list[Span]:
-    return [
-        pair.predicted
-        for pair in pair_spans(sentence.spans, predicted)
-        if not pair.gold and pair.predicted
+            found = [of_one[gold] for of_one in paired]
+            yield _change(sentence, gold, found, (first, second), gold in second)
+    invented = [
+        [pair.predicted for pair in of_one if pair.predicted and not pair.gold] for of_one in pairs
     ]
+    for pair in pair_spans(*invented):
+        if pair.gold and pair.predicted:
+            tallies[pair.gold.label].invented_by_both += 1
+        elif pair.gold:
+            tallies[pair.gold.label].invented_by_first += 1
+            yield _change(sentence, None, (pair.gold, None), (first, second), True)
+        elif pair.predicted:
+            tallies[pair.predicted.label].invented_by_second += 1
+            yield _change(sentence, None, (None, pair.predicted), (first, second), False)
 
 
 def _change(
     sentence: Sentence,
     gold: Span | None,
-    of_first: Span | None,
-    of_second: Span | None,
-    first: Scored,
-    second: Scored,
-    *,
+    found: Sequence[Span | None],
+    scored: tuple[Scored, Scored],
     second_is_right: bool,
 ) -> Change:
-    return Change(
-        gold=in_characters(sentence, gold),
-        first=_answer(sentence, of_first, first),
-        second=_answer(sentence, of_second, second),
-        second_is_right=second_is_right,
-        text=sentence.text,
-        corpus=sentence.corpus,
-        path=sentence.path,
-        line=sentence.line,
+    first, second = (
+        ScoredSpan(in_characters(sentence, span), scores[span]) if span else None
+        for span, scores in zip(found, scored, strict=True)
     )
-
-
-def _answer(sentence: Sentence, span: Span | None, predicted: Scored) -> Answer | None:
-    found = in_characters(sentence, span)
-    return Answer(found, predicted[span]) if span and found else None
+    place = (sentence.text, sentence.corpus, sentence.path, sentence.line)
+    where = in_characters(sentence, gold) if gold else None
+    return Change(where, first, second, second_is_right, *place)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class TaggerComparison:
     """The second tagger against the first: differences are positive where the second is better.
 
     Attributes:
@@ -197,7 +143,7 @@ class Comparison:
     n_words: int
     overall: Difference
     by_label: dict[str, Difference]
-    tallies: dict[str, Tally]
+    tallies: dict[str, LabelTally]
     better: tuple[Change, ...]
     worse: tuple[Change, ...]
     n_better: int
@@ -234,7 +180,7 @@ class Comparison:
             "verdict": self.verdict,
             "overall": self.overall.as_dict(),
             "by_label": {
-                label: {**each.as_dict(), "entities": self.tallies[label].as_dict()}
+                label: {**each.as_dict(), "entities": asdict(self.tallies[label])}
                 for label, each in self.by_label.items()
             },
             "n_better": self.n_better,
@@ -254,7 +200,7 @@ def compare(
     n_draws: int = 10_000,
     seed: int = 1,
     most: int = 20,
-) -> Comparison:
+) -> TaggerComparison:
     """Let both tag all sentences and compare what they find, label by label and place by place.
 
     Args:
@@ -269,15 +215,23 @@ def compare(
     """
     words = [sentence.words for sentence in sentences]
     answers = first(words), second(words)
-    tables = [_table(each, sentences, annotates, labels) for each in answers]
+    evaluations = [
+        evaluate(partial(_given, found), sentences, annotates, labels=labels, worst=0)
+        for found in answers
+    ]
+    tables = [count_table(each.by_sentence, labels) for each in evaluations]
     overall, by_label = differences(tables[0], tables[1], labels, n_draws=n_draws, seed=seed)
-    tallies = {label: Tally() for label in labels}
-    found = sorted(
-        _changes(sentences, *answers, annotates, tallies), key=lambda change: -change.sureness
-    )
-    better = [change for change in found if change.second_is_right]
-    worse = [change for change in found if not change.second_is_right]
-    return Comparison(
+    tallies = {label: LabelTally() for label in labels}
+    every: list[Change] = []
+    for sentence, *found in zip(sentences, *answers, strict=True):
+        annotated = annotates[sentence.corpus]
+        sentence = with_annotated(sentence, annotated)
+        scored = [scorable_spans(sentence, each, annotated) for each in found]
+        every += changes(sentence, scored[0], scored[1], tallies)
+    every.sort(key=lambda change: -change.sureness)
+    better = [change for change in every if change.second_is_right]
+    worse = [change for change in every if not change.second_is_right]
+    return TaggerComparison(
         n_sentences=len(sentences),
         n_words=sum(map(len, words)),
         overall=overall,
@@ -292,29 +246,8 @@ def compare(
     )
 
 
-def _table(
-    answers: Answers,
-    sentences: Sequence[Sentence],
-    annotates: Mapping[str, Collection[str]],
-    labels: Sequence[str],
-) -> Array:
-    evaluation = evaluate(lambda _: answers, sentences, annotates, labels=labels, worst=0)
-    return count_table(evaluation.by_sentence, labels)
-
-
-def _changes(
-    sentences: Sequence[Sentence],
-    first: Answers,
-    second: Answers,
-    annotates: Mapping[str, Collection[str]],
-    tallies: Mapping[str, Tally],
-) -> Iterator[Change]:
-    for sentence, one, other in zip(sentences, first, second, strict=True):
-        annotated = annotates[sentence.corpus]
-        sentence = with_annotated(sentence, annotated)
-        yield from changes(
-            sentence, judged(sentence, one, annotated), judged(sentence, other, annotated), tallies
-        )
+def _given(answers: Answers, _: object) -> Answers:
+    return answers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -324,10 +257,6 @@ class Speeds:
     first: float
     second: float
     turns: int
-
-    def as_dict(self) -> dict[str, float | int]:
-        """Give the speeds ready for JSON."""
-        return {"first": self.first, "second": self.second, "turns": self.turns}
 
 
 def measure_speeds(

@@ -2,32 +2,46 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 
 from teddy.model.tags.spans import Scheme, Span, write_tags
 from teddy.training.data.align import Sentence
-from teddy.training.evaluation.mistakes import Confusion, Kind, Pair, mended, pair_spans
+from teddy.training.evaluation.mistakes import (
+    Confusion,
+    MistakeKind,
+    SpanPair,
+    pair_spans,
+    scores_without,
+)
 from teddy.training.evaluation.reliability import Reliability
-from teddy.training.evaluation.scores import ConllevalScores, Counts, SpanScores, conlleval_scores
+from teddy.training.evaluation.scores import (
+    ConllevalScores,
+    Counts,
+    SpanScores,
+    as_dicts,
+    conlleval_scores,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredSpan:
-    """A predicted span, in words, and how sure the tagger is of it, 0 to 1."""
+    """A predicted span, and how sure the tagger is of it, 0 to 1; None where it does not say."""
 
     span: Span
-    score: float
+    score: float | None = None
 
 
-Predict = Callable[[Sequence[Sequence[str]]], Sequence[Sequence[Span | ScoredSpan]]]
+Answers = Sequence[Sequence[ScoredSpan]]
+"""The spans, in words, that a tagger found in each sentence."""
+Predict = Callable[[Sequence[Sequence[str]]], Answers]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Mistake:
     """A pair that is not correct, in characters of the sentence's text, and where to find it."""
 
-    kind: Kind
+    kind: MistakeKind
     gold: Span | None
     predicted: Span | None
     score: float | None
@@ -35,19 +49,6 @@ class Mistake:
     corpus: str
     path: str
     line: int
-
-    def as_dict(self) -> dict[str, object]:
-        """Give the mistake ready for JSON."""
-        return {
-            "kind": self.kind.value,
-            "gold": _span_as_dict(self.gold),
-            "predicted": _span_as_dict(self.predicted),
-            "score": self.score,
-            "text": self.text,
-            "corpus": self.corpus,
-            "path": self.path,
-            "line": self.line,
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,13 +87,13 @@ class Evaluation:
     calibration_by_label: dict[str, Reliability]
     calibration_by_corpus: dict[str, Reliability]
     mistakes: tuple[Mistake, ...]
-    n_by_kind: dict[Kind, int]
+    n_by_kind: dict[MistakeKind, int]
     n_misaligned: int
     n_ignored: int
 
-    def without(self, kind: Kind) -> Counts:
+    def without(self, kind: MistakeKind) -> Counts:
         """Return what the counts would be without the mistakes of one kind."""
-        return mended(self.scores.micro, kind, self.n_by_kind[kind])
+        return scores_without(self.scores.micro, kind, self.n_by_kind[kind])
 
     def calibration_fields(self) -> dict[str, object]:
         """Give the calibration, whole and in parts, ready for JSON."""
@@ -111,20 +112,20 @@ class Evaluation:
             "words": self.n_words,
             "strict": self.scores.as_dict(),
             "conlleval": self.conlleval.as_dict(),
-            "by_corpus": {name: scores.as_dict() for name, scores in self.by_corpus.items()},
-            "by_length": {name: counts.as_dict() for name, counts in self.by_length.items()},
-            "by_surface": {name: counts.as_dict() for name, counts in self.by_surface.items()},
+            "by_corpus": as_dicts(self.by_corpus),
+            "by_length": as_dicts(self.by_length),
+            "by_surface": as_dicts(self.by_surface),
             "by_kind": {kind.value: n for kind, n in self.n_by_kind.items()},
             "without_kind": {
                 kind.value: self.without(kind).as_dict()
-                for kind in Kind
-                if kind is not Kind.CORRECT
+                for kind in MistakeKind
+                if kind is not MistakeKind.CORRECT
             },
             "calibration": self.calibration_fields(),
             "misaligned": self.n_misaligned,
             "ignored": self.n_ignored,
             "confusion": self.confusion.as_dict(),
-            "mistakes": [mistake.as_dict() for mistake in self.mistakes],
+            "mistakes": [asdict(mistake) for mistake in self.mistakes],
         }
 
 
@@ -158,20 +159,22 @@ def evaluate(
     predictions = predict([sentence.words for sentence in sentences])
     if len(predictions) != len(sentences):
         raise ValueError(f"{len(sentences)} sentences, but predictions for {len(predictions)}")
-    tally = _Tally(scores=SpanScores(labels), seen=seen)
+    tally = _Tally(SpanScores(labels), seen)
     for sentence, predicted in zip(sentences, predictions, strict=True):
-        tally.add(
-            sentence, predicted, None if annotates is None else annotates.get(sentence.corpus)
-        )
+        tally.add(sentence, predicted, (annotates or {}).get(sentence.corpus))
     return tally.evaluation(worst)
 
 
 def surfaces(sentences: Iterable[Sentence]) -> frozenset[str]:
     """Give the words of all entities, joined by one space each."""
-    return frozenset(_surface(sentence, span) for sentence in sentences for span in sentence.spans)
+    return frozenset(
+        " ".join(sentence.words[span.start : span.end])
+        for sentence in sentences
+        for span in sentence.spans
+    )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class _Tally:
     """An evaluation in the making."""
 
@@ -185,7 +188,7 @@ class _Tally:
     by_surface: dict[str, Counts] = field(default_factory=dict)
     confusion: Confusion = field(default_factory=Confusion)
     mistakes: list[Mistake] = field(default_factory=list)
-    kinds: Counter[Kind] = field(default_factory=Counter)
+    n_by_kind: Counter[MistakeKind] = field(default_factory=Counter)
     outcomes: dict[tuple[str, str], list[tuple[float, bool]]] = field(default_factory=dict)
     """By corpus and label: the score of each predicted span, and whether it is right."""
     gold_tags: list[list[str]] = field(default_factory=list)
@@ -196,148 +199,106 @@ class _Tally:
     def add(
         self,
         sentence: Sentence,
-        predicted: Sequence[Span | ScoredSpan],
+        predicted: Sequence[ScoredSpan],
         annotated: Collection[str] | None,
     ) -> None:
         sentence = with_annotated(sentence, annotated)
-        counted = judged(sentence, predicted, annotated)
-        self.n_ignored += len(set(map(_span, predicted))) - len(counted)
-        self._score(sentence, counted)
-        self._count_spans(sentence, counted)
-        self._compare_spans(sentence, counted)
+        scored = scorable_spans(sentence, predicted, annotated)
+        self.n_ignored += len({each.span for each in predicted}) - len(scored)
         self.gold_tags.append(write_tags(sentence.spans, len(sentence.words), Scheme.BIO))
-        self.predicted_tags.append(write_tags(sorted(counted), len(sentence.words), Scheme.BIO))
+        self.predicted_tags.append(write_tags(sorted(scored), len(sentence.words), Scheme.BIO))
+        counts = SpanScores()
+        counts.add(sentence.spans, scored)
+        for pair in pair_spans(sentence.spans, scored):
+            gold, found = (
+                in_characters(sentence, span) if span else None
+                for span in (pair.gold, pair.predicted)
+            )
+            score = scored[pair.predicted] if pair.predicted else None
+            self._keep(sentence, pair, gold, found, score)
+            for span in {pair.gold, pair.predicted}:
+                if span is not None:
+                    there, is_found = int(span == pair.gold), int(span == pair.predicted)
+                    words = sentence.words[span.start : span.end]
+                    self._slice(
+                        Counts(there, is_found, there * is_found), len(words), " ".join(words)
+                    )
+            if pair.predicted and score is not None:
+                key = (sentence.corpus, pair.predicted.label)
+                self.outcomes.setdefault(key, []).append((score, pair.gold == pair.predicted))
         for span in sentence.misaligned:
-            self._count_misaligned(sentence, span)
-
-    def _score(self, sentence: Sentence, predicted: Collection[Span]) -> None:
-        scores = SpanScores()
-        scores.add(sentence.spans, predicted)
-        for span in sentence.misaligned:
-            # They are in characters, so that none may be taken for a predicted one, and two may
-            # look alike.
-            scores.add([span], [])
-        self.by_sentence.append(scores.by_label)
-        self.scores += scores
+            # In characters: two may look alike, and none may be taken for a predicted span.
+            self.n_misaligned += 1
+            counts.add([span], [])
+            self._keep(sentence, SpanPair(span, None), span, None, None)
+            n_words = sum(start < span.end and span.start < end for start, end in sentence.offsets)
+            surface = " ".join(sentence.text[span.start : span.end].split())
+            self._slice(Counts(gold=1), max(n_words, 1), surface)
+        self.by_sentence.append(counts.by_label)
+        self.scores += counts
         of_corpus = self.by_corpus.get(sentence.corpus) or SpanScores(self.scores.by_label)
-        self.by_corpus[sentence.corpus] = of_corpus + scores
-
-    def _count_spans(self, sentence: Sentence, predicted: Mapping[Span, float | None]) -> None:
-        gold = set(sentence.spans)
-        for span, score in predicted.items():
-            if score is not None:
-                self.outcomes.setdefault((sentence.corpus, span.label), []).append(
-                    (score, span in gold)
-                )
-        for span in gold.union(predicted):
-            there, found = span in gold, span in predicted
-            counts = Counts(int(there), int(found), int(there and found))
-            self._slice(counts, span.end - span.start, _surface(sentence, span))
-
-    def _count_misaligned(self, sentence: Sentence, span: Span) -> None:
-        """Count a gold span, in characters, as missed."""
-        self.n_misaligned += 1
-        n_words = sum(start < span.end and span.start < end for start, end in sentence.offsets)
-        self._slice(
-            Counts(gold=1), max(n_words, 1), " ".join(sentence.text[span.start : span.end].split())
-        )
-        self._keep(sentence, Pair(span, None), span, None, None)
+        self.by_corpus[sentence.corpus] = of_corpus + counts
 
     def _slice(self, counts: Counts, n_words: int, surface: str) -> None:
-        length = str(n_words) if n_words < 4 else "4+"
-        self.by_length[length] += counts
+        self.by_length[str(n_words) if n_words < 4 else "4+"] += counts
         if self.seen is not None:
             name = "seen" if surface in self.seen else "unseen"
             self.by_surface[name] = self.by_surface.get(name, Counts()) + counts
 
-    def _compare_spans(self, sentence: Sentence, predicted: Mapping[Span, float | None]) -> None:
-        for pair in pair_spans(sentence.spans, predicted):
-            score = predicted[pair.predicted] if pair.predicted else None
-            gold, found = (
-                in_characters(sentence, pair.gold),
-                in_characters(sentence, pair.predicted),
-            )
-            self._keep(sentence, pair, gold, found, score)
-
     def _keep(
         self,
         sentence: Sentence,
-        pair: Pair,
+        pair: SpanPair,
         gold: Span | None,
         predicted: Span | None,
         score: float | None,
     ) -> None:
         self.confusion.add(pair)
-        self.kinds[pair.kind] += 1
-        if pair.kind is Kind.CORRECT:
-            return
-        self.mistakes.append(
-            Mistake(
-                kind=pair.kind,
-                gold=gold,
-                predicted=predicted,
-                score=score,
-                text=sentence.text,
-                corpus=sentence.corpus,
-                path=sentence.path,
-                line=sentence.line,
-            )
-        )
+        self.n_by_kind[pair.kind] += 1
+        if pair.kind is not MistakeKind.CORRECT:
+            place = (sentence.text, sentence.corpus, sentence.path, sentence.line)
+            self.mistakes.append(Mistake(pair.kind, gold, predicted, score, *place))
 
     def _calibration(self, corpora: Iterable[str], labels: Iterable[str]) -> Reliability:
         keys = product(corpora, labels)
         return Reliability.of(outcome for key in keys for outcome in self.outcomes.get(key, ()))
 
     def evaluation(self, worst: int) -> Evaluation:
-        mistakes: list[Mistake] = []
-        for kind in Kind:
-            of_kind = [mistake for mistake in self.mistakes if mistake.kind is kind]
-            of_kind.sort(
-                key=lambda mistake: -1.0 if mistake.score is None else mistake.score, reverse=True
-            )
-            mistakes += of_kind[:worst]
+        labels, corpora = self.scores.by_label, self.by_corpus
         return Evaluation(
             n_sentences=len(self.gold_tags),
             n_words=sum(map(len, self.gold_tags)),
             scores=self.scores,
             by_sentence=tuple(self.by_sentence),
             conlleval=conlleval_scores(self.gold_tags, self.predicted_tags),
-            by_corpus=self.by_corpus,
+            by_corpus=corpora,
             by_length=self.by_length,
             by_surface=dict(sorted(self.by_surface.items())),
             confusion=self.confusion,
-            calibration=self._calibration(self.by_corpus, self.scores.by_label),
-            calibration_by_label={
-                label: self._calibration(self.by_corpus, [label]) for label in self.scores.by_label
-            },
-            calibration_by_corpus={
-                name: self._calibration([name], self.scores.by_label) for name in self.by_corpus
-            },
-            mistakes=tuple(mistakes),
-            n_by_kind={kind: self.kinds[kind] for kind in Kind},
+            calibration=self._calibration(corpora, labels),
+            calibration_by_label={label: self._calibration(corpora, [label]) for label in labels},
+            calibration_by_corpus={name: self._calibration([name], labels) for name in corpora},
+            mistakes=tuple(
+                mistake
+                for kind in MistakeKind
+                for mistake in sorted(
+                    (each for each in self.mistakes if each.kind is kind),
+                    key=lambda each: 1.0 if each.score is None else -each.score,
+                )[:worst]
+            ),
+            n_by_kind={kind: self.n_by_kind[kind] for kind in MistakeKind},
             n_misaligned=self.n_misaligned,
             n_ignored=self.n_ignored,
         )
 
 
-def judged(
-    sentence: Sentence, predicted: Iterable[Span | ScoredSpan], annotated: Collection[str] | None
+def scorable_spans(
+    sentence: Sentence, predicted: Iterable[ScoredSpan], annotated: Collection[str] | None
 ) -> dict[Span, float | None]:
     """Return the predicted spans that gold can judge, with scores; `annotated` as in `evaluate`."""
-    scored = dict(_with_score(one) for one in predicted)
-    return {span: score for span, score in scored.items() if is_judged(sentence, span, annotated)}
-
-
-def _with_score(predicted: Span | ScoredSpan) -> tuple[Span, float | None]:
-    return (
-        (predicted.span, predicted.score)
-        if isinstance(predicted, ScoredSpan)
-        else (predicted, None)
-    )
-
-
-def _span(predicted: Span | ScoredSpan) -> Span:
-    return _with_score(predicted)[0]
+    return {
+        each.span: each.score for each in predicted if is_scorable(sentence, each.span, annotated)
+    }
 
 
 def with_annotated(sentence: Sentence, annotated: Collection[str] | None) -> Sentence:
@@ -351,36 +312,32 @@ def with_annotated(sentence: Sentence, annotated: Collection[str] | None) -> Sen
     )
 
 
-def is_judged(sentence: Sentence, span: Span, annotated: Collection[str] | None) -> bool:
-    """Return whether gold can judge a predicted span; `annotated` as in `evaluate`."""
+def is_scorable(sentence: Sentence, span: Span, annotated: Collection[str] | None) -> bool:
+    """Return whether gold can judge a predicted span; `annotated` as in `evaluate`.
+
+    It cannot where a word is unknown, unless that is only because no words can express a gold span.
+    """
     if annotated is not None and span.label not in annotated:
         return False
     if span in sentence.spans:
         return True
-    touched = {
-        i
+    touched = (
+        sentence.offsets[word]
         for start, end in sentence.unknown
-        for i in range(max(start, span.start), min(end, span.end))
-    }
-    return all(_is_misaligned(sentence, i) for i in touched)
+        for word in range(max(start, span.start), min(end, span.end))
+    )
+    return all(
+        any(start < gold.end and gold.start < end for gold in sentence.misaligned)
+        for start, end in touched
+    )
 
 
-def _is_misaligned(sentence: Sentence, word: int) -> bool:
-    """Return whether a word is unknown only because no words can express its gold span."""
-    start, end = sentence.offsets[word]
-    return any(start < span.end and span.start < end for span in sentence.misaligned)
-
-
-def _surface(sentence: Sentence, span: Span) -> str:
-    return " ".join(sentence.words[span.start : span.end])
-
-
-def in_characters(sentence: Sentence, span: Span | None) -> Span | None:
+def in_characters(sentence: Sentence, span: Span) -> Span:
     """Give a span in words as one in characters of the sentence's text."""
-    if span is None:
-        return None
     return Span(sentence.offsets[span.start][0], sentence.offsets[span.end - 1][1], span.label)
 
 
-def _span_as_dict(span: Span | None) -> dict[str, str | int] | None:
-    return None if span is None else {"start": span.start, "end": span.end, "label": span.label}
+def surface_of(sentence: Sentence, span: Span) -> str:
+    """Give the text of a span in words."""
+    place = in_characters(sentence, span)
+    return sentence.text[place.start : place.end]

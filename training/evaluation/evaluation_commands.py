@@ -99,47 +99,29 @@ def evaluate(
     use_one_thread()
     options = DataOptions.of(locals())
     from teddy.model.predictor import load
+    from teddy.training.evaluation.measurements import (
+        annotated_labels,
+        dev_sentences,
+        evaluate_dev,
+        prediction,
+    )
+    from teddy.training.evaluation.robustness import measure_robustness
     from teddy.training.report.writing import score_intervals_of
 
     predictor = load(model_file, precision=precision)
-    corpora = options.corpora(predictor.manifest.labels)
+    labels = predictor.manifest.labels
+    corpora = options.corpora(labels)
     seen = corpora if trained_on is None else corpora_of_recipe(trained_on, data)
-    evaluation = _measure(predictor, corpora, seen)
-    perturbed = _measure_robustness(predictor, corpora) if robustness else None
+    evaluation = evaluate_dev(predictor.tagger, corpora, trained_on=seen)
+    perturbed: Robustness | None = None
+    if robustness:
+        sentences, annotated = dev_sentences(corpora), annotated_labels(corpora)
+        predict = prediction(predictor.tagger)
+        perturbed = measure_robustness(predict, sentences, annotated, labels=labels)
     if report is not None:
         title = f"{model_file.name} on {source.name}"
         _write_report(evaluation, perturbed, predictor, corpora, report, title)
     _print(evaluation, score_intervals_of(evaluation), perturbed, as_json)
-
-
-def _measure(
-    predictor: "Predictor", corpora: "Sequence[Corpus]", trained_on: "Sequence[Corpus]"
-) -> "Evaluation":
-    """Evaluate a loaded model on dev data; entities of `trained_on` count as seen."""
-    from teddy.training.evaluation.card import prediction
-    from teddy.training.evaluation.evaluate import evaluate, surfaces
-
-    train = [sentence for corpus in trained_on for sentence in corpus.train]
-    return evaluate(
-        prediction(predictor),
-        [sentence for corpus in corpora for sentence in corpus.dev],
-        {corpus.name: corpus.annotates for corpus in corpora},
-        labels=predictor.manifest.labels,
-        seen=surfaces(train) if train else None,
-    )
-
-
-def _measure_robustness(predictor: "Predictor", corpora: "Sequence[Corpus]") -> "Robustness":
-    """Evaluate a loaded model on perturbed dev data."""
-    from teddy.training.evaluation.card import prediction
-    from teddy.training.evaluation.robustness import measure_robustness
-
-    return measure_robustness(
-        prediction(predictor),
-        [sentence for corpus in corpora for sentence in corpus.dev],
-        {corpus.name: corpus.annotates for corpus in corpora},
-        labels=predictor.manifest.labels,
-    )
 
 
 def _write_report(
@@ -233,9 +215,9 @@ def compare(
     """
     use_one_thread()
     options = DataOptions.of(locals())
-    from teddy.training.evaluation.pair import compare_models
+    from teddy.training.evaluation.model_comparison import compare_models
 
-    pair = compare_models(
+    models = compare_models(
         (first, second),
         options.corpora,
         precision=precision,
@@ -245,7 +227,9 @@ def compare(
         speed=speed,
     )
     if report is not None:
-        from teddy.training.report.html_compare import write_comparison
+        from teddy.training.report.html import write_comparison
 
-        write_comparison(pair, report, f"{first.name} and {second.name} on {source.name}")
-    print(json.dumps(pair.as_dict(), ensure_ascii=False) if as_json else "\n".join(pair.lines()))
+        write_comparison(models, report, f"{first.name} and {second.name} on {source.name}")
+    print(
+        json.dumps(models.as_dict(), ensure_ascii=False) if as_json else "\n".join(models.lines())
+    )

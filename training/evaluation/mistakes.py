@@ -9,7 +9,7 @@ from teddy.model.tags.spans import Span
 from teddy.training.evaluation.scores import Counts
 
 
-class Kind(StrEnum):
+class MistakeKind(StrEnum):
     """How a predicted span differs from the gold one it stands for."""
 
     CORRECT = "correct"
@@ -21,67 +21,68 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class SpanPair:
     """A gold span and the predicted span that belongs to it; one of the two may be missing."""
 
     gold: Span | None
     predicted: Span | None
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> MistakeKind:
         """The difference."""
         if self.predicted is None:
-            return Kind.MISSED
+            return MistakeKind.MISSED
         if self.gold is None:
-            return Kind.SPURIOUS
+            return MistakeKind.SPURIOUS
         if self.gold == self.predicted:
-            return Kind.CORRECT
+            return MistakeKind.CORRECT
         if _borders(self.gold) == _borders(self.predicted):
-            return Kind.LABEL
-        return Kind.BORDERS if self.gold.label == self.predicted.label else Kind.BOTH
+            return MistakeKind.LABEL
+        return MistakeKind.BORDERS if self.gold.label == self.predicted.label else MistakeKind.BOTH
 
 
-def pair_spans(gold: Iterable[Span], predicted: Iterable[Span]) -> list[Pair]:
-    """Pair the spans of one sentence, in order of position: each is in exactly one pair.
+def pair_spans(gold: Iterable[Span], predicted: Iterable[Span]) -> list[SpanPair]:
+    """SpanPair the spans of one sentence, in order of position: each is in exactly one pair.
 
     Equal spans are paired first, then those with equal borders, then those that overlap, those with
     the greatest overlap first (of equal ones the leftmost); what is left stands alone.
     """
     gold, predicted = set(gold), set(predicted)
-    pairs = [Pair(span, span) for span in gold & predicted]
+    pairs = [SpanPair(span, span) for span in gold & predicted]
     gold, predicted = gold - predicted, predicted - gold
     candidates = sorted(
         # Equal borders are the best of overlaps, whatever their length.
-        (_borders(one) != _borders(other), -_overlap(one, other), one, other)
+        (_borders(one) != _borders(other), -overlap(one, other), one, other)
         for one in gold
         for other in predicted
-        if _overlap(one, other)
+        if overlap(one, other)
     )
     for _, _, one, other in candidates:
         if one in gold and other in predicted:
-            pairs.append(Pair(one, other))
+            pairs.append(SpanPair(one, other))
             gold.remove(one)
             predicted.remove(other)
-    pairs += [Pair(span, None) for span in gold] + [Pair(None, span) for span in predicted]
+    pairs += [SpanPair(span, None) for span in gold] + [SpanPair(None, span) for span in predicted]
     return sorted(pairs, key=_position)
 
 
-def mended(counts: Counts, kind: Kind, n: int) -> Counts:
+def scores_without(counts: Counts, kind: MistakeKind, n: int) -> Counts:
     """Return the counts as if `n` mistakes of this kind had not been made.
 
     A spurious span would not be there, a missed one would have been found, and one that is wrong
-    would be right (as Bolya et al. 2020 do for objects in pictures). With every kind mended,
+    would be right (as Bolya et al. 2020 do for objects in pictures). Without mistakes of any kind,
     precision and recall are 1.
     """
-    if kind is Kind.SPURIOUS:
-        return Counts(counts.gold, counts.predicted - n, counts.correct)
-    if kind is Kind.MISSED:
-        return Counts(counts.gold, counts.predicted + n, counts.correct + n)
-    return (
-        counts
-        if kind is Kind.CORRECT
-        else Counts(counts.gold, counts.predicted, counts.correct + n)
-    )
+    gold, predicted, correct = counts.gold, counts.predicted, counts.correct
+    match kind:
+        case MistakeKind.CORRECT:
+            return counts
+        case MistakeKind.SPURIOUS:
+            return Counts(gold, predicted - n, correct)
+        case MistakeKind.MISSED:
+            return Counts(gold, predicted + n, correct + n)
+        case _:
+            return Counts(gold, predicted, correct + n)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,26 +97,20 @@ class Confusion:
     equal_borders: Counter[tuple[str | None, str | None]] = field(default_factory=Counter)
     wrong_borders: Counter[tuple[str | None, str | None]] = field(default_factory=Counter)
 
-    def add(self, pair: Pair) -> None:
+    def add(self, pair: SpanPair) -> None:
         """Count a pair."""
-        labels = (
-            pair.gold.label if pair.gold else None,
-            pair.predicted.label if pair.predicted else None,
-        )
-        cells = self.wrong_borders if pair.kind in (Kind.BORDERS, Kind.BOTH) else self.equal_borders
-        cells[labels] += 1
+        gold, predicted = (span.label if span else None for span in (pair.gold, pair.predicted))
+        is_wrong = pair.kind in (MistakeKind.BORDERS, MistakeKind.BOTH)
+        (self.wrong_borders if is_wrong else self.equal_borders)[gold, predicted] += 1
 
     def as_dict(self) -> dict[str, list[dict[str, str | int | None]]]:
         """Give the cells that are not empty, the fullest first, ready for JSON."""
         return {
             name: [
                 {"gold": gold, "predicted": predicted, "count": n}
-                for (gold, predicted), n in cells.most_common()
+                for (gold, predicted), n in getattr(self, name).most_common()
             ]
-            for name, cells in (
-                ("equal_borders", self.equal_borders),
-                ("wrong_borders", self.wrong_borders),
-            )
+            for name in ("equal_borders", "wrong_borders")
         }
 
 
@@ -123,10 +118,11 @@ def _borders(span: Span) -> tuple[int, int]:
     return span.start, span.end
 
 
-def _overlap(one: Span, other: Span) -> int:
+def overlap(one: Span, other: Span) -> int:
+    """Return how many words (or characters) are in both spans."""
     return max(0, min(one.end, other.end) - max(one.start, other.start))
 
 
-def _position(pair: Pair) -> tuple[int, bool, list[Span]]:
+def _position(pair: SpanPair) -> tuple[int, bool, list[Span]]:
     spans = [span for span in (pair.gold, pair.predicted) if span]
     return min(span.start for span in spans), pair.gold is None, spans

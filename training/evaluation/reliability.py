@@ -33,6 +33,11 @@ class Bin:
         """By how much the scores promise too much; below zero, too little."""
         return self.mean_score - self.share_right
 
+    def as_dict(self) -> dict[str, float | int]:
+        """Give the count and the means, ready for JSON."""
+        means = {"mean_score": self.mean_score, "share_right": self.share_right}
+        return {"predicted": self.n, **means}
+
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
@@ -49,17 +54,12 @@ class Reliability:
         members: list[list[tuple[float, bool]]] = [[] for _ in range(n_bins)]
         for score, right in outcomes:
             members[min(int(score * n_bins), n_bins - 1)].append((score, right))
-        return cls(
-            tuple(
-                Bin(len(each), sum(score for score, _ in each), sum(right for _, right in each))
-                for each in members
-            )
-        )
+        bins = [Bin(len(m), sum(score for score, _ in m), sum(r for _, r in m)) for m in members]
+        return cls(tuple(bins))
 
     def __add__(self, other: "Reliability") -> "Reliability":
-        return Reliability(
-            tuple(mine + theirs for mine, theirs in zip(self.bins, other.bins, strict=True))
-        )
+        both = zip(self.bins, other.bins, strict=True)
+        return Reliability(tuple(mine + theirs for mine, theirs in both))
 
     @property
     def total(self) -> Bin:
@@ -68,33 +68,18 @@ class Reliability:
 
     @property
     def error(self) -> float:
-        """The expected calibration error (Naeini et al.
-
-        2015): the mean gap of the bins, weighted by their sizes.
-        """
+        """The expected calibration error (Naeini et al. 2015): the bins' mean gap, by their sizes."""
         return sum(each.n * abs(each.gap) for each in self.bins) / max(self.total.n, 1)
 
     def summary(self) -> dict[str, float | int]:
         """Give the error and the totals, ready for JSON; ratios are 0 to 1."""
-        total = self.total
-        return {
-            "error": self.error,
-            "predicted": total.n,
-            "mean_score": total.mean_score,
-            "share_right": total.share_right,
-        }
+        return {"error": self.error, **self.total.as_dict()}
 
     def as_dict(self) -> dict[str, object]:
         """Give the summary and all bins, ready for JSON."""
         n_bins = len(self.bins)
         bins = [
-            {
-                "from": place / n_bins,
-                "to": (place + 1) / n_bins,
-                "predicted": each.n,
-                "mean_score": each.mean_score,
-                "share_right": each.share_right,
-            }
+            {"from": place / n_bins, "to": (place + 1) / n_bins, **each.as_dict()}
             for place, each in enumerate(self.bins)
         ]
         return {**self.summary(), "bins": bins}

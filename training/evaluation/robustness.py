@@ -5,10 +5,9 @@ measured on what they have become. No gold entity gets lost, so that the rows of
 the same entities.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from functools import partial
 
 from teddy.training.data.align import Sentence
 from teddy.training.data.perturbations import lower, mistyped, title, unpunctuated, upper
@@ -22,6 +21,12 @@ PERTURBATIONS = ("clean", "lower", "upper", "title", "unpunctuated", "typos", "j
 """In the order in which they are measured; all but the first are keys of a recipe's `[augment]`
 table."""
 
+_CHANGES: dict[str, Callable[[Sentence], Sentence | None]] = {
+    "lower": lower,
+    "upper": upper,
+    "title": title,
+    "unpunctuated": unpunctuated,
+}
 _SEED = 1
 
 
@@ -71,21 +76,13 @@ class Robustness:
         yield ""
         yield f"The scores of the same {self.n_sentences:,} sentences, perturbed as by `[augment]`:"
         yield ""
-        yield from markdown_table(
-            ["", "precision", "recall", "F1", "difference", "sentences changed"],
-            [
-                [
-                    code(name),
-                    *(
-                        percent(ratio)
-                        for ratio in (each.counts.precision, each.counts.recall, each.counts.f1)
-                    ),
-                    f"{each.counts.f1 - clean:+.2%}",
-                    f"{each.n_changed:,}",
-                ]
-                for name, each in self.by_perturbation.items()
-            ],
-        )
+        rows = []
+        for name, each in self.by_perturbation.items():
+            counts = each.counts
+            ratios = map(percent, (counts.precision, counts.recall, counts.f1))
+            rows.append([code(name), *ratios, f"{counts.f1 - clean:+.2%}", f"{each.n_changed:,}"])
+        heads = ["", "precision", "recall", "F1", "difference", "sentences changed"]
+        yield from markdown_table(heads, rows)
 
 
 def measure_robustness(
@@ -120,21 +117,8 @@ def perturbed(name: str, sentences: Sequence[Sentence], seed: int = _SEED) -> li
     """
     if name == "joined":
         return join_in_twos(sentences)
+    if name == "clean":
+        return list(sentences)
     random = generator(seed)
-    return [_perturbed(name, sentence, random) or sentence for sentence in sentences]
-
-
-def _perturbed(name: str, sentence: Sentence, random: np.random.Generator) -> Sentence | None:
-    match name:
-        case "lower":
-            return lower(sentence)
-        case "upper":
-            return upper(sentence)
-        case "title":
-            return title(sentence)
-        case "unpunctuated":
-            return unpunctuated(sentence)
-        case "typos":
-            return mistyped(sentence, random)
-        case _:
-            return sentence
+    change = partial(mistyped, random=random) if name == "typos" else _CHANGES[name]
+    return [change(sentence) or sentence for sentence in sentences]

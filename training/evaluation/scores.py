@@ -9,7 +9,8 @@ equal chunks. `seqeval` by default does the same.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from teddy.model.tags.spans import Scheme, Span, read_tags
 
@@ -49,14 +50,8 @@ class Counts:
 
     def as_dict(self) -> dict[str, float | int]:
         """Give the counts and the ratios (0 to 1), ready for JSON."""
-        return {
-            "gold": self.gold,
-            "predicted": self.predicted,
-            "correct": self.correct,
-            "precision": self.precision,
-            "recall": self.recall,
-            "f1": self.f1,
-        }
+        ratios = {"precision": self.precision, "recall": self.recall, "f1": self.f1}
+        return asdict(self) | ratios
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +61,11 @@ class Macro:
     precision: float
     recall: float
     f1: float
+
+
+def as_dicts(scores: "Mapping[str, Counts | SpanScores]") -> dict[str, dict[str, Any]]:
+    """Give each of several scores ready for JSON."""
+    return {name: each.as_dict() for name, each in scores.items()}
 
 
 class SpanScores:
@@ -79,13 +79,6 @@ class SpanScores:
     def __init__(self, labels: Iterable[str] = ()) -> None:
         self.by_label: dict[str, Counts] = {label: Counts() for label in labels}
 
-    @classmethod
-    def of(cls, by_label: Mapping[str, Counts]) -> "SpanScores":
-        """Scores with these counts."""
-        scores = cls()
-        scores.by_label.update(by_label)
-        return scores
-
     def add(self, gold: Iterable[Span], predicted: Iterable[Span]) -> None:
         """Count one sentence. Spans are sets: one that is given twice counts once."""
         gold, predicted = set(gold), set(predicted)
@@ -94,8 +87,8 @@ class SpanScores:
             self._count(span.label, Counts(int(there), int(found), int(there and found)))
 
     def __add__(self, other: "SpanScores") -> "SpanScores":
-        both = SpanScores.of(self.by_label)
-        for label, counts in other.by_label.items():
+        both = SpanScores()
+        for label, counts in (*self.by_label.items(), *other.by_label.items()):
             both._count(label, counts)
         return both
 
@@ -130,35 +123,13 @@ class SpanScores:
             f1=sum(counts.f1 for counts in used) / n,
         )
 
-    @property
-    def macro_f1(self) -> float:
-        """`macro.f1`."""
-        return self.macro.f1
-
-    def as_dict(self) -> dict[str, object]:
+    def as_dict(self) -> dict[str, Any]:
         """Return `{"micro": ..., "macro": ..., "labels": {...}}` for JSON, ratios 0 to 1."""
-        macro = self.macro
         return {
             "micro": self.micro.as_dict(),
-            "macro": {"precision": macro.precision, "recall": macro.recall, "f1": macro.f1},
-            "labels": {label: counts.as_dict() for label, counts in self.by_label.items()},
+            "macro": asdict(self.macro),
+            "labels": as_dicts(self.by_label),
         }
-
-    def table(self) -> str:
-        """Write a table for a terminal, ratios in per cent: a row for each label, micro and macro.
-
-        No final newline.
-        """
-        width = max((len(label) for label in (*self.by_label, "micro")), default=0)
-        lines = [f"{'':{width}}  precision   recall       F1     gold  predicted  correct"]
-        for name, counts in [*self.by_label.items(), ("micro", self.micro)]:
-            lines.append(
-                f"{name:{width}}  {counts.precision:9.2%}{counts.recall:9.2%}{counts.f1:9.2%}"
-                f"{counts.gold:9,}{counts.predicted:11,}{counts.correct:9,}"
-            )
-        macro = self.macro
-        lines.append(f"{'macro':{width}}  {macro.precision:9.2%}{macro.recall:9.2%}{macro.f1:9.2%}")
-        return "\n".join(lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,23 +152,6 @@ class ConllevalScores:
     def as_dict(self) -> dict[str, object]:
         """`SpanScores.as_dict` with the accuracy and the number of words, ready for JSON."""
         return {"accuracy": self.accuracy, "words": self.words, **self.spans.as_dict()}
-
-    def report(self) -> str:
-        """Print as the script does, character for character. No final newline."""
-        micro = self.spans.micro
-        lines = [
-            f"processed {self.words} tokens with {micro.gold} phrases; "
-            f"found: {micro.predicted} phrases; correct: {micro.correct}.",
-            f"accuracy: {100 * self.accuracy:6.2f}%; precision: {100 * micro.precision:6.2f}%; "
-            f"recall: {100 * micro.recall:6.2f}%; FB1: {100 * micro.f1:6.2f}",
-        ]
-        for label, counts in sorted(self.spans.by_label.items()):
-            lines.append(
-                f"{label:>17}: precision: {100 * counts.precision:6.2f}%; "
-                f"recall: {100 * counts.recall:6.2f}%; "
-                f"FB1: {100 * counts.f1:6.2f}  {counts.predicted}"
-            )
-        return "\n".join(lines)
 
 
 def conlleval_scores(

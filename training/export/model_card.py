@@ -1,6 +1,4 @@
-"""The model card (Mitchell et al.
-
-2019) of a model file: what it is and is for, and how good it was measured to be.
+"""The model card (Mitchell et al. 2019) of a model file: its use and how good it was measured to be.
 
 Every statement comes from the manifest: what is measured from its scores, what only a person can
 say from the `[card]` table of the recipe in it. A version is not among them: it is the digest of
@@ -15,23 +13,28 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from teddy.model.display import describe_network
-from teddy.model.file.bundle import Manifest, TrainingData
+from teddy.model.file.bundle import Manifest
 from teddy.training.recipe.sections import CardConfig
-from teddy.training.report.markdown import code, escape, markdown_table, percent
+from teddy.training.report.markdown import (
+    SCORE_HEADS,
+    code,
+    corpus_table,
+    escape,
+    markdown_table,
+    percent,
+    score_table,
+)
 
 _NOT_STATED = "Not stated."
-_SCORE_HEADS = ["precision", "recall", "F1", "annotated", "predicted"]
 
 
 def render_card(manifest: Manifest) -> str:
     """Write the card of a model as Markdown."""
     recipe = tomllib.loads(manifest.recipe)
     stated = CardConfig.model_validate_json(json.dumps(recipe.get("card", {})))
+    description = stated.description.strip()
     sections = [
-        (
-            f"# {escape(manifest.name)}",
-            [stated.description.strip()] if stated.description.strip() else [],
-        ),
+        (f"# {escape(manifest.name)}", [description] if description else []),
         ("## What it is", _details(manifest)),
         ("## Intended use", [stated.intended_use.strip() or _NOT_STATED]),
         ("## Out of scope", [stated.out_of_scope.strip() or _NOT_STATED]),
@@ -65,33 +68,18 @@ def _labels(manifest: Manifest, stated: CardConfig) -> Iterator[str]:
 
 
 def _training_data(manifest: Manifest) -> Iterator[str]:
-    rows = [
-        [
-            code(each.name),
-            escape(each.licence),
-            _count(each.n_sentences),
-            _count(each.n_words),
-            _source(each),
-        ]
-        for each in manifest.training_data
-    ]
-    yield (
-        _table(["corpus", "licence", "sentences", "words", "source"], rows) if rows else _NOT_STATED
-    )
-
-
-def _count(n: int) -> str:
-    """Return the data that are credited without a count, such as those of pretrained weights."""
-    return f"{n:,}" if n else ""
-
-
-def _source(data: TrainingData) -> str:
-    return code(data.source) if data.source else ""
+    rows = []
+    for each in manifest.training_data:
+        # Data of pretrained weights may be credited without counts.
+        counts = [f"{n:,}" if n else "" for n in (each.n_sentences, each.n_words)]
+        source = code(each.source) if each.source else ""
+        rows.append([code(each.name), escape(each.licence), *counts, source])
+    heads = ["corpus", "licence", "sentences", "words", "source"]
+    yield _table(heads, rows) if rows else _NOT_STATED
 
 
 def _scores(manifest: Manifest, stated: CardConfig) -> Iterator[str]:
-    scores = manifest.scores
-    dev = scores.get("dev", {})
+    dev = manifest.scores.get("dev", {})
     if "micro" not in dev:
         yield _NOT_STATED
         return
@@ -102,8 +90,13 @@ def _scores(manifest: Manifest, stated: CardConfig) -> Iterator[str]:
     rows = {code(label): counts for label, counts in dev.get("labels", {}).items()}
     yield _score_table("label", {**rows, "**all**": dev["micro"]})
     if stated.seeds:
-        yield _spread([dev["micro"]["f1"], *stated.seeds])
-    yield from _score_slices(scores)
+        f1 = [dev["micro"]["f1"], *stated.seeds]
+        yield (
+            f"F1 of the same recipe with other seeds: {', '.join(map(percent, stated.seeds))}. "
+            f"With this one, {len(f1)} in all: mean {percent(statistics.mean(f1))}, "
+            f"standard deviation {percent(statistics.stdev(f1))}."
+        )
+    yield from _score_slices(manifest.scores)
 
 
 _SLICES = (
@@ -122,49 +115,18 @@ before them."""
 
 def _score_slices(scores: Mapping[str, Any]) -> Iterator[str]:
     for name, head, said in _SLICES:
-        rows = {
-            code(each): counts
-            for each, counts in scores.get(name, {}).items()
-            if isinstance(counts, Mapping)
-        }
+        found = scores.get(name, {}).items()
+        rows = {code(each): counts for each, counts in found if isinstance(counts, Mapping)}
         if rows:
             yield said
             yield _score_table(head, rows)
         if name == "dev_by_corpus" and scores.get("dev_labels_by_corpus"):
             yield "F1 of each label in each corpus; empty where the corpus does not annotate it:"
-            yield _label_table(scores["dev_labels_by_corpus"])
+            yield "\n".join(corpus_table(scores["dev_labels_by_corpus"]))
 
 
 def _score_table(head: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
-    cells = [
-        [
-            name,
-            *(percent(counts[key]) for key in ("precision", "recall", "f1")),
-            *(f"{counts[key]:,}" if key in counts else "" for key in ("gold", "predicted")),
-        ]
-        for name, counts in rows.items()
-    ]
-    return _table([head, *_SCORE_HEADS], cells)
-
-
-def _label_table(corpora: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
-    labels = list(dict.fromkeys(label for counts in corpora.values() for label in counts))
-    rows = []
-    for name, by_label in corpora.items():
-        counted = [by_label.get(label, {}) for label in labels]
-        used = [
-            counts if counts.get("gold") or counts.get("predicted") else None for counts in counted
-        ]
-        rows.append([code(name), *(percent(counts["f1"]) if counts else "" for counts in used)])
-    return _table(["corpus", *map(code, labels)], rows)
-
-
-def _spread(f1s: list[float]) -> str:
-    shown = ", ".join(percent(f1) for f1 in f1s[1:])
-    return (
-        f"F1 of the same recipe with other seeds: {shown}. With this one, {len(f1s)} in all: mean "
-        f"{percent(statistics.mean(f1s))}, standard deviation {percent(statistics.stdev(f1s))}."
-    )
+    return "\n".join(score_table(head, rows, SCORE_HEADS[:-1]))
 
 
 def _calibration(manifest: Manifest) -> Iterator[str]:
@@ -174,10 +136,9 @@ def _calibration(manifest: Manifest) -> Iterator[str]:
         return
     yield (
         "The score of an entity is the probability, according to the model, that exactly these "
-        "words have exactly this "
-        f"label, at a temperature of {manifest.temperature:.3f} that was fitted on the development "
-        "data. Expected "
-        f"calibration error there (Naeini et al. 2015): {percent(scores['dev_calibration_error'])}."
+        f"words have exactly this label, at a temperature of {manifest.temperature:.3f} that was "
+        "fitted on the development data. Expected calibration error there (Naeini et al. 2015): "
+        f"{percent(scores['dev_calibration_error'])}."
     )
     calibration = scores.get("dev_calibration", {})
     filled = [each for each in calibration.get("bins", ()) if each["predicted"]]
@@ -211,17 +172,13 @@ def _licences(manifest: Manifest, stated: CardConfig) -> Iterator[str]:
     yield f"Of the model: {stated.licence.strip() or 'not stated.'}"
     asked = []
     for mark, demand in _OBLIGATIONS:
-        names = [
+        found = [
             code(each.name) for each in manifest.training_data if re.search(mark, each.licence)
         ]
-        if names:
-            asked.append(f"- {demand}: {', '.join(names)}")
+        asked += [f"- {demand}: {', '.join(found)}"] if found else []
     if asked:
-        said = (
-            "It was trained on texts of others. Going by the names of their licences, which decide "
-            "themselves, these"
-        )
-        yield "\n".join([said, "", *asked])
+        said = "It was trained on texts of others. Going by the names of their licences, which"
+        yield "\n".join([f"{said} decide themselves, these", "", *asked])
     yield "Sources and licences of all of them are listed under Training data."
 
 

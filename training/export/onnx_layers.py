@@ -30,7 +30,7 @@ _FAR = 2**62
 """The end of a slice that goes on to the end."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class OnnxCell:
     """One direction of a layer: an operator, its attributes, and its weights in its order of gates.
 
@@ -54,104 +54,74 @@ class OnnxCell:
 def onnx_cell(cell: CellName, weights: Weights, prefix: str) -> OnnxCell:
     """Return the layer whose weights' names begin with `prefix`, as `make_recurrence` makes it."""
     if cell in ("lstm", "gru", "rnn"):
-        return _kernel(cell, weights, f"{prefix}layer.")
-    from_input, from_hidden = (
-        weights[f"{prefix}from_input.weight"],
-        weights[f"{prefix}from_hidden.weight"],
-    )
-    bias = weights[f"{prefix}from_input.bias"]
-    stacked = (from_input, from_hidden, bias, np.zeros_like(bias))
+        kernel = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+        stacked = [weights[f"{prefix}layer.{name}"] for name in kernel]
+    else:
+        own = ("from_input.weight", "from_hidden.weight", "from_input.bias")
+        stacked = [weights[prefix + name] for name in own]
+        stacked.append(np.zeros_like(stacked[-1]))
     match cell:
+        case "rnn":
+            return _cell("RNN", stacked)
+        case "gru":
+            return _gru([_reordered(each, (1, 0, 2)) for each in stacked])
+        case "lstm":
+            return _lstm(stacked)
         case "lstm-peephole":
-            peepholes = [
-                weights[f"{prefix}{gate}_peephole"] for gate in ("input", "output", "forget")
-            ]
-            return replace(_lstm(*stacked), peepholes=np.concatenate(peepholes))
+            gates = [weights[f"{prefix}{gate}_peephole"] for gate in ("input", "output", "forget")]
+            return replace(_lstm(stacked), peepholes=np.concatenate(gates))
         case "lstm-coupled":
             # With `input_forget` the operator makes the forget gate 1 - input gate, and does not
             # look at its weights.
-            with_forget = _lstm(*(_with_gate(each, 1, 3, 0.0) for each in stacked))
-            return replace(with_forget, attributes={"input_forget": 1})
+            return _lstm([_with_gate(each, 1, 3, 0.0) for each in stacked], input_forget=1)
         case "lstm-no-forget":
-            forgets = (0.0, 0.0, _OPEN, 0.0)
-            return _lstm(
-                *(
-                    _with_gate(each, 1, 3, value)
-                    for each, value in zip(stacked, forgets, strict=True)
-                )
-            )
-        # gru-simple: its update gate is 1 - that of the operator, which is the sigmoid of the
-        # negated sum
+            return _lstm(_with_open_gate(stacked, 1, 3))
         case _:
-            negated = [_negate_first(each, 2) for each in stacked]
-            resets = (0.0, 0.0, _OPEN, 0.0)
-            return _gru(
-                *(
-                    _with_gate(each, 1, 2, value)
-                    for each, value in zip(negated, resets, strict=True)
-                )
-            )
+            # gru-simple: its update gate is 1 - that of the operator, which is the sigmoid of the
+            # negated sum.
+            pairs = [np.split(each, 2) for each in stacked]
+            negated = [np.concatenate([-update, candidate]) for update, candidate in pairs]
+            return _gru(_with_open_gate(negated, 1, 2))
 
 
-def _kernel(cell: CellName, weights: Weights, prefix: str) -> OnnxCell:
-    names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
-    from_input, from_hidden, bias, second_bias = (weights[prefix + name] for name in names)
-    if cell == "lstm":
-        return _lstm(from_input, from_hidden, bias, second_bias)
-    if cell == "gru":
-        return _gru(
-            *(_reordered(each, (1, 0, 2)) for each in (from_input, from_hidden, bias, second_bias))
-        )
-    return OnnxCell(
-        operator="RNN",
-        attributes={},
-        from_input=from_input,
-        from_hidden=from_hidden,
-        bias=np.concatenate((bias, second_bias)),
-    )
+def _cell(operator: str, stacked: Sequence[Array], **attributes: int) -> OnnxCell:
+    """Make a cell of two matrices and two biases, the input's and then the hidden state's."""
+    from_input, from_hidden, *biases = stacked
+    bias = np.concatenate(biases)
+    return OnnxCell(operator, attributes, from_input, from_hidden, bias)
 
 
-def _lstm(from_input: Array, from_hidden: Array, bias: Array, second_bias: Array) -> OnnxCell:
-    """Gates in torch's order: input, forget, candidate, output."""
-    order = (0, 3, 1, 2)
-    return OnnxCell(
-        operator="LSTM",
-        attributes={},
-        from_input=_reordered(from_input, order),
-        from_hidden=_reordered(from_hidden, order),
-        bias=np.concatenate((_reordered(bias, order), _reordered(second_bias, order))),
-    )
+def _lstm(stacked: Sequence[Array], **attributes: int) -> OnnxCell:
+    """Take gates in torch's order: input, forget, candidate, output."""
+    return _cell("LSTM", [_reordered(each, (0, 3, 1, 2)) for each in stacked], **attributes)
 
 
-def _gru(from_input: Array, from_hidden: Array, bias: Array, second_bias: Array) -> OnnxCell:
-    """Gates in ONNX's order: update, reset, candidate.
+def _gru(stacked: Sequence[Array]) -> OnnxCell:
+    """Take gates in ONNX's order: update, reset, candidate.
 
     torch resets what the hidden state's matrix gives, and bias.
     """
-    return OnnxCell(
-        operator="GRU",
-        attributes={"linear_before_reset": 1},
-        from_input=from_input,
-        from_hidden=from_hidden,
-        bias=np.concatenate((bias, second_bias)),
-    )
+    return _cell("GRU", stacked, linear_before_reset=1)
 
 
 def _reordered(stacked: Array, order: Sequence[int]) -> Array:
-    """Return the gates along the first axis in another order."""
     gates = np.split(stacked, len(order))
     return np.concatenate([gates[index] for index in order])
 
 
 def _with_gate(stacked: Array, position: int, n_gates: int, value: float) -> Array:
-    """One gate more along the first axis, filled with a value."""
+    """Insert a gate along the first axis, filled with a value."""
     gates = np.split(stacked, n_gates)
     return np.concatenate([*gates[:position], np.full_like(gates[0], value), *gates[position:]])
 
 
-def _negate_first(stacked: Array, n_gates: int) -> Array:
-    gates = np.split(stacked, n_gates)
-    return np.concatenate([-gates[0], *gates[1:]])
+def _with_open_gate(stacked: Sequence[Array], position: int, n_gates: int) -> list[Array]:
+    """Insert a gate that is wide open by the input's bias."""
+    values = (0.0, 0.0, _OPEN, 0.0)
+    return [
+        _with_gate(each, position, n_gates, value)
+        for each, value in zip(stacked, values, strict=True)
+    ]
 
 
 def word_vectors(
@@ -162,17 +132,15 @@ def word_vectors(
     # has rows.
     zero, one = graph.integers(0), graph.integers(1)
     n_rows = graph.add("Shape", rows)
-    ends = graph.add(
-        "Concat", graph.add("Slice", starts, one, graph.integers(_FAR)), n_rows, axis=0
-    )
+    later_starts = graph.add("Slice", starts, one, graph.integers(_FAR))
+    ends = graph.add("Concat", later_starts, n_rows, axis=0)
     most = graph.add("ReduceMax", graph.add("Sub", ends, starts), zero, keepdims=0)
     turns = graph.add("Range", graph.constant(np.array(0)), most, graph.constant(np.array(1)))
     places = graph.add("Add", graph.add("Unsqueeze", turns, one), starts)
     has_one = graph.add("Unsqueeze", graph.add("Less", places, ends), graph.integers(2))
     chosen = graph.add("Gather", rows, graph.add("Min", places, graph.add("Sub", n_rows, one)))
-    shape = graph.add(
-        "Concat", graph.add("Shape", starts), graph.integers(config.embedding_width), axis=0
-    )
+    width = graph.integers(config.embedding_width)
+    shape = graph.add("Concat", graph.add("Shape", starts), width, axis=0)
     nothing = graph.add("Expand", graph.constant(np.zeros((), dtype=np.float32)), shape)
     table = graph.constant(weights["embedding"], "embedding")
     (summed,) = graph.scan(_add_row(graph.body(), table, config), [nothing], [chosen, has_one])
@@ -184,29 +152,18 @@ def word_vectors(
 
 
 def _add_row(body: Graph, table: str, config: NetworkConfig) -> GraphProto:
-    """One row more of each word that has so many.
+    """Add one more row to each word that has so many.
 
     A loop, and not ScatterND with `reduction="add"`, which does it in one go: ONNX Runtime 1.31
     lets its threads add to the same sum at the same time, and loses some (tried: the sums of 31
     batches in 300 came out wrong). ScatterElements adds in one thread, but 1,000 words of ten rows
     take it 23 ms; this, 2.6.
     """
-    row = body.add(
-        "Where",
-        "has_one",
-        body.add("Gather", table, "chosen"),
-        body.constant(np.zeros((), dtype=np.float32)),
-    )
+    width, zero = config.embedding_width, body.constant(np.zeros((), dtype=np.float32))
+    row = body.add("Where", "has_one", body.add("Gather", table, "chosen"), zero)
     summed = body.add("Add", "so_far", row)
-    return body.as_body(
-        "add_row",
-        [
-            floats("so_far", "U", config.embedding_width),
-            wholes("chosen", "U"),
-            truths("has_one", "U", 1),
-        ],
-        [floats(summed, "U", config.embedding_width)],
-    )
+    inputs = [floats("so_far", "U", width), wholes("chosen", "U"), truths("has_one", "U", 1)]
+    return body.as_body("add_row", inputs, [floats(summed, "U", width)])
 
 
 def emissions(
@@ -232,22 +189,19 @@ def _recurrent_layer(
     cells = [onnx_cell(config.cell, weights, prefix + direction) for direction in directions]
     first = cells[0]
     peepholes = [cell.peepholes for cell in cells if cell.peepholes is not None]
-    inputs = [
-        values,
-        graph.constant(np.stack([cell.from_input for cell in cells]), prefix + "from_input"),
-        graph.constant(np.stack([cell.from_hidden for cell in cells]), prefix + "from_hidden"),
-        graph.constant(np.stack([cell.bias for cell in cells]), prefix + "bias"),
-        lengths,
+    stacked = [
+        graph.constant(np.stack([getattr(cell, name) for cell in cells]), prefix + name)
+        for name in ("from_input", "from_hidden", "bias")
     ]
+    inputs = [values, *stacked, lengths]
     if peepholes:
         inputs += ["", "", graph.constant(np.stack(peepholes), prefix + "peepholes")]
-    read = graph.add(
-        first.operator,
-        *inputs,
-        hidden_size=first.hidden_width,
-        direction="bidirectional" if config.bidirectional else "forward",
+    attributes = {
+        "hidden_size": first.hidden_width,
+        "direction": "bidirectional" if config.bidirectional else "forward",
         **first.attributes,
-    )
+    }
+    read = graph.add(first.operator, *inputs, **attributes)
     if config.combine == "sum":
         return graph.add("ReduceSum", read, graph.integers(1), keepdims=0)
     # [T, directions, B, H]: side by side
@@ -257,18 +211,14 @@ def _recurrent_layer(
 
 def _linear(graph: Graph, values: str, weights: Weights, prefix: str) -> str:
     weight = graph.constant(weights[prefix + "weight"].T, prefix + "weight")
-    return graph.add(
-        "Add", graph.add("MatMul", values, weight), graph.constant(weights[prefix + "bias"])
-    )
+    product = graph.add("MatMul", values, weight)
+    return graph.add("Add", product, graph.constant(weights[prefix + "bias"]))
 
 
 def _gelu(graph: Graph, values: str) -> str:
-    """X * (1 + erf(x / sqrt 2)) / 2: Hendrycks & Gimpel 2016, arXiv:1606.08415."""
-
-    def number(value: float) -> str:
-        return graph.constant(np.array(value, dtype=np.float32))
-
-    erf = graph.add("Erf", graph.add("Div", values, number(sqrt(2.0))))
-    return graph.add(
-        "Mul", graph.add("Mul", values, graph.add("Add", erf, number(1.0))), number(0.5)
+    """Return x * (1 + erf(x / sqrt 2)) / 2: Hendrycks & Gimpel 2016, arXiv:1606.08415."""
+    root, one, half = (
+        graph.constant(np.array(value, dtype=np.float32)) for value in (sqrt(2.0), 1.0, 0.5)
     )
+    erf = graph.add("Erf", graph.add("Div", values, root))
+    return graph.add("Mul", graph.add("Mul", values, graph.add("Add", erf, one)), half)

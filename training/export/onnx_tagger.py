@@ -56,16 +56,18 @@ class Field:
 
 def field_of(weights: Weights) -> Field:
     """Return what `ConditionalRandomField.potentials` gives of these weights."""
-    return Field(
-        transition=_forbidding(weights["crf.transition"], weights["crf.transition_forbidden"]),
-        first=_forbidding(weights["crf.first"], weights["crf.first_forbidden"]),
-        last=_forbidding(weights["crf.last"], weights["crf.last_forbidden"]),
-        cooling=1.0 / float(weights["crf.temperature"]),
+    transition, first, last = (
+        np.where(
+            weights[f"crf.{name}_forbidden"], -np.inf, weights[f"crf.{name}"].astype(np.float64)
+        )
+        for name in ("transition", "first", "last")
     )
+    cooling = 1.0 / float(weights["crf.temperature"])
+    return Field(transition=transition, first=first, last=last, cooling=cooling)
 
 
 def decode(graph: Graph, emissions: str, lengths: str, field: Field) -> tuple[str, str, str, str]:
-    """Tags (int64), and marginal, opening and closing (float64), as of the CRF's `posterior`.
+    """Return tags (int64), and marginal, opening and closing (float64), as of the CRF's `posterior`.
 
     Shape: float32 [T, B, K], int64 [B] -> [T, B] each.
     """
@@ -76,9 +78,8 @@ def decode(graph: Graph, emissions: str, lengths: str, field: Field) -> tuple[st
         graph.add("Unsqueeze", each, pair) for each in (forward, _reversed(graph, forward, lengths))
     ]
     weight = graph.add("Concat", *weights, axis=1)
-    row_shape = graph.add(
-        "Slice", graph.add("Shape", emissions), graph.integers(1), graph.integers(3)
-    )
+    shape = graph.add("Shape", emissions)
+    row_shape = graph.add("Slice", shape, graph.integers(1), graph.integers(3))
     ends = np.exp(np.stack((field.first, field.last)) * field.cooling)[:, None]
     best, begun = (
         graph.add("Expand", graph.constant(each), row_shape) for each in (field.last, ends)
@@ -93,18 +94,15 @@ def decode(graph: Graph, emissions: str, lengths: str, field: Field) -> tuple[st
     # What came in at each word, and by what it was divided there, is made anew, all at once: a step
     # of a loop is dear.
     leaving = graph.add("MatMul", states, matrices)
-    arriving = graph.add(
-        "Concat", graph.add("Unsqueeze", begun, graph.integers(0)), leaving, axis=0
-    )
+    first = graph.add("Unsqueeze", begun, graph.integers(0))
+    arriving = graph.add("Concat", first, leaving, axis=0)
     arriving = graph.add("Slice", arriving, graph.integers(0), graph.integers(-1))
-    total = graph.add(
-        "ReduceSum", graph.add("Mul", arriving, weight), graph.integers(3), keepdims=0
-    )
+    weighed = graph.add("Mul", arriving, weight)
+    total = graph.add("ReduceSum", weighed, graph.integers(3), keepdims=0)
     log_scales = graph.add("Log", graph.add("Max", total, graph.constant(np.array(_FLOOR))))
     tags = _best_path(graph, _reversed(graph, scores, lengths), lengths, field)
-    return tags, *_posterior(
-        graph, _Sums(relative, states, arriving, log_scales), tags, lengths, field
-    )
+    sums = _Sums(relative, states, arriving, log_scales)
+    return tags, *_posterior(graph, sums, tags, lengths, field)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +122,8 @@ def _read(body: Graph, field: Field, matrices: str) -> GraphProto:
     """
     n_tags = field.n_tags
     score = body.add("Add", "best_onwards", "emission")
-    steps = body.add(
-        "Add", body.add("Unsqueeze", score, body.integers(1)), body.constant(field.transition)
-    )
+    before = body.add("Unsqueeze", score, body.integers(1))
+    steps = body.add("Add", before, body.constant(field.transition))
     best = body.add("ReduceMax", steps, body.integers(2), keepdims=0)
     weighed = body.add("Mul", "incoming", "weight")
     state = body.add("LpNormalization", weighed, axis=2, p=1)
@@ -164,7 +161,7 @@ def _best_path(graph: Graph, scores: str, lengths: str, field: Field) -> str:
 
 
 def _follow(body: Graph, field: Field) -> GraphProto:
-    """From the tag of a word to the best one of the next."""
+    """Go from the tag of a word to the best one of the next."""
     transition = body.constant(np.concatenate((field.transition, field.first[None])))
     ways_on = body.add("Add", "score", body.add("Gather", transition, "before", axis=0))
     tag = body.add("ArgMax", ways_on, axis=1, keepdims=0)
@@ -178,13 +175,12 @@ def _follow(body: Graph, field: Field) -> GraphProto:
 def _posterior(
     graph: Graph, sums: _Sums, tags: str, lengths: str, field: Field
 ) -> tuple[str, str, str]:
-    """Marginal, opening and closing of the tags. Shape: [T, B] each."""
+    """Return marginal, opening and closing of the tags. Shape: [T, B] each."""
     one, two = graph.integers(1), graph.integers(2)
     log_alpha_scale = graph.add("CumSum", _direction(graph, sums.log_scales, 0), graph.integers(0))
     # The scale up to and including a word is what alpha needs; beta stops before its word.
-    before = graph.add(
-        "CumSum", _direction(graph, sums.log_scales, 1), graph.integers(0), exclusive=1
-    )
+    backward = _direction(graph, sums.log_scales, 1)
+    before = graph.add("CumSum", backward, graph.integers(0), exclusive=1)
     log_beta_scale = _reversed(graph, before, lengths)
     alpha = _direction(graph, sums.states, 0)
     beta = _reversed(graph, _direction(graph, sums.arriving, 1), lengths)
@@ -198,18 +194,14 @@ def _posterior(
     marginal = graph.add("Div", of_tag(both), mass)
     path = graph.add("Add", of_tag(sums.relative), _steps(graph, tags, field))
     path = graph.add("CumSum", path, graph.integers(0))
-    log_mass = graph.add(
-        "Add", graph.add("Add", graph.add("Log", mass), log_alpha_scale), log_beta_scale
-    )
+    log_mass = graph.add("Add", graph.add("Log", mass), log_alpha_scale)
+    log_mass = graph.add("Add", log_mass, log_beta_scale)
     last = graph.add("Unsqueeze", graph.add("Sub", lengths, one), graph.integers(0))
     log_partition = graph.add("GatherElements", log_mass, last, axis=0)
-    opening = graph.add(
-        "Sub", graph.add("Add", graph.add("Log", of_tag(alpha)), log_alpha_scale), path
-    )
-    closing = graph.add(
-        "Add", graph.add("Add", graph.add("Log", of_tag(beta)), log_beta_scale), path
-    )
-    return marginal, opening, graph.add("Sub", closing, log_partition)
+    opening = graph.add("Add", graph.add("Log", of_tag(alpha)), log_alpha_scale)
+    closing = graph.add("Add", graph.add("Log", of_tag(beta)), log_beta_scale)
+    closing = graph.add("Sub", graph.add("Add", closing, path), log_partition)
+    return marginal, graph.add("Sub", opening, path), closing
 
 
 def _steps(graph: Graph, tags: str, field: Field) -> str:
@@ -221,9 +213,8 @@ def _steps(graph: Graph, tags: str, field: Field) -> str:
     first = graph.add("Slice", tags, zero, one)
     before = graph.add("Concat", first, graph.add("Slice", tags, zero, graph.integers(-1)), axis=0)
     pairs = graph.add("Add", graph.add("Mul", before, graph.integers(field.n_tags)), tags)
-    found = graph.add(
-        "Gather", graph.constant((field.transition * field.cooling).reshape(-1)), pairs
-    )
+    cooled = graph.constant((field.transition * field.cooling).reshape(-1))
+    found = graph.add("Gather", cooled, pairs)
     is_first = graph.add("Equal", _positions(graph, tags), zero)
     return graph.add("Where", is_first, graph.constant(np.zeros(())), found)
 
@@ -235,7 +226,7 @@ def _relative(graph: Graph, emissions: str, field: Field) -> str:
 
 
 def _reversed(graph: Graph, values: str, lengths: str) -> str:
-    """Each row's words in the other order, its padding where it was.
+    """Return each row's words in the other order, its padding where it was.
 
     Shape: [T, B, ...] -> [T, B, ...].
     """
@@ -243,19 +234,15 @@ def _reversed(graph: Graph, values: str, lengths: str) -> str:
 
 
 def _direction(graph: Graph, values: str, index: int) -> str:
-    """One of the two recursions. Shape: [T, 2, ...] -> [T, ...]."""
+    """Return one of the two recursions. Shape: [T, 2, ...] -> [T, ...]."""
     return graph.add("Gather", values, graph.constant(np.array(index)), axis=1)
 
 
 def _positions(graph: Graph, values: str) -> str:
-    """0, 1, ... along the first axis. Shape: [T, ...] -> int64 [T, 1]."""
+    """Return 0, 1, ... along the first axis. Shape: [T, ...] -> int64 [T, 1]."""
     zero, one = graph.constant(np.array(0)), graph.constant(np.array(1))
     length = graph.add("Gather", graph.add("Shape", values), zero)
     return graph.add("Unsqueeze", graph.add("Range", zero, length, one), graph.integers(1))
-
-
-def _forbidding(scores: NDArray[np.floating], forbidden: NDArray[np.bool_]) -> NDArray[np.float64]:
-    return np.where(forbidden, -np.inf, scores.astype(np.float64))
 
 
 def build_model(config: NetworkConfig, weights: Weights) -> ModelProto:
@@ -268,9 +255,8 @@ def build_model(config: NetworkConfig, weights: Weights) -> ModelProto:
     """
     graph = Graph()
     field = field_of(weights)
-    vectors = graph.add(
-        "Identity", word_vectors(graph, "rows", "starts", weights, config), name=VECTORS
-    )
+    summed = word_vectors(graph, "rows", "starts", weights, config)
+    vectors = graph.add("Identity", summed, name=VECTORS)
     scores = emissions(graph, vectors, "words", "lengths", weights, config)
     outputs = decoded_outputs()
     for output, value in zip(outputs, decode(graph, scores, "lengths", field), strict=True):

@@ -19,7 +19,7 @@ from teddy.model.file.bundle import (
     Manifest,
     extra_files,
     read_bundle,
-    write_bundle,
+    seal,
 )
 from teddy.model.network.precision import onnx_extra
 from teddy.model.network.tagger_network import Network
@@ -30,8 +30,14 @@ from teddy.model.tagger import TaggedWords, Tagger
 from teddy.model.tags.tag_set import TagSet
 from teddy.model.text.words import TOKENISER_VERSION
 from teddy.training.data.corpora import Corpus, open_corpora
-from teddy.training.evaluation.card import Card, evaluate_dev, joined_credits, make_card, read_card
 from teddy.training.evaluation.evaluate import Evaluation
+from teddy.training.evaluation.measurements import (
+    Measurements,
+    evaluate_dev,
+    joined_credits,
+    measure_on_dev,
+    read_measurements,
+)
 from teddy.training.export.model_card import render_card
 from teddy.training.learning.checkpoint import Checkpoint, load_checkpoint
 from teddy.training.recipe.reading import dotted
@@ -93,7 +99,9 @@ def measure(checkpoint: Checkpoint, corpora: Sequence[Corpus]) -> tuple[Checkpoi
     """Return the checkpoint with its weights as stored, its temperature, and its dev scores."""
     network, features, tag_set = checkpoint.build()
     halved = _halve(network, features, tag_set, corpora)
-    card, evaluation = make_card(network, features, tag_set, corpora, recipe_of(checkpoint).export)
+    card, evaluation = measure_on_dev(
+        network, features, tag_set, corpora, recipe_of(checkpoint).export
+    )
     card = replace(
         card, halved=halved, training_data=joined_credits(checkpoint.inherited, card.training_data)
     )
@@ -116,22 +124,27 @@ def _halve(
 
 def write_model(checkpoint: Checkpoint, model_file: Path) -> None:
     """Write the model file and load it, canary included, before it gets its name."""
-    recipe, card = recipe_of(checkpoint), read_card(checkpoint.card)
+    recipe, card = recipe_of(checkpoint), read_measurements(checkpoint.card)
     network, features, tag_set = checkpoint.build()
     manifest = _manifest(recipe, card, network)
     scripted = script(network)
     predictor = Predictor(manifest, "", "fp32", Tagger(scripted, features, tag_set))
-    manifest = replace(manifest, canary=_canary(predictor, recipe.export.canary))
+    texts = recipe.export.canary
+    canary = []
+    for text, found in zip(texts, predictor.tag(texts), strict=True):
+        entities = [CanaryEntity(start=e.start, end=e.end, label=e.label) for e in found]
+        canary.append(CanaryText(text=text, entities=tuple(entities)))
+    manifest = replace(manifest, canary=tuple(canary))
     if card.halved:
         scripted.half()
     extras = extra_files(manifest, checkpoint.pieces, checkpoint.words, render_card(manifest))
     model_file.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(model_file) as temporary:
-        write_bundle(temporary, to_archive(scripted, extras))
+        temporary.write_bytes(seal(to_archive(scripted, extras)))
         load(temporary, precision="fp32")
 
 
-def _manifest(recipe: Recipe, card: Card, network: Network) -> Manifest:
+def _manifest(recipe: Recipe, card: Measurements, network: Network) -> Manifest:
     return Manifest(
         format_version=FORMAT_VERSION,
         name=recipe.name,
@@ -150,18 +163,6 @@ def _manifest(recipe: Recipe, card: Card, network: Network) -> Manifest:
         canary=(),
         reference=card.reference,
         recipe=recipe.dump_toml(),
-    )
-
-
-def _canary(predictor: Predictor, texts: Sequence[str]) -> tuple[CanaryText, ...]:
-    return tuple(
-        CanaryText(
-            text=text,
-            entities=tuple(
-                CanaryEntity(start=each.start, end=each.end, label=each.label) for each in entities
-            ),
-        )
-        for text, entities in zip(texts, predictor.tag(texts), strict=True)
     )
 
 

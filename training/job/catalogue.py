@@ -6,7 +6,7 @@ All are gauges, and all carry `run`, the name in the recipe. One that has no val
 never 0.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 PREFIX = "teddy_training_"
@@ -52,8 +52,7 @@ JOB = Group(
             "state",
             "",
             "1 for the state of the job, 0 for the others: `running`, `finished`, `failed`, "
-            "`diverged`, "
-            "`interrupted`.",
+            "`diverged`, `interrupted`.",
             "state",
         ),
         _metric(
@@ -114,28 +113,32 @@ PRETRAIN = Group(
 
 CATALOGUE = (JOB, TRAIN, PRETRAIN)
 
+_UPDATE = ("epoch", "loss", "distillation_loss", "gradient_norm", "learning_rate")
+ROW_METRICS: Mapping[str, Mapping[str, str]] = {
+    "update": {key: key for key in (*_UPDATE, "words_per_second")},
+    "evaluation": {key: f"dev_{key}" for key in ("f1", "precision", "recall", "loss")},
+    "held_out": {key: key for key in ("words", "perplexity", "accuracy", "detection_accuracy")},
+}
+"""The keys of rows (see training/job/record.py) and the names of their metrics in Prometheus, as
+far as they are in the catalogue, and in MLflow; by the kind of row."""
+
 
 def all_metrics() -> Iterator[Metric]:
-    """Every metric, in the order of the table."""
+    """Yield every metric in the order of the table."""
     return (metric for group in CATALOGUE for metric in group.metrics)
 
 
 def metrics_table() -> str:
     """Return the catalogue in Markdown, for docs/metrics.md."""
-    return "\n\n".join(_group_table(group) for group in CATALOGUE)
-
-
-def _group_table(group: Group) -> str:
-    rows = [
-        f"### {group.title}",
-        "",
-        "| Metric | Type | Labels | Unit | Meaning |",
-        "|---|---|---|---|---|",
-    ]
-    for metric in group.metrics:
-        labels = ", ".join(f"`{label}`" for label in metric.labels)
-        rows.append(f"| `{metric.name}` | gauge | {labels} | {metric.unit} | {metric.meaning} |")
-    return "\n".join(rows)
+    tables = []
+    for group in CATALOGUE:
+        rows = [f"### {group.title}", ""]
+        rows += ["| Metric | Type | Labels | Unit | Meaning |", "|---|---|---|---|---|"]
+        for each in group.metrics:
+            labels = ", ".join(f"`{label}`" for label in each.labels)
+            rows.append(f"| `{each.name}` | gauge | {labels} | {each.unit} | {each.meaning} |")
+        tables.append("\n".join(rows))
+    return "\n\n".join(tables)
 
 
 if __name__ == "__main__":

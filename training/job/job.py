@@ -15,22 +15,10 @@ from threading import Lock
 
 from teddy.model.errors import DivergedError, JobInterrupted
 from teddy.model.system.memory import resident_bytes
-from teddy.training.job.catalogue import PREFIX
+from teddy.training.job.catalogue import PREFIX, ROW_METRICS, all_metrics
 
 RECENT_UPDATES = 50
 """So many say how fast a job is: one alone is as long as its sentences."""
-
-_NAMES: Mapping[str, Mapping[str, str]] = {
-    "update": {key: key for key in ("step", "epoch", "loss", "gradient_norm", "learning_rate")},
-    "evaluation": {
-        "f1": "dev_f1",
-        "precision": "dev_precision",
-        "recall": "dev_recall",
-        "loss": "dev_loss",
-    },
-    "held_out": {key: key for key in ("perplexity", "accuracy")},
-}
-"""What the keys of rows are in the catalogue, by the kind of row (see training/job/record.py)."""
 
 
 class State(StrEnum):
@@ -63,7 +51,6 @@ class Job:
         self._lock = Lock()
         self._rows: dict[str, Mapping[str, object]] = {}
         self._words_per_second: deque[object] = deque(maxlen=RECENT_UPDATES)
-        self._best_f1: float | None = None
         self._values = {"started_timestamp_seconds": clock()}
         self._listeners: list[Callable[[], None]] = []
         self.progressed()
@@ -96,7 +83,9 @@ class Job:
                 self._words_per_second.append(row["words_per_second"])
         self.progressed()
         if kind != "update":
-            self._evaluated(row)
+            f1 = _number(row.get("f1"))
+            best = [each for each in (f1, self._values.get("best_dev_f1")) if each is not None]
+            self._tell({"best_dev_f1": max(best)} if best else {})
 
     def saved(self, checkpoint: Path) -> None:
         """There is a checkpoint to resume from."""
@@ -108,32 +97,25 @@ class Job:
         self._tell({})
 
     def values(self) -> dict[str, float]:
-        """Everything that has a value now, by its name in the catalogue, but for the state."""
+        """Return everything that has a value now, by its name in the catalogue, but the state."""
         with self._lock:
-            found = dict(self._values)
+            found: dict[str, object] = dict(self._values)
             rows = dict(self._rows)
-            speeds = [
-                speed for each in self._words_per_second if (speed := _number(each)) is not None
-            ]
+            measured = [_number(each) for each in self._words_per_second]
         for kind, row in rows.items():
-            for key, name in _NAMES[kind].items():
-                if (value := _number(row.get(key))) is not None:
-                    found[name] = value
-        if speeds:
-            # Batches have about equal numbers of words, and then this mean is all words over all
-            # seconds.
-            found["words_per_second"] = statistics.harmonic_mean(speeds)
+            found |= {name: row.get(key) for key, name in ROW_METRICS[kind].items()}
+        if "update" in rows:
+            found["step"] = rows["update"]["step"]
+        # Batches have about equal numbers of words, and then this mean is all words over all
+        # seconds.
+        speeds = [each for each in measured if each is not None]
+        found["words_per_second"] = statistics.harmonic_mean(speeds) if speeds else None
         found["resident_bytes"] = resident_bytes()
         found["updated_timestamp_seconds"] = self._updated_seconds
-        return {PREFIX + name: float(value) for name, value in found.items()}
-
-    def _evaluated(self, row: Mapping[str, object]) -> None:
-        f1 = _number(row.get("f1"))
-        if f1 is not None:
-            self._best_f1 = f1 if self._best_f1 is None else max(f1, self._best_f1)
-            self._tell({"best_dev_f1": self._best_f1})
-        else:
-            self._tell({})
+        numbers = {
+            metric.name: _number(found.get(metric.name[len(PREFIX) :])) for metric in all_metrics()
+        }
+        return {name: value for name, value in numbers.items() if value is not None}
 
     def _tell(self, values: Mapping[str, float]) -> None:
         with self._lock:

@@ -11,6 +11,7 @@ once, and the training goes on.
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from urllib.error import HTTPError
 
@@ -57,8 +58,12 @@ def exposed(
             outlets.enter_context(_written(job, registry, file))
         if gateway is not None:
             outlets.enter_context(_pushed(job, registry, gateway))
-        with _telling_its_end(job):
+        try:
             yield
+        except BaseException as error:
+            job.end(State.after(error))
+            raise
+        job.end(State.FINISHED)
 
 
 class _JobCollector(Collector):
@@ -81,16 +86,6 @@ class _JobCollector(Collector):
 
 
 @contextmanager
-def _telling_its_end(job: Job) -> Iterator[None]:
-    try:
-        yield
-    except BaseException as error:
-        job.end(State.after(error))
-        raise
-    job.end(State.FINISHED)
-
-
-@contextmanager
 def _served(registry: CollectorRegistry, address: Address) -> Iterator[None]:
     try:
         server, thread = start_http_server(address.port, address.host, registry)
@@ -105,32 +100,21 @@ def _served(registry: CollectorRegistry, address: Address) -> Iterator[None]:
         thread.join()
 
 
-@contextmanager
-def _written(job: Job, registry: CollectorRegistry, file: Path) -> Iterator[None]:
-    def write() -> None:
-        # by a name that does not end in .prom, which no collector reads
-        write_to_textfile(str(file), registry)
-
+def _written(job: Job, registry: CollectorRegistry, file: Path) -> "_Copies":
+    # The copy is made by a name that does not end in .prom, which no collector reads.
+    write = partial(write_to_textfile, str(file), registry)
     try:
         write()
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(file)) from error
-    with _Copies(job, str(file), write, write):
-        yield
+    return _Copies(job, str(file), write, write)
 
 
-@contextmanager
-def _pushed(job: Job, registry: CollectorRegistry, gateway: str) -> Iterator[None]:
+def _pushed(job: Job, registry: CollectorRegistry, gateway: str) -> "_Copies":
     group = {"run": job.run}
-
-    def push() -> None:
-        push_to_gateway(gateway, GATEWAY_JOB, registry, group, GATEWAY_SECONDS)
-
-    def delete() -> None:
-        delete_from_gateway(gateway, GATEWAY_JOB, group, GATEWAY_SECONDS)
-
-    with _Copies(job, gateway, push, delete):
-        yield
+    push = partial(push_to_gateway, gateway, GATEWAY_JOB, registry, group, GATEWAY_SECONDS)
+    delete = partial(delete_from_gateway, gateway, GATEWAY_JOB, group, GATEWAY_SECONDS)
+    return _Copies(job, gateway, push, delete)
 
 
 class _Copies:

@@ -28,6 +28,7 @@ from mlflow.tracking import MlflowClient
 from teddy.model.errors import TrainingError
 from teddy.model.system.files import write_atomically
 from teddy.model.system.processes import available_cores
+from teddy.training.job.catalogue import ROW_METRICS
 from teddy.training.job.log import without_password
 
 EXPERIMENT = "teddy"
@@ -35,28 +36,6 @@ EXPERIMENT = "teddy"
 
 _LEFT = ("recipe.toml", "metrics.jsonl", "timings.jsonl", "curves.png", "report")
 """What a run leaves that is kept with it, as far as it is there."""
-_NAMES: Mapping[str, Mapping[str, str]] = {
-    "update": {
-        key: key
-        for key in (
-            "loss",
-            "distillation_loss",
-            "gradient_norm",
-            "learning_rate",
-            "words_per_second",
-            "epoch",
-        )
-    },
-    "evaluation": {
-        "f1": "dev_f1",
-        "precision": "dev_precision",
-        "recall": "dev_recall",
-        "loss": "dev_loss",
-    },
-    "held_out": {key: key for key in ("words", "perplexity", "accuracy", "detection_accuracy")},
-}
-"""The keys of rows and what they are called in MLflow, by the kind of row (see
-training/job/record.py)."""
 _ALWAYS_THERE = {"update": "loss", "evaluation": "dev_f1", "held_out": "words"}
 _ROWS_AT_ONCE = 100  # MLflow takes 1000 metrics at once
 _PARAMETERS_AT_ONCE = 100
@@ -228,7 +207,7 @@ def flattened(table: object, path: str = "") -> Iterator[tuple[str, str]]:
 
 def _metrics(time_milliseconds: int, row: Mapping[str, object]) -> Iterator[Metric]:
     step = int(str(row["step"]))
-    for key, name in _NAMES[str(row["kind"])].items():
+    for key, name in ROW_METRICS[str(row["kind"])].items():
         value = row.get(key)
         if isinstance(value, int | float):
             yield Metric(name, float(value), time_milliseconds, step)

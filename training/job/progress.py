@@ -1,6 +1,4 @@
-"""What is said of a training run: live bars on a terminal, JSON lines elsewhere.
-
-Never any text of the corpora.
+"""How a training run is shown: live bars on a terminal, JSON lines elsewhere; no text of corpora.
 
 Both take the rows that `teddy.training.job.record` knows:
 
@@ -11,9 +9,9 @@ Both take the rows that `teddy.training.job.record` knows:
 
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from types import TracebackType
-from typing import Protocol, Self, TextIO
+from typing import Self, TextIO
 
 from rich import progress as bars
 from rich.console import Console
@@ -24,24 +22,22 @@ from teddy.training.job.record import EvaluationRow, HeldOutRow, Row
 Clock = Callable[[], float]
 
 
-class Progress(Protocol):
+class Progress(ABC):
     """Shows a run while its `with` block lasts; what the block raises goes on."""
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-        /,
-    ) -> None: ...
+    def __exit__(self, *_: object) -> None:
+        return None
 
+    @abstractmethod
     def show(self, row: Row) -> None:
         """Show an update or an evaluation."""
 
+    @abstractmethod
     def note(self, message: str) -> None:
-        """Say something of the run, on a line that stays."""
+        """Write a message about the run on a line that stays."""
 
 
 def open_progress(
@@ -59,15 +55,14 @@ def open_progress(
     """
     stream = sys.stderr if stream is None else stream
     if is_terminal(stream):
-        return LiveProgress(
-            total_steps, first_step=first_step, console=Console(file=stream), clock=clock
-        )
+        console = Console(file=stream)
+        return LiveProgress(total_steps, first_step=first_step, console=console, clock=clock)
     return JsonProgress(
         total_steps, first_step=first_step, stream=stream, clock=clock, every_seconds=every_seconds
     )
 
 
-class JsonProgress:
+class JsonProgress(Progress):
     """A line for every evaluation, and for updates now and then; see `teddy.training.job.log`."""
 
     def __init__(
@@ -89,15 +84,6 @@ class JsonProgress:
     def __enter__(self) -> Self:
         self._started = self._last_line = self._clock()
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-        /,
-    ) -> None:
-        pass
 
     def show(self, row: Row) -> None:
         """Write a line for an evaluation, or for an update if the last line is old enough."""
@@ -122,7 +108,7 @@ class JsonProgress:
         return (self._clock() - self._started) / done * max(self._total_steps - step, 0)
 
 
-class LiveProgress:
+class LiveProgress(Progress):
     """A bar with step, epoch, loss, best score, words/s and time left, below the evaluations."""
 
     def __init__(
@@ -140,40 +126,26 @@ class LiveProgress:
             console=console,
             get_time=clock,
         )
-        self._task = self._bars.add_task(
-            "epoch 1",
-            total=total_steps,
-            completed=first_step,
-            loss="-",
-            score="-",
-            speed="-",
-            start=False,
-        )
+        self._task = self._bars.add_task("epoch 1", False, total_steps, first_step)
+        self._bars.update(self._task, loss="-", score="-", speed="-")
 
     def __enter__(self) -> Self:
         self._bars.start()
         self._bars.start_task(self._task)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-        /,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bars.stop()
 
     def show(self, row: Row) -> None:
         """Move the bar on, or write a line for an evaluation above it."""
         if row["kind"] == "update":
-            speed = f"{row['words_per_second']:,.0f}"
             self._bars.update(
                 self._task,
                 completed=row["step"],
                 description=f"epoch {row['epoch']}",
                 loss=f"{row['loss']:.4f}",
-                speed=speed,
+                speed=f"{row['words_per_second']:,.0f}",
             )
             return
         self.note(f"step {row['step']:,}, epoch {row['epoch']}: {_scores(row)}")
@@ -188,14 +160,9 @@ class LiveProgress:
 
 
 def _scores(row: EvaluationRow | HeldOutRow) -> str:
-    if row["kind"] == "held_out":
-        return _held_out_scores(row)
-    scores = f"dev F1 {row['f1']:.2%} (P {row['precision']:.2%}, R {row['recall']:.2%})"
-    text = f"{scores}, loss {row['loss']:.4f}"
-    return text + (", the best so far" if row["best"] else "")
-
-
-def _held_out_scores(row: HeldOutRow) -> str:
+    if row["kind"] == "evaluation":
+        scores = f"dev F1 {row['f1']:.2%} (P {row['precision']:.2%}, R {row['recall']:.2%})"
+        return f"{scores}, loss {row['loss']:.4f}{', the best so far' if row['best'] else ''}"
     parts: list[str] = []
     if row["perplexity"] is not None and row["accuracy"] is not None:
         parts.append(f"perplexity {row['perplexity']:.1f}, {row['accuracy']:.1%} of words right")

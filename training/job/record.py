@@ -49,17 +49,19 @@ class JsonLines:
         Raises: TypeError where a value is not a string, number, bool or None; OSError where the row
         cannot be written, and then the file is as it was.
         """
-        line = (
-            json.dumps({key: _flat(key, value) for key, value in row.items()}, ensure_ascii=False)
-            + "\n"
-        )
+        flat = {key: _flat(key, value) for key, value in row.items()}
+        line = json.dumps(flat, ensure_ascii=False) + "\n"
         if not self._ends_well:
+            # A crash may have left a part of a row, to which the next row would be glued.
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._drop_half_line()
+            self._cut(sum(map(len, self._whole_lines())))
+            self._ends_well = True
         with self.path.open("ab", buffering=0) as file:
             end = file.tell()
             try:
-                _write_whole(file.fileno(), line.encode())
+                data = line.encode()
+                while data:  # on a full disk, the first call writes a part without an error
+                    data = data[os.write(file.fileno(), data) :]
             except OSError as error:
                 file.truncate(end)
                 raise OSError(error.errno, error.strerror, str(self.path)) from error
@@ -92,20 +94,9 @@ class JsonLines:
         with self.path.open("rb") as file:
             yield from (line for line in file if line.endswith(b"\n"))
 
-    def _drop_half_line(self) -> None:
-        """Cut off what a crash left of a row, or the next row would be glued to it."""
-        self._cut(sum(map(len, self._whole_lines())))
-        self._ends_well = True
-
     def _cut(self, size_bytes: int) -> None:
         if self.path.exists() and self.path.stat().st_size != size_bytes:
             os.truncate(self.path, size_bytes)
-
-
-def _write_whole(descriptor: int, data: bytes) -> None:
-    """Write all bytes: on a full disk, the first call writes a part without an error."""
-    while data:
-        data = data[os.write(descriptor, data) :]
 
 
 def _flat(key: str, value: object) -> Value:

@@ -1,4 +1,4 @@
-"""The batch of an update: sentences are augmented, cut into micro-batches and get noise and targets.
+"""The batch of an update: augmented sentences, cut into micro-batches, with noise and targets.
 
 All that is drawn depends on the seed, the epoch, the step and the number of the micro-batch. So a
 resumed run draws what an uninterrupted one draws, and N processes draw what one process draws.
@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from teddy.model.features.batching import Batch, make_batch
-from teddy.model.features.rows import UNKNOWN_WORD, WordFeatures
+from teddy.model.features.rows import WordFeatures
 from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.align import Sentence
 from teddy.training.data.raw_text import Words
@@ -25,12 +26,11 @@ from teddy.training.recipe.recipe import TrainingConfig
 from teddy.training.recipe.sections import AugmentConfig
 
 _ANNOTATED, _RAW, _RAW_AUGMENTED = 1, 2, 3
-"""Keys of random generators. With keys of their own, annotated sentences get the same noise
-whether or not there is raw text."""
+"""Keys of random generators: annotated sentences get the same noise with raw text and without."""
 
 
 class Targets:
-    """Which tags each word of a sentence may have, for the sentences of one corpus.
+    """The tags that each word of a sentence may have, for the sentences of one corpus.
 
     A corpus that does not annotate a label says nothing about it: its unlabelled words may be
     outside any entity *or* in an entity of that label, and the CRF's loss sums over both. So
@@ -39,12 +39,11 @@ class Targets:
     """
 
     def __init__(self, tag_set: TagSet, annotates: Iterable[str]) -> None:
-        known = {None, *tag_set.labels} - frozenset(annotates)
+        possible = {None, *tag_set.labels} - frozenset(annotates)
         self._tag_set = tag_set
-        # of a word without annotation
-        self._unlabelled = np.array(
-            [tag_set.label_of(i) in known for i in range(len(tag_set.tags))]
-        )
+        labels = map(tag_set.label_of, range(len(tag_set.tags)))
+        self._unlabelled = np.array([label in possible for label in labels])
+        """The tags of a word without annotation, bool [K]."""
 
     def allowed(self, sentence: Sentence) -> NDArray[np.bool_]:
         """Return the allowed tags of each word, bool [words, tags]."""
@@ -60,15 +59,6 @@ class Targets:
         return allowed
 
 
-def pad_targets(allowed: Sequence[NDArray[np.bool_]]) -> Tensor:
-    """Stack allowed tags to bool [B, T, K]; at padding every tag is allowed."""
-    longest = max(len(each) for each in allowed)
-    padded = np.ones((len(allowed), longest, allowed[0].shape[1]), dtype=np.bool_)
-    for row, each in enumerate(allowed):
-        padded[row, : len(each)] = each
-    return torch.from_numpy(padded)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingBatch:
     """Sentences that the network reads at once, and what it learns from them."""
@@ -77,7 +67,7 @@ class TrainingBatch:
     allowed: Tensor | None
     """The allowed tags of annotated sentences, bool [B, T, K]; None for raw text."""
     teacher_words: list[Words] | None
-    """What teachers read; None where they do not."""
+    """The words that teachers read; None where they read none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,16 +91,17 @@ class RankBatch:
     """Read by teachers."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Augmented:
-    """Sentences as the network reads them this time, and as teachers do."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Text:
+    """Augmented sentences, annotated or raw, and what teachers read of them."""
 
     sentences: list[Sentence]
-    teacher_words: list[Words]
+    teacher_words: list[Words] | None
+    is_raw: bool
 
     @property
-    def n_words(self) -> int:
-        return sum(map(len, self.teacher_words))
+    def lengths(self) -> list[int]:
+        return [len(sentence.words) for sentence in self.sentences]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,76 +123,60 @@ class Sharder:
         epoch: int,
         step: int,
     ) -> RankBatch:
-        """Return this process's part of an update on annotated sentences and batches of raw ones."""
-        annotated = self._augment(sentences, generator(self.seed, epoch, step))
+        """Return this process's part of an update on annotated sentences and raw batches."""
         random = generator(self.seed, epoch, step, _RAW_AUGMENTED)
-        texts = [self._augment(batch, random) for batch in raw]
-        n_parts = self.config.parts or self.group.size
-        parts = [
-            self._micro_batch(annotated, texts, (epoch, step), number, n_parts)
-            for number in self.group.share(n_parts)
+        texts = [
+            self._augmented(sentences, generator(self.seed, epoch, step), is_raw=False),
+            *(self._augmented(batch, random, is_raw=True) for batch in raw),
         ]
-        parts, rows = _renumber([part for part in parts if part.batches], self.features.n_rows)
+        n_parts = self.config.parts or self.group.size
+        parts: list[MicroBatch] = []
+        for number in self.group.share(n_parts):
+            annotated_random = generator(self.seed, epoch, step, _ANNOTATED, number)
+            raw_random = generator(self.seed, epoch, step, _RAW, number)
+            seed = int(annotated_random.integers(2**63))
+            batches = [
+                self._batch(text, own, raw_random if text.is_raw else annotated_random)
+                for text in texts
+                if text.sentences[own := cut(text.lengths, n_parts)[number]]
+            ]
+            if batches:
+                parts.append(MicroBatch(seed=seed, batches=batches))
+        parts, rows = _renumber(parts, self.features.n_rows)
+        taught = [text for text in texts if text.teacher_words is not None]
         return RankBatch(
             micro_batches=parts,
             rows=rows,
-            n_words=annotated.n_words,
-            n_taught_words=sum(text.n_words for text in texts) + annotated.n_words * self.taught,
+            n_words=sum(texts[0].lengths),
+            n_taught_words=sum(sum(text.lengths) for text in taught),
         )
 
-    def _augment(self, sentences: Sequence[Sentence], random: np.random.Generator) -> _Augmented:
+    def _augmented(
+        self, sentences: Sequence[Sentence], random: np.random.Generator, *, is_raw: bool
+    ) -> _Text:
         augmented = augment(sentences, self.augmentation, random)
-        return _Augmented(augmented, words_for_teachers(sentences, augmented))
+        read = words_for_teachers(sentences, augmented) if is_raw or self.taught else None
+        return _Text(sentences=augmented, teacher_words=read, is_raw=is_raw)
 
-    def _micro_batch(
-        self,
-        annotated: _Augmented,
-        texts: Sequence[_Augmented],
-        moment: tuple[int, int],
-        number: int,
-        n_parts: int,
-    ) -> MicroBatch:
-        random = generator(self.seed, *moment, _ANNOTATED, number)
-        seed = int(random.integers(2**63))
-        batches = self._batches(annotated, number, n_parts, random, is_raw=False)
-        random = generator(self.seed, *moment, _RAW, number)
-        for text in texts:
-            batches += self._batches(text, number, n_parts, random, is_raw=True)
-        return MicroBatch(seed=seed, batches=batches)
-
-    def _batches(
-        self,
-        augmented: _Augmented,
-        number: int,
-        n_parts: int,
-        random: np.random.Generator,
-        *,
-        is_raw: bool,
-    ) -> list[TrainingBatch]:
-        """Return one batch; none where there are fewer sentences than parts."""
-        own = cut([len(words) for words in augmented.teacher_words], n_parts)[number]
-        sentences = augmented.sentences[own]
-        if not sentences:
-            return []
+    def _batch(self, text: _Text, own: slice, random: np.random.Generator) -> TrainingBatch:
+        sentences = text.sentences[own]
         inputs = make_batch([sentence.words for sentence in sentences], self.features)
         inputs = drop_features(inputs, self.features, self.config.feature_dropout, random)
-        inputs = drop_words(inputs, UNKNOWN_WORD, self.config.word_dropout, random)
-        allowed = None if is_raw else [self.targets[s.corpus].allowed(s) for s in sentences]
-        return [
-            TrainingBatch(
-                inputs=inputs,
-                allowed=None if allowed is None else pad_targets(allowed),
-                teacher_words=augmented.teacher_words[own] if is_raw or self.taught else None,
-            )
-        ]
+        inputs = drop_words(inputs, self.config.word_dropout, random)
+        allowed = None
+        if not text.is_raw:
+            rows = [torch.from_numpy(self.targets[s.corpus].allowed(s)) for s in sentences]
+            # At padding every tag is allowed.
+            allowed = pad_sequence(rows, batch_first=True, padding_value=True)
+        read = None if text.teacher_words is None else text.teacher_words[own]
+        return TrainingBatch(inputs=inputs, allowed=allowed, teacher_words=read)
 
 
 def words_for_teachers(sentences: Sequence[Sentence], augmented: Sequence[Sentence]) -> list[Words]:
-    """Return what teachers read when the student reads the augmented sentences.
+    """Return the words that teachers read when the student reads the augmented sentences.
 
-    Where augmentation only changed the case of letters, they read the original: so they can teach
-    what they could not see themselves. Elsewhere no word can be matched with its original, and
-    they read what the student reads.
+    Where augmentation only changed the case of letters, they read the original, which is easier.
+    Elsewhere no word can be matched with its original, and they read what the student reads.
     """
     if len(sentences) != len(augmented):
         return [sentence.words for sentence in augmented]
@@ -216,12 +191,12 @@ def words_for_teachers(sentences: Sequence[Sentence], augmented: Sequence[Senten
 
 
 def cut(lengths: Sequence[int], n_parts: int) -> list[slice]:
-    """Cut sentences of these lengths into `n_parts` runs of about as many words; some may be empty.
+    """Cut sentences of these lengths into `n_parts` slices of about as many words; some are empty.
 
-    Sentences of a batch are sorted by length, so that those of a run need little padding.
+    Sentences of a batch are sorted by length, so that those of a slice need little padding.
     """
     ends = np.cumsum(lengths)
-    # A sentence belongs to the run in which its middle lies.
+    # A sentence belongs to the slice in which its middle lies.
     middles = ends - np.asarray(lengths) / 2
     borders = np.searchsorted(middles, ends[-1] * np.arange(n_parts + 1) / n_parts).tolist()
     return [slice(start, end) for start, end in pairwise(borders)]

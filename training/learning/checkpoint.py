@@ -1,4 +1,4 @@
-"""The state of a training run, whole: what a killed run needs to go on, and what `export` needs."""
+"""The state of a training run: what a killed run needs to go on, and what `export` needs."""
 
 import io
 import zipfile
@@ -18,7 +18,8 @@ from teddy.model.system.files import write_atomically
 from teddy.model.tags.tag_set import TagSet
 
 _FORMAT = 2
-_DIRECTORY = 0x10  # an attribute of MS-DOS in a zip file
+_DIRECTORY = 0x10
+"""The attribute of a directory in a zip file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +40,12 @@ class Checkpoint:
     recipe: str
     progress: dict[str, Any]
     card: str
-    """A `teddy.training.evaluation.card.Card` as JSON; empty until the weights have been
-    measured."""
+    """`teddy.training.evaluation.measurements.Measurements` as JSON; empty until measured."""
     inherited: tuple[TrainingData, ...] = ()
     """What the weights that the run started from had been learnt from."""
 
     def build(self) -> tuple[Network, WordFeatures, TagSet]:
-        """The network with its weights, in evaluation mode, and what gives its numbers a meaning."""
+        """Return the network with its weights, in evaluation mode, its features and its tags."""
         tag_set = TagSet(self.labels)
         features = WordFeatures(Pieces(self.pieces), self.features, self.words)
         network = Network(self.network, features.n_rows, tag_set)
@@ -53,17 +53,15 @@ class Checkpoint:
         return network.eval(), features, tag_set
 
     def save(self, path: Path) -> None:
-        """Writes the checkpoint whole or not at all."""
+        """Write the checkpoint whole or not at all."""
         content = {name: getattr(self, name) for name in self.__slots__}
-        stream = io.BytesIO()
         plain = {"features": asdict(self.features), "network": asdict(self.network)}
         credit = {"inherited": [asdict(each) for each in self.inherited]}
-        torch.save({"format": _FORMAT, **content, **plain, **credit}, stream)
-        write_atomically(path, stream.getvalue())
+        write_torch_file(path, {"format": _FORMAT, **content, **plain, **credit})
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Reads a checkpoint; only plain values and tensors are accepted, so a foreign file cannot run code.
+    """Read a checkpoint: plain values and tensors only, so that a foreign file cannot run code.
 
     Raises ModelFileError when the file is missing, damaged or not a checkpoint.
     """
@@ -79,8 +77,19 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise ModelFileError(path, f"a checkpoint without all of its parts ({error})") from error
 
 
+def write_torch_file(path: Path, content: dict[str, Any]) -> None:
+    """Write plain values and tensors, whole or not at all."""
+    stream = io.BytesIO()
+    torch.save(content, stream)
+    write_atomically(path, stream.getvalue())
+
+
 def read_torch_file(path: Path, kind: str) -> Any:
-    """What torch saved in a file, if it is whole and holds only plain values and tensors; else ModelFileError."""
+    """Read what `write_torch_file` wrote.
+
+    Raises ModelFileError for a file that is not whole, or holds anything but plain values and
+    tensors; `kind` is the word for it.
+    """
     try:
         _check_sums(path)
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -91,7 +100,7 @@ def read_torch_file(path: Path, kind: str) -> Any:
 
 
 def _check_sums(path: Path) -> None:
-    """Finds damage inside the archive, which torch's own reader lets pass as other weights."""
+    """Raise BadZipFile for damage in the archive, which torch would read as other weights."""
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             if member.external_attr & _DIRECTORY:  # torch's reader would leave its tensor unread

@@ -1,10 +1,9 @@
-"""Learning from teachers: what they expect of sentences, annotated or not, as a loss for the student.
+"""Learning from teachers: the tags that they expect are a loss for the student.
 
-The training sentences that an update reads anyway are read by the teachers too, and each update is
-given its share of the epoch's stretch of raw text. Teachers read words as they stand, or nearly
-(see `learning.batches.words_for_teachers`); the student's words and features go missing at random as in all training.
-Nothing is labelled beforehand or kept: every sentence is read when its turn comes, so that a run
-that was stopped needs no more than its place to go on.
+Teachers read the training sentences of an update, and each update has its share of the epoch's raw
+text. They read words as they stand, or nearly (see `learning.batches.words_for_teachers`); the
+student's words and features are dropped at random as in all training. Nothing is labelled
+beforehand or kept, so that a run that was stopped needs no more than its place to go on.
 """
 
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.align import Sentence
 from teddy.training.data.raw_text import RawText, Words, as_sentence
 from teddy.training.data.source import plan_epoch
-from teddy.training.evaluation.card import joined_credits
+from teddy.training.evaluation.measurements import joined_credits
 from teddy.training.learning.teacher import (
     Expectations,
     Teacher,
@@ -34,7 +33,7 @@ from teddy.training.recipe.sections import DistillConfig
 
 
 class Distillation:
-    """The teachers of a student and what they read beside its training sentences; see the head of this file."""
+    """The teachers of a student, and the raw text that they read beside its training sentences."""
 
     def __init__(
         self,
@@ -50,72 +49,72 @@ class Distillation:
         mixed_precision: str,
         forbids: bool = True,
     ) -> None:
-        """`teachers` are those that `config` names, in its order; raw sentences are cut at `longest` words.
+        """Take the `teachers` that `config` names, in its order.
 
-        `forbids` says whether the student forbids transitions. Raises TrainingError for a teacher
-        that it cannot learn from (see `Teacher.places_in`), and for teachers of which one knows
-        labels that another does not.
+        Raw sentences are cut at `longest` words; `forbids` says whether the student forbids
+        transitions. Raises TrainingError for a teacher that it cannot learn from (see
+        `Teacher.places_in`), and for teachers of which one knows labels that another does not.
         """
         self.config = config
         self._teachers = [
             (teacher, teacher.places_in(tag_set, forbids=forbids, name=name))
             for teacher, name in zip(teachers, config.teachers, strict=True)
         ]
-        self._n_tags = len(tag_set.tags)
-        self._known = _known_to_all(
-            [places for _, places in self._teachers], config.teachers, self._n_tags
-        ).to(device)
-        for teacher in teachers:
+        known = self._teachers[0][1]
+        for name, (teacher, places) in zip(config.teachers, self._teachers, strict=True):
+            if set(places) != set(known):
+                raise TrainingError(
+                    f"{name}: this teacher's labels are not those of {config.teachers[0]}: "
+                    "their mean means nothing"
+                )
             teacher.network.to(device)
+        self._n_tags = len(tag_set.tags)
+        self._known = torch.zeros(self._n_tags, dtype=torch.bool, device=device)
+        self._known[known] = True
         self._text = text
         self._longest = longest
         self._batch_words = batch_words
         self._seed = seed
         self._device = device
         self._mixed_precision = mixed_precision
-        self._batches: tuple[int, list[list[Words]]] | None = None
+        self._batches: tuple[int, list[list[Words]]] = (-1, [])
 
     @property
     def training_data(self) -> tuple[TrainingData, ...]:
-        """What the student owes its credit to: all that its teachers learnt from, and the text that they read to it."""
+        """The data that the student must credit: the text, and those of its teachers."""
         config = self.config
-        text = (
-            (TrainingData(name=config.name, licence=config.licence, source=config.source),)
-            if config.text
-            else ()
-        )
-        learnt = joined_credits((), text)
+        credit = TrainingData(name=config.name, licence=config.licence, source=config.source)
+        learnt: tuple[TrainingData, ...] = (credit,) if config.text else ()
         for teacher, _ in self._teachers:
             learnt = joined_credits(learnt, teacher.training_data)
         return learnt
 
     @property
     def summary(self) -> str:
-        """One line for whoever watches the run."""
+        """A line on the teachers and what they read."""
         config = self.config
         read = ["the corpora"] if config.on_corpora else []
         read += [f"{config.words:,} words of {config.name} in each epoch"] if config.text else []
         return f"taught by {', '.join(config.teachers)} on {' and '.join(read)}"
 
     def batches(self, epoch: int, update: int, n_updates: int) -> list[list[Sentence]]:
-        """The raw sentences of one of an epoch's `n_updates` updates, counted from 0; none where there is no text.
+        """Return the raw sentences of one of an epoch's updates, from 0; none without a text.
 
-        All of the epoch's batches are spread evenly over its updates; where they are fewer, they
-        come round again, for every update shall have some. A pure function of its arguments, of the
-        seed and of the text.
+        The batches of the epoch are spread evenly over its `n_updates` updates. Where they are
+        fewer, they come round again, so that every update has some. A pure function of its
+        arguments, of the seed and of the text.
         """
         if self._text is None:
             return []
-        if self._batches is None or self._batches[0] != epoch:
-            self._batches = None  # two epochs' text need not be in memory at once
+        if self._batches[0] != epoch:
+            self._batches = (-1, [])  # two epochs' text need not be in memory at once
             self._batches = (epoch, self._read(self._text, epoch))
         batches = self._batches[1]
-        if len(batches) <= n_updates:
-            chosen = [batches[update % len(batches)]]
+        n = len(batches)
+        if n <= n_updates:
+            chosen = [batches[update % n]]
         else:
-            chosen = batches[
-                update * len(batches) // n_updates : (update + 1) * len(batches) // n_updates
-            ]
+            chosen = batches[update * n // n_updates : (update + 1) * n // n_updates]
         return [[as_sentence(words) for words in batch] for batch in chosen]
 
     def _read(self, text: RawText, epoch: int) -> list[list[Words]]:
@@ -125,22 +124,20 @@ class Distillation:
         return [[sentences[i] for i in members] for members in plan]
 
     def expectations(self, sentences: Sequence[Sequence[str]]) -> Expectations:
-        """What the teachers expect, on the mean, of the student's tags of sentences of words, none empty."""
-        return mean_expectations(
-            [
-                placed(
-                    teacher.expectations(
-                        sentences,
-                        self.config.temperature,
-                        device=self._device,
-                        mixed_precision=self._mixed_precision,
-                    ),
-                    places,
-                    self._n_tags,
-                )
-                for teacher, places in self._teachers
-            ]
-        )
+        """Return the mean of the teachers' expectations of the student's tags.
+
+        `sentences` are words; none is empty.
+        """
+        several = []
+        for teacher, places in self._teachers:
+            expected = teacher.expectations(
+                sentences,
+                self.config.temperature,
+                device=self._device,
+                mixed_precision=self._mixed_precision,
+            )
+            several.append(placed(expected, places, self._n_tags))
+        return mean_expectations(several)
 
     def loss(
         self,
@@ -151,12 +148,12 @@ class Distillation:
         *,
         annotated: bool,
     ) -> Tensor:
-        """The summed loss, in nats, of a student's emissions [B, T, K] for B sentences of words.
+        """Return the summed loss, in nats, of a student's emissions [B, T, K] for B sentences.
 
-        It is the cross-entropy, among the tags that the teachers know. Of the others, where there
-        are any and the sentences are not `annotated`, it says one thing more: what the teachers
-        rather take for an entity is none of them, or a new label would creep over the old ones
-        wherever it is not told apart from them.
+        It is the cross-entropy among the tags that the teachers know. Where the student knows
+        others and the sentences are not `annotated`, a second loss says that what the teachers
+        take for an entity has none of the others. Otherwise a new label would creep over the old
+        ones wherever no annotation tells it apart from them.
         """
         expected = self.expectations(sentences)
         loss = cross_entropy(
@@ -168,27 +165,14 @@ class Distillation:
         return loss + crf.loss(emissions, lengths, self._known | is_outside).sum()
 
 
-def _known_to_all(places: Sequence[Sequence[int]], names: Sequence[str], n_tags: int) -> Tensor:
-    """The tags of a student, bool [K], that its teachers know, who must all know the same."""
-    for name, others in zip(names, places, strict=True):
-        if set(others) != set(places[0]):
-            raise TrainingError(
-                f"{name}: this teacher's labels are not those of {names[0]}: their mean means nothing"
-            )
-    known = torch.zeros(n_tags, dtype=torch.bool)
-    known[list(places[0])] = True
-    return known
-
-
-def open_distillation(recipe: Recipe, data: Path, device: torch.device) -> Distillation | None:
-    """What the recipe's `[distill]` table describes, with its files below `data`; None without such a table.
+def open_distillation(
+    recipe: Recipe, config: DistillConfig, data: Path, device: torch.device
+) -> Distillation:
+    """Return what the recipe's `[distill]` table, `config`, describes, with its files below `data`.
 
     Raises ModelFileError and DataError for files that cannot be read, TrainingError for teachers of
     other labels.
     """
-    config = recipe.distill
-    if config is None:
-        return None
     return Distillation(
         config,
         [load_teacher(name, data) for name in config.teachers],

@@ -1,7 +1,7 @@
-"""Noise on the input while training: words and features go missing, sentences lose their case or punctuation.
+"""Noise on the input of training: dropped words and features, changed case and punctuation.
 
-Only sentences that are drawn are touched, and each update draws from its own random generator, so
-that a run that was stopped and resumed sees what an unstopped one sees.
+Each update draws from its own random generator, so that a resumed run sees what an uninterrupted
+one sees.
 """
 
 from collections.abc import Sequence
@@ -12,23 +12,21 @@ import torch
 from numpy.typing import NDArray
 
 from teddy.model.features.batching import Batch
-from teddy.model.features.rows import WordFeatures
+from teddy.model.features.rows import UNKNOWN_WORD, WordFeatures
 from teddy.training.data.align import Sentence
 from teddy.training.data.perturbations import joined, lower, mistyped, title, unpunctuated, upper
 from teddy.training.recipe.sections import AugmentConfig
 
 
-def drop_words(
-    batch: Batch, unknown_row: int, probability: float, random: np.random.Generator
-) -> Batch:
-    """Replaces each word, on its own, by the unknown word with this probability: the context must tell."""
+def drop_words(batch: Batch, probability: float, random: np.random.Generator) -> Batch:
+    """Replace each word, on its own, by the unknown word with this probability."""
     if probability == 0.0:
         return batch
     unknown_word = len(batch.starts)
     dropped = torch.from_numpy(random.random(batch.words.shape) < probability)
     return replace(
         batch,
-        rows=torch.cat((batch.rows, torch.tensor([unknown_row]))),
+        rows=torch.cat((batch.rows, torch.tensor([UNKNOWN_WORD]))),
         starts=torch.cat((batch.starts, torch.tensor([len(batch.rows)]))),
         words=batch.words.masked_fill(dropped, unknown_word),
     )
@@ -37,11 +35,11 @@ def drop_words(
 def drop_features(
     batch: Batch, features: WordFeatures, probability: float, random: np.random.Generator
 ) -> Batch:
-    """Takes kinds of features (pieces, shape, affixes, whole word) from distinct words, each with this probability.
+    """Drop each kind of features (pieces, shape, affixes, whole word) of each distinct word.
 
-    A word seen in one training sentence is known by its pieces alone; without them it must be
-    judged by its looks, as an unseen word will be. A word that would lose all of its rows keeps
-    them.
+    Each is dropped with this probability, and a word that would lose all of its rows keeps them. A
+    word that training has seen is known by its pieces; without them it must be judged by its looks,
+    as an unseen word will be.
     """
     if probability == 0.0:
         return batch
@@ -58,9 +56,9 @@ def drop_kinds(
     probability: float,
     random: np.random.Generator,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """`drop_features` for rows [F] and starts [U] as `WordFeatures.bag` gives them; the kinds begin at `group_starts`.
+    """Drop features as `drop_features` does; the kinds begin at the rows `group_starts`.
 
-    Gives fewer rows and as many starts.
+    Shape: rows [F] and starts [U], as `WordFeatures.bag` returns them -> fewer rows, starts [U].
     """
     counts = np.diff(np.append(starts, len(rows)))
     word = np.repeat(np.arange(len(starts)), counts)
@@ -69,19 +67,17 @@ def drop_kinds(
     keep = ~dropped[word, kind]
     left = np.bincount(word, weights=keep, minlength=len(starts))
     keep |= left[word] == 0
-    kept_counts = np.bincount(word, weights=keep, minlength=len(starts)).astype(np.int64)
-    new_starts = np.zeros_like(starts)
-    np.cumsum(kept_counts[:-1], out=new_starts[1:])
-    return rows[keep], new_starts
+    kept_counts = np.bincount(word[keep], minlength=len(starts))
+    return rows[keep], np.cumsum(kept_counts) - kept_counts
 
 
 def augment(
     sentences: Sequence[Sentence], config: AugmentConfig, random: np.random.Generator
 ) -> list[Sentence]:
-    """The sentences of a batch as they are read this time.
+    """Return the sentences of a batch as they are read this time.
 
-    Fewer where they are joined, and else as many, in order. Where a change would lose a gold span,
-    a sentence stays as it is. With all shares at 0 nothing is drawn from `random`.
+    They are fewer where they are joined, else as many, in order. Where a change would lose a gold
+    span, a sentence stays as it is. With all shares at 0 nothing is drawn from `random`.
     """
     if not config.is_on:
         return list(sentences)
@@ -95,10 +91,9 @@ def augment(
 
 
 def join_in_twos(sentences: Sequence[Sentence]) -> list[Sentence]:
-    """Each sentence joined to the next of its corpus that has no partner; those that cannot be joined stay alone."""
+    """Join each sentence to the next of its corpus; those that cannot be joined stay alone."""
     result: list[Sentence] = []
-    # by corpus, the place in `result` of the sentence without a partner
-    waiting: dict[str, int] = {}
+    waiting: dict[str, int] = {}  # by corpus, the place in `result` of one without a partner
     for sentence in sentences:
         place = waiting.pop(sentence.corpus, None)
         both = None if place is None else joined(result[place], sentence)
@@ -113,7 +108,7 @@ def join_in_twos(sentences: Sequence[Sentence]) -> list[Sentence]:
 def _changed(
     sentence: Sentence, config: AugmentConfig, draws: list[float], random: np.random.Generator
 ) -> Sentence:
-    """One sentence, changed as three draws between 0 and 1 want it."""
+    """Change one sentence by three draws between 0 and 1."""
     case, punctuation, typos = draws
     if punctuation < config.unpunctuated:
         sentence = (

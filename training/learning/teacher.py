@@ -1,4 +1,4 @@
-"""A trained tagger that teaches another: what it expects of the tags of sentences, as distributions.
+"""A trained tagger that teaches another: its distribution over the tags of sentences.
 
 The cross-entropy of a student p against a teacher q, both linear chains over the same tags, summed
 over all paths y, is
@@ -7,16 +7,16 @@ over all paths y, is
             = log Z_p - sum_t sum_k q(y_t = k) emission[t, k] - sum_jk n_jk transition[j, k]
               - sum_k q(y_0 = k) first[k] - sum_k q(y_L-1 = k) last[k]
 
-where n_jk is how often q expects tag k right after tag j: the student's transition scores do not
-depend on the place, so that the teacher's marginals and its expected number of each transition say
+where n_jk is how often q expects tag k right after tag j. The student's transition scores do not
+depend on the place, so that the teacher's marginals and its expected number of each transition are
 all that the student can learn from it (knowledge distillation, Hinton et al. 2015; of structures,
-Wang et al. 2020). Nothing is sampled and no list of best paths is cut off.
+Wang et al. 2020). The sum is exact.
 
-Where the student knows labels that the teacher has never heard of, p is taken on the condition that
-no word has one of them: Z_p then sums over the paths of the tags that both know, and nothing else
-changes. The student learns to choose among the old tags as the teacher does, and is told nothing of
-how probable the new ones are, of which the teacher knows nothing: its O may well be one of them
-(see Monaikul et al. 2021, where such words are left to the new annotation).
+Where the student knows labels that the teacher does not, p is taken on the condition that no word
+has one of them: Z_p then sums over the paths of the tags that both know, and nothing else changes.
+The student learns to choose among the old tags as the teacher does, and learns nothing about how
+probable the new ones are: an O of the teacher may well be one of them (see Monaikul et al. 2021,
+where such words are left to the new annotation).
 
 Letters: B rows (sentences) of a batch, T words of the longest row, K tags.
 """
@@ -44,7 +44,7 @@ from teddy.training.learning.torch_setup import autocast
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expectations:
-    """What a distribution over the paths of each row expects.
+    """The expectations of a distribution over the paths of each row.
 
     Shape, float64: `unary` [B, T, K] is the probability of each tag at each word, zero at padding;
     `pairs` [B, K, K] the expected number of times that tag k stands right after tag j, `j` first.
@@ -57,7 +57,7 @@ class Expectations:
 def expectations(
     crf: ConditionalRandomField, emissions: Tensor, lengths: Tensor, temperature: float = 1.0
 ) -> Expectations:
-    """What the field expects when all of its scores are divided by the temperature it was calibrated to, and by this.
+    """Return what the field expects, its scores divided by `temperature` and by its own.
 
     Shape: emissions [B, T, K] of any floating type, lengths int64 [B] of at least 1.
     """
@@ -82,7 +82,7 @@ def expectations(
 
 
 def mean_expectations(several: Sequence[Expectations]) -> Expectations:
-    """What the mixture of several distributions expects, each of the same weight: an ensemble of teachers."""
+    """Return what the mixture of several distributions of equal weight expects: an ensemble."""
     return Expectations(
         unary=torch.stack([each.unary for each in several]).mean(dim=0),
         pairs=torch.stack([each.pairs for each in several]).mean(dim=0),
@@ -97,14 +97,12 @@ def cross_entropy(
     temperature: float = 1.0,
     known: Tensor | None = None,
 ) -> Tensor:
-    """H(q, p) of each row, q given by what it expects, p by the field's scores divided by `temperature`.
+    """Return H(q, p) of each row; p has the field's scores divided by `temperature`.
 
-    `known`, bool [K], are the tags that q speaks of, by default all: p is then what it is without
-    the others, of which q must expect nothing.
-
-    At another temperature than one the result is multiplied by its square, which keeps the size of
-    the gradient (Hinton et al. 2015). The field's own calibration plays no part: it is fitted when
-    training has ended.
+    `known`, bool [K], are the tags that q knows, by default all. p is then without the others,
+    which q must not expect. The result is multiplied by the square of the temperature, which keeps
+    the size of the gradient (Hinton et al. 2015). The field's own calibration plays no part: it is
+    fitted when training has ended.
 
     Shape: emissions [B, T, K] of any floating type, lengths int64 [B] of at least 1 -> float64 [B];
     never below the entropy of q.
@@ -135,7 +133,7 @@ def cross_entropy(
 
 
 class Teacher:
-    """A network that is not trained any more, with its own features of words; see the head of this file."""
+    """A trained network with its own features and tags."""
 
     def __init__(
         self,
@@ -144,23 +142,24 @@ class Teacher:
         tag_set: TagSet,
         training_data: tuple[TrainingData, ...] = (),
     ) -> None:
-        """`training_data` is what it was made from, which whoever learns from it owes its credit to."""
+        """`training_data` is what it was made from, which a student must credit."""
         self.network = network.eval().requires_grad_(False)
         self.features = features
         self.tag_set = tag_set
         self.training_data = training_data
 
     def places_in(self, tag_set: TagSet, *, forbids: bool, name: str) -> list[int]:
-        """Where each of the teacher's tags stands among those of a student, which may know more of them.
+        """Return the place of each of the teacher's tags among those of a student.
 
-        `forbids` says whether the student forbids transitions. Raises TrainingError, with the
-        teacher's name, when the student lacks a label or when the teacher holds for possible what
-        the student forbids.
+        The student may have more tags; `forbids` says whether it forbids transitions. Raises
+        TrainingError, with the teacher's name, when the student lacks a label, or forbids
+        transitions that the teacher holds for possible.
         """
         if not set(self.tag_set.labels) <= set(tag_set.labels):
             theirs, ours = ", ".join(self.tag_set.labels), ", ".join(tag_set.labels)
             raise TrainingError(
-                f"{name}: this teacher's labels are {theirs}; a student of {ours} cannot learn from it"
+                f"{name}: this teacher's labels are {theirs}; a student of {ours} cannot learn "
+                "from it"
             )
         if forbids and not bool(self.network.crf.transition_forbidden.any()):
             raise TrainingError(
@@ -176,17 +175,17 @@ class Teacher:
         device: torch.device,
         mixed_precision: str,
     ) -> Expectations:
-        """What it expects of the tags of sentences of words, none empty, in the order of its own tags."""
+        """Return what it expects of sentences of words, none empty, in the order of its tags."""
         batch = make_batch(sentences, self.features).to(device)
         with torch.inference_mode(), autocast(mixed_precision, device):
             emissions = self.network.emissions(batch.rows, batch.starts, batch.words, batch.lengths)
-        # Outside that mode, for a loss cannot be made of tensors that were made inside.
+        # Outside that mode: a loss cannot be made of tensors that were made in it.
         with torch.no_grad():
             return expectations(self.network.crf, emissions, batch.lengths, temperature)
 
 
 def placed(expected: Expectations, places: Sequence[int], n_tags: int) -> Expectations:
-    """The same among `n_tags` tags, the first of its own at `places[0]` and so on; the others are not expected."""
+    """Return the same among `n_tags` tags, its own at `places`; the others are not expected."""
     if list(places) == list(range(n_tags)):
         return expected
     n_rows, width, _ = expected.unary.shape
@@ -199,9 +198,9 @@ def placed(expected: Expectations, places: Sequence[int], n_tags: int) -> Expect
 
 
 def load_teacher(name: str, data: Path) -> Teacher:
-    """The teacher that `distill.teachers` names: a model file or a checkpoint below `data`, or the model that ships.
+    """Return a teacher that `distill.teachers` names: a model file or a checkpoint.
 
-    Raises ModelFileError for any other.
+    Raises ModelFileError for any other file.
     """
     path = find_weights(name, data)
     if path.suffix == ".checkpoint":
@@ -213,8 +212,7 @@ def load_teacher(name: str, data: Path) -> Teacher:
     tag_set = TagSet(manifest.labels)
     features = WordFeatures(Pieces(bundle.pieces), manifest.features, bundle.words)
     network = Network(manifest.network, features.n_rows, tag_set)
-    # The scripted network serves; its weights in an eager one can run in half precision on any
-    # device.
+    # An eager network can run in half precision on any device, a scripted one cannot.
     try:
         network.load_state_dict(from_archive(bundle.archive).state_dict())
     except RuntimeError as error:

@@ -17,12 +17,11 @@ from teddy.model.system.memory import bound_kernel_cache
 from teddy.model.system.processes import available_cores
 
 _MOST_THREADS = 4
-"""What `threads = 0` takes at most; two gained 5 % (see `teddy.training.recipe.recipe`), more were
-not tried."""
+"""The most threads of `threads = 0`; two gained 5 % (see `teddy.training.recipe.recipe`)."""
 
 
 def choose_device(wanted: str) -> torch.device:
-    """The device that `auto`, `cpu` or `cuda` means here.
+    """Return the device that `auto`, `cpu` or `cuda` means here.
 
     Raises TrainingError for a GPU that is not there.
     """
@@ -34,31 +33,30 @@ def choose_device(wanted: str) -> torch.device:
 
 
 def set_up_memory() -> None:
-    """Asks the kernel for pages of 2 MB, where it has them, and bounds oneDNN's cache; before the first tensor.
+    """Ask for memory pages of 2 MB, and bound oneDNN's cache; to be called before the first tensor.
 
     The gradient of an embedding is as large as the embedding and lives for one update: in pages of
     4 KB, fetching and clearing them was more than half of the backward pass of a bag of words
-    (75,000 rows of 128: 223 ms, and 87 with this, on a busy machine). Letting the C library keep
-    freed blocks was as fast, and grew to 5 GB within an hour.
+    (75,000 rows of 128: 223 ms, and 87 with this, on a busy machine).
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     bound_kernel_cache()
 
 
 def set_threads(wanted: int, n_processes: int = 1) -> None:
-    """Gives torch so many threads on the CPU; 0 is as many as cores for each of the processes, at most 4."""
+    """Let torch use so many CPU threads; 0: the cores, shared by the processes, at most 4."""
     torch.set_num_threads(wanted or max(1, min(available_cores() // n_processes, _MOST_THREADS)))
 
 
 def autocast(wanted: str, device: torch.device) -> AbstractContextManager[Any]:
-    """The block in which a network computes: `fp32`, `bf16`, or `auto`, the faster of the two."""
+    """Let a network compute in `fp32`, `bf16`, or `auto`, the faster of the two, in a block."""
     if wanted == "fp32" or (wanted == "auto" and not has_fast_bf16(device)):
         return nullcontext()
     return torch.autocast(device.type, torch.bfloat16)
 
 
 def check_number_format(wanted: str, cell: CellName, device: torch.device) -> None:
-    """Raises TrainingError for what `autocast` would fail at: an LSTM in bf16 on a processor without AVX-512."""
+    """Raise TrainingError for an LSTM in bf16 on a processor without AVX-512."""
     if wanted == "bf16" and cell == "lstm" and device.type == "cpu" and not kernel_has_bf16():
         raise TrainingError(
             "mixed_precision is bf16, but this processor runs no LSTM in it: leave it at auto"
@@ -66,7 +64,7 @@ def check_number_format(wanted: str, cell: CellName, device: torch.device) -> No
 
 
 class FromAnywhere:
-    """A network wherever it lies, for a tagger, which lives on the CPU."""
+    """A network on any device, for a tagger, which is on the CPU."""
 
     def __init__(self, network: Network, device: torch.device) -> None:
         self._network = network
@@ -79,7 +77,7 @@ class FromAnywhere:
     def __call__(
         self, vectors: Tensor, words: Tensor, lengths: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """See `Network.forward`. Only the vectors of words that occur travel."""
+        """See `Network.forward`. Only the vectors of words that occur are sent to the device."""
         occurring, places = words.unique(return_inverse=True)  # type: ignore[no-untyped-call]
         there = (each.to(self._device) for each in (vectors[occurring], places, lengths))
         tags, marginal, opening, closing = self._network(*there)
@@ -87,24 +85,24 @@ class FromAnywhere:
 
 
 def has_fast_bf16(device: torch.device) -> bool:
-    """Whether bf16 is worth it: a GPU, or a CPU that multiplies in it (elsewhere it is emulated and slow)."""
+    """Tell whether bf16 is fast: on a GPU, or on a CPU that multiplies in it."""
     return device.type == "cuda" or processor_has_bf16()
 
 
 def seed_torch(seed: int) -> None:
-    """Seeds torch's generators, on all devices; they are the only hidden random state here."""
+    """Seed torch's generators, on all devices; they are the only hidden random state here."""
     torch.manual_seed(seed)
 
 
 def generator(*key: int) -> np.random.Generator:
-    """A random generator that depends on the key alone, so that a resumed run draws what an uninterrupted one draws."""
+    """Return a random generator that depends on the key alone, as resuming a run needs it."""
     return np.random.default_rng(np.random.SeedSequence(key))
 
 
 def schedule(progress: float, warmup_share: float, final_share: float) -> float:
-    """The share of the learning rate at a point of the run: up in a line, then down in a line to `final_share`.
+    """Return the share of the learning rate at a point of the run, `progress`, 0 to 1.
 
-    `progress` is the part of the whole run that is done, 0 to 1.
+    It rises in a line, then falls in a line to `final_share`.
     """
     if progress < warmup_share:
         return max(progress / warmup_share, 1e-3)
@@ -119,11 +117,10 @@ def make_optimiser(
     *,
     embedding: nn.Parameter | None = None,
 ) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov & Hutter 2019); only matrices decay, neither the embedding nor biases nor the CRF's scores.
+    """Make AdamW (Loshchilov & Hutter 2019); embedding, biases and CRF do not decay.
 
-    An embedding's rows must not decay while their words are not seen. What did not start at random
-    learns at `started_share` of the rate. `embedding` is what is learnt of the embedding, if not
-    all of it.
+    An embedding's rows must not decay while their words are not seen. Embedding and encoder learn
+    at `started_share` of the rate. `embedding` are the rows that are learnt here, if not all.
     """
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():

@@ -1,18 +1,19 @@
-"""What an encoder is asked while it learns from plain text: masked words, or the next word.
+"""The objectives of pre-training: to guess masked words, or the next word.
 
 Letters: B sentences of T words each; U distinct words; E the embedding width; N words to guess.
 How probable each word is, given a query, is a softmax over candidates:
 
-    P(w | query) proportional to exp(score(query, w)) * p(w),    score = 2 / sqrt(E) * query . vector(w)
+    P(w | query) proportional to exp(score(query, w)) * p(w)
+    score(query, w) = 2 / sqrt(E) * query . vector(w)
 
-vector(w) is the very vector that the network reads, tied (Press & Wolf 2017; Inan et al. 2017);
-p(w) is the frequency of the word, so that the score has only the context to tell. A sum over all
-words at each step would cost many times the network. Instead the candidates are the distinct words
-of the batch (sampled softmax, Jean et al. 2015): a word of frequency p is among the n words of a
-batch with probability about min(1, p n), and dividing its term by that makes the sum over the
-candidates an estimate of the sum over all:
+vector(w) is the vector that the network reads, tied (Press & Wolf 2017; Inan et al. 2017); p(w) is
+the frequency of the word, so that the score is about the context alone. A sum over all words at
+each step would cost many times the network. Instead the candidates are the distinct words of the
+batch (sampled softmax, Jean et al. 2015): a word of frequency p is among the n words of a batch
+with probability about min(1, p n), and dividing its term by that makes the sum over the candidates
+an estimate of the sum over all:
 
-    p / min(1, p n)  =  max(p, 1/n)  =  max(1, p n) / n,    where 1/n is the same for all and cancels.
+    p / min(1, p n)  =  max(p, 1/n)  =  max(1, p n) / n,    where 1/n is the same for all words.
 """
 
 import math
@@ -34,12 +35,12 @@ from teddy.training.pretrain.encoded import EncodedCorpus
 from teddy.training.recipe.sections import PretrainConfig
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Puzzle:
-    """A batch as it is put to the network, and as it was. All are [B, T].
+    """A batch as it was, `true`, and as the network reads it, `shown`. All are [B, T].
 
     `true` and `shown` are int64 positions among the batch's U distinct words; U itself is the
-    unknown word. `masked` is bool: what was hidden.
+    unknown word. `masked` is bool: which words are hidden.
     """
 
     true: Tensor
@@ -48,8 +49,7 @@ class Puzzle:
 
     def to(self, device: torch.device) -> "Puzzle":
         """Return the same puzzle on another device."""
-        true, shown, masked = (each.to(device) for each in (self.true, self.shown, self.masked))
-        return Puzzle(true=true, shown=shown, masked=masked)
+        return Puzzle(*(each.to(device) for each in (self.true, self.shown, self.masked)))
 
 
 def make_puzzle(
@@ -57,25 +57,20 @@ def make_puzzle(
 ) -> Puzzle:
     """Make a puzzle of arrays."""
     hidden = np.zeros(true.shape, dtype=np.bool_) if masked is None else masked
-    true, shown = np.ascontiguousarray(true), np.ascontiguousarray(shown)
-    return Puzzle(
-        true=torch.from_numpy(true), shown=torch.from_numpy(shown), masked=torch.from_numpy(hidden)
-    )
+    arrays = map(np.ascontiguousarray, (true, shown, hidden))
+    return Puzzle(*map(torch.from_numpy, arrays))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guesses:
-    """What the network answers, and what is right.
-
-    `queries` [N, E] shall lie near the vector of the right word, `targets` int64 [N].
-    """
+    """The network's answers, `queries` [N, E], and the right words, `targets` int64 [N]."""
 
     queries: Tensor
     targets: Tensor
 
 
 class WordGuess(nn.Module):
-    """From a state of the encoder to a query: a vector that is to be like the guessed word's."""
+    """Maps a state of the encoder to a query: a vector like that of the guessed word."""
 
     def __init__(self, input_width: int, embedding_width: int) -> None:
         super().__init__()
@@ -231,16 +226,13 @@ class TextBatch:
         )
 
 
+@dataclass(frozen=True, slots=True)
 class BatchMaker:
-    """Makes batches of a corpus for an objective."""
+    """Makes batches of a corpus; `group_starts` are those of its `WordFeatures`."""
 
-    def __init__(
-        self, corpus: EncodedCorpus, objective: Objective, group_starts: Sequence[int]
-    ) -> None:
-        """`group_starts` are those of the corpus's `WordFeatures`."""
-        self._corpus = corpus
-        self._objective = objective
-        self._group_starts = tuple(group_starts)
+    corpus: EncodedCorpus
+    objective: Objective
+    group_starts: Sequence[int]
 
     def make(
         self,
@@ -254,15 +246,15 @@ class BatchMaker:
         """
         types, flat = np.unique(sentences, return_inverse=True)
         words = flat.reshape(sentences.shape)
-        rows, starts = self._corpus.bag(types)
+        rows, starts = self.corpus.bag(types)
         if feature_dropout:
-            rows, starts = drop_kinds(rows, starts, self._group_starts, feature_dropout, random)
-        counts, total = self._corpus.counts_of(types), self._corpus.n_learnt_words
+            rows, starts = drop_kinds(rows, starts, self.group_starts, feature_dropout, random)
+        counts, total = self.corpus.counts_of(types), self.corpus.n_learnt_words
         batch = TextBatch(
             rows=torch.from_numpy(np.append(rows, UNKNOWN_WORD)),
             starts=torch.from_numpy(np.append(starts, len(rows))),
             log_prior=batch_prior(counts, total, sentences.size),
-            puzzle=self._objective.puzzle(words, len(types), random),
+            puzzle=self.objective.puzzle(words, len(types), random),
         )
         return batch, types
 

@@ -1,14 +1,14 @@
-"""From text files to an encoded corpus: words are cut, counted and numbered, pieces and feature rows are made.
+"""From text files to an encoded corpus: words are cut, counted and numbered, and get feature rows.
 
 The text is read once and as a stream, in chunks of about a million words, each with numbers for its
 own distinct words. When all words are counted, chunk by chunk the numbers become those of the whole
-text. Held in memory are a chunk and the counts, of which there is a bound. A word that is too rare
-for them, or stands in held-out sentences alone, has feature rows as any other, but another number
-in each chunk that it occurs in.
+text. Memory holds a chunk and a bounded number of counts. A word that is too rare for them, or
+occurs only in held-out sentences, has feature rows as any other, but another number in each chunk
+that it occurs in.
 
-A chunk is two files until then:
+Until then, chunks are in two files:
 
-    numbers.u32        of each word: its number in its chunk
+    numbers.u32        the number of each word in its chunk
     chunk_types.txt    the distinct words of each chunk, one a line, by number
 """
 
@@ -41,10 +41,9 @@ CHUNK_WORDS = 1_000_000
 _CHUNK_SENTENCES = 1_000_000
 _CHUNK_TYPES = 50_000
 _RARE = 10
-"""Words of fewer occurrences say little of how words are built and make many: pieces are not
-trained on them..."""
+"""Pieces are not trained on words that occur less often..."""
 _ENOUGH_WORDS_A_PIECE = 4
-"""... unless there are fewer frequent words than so many for each piece."""
+"""... unless fewer than so many words for each piece are left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,18 +54,17 @@ class Chunk:
     """
 
     first: int
-    """How many sentences the chunks before have."""
+    """The number of sentences in the chunks before."""
     types: list[str]
     """The distinct words, by number."""
     numbers: NDArray[np.uint32]
     lengths: NDArray[np.uint32]
 
     def counts(self, held_out_every: int) -> dict[str, int]:
-        """How often words occur in the sentences that are not held out, for those that do."""
-        learnt_from = np.repeat(
-            ~is_held_out(len(self.lengths), held_out_every, self.first), self.lengths
-        )
-        counts = np.bincount(self.numbers[learnt_from], minlength=len(self.types)).tolist()
+        """Return how often words occur in the sentences that are not held out."""
+        held_out = is_held_out(self.first, self.first + len(self.lengths), held_out_every)
+        learnt = self.numbers[np.repeat(~held_out, self.lengths)]
+        counts = np.bincount(learnt, minlength=len(self.types)).tolist()
         return {word: count for word, count in zip(self.types, counts, strict=True) if count}
 
 
@@ -102,14 +100,14 @@ class ChunkFile:
         self._sizes: list[tuple[int, int]] = []
 
     def append(self, chunk: Chunk) -> None:
-        """Writes the words of a chunk."""
+        """Write the words of a chunk."""
         with self._numbers.open("ab") as file:
             chunk.numbers.tofile(file)
         write_words(self._types, chunk.types)
         self._sizes.append((len(chunk.numbers), len(chunk.types)))
 
     def __iter__(self) -> Iterator[tuple[list[str], NDArray[np.uint32]]]:
-        """Yields the distinct words of each chunk, by number, and its numbers."""
+        """Yield the distinct words of each chunk, by number, and its numbers."""
         with (
             self._numbers.open("rb") as numbers,
             self._types.open(encoding="utf-8", newline="\n") as types,
@@ -119,7 +117,7 @@ class ChunkFile:
                 yield words, np.fromfile(numbers, dtype="<u4", count=n_words)
 
     def remove(self) -> None:
-        """Removes both files."""
+        """Remove both files."""
         self._numbers.unlink()
         self._types.unlink()
 
@@ -127,7 +125,7 @@ class ChunkFile:
 def preparation(
     config: PretrainConfig, pieces: PiecesConfig, features: FeatureConfig
 ) -> dict[str, Any]:
-    """All of a recipe that an encoded corpus depends on, as JSON would have it."""
+    """Return the settings that an encoded corpus depends on, as JSON would have them."""
     settings = {
         "tokeniser_version": TOKENISER_VERSION,
         "text": config.text,
@@ -170,12 +168,15 @@ def prepare(
                 counts.add(some)
                 n_learnt_words += sum(some.values())
         if not counts.counts:
-            reason = "too little text: it has one sentence, and that is held out"
-            raise DataError(files[0], None, reason)
+            raise DataError(
+                files[0], None, "too little text: it has one sentence, and that is held out"
+            )
         by_word = dict(sorted(counts.counts.items(), key=lambda pair: -pair[1]))
         counts.counts.clear()
         note(f"{n_learnt_words:,} words to learn from, {len(by_word):,} distinct; training pieces")
-        serialised = train_pieces(_words_for_pieces(by_word, pieces.vocabulary), pieces)
+        common = {word: count for word, count in by_word.items() if count >= _RARE}
+        is_enough = len(common) >= _ENOUGH_WORDS_A_PIECE * pieces.vocabulary
+        serialised = train_pieces(common if is_enough else by_word, pieces)
         frequent = frequent_words(by_word, features.word_rows)
         (unfinished / "pieces.model").write_bytes(serialised)
         write_words(unfinished / "words.txt", frequent)
@@ -203,7 +204,7 @@ def prepare(
 
 
 def read_sentences(path: Path, longest: int) -> Iterator[list[str]]:
-    """Yield the sentences of a text file, a paragraph a line, as words; those over `longest` words are cut.
+    """Yield the sentences of a text file, a paragraph a line, as words; cut them at `longest`.
 
     Raises DataError for a file that cannot be read or has no words.
     """
@@ -229,13 +230,8 @@ def _sentences(
         note(f"{path.name}: read, {n_words:,} words so far")
 
 
-def _words_for_pieces(counts: Mapping[str, int], vocabulary: int) -> Mapping[str, int]:
-    frequent = {word: count for word, count in counts.items() if count >= _RARE}
-    return frequent if len(frequent) >= _ENOUGH_WORDS_A_PIECE * vocabulary else counts
-
-
 def _write_blocks(folder: Path, size: int) -> tuple[int, int, int]:
-    """Writes blocks.i64, a block of about `size` words; gives how many blocks, words and sentences there are."""
+    """Write blocks.i64, blocks of about `size` words; return the blocks, words and sentences."""
     n_blocks = n_words = n_sentences = 0
     last = -1
     with (
@@ -265,7 +261,7 @@ class _Types:
         self.n_types = self.n_rows = 0
 
     def add(self, types: Sequence[str]) -> None:
-        """Adds words; the first has the number `n_types`."""
+        """Add words; the first has the number `n_types`."""
         for first in range(0, len(types), _CHUNK_TYPES):
             some = types[first : first + _CHUNK_TYPES]
             rows, starts = self._features.bag(some, remember=False)
@@ -276,7 +272,7 @@ class _Types:
         self.n_types += len(types)
 
     def finish(self) -> None:
-        """Writes where the last word's rows end."""
+        """Write where the last word's rows end."""
         self._write("row_starts.i64", np.array([self.n_rows], dtype="<i8").tobytes())
 
     def _write(self, name: str, content: bytes) -> None:
@@ -285,7 +281,7 @@ class _Types:
 
 
 def _write_text(folder: Path, chunks: ChunkFile, numbers: Mapping[str, int], types: _Types) -> None:
-    """Writes text.u32; words that have no number are added to `types`."""
+    """Write text.u32; add words that have no number to `types`."""
     with (folder / "text.u32").open("wb") as file:
         for words, text in chunks:
             rare = [word for word in words if word not in numbers]

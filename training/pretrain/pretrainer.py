@@ -1,8 +1,8 @@
-"""The life of a pre-training run, one update after another, and what it is measured by.
+"""The loop of pre-training, and its evaluation.
 
-`Pretrainer.run` yields a row after each update and each evaluation. After any row the whole state
-can be taken and put back, and the run goes on as if nothing had happened: what is random is drawn
-from the seed and the step.
+`Pretrainer.run` yields a row after each update and each evaluation. After any row the state can be
+saved and restored, and the run goes on as if it had not been interrupted: everything random is
+drawn from the seed and the step.
 """
 
 import math
@@ -35,24 +35,15 @@ _QUERIES_AT_ONCE = 1024
 """Scores of so many queries against 20,000 words take 80 MB."""
 
 _UPDATE = 2
-"""Keeps what is drawn for an update apart from what is drawn for a plan (see
-training/pretrain/encoded.py)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeldOutScores:
-    """See `teddy.training.job.record.HeldOutRow`."""
-
-    perplexity: float | None
-    accuracy: float | None
+"""A key that no random generator of a plan has (see training/pretrain/encoded.py)."""
 
 
 class HeldOutText:
     """The held-out sentences of a corpus, evenly chosen when there are too many.
 
     Words are guessed among the `evaluation_words` most frequent, each with its frequency as the
-    prior, so that numbers of different runs compare; where another word is right, the guess does
-    not count. Masks and replacements are the same at each evaluation.
+    prior, so that numbers of different runs compare. A guess where another word is right does not
+    count. Masks are the same at each evaluation.
     """
 
     def __init__(self, corpus: EncodedCorpus, config: PretrainConfig) -> None:
@@ -67,14 +58,14 @@ class HeldOutText:
 
     @property
     def n_sentences(self) -> int:
-        """How many sentences are asked."""
+        """The number of sentences."""
         return sum(map(len, self._batches))
 
     @torch.inference_mode()
     def measure(
         self, network: PretrainingNetwork, maker: BatchMaker, device: torch.device
-    ) -> HeldOutScores:
-        """Ask the network, in the number format of the block around this call."""
+    ) -> tuple[float | None, float | None]:
+        """Return perplexity and accuracy, computed in the number format of the block around."""
         was_training = network.training
         network.eval()
         rows, starts = (torch.from_numpy(each) for each in self._corpus.bag(self._candidates))
@@ -97,15 +88,14 @@ class HeldOutText:
                 n_guesses += len(right)
         network.train(was_training)
         if not n_guesses:
-            return HeldOutScores(perplexity=None, accuracy=None)
-        perplexity = math.exp(min(nats / n_guesses, 700.0))
-        return HeldOutScores(perplexity=perplexity, accuracy=n_right / n_guesses)
+            return None, None
+        return math.exp(min(nats / n_guesses, 700.0)), n_right / n_guesses
 
 
 def _long_enough(
     corpus: EncodedCorpus, shortest: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Which held-out sentences have so many words, and how many each has; block by block."""
+    """Return the held-out sentences of so many words or more, and the words of each."""
     numbers, lengths = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
     for first, last in pairwise(corpus.blocks[:, 0].tolist()):
         some = corpus.lengths(first, last)
@@ -117,7 +107,7 @@ def _long_enough(
 
 @dataclass(slots=True)
 class Position:
-    """Where a run stands: updates made and words read in all, and of this epoch; the step last evaluated."""
+    """Where a run stands: updates and words in all, and the step of the last evaluation."""
 
     step: int = 0
     words: int = 0
@@ -127,7 +117,7 @@ class Position:
 
 
 class Pretrainer:
-    """Trains a network on an encoded corpus; see the head of this file."""
+    """Trains a network on an encoded corpus."""
 
     def __init__(
         self,
@@ -139,7 +129,7 @@ class Pretrainer:
         seed: int,
         device: torch.device,
     ) -> None:
-        """Raises TrainingError for a corpus with nothing to learn from, or nothing held out."""
+        """Raise TrainingError for a corpus with nothing to learn from, or nothing held out."""
         self.network = network.to(device)
         self.corpus = corpus
         self.config = config
@@ -149,8 +139,7 @@ class Pretrainer:
         self._maker = BatchMaker(corpus, network.objective, features.group_starts)
         self._held_out = HeldOutText(corpus, config)
         self._optimiser = make_optimiser(network, config.learning_rate, config.weight_decay)
-        # The embedding's gradient is left as it is: it has thousands of rows, and few of them take
-        # part in a batch.
+        # The embedding's gradient is not clipped: few of its thousands of rows are in a batch.
         self._clipped = [
             parameter for name, parameter in network.named_parameters() if name != "embedding"
         ]
@@ -171,37 +160,26 @@ class Pretrainer:
                 "try a smaller pretrain.held_out_every"
             )
 
-    def total_epochs(self) -> int:
-        """The epochs of a whole run, with the one that is not read to its end."""
-        return self.text.total_epochs(self.config.words)
-
-    def total_steps(self) -> int:
-        """The updates of a whole run."""
-        return self.text.total_steps(self.config.words)
-
     @property
     def is_finished(self) -> bool:
         """Whether as many words as wanted are read."""
         return self.position.words >= self.config.words
 
     def run(self, interruption: Interruption | None = None) -> Iterator[UpdateRow | HeldOutRow]:
-        """Trains until the words are read; goes on from `position`.
+        """Train from `position` until the words are read.
 
         Raises DivergedError, before any weight is touched, when a loss or gradient is not finite,
         and JobInterrupted when `interruption` is wanted during an evaluation, which is then as if
         it had not begun.
         """
         while True:
-            if self._evaluation_is_due():
+            step = self.position.step
+            is_time = step % self.config.evaluation_steps == 0 or self.is_finished
+            if is_time and step != self.position.evaluated:
                 yield self._evaluate(interruption or Interruption())
             if self.is_finished:
                 return
             yield self._update()
-
-    def _evaluation_is_due(self) -> bool:
-        step = self.position.step
-        is_time = step % self.config.evaluation_steps == 0 or self.is_finished
-        return is_time and step != self.position.evaluated
 
     def _update(self) -> UpdateRow:
         started = time.perf_counter()
@@ -232,20 +210,17 @@ class Pretrainer:
         )
 
     def _learning_rate(self) -> float:
-        """Up in a line over the first steps, and down in a line over the whole run."""
+        """Return the rate: up in a line over the first steps, down in a line over the run."""
         config = self.config
         warmth = min(1.0, (self.position.step + 1) / config.warmup_steps)
         progress = self.position.words / config.words
-        return (
-            config.learning_rate
-            * warmth
-            * (1.0 - (1.0 - config.final_learning_rate_share) * progress)
-        )
+        share = 1.0 - (1.0 - config.final_learning_rate_share) * progress
+        return config.learning_rate * warmth * share
 
     def _gradients(self, sentences: NDArray[np.int64]) -> tuple[float, float]:
-        """Computes and clips the gradients of a batch; gives its loss and their norm before clipping."""
+        """Compute and clip the gradients of a batch; return its loss and their norm before."""
         random = generator(self.seed, _UPDATE, self.position.step)
-        # Dropout asks torch, on whatever device: no state of it needs to be kept.
+        # Dropout draws from torch's generators, whose state is not saved.
         seed_torch(int(random.integers(2**63)))
         batch, _ = self._maker.make(sentences, random, self.config.feature_dropout)
         self.network.train()
@@ -253,31 +228,33 @@ class Pretrainer:
             loss = self.network.loss(batch.to(self.device))
         self._optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self._clipped, self.config.gradient_clip)
-        if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
+        norm = torch.nn.utils.clip_grad_norm_(self._clipped, self.config.gradient_clip).item()
+        if not (math.isfinite(loss.item()) and math.isfinite(norm)):
             raise DivergedError(
-                f"step {self.position.step + 1}: the loss ({loss.item():.4g}) or its gradient ({norm.item():.4g}) is "
-                "not finite; the weights are as they were before this step. Try a lower pretrain.learning_rate"
+                f"step {self.position.step + 1}: the loss ({loss.item():.4g}) or its gradient "
+                f"({norm:.4g}) is not finite; the weights are as they were before this step. Try a "
+                "lower pretrain.learning_rate"
             )
-        return loss.item(), norm.item()
+        return loss.item(), norm
 
     def _evaluate(self, interruption: Interruption) -> HeldOutRow:
         position = self.position
         with interruption.at_once(), autocast(self.config.mixed_precision, self.device):
-            scores = self._held_out.measure(self.network, self._maker, self.device)
+            found = self._held_out.measure(self.network, self._maker, self.device)
+        perplexity, accuracy = found
         position.evaluated = position.step
         return HeldOutRow(
             kind="held_out",
             step=position.step,
             epoch=position.epoch + 1,
             words=position.words,
-            perplexity=scores.perplexity,
-            accuracy=scores.accuracy,
+            perplexity=perplexity,
+            accuracy=accuracy,
             detection_accuracy=None,  # of an objective of older versions
         )
 
     def state(self) -> dict[str, Any]:
-        """Everything that the rest of the run depends on, besides the recipe and the corpus."""
+        """Return all that the rest of the run depends on besides the recipe and the corpus."""
         return {
             "network": self.network.state_dict(),
             "optimiser": self._optimiser.state_dict(),
@@ -285,7 +262,7 @@ class Pretrainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Puts back what `state` gave."""
+        """Restore what `state` returned."""
         self.network.load_state_dict(state["network"])
         self._optimiser.load_state_dict(state["optimiser"])
         self.position = Position(**state["position"])

@@ -1,15 +1,16 @@
 """A pre-training run from its recipe to its encoder file, with its checkpoints.
 
-recipe.toml          the resolved recipe corpus/              the text as numbers (see
-training/pretrain/encoded.py); only needed until the run ends metrics.jsonl        a row for each
-update and each evaluation timings.jsonl        what all that took, and on which machines curves.png
-the rows, drawn last.checkpoint      the state to resume from, and what `teddy sample` reads
-previous.checkpoint  the one before, for when that is damaged NAME.encoder         what `[start]
-weights` of another recipe takes, with which the run has finished lock                 which process
-works here
+recipe.toml          the resolved recipe
+corpus/              the text as numbers (see training/pretrain/encoded.py)
+metrics.jsonl        a row for each update and each evaluation
+timings.jsonl        what all that took, and on which machines
+curves.png           the rows, drawn
+last.checkpoint      the state to resume from; `teddy sample` reads it too
+previous.checkpoint  the one before, for when that is damaged
+NAME.encoder         the file for `[start] weights` of another recipe; with it the run is done
+lock                 which process works here
 """
 
-import io
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,12 +25,12 @@ from teddy.model.errors import ModelFileError, TrainingError
 from teddy.model.features.pieces import Pieces
 from teddy.model.features.rows import WordFeatures
 from teddy.model.file.bundle import TrainingData
-from teddy.model.system.files import remove_abandoned_folder, write_atomically
+from teddy.model.system.files import remove_abandoned_folder
 from teddy.model.system.processes import Interruption
-from teddy.training.job.attendant import Attendant, Watcher
 from teddy.training.job.job import Job
 from teddy.training.job.run_directory import RunDirectory
-from teddy.training.learning.checkpoint import read_torch_file
+from teddy.training.job.run_recorder import RunRecorder, Watcher
+from teddy.training.learning.checkpoint import read_torch_file, write_torch_file
 from teddy.training.learning.start import PretrainedWeights, shared_weights
 from teddy.training.learning.torch_setup import (
     check_number_format,
@@ -58,17 +59,16 @@ class PretrainCheckpoint:
     words: tuple[str, ...]
     """Those that have a row of their own."""
     frequent: tuple[str, ...]
-    """The most frequent words as they are written, among which an evaluation and a sample
-    choose."""
+    """The most frequent words, among which an evaluation and a sample choose."""
     counts: NDArray[np.int64]
-    """How often these occur."""
+    """How often each of these occurs."""
     total: int
-    """How often all words do."""
+    """The number of all words."""
     state: dict[str, Any]
     """See `Pretrainer.state`."""
 
     def save(self, path: Path) -> None:
-        """Writes the checkpoint whole or not at all."""
+        """Write the checkpoint whole or not at all."""
         content = {
             "format": _FORMAT,
             "recipe": self.recipe,
@@ -79,13 +79,11 @@ class PretrainCheckpoint:
             "total": self.total,
             "state": self.state,
         }
-        stream = io.BytesIO()
-        torch.save(content, stream)
-        write_atomically(path, stream.getvalue())
+        write_torch_file(path, content)
 
 
 def load_pretrain_checkpoint(path: Path) -> PretrainCheckpoint:
-    """Reads a checkpoint.
+    """Read a checkpoint.
 
     Raises ModelFileError when it is missing, damaged, or not of a pre-training run.
     """
@@ -117,17 +115,16 @@ def pretrain(
     watchers: Sequence[Watcher] = (),
     interruption: Interruption | None = None,
 ) -> Path:
-    """Pre-trains as the recipe says on text below `data`, and returns the path of the encoder file in `output`.
+    """Pre-train as the recipe says on text below `data`; return the encoder file in `output`.
 
-    With `resume` a run that was stopped goes on from its last checkpoint, to the same weights as if
-    it had not been stopped; a finished preparation of the text is not done again. A run that has
-    finished is left as it is. `job` is told how it goes, for those who watch from outside, and
-    every row goes to the `watchers`.
+    With `resume` a stopped run goes on from its last checkpoint, to the same weights as if it had
+    not been stopped, and does not prepare its text again. A run that has finished is left as it is.
+    `job` and the `watchers` get every row.
 
-    Raises DataError for what is wrong in the text, DivergedError when the loss is no number any
-    more, JobInterrupted when `interruption` is wanted, TrainingError for a recipe without
-    `pretrain`, when another process works in `output`, or when it holds a run that has not finished
-    and `resume` is not asked for, or one of another recipe.
+    Raises DataError for mistakes in the text, DivergedError when the loss or a gradient is not
+    finite, JobInterrupted when `interruption` is wanted, TrainingError for a recipe without
+    `pretrain`, when another process works in `output`, when it holds an unfinished run and `resume`
+    is False, or a run of another recipe.
     """
     set_up_memory()
     config = recipe.pretrain
@@ -137,15 +134,15 @@ def pretrain(
     encoder_file = output / f"{recipe.name}.encoder"
     job = job or Job(recipe.name)
     interruption = interruption or Interruption()
-    attendant = Attendant(directory, job, watchers=watchers, interruption=interruption)
-    with directory.locked(), attendant.telling_the_end():
+    recorder = RunRecorder(directory, job, watchers=watchers, interruption=interruption)
+    with directory.locked(), recorder.log_outcome():
         if directory.is_finished(encoder_file, text):
-            attendant.note(f"{output} holds this run, and it has finished: nothing to do")
-            attendant.recall()
+            recorder.note(f"{output} holds this run, and it has finished: nothing to do")
+            recorder.restore()
             return encoder_file
         with interruption.at_once():
             earlier = directory.earlier(
-                text, load_pretrain_checkpoint, attendant.note, resume=resume
+                text, load_pretrain_checkpoint, recorder.note, resume=resume
             )
             set_threads(config.threads)
             check_number_format(
@@ -153,28 +150,48 @@ def pretrain(
             )
             directory.write_recipe(text)
             corpus = _prepared(
-                recipe, config, data, output / "corpus", attendant.note, job, resume=resume
+                recipe, config, data, output / "corpus", recorder.note, job, resume=resume
             )
             pretrainer = _make_pretrainer(recipe, config, corpus, earlier)
-        _learn(recipe, config, pretrainer, attendant)
+        _learn(recipe, config, pretrainer, recorder)
         _start(recipe, config, pretrainer).save(encoder_file)
-        attendant.note(f"encoder file {encoder_file}")
+        recorder.note(f"encoder file {encoder_file}")
     return encoder_file
 
 
 def _learn(
-    recipe: Recipe, config: PretrainConfig, pretrainer: Pretrainer, attendant: Attendant
+    recipe: Recipe, config: PretrainConfig, pretrainer: Pretrainer, recorder: RunRecorder
 ) -> None:
-    """Train to the end: each row is kept and shown, and a checkpoint is written from time to time."""
-    position, steps = pretrainer.position, pretrainer.total_steps()
-    attendant.take_up(
-        position.step, position.evaluated, steps=steps, epochs=pretrainer.total_epochs()
-    )
-    with attendant.showing(steps):
-        _introduce(attendant.note, pretrainer)
-        attendant.follow(
-            pretrainer.run(attendant.interruption),
-            _checkpoints(recipe, pretrainer),
+    """Train to the end; keep and show each row, and write a checkpoint from time to time."""
+    position, corpus = pretrainer.position, pretrainer.corpus
+    steps = pretrainer.text.total_steps(config.words)
+    epochs = pretrainer.text.total_epochs(config.words)
+    frequent = tuple(corpus.types(min(config.evaluation_words, corpus.n_types)))
+
+    def checkpoint() -> PretrainCheckpoint:
+        return PretrainCheckpoint(
+            recipe=recipe.dump_toml(),
+            pieces=corpus.pieces,
+            words=corpus.words,
+            frequent=frequent,
+            counts=corpus.counts[: len(frequent)].copy(),
+            total=corpus.n_learnt_words,
+            state=pretrainer.state(),
+        )
+
+    recorder.resume_at(position.step, position.evaluated, steps=steps, epochs=epochs)
+    with recorder.showing(steps):
+        n_parameters = sum(each.numel() for each in pretrainer.network.parameters())
+        recorder.note(
+            f"{corpus.n_sentences:,} sentences, {corpus.n_words:,} words; {n_parameters:,} "
+            f"parameters, {len(pretrainer.network.embedding):,} feature rows, "
+            f"on {pretrainer.device}"
+        )
+        if position.step:
+            recorder.note(f"resuming after step {position.step:,}")
+        recorder.follow(
+            pretrainer.run(recorder.interruption),
+            checkpoint,
             is_time=lambda row: (
                 row["step"] % config.checkpoint_steps == 0 or pretrainer.is_finished
             ),
@@ -192,7 +209,7 @@ def _prepared(
     *,
     resume: bool,
 ) -> EncodedCorpus:
-    """The encoded corpus, made now unless it is there and the run is resumed."""
+    """Return the encoded corpus, made now unless it is there and the run is resumed."""
     remove_abandoned_folder(folder)
     if resume and folder.exists():
         corpus = EncodedCorpus(folder)
@@ -203,11 +220,11 @@ def _prepared(
         return corpus
     shutil.rmtree(folder, ignore_errors=True)
 
-    def tell(message: str) -> None:
+    def progressed(message: str) -> None:
         note(message)
         job.progressed()
 
-    prepare(config, recipe.pieces, recipe.features, data, folder, tell)
+    prepare(config, recipe.pieces, recipe.features, data, folder, progressed)
     return EncodedCorpus(folder)
 
 
@@ -228,39 +245,9 @@ def _make_pretrainer(
     return pretrainer
 
 
-def _introduce(note: Callable[[str], None], pretrainer: Pretrainer) -> None:
-    corpus, network = pretrainer.corpus, pretrainer.network
-    n_parameters = sum(parameter.numel() for parameter in network.parameters())
-    note(
-        f"{corpus.n_sentences:,} sentences, {corpus.n_words:,} words; {n_parameters:,} parameters, "
-        f"{len(network.embedding):,} feature rows, on {pretrainer.device}"
-    )
-    if pretrainer.position.step:
-        note(f"resuming after step {pretrainer.position.step:,}")
-
-
-def _checkpoints(recipe: Recipe, pretrainer: Pretrainer) -> Callable[[], PretrainCheckpoint]:
-    """What takes a checkpoint, whenever it is called."""
-    corpus, config = pretrainer.corpus, pretrainer.config
-    frequent = tuple(corpus.types(min(config.evaluation_words, corpus.n_types)))
-
-    def checkpoint() -> PretrainCheckpoint:
-        return PretrainCheckpoint(
-            recipe=recipe.dump_toml(),
-            pieces=corpus.pieces,
-            words=corpus.words,
-            frequent=frequent,
-            counts=corpus.counts[: len(frequent)].copy(),
-            total=corpus.n_learnt_words,
-            state=pretrainer.state(),
-        )
-
-    return checkpoint
-
-
 def _start(recipe: Recipe, config: PretrainConfig, pretrainer: Pretrainer) -> PretrainedWeights:
     corpus = pretrainer.corpus
-    weights: dict[str, torch.Tensor] = shared_weights(pretrainer.network.state_dict())
+    weights = shared_weights(pretrainer.network.state_dict())
     credit = TrainingData(
         name=config.name,
         licence=config.licence,

@@ -1,4 +1,4 @@
-"""Text from a language model: word by word, each drawn from what the model holds probable after those before it."""
+"""Text from a language model: each word is drawn by its probability after those before it."""
 
 import json
 import re
@@ -32,7 +32,7 @@ _NO_SPACE_AFTER = re.compile(r"(?<=[(\[{$£€]) ")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LanguageModel:
-    """Two directions of a network that was pre-trained with the objective `causal`, and the words it chooses among."""
+    """The two directions of a network of the objective `causal`, and the words to choose among."""
 
     network: PretrainingNetwork
     features: WordFeatures
@@ -42,7 +42,7 @@ class LanguageModel:
     """Float32 [V] for the V `words`: the logarithm of each one's frequency."""
 
     def vectors(self, words: Sequence[str]) -> Tensor:
-        """The vectors of any words, in order. Shape: float32 [len(words), E]."""
+        """Return the vectors of any words, in order. Shape: float32 [len(words), E]."""
         rows, starts = self.features.bag(words)
         return self.network.word_vectors(torch.from_numpy(rows), torch.from_numpy(starts))
 
@@ -56,11 +56,11 @@ class LanguageModel:
         seed: int,
         backwards: bool = False,
     ) -> list[str]:
-        """The prompt, at least one word long, with up to `n_words` more after it, or before it when `backwards`.
+        """Return the prompt, at least one word, with up to `n_words` more after or before it.
 
-        The model has learnt from single sentences, and reading forwards it ends with one. At a low
-        temperature only the most probable words are drawn, at 1 words are drawn as often as they
-        are probable.
+        They come before it where `backwards` is true. The model has learnt from single sentences;
+        forwards, the text ends with one. At a low temperature only the most probable words are
+        drawn, at 1 each is drawn with its probability.
         """
         random = torch.Generator().manual_seed(seed)
         candidates = self.vectors(self.words)
@@ -68,15 +68,11 @@ class LanguageModel:
         vectors = self.vectors(read)
         guess = self.objective.previous if backwards else self.objective.next
         for _ in range(n_words):
-            # The stack is read anew for each word: of a sentence's length that costs less than the
-            # candidates do.
+            # Reading the sentence anew for each word costs less than the candidates do.
             states = read_one_way(self.network.encoder, vectors.unsqueeze(0), backwards=backwards)
             logits = candidate_logits(guess(states[0, -1:]), candidates, self.log_prior)[0]
-            drawn = int(
-                torch.multinomial(
-                    functional.softmax(logits / temperature, dim=0), 1, generator=random
-                )
-            )
+            chances = functional.softmax(logits / temperature, dim=0)
+            drawn = int(torch.multinomial(chances, 1, generator=random))
             read.append(self.words[drawn])
             vectors = torch.cat((vectors, candidates[drawn : drawn + 1]))
             if not backwards and self.words[drawn] in _SENTENCE_ENDS:
@@ -84,18 +80,17 @@ class LanguageModel:
         return [*reversed(read)] if backwards else read
 
     def first_word(self, seed: int) -> str:
-        """A word to begin with where there is no prompt: with a letter, as frequent as it is in the text."""
+        """Return a first word where there is no prompt: one with a letter, by its frequency."""
         is_word = np.array([word[0].isalpha() for word in self.words])
-        chances = np.where(is_word, self.log_prior.double().exp().numpy(), 0.0)
         if not is_word.any():
             return self.words[0]
-        return self.words[
-            int(np.random.default_rng(seed).choice(len(self.words), p=chances / chances.sum()))
-        ]
+        chances = np.where(is_word, self.log_prior.double().exp().numpy(), 0.0)
+        random = np.random.default_rng(seed)
+        return self.words[int(random.choice(len(self.words), p=chances / chances.sum()))]
 
 
 def load_language_model(path: Path) -> LanguageModel:
-    """Reads the checkpoint of a run, or of the run in a directory.
+    """Read the checkpoint of a run, or of the run in a directory.
 
     Raises ModelFileError for anything else, TrainingError for a run with another objective than
     `causal`.
@@ -127,5 +122,5 @@ def load_language_model(path: Path) -> LanguageModel:
 
 
 def as_text(words: Sequence[str]) -> str:
-    """Words with spaces where an English text has them."""
+    """Join words, with spaces where an English text has them."""
     return _NO_SPACE_AFTER.sub("", _NO_SPACE_BEFORE.sub("", " ".join(words)))

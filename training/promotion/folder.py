@@ -15,7 +15,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,7 +59,7 @@ def now() -> str:
 class Promotions:
     """The history in a file; of a name, the last line says what is served.
 
-    Whoever appends holds the folder's lock.
+    To append, hold the folder's lock.
     """
 
     def __init__(self, path: Path) -> None:
@@ -74,7 +74,12 @@ class Promotions:
             lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines()
         except FileNotFoundError:
             return []
-        found = [promotion for line in lines if (promotion := _read(line)) is not None]
+        found = []
+        for line in lines:
+            with suppress(ValueError, AttributeError):
+                content = json.loads(line)
+                known = {field.name: content.get(field.name) for field in fields(Promotion)}
+                found.append(Promotion(**known))
         return [promotion for promotion in found if promotion.name == name]
 
     def append(self, promotion: Promotion) -> None:
@@ -90,14 +95,6 @@ class Promotions:
             os.close(descriptor)
 
 
-def _read(line: str) -> Promotion | None:
-    try:
-        content = json.loads(line)
-        return Promotion(**{field.name: content.get(field.name) for field in fields(Promotion)})
-    except (ValueError, AttributeError):
-        return None
-
-
 class ServedFolder:
     """See the head of this file.
 
@@ -109,8 +106,8 @@ class ServedFolder:
         self.history = Promotions(path / "promotions.jsonl")
 
     @contextmanager
-    def locked(self, on_wait: Callable[[], None]) -> Iterator[None]:
-        """Keep others out, and wait for one who is in there already, after saying so.
+    def locked(self, note: Callable[[str], None]) -> Iterator[None]:
+        """Keep other promotions out, and wait for one that is under way, after noting so.
 
         Raises OSError for a directory that cannot be made or written to.
         """
@@ -120,7 +117,7 @@ class ServedFolder:
             try:
                 lock(descriptor, wait=False)
             except BlockingIOError:
-                on_wait()
+                note(f"waiting for another promotion in {self.path}")
                 lock(descriptor)  # released at the latest when its process ends
             yield
         finally:
@@ -138,17 +135,13 @@ class ServedFolder:
 
     def served(self, name: str) -> str | None:
         """Return the version in its place, None where there is no whole model file."""
-        try:
-            return read_version(self.file(name))
-        except ModelFileError:
-            return None
+        return _version_of(self.file(name))
 
     def versions(self, name: str) -> dict[str, Path]:
         """Return the versions that are kept, the last one served first."""
-        kept = {}
-        for path in (self.path / "versions").glob(f"{name}-*.teddy"):
-            if match := re.fullmatch(re.escape(name) + r"-([0-9a-f]{12})\.teddy", path.name):
-                kept[match[1]] = path
+        named = re.compile(re.escape(name) + r"-([0-9a-f]{12})\.teddy")
+        paths = (self.path / "versions").glob(f"{name}-*.teddy")
+        kept = {match[1]: path for path in paths if (match := named.fullmatch(path.name))}
         last = {promotion.version: place for place, promotion in enumerate(self.history.of(name))}
         return dict(sorted(kept.items(), key=lambda item: (-last.get(item[0], -1), item[0])))
 
@@ -171,9 +164,7 @@ class ServedFolder:
         says, OSError when there is no room: what was served stays.
         """
         name, version = promotion.name, promotion.version
-        kept = self._keep(name, version, model_file)
-        with atomic_path(self.file(name)) as temporary:
-            _copy(kept, temporary, version)
+        _copy(self._keep(name, version, model_file), self.file(name), version)
         self.history.append(promotion)
 
     def before(self, name: str, version: str) -> str | None:
@@ -195,20 +186,21 @@ class ServedFolder:
 
     def _keep(self, name: str, version: str, model_file: Path) -> Path:
         kept = self._version_file(name, version)
-        if not _has_version(kept, version):
-            with atomic_path(kept) as temporary:
-                _copy(model_file, temporary, version)
+        if _version_of(kept) != version:
+            _copy(model_file, kept, version)
         return kept
 
 
-def _has_version(path: Path, version: str) -> bool:
+def _version_of(path: Path) -> str | None:
     try:
-        return read_version(path) == version
+        return read_version(path)
     except ModelFileError:
-        return False
+        return None
 
 
 def _copy(source: Path, target: Path, version: str) -> None:
-    shutil.copyfile(source, target)
-    if read_version(target) != version:
-        raise ModelFileError(source, f"not the version {version} that it was a moment ago")
+    """Replace the target in one step."""
+    with atomic_path(target) as temporary:
+        shutil.copyfile(source, temporary)
+        if read_version(temporary) != version:
+            raise ModelFileError(source, f"not the version {version} that it was a moment ago")

@@ -4,8 +4,8 @@ A model is loaded, canary and all, before it is put anywhere; `teddy.training.pr
 it there.
 """
 
+import math
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -13,14 +13,14 @@ from typing import Literal
 from teddy.model.errors import DataError, ModelFileError, TrainingError
 from teddy.model.predictor import Predictor, load
 from teddy.training.data.corpora import Corpus
-from teddy.training.evaluation.card import evaluate_served
+from teddy.training.evaluation.measurements import dev_sentences, evaluate_dev
 from teddy.training.promotion.folder import MODEL_NAME, Action, Promotion, ServedFolder, now
 
 Status = Literal["promoted", "already served", "not better", "rolled back"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class Requirement:
     """The data to compare on, and by how much the new model must be better, in F1 from 0 to 1.
 
     `read` gives the corpora, given all labels that either model knows.
@@ -52,13 +52,13 @@ def promote(
     folder: ServedFolder,
     *,
     name: str | None = None,
-    comparison: Comparison | None = None,
+    requirement: Requirement | None = None,
     keep: int,
     note: Callable[[str], None],
 ) -> Outcome:
     """Serve a model file under `name`, or its own, and keep the last `keep` versions.
 
-    With a `comparison`, only when it is better than what is served there. The same promotion once
+    With a `requirement`, only when it is better than what is served there. The same promotion once
     more changes nothing. Raises ModelFileError for a file that cannot be served, DataError for data
     that cannot be read or has nothing.
     """
@@ -70,17 +70,16 @@ def promote(
         raise TrainingError(
             f"{name!r} cannot be the name of a served model: give another with --name"
         )
-    with _locked(folder, note):
-        previous = folder.adopt(name)
-        outcome = Outcome(
-            status="promoted", name=name, version=candidate.version, previous=previous
-        )
-        if previous == candidate.version:
+    with folder.locked(note):
+        previous, version = folder.adopt(name), candidate.version
+        outcome = Outcome(status="promoted", name=name, version=version, previous=previous)
+        if previous == version:
             return replace(outcome, status="already served")
-        if comparison is not None:
-            outcome = _compared(outcome, candidate, folder, comparison)
+        if requirement is not None:
+            outcome = _compared(outcome, candidate, folder, requirement)
         if outcome.status == "promoted":
-            folder.put(model_file, _record(outcome, "promoted", model_file, comparison))
+            data = None if requirement is None else str(requirement.data)
+            folder.put(model_file, _record(outcome, "promoted", model_file, data))
             folder.prune(name, keep)
         return outcome
 
@@ -93,7 +92,7 @@ def roll_back(
     Raises TrainingError where there is no such version, or no telling which, ModelFileError where
     its file has been spoilt.
     """
-    with _locked(folder, note):
+    with folder.locked(note):
         name = name or _only_name(folder)
         current = folder.adopt(name)
         wanted = _before(folder, name, current) if version is None else _kept(folder, name, version)
@@ -106,33 +105,35 @@ def roll_back(
         return outcome
 
 
-def _locked(folder: ServedFolder, note: Callable[[str], None]) -> AbstractContextManager[None]:
-    return folder.locked(lambda: note(f"waiting for another promotion in {folder.path}"))
-
-
 def _compared(
-    outcome: Outcome, candidate: Predictor, folder: ServedFolder, comparison: Comparison
+    outcome: Outcome, candidate: Predictor, folder: ServedFolder, requirement: Requirement
 ) -> Outcome:
     """Return the outcome with what both models score, and whether the new one is better."""
     served, notes = _load_served(folder, outcome.name)
-    known = {"new": candidate, **({"served": served} if served else {})}
-    labels = tuple(
-        dict.fromkeys(label for each in known.values() for label in each.manifest.labels)
+    models = {"new": candidate, **({"served": served} if served else {})}
+    every = dict.fromkeys(label for each in models.values() for label in each.manifest.labels)
+    labels = tuple(every)
+    corpora = requirement.read(labels)
+    sentences = dev_sentences(corpora)
+    if not sentences:
+        raise DataError(requirement.data, None, "there are no sentences to compare on")
+    annotated = {span.label for sentence in sentences for span in sentence.spans}
+    f1 = {}
+    for which, each in models.items():
+        evaluation = evaluate_dev(each.tagger, corpora, labels=labels, worst=0)
+        f1[which] = evaluation.scores.micro.f1
+        if unknown := sorted(annotated.difference(each.manifest.labels)):
+            missed = ", ".join(unknown)
+            notes.append(f"the {which} model does not know {missed}: it misses those entities")
+    gain = f1["new"] - f1.get("served", -math.inf)
+    is_better = _is_better(gain, requirement.margin)
+    return replace(
+        outcome,
+        status="promoted" if is_better else "not better",
+        f1=f1["new"],
+        previous_f1=f1.get("served"),
+        notes=tuple(notes),
     )
-    corpora = comparison.read(labels)
-    if not any(corpus.dev for corpus in corpora):
-        raise DataError(comparison.data, None, "there are no sentences to compare on")
-    f1 = {
-        which: evaluate_served(each, corpora, labels).scores.micro.f1
-        for which, each in known.items()
-    }
-    notes += [
-        note for which, each in known.items() for note in _unknown_labels(which, each, corpora)
-    ]
-    scored = replace(outcome, f1=f1["new"], previous_f1=f1.get("served"), notes=tuple(notes))
-    if "served" in f1 and not _is_better(f1["new"] - f1["served"], comparison.margin):
-        return replace(scored, status="not better")
-    return scored
 
 
 def _is_better(gain: float, margin: float) -> bool:
@@ -150,19 +151,7 @@ def _load_served(folder: ServedFolder, name: str) -> tuple[Predictor | None, lis
         return None, [f"nothing to compare with: what is served cannot be loaded ({error.reason})"]
 
 
-def _unknown_labels(which: str, predictor: Predictor, corpora: Sequence[Corpus]) -> list[str]:
-    there = {span.label for corpus in corpora for sentence in corpus.dev for span in sentence.spans}
-    unknown = sorted(there - set(predictor.manifest.labels))
-    return (
-        [f"the {which} model does not know {', '.join(unknown)}: it misses those entities"]
-        if unknown
-        else []
-    )
-
-
-def _record(
-    outcome: Outcome, action: Action, source: Path, comparison: Comparison | None
-) -> Promotion:
+def _record(outcome: Outcome, action: Action, source: Path, data: str | None) -> Promotion:
     return Promotion(
         time=now(),
         action=action,
@@ -171,7 +160,7 @@ def _record(
         previous=outcome.previous,
         f1=outcome.f1,
         previous_f1=outcome.previous_f1,
-        data=None if comparison is None else str(comparison.data),
+        data=data,
         source=str(source),
     )
 
@@ -188,14 +177,12 @@ def _before(folder: ServedFolder, name: str, current: str | None) -> str:
     """Return the version to go back to, whose file must still be there."""
     if current is None:
         # its file is missing or spoilt: what was put there last is the way back
-        history = folder.history.of(name)
-        before = history[-1].version if history else None
+        before = next((last.version for last in folder.history.of(name)[-1:]), None)
     else:
         before = folder.before(name, current)
     if before is None:
-        raise TrainingError(
-            f"{folder.path}: there is no version of {name} before {current or 'this'}"
-        )
+        place = f"{name} before {current or 'this'}"
+        raise TrainingError(f"{folder.path}: there is no version of {place}")
     return _kept(folder, name, before)
 
 

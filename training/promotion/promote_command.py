@@ -24,7 +24,7 @@ from teddy.training.data.options import (
 if TYPE_CHECKING:
     from teddy.training.data.corpora import Corpus
     from teddy.training.promotion.folder import ServedFolder
-    from teddy.training.promotion.promote import Comparison, Outcome
+    from teddy.training.promotion.promote import Outcome, Requirement
 
 _NOT_BETTER = 1
 
@@ -110,7 +110,12 @@ def promote(
 
         outcome = roll_back(folder, name=name, version=model, note=_note)
     else:
-        outcome = _promote(Path(str(model)), folder, name, options, margin / 100, keep)
+        from teddy.training.promotion.promote import promote as put_in_place
+
+        requirement = None if options is None else _requirement(options, margin / 100)
+        outcome = put_in_place(
+            Path(str(model)), folder, name=name, requirement=requirement, keep=keep, note=_note
+        )
     _show(outcome, as_json)
     if outcome.status == "not better":
         raise typer.Exit(_NOT_BETTER)
@@ -127,22 +132,8 @@ def _check_usage(model: str | None, rollback: bool, listing: bool, if_better: Pa
         raise typer.BadParameter("goes with a model file to promote", param_hint="--if-better")
 
 
-def _promote(
-    model_file: Path,
-    folder: "ServedFolder",
-    name: str | None,
-    options: DataOptions | None,
-    margin: float,
-    keep: int,
-) -> "Outcome":
-    from teddy.training.promotion.promote import promote as put_in_place
-
-    comparison = None if options is None else _comparison(options, margin)
-    return put_in_place(model_file, folder, name=name, comparison=comparison, keep=keep, note=_note)
-
-
-def _comparison(options: DataOptions, margin: float) -> "Comparison":
-    from teddy.training.promotion.promote import Comparison
+def _requirement(options: DataOptions, margin: float) -> "Requirement":
+    from teddy.training.promotion.promote import Requirement
 
     def read(labels: Sequence[str]) -> "Sequence[Corpus]":
         corpora = options.corpora(labels)
@@ -150,13 +141,15 @@ def _comparison(options: DataOptions, margin: float) -> "Comparison":
             return corpora
         # A file does not say what it annotates. Labels that it never has would count against the
         # model that knows them.
-        return [replace(corpus, annotates=_labels_in(corpus)) for corpus in corpora]
+        return [
+            replace(
+                corpus,
+                annotates=frozenset(span.label for each in corpus.dev for span in each.spans),
+            )
+            for corpus in corpora
+        ]
 
-    return Comparison(data=options.source, read=read, margin=margin)
-
-
-def _labels_in(corpus: "Corpus") -> frozenset[str]:
-    return frozenset(span.label for sentence in corpus.dev for span in sentence.spans)
+    return Requirement(data=options.source, read=read, margin=margin)
 
 
 def _note(line: str) -> None:

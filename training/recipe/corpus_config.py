@@ -12,9 +12,7 @@ from teddy.training.recipe.reading import KeyPath, suggest
 OUTSIDE = "O"
 """As the target of a label in `map`: the span is not an entity."""
 UNKNOWN = "?"
-"""As the target of a label in `map`: nothing is known about the words of the span; any tag may be
-right there."""
-
+"""As the target of a label in `map`: any tag may be right on the words of the span."""
 
 FormatName = Literal["conll", "jsonl", "conllu", "csv", "docred"]
 
@@ -31,86 +29,88 @@ class FormatConfig(Table):
     """How the files of a corpus are read."""
 
     format: FormatName = "conll"
-    """`conll` columns, `jsonl` with character spans, `conllu`, a `csv` table of words, or
-    Re-DocRED's JSON."""
+    """`conll`: a word a line, in columns. `jsonl`: a text a line, with character spans. `conllu`:
+    Universal Dependencies. `csv`: a table with a word a row. `docred`: the JSON of Re-DocRED."""
     encoding: str = "utf-8"
+    """The encoding of the files, by a name that Python knows."""
     separator: str = ""
-    """What stands between columns (conll, csv). Empty: any run of spaces and tabs (conll), a comma
+    """The text between two columns (conll, csv). Empty: any run of spaces and tabs (conll), a comma
     (csv)."""
     token: int | str = 0
-    """Column of the token: a number from the left, or negative from the right; in csv also a
-    name."""
+    """The column of the token: a number from the left, from 0, or from the right, from -1; in csv
+    also a name."""
     tag: int | str = -1
-    """Column of the tag, as `token`."""
+    """The column of the tag, given as `token` is."""
     sentence: int | str = 0
-    """Column that starts a new sentence wherever it is filled with a new value (csv)."""
+    """The column that names the sentence (csv). A new value in it starts a new sentence."""
     scheme: Scheme = Scheme.BIO
-    """How tags write spans: `io`, `iob1`, `bio` (IOB2), `bioes` or `bmes`."""
+    """How tags spell spans: `io`, `iob1`, `bio` (IOB2), `bioes` or `bmes`."""
     outside: tuple[str, ...] = ()
-    """Tags that are read as `O`."""
+    """Tags to read as `O`."""
     ragged: bool = False
-    """Rows may have different numbers of columns. Otherwise a row unlike the first of its file is
-    an error."""
+    """Whether rows may differ in their number of columns. If not, a row unlike the first of its
+    file is an error."""
     skip_empty_tokens: bool = False
-    """Leave out rows tagged `O` whose token is empty, as in tweets that had an invisible character;
-    else an error."""
+    """Whether rows with an empty token and the tag `O` are left out. If not, they are an error."""
     comment: str = ""
-    """A prefix of comment lines. Lines such as `# text = ...` at the head of a sentence are
-    comments in any case."""
+    """The prefix of comment lines; empty: there are none. Lines such as `# text = ...` at the head
+    of a sentence are comments in any case."""
     token_strip: str = ""
-    """A regular expression; what it matches is removed from each token (`^en:` where tokens carry
-    their language)."""
+    """A regular expression. What it matches is removed from each token: `^en:` where tokens carry
+    their language."""
     join: str = " "
-    """What stands between the tokens of a sentence in its text; empty for Chinese."""
+    """The text between two tokens of a sentence; empty for Chinese."""
     keep_apart: bool = False
-    """With an empty `join`: put a space between tokens that would run together into one word (Latin
-    in Chinese)."""
+    """With an empty `join`: whether a space separates tokens that would run together into one word,
+    as Latin words in Chinese."""
     spans: Literal["tags", "tokens"] = "tags"
-    """`tags`: spans are what the tags say. `tokens`: each token is a span, to learn the borders of
+    """`tags`: the spans of the tags. `tokens`: each token is a span, to learn the borders of
     words."""
     token_label: str = "WORD"  # noqa: S105
-    """The label of those spans."""
+    """The label of each span, where `spans` is `tokens`."""
     field: str = "upos"
-    """What labels a word (conllu): `upos`, `xpos`, `deprel`, or `feats:KEY` or `misc:KEY` for one
-    key of a column."""
+    """The label of a word (conllu): `upos`, `xpos` or `deprel`, or one key of a column,
+    `feats:KEY` or `misc:KEY`."""
 
 
 class RuleConfig(Table):
-    """An exception to `map`, by the text of the span, for what a corpus annotates otherwise."""
+    """An exception to `map`, by the text of the span."""
 
     label: str
-    """A label of the files."""
+    """A label of the files: the rule is for its spans."""
     text: str
-    """A regular expression that the whole text of the span matches."""
+    """A regular expression that must match the whole text of the span."""
     to: str
-    """As a target in `map`."""
+    """The label that the span gets, or `O` or `?`, as in `map`."""
 
 
 class CorpusConfig(FormatConfig):
     """One corpus: its files, its labels and how much it counts."""
 
     name: str = Field(min_length=1)
+    """The name of the corpus, different from those of the others."""
     licence: str = Field(min_length=1)
-    """The licence, which the model file and its card name."""
+    """The licence of the corpus. The model file and its card name it."""
     source: str = ""
-    """The origin of the corpus, and whom to credit."""
+    """Where the corpus comes from, and who is to be credited."""
     train: tuple[str, ...] = ()
-    """Files, relative to the data directory; globs are allowed, and `.xz`, `.gz` and `.bz2` are
-    unpacked."""
+    """The files to train on, relative to the data directory. Globs are allowed; `.xz`, `.gz` and
+    `.bz2` are unpacked."""
     dev: tuple[str, ...] = ()
+    """The files to measure on, given as `train` is."""
     map: dict[str, str] = {}
-    """From a label of the files to a label of the recipe, to `O` (not an entity) or to `?` (any tag
-    may be right)."""
+    """A label of the recipe for each label of the files, or `O` (not an entity) or `?` (any tag may
+    be right)."""
     rules: tuple[RuleConfig, ...] = ()
-    """Exceptions to `map`; the first that matches a span decides."""
+    """Exceptions to `map`. The first that matches a span decides."""
     annotates: tuple[str, ...] | None = None
-    """Labels whose absence means something here; by default all. Of the others, an unmarked word
-    may have any."""
+    """The labels that the corpus marks wherever they occur; by default all. A word without a mark
+    may have any of the others."""
     weight: float = Field(default=1.0, gt=0)
-    """How often its sentences are drawn, relative to once an epoch."""
+    """How often each training sentence is drawn in an epoch, on average; above 0."""
     holdout: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the training documents (jsonl, docred) or sentences (other formats) that are dev
-    instead, at even distances; for a corpus without dev files."""
+    """The share, 0 to below 1, of the training documents (jsonl, docred) or sentences (other
+    formats) that are used as dev data instead, at even distances. For a corpus without `dev`."""
 
     def annotated(self, labels: Sequence[str]) -> frozenset[str]:
         """Return the labels that this corpus annotates, given all labels of the recipe."""
@@ -129,8 +129,7 @@ class CorpusConfig(FormatConfig):
         for location, target in targets:
             if target not in (*labels, OUTSIDE, UNKNOWN):
                 known = f"labels, nor {OUTSIDE!r} or {UNKNOWN!r}"
-                reason = f"{target!r} is not in {known}{suggest(target, labels)}"
-                yield location, reason
+                yield location, f"{target!r} is not in {known}{suggest(target, labels)}"
         for place, label in enumerate(self.annotates or ()):
             if label not in labels:
                 yield ("annotates", place), f"{label!r} is not in labels{suggest(label, labels)}"

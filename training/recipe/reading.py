@@ -1,147 +1,106 @@
-"""From TOML to typed values: lines of keys, overrides, and errors in terms of the recipe.
-
-`tomllib` gives values only, and an error should name a line. The document is known to be valid,
-because `tomllib` has read it. So this scanner need not understand values, only step over them:
-strings of four kinds, comments, brackets.
-"""
+"""TOML and typed values: lines of keys, overrides, and errors in terms of the recipe."""
 
 import difflib
+import json
 import re
 import tomllib
 import typing
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 KeyPath = tuple[str | int, ...]
 """A key from the root: names of tables and keys, and indices into arrays."""
+Value: TypeAlias = "str | int | float | bool | Sequence[Value] | Mapping[str, Value]"
 
-_BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
-_STRING = re.compile(
-    r'"""(?:\\.|[^\\])*?"{3,5}' r"|'''.*?'{3,5}" r'|"(?:\\.|[^"\\\n])*"' r"|'[^'\n]*'",
-    re.DOTALL,
-)
-_BARE_KEY = re.compile(r"[\w-]+")
-_SCALAR = re.compile(r"[^,\]}#\n]*")
-
+_CLOSINGS = ("", "]", "]]", "]}", "]}]")
+"""What may be missing behind a line of TOML that ends within a value."""
 _UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
 """Pydantic's types of error for it, in a model and in a dataclass."""
 _UNION_BRANCHES = ("int", "str")
 """Pydantic names the branch of `int | str` that failed as if it were one more key."""
 
 
-def key_lines(text: str) -> dict[KeyPath, int]:
-    """Return the line of every key, table and array element of a valid TOML document, from 1."""
-    scanner = _Scanner(text)
-    scanner.document()
-    return scanner.lines
+def line_of(location: KeyPath, text: str) -> int | None:
+    """Return the line, from 1, on which a key of a valid TOML document begins.
+
+    For a key that is missing, return the line of the nearest table around it, or None without one.
+    """
+    rows = text.split("\n")
+    whole = tomllib.loads(text)
+
+    def is_reached(n_rows: int, path: KeyPath) -> bool:
+        """Tell whether the first rows, and those that complete the last one, have the key."""
+        for end in range(n_rows, len(rows)):
+            for closing in _CLOSINGS:
+                try:
+                    begun = tomllib.loads("\n".join([*rows[:end], closing]))
+                except tomllib.TOMLDecodeError:
+                    continue
+                return _has(begun, path)
+        return True
+
+    for length in range(len(location), 0, -1):
+        path = location[:length]
+        if _has(whole, path):
+            return bisect_left(range(len(rows)), True, key=lambda n: is_reached(n, path))
+    return None
 
 
-class _Scanner:
-    """A cursor on the document; each method starts at what it is named after and ends behind it."""
+def _has(table: Any, path: KeyPath) -> bool:
+    for part in path:
+        try:
+            table = table[part]
+        except (IndexError, KeyError, TypeError):
+            return False
+    return True
 
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.at = 0
-        self.lines: dict[KeyPath, int] = {}
-        self._array_lengths: dict[KeyPath, int] = {}
 
-    def document(self) -> None:
-        table: KeyPath = ()
-        self._skip()
-        while self.at < len(self.text):
-            if self.text[self.at] == "[":
-                table = self._header()
-            else:
-                self._assignment(table)
-            self._skip()
+def dump_toml(table: Mapping[str, Value]) -> str:
+    """Return `table` as TOML. Plain values come before sub-tables, otherwise the order is kept."""
+    return "\n".join(_table_lines(table, "")).strip("\n") + "\n"
 
-    def _header(self) -> KeyPath:
-        is_array = self.text.startswith("[[", self.at)
-        self.at += 2 if is_array else 1
-        path = self._within_arrays(self._key())
-        self._skip()
-        self.at += 2 if is_array else 1
-        if is_array:
-            index = self._array_lengths.get(path, 0)
-            self._array_lengths[path] = index + 1
-            self._note(path)
-            path = (*path, index)
-        self._note(path)
-        return path
 
-    def _within_arrays(self, names: list[str]) -> KeyPath:
-        """Return the path of a header, in the last element of each array of tables."""
-        path: KeyPath = ()
-        for place, name in enumerate(names):
-            path = (*path, name)
-            if place < len(names) - 1 and path in self._array_lengths:
-                path = (*path, self._array_lengths[path] - 1)
-        return path
-
-    def _assignment(self, table: KeyPath) -> None:
-        path = (*table, *self._key())
-        for length in range(len(table) + 1, len(path) + 1):
-            self._note(path[:length])
-        self._skip()
-        self.at += 1  # the sign =
-        self._value(path)
-
-    def _key(self) -> list[str]:
-        names: list[str] = []
-        while True:
-            self._skip()
-            quoted = _STRING.match(self.text, self.at)
-            found = quoted or _BARE_KEY.match(self.text, self.at)
-            if found is None:
-                return names
-            names.append(found[0][1:-1] if quoted else found[0])
-            self.at = found.end()
-            self._skip()
-            if not self.text.startswith(".", self.at):
-                return names
-            self.at += 1
-
-    def _value(self, path: KeyPath) -> None:
-        self._skip()
-        string = _STRING.match(self.text, self.at)
-        if string:
-            self.at = string.end()
-        elif self.text.startswith("[", self.at):
-            self._sequence(path, "]")
-        elif self.text.startswith("{", self.at):
-            self._sequence(path, "}")
+def _table_lines(table: Mapping[str, Value], path: str) -> list[str]:
+    lines: list[str] = []
+    inner_lines: list[str] = []
+    for key, value in table.items():
+        inner = f"{path}.{_key(key)}" if path else _key(key)
+        if isinstance(value, Mapping):
+            inner_lines += ["", f"[{inner}]", *_table_lines(value, inner)]
+        elif tables := _tables(value):
+            for each in tables:
+                inner_lines += ["", f"[[{inner}]]", *_table_lines(each, inner)]
         else:
-            scalar = _SCALAR.match(self.text, self.at)
-            self.at = scalar.end() if scalar else len(self.text)
+            lines.append(f"{_key(key)} = {_toml(value)}")
+    return lines + inner_lines
 
-    def _sequence(self, path: KeyPath, end: str) -> None:
-        """Step over an array (its elements are noted by index) or an inline table."""
-        self.at += 1
-        index = 0
-        self._skip()
-        while self.at < len(self.text) and self.text[self.at] != end:
-            if end == "}":
-                self._assignment(path)
-            else:
-                self._note((*path, index))
-                self._value((*path, index))
-            index += 1
-            self._skip()
-            self.at += self.text.startswith(",", self.at)
-            self._skip()
-        self.at += 1
 
-    def _skip(self) -> None:
-        """Step over white space, line ends and comments."""
-        blank = _BLANK.match(self.text, self.at)
-        self.at = blank.end() if blank else self.at
+def _tables(value: Value) -> list[Mapping[str, Value]]:
+    """Return the elements of an array of nothing but tables; none for any other value."""
+    elements = value if isinstance(value, list | tuple) else ()
+    tables = [each for each in elements if isinstance(each, Mapping)]
+    return tables if len(tables) == len(elements) else []
 
-    def _note(self, path: KeyPath) -> None:
-        self.lines.setdefault(path, self.text.count("\n", 0, self.at) + 1)
+
+def _key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml(key)
+
+
+def _toml(value: Value) -> str:
+    if isinstance(value, str):  # JSON's escapes are TOML's, except that TOML wants DEL escaped too
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_key(key)} = {_toml(each)}" for key, each in value.items()) + "}"
+    return "[" + ", ".join(map(_toml, value)) + "]"
 
 
 def put_override(values: dict[str, Any], override: str) -> KeyPath:
@@ -201,10 +160,8 @@ def first_problem(error: ValidationError, model: type[BaseModel]) -> tuple[KeyPa
     if isinstance(cause, MisfitError):
         return location + cause.location, str(cause)
     if details["type"] in _UNKNOWN_KEY:
-        return (
-            location,
-            f"unknown key{suggest(str(location[-1]), _known_keys(model, location[:-1]))}",
-        )
+        known = _known_keys(model, location[:-1])
+        return location, f"unknown key{suggest(str(location[-1]), known)}"
     return location, _plain_message(details)
 
 
@@ -236,6 +193,6 @@ def _known_keys(model: type[BaseModel], location: KeyPath) -> list[str]:
             annotation = table.model_fields[part].annotation
             # An array of tables is a tuple[Table, ...], a table that may be missing a Table | None.
             table = typing.get_args(annotation)[0] if typing.get_args(annotation) else annotation
-    return (
-        [field.name for field in fields(table)] if is_dataclass(table) else list(table.model_fields)
-    )
+    if is_dataclass(table):
+        return [field.name for field in fields(table)]
+    return list(table.model_fields)

@@ -8,9 +8,9 @@ that it can be saved beside the result and read back.
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -21,8 +21,9 @@ from teddy.training.recipe.reading import (
     KeyPath,
     MisfitError,
     dotted,
+    dump_toml,
     first_problem,
-    key_lines,
+    line_of,
     put_override,
 )
 from teddy.training.recipe.search_config import SearchConfig
@@ -34,164 +35,106 @@ from teddy.training.recipe.sections import (
     UpdateConfig,
 )
 
-Value: TypeAlias = "str | int | float | bool | Sequence[Value] | Mapping[str, Value]"
-
-
-def dump_toml(table: Mapping[str, Value]) -> str:
-    """Return `table` as TOML. Plain values come before sub-tables, otherwise the order is kept."""
-    return "\n".join(_table_lines(table, ())).strip("\n") + "\n"
-
-
-def _table_lines(table: Mapping[str, Value], path: tuple[str, ...]) -> list[str]:
-    lines = [
-        f"{_key(key)} = {_value(value)}" for key, value in table.items() if not _is_table(value)
-    ]
-    for key, value in table.items():
-        inner = (*path, key)
-        header = ".".join(_key(part) for part in inner)
-        if isinstance(value, Mapping):
-            lines += ["", f"[{header}]", *_table_lines(value, inner)]
-        elif _is_table(value) and isinstance(value, Sequence):
-            for element in value:
-                if isinstance(element, Mapping):
-                    lines += ["", f"[[{header}]]", *_table_lines(element, inner)]
-    return lines
-
-
-def _is_table(value: Value) -> bool:
-    """Whether the value has a header of its own: a table, or an array of nothing but tables."""
-    if isinstance(value, Mapping):
-        return True
-    return (
-        not isinstance(value, str)
-        and isinstance(value, Sequence)
-        and bool(value)
-        and all(map(_is_mapping, value))
-    )
-
-
-def _is_mapping(value: object) -> bool:
-    return isinstance(value, Mapping)
-
-
-def _key(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _string(key)
-
-
-def _value(value: Value) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return _string(value)
-    if isinstance(value, int | float):
-        return repr(value)
-    if isinstance(value, Mapping):
-        return (
-            "{" + ", ".join(f"{_key(key)} = {_value(inner)}" for key, inner in value.items()) + "}"
-        )
-    return "[" + ", ".join(_value(inner) for inner in value) + "]"
-
-
-def _string(text: str) -> str:
-    """Quote as JSON does, whose escapes TOML shares, except that TOML wants DEL escaped too."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
 
 class PiecesConfig(Table):
     """The sentencepiece model (unigram with byte fallback), trained on the training data."""
 
     vocabulary: int = Field(default=8000, ge=300)
-    """Number of pieces, the 256 byte pieces included; at most this many where the data has
-    fewer."""
+    """The most pieces, at least 300. 256 of them are single bytes."""
     character_coverage: float = Field(default=0.9995, gt=0, le=1)
-    """Share of the characters of the training data that become pieces; the rest are spelled in
-    bytes."""
+    """The share of the characters of the training data, above 0 to 1, that become pieces. The
+    others are spelt in bytes."""
 
 
 class EmbeddingConfig(Table):
-    """What the rows of whole words hold before training, if not random numbers."""
+    """Word vectors that the rows of whole words start from, instead of random numbers."""
 
     vectors: str = ""
-    """A file of word vectors below `--data`, as GloVe, word2vec and fastText write text (.txt,
-    .vec; also `.xz`, `.gz` and `.bz2`). `features.word_rows` is then the most of its words that get
-    a row: those of the training data first, then the most frequent of the file. Vectors of another
-    width than `network.embedding_width` are padded with zeros or reduced to their principal
-    components."""
+    """A text file of word vectors below `--data`, as GloVe, word2vec and fastText write them (.txt,
+    .vec; also `.xz`, `.gz` and `.bz2`). At most `features.word_rows` words get a row: first those
+    of the training data, then the most frequent of the file. Vectors of another width than
+    `network.embedding_width` are padded with zeros or reduced to their principal components."""
     name: str = ""
-    """Of the vectors, for the credit that the model carries."""
+    """The name of the vectors, which the model file credits."""
     licence: str = ""
+    """The licence of the vectors."""
     source: str = ""
-    """Where they come from and whom to credit."""
+    """Where the vectors come from, and who is to be credited."""
 
 
 class StartConfig(Table):
-    """What the network starts from, if not from random weights."""
+    """Trained weights that the network starts from, instead of random ones."""
 
     weights: str = ""
-    """An encoder file, a model file or a checkpoint, below `--data` or where you are, or `en`, the
-    model that ships. The recipe's `features` and the shape of its `network` must be those of the
-    file; its pieces and words are taken."""
+    """An encoder file, a model file or a checkpoint, below `--data` or the working directory; or
+    `en`, the shipped model. `features` and the shape of `network` must be those of the file. Its
+    pieces and words are used."""
     learning_rate_share: float = Field(default=1.0, ge=0, le=1)
-    """The embedding and the encoder learn at this share of the learning rate."""
+    """The share of the learning rate, 0 to 1, at which the embedding and the encoder learn."""
 
 
 class TrainingConfig(Table):
     """The training loop."""
 
     epochs: int = Field(default=30, ge=1)
+    """The most passes over the training data."""
     batch_words: int = Field(default=600, ge=1)
-    """Padded words per update."""
+    """The most words of an update, padding included."""
     shuffle_window_words: int = Field(default=4_000_000, ge=1)
-    """Corpora of more words are streamed from disk: so many are in memory, and shuffled, at a time
-    (see docs/large-corpora.md)."""
+    """The words that are shuffled together in memory. Larger corpora are streamed from disk (see
+    docs/large-corpora.md)."""
     learning_rate: float = Field(default=3e-3, gt=0)
+    """The highest learning rate of AdamW."""
     warmup_share: float = Field(default=0.05, ge=0, le=1)
-    """Share of all updates over which the learning rate rises from zero."""
+    """The share of all updates, 0 to 1, over which the learning rate rises from zero."""
     final_learning_rate_share: float = Field(default=0.02, ge=0, le=1)
-    """The learning rate falls to this share of itself by the last update."""
+    """The share of `learning_rate`, 0 to 1, that is left at the last update."""
     weight_decay: float = Field(default=0.01, ge=0)
+    """The weight decay of matrices. The embedding, biases and the CRF do not decay."""
     parts: int = Field(default=0, ge=0)
-    """How many parts a batch is cut into, each computed by itself; 0 is one for each process
-    (docs/distributed.md). What is dropped at random is drawn for each part: with `parts` said, any
-    number of processes learns the same."""
+    """The number of parts that a batch is cut into; 0: one for each process. Dropout is drawn for
+    each part, so that with `parts` given, any number of processes learns the same (see
+    docs/distributed.md)."""
     gradient_clip: float = Field(default=5.0, gt=0)
-    """Largest norm of the gradient."""
+    """The largest norm of the gradient. A longer one is shortened."""
     word_dropout: float = Field(default=0.1, ge=0, lt=1)
-    """Probability that a whole word becomes the unknown word."""
+    """The probability that a word is replaced by the unknown word."""
     feature_dropout: float = Field(default=0.25, ge=0, lt=1)
-    """Probability that all features of one kind (pieces, shape, affixes, whole word) of a word are
-    left out."""
+    """The probability that a word loses all its features of one kind (pieces, shape, affixes,
+    whole word)."""
     average_decay: float = Field(default=0.999, ge=0, lt=1)
-    """Of the exponential moving average of the weights, which is what is evaluated and exported; 0
-    is off."""
+    """The decay of the exponential moving average of the weights; 0: no average. The average is
+    evaluated and exported."""
     patience: int = Field(default=8, ge=0)
-    """Evaluations without a better dev F1 after which training stops, once there is any; 0 is
-    never."""
+    """The evaluations without a better dev F1 after which training stops; 0: never. They count
+    from the first F1 above 0."""
     evaluations_per_epoch: float = Field(default=1.0, gt=0)
+    """The evaluations on dev in each epoch; 0.5: one in two epochs."""
     checkpoint_seconds: float = Field(default=300.0, gt=0)
-    """A checkpoint is written when the last one is so old, and after each evaluation."""
+    """The seconds between two checkpoints. One is also written after each evaluation."""
     mixed_precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """The number format of the network: `fp32`, `bf16`, or `auto`, the faster of the two here."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the network is trained; `auto`: on a GPU if there is one."""
     threads: int = Field(default=1, ge=0)
-    """Of the CPU; 0 is as many as cores, at most 4. (Hidden 128, two cores: with two threads an
-    epoch of CoNLL-2003 takes 17 s instead of 18 on a quiet machine; a whole run took 9 minutes
-    instead of 6 to 8 beside other work.)"""
+    """The CPU threads of torch; 0: one for each core, at most 4. (Hidden 128, two cores: with two
+    threads an epoch of CoNLL-2003 takes 17 s instead of 18 on a quiet machine; beside other work a
+    whole run took 9 minutes instead of 6 to 8.)"""
     explode_factor: float = Field(default=100.0, gt=1)
-    """A loss this many times the running median stops the run."""
+    """The run stops at a loss of so many times the median of recent ones."""
 
 
 class ExportConfig(Table):
-    """What the model file carries besides the network."""
+    """What the model file holds beside the network."""
 
     window_words: int = Field(default=128, ge=3)
-    """Longest stretch of words that the network sees at once; longer texts are read in overlapping
-    windows."""
+    """The most words that the network reads together, at least 3. A longer sentence is read in
+    overlapping windows."""
     window_overlap: int = Field(default=32, ge=2)
-    """Words that neighbouring windows share. With fewer than two, the rest of a long entity might
-    be found again."""
+    """The words that neighbouring windows share, at least 2 and fewer than `window_words`."""
     canary: tuple[str, ...] = ()
-    """Texts whose entities are written into the model file, and must come out again whenever it is
-    loaded."""
+    """Texts that are tagged whenever the model file is loaded. The entities found at its export
+    must come out again."""
 
     @model_validator(mode="after")
     def _check_overlap(self) -> Self:
@@ -204,17 +147,18 @@ class Recipe(Table):
     """A whole recipe."""
 
     name: str = Field(min_length=1, pattern=r"^[\w.-]+$")
-    """Of the model; also of its file, `NAME.teddy`."""
+    """The name of the model and of its file, `NAME.teddy`: letters, digits and `_ . -`."""
     language: str = ""
+    """The language of the texts, for the model card."""
     seed: int = Field(default=1, ge=0)
-    """Fixes everything that is drawn at random."""
+    """The seed of all random numbers. Equal seeds give equal runs."""
     labels: tuple[str, ...] = ()
-    """What the model tells apart, in the order in which it numbers them."""
+    """The labels of entities, in the order in which the model numbers them."""
     corpus: tuple[CorpusConfig, ...] = ()
-    """What a tagger is trained on. Only a recipe that has `pretrain` may do without `labels` and
-    `corpus`."""
+    """The corpora to train on. `labels` and `corpus` may be missing only where there is a
+    `pretrain` table."""
     pretrain: PretrainConfig | None = None
-    """What `teddy pretrain` does."""
+    """The settings of `teddy pretrain`."""
     pieces: PiecesConfig = PiecesConfig()
     features: FeatureConfig = FeatureConfig()
     network: NetworkConfig = NetworkConfig()
@@ -223,14 +167,14 @@ class Recipe(Table):
     training: TrainingConfig = TrainingConfig()
     augment: AugmentConfig = AugmentConfig()
     distill: DistillConfig | None = None
-    """Teachers that the network learns from besides."""
+    """Teachers that the network learns from, beside the annotations."""
     update: UpdateConfig | None = None
-    """The model that learns on, if the network is not a new one."""
+    """A model that learns on, instead of a new network."""
     search: SearchConfig | None = None
-    """What `teddy search` tries; for all else the values stand as they are."""
+    """The values that `teddy search` tries. All other keys keep theirs."""
     export: ExportConfig = ExportConfig()
     card: CardConfig = CardConfig()
-    """What the model card says besides what was measured."""
+    """Texts for the model card, beside the measurements."""
 
     @model_validator(mode="after")
     def _check_across_tables(self) -> Self:
@@ -255,8 +199,7 @@ def load_recipe(
     cannot be read, that is not TOML, or that has an unknown key, a bad value, or not the tables
     that the purpose needs.
     """
-    text = _read(path)
-    values = _parse(path, text)
+    text, values = _read(path)
     overridden: dict[KeyPath, str] = {}
     for override in overrides:
         try:
@@ -268,37 +211,30 @@ def load_recipe(
     except ValidationError as error:
         location, reason = first_problem(error, Recipe)
     else:
-        _refuse_other_purpose(path, recipe, purpose)
+        if purpose == "pretrain" and recipe.pretrain is None:
+            reason = "pretrain: missing: a [pretrain] table says what text to learn from"
+            raise RecipeError(path, None, reason)
+        if purpose == "train" and not recipe.corpus:
+            reason = "corpus: missing: this recipe is for `teddy pretrain` only"
+            raise RecipeError(path, None, reason)
         return recipe
     for override_path, override in overridden.items():
         if location[: len(override_path)] == override_path:
             raise RecipeError(path, None, f"--set {override}: {dotted(location)}: {reason}")
-    raise RecipeError(path, _line_of(location, key_lines(text)), f"{dotted(location)}: {reason}")
+    raise RecipeError(path, line_of(location, text), f"{dotted(location)}: {reason}")
 
 
-def _refuse_other_purpose(path: Path | str, recipe: Recipe, purpose: str) -> None:
-    if purpose == "pretrain" and recipe.pretrain is None:
-        raise RecipeError(
-            path, None, "pretrain: missing: a [pretrain] table says what text to learn from"
-        )
-    if purpose == "train" and not recipe.corpus:
-        raise RecipeError(path, None, "corpus: missing: this recipe is for `teddy pretrain` only")
-
-
-def _read(path: Path | str) -> str:
+def _read(path: Path | str) -> tuple[str, dict[str, Any]]:
+    """Return the text of a recipe, and its tables."""
     try:
-        return Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8")
+        return text, tomllib.loads(text)
     except FileNotFoundError:
         raise RecipeError(path, None, "no such file") from None
     except OSError as error:
         raise RecipeError(path, None, f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise RecipeError(path, None, "not a UTF-8 text file") from None
-
-
-def _parse(path: Path | str, text: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         # The message ends with "(at line 3, column 5)" or "(at end of document)".
         message, _, place = str(error).partition(" (at ")
@@ -307,30 +243,18 @@ def _parse(path: Path | str, text: str) -> dict[str, Any]:
         raise RecipeError(path, line, f"not valid TOML: {message}") from None
 
 
-def _line_of(location: KeyPath, lines: dict[KeyPath, int]) -> int | None:
-    """Return the line of a key, or of the nearest table around a key that is missing."""
-    for length in range(len(location), 0, -1):
-        if location[:length] in lines:
-            return lines[location[:length]]
-    return None
-
-
 def _misplaced_vectors(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
     """Yield why vectors that the recipe names cannot be used with the rest of it."""
     place = ("embedding", "vectors")
     if recipe.pretrain is not None:
-        yield (
-            place,
-            "pre-training learns the vectors of words: a recipe with [pretrain] has no others",
-        )
+        reason = "pre-training learns the vectors of words: a recipe with [pretrain] has no others"
+        yield place, reason
     if recipe.start.weights:
         reason = "brings the embedding that its encoder has learnt to read"
         yield place, f"cannot stand beside start.weights, which {reason}"
     if not recipe.features.word_rows:
-        yield (
-            ("features", "word_rows"),
-            "must be above 0 where embedding.vectors is given: vectors need rows",
-        )
+        reason = "must be above 0 where embedding.vectors is given: vectors need rows"
+        yield ("features", "word_rows"), reason
     for key in ("name", "licence"):
         if not getattr(recipe.embedding, key):
             yield ("embedding", key), "missing: the model must credit the vectors"

@@ -25,11 +25,13 @@ class Interval(Table):
     """Numbers from `low` to `high`, both included: whole ones if both are whole."""
 
     low: int | float
+    """The lowest value."""
     high: int | float
+    """The highest value."""
     log: bool = False
-    """Whether ratios matter rather than differences, as with learning rates."""
+    """Whether values are drawn evenly by their logarithm, as for learning rates."""
     step: int | float | None = Field(default=None, gt=0)
-    """Between two numbers; 1 for whole ones, none for others."""
+    """The distance between two values. By default 1 for whole numbers, and none for others."""
 
     @property
     def is_whole(self) -> bool:
@@ -58,39 +60,37 @@ Range: TypeAlias = Interval | tuple[Scalar, ...]
 
 
 class SearchConfig(Table):
-    """Ranges of values, and how to look for the best, which is the best F1 on dev."""
+    """Ranges of values, and the settings of the search for the best F1 on dev."""
 
     ranges: dict[str, Range] = Field(min_length=1)
-    """By the full names of keys, in quotation marks: intervals, or arrays of the values to choose
-    from."""
+    """An interval, or an array of values to choose from, for each key by its full name in quotation
+    marks."""
     trials: int = Field(default=20, ge=1)
-    """Training runs in all, those included that were pruned or diverged."""
+    """The training runs in all, pruned and diverged ones included."""
     seed: int = Field(default=1, ge=0)
-    """Of the sampler. With one job, equal seeds give equal studies, however often they are
-    stopped."""
+    """The seed of the sampler. With one job, equal seeds give equal searches."""
     sampler: Literal["tpe", "random"] = "tpe"
-    """`tpe` learns from the trials that have ended (tree-structured Parzen estimators)."""
+    """`tpe`: learn from the trials that have ended (tree-structured Parzen estimators). `random`:
+    draw values at random."""
     random_trials: int = Field(default=8, ge=1)
-    """So many trials are drawn at random before `tpe` has learnt enough."""
+    """The trials that are drawn at random before `tpe` begins."""
     pruner: Literal["median", "hyperband", "none"] = "median"
-    """`median` ends a trial whose best F1 so far is below the median of the others after as many
-    evaluations; `hyperband` gives most trials few evaluations and the best of them more."""
+    """`median`: end a trial whose best F1 is below the median of the others after as many
+    evaluations. `hyperband`: give most trials few evaluations and the best of them more."""
     warmup_evaluations: int = Field(default=2, ge=0)
-    """No trial is pruned before so many evaluations are done."""
+    """The evaluations before which no trial is pruned."""
     unpruned_trials: int = Field(default=4, ge=0)
-    """`median` prunes none before so many trials have ended."""
+    """The trials that must have ended before `median` prunes."""
     keep_checkpoints: bool = False
-    """Whether trials keep their checkpoints when they have ended. Only the best so far does
-    otherwise; all keep their model files."""
+    """Whether all trials keep their checkpoints. If not, only the best does. All keep their model
+    files."""
 
     @field_validator("ranges", mode="before")
     @classmethod
     def _read_ranges(cls, ranges: object) -> object:
-        return (
-            {key: _read(key, value) for key, value in ranges.items()}
-            if isinstance(ranges, Mapping)
-            else ranges
-        )
+        if not isinstance(ranges, Mapping):
+            return ranges
+        return {key: _read(key, value) for key, value in ranges.items()}
 
     def contradictions(self, recipe: BaseModel) -> Iterator[tuple[KeyPath, str]]:
         """Yield the ends of ranges that make no valid recipe, with the reason."""
@@ -99,7 +99,11 @@ class SearchConfig(Table):
             if key.split(".")[0] in _FIXED:
                 yield place, "cannot be searched"
                 return
-            for name, value in _ends(values):
+            if isinstance(values, Interval):
+                ends: list[tuple[str | int, Scalar]] = [("low", values.low), ("high", values.high)]
+            else:
+                ends = list(enumerate(values))
+            for name, value in ends:
                 reason = _misfit(recipe, key, value)
                 if reason is not None:
                     yield (*place, name), reason
@@ -142,13 +146,6 @@ def _read(key: str, value: object) -> Range:
     for name, reason in interval.contradictions():
         raise MisfitError((key, name), reason)
     return interval
-
-
-def _ends(values: Range) -> list[tuple[str | int, Scalar]]:
-    """Return the names and values of a range's ends, or of all choices."""
-    if isinstance(values, Interval):
-        return [("low", values.low), ("high", values.high)]
-    return list(enumerate(values))
 
 
 def _misfit(recipe: BaseModel, key: str, value: Scalar) -> str | None:

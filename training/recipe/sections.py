@@ -13,57 +13,51 @@ ObjectiveName = Literal["masked", "causal"]
 
 
 class AugmentConfig(Table):
-    """Shares of the training sentences that are perturbed, drawn anew in each epoch."""
+    """Shares, 0 to 1, of the training sentences that are perturbed, drawn anew in each epoch."""
 
     lower: float = Field(default=0.0, ge=0, le=1)
-    """In lower case as a whole, as in chats and in what a machine heard."""
+    """The share in lower case, as in chats and recognised speech."""
     upper: float = Field(default=0.0, ge=0, le=1)
-    """IN CAPITALS as a whole, as in headlines and forms."""
+    """The share IN CAPITALS, as in headlines and forms."""
     title: float = Field(default=0.0, ge=0, le=1)
-    """In the Title Case of Headlines."""
+    """The share in the Title Case of Headlines."""
     unpunctuated: float = Field(default=0.0, ge=0, le=1)
-    """Without punctuation: half of these without any, half without that at their end only."""
+    """The share without punctuation: half of it without any, half without that at the end."""
     typos: float = Field(default=0.0, ge=0, le=1)
-    """With a slip of the fingers in about every tenth word of four letters or more."""
+    """The share with a typing error in about every tenth word of four letters or more."""
     joined: float = Field(default=0.0, ge=0, le=1)
-    """Two run together as one, as where there is no space behind a full stop. Drawn for whole
-    batches, whose sentences are then joined in twos: one long sentence among short ones would make
-    all of them cost as much."""
+    """The share of batches whose sentences are joined in pairs, as where there is no space behind a
+    full stop."""
 
     @property
     def is_on(self) -> bool:
-        """Whether there is anything to do."""
+        """Whether any share is above 0."""
         return any(self.model_dump().values())
 
     def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
         """Yield the key whose value does not go with the others, and why."""
         if self.lower + self.upper + self.title > 1:
-            yield (
-                ("augment", "title"),
-                "a sentence has one case: lower, upper and title must not exceed 1 together",
-            )
+            reason = "a sentence has one case: lower, upper and title must not exceed 1 together"
+            yield ("augment", "title"), reason
 
 
 class CardConfig(Table):
-    """Free texts, in Markdown, for the model card (`training.model_card`).
-
-    What is empty is said not to be stated.
-    """
+    """Texts, in Markdown, for the model card, which says of an empty one that it is not stated."""
 
     description: str = ""
-    """What the model is, in a sentence or two."""
+    """A description of the model in a sentence or two."""
     intended_use: str = ""
+    """The uses that the model is made for."""
     out_of_scope: str = ""
-    """Uses that it is not made for."""
+    """Uses that the model is not made for."""
     limits: str = ""
-    """Where it is known to be wrong."""
+    """Texts and entities on which the model is known to be wrong."""
     labels: dict[str, str] = Field(default_factory=dict)
-    """What each label means: label to meaning."""
+    """The meaning of each label."""
     licence: str = ""
-    """Of the model."""
+    """The licence of the model."""
     seeds: tuple[float, ...] = ()
-    """Strict dev F1, 0 to 1, of the same recipe with other seeds, so that the spread can be
-    stated."""
+    """The strict dev F1, 0 to 1, of the same recipe with other seeds, to show the spread."""
 
     def contradictions(self, labels: Sequence[str]) -> Iterator[tuple[KeyPath, str]]:
         """Yield the keys that contradict the labels of the recipe, and those that are no F1."""
@@ -76,45 +70,43 @@ class CardConfig(Table):
 
 
 class DistillConfig(Table):
-    """Teachers, whose distribution over the tags the student learns beside the annotations.
+    """Teachers: models whose tag distributions the student learns beside the annotations.
 
-    They must have the same labels, all or some of the recipe's; their features, pieces and shape
-    are their own.
+    All teachers must have the same labels, all or some of those of the recipe. Their features,
+    pieces and networks may differ.
     """
 
     teachers: tuple[str, ...] = ()
-    """Model files or checkpoints below `--data`, or the name of the model that ships (`en`); of
-    several the mean is learnt. Only where a model is updated there need be none: it is then its own
-    teacher."""
+    """Model files or checkpoints below `--data`, or `en`, the shipped model. The student learns the
+    mean of several. Without any, an `update` has the old model as its teacher."""
     on_corpora: bool = True
-    """The training sentences of the corpora are read too: where a corpus does not annotate a label,
-    the teachers do."""
+    """Whether the teachers also read the training sentences of the corpora."""
     text: tuple[str, ...] = ()
-    """Files of plain text, a paragraph a line, relative to the data directory; globs are allowed,
-    and `.xz`, `.gz` and `.bz2` are unpacked."""
+    """Files of plain text, a paragraph a line, relative to the data directory. Globs are allowed;
+    `.xz`, `.gz` and `.bz2` are unpacked."""
     name: str = ""
-    """Of the text, for the credit that the model carries."""
+    """The name of the text, which the model file credits."""
     licence: str = ""
+    """The licence of the text."""
     source: str = ""
-    """Where the text comes from and whom to credit."""
+    """Where the text comes from, and who is to be credited."""
     words: int = Field(default=200_000, ge=1)
-    """Of the text in each epoch, each time from another place. They are spread over the updates of
-    the epoch, to each at least one batch; so many words are kept in memory."""
+    """The words of the text that are read in each epoch, each time from another place. They are
+    kept in memory. Each update reads at least one batch of them."""
     weight: float = Field(default=1.0, gt=0)
-    """Of the distillation loss beside the supervised one; both are means over words."""
+    """The factor of the distillation loss; that of the supervised loss is 1. Both are means over
+    words."""
     temperature: float = Field(default=1.0, gt=0)
-    """Divides the scores of teachers (after their calibration) and student alike; above one, what
-    is improbable counts for more."""
+    """The number that the scores of teachers and student are divided by. Above 1, improbable tags
+    count for more."""
 
     def contradictions(self, *, updates: bool = False) -> Iterator[tuple[KeyPath, str]]:
         """Yield the keys that contradict each other, and why; `updates`: a model is updated."""
         if not self.teachers and not updates:
             yield ("distill", "teachers"), "missing: name a teacher"
         if not self.text and not self.on_corpora:
-            yield (
-                ("distill", "text"),
-                "there is nothing to distil on: give text, or on_corpora = true",
-            )
+            reason = "there is nothing to distil on: give text, or on_corpora = true"
+            yield ("distill", "text"), reason
         for key in ("name", "licence"):
             if self.text and not getattr(self, key):
                 yield ("distill", key), "missing: the model must credit the text"
@@ -123,28 +115,24 @@ class DistillConfig(Table):
 class UpdateConfig(Table):
     """New corpora for an existing model, with old corpora to rehearse or the model's predictions.
 
-    The model's labels stay and come first, those that only the recipe has are added. Its features,
-    pieces, words and the shape of its network are taken, whatever the recipe says of them. Where
-    the recipe has no `[distill]` table, or one without `teachers`, the model as it was is the
-    teacher of what it becomes.
+    The labels of the model come first, those of the recipe are added. The features, pieces, words
+    and shape of the network are those of the model. Without `[distill]`, or without `teachers` in
+    it, the model as it was is the teacher.
     """
 
     model: str = Field(min_length=1)
-    """A model file or a checkpoint, below `--data` or where you are, or `en`; `--update` puts one
-    here."""
+    """A model file or a checkpoint, below `--data` or the working directory, or `en`. `--update`
+    sets this key."""
     sha256: str = ""
-    """Of that file. It is filled in when the run begins, so that the run is never resumed with
-    another."""
+    """The SHA-256 of that file. A run fills it in, and is resumed only with the same file."""
     rehearse: tuple[str, ...] = ()
-    """Names of the recipe's corpora that are old: the model was trained on them, or on their
-    like."""
+    """The names of the recipe's corpora that are old: the model was trained on them or on similar
+    ones."""
     rehearsal: tuple[CorpusConfig, ...] = ()
-    """More old corpora, written as `[[corpus]]`. They annotate the model's labels, unless they say
-    which."""
+    """More old corpora, written as `[[corpus]]`. By default they annotate the model's labels."""
     share: float = Field(default=0.5, gt=0, lt=1)
-    """Of the words of an epoch that come from old corpora; less where they are too small, for no
-    epoch has a sentence of theirs more often than its `weight`. Which ones is drawn anew for each
-    epoch."""
+    """The share, between 0 and 1, of an epoch's words that come from old corpora. It is smaller
+    where these are too small: no sentence is drawn more often than the `weight` of its corpus."""
     predictions: bool = True
     """Whether the model's own predictions are learnt where there is no `[distill]` table."""
 
@@ -161,84 +149,85 @@ class UpdateConfig(Table):
         names = [corpus.name for corpus in corpora]
         for place, name in enumerate(self.rehearse):
             if name not in names:
-                yield (
-                    ("update", "rehearse", place),
-                    f"there is no corpus {name!r}{suggest(name, names)}",
-                )
+                reason = f"there is no corpus {name!r}{suggest(name, names)}"
+                yield ("update", "rehearse", place), reason
         for place, corpus in enumerate(self.rehearsal):
             if corpus.name in names:
-                yield (
-                    ("update", "rehearsal", place, "name"),
-                    f"{corpus.name!r} is the name of two corpora",
-                )
+                reason = f"{corpus.name!r} is the name of two corpora"
+                yield ("update", "rehearsal", place, "name"), reason
         if names and set(names) <= set(self.rehearse):
             yield ("update", "rehearse"), "every corpus is old: there is nothing new to learn"
 
 
 class PretrainConfig(Table):
-    """What `teddy pretrain` learns from, and how.
+    """The text that `teddy pretrain` learns from, and the settings of its run.
 
-    The recipe's `pieces`, `features` and `network` hold here too, but for the network's dropouts.
+    The recipe's `pieces`, `features` and `network` hold here too, except for the dropouts.
     """
 
     name: str = Field(min_length=1)
-    """Of the text, for the credit that a model started from this encoder carries."""
+    """The name of the text, which every model started from this encoder credits."""
     licence: str = Field(min_length=1)
+    """The licence of the text."""
     source: str = ""
-    """Where the text comes from and whom to credit."""
+    """Where the text comes from, and who is to be credited."""
     text: tuple[str, ...] = Field(min_length=1)
-    """Files of plain text, a paragraph a line, relative to the data directory; globs are allowed,
-    and `.xz`, `.gz` and `.bz2` are unpacked."""
+    """Files of plain text, a paragraph a line, relative to the data directory. Globs are allowed;
+    `.xz`, `.gz` and `.bz2` are unpacked."""
     longest_sentence: int = Field(default=100, ge=2)
-    """In words; a longer sentence is cut."""
+    """The most words of a sentence, at least 2. A longer one is cut."""
     shortest_sentence: int = Field(default=5, ge=2)
-    """In words; nothing is asked of shorter ones."""
+    """The fewest words of a sentence, at least 2. Shorter ones are skipped."""
     held_out_every: int = Field(default=400, ge=2)
-    """Every so many sentences one is held out: not learnt from, and asked at each evaluation."""
+    """One sentence in so many, at least 2, is held out: it is evaluated on, not learnt from."""
 
     objective: ObjectiveName = "masked"
-    """`masked`: which word is missing? `causal`: which word comes next, read forwards, and read
-    backwards? Only a `causal` run is a language model, which `teddy sample` needs.
+    """`masked`: guess hidden words. `causal`: guess the next word, reading forwards, and the
+    previous one, reading backwards. `teddy sample` needs a `causal` run.
 
     (Seven minutes of one core each, then five epochs of CoNLL-2003, dev F1 of one seed: masked
-    91.3, causal 90.8; 90.8 without any. In that time `masked` read 8.6 million words, `causal`,
-    which answers for every word twice, 3.1 million.)"""
+    91.3, causal 90.8, and 90.8 without pre-training. `masked` read 8.6 million words in that time,
+    `causal`, which guesses every word twice, 3.1 million.)"""
     masked_share: float = Field(default=0.2, gt=0, lt=1)
-    """Of the words of a batch."""
+    """The share of a batch's words, between 0 and 1, that is hidden."""
     feature_dropout: float = Field(default=0.1, ge=0, lt=1)
-    """As `training.feature_dropout`."""
+    """The probability that a word loses all its features of one kind."""
     layer_dropout: float = Field(default=0.0, ge=0, lt=1)
-    """As `network.layer_dropout`, in place of it."""
+    """The dropout between layers, in place of `network.layer_dropout`."""
 
     words: int = Field(default=80_000_000, ge=1)
-    """To read in all; the text is begun again when it is shorter."""
+    """The words to read in all. A shorter text is read again."""
     batch_words: int = Field(default=4096, ge=1)
-    """Words per update."""
+    """The most words of an update."""
     shuffle_window_words: int = Field(default=16_000_000, ge=1)
-    """A longer text is streamed from disk: so many words are in memory, and shuffled, at a time."""
+    """The words that are shuffled together in memory. A longer text is streamed from disk."""
     learning_rate: float = Field(default=2e-3, gt=0)
+    """The highest learning rate of AdamW."""
     warmup_steps: int = Field(default=300, ge=1)
-    """Updates over which the learning rate rises from zero."""
+    """The updates over which the learning rate rises from zero."""
     final_learning_rate_share: float = Field(default=0.02, ge=0, le=1)
-    """The learning rate falls to this share of itself by the last word."""
+    """The share of `learning_rate`, 0 to 1, that is left at the last word."""
     weight_decay: float = Field(default=0.01, ge=0)
+    """The weight decay of matrices. The embedding and biases do not decay."""
     gradient_clip: float = Field(default=5.0, gt=0)
-    """Largest norm of the gradient of everything but the embedding."""
+    """The largest norm of the gradient without the embedding. A longer one is shortened."""
 
     evaluation_steps: int = Field(default=2000, ge=1)
-    """Updates between two evaluations; there is one at the end in any case."""
+    """The updates between two evaluations. The run also ends with one."""
     evaluation_sentences: int = Field(default=2000, ge=1)
-    """Held-out sentences that are asked at each, at most."""
+    """The most held-out sentences of an evaluation."""
     evaluation_words: int = Field(default=20_000, ge=2)
-    """An evaluation, and `teddy sample`, chooses among so many of the most frequent words."""
+    """The most frequent words, at least 2, among which an evaluation and `teddy sample` choose."""
     checkpoint_steps: int = Field(default=1000, ge=1)
-    """Updates between two checkpoints."""
+    """The updates between two checkpoints."""
     checkpoint_seconds: float = Field(default=300.0, gt=0)
-    """A checkpoint is also written when the last one is so old."""
+    """The seconds after which a checkpoint is written, even before `checkpoint_steps`."""
     mixed_precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """The number format of the network: `fp32`, `bf16`, or `auto`, the faster of the two here."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the network is trained; `auto`: on a GPU if there is one."""
     threads: int = Field(default=1, ge=0)
-    """Of the CPU; 0 is as many as cores, at most 4."""
+    """The CPU threads of torch; 0: one for each core, at most 4."""
 
     @model_validator(mode="before")
     @classmethod
@@ -260,7 +249,5 @@ class PretrainConfig(Table):
         if self.objective == "causal" and not network.bidirectional:
             yield ("pretrain", "objective"), "'causal' needs network.bidirectional"
         if self.objective == "causal" and network.dense_widths:
-            yield (
-                ("pretrain", "objective"),
-                "'causal' cannot have network.dense_widths: they mix the two directions",
-            )
+            reason = "'causal' cannot have network.dense_widths: they mix the two directions"
+            yield ("pretrain", "objective"), reason

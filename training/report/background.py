@@ -4,13 +4,13 @@ import json
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from teddy.model.file.bundle import Manifest, TrainingData
 from teddy.training.data.align import Sentence
 from teddy.training.data.corpora import Corpus
-from teddy.training.evaluation.card import read_card
+from teddy.training.evaluation.measurements import read_measurements
 from teddy.training.job.record import JsonLines, Record
 from teddy.training.learning.checkpoint import Checkpoint
 from teddy.training.learning.torch_setup import choose_device, has_fast_bf16
@@ -19,22 +19,16 @@ from teddy.training.recipe.sections import CardConfig
 from teddy.training.report.machine import Cost, CostMeter, Machine, this_machine
 
 
-@dataclass(slots=True, kw_only=True)
-class PartCounts:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorpusCounts:
     """Counts of the training or the dev part of a corpus."""
 
     corpus: str
     part: str
-    n_sentences: int = 0
-    n_words: int = 0
-    n_entities: Counter[str] = field(default_factory=Counter)
+    n_sentences: int
+    n_words: int
+    n_entities: Counter[str]
     """By label; those that no words can express too."""
-
-    def add(self, sentence: Sentence) -> None:
-        """Count a sentence."""
-        self.n_sentences += 1
-        self.n_words += len(sentence.words)
-        self.n_entities.update(span.label for span in (*sentence.spans, *sentence.misaligned))
 
     def as_dict(self) -> dict[str, object]:
         """Give the counts ready for JSON."""
@@ -47,19 +41,29 @@ class PartCounts:
         }
 
 
+def count_corpus(corpus: str, part: str, sentences: Iterable[Sentence]) -> CorpusCounts:
+    """Count sentences, reading each once."""
+    n_sentences = n_words = 0
+    labels: Counter[str] = Counter()
+    for sentence in sentences:
+        n_sentences += 1
+        n_words += len(sentence.words)
+        labels.update(span.label for span in (*sentence.spans, *sentence.misaligned))
+    return CorpusCounts(
+        corpus=corpus, part=part, n_sentences=n_sentences, n_words=n_words, n_entities=labels
+    )
+
+
 def data_summary(
     corpora: Iterable[Corpus], parts: Sequence[str] = ("train", "dev")
-) -> list[PartCounts]:
+) -> list[CorpusCounts]:
     """Count the parts of all corpora; those without a sentence are left out."""
-    summary = []
-    for corpus in corpora:
-        for part in parts:
-            counts = PartCounts(corpus=corpus.name, part=part)
-            for sentence in corpus.train if part == "train" else corpus.dev:
-                counts.add(sentence)
-            if counts.n_sentences:
-                summary.append(counts)
-    return summary
+    counts = (
+        count_corpus(corpus.name, part, corpus.train if part == "train" else corpus.dev)
+        for corpus in corpora
+        for part in parts
+    )
+    return [each for each in counts if each.n_sentences]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +100,7 @@ class Background:
         precision: what the network computed in.
     """
 
-    data: Sequence[PartCounts] = ()
+    data: Sequence[CorpusCounts] = ()
     model: ModelFacts | None = None
     rows: Sequence[Mapping[str, object]] = ()
     recipe: str = ""
@@ -108,30 +112,26 @@ class Background:
 def run_background(
     recipe: Recipe, checkpoint: Checkpoint, corpora: Sequence[Corpus], run: Path, meter: CostMeter
 ) -> Background:
-    """Tell all about a run in the directory `run`; the checkpoint is its best, measured.
+    """Return all that is known of a run in the directory `run`; the checkpoint is its best, measured.
 
     Reads the training data once more, to count them.
     """
-    model = ModelFacts(
-        name=recipe.name,
-        language=recipe.language,
-        labels=recipe.labels,
-        training_data=read_card(checkpoint.card).training_data,
-        card=recipe.card,
-    )
+    training = recipe.training
+    precision: str = training.mixed_precision
+    if precision == "auto":
+        precision = "bf16" if has_fast_bf16(choose_device(training.device)) else "fp32"
     return Background(
         data=data_summary(corpora),
-        model=model,
+        model=ModelFacts(
+            name=recipe.name,
+            language=recipe.language,
+            labels=recipe.labels,
+            training_data=read_measurements(checkpoint.card).training_data,
+            card=recipe.card,
+        ),
         rows=Record(run).rows(),
         recipe=recipe.dump_toml(),
         machine=this_machine(),
-        precision=_precision(recipe),
+        precision=precision,
         cost=meter.cost(JsonLines(run / "timings.jsonl").rows()),
     )
-
-
-def _precision(recipe: Recipe) -> str:
-    wanted = recipe.training.mixed_precision
-    if wanted != "auto":
-        return wanted
-    return "bf16" if has_fast_bf16(choose_device(recipe.training.device)) else "fp32"

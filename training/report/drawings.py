@@ -1,8 +1,7 @@
 """The pictures of a report: the confusion of labels, and the reliability of scores."""
 
 from collections import Counter
-from collections.abc import Mapping
-from itertools import product
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Cells = Mapping[tuple[str | None, str | None], int]
+"""Counts by gold label, None for spurious, and predicted label, None for missed."""
+
 
 def draw_confusion(confusion: Confusion, labels: list[str], path: Path | str) -> None:
     """Draw gold against predicted labels as a PNG: spans with equal borders, and the others.
@@ -24,60 +26,64 @@ def draw_confusion(confusion: Confusion, labels: list[str], path: Path | str) ->
 
     Raises: TrainingError where matplotlib is not installed.
     """
-    cells = [*confusion.equal_borders, *confusion.wrong_borders]
-    others = {label for pair in cells for label in pair if label is not None} - set(labels)
-    names: list[str | None] = [*labels, *sorted(others)]
+    names = label_names(confusion, labels)
     side = 1.2 + 0.55 * len(names)
     figure = new_figure(2 * side + 3.5, side + 1.6)
     equal, wrong = figure.subplots(1, 2, width_ratios=[len(names) + 1, max(len(names), 1)])
-    _draw_cells(equal, confusion.equal_borders, [*names, None], cell_totals(confusion))
-    _draw_cells(wrong, confusion.wrong_borders, names, cell_totals(confusion))
+    _draw_cells(equal, confusion.equal_borders, [*names, None], confusion)
+    _draw_cells(wrong, confusion.wrong_borders, names, confusion)
     equal.set_title("Equal borders")
     wrong.set_title("Overlapping, other borders")
     save_figure(figure, path)
 
 
-def cell_totals(confusion: Confusion) -> dict[tuple[str | None, str | None], int]:
-    """Return the total of each cell's share: of the gold label, or of the predicted if spurious."""
-    cells = confusion.equal_borders + confusion.wrong_borders
+def label_names(confusion: Confusion, labels: Sequence[str]) -> list[str | None]:
+    """Return the labels, and then those that occur besides."""
+    cells = [*confusion.equal_borders, *confusion.wrong_borders]
+    others = {label for pair in cells for label in pair if label is not None}.difference(labels)
+    return [*labels, *sorted(others)]
+
+
+def shaded_cells(
+    cells: Cells, names: Sequence[str | None], confusion: Confusion
+) -> list[list[tuple[int, float] | None]]:
+    """Return the count of each cell and how dark it is, 0 to 1, in rows of gold labels.
+
+    None is the cell of what is neither annotated nor predicted.
+    """
     of_gold: Counter[str | None] = Counter()
     of_predicted: Counter[str | None] = Counter()
-    for (gold, predicted), n in cells.items():
+    for (gold, predicted), n in (confusion.equal_borders + confusion.wrong_borders).items():
         of_gold[gold] += n
         of_predicted[predicted] += n
-    return {
-        (gold, found): of_predicted[found] if gold is None else of_gold[gold]
-        for gold, found in cells
-    }
+
+    def cell(gold: str | None, predicted: str | None) -> tuple[int, float] | None:
+        if gold is None and predicted is None:
+            return None
+        n = cells.get((gold, predicted), 0)
+        total = of_predicted[predicted] if gold is None else of_gold[gold]
+        # The square root lets a share of a few in a hundred still be seen beside the diagonal.
+        return n, (n / total) ** 0.5 if n else 0.0
+
+    return [[cell(gold, predicted) for predicted in names] for gold in names]
 
 
 def _draw_cells(
-    axes: "Axes",
-    cells: Mapping[tuple[str | None, str | None], int],
-    names: list[str | None],
-    totals: Mapping[tuple[str | None, str | None], int],
+    axes: "Axes", cells: Cells, names: Sequence[str | None], confusion: Confusion
 ) -> None:
-    counts = [[cells.get((gold, predicted), 0) for predicted in names] for gold in names]
-    # The square root lets a share of a few in a hundred still be seen beside the diagonal.
-    shades = [
-        [(cells.get(cell, 0) / totals.get(cell, 1)) ** 0.5 for cell in product([gold], names)]
-        for gold in names
-    ]
+    rows = shaded_cells(cells, names, confusion)
     if names:
+        shades = [[cell[1] if cell else 0.0 for cell in row] for row in rows]
         axes.imshow(shades, cmap="Blues", vmin=0.0, vmax=1.0)
-    for i, row in enumerate(counts):
-        for j, n in enumerate(row):
-            if names[i] is None and names[j] is None:
-                continue
-            colour = "white" if shades[i][j] > 0.6 else "black" if n else "#B0B0B0"
-            axes.text(j, i, f"{n:,}", ha="center", va="center", color=colour, fontsize=8)
-    axes.set_xticks(
-        range(len(names)),
-        ["missed" if name is None else name for name in names],
-        rotation=45,
-        ha="right",
-    )
-    axes.set_yticks(range(len(names)), ["spurious" if name is None else name for name in names])
+    for i, row in enumerate(rows):
+        for j, cell in enumerate(row):
+            if cell is not None:
+                n, shade = cell
+                colour = "white" if shade > 0.6 else "black" if n else "#B0B0B0"
+                axes.text(j, i, f"{n:,}", ha="center", va="center", color=colour, fontsize=8)
+    places = range(len(names))
+    axes.set_xticks(places, [name or "missed" for name in names], rotation=45, ha="right")
+    axes.set_yticks(places, [name or "spurious" for name in names])
     axes.set_xlabel("predicted label")
     axes.set_ylabel("annotated label")
 

@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from teddy.model.errors import TrainingError
 from teddy.model.system.files import atomic_path
 
@@ -63,13 +66,11 @@ def draw_curves(rows: Rows, path: Path | str) -> None:
     """
     figure = new_figure(8, 8)
     loss, score, norm = figure.subplots(3, 1, sharex=True)
-    _plot_loss(loss, rows)
-    _plot_score(score, rows)
-    _plot_norm(norm, rows)
+    for axes, plot in ((loss, _plot_loss), (score, _plot_score), (norm, _plot_norm)):
+        plot(axes, rows)
+        _quiet(axes)
     norm.set_xlabel("step")
     figure.align_ylabels([loss, score, norm])
-    for axes in (loss, score, norm):
-        _quiet(axes)
     save_figure(figure, path)
 
 
@@ -84,7 +85,7 @@ def panels(rows: Rows) -> "Iterator[tuple[str, Figure]]":
         ("Gradient norm", "gradient_norm", _plot_norm),
         ("Learning rate", "learning_rate", _plot_rate),
     ):
-        if _series(rows, key)[0]:
+        if _series(rows, key).size:
             figure = new_figure(4.8, 2.9)
             axes = figure.subplots()
             plot(axes, rows)
@@ -105,21 +106,12 @@ def _plot_loss(axes: "Axes", rows: Rows) -> None:
         _plot_noisy(axes, updates, "distillation_loss", "loss: training, distillation", GREEN)
 
 
-def _plot_score(axes: "Axes", rows: Rows) -> None:
-    held_out = _of_kind(rows, "held_out")
-    if held_out:
-        _plot_accuracy(axes, held_out)
-    else:
-        _plot_f1(axes, _of_kind(rows, "evaluation"))
-
-
 def _plot_norm(axes: "Axes", rows: Rows) -> None:
     _plot_noisy(axes, _of_kind(rows, "update"), "gradient_norm", "gradient norm", ORANGE)
 
 
 def _plot_rate(axes: "Axes", rows: Rows) -> None:
-    steps, values = _series(_of_kind(rows, "update"), "learning_rate")
-    axes.plot(steps, values, color=GREEN, linewidth=1.6)
+    axes.plot(*_series(_of_kind(rows, "update"), "learning_rate"), color=GREEN, linewidth=1.6)
     axes.set_ylabel("learning rate")
     axes.set_ylim(bottom=0)
 
@@ -128,78 +120,56 @@ def _of_kind(rows: Rows, kind: str) -> Rows:
     return [row for row in rows if row["kind"] == kind]
 
 
-def _series(rows: Rows, key: str) -> tuple[list[float], list[float]]:
-    """Take the steps and values of a key, leaving out what is missing or null."""
+def _series(rows: Rows, key: str) -> NDArray[np.float64]:
+    """Return steps and values of a key, without what is missing or null. Shape: [2, points]."""
     pairs = [(row["step"], row.get(key)) for row in rows]
-    found = [
-        (float(x), float(y))
-        for x, y in pairs
-        if isinstance(x, int | float) and isinstance(y, int | float)
-    ]
-    return [x for x, _ in found], [y for _, y in found]
-
-
-def _smooth(values: list[float], window: int) -> list[float]:
-    """Mean of each value with up to `window - 1` before it."""
-    smooth, total = [], 0.0
-    for i, value in enumerate(values):
-        total += value - (values[i - window] if i >= window else 0.0)
-        smooth.append(total / min(i + 1, window))
-    return smooth
+    found = [pair for pair in pairs if all(isinstance(each, int | float) for each in pair)]
+    return np.array(found, dtype=np.float64).reshape(-1, 2).T
 
 
 def _plot_noisy(axes: "Axes", rows: Rows, key: str, name: str, colour: str) -> None:
     """Draw a value for each update, faint, and its running mean; on a log scale if possible."""
     steps, values = _series(rows, key)
     window = max(1, len(values) // 50)
+    sums = np.concatenate(([0.0], np.cumsum(values)))
+    ends = np.arange(1, len(sums))
+    firsts = np.maximum(ends - window, 0)
+    means = (sums[ends] - sums[firsts]) / (ends - firsts)
     axes.plot(steps, values, color=colour, alpha=0.3, linewidth=0.8)
-    mean = f"mean of {window} steps" if window > 1 else "each step"
-    axes.plot(steps, _smooth(values, window), color=colour, linewidth=1.6, label=mean)
+    label = f"mean of {window} steps" if window > 1 else "each step"
+    axes.plot(steps, means, color=colour, linewidth=1.6, label=label)
     axes.set_ylabel(name)
-    if values and min(values) > 0:
+    if len(values) and min(values) > 0:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter(
             lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else ""
         )
-    if values:
+    if len(values):
         axes.legend(frameon=False, loc="upper right")
 
 
-def _plot_f1(axes: "Axes", rows: Rows) -> None:
-    steps, values = _series(rows, "f1")
-    axes.plot(
-        steps,
-        [100 * value for value in values],
-        color=GREEN,
-        marker="o",
-        markersize=3.5,
-        linewidth=1.4,
-    )
-    axes.set_ylabel("dev F1, %")
-    if values:
-        best = max(values)
-        step = steps[values.index(best)]  # of equal ones the earliest, as the trainer keeps
-        name = f"best: {100 * best:.2f} at step {step:,.0f}"
-        axes.axhline(100 * best, color=GREY, linewidth=0.8, linestyle="--", label=name)
+def _plot_score(axes: "Axes", rows: Rows) -> None:
+    held_out = _of_kind(rows, "held_out")
+    if held_out:
+        for key, name, colour in (
+            ("accuracy", "words guessed", GREEN),
+            ("detection_accuracy", "verdicts on replaced words", GREY),
+        ):
+            steps, values = _series(held_out, key)
+            if len(values):
+                label = f"{name}: {100 * values[-1]:.1f} at last"
+                axes.plot(
+                    steps, 100 * values, color=colour, marker="o", markersize=3.5, label=label
+                )
+        axes.set_ylabel("right on held-out text, %")
         axes.legend(frameon=False, loc="lower right")
-
-
-def _plot_accuracy(axes: "Axes", rows: Rows) -> None:
-    for key, name, colour in (
-        ("accuracy", "words guessed", GREEN),
-        ("detection_accuracy", "verdicts on replaced words", GREY),
-    ):
-        steps, values = _series(rows, key)
-        if values:
-            label = f"{name}: {100 * values[-1]:.1f} at last"
-            axes.plot(
-                steps,
-                [100 * value for value in values],
-                color=colour,
-                marker="o",
-                markersize=3.5,
-                label=label,
-            )
-    axes.set_ylabel("right on held-out text, %")
-    axes.legend(frameon=False, loc="lower right")
+        return
+    steps, values = _series(_of_kind(rows, "evaluation"), "f1")
+    axes.plot(steps, 100 * values, color=GREEN, marker="o", markersize=3.5, linewidth=1.4)
+    axes.set_ylabel("dev F1, %")
+    if len(values):
+        best = int(values.argmax())  # of equal ones the earliest, as the trainer keeps
+        name = f"best: {100 * values[best]:.2f} at step {steps[best]:,.0f}"
+        axes.axhline(100 * values[best], color=GREY, linewidth=0.8, linestyle="--", label=name)
+        axes.legend(frameon=False, loc="lower right")

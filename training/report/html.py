@@ -1,114 +1,97 @@
-"""An evaluation, with all that is known around it, as one HTML page."""
+"""HTML pages: an evaluation with all that is known around it, and a comparison of two models."""
 
+import json
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+
+import numpy as np
 
 from teddy.model.errors import TrainingError
-from teddy.model.tags.spans import Span
+from teddy.model.system.files import write_atomically
 from teddy.training.evaluation.bootstrap import Intervals
 from teddy.training.evaluation.evaluate import Evaluation, Mistake
-from teddy.training.evaluation.mistakes import Confusion, Kind
+from teddy.training.evaluation.mistakes import Confusion, MistakeKind
+from teddy.training.evaluation.model_comparison import ModelComparison
 from teddy.training.evaluation.reliability import Reliability
 from teddy.training.evaluation.robustness import Robustness
 from teddy.training.report.background import Background
-from teddy.training.report.drawings import cell_totals, reliability_figure
+from teddy.training.report.drawings import label_names, reliability_figure, shaded_cells
 from teddy.training.report.figures import Rows, panels
-from teddy.training.report.html_page import Segment, as_svg, covered, excerpt, render
+from teddy.training.report.html_page import as_svg, render
 from teddy.training.report.machine import Cost, Machine
 
-Label = str | None
-
 Facts = list[tuple[str, str]]
+Matrix = tuple[str, list[str], list[tuple[str, list[tuple[int, float] | None]]]]
+"""Caption, names of the columns, and named rows of counts and shades; None is no cell."""
 EXPLAINED = {
-    Kind.LABEL: "The borders are right, the label is not.",
-    Kind.BORDERS: "The label is right, but the entity begins or ends elsewhere.",
-    Kind.BOTH: "An entity is here, but it begins or ends elsewhere, and its label is another.",
-    Kind.SPURIOUS: "Nothing is annotated here.",
-    Kind.MISSED: "Nothing was predicted here.",
+    MistakeKind.LABEL: "The borders are right, the label is not.",
+    MistakeKind.BORDERS: "The label is right, but the entity begins or ends elsewhere.",
+    MistakeKind.BOTH: (
+        "An entity is here, but it begins or ends elsewhere, and its label is another."
+    ),
+    MistakeKind.SPURIOUS: "Nothing is annotated here.",
+    MistakeKind.MISSED: "Nothing was predicted here.",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """A count, and how dark it is, 0 to 1."""
-
-    n: int
-    shade: float
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A gold label and its cells; None is a cell that nothing can be in."""
+class InlineFigure:
+    """A picture in the page; `alt` says in words what it shows."""
 
     name: str
-    cells: list[Cell | None]
+    alt: str
+    svg: str
 
 
-@dataclass(frozen=True, slots=True)
-class Matrix:
-    """Gold labels, downwards, against predicted ones."""
+def as_html(
+    evaluation: Evaluation,
+    intervals: Intervals,
+    title: str = "Evaluation",
+    robustness: Robustness | None = None,
+    background: Background | None = None,
+) -> str:
+    """Write the evaluation as a page; where matplotlib is not installed, without pictures.
 
-    caption: str
-    columns: list[str]
-    rows: list[Row]
-
-
-def matrices(confusion: Confusion, labels: Sequence[str]) -> list[Matrix]:
-    """Return a table of the spans with equal borders, and one of those that overlap, if any."""
-    used = {
-        label for cells in _both(confusion) for pair in cells for label in pair if label is not None
-    }
-    names: list[Label] = [*labels, *sorted(used.difference(labels))]
-    totals = cell_totals(confusion)
-    found = [_matrix("Equal borders", confusion.equal_borders, [*names, None], totals)]
-    if confusion.wrong_borders:
-        found.append(_matrix("Overlapping, other borders", confusion.wrong_borders, names, totals))
-    return found
-
-
-def _both(
-    confusion: Confusion,
-) -> tuple[Counter[tuple[Label, Label]], Counter[tuple[Label, Label]]]:
-    return confusion.equal_borders, confusion.wrong_borders
-
-
-def _matrix(
-    caption: str,
-    cells: Counter[tuple[Label, Label]],
-    names: Sequence[Label],
-    totals: dict[tuple[Label, Label], int],
-) -> Matrix:
-    return Matrix(
-        caption,
-        ["missed" if name is None else name for name in names],
-        [
-            Row(
-                "spurious" if gold is None else gold,
-                [_cell(cells, (gold, found), totals) for found in names],
-            )
-            for gold in names
-        ],
+    Raises: TrainingError where jinja2 is not installed.
+    """
+    background = background or Background()
+    lows = [each.f1.low for each in (intervals.micro, *intervals.by_label.values())]
+    return render(
+        "report.html",
+        title=title,
+        evaluation=evaluation,
+        micro=evaluation.scores.micro,
+        by_corpus={name: scores.micro for name, scores in evaluation.by_corpus.items()},
+        intervals=intervals,
+        lowest=int(10 * min(0.9, *lows)) / 10,
+        robustness=robustness,
+        confusions=list(_matrices(evaluation.confusion, list(evaluation.scores.by_label))),
+        mistakes=list(mistakes_by_kind(evaluation)),
+        curves=_drawn(lambda: _curves(background.rows)),
+        reliability=next(iter(_drawn(lambda: _reliability(evaluation.calibration))), None),
+        background=background,
+        machine_tables=list(_machine_tables(background)),
     )
 
 
-def _cell(
-    cells: Counter[tuple[Label, Label]],
-    place: tuple[Label, Label],
-    totals: dict[tuple[Label, Label], int],
-) -> Cell | None:
-    if place == (None, None):
-        return None
-    n = cells[place]
-    # The square root lets a share of a few in a hundred still be seen beside the diagonal.
-    return Cell(n, (n / totals[place]) ** 0.5 if n else 0.0)
+def _matrices(confusion: Confusion, labels: Sequence[str]) -> Iterator[Matrix]:
+    """Yield the table of spans with equal borders, and that of other overlapping ones, if any."""
+    names = label_names(confusion, labels)
+    for caption, cells, shown in (
+        ("Equal borders", confusion.equal_borders, [*names, None]),
+        ("Overlapping, other borders", confusion.wrong_borders, [*names]),
+    ):
+        if cells or caption == "Equal borders":
+            rows = shaded_cells(cells, shown, confusion)
+            named = [(name or "spurious", row) for name, row in zip(shown, rows, strict=True)]
+            yield caption, [name or "missed" for name in shown], named
 
 
-def machine_tables(background: Background) -> Iterator[tuple[str, Facts]]:
-    """Give tables with their captions; what was not measured has no row."""
+def _machine_tables(background: Background) -> Iterator[tuple[str, Facts]]:
+    """Yield tables with their captions; what was not measured has no row."""
     if background.machine is not None:
         yield "The machine", list(_machine(background.machine, background.precision))
     if background.cost is not None:
@@ -156,104 +139,22 @@ def _bytes(n: int) -> str:
     return f"{n / 1e9:,.1f} GB" if n >= 1e9 else f"{n / 1e6:,.0f} MB"
 
 
-@dataclass(frozen=True, slots=True)
-class MistakesOfKind:
-    """Those kept of one kind, at least one; `total` is how many there are."""
-
-    kind: Kind
-    mistakes: tuple[Mistake, ...]
-    total: int
-
-    @property
-    def explained(self) -> str:
-        """What is wrong, and how many of them are shown."""
-        n = len(self.mistakes)
-        how_many = f"All {self.total:,}" if n == self.total else f"{n:,} of {self.total:,}"
-        has_scores = any(one.score is not None for one in self.mistakes)
-        surest = ", those first of which the tagger was surest" if has_scores else ""
-        return f"{EXPLAINED[self.kind]} {how_many}{surest}."
-
-
-def mistakes_by_kind(evaluation: Evaluation) -> Iterator[MistakesOfKind]:
-    """Give the kinds of which there are mistakes."""
-    for kind in EXPLAINED:
-        shown = tuple(mistake for mistake in evaluation.mistakes if mistake.kind is kind)
-        if shown:
-            yield MistakesOfKind(kind, shown, evaluation.n_by_kind[kind])
-
-
-if TYPE_CHECKING:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class InlineFigure:
-    """A picture in the page; `alt` says in words what it shows."""
-
-    name: str
-    alt: str
-    svg: str
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A mistake and its surroundings."""
-
-    mistake: Mistake
-    segments: list[Segment]
-    gold_text: str
-    predicted_text: str
-
-
-def as_html(
+def mistakes_by_kind(
     evaluation: Evaluation,
-    intervals: Intervals,
-    title: str = "Evaluation",
-    robustness: Robustness | None = None,
-    background: Background | None = None,
-) -> str:
-    """Write the evaluation as a page; where matplotlib is not installed, without pictures.
-
-    Raises: TrainingError where jinja2 is not installed.
-    """
-    background = background or Background()
-    lows = [each.f1.low for each in (intervals.micro, *intervals.by_label.values())]
-    return render(
-        "report.html",
-        title=title,
-        evaluation=evaluation,
-        micro=evaluation.scores.micro,
-        by_corpus={name: scores.micro for name, scores in evaluation.by_corpus.items()},
-        intervals=intervals,
-        lowest=int(10 * min(0.9, *lows)) / 10,
-        robustness=robustness,
-        confusions=matrices(evaluation.confusion, list(evaluation.scores.by_label)),
-        mistakes=[
-            (group, [_case(mistake) for mistake in group.mistakes])
-            for group in mistakes_by_kind(evaluation)
-        ],
-        curves=_drawn(lambda: _curves(background.rows)),
-        reliability=next(iter(_drawn(lambda: _reliability(evaluation.calibration))), None),
-        background=background,
-        machine_tables=list(machine_tables(background)),
-    )
-
-
-def _case(mistake: Mistake) -> Case:
-    return Case(
-        mistake,
-        excerpt(mistake.text, {"gold": mistake.gold, "predicted": mistake.predicted}),
-        _text(mistake.text, mistake.gold),
-        _text(mistake.text, mistake.predicted),
-    )
-
-
-def _text(text: str, span: Span | None) -> str:
-    return covered(text, span) if span else ""
+) -> Iterator[tuple[MistakeKind, str, list[Mistake]]]:
+    """Yield each kind of which there are mistakes, an explanation, and the mistakes to show."""
+    for kind, explained in EXPLAINED.items():
+        shown = [mistake for mistake in evaluation.mistakes if mistake.kind is kind]
+        if shown:
+            n, total = len(shown), evaluation.n_by_kind[kind]
+            how_many = f"All {total:,}" if n == total else f"{n:,} of {total:,}"
+            has_scores = any(mistake.score is not None for mistake in shown)
+            surest = ", those first of which the tagger was surest" if has_scores else ""
+            yield kind, f"{explained} {how_many}{surest}.", shown
 
 
 def _drawn(draw: Callable[[], Iterable[InlineFigure]]) -> list[InlineFigure]:
-    """Give the figures, or none where matplotlib is not installed."""
+    """Return the figures, or none where matplotlib is not installed."""
     with suppress(TrainingError):
         return list(draw())
     return []
@@ -261,11 +162,9 @@ def _drawn(draw: Callable[[], Iterable[InlineFigure]]) -> list[InlineFigure]:
 
 def _curves(rows: Rows) -> Iterator[InlineFigure]:
     for name, figure in panels(rows):
-        values = [
-            value for line in figure.axes[0].lines[-1:] for value in _floats(line.get_ydata())
-        ]
+        values = np.asarray(figure.axes[0].lines[-1].get_ydata())
         alt = f"{name} against the step: from {values[0]:.4g} to {values[-1]:.4g}."
-        yield InlineFigure(name, alt, as_svg(figure, _letters(name)))
+        yield InlineFigure(name, alt, as_svg(figure, re.sub(r"[^a-z]", "", name.lower())))
 
 
 def _reliability(calibration: Reliability) -> Iterator[InlineFigure]:
@@ -275,9 +174,34 @@ def _reliability(calibration: Reliability) -> Iterator[InlineFigure]:
         yield InlineFigure(name, alt, as_svg(reliability_figure(calibration), "reliability"))
 
 
-def _floats(values: object) -> list[float]:
-    return [float(value) for value in values] if isinstance(values, Iterable) else []
+def write_comparison(models: ModelComparison, directory: Path, title: str) -> None:
+    """Write `compare.json` and `compare.html` into `directory`, which is made if need be.
+
+    Raises: TrainingError where jinja2, which the page needs, is not installed.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    content = json.dumps(models.as_dict(), ensure_ascii=False, indent=1)
+    write_atomically(directory / "compare.json", content + "\n")
+    write_atomically(directory / "compare.html", comparison_as_html(models, title))
 
 
-def _letters(name: str) -> str:
-    return re.sub(r"[^a-z]", "", name.lower())
+def comparison_as_html(models: ModelComparison, title: str) -> str:
+    """Write the comparison as a page.
+
+    Raises: TrainingError where jinja2 is not installed.
+    """
+    found = models.comparison
+    every = [*found.by_label.values(), found.overall]
+    ends = [(each.interval.low, each.interval.high, each.f1) for each in every]
+    return render(
+        "compare.html",
+        title=title,
+        models=models,
+        comparison=found,
+        overall=found.overall,
+        reach=max(0.01, *(abs(end) for three in ends for end in three)),
+        groups=[
+            ("better", "What got better", "Only B is right here.", found.better, found.n_better),
+            ("worse", "What got worse", "Only A is right here.", found.worse, found.n_worse),
+        ],
+    )

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from io import StringIO
@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from teddy.model.errors import TrainingError
 from teddy.model.tags.spans import Span
-from teddy.training.evaluation.bootstrap import Interval
-from teddy.training.report.background import PartCounts
+from teddy.training.report.background import CorpusCounts
 from teddy.training.report.figures import BLUE, GREEN, GREY, ORANGE
 from teddy.training.report.markdown import percent
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
-_COLOURS: Mapping[str, str] = {
+_COLOURS: dict[str, str] = {
     "#000000": "currentColor",
     BLUE.lower(): "var(--blue)",
     ORANGE.lower(): "var(--orange)",
@@ -51,51 +50,33 @@ def render(template: str, **values: object) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= _FILTERS
+    environment.filters |= {
+        "percent": percent,
+        "number": "{:,.0f}".format,
+        "signed": _signed,
+        "interval": lambda each: f"{100 * each.low:.1f} to {100 * each.high:.1f}",
+        "signed_interval": lambda each: _signed(each.low, each.high),
+        "place": _place,
+        "labels_of": _labels_of,
+        "excerpt": excerpt,
+        "covered": lambda text, span: _printable(text)[span.start : span.end],
+    }
     return environment.get_template(template).render(version=version("teddy"), **values)
 
 
-def _number(value: float) -> str:
-    return f"{value:,.0f}"
-
-
-def _signed(difference: float) -> str:
-    """Write a difference of two ratios in percentage points."""
-    return _minus(f"{100 * difference:+.2f}")
-
-
-def _interval(interval: Interval) -> str:
-    return f"{100 * interval.low:.1f} to {100 * interval.high:.1f}"
-
-
-def _signed_interval(interval: Interval) -> str:
-    return _minus(f"{100 * interval.low:+.2f} to {100 * interval.high:+.2f}")
-
-
-def _minus(number: str) -> str:
-    """Put a minus sign, as wide as a plus, where there is a hyphen."""
-    return number.replace("-", "\u2212")
+def _signed(*ratios: float) -> str:
+    """Write differences of ratios in percentage points, with signs of one width."""
+    return " to ".join(f"{100 * each:+.2f}" for each in ratios).replace("-", "\u2212")
 
 
 def _place(value: float, lowest: float, highest: float = 1.0) -> str:
-    """How far along an axis a value lies, as CSS has it."""
+    """Return how far along an axis a value lies, as CSS has it."""
     share = (value - lowest) / (highest - lowest)
     return f"{100 * min(max(share, 0.0), 1.0):.2f}%"
 
 
-def _labels_of(parts: Iterable[PartCounts]) -> list[str]:
+def _labels_of(parts: Iterable[CorpusCounts]) -> list[str]:
     return list(dict.fromkeys(label for part in parts for label in part.n_entities))
-
-
-_FILTERS: dict[str, Callable[..., object]] = {
-    "percent": percent,
-    "number": _number,
-    "signed": _signed,
-    "interval": _interval,
-    "signed_interval": _signed_interval,
-    "place": _place,
-    "labels_of": _labels_of,
-}
 
 
 def as_svg(figure: "Figure", name: str) -> str:
@@ -145,7 +126,8 @@ def excerpt(text: str, spans: Mapping[str, Span | None]) -> list[Segment]:
     there = {role: span for role, span in spans.items() if span is not None}
     start = _begin(text, min(span.start for span in there.values()))
     end = _end(text, max(span.end for span in there.values()))
-    borders = sorted({start, end, *_borders(there.values())})
+    edges = {edge for span in there.values() for edge in (span.start, span.end)}
+    borders = sorted({start, end, *edges})
     clean = _printable(text)
     segments = [
         Segment(
@@ -156,15 +138,6 @@ def excerpt(text: str, spans: Mapping[str, Span | None]) -> list[Segment]:
     ]
     before, after = [Segment("…", ())] * (start > 0), [Segment("…", ())] * (end < len(text))
     return [*before, *segments, *after]
-
-
-def covered(text: str, span: Span) -> str:
-    """Give the characters of a span, ready for a page."""
-    return _printable(text)[span.start : span.end]
-
-
-def _borders(spans: Iterable[Span]) -> set[int]:
-    return {border for span in spans for border in (span.start, span.end)}
 
 
 def _begin(text: str, first: int) -> int:

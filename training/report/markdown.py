@@ -1,32 +1,62 @@
 """Markdown that is easy to read in a terminal: tables that line up, names and texts as they are."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.cells import cell_len
 
+SCORE_HEADS = ("precision", "recall", "F1", "annotated", "predicted", "correct")
 
-def markdown_table(heads: list[str], rows: Iterable[list[str]]) -> list[str]:
-    """Return a Markdown table whose columns line up: names to the left, numbers to the right."""
-    rows = [row + [""] * (len(heads) - len(row)) for row in rows]
-    numeric = [_is_numeric(row[i] for row in rows) for i in range(len(heads))]
-    widths = [max(3, *(cell_len(row[i]) for row in [heads, *rows])) for i in range(len(heads))]
 
-    def line(cells: list[str]) -> str:
-        padding = [
-            " " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=True)
-        ]
-        aligned = [
-            space + cell if right else cell + space
-            for cell, space, right in zip(cells, padding, numeric, strict=True)
-        ]
+def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return a Markdown table whose columns line up: names to the left, numbers to the right.
+
+    Missing cells at the end of a row are empty.
+    """
+    filled = [[*row, *[""] * (len(heads) - len(row))] for row in rows]
+    numeric = [_is_numeric(row[i] for row in filled) for i in range(len(heads))]
+    widths = [max(3, *(cell_len(row[i]) for row in [heads, *filled])) for i in range(len(heads))]
+    columns = [*zip(widths, numeric, strict=True)]
+
+    def line(cells: Sequence[str]) -> str:
+        aligned = []
+        for cell, (width, right) in zip(cells, columns, strict=True):
+            space = " " * (width - cell_len(cell))
+            aligned.append(space + cell if right else cell + space)
         return f"| {' | '.join(aligned)} |"
 
-    rule = [
-        "-" * (width - 1) + (":" if right else "-")
-        for width, right in zip(widths, numeric, strict=True)
+    rule = ["-" * (width - 1) + (":" if right else "-") for width, right in columns]
+    return [line(heads), line(rule), *map(line, filled)]
+
+
+def score_table(
+    head: str, rows: Mapping[str, Mapping[str, float]], heads: Sequence[str] = SCORE_HEADS
+) -> list[str]:
+    """Return a table of named scores (`Counts.as_dict`); counts that are missing are left empty."""
+    cells = [
+        [
+            name,
+            *(percent(counts[key]) for key in ("precision", "recall", "f1")),
+            *(f"{counts[key]:,}" if key in counts else "" for key in _COUNTS[: len(heads) - 3]),
+        ]
+        for name, counts in rows.items()
     ]
-    return [line(heads), line(rule), *map(line, rows)]
+    return markdown_table([head, *heads], cells)
+
+
+_COUNTS = ("gold", "predicted", "correct")
+
+
+def corpus_table(corpora: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[str]:
+    """Return the F1 of each label in each corpus; empty if neither annotated nor predicted."""
+    labels = list(dict.fromkeys(label for by_label in corpora.values() for label in by_label))
+    rows = []
+    for name, by_label in corpora.items():
+        counts = [by_label.get(label, {}) for label in labels]
+        is_used = [each.get("gold") or each.get("predicted") for each in counts]
+        f1 = [percent(c["f1"]) if used else "" for c, used in zip(counts, is_used, strict=True)]
+        rows.append([code(name), *f1])
+    return markdown_table(["corpus", *map(code, labels)], rows)
 
 
 def _is_numeric(cells: Iterable[str]) -> bool:

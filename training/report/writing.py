@@ -1,7 +1,8 @@
 """An evaluation as files: `report.json`, `report.md`, `report.html` and two pictures."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.cells import cell_len
@@ -11,14 +12,22 @@ from teddy.model.system.files import write_atomically
 from teddy.model.tags.spans import Span
 from teddy.training.evaluation.bootstrap import Intervals, count_table, score_intervals
 from teddy.training.evaluation.evaluate import Evaluation, Mistake
-from teddy.training.evaluation.mistakes import Confusion, Kind
-from teddy.training.evaluation.reliability import Bin, Reliability
+from teddy.training.evaluation.mistakes import Confusion, MistakeKind
+from teddy.training.evaluation.reliability import Bin
 from teddy.training.evaluation.robustness import Robustness
-from teddy.training.evaluation.scores import Counts
+from teddy.training.evaluation.scores import as_dicts
 from teddy.training.report.background import Background
 from teddy.training.report.drawings import draw_confusion, draw_reliability
 from teddy.training.report.html import EXPLAINED, as_html, mistakes_by_kind
-from teddy.training.report.markdown import code, escape, markdown_table, one_line, percent
+from teddy.training.report.markdown import (
+    code,
+    corpus_table,
+    escape,
+    markdown_table,
+    one_line,
+    percent,
+    score_table,
+)
 
 _MOST_CONFUSIONS = 12
 _CONTEXT = 60  # characters to show on either side of a mistake
@@ -45,37 +54,31 @@ def write_report(
     fields = evaluation.as_dict() | {"intervals": intervals.as_dict()}
     fields |= {"robustness": robustness.as_dict()} if robustness else {}
     fields |= {"data": [part.as_dict() for part in background.data]} if background else {}
-    write_atomically(
-        directory / "report.json", json.dumps(fields, ensure_ascii=False, indent=1) + "\n"
-    )
+    content = json.dumps(fields, ensure_ascii=False, indent=1)
+    write_atomically(directory / "report.json", content + "\n")
     write_atomically(directory / "report.md", as_markdown(evaluation, title, robustness, intervals))
-    _each_of(
+    labels = list(evaluation.scores.by_label)
+    writers: tuple[Callable[[], None], ...] = (
         lambda: write_atomically(
             directory / "report.html", as_html(evaluation, intervals, title, robustness, background)
         ),
-        lambda: draw_confusion(
-            evaluation.confusion, list(evaluation.scores.by_label), directory / "confusion.png"
-        ),
+        lambda: draw_confusion(evaluation.confusion, labels, directory / "confusion.png"),
         lambda: draw_reliability(evaluation.calibration, directory / "calibration.png"),
     )
+    missing = []
+    for write in writers:
+        try:
+            write()
+        except TrainingError as error:
+            missing.append(error)
+    if missing:
+        raise missing[0]
 
 
 def score_intervals_of(evaluation: Evaluation) -> Intervals:
     """Give the intervals of an evaluation's scores, see `teddy.training.evaluation.bootstrap`."""
     labels = list(evaluation.scores.by_label)
     return score_intervals(count_table(evaluation.by_sentence, labels), labels)
-
-
-def _each_of(*writers: Callable[[], None]) -> None:
-    """Call each writer; then raise the first error, if any, about a missing library."""
-    errors = []
-    for write in writers:
-        try:
-            write()
-        except TrainingError as error:
-            errors.append(error)
-    if errors:
-        raise errors[0]
 
 
 def as_markdown(
@@ -119,68 +122,22 @@ def _summary(evaluation: Evaluation, intervals: Intervals | None) -> Iterator[st
 
 
 def _label_table(evaluation: Evaluation) -> list[str]:
-    macro = evaluation.scores.macro
-    rows = [_score_row(code(label), counts) for label, counts in evaluation.scores.by_label.items()]
-    rows.append(_score_row("**all** (micro)", evaluation.scores.micro))
-    rows.append(
-        [
-            "mean of the labels (macro)",
-            percent(macro.precision),
-            percent(macro.recall),
-            percent(macro.f1),
-        ]
-    )
-    return markdown_table(["label", *_SCORE_HEADS], rows)
-
-
-_SCORE_HEADS = ["precision", "recall", "F1", "annotated", "predicted", "correct"]
-
-
-def _score_row(name: str, counts: Counts) -> list[str]:
-    ratios = [percent(counts.precision), percent(counts.recall), percent(counts.f1)]
-    return [name, *ratios, f"{counts.gold:,}", f"{counts.predicted:,}", f"{counts.correct:,}"]
+    scores = evaluation.scores
+    rows = {code(label): counts.as_dict() for label, counts in scores.by_label.items()}
+    rows |= {"**all** (micro)": scores.micro.as_dict()}
+    return score_table("label", rows | {"mean of the labels (macro)": asdict(scores.macro)})
 
 
 def _slices(evaluation: Evaluation) -> Iterator[list[str]]:
-    corpora = {code(name): scores.micro for name, scores in evaluation.by_corpus.items()}
-    if len(corpora) > 1:
-        yield [
-            "## By corpus",
-            "",
-            *_slice_table("corpus", corpora),
-            "",
-            "F1 of each label:",
-            "",
-            *_corpus_labels(evaluation),
-        ]
+    if len(evaluation.by_corpus) > 1:
+        corpora = as_dicts(evaluation.by_corpus)
+        micro = {code(name): scores["micro"] for name, scores in corpora.items()}
+        yield ["## By corpus", "", *score_table("corpus", micro), "", "F1 of each label:", ""]
+        yield corpus_table({name: scores["labels"] for name, scores in corpora.items()})
     if evaluation.by_surface:
-        yield [
-            "## Seen in training, or not",
-            "",
-            *_slice_table("these very words", evaluation.by_surface),
-        ]
-    yield ["## By length", "", *_slice_table("words", evaluation.by_length)]
-
-
-def _slice_table(head: str, rows: Mapping[str, Counts]) -> list[str]:
-    return markdown_table(
-        [head, *_SCORE_HEADS], [_score_row(name, counts) for name, counts in rows.items()]
-    )
-
-
-def _corpus_labels(evaluation: Evaluation) -> list[str]:
-    """Return a row for each corpus, empty for labels that neither gold nor prediction has."""
-    labels = list(evaluation.scores.by_label)
-    rows = []
-    for name, scores in evaluation.by_corpus.items():
-        counts = [scores.by_label.get(label, Counts()) for label in labels]
-        rows.append(
-            [
-                code(name),
-                *(percent(each.f1) if each.gold or each.predicted else "" for each in counts),
-            ]
-        )
-    return markdown_table(["corpus", *map(code, labels)], rows)
+        table = score_table("these very words", as_dicts(evaluation.by_surface))
+        yield ["## Seen in training, or not", "", *table]
+    yield ["## By length", "", *score_table("words", as_dicts(evaluation.by_length))]
 
 
 def _calibration(evaluation: Evaluation) -> Iterator[str]:
@@ -193,7 +150,7 @@ def _calibration(evaluation: Evaluation) -> Iterator[str]:
     yield ""
     step = 1 / len(calibration.bins)
     rows = [
-        [f"{i * step:.1f} to {(i + 1) * step:.1f}", f"{each.n:,}", *_promise(each)]
+        [f"{i * step:.1f} to {(i + 1) * step:.1f}", *_promise(each)]
         for i, each in enumerate(calibration.bins)
     ]
     yield from markdown_table(["score", *_PROMISE_HEADS], rows)
@@ -202,8 +159,13 @@ def _calibration(evaluation: Evaluation) -> Iterator[str]:
         ("corpus", evaluation.calibration_by_corpus),
     ):
         if len(parts) > 1:
+            rows = [
+                [code(name), *_promise(each.total), percent(each.error)]
+                for name, each in parts.items()
+                if each.total.n
+            ]
             yield ""
-            yield from _calibration_table(head, parts)
+            yield from markdown_table([head, *_PROMISE_HEADS, "calibration error"], rows)
     yield ""
     yield "![Scores against the share that is right](calibration.png)"
 
@@ -212,18 +174,8 @@ _PROMISE_HEADS = ["predicted", "mean score", "right", "promised too much"]
 
 
 def _promise(each: Bin) -> list[str]:
-    return (
-        [percent(each.mean_score), percent(each.share_right), f"{each.gap:+.2%}"] if each.n else []
-    )
-
-
-def _calibration_table(head: str, parts: Mapping[str, Reliability]) -> list[str]:
-    rows = [
-        [code(name), f"{each.total.n:,}", *_promise(each.total), percent(each.error)]
-        for name, each in parts.items()
-        if each.total.n
-    ]
-    return markdown_table([head, *_PROMISE_HEADS, "calibration error"], rows)
+    shares = [percent(each.mean_score), percent(each.share_right), f"{each.gap:+.2%}"]
+    return [f"{each.n:,}", *(shares if each.n else [])]
 
 
 def _kinds(evaluation: Evaluation) -> Iterator[str]:
@@ -234,20 +186,15 @@ def _kinds(evaluation: Evaluation) -> Iterator[str]:
     for kind, n in evaluation.n_by_kind.items():
         without = evaluation.without(kind)
         ratios = [percent(without.precision), percent(without.recall), percent(without.f1)]
-        gain = "" if kind is Kind.CORRECT else f"{without.f1 - micro.f1:+.2%}"
+        gain = "" if kind is MistakeKind.CORRECT else f"{without.f1 - micro.f1:+.2%}"
         rows.append([kind.value, f"{n:,}", *ratios, gain, EXPLAINED.get(kind, "")])
     yield from markdown_table(["", "times", "precision", "recall", "F1", "gain", ""], rows)
 
 
 def _confusions(confusion: Confusion) -> Iterator[str]:
-    cells = [
-        (gold, found, n, "")
-        for (gold, found), n in confusion.equal_borders.items()
-        if gold != found
-    ]
-    cells += [
-        (gold, found, n, "wrong borders") for (gold, found), n in confusion.wrong_borders.items()
-    ]
+    equal = ((*pair, n, "") for pair, n in confusion.equal_borders.items() if pair[0] != pair[1])
+    wrong = ((*pair, n, "wrong borders") for pair, n in confusion.wrong_borders.items())
+    cells = [*equal, *wrong]
     cells.sort(key=lambda cell: -cell[2])
     rows = [
         [code(gold) if gold else "nothing", code(found) if found else "nothing", f"{n:,}", remark]
@@ -262,9 +209,9 @@ def _confusions(confusion: Confusion) -> Iterator[str]:
 
 
 def _mistakes(evaluation: Evaluation) -> Iterator[list[str]]:
-    for group in mistakes_by_kind(evaluation):
-        yield [f"## {group.kind.value.capitalize()}", "", group.explained]
-        yield from (_drawn(mistake) for mistake in group.mistakes)
+    for kind, explained, shown in mistakes_by_kind(evaluation):
+        yield [f"## {kind.value.capitalize()}", "", explained]
+        yield from map(_drawn, shown)
 
 
 def _drawn(mistake: Mistake) -> list[str]:

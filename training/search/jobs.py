@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import accumulate
@@ -27,6 +27,7 @@ from teddy.model.system.files import write_atomically
 from teddy.model.system.processes import Interruption, interruptions
 from teddy.training.job.log import Log, is_terminal
 from teddy.training.job.record import Record, Row
+from teddy.training.job.run_recorder import Watcher
 from teddy.training.recipe.recipe import Recipe
 from teddy.training.recipe.search_config import Scalar
 from teddy.training.report.figures import (
@@ -42,13 +43,8 @@ from teddy.training.search.study import Claim, Study
 
 BEST = "best.toml"
 
-_STATES = {
-    TrialState.RUNNING: "interrupted",
-    TrialState.WAITING: "waiting",
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-}
+_STATES = {TrialState.RUNNING: "interrupted", TrialState.FAIL: "failed"}
+"""What differs from Optuna's name."""
 
 Note = Callable[[str], None]
 _EVERY_SECONDS = 0.5
@@ -85,7 +81,7 @@ def result_of(trial: FrozenTrial) -> TrialResult:
         scores.append(trial.value)
     return TrialResult(
         trial=trial.number,
-        state=_STATES[trial.state],
+        state=_STATES.get(trial.state, trial.state.name.lower()),
         f1=max(scores, default=None),
         evaluations=len(trial.intermediate_values),
         seconds=None if trial.duration is None else round(trial.duration.total_seconds(), 1),
@@ -109,9 +105,8 @@ def write_results(study: Study, note: Callable[[str], None]) -> list[TrialResult
         "importances": study.importances(),
         "trials": [asdict(result) for result in results],
     }
-    write_atomically(
-        study.directory / "search.json", json.dumps(fields, ensure_ascii=False, indent=1) + "\n"
-    )
+    content = json.dumps(fields, ensure_ascii=False, indent=1)
+    write_atomically(study.directory / "search.json", content + "\n")
     with optional_figure(note, "search.png"):
         _plot(results, study.directory / "search.png")
     return sorted(
@@ -121,35 +116,22 @@ def write_results(study: Study, note: Callable[[str], None]) -> list[TrialResult
 
 
 def table(results: Sequence[TrialResult], importances: dict[str, float]) -> list[str]:
-    """Return lines: the trials, the best first, and what each value matters where that is known."""
+    """Return lines: the trials, the best first, and the importance of each value if known."""
     if not results:
         return []
     keys = list(results[0].values)
     rows = [["trial", "state", "dev F1", *keys]]
-    rows += [
-        [
-            str(each.trial),
-            each.state,
-            "" if each.f1 is None else f"{each.f1:.2%}",
-            *_shown(each, keys),
-        ]
-        for each in results
-    ]
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    lines = [
-        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        for row in rows
-    ]
+    for each in results:
+        f1 = "" if each.f1 is None else f"{each.f1:.2%}"
+        rows.append(
+            [str(each.trial), each.state, f1, *(_short(each.values.get(k, "")) for k in keys)]
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(map(str.rjust, row, widths)) for row in rows]
     if importances:
-        lines += [
-            "",
-            "importance: " + ", ".join(f"{key} {share:.0%}" for key, share in importances.items()),
-        ]
+        shares = ", ".join(f"{key} {share:.0%}" for key, share in importances.items())
+        lines += ["", f"importance: {shares}"]
     return lines
-
-
-def _shown(result: TrialResult, keys: Sequence[str]) -> list[str]:
-    return [_short(result.values.get(key, "")) for key in keys]
 
 
 def _plot(results: Sequence[TrialResult], path: Path) -> None:
@@ -194,14 +176,11 @@ def search(
         with study.claimed() as claim:
             if claim is None:
                 return
-            note(f"trial {claim.trial.number}: {_described(claim.trial.params)}")
+            values = (f"{key} {_short(value)}" for key, value in claim.trial.params.items())
+            note(f"trial {claim.trial.number}: {', '.join(values)}")
             _try(study, claim, data, interruption)
             note(str(result_of(study.all()[claim.trial.number])))
         _tidy(study)
-
-
-def _described(values: Mapping[str, object]) -> str:
-    return ", ".join(f"{key} {_short(value)}" for key, value in values.items())
 
 
 def _short(value: object) -> str:
@@ -215,58 +194,48 @@ class _PrunedError(Exception):
 def _try(study: Study, claim: Claim, data: Path, interruption: Interruption) -> None:
     """Train a trial, or resume it, and enter its result in the study."""
     try:
-        if claim.reported and study.should_prune(claim):  # its process was killed before
+        if claim.reported and claim.trial.should_prune():  # its process was killed before
             raise _PrunedError
+        watchers, directory = (_pruning(study, claim),), claim.directory
         train(
-            claim.recipe,
-            data,
-            claim.directory,
-            resume=True,
-            watchers=(_Pruning(study, claim),),
-            interruption=interruption,
+            claim.recipe, data, directory, resume=True, watchers=watchers, interruption=interruption
         )
-        study.complete(claim, _best_f1(claim.directory))
+        # That of the best evaluation is the F1 of the model file.
+        study.complete(claim, max(f1 for _, f1 in _evaluations(directory)))
     except _PrunedError:
         study.prune(claim)
     except (DivergedError, torch.OutOfMemoryError) as error:
-        study.fail(claim, " ".join(str(error).split()))
+        study.fail(claim.trial, " ".join(str(error).split()))
     except JobInterrupted:
         study.interrupt(claim)
         reason = f"interrupted at trial {claim.trial.number}; the same command goes on from there"
         raise JobInterrupted(reason) from None
     except TeddyError as error:
-        study.fail(claim, str(error))  # or the next search would stop at it again
+        study.fail(claim.trial, str(error))  # or the next search would stop at it again
         raise
 
 
-class _Pruning:
-    """Reports evaluations to the study; raises _PrunedError when they are too bad."""
+def _pruning(study: Study, claim: Claim) -> Watcher:
+    """Return what reports evaluations to the study, and raises _PrunedError if they are too bad."""
+    steps: set[int] = set()
 
-    def __init__(self, study: Study, claim: Claim) -> None:
-        self._study = study
-        self._claim = claim
-        self._steps: set[int] = set()
-
-    def __call__(self, row: Row) -> None:
+    def watch(row: Row) -> None:
         if row["kind"] != "evaluation":
             return
-        if not self._steps:
+        if not steps:
             # Those of earlier processes, up to the checkpoint that the training resumed from.
-            self._steps = {step for step, _ in _evaluations(self._claim.directory)}
-        self._steps.add(row["step"])
-        if self._study.report(self._claim, len(self._steps), row["f1"]):
-            raise _PrunedError("pruned: it will hardly be the best")
+            steps.update(step for step, _ in _evaluations(claim.directory))
+        steps.add(row["step"])
+        if study.report(claim, len(steps), row["f1"]):
+            raise _PrunedError
+
+    return watch
 
 
 def _evaluations(directory: Path) -> list[tuple[int, float]]:
     """Return the step and the F1 of each evaluation of a run."""
     rows = [row for row in Record(directory).rows() if row["kind"] == "evaluation"]
     return [(int(row["step"] or 0), float(row["f1"] or 0.0)) for row in rows]
-
-
-def _best_f1(directory: Path) -> float:
-    """Return the F1 of a finished run, that of its model file."""
-    return max(f1 for _, f1 in _evaluations(directory))
 
 
 def _tidy(study: Study) -> None:
@@ -315,7 +284,7 @@ def _search_in_processes(study: Study, data: Path, until: float | None, n_jobs: 
     arguments = (study.recipe, data, study.directory, until)
     processes = [spawn.Process(target=_job, args=(*arguments, log)) for log in logs]
     seen = {trial.number for trial in study.ended()}
-    with interruptions() as interruption, _ended(processes):
+    with interruptions() as interruption, _running(processes):
         while any(process.is_alive() for process in processes) and not interruption.wanted:
             alive = [process.sentinel for process in processes if process.is_alive()]
             wait(alive, timeout=_EVERY_SECONDS)
@@ -330,7 +299,7 @@ def _search_in_processes(study: Study, data: Path, until: float | None, n_jobs: 
 
 
 @contextmanager
-def _ended(processes: Sequence[SpawnProcess]) -> Iterator[None]:
+def _running(processes: Sequence[SpawnProcess]) -> Iterator[None]:
     """Start processes; at the end of the block, ask those that still run to stop."""
     try:
         for process in processes:

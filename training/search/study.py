@@ -78,7 +78,11 @@ class Study:
         """
         with ExitStack() as held:
             claim = None
-            while claim is None and (trial := self._next(held)) is not None:
+            while claim is None:
+                with locked(self.trials):
+                    trial = self._interrupted(held) or self._new(held)
+                if trial is None:
+                    break
                 claim = self._prepared(trial)
             yield claim
 
@@ -87,10 +91,6 @@ class Study:
         if evaluation not in claim.reported:
             claim.trial.report(f1, evaluation)
             claim.trial.set_user_attr(_STARTS, 0)
-        return self.should_prune(claim)
-
-    def should_prune(self, claim: Claim) -> bool:
-        """Return whether the trial should be pruned."""
         return claim.trial.should_prune()
 
     def complete(self, claim: Claim, f1: float) -> None:
@@ -101,9 +101,10 @@ class Study:
         """End a trial that will not be the best."""
         self._optuna.tell(claim.trial, state=TrialState.PRUNED)
 
-    def fail(self, claim: Claim, reason: str) -> None:
+    def fail(self, trial: Trial, reason: str) -> None:
         """End a trial without a result."""
-        self._fail(claim.trial, reason)
+        trial.set_user_attr("error", reason)
+        self._optuna.tell(trial, state=TrialState.FAIL)
 
     def interrupt(self, claim: Claim) -> None:
         """Leave a trial that another process can resume, and not count this start."""
@@ -144,7 +145,8 @@ class Study:
     def _refuse_another_recipe(self) -> None:
         """Raise TrainingError when more than `trials` differs from the search that is here."""
         path = self.directory / "recipe.toml"
-        mine = _without_trials(self.recipe).dump_toml()
+        any_number = {"search": self.config.model_copy(update={"trials": 1})}
+        mine = self.recipe.model_copy(update=any_number).dump_toml()
         if not path.exists():
             write_atomically(path, mine)
         elif path.read_text(encoding="utf-8") != mine:
@@ -155,9 +157,8 @@ class Study:
 
     def _open(self) -> optuna.Study:
         url = f"sqlite:///{self.directory / 'study.db'}"
-        self._storage = optuna.storages.RDBStorage(
-            url, engine_kwargs={"connect_args": {"timeout": _LOCK_SECONDS}}
-        )
+        patience = {"connect_args": {"timeout": _LOCK_SECONDS}}
+        self._storage = optuna.storages.RDBStorage(url, engine_kwargs=patience)
         return optuna.create_study(
             storage=self._storage,
             study_name=self.recipe.name,
@@ -165,10 +166,6 @@ class Study:
             load_if_exists=True,
             pruner=_pruner(self.config),
         )
-
-    def _next(self, held: ExitStack) -> Trial | None:
-        with locked(self.trials):
-            return self._interrupted(held) or self._new(held)
 
     def _interrupted(self, held: ExitStack) -> Trial | None:
         study_id = self._storage.get_study_id_from_name(self.recipe.name)
@@ -184,7 +181,7 @@ class Study:
             if starts < _MOST_STARTS:
                 trial.set_user_attr(_STARTS, starts + 1)
                 return trial
-            self._fail(trial, f"ended its process {starts} times before it was evaluated")
+            self.fail(trial, f"ended its process {starts} times before it was evaluated")
         return None
 
     def _new(self, held: ExitStack) -> Trial | None:
@@ -221,39 +218,26 @@ class Study:
         trials = self.all()
         for each in trials:
             if each.state in _ENDED and each.params == trial.params:
-                self._end_as(trial, each)
+                # Equal recipes give equal runs.
+                trial.set_user_attr("same_as", each.number)
+                if "error" in each.user_attrs:
+                    trial.set_user_attr("error", each.user_attrs["error"])
+                is_complete = each.state == TrialState.COMPLETE
+                state = None if is_complete else each.state
+                self._optuna.tell(trial, each.value if is_complete else None, state)
                 return None
         try:
             recipe = Recipe.model_validate_json(json.dumps(put_values(self.recipe, trial.params)))
         except ValidationError as error:
             location, reason = first_problem(error, Recipe)
-            self._fail(trial, f"{dotted(location)}: {reason}")
+            self.fail(trial, f"{dotted(location)}: {reason}")
             return None
-        reported = frozenset(trials[trial.number].intermediate_values)
         return Claim(
-            trial=trial, recipe=recipe, directory=self.directory_of(trial.number), reported=reported
+            trial=trial,
+            recipe=recipe,
+            directory=self.directory_of(trial.number),
+            reported=frozenset(trials[trial.number].intermediate_values),
         )
-
-    def _end_as(self, trial: Trial, twin: FrozenTrial) -> None:
-        """End a trial like an earlier one with the same values: equal recipes give equal runs."""
-        trial.set_user_attr("same_as", twin.number)
-        if "error" in twin.user_attrs:
-            trial.set_user_attr("error", twin.user_attrs["error"])
-        if twin.state == TrialState.COMPLETE:
-            self._optuna.tell(trial, twin.value)
-        else:
-            self._optuna.tell(trial, state=twin.state)
-
-    def _fail(self, trial: Trial, reason: str) -> None:
-        trial.set_user_attr("error", reason)
-        self._optuna.tell(trial, state=TrialState.FAIL)
-
-
-def _without_trials(recipe: Recipe) -> Recipe:
-    if recipe.search is None:
-        return recipe
-    search = recipe.search.model_copy(update={"trials": 1})
-    return recipe.model_copy(update={"search": search})
 
 
 def _pruner(config: SearchConfig) -> optuna.pruners.BasePruner:

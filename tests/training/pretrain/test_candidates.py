@@ -51,7 +51,7 @@ def test_the_loss_is_that_of_probabilities_summed_by_hand(
 
 
 def test_drawing_candidates_estimates_the_sum_over_all_words() -> None:
-    """What the prior is for: the mean over batches of the candidates' terms is, but for a factor, the whole sum."""
+    """The mean over batches of the candidates' terms is, but for a factor, the whole sum."""
     random = np.random.default_rng(1)
     counts = np.array([5000, 3000, 1000, 500, 300, 100, 60, 30, 10])
     total, n_words, n_batches = int(counts.sum()), 40, 4000

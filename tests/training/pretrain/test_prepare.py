@@ -1,4 +1,4 @@
-"""From text to numbers: nothing is lost, what is counted is there, and what cannot be read is refused."""
+"""From text to numbers: nothing is lost, words are counted, and unreadable text is refused."""
 
 import gzip
 import json
@@ -51,7 +51,7 @@ def sentences_of(paths: list[Path], longest: int) -> list[list[str]]:
 
 def decoded(corpus: EncodedCorpus) -> list[list[str]]:
     types = corpus.types()
-    everything = corpus.stretch(range(len(corpus.blocks) - 1))
+    everything = corpus.segment(range(len(corpus.blocks) - 1))
     words = [types[i] for i in everything.text]
     ends = everything.starts + everything.lengths
     return [words[a:b] for a, b in zip(everything.starts, ends, strict=True)]

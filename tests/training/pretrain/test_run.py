@@ -1,4 +1,4 @@
-"""Whole pre-training runs: what they leave, how they resume, what is refused, and a tagger that starts from one."""
+"""Whole pre-training runs: what they leave, how they resume, and a tagger that starts from one."""
 
 import json
 import shutil
@@ -166,7 +166,7 @@ learning_rate_share = 0.3
 def test_from_text_to_a_tagger_that_starts_from_it(
     text_data: Path, tiny_data: Path, tmp_path: Path, shell: Shell
 ) -> None:
-    """The main road: pre-train, start a tagger from it, and find the text in the tagger's credits."""
+    """Pre-train, start a tagger from it, and find the text in the tagger's credits."""
     recipe_file = text_data / "tiny-encoder.toml"
     output = tmp_path / "encoder"
     code, out, err = shell(

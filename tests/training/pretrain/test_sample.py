@@ -1,4 +1,4 @@
-"""Text from a language model: drawn as its probabilities say, going on from the prompt, and only where there is one."""
+"""Text from a language model: drawn by its probabilities, from the prompt on."""
 
 from collections import Counter
 from collections.abc import Callable

@@ -8,7 +8,7 @@ from teddy.model.text.words import check_text
 from teddy.training.data.readers.columns import read_conll, read_conllu, read_csv
 from teddy.training.data.readers.json import read_docred, read_jsonl
 from teddy.training.data.readers.rows import Example
-from teddy.training.recipe.corpus_config import FormatConfig
+from teddy.training.recipe.corpus_config import FormatConfig, FormatName
 
 __all__ = ["Example", "read_examples"]
 
@@ -22,7 +22,7 @@ def read_examples(path: Path | str, options: FormatConfig) -> Iterator[Example]:
     """
     path = Path(path)
     n_examples = 0
-    for example in _reader(options)(path, options):
+    for example in _READERS[options.format](path, options):
         try:
             check_text(example.text)
         except TextError as error:
@@ -33,15 +33,10 @@ def read_examples(path: Path | str, options: FormatConfig) -> Iterator[Example]:
         raise DataError(path, None, "the file has no sentence")
 
 
-def _reader(options: FormatConfig) -> Callable[[Path, FormatConfig], Iterator[Example]]:
-    match options.format:
-        case "conll":
-            return read_conll
-        case "jsonl":
-            return read_jsonl
-        case "conllu":
-            return read_conllu
-        case "csv":
-            return read_csv
-        case "docred":
-            return read_docred
+_READERS: dict[FormatName, Callable[[Path, FormatConfig], Iterator[Example]]] = {
+    "conll": read_conll,
+    "jsonl": read_jsonl,
+    "conllu": read_conllu,
+    "csv": read_csv,
+    "docred": read_docred,
+}

@@ -25,7 +25,8 @@ METADATA = re.compile(
 is one."""
 DOCUMENT_START = "-DOCSTART-"
 
-_FORM, _UPOS, _XPOS, _FEATS, _DEPREL, _MISC = 1, 3, 4, 5, 7, 9
+_FORM, _MISC = 1, 9
+_FIELDS = {"upos": 3, "xpos": 4, "feats": 5, "deprel": 7, "misc": _MISC}
 _N_COLUMNS = 10
 
 
@@ -42,73 +43,45 @@ def read_conll_rows(path: Path, options: FormatConfig) -> Iterator[Rows]:
 
     A line of white space ends a sentence, as does -DOCSTART-.
     """
-    reader = _ColumnReader(path, options)
     rows: list[Row] = []
+    n_columns = 0
     for number, line in stream_corpus_lines(path, options.encoding):
+        prefix = options.comment
         if not line.strip() or line.startswith(DOCUMENT_START):
             if rows:
                 yield rows
                 rows = []
-        elif not reader.is_comment(line, at_head=not rows):
-            row = reader.row(number, line)
-            if row is not None:
-                rows.append(row)
+        elif (prefix and line.startswith(prefix)) or (not rows and METADATA.match(line)):
+            continue
+        else:
+            columns = (
+                line.split(options.separator)
+                if options.separator
+                else re.split(r"[ \t]+", line.strip(" \t"))
+            )
+            n_columns = n_columns or len(columns)
+            if n_columns != len(columns) and not options.ragged:
+                raise DataError(path, number, _another_width(columns, n_columns))
+            token = _cell(path, number, columns, options.token)
+            tag = "O" if options.spans == "tokens" else _cell(path, number, columns, options.tag)
+            row = clean_row(path, number, token, tag, options)
+            rows += [row] if row else []
     if rows:
         yield rows
 
 
-class _ColumnReader:
-    """Turns the lines of one file into rows; its first row sets the number of columns."""
+def _another_width(columns: list[str], n_columns: int) -> str:
+    hint = f"; set comment = {columns[0]!r} if this is a comment"
+    first = f"the first row of the file has {n_columns}"
+    return f"{_count(len(columns))}, but {first}{hint if columns[0].startswith('#') else ''}"
 
-    def __init__(self, path: Path, options: FormatConfig) -> None:
-        self._path = path
-        self._options = options
-        self._n_columns: int | None = None
 
-    def is_comment(self, line: str, *, at_head: bool) -> bool:
-        prefix = self._options.comment
-        return bool(prefix and line.startswith(prefix)) or (
-            at_head and METADATA.match(line) is not None
-        )
-
-    def row(self, number: int, line: str) -> Row | None:
-        options = self._options
-        columns = (
-            line.split(options.separator)
-            if options.separator
-            else re.split(r"[ \t]+", line.strip(" \t"))
-        )
-        self._check_columns(number, columns)
-        if options.spans == "tokens":
-            return clean_row(
-                self._path, number, self._column(number, columns, options.token), "O", options
-            )
-        token = self._column(number, columns, options.token)
-        return clean_row(
-            self._path, number, token, self._column(number, columns, options.tag), options
-        )
-
-    def _check_columns(self, number: int, columns: list[str]) -> None:
-        if self._n_columns is None:
-            self._n_columns = len(columns)
-        if self._n_columns != len(columns) and not self._options.ragged:
-            hint = (
-                f"; set comment = {columns[0]!r} if this is a comment"
-                if columns[0].startswith("#")
-                else ""
-            )
-            reason = (
-                f"{_count(len(columns))}, but the first row of the file has {self._n_columns}{hint}"
-            )
-            raise DataError(self._path, number, reason)
-
-    def _column(self, number: int, columns: list[str], index: int | str) -> str:
-        try:
-            return columns[int(index)]
-        except IndexError:
-            raise DataError(
-                self._path, number, f"no column {index}: the row has {_count(len(columns))}"
-            ) from None
+def _cell(path: Path, number: int, columns: list[str], index: int | str) -> str:
+    try:
+        return columns[int(index)]
+    except IndexError:
+        reason = f"no column {index}: the row has {_count(len(columns))}"
+        raise DataError(path, number, reason) from None
 
 
 def _count(n_columns: int) -> str:
@@ -126,11 +99,9 @@ def read_csv(path: Path, options: FormatConfig) -> Iterator[Example]:
 def read_csv_rows(path: Path, options: FormatConfig) -> Iterator[Rows]:
     """Yield the sentences of a table as rows, tags unread."""
     text = read_text(path, options.encoding)
-    # Lines are cut here as everywhere, since csv would take U+2028 or a form feed for the end of
-    # one.
-    table = csv.reader(
-        re.findall(r"[^\n]*\n|[^\n]+", text), delimiter=options.separator or ",", strict=True
-    )
+    # Cut as everywhere: csv would take U+2028 or a form feed for the end of a line.
+    lines = re.findall(r"[^\n]*\n|[^\n]+", text)
+    table = csv.reader(lines, delimiter=options.separator or ",", strict=True)
     rows: list[Row] = []
     current = ""
     records = _records(path, table)
@@ -145,8 +116,7 @@ def read_csv_rows(path: Path, options: FormatConfig) -> Iterator[Rows]:
                 yield rows
                 rows = []
         row = clean_row(path, line, cells[token_at], cells[tag_at], options)
-        if row is not None:
-            rows.append(row)
+        rows += [row] if row else []
     if rows:
         yield rows
 
@@ -173,9 +143,8 @@ def _find_columns(path: Path, line: int, header: list[str], options: FormatConfi
         elif isinstance(column, int) and -len(header) <= column < len(header):
             found.append(column)
         else:
-            raise DataError(
-                path, line, f"no column {column!r} in the header: {', '.join(header)[:200]}"
-            )
+            reason = f"no column {column!r} in the header: {', '.join(header)[:200]}"
+            raise DataError(path, line, reason)
     return found
 
 
@@ -200,12 +169,10 @@ def read_conllu(path: Path, options: FormatConfig) -> Iterator[Example]:
 def _field(path: Path, name: str) -> tuple[int, str]:
     """Return the column of a field and, for a column of KEY=value pairs, the key."""
     head, _, key = name.partition(":")
-    columns = {"upos": _UPOS, "xpos": _XPOS, "deprel": _DEPREL, "misc": _MISC, "feats": _FEATS}
-    if head not in columns or bool(key) != (head in ("misc", "feats")):
-        raise DataError(
-            path, None, f"unknown field {name!r}: want upos, xpos, deprel, misc:KEY or feats:KEY"
-        )
-    return columns[head], key
+    if head not in _FIELDS or bool(key) != (head in ("misc", "feats")):
+        wanted = "want upos, xpos, deprel, misc:KEY or feats:KEY"
+        raise DataError(path, None, f"unknown field {name!r}: {wanted}")
+    return _FIELDS[head], key
 
 
 @dataclass(slots=True)
@@ -232,9 +199,8 @@ class _Sentence:
     def add(self, number: int, line: str) -> None:
         columns = line.split("\t")
         if len(columns) != _N_COLUMNS:
-            raise DataError(
-                self.path, number, f"{len(columns)} columns, but CoNLL-U has {_N_COLUMNS}"
-            )
+            reason = f"{len(columns)} columns, but CoNLL-U has {_N_COLUMNS}"
+            raise DataError(self.path, number, reason)
         self.line = self.line or number
         word_id, form = columns[0], columns[_FORM]
         first, dash, last = word_id.partition("-")
@@ -246,12 +212,8 @@ class _Sentence:
             raise DataError(self.path, number, "the form is empty")
         if dash:
             self._append(form, columns[_MISC])
-            self.token_start, self.token_end, self.cursor = (
-                len(self.text) - len(form),
-                len(self.text),
-                0,
-            )
-            self.last_inner = int(last)
+            self.token_start, self.token_end = len(self.text) - len(form), len(self.text)
+            self.cursor, self.last_inner = 0, int(last)
         elif int(first) <= self.last_inner:
             self._label(number, columns, *self._place_inner(form))
         else:

@@ -1,4 +1,4 @@
-"""Opens corpus files: finds, unpacks, decodes and cuts them into lines; raises DataError."""
+"""Corpus files: found, unpacked, decoded and cut into lines."""
 
 import bz2
 import gzip
@@ -12,14 +12,8 @@ from teddy.model.errors import DataError
 
 _UNPACK = {".xz": lzma.decompress, ".gz": gzip.decompress, ".bz2": bz2.decompress}
 _Lines = AbstractContextManager[Iterable[bytes]]
-_FILES: dict[str, Callable[[Path], _Lines]] = {
-    ".xz": lzma.LZMAFile,
-    ".gz": gzip.GzipFile,
-    ".bz2": bz2.BZ2File,
-}
+_OPEN: dict[str, Callable[[Path], _Lines]] = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
 PACKED_SUFFIXES = frozenset(_UNPACK)
-
-
 _SHIPPED = Path(__file__).parents[2] / "recipes"
 """Where the few sentences lie that come with the recipes."""
 
@@ -82,7 +76,8 @@ def stream_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str
         return
     number = 0
     try:
-        with _FILES.get(path.suffix, _plain_file)(path) as lines:
+        open_packed = _OPEN.get(path.suffix)
+        with open_packed(path) if open_packed else path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
                 if b"\0" in line:
                     raise DataError(path, number, "a binary file: it has a NUL byte")
@@ -97,11 +92,8 @@ def stream_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str
         raise DataError(path, number + 1, f"a damaged {path.suffix} file: {error}") from None
     except OSError as error:
         # What unpacks .bz2 has no error of its own.
-        reason = (
-            f"cannot be read: {error.strerror}"
-            if error.strerror
-            else f"a damaged {path.suffix} file: {error}"
-        )
+        damaged = f"a damaged {path.suffix} file: {error}"
+        reason = f"cannot be read: {error.strerror}" if error.strerror else damaged
         raise DataError(path, None, reason) from None
 
 
@@ -118,10 +110,6 @@ def stream_corpus_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[i
 def _is_wide(encoding: str) -> bool:
     """Whether honest text in the encoding has NUL bytes."""
     return "16" in encoding or "32" in encoding
-
-
-def _plain_file(path: Path) -> _Lines:
-    return path.open("rb")
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -38,9 +38,8 @@ def read_jsonl(path: Path, options: FormatConfig) -> Iterator[Example]:
         try:
             value = json.loads(line)
         except (json.JSONDecodeError, RecursionError) as error:
-            raise DataError(
-                path, number, f"not valid JSON: {getattr(error, 'msg', 'nested too deeply')}"
-            ) from None
+            problem = getattr(error, "msg", "nested too deeply")
+            raise DataError(path, number, f"not valid JSON: {problem}") from None
         yield _example(path, number, value)
 
 
@@ -49,9 +48,8 @@ def _example(path: Path, number: int, value: Any) -> Example:
         raise DataError(path, number, 'want an object with a "text"')
     present = [key for key in _SPAN_KEYS if key in value]
     if not present:
-        raise DataError(
-            path, number, 'no "entities" beside the text; where there are none, give an empty list'
-        )
+        cure = "where there are none, give an empty list"
+        raise DataError(path, number, f'no "entities" beside the text; {cure}')
     items = value[present[0]]
     if not isinstance(items, list):
         raise DataError(path, number, f'"{present[0]}" is not a list')
@@ -69,20 +67,17 @@ def _example(path: Path, number: int, value: Any) -> Example:
 
 def _span(path: Path, number: int, item: Any, n_characters: int) -> Span:
     match item:
-        case {"start": int(start), "end": int(end), "label": str(label)}:
-            pass
-        case {"start": int(start), "end": int(end), "type": str(label)}:
-            pass
-        case [int(start), int(end), str(label)]:
+        case (
+            {"start": int(start), "end": int(end), "label": str(label)}
+            | {"start": int(start), "end": int(end), "type": str(label)}
+            | [int(start), int(end), str(label)]
+        ):
             pass
         case _:
             raise DataError(path, number, f"not a span: {json.dumps(item)[:80]}")
     if not 0 <= start < end <= n_characters:
-        raise DataError(
-            path,
-            number,
-            f"span {start} to {end} ({label}) does not lie in a text of {n_characters} characters",
-        )
+        where = f"does not lie in a text of {n_characters} characters"
+        raise DataError(path, number, f"span {start} to {end} ({label}) {where}")
     if not label.strip():
         raise DataError(path, number, f"span {start} to {end} has an empty label")
     return Span(start, end, label)
@@ -114,12 +109,10 @@ def _sentences(path: Path, number: int, document: Any, options: FormatConfig) ->
     mentions: list[list[Span]] = [[] for _ in document["sents"]]
     for entity in document["vertexSet"]:
         for mention in entity:
-            start, end = mention["pos"]
-            if not 0 <= start < end <= len(document["sents"][mention["sent_id"]]):
-                raise ValueError(
-                    f"mention at {start} to {end} is not in sentence {mention['sent_id']}"
-                )
-            mentions[mention["sent_id"]].append(Span(start, end, mention["type"]))
+            (start, end), place = mention["pos"], mention["sent_id"]
+            if not 0 <= start < end <= len(document["sents"][place]):
+                raise ValueError(f"mention at {start} to {end} is not in sentence {place}")
+            mentions[place].append(Span(start, end, mention["type"]))
     for tokens, spans in zip(document["sents"], mentions, strict=True):
         starts, ends, text = join_tokens(tokens, options)
         ordered = sorted(set(spans))

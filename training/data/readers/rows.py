@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from teddy.model.errors import DataError
-from teddy.model.tags.spans import Scheme, Span, read_tags
+from teddy.model.tags.spans import Span, read_tags
 from teddy.model.text.words import tokenise
 from teddy.training.recipe.corpus_config import OUTSIDE, FormatConfig
 
@@ -94,43 +94,28 @@ def sentence_spans(rows: Rows, path: Path, options: FormatConfig) -> list[Span]:
         return read_tags([row.tag for row in rows], options.scheme)
     except ValueError:
         for row in rows:
-            check_tag(path, row, options.scheme)
+            try:
+                read_tags([row.tag], options.scheme)
+            except ValueError:
+                reason = f"bad tag {row.tag!r} for the scheme {options.scheme.value}"
+                raise DataError(path, row.line, reason) from None
         raise
-
-
-def check_tag(path: Path, row: Row, scheme: Scheme) -> None:
-    """Raise DataError, naming the line, for a tag that the scheme does not have."""
-    try:
-        read_tags([row.tag], scheme)
-    except ValueError:
-        raise DataError(
-            path, row.line, f"bad tag {row.tag!r} for the scheme {scheme.value}"
-        ) from None
 
 
 def join_tokens(tokens: Sequence[str], options: FormatConfig) -> tuple[list[int], list[int], str]:
     """Return where each token starts and ends in the joined text, and that text."""
     starts: list[int] = []
     ends: list[int] = []
-    parts: list[str] = []
-    position = 0
-    before = ""
+    text = ""
     for token in tokens:
-        separator = options.join if parts else ""
-        if (
-            options.keep_apart
-            and not separator
-            and before
-            and token
-            and _run_together(before[-1], token[0])
-        ):
-            separator = " "
-        starts.append(position + len(separator))
-        position = starts[-1] + len(token)
-        ends.append(position)
-        parts += (separator, token)
-        before = token
-    return starts, ends, "".join(parts)
+        if starts:
+            text += options.join
+            if options.keep_apart and not options.join and token and ends[-1] > starts[-1]:
+                text += " " if _run_together(text[-1], token[0]) else ""
+        starts.append(len(text))
+        text += token
+        ends.append(len(text))
+    return starts, ends, text
 
 
 @lru_cache(maxsize=4096)

@@ -6,8 +6,8 @@ of one process with two.
 
 The embedding is by far the largest weight and an update touches few of its rows, yet AdamW moves
 all of them. So each process owns some rows (ZeRO, Rajbhandari et al. 2020): owners send the values
-of the touched rows and are sent their gradients. A process's copies of other rows go stale; they
-are completed when the whole table is needed, for an evaluation and a checkpoint.
+of the touched rows and receive their gradients. A process's copies of other rows go stale; they are
+completed when the whole table is needed, for an evaluation and a checkpoint.
 
 One process owns all rows and exchanges nothing. It gains too: no gradient of the whole table is
 made for a few thousand rows (48 -> 34 ms an update; see docs/distributed.md).

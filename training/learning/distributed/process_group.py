@@ -1,4 +1,4 @@
-"""The processes that train one model together: what each knows of the others, how they agree and stay alike.
+"""The processes that train one model together: how they exchange tensors and stay alike.
 
 Every operation is collective: all processes call it, in the same order, with tensors of the same
 kind. Tensors on the CPU travel by gloo, those on a GPU by NCCL. All processes get the same bits: a
@@ -23,21 +23,17 @@ from teddy.model.features.rows import WordFeatures
 from teddy.model.network.tagger_network import Network
 
 PATIENCE = timedelta(minutes=10)
-"""How long to wait for another process. One that died is noticed at once, by its closed connection:
-this is for one that hangs, and is longer than whatever one process does alone, which is no more
-than writing a checkpoint."""
+"""How long to wait for a process that hangs: longer than writing a checkpoint takes. One that died
+is noticed at once, by its closed connection."""
 
 
 class LostProcessError(TrainingError):
-    """Another process of the run has died, or hangs; a run that is started again goes on from its checkpoint."""
+    """Another process of the run has died, or hangs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessGroup:
-    """One process's view of a group of `size` processes, of which it is the one with number `rank`.
-
-    `n_here` of them run on this machine.
-    """
+    """A group of `size` processes, `n_here` of them on this machine, as number `rank` sees it."""
 
     rank: int = 0
     size: int = 1
@@ -45,11 +41,11 @@ class ProcessGroup:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that writes files and speaks for the others."""
+        """Whether this is the process that writes files and logs."""
         return self.rank == 0
 
     def share(self, n_things: int) -> range:
-        """Which of so many things in a row are this process's: runs that differ in length by one at most."""
+        """Return the range of `n_things` that is this process's; all are about as long."""
         return range(self.rank * n_things // self.size, (self.rank + 1) * n_things // self.size)
 
     def sum(self, values: Tensor) -> Tensor:
@@ -60,11 +56,11 @@ class ProcessGroup:
         return values
 
     def any(self, flag: bool) -> bool:
-        """Whether the flag is set in any of the processes."""
+        """Tell whether the flag is set in any of the processes."""
         return bool(self.sum(torch.tensor([int(flag)])).item())
 
     def exchange(self, rows: Tensor, n_sent: Sequence[int], n_received: Sequence[int]) -> Tensor:
-        """Send the first `n_sent[0]` rows to process 0, the next to process 1, ...; return what came, in that order.
+        """Send `n_sent[r]` rows to each process r; return the rows received, in the order of r.
 
         Shape: [sum of n_sent, ...] -> [sum of n_received, ...].
         """
@@ -76,16 +72,12 @@ class ProcessGroup:
         return received
 
     def exchange_counts(self, counts: Sequence[int]) -> list[int]:
-        """Tell each process one number; return the one that each has told."""
-        if self.size == 1:
-            return list(counts)
-        received = torch.empty(self.size, dtype=torch.int64)
-        with _naming_lost_processes():
-            dist.all_to_all_single(received, torch.tensor(list(counts)))
-        return received.tolist()
+        """Send each process one number; return the one received from each."""
+        each = [1] * self.size
+        return self.exchange(torch.tensor(list(counts)), each, each).tolist()
 
     def complete(self, table: Tensor, starts: Sequence[int]) -> Tensor:
-        """Fill, in place, a table of which process r holds the rows from `starts[r]` to `starts[r + 1]`; return it."""
+        """Fill in a table, in place; process r has the rows `starts[r]:starts[r + 1]`."""
         if self.size > 1:
             with _naming_lost_processes():
                 for owner, (start, end) in enumerate(pairwise(starts)):
@@ -93,11 +85,11 @@ class ProcessGroup:
         return table
 
     def require_same(self, value: int, what: str) -> None:
-        """Raise TrainingError, in all processes, unless `value` is the same in each of them; `what` names it."""
-        told = self.exchange_counts([value] * self.size)
-        if len(set(told)) > 1:
+        """Raise TrainingError, in all processes, unless all have the same value of `what`."""
+        values = self.exchange_counts([value] * self.size)
+        if len(set(values)) > 1:
             raise TrainingError(
-                f"the processes of this run differ in {what} ({', '.join(map(str, told))})"
+                f"the processes of this run differ in {what} ({', '.join(map(str, values))})"
             )
 
 
@@ -135,7 +127,7 @@ def join_group(
 
 
 def current_group(n_here: int = 1) -> ProcessGroup:
-    """Return the group that this process has joined, as a worker of Ray Train has; else SINGLE_PROCESS."""
+    """Return the group that this process has joined, as Ray's workers have, or SINGLE_PROCESS."""
     if not dist.is_initialized():
         return SINGLE_PROCESS
     return ProcessGroup(rank=dist.get_rank(), size=dist.get_world_size(), n_here=n_here)
@@ -143,12 +135,11 @@ def current_group(n_here: int = 1) -> ProcessGroup:
 
 @contextmanager
 def _naming_lost_processes() -> Iterator[None]:
-    """Turns what torch raises when another process is gone, or does not answer, into an error of one line."""
+    """Raise LostProcessError where torch raises RuntimeError for a process that does not answer."""
     try:
         yield
     except RuntimeError as error:
-        # Such as "[/a/file/of/gloo.cc:537] Read error [127.0.0.1]:1458: Connection reset by peer.
-        # This is ..."
+        # "[/a/gloo.cc:537] Read error [127.0.0.1]:1458: Connection reset by peer. This is ..."
         reason = re.sub(r"\[\S*:\d+\] ", "", str(error)).split(". ")[0].partition("\n")[0]
         raise LostProcessError(
             f"another process of this run is gone or does not answer ({reason})"

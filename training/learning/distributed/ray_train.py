@@ -1,4 +1,4 @@
-"""The same run on a cluster: Ray Train starts the processes, and starts them again when one of them dies.
+"""A training run on a cluster: Ray Train starts the processes, again whenever one of them dies.
 
 The directory of the run must be one that all nodes see, and the data must lie under one path on
 each of them. The workers make the run there as `teddy train --resume` does, so that after a failure
@@ -7,6 +7,7 @@ they go on from its last checkpoint; Ray keeps no checkpoints of its own.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch.distributed as dist
 from ray.train import FailureConfig, RunConfig, ScalingConfig, get_context
@@ -24,16 +25,7 @@ from teddy.training.recipe.recipe import Recipe
 from teddy.training.run import train
 
 RAY_DIRECTORY = "ray"
-"""In the directory of the run: what Ray writes down of it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """What each worker is to do, with absolute paths."""
-
-    recipe: Recipe
-    data: Path
-    output: Path
+"""The folder of Ray's own files in the directory of the run."""
 
 
 def train_on_ray(
@@ -45,7 +37,7 @@ def train_on_ray(
     resume: bool = False,
     most_failures: int = 3,
 ) -> Path:
-    """Train as `teddy.training.run.train` does, with so many workers of the Ray cluster that this process belongs to.
+    """Train as `teddy.training.run.train` does, with workers of this process's Ray cluster.
 
     Each worker takes a CPU, and a GPU where the recipe's device is cuda. When one dies all are
     started again and go on from the last checkpoint, `most_failures` times; what is wrong with the
@@ -54,18 +46,20 @@ def train_on_ray(
     Raises DivergedError as `train` does, and TrainingError for all else: also when workers have
     died too often.
     """
-    task = Task(recipe=recipe, data=data.absolute(), output=output.absolute())
-    model_file = task.output / f"{recipe.name}.teddy"
-    # Asked here and not by the workers, who resume whatever they find: they may have been started
-    # again.
-    if RunDirectory(task.output).newest.exists() and not model_file.exists() and not resume:
+    model_file = output.absolute() / f"{recipe.name}.teddy"
+    # Checked here and not in the workers, which resume what is there: they may be restarted ones.
+    if RunDirectory(output).newest.exists() and not model_file.exists() and not resume:
         raise TrainingError(
             f"{output} holds a run already: --resume goes on with it, another --output begins anew"
         )
     uses_gpu = recipe.training.device == "cuda"
     trainer = TorchTrainer(
         _work,
-        train_loop_config={"task": task},
+        train_loop_config={
+            "recipe": recipe,
+            "data": data.absolute(),
+            "output": output.absolute(),
+        },
         torch_config=TorchConfig(
             backend="cpu:gloo,cuda:nccl" if uses_gpu else "gloo",
             timeout_s=int(PATIENCE.total_seconds()),
@@ -73,7 +67,7 @@ def train_on_ray(
         scaling_config=ScalingConfig(num_workers=n_workers, use_gpu=uses_gpu),
         run_config=RunConfig(
             name=recipe.name,
-            storage_path=str(task.output / RAY_DIRECTORY),
+            storage_path=str(output.absolute() / RAY_DIRECTORY),
             failure_config=FailureConfig(max_failures=most_failures),
         ),
     )
@@ -90,22 +84,21 @@ def train_on_ray(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """An error that would come again, as plain values: not every exception can be sent from process to process."""
+    """An error that would come again, as plain values: not every exception can be pickled."""
 
     message: str
     has_diverged: bool
 
 
-def _work(config: dict[str, Task]) -> Refusal | None:
-    """What a worker does; an error that would come again is returned, for what is raised is tried again."""
-    task = config["task"]
+def _work(config: dict[str, Any]) -> Refusal | None:
+    """Do a worker's work; an error that would come again is returned, so that it is not retried."""
     group = current_group(n_here=get_context().get_local_world_size())
     try:
-        train(task.recipe, task.data, task.output, resume=True, group=group)
+        train(**config, resume=True, group=group)
     except LostProcessError:
         raise
     except TeddyError as error:
         if dist.is_initialized():
-            dist.destroy_process_group()  # nobody is to wait for this process
+            dist.destroy_process_group()  # the others must not wait for this process
         return Refusal(message=str(error), has_diverged=isinstance(error, DivergedError))
     return None

@@ -1,4 +1,4 @@
-"""The kinds of findings of `teddy check`: the severity, the name and the cure of each."""
+"""The kinds of findings of `teddy check`: the severity, the name and the remedy of each."""
 
 from enum import Enum, StrEnum
 
@@ -14,12 +14,10 @@ class Severity(StrEnum):
     """Worth knowing; often right as it is."""
 
 
-class Kind(Enum):
-    """What may be wrong: severity, title, and what to do.
+class FindingKind(Enum):
+    """What may be wrong: severity, title (of the middle of a sentence), and what to do.
 
     The order is that of suspicion, and of the report.
-
-    In JSON a kind is its name in lower case.
     """
 
     UNREADABLE = (
@@ -188,20 +186,10 @@ class Kind(Enum):
         "Remove the copies: they count more than others, and distort the folds of --deep.",
     )
 
-    @property
-    def severity(self) -> Severity:
-        """How grave it is."""
-        return self.value[0]
-
-    @property
-    def title(self) -> str:
-        """What it is called, in the middle of a sentence."""
-        return self.value[1]
-
-    @property
-    def advice(self) -> str:
-        """What to do about it, in a sentence."""
-        return self.value[2]
+    def __init__(self, severity: Severity, title: str, advice: str) -> None:
+        self.severity = severity
+        self.title = title
+        self.advice = advice
 
     @property
     def key(self) -> str:

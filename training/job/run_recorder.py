@@ -26,11 +26,8 @@ Watcher = Callable[[Row], None]
 _LEVELS: dict[State, Level] = {State.FINISHED: "info", State.INTERRUPTED: "warning"}
 
 
-class Attendant:
-    """Stands by one run, of training or of pre-training.
-
-    Of several processes in one run, only the first writes.
-    """
+class RunRecorder:
+    """Records one run, of training or of pre-training; of several processes, the first writes."""
 
     def __init__(
         self,
@@ -51,43 +48,49 @@ class Attendant:
         self._record = Record(directory.path)
         self._timings = Timings(directory.path, clock=clock)
         self._progress: Progress | None = None
-        self._is_taken_up = False
+        self._has_begun = False
         self._step = 0
         self._saved = clock()
 
     def note(self, message: str) -> None:
-        """Say something of the run: above the bars where there are any, else in the log."""
+        """Write a line about the run: above the bars where there are any, else in the log."""
         if self._group.is_first:
             (self._progress or Log()).note(message)
 
     @contextmanager
-    def telling_the_end(self) -> Iterator[None]:
-        """Say in the log and in the timings how a block ended, if the run was taken up in it."""
+    def log_outcome(self) -> Iterator[None]:
+        """Write in the log and in the timings how a block ended, if the run was begun in it."""
         try:
             yield
         except BaseException as error:
-            self._tell(State.after(error), str(error))
+            self._write_outcome(State.after(error), {"message": str(error)} if str(error) else {})
             raise
-        self._tell(State.FINISHED)
+        self._write_outcome(State.FINISHED, {})
 
-    def recall(self) -> None:
-        """Tell the job what an earlier process has done."""
+    def _write_outcome(self, state: State, reason: dict[str, str]) -> None:
+        if self._group.is_first and self._has_begun:
+            Log().write("end", {"state": str(state), **reason}, _LEVELS.get(state, "error"))
+            with suppress(OSError):
+                self._timings.end(state)
+
+    def restore(self) -> None:
+        """Give the job the rows and the checkpoint of earlier processes."""
         if self._directory.newest.exists():
             self._job.resume(self._record.rows(), self._directory.newest)
 
-    def take_up(self, step: int, evaluated: int, *, steps: int, epochs: int) -> None:
-        """Go on after `step`, or begin when it is 0; later rows are forgotten.
+    def resume_at(self, step: int, evaluated: int, *, steps: int, epochs: int) -> None:
+        """Go on after `step`, or begin when it is 0; rows of later steps are removed.
 
         `evaluated` is the step of the last evaluation; there will be so many `steps` and `epochs`
         in all.
         """
-        self._is_taken_up = True
+        self._has_begun = True
         self._step = step
         if self._group.is_first:
             self._record.truncate_after(step, evaluated)
             self._timings.start(step)
         if step:
-            self.recall()
+            self.restore()
         self._job.plan(steps=steps, epochs=epochs, step=step)
 
     @contextmanager
@@ -110,7 +113,7 @@ class Attendant:
         is_time: Callable[[Row], bool],
         every_seconds: float,
     ) -> None:
-        """See a run to the end of its rows.
+        """Record a run to the end of its rows.
 
         It takes a `checkpoint` after a row of which `is_time` is true, when the last one is
         `every_seconds` old, and when the run is interrupted, which raises JobInterrupted.
@@ -119,9 +122,12 @@ class Attendant:
         try:
             for row in rows:
                 self._take(row)
-                is_asked = self._is_asked(every_seconds)
-                if is_asked:
-                    self._refuse_to_go_on()
+                # A clock or a signal of any process asks all of them for a checkpoint.
+                is_old = self._clock() - self._saved >= every_seconds
+                is_asked = self._group.any(self.interruption.wanted or is_old)
+                if is_asked and self._group.any(self.interruption.wanted):
+                    cause = self.interruption.name or "a signal to another process"
+                    raise JobInterrupted(f"interrupted by {cause}")
                 if is_asked or is_time(row):
                     self._save(checkpoint(), is_best=row["kind"] == "evaluation" and row["best"])
         except JobInterrupted as error:
@@ -145,18 +151,6 @@ class Attendant:
         for watch in self._watchers:
             watch(row)
 
-    def _is_asked(self, every_seconds: float) -> bool:
-        """Return whether a clock or a signal asks any process of the run for a checkpoint."""
-        return self._group.any(
-            self.interruption.wanted or self._clock() - self._saved >= every_seconds
-        )
-
-    def _refuse_to_go_on(self) -> None:
-        if self._group.any(self.interruption.wanted):
-            raise JobInterrupted(
-                f"interrupted by {self.interruption.name or 'a signal to another process'}"
-            )
-
     def _save(self, checkpoint: Saveable, *, is_best: bool) -> None:
         self._saved = self._clock()
         if not self._group.is_first:
@@ -173,14 +167,3 @@ class Attendant:
             # a full disk is reported elsewhere
             with suppress(OSError), optional_figure(self.note, "curves.png"):
                 self._record.plot(self._directory.path / "curves.png")
-
-    def _tell(self, state: State, reason: str = "") -> None:
-        if self._group.is_first and self._is_taken_up:
-            fields = {"state": str(state), "message": reason}
-            Log().write(
-                "end",
-                {key: value for key, value in fields.items() if value},
-                _LEVELS.get(state, "error"),
-            )
-            with suppress(OSError):
-                self._timings.end(state)

@@ -11,16 +11,16 @@ from teddy.model.drift.reference import FeatureReference
 from teddy.model.file.bundle import TrainingData
 from teddy.model.tagger import Tagger
 from teddy.training.data.corpora import Corpus, load_corpora
-from teddy.training.evaluation.card import (
-    Card,
+from teddy.training.evaluation.evaluate import Evaluation
+from teddy.training.evaluation.measurements import (
+    Measurements,
     annotated_labels,
     dev_sentences,
     evaluate_dev,
     joined_credits,
-    make_card,
-    read_card,
+    measure_on_dev,
+    read_measurements,
 )
-from teddy.training.evaluation.evaluate import Evaluation
 from teddy.training.learning.checkpoint import load_checkpoint
 from teddy.training.recipe.recipe import ExportConfig, Recipe
 
@@ -28,7 +28,7 @@ from teddy.training.recipe.recipe import ExportConfig, Recipe
 @pytest.fixture(scope="module")
 def corpora(tiny_recipe: Recipe, tiny_data: Path) -> list[Corpus]:
     """The made-up corpus in two: one half annotates PER only."""
-    (corpus,) = load_corpora(tiny_recipe, tiny_data, on_misaligned=lambda _: None)
+    (corpus,) = load_corpora(tiny_recipe, tiny_data)
     full = replace(
         corpus, name="full", dev=[replace(each, corpus="full") for each in corpus.dev[:20]]
     )
@@ -56,19 +56,19 @@ def tagger(tiny_run: Path) -> Tagger:
 
 
 @pytest.fixture(scope="module")
-def measured(tiny_run: Path, corpora: list[Corpus]) -> tuple[Card, Evaluation]:
-    return make_card(
+def measured(tiny_run: Path, corpora: list[Corpus]) -> tuple[Measurements, Evaluation]:
+    return measure_on_dev(
         *load_checkpoint(tiny_run / "last.checkpoint").build(), corpora, ExportConfig()
     )
 
 
-def test_a_card_comes_back_from_json_as_it_was(measured: tuple[Card, Evaluation]) -> None:
+def test_a_card_comes_back_from_json_as_it_was(measured: tuple[Measurements, Evaluation]) -> None:
     card = replace(measured[0], halved=True)
-    assert read_card(card.as_json()) == card
+    assert read_measurements(card.as_json()) == card
 
 
 def test_every_corpus_that_was_trained_on_is_credited_with_its_licence(
-    measured: tuple[Card, Evaluation], corpora: list[Corpus]
+    measured: tuple[Measurements, Evaluation], corpora: list[Corpus]
 ) -> None:
     found = [
         (each.name, each.licence, each.source, each.n_sentences)
@@ -79,7 +79,7 @@ def test_every_corpus_that_was_trained_on_is_credited_with_its_licence(
 
 
 def test_the_reference_counts_what_the_tagger_finds_in_dev(
-    measured: tuple[Card, Evaluation], corpora: list[Corpus], tiny_run: Path
+    measured: tuple[Measurements, Evaluation], corpora: list[Corpus], tiny_run: Path
 ) -> None:
     card, _ = measured
     network, features, tag_set = load_checkpoint(tiny_run / "last.checkpoint").build()
@@ -100,7 +100,7 @@ def test_the_reference_counts_what_the_tagger_finds_in_dev(
 
 
 def test_a_checkpoint_of_an_earlier_teddy_has_a_smaller_reference(
-    measured: tuple[Card, Evaluation],
+    measured: tuple[Measurements, Evaluation],
 ) -> None:
     plain = json.loads(measured[0].as_json())
     plain["reference"] = {
@@ -109,7 +109,7 @@ def test_a_checkpoint_of_an_earlier_teddy_has_a_smaller_reference(
         "score_histogram": [0] * 9 + [30],
         "pieces_per_word_histogram": [200] + [0] * 7,
     }
-    features = read_card(json.dumps(plain)).reference.features
+    features = read_measurements(json.dumps(plain)).reference.features
     assert features["label"] == FeatureReference(counts={"PER": 20, "LOC": 10}, spread=1)
     assert {name: each.counts.keys() for name, each in features.items()} == {
         name: measured[0].reference.features[name].counts.keys()
@@ -118,7 +118,7 @@ def test_a_checkpoint_of_an_earlier_teddy_has_a_smaller_reference(
 
 
 def test_scores_of_the_corpora_add_up_and_what_a_corpus_does_not_annotate_is_not_held_against_the_tagger(
-    tagger: Tagger, corpora: list[Corpus], measured: tuple[Card, Evaluation]
+    tagger: Tagger, corpora: list[Corpus], measured: tuple[Measurements, Evaluation]
 ) -> None:
     evaluation = evaluate_dev(tagger, corpora)
     alone = [evaluate_dev(tagger, [corpus]).scores.micro for corpus in corpora]
@@ -134,7 +134,7 @@ def test_scores_of_the_corpora_add_up_and_what_a_corpus_does_not_annotate_is_not
 
 
 def test_the_card_has_the_scores_and_the_calibration_of_the_report(
-    measured: tuple[Card, Evaluation], corpora: list[Corpus]
+    measured: tuple[Measurements, Evaluation], corpora: list[Corpus]
 ) -> None:
     scores, report = measured[0].scores, measured[1].as_dict()
     assert scores["dev_calibration"] == report["calibration"]
@@ -161,14 +161,16 @@ def test_the_card_has_the_scores_and_the_calibration_of_the_report(
 
 
 def test_a_tagger_that_is_sure_and_right_has_no_calibration_error(
-    measured: tuple[Card, Evaluation],
+    measured: tuple[Measurements, Evaluation],
 ) -> None:
     card, evaluation = measured
     assert evaluation.scores.micro.precision > 0.95
     assert 0.0 <= card.scores["dev_calibration_error"] < 0.1
 
 
-def test_the_temperature_is_one_that_16_bits_hold(measured: tuple[Card, Evaluation]) -> None:
+def test_the_temperature_is_one_that_16_bits_hold(
+    measured: tuple[Measurements, Evaluation],
+) -> None:
     temperature = measured[0].temperature
     assert torch.tensor(temperature).half().item() == temperature
     assert temperature > 0

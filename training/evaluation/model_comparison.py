@@ -1,21 +1,21 @@
 """Two models on the same data: their common labels, and their comparison as text, JSON and HTML."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from teddy.model.errors import ModelFileError, TrainingError
-from teddy.model.predictor import Predictor, load
+from teddy.model.predictor import load
 from teddy.training.data.corpora import Corpus
-from teddy.training.evaluation.card import prediction
 from teddy.training.evaluation.comparing import (
-    Answer,
     Change,
-    Comparison,
     Speeds,
+    TaggerComparison,
     compare,
     measure_speeds,
 )
+from teddy.training.evaluation.evaluate import ScoredSpan
+from teddy.training.evaluation.measurements import dev_sentences, prediction
 from teddy.training.report.markdown import one_line, percent
 
 _CONTEXT = 40  # characters on either side of a change, as text
@@ -31,24 +31,15 @@ class ComparedModel:
     precision: str
     labels: tuple[str, ...]
 
-    def as_dict(self) -> dict[str, object]:
-        """Give it ready for JSON."""
-        return {
-            "file": str(self.path),
-            "name": self.name,
-            "version": self.version,
-            "precision": self.precision,
-        }
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
+class ModelComparison:
     """The two models, and how they compare on `labels`, in the order of A."""
 
     first: ComparedModel
     second: ComparedModel
     labels: tuple[str, ...]
-    comparison: Comparison
+    comparison: TaggerComparison
     speeds: Speeds | None
 
     @property
@@ -62,14 +53,13 @@ class Pair:
 
     def as_dict(self) -> dict[str, object]:
         """Give everything ready for JSON; `first` is A, `second` is B."""
-        speeds = {"words_per_second": self.speeds.as_dict()} if self.speeds else {}
-        return {
-            "first": self.first.as_dict(),
-            "second": self.second.as_dict(),
-            "labels": list(self.labels),
-            **self.comparison.as_dict(),
-            **speeds,
+        models = {
+            side: {"file": str(model.path)}
+            | {name: getattr(model, name) for name in ("name", "version", "precision")}
+            for side, model in (("first", self.first), ("second", self.second))
         }
+        speeds = {"words_per_second": asdict(self.speeds)} if self.speeds else {}
+        return {**models, "labels": list(self.labels), **self.comparison.as_dict(), **speeds}
 
     def lines(self) -> Iterator[str]:
         """Write the comparison as plain text."""
@@ -94,11 +84,8 @@ class Pair:
         )
         rows = [*comparison.by_label.items(), ("all", comparison.overall)]
         for name, each in rows:
-            tallies = (
-                [comparison.tallies[name]]
-                if name in comparison.tallies
-                else comparison.tallies.values()
-            )
+            of_label = comparison.tallies.get(name)
+            tallies = [of_label] if of_label else comparison.tallies.values()
             low, high = 100 * each.interval.low, 100 * each.interval.high
             yield (
                 f"{name:{width}}     {percent(each.first.f1):>7}  {percent(each.second.f1):>7}"
@@ -118,7 +105,7 @@ def compare_models(
     seed: int,
     most: int,
     speed: bool,
-) -> Pair:
+) -> ModelComparison:
     """Load two models and compare them on the dev data of `corpora_for` all their labels.
 
     Raises ModelFileError for a model that cannot be loaded or has no label of the other,
@@ -138,27 +125,26 @@ def compare_models(
         raise TrainingError(
             f"the data annotate none of the labels that both models have: {', '.join(shared)}"
         )
-    sentences = [sentence for corpus in corpora for sentence in corpus.dev]
-    sides = prediction(first), prediction(second)
-    return Pair(
-        first=_described(paths[0], first),
-        second=_described(paths[1], second),
+    sentences = dev_sentences(corpora)
+    taggers = prediction(first.tagger), prediction(second.tagger)
+    models = [
+        ComparedModel(
+            path=path,
+            name=each.manifest.name,
+            version=each.version,
+            precision=each.precision,
+            labels=each.manifest.labels,
+        )
+        for path, each in zip(paths, (first, second), strict=True)
+    ]
+    return ModelComparison(
+        first=models[0],
+        second=models[1],
         labels=tuple(labels),
         comparison=compare(
-            *sides, sentences, annotates, labels, n_draws=n_draws, seed=seed, most=most
+            *taggers, sentences, annotates, labels, n_draws=n_draws, seed=seed, most=most
         ),
-        speeds=measure_speeds(*sides, sentences) if speed else None,
-    )
-
-
-def _described(path: Path, predictor: Predictor) -> ComparedModel:
-    manifest = predictor.manifest
-    return ComparedModel(
-        path=path,
-        name=manifest.name,
-        version=predictor.version,
-        precision=predictor.precision,
-        labels=manifest.labels,
+        speeds=measure_speeds(*taggers, sentences) if speed else None,
     )
 
 
@@ -168,29 +154,23 @@ def _listed(title: str, changes: Sequence[Change], n: int) -> Iterator[str]:
         yield f"{title}, {len(changes):,} of {n:,}, those first about which the models were surest:"
         for change in changes:
             yield f"  {change.path}:{change.line}: {_in_context(change)}"
-            answers = f"A: {_said(change, change.first)}; B: {_said(change, change.second)}"
-            yield f"      annotated {_marked(change)}; {answers}"
+            gold = ScoredSpan(change.gold) if change.gold else None
+            said = [_said(change, each) for each in (gold, change.first, change.second)]
+            yield "      annotated {}; A: {}; B: {}".format(*said)
 
 
 def _in_context(change: Change) -> str:
-    spans = [change.gold, *(answer.span for answer in (change.first, change.second) if answer)]
-    there = [span for span in spans if span]
+    there = [found.span for found in (change.first, change.second) if found]
+    there += [change.gold] if change.gold else []
     start = max(0, min(span.start for span in there) - _CONTEXT)
     end = min(len(change.text), max(span.end for span in there) + _CONTEXT)
     before, after = "…" if start else "", "…" if end < len(change.text) else ""
     return f"{before}{one_line(change.text[start:end])}{after}"
 
 
-def _marked(change: Change) -> str:
-    if change.gold is None:
+def _said(change: Change, found: ScoredSpan | None) -> str:
+    if found is None:
         return "nothing"
-    return f"{one_line(change.text[change.gold.start : change.gold.end])!r} {change.gold.label}"
-
-
-def _said(change: Change, answer: Answer | None) -> str:
-    if answer is None:
-        return "nothing"
-    score = "" if answer.score is None else f" {answer.score:.2f}"
-    return (
-        f"{one_line(change.text[answer.span.start : answer.span.end])!r} {answer.span.label}{score}"
-    )
+    score = "" if found.score is None else f" {found.score:.2f}"
+    surface = one_line(change.text[found.span.start : found.span.end])
+    return f"{surface!r} {found.span.label}{score}"
