@@ -74,7 +74,7 @@ class EncodedCorpus:
         n_held_out = math.ceil(self.n_sentences / self.held_out_every)
         self.n_learnt_sentences = self.n_sentences - n_held_out
         n_all_types = self.n_types + self.description["n_rare_types"]
-        _mapped(folder / "text.u32", "<u4", self.n_words)
+        _mapped(folder / "text.u32", "<u4", self.n_words)  # to check its size; see `_text`
         self._lengths = _mapped(folder / "lengths.u32", "<u4", self.n_sentences)
         self._rows = _mapped(folder / "rows.i32", "<i4", self.description["n_rows"])
         self._row_starts = _mapped(folder / "row_starts.i64", "<i8", n_all_types + 1)

@@ -74,11 +74,11 @@ class HeldOutText:
         n_guesses, n_right, nats = 0, 0, 0.0
         for number, sentences in enumerate(self._batches):
             batch, types = maker.make(sentences, generator(0, number))
-            guesses, _ = network.guesses(batch.to(device))
-            targets = torch.from_numpy(types).to(device)[guesses.targets]
+            all_queries, all_targets, _ = network.guesses(batch.to(device))
+            targets = torch.from_numpy(types).to(device)[all_targets]
             is_asked = targets < len(self._candidates)
             for queries, right in zip(
-                torch.split(guesses.queries[is_asked], _QUERIES_AT_ONCE),
+                torch.split(all_queries[is_asked], _QUERIES_AT_ONCE),
                 torch.split(targets[is_asked], _QUERIES_AT_ONCE),
                 strict=True,
             ):

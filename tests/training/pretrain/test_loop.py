@@ -175,10 +175,10 @@ def test_held_out_perplexity_and_accuracy_are_those_counted_one_by_one(
         words = corpus.sentences(np.array([sentence]))
         ids = torch.from_numpy(words[0])
         batch, distinct = maker.make(words, generator(0))
-        guesses, _ = network.guesses(batch)
+        queries, found, _ = network.guesses(batch)
         targets = [*ids[1:].tolist(), *ids.flip(0)[1:].tolist()]
-        assert targets == distinct[guesses.targets].tolist()
-        for query, target in zip(guesses.queries, targets, strict=True):
+        assert targets == distinct[found].tolist()
+        for query, target in zip(queries, targets, strict=True):
             if target < n_candidates:
                 logits = (vectors[:n_candidates] @ query) * (2 / math.sqrt(16)) + log_prior
                 nats.append(-functional.log_softmax(logits, dim=0)[target].item())
