@@ -102,7 +102,9 @@ def left_by(trainer: Trainer, rows: Iterator[Any]) -> dict[str, Any]:
         for name, each in trainer.network.named_parameters()
         if each.grad is not None
     }
-    gradients["embedding"] = trainer.parallel.whole(trainer.parallel.embedding.grad).clone()  # type: ignore[arg-type]
+    own = trainer.parallel.embedding.grad
+    assert own is not None
+    gradients["embedding"] = trainer.parallel.whole(own).clone()
     return {
         "rows": kept,
         "gradients": gradients,
