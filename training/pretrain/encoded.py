@@ -99,6 +99,12 @@ class EncodedCorpus:
         """Tell which of the sentences [first, last) are not learnt from."""
         return is_held_out(first, self.n_sentences if last is None else last, self.held_out_every)
 
+    def held_out(self, shortest: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the held-out sentences of so many words or more, and the words of each."""
+        lengths = self._lengths[:: self.held_out_every].astype(np.int64)
+        is_long = lengths >= shortest
+        return np.flatnonzero(is_long) * self.held_out_every, lengths[is_long]
+
     def segment(self, blocks: Iterable[int]) -> Segment:
         """Return the sentences of some blocks, one block after another."""
         bounds = [(self.blocks[block], self.blocks[block + 1]) for block in blocks]
