@@ -1,4 +1,4 @@
-"""Memory does not grow with a corpus: ten times the text, in one process, asks the kernel for next to nothing more."""
+"""Memory does not grow with a corpus: ten times the text takes next to nothing more."""
 
 import subprocess
 import sys
@@ -45,11 +45,14 @@ for n_words in (6_000, 60_000):
     with (folder / "text.txt").open("w") as file:
         for i, word in enumerate(words(n_words)):
             file.write(f"{word} " if i % 15 else f"{word}.\\n")
-    recipe = load_recipe(folder / "recipe.toml", ["pretrain.shuffle_window_words=5000"], purpose="pretrain")
-    prepare(recipe.pretrain, recipe.pieces, recipe.features, folder, folder / f"{n_words}", lambda _: None,
-            most_types=3000, chunk_words=5_000)
-    text = TrainingText(EncodedCorpus(folder / f"{n_words}"), shortest=2, batch_words=600, window_words=5_000, seed=1)
-    assert sum(text.batch(0, i).size for i in range(text.n_batches(0))) == text.epoch_words > n_words
+    settings = ["pretrain.shuffle_window_words=5000"]
+    recipe = load_recipe(folder / "recipe.toml", settings, purpose="pretrain")
+    parts, encoded = (recipe.pretrain, recipe.pieces, recipe.features), folder / f"{n_words}"
+    prepare(*parts, folder, encoded, lambda _: None, most_types=3000, chunk_words=5_000)
+    options = {"shortest": 2, "batch_words": 600, "window_words": 5_000, "seed": 1}
+    text = TrainingText(EncodedCorpus(encoded), **options)
+    n_read = sum(text.batch(0, i).size for i in range(text.n_batches(0)))
+    assert n_read == text.epoch_words > n_words
     print(peak())
 """
 

@@ -70,7 +70,7 @@ def teddy_train(
 def signalled_when(
     monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, number: int = signal.SIGTERM
 ) -> None:
-    """The process gets a signal each time that something is called, just before it does its work."""
+    """Send the process a signal each time that something is called, before it does its work."""
     original = getattr(owner, name)
 
     def call(*arguments: Any, **options: Any) -> Any:
