@@ -79,8 +79,9 @@ class Course:
             recipe.training,
             seed=1,
             device=CPU,
-            distillation=recipe.distill
-            and open_distillation(recipe, recipe.distill, self.data, CPU),
+            distillation=None
+            if recipe.distill is None
+            else open_distillation(recipe, recipe.distill, self.data, CPU),
             augmentation=recipe.augment,
             group=group,
         )
