@@ -109,15 +109,13 @@ FILES_OF_A_MODEL = (
 
 def test_recipe_to_model(tiny_data: Path, tmp_path: Path) -> None:
     """Train the tiny recipe twice: the first run imports what the second one needs."""
-    for output in (tmp_path / "first", tmp_path / "second"):
-        found = entered(
-            lambda output=output: train(
-                tiny_data / "tiny.toml",
-                data=tiny_data,
-                output=output,
-                overrides=["training.epochs=1"],
-            )
-        )
+
+    def run(output: Path) -> None:
+        recipe, changes = tiny_data / "tiny.toml", ["training.epochs=1"]
+        train(recipe, data=tiny_data, output=output, overrides=changes)
+
+    run(tmp_path / "first")
+    found = entered(lambda: run(tmp_path / "second"))
     assert (tmp_path / "second" / "tiny.teddy").exists()
     found = [step for step in found if step.startswith(FILES_OF_A_MODEL)]
     assert found == drawn("Recipe to model")

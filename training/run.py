@@ -225,58 +225,61 @@ def set_up_run(
         raise TrainingError("the corpora have no sentences to train on")
     if not any(corpus.dev for corpus in corpora):
         raise TrainingError(
-            "the corpora have no dev sentences to choose the best weights by: is a holdout too "
-            "small?"
+            "the corpora have no dev sentences to choose the best weights by: too small a holdout?"
         )
-    start = vectors = None
+    start = vectors = distillation = None
+    if earlier is None and update:
+        start = update.start
+    elif earlier is None and recipe.start.weights:
+        start = open_start(recipe, data)
     table = recipe.embedding
-    if earlier is None:
-        if update:
-            start = update.start
-        elif recipe.start.weights:
-            start = open_start(recipe, data)
+    # The pieces and the words with a row of their own: inherited, or those of the training data.
+    if inherited := start or earlier:
+        pieces, words = inherited.pieces, inherited.words
+    else:
+        counts = _word_counts(corpora)
         if table.vectors:
-            vectors = choose_vectors(
-                data / table.vectors, _word_counts(corpora), recipe.features.word_rows
-            )
-    distillation = None
+            vectors = choose_vectors(data / table.vectors, counts, recipe.features.word_rows)
+        words = vectors.words if vectors else frequent_words(counts, recipe.features.word_rows)
+        pieces = train_pieces(counts, recipe.pieces)
     if recipe.distill is not None:
         device = choose_device(recipe.training.device)
         distillation = open_distillation(recipe, recipe.distill, data, device)
-    trainer = _make_trainer(recipe, corpora, earlier, start, vectors, distillation, group)
-    own = [TrainingData(name=table.name, licence=table.licence, source=table.source)]
-    inherited = joined_credits(
-        start.training_data if start else earlier.inherited if earlier else (),
-        tuple(own) if table.vectors else (),
-    )
+    features = WordFeatures(Pieces(pieces), recipe.features, words)
+    trainer = _make_trainer(recipe, corpora, features, start, vectors, distillation, group)
+    if earlier is not None:
+        trainer.restore(earlier.weights, earlier.progress)
+    own = TrainingData(name=table.name, licence=table.licence, source=table.source)
+    before = start.training_data if start else earlier.inherited if earlier else ()
+    credit = joined_credits(before, (own,) if table.vectors else ())
     return RunSetup(
         corpora=corpora,
         misaligned=misaligned,
         trainer=trainer,
-        inherited=joined_credits(inherited, distillation.training_data if distillation else ()),
+        inherited=joined_credits(credit, distillation.training_data if distillation else ()),
         notes=(*([str(vectors)] if vectors else []), *(update.notes if update else ())),
         stored=stored,
     )
 
 
+def _word_counts(corpora: list[Corpus]) -> Counter[str]:
+    counts = WordCounts()
+    for corpus in corpora:
+        for sentence in corpus.train:
+            counts.add(sentence.words)
+    return counts.counts
+
+
 def _make_trainer(
     recipe: Recipe,
     corpora: list[Corpus],
-    earlier: Checkpoint | None,
+    features: WordFeatures,
     start: PretrainedWeights | None,
     vectors: WordVectors | None,
     distillation: Distillation | None,
     group: ProcessGroup,
 ) -> Trainer:
     seed_torch(recipe.seed)
-    # The pieces and the words with a row of their own: inherited, or those of the training data.
-    if inherited := start or earlier:
-        pieces, words = inherited.pieces, inherited.words
-    else:
-        counts = _word_counts(corpora)
-        words = vectors.words if vectors else frequent_words(counts, recipe.features.word_rows)
-        pieces = train_pieces(counts, recipe.pieces)
-    features = WordFeatures(Pieces(pieces), recipe.features, words)
     tag_set = TagSet(recipe.labels)
     network = Network(recipe.network, features.n_rows, tag_set)
     if start is not None:
@@ -285,7 +288,7 @@ def _make_trainer(
         vectors.put_into(network, features)
     config = recipe.training
     is_started = bool(recipe.start.weights or recipe.update)
-    trainer = Trainer(
+    return Trainer(
         network,
         features,
         tag_set,
@@ -299,17 +302,6 @@ def _make_trainer(
         augmentation=recipe.augment,
         group=group,
     )
-    if earlier is not None:
-        trainer.restore(earlier.weights, earlier.progress)
-    return trainer
-
-
-def _word_counts(corpora: list[Corpus]) -> Counter[str]:
-    counts = WordCounts()
-    for corpus in corpora:
-        for sentence in corpus.train:
-            counts.add(sentence.words)
-    return counts.counts
 
 
 def _introduction(setup: RunSetup) -> Iterator[str]:

@@ -33,13 +33,14 @@ _WRAPPED_LINE = range(40, 101)  # characters in a line that was broken for want 
 _QUOTE_REACH = 1000
 
 _is_title = re.compile(
-    "Mr|Mrs|Ms|Messrs|Dr|Prof|Rev|Hon|Gen|Col|Maj|Capt|Cmdr|Lt|Sgt|Cpl|Adm|Gov|Sen|Rep|Pres|St|Sta|Ste|Mt|Ft|Pt|Pvt|Drs|"
-    "vs|vol|cf|pp|approx|feat|ft|e\\.g|i\\.e"
+    "Mr|Mrs|Ms|Messrs|Dr|Prof|Rev|Hon|Gen|Col|Maj|Capt|Cmdr|Lt|Sgt|Cpl|Adm|Gov|Sen|Rep|Pres|St|Sta|"
+    "Ste|Mt|Ft|Pt|Pvt|Drs|vs|vol|cf|pp|approx|feat|ft|e\\.g|i\\.e"
 ).fullmatch
 _often_begins_sentence = re.compile(
-    "The|A|An|This|That|These|Those|There|Here|He|She|It|They|We|You|I|His|Her|Its|Their|Our|My|In|On|At|By|For|From|"
-    "With|To|Of|But|And|Or|So|Yet|If|When|While|As|After|Before|Since|Although|Though|However|Then|Thus|Also|Both|"
-    "Some|Many|Most|Not|What|Who|Why|How|Where|Which|Please|Thanks|During|Because|Under|Once"
+    "The|A|An|This|That|These|Those|There|Here|He|She|It|They|We|You|I|His|Her|Its|Their|Our|My|In|"
+    "On|At|By|For|From|With|To|Of|But|And|Or|So|Yet|If|When|While|As|After|Before|Since|Although|"
+    "Though|However|Then|Thus|Also|Both|Some|Many|Most|Not|What|Who|Why|How|Where|Which|Please|"
+    "Thanks|During|Because|Under|Once"
 ).fullmatch
 
 

@@ -117,8 +117,10 @@ def _split_short_chunk(chunk: str) -> tuple[tuple[int, int], ...]:
 
 
 _ABBREVIATIONS = (
-    "Mr|Mrs|Ms|Messrs|Dr|Prof|Rev|Hon|Gen|Col|Maj|Capt|Cmdr|Lt|Sgt|Cpl|Adm|Gov|Sen|Rep|Pres|St|Ste|Mt|Ft|Jr|Sr|"
-    "Inc|Corp|Co|Ltd|Bros|Dept|Univ|Assn|Ave|Blvd|Rd|Jan|Feb|Apr|Aug|Sept|Sep|Oct|Nov|Dec|Calif|Fla|Va|Pa|Conn|Mass|"
+    "Mr|Mrs|Ms|Messrs|Dr|Prof|Rev|Hon|Gen|Col|Maj|Capt|Cmdr|Lt|Sgt|Cpl|Adm|Gov|Sen|Rep|Pres|St|Ste|"
+    "Mt|Ft|Jr|Sr|"
+    "Inc|Corp|Co|Ltd|Bros|Dept|Univ|Assn|Ave|Blvd|Rd|Jan|Feb|Apr|Aug|Sept|Sep|Oct|Nov|Dec|Calif|"
+    "Fla|Va|Pa|Conn|Mass|"
     "Ph.D|vs|etc|approx|dept|feat|ft|pp|vol|cf"
 )
 _MAY_KEEP_STOP = frozenset([*_ABBREVIATIONS.split("|"), *ascii_letters])
@@ -132,14 +134,14 @@ _TOP_LEVEL_DOMAINS = (
 # Insides of `[...]`. Scripts without spaces, by character: Han with its radicals and numerals,
 # kana, bopomofo.
 _BY_CHARACTER = (
-    r"\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3038-\u303c\u3041-\u3096\u309d-\u30ff\u3105-\u312f"
-    r"\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U0001b000-\U0001b16f"
-    r"\U00020000-\U0003ffff"
+    r"\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3038-\u303c\u3041-\u3096\u309d-\u30ff"
+    r"\u3105-\u312f\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f"
+    r"\U0001b000-\U0001b16f\U00020000-\U0003ffff"
 )
 # By cluster: Thai, Lao, Myanmar, Khmer, all less their digits.
 _BY_CLUSTER = (
-    r"\u0e01-\u0e3a\u0e40-\u0e4e\u0e81-\u0ece\u0edc-\u0edf\u1000-\u103f\u1050-\u108f\u109a-\u109f\ua9e0-\ua9ef"
-    r"\ua9fa-\ua9fe\uaa60-\uaa7f\u1780-\u17d3\u17d7\u17dc"
+    r"\u0e01-\u0e3a\u0e40-\u0e4e\u0e81-\u0ece\u0edc-\u0edf\u1000-\u103f\u1050-\u108f\u109a-\u109f"
+    r"\ua9e0-\ua9ef\ua9fa-\ua9fe\uaa60-\uaa7f\u1780-\u17d3\u17d7\u17dc"
 )
 _ALPHANUMERIC = rf"[^\W{_BY_CHARACTER}{_BY_CLUSTER}]"
 _LETTER = rf"[^\W\d_{_BY_CHARACTER}{_BY_CLUSTER}]"

@@ -1,5 +1,4 @@
-"""The programs of Prometheus, which `pip` does not bring: tests that need one are skipped where it
-is missing.
+"""The programs of Prometheus, which `pip` does not bring: without them tests are skipped.
 
 With TEDDY_NEED_MONITORING in the environment, as where everything must be tested, they fail
 instead."""
@@ -15,8 +14,7 @@ NEEDED = "TEDDY_NEED_MONITORING"
 
 
 def binary(name: str) -> Path:
-    """Where a program is, by the name that Debian gives it; upstream's has no `prometheus-` before
-    it.
+    """Return the path of a program by Debian's name; upstream's has no `prometheus-` before it.
 
     Skips the test if there is none, or fails it if TEDDY_NEED_MONITORING is set.
     """

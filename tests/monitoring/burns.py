@@ -1,5 +1,4 @@
-"""Ways in which the objectives are missed, and the windows whose alerts must then fire: these, and
-no other.
+"""Ways to miss the objectives, and the windows whose alerts must then fire, and no others.
 
 The bad answers begin after many hours of good ones: a window of three days on a service that is two
 hours old has two hours in it. Where only long windows matter, a value every ten minutes is enough.

@@ -1,5 +1,4 @@
-"""What stands between a training job and Prometheus: a real Pushgateway, and a real node exporter's
-textfile collector.
+"""A real Pushgateway, and a real node exporter's textfile collector.
 
 with Pushgateway(directory) as gateway, NodeExporter(directory / "textfiles") as node:
     ...gateway.samples()

@@ -1,5 +1,4 @@
-"""The repository's configuration with time running faster: hours become seconds, and nothing else
-changes."""
+"""The repository's configuration with time running faster: hours become seconds."""
 
 import re
 from pathlib import Path
@@ -18,8 +17,7 @@ def hasten(directory: Path, factor: int) -> None:
 
 
 def hastened(line: str, factor: int) -> str:
-    """A line with its durations divided, in whole milliseconds; what it says to people stays as it
-    is."""
+    """Divide the durations of a line, in whole milliseconds; texts for people stay as they are."""
     if line.lstrip().startswith(("#", "summary:", "labels:")):
         return line
     return DURATION.sub(lambda found: f"{int(found[1]) * MILLISECONDS[found[2]] // factor}ms", line)

@@ -1,5 +1,4 @@
-"""What goes wrong, as series over time, and which alerts must then fire: those that are named, and
-no other.
+"""Faults as series over time, and which alerts must then fire, and no others.
 
 Each fault is put into two healthy instances and a training job, minute by minute. So it is shown as
 often as there are faults that every other alert is silent."""
@@ -65,8 +64,7 @@ class Fault:
 
 
 def healthy() -> dict[str, str]:
-    """Two instances that answer ten requests a second each, most of them quickly, and a job that
-    trains."""
+    """Two instances that answer ten requests a second each, mostly quickly, and a training job."""
     series = {
         f"up{{{NODE}}}": gauge(1, 1),
         f"node_textfile_scrape_error{{{NODE}}}": gauge(0, 0),

@@ -1,5 +1,4 @@
-"""What Grafana asks of Prometheus when somebody opens a dashboard with its choices as they are at
-first."""
+"""The queries that Grafana sends when a dashboard is opened with its first choices."""
 
 import re
 from collections.abc import Iterator

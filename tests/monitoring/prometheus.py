@@ -1,6 +1,6 @@
 """A real Prometheus and a real Alertmanager for a test, on free ports of this machine.
 
-with Prometheus(directory) as prometheus:       # with the files of write_configuration()
+with Prometheus(directory) as prometheus:  # of the configuration of write_configuration()
     prometheus.wait_for('up{job="teddy"} == 1')
 """
 
@@ -33,8 +33,7 @@ class Sample:
 
 
 class Daemon:
-    """A program that serves HTTP on `port`: a context manager, entered when it is ready, that ends
-    it at its end."""
+    """A program that serves HTTP on `port`: a context manager, which is ready in its block."""
 
     def __init__(self, command: Sequence[str | Path], log: Path, port: int) -> None:
         self._command, self._log, self.port = command, log, port

@@ -1,5 +1,4 @@
-"""The rules as they are in the repository, and promtool, which says what they make of given
-series."""
+"""The rules as they are in the repository, and what promtool makes of them and given series."""
 
 import json
 import subprocess
@@ -40,8 +39,7 @@ def alert_names() -> list[str]:
 def promtool_test(
     directory: Path, tested: Sequence[dict[str, Any]], test: dict[str, Any], every_minutes: int
 ) -> str:
-    """What promtool says of one test on these groups, evaluated every so many minutes; empty if all
-    is as expected."""
+    """Return what promtool says of one test on these groups; empty if all is as expected."""
     (directory / "rules.json").write_text(json.dumps({"groups": tested}))
     content = {
         "rule_files": ["rules.json"],

@@ -15,8 +15,7 @@ def gauge(*legs: Leg) -> str:
 
 
 def counter(*legs: Leg, step: int = 1) -> str:
-    """What is counted by the minute before the fault, and after it has begun; with a value every
-    `step` minutes."""
+    """Counts by the minute, before and after a fault; there is a value every `step` minutes."""
     written, total = [], 0.0
     for each_minute, minutes in with_minutes(*legs):
         each, n = each_minute * step, minutes // step

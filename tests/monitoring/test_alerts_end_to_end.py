@@ -1,5 +1,4 @@
-"""From a real fault to a real webhook: Teddy, a training job's file, Prometheus with the real
-rules, Alertmanager.
+"""From a real fault to a real webhook, with real Prometheus, rules and Alertmanager.
 
 Time runs 60 times faster for both: see tests/monitoring/faster.py. A scrape is due every quarter of
 a second."""

@@ -1,5 +1,4 @@
-"""The dashboards as files: what Python makes of them, what Grafana's own types do, and how they lie
-on a screen."""
+"""The dashboards as files: by Python, by Grafana's own types, and as they lie on a screen."""
 
 import json
 import re
@@ -68,8 +67,7 @@ def lost(written: Any, read: Any, where: str = "") -> Iterator[str]:
 
 
 def series() -> set[str]:
-    """Every name that a query may have: of the service, of training jobs, of rules, and of
-    Prometheus itself."""
+    """Every name that a query may have: of the service, training jobs, rules and Prometheus."""
     names = {"up", "ALERTS"} | {metric.name for metric in training_metrics()}
     for metric in (metric for group in CATALOGUE for metric in group.metrics):
         names |= {metric.exposed_name} | {

@@ -1,5 +1,4 @@
-"""Each alert fires on its fault, in its time, and is silent otherwise: promtool evaluates the real
-rules."""
+"""Each alert fires on its fault, in its time, and is silent otherwise; promtool evaluates."""
 
 import re
 import subprocess
@@ -29,8 +28,7 @@ OBJECTIVES = ("teddy-objectives", "teddy-alerts-objectives")
 
 
 def firing_at(minute: int, by: str, expected: Iterable[tuple[str, int]]) -> dict[str, Any]:
-    """That at a time so many alerts of each kind fire, and no others; a kind as promtool writes
-    labels."""
+    """State that at a time so many alerts of each kind fire, and no others."""
     samples = [{"labels": labels, "value": n} for labels, n in expected]
     return {
         "expr": f"count by ({by}) ({FIRING})",

@@ -25,8 +25,7 @@ ALWAYS = "TeddyMonitoringAlive"
 
 
 def known_metrics() -> set[str]:
-    """All series that Teddy and its training jobs have, by the names under which Prometheus has
-    them."""
+    """Return all series of Teddy and its training jobs, by their names in Prometheus."""
     known = {metric.name for metric in all_of_training()}
     for metric in all_of_the_service().values():
         parts = PARTS_OF_A_HISTOGRAM if metric.kind is MetricType.HISTOGRAM else ("",)

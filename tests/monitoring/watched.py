@@ -1,5 +1,4 @@
-"""A small world to be watched: Teddy under load, with corrections, three training jobs, and a
-Prometheus that sees all.
+"""A small world to be watched: Teddy under load, three training jobs, and a Prometheus.
 
 What takes minutes in `prometheus.yml`, between two scrapes and between two evaluations, takes a
 second here."""
@@ -99,8 +98,7 @@ def sentences() -> list[str]:
 
 
 def correct_some(teddy: Server) -> None:
-    """Correct a few sentences, in which some of what is found is right, some wrong, and some
-    missed."""
+    """Correct a few sentences, in which some of what is found is right, wrong, and missed."""
     for number in range(N_CORRECTIONS):
         name, place, other = NAMES[number % 4], PLACES[number % 4], NAMES[(number + 1) % 4]
         text = f"{name} met {other} in {place}."
@@ -122,8 +120,7 @@ def post(url: str, content: object) -> None:
 
 @contextmanager
 def training_jobs(directory: Path, corpus: Path, metrics: Path) -> Iterator[None]:
-    """One that runs on and on, one of pre-training that comes to its end, and one that cannot even
-    begin."""
+    """A job that runs on and on, one of pre-training that ends, and one that cannot even begin."""
     (directory / "text.txt").write_text("The bear sleeps near the river all day long.\n" * 60)
     (directory / "encoder.toml").write_text(PRETRAINING)
     recipe = str(corpus / "tiny.toml")

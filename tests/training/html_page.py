@@ -1,4 +1,4 @@
-"""A page as a strict reader sees it: every element closed in its turn, and what it would fetch, run and refer to."""
+"""A page as a strict reader sees it: its elements, and what it would fetch, run and refer to."""
 
 import re
 from html.parser import HTMLParser
@@ -8,7 +8,7 @@ VOID = {"meta", "br", "hr", "img", "input", "link", "path", "use"}
 
 
 class Page(HTMLParser):
-    """Attributes: `text` is all that can be read, `marks` the marked stretches with their classes."""
+    """`text` is all that can be read, `marks` are the marked stretches with their classes."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -53,7 +53,7 @@ class Page(HTMLParser):
 
 
 def assert_is_whole_and_alone(html: str) -> Page:
-    """Everything is in the page itself, nothing runs, every reference has its target, and tables can be read aloud."""
+    """Assert that the page needs and runs nothing else, and its tables can be read aloud."""
     page = Page.read(html)
     assert {"script", "iframe", "object", "link", "base", "form"}.isdisjoint(
         tag for tag, _ in page.elements

@@ -79,8 +79,9 @@ class Course:
             recipe.training,
             seed=1,
             device=CPU,
-            distillation=recipe.distill
-            and open_distillation(recipe, recipe.distill, self.data, CPU),
+            distillation=None
+            if recipe.distill is None
+            else open_distillation(recipe, recipe.distill, self.data, CPU),
             augmentation=recipe.augment,
             group=group,
         )
@@ -102,7 +103,9 @@ def left_by(trainer: Trainer, rows: Iterator[Any]) -> dict[str, Any]:
         for name, each in trainer.network.named_parameters()
         if each.grad is not None
     }
-    gradients["embedding"] = trainer.parallel.whole(trainer.parallel.embedding.grad).clone()  # type: ignore[arg-type]
+    own = trainer.parallel.embedding.grad
+    assert own is not None
+    gradients["embedding"] = trainer.parallel.whole(own).clone()
     return {
         "rows": kept,
         "gradients": gradients,

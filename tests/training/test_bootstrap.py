@@ -1,4 +1,4 @@
-"""Intervals and differences by resampling, against a slow bootstrap in plain Python with the same draws."""
+"""Intervals and differences by resampling, against a slow bootstrap with the same draws."""
 
 import random
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ Table = list[dict[str, Counts]]
 def made_up(
     n_sentences: int, seed: int, recall: float = 0.8, spurious: float = 0.1, tagger: int = 0
 ) -> Table:
-    """Sentences of up to three entities; each is found with the same chance, and each may have an invented one."""
+    """Sentences of up to three entities, each found with the same chance, or spurious ones."""
     texts, answers = random.Random(seed), random.Random(1000 * seed + tagger)  # noqa: S311
     table = []
     for _ in range(n_sentences):
@@ -79,9 +79,7 @@ def test_the_intervals_are_those_of_a_slow_bootstrap_with_the_same_draws(n_sente
             )
 
 
-def test_a_difference_is_that_of_a_slow_paired_bootstrap_and_randomisation_with_the_same_draws() -> (
-    None
-):
+def test_a_difference_is_that_of_a_slow_paired_bootstrap_and_randomisation() -> None:
     first, second = made_up(40, seed=1), made_up(40, seed=1, recall=0.6)
     (weights,), (sides,) = draws(40, 300, seed=2), exchanges(40, 300, seed=2)
     overall, by_label = differences(

@@ -79,7 +79,7 @@ def features(tiny_run: Path) -> WordFeatures:
 
 
 def make_network(features: WordFeatures, scale: float) -> Network:
-    """A network with random scores, of emissions and transitions alike, in proportion to `scale`."""
+    """A network with random scores of emissions and transitions, in proportion to `scale`."""
     torch.manual_seed(5)
     config = NetworkConfig(embedding_width=6, hidden_width=6, layers=1)
     network = Network(config, features.n_rows, TAG_SET).eval()
@@ -108,7 +108,7 @@ def legal_paths() -> list[tuple[int, ...]]:
 def draw_sentences(
     network: Network, features: WordFeatures, temperature: float
 ) -> list[tuple[Sentence, set[str]]]:
-    """Sentences whose tags are drawn from the network's own distribution at a temperature, by listing every path."""
+    """Sentences with tags drawn from the network's distribution of paths at a temperature."""
     draw = np.random.default_rng(3)
     words = [
         tuple("".join(draw.choice(list("abcdeABC"), 3)) for _ in range(N_WORDS))
@@ -144,7 +144,7 @@ def test_a_known_temperature_is_recovered(features: WordFeatures, temperature: f
 def slow_log_scores(
     network: Network, features: WordFeatures, sentence: Sentence, temperature: float
 ) -> list[tuple[Span, float]]:
-    """The spans of the best path and their log-probabilities, summed over every legal path that has them."""
+    """The spans of the best path and their log-probabilities, summed over all paths with them."""
     batch = make_batch([sentence.words], features)
     with torch.inference_mode():
         emissions = (

@@ -11,6 +11,8 @@ from teddy.training.check.report import CheckReport
 from teddy.training.recipe.corpus_config import CorpusConfig, FormatConfig
 from teddy.training.recipe.recipe import Recipe
 
+MIXED = "Мосcow"  # noqa: RUF001
+
 
 def columns(*sentences: str) -> str:
     """Write sentences such as ``Ada/PER left`` as columns; each marked word is a span."""
@@ -157,7 +159,8 @@ def test_an_entity_over_the_end_of_a_sentence_is_found(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text(
         '{"text": "I saw Ada. Bo left.", "entities": [[6, 13, "PER"]]}\n'
-        '{"text": "U.S. Steel left. So did we.", "entities": [[0, 10, "ORG"]]}\n{"text": " ", "entities": []}\n',
+        '{"text": "U.S. Steel left. So did we.", "entities": [[0, 10, "ORG"]]}\n'
+        '{"text": " ", "entities": []}\n',
         encoding="utf-8",
     )
     report = check_file(path, FormatConfig(format="jsonl"))
@@ -181,7 +184,7 @@ def test_words_with_two_labels_are_shown_with_an_example_of_both(tmp_path: Path)
 @pytest.mark.parametrize(
     ("text", "kind", "message"),
     [
-        ("Мосcow", FindingKind.MIXED_SCRIPT, "'Мосcow', which has Cyrillic and Latin"),  # noqa: RUF001
+        (MIXED, FindingKind.MIXED_SCRIPT, f"{MIXED!r}, which has Cyrillic and Latin"),
         ("Pa\u202ers", FindingKind.INVISIBLE, "U+202E RIGHT-TO-LEFT OVERRIDE"),
         ("Pa\u200bris", FindingKind.INVISIBLE, "U+200B ZERO WIDTH SPACE"),
         ("cafe\u0301", FindingKind.NOT_NORMALISED, "'cafe\u0301', which NFC writes otherwise"),

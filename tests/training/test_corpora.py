@@ -18,7 +18,7 @@ Load = Callable[..., Corpus]
 @pytest.fixture
 def load(tmp_path: Path) -> Load:
     def load_one(options: dict[str, Any], **files: str) -> Corpus:
-        """Load a corpus of the given options from files of the given texts, with the labels PER and LOC."""
+        """Load a corpus of these options from files of these texts, with the labels PER and LOC."""
         for name, text in files.items():
             (tmp_path / name).write_text(text, encoding="utf-8")
         options = {

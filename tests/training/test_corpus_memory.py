@@ -1,4 +1,4 @@
-"""Memory does not grow with a corpus: ten times the text takes next to no more of it."""
+"""Memory does not grow with a corpus: ten times the text takes next to nothing more."""
 
 import subprocess
 import sys
@@ -45,13 +45,12 @@ for n_words in (6_000, 60_000):
     with (folder / "text.txt").open("w") as file:
         for i, word in enumerate(words(n_words)):
             file.write(f"{word} " if i % 15 else f"{word}.\\n")
-    changes = ["pretrain.shuffle_window_words=5000"]
-    recipe = load_recipe(folder / "recipe.toml", changes, purpose="pretrain")
-    encoded = folder / f"{n_words}"
-    prepare(recipe.pretrain, recipe.pieces, recipe.features, folder, encoded, lambda _: None,
-            most_types=3000, chunk_words=5_000)
-    text = TrainingText(EncodedCorpus(encoded), shortest=2, batch_words=600, window_words=5_000,
-                        seed=1)
+    settings = ["pretrain.shuffle_window_words=5000"]
+    recipe = load_recipe(folder / "recipe.toml", settings, purpose="pretrain")
+    parts, encoded = (recipe.pretrain, recipe.pieces, recipe.features), folder / f"{n_words}"
+    prepare(*parts, folder, encoded, lambda _: None, most_types=3000, chunk_words=5_000)
+    options = {"shortest": 2, "batch_words": 600, "window_words": 5_000, "seed": 1}
+    text = TrainingText(EncodedCorpus(encoded), **options)
     n_read = sum(text.batch(0, i).size for i in range(text.n_batches(0)))
     assert n_read == text.epoch_words > n_words
     print(peak())

@@ -225,7 +225,8 @@ def test_a_student_that_has_the_weights_of_its_teacher_has_nothing_to_learn(data
     network = teacher.network.requires_grad_(True)
     batch = make_batch(SENTENCES, teacher.features)
     emissions = network.emissions(batch.rows, batch.starts, batch.words, batch.lengths)
-    teaching.loss(network.crf, emissions, batch.lengths, SENTENCES, annotated=True).backward()  # type: ignore[no-untyped-call]
+    loss = teaching.loss(network.crf, emissions, batch.lengths, SENTENCES, annotated=True)
+    loss.backward()  # type: ignore[no-untyped-call]
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().max() < 1e-5, name

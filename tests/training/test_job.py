@@ -1,4 +1,4 @@
-"""What is told of a job, as plain values."""
+"""The values of a job, as plain numbers."""
 
 from collections.abc import Callable
 from pathlib import Path

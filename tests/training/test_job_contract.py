@@ -72,7 +72,7 @@ def teddy_train(
 def signalled_when(
     monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, number: int = signal.SIGTERM
 ) -> None:
-    """The process gets a signal each time that something is called, just before it works."""
+    """Send the process a signal each time that something is called, before it does its work."""
     original = getattr(owner, name)
 
     def call(*arguments: Any, **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Training jobs as Prometheus sees them: in a file, on a port and in a real Pushgateway, and how they end."""
+"""Training jobs in Prometheus: a file, a port and a real Pushgateway, and how they end."""
 
 import math
 import os
@@ -83,7 +83,7 @@ def assert_lint_free(path: Path) -> None:
 
 @contextmanager
 def at_each_evaluation(look: Callable[[dict[str, Any]], None]) -> Iterator[None]:
-    """While the block lasts, whatever job makes an evaluation stops until somebody has looked at it."""
+    """Let jobs, while the block lasts, stop at each evaluation until it has been looked at."""
     show = Job.show
 
     def show_and_look(self: Job, row: Any) -> None:
@@ -96,7 +96,7 @@ def at_each_evaluation(look: Callable[[dict[str, Any]], None]) -> Iterator[None]
         yield
 
 
-def test_a_job_is_in_its_file_on_its_port_and_in_the_pushgateway_and_the_values_are_those_of_its_record(
+def test_a_job_is_in_its_file_on_its_port_and_in_the_pushgateway_as_in_its_record(
     shell: Shell, tiny_data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     file, output = tmp_path / "tiny.prom", tmp_path / "run"
@@ -290,7 +290,8 @@ from teddy.training.job.job import Job
 from teddy.training.job.metrics import exposed
 
 job = Job("mine")
-with interruptions() as interruption, exposed(job, Path(sys.argv[1]), None, None), interruption.at_once():
+file = Path(sys.argv[1])
+with interruptions() as found, exposed(job, file, None, None), found.at_once():
     print("ready", flush=True)
     time.sleep(120)
 """

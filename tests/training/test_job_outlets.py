@@ -1,4 +1,4 @@
-"""What a training job meets on its way to Prometheus: gateways that hang, files that vanish, ports that are taken."""
+"""Failures between a job and Prometheus: gateways hang, files vanish, ports are taken."""
 
 import json
 import re
@@ -53,7 +53,7 @@ def test_a_pushgateway_that_is_away_is_told_once_and_the_job_goes_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with silent_server() as (url, _):
-        pass  # now nobody listens there
+        pass  # now no process listens there
     tries: list[str] = []
     complain = job_metrics._Copies._complain
 
@@ -177,7 +177,7 @@ def _has_ipv6() -> bool:
 # What it costs those who do not ask for it.
 
 
-def test_a_job_that_nobody_watches_needs_no_prometheus() -> None:
+def test_a_job_without_an_outlet_needs_no_prometheus() -> None:
     code = """
 import sys
 from teddy.training.job.job import Job

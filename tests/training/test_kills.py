@@ -100,7 +100,7 @@ def started(*arguments: str) -> "subprocess.Popen[bytes]":
 def test_a_run_killed_at_the_worst_moments_ends_as_one_that_was_not(
     whole_run: Path, recipe: Recipe, tiny_data: Path, tmp_path: Path
 ) -> None:
-    """When half of a checkpoint is on disk, between its renames, and at 20 random moments."""
+    """With half of a checkpoint on disk, or between renames; `make kills`: at random moments."""
     arguments = command(tiny_data, tmp_path)
     for step, where in ((14, "writing"), (20, "renaming")):
         process = started("-c", DYING, str(step), where, *arguments)

@@ -117,7 +117,7 @@ def test_a_checkpoint_of_an_earlier_teddy_has_a_smaller_reference(
     }
 
 
-def test_scores_of_the_corpora_add_up_and_what_a_corpus_does_not_annotate_is_not_held_against_the_tagger(
+def test_scores_of_the_corpora_add_up_and_what_a_corpus_does_not_annotate_does_not_count(
     tagger: Tagger, corpora: list[Corpus], measured: tuple[Measurements, Evaluation]
 ) -> None:
     evaluation = evaluate_dev(tagger, corpora)

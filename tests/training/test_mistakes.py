@@ -1,4 +1,4 @@
-"""Which predicted span stands for which gold one, how they differ, and what each difference costs."""
+"""Which predicted span is paired with which gold one, how they differ, and what that costs."""
 
 import pytest
 from hypothesis import given
@@ -123,7 +123,7 @@ def shifted(span: Span, by: int) -> Span:
 
 
 def without(pair: SpanPair) -> SpanPair:
-    """The pair as a tagger without this mistake would have it: it finds what there is, and nothing where is nothing."""
+    """The pair of a tagger without this mistake: it finds what there is, and no more."""
     return SpanPair(pair.gold, pair.gold)
 
 

@@ -299,7 +299,7 @@ def children_of(pid: int) -> set[int]:
 
 
 def is_running(pid: int) -> bool:
-    """Whether there is such a process that has not ended; an ended child is listed until waited for."""
+    """Whether such a process has not ended; an ended child is listed until waited for."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:

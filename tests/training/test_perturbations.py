@@ -1,4 +1,4 @@
-"""Perturbed sentences: the same entities in the same order, in the words that a predictor would see."""
+"""Perturbed sentences: the same entities in order, in the words that a predictor would see."""
 
 from collections.abc import Callable
 
@@ -83,7 +83,7 @@ GAPS = (" ", " ", " ", "", "\n", "\u00a0 ")
 
 @st.composite
 def sentences(draw: st.DrawFn) -> Sentence:
-    """Sentences with spans of some labels, words of which nothing is known, and spans that words cannot express."""
+    """Sentences with spans of some labels, unknown words, and spans that words cannot express."""
     parts = draw(
         st.lists(
             st.tuples(st.sampled_from(FRAGMENTS), st.sampled_from(GAPS)), min_size=1, max_size=9
@@ -185,7 +185,7 @@ def test_the_same_entities_are_found_in_the_words_of_a_predictor(
 
 @given(sentences())
 def test_nothing_that_was_unknown_becomes_known(sentence: Sentence) -> None:
-    """Seen by its characters: each word that a change of case leaves where it was is as unknown as it was."""
+    """Each word that a change of case leaves in its characters is as unknown as before."""
     result = upper(sentence)
     if result is None or len(result.words) != len(sentence.words):
         return

@@ -1,4 +1,4 @@
-"""Promotion: what is served changes in one step, only for the better, and back again; a real server follows."""
+"""Promotion: what is served changes in one step, only for the better; a real server follows."""
 
 import fcntl
 import json
@@ -48,7 +48,7 @@ def without_rows(checkpoint: Checkpoint, n_tags: int) -> Checkpoint:
 
 @pytest.fixture(scope="module")
 def models(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """`good`, its `twin` of another version, `persons`, which knows one label, and `blind`, which finds nothing."""
+    """`good`, its `twin` of another version, `persons` with one label; `blind` finds nothing."""
     good = load_checkpoint(tiny_run / "best.checkpoint")
     blind = {**good.weights, "emission.bias": torch.eye(9)[0] * 1e3}
     made = {
@@ -79,7 +79,7 @@ def folder(tmp_path: Path) -> ServedFolder:
 def promote(
     shell: Shell, models: dict[str, Path], folder: ServedFolder
 ) -> Callable[..., dict[str, Any]]:
-    """Promote one of the models (or what else is given), which must end with `code`; gives what --json prints."""
+    """Promote a model, or a file, with the exit code `code`; return what --json prints."""
 
     def run(*arguments: str | Path, code: int = 0) -> dict[str, Any]:
         given = [models.get(str(each), each) for each in arguments]

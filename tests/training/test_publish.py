@@ -1,4 +1,4 @@
-"""From a checkpoint to a model file: it behaves alike, says where it is from, and is there whole or not at all."""
+"""From a checkpoint to a model file: it behaves alike, names its origin, and is whole."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Raw text: what is read from which line, and that the stretches of the epochs are drawn and nothing else."""
+"""Raw text: what is read from which line, and the stretches of the epochs."""
 
 import bz2
 import gzip
@@ -32,7 +32,7 @@ def write(path: Path, lines: list[str]) -> Path:
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three files of ten, one and five lines; each line is a sentence that names its file and its number."""
+    """Three files of ten, one and five lines; each line is a sentence with its file and number."""
     directory = tmp_path_factory.mktemp("library")
     for name, n_lines in (("a.txt", 10), ("b.txt.xz", 1), ("c.txt.gz", 5)):
         write(directory / name, [f"{name[0]} {number} sleeps" for number in range(n_lines)])

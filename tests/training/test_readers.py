@@ -185,7 +185,8 @@ def test_what_comes_with_the_recipes_is_found_by_name_unless_the_data_have_their
     [
         '{"text": "Anna met Bo", "entities": [{"start": 9, "end": 11, "label": "PER"}]}',
         '{"text": "Anna met Bo", "entities": [{"start": 9, "end": 11, "type": "PER"}], "id": 3}',
-        '{"text": "Anna met Bo", "spans": [{"start": 9, "end": 11, "label": "PER", "token_start": 2}]}',
+        '{"text": "Anna met Bo", '
+        '"spans": [{"start": 9, "end": 11, "label": "PER", "token_start": 2}]}',
         '{"text": "Anna met Bo", "label": [[9, 11, "PER"]]}',
     ],
 )
@@ -280,7 +281,8 @@ def test_a_broken_conllu_file_is_refused(tmp_path: Path, row: str, field: str, r
     assert reason in caught.value.reason
 
 
-CSV = FormatConfig(format="csv", sentence="Sentence", token="Word", tag="Tag", encoding="cp1252")  # noqa: S106
+CSV = FormatConfig(format="csv", sentence="Sentence", token="Word", tag="Tag")  # noqa: S106
+CSV = CSV.model_copy(update={"encoding": "cp1252"})
 
 
 def test_a_csv_table_starts_a_sentence_where_its_column_is_filled(tmp_path: Path) -> None:

@@ -33,7 +33,8 @@ def test_what_a_clock_decided_is_all_that_is_not_update() -> None:
 
 def evaluation(step: int, f1: float) -> EvaluationRow:
     scores = {"f1": f1, "precision": f1, "recall": f1, "loss": 0.5}
-    return {"kind": "evaluation", "step": step, "epoch": 1, "best": False, **scores}  # type: ignore[typeddict-item]
+    row = {"kind": "evaluation", "step": step, "epoch": 1, "best": False, **scores}
+    return row  # type: ignore[return-value]
 
 
 rows_of_any_kind = st.lists(

@@ -22,7 +22,7 @@ NAMES = ("Anna", "Oslo", "Mira")
 
 
 def sentence(text: str, number: int, broken: bool = False) -> Sentence:
-    """A sentence in which the names are entities; a broken one has another that words cannot express."""
+    """A sentence whose names are entities; a broken one has another that words cannot express."""
     spans = [
         Span(text.index(name), text.index(name) + len(name), "PER")
         for name in NAMES

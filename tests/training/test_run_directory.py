@@ -1,4 +1,4 @@
-"""The directory of a run when checkpoints are damaged, when the disk is full, and at every instant in between."""
+"""The directory of a run with damaged checkpoints, on a full disk, and at every instant between."""
 
 import errno
 import os
@@ -152,7 +152,7 @@ def test_a_checkpoint_cut_short_anywhere_is_refused(kept: Path, share: float) ->
 def test_there_is_a_whole_checkpoint_at_every_instant(
     directory: RunDirectory, kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever is the last thing that is done: what is there before each call of the system is what a kill leaves."""
+    """What is there before each call of the system is what a kill leaves."""
     checkpoint = load_checkpoint(kept)
     snapshots: list[Path] = []
 
@@ -182,7 +182,7 @@ def test_there_is_a_whole_checkpoint_at_every_instant(
 
 @contextmanager
 def files_of_at_most(size_bytes: int) -> Iterator[None]:
-    """Cuts a write short as a full disk does, and refuses the next, without a privilege or a file system of its own."""
+    """Cuts a write short, as a full disk does, and refuses the next."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
     try:

@@ -1,4 +1,4 @@
-"""The plan of an epoch against its contract: who occurs how often, how full a batch may be, what it depends on."""
+"""The plan of an epoch: how often a sentence occurs, how full a batch is, what it depends on."""
 
 from collections import Counter
 from math import floor

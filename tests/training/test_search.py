@@ -194,7 +194,7 @@ def test_a_search_that_is_killed_and_begun_again_ends_as_if_it_had_not_been(
     assert_same_search(output, whole_search)
 
 
-def test_a_trial_that_is_interrupted_is_taken_up_with_the_same_values(
+def test_a_trial_that_is_interrupted_is_resumed_with_the_same_values(
     recipe: Recipe, data: Path, tmp_path: Path
 ) -> None:
     interruption = Interruption()

@@ -1,4 +1,4 @@
-"""Sentences in blocks against the same sentences in a list, and what a run must be able to rely on."""
+"""Sentences in blocks against the same sentences in a list, and what a run relies on."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Training runs as a real MLflow sees them, in a SQLite store; by `make mlflow`, where it is installed."""
+"""Training runs in a real MLflow with a SQLite store; by `make mlflow`, where it is installed."""
 
 import json
 import shutil
@@ -172,7 +172,7 @@ def test_a_server_that_is_away_costs_no_run_and_is_told_once(
     monkeypatch.setattr(tracking, "EVERY_SECONDS", 0.05)
     monkeypatch.setattr(tracking, "END_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]  # where nobody listens in a moment
+        port = listener.getsockname()[1]  # where no process listens in a moment
     with tracked(output, f"http://somebody:secret@127.0.0.1:{port}") as (watch,):
         for row in Record(output).rows():
             watch(row)

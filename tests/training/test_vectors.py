@@ -1,4 +1,4 @@
-"""Vectors from elsewhere: how their files are read, which words are chosen, and that the network really holds them."""
+"""Pretrained vectors: how files are read, which words are chosen, and that the network has them."""
 
 import gzip
 from collections.abc import Callable
@@ -139,7 +139,7 @@ def test_a_missing_or_damaged_file_is_told(tmp_path: Path) -> None:
 
 
 def chosen_slowly(words: tuple[str, ...], counts: dict[str, int], most: int) -> list[int]:
-    """Which lines are chosen, from the words in the order of the file: the plain reading of the rule."""
+    """The lines that are chosen, from the words in the order of the file, by the plain rule."""
     total: dict[str, int] = {}
     for word, count in counts.items():
         total[word.casefold()] = total.get(word.casefold(), 0) + count
@@ -218,7 +218,7 @@ def test_vectors_of_nought_stay_nought() -> None:
 
 @pytest.fixture(scope="module")
 def vector_file(tiny_data: Path) -> str:
-    """The name of a file beside the tiny corpus, wider than the tiny embedding: names, other words, one of no text."""
+    """The name of a file beside the tiny corpus, of vectors wider than the tiny embedding."""
     words = (
         "the",
         "of",

@@ -79,7 +79,12 @@ def check(
       teddy check --json notes.jsonl | jq .counts
     """
     options = DataOptions.of(locals())
-    _require_file(options)
+    from teddy.model.errors import DataError
+
+    if not options.is_recipe and not source.is_file():
+        # What is wrong inside a file is a finding instead.
+        reason = "not a file" if source.exists() else "no such file"
+        raise DataError(source, None, reason)
     from teddy.training.check.noise import NoiseOptions
 
     noise = NoiseOptions(folds=folds, seed=seed, start=start) if deep else None
@@ -98,15 +103,6 @@ def check(
             print(as_text(report, limit), end="")
     if report.has_errors:
         raise typer.Exit(1)
-
-
-def _require_file(options: DataOptions) -> None:
-    """Raise DataError for a missing file; what is wrong inside a file is a finding instead."""
-    from teddy.model.errors import DataError
-
-    if not options.is_recipe and not options.source.is_file():
-        reason = "not a file" if options.source.exists() else "no such file"
-        raise DataError(options.source, None, reason)
 
 
 def _check(options: DataOptions, deep: "NoiseOptions | None") -> "CheckReport":

@@ -25,7 +25,7 @@ _SHOWN_IN_TEXT = (
     FindingKind.MIXED_SCRIPT,
     FindingKind.MOJIBAKE,
 )
-"""Kinds whose findings can only be judged in their sentence."""
+"""Kinds whose findings are understood only in their sentence."""
 
 
 def print_report(report: CheckReport, console: Console, limit: int | None = 10) -> None:

@@ -80,7 +80,7 @@ def divide(sentences: Sequence[Sentence], folds: int, seed: int) -> list[int]:
 
 
 def _groups(sentences: Sequence[Sentence], folds: int) -> list[int]:
-    """Number the groups of sentences that stay together: union-find over documents and words."""
+    """Return numbers of groups that stay together: union-find over documents and words."""
     parents = list(range(len(sentences)))
 
     def root(position: int) -> int:

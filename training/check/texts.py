@@ -127,7 +127,7 @@ def white_space(examples: Sequence[Example]) -> Iterator[Finding]:
 
 
 def crossing(examples: Sequence[Example]) -> Iterator[Finding]:
-    """Yield entities of documents that reach over the end of a sentence, as the splitter sees it."""
+    """Yield entities of documents that reach over the end of a sentence by the splitter."""
     for example in examples:
         suspects = [
             (span, line)

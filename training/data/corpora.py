@@ -86,17 +86,14 @@ class HeldOut:
         self._documents[-1] += kept
         self._n_words += _count_words(kept)
         while self._n_words > self._most_words and len(self._documents) > 1:
-            self._thin_out()
+            dropped = self._documents[1::2]
+            self._documents = self._documents[::2]
+            self._every *= 2
+            self.n_dropped += sum(map(len, dropped))
+            self._n_words -= sum(map(_count_words, dropped))
 
     def _is_kept(self) -> bool:
         return (self._n_documents - 1) % self._every == 0
-
-    def _thin_out(self) -> None:
-        dropped = self._documents[1::2]
-        self._documents = self._documents[::2]
-        self._every *= 2
-        self.n_dropped += sum(map(len, dropped))
-        self._n_words -= sum(map(_count_words, dropped))
 
 
 def _count_words(sentences: Iterable[Sentence]) -> int:

@@ -4,6 +4,7 @@ import csv
 import glob
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,34 +42,23 @@ def guess_format(path: Path | str, form: FormatName | None = None, **stated: Any
     """
     path = Path(path)
     known = FormatConfig(**stated)
-    match form or _by_suffix(path):
-        case "csv":
-            return _guess_table(path, known).model_copy(update=stated)
-        case "conll":
-            return _guess_columns(path, stated)
-        case None:
-            lines = read_lines(path, known.encoding)
-            is_tree = _is_tree(
-                [line.split("\t") for line in lines if line.strip() and not METADATA.match(line)]
-            )
-            return (
-                known.model_copy(update={"format": "conllu"})
-                if is_tree
-                else _guess_columns(path, stated)
-            )
-        case other:
-            return known.model_copy(update={"format": other})
-
-
-def _by_suffix(path: Path) -> FormatName | None:
-    suffixes = [suffix for suffix in path.suffixes if suffix not in PACKED_SUFFIXES]
-    return _FORMATS.get(suffixes[-1].lower()) if suffixes else None
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix not in PACKED_SUFFIXES]
+    form = form or _FORMATS.get(suffixes[-1] if suffixes else "")
+    if form == "csv":
+        return _guess_table(path, known).model_copy(update=stated)
+    if form is None or form == "conll":
+        lines = read_lines(path, known.encoding)
+        rows = [line for line in lines if line.strip() and not METADATA.match(line)]
+        if form is None and _is_tree([row.split("\t") for row in rows]):
+            return known.model_copy(update={"format": "conllu"})
+        rows = [row for row in rows if not row.startswith(DOCUMENT_START)]
+        return _guess_columns(path, rows, stated)
+    return known.model_copy(update={"format": form})
 
 
 def _is_tree(rows: Sequence[Sequence[str]]) -> bool:
-    return bool(rows) and all(
-        len(row) == 10 and re.fullmatch(r"\d+([-.]\d+)?", row[0]) for row in rows
-    )
+    word_id = re.compile(r"\d+([-.]\d+)?")
+    return bool(rows) and all(len(row) == 10 and word_id.fullmatch(row[0]) for row in rows)
 
 
 def _guess_table(path: Path, known: FormatConfig) -> FormatConfig:
@@ -81,10 +71,7 @@ def _guess_table(path: Path, known: FormatConfig) -> FormatConfig:
     return known.model_copy(update={"format": "csv", **found})
 
 
-def _guess_columns(path: Path, stated: Mapping[str, Any]) -> FormatConfig:
-    lines = read_lines(path, FormatConfig(**stated).encoding)
-    lines = [line for line in lines if line.strip() and not line.startswith(DOCUMENT_START)]
-    lines = [line for line in lines if not METADATA.match(line)]
+def _guess_columns(path: Path, lines: Sequence[str], stated: Mapping[str, Any]) -> FormatConfig:
     separator = "\t" if lines and all("\t" in line for line in lines) else ""
     rows = [line.split(separator or None) for line in lines]
     width = min(map(len, rows), default=1)
@@ -107,9 +94,8 @@ def _guess_columns(path: Path, stated: Mapping[str, Any]) -> FormatConfig:
 
 def _tag_column(rows: Sequence[Sequence[str]], columns: Sequence[int]) -> int:
     """Return the first of `columns` that has nothing but tags, else the last column of all."""
-    return next(
-        (column for column in columns if all(_TAG.fullmatch(row[column]) for row in rows)), -1
-    )
+    of_tags = (each for each in columns if all(_TAG.fullmatch(row[each]) for row in rows))
+    return next(of_tags, -1)
 
 
 def _is_ragged(rows: Sequence[Sequence[str]]) -> bool:
@@ -120,17 +106,14 @@ def _is_ragged(rows: Sequence[Sequence[str]]) -> bool:
 
 def _guess_scheme(sentences: Sequence[Rows]) -> Scheme:
     """Return the first scheme in which every tag is legal, or BIO."""
+    tagged = [[row.tag for row in rows] for rows in sentences]
     for scheme in (Scheme.BIO, Scheme.IOB1, Scheme.BIOES, Scheme.BMES):
-        try:
-            if all(_is_legal([row.tag for row in rows], scheme) for rows in sentences):
+        with suppress(ValueError):  # a tag that the scheme does not have
+            if all(
+                write_tags(read_tags(tags, scheme), len(tags), scheme) == tags for tags in tagged
+            ):
                 return scheme
-        except ValueError:  # a tag that the scheme does not have
-            continue
     return Scheme.BIO
-
-
-def _is_legal(tags: list[str], scheme: Scheme) -> bool:
-    return write_tags(read_tags(tags, scheme), len(tags), scheme) == tags
 
 
 def file_config(

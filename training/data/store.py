@@ -243,7 +243,10 @@ class BlockWriter:
         self._table = array("q")
         self._paths: dict[str, int] = {}
         self._n_bytes = self._n_words = 0
-        self._block = _Block(part=0)
+        self._part = self._n_words_in_block = 0
+        self._lines: list[bytes] = []
+        self._lengths: list[int] = []
+        """Of the block that is being filled, whose sentences are of that part."""
 
     @property
     def is_on_disk(self) -> bool:
@@ -252,15 +255,19 @@ class BlockWriter:
 
     def add(self, part: int, sentence: Sentence) -> None:
         """Add a sentence to the end of a part."""
-        if part != self._block.part:
-            self._close_block(part)
-        self._block.add(sentence, self._paths.setdefault(sentence.path, len(self._paths)))
-        if self._block.n_words >= self._block_words:
-            self._close_block(part)
+        if part != self._part:
+            self._close_block()
+            self._part = part
+        path = self._paths.setdefault(sentence.path, len(self._paths))
+        self._lines.append(pack(sentence, path))
+        self._lengths.append(len(sentence.words))
+        self._n_words_in_block += len(sentence.words)
+        if self._n_words_in_block >= self._block_words:
+            self._close_block()
 
     def finish(self, **about: Any) -> Blocks | None:
         """Return the blocks in memory, or write the folder's description with `about`."""
-        self._close_block(0)
+        self._close_block()
         if self._file is None or self._folder is None:
             table = np.array(self._table, dtype=np.int64).reshape(-1, len(COLUMNS))
             content = Content(memoryview(self._memory).toreadonly())
@@ -280,17 +287,16 @@ class BlockWriter:
         if self._file is not None:
             self._file.close()
 
-    def _close_block(self, next_part: int) -> None:
-        """Write the block if it has any sentence; the next one is of that part."""
-        block, self._block = self._block, _Block(next_part)
-        if not block.lines:
+    def _close_block(self) -> None:
+        if not self._lines:
             return
-        sizes = np.array([block.lengths, [*map(len, block.lines)]], dtype="<u4")
-        content = sizes.tobytes() + b"".join(block.lines)
-        counts = len(content), len(block.lines), block.n_words
-        self._table.extend((block.part, self._n_bytes, *counts, crc32(content)))
+        sizes = np.array([self._lengths, [*map(len, self._lines)]], dtype="<u4")
+        content = sizes.tobytes() + b"".join(self._lines)
+        counts = len(content), len(self._lines), self._n_words_in_block
+        self._table.extend((self._part, self._n_bytes, *counts, crc32(content)))
         self._n_bytes += len(content)
-        self._n_words += block.n_words
+        self._n_words += self._n_words_in_block
+        self._lines, self._lengths, self._n_words_in_block = [], [], 0
         if self._file is None and self._n_words > self._window_words:
             self._folder = self._open_folder()
             self._file = (self._folder / "sentences").open("wb")
@@ -300,18 +306,3 @@ class BlockWriter:
             self._memory += content
         else:
             self._file.write(content)
-
-
-class _Block:
-    """A block as it fills."""
-
-    def __init__(self, part: int) -> None:
-        self.part = part
-        self.lines: list[bytes] = []
-        self.lengths: list[int] = []
-        self.n_words = 0
-
-    def add(self, sentence: Sentence, path: int) -> None:
-        self.lines.append(pack(sentence, path))
-        self.lengths.append(len(sentence.words))
-        self.n_words += len(sentence.words)

@@ -68,7 +68,7 @@ class Reliability:
 
     @property
     def error(self) -> float:
-        """The expected calibration error (Naeini et al. 2015): the bins' mean gap, by their sizes."""
+        """The expected calibration error (Naeini et al. 2015), the mean gap weighted by sizes."""
         return sum(each.n * abs(each.gap) for each in self.bins) / max(self.total.n, 1)
 
     def summary(self) -> dict[str, float | int]:

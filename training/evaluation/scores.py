@@ -68,16 +68,17 @@ def as_dicts(scores: "Mapping[str, Counts | SpanScores]") -> dict[str, dict[str,
     return {name: each.as_dict() for name, each in scores.items()}
 
 
+@dataclass(slots=True, init=False)
 class SpanScores:
     """Counts by label.
 
     Labels named at construction come first and are shown even when nothing bears them.
     """
 
-    __slots__ = ("by_label",)
+    by_label: dict[str, Counts]
 
     def __init__(self, labels: Iterable[str] = ()) -> None:
-        self.by_label: dict[str, Counts] = {label: Counts() for label in labels}
+        self.by_label = {label: Counts() for label in labels}
 
     def add(self, gold: Iterable[Span], predicted: Iterable[Span]) -> None:
         """Count one sentence. Spans are sets: one that is given twice counts once."""
@@ -91,14 +92,6 @@ class SpanScores:
         for label, counts in (*self.by_label.items(), *other.by_label.items()):
             both._count(label, counts)
         return both
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, SpanScores) and self.by_label == other.by_label
-
-    __hash__ = None  # type: ignore[assignment]  # it changes with every sentence
-
-    def __repr__(self) -> str:
-        return f"SpanScores({self.by_label!r})"
 
     def _count(self, label: str, counts: Counts) -> None:
         self.by_label[label] = self.by_label.get(label, Counts()) + counts
@@ -164,16 +157,14 @@ def conlleval_scores(
 
     Raises: ValueError when the two differ in length, or where a tag is none of these.
     """
-    if len(gold_tags) != len(predicted_tags):
-        raise ValueError(
-            f"{len(gold_tags)} gold sentences, but {len(predicted_tags)} predicted ones"
-        )
+    n, m = len(gold_tags), len(predicted_tags)
+    if n != m:
+        raise ValueError(f"{n} gold sentences, but {m} predicted ones")
     spans, words, correct_words = SpanScores(), 0, 0
     for gold, predicted in zip(gold_tags, predicted_tags, strict=True):
-        if len(gold) != len(predicted):
-            raise ValueError(
-                f"a sentence of {len(gold)} gold tags, but {len(predicted)} predicted ones"
-            )
+        n, m = len(gold), len(predicted)
+        if n != m:
+            raise ValueError(f"a sentence of {n} gold tags, but {m} predicted ones")
         spans.add(read_chunks(gold), read_chunks(predicted))
         words += len(gold)
         correct_words += sum(map(str.__eq__, gold, predicted))

@@ -1,4 +1,4 @@
-"""The model card (Mitchell et al. 2019) of a model file: its use and how good it was measured to be.
+"""The model card (Mitchell et al. 2019) of a model file: its use and its measured scores.
 
 Every statement comes from the manifest: what is measured from its scores, what only a person can
 say from the `[card]` table of the recipe in it. A version is not among them: it is the digest of

@@ -67,7 +67,7 @@ def field_of(weights: Weights) -> Field:
 
 
 def decode(graph: Graph, emissions: str, lengths: str, field: Field) -> tuple[str, str, str, str]:
-    """Return tags (int64), and marginal, opening and closing (float64), as of the CRF's `posterior`.
+    """Return tags (int64), and marginal, opening and closing (float64), as the CRF's `posterior`.
 
     Shape: float32 [T, B, K], int64 [B] -> [T, B] each.
     """

@@ -41,7 +41,7 @@ class State(StrEnum):
 
 
 class Job:
-    """A job that has just been started. One thread tells, any thread reads."""
+    """A job that has just been started. One thread writes, any thread reads."""
 
     def __init__(self, run: str, clock: Callable[[], float] = time.time) -> None:
         """`run` is the recipe's name; `clock` gives seconds since 1970."""
@@ -65,7 +65,7 @@ class Job:
 
     def plan(self, *, steps: int, epochs: int, step: int) -> None:
         """Note the numbers of updates and epochs to come, and of updates before."""
-        self._tell({"steps": steps, "epochs": epochs, "step": step})
+        self._set({"steps": steps, "epochs": epochs, "step": step})
 
     def resume(self, rows: Iterable[Mapping[str, object]], checkpoint: Path) -> None:
         """Take up the evaluations of an earlier process, and the checkpoint that it left."""
@@ -85,16 +85,16 @@ class Job:
         if kind != "update":
             f1 = _number(row.get("f1"))
             best = [each for each in (f1, self._values.get("best_dev_f1")) if each is not None]
-            self._tell({"best_dev_f1": max(best)} if best else {})
+            self._set({"best_dev_f1": max(best)} if best else {})
 
     def saved(self, checkpoint: Path) -> None:
         """There is a checkpoint to resume from."""
-        self._tell({"checkpoint_timestamp_seconds": checkpoint.stat().st_mtime})
+        self._set({"checkpoint_timestamp_seconds": checkpoint.stat().st_mtime})
 
     def end(self, state: State) -> None:
         """Note the end of the job."""
         self.state = state
-        self._tell({})
+        self._set({})
 
     def values(self) -> dict[str, float]:
         """Return everything that has a value now, by its name in the catalogue, but the state."""
@@ -117,7 +117,7 @@ class Job:
         }
         return {name: value for name, value in numbers.items() if value is not None}
 
-    def _tell(self, values: Mapping[str, float]) -> None:
+    def _set(self, values: Mapping[str, float]) -> None:
         with self._lock:
             self._values.update(values)
         self.progressed()

@@ -24,12 +24,9 @@ Level = Literal["info", "warning", "error"]
 
 
 def timestamp() -> str:
-    """Now, in UTC, such as 2031-05-04T03:02:01.123Z."""
-    return (
-        datetime.datetime.now(datetime.UTC)
-        .isoformat(timespec="milliseconds")
-        .replace("+00:00", "Z")
-    )
+    """Return now, in UTC, such as 2031-05-04T03:02:01.123Z."""
+    now = datetime.datetime.now(datetime.UTC)
+    return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Log:
@@ -41,7 +38,7 @@ class Log:
         self._is_for_people = is_terminal(self._stream)
 
     def note(self, message: str, level: Level = "info") -> None:
-        """Say something in words."""
+        """Write a message in words."""
         self.write("note", {"message": message}, level)
 
     def write(self, event: str, fields: Mapping[str, object], level: Level = "info") -> None:
@@ -50,16 +47,15 @@ class Log:
             line = str(fields["message"]) if event == "note" else ""
         else:
             values = {key: _finite(value) for key, value in fields.items()}
-            line = json.dumps(
-                {"time": timestamp(), "level": level, "event": event, **values}, ensure_ascii=False
-            )
+            values = {"time": timestamp(), "level": level, "event": event, **values}
+            line = json.dumps(values, ensure_ascii=False)
         if line:
             self._stream.write(line + "\n")
             self._stream.flush()
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Whether a person is looking on, as far as one can tell."""
+    """Return whether a person is looking on, as far as one can tell."""
     return stream.isatty()
 
 

@@ -162,8 +162,5 @@ class _Copies:
     def _complain(self, reason: str) -> None:
         if not self._has_complained:
             self._has_complained = True
-            reason = " ".join(reason.split())
-            Log().note(
-                f"metrics do not reach {self._place}: {reason}; the training goes on without",
-                "warning",
-            )
+            failure = f"metrics do not reach {self._place}: {' '.join(reason.split())}"
+            Log().note(f"{failure}; the training goes on without", "warning")

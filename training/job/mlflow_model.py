@@ -28,17 +28,9 @@ class TaggerOfMlflow:
         if params:
             raise ValueError(f"a tagger has no parameters, not {sorted(params)}")
         column: Iterable[str] = texts.iloc[:, 0] if hasattr(texts, "iloc") else texts
+        keys = ("text", "label", "start", "end", "score")
         return [
-            [
-                {
-                    "text": each.text,
-                    "label": each.label,
-                    "start": each.start,
-                    "end": each.end,
-                    "score": each.score,
-                }
-                for each in entities
-            ]
+            [{key: getattr(entity, key) for key in keys} for entity in entities]
             for entities in self._predictor.tag(list(column))
         ]
 

@@ -53,12 +53,10 @@ class MlflowRun:
         self.place = without_password(uri)
         self._output = output
         self._uri = uri
-        if not re.match(
-            r"(https?|sqlite|mysql|postgresql|mssql|databricks)(\+\w+)?:|databricks$", uri
-        ):
-            raise TrainingError(
-                f"--mlflow {self.place}: neither http(s)://HOST:PORT nor a database such as sqlite:///FILE"
-            )
+        stores = r"(https?|sqlite|mysql|postgresql|mssql|databricks)(\+\w+)?:|databricks$"
+        if not re.match(stores, uri):
+            known = "neither http(s)://HOST:PORT nor a database such as sqlite:///FILE"
+            raise TrainingError(f"--mlflow {self.place}: {known}")
         self._client: MlflowClient | None = None
         self._run: Run | None = None
         self._last_steps: dict[str, int] = {}
@@ -109,11 +107,13 @@ class MlflowRun:
             if earlier is None:
                 self._run = self._create()
             else:
-                self._last_steps = {
-                    kind: self._last_step(earlier, key) for kind, key in _ALWAYS_THERE.items()
-                }
-                self.connect().update_run(earlier.info.run_id, "RUNNING")
-                self._run = self.connect().get_run(earlier.info.run_id)
+                client, run_id = self.connect(), earlier.info.run_id
+                for kind, key in _ALWAYS_THERE.items():
+                    is_there = key in earlier.data.metrics
+                    history = client.get_metric_history(run_id, key) if is_there else []
+                    self._last_steps[kind] = max((each.step for each in history), default=0)
+                client.update_run(run_id, "RUNNING")
+                self._run = client.get_run(run_id)
         return self._run
 
     def _earlier(self) -> Run | None:
@@ -136,9 +136,8 @@ class MlflowRun:
         run = client.create_run(self._experiment(client), run_name=recipe["name"], tags=_tags())
         parameters = [Param(key, value[:_LONGEST_PARAMETER]) for key, value in flattened(recipe)]
         for first in range(0, len(parameters), _PARAMETERS_AT_ONCE):
-            client.log_batch(
-                run.info.run_id, params=parameters[first : first + _PARAMETERS_AT_ONCE]
-            )
+            chunk = parameters[first : first + _PARAMETERS_AT_ONCE]
+            client.log_batch(run.info.run_id, params=chunk)
         note = {"uri": self.place, "run_id": run.info.run_id, "recipe": self._recipe_digest()}
         write_atomically(self._output / "mlflow.json", json.dumps(note, indent=1) + "\n")
         return run
@@ -152,14 +151,6 @@ class MlflowRun:
         if self._uri.startswith("sqlite:///"):
             beside = (_database_file(self._uri).parent / "mlflow-artifacts").resolve().as_uri()
         return str(client.create_experiment(name, artifact_location=beside))
-
-    def _last_step(self, run: Run, key: str) -> int:
-        history = (
-            self.connect().get_metric_history(run.info.run_id, key)
-            if key in run.data.metrics
-            else []
-        )
-        return max((metric.step for metric in history), default=0)
 
     def _is_new(self, row: Mapping[str, object]) -> bool:
         step = row["step"]
@@ -192,17 +183,14 @@ def flattened(table: object, path: str = "") -> Iterator[tuple[str, str]]:
 
     Arrays of plain values are one value. What MLflow takes in no key becomes `_`.
     """
-    if isinstance(table, dict) or (
-        isinstance(table, list) and any(isinstance(each, dict) for each in table)
-    ):
-        items = table.items() if isinstance(table, dict) else enumerate(table)
-        for key, value in items:
+    if isinstance(table, list) and any(isinstance(each, dict) for each in table):
+        table = dict(enumerate(table))
+    if isinstance(table, dict):
+        for key, value in table.items():
             yield from flattened(value, f"{path}.{key}" if path else str(key))
     else:
-        yield (
-            re.sub(r"[^\w./ -]", "_", path),
-            table if isinstance(table, str) else json.dumps(table, ensure_ascii=False),
-        )
+        value = table if isinstance(table, str) else json.dumps(table, ensure_ascii=False)
+        yield re.sub(r"[^\w./ -]", "_", path), value
 
 
 def _metrics(time_milliseconds: int, row: Mapping[str, object]) -> Iterator[Metric]:

@@ -15,9 +15,8 @@ if TYPE_CHECKING:
 
 def _metrics_file(text: str) -> Path:
     if not text.endswith(".prom"):
-        raise typer.BadParameter(
-            f"{text}: the node exporter reads only files whose names end in .prom"
-        )
+        reason = "the node exporter reads only files whose names end in .prom"
+        raise typer.BadParameter(f"{text}: {reason}")
     return Path(text)
 
 
@@ -32,17 +31,11 @@ def _address(text: str) -> Address:
 def _gateway(text: str) -> str:
     try:
         url = urlsplit(text)
-        is_good = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+        is_address = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+        is_good = is_address and not (url.query or url.fragment or "@" in url.netloc)
     except ValueError:  # brackets that do not match, a port that is no number
         is_good = False
-    if (
-        not is_good
-        or url.query
-        or url.fragment
-        or "@" in url.netloc
-        or not text.isprintable()
-        or " " in text
-    ):
+    if not is_good or not text.isprintable() or " " in text:
         # Not repeated: it may have a password in it.
         raise typer.BadParameter("not http://HOST:PORT or https://HOST:PORT")
     return text

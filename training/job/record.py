@@ -104,9 +104,8 @@ def _flat(key: str, value: object) -> Value:
         return None
     if value is None or isinstance(value, str | int | float):
         return value
-    raise TypeError(
-        f"{key}: a row holds strings, numbers, bools and None, not {type(value).__name__}"
-    )
+    found = type(value).__name__
+    raise TypeError(f"{key}: a row holds strings, numbers, bools and None, not {found}")
 
 
 class Losses(TypedDict):
@@ -181,13 +180,12 @@ class Record(JsonLines):
 
         `evaluated` is the last step that has been evaluated, where that is not `step`.
         """
+        last = {"update": step}
         evaluated = step if evaluated is None else evaluated
 
         def is_later(row: Mapping[str, Value]) -> bool:
             number = row.get("step", 0)
-            return isinstance(number, int) and number > (
-                step if row.get("kind") == "update" else evaluated
-            )
+            return isinstance(number, int) and number > last.get(str(row.get("kind")), evaluated)
 
         self.truncate_at(is_later)
 
@@ -202,10 +200,9 @@ class Record(JsonLines):
 class Timings:
     """The timings of one process: each event has taken all the time since the one before."""
 
-    def __init__(self, directory: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, directory: Path) -> None:
         self.lines = JsonLines(directory / "timings.jsonl")
-        self._clock = clock
-        self._started = self._since = clock()
+        self._started = self._since = time.monotonic()
         self._step = self._updates = self._words = 0
         self._seconds = 0.0
 
@@ -237,10 +234,12 @@ class Timings:
     def end(self, state: State) -> None:
         """Note the end of this process."""
         self._write_updates()
-        self._write("end", end=str(state), process_seconds=round(self._clock() - self._started, 3))
+        self._write(
+            "end", end=str(state), process_seconds=round(time.monotonic() - self._started, 3)
+        )
 
     def _lap(self) -> float:
-        before, self._since = self._since, self._clock()
+        before, self._since = self._since, time.monotonic()
         return self._since - before
 
     def _write_updates(self) -> None:

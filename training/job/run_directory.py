@@ -90,7 +90,7 @@ class RunDirectory:
         return self.last if self.last.exists() else self.previous
 
     def write_recipe(self, recipe: str) -> None:
-        """Say which recipe the run is of."""
+        """Write which recipe the run is of."""
         write_atomically(self.recipe_file, recipe)
 
     def keep(self, checkpoint: Saveable) -> None:
@@ -123,33 +123,24 @@ class RunDirectory:
                 f"{self.path} holds a run already: --resume goes on with it, "
                 "another --output begins anew"
             )
-        found = self._first_whole(places, load, note)
-        if found.recipe != recipe:
-            raise self._of_another_recipe()
-        return found
-
-    def _first_whole(
-        self, places: list[Path], load: Callable[[Path], _Loaded], note: Callable[[str], None]
-    ) -> _Loaded:
-        damaged: list[Path] = []
-        reasons: list[str] = []
+        damaged: list[tuple[Path, ModelFileError]] = []
         for place in places:
             try:
                 found = load(place)
             except ModelFileError as error:
-                damaged.append(place)
-                reasons.append(str(error))
+                damaged.append((place, error))
                 continue
-            for each, reason in zip(damaged, reasons, strict=True):
+            for each, reason in damaged:
                 # Or it would take the place of the whole one at the next checkpoint. Another
                 # process may have done it.
                 with suppress(FileNotFoundError):
                     each.replace(each.with_suffix(".damaged"))
                 note(f"{reason}, put aside as {each.stem}.damaged: going on from {place.name}")
+            if found.recipe != recipe:
+                raise self._of_another_recipe()
             return found
-        raise TrainingError(
-            f"no whole checkpoint: {'; '.join(reasons)}. Begin anew in another --output"
-        )
+        reasons = "; ".join(str(reason) for _, reason in damaged)
+        raise TrainingError(f"no whole checkpoint: {reasons}. Begin anew in another --output")
 
     def _of_another_recipe(self) -> TrainingError:
         return TrainingError(

@@ -37,20 +37,18 @@ class RunRecorder:
         watchers: Sequence[Watcher] = (),
         interruption: Interruption | None = None,
         group: ProcessGroup = SINGLE_PROCESS,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.interruption = interruption or Interruption()
         self._directory = directory
         self._job = job
         self._watchers = watchers
         self._group = group
-        self._clock = clock
         self._record = Record(directory.path)
-        self._timings = Timings(directory.path, clock=clock)
+        self._timings = Timings(directory.path)
         self._progress: Progress | None = None
         self._has_begun = False
         self._step = 0
-        self._saved = clock()
+        self._saved = time.monotonic()
 
     def note(self, message: str) -> None:
         """Write a line about the run: above the bars where there are any, else in the log."""
@@ -118,12 +116,12 @@ class RunRecorder:
         It takes a `checkpoint` after a row of which `is_time` is true, when the last one is
         `every_seconds` old, and when the run is interrupted, which raises JobInterrupted.
         """
-        self._saved = self._clock()
+        self._saved = time.monotonic()
         try:
             for row in rows:
                 self._take(row)
                 # A clock or a signal of any process asks all of them for a checkpoint.
-                is_old = self._clock() - self._saved >= every_seconds
+                is_old = time.monotonic() - self._saved >= every_seconds
                 is_asked = self._group.any(self.interruption.wanted or is_old)
                 if is_asked and self._group.any(self.interruption.wanted):
                     cause = self.interruption.name or "a signal to another process"
@@ -152,7 +150,7 @@ class RunRecorder:
             watch(row)
 
     def _save(self, checkpoint: Saveable, *, is_best: bool) -> None:
-        self._saved = self._clock()
+        self._saved = time.monotonic()
         if not self._group.is_first:
             return
         self._record.flush()

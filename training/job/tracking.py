@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from teddy.model.errors import JobInterrupted, MissingExtraError
+from teddy.model.errors import MissingExtraError
+from teddy.training.job.job import State
 from teddy.training.job.log import Log, without_password
 
 if TYPE_CHECKING:
@@ -66,11 +67,11 @@ def tracked(output: Path, uri: str | None) -> Iterator[tuple[Watcher, ...]]:
     tracker = Tracker(_open(output, LOCAL_URI if uri == LOCAL else uri))
     try:
         yield (tracker.show,)
-    except (JobInterrupted, KeyboardInterrupt, SystemExit):
-        tracker.end("KILLED", INTERRUPTED_SECONDS)
-        raise
-    except BaseException:
-        tracker.end("FAILED", END_SECONDS)
+    except BaseException as error:
+        if State.after(error) is State.INTERRUPTED:
+            tracker.end("KILLED", INTERRUPTED_SECONDS)
+        else:
+            tracker.end("FAILED", END_SECONDS)
         raise
     tracker.end("FINISHED", END_SECONDS)
 
@@ -104,9 +105,8 @@ class Tracker:
         self._waiting: list[tuple[int, Row]] = []
         self._has_complained = False
         self._is_sent = False
-        self._thread = threading.Thread(
-            target=self._work, name=f"tracking by {run.place}", daemon=True
-        )
+        name = f"tracking by {run.place}"
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
     def show(self, row: Row) -> None:
@@ -164,10 +164,8 @@ class Tracker:
         if not self._has_complained:
             self._has_complained = True
             line = without_password(" ".join(reason.split()))[:200]
-            message = (
-                f"{self._run.place} does not take what is tracked: {line}; the training goes on"
-            )
-            Log().note(message, "warning")
+            refused = f"{self._run.place} does not take what is tracked: {line}"
+            Log().note(f"{refused}; the training goes on", "warning")
 
 
 def is_sent(step: int) -> bool:

@@ -132,21 +132,18 @@ def cross_entropy(
     return (log_partition - expected_emission - expected_rest * cooling) * temperature**2
 
 
+@dataclass(frozen=True, slots=True)
 class Teacher:
     """A trained network with its own features and tags."""
 
-    def __init__(
-        self,
-        network: Network,
-        features: WordFeatures,
-        tag_set: TagSet,
-        training_data: tuple[TrainingData, ...] = (),
-    ) -> None:
-        """`training_data` is what it was made from, which a student must credit."""
-        self.network = network.eval().requires_grad_(False)
-        self.features = features
-        self.tag_set = tag_set
-        self.training_data = training_data
+    network: Network
+    features: WordFeatures
+    tag_set: TagSet
+    training_data: tuple[TrainingData, ...] = ()
+    """The data that it was made from, which a student must credit."""
+
+    def __post_init__(self) -> None:
+        self.network.eval().requires_grad_(False)
 
     def places_in(self, tag_set: TagSet, *, forbids: bool, name: str) -> list[int]:
         """Return the place of each of the teacher's tags among those of a student.
@@ -205,8 +202,7 @@ def load_teacher(name: str, data: Path) -> Teacher:
     path = find_weights(name, data)
     if path.suffix == ".checkpoint":
         checkpoint = load_checkpoint(path)
-        network, features, tag_set = checkpoint.build()
-        return Teacher(network, features, tag_set, credits_of(checkpoint))
+        return Teacher(*checkpoint.build(), credits_of(checkpoint))
     bundle = read_bundle(path)
     manifest = bundle.manifest
     tag_set = TagSet(manifest.labels)

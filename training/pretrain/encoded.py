@@ -74,7 +74,7 @@ class EncodedCorpus:
         n_held_out = math.ceil(self.n_sentences / self.held_out_every)
         self.n_learnt_sentences = self.n_sentences - n_held_out
         n_all_types = self.n_types + self.description["n_rare_types"]
-        _mapped(folder / "text.u32", "<u4", self.n_words)
+        _mapped(folder / "text.u32", "<u4", self.n_words)  # to check its size; see `_text`
         self._lengths = _mapped(folder / "lengths.u32", "<u4", self.n_sentences)
         self._rows = _mapped(folder / "rows.i32", "<i4", self.description["n_rows"])
         self._row_starts = _mapped(folder / "row_starts.i64", "<i8", n_all_types + 1)
@@ -98,6 +98,12 @@ class EncodedCorpus:
     def is_held_out(self, first: int = 0, last: int | None = None) -> NDArray[np.bool_]:
         """Tell which of the sentences [first, last) are not learnt from."""
         return is_held_out(first, self.n_sentences if last is None else last, self.held_out_every)
+
+    def held_out(self, shortest: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the held-out sentences of so many words or more, and the words of each."""
+        lengths = self._lengths[:: self.held_out_every].astype(np.int64)
+        is_long = lengths >= shortest
+        return np.flatnonzero(is_long) * self.held_out_every, lengths[is_long]
 
     def segment(self, blocks: Iterable[int]) -> Segment:
         """Return the sentences of some blocks, one block after another."""

@@ -19,6 +19,7 @@ an estimate of the sum over all:
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -61,14 +62,6 @@ def make_puzzle(
     return Puzzle(*map(torch.from_numpy, arrays))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Guesses:
-    """The network's answers, `queries` [N, E], and the right words, `targets` int64 [N]."""
-
-    queries: Tensor
-    targets: Tensor
-
-
 class WordGuess(nn.Module):
     """Maps a state of the encoder to a query: a vector like that of the guessed word."""
 
@@ -83,21 +76,7 @@ class WordGuess(nn.Module):
         return query
 
 
-class Objective(nn.Module):
-    """Makes puzzles and answers them with the encoder; holds the layers of pre-training alone."""
-
-    def puzzle(
-        self, words: NDArray[np.int64], n_distinct: int, random: np.random.Generator
-    ) -> Puzzle:
-        """Hide words of a batch [B, T] at random."""
-        raise NotImplementedError
-
-    def answer(self, encoder: Encoder, vectors: Tensor, puzzle: Puzzle) -> Guesses:
-        """Answer a puzzle from the vectors of the shown words, float [B, T, E]."""
-        raise NotImplementedError
-
-
-class MaskedWords(Objective):
+class MaskedWords(nn.Module):
     """Guess masked words from all the others (Devlin et al. 2019; the cloze of Taylor 1953).
 
         loss = - mean over masked t of log P(w_t | the words around t)
@@ -113,21 +92,24 @@ class MaskedWords(Objective):
     def puzzle(
         self, words: NDArray[np.int64], n_distinct: int, random: np.random.Generator
     ) -> Puzzle:
-        """See `Objective`; at least one word is masked."""
+        """Mask words of a batch [B, T] at random, at least one."""
         masked = random.random(words.shape) < self.masked_share
         if not masked.any():
             masked.flat[random.integers(masked.size)] = True
         return make_puzzle(words, np.where(masked, n_distinct, words), masked)
 
-    def answer(self, encoder: Encoder, vectors: Tensor, puzzle: Puzzle) -> Guesses:
-        """See `Objective`."""
+    def answer(self, encoder: Encoder, vectors: Tensor, puzzle: Puzzle) -> tuple[Tensor, Tensor]:
+        """Return queries and targets from the vectors of the shown words, float [B, T, E].
+
+        The N queries, [N, E], shall lie near the vectors of the right words, targets int64 [N].
+        """
         n_rows, width = puzzle.shown.shape
         states = encoder(vectors, torch.full((n_rows,), width, device=vectors.device))
         queries = self.guess(states[puzzle.masked])
-        return Guesses(queries=queries, targets=puzzle.true[puzzle.masked])
+        return queries, puzzle.true[puzzle.masked]
 
 
-class NextWords(Objective):
+class NextWords(nn.Module):
     """Guess the next word reading forwards, the previous one backwards (ELMo, Peters et al. 2018).
 
         loss = - mean over t of log P(w_t | w_1 ... w_t-1) and of log P(w_t | w_t+1 ... w_T)
@@ -146,11 +128,11 @@ class NextWords(Objective):
         n_distinct: int,  # noqa: ARG002 - nothing is hidden
         random: np.random.Generator,  # noqa: ARG002
     ) -> Puzzle:
-        """See `Objective`; nothing is hidden."""
+        """Return the words of a batch [B, T] as they are."""
         return make_puzzle(words, words)
 
-    def answer(self, encoder: Encoder, vectors: Tensor, puzzle: Puzzle) -> Guesses:
-        """See `Objective`; guesses of next words come first, then those of previous ones."""
+    def answer(self, encoder: Encoder, vectors: Tensor, puzzle: Puzzle) -> tuple[Tensor, Tensor]:
+        """Return queries and targets of next words, and then of previous ones."""
         forwards = read_one_way(encoder, vectors, backwards=False)
         backwards = read_one_way(encoder, vectors.flip(1), backwards=True)
         queries = (
@@ -158,7 +140,10 @@ class NextWords(Objective):
             self.previous(backwards[:, :-1].flatten(0, 1)),
         )
         targets = (puzzle.true[:, 1:].flatten(), puzzle.true.flip(1)[:, 1:].flatten())
-        return Guesses(queries=torch.cat(queries), targets=torch.cat(targets))
+        return torch.cat(queries), torch.cat(targets)
+
+
+Objective: TypeAlias = MaskedWords | NextWords
 
 
 def read_one_way(encoder: Encoder, vectors: Tensor, *, backwards: bool) -> Tensor:
@@ -273,14 +258,15 @@ class PretrainingNetwork(Backbone):
             else MaskedWords(self.encoder.output_width, width, config.masked_share)
         )
 
-    def guesses(self, batch: TextBatch) -> tuple[Guesses, Tensor]:
-        """Return the answers to a batch's puzzle, and the vectors of its distinct words [U, E]."""
+    def guesses(self, batch: TextBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries and targets of a batch, and the vectors of its distinct words [U, E]."""
         vectors = self.word_vectors(batch.rows, batch.starts)
         shown = functional.embedding(batch.puzzle.shown, vectors)
-        return self.objective.answer(self.encoder, shown, batch.puzzle), vectors[:-1]
+        queries, targets = self.objective.answer(self.encoder, shown, batch.puzzle)
+        return queries, targets, vectors[:-1]
 
     def loss(self, batch: TextBatch) -> Tensor:
         """Return the loss in nats for each word asked. Shape: float32 []."""
-        guesses, candidates = self.guesses(batch)
-        logits = candidate_logits(guesses.queries, candidates, batch.log_prior)
-        return functional.cross_entropy(logits, guesses.targets)
+        queries, targets, candidates = self.guesses(batch)
+        logits = candidate_logits(queries, candidates, batch.log_prior)
+        return functional.cross_entropy(logits, targets)

@@ -168,9 +168,8 @@ def prepare(
                 counts.add(some)
                 n_learnt_words += sum(some.values())
         if not counts.counts:
-            raise DataError(
-                files[0], None, "too little text: it has one sentence, and that is held out"
-            )
+            reason = "too little text: it has one sentence, and that is held out"
+            raise DataError(files[0], None, reason)
         by_word = dict(sorted(counts.counts.items(), key=lambda pair: -pair[1]))
         counts.counts.clear()
         note(f"{n_learnt_words:,} words to learn from, {len(by_word):,} distinct; training pieces")
@@ -181,8 +180,7 @@ def prepare(
         (unfinished / "pieces.model").write_bytes(serialised)
         write_words(unfinished / "words.txt", frequent)
         np.fromiter(by_word.values(), dtype="<i8").tofile(unfinished / "counts.i64")
-        most = block_words(config.shuffle_window_words)
-        n_blocks, n_words, n_sentences = _write_blocks(unfinished, most)
+        n_blocks, n_words, n_sentences = _write_blocks(unfinished, config.shuffle_window_words)
         types = _Types(unfinished, WordFeatures(Pieces(serialised), features, frequent))
         types.add(list(by_word))
         numbers = {word: number for number, word in enumerate(by_word)}
@@ -230,8 +228,9 @@ def _sentences(
         note(f"{path.name}: read, {n_words:,} words so far")
 
 
-def _write_blocks(folder: Path, size: int) -> tuple[int, int, int]:
-    """Write blocks.i64, blocks of about `size` words; return the blocks, words and sentences."""
+def _write_blocks(folder: Path, window_words: int) -> tuple[int, int, int]:
+    """Write blocks.i64; return the number of blocks, of words and of sentences."""
+    size = block_words(window_words)
     n_blocks = n_words = n_sentences = 0
     last = -1
     with (

@@ -9,7 +9,6 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -48,7 +47,7 @@ class HeldOutText:
 
     def __init__(self, corpus: EncodedCorpus, config: PretrainConfig) -> None:
         self._corpus = corpus
-        held_out, lengths = _long_enough(corpus, config.shortest_sentence)
+        held_out, lengths = corpus.held_out(config.shortest_sentence)
         n_chosen = min(len(held_out), config.evaluation_sentences)
         chosen = np.arange(n_chosen) * len(held_out) // max(n_chosen, 1)
         batches = cut_by_length(chosen, lengths, config.batch_words)
@@ -74,11 +73,11 @@ class HeldOutText:
         n_guesses, n_right, nats = 0, 0, 0.0
         for number, sentences in enumerate(self._batches):
             batch, types = maker.make(sentences, generator(0, number))
-            guesses, _ = network.guesses(batch.to(device))
-            targets = torch.from_numpy(types).to(device)[guesses.targets]
+            all_queries, all_targets, _ = network.guesses(batch.to(device))
+            targets = torch.from_numpy(types).to(device)[all_targets]
             is_asked = targets < len(self._candidates)
             for queries, right in zip(
-                torch.split(guesses.queries[is_asked], _QUERIES_AT_ONCE),
+                torch.split(all_queries[is_asked], _QUERIES_AT_ONCE),
                 torch.split(targets[is_asked], _QUERIES_AT_ONCE),
                 strict=True,
             ):
@@ -90,19 +89,6 @@ class HeldOutText:
         if not n_guesses:
             return None, None
         return math.exp(min(nats / n_guesses, 700.0)), n_right / n_guesses
-
-
-def _long_enough(
-    corpus: EncodedCorpus, shortest: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the held-out sentences of so many words or more, and the words of each."""
-    numbers, lengths = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
-    for first, last in pairwise(corpus.blocks[:, 0].tolist()):
-        some = corpus.lengths(first, last)
-        chosen = np.flatnonzero(corpus.is_held_out(first, last) & (some >= shortest))
-        numbers.append(first + chosen)
-        lengths.append(some[chosen])
-    return np.concatenate(numbers), np.concatenate(lengths)
 
 
 @dataclass(slots=True)

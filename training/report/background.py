@@ -112,7 +112,7 @@ class Background:
 def run_background(
     recipe: Recipe, checkpoint: Checkpoint, corpora: Sequence[Corpus], run: Path, meter: CostMeter
 ) -> Background:
-    """Return all that is known of a run in the directory `run`; the checkpoint is its best, measured.
+    """Return all that is known of a run in the directory `run`; the checkpoint is its best.
 
     Reads the training data once more, to count them.
     """

@@ -124,18 +124,13 @@ def excerpt(text: str, spans: Mapping[str, Span | None]) -> list[Segment]:
         spans: by role, in characters of the text; at least one is not None.
     """
     there = {role: span for role, span in spans.items() if span is not None}
-    start = _begin(text, min(span.start for span in there.values()))
-    end = _end(text, max(span.end for span in there.values()))
     edges = {edge for span in there.values() for edge in (span.start, span.end)}
-    borders = sorted({start, end, *edges})
+    start, end = _begin(text, min(edges)), _end(text, max(edges))
     clean = _printable(text)
-    segments = [
-        Segment(
-            clean[begin:stop],
-            tuple(role for role, span in there.items() if span.start <= begin < span.end),
-        )
-        for begin, stop in pairwise(borders)
-    ]
+    segments = []
+    for begin, stop in pairwise(sorted({start, end, *edges})):
+        roles = (role for role, span in there.items() if span.start <= begin < span.end)
+        segments.append(Segment(clean[begin:stop], tuple(roles)))
     before, after = [Segment("…", ())] * (start > 0), [Segment("…", ())] * (end < len(text))
     return [*before, *segments, *after]
 

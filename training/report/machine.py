@@ -35,8 +35,9 @@ class Machine:
 
 def this_machine() -> Machine:
     """Return the machine of this process, with the threads that torch has now."""
+    gpu = f"; {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     return Machine(
-        processor=_processor(),
+        processor=_cpu() + gpu,
         cores=available_cores(),
         memory_bytes=_memory_bytes(),
         system=f"{platform.system()} {platform.release()}",
@@ -46,21 +47,14 @@ def this_machine() -> Machine:
     )
 
 
-def _processor() -> str:
-    if torch.cuda.is_available():
-        return f"{_cpu()}; {torch.cuda.get_device_name()}"
-    return _cpu()
-
-
 def _cpu() -> str:
     """Return the name of the processor, and its instructions for bf16."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor() or platform.machine()
-    fields = {
-        key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)
-    }
+    pairs = (line.partition(":") for line in lines)
+    fields = {key.strip(): value.strip() for key, _, value in pairs}
     flags = fields.get("flags", "").split()
     formats = [title for flag, title in _NUMBER_FORMATS if flag in flags]
     return ", ".join([fields.get("model name", platform.machine()), *formats])

@@ -88,14 +88,14 @@ def test_a_batch_has_its_distinct_words_as_candidates(
         batch.log_prior,
         torch.tensor([math.log(max(1.0, share * sentences.size)) for share in shares]),
     )
-    guesses, candidates = network.guesses(batch)
+    queries, _, candidates = network.guesses(batch)
     words = corpus.types()
     rows, starts = features.bag([words[i] for i in types])
     torch.testing.assert_close(
         candidates, network.word_vectors(torch.from_numpy(rows), torch.from_numpy(starts))
     )
     expected = functional.cross_entropy(
-        candidate_logits(guesses.queries, candidates, batch.log_prior),
+        candidate_logits(queries, candidates, batch.log_prior),
         batch.puzzle.true[batch.puzzle.masked],
     )
     torch.testing.assert_close(network.loss(batch), expected)

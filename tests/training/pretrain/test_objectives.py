@@ -69,7 +69,7 @@ def answer_of(
     masked = np.zeros(words.shape, dtype=np.bool_)
     masked[0, masked_at] = True
     puzzle = make_puzzle(words, np.where(masked, len(table) - 1, words), masked=masked)
-    return objective.answer(encoder, table[puzzle.shown], puzzle).queries
+    return objective.answer(encoder, table[puzzle.shown], puzzle)[0]
 
 
 def test_a_masked_place_sees_every_word_but_its_own() -> None:
@@ -90,9 +90,9 @@ def guesses_by_place(
     """The query for each word of one sentence, as the next word and as the previous one."""
     length = vectors.shape[1]
     words = np.arange(length)[None]
-    answer = objective.answer(encoder, vectors, make_puzzle(words, words))
-    assert answer.targets.tolist() == [*range(1, length), *range(length - 2, -1, -1)]
-    pairs = [*zip(answer.targets.tolist(), answer.queries, strict=True)]
+    queries, targets = objective.answer(encoder, vectors, make_puzzle(words, words))
+    assert targets.tolist() == [*range(1, length), *range(length - 2, -1, -1)]
+    pairs = [*zip(targets.tolist(), queries, strict=True)]
     return dict(pairs[: length - 1]), dict(pairs[length - 1 :])
 
 
