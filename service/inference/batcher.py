@@ -87,14 +87,8 @@ class PendingRequest(Generic[Window, Output]):
         context: RequestContext,
         loop: AbstractEventLoop,
     ) -> None:
-        pending_windows = (
-            PendingWindow(self, position, window) for position, window in enumerate(windows)
-        )
-        self.flow = Flow(
-            predict,
-            [(pending.window.n_words, pending) for pending in pending_windows],
-            context.client,
-        )
+        items = [(each.n_words, PendingWindow(self, i, each)) for i, each in enumerate(windows)]
+        self.flow = Flow(predict, items, context.client)
         self.predict = predict
         self.context = context
         self.future: Future[list[Output]] = loop.create_future()
