@@ -1,4 +1,4 @@
-"""The input files: their formats and packings, and the files that their answers become.
+"""The input files: their formats, packings and shards, and the files that their answers become.
 
     corpus/            every file below with a known ending, except hidden ones
     'corpus/**/*.txt'  what the pattern matches; ** is any number of folders
@@ -24,8 +24,11 @@ from typing import BinaryIO, cast
 from backports import zstd
 
 from teddy.model.errors import DataError
-from teddy.service.bulk.records import Format
+from teddy.service.bulk.records import TEXT_FIELD, Format, Selection
 
+SHARD_BYTES = 1 << 21
+"""A shard ends with the first record that reaches a multiple of this. It is some five seconds of a
+core's work, which a killed worker loses, and for which one may be alone in the end."""
 GZIP_LEVEL = 6
 """The default of the gzip command; Python's 9 takes twice the time to save a hundredth."""
 _BROKEN = (EOFError, gzip.BadGzipFile, zlib.error, zstd.ZstdError, lzma.LZMAError)
@@ -131,6 +134,42 @@ class Input:
     def target_packing(self) -> Packing:
         """The packing of the answers."""
         return Packing.NONE if self.form is Format.PARQUET else packing_of(self.target)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """Unpacked bytes `start` to `stop` of a file, after `line` lines.
+
+    Of a parquet file: row groups `start` to `stop`, after `line` rows.
+    """
+
+    number: int
+    start: int
+    stop: int
+    line: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The options that are the same for all files."""
+
+    selection: Selection
+    text_field: str = TEXT_FIELD
+    shard_bytes: int = SHARD_BYTES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """A shard to tag, of the input at `position`."""
+
+    position: int
+    source: Input
+    shard: Shard
+
+    @property
+    def name(self) -> str:
+        """The file and the number of the shard, from 1, for messages."""
+        return f"{self.source.path}, shard {self.shard.number + 1}"
 
 
 def guess_format(path: Path) -> Format:

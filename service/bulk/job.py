@@ -12,10 +12,9 @@ from dataclasses import dataclass, field, replace
 from teddy.model.errors import DataError
 from teddy.model.system.processes import Interruption
 from teddy.service.bulk import stream
-from teddy.service.bulk.inputs import Input
+from teddy.service.bulk.inputs import Assignment, Input, Options
 from teddy.service.bulk.progress import Progress
 from teddy.service.bulk.sharding import cut, join_shards
-from teddy.service.bulk.shards import Assignment, Options
 from teddy.service.bulk.state import Identity, JobState, ShardPlace
 from teddy.service.bulk.workers import Finished, LoadedModel, Workers
 

@@ -11,9 +11,9 @@ from typing import BinaryIO
 
 from teddy.model.errors import DataError, MissingExtraError
 from teddy.service.bulk import stream
+from teddy.service.bulk.inputs import Options, Shard
 from teddy.service.bulk.progress import Progress
 from teddy.service.bulk.records import Answer, TextTagger, entity_fields
-from teddy.service.bulk.shards import Options, Shard
 
 try:
     import pyarrow as pa

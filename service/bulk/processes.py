@@ -23,9 +23,9 @@ from pathlib import Path
 
 from teddy.model.errors import TeddyError
 from teddy.model.system.processes import reap
+from teddy.service.bulk.inputs import Assignment, Options
 from teddy.service.bulk.progress import Progress
 from teddy.service.bulk.sharding import ShardTagger
-from teddy.service.bulk.shards import Assignment, Options
 from teddy.service.bulk.workers import (
     Finished,
     LoadedModel,

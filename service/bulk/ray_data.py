@@ -21,9 +21,9 @@ from typing import Any
 
 from teddy.model.errors import MissingExtraError, TeddyError
 from teddy.model.system.files import write_atomically
+from teddy.service.bulk.inputs import Assignment, Options
 from teddy.service.bulk.progress import Progress
 from teddy.service.bulk.sharding import ShardTagger
-from teddy.service.bulk.shards import Assignment, Options
 from teddy.service.bulk.workers import (
     Finished,
     LoadedModel,

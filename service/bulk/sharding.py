@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 from teddy.model.system.files import atomic_path
-from teddy.service.bulk.inputs import Input, open_unpacked, packed_into, refused_when_broken
+from teddy.service.bulk.inputs import (
+    SHARD_BYTES,
+    Assignment,
+    Input,
+    Options,
+    Shard,
+    open_unpacked,
+    packed_into,
+    refused_when_broken,
+)
 from teddy.service.bulk.progress import Progress
 from teddy.service.bulk.records import (
     TEXT_FIELD,
@@ -23,9 +32,8 @@ from teddy.service.bulk.records import (
     ends_record,
     json_line,
 )
-from teddy.service.bulk.shards import Assignment, Options, Shard
 from teddy.service.bulk.state import ShardPlace
-from teddy.service.bulk.stream import SHARD_BYTES, tag_stream
+from teddy.service.bulk.stream import tag_stream
 
 _CHUNK_BYTES = 1 << 20
 

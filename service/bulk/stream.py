@@ -6,6 +6,7 @@ A file always has the same batches: one ends when it is full, and where a shard 
 from collections.abc import Callable, Iterable, Iterator
 from io import BufferedIOBase
 
+from teddy.service.bulk.inputs import SHARD_BYTES
 from teddy.service.bulk.progress import Progress
 from teddy.service.bulk.records import (
     TEXT_FIELD,
@@ -22,10 +23,6 @@ BATCH_RECORDS = 1024
 BATCH_BYTES = 1 << 20
 """A batch ends when it has either, which bounds the memory; a record is never cut. (A quarter of
 both: 7 % fewer words/s on a core, 81,900 and 84,400 against 85,100 and 90,600.)"""
-SHARD_BYTES = 1 << 21
-"""A shard ends with the first record that reaches a multiple of this. It is some five seconds of a
-core's work, which a killed worker loses, and for which one may be alone in the end."""
-
 NOTHING_MORE_YET = b""
 """A mark among lines: no more have arrived so far, so the batch ends."""
 

@@ -13,14 +13,21 @@ import typer
 from teddy.model.errors import TeddyError
 from teddy.model.system.files import atomic_path
 from teddy.model.system.processes import Interruption, available_cores, interruptions
-from teddy.service.bulk.inputs import Input, find_inputs, open_unpacked, packing_of, single_input
+from teddy.service.bulk.inputs import (
+    SHARD_BYTES,
+    Input,
+    Options,
+    find_inputs,
+    open_unpacked,
+    packing_of,
+    single_input,
+)
 from teddy.service.bulk.job import BulkJob, Summary, identity_of, run_job
 from teddy.service.bulk.progress import Progress, Rate, expected_bytes, rate_of, reported
 from teddy.service.bulk.records import Format
 from teddy.service.bulk.request import STANDARD_STREAM, TagRequest
-from teddy.service.bulk.shards import Options
 from teddy.service.bulk.state import JobState
-from teddy.service.bulk.stream import SHARD_BYTES, arriving_lines, tag_stream
+from teddy.service.bulk.stream import arriving_lines, tag_stream
 
 STATE_FOLDER = ".teddy"
 

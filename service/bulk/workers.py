@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from teddy.service.bulk.inputs import Assignment, Options
 from teddy.service.bulk.progress import Progress
 from teddy.service.bulk.records import TextTagger
 from teddy.service.bulk.sharding import ShardTagger
-from teddy.service.bulk.shards import Assignment, Options
 from teddy.service.bulk.state import ShardPlace
 
 if TYPE_CHECKING:

@@ -19,11 +19,10 @@ from teddy.model.errors import DataError
 from teddy.model.tags.spans import Span
 from teddy.model.text.documents import Entity
 from teddy.service.bulk import stream
-from teddy.service.bulk.inputs import guess_format, single_input
+from teddy.service.bulk.inputs import Options, guess_format, single_input
 from teddy.service.bulk.job import BulkJob, identity_of, run_job
 from teddy.service.bulk.progress import Progress
 from teddy.service.bulk.records import Format, Selection
-from teddy.service.bulk.shards import Options
 from teddy.service.bulk.state import JobState
 from teddy.service.bulk.stream import arriving_lines, tag_stream
 from teddy.service.bulk.workers import Alone, LoadedModel

@@ -15,13 +15,12 @@ from teddy.model.predictor import Predictor
 from teddy.model.tags.spans import Span
 from teddy.model.text.documents import Entity
 from teddy.service.bulk import processes
-from teddy.service.bulk.inputs import find_inputs
+from teddy.service.bulk.inputs import Assignment, Options, find_inputs
 from teddy.service.bulk.job import BulkJob, Summary, identity_of, run_job
 from teddy.service.bulk.processes import WorkerError, start_processes
 from teddy.service.bulk.progress import Progress
 from teddy.service.bulk.records import Selection
 from teddy.service.bulk.sharding import cut
-from teddy.service.bulk.shards import Assignment, Options
 from teddy.service.bulk.state import JobState, ShardPlace
 from teddy.service.bulk.workers import Alone, LoadedModel, ModelChoice, Workers
 

@@ -6,13 +6,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from teddy.model.predictor import Predictor
-from teddy.service.bulk.inputs import Input
+from teddy.service.bulk.inputs import Input, Options
 from teddy.service.bulk.job import BulkJob, Summary, identity_of, run_job
 from teddy.service.bulk.parquet import ENTITIES
 from teddy.service.bulk.records import Format, Selection, answer_records
 from teddy.service.bulk.records import Record as Line
 from teddy.service.bulk.sharding import cut
-from teddy.service.bulk.shards import Options
 from teddy.service.bulk.state import JobState
 from teddy.service.bulk.workers import Alone, LoadedModel
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from teddy.model.errors import DataError
 from teddy.service.bulk.inputs import (
     Packing,
+    Shard,
     find_inputs,
     guess_format,
     is_single_file,
@@ -21,7 +22,6 @@ from teddy.service.bulk.inputs import (
 )
 from teddy.service.bulk.records import Format, ends_record
 from teddy.service.bulk.sharding import cut, cut_lines
-from teddy.service.bulk.shards import Shard
 
 LINES = st.lists(
     st.sampled_from(
