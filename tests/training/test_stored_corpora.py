@@ -54,16 +54,7 @@ def numbered(lengths: Iterable[int], corpus: str) -> list[Sentence]:
 
 
 def corpus(name: str, train: Sequence[Sentence], weight: float = 1.0) -> Corpus:
-    return Corpus(
-        name=name,
-        licence="",
-        source="",
-        annotates=frozenset({"PER"}),
-        weight=weight,
-        train=train,
-        dev=[],
-        n_dropped=0,
-    )
+    return Corpus(name=name, annotates=frozenset({"PER"}), weight=weight, train=train)
 
 
 def packed(corpora: Sequence[Corpus], window_words: int) -> list[Corpus]:

@@ -110,7 +110,9 @@ def score_intervals(
     The sentences are drawn with replacement, and scored, `n_draws` times. Few entities give wide
     intervals; without entities they are [0, 0].
     """
-    sums = np.concatenate([_sums(weights, table) for weights in draws(len(table), n_draws, seed)])
+    sums = np.concatenate(
+        [np.tensordot(weights, table, axes=1) for weights in draws(len(table), n_draws, seed)]
+    )
     return Intervals(
         micro=_score_intervals(sums.sum(axis=1)),
         by_label={label: _score_intervals(sums[:, place]) for place, label in enumerate(labels)},
@@ -131,12 +133,13 @@ def differences(
         seed: the same one gives the same result.
     """
     resampled = [
-        _all_f1(_sums(weights, second)) - _all_f1(_sums(weights, first))
+        _all_f1(np.tensordot(weights, second, axes=1))
+        - _all_f1(np.tensordot(weights, first, axes=1))
         for weights in draws(len(first), n_draws, seed)
     ]
     exchanged = []
     for sides in exchanges(len(first), n_draws, seed):
-        moved = _sums(sides, second - first)
+        moved = np.tensordot(sides, second - first, axes=1)
         exchanged.append(_all_f1(second.sum(axis=0) - moved) - _all_f1(first.sum(axis=0) + moved))
     drawn, swapped = np.concatenate(resampled).T, np.concatenate(exchanged).T
     # The first column of both is of all labels together.
@@ -171,14 +174,6 @@ def _blocks(n_sentences: int, n_draws: int) -> Iterator[int]:
         yield min(most, n_draws - begin)
 
 
-def _sums(weights: Array, table: Array) -> Array:
-    """Sum weighted counts: (draws, sentences) by (sentences, labels, 3) is (draws, labels, 3)."""
-    _, n_labels, n_counts = table.shape
-    return (weights @ table.reshape(len(table), n_labels * n_counts)).reshape(
-        len(weights), n_labels, n_counts
-    )
-
-
 def _ratio(part: Array, whole: Array) -> Array:
     """Divide; what has no whole is 0.0, as everywhere in `teddy.training.evaluation.scores`."""
     return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
@@ -190,7 +185,7 @@ def _f1(sums: Array) -> Array:
 
 
 def _all_f1(sums: Array) -> Array:
-    """F1 of all labels together and then of each: (draws, labels, 3) gives (draws, 1 + labels)."""
+    """Return F1 of all labels and then of each: (draws, labels, 3) gives (draws, 1 + labels)."""
     return np.concatenate([_f1(sums.sum(axis=1, keepdims=True)), _f1(sums)], axis=1)
 
 
