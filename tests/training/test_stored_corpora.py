@@ -19,8 +19,7 @@ from teddy.model.tags.spans import Span
 from teddy.training.data.align import Sentence
 from teddy.training.data.corpora import Corpus, load_corpora, open_corpora
 from teddy.training.data.source import CorporaInMemory, Source, StoredCorpora
-from teddy.training.data.store import BlockWriter, StoredSentences, pack, unpack
-from teddy.training.data.windows import plan_windows
+from teddy.training.data.store import BlockWriter, StoredSentences, pack, plan_windows, unpack
 from teddy.training.job.record import Record, Row
 from teddy.training.learning.checkpoint import load_checkpoint
 from teddy.training.recipe.corpus_config import CorpusConfig

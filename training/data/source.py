@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from teddy.training.data.align import Sentence
 from teddy.training.data.corpora import Corpus
-from teddy.training.data.store import StoredSentences
-from teddy.training.data.windows import plan_windows, window_generator
+from teddy.training.data.store import StoredSentences, plan_windows, window_generator
 from teddy.training.learning.torch_setup import generator
 
 _POOL_BATCHES = 40
@@ -143,7 +142,7 @@ class EpochInMemory:
 
 
 class StoredCorpora:
-    """Sentences in blocks, of which one window is in memory (see `teddy.training.data.windows`).
+    """Sentences in blocks, of which one window is in memory (see `teddy.training.data.store`).
 
     Where one window holds all of them, the batches are those of `CorporaInMemory`.
     """

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from teddy.model.errors import DataError
-from teddy.training.data.windows import plan_windows, window_generator
+from teddy.training.data.store import plan_windows, window_generator
 
 FORMAT = 2
 
@@ -200,7 +200,7 @@ def _mapped(path: Path, dtype: str, n_numbers: int) -> NDArray[Any]:
 class TrainingText:
     """The batches of an encoded corpus, epoch after epoch, of which memory holds one window.
 
-    A pure function of the corpus, the arguments and the seed: see `teddy.training.data.windows`.
+    A pure function of the corpus, the arguments and the seed: see `teddy.training.data.store`.
     """
 
     def __init__(

@@ -30,8 +30,8 @@ from teddy.model.system.files import atomic_folder
 from teddy.model.text.sentences import Offsets, split_sentences
 from teddy.model.text.words import TOKENISER_VERSION, tokenise
 from teddy.training.data.readers.files import find_files, stream_lines
+from teddy.training.data.store import block_words
 from teddy.training.data.vocabulary import MOST_WORDS, WordCounts, frequent_words, train_pieces
-from teddy.training.data.windows import block_words
 from teddy.training.pretrain.encoded import FORMAT, is_held_out, write_words
 from teddy.training.recipe.recipe import PiecesConfig
 from teddy.training.recipe.sections import PretrainConfig
