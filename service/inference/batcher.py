@@ -31,6 +31,7 @@ from teddy.service.errors import (
 )
 from teddy.service.inference.fair_queue import (
     DEFAULT_CONTEXT,
+    IMPATIENT_SECONDS,
     QUANTUM_WORDS,
     FairQueue,
     Flow,
@@ -210,7 +211,12 @@ class Batcher(Generic[Window, Output]):
         return request.future
 
     def _most_ahead(self, context: RequestContext, now: float) -> float:
-        """Return how many words may have their turn before a request that comes now."""
+        """Return how many words may have their turn before a request that comes now.
+
+        One with hardly any time may wait for it to pass: its deadline is at fault, not the queue.
+        """
+        if context.deadline - now < IMPATIENT_SECONDS:
+            return inf
         words_per_second = self._words_per_second or inf  # nothing is known before the first batch
         return (context.deadline - now) * words_per_second / DEADLINE_SAFETY_FACTOR
 
