@@ -101,7 +101,9 @@ class Settings(BaseSettings):
         "that arrive in one piece are not counted.",
     )
     max_text_characters: Positive = Field(
-        default=16 * 2**20, description="Longest text, in characters; above this, 413."
+        default=2**20,
+        description="Most characters in the texts of one request, or in a line of a stream; "
+        "above this, 413. A text takes up to 200 times as many bytes of memory.",
     )
     max_texts: Positive = Field(
         default=1024, description="Most texts in one batch request; above this, 413."

@@ -18,6 +18,8 @@ from pydantic import BaseModel, ValidationError
 from teddy.model.errors import TeddyError
 from teddy.model.text.offsets import OffsetUnit, convert_offsets
 from teddy.service.errors import BodyTooLargeError, TextTooLongError
+from teddy.service.http.body import LARGE_BYTES
+from teddy.service.http.json_scan import JsonLimits, scan
 from teddy.service.http.problems import STATUSES, field_error, slug
 from teddy.service.inference.models import ServedModel
 from teddy.service.schemas import (
@@ -124,7 +126,11 @@ def _read_line(line: bytes | None, limits: LineLimits) -> Read:
     if line is None:
         return _refuse(BodyTooLargeError(f"The line is larger than {limits.max_bytes} bytes."))
     try:
+        if len(line) > LARGE_BYTES:
+            scan(line, JsonLimits.of_line(limits.max_characters))
         read = StreamLine.model_validate_json(line)
+    except TeddyError as error:
+        return _refuse(error)
     except ValidationError as error:
         return _refuse(error, _find_id(line))
     if len(read.text) > limits.max_characters:
