@@ -4,7 +4,7 @@ Inside Teddy every offset counts characters (Unicode code points), as Python doe
 and C# count UTF-16 units, Rust and Go UTF-8 bytes.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
 OffsetUnit = Literal["character", "utf16", "byte"]
@@ -23,14 +23,14 @@ _CODECS: dict[OffsetUnit, tuple[str, int]] = {
 """For each unit the encoding that counts it, and the unit's bytes there."""
 
 
-def convert_offsets(text: str, offsets: Iterable[int], unit: OffsetUnit) -> list[int]:
-    """Convert ascending character offsets into `text` to `unit`, in time linear in the text.
+def convert_offsets(text: str, offsets: Iterable[int], unit: OffsetUnit) -> Iterator[int]:
+    """Yield ascending character offsets into `text` in `unit`, in time linear in the text.
 
     Raises ValueError for an offset that is out of order or outside the text, and UnicodeEncodeError
     for a lone surrogate before an offset (`check_text` refuses such a text first).
     """
     length = len if text.isascii() else _LENGTHS[unit]
-    converted, position, total = [], 0, 0
+    position = total = 0
     for offset in offsets:
         if not position <= offset <= len(text):
             raise ValueError(
@@ -38,8 +38,7 @@ def convert_offsets(text: str, offsets: Iterable[int], unit: OffsetUnit) -> list
             )
         total += length(text[position:offset])
         position = offset
-        converted.append(total)
-    return converted
+        yield total
 
 
 def character_offsets(text: str, offsets: Iterable[int], unit: OffsetUnit) -> list[int | None]:
