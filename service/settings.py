@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     max_held_bytes: Positive = Field(
         default=256 * 2**20,
         description="Most bytes of request bodies in a worker's memory; above this, 503. Bodies "
-        "that arrive in one piece are not counted.",
+        "that arrive in one piece are not counted, nor the first 64 KiB of a stream's lines.",
     )
     max_text_characters: Positive = Field(
         default=2**20,

@@ -234,6 +234,11 @@ class LineSplitter:
         """The unfinished line. One buffer: a client may send it byte by byte."""
         self._skipping = False
 
+    @property
+    def n_bytes(self) -> int:
+        """The size of the unfinished line."""
+        return len(self._begun)
+
     def feed(self, piece: bytes) -> list[bytes | None]:
         """Return the lines that end in `piece`, or grow too long in it."""
         first, *others = piece.split(b"\n")

@@ -39,9 +39,9 @@ TURN_SECONDS = 0.002
 
 
 class BodyBudget:
-    """Bytes that requests hold until they are answered.
+    """Bytes that requests hold until they are answered, and streams for the time being.
 
-    Bodies of one piece are not counted: nearly all are small.
+    Bodies of one piece are not counted: nearly all are small. Nor is as much of a stream.
     """
 
     __slots__ = ("_held_bytes", "_most_bytes")
@@ -60,6 +60,15 @@ class BodyBudget:
             raise QueueFullError("Too many large bodies are in memory.", retry_after_seconds=1)
         scope[HELD] = held + n_bytes
         self._held_bytes += n_bytes
+
+    def hold_line(self, scope: Scope, n_bytes: int) -> None:
+        """Count `n_bytes` as all that a stream holds now. Raises as `hold`, if they are more."""
+        more = max(0, n_bytes - PIECE_BYTES) - scope.get(HELD, 0)
+        if more > 0:
+            self.hold(scope, more)
+        elif more:
+            scope[HELD] += more
+            self._held_bytes += more
 
     def release(self, scope: Scope) -> None:
         """Stop counting what a request has held."""
