@@ -111,6 +111,13 @@ class Settings(BaseSettings):
     max_connections: Positive = Field(
         default=1024, description="Most connections of one worker; above this, 503."
     )
+    address_connection_share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Largest share of a worker's connections that one address may have; above "
+        "this, 429. Trusted proxies may have all.",
+    )
     max_header_bytes: Positive = Field(
         default=16384, description="Largest head of a request; above this, 431."
     )
