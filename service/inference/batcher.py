@@ -79,7 +79,10 @@ class PendingWindow(Generic[Window, Output]):
 
 
 class PendingRequest(Generic[Window, Output]):
-    """A request: its flow in the queue, its results so far, and its future."""
+    """A request of at least one window: its flow in the queue, its results, and its future.
+
+    Any thread may make one: for 350,000 windows it takes a second.
+    """
 
     def __init__(
         self,
@@ -185,18 +188,25 @@ class Batcher(Generic[Window, Output]):
     ) -> "Future[list[Output]]":
         """Queue a request's windows; return a future of one result for each, in order.
 
+        Raises ValueError without windows, and as `enqueue`.
+        """
+        if not windows:
+            raise ValueError("a request needs at least one window")
+        loop = asyncio.get_running_loop()
+        return self.enqueue(PendingRequest(predict, windows, context, loop))
+
+    def enqueue(self, request: PendingRequest[Window, Output]) -> "Future[list[Output]]":
+        """Queue a request; return its future, of one result for each window, in order.
+
         Cancelling the future takes the request out of the queue. It fails with InferenceError when
         `predict` does, with DeadlineError when the context's time is over, and with
         ClientDepartedError.
 
-        Raises ValueError without windows, QueueFullError, ClientShareError and ShuttingDownError.
+        Raises QueueFullError, ClientShareError and ShuttingDownError.
         """
-        if not windows:
-            raise ValueError("a request needs at least one window")
         if self._closing:
             raise ShuttingDownError("Shutting down.", retry_after_seconds=1)
-        loop = asyncio.get_running_loop()
-        request = PendingRequest(predict, windows, context, loop)
+        loop, context = asyncio.get_running_loop(), request.context
         try:
             self._queue.add(request.flow, self._most_ahead(context, request.came))
         except (QueueFullError, ClientShareError) as error:
