@@ -31,6 +31,7 @@ from benchmarks.rounds import Clock
 from benchmarks.service_batch import batch
 from benchmarks.service_context import Context, Scale, Section
 from benchmarks.service_failures import kill, terminate
+from benchmarks.service_hostile import hostile
 from benchmarks.service_metrics import metrics
 from benchmarks.service_neighbours import documents, health
 from benchmarks.service_overload import overload
@@ -48,6 +49,7 @@ SECTIONS: dict[str, Callable[[Context], Awaitable[list[Section]]]] = {
     "documents": documents,
     "health": health,
     "overload": overload,
+    "hostile": hostile,
     "metrics": metrics,
     "kill": kill,
     "sigterm": terminate,
@@ -62,8 +64,8 @@ FULL = Scale(
     worker_counts=(1, 2),
     connections=(1, 8, 64),
     contenders=CONTENDERS,
-    # which wants its own ten minutes for 2 %
-    sections=tuple(name for name in SECTIONS if name != "metrics"),
+    # which want their own ten minutes, the first for 2 %
+    sections=tuple(name for name in SECTIONS if name not in ("metrics", "hostile")),
     reloads=1000,
 )
 QUICK = Scale(

@@ -7,6 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from teddy.model.text.offsets import OffsetUnit
 
 Name = Annotated[str, Field(max_length=64)]
+MOST_LABELS = 1024
 
 
 def _as_whole(value: object) -> object:
@@ -23,7 +24,7 @@ class _Options(BaseModel):
     model: Name | None = Field(
         default=None, description="A model's name; the default model if left out."
     )
-    labels: Annotated[list[Name], Field(max_length=1024, fail_fast=True)] | None = Field(
+    labels: Annotated[list[Name], Field(max_length=MOST_LABELS, fail_fast=True)] | None = Field(
         default=None, description="Only entities with these labels; all if left out."
     )
     min_score: float = Field(

@@ -98,16 +98,25 @@ class Settings(BaseSettings):
     max_held_bytes: Positive = Field(
         default=256 * 2**20,
         description="Most bytes of request bodies in a worker's memory; above this, 503. Bodies "
-        "that arrive in one piece are not counted.",
+        "that arrive in one piece are not counted, nor the first 64 KiB of a stream's lines.",
     )
     max_text_characters: Positive = Field(
-        default=16 * 2**20, description="Longest text, in characters; above this, 413."
+        default=2**20,
+        description="Most characters in the texts of one request, or in a line of a stream; "
+        "above this, 413. A text takes up to 200 times as many bytes of memory.",
     )
     max_texts: Positive = Field(
         default=1024, description="Most texts in one batch request; above this, 413."
     )
     max_connections: Positive = Field(
         default=1024, description="Most connections of one worker; above this, 503."
+    )
+    address_connection_share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Largest share of a worker's connections that one address may have; above "
+        "this, 429. Trusted proxies may have all.",
     )
     max_header_bytes: Positive = Field(
         default=16384, description="Largest head of a request; above this, 431."

@@ -6,10 +6,11 @@ A sentence is one window. A long sentence becomes several that overlap, so that 
 with context on both sides; each word's result is kept from one window only, and no word is dropped.
 """
 
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from teddy.model.tagger import TaggedWords
 from teddy.model.text.sentences import Offsets, split_sentences
@@ -134,7 +135,11 @@ class Tagged:
     @cached_property
     def tokens(self) -> list[Token]:
         """The words; made on first use, since few callers want them and they are expensive."""
-        return [token for segment in self._segments for token in self._read(segment)]
+        return list(self.read_tokens())
+
+    def read_tokens(self) -> Iterator[Token]:
+        """Yield the words, which are not kept: of a long text they take 160 bytes each."""
+        return chain.from_iterable(map(self._read, self._segments))
 
     def _read(self, segment: _Segment) -> Iterator[Token]:
         names, output = self._tag_names, segment.output
@@ -153,9 +158,10 @@ def prepare(text: str, max_words: int, overlap: int) -> Document:
     """Cut a text into words, and these into windows. Raises TextError for a lone surrogate."""
     check_text(text)
     starts, ends, words = split_words(text)
-    offsets = Offsets(starts, ends)
-    windows = split_windows(words, split_sentences(text, offsets), max_words, overlap)
-    return Document(text, offsets, windows)
+    sentences = split_sentences(text, Offsets(starts, ends))
+    # Kept until the text is answered: 8 bytes a word instead of 80.
+    offsets = Offsets(array("I", starts), array("I", ends))
+    return Document(text, offsets, split_windows(words, sentences, max_words, overlap))
 
 
 def assemble(

@@ -4,7 +4,7 @@ Inside Teddy every offset counts characters (Unicode code points), as Python doe
 and C# count UTF-16 units, Rust and Go UTF-8 bytes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 OffsetUnit = Literal["character", "utf16", "byte"]
@@ -17,14 +17,14 @@ _CODECS: dict[OffsetUnit, tuple[str, int]] = {
 """The encoding that counts each unit, and the unit's bytes there."""
 
 
-def convert_offsets(text: str, offsets: Iterable[int], unit: OffsetUnit) -> list[int]:
-    """Convert ascending character offsets into `text` to `unit`, in time linear in the text.
+def convert_offsets(text: str, offsets: Iterable[int], unit: OffsetUnit) -> Iterator[int]:
+    """Yield ascending character offsets into `text` in `unit`, in time linear in the text.
 
     Raises ValueError for an offset that is out of order or outside the text, and UnicodeEncodeError
     for a lone surrogate before an offset (`check_text` refuses such a text first).
     """
     codec, width = ("ascii", 1) if text.isascii() else _CODECS[unit]
-    converted, position, total = [], 0, 0
+    position = total = 0
     for offset in offsets:
         if not position <= offset <= len(text):
             raise ValueError(
@@ -32,8 +32,7 @@ def convert_offsets(text: str, offsets: Iterable[int], unit: OffsetUnit) -> list
             )
         total += len(text[position:offset].encode(codec)) // width
         position = offset
-        converted.append(total)
-    return converted
+        yield total
 
 
 def character_offsets(text: str, offsets: Iterable[int], unit: OffsetUnit) -> list[int | None]:

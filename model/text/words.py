@@ -30,6 +30,7 @@ an ignorable character ends a word as a space does.
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from functools import cache, lru_cache
 from itertools import groupby
 from string import ascii_letters
@@ -91,24 +92,22 @@ def split_words(text: str) -> tuple[list[int], list[int], list[str]]:
             ends += (end - 1, end)
             words += (stem, chunk[-1])
         else:
-            split = _split_short_chunk if len(chunk) <= _SHORT_CHUNK_CHARACTERS else _split_chunk
-            for first, last in split(chunk):
+            is_short = len(chunk) <= _SHORT_CHUNK_CHARACTERS
+            for first, last in _split_short_chunk(chunk) if is_short else _split_chunk(chunk):
                 starts.append(start + first)
                 ends.append(start + last)
                 words.append(chunk[first:last])
     return starts, ends, words
 
 
-def _split_chunk(chunk: str) -> list[tuple[int, int]]:
-    """Return the words of a text without white space."""
-    words: list[tuple[int, int]] = []
+def _split_chunk(chunk: str) -> Iterator[tuple[int, int]]:
+    """Yield the words of a text without white space, which may be a whole document in Chinese."""
     for match in _word_pattern().finditer(chunk):
         start, end = match.span()
         while end - start > MAX_WORD_CHARACTERS:
-            words.append((start, start + MAX_WORD_CHARACTERS))
+            yield start, start + MAX_WORD_CHARACTERS
             start += MAX_WORD_CHARACTERS
-        words.append((start, end))
-    return words
+        yield start, end
 
 
 @lru_cache(_CACHED_CHUNKS)

@@ -6,11 +6,11 @@ holds Python's lock all the time.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice, tee
 from json.encoder import encode_basestring as quoted
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi import Response
 from pydantic import BaseModel, ValidationError
@@ -18,6 +18,8 @@ from pydantic import BaseModel, ValidationError
 from teddy.model.errors import TeddyError
 from teddy.model.text.offsets import OffsetUnit, convert_offsets
 from teddy.service.errors import BodyTooLargeError, TextTooLongError
+from teddy.service.http.body import LARGE_BYTES
+from teddy.service.http.json_scan import JsonLimits, scan
 from teddy.service.http.problems import STATUSES, field_error, slug
 from teddy.service.inference.models import ServedModel
 from teddy.service.schemas import (
@@ -34,6 +36,10 @@ from teddy.service.schemas import (
 if TYPE_CHECKING:
     from teddy.model.text.documents import Entity, Tagged, Token
 
+    Ranged = TypeVar("Ranged", Entity, Token)
+    Placed = tuple[Ranged, int, int]
+
+ITEMS_AT_ONCE = 512
 SCORE_DIGITS = 4  # a calibrated probability is not known better, and answers stay short
 Options = EntitiesRequest | BatchRequest | StreamOptions
 Read = StreamLine | StreamError
@@ -50,10 +56,10 @@ def answer_text(asked: EntitiesRequest, model: ServedModel, tagged: "Sequence[Ta
 def answer_batch(asked: BatchRequest, model: ServedModel, tagged: "Sequence[Tagged]") -> Response:
     """Return the answer to a request for several texts."""
     results = (
-        f"{{{_result_json(text, each, asked)}}}"
+        b"{%b}" % b"".join(_result_json(text, each, asked))
         for text, each in zip(asked.texts, tagged, strict=True)
     )
-    return _answer(model, f'"results":[{",".join(results)}]')
+    return _answer(model, (b'"results":[', b",".join(results), b"]"))
 
 
 def as_json(content: BaseModel) -> Response:
@@ -64,46 +70,57 @@ def as_json(content: BaseModel) -> Response:
     )
 
 
-def _answer(model: ServedModel, fields: str) -> Response:
-    named = f'{{"name":{quoted(model.name)},"version":{quoted(model.version)}}}'
-    return Response(f'{{"model":{named},{fields}}}'.encode(), media_type="application/json")
+def _answer(model: ServedModel, fields: Iterable[bytes]) -> Response:
+    named = f'{{"model":{{"name":{quoted(model.name)},"version":{quoted(model.version)}}},'
+    return Response(b"".join((named.encode(), *fields, b"}")), media_type="application/json")
 
 
-def _result_json(text: str, tagged: "Tagged", asked: Options) -> str:
-    """Return the fields of a TextResult: the wanted entities, and the tokens if asked for."""
+def _result_json(text: str, tagged: "Tagged", asked: Options) -> Iterator[bytes]:
+    """Yield the fields of a TextResult: the wanted entities, and the tokens if asked for."""
     found = [
         entity
         for entity in tagged.entities
         if entity.score >= asked.min_score
         and (asked.labels is None or entity.label in asked.labels)
     ]
-    ranges = _convert_ranges(text, found, asked.offset_unit)
-    entities = ",".join(
+    yield b'"entities":['
+    yield from _listed(
         f'{{"start":{start},"end":{end},"label":{quoted(entity.label)},'
         f'"score":{round(entity.score, SCORE_DIGITS)},"text":{quoted(entity.text)}}}'
-        for entity, (start, end) in zip(found, ranges, strict=True)
+        for entity, start, end in _ranged(text, found, asked.offset_unit)
     )
-    if not asked.tokens:
-        return f'"entities":[{entities}]'
-    ranges = _convert_ranges(text, tagged.tokens, asked.offset_unit)
-    tokens = ",".join(
-        f'{{"start":{start},"end":{end},"tag":{quoted(token.tag)},'
-        f'"score":{round(token.score, SCORE_DIGITS)}}}'
-        for token, (start, end) in zip(tagged.tokens, ranges, strict=True)
-    )
-    return f'"entities":[{entities}],"tokens":[{tokens}]'
+    if asked.tokens:
+        yield b'],"tokens":['
+        yield from _listed(
+            f'{{"start":{start},"end":{end},"tag":{quoted(token.tag)},'
+            f'"score":{round(token.score, SCORE_DIGITS)}}}'
+            for token, start, end in _ranged(text, tagged.read_tokens(), asked.offset_unit)
+        )
+    yield b"]"
 
 
-def _convert_ranges(
-    text: str, ranges: "Sequence[Entity | Token]", unit: OffsetUnit
-) -> list[tuple[int, int]]:
-    """Return the half-open ranges, which are in order and disjoint, in `unit`."""
+def _listed(items: Iterator[str]) -> Iterator[bytes]:
+    """Yield items of JSON with commas between them, many at a time: one alone takes as much again.
+
+    Bytes, because one character beyond ASCII would make a string two or four times as large.
+    """
+    separator = ""
+    while some := ",".join(islice(items, ITEMS_AT_ONCE)):
+        yield f"{separator}{some}".encode()
+        separator = ","
+
+
+def _ranged(text: str, items: "Iterable[Ranged]", unit: OffsetUnit) -> "Iterator[Placed[Ranged]]":
+    """Yield items, which are in order and disjoint, with their half-open ranges in `unit`."""
     if unit == "character":
-        return [(each.start, each.end) for each in ranges]
-    offsets = convert_offsets(
-        text, chain.from_iterable((each.start, each.end) for each in ranges), unit
-    )
-    return list(zip(offsets[::2], offsets[1::2], strict=True))
+        for each in items:
+            yield each, each.start, each.end
+        return
+    items, again = tee(items)
+    ends = chain.from_iterable((each.start, each.end) for each in again)
+    offsets = convert_offsets(text, ends, unit)
+    for each in items:
+        yield each, next(offsets), next(offsets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +141,11 @@ def _read_line(line: bytes | None, limits: LineLimits) -> Read:
     if line is None:
         return _refuse(BodyTooLargeError(f"The line is larger than {limits.max_bytes} bytes."))
     try:
+        if len(line) > LARGE_BYTES:
+            scan(line, JsonLimits.of_line(limits.max_characters))
         read = StreamLine.model_validate_json(line)
+    except TeddyError as error:
+        return _refuse(error)
     except ValidationError as error:
         return _refuse(error, _find_id(line))
     if len(read.text) > limits.max_characters:
@@ -162,7 +183,8 @@ def _answer_line(line: StreamLine, outcome: "Tagged | TeddyError", options: Stre
     if isinstance(outcome, TeddyError):
         return _as_line(_refuse(outcome, line.id))
     identified = "" if line.id is None else f'"id":{json.dumps(line.id, ensure_ascii=False)},'
-    return f"{{{identified}{_result_json(line.text, outcome, options)}}}\n".encode()
+    fields = b"".join(_result_json(line.text, outcome, options))
+    return b"{%b%b}\n" % (identified.encode(), fields)
 
 
 def _refuse(error: TeddyError | ValidationError, line_id: LineId | None = None) -> StreamError:
@@ -211,6 +233,11 @@ class LineSplitter:
         self._begun = bytearray()
         """The unfinished line. One buffer: a client may send it byte by byte."""
         self._skipping = False
+
+    @property
+    def n_bytes(self) -> int:
+        """The size of the unfinished line."""
+        return len(self._begun)
 
     def feed(self, piece: bytes) -> list[bytes | None]:
         """Return the lines that end in `piece`, or grow too long in it."""

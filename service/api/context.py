@@ -11,7 +11,7 @@ from teddy.service.errors import TimeoutHeaderError
 from teddy.service.feedback.state import Feedback
 from teddy.service.http.body import BodyLimits
 from teddy.service.http.callers import Keys, Network, client_address
-from teddy.service.inference.fair_queue import RequestContext
+from teddy.service.inference.fair_queue import IMPATIENT_SECONDS, RequestContext
 from teddy.service.inference.models import Models
 from teddy.service.inference.tagging import Tagging
 from teddy.service.observability.metrics import Metrics
@@ -81,6 +81,7 @@ def _seconds_for(scope: Scope, most_seconds: float) -> float:
             except ValueError:
                 seconds = 0.0
             if 0 < seconds < float("inf"):
+                scope["impatient"] = seconds < IMPATIENT_SECONDS
                 return min(seconds, most_seconds)
             raise TimeoutHeaderError("X-Request-Timeout must be a number of seconds, such as 0.5.")
     return most_seconds

@@ -80,6 +80,11 @@ class Window:
         self._lines += n_lines
         self._bytes += n_bytes
 
+    @property
+    def n_bytes(self) -> int:
+        """The bytes of the lines in it."""
+        return self._bytes
+
     def leave(self, n_lines: int, n_bytes: int) -> None:
         """Give room back."""
         self._lines -= n_lines
@@ -99,7 +104,8 @@ class Group:
 class StreamRequest:
     """The options and limits of a stream.
 
-    `make_context` makes the context of a group that is about to queue.
+    `make_context` makes the context of a group that is about to queue. `hold` gets how many bytes
+    of lines are held, whenever that changes, and raises QueueFullError if that is too many.
     """
 
     model: ServedModel
@@ -107,6 +113,7 @@ class StreamRequest:
     limits: LineLimits
     make_context: Callable[[], RequestContext]
     request_id: str
+    hold: Callable[[int], None]
 
 
 class LineTagging:
@@ -118,6 +125,7 @@ class LineTagging:
         self._tagging = tagging
         self._asked = asked
         self._window = Window(WINDOW_LINES, WINDOW_BYTES)
+        self._splitter = LineSplitter(asked.limits.max_bytes)
         self._under_way: Queue[tuple[Group, Task[bytes]] | None] = Queue()
         """In order; None marks the end."""
         self._last_line = b""
@@ -143,11 +151,10 @@ class LineTagging:
     async def _read(
         self, pieces: AsyncIterable[bytes], departure: Departure, tasks: TaskGroup
     ) -> None:
-        splitter = LineSplitter(self._asked.limits.max_bytes)
         try:
             async for piece in pieces:
-                await self._start(splitter.feed(piece), tasks)
-            await self._start(splitter.end(), tasks)
+                await self._start(self._splitter.feed(piece), tasks)
+            await self._start(self._splitter.end(), tasks)
         except ClientDepartedError:
             raise
         except TeddyError as error:
@@ -160,12 +167,18 @@ class LineTagging:
         for group in grouped(lines):
             await self._window.enter(len(group.lines), group.n_bytes)
             self._under_way.put_nowait((group, tasks.create_task(self._answer(group))))
+        self._hold()
+
+    def _hold(self) -> None:
+        self._asked.hold(self._splitter.n_bytes + self._window.n_bytes)
 
     async def _write(self, send: Send) -> None:
         while (entry := await self._under_way.get()) is not None:
             group, answer = entry
             await send(await answer)
             self._window.leave(len(group.lines), group.n_bytes)
+            with suppress(QueueFullError):  # less is held than before, unless much has come since
+                self._hold()
         await send(self._last_line)
 
     async def _answer(self, group: Group) -> bytes:

@@ -87,6 +87,7 @@ async def _tag_body(
     refuse_early = partial(service.tagging.refuse_early, context=context)
     body = await read_body(request, service.body_limits, refuse_early)
     asked = await run(len(body), kind.model_validate_json, body)
+    del body  # it may be all white space, and large
     texts = (asked.text,) if isinstance(asked, EntitiesRequest) else asked.texts
     if len(texts) > service.settings.max_texts:
         raise TooManyTextsError(
@@ -142,8 +143,10 @@ async def tag_texts(
     if asked.labels:
         model.check_labels(asked.labels)
     most = service.settings.max_text_characters
-    if max(map(len, texts), default=0) > most:
-        raise TextTooLongError(f"A text is longer than {most} characters.")
+    if (characters := sum(map(len, texts))) > most:
+        raise TextTooLongError(
+            f"{characters} characters; at most {most} in one request. Send less text in each."
+        )
     tagged = await service.tagging.tag(model, texts, context)
     request.scope["words"] = sum(each.n_words for each in tagged)
     request.scope["model"] = model

@@ -110,7 +110,8 @@ def stream_request(request: Request, model: ServedModel, options: StreamOptions)
 
     Time is limited for each line and not for the stream. Raises TimeoutHeaderError.
     """
-    settings = service_of(request).settings
+    service = service_of(request)
+    settings = service.settings
     make = partial(make_context, request, seconds=seconds_for(request), watched=False)
     return StreamRequest(
         model,
@@ -118,6 +119,7 @@ def stream_request(request: Request, model: ServedModel, options: StreamOptions)
         LineLimits(settings.max_body_bytes, settings.max_text_characters),
         make,
         request_id(request.scope),
+        partial(service.body_limits.budget.hold_line, request.scope),
     )
 
 

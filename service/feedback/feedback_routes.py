@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from teddy.service.feedback.rows import Correction, read_spans, refuse
 from teddy.service.feedback.scores import total
 from teddy.service.feedback.state import Feedback
 from teddy.service.http.body import read_body
+from teddy.service.http.json_scan import JsonLimits
 from teddy.service.http.openapi import body_of, problems
 from teddy.service.inference.fair_queue import RequestContext
 from teddy.service.schemas import (
@@ -66,7 +67,8 @@ async def correct(request: Request) -> Response:
     service, feedback = service_of(request), feedback_of(request)
     context = make_context(request)
     refuse_early = partial(service.tagging.refuse_early, context=context)
-    body = await read_body(request, service.body_limits, refuse_early)
+    limits = replace(service.body_limits, json=JsonLimits.of_correction(service.settings))
+    body = await read_body(request, limits, refuse_early)
     asked = await service.tagging.run(len(body), read_request, body)
     found = await find(request, asked, context)
     labels = service.models.get(found.model).predictor.manifest.labels

@@ -1,4 +1,4 @@
-"""Read request bodies: JSON, decompressed, bounded in bytes and in time."""
+"""Read request bodies: JSON, decompressed, bounded in bytes, in time and in what it becomes."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable
@@ -20,6 +20,7 @@ from teddy.service.errors import (
     QueueFullError,
 )
 from teddy.service.http.compression import PIECE_BYTES, Unpacker
+from teddy.service.http.json_scan import JsonLimits, JsonScanner, scan
 
 if TYPE_CHECKING:
     from teddy.service.settings import Settings
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 HELD = "held_bytes"
 JSON_TYPE = "application/json"
 LARGE_BYTES = 4096
-"""A larger body may be refused before it is read; reading a smaller one costs as little."""
+"""A larger body may be refused before it is read, and is scanned; a smaller one costs as little."""
 
 MOST_MEMBERS = 4096
 """Most gzip members or zstd frames in one body: an empty frame has 9 bytes and takes as much time
@@ -38,9 +39,9 @@ TURN_SECONDS = 0.002
 
 
 class BodyBudget:
-    """Bytes that requests hold until they are answered.
+    """Bytes that requests hold until they are answered, and streams for the time being.
 
-    Bodies of one piece are not counted: nearly all are small.
+    Bodies of one piece are not counted: nearly all are small. Nor is as much of a stream.
     """
 
     __slots__ = ("_held_bytes", "_most_bytes")
@@ -60,6 +61,15 @@ class BodyBudget:
         scope[HELD] = held + n_bytes
         self._held_bytes += n_bytes
 
+    def hold_line(self, scope: Scope, n_bytes: int) -> None:
+        """Count `n_bytes` as all that a stream holds now. Raises as `hold`, if they are more."""
+        more = max(0, n_bytes - PIECE_BYTES) - scope.get(HELD, 0)
+        if more > 0:
+            self.hold(scope, more)
+        elif more:
+            scope[HELD] += more
+            self._held_bytes += more
+
     def release(self, scope: Scope) -> None:
         """Stop counting what a request has held."""
         self._held_bytes -= scope.pop(HELD, 0)
@@ -77,6 +87,8 @@ class BodyLimits:
     """Longest wait for the next piece; may be infinite."""
     min_bytes_per_second: float
     """Slowest average, as sent, once `timeout_seconds` have been waited for pieces; 0 for none."""
+    json: JsonLimits = field(default_factory=JsonLimits)
+    """What it may become."""
     budget: BodyBudget = field(default_factory=BodyBudget, compare=False)
     """What all bodies together may take."""
 
@@ -88,6 +100,7 @@ class BodyLimits:
             max_decompressed_bytes=settings.max_decompressed_bytes,
             timeout_seconds=settings.body_timeout_seconds,
             min_bytes_per_second=settings.min_body_bytes_per_second,
+            json=JsonLimits.of_texts(settings),
             budget=BodyBudget(settings.max_held_bytes),
         )
 
@@ -100,8 +113,9 @@ async def read_body(
     `refuse_early` is called with the announced size of a large body before it is read.
 
     Raises MediaTypeError, EncodingError, BodyTooLargeError (before reading if the size is
-    announced), CompressionError, BodyTimeoutError, ClientDepartedError, and QueueFullError when
-    other requests hold too much already. The caller releases the budget after the answer.
+    announced), TextTooLongError, CompressionError, BodyTimeoutError, ClientDepartedError, and
+    QueueFullError when other requests hold too much already. The caller releases the budget after
+    the answer.
     """
     head = _read_head(request.scope)
     if head.content_type != JSON_TYPE and not is_json(head.content_type):
@@ -113,10 +127,13 @@ async def read_body(
     arriving = _Arriving(request.receive, limits, most_bytes=limits.max_body_bytes)
     first = await anext(arriving)
     if unpacker is None and not arriving.more:  # nearly every body
+        if len(first) > LARGE_BYTES:
+            scan(first, limits.json)
         return first
     most_bytes = limits.max_decompressed_bytes if unpacker else limits.max_body_bytes
     hold = partial(limits.budget.hold, request.scope)
-    return await _gather(_unpacked(first, arriving, unpacker), most_bytes, hold)
+    scanner = JsonScanner(limits.json)
+    return await _gather(_unpacked(first, arriving, unpacker), most_bytes, hold, scanner)
 
 
 def body_chunks(request: Request, limits: BodyLimits) -> AsyncGenerator[bytes, None]:
@@ -288,11 +305,14 @@ def _cut(data: bytes) -> Iterable[bytes]:
 
 
 async def _gather(
-    pieces: AsyncGenerator[bytes, None], most_bytes: int, hold: Callable[[int], None]
+    pieces: AsyncGenerator[bytes, None],
+    most_bytes: int,
+    hold: Callable[[int], None],
+    scanner: JsonScanner,
 ) -> bytes:
     """Join all pieces.
 
-    Calls `hold` with each piece's size first; it may raise.
+    Calls `hold` with each piece's size first, and scans it; both may raise.
 
     Raises BodyTooLargeError before it holds more than `most_bytes` and one piece.
     """
@@ -301,5 +321,6 @@ async def _gather(
         async for piece in pieces:
             _check_size(whole.tell() + len(piece), most_bytes)
             hold(len(piece))
+            scanner.feed(piece)
             whole.write(piece)
     return whole.getvalue()

@@ -10,12 +10,15 @@ import fcntl
 import socket
 import struct
 import termios
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from uvicorn.protocols.http.flow_control import FlowControl
+
+from teddy.service.http.callers import Network, is_within, parse_address, parse_networks
 
 if TYPE_CHECKING:
     from teddy.service.settings import Settings
@@ -33,6 +36,9 @@ class ConnectionLimits:
     """How many connections may be open, and what a client may do on one."""
 
     max_connections: int
+    max_of_address: int
+    """Of one address, unless it is a trusted proxy's."""
+    trusted_proxies: tuple[Network, ...]
     max_header_bytes: int
     header_timeout_seconds: float
     write_timeout_seconds: float
@@ -46,12 +52,41 @@ class ConnectionLimits:
         """Return the limits in the settings; answers must be read as fast as bodies are sent."""
         return cls(
             max_connections=settings.max_connections,
+            max_of_address=max(
+                1, int(settings.max_connections * settings.address_connection_share)
+            ),
+            trusted_proxies=parse_networks(settings.trusted_proxies),
             max_header_bytes=settings.max_header_bytes,
             header_timeout_seconds=settings.header_timeout_seconds,
             write_timeout_seconds=settings.body_timeout_seconds,
             min_bytes_per_second=settings.min_body_bytes_per_second,
             keep_alive_seconds=settings.keep_alive_seconds,
         )
+
+
+class Addresses:
+    """How many open connections each address has; those of trusted proxies are not counted."""
+
+    def __init__(self, limits: ConnectionLimits) -> None:
+        self._limits = limits
+        self._counts: Counter[str] = Counter()
+
+    def enter(self, address: str) -> bool:
+        """Count one more connection, unless the address has its share; return whether it may be."""
+        parsed = parse_address(address)
+        if parsed is None or is_within(parsed, self._limits.trusted_proxies):
+            return True
+        if self._counts[address] >= self._limits.max_of_address:
+            return False
+        self._counts[address] += 1
+        return True
+
+    def leave(self, address: str) -> None:
+        """Count one less of those that entered."""
+        if self._counts[address] > 1:
+            self._counts[address] -= 1
+        else:
+            del self._counts[address]
 
 
 class LingeringTransport:

@@ -30,7 +30,8 @@ from teddy.service.process.control import Drain
 
 SANE_ID = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,128}")
 UNKNOWN_ROUTE = "unknown"
-CLIENT_CLOSED_REQUEST = 499  # for the log and the metrics alone: the client has gone
+CLIENT_CLOSED_REQUEST = 499  # for the log and the metrics alone: the client did not wait
+DEADLINE = 504
 
 OPEN = frozenset({"/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"})
 """What needs no key, besides the files of `/docs`: probes and scrapers have none, and these hold no
@@ -138,7 +139,9 @@ class ResponseTracker:
                 attributes["teddy.model.version"] = model.version
             span.end(status, None if route == UNKNOWN_ROUTE else route, attributes)
         metrics.in_flight -= 1
-        metrics.request(scope["method"], route, status, seconds, words)
+        gave_up = status == DEADLINE and scope.get("impatient")
+        counted = CLIENT_CLOSED_REQUEST if gave_up else status
+        metrics.request(scope["method"], route, counted, seconds, words)
         if problem := scope.get("problem"):
             metrics.refused.labels(problem).inc()
         log.info(

@@ -212,6 +212,12 @@ class Refusal:
 TOO_MANY_CONNECTIONS = Refusal(
     "too-many-connections", 503, "As many connections are open as may be.", retry=True
 )
+ADDRESS_SHARE = Refusal(
+    "address-share",
+    429,
+    "This address has as many connections open as one may have. Use them again, or close some.",
+    retry=True,
+)
 HEADER_TOO_LARGE = Refusal("header-too-large", 431, "The request's head is too large.")
 HEADER_TIMEOUT = Refusal("header-timeout", 408, "The request's head did not come in time.")
 MALFORMED = Refusal("malformed-request", 400, "This is not HTTP/1.1.")
@@ -229,6 +235,7 @@ UPGRADE_WITH_BODY = Refusal(
 ANSWER_NOT_READ = "answer-not-read"
 REFUSALS = (
     TOO_MANY_CONNECTIONS.kind,
+    ADDRESS_SHARE.kind,
     HEADER_TOO_LARGE.kind,
     HEADER_TIMEOUT.kind,
     MALFORMED.kind,

@@ -1,6 +1,7 @@
 """HTTP as uvicorn speaks it, with limits on what comes before a request reaches the app.
 
     a connection too many                                503 too-many-connections
+    one too many of its address                          429 address-share
     a head that is too large, or bytes that lead nowhere 431 header-too-large
     a head that does not come to its end                 408 header-timeout
     what is no HTTP                                      400 malformed-request
@@ -10,7 +11,8 @@
     an answer that the client does not read              cut: answer-not-read
 
 Each refusal is a problem (RFC 9457) and its connection's last answer. What came before it is
-answered first.
+answered first. A connection too many may still ask once for what probes ask, so that the service is
+not taken for dead.
 
 Uvicorn's `HttpToolsProtocol` is meant to be used, not to be derived from. Its public settings
 cannot replace this: a limit on a head's bytes only with h11, none on its time, refusals as plain
@@ -21,8 +23,7 @@ tests/service/test_protocol.py tells whether a new release still fits.
 """
 
 import asyncio
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import uuid4
 
@@ -36,11 +37,14 @@ from uvicorn.protocols.http.httptools_impl import (
 
 from teddy.service.http.connection import (
     LINGER_SECONDS,
+    Addresses,
     ConnectionLimits,
     LingeringTransport,
     probe_when_silent,
 )
+from teddy.service.http.heads import PROBE, has_body, head_bytes, without_offer
 from teddy.service.http.problems import (
+    ADDRESS_SHARE,
     ANSWER_NOT_READ,
     HEADER_TIMEOUT,
     HEADER_TOO_LARGE,
@@ -60,9 +64,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger("service.protocol")
 
 
-H2C_OFFER = re.compile(rb"(?i)\r\nupgrade:(?=[ \t]*h2c[ \t]*\r\n)")
-
-
 class RefusedError(Exception):
     """Stops the parser at a request that is refused although its syntax is right."""
 
@@ -75,8 +76,9 @@ class Protocol(HttpToolsProtocol):
 
     limits: ClassVar[ConnectionLimits]
     on_refused: ClassVar[Callable[[str], None]]
-    turned_away: ClassVar[set["Protocol"]]
-    """Excess connections that are about to be closed; they do not count as open."""
+    turned_away: ClassVar[dict["Protocol", None]]
+    """Excess connections that are about to be closed, in order; they do not count as open."""
+    addresses: ClassVar[Addresses]
 
     _lingering: LingeringTransport
     _timer: asyncio.TimerHandle | None = None
@@ -88,6 +90,7 @@ class Protocol(HttpToolsProtocol):
     """The request that the app works on or answered last; `cycle` is the one that arrived last."""
     _refusal: Refusal | None = None
     """The client gets this once earlier requests are answered; its later bytes are dropped."""
+    _has_entered = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, or turn away an excess connection."""
@@ -98,14 +101,19 @@ class Protocol(HttpToolsProtocol):
         self.transport = self._lingering  # type: ignore[assignment]
         probe_when_silent(transport.get_extra_info("socket"))
         if len(self.connections) > self.limits.max_connections:
-            self._turn_away()
+            self._turn_away(TOO_MANY_CONNECTIONS)
+        elif self.client and not self.addresses.enter(self.client[0]):
+            self._turn_away(ADDRESS_SHARE)
         else:
+            self._has_entered = True
             self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection, and notify the app."""
         super().connection_lost(exc)
-        self.turned_away.discard(self)
+        self.turned_away.pop(self, None)
+        if self._has_entered and self.client:
+            self.addresses.leave(self.client[0])
         self._lingering.lost()
         self._stop_timers()
         if self._running is not None:
@@ -132,9 +140,15 @@ class Protocol(HttpToolsProtocol):
                 self._parse(data[start : start + step])
 
     def _parse(self, data: bytes) -> None:
-        if self._refusal is not None or self._lingering.leaving:
-            self._drop()
+        if self._lingering.leaving:
             return
+        if self._refusal is not None:
+            if self not in self.turned_away or self._running is not None:
+                return
+            if not PROBE.match(data):
+                self._leave(self._refusal)
+                return
+            self._refusal = None
         self._idle_bytes += len(data)
         if b"h2c" in data and self._answered():
             data = without_offer(data)
@@ -155,10 +169,6 @@ class Protocol(HttpToolsProtocol):
             elif self._timer is None and self._answered():
                 self._await_head()
 
-    def _drop(self) -> None:
-        if self._refusal is TOO_MANY_CONNECTIONS:
-            self._leave(TOO_MANY_CONNECTIONS)
-
     # What the parser calls.
 
     def on_headers_complete(self) -> None:
@@ -170,6 +180,8 @@ class Protocol(HttpToolsProtocol):
             raise RefusedError(UPGRADE_WITH_BODY)
         if len(self.pipeline) >= MOST_PIPELINED:
             raise RefusedError(TOO_MANY_PIPELINED)
+        if self._running is not None and self in self.turned_away:
+            raise RefusedError(TOO_MANY_CONNECTIONS)  # a probe asks once
         self._idle_bytes = 0
         if self._timer is not None:
             self._timer.cancel()
@@ -197,6 +209,8 @@ class Protocol(HttpToolsProtocol):
         super().on_response_complete()
         if self._refusal is not None and self._answered():
             self._leave(self._refusal)
+        elif self.turned_away and self in self.turned_away:
+            self.transport.close()
 
     # How it ends.
 
@@ -210,16 +224,21 @@ class Protocol(HttpToolsProtocol):
         elif self._answered():
             self._refuse(HEADER_TIMEOUT)
 
-    def _turn_away(self) -> None:
-        """Answer once the client has sent something: it may not listen earlier."""
+    def _turn_away(self, refusal: Refusal) -> None:
+        """Answer once the client has sent something: it may not listen earlier.
+
+        Where as many wait for that as may be open, the one that has waited longest is cut: a probe
+        sends at once.
+        """
         self.connections.discard(self)
-        self._refusal = TOO_MANY_CONNECTIONS
-        if len(self.turned_away) < self.limits.max_connections:
-            self.turned_away.add(self)
-            self._timer = self.loop.call_later(LINGER_SECONDS, self._give_up)
-        else:
-            self._note(TOO_MANY_CONNECTIONS.kind)
-            self._lingering.abort()
+        self._refusal = refusal
+        if len(self.turned_away) >= self.limits.max_connections:
+            oldest = next(iter(self.turned_away))
+            del self.turned_away[oldest]
+            oldest._note(refusal.kind)
+            oldest._lingering.abort()
+        self.turned_away[self] = None
+        self._timer = self.loop.call_later(LINGER_SECONDS, self._give_up)
 
     def _refuse(self, refusal: Refusal) -> None:
         """Refuse the current request, after the answers to earlier ones."""
@@ -301,10 +320,12 @@ def make_protocol(
 
     `on_refused` is called with each refusal's kind.
     """
+    limits = ConnectionLimits.of(settings)
     members: dict[str, Any] = {
-        "limits": ConnectionLimits.of(settings),
+        "limits": limits,
         "on_refused": staticmethod(on_refused),
-        "turned_away": set(),
+        "turned_away": {},
+        "addresses": Addresses(limits),
     }
     return type("LimitedProtocol", (Protocol,), members)
 
@@ -314,27 +335,3 @@ def depart(cycle: RequestResponseCycle) -> None:
     if not cycle.response_complete:
         cycle.disconnected = True
         cycle.message_event.set()
-
-
-def head_bytes(url: bytes, headers: Iterable[tuple[bytes, bytes]]) -> int:
-    """Return the size of a head, without the few bytes of method and version."""
-    # ": " and the line's end
-    return len(url) + sum(len(name) + len(value) + 4 for name, value in headers)
-
-
-def has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Return whether a head announces a body."""
-    return any(
-        name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
-        for name, value in headers
-    )
-
-
-def without_offer(data: bytes) -> bytes:
-    """Remove an offer to upgrade to HTTP/2, which Java's client makes, from a request's head.
-
-    The parser drops the body behind an offer, even if it is declined. (A head that arrives in
-    several pieces is not searched.)
-    """
-    head, end, rest = data.partition(b"\r\n\r\n")
-    return H2C_OFFER.sub(b"\r\nX-Offered:", head + end) + rest

@@ -9,14 +9,13 @@ queue; only the inference threads run the network.
 """
 
 import asyncio
-from asyncio import AbstractEventLoop, Future, Task, TimerHandle
+from asyncio import Future, Task
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from math import ceil, inf
 from types import TracebackType
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Generic, Self
 
 import structlog
 
@@ -31,10 +30,17 @@ from teddy.service.errors import (
 )
 from teddy.service.inference.fair_queue import (
     DEFAULT_CONTEXT,
+    IMPATIENT_SECONDS,
     QUANTUM_WORDS,
     FairQueue,
-    Flow,
     RequestContext,
+)
+from teddy.service.inference.pending import (
+    Output,
+    PendingRequest,
+    PendingWindow,
+    Predict,
+    Window,
 )
 from teddy.service.observability.metrics import Metrics
 
@@ -52,58 +58,6 @@ DISCONNECT_POLL_DELAY_SECONDS = 0.1
 than most waits."""
 
 log = structlog.get_logger("service.batcher")
-
-
-class Sized(Protocol):
-    """A window, as far as the batcher needs it."""
-
-    @property
-    def n_words(self) -> int:
-        """Return what it costs to predict."""
-
-
-Window = TypeVar("Window", bound=Sized)
-Output = TypeVar("Output")
-Predict = Callable[[list[Window]], list[Output]]
-"""Runs the network, in a thread: one result for each window, in order. Equal ones share batches."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PendingWindow(Generic[Window, Output]):
-    """A window, the request it belongs to, and its position there."""
-
-    request: "PendingRequest[Window, Output]"
-    position: int
-    window: Window
-
-
-class PendingRequest(Generic[Window, Output]):
-    """A request: its flow in the queue, its results so far, and its future."""
-
-    def __init__(
-        self,
-        predict: Predict[Window, Output],
-        windows: Sequence[Window],
-        context: RequestContext,
-        loop: AbstractEventLoop,
-    ) -> None:
-        items = [(each.n_words, PendingWindow(self, i, each)) for i, each in enumerate(windows)]
-        self.flow = Flow(predict, items, context.client)
-        self.predict = predict
-        self.context = context
-        self.future: Future[list[Output]] = loop.create_future()
-        self.came = loop.time()
-        self.is_waiting = True
-        """Whether no window of it has been taken yet."""
-        self.timer: TimerHandle | None = None
-        self.watch: Task[None] | None = None
-        self.outputs: dict[int, Output] = {}
-        self.n_windows = len(windows)
-
-    def fail(self, error: ServiceError) -> None:
-        """Complete the future with an error, unless it is complete."""
-        if not self.future.done():
-            self.future.set_exception(error)
 
 
 class Batcher(Generic[Window, Output]):
@@ -178,18 +132,25 @@ class Batcher(Generic[Window, Output]):
     ) -> "Future[list[Output]]":
         """Queue a request's windows; return a future of one result for each, in order.
 
+        Raises ValueError without windows, and as `enqueue`.
+        """
+        if not windows:
+            raise ValueError("a request needs at least one window")
+        loop = asyncio.get_running_loop()
+        return self.enqueue(PendingRequest(predict, windows, context, loop))
+
+    def enqueue(self, request: PendingRequest[Window, Output]) -> "Future[list[Output]]":
+        """Queue a request; return its future, of one result for each window, in order.
+
         Cancelling the future takes the request out of the queue. It fails with InferenceError when
         `predict` does, with DeadlineError when the context's time is over, and with
         ClientDepartedError.
 
-        Raises ValueError without windows, QueueFullError, ClientShareError and ShuttingDownError.
+        Raises QueueFullError, ClientShareError and ShuttingDownError.
         """
-        if not windows:
-            raise ValueError("a request needs at least one window")
         if self._closing:
             raise ShuttingDownError("Shutting down.", retry_after_seconds=1)
-        loop = asyncio.get_running_loop()
-        request = PendingRequest(predict, windows, context, loop)
+        loop, context = asyncio.get_running_loop(), request.context
         try:
             self._queue.add(request.flow, self._most_ahead(context, request.came))
         except (QueueFullError, ClientShareError) as error:
@@ -204,7 +165,12 @@ class Batcher(Generic[Window, Output]):
         return request.future
 
     def _most_ahead(self, context: RequestContext, now: float) -> float:
-        """Return how many words may have their turn before a request that comes now."""
+        """Return how many words may have their turn before a request that comes now.
+
+        One with hardly any time may wait for it to pass: its deadline is at fault, not the queue.
+        """
+        if context.deadline - now < IMPATIENT_SECONDS:
+            return inf
         words_per_second = self._words_per_second or inf  # nothing is known before the first batch
         return (context.deadline - now) * words_per_second / DEADLINE_SAFETY_FACTOR
 

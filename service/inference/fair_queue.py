@@ -312,3 +312,6 @@ class RequestContext:
 
 
 DEFAULT_CONTEXT = RequestContext()
+IMPATIENT_SECONDS = 0.1
+"""A client that gives less time than the objective of latency may not get its answer, and that is
+no failure of the service: its requests are not refused early, and do not count as failed."""

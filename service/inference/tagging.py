@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from teddy.service.inference.batcher import Batcher
 from teddy.service.inference.fair_queue import DEFAULT_CONTEXT, RequestContext
 from teddy.service.inference.models import ServedModel
+from teddy.service.inference.pending import PendingRequest
 from teddy.service.observability.drift import Drift
 from teddy.service.observability.metrics import Metrics
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 INLINE_CHARACTERS = 4096  # some two milliseconds of Python; longer texts go to a thread
 SIDE_THREADS = 2
+CHARACTERS_A_WINDOW = 16  # that take as long to cut as it takes to queue a window
 CHARACTERS_A_WORD = 6  # in English, with the space
 BYTES_A_WORD = 8  # in JSON; a high estimate, so that no request is refused that would fit
 
@@ -50,15 +52,19 @@ class Tagging:
     ) -> "list[Tagged]":
         """Return the entities that `model` finds in each of `texts`, in order.
 
-        Raises TextError, and as `Batcher.submit` and its future. Cancelling it frees its place in
+        Raises TextError, and as `Batcher.enqueue` and its future. Cancelling it frees its place in
         the queue.
         """
         characters = sum(map(len, texts))
         with self._batcher.reserve(characters // CHARACTERS_A_WORD, context):
             documents = await self.run(characters, _prepare, model.predictor, texts)
         windows = [window for document in documents for window in document.windows]
-        predict = model.predictor.predict
-        outputs = await self._batcher.submit(predict, windows, context) if windows else []
+        outputs: list[Any] = []
+        if windows:
+            loop, predict = asyncio.get_running_loop(), model.predictor.predict
+            work = len(windows) * CHARACTERS_A_WINDOW
+            request = await self.run(work, PendingRequest, predict, windows, context, loop)
+            outputs = await self._batcher.enqueue(request)
         return await self.run(characters, self._finish, model, documents, outputs)
 
     async def run(

@@ -54,6 +54,9 @@ class FakeTagged:
     entities: list[FakeEntity]
     tokens: list[FakeToken]
 
+    def read_tokens(self) -> Iterator[FakeToken]:
+        return iter(self.tokens)
+
     @property
     def n_words(self) -> int:
         return len(self.tokens)

@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from teddy.service.observability.log import configure_logs
 from tests.service.conftest import StreamWriter
+from tests.service.test_problems import check_problem
 
 pytestmark = pytest.mark.anyio
 
@@ -170,3 +171,30 @@ async def test_a_request_whose_work_is_cancelled_is_counted_as_one_whose_client_
         == 1
     )
     assert value(samples, "teddy_queue_words") == 0
+
+
+@pytest.mark.parametrize("seconds", ["1e-9", "0.0001", "0.099"])
+async def test_a_client_that_gives_too_little_time_gets_its_deadline_and_is_no_failure(
+    client: AsyncClient, predictor: Any, seconds: str
+) -> None:
+    """Neither refused for a queue that others fill, nor counted where the objective looks."""
+    headers = {"X-Request-Timeout": seconds}
+    assert (await client.post("/v1/entities", json={"text": "Ada " * 100})).status_code == 200
+    predictor.gate.clear()
+    others = [
+        asyncio.create_task(client.post("/v1/entities", json={"text": "Ada " * 1000}))
+        for _ in range(8)
+    ]
+    assert await asyncio.to_thread(predictor.entered.wait, 30)
+    answer = await client.post("/v1/entities", json={"text": "Ada"}, headers=headers)
+    check_problem(answer, 504, "deadline")
+    predictor.gate.set()
+    assert [each.status_code for each in await asyncio.gather(*others)] == [200] * 8
+    samples = await scrape(client)
+    statuses = {
+        dict(labels)["status"]: n
+        for (name, labels), n in samples.items()
+        if name == "teddy_requests_total" and ("route", "/v1/entities") in labels and n
+    }
+    assert statuses == {"200": 9, "499": 1}
+    assert value(samples, "teddy_refused_total", reason="deadline") == 1

@@ -24,7 +24,7 @@ from teddy.service.errors import (
     ShuttingDownError,
 )
 from teddy.service.inference.batcher import DISCONNECT_POLL_DELAY_SECONDS, Batcher
-from teddy.service.inference.fair_queue import FLOW_SHARES, RequestContext
+from teddy.service.inference.fair_queue import FLOW_SHARES, IMPATIENT_SECONDS, RequestContext
 from teddy.service.observability.metrics import Metrics
 
 BATCH_WORDS, QUEUE_WORDS, CLIENT_SHARE, THREADS = 12, 96, 0.5, 2
@@ -199,7 +199,9 @@ class BatcherMachine(RuleBasedStateMachine):
         if isinstance(refusal, ClientShareError):
             assert theirs + charge > QUEUE_WORDS * CLIENT_SHARE
         elif isinstance(refusal, QueueFullError):
-            assert waiting + charge > QUEUE_WORDS or (self.has_run and patience < math.inf)
+            assert waiting + charge > QUEUE_WORDS or (
+                self.has_run and IMPATIENT_SECONDS <= patience < math.inf
+            )
         else:
             assert refusal is None
             assert waiting + charge <= QUEUE_WORDS

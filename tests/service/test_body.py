@@ -3,6 +3,7 @@ import gzip
 import sys
 import zlib
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from teddy.service.errors import (
 )
 from teddy.service.http.body import BodyLimits, body_chunks, is_json, read_body
 from teddy.service.http.compression import PIECE_BYTES, Unpacker
+from teddy.service.http.json_scan import JsonLimits
 from teddy.service.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -451,7 +453,11 @@ def test_limits_are_those_that_are_set() -> None:
         max_decompressed_bytes=2,
         body_timeout_seconds=3.0,
         min_body_bytes_per_second=4,
+        max_texts=5,
+        max_text_characters=6,
     )
-    assert BodyLimits.of(settings) == BodyLimits(
+    limits = BodyLimits.of(settings)
+    assert limits.json == JsonLimits.of_texts(settings)
+    assert replace(limits, json=JsonLimits()) == BodyLimits(
         max_body_bytes=1, max_decompressed_bytes=2, timeout_seconds=3.0, min_bytes_per_second=4
     )

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from teddy.service.errors import QueueFullError
 from teddy.service.http.body import BodyBudget
+from teddy.service.http.compression import PIECE_BYTES
 from tests.service.test_problems import check_problem
 
 pytestmark = pytest.mark.anyio
@@ -67,3 +68,23 @@ def test_what_is_held_is_what_was_not_released_and_never_too_much_for_more_than_
         else:
             with pytest.raises(QueueFullError):
                 budget.hold(scopes[who], n_bytes)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, PIECE_BYTES + 60)), max_size=30))
+def test_a_stream_counts_for_what_it_holds_beyond_a_piece_and_less_is_never_refused(
+    steps: list[tuple[int, int]],
+) -> None:
+    budget, scopes, held = BodyBudget(100), [{} for _ in range(4)], [0] * 4  # type: ignore[var-annotated]
+    for who, n_bytes in steps:
+        counted = max(0, n_bytes - PIECE_BYTES)
+        others = sum(held) - held[who]
+        if counted <= held[who] or not others or others + counted <= 100:
+            budget.hold_line(scopes[who], n_bytes)
+            held[who] = counted
+        else:
+            with pytest.raises(QueueFullError):
+                budget.hold_line(scopes[who], n_bytes)
+        assert budget._held_bytes == sum(held)
+    for scope in scopes:
+        budget.release(scope)
+    assert budget._held_bytes == 0

@@ -4,8 +4,12 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from teddy.service.http.connection import Addresses, ConnectionLimits
 from teddy.service.http.protocol import Protocol
+from teddy.service.settings import Settings
 from tests.service.wire import CHUNKED, GET, JSON, LARGE_BYTES, Client, Server, serving
 
 pytestmark = pytest.mark.anyio
@@ -52,34 +56,123 @@ async def test_one_connection_too_many_is_refused_and_the_others_are_not_touched
     assert server.refused == ["too-many-connections"]
 
 
-async def test_connections_that_are_turned_away_say_nothing_and_stay_are_closed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("teddy.service.http.protocol.LINGER_SECONDS", 0.1)
     monkeypatch.setattr("teddy.service.http.connection.LINGER_SECONDS", 0.1)
+
+
+@pytest.mark.usefixtures("_hasty")
+async def test_connections_that_are_turned_away_say_nothing_and_stay_are_closed() -> None:
     async with serving(max_connections=2) as server:
-        served = [await server.connect() for _ in range(2)]
-        while len(server.state.connections) < 2:
-            await asyncio.sleep(0)
+        served = await crowd(server, 2)
         silent = [await server.connect() for _ in range(2)]
         while len(turned_away(server)) < 2:
             await asyncio.sleep(0)
         beyond = await server.connect()
         try:
-            await beyond.ends()  # without an answer: there is no end to such connections
+            await silent[0].ends()  # without an answer: there is no end to such connections
         except ConnectionResetError:
-            await beyond.close()
-        for client in silent:
+            await silent[0].close()
+        for client in (silent[1], beyond):
             assert (await client.answer()).status == 503  # though they do not close
         while turned_away(server):
             await asyncio.sleep(0.001)
-        for client in (*silent, *served):
+        for client in (silent[1], beyond, *served):
             await client.close()
     assert server.refused == ["too-many-connections"] * 3
 
 
-def turned_away(server: Server) -> set[Protocol]:
+def turned_away(server: Server) -> dict[Protocol, None]:
     return next(iter(server.state.connections)).turned_away  # type: ignore[no-any-return]
+
+
+async def crowd(server: Server, n: int, address: str = "127.0.0.1") -> list[Client]:
+    """So many connections that say nothing, once they count."""
+    wanted = len(server.state.connections) + n
+    clients = [await server.connect(address) for _ in range(n)]
+    while len(server.state.connections) < wanted:
+        await asyncio.sleep(0)
+    return clients
+
+
+PROBES = (b"GET /health/live", b"GET /health/ready", b"HEAD /health/live", b"GET /metrics")
+
+
+@pytest.mark.parametrize("probe", [*PROBES, b"GET /metrics?name=a"])
+async def test_a_probe_is_answered_once_however_many_connections_there_are(probe: bytes) -> None:
+    asked = probe + b" HTTP/1.1\r\nHost: t\r\n\r\n"
+    async with serving(max_connections=2) as server:
+        served = await crowd(server, 2)
+        for more in (b"", GET, asked):
+            late = await server.connect()
+            late.send(asked)
+            late.send(more)
+            answer = await late.reader.readuntil(b"\r\n\r\n")
+            assert answer.startswith(b"HTTP/1.1 200")
+            rest = await late.reader.read()  # to the end: nothing else is answered
+            assert rest.count(b"HTTP/1.1 200") == 0
+        for other in (b"GET /metricsx", b"POST /health/live", b"GET /v1/models", b"GET /healt"):
+            late = await server.connect()
+            late.send(other + b" HTTP/1.1\r\nHost: t\r\n\r\n")
+            await late.problem(503, "too-many-connections")
+        for client in served:  # those within the limit may ask for anything
+            client.send(asked.replace(b"HEAD", b"GET"), GET)
+            assert [(await client.answer()).status for _ in range(2)] == [200, 200]
+    assert server.asked.count("/") == 2
+
+
+async def test_an_address_has_its_share_and_others_have_the_rest() -> None:
+    async with serving(max_connections=4, address_connection_share=0.5) as server:
+        first = await crowd(server, 2)
+        for _ in range(3):
+            late = await server.connect()
+            late.send(GET)
+            refusal = await late.problem(429, "address-share")
+            assert refusal.headers["retry-after"] == "60"
+        others = await crowd(server, 2, "127.0.0.2")
+        late = await server.connect("127.0.0.3")
+        late.send(GET)
+        await late.problem(503, "too-many-connections")
+        for client in (*first, *others):
+            client.send(GET)
+            assert (await client.answer()).status == 200
+        await first[0].close()  # its place is free again, for its own address too
+        while len(server.state.connections) > 3:
+            await asyncio.sleep(0)
+        again = await server.connect()
+        again.send(GET)
+        assert (await again.answer()).status == 200
+
+
+async def test_a_trusted_proxy_may_have_all_connections() -> None:
+    settings: dict[str, Any] = {"trusted_proxies": ("127.0.0.0/30",)}
+    async with serving(max_connections=4, address_connection_share=0.1, **settings) as server:
+        for client in await crowd(server, 2):
+            client.send(GET)
+            assert (await client.answer()).status == 200
+        for status in (200, 429):
+            other = await server.connect("127.0.0.9")
+            other.send(GET)
+            assert (await other.answer()).status == status
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 3)), max_size=40), st.integers(1, 3))
+def test_an_address_enters_until_it_has_its_share(
+    steps: list[tuple[bool, int]], share: int
+) -> None:
+    trusted = ("10.0.0.3/32",)
+    limits = ConnectionLimits.of(
+        Settings(max_connections=4, address_connection_share=share / 4, trusted_proxies=trusted)
+    )
+    addresses, there = Addresses(limits), [0] * 4
+    for enters, who in steps:
+        if not enters and there[who]:
+            addresses.leave(f"10.0.0.{who}")
+            there[who] -= 1
+        elif enters:
+            assert addresses.enter(f"10.0.0.{who}") == (who == 3 or there[who] < share)
+            there[who] += who == 3 or there[who] < share
 
 
 async def test_a_client_that_sends_without_end_gets_to_read_why_it_is_refused() -> None:

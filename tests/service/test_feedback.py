@@ -273,7 +273,7 @@ async def test_of_any_text_just_what_was_marked_is_stored_whatever_the_client_co
     turn: bool,
 ) -> None:
     text, places = case
-    offsets = convert_offsets(text, [each for place in places for each in place], unit)
+    offsets = list(convert_offsets(text, [each for place in places for each in place], unit))
     entities = [
         {"start": start, "end": end, "label": "LONG", "text": text[slice(*place)], "score": 1}
         for start, end, place in zip(offsets[::2], offsets[1::2], places, strict=True)

@@ -63,7 +63,7 @@ async def test_a_wrong_field_is_named_and_its_value_is_not_repeated(
         b'{"text": "\xff"}',
         rb'{"text": "\ud800"}',
         rb'{"\udfff": 1}',
-        b"[" * 100_000,
+        b"[" * 4_000,
         b'{"text":NaN}',
     ],
 )

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from teddy.model.predictor import load
 from teddy.service.api.answers import LineSplitter
 from teddy.service.api.line_tagging import GROUP_LINES, WINDOW_BYTES, WINDOW_LINES
+from teddy.service.http.compression import PIECE_BYTES
 from tests.service.live import RawStream, line, listening
 
 pytestmark = pytest.mark.anyio
@@ -409,6 +410,40 @@ async def test_a_line_that_takes_too_long_fails_alone(predictor: Any) -> None:
         await stream.finish()
         assert [answer["entities"][0]["text"] async for answer in answers] == ["Eve"]
         await stream.close()
+
+
+async def test_unfinished_lines_that_together_are_too_large_end_their_streams_and_no_others(
+    predictor: Any,
+) -> None:
+    """They count among the bodies held, until they are answered or dropped."""
+    begun, rest = b'{"text": "' + b"a " * 500_000, b'Ada"}\n'
+    async with (
+        asyncio.timeout(60),
+        listening(predictor, max_held_bytes=2_200_000, queue_words=10**9) as live,
+    ):
+        for _ in range(2):  # what they held has come back
+            streams = [await RawStream.open(live.port) for _ in range(5)]
+            short = streams.pop()
+            budget = live.app.state.service.body_limits.budget
+            for each in streams[:2]:
+                await each.send(begun)
+            while budget._held_bytes < 2 * (len(begun) - PIECE_BYTES):
+                await asyncio.sleep(0.001)
+            for each in streams[2:]:
+                await each.send(begun)
+                await each.head()
+                (end,) = [answer async for answer in each.lines()]
+                assert (end["final"], end["error"]["title"]) == (True, "Queue full")
+                await each.close()
+            for each in [short, *streams[:2]]:
+                await each.send(line("Ada") if each is short else rest)
+                await each.finish()
+                await each.head()
+                (answer,) = [answer async for answer in each.lines()]
+                assert [found["text"] for found in answer["entities"]] == ["Ada"]
+                await each.close()
+        while budget._held_bytes:
+            await asyncio.sleep(0.001)
 
 
 async def test_the_model_that_ships_finds_the_same_in_a_stream(serving: Any) -> None:

@@ -21,8 +21,8 @@ METHODS: dict[type, str] = {
     uvicorn.Server: "startup shutdown on_tick capture_signals run _serve",
 }
 ATTRIBUTES: dict[type, str] = {
-    httptools_impl.HttpToolsProtocol: "connections transport flow parser url headers scope cycle "
-    "pipeline loop server_state",
+    httptools_impl.HttpToolsProtocol: "connections client transport flow parser url headers "
+    "scope cycle pipeline loop server_state",
     httptools_impl.RequestResponseCycle: "scope more_body message_event response_started "
     "response_complete disconnected",
     uvicorn.Server: "config server_state servers lifespan started should_exit force_exit",

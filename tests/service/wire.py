@@ -29,6 +29,7 @@ PATIENT: dict[str, Any] = {
     "header_timeout_seconds": 60,
     "body_timeout_seconds": 60,
     "keep_alive_seconds": 60,
+    "address_connection_share": 1,
 }
 
 
@@ -86,8 +87,11 @@ class Server:
             pass
         return 0, b""
 
-    async def connect(self) -> "Client":
-        client = Client(*await asyncio.open_connection("127.0.0.1", self.port))
+    async def connect(self, address: str = "127.0.0.1") -> "Client":
+        """Connect from an address of this machine."""
+        client = Client(
+            *await asyncio.open_connection("127.0.0.1", self.port, local_addr=(address, 0))
+        )
         self.clients.append(client)
         return client
 
