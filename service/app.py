@@ -194,7 +194,7 @@ def create_app(
         on_error=answer_to,
     )
     app.outermost = RequestMiddleware(
-        with_cors(auth, settings.cors_origins), metrics, tracer, on_failure=failure
+        with_cors(auth, settings.cors_origins), metrics, tracer, failure, service.trusted_proxies
     )
     return app
 

@@ -124,7 +124,7 @@ def key(
         Role, typer.Option(help="What it is for; an admin may also reload models.")
     ] = "tag",
     name: Annotated[
-        str | None, typer.Option(help="Who has it, for the log. [default: from the digest]")
+        str | None, typer.Option(help="Who has it, for the log. [default: the line in the file]")
     ] = None,
 ) -> None:
     """Make an API key. It is shown once; its line for TEDDY_API_KEYS_FILE holds only its digest.

@@ -36,7 +36,14 @@ class ServiceError(TeddyError):
 
 
 class UnauthorizedError(ServiceError):
-    """No API key, or one that is not known."""
+    """No API key, several, or one that is not known.
+
+    Attributes: `reason`, which of them it was, for the log.
+    """
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class ForbiddenError(ServiceError):

@@ -101,8 +101,9 @@ def expected(request: Request, error: TeddyError) -> Response:
         return failure(request, error)
     retry_after = getattr(error, "retry_after_seconds", None)
     headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
-    if status == HTTPStatus.UNAUTHORIZED:
+    if isinstance(error, errors.UnauthorizedError):
         headers["WWW-Authenticate"] = CHALLENGE
+        request.scope["reason"] = error.reason
     if isinstance(error, errors.EncodingError):
         headers["Accept-Encoding"] = "gzip, zstd"
     if isinstance(error, UNREAD):

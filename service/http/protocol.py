@@ -34,6 +34,7 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
+from teddy.service.http.callers import UNKNOWN
 from teddy.service.http.connection import (
     LINGER_SECONDS,
     ConnectionLimits,
@@ -291,7 +292,8 @@ class Protocol(HttpToolsProtocol):
 
     def _note(self, kind: str, request_id: str = "") -> None:
         type(self).on_refused(kind)
-        log.info("refused", reason=kind, request_id=request_id)
+        address = self.client[0] if self.client else UNKNOWN
+        log.info("refused", reason=kind, address=address, request_id=request_id)
 
 
 def make_protocol(
