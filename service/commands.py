@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 
 EXAMPLE = """\
 Teddy serves {names} at {address} (to try in a browser: {address}/docs). For example:
-  curl {address}/v1/entities -H 'Content-Type: application/json' \\
+  curl {address}/v1/entities -H 'Content-Type: application/json' \\{key}
     -d '{{"text": "He said, Teddy Roosevelt was a great President!"}}'"""
+
+SHOW_KEY = """
+    -H "X-API-Key: $KEY" \\"""
+"""How the example shows one of the API keys, where there are any."""
 
 RANDOM_BYTES = 32
 PREFIX = "teddy_"  # scanners for leaked secrets can find a key by it
@@ -72,7 +76,8 @@ def run(host: str | None, port: int | None, workers: int | None, model: list[str
     from teddy.service.process.server import serve as serve_alone
     from teddy.service.process.supervisor import serve_with_workers
 
-    check_exposure(settings, Keys.read(settings))
+    keys = Keys.read(settings)
+    check_exposure(settings, keys)
     # stopping is not a failure, whichever signal asked for it
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # there is nothing to reload yet
@@ -81,7 +86,9 @@ def run(host: str | None, port: int | None, workers: int | None, model: list[str
         structlog.get_logger("service").warning("unknown settings are ignored", variables=unknown)
     bound = listen(settings.host, settings.port)
     address = url(settings.host, bound.getsockname()[1])
-    example = EXAMPLE.format(names=names_of(settings), address=address)
+    example = EXAMPLE.format(
+        names=names_of(settings), address=address, key=SHOW_KEY if keys.required else ""
+    )
     try:
         serve_on = serve_with_workers if settings.workers > 1 else serve_alone
         serve_on(settings, bound, on_ready=lambda: print(example, flush=True))

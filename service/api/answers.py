@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from teddy.model.errors import TeddyError
 from teddy.model.text.offsets import OffsetUnit, convert_offsets
+from teddy.service.api.reading import read_json
 from teddy.service.errors import BodyTooLargeError, TextTooLongError
 from teddy.service.http.problems import STATUSES, field_error, slug
 from teddy.service.inference.models import ServedModel
@@ -71,13 +72,13 @@ def _answer(model: ServedModel, fields: str) -> Response:
 
 def _result_json(text: str, tagged: "Tagged", asked: Options) -> str:
     """Return the fields of a TextResult: the wanted entities, and the tokens if asked for."""
+    least, unit = asked.min_score or 0.0, asked.offset_unit or "character"
     found = [
         entity
         for entity in tagged.entities
-        if entity.score >= asked.min_score
-        and (asked.labels is None or entity.label in asked.labels)
+        if entity.score >= least and (asked.labels is None or entity.label in asked.labels)
     ]
-    ranges = _convert_ranges(text, found, asked.offset_unit)
+    ranges = _convert_ranges(text, found, unit)
     entities = ",".join(
         f'{{"start":{start},"end":{end},"label":{quoted(entity.label)},'
         f'"score":{round(entity.score, SCORE_DIGITS)},"text":{quoted(entity.text)}}}'
@@ -85,7 +86,7 @@ def _result_json(text: str, tagged: "Tagged", asked: Options) -> str:
     )
     if not asked.tokens:
         return f'"entities":[{entities}]'
-    ranges = _convert_ranges(text, tagged.tokens, asked.offset_unit)
+    ranges = _convert_ranges(text, tagged.tokens, unit)
     tokens = ",".join(
         f'{{"start":{start},"end":{end},"tag":{quoted(token.tag)},'
         f'"score":{round(token.score, SCORE_DIGITS)}}}'
@@ -124,7 +125,7 @@ def _read_line(line: bytes | None, limits: LineLimits) -> Read:
     if line is None:
         return _refuse(BodyTooLargeError(f"The line is larger than {limits.max_bytes} bytes."))
     try:
-        read = StreamLine.model_validate_json(line)
+        read = read_json(StreamLine, line)
     except ValidationError as error:
         return _refuse(error, _find_id(line))
     if len(read.text) > limits.max_characters:

@@ -49,6 +49,7 @@ STATUSES: Mapping[type[TeddyError], int] = {
     errors.ModelRefusedError: 422,
     errors.UnknownLabelError: 422,
     errors.ClientShareError: 429,
+    errors.TooManyGuessesError: 429,
     errors.ClientDepartedError: CLIENT_CLOSED_REQUEST,
     errors.InferenceError: 500,
     errors.CorrectionsUnwritableError: 503,

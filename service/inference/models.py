@@ -243,7 +243,7 @@ class Models:
             async with self._changing:
                 listing = await self._look()
                 if name not in listing.files:
-                    raise self._unknown(name)
+                    raise self._gone(name, listing) if name in self._served else self._unknown(name)
                 refusal = await self._try(listing.files[name])
                 self._arrange(listing)
         finally:
@@ -342,6 +342,12 @@ class Models:
             for name, tried in self._tried.items()
             if name in listing.files or name in kept
         }
+
+    def _gone(self, name: str, listing: Listing) -> ModelRefusedError:
+        where = f"The directory of models {listing.fault}" if listing.fault else "Its file is gone"
+        return ModelRefusedError(
+            f"{where}: there is nothing to load for model {name}, which is served as it was loaded."
+        )
 
     def _unknown(self, name: str) -> UnknownModelError:
         return UnknownModelError(
