@@ -86,9 +86,7 @@ def run(host: str | None, port: int | None, workers: int | None, model: list[str
         structlog.get_logger("service").warning("unknown settings are ignored", variables=unknown)
     bound = listen(settings.host, settings.port)
     address = url(settings.host, bound.getsockname()[1])
-    example = EXAMPLE.format(
-        names=names_of(settings), address=address, key=SHOW_KEY if keys.required else ""
-    )
+    example = example_of(settings, address, with_key=keys.required)
     try:
         serve_on = serve_with_workers if settings.workers > 1 else serve_alone
         serve_on(settings, bound, on_ready=lambda: print(example, flush=True))
@@ -97,6 +95,12 @@ def run(host: str | None, port: int | None, workers: int | None, model: list[str
     for number in (signal.SIGTERM, signal.SIGINT):
         # it is ending; one more signal must not turn that into a failure
         signal.signal(number, signal.SIG_IGN)
+
+
+def example_of(settings: "Settings", address: str, *, with_key: bool) -> str:
+    """Return what is served where, and a first request to try."""
+    key = SHOW_KEY if with_key else ""
+    return EXAMPLE.format(names=names_of(settings), address=address, key=key)
 
 
 def names_of(settings: "Settings") -> str:
