@@ -126,7 +126,10 @@ class Settings(BaseSettings):
         "have passed; below this, 408.",
     )
     keep_alive_seconds: Positive = Field(
-        default=5, description="How long an idle connection stays open."
+        default=75,
+        description="How long an idle connection stays open: longer than proxies keep theirs, "
+        "such as nginx for 60 s. When all of `TEDDY_MAX_CONNECTIONS` are open, a new one takes the "
+        "place of the one that has been idle for longest.",
     )
     drain_seconds: float = Field(
         default=1.0,
@@ -158,8 +161,14 @@ class Settings(BaseSettings):
     )
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="Proxies whose `X-Forwarded-For` is believed: addresses or networks, as "
-        "`CIDR,...`.",
+        description="Proxies whose `X-Forwarded-For` and `X-Forwarded-Prefix` are believed: "
+        "addresses or networks, as `CIDR,...`.",
+    )
+    root_path: str = Field(
+        default="",
+        pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+        description="Path under which a proxy serves Teddy, such as `/teddy`, for the links of "
+        "`/docs`. The proxy may remove it from paths or not.",
     )
 
     metrics: bool = Field(

@@ -39,7 +39,6 @@ class ConnectionLimits:
     """How often a client that is behind with reading is checked."""
     min_bytes_per_second: float
     """The rate at which it must have read by then, on average."""
-    keep_alive_seconds: int
 
     @classmethod
     def of(cls, settings: "Settings") -> Self:
@@ -50,7 +49,6 @@ class ConnectionLimits:
             header_timeout_seconds=settings.header_timeout_seconds,
             write_timeout_seconds=settings.body_timeout_seconds,
             min_bytes_per_second=settings.min_body_bytes_per_second,
-            keep_alive_seconds=settings.keep_alive_seconds,
         )
 
 

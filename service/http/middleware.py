@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from teddy.service.errors import ShuttingDownError
 from teddy.service.http.body import HELD, BodyBudget
 from teddy.service.http.callers import Keys, Network, client_address
+from teddy.service.http.paths import FORWARDED_PREFIX, forwarded_prefix
 from teddy.service.http.security import with_security_headers
 from teddy.service.observability.metrics import Metrics
 from teddy.service.observability.tracing import TraceContext, Tracer
@@ -32,9 +33,9 @@ SANE_ID = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,128}")
 UNKNOWN_ROUTE = "unknown"
 CLIENT_CLOSED_REQUEST = 499  # for the log and the metrics alone: the client has gone
 
-OPEN = frozenset({"/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"})
+OPEN = frozenset({"/", "/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"})
 """What needs no key, besides the files of `/docs`: probes and scrapers have none, and these hold no
-text."""
+text. Of `/` there is no more than a pointer to `/docs`."""
 OPEN_FOLDER = "/docs/assets/"
 Endpoint = Callable[[Request], Awaitable[Response]]
 OnError = Callable[[Request, Exception], Response]
@@ -78,6 +79,8 @@ class RequestMiddleware:
             if self._trusted_proxies or not scope.get("client")
             else scope["client"][0]
         )
+        if self._trusted_proxies:
+            scope[FORWARDED_PREFIX] = forwarded_prefix(scope, self._trusted_proxies)
         with ResponseTracker(scope, send, trace, self._metrics) as tracker:
             scope["span"] = self._tracer.begin(trace, scope) if self._tracer else None
             try:

@@ -1,9 +1,12 @@
 """HTTP as uvicorn speaks it, with limits on what comes before a request reaches the app.
 
-    a connection too many                                503 too-many-connections
+    a connection too many, while none is idle            503 too-many-connections
     a head that is too large, or bytes that lead nowhere 431 header-too-large
     a head that does not come to its end                 408 header-timeout
     what is no HTTP                                      400 malformed-request
+    no Host, several, or one that is none                400 host
+    a body in another transfer coding than chunked       501 transfer-encoding
+    another version than HTTP/1.0 and HTTP/1.1           505 http-version
     too many requests ahead of their answers             429 too-many-pipelined
     a body with an offer to upgrade, which the parser
     takes for the start of the other protocol            400 upgrade-with-body
@@ -45,10 +48,14 @@ from teddy.service.http.problems import (
     ANSWER_NOT_READ,
     HEADER_TIMEOUT,
     HEADER_TOO_LARGE,
+    HOST_REFUSED,
+    HTTP_VERSION,
     MALFORMED,
     MOST_PIPELINED,
+    RETRY_SECONDS,
     TOO_MANY_CONNECTIONS,
     TOO_MANY_PIPELINED,
+    TRANSFER_ENCODING,
     UPGRADE_WITH_BODY,
     Refusal,
     problem_body,
@@ -61,6 +68,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("service.protocol")
 
 
+HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=:%\[\]-]*")
 H2C_OFFER = re.compile(rb"(?i)\r\nupgrade:(?=[ \t]*h2c[ \t]*\r\n)")
 
 
@@ -78,6 +86,8 @@ class Protocol(HttpToolsProtocol):
     on_refused: ClassVar[Callable[[str], None]]
     turned_away: ClassVar[set["Protocol"]]
     """Excess connections that are about to be closed; they do not count as open."""
+    idle: ClassVar[dict["Protocol", None]]
+    """Connections whose requests are all answered, the longest idle first."""
 
     _lingering: LingeringTransport
     _timer: asyncio.TimerHandle | None = None
@@ -98,7 +108,7 @@ class Protocol(HttpToolsProtocol):
         )
         self.transport = self._lingering  # type: ignore[assignment]
         probe_when_silent(transport.get_extra_info("socket"))
-        if len(self.connections) > self.limits.max_connections:
+        if len(self.connections) > self.limits.max_connections and not self._make_room():
             self._turn_away()
         else:
             self._await_head()
@@ -124,6 +134,7 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse received bytes, at most a head's size at a time."""
+        self.idle.pop(self, None)
         self._unset_keepalive_if_required()
         step = self.limits.max_header_bytes
         if len(data) <= step:
@@ -167,6 +178,8 @@ class Protocol(HttpToolsProtocol):
         most_bytes = self.limits.max_header_bytes
         if self._idle_bytes > most_bytes and head_bytes(self.url, self.headers) > most_bytes:
             raise RefusedError(HEADER_TOO_LARGE)
+        if refusal := self._unfit():
+            raise RefusedError(refusal)
         if self.parser.should_upgrade() and has_body(self.headers):
             raise RefusedError(UPGRADE_WITH_BODY)
         if len(self.pipeline) >= MOST_PIPELINED:
@@ -176,6 +189,21 @@ class Protocol(HttpToolsProtocol):
             self._timer.cancel()
             self._timer = None
         super().on_headers_complete()
+
+    def _unfit(self) -> Refusal | None:
+        """Return why this is no request to this server, if so. HTTP/1.0 needs no Host."""
+        version = self.parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            return HTTP_VERSION
+        n_hosts = 0
+        for name, value in self.headers:
+            if name == b"host":
+                n_hosts += 1
+                if n_hosts > 1 or not HOST.fullmatch(value):
+                    return HOST_REFUSED
+            elif name == b"transfer-encoding" and value.lower() != b"chunked":
+                return TRANSFER_ENCODING
+        return None if n_hosts or version == "1.0" else HOST_REFUSED
 
     def on_body(self, body: bytes) -> None:
         """Take some of a body."""
@@ -196,6 +224,8 @@ class Protocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Continue with the next request after an answer, or send the refusal."""
         super().on_response_complete()
+        if self.timeout_keep_alive_task is not None and not self._in_head():
+            self.idle[self] = None
         if self._refusal is not None and self._answered():
             self._leave(self._refusal)
 
@@ -210,6 +240,15 @@ class Protocol(HttpToolsProtocol):
             self._leave(self._refusal)
         elif self._answered():
             self._refuse(HEADER_TIMEOUT)
+
+    def _make_room(self) -> bool:
+        """Close the connection that has been idle for longest; return whether there was one."""
+        for longest in self.idle:
+            del self.idle[longest]
+            self.connections.discard(longest)
+            longest.transport.close()
+            return True
+        return False
 
     def _turn_away(self) -> None:
         """Answer once the client has sent something: it may not listen earlier."""
@@ -262,8 +301,8 @@ class Protocol(HttpToolsProtocol):
             (b"content-length", b"%d" % len(body)),
             (b"x-request-id", request_id.encode()),
         ]
-        if refusal.retry:  # by then idle connections have been closed
-            headers.append((b"retry-after", b"%d" % self.limits.keep_alive_seconds))
+        if refusal.retry:
+            headers.append((b"retry-after", b"%d" % RETRY_SECONDS))
         lines = [name + b": " + value + b"\r\n" for name, value in with_security_headers(headers)]
         return b"".join((STATUS_LINE[refusal.status], *lines, b"\r\n", body))
 
@@ -282,6 +321,7 @@ class Protocol(HttpToolsProtocol):
         return self.scope is not None and (self.cycle is None or self.cycle.scope is not self.scope)
 
     def _stop_timers(self) -> None:
+        self.idle.pop(self, None)
         self._unset_keepalive_if_required()
         if self._timer is not None:
             self._timer.cancel()
@@ -307,6 +347,7 @@ def make_protocol(
         "limits": ConnectionLimits.of(settings),
         "on_refused": staticmethod(on_refused),
         "turned_away": set(),
+        "idle": {},
     }
     return type("LimitedProtocol", (Protocol,), members)
 
