@@ -101,11 +101,12 @@ async def test_a_text_of_a_batch_is_named_by_its_index(
 async def test_an_id_that_was_used_for_several_texts_corrects_none_of_them(
     client: httpx.AsyncClient, directory: Path
 ) -> None:
-    for request_id, bodies in {
+    used: dict[str, list[dict[str, object]]] = {
         "other": [{"text": "Ada"}, {"text": "Grace"}],
         "some-labels": [{"text": "Ada"}, {"text": "Ada", "labels": ["UPPER"]}],
         "again": [{"text": "Ada"}, {"text": "Ada"}],
-    }.items():
+    }
+    for request_id, bodies in used.items():
         for body in bodies:
             await client.post("/v1/entities", json=body, headers={"X-Request-ID": request_id})
         named = {"request_id": request_id, "entities": []}
