@@ -129,11 +129,12 @@ def of_http(request: Request, error: HTTPException) -> Response:
     """Answer what the router refuses: an unknown path, or a method that a path does not have."""
     phrase = HTTPStatus(error.status_code).phrase
     kind, detail, headers = phrase.lower().replace(" ", "-"), str(error.detail), error.headers
+    methods = ", ".join(methods_of(request))
+    if request.method == "OPTIONS" and methods:
+        return Response(status_code=HTTPStatus.NO_CONTENT, headers={"Allow": methods})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        headers = {"Allow": ", ".join(methods_of(request))}
-        if request.method == "OPTIONS":
-            return Response(status_code=HTTPStatus.NO_CONTENT, headers=headers)
-        detail = f"The methods of this path are {headers['Allow']}."
+        headers = {"Allow": methods}
+        detail = f"The methods of this path are {methods}."
     elif detail == phrase:
         detail = where_else(request)
     return problem(request, kind, error.status_code, detail, headers=headers)

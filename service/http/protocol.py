@@ -26,6 +26,7 @@ tests/service/test_protocol.py tells whether a new release still fits.
 import asyncio
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import uuid4
 
@@ -68,7 +69,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("service.protocol")
 
 
-HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=:%\[\]-]*")
+is_host = lru_cache(64)(re.compile(rb"[A-Za-z0-9._~!$&'()*+;=:%\[\]-]*").fullmatch)
 H2C_OFFER = re.compile(rb"(?i)\r\nupgrade:(?=[ \t]*h2c[ \t]*\r\n)")
 
 
@@ -199,7 +200,7 @@ class Protocol(HttpToolsProtocol):
         for name, value in self.headers:
             if name == b"host":
                 n_hosts += 1
-                if n_hosts > 1 or not HOST.fullmatch(value):
+                if n_hosts > 1 or not is_host(value):
                     return HOST_REFUSED
             elif name == b"transfer-encoding" and value.lower() != b"chunked":
                 return TRANSFER_ENCODING

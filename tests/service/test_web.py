@@ -96,6 +96,14 @@ async def test_options_tells_the_methods_and_so_does_a_wrong_method(
         check_problem(await client.options("/nowhere"), 404, "not-found")
 
 
+async def test_the_check_that_haproxy_makes_by_default_sees_a_server(predictor: Any) -> None:
+    async with listening(predictor, api_keys=KEY) as live:
+        client = Client(*await asyncio.open_connection("127.0.0.1", live.port))
+        client.send(b"OPTIONS / HTTP/1.0\r\n\r\n")
+        assert (await client.reader.read()).startswith(b"HTTP/1.1 204 ")
+        await client.close()
+
+
 @pytest.mark.parametrize(
     ("path", "said"),
     [
