@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 if TYPE_CHECKING:
     from teddy.service.settings import Settings
@@ -160,3 +161,10 @@ def probe_when_silent(connection: Any) -> None:
     ):
         if (option := getattr(socket, name, None)) is not None:  # not everywhere
             connection.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def depart(cycle: RequestResponseCycle) -> None:
+    """Notify the app that the client has gone, unless the answer is complete."""
+    if not cycle.response_complete:
+        cycle.disconnected = True
+        cycle.message_event.set()

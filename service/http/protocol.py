@@ -24,9 +24,7 @@ tests/service/test_protocol.py tells whether a new release still fits.
 """
 
 import asyncio
-import re
-from collections.abc import Callable, Iterable
-from functools import lru_cache
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import uuid4
 
@@ -43,8 +41,10 @@ from teddy.service.http.connection import (
     LINGER_SECONDS,
     ConnectionLimits,
     LingeringTransport,
+    depart,
     probe_when_silent,
 )
+from teddy.service.http.heads import has_body, head_bytes, is_host, without_offer
 from teddy.service.http.problems import (
     ANSWER_NOT_READ,
     HEADER_TIMEOUT,
@@ -67,10 +67,6 @@ if TYPE_CHECKING:
     from teddy.service.settings import Settings
 
 log = structlog.get_logger("service.protocol")
-
-
-is_host = lru_cache(64)(re.compile(rb"[A-Za-z0-9._~!$&'()*+;=:%\[\]-]*").fullmatch)
-H2C_OFFER = re.compile(rb"(?i)\r\nupgrade:(?=[ \t]*h2c[ \t]*\r\n)")
 
 
 class RefusedError(Exception):
@@ -351,34 +347,3 @@ def make_protocol(
         "idle": {},
     }
     return type("LimitedProtocol", (Protocol,), members)
-
-
-def depart(cycle: RequestResponseCycle) -> None:
-    """Notify the app that the client has gone, unless the answer is complete."""
-    if not cycle.response_complete:
-        cycle.disconnected = True
-        cycle.message_event.set()
-
-
-def head_bytes(url: bytes, headers: Iterable[tuple[bytes, bytes]]) -> int:
-    """Return the size of a head, without the few bytes of method and version."""
-    # ": " and the line's end
-    return len(url) + sum(len(name) + len(value) + 4 for name, value in headers)
-
-
-def has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Return whether a head announces a body."""
-    return any(
-        name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
-        for name, value in headers
-    )
-
-
-def without_offer(data: bytes) -> bytes:
-    """Remove an offer to upgrade to HTTP/2, which Java's client makes, from a request's head.
-
-    The parser drops the body behind an offer, even if it is declined. (A head that arrives in
-    several pieces is not searched.)
-    """
-    head, end, rest = data.partition(b"\r\n\r\n")
-    return H2C_OFFER.sub(b"\r\nX-Offered:", head + end) + rest

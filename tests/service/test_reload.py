@@ -211,11 +211,10 @@ async def test_a_reload_of_a_file_that_is_gone_says_so_and_not_that_there_is_no_
         for path in [*directory.path.iterdir()][: 1 if gone == "one" else 2]:
             path.unlink()
     (name, *_) = [each for each in "ab" if not (directory.path / f"{each}.teddy").exists()]
-    with pytest.raises(ModelRefusedError, match=f"nothing to load for model {name}") as refused:
+    with pytest.raises(ModelRefusedError, match=f"Nothing to load for model {name}") as refused:
         await directory.models.reload(name)
-    assert (
-        "cannot be read" if gone == "the directory" else "gone" if gone == "one" else "no model"
-    ) in (str(refused.value))
+    why = {"one": "lost its file", "all": "no model files", "the directory": "cannot be read"}
+    assert why[gone] in str(refused.value)
     assert directory.models.get(name).version == "1"
     with pytest.raises(UnknownModelError, match="there are: a, b"):
         await directory.models.reload("c")
