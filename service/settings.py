@@ -107,7 +107,9 @@ class Settings(BaseSettings):
         default=1024, description="Most texts in one batch request; above this, 413."
     )
     max_connections: Positive = Field(
-        default=1024, description="Most connections of one worker; above this, 503."
+        default=1024,
+        description="Most connections of one worker. A new one then takes the place of an idle one; "
+        "if none is idle, it gets 503.",
     )
     max_header_bytes: Positive = Field(
         default=16384, description="Largest head of a request; above this, 431."
@@ -128,8 +130,7 @@ class Settings(BaseSettings):
     keep_alive_seconds: Positive = Field(
         default=75,
         description="How long an idle connection stays open: longer than proxies keep theirs, "
-        "such as nginx for 60 s. When all of `TEDDY_MAX_CONNECTIONS` are open, a new one takes the "
-        "place of the one that has been idle for longest.",
+        "such as nginx for 60 s.",
     )
     drain_seconds: float = Field(
         default=1.0,
