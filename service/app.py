@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 from fastapi import FastAPI
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from teddy.model.errors import TeddyError
 from teddy.service.api import routes, stream
@@ -26,7 +26,13 @@ from teddy.service.http.body import BodyLimits
 from teddy.service.http.callers import Keys, parse_networks
 from teddy.service.http.middleware import AuthMiddleware, RequestMiddleware
 from teddy.service.http.openapi import DocumentedApp, add_docs_page
-from teddy.service.http.problems import KINDS, REFUSALS, add_problem_handlers, answer_to, failure
+from teddy.service.http.problems import (
+    REASONS,
+    add_problem_handlers,
+    answer_to,
+    failure,
+    of_preflight,
+)
 from teddy.service.http.security import check_origins, with_cors
 from teddy.service.inference.batcher import Batcher
 from teddy.service.inference.models import Load, Models, ServedModel
@@ -80,17 +86,35 @@ class PaddingCount:
 class App(DocumentedApp):
     """FastAPI inside the middleware: this is the whole app, not only FastAPI's own stack."""
 
+    prefix = ""
+    """Under which a proxy serves the app, whether the proxy removes it from paths or not."""
     outermost: ASGIApp
     """The first layer that is called. The innermost is `answer`."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or run a lifespan, as an ASGI app does."""
         scope["app"] = self
+        if self.prefix and scope["type"] == "http":
+            scope["root_path"] = self.prefix
+            if not scope["path"].startswith(f"{self.prefix}/"):
+                scope["path"] = self.prefix + scope["path"]
         await (self.outermost if scope["type"] == "http" else self.answer)(scope, receive, send)
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request with FastAPI alone."""
-        await super().__call__(scope, receive, send)
+        """Answer a request with FastAPI alone, HEAD as GET; the server leaves out the body."""
+        if scope.get("method") != "HEAD":
+            await super().__call__(scope, receive, send)
+            return
+
+        async def send_to_head(message: Message) -> None:
+            scope["method"] = "HEAD"
+            await send(message)
+
+        scope["method"] = "GET"
+        try:
+            await super().__call__(scope, receive, send_to_head)
+        finally:
+            scope["method"] = "HEAD"
 
 
 class Life:
@@ -176,11 +200,10 @@ def create_app(
         description="Offsets are half-open: `text[start:end]` is the entity's text. "
         "Errors are problems (RFC 9457).",
         lifespan=Life(service, batcher, tracer, on_ready, on_load_failure),
-        docs_url=None,  # see service/http/openapi.py
-        redoc_url=None,
+        openapi_url=None,  # see service/http/openapi.py
         redirect_slashes=False,
     )
-    app.state.service, app.state.drain = service, Drain()
+    app.state.service, app.state.drain, app.prefix = service, Drain(), settings.root_path
     for router in (routes.router, stream.router, feedback_routes.router, routes.models_router):
         app.include_router(router)
     add_docs_page(app)
@@ -194,7 +217,11 @@ def create_app(
         on_error=answer_to,
     )
     app.outermost = RequestMiddleware(
-        with_cors(auth, settings.cors_origins), metrics, tracer, on_failure=failure
+        with_cors(auth, settings.cors_origins, of_preflight),
+        metrics,
+        tracer,
+        failure,
+        service.trusted_proxies,
     )
     return app
 
@@ -203,7 +230,7 @@ def make_metrics(settings: Settings) -> Metrics:
     """Return the metrics of this app, and of the lines that its log loses."""
     metrics = Metrics(enabled=settings.metrics)
     metrics.queue_capacity.set(settings.queue_words)
-    for reason in (*KINDS, *REFUSALS):
+    for reason in REASONS:
         metrics.refused.labels(reason)
     metrics.build_info.labels(version("teddy")).set(1)
     count_lost_lines(metrics.lost_log_lines.inc)

@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 
 EXAMPLE = """\
 Teddy serves {names} at {address} (to try in a browser: {address}/docs). For example:
-  curl {address}/v1/entities -H 'Content-Type: application/json' \\
+  curl {address}/v1/entities -H 'Content-Type: application/json' \\{key}
     -d '{{"text": "He said, Teddy Roosevelt was a great President!"}}'"""
+
+SHOW_KEY = """
+    -H "X-API-Key: $KEY" \\"""
+"""How the example shows one of the API keys, where there are any."""
 
 RANDOM_BYTES = 32
 PREFIX = "teddy_"  # scanners for leaked secrets can find a key by it
@@ -72,7 +76,8 @@ def run(host: str | None, port: int | None, workers: int | None, model: list[str
     from teddy.service.process.server import serve as serve_alone
     from teddy.service.process.supervisor import serve_with_workers
 
-    check_exposure(settings, Keys.read(settings))
+    keys = Keys.read(settings)
+    check_exposure(settings, keys)
     # stopping is not a failure, whichever signal asked for it
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # there is nothing to reload yet
@@ -81,7 +86,7 @@ def run(host: str | None, port: int | None, workers: int | None, model: list[str
         structlog.get_logger("service").warning("unknown settings are ignored", variables=unknown)
     bound = listen(settings.host, settings.port)
     address = url(settings.host, bound.getsockname()[1])
-    example = EXAMPLE.format(names=names_of(settings), address=address)
+    example = example_of(settings, address, with_key=keys.required)
     try:
         serve_on = serve_with_workers if settings.workers > 1 else serve_alone
         serve_on(settings, bound, on_ready=lambda: print(example, flush=True))
@@ -90,6 +95,12 @@ def run(host: str | None, port: int | None, workers: int | None, model: list[str
     for number in (signal.SIGTERM, signal.SIGINT):
         # it is ending; one more signal must not turn that into a failure
         signal.signal(number, signal.SIG_IGN)
+
+
+def example_of(settings: "Settings", address: str, *, with_key: bool) -> str:
+    """Return what is served where, and a first request to try."""
+    key = SHOW_KEY if with_key else ""
+    return EXAMPLE.format(names=names_of(settings), address=address, key=key)
 
 
 def names_of(settings: "Settings") -> str:
@@ -124,7 +135,7 @@ def key(
         Role, typer.Option(help="What it is for; an admin may also reload models.")
     ] = "tag",
     name: Annotated[
-        str | None, typer.Option(help="Who has it, for the log. [default: from the digest]")
+        str | None, typer.Option(help="Who has it, for the log. [default: the line in the file]")
     ] = None,
 ) -> None:
     """Make an API key. It is shown once; its line for TEDDY_API_KEYS_FILE holds only its digest.

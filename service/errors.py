@@ -12,8 +12,8 @@
         |-- come back later:  NotReadyError, QueueFullError, ClientShareError, ShuttingDownError
         |-- in the queue:     DeadlineError, ClientDepartedError
         |-- in the network:   InferenceError
-        |-- of a correction:  FeedbackOffError, UnknownAnswerError, CorrectionsFullError,
-        |                     CorrectionsUnwritableError
+        |-- of a correction:  FeedbackOffError, UnknownAnswerError, TooManyGuessesError,
+        |                     CorrectionsFullError, CorrectionsUnwritableError
         |-- of a model:       ModelRefusedError, NotReloadableError  (the old one goes on serving)
         `-- at the start:     SettingsError, AddressError            (the process does not start)
 
@@ -36,7 +36,14 @@ class ServiceError(TeddyError):
 
 
 class UnauthorizedError(ServiceError):
-    """No API key, or one that is not known."""
+    """No API key, several, or one that is not known.
+
+    Attributes: `reason`, which of them it was, for the log.
+    """
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class ForbiddenError(ServiceError):
@@ -116,7 +123,11 @@ class FeedbackOffError(ServiceError):
 
 
 class UnknownAnswerError(ServiceError):
-    """A request id under which no answer is remembered for this caller."""
+    """A correction that fits no answer that is remembered for this caller under its request id."""
+
+
+class TooManyGuessesError(ServiceError):
+    """As many corrections of answers as a caller may send in vain."""
 
 
 class CorrectionsFullError(ServiceError):

@@ -19,6 +19,7 @@ Place = Annotated[int, Field(ge=0, lt=2**53), BeforeValidator(_as_whole)]
 
 
 class _Options(BaseModel):
+    # null is as good as nothing, for programs that write all of their fields
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     model: Name | None = Field(
@@ -27,19 +28,15 @@ class _Options(BaseModel):
     labels: Annotated[list[Name], Field(max_length=MOST_LABELS, fail_fast=True)] | None = Field(
         default=None, description="Only entities with these labels; all if left out."
     )
-    min_score: float = Field(
-        default=0.0,
-        ge=0,
-        le=1,
-        allow_inf_nan=False,
-        description="Only entities with at least this score.",
+    min_score: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = Field(
+        default=0.0, description="Only entities with at least this score."
     )
-    offset_unit: OffsetUnit = Field(
+    offset_unit: OffsetUnit | None = Field(
         default="character",
         description="What `start` and `end` count: Unicode code points (Python), UTF-16 units "
         "(JavaScript, Java, C#) or bytes of UTF-8 (Go, Rust).",
     )
-    tokens: bool = Field(
+    tokens: bool | None = Field(
         default=False, description="Whether to give every word with its tag as well."
     )
 
@@ -92,7 +89,7 @@ class _Correction(BaseModel):
         description="All entities of the text, of every label, in any order, without overlap. "
         "An empty list means that the text has none."
     )
-    offset_unit: OffsetUnit = Field(
+    offset_unit: OffsetUnit | None = Field(
         default="character", description="What `start` and `end` count."
     )
 

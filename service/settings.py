@@ -109,7 +109,9 @@ class Settings(BaseSettings):
         default=1024, description="Most texts in one batch request; above this, 413."
     )
     max_connections: Positive = Field(
-        default=1024, description="Most connections of one worker; above this, 503."
+        default=1024,
+        description="Most connections of one worker. A new one then takes the place of an idle "
+        "one; if none is idle, it gets 503.",
     )
     address_connection_share: float = Field(
         default=0.5,
@@ -135,7 +137,9 @@ class Settings(BaseSettings):
         "have passed; below this, 408.",
     )
     keep_alive_seconds: Positive = Field(
-        default=5, description="How long an idle connection stays open."
+        default=75,
+        description="How long an idle connection stays open: longer than proxies keep theirs, "
+        "such as nginx for 60 s.",
     )
     drain_seconds: float = Field(
         default=1.0,
@@ -167,8 +171,14 @@ class Settings(BaseSettings):
     )
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="Proxies whose `X-Forwarded-For` is believed: addresses or networks, as "
-        "`CIDR,...`.",
+        description="Proxies whose `X-Forwarded-For` and `X-Forwarded-Prefix` are believed: "
+        "addresses or networks, as `CIDR,...`.",
+    )
+    root_path: str = Field(
+        default="",
+        pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+        description="Path under which a proxy serves Teddy, such as `/teddy`, for the links of "
+        "`/docs`. The proxy may remove it from paths or not.",
     )
 
     metrics: bool = Field(

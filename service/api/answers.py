@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from teddy.model.errors import TeddyError
 from teddy.model.text.offsets import OffsetUnit, convert_offsets
+from teddy.service.api.reading import read_json
 from teddy.service.errors import BodyTooLargeError, TextTooLongError
 from teddy.service.http.body import LARGE_BYTES
 from teddy.service.http.json_scan import JsonLimits, scan
@@ -77,24 +78,24 @@ def _answer(model: ServedModel, fields: Iterable[bytes]) -> Response:
 
 def _result_json(text: str, tagged: "Tagged", asked: Options) -> Iterator[bytes]:
     """Yield the fields of a TextResult: the wanted entities, and the tokens if asked for."""
+    least, unit = asked.min_score or 0.0, asked.offset_unit or "character"
     found = [
         entity
         for entity in tagged.entities
-        if entity.score >= asked.min_score
-        and (asked.labels is None or entity.label in asked.labels)
+        if entity.score >= least and (asked.labels is None or entity.label in asked.labels)
     ]
     yield b'"entities":['
     yield from _listed(
         f'{{"start":{start},"end":{end},"label":{quoted(entity.label)},'
         f'"score":{round(entity.score, SCORE_DIGITS)},"text":{quoted(entity.text)}}}'
-        for entity, start, end in _ranged(text, found, asked.offset_unit)
+        for entity, start, end in _ranged(text, found, unit)
     )
     if asked.tokens:
         yield b'],"tokens":['
         yield from _listed(
             f'{{"start":{start},"end":{end},"tag":{quoted(token.tag)},'
             f'"score":{round(token.score, SCORE_DIGITS)}}}'
-            for token, start, end in _ranged(text, tagged.read_tokens(), asked.offset_unit)
+            for token, start, end in _ranged(text, tagged.read_tokens(), unit)
         )
     yield b"]"
 
@@ -143,7 +144,7 @@ def _read_line(line: bytes | None, limits: LineLimits) -> Read:
     try:
         if len(line) > LARGE_BYTES:
             scan(line, JsonLimits.of_line(limits.max_characters))
-        read = StreamLine.model_validate_json(line)
+        read = read_json(StreamLine, line)
     except TeddyError as error:
         return _refuse(error)
     except ValidationError as error:

@@ -10,7 +10,7 @@ from starlette.types import Scope
 from teddy.service.errors import TimeoutHeaderError
 from teddy.service.feedback.state import Feedback
 from teddy.service.http.body import BodyLimits
-from teddy.service.http.callers import Keys, Network, client_address
+from teddy.service.http.callers import Keys, Network
 from teddy.service.inference.fair_queue import IMPATIENT_SECONDS, RequestContext
 from teddy.service.inference.models import Models
 from teddy.service.inference.tagging import Tagging
@@ -52,12 +52,7 @@ def make_context(
     """
     scope = request.scope
     service: Service = request.app.state.service
-    if service.keys.required:
-        client = scope["caller"].name
-    elif service.trusted_proxies or not scope.get("client"):
-        client = client_address(scope, service.trusted_proxies)
-    else:
-        client = scope["client"][0]
+    client = scope["caller"].name if service.keys.required else scope["address"]
     if seconds is None:
         seconds = _seconds_for(scope, service.settings.request_timeout_seconds)
     return RequestContext(

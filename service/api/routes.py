@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import PlainTextResponse
+from pydantic import ValidationError
 
 from teddy.service.api.answers import answer_batch, answer_text, as_json
 from teddy.service.api.context import Service, make_context, service_of
+from teddy.service.api.reading import read_again, refuse_query
 from teddy.service.errors import ShuttingDownError, TextTooLongError, TooManyTextsError
 from teddy.service.http.body import read_body
 from teddy.service.http.callers import Caller
@@ -81,12 +83,17 @@ async def _tag_body(
     answer: "Callable[[Asked, ServedModel, Sequence[Tagged]], Response]",
 ) -> Response:
     """Read a body of that class, tag its texts and answer."""
+    if request.scope["query_string"]:
+        refuse_query(request)
     service: Service = request.app.state.service
     run = service.tagging.run
     context = make_context(request)
     refuse_early = partial(service.tagging.refuse_early, context=context)
     body = await read_body(request, service.body_limits, refuse_early)
-    asked = await run(len(body), kind.model_validate_json, body)
+    try:
+        asked = await run(len(body), kind.model_validate_json, body)
+    except ValidationError as error:
+        asked = await run(len(body), read_again, kind, body, error)
     del body  # it may be all white space, and large
     texts = (asked.text,) if isinstance(asked, EntitiesRequest) else asked.texts
     if len(texts) > service.settings.max_texts:
@@ -94,11 +101,11 @@ async def _tag_body(
             f"{len(texts)} texts; at most {service.settings.max_texts} in one batch."
         )
     model, tagged = await tag_texts(request, asked, texts, context)
-    # An answer with only some labels cannot be corrected: the client may not think of the others,
-    # and the network would learn that the text has none.
-    if service.feedback is not None and asked.labels is None:
-        caller = request.scope["caller"].name
-        service.feedback.remember(request_id(request.scope), caller, model, texts, tagged)
+    if service.feedback is not None:
+        # An answer with only some labels cannot be corrected: the client may not think of the
+        # others, and the network would learn that the text has none.
+        known = (texts, tagged) if asked.labels is None else ((), ())
+        service.feedback.remember(request_id(request.scope), context.client, model, *known)
     return await run(sum(map(len, texts)), answer, asked, model, tagged)
 
 

@@ -19,6 +19,7 @@ from teddy.service.client.errors import (
     StreamBrokenError,
     TeddyServiceError,
     UnreachableError,
+    UsageError,
 )
 from teddy.service.client.results import (
     AnswerReference,
@@ -53,4 +54,5 @@ __all__ = [
     "Timing",
     "Token",
     "UnreachableError",
+    "UsageError",
 ]

@@ -1,6 +1,7 @@
 """The client for asyncio and trio."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Self, Unpack
 
@@ -19,6 +20,11 @@ from teddy.service.client.calls import (
     correction_call,
     model_call,
     read_batch,
+    read_corrected,
+    read_details,
+    read_models,
+    read_ready,
+    read_reload,
     read_stream,
     read_tagged,
     reload_call,
@@ -28,6 +34,8 @@ from teddy.service.client.calls import (
 from teddy.service.client.conduct import (
     BATCH_CHARACTERS,
     BATCH_TEXTS,
+    CANNOT_BE_SENT,
+    FRESH,
     STREAM_BYTES,
     STREAM_LINES,
     Chunks,
@@ -35,9 +43,15 @@ from teddy.service.client.conduct import (
     Item,
     RetryPolicy,
     Timing,
-    credentials,
+    connecting,
 )
-from teddy.service.client.errors import ClientError, StreamBrokenError
+from teddy.service.client.errors import (
+    Answer,
+    ClientError,
+    StreamBrokenError,
+    UsageError,
+    understood,
+)
 from teddy.service.client.results import (
     AnswerReference,
     Corrected,
@@ -64,9 +78,9 @@ class AsyncClient:
         timing: Timing = Timing(),  # noqa: B008 - frozen
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
-        self._http = httpx.AsyncClient(
-            base_url=base_url, headers=credentials(api_key), transport=transport
-        )
+        options = connecting(base_url, api_key, transport)
+        self._http = httpx.AsyncClient(**options)
+        self._fresh = httpx.AsyncClient(**options, limits=FRESH)
         self._conduct = Conduct(timeout_seconds, retries, timing, gzip_from_bytes)
         self._sleep = sleep
 
@@ -84,10 +98,11 @@ class AsyncClient:
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
+        await self._fresh.aclose()
 
     async def tag(self, text: str, **options: Unpack[Options]) -> Result:
         """Return what is found in a text."""
-        return read_tagged(await self._answer(tag_call(text, options)))
+        return await self._answer(tag_call(text, options), read_tagged)
 
     async def tag_batch(
         self,
@@ -98,7 +113,8 @@ class AsyncClient:
     ) -> AsyncIterator[Result]:
         """See `Client.tag_batch`."""
         async for chunk in chunks_of(Chunks[str](together, BATCH_CHARACTERS), texts, str):
-            for result in read_batch(await self._answer(batch_call(chunk, options))):
+            read = partial(read_batch, n_texts=len(chunk))
+            for result in await self._answer(batch_call(chunk, options), read):
                 yield result
 
     async def stream(
@@ -125,49 +141,54 @@ class AsyncClient:
         **options: Unpack[CorrectionOptions],
     ) -> Corrected:
         """See `Client.correct`."""
-        return Corrected.read((await self._answer(correction_call(of, entities, options))).json())
+        return await self._answer(correction_call(of, entities, options), read_corrected)
 
     async def models(self) -> list[ModelSummary]:
         """Return the models that are served, the default one first."""
-        return [ModelSummary.read(each) for each in (await self._answer(MODELS)).json()["models"]]
+        return await self._answer(MODELS, read_models)
 
     async def model(self, name: str) -> ModelDetails:
         """One model: what it was made from and how well it does."""
-        return ModelDetails.read((await self._answer(model_call(name))).json())
+        return await self._answer(model_call(name), read_details)
 
     async def reload(self, name: str) -> Reload:
         """Have a model's file loaded again; needs an admin key. It is tried once."""
-        return Reload.read((await self._answer(reload_call(name))).json())
+        return await self._answer(reload_call(name), read_reload)
 
     async def ready(self) -> bool:
-        """Whether the service answers and its models are loaded. Raises nothing."""
+        """Whether Teddy answers that its models are loaded. Raises nothing."""
         try:
-            await self._answer(READY)
+            return await self._answer(READY, read_ready)
         except ClientError:
             return False
-        return True
 
     async def _stream(
         self, lines: Sequence[bytes], answered: int, options: Options
     ) -> Sequence[Result | Refusal]:
         """Return the results of at least the first of `lines`."""
         try:
-            return read_stream(await self._answer(stream_call(lines, options)))
+            return await self._answer(
+                stream_call(lines, options), partial(read_stream, n_texts=len(lines))
+            )
         except ClientError as error:
             raise StreamBrokenError(answered, str(error)) from error
 
-    async def _answer(self, call: Call) -> httpx.Response:
-        """Return the answer to a call that succeeds in the end."""
+    async def _answer(self, call: Call, read: Callable[[httpx.Response], Answer]) -> Answer:
+        """Return what `read` makes of the answer to a call that succeeds in the end."""
+        http = self._http if call.repeatable else self._fresh
         call = self._conduct.packed(call)
         tries = self._conduct.tries(call)
         while True:
-            request = self._conduct.request(self._http, call, tries)
             try:
-                pause_seconds = tries.after_answer(response := await self._http.send(request))
-            except httpx.TransportError as error:
+                with anyio.fail_after(tries.remaining_seconds):
+                    response = await http.send(self._conduct.request(http, call, tries))
+                pause_seconds = tries.after_answer(response)
+            except (httpx.RequestError, TimeoutError) as error:
                 pause_seconds = tries.after_failure(error)
+            except CANNOT_BE_SENT as error:
+                raise UsageError(f"this cannot be sent: {error}") from error
             if pause_seconds is None:
-                return response
+                return understood(read, response)
             await self._sleep(pause_seconds)
 
 

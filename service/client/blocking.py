@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Self, Unpack
 
@@ -19,6 +20,11 @@ from teddy.service.client.calls import (
     correction_call,
     model_call,
     read_batch,
+    read_corrected,
+    read_details,
+    read_models,
+    read_ready,
+    read_reload,
     read_stream,
     read_tagged,
     reload_call,
@@ -28,15 +34,24 @@ from teddy.service.client.calls import (
 from teddy.service.client.conduct import (
     BATCH_CHARACTERS,
     BATCH_TEXTS,
+    CANNOT_BE_SENT,
+    FRESH,
     STREAM_BYTES,
     STREAM_LINES,
     Chunks,
     Conduct,
     RetryPolicy,
     Timing,
-    credentials,
+    connecting,
 )
-from teddy.service.client.errors import ClientError, StreamBrokenError
+from teddy.service.client.deadline import Deadline
+from teddy.service.client.errors import (
+    Answer,
+    ClientError,
+    StreamBrokenError,
+    UsageError,
+    understood,
+)
 from teddy.service.client.results import (
     AnswerReference,
     Corrected,
@@ -53,11 +68,13 @@ class Client:
 
     A context manager: leaving it closes its connections. Threads may share one.
 
-    `timeout_seconds` is for a whole call with its retries; each request sends what is left of it.
+    `timeout_seconds` is for a whole call with its retries, however slowly the service sends; each
+    request sends what is left of it.
     Request bodies of `gzip_from_bytes` or more are compressed. `transport`, `timing` and `sleep`
     are for tests, proxies and the like.
 
-    Every method raises TeddyServiceError and UnreachableError.
+    Every method raises TeddyServiceError, UnreachableError and UsageError, and so does making a
+    client; each is a ClientError.
     """
 
     def __init__(
@@ -72,9 +89,12 @@ class Client:
         timing: Timing = Timing(),  # noqa: B008 - frozen
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._http = httpx.Client(
-            base_url=base_url, headers=credentials(api_key), transport=transport
-        )
+        options = connecting(base_url, api_key, transport)
+        self._http = httpx.Client(**options)
+        self._fresh = httpx.Client(**options, limits=FRESH)
+        self._deadline = Deadline()
+        for http in (self._http, self._fresh):
+            self._deadline.watch(http)
         self._conduct = Conduct(timeout_seconds, retries, timing, gzip_from_bytes)
         self._sleep = sleep
 
@@ -92,10 +112,11 @@ class Client:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+        self._fresh.close()
 
     def tag(self, text: str, **options: Unpack[Options]) -> Result:
         """Return what is found in a text."""
-        return read_tagged(self._answer(tag_call(text, options)))
+        return self._answer(tag_call(text, options), read_tagged)
 
     def tag_batch(
         self, texts: Iterable[str], *, together: int = BATCH_TEXTS, **options: Unpack[Options]
@@ -105,7 +126,8 @@ class Client:
         Texts are taken as results are. A text that cannot be tagged fails the request it is in.
         """
         for chunk in Chunks[str](together, BATCH_CHARACTERS).of(texts):
-            yield from read_batch(self._answer(batch_call(chunk, options)))
+            read = partial(read_batch, n_texts=len(chunk))
+            yield from self._answer(batch_call(chunk, options), read)
 
     def stream(
         self, texts: Iterable[str], *, together: int = STREAM_LINES, **options: Unpack[Options]
@@ -139,47 +161,52 @@ class Client:
         Give all of them, of every label, or none. The service stores the correction for training if
         it is set to. It is sent once. The service remembers the text of an answer for a while.
         """
-        return Corrected.read(self._answer(correction_call(of, entities, options)).json())
+        return self._answer(correction_call(of, entities, options), read_corrected)
 
     def models(self) -> list[ModelSummary]:
         """Return the models that are served, the default one first."""
-        return [ModelSummary.read(each) for each in self._answer(MODELS).json()["models"]]
+        return self._answer(MODELS, read_models)
 
     def model(self, name: str) -> ModelDetails:
         """One model: what it was made from and how well it does."""
-        return ModelDetails.read(self._answer(model_call(name)).json())
+        return self._answer(model_call(name), read_details)
 
     def reload(self, name: str) -> Reload:
         """Have a model's file loaded again; needs an admin key. It is tried once."""
-        return Reload.read(self._answer(reload_call(name)).json())
+        return self._answer(reload_call(name), read_reload)
 
     def ready(self) -> bool:
-        """Whether the service answers and its models are loaded. Raises nothing."""
+        """Whether Teddy answers that its models are loaded. Raises nothing."""
         try:
-            self._answer(READY)
+            return self._answer(READY, read_ready)
         except ClientError:
             return False
-        return True
 
     def _stream(
         self, lines: Sequence[bytes], answered: int, options: Options
     ) -> Sequence[Result | Refusal]:
         """Return the results of at least the first of `lines`."""
         try:
-            return read_stream(self._answer(stream_call(lines, options)))
+            return self._answer(
+                stream_call(lines, options), partial(read_stream, n_texts=len(lines))
+            )
         except ClientError as error:
             raise StreamBrokenError(answered, str(error)) from error
 
-    def _answer(self, call: Call) -> httpx.Response:
-        """Return the answer to a call that succeeds in the end."""
+    def _answer(self, call: Call, read: Callable[[httpx.Response], Answer]) -> Answer:
+        """Return what `read` makes of the answer to a call that succeeds in the end."""
+        http = self._http if call.repeatable else self._fresh
         call = self._conduct.packed(call)
         tries = self._conduct.tries(call)
         while True:
-            request = self._conduct.request(self._http, call, tries)
             try:
-                pause_seconds = tries.after_answer(response := self._http.send(request))
-            except httpx.TransportError as error:
+                with self._deadline.within(tries.remaining_seconds):
+                    response = http.send(self._conduct.request(http, call, tries))
+                pause_seconds = tries.after_answer(response)
+            except (httpx.RequestError, TimeoutError) as error:
                 pause_seconds = tries.after_failure(error)
+            except CANNOT_BE_SENT as error:
+                raise UsageError(f"this cannot be sent: {error}") from error
             if pause_seconds is None:
-                return response
+                return understood(read, response)
             self._sleep(pause_seconds)

@@ -12,10 +12,14 @@ import httpx
 from teddy.service.client.errors import TeddyServiceError
 from teddy.service.client.results import (
     AnswerReference,
+    Corrected,
     Entity,
     Json,
+    ModelDetails,
+    ModelSummary,
     ModelVersion,
     Refusal,
+    Reload,
     Result,
 )
 
@@ -87,12 +91,17 @@ def stream_call(lines: Iterable[bytes], options: Options) -> Call:
 
 def model_call(name: str) -> Call:
     """Ask for one model."""
-    return Call("GET", f"/v1/models/{quote(name, safe='')}")
+    return Call("GET", f"/v1/models/{quoted(name)}")
 
 
 def reload_call(name: str) -> Call:
     """Load one model's file again."""
-    return Call("POST", f"/v1/models/{quote(name, safe='')}/reload", repeatable=False)
+    return Call("POST", f"/v1/models/{quoted(name)}/reload", repeatable=False)
+
+
+def quoted(name: str) -> str:
+    """Return a name as a part of a path."""
+    return quote(name, safe="", errors="replace")
 
 
 def correction_call(
@@ -130,8 +139,9 @@ def as_line(text: str) -> bytes:
 
 
 def as_query(options: Options) -> Json:
-    """Options as parameters of a query, where no labels at all are an empty one."""
-    return {name: value if value != [] else "" for name, value in options.items()}
+    """Options as parameters of a query, where no labels at all are an empty one, and None none."""
+    given = {name: value for name, value in options.items() if value is not None}
+    return {name: value if value != [] else "" for name, value in given.items()}
 
 
 def read_tagged(response: httpx.Response) -> Result:
@@ -140,14 +150,39 @@ def read_tagged(response: httpx.Response) -> Result:
     return Result.read(found, ModelVersion.read(found["model"]), answer_of(response))
 
 
-def read_batch(response: httpx.Response) -> list[Result]:
-    """Return the answer to `batch_call`."""
+def read_batch(response: httpx.Response, n_texts: int) -> list[Result]:
+    """Return the answer to `batch_call`. Raises ValueError for more or fewer results than texts."""
     found = response.json()
     model = ModelVersion.read(found["model"])
     return [
         Result.read(each, model, answer_of(response, index))
-        for index, each in enumerate(found["results"])
+        for index, each in zip(range(n_texts), found["results"], strict=True)
     ]
+
+
+def read_ready(response: httpx.Response) -> bool:
+    """Return whether this is what Teddy says when it is ready."""
+    return bool(response.json() == {"status": "ready"})
+
+
+def read_models(response: httpx.Response) -> list[ModelSummary]:
+    """Return the answer to MODELS."""
+    return [ModelSummary.read(each) for each in response.json()["models"]]
+
+
+def read_details(response: httpx.Response) -> ModelDetails:
+    """Return the answer to `model_call`."""
+    return ModelDetails.read(response.json())
+
+
+def read_reload(response: httpx.Response) -> Reload:
+    """Return the answer to `reload_call`."""
+    return Reload.read(response.json())
+
+
+def read_corrected(response: httpx.Response) -> Corrected:
+    """Return the answer to `correction_call`."""
+    return Corrected.read(response.json())
 
 
 def answer_of(response: httpx.Response, index: int = 0) -> AnswerReference | None:
@@ -156,10 +191,10 @@ def answer_of(response: httpx.Response, index: int = 0) -> AnswerReference | Non
     return None if request_id is None else AnswerReference(request_id, index)
 
 
-def read_stream(response: httpx.Response) -> list[Result | Refusal]:
+def read_stream(response: httpx.Response, n_texts: int) -> list[Result | Refusal]:
     """Yield the results of a `stream_call` in order; fewer if the service ended the stream.
 
-    Raises TeddyServiceError if there is none.
+    Raises TeddyServiceError if there is none, and ValueError if there are too many.
     """
     model = ModelVersion(
         response.headers["X-Teddy-Model"], response.headers["X-Teddy-Model-Version"]
@@ -172,6 +207,8 @@ def read_stream(response: httpx.Response) -> list[Result | Refusal]:
             results.append(refusal or Result.read(found, model))
         elif refusal and not results:
             raise TeddyServiceError(refusal.status, refusal.kind, refusal.detail)
+    if len(results) > n_texts:
+        raise ValueError(f"{len(results)} answers to {n_texts} lines")
     if not results:
         raise TeddyServiceError(response.status_code, "empty-answer", "The stream had no lines.")
     return results

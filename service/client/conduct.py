@@ -1,20 +1,34 @@
 """How a client calls: what it packs, how long it waits, and when it tries again."""
 
 import random
+import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import httpx
 
 from teddy.service.client.calls import Call
-from teddy.service.client.errors import UnreachableError, read_problem
+from teddy.service.client.errors import UnreachableError, UsageError, read_problem
 
 LEAST_SECONDS = 0.001
-WORTH_ANOTHER_TRY = (httpx.NetworkError, httpx.RemoteProtocolError, httpx.TimeoutException)
+WORTH_ANOTHER_TRY = (
+    httpx.NetworkError,
+    httpx.RemoteProtocolError,
+    httpx.TimeoutException,
+    TimeoutError,
+)
+CANNOT_BE_SENT = (httpx.InvalidURL, UnicodeError, RuntimeError)
+"""What httpx raises besides its RequestError: names that are none, and a client that is closed."""
+KEY = re.compile("[!-~]+")
+HOST = re.compile(rb"[\w.-]+|[\dA-Fa-f:.]+(%[\w.%-]+)?")
+LAST_PORT = 65535
+FRESH = httpx.Limits(max_keepalive_connections=0)
+"""For a call that may be sent only once: a connection that was kept may have been closed by the
+service just now, and then nobody knows whether the call has arrived."""
 
 BATCH_TEXTS = 256
 BATCH_CHARACTERS = 2**18
@@ -23,6 +37,7 @@ STREAM_BYTES = 2**17
 """Both of a stream's are half of what the service takes in before anything of its answer must have
 been read."""
 Item = TypeVar("Item", str, bytes)
+Transport = httpx.BaseTransport | httpx.AsyncBaseTransport | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +89,7 @@ class Tries:
         """What is left of the call's time."""
         return max(self._ends - self._timing.monotonic(), LEAST_SECONDS)
 
-    def after_failure(self, error: httpx.TransportError) -> float:
+    def after_failure(self, error: httpx.RequestError | TimeoutError) -> float:
         """Return the pause before the next try. Raises UnreachableError if there is none."""
         pause_seconds = self._pause(None) if isinstance(error, WORTH_ANOTHER_TRY) else None
         if pause_seconds is None:
@@ -121,9 +136,9 @@ def read_retry_after(value: str | None, now: float) -> float | None:
         return float(value)
     try:
         date = parsedate_to_datetime(value)
-    except ValueError:
+        return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now)
+    except (ValueError, OverflowError):
         return None
-    return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +174,25 @@ class Conduct:
         )
 
 
-def credentials(api_key: str | None) -> Mapping[str, str]:
-    """Return the header that shows a key."""
-    return {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
+def connecting(base_url: str, api_key: str | None, transport: Transport) -> dict[str, Any]:
+    """Return the options of httpx's clients. Raises UsageError, which never shows the key."""
+    try:
+        url = httpx.URL(base_url)
+    except (httpx.InvalidURL, TypeError) as error:
+        raise UsageError(f"base_url: {error}") from error
+    is_host, is_port = HOST.fullmatch(url.raw_host), (url.port or 0) <= LAST_PORT
+    if url.scheme not in ("http", "https") or not is_host or not is_port:
+        raise UsageError("base_url: it must be http:// or https://, a host, and maybe a port")
+    if api_key is not None and not KEY.fullmatch(api_key):
+        raise UsageError(
+            "api_key: it must be visible ASCII characters alone, without a line break at its end"
+        )
+    return {
+        "base_url": url,
+        "headers": {} if api_key is None else {"Authorization": f"Bearer {api_key}"},
+        "transport": transport,
+        "verify": transport is not None or httpx.create_ssl_context(),
+    }
 
 
 class Chunks(Generic[Item]):

@@ -1,7 +1,7 @@
 r"""Answers that are remembered for a while, so that they can be corrected by their request id.
 
     remember -> a bounded queue -> a thread, every 50 ms -> this process's files --.
-    find     <- the newest line that begins with id and caller <- all processes' --'
+    find     <- the lines that begin with id and caller        <- all processes' --'
 
 The correction of an answer may reach another worker than the one that gave it, so what is
 remembered lies in files that all of them read. A line begins with `{"request_id":"...","by":"..."`,
@@ -24,9 +24,9 @@ import mmap
 import os
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
 from secrets import token_hex
@@ -52,7 +52,7 @@ MOST_WAITING = 2**22
 """Characters that may wait to be written. Answers beyond are not remembered: a slow disk costs no
 more memory."""
 CHARACTERS_A_TEXT = 200
-"""What a text costs besides its own."""
+"""What a text costs besides its own, and what an answer costs besides its texts."""
 log = structlog.get_logger("service.feedback")
 
 
@@ -156,7 +156,7 @@ class NewAnswer:
     @property
     def characters(self) -> int:
         """About what it takes to remember it."""
-        return sum(map(len, self.texts)) + CHARACTERS_A_TEXT * len(self.texts)
+        return sum(map(len, self.texts)) + CHARACTERS_A_TEXT * (1 + len(self.texts))
 
     def line(self) -> bytes:
         """As it is remembered."""
@@ -215,30 +215,34 @@ class Answers:
         self._thread.start()
 
     def remember(self, given: NewAnswer) -> None:
-        """Have an answer remembered, unless it is too long or too many wait.
+        """Have an answer remembered, unless too many wait; of one that is too long, its id alone.
 
         Takes no time; for one thread.
         """
+        if given.characters > self._segments.largest_bytes:
+            given = replace(given, texts=(), tagged=())
         characters = given.characters
-        if (
-            characters <= self._segments.largest_bytes
-            and self._n_put - self._n_taken + characters <= MOST_WAITING
-        ):
+        if self._n_put - self._n_taken + characters <= MOST_WAITING:
             self._n_put += characters
             self._queue.put(given)
 
     def find(self, request_id: str, by: str) -> RememberedAnswer | None:
         """Return the newest answer under that id to that caller, if it is still remembered.
 
-        Reads files.
+        None if answers about other texts have the same id: nobody can tell which is meant. Reads
+        files.
         """
         beginning = prefix(request_id, by)
-        found: list[RememberedAnswer] = []
+        newest: RememberedAnswer | None = None
         for path in self._segments.paths():
             # dropped, empty or being written just now
             with suppress(FileNotFoundError, ValueError):
-                found += map(RememberedAnswer.read, last_line(path, beginning))
-        return max(found, key=lambda answer: answer.at, default=None)
+                for answer in map(RememberedAnswer.read, lines(path, beginning)):
+                    if newest is not None and newest.texts != answer.texts:
+                        return None
+                    if newest is None or newest.at < answer.at:
+                        newest = answer
+        return newest if newest is not None and newest.texts else None
 
     def close(self) -> None:
         """Forget all that this process has remembered."""
@@ -272,12 +276,13 @@ def prefix(request_id: str, by: str) -> bytes:
     return to_json({"request_id": request_id, "by": by})[:-1] + b","
 
 
-def last_line(path: Path, beginning: bytes) -> list[bytes]:
-    """Return the last line of a file that begins like that, if there is one.
+def lines(path: Path, beginning: bytes) -> Iterator[bytes]:
+    """Yield the lines of a file that begin like that, without one that is being written.
 
     Raises ValueError for an empty file.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        start = mapped.rfind(beginning)
-        end = mapped.find(b"\n", start) if start >= 0 else -1
-        return [mapped[start:end]] if end >= 0 else []
+        start = mapped.find(beginning)
+        while start >= 0 and (end := mapped.find(b"\n", start)) >= 0:
+            yield mapped[start:end]
+            start = mapped.find(beginning, end)

@@ -2,20 +2,26 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from teddy.model.tags.spans import Span
 from teddy.service.api.answers import as_json
 from teddy.service.api.context import make_context, service_of
+from teddy.service.api.reading import read_json, refuse_query
 from teddy.service.api.routes import TAGGING_PROBLEMS, tag_texts
-from teddy.service.errors import DeadlineError, FeedbackOffError
-from teddy.service.feedback.answers import RememberedAnswer
-from teddy.service.feedback.rows import Correction, read_spans, refuse
+from teddy.service.errors import (
+    DeadlineError,
+    FeedbackOffError,
+    UnknownAnswerError,
+    UnknownModelError,
+)
+from teddy.service.feedback.rows import Correction, read_spans
 from teddy.service.feedback.scores import total
 from teddy.service.feedback.state import Feedback
 from teddy.service.http.body import read_body
@@ -64,18 +70,18 @@ async def correct(request: Request) -> Response:
 
     It is stored, to be trained on.
     """
+    refuse_query(request)
     service, feedback = service_of(request), feedback_of(request)
     context = make_context(request)
     refuse_early = partial(service.tagging.refuse_early, context=context)
     limits = replace(service.body_limits, json=JsonLimits.of_correction(service.settings))
     body = await read_body(request, limits, refuse_early)
     asked = await service.tagging.run(len(body), read_request, body)
-    found = await find(request, asked, context)
-    labels = service.models.get(found.model).predictor.manifest.labels
-    size = len(body) + len(found.text)
-    wanted = await service.tagging.run(
-        size, read_spans, asked.entities, found.text, asked.offset_unit, labels
-    )
+    if isinstance(asked, AnswerCorrection):
+        with feedback.guesses.one(context.client):
+            found, wanted = await of_answer(request, asked, context)
+    else:
+        found, wanted = await of_text(request, asked, context)
     outcomes = await feedback.store(
         Correction(
             text=found.text,
@@ -108,49 +114,57 @@ def read_request(body: bytes) -> TextCorrection | AnswerCorrection:
 
     Raises ValidationError, about that kind alone.
     """
-    by_id = "request_id" in _Kind.model_validate_json(body).model_fields_set
-    return (
-        AnswerCorrection.model_validate_json(body)
-        if by_id
-        else TextCorrection.model_validate_json(body)
-    )
+    by_id = "request_id" in read_json(_Kind, body).model_fields_set
+    return read_json(AnswerCorrection, body) if by_id else read_json(TextCorrection, body)
 
 
-async def find(
-    request: Request, asked: TextCorrection | AnswerCorrection, context: RequestContext
-) -> Found:
-    """Return the text and entities to correct: of the request, or of an earlier answer.
+async def of_text(
+    request: Request, asked: TextCorrection, context: RequestContext
+) -> tuple[Found, list[Span]]:
+    """Return what the model finds in a text, and what should be found.
 
-    Raises whatever tagging raises, UnknownAnswerError, and ValidationError for an index that is not
-    one.
+    Raises whatever tagging raises, and ValidationError for entities that do not fit.
     """
-    if isinstance(asked, AnswerCorrection):
-        answer = await recall(request, asked.request_id, context)
-        index = index_of(asked, len(answer.texts))
-        return Found(answer.texts[index], answer.found[index], answer.model, answer.version)
     wanted = EntitiesRequest(text=asked.text, model=asked.model)
     model, (tagged,) = await tag_texts(request, wanted, (asked.text,), context)
     entities = [Span(entity.start, entity.end, entity.label) for entity in tagged.entities]
-    return Found(asked.text, entities, model.name, model.version)
+    found = Found(asked.text, entities, model.name, model.version)
+    return found, await spans_of(request, asked, found)
 
 
-async def recall(request: Request, request_id: str, context: RequestContext) -> RememberedAnswer:
-    """Return an earlier answer to this caller. Raises UnknownAnswerError and DeadlineError."""
-    try:
-        async with asyncio.timeout_at(context.deadline):
-            return await feedback_of(request).recall(request_id, request.scope["caller"].name)
-    except TimeoutError:
-        raise DeadlineError("Its time was over before the answer was found.") from None
+async def of_answer(
+    request: Request, asked: AnswerCorrection, context: RequestContext
+) -> tuple[Found, list[Span]]:
+    """Return what was found in a text of an earlier answer to this caller, and what should be.
 
-
-def index_of(asked: AnswerCorrection, n_texts: int) -> int:
-    """Which of the answer's texts is meant.
-
-    Raises ValidationError for none of them, and for several.
+    Raises DeadlineError, and UnknownAnswerError, whatever it is that does not fit: a client must
+    not learn what is in a text by asking.
     """
-    if asked.index is None and n_texts != 1:
-        refuse([(("index",), f"is needed: the request had {n_texts} texts")])
-    index = asked.index or 0
-    if index >= n_texts:
-        refuse([(("index",), f"must be less than the number of texts, {n_texts}")])
-    return index
+    with suppress(ValidationError, UnknownModelError, IndexError):
+        try:
+            async with asyncio.timeout_at(context.deadline):
+                answer = await feedback_of(request).recall(asked.request_id, context.client)
+        except TimeoutError:
+            raise DeadlineError("Its time was over before the answer was found.") from None
+        if answer is not None and (asked.index is not None or len(answer.texts) == 1):
+            index = asked.index or 0
+            entities = answer.found[index]
+            found = Found(answer.texts[index], entities, answer.model, answer.version)
+            return found, await spans_of(request, asked, found)
+    raise UnknownAnswerError(
+        "This fits no answer to you that is remembered. Either there is none under this "
+        "request_id: it is too old, too long, was asked for with 'labels' or as a stream, or its "
+        "id was used for other texts too. Or 'index', an offset or its unit, a text or a label is "
+        "not one of that answer's. Send the text instead."
+    )
+
+
+async def spans_of(
+    request: Request, asked: TextCorrection | AnswerCorrection, found: Found
+) -> list[Span]:
+    """Return the right entities, in characters. Raises ValidationError and UnknownModelError."""
+    service = service_of(request)
+    labels = service.models.get(found.model).predictor.manifest.labels
+    size = len(asked.entities) + len(found.text)
+    unit = asked.offset_unit or "character"
+    return await service.tagging.run(size, read_spans, asked.entities, found.text, unit, labels)

@@ -11,17 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
-from pydantic import ValidationError
-from pydantic_core import InitErrorDetails, PydanticCustomError, from_json, to_json
+from pydantic_core import from_json, to_json
 
 from teddy.model.tags.spans import Span
 from teddy.model.text.offsets import OffsetUnit, character_offsets
+from teddy.service.api.reading import Fault, refuse
 from teddy.service.schemas import RightEntity
-
-Fault = tuple[tuple[str | int, ...], str]
-"""Where in the request, and what is wrong."""
 
 
 def now() -> str:
@@ -130,18 +127,3 @@ def read_span(
     if entity.label not in labels:
         return "label", f"is none of the model's: {', '.join(labels)}"
     return Span(start, end, entity.label)
-
-
-def refuse(faults: Sequence[Fault]) -> NoReturn:
-    """Raise ValidationError, as for a request of a wrong form."""
-    raise ValidationError.from_exception_data(
-        "correction",
-        [
-            InitErrorDetails(
-                type=PydanticCustomError("correction", "{what}", {"what": what}),
-                loc=place,
-                input=None,
-            )
-            for place, what in faults
-        ],
-    )

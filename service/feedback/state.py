@@ -7,8 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
 
-from teddy.service.errors import SettingsError, UnknownAnswerError
+from teddy.service.errors import SettingsError
 from teddy.service.feedback.answers import PAUSE_SECONDS, Answers, NewAnswer, RememberedAnswer
+from teddy.service.feedback.guesses import Guesses
 from teddy.service.feedback.rows import Correction
 from teddy.service.feedback.scores import KINDS, ByLabel, FeedbackGauges, Version, compare
 from teddy.service.feedback.store import CorrectionFiles
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 ANSWERS = ".answers"
 """Where in the directory of corrections the answers are remembered."""
 THREADS = 2
-SECOND_LOOK_SECONDS = 3 * PAUSE_SECONDS
-"""After this an answer that was just given can be found, by any worker."""
+WRITTEN_SECONDS = 3 * PAUSE_SECONDS
+"""After this an answer that was just given can be found, by any worker: and so can a second one
+under its id, which must not be taken for it."""
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -40,6 +42,7 @@ class Feedback:
         self._files = files
         self._answers = answers
         self._metrics = metrics
+        self.guesses = Guesses()
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="feedback")
 
     @classmethod
@@ -70,7 +73,7 @@ class Feedback:
         texts: Sequence[str],
         tagged: "Sequence[Tagged]",
     ) -> None:
-        """Let an answer be corrected later. Takes no time."""
+        """Let an answer be corrected later; one without texts takes up its id. Takes no time."""
         if self._answers is not None:
             given = NewAnswer(
                 request_id=request_id,
@@ -82,19 +85,12 @@ class Feedback:
             )
             self._answers.remember(given)
 
-    async def recall(self, request_id: str, by: str) -> RememberedAnswer:
-        """Return the newest answer under that id to that caller. Raises UnknownAnswerError."""
-        if self._answers is not None:
-            for pause_seconds in (0.0, SECOND_LOOK_SECONDS):
-                await asyncio.sleep(pause_seconds)
-                answer = await self._run(self._answers.find, request_id, by)
-                if answer is not None:
-                    return answer
-        raise UnknownAnswerError(
-            "No answer to you is remembered under this request_id: it is too old, too long, was "
-            "asked for with "
-            "'labels' or as a stream, or there was none. Send the text instead."
-        )
+    async def recall(self, request_id: str, by: str) -> RememberedAnswer | None:
+        """Return the one answer under that id to that caller, if it is remembered."""
+        if self._answers is None:
+            return None
+        await asyncio.sleep(WRITTEN_SECONDS)
+        return await self._run(self._answers.find, request_id, by)
 
     async def store(self, correction: Correction) -> ByLabel:
         """Have a correction on the disk, and count it; gives the outcomes by label.

@@ -50,7 +50,8 @@ class Caller:
     """The caller of a request, as its key names it.
 
     Attributes: `name`, the same for each request with this key; it is used by the queue and the log
-    and never in a metric; `role`.
+    and never in a metric. A key without a name is called after its place, `key:2` or `line:7`, as
+    no name of a file can be; `role`.
     """
 
     name: str
@@ -71,11 +72,6 @@ class Key:
 
     digest: bytes = field(repr=False)
     caller: Caller
-
-    @classmethod
-    def of(cls, role: Role, digest: bytes, name: str | None = None) -> "Key":
-        """Return the key with this digest; its default name is the digest's first eight digits."""
-        return cls(digest, Caller(name or digest.hex()[:8], role))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +107,10 @@ class Keys:
             return ANONYMOUS
         shown = list(_shown(headers))
         if len(shown) != 1:
-            raise UnauthorizedError(
-                f"More than one API key: {HOW}." if shown else f"An API key is needed: {HOW}."
+            raise (
+                UnauthorizedError(f"More than one API key: {HOW}.", reason="several-keys")
+                if shown
+                else UnauthorizedError(f"An API key is needed: {HOW}.", reason="no-key")
             )
         digest = sha256(shown[0]).digest()
         found = None
@@ -120,7 +118,7 @@ class Keys:
             if hmac.compare_digest(key.digest, digest):
                 found = key.caller
         if found is None:
-            raise UnauthorizedError("This API key is not known here.")
+            raise UnauthorizedError("This API key is not known here.", reason="unknown-key")
         return found
 
 
@@ -140,12 +138,12 @@ def _placed(settings: "Settings") -> Iterator[tuple[str, Key]]:
     """Yield each configured key with the place where it stands, for messages."""
     for number, secret in enumerate(settings.api_keys, start=1):
         place = f"TEDDY_API_KEYS: key {number}"
-        yield place, _parse_key(secret.get_secret_value(), place)
+        yield place, _parse_key(secret.get_secret_value(), place, f"key:{number}")
     if settings.api_keys_file is not None:
         yield from _read_file(settings.api_keys_file)
 
 
-def _parse_key(value: str, place: str) -> Key:
+def _parse_key(value: str, place: str, name: str) -> Key:
     """Parse a key from `KEY` or `ROLE:KEY`."""
     role, colon, key = value.partition(":")
     if not colon:
@@ -156,7 +154,7 @@ def _parse_key(value: str, place: str) -> Key:
         raise SettingsError(
             f"{place}: a key has at least {LEAST_CHARACTERS} characters, all of them visible ASCII"
         )
-    return Key.of(role, sha256(key.encode("ascii")).digest())
+    return Key(sha256(key.encode("ascii")).digest(), Caller(name, role))
 
 
 def _read_file(path: Path) -> Iterator[tuple[str, Key]]:
@@ -169,7 +167,7 @@ def _read_file(path: Path) -> Iterator[tuple[str, Key]]:
         if content := line.partition("#")[0].strip():
             n_keys += 1
             place = f"{path}:{number}"
-            yield place, _parse_line(content, place)
+            yield place, _parse_line(content, place, f"line:{number}")
     if not n_keys:
         raise SettingsError(f"{path}: no key in it")
 
@@ -183,7 +181,7 @@ def _lines(path: Path) -> list[str]:
         raise SettingsError(f"{path}: not a text file") from error
 
 
-def _parse_line(line: str, place: str) -> Key:
+def _parse_line(line: str, place: str, default_name: str) -> Key:
     """Parse a key from `ROLE SHA256 [NAME]`.
 
     No message shows the line: it may hold a key in place of its digest.
@@ -196,7 +194,7 @@ def _parse_line(line: str, place: str) -> Key:
         )
         raise SettingsError(f"{place}: not {wanted}")
     role, digest, name = match.groups()
-    return Key.of(cast(Role, role), bytes.fromhex(digest), name)
+    return Key(bytes.fromhex(digest), Caller(name or default_name, cast(Role, role)))
 
 
 def check_exposure(settings: "Settings", keys: "Keys") -> None:
@@ -238,8 +236,7 @@ def client_address(scope: Scope, trusted_proxies: tuple[Network, ...]) -> str:
     `X-Forwarded-For` is read from its end, where the nearest proxy writes, and only as far as
     trusted proxies wrote it: the client may have invented what stands before.
     """
-    client = scope.get("client")
-    peer: str = client[0] if client else UNKNOWN
+    peer = peer_address(scope)
     if not trusted_proxies:
         return peer
     farthest = parse_address(peer)
@@ -253,6 +250,12 @@ def client_address(scope: Scope, trusted_proxies: tuple[Network, ...]) -> str:
             break
         farthest = address
     return str(farthest)
+
+
+def peer_address(scope: Scope) -> str:
+    """Return the address at the other end of the connection."""
+    client = scope.get("client")
+    return client[0] if client else UNKNOWN
 
 
 def _hops(scope: Scope) -> Iterator[str]:
@@ -272,14 +275,14 @@ def is_within(address: Address, networks: tuple[Network, ...]) -> bool:
 def parse_address(value: str) -> Address | None:
     """Return an IP address, which may have a port after it; None for anything else.
 
-    IPv4 mapped into IPv6 becomes IPv4.
+    IPv4 mapped into IPv6 becomes IPv4. The name of an interface is dropped: it may be any text.
     """
     if value.startswith("["):
         value = value[1:].partition("]")[0]
     elif value.count(":") == 1:
         value = value.partition(":")[0]
     try:
-        address = ip_address(value)
+        address = ip_address(value.partition("%")[0])
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address

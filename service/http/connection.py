@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from teddy.service.http.callers import Network, is_within, parse_address, parse_networks
 
@@ -45,7 +46,6 @@ class ConnectionLimits:
     """How often a client that is behind with reading is checked."""
     min_bytes_per_second: float
     """The rate at which it must have read by then, on average."""
-    keep_alive_seconds: int
 
     @classmethod
     def of(cls, settings: "Settings") -> Self:
@@ -60,7 +60,6 @@ class ConnectionLimits:
             header_timeout_seconds=settings.header_timeout_seconds,
             write_timeout_seconds=settings.body_timeout_seconds,
             min_bytes_per_second=settings.min_body_bytes_per_second,
-            keep_alive_seconds=settings.keep_alive_seconds,
         )
 
 
@@ -218,3 +217,10 @@ def probe_when_silent(connection: Any) -> None:
     ):
         if (option := getattr(socket, name, None)) is not None:  # not everywhere
             connection.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def depart(cycle: RequestResponseCycle) -> None:
+    """Notify the app that the client has gone, unless the answer is complete."""
+    if not cycle.response_complete:
+        cycle.disconnected = True
+        cycle.message_event.set()

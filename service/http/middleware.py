@@ -22,7 +22,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from teddy.service.errors import ShuttingDownError
 from teddy.service.http.body import HELD, BodyBudget
-from teddy.service.http.callers import Keys
+from teddy.service.http.callers import Keys, Network, client_address
+from teddy.service.http.paths import FORWARDED_PREFIX, forwarded_prefix
 from teddy.service.http.security import with_security_headers
 from teddy.service.observability.metrics import Metrics
 from teddy.service.observability.tracing import TraceContext, Tracer
@@ -33,9 +34,9 @@ UNKNOWN_ROUTE = "unknown"
 CLIENT_CLOSED_REQUEST = 499  # for the log and the metrics alone: the client did not wait
 DEADLINE = 504
 
-OPEN = frozenset({"/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"})
+OPEN = frozenset({"/", "/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"})
 """What needs no key, besides the files of `/docs`: probes and scrapers have none, and these hold no
-text."""
+text. Of `/` there is no more than a pointer to `/docs`."""
 OPEN_FOLDER = "/docs/assets/"
 Endpoint = Callable[[Request], Awaitable[Response]]
 OnError = Callable[[Request, Exception], Response]
@@ -53,12 +54,19 @@ def request_id(scope: Scope) -> str:
 class RequestMiddleware:
     """Give each request its id, its trace, its log line and its place in the metrics.
 
-    `on_failure` makes the answer to an exception that no other handler caught.
+    `on_failure` makes the answer to an exception that no other handler caught. The client's address
+    is told by `trusted_proxies`.
     """
 
     def __init__(
-        self, app: ASGIApp, metrics: Metrics, tracer: Tracer | None, on_failure: OnError
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        tracer: Tracer | None,
+        on_failure: OnError,
+        trusted_proxies: tuple[Network, ...] = (),
     ) -> None:
+        self._trusted_proxies = trusted_proxies
         self._app = app
         self._metrics = metrics
         self._tracer = tracer
@@ -67,6 +75,13 @@ class RequestMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, as an ASGI app does."""
         trace = TraceContext.of(scope["headers"])
+        scope["address"] = (
+            client_address(scope, self._trusted_proxies)
+            if self._trusted_proxies or not scope.get("client")
+            else scope["client"][0]
+        )
+        if self._trusted_proxies:
+            scope[FORWARDED_PREFIX] = forwarded_prefix(scope, self._trusted_proxies)
         with ResponseTracker(scope, send, trace, self._metrics) as tracker:
             scope["span"] = self._tracer.begin(trace, scope) if self._tracer else None
             try:
@@ -144,6 +159,7 @@ class ResponseTracker:
         metrics.request(scope["method"], route, counted, seconds, words)
         if problem := scope.get("problem"):
             metrics.refused.labels(problem).inc()
+        caller = scope.get("caller")
         log.info(
             "request",
             method=scope["method"],
@@ -151,6 +167,9 @@ class ResponseTracker:
             status=status,
             seconds=round(seconds, 6),
             words=words,
+            caller=None if caller is None else caller.name,
+            address=scope["address"],
+            reason=scope.get("reason", problem),
             request_id=scope["request_id"],
             trace_id=self._trace.trace_id,
             span_id=self._trace.span_id,

@@ -8,12 +8,14 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from teddy.service.http.middleware import OPEN
+from teddy.service.http.paths import prefix_of
+from teddy.service.http.problems import REFUSALS
 from teddy.service.http.security import page_policy
 from teddy.service.schemas import (
     AnswerCorrection,
@@ -37,6 +39,7 @@ KEY_SCHEMES: Description = {
 
 PAGE = "/docs"
 ASSETS = "/docs/assets"
+DOCUMENT = "/openapi.json"
 
 
 class DocumentedApp(FastAPI):
@@ -49,6 +52,7 @@ class DocumentedApp(FastAPI):
             document["components"]["schemas"] |= component_schemas()
             document["components"]["securitySchemes"] = KEY_SCHEMES
             ask_for_keys(document)
+            add_refusals(document)
             drop_builtin_errors(document)
         return super().openapi()
 
@@ -59,6 +63,15 @@ def ask_for_keys(document: Description) -> None:
         if path not in OPEN:
             for operation in operations.values():
                 operation["security"] = [{}, *({name: []} for name in KEY_SCHEMES)]
+
+
+def add_refusals(document: Description) -> None:
+    """Add what any request may get before it reaches its operation."""
+    described = problems(*sorted({refusal.status for refusal in REFUSALS}))
+    for path in document["paths"].values():
+        for operation in path.values():
+            for status, description in described.items():
+                operation["responses"].setdefault(str(status), description)
 
 
 def drop_builtin_errors(document: Description) -> None:
@@ -151,7 +164,7 @@ def problems(*statuses: int) -> dict[int | str, Description]:
 
 
 def add_docs_page(app: FastAPI) -> None:
-    """Serve Swagger UI on `PAGE` and its files below `ASSETS`, also behind a proxy's prefix."""
+    """Serve the document, Swagger UI and its files, also behind a proxy's prefix."""
     # Only the files of the package are used: its app is not our `DocumentedApp`.
     app.mount(
         ASSETS,
@@ -159,11 +172,16 @@ def add_docs_page(app: FastAPI) -> None:
         name="docs-assets",
     )
 
+    @app.get(DOCUMENT, include_in_schema=False)
+    async def document(request: Request) -> JSONResponse:
+        prefix = prefix_of(request.scope)
+        return JSONResponse(app.openapi() | ({"servers": [{"url": prefix}]} if prefix else {}))
+
     @app.get(PAGE, include_in_schema=False)
     async def docs(request: Request) -> HTMLResponse:
-        prefix = request.scope.get("root_path", "")
+        prefix = prefix_of(request.scope)
         page = get_swagger_ui_html(
-            openapi_url=f"{prefix}{app.openapi_url}",
+            openapi_url=f"{prefix}{DOCUMENT}",
             title=f"{app.title} {app.version}",
             swagger_js_url=f"{prefix}{ASSETS}/swagger-ui-bundle.js",
             swagger_css_url=f"{prefix}{ASSETS}/swagger-ui.css",

@@ -22,6 +22,7 @@ from teddy.model.errors import TeddyError, TextError
 from teddy.service import errors
 from teddy.service.http.callers import CHALLENGE
 from teddy.service.http.middleware import CLIENT_CLOSED_REQUEST, request_id
+from teddy.service.http.paths import methods_of, where_else
 
 MEDIA_TYPE = "application/problem+json"
 SURROGATE_FAULT = re.compile("hex escape|surrogate|unicode code point")
@@ -49,6 +50,7 @@ STATUSES: Mapping[type[TeddyError], int] = {
     errors.ModelRefusedError: 422,
     errors.UnknownLabelError: 422,
     errors.ClientShareError: 429,
+    errors.TooManyGuessesError: 429,
     errors.ClientDepartedError: CLIENT_CLOSED_REQUEST,
     errors.InferenceError: 500,
     errors.CorrectionsUnwritableError: 503,
@@ -67,7 +69,7 @@ UNREAD = (
 )
 """After these errors the rest of the body is not read: the connection ends with the answer."""
 
-INVALID, INTERNAL = "invalid-request", "internal-error"
+INVALID, INTERNAL, PREFLIGHT = "invalid-request", "internal-error", "preflight"
 
 log = structlog.get_logger("service.problems")
 
@@ -101,8 +103,9 @@ def expected(request: Request, error: TeddyError) -> Response:
         return failure(request, error)
     retry_after = getattr(error, "retry_after_seconds", None)
     headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
-    if status == HTTPStatus.UNAUTHORIZED:
+    if isinstance(error, errors.UnauthorizedError):
         headers["WWW-Authenticate"] = CHALLENGE
+        request.scope["reason"] = error.reason
     if isinstance(error, errors.EncodingError):
         headers["Accept-Encoding"] = "gzip, zstd"
     if isinstance(error, UNREAD):
@@ -125,8 +128,21 @@ def invalid(request: Request, error: ValidationError | RequestValidationError) -
 def of_http(request: Request, error: HTTPException) -> Response:
     """Answer what the router refuses: an unknown path, or a method that a path does not have."""
     phrase = HTTPStatus(error.status_code).phrase
-    kind = phrase.lower().replace(" ", "-")
-    return problem(request, kind, error.status_code, str(error.detail), headers=error.headers)
+    kind, detail, headers = phrase.lower().replace(" ", "-"), str(error.detail), error.headers
+    methods = ", ".join(methods_of(request))
+    if request.method == "OPTIONS" and methods:
+        return Response(status_code=HTTPStatus.NO_CONTENT, headers={"Allow": methods})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers = {"Allow": methods}
+        detail = f"The methods of this path are {methods}."
+    elif detail == phrase:
+        detail = where_else(request)
+    return problem(request, kind, error.status_code, detail, headers=headers)
+
+
+def of_preflight(request: Request, detail: str) -> Response:
+    """Answer a browser's preflight request that gets no leave."""
+    return problem(request, PREFLIGHT, 400, f"{detail}: see TEDDY_CORS_ORIGINS.")
 
 
 def failure(request: Request, error: Exception) -> Response:
@@ -192,9 +208,15 @@ def slug(kind: type[Exception]) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "-", kind.__name__.removesuffix("Error")).lower()
 
 
-KINDS = (*(slug(kind) for kind, status in STATUSES.items() if status != 500), INVALID, INTERNAL)
+KINDS = (
+    *(slug(kind) for kind, status in STATUSES.items() if status != 500),
+    INVALID,
+    INTERNAL,
+    PREFLIGHT,
+)
 """Every kind of problem that the service itself has; the router's come on top."""
 
+RETRY_SECONDS = 5
 MOST_PIPELINED = 32
 """Requests of one connection that may wait for an earlier one's answer."""
 
@@ -232,15 +254,26 @@ UPGRADE_WITH_BODY = Refusal(
     400,
     "Only HTTP/1.1 is spoken here: send a body without the offer of an 'Upgrade'.",
 )
-ANSWER_NOT_READ = "answer-not-read"
-REFUSALS = (
-    TOO_MANY_CONNECTIONS.kind,
-    ADDRESS_SHARE.kind,
-    HEADER_TOO_LARGE.kind,
-    HEADER_TIMEOUT.kind,
-    MALFORMED.kind,
-    TOO_MANY_PIPELINED.kind,
-    UPGRADE_WITH_BODY.kind,
-    ANSWER_NOT_READ,
+HOST_REFUSED = Refusal("host", 400, "A request has one header 'Host', with a name or an address.")
+TRANSFER_ENCODING = Refusal(
+    "transfer-encoding",
+    501,
+    "The only Transfer-Encoding here is 'chunked': compress with 'Content-Encoding'.",
 )
-"""Every kind of refusal before a request reaches the app."""
+HTTP_VERSION = Refusal("http-version", 505, "Only HTTP/1.1 and HTTP/1.0 are spoken here.")
+REFUSALS = (
+    TOO_MANY_CONNECTIONS,
+    ADDRESS_SHARE,
+    HEADER_TOO_LARGE,
+    HEADER_TIMEOUT,
+    MALFORMED,
+    TOO_MANY_PIPELINED,
+    UPGRADE_WITH_BODY,
+    HOST_REFUSED,
+    TRANSFER_ENCODING,
+    HTTP_VERSION,
+)
+"""Every problem that answers before a request reaches the app."""
+ANSWER_NOT_READ = "answer-not-read"
+REASONS = (*KINDS, *(refusal.kind for refusal in REFUSALS), ANSWER_NOT_READ)
+"""Every reason for which a request is refused or a connection cut."""

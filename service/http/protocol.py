@@ -1,10 +1,13 @@
 """HTTP as uvicorn speaks it, with limits on what comes before a request reaches the app.
 
-    a connection too many                                503 too-many-connections
+    a connection too many, while none is idle            503 too-many-connections
     one too many of its address                          429 address-share
     a head that is too large, or bytes that lead nowhere 431 header-too-large
     a head that does not come to its end                 408 header-timeout
     what is no HTTP                                      400 malformed-request
+    no Host, several, or one that is none                400 host
+    a body in another transfer coding than chunked       501 transfer-encoding
+    another version than HTTP/1.0 and HTTP/1.1           505 http-version
     too many requests ahead of their answers             429 too-many-pipelined
     a body with an offer to upgrade, which the parser
     takes for the start of the other protocol            400 upgrade-with-body
@@ -35,14 +38,16 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
+from teddy.service.http.callers import UNKNOWN
 from teddy.service.http.connection import (
     LINGER_SECONDS,
     Addresses,
     ConnectionLimits,
     LingeringTransport,
+    depart,
     probe_when_silent,
 )
-from teddy.service.http.heads import PROBE, has_body, head_bytes, without_offer
+from teddy.service.http.heads import PROBE, has_body, head_bytes, unfit, without_offer
 from teddy.service.http.problems import (
     ADDRESS_SHARE,
     ANSWER_NOT_READ,
@@ -50,6 +55,7 @@ from teddy.service.http.problems import (
     HEADER_TOO_LARGE,
     MALFORMED,
     MOST_PIPELINED,
+    RETRY_SECONDS,
     TOO_MANY_CONNECTIONS,
     TOO_MANY_PIPELINED,
     UPGRADE_WITH_BODY,
@@ -78,6 +84,8 @@ class Protocol(HttpToolsProtocol):
     on_refused: ClassVar[Callable[[str], None]]
     turned_away: ClassVar[dict["Protocol", None]]
     """Excess connections that are about to be closed, in order; they do not count as open."""
+    idle: ClassVar[dict["Protocol", None]]
+    """Connections whose requests are all answered, the longest idle first."""
     addresses: ClassVar[Addresses]
 
     _lingering: LingeringTransport
@@ -100,7 +108,7 @@ class Protocol(HttpToolsProtocol):
         )
         self.transport = self._lingering  # type: ignore[assignment]
         probe_when_silent(transport.get_extra_info("socket"))
-        if len(self.connections) > self.limits.max_connections:
+        if len(self.connections) > self.limits.max_connections and not self._make_room():
             self._turn_away(TOO_MANY_CONNECTIONS)
         elif self.client and not self.addresses.enter(self.client[0]):
             self._turn_away(ADDRESS_SHARE)
@@ -131,6 +139,7 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse received bytes, at most a head's size at a time."""
+        self.idle.pop(self, None)
         self._unset_keepalive_if_required()
         step = self.limits.max_header_bytes
         if len(data) <= step:
@@ -169,13 +178,13 @@ class Protocol(HttpToolsProtocol):
             elif self._timer is None and self._answered():
                 self._await_head()
 
-    # What the parser calls.
-
     def on_headers_complete(self) -> None:
         """Start the app on a request whose head is complete. Raises RefusedError."""
         most_bytes = self.limits.max_header_bytes
         if self._idle_bytes > most_bytes and head_bytes(self.url, self.headers) > most_bytes:
             raise RefusedError(HEADER_TOO_LARGE)
+        if refusal := unfit(self.parser.get_http_version(), self.headers):
+            raise RefusedError(refusal)
         if self.parser.should_upgrade() and has_body(self.headers):
             raise RefusedError(UPGRADE_WITH_BODY)
         if len(self.pipeline) >= MOST_PIPELINED:
@@ -198,8 +207,6 @@ class Protocol(HttpToolsProtocol):
         self.cycle.more_body = False
         self.cycle.message_event.set()
 
-    # What the app's work brings.
-
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
         super()._start_asgi_task(cycle, app)
@@ -207,12 +214,12 @@ class Protocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Continue with the next request after an answer, or send the refusal."""
         super().on_response_complete()
+        if self.timeout_keep_alive_task is not None and not self._in_head():
+            self.idle[self] = None
         if self._refusal is not None and self._answered():
             self._leave(self._refusal)
         elif self.turned_away and self in self.turned_away:
             self.transport.close()
-
-    # How it ends.
 
     def _await_head(self) -> None:
         self._timer = self.loop.call_later(self.limits.header_timeout_seconds, self._give_up)
@@ -223,6 +230,15 @@ class Protocol(HttpToolsProtocol):
             self._leave(self._refusal)
         elif self._answered():
             self._refuse(HEADER_TIMEOUT)
+
+    def _make_room(self) -> bool:
+        """Close the connection that has been idle for longest; return whether there was one."""
+        for longest in self.idle:
+            del self.idle[longest]
+            self.connections.discard(longest)
+            longest.transport.close()
+            return True
+        return False
 
     def _turn_away(self, refusal: Refusal) -> None:
         """Answer once the client has sent something: it may not listen earlier.
@@ -280,8 +296,8 @@ class Protocol(HttpToolsProtocol):
             (b"content-length", b"%d" % len(body)),
             (b"x-request-id", request_id.encode()),
         ]
-        if refusal.retry:  # by then idle connections have been closed
-            headers.append((b"retry-after", b"%d" % self.limits.keep_alive_seconds))
+        if refusal.retry:
+            headers.append((b"retry-after", b"%d" % RETRY_SECONDS))
         lines = [name + b": " + value + b"\r\n" for name, value in with_security_headers(headers)]
         return b"".join((STATUS_LINE[refusal.status], *lines, b"\r\n", body))
 
@@ -300,6 +316,7 @@ class Protocol(HttpToolsProtocol):
         return self.scope is not None and (self.cycle is None or self.cycle.scope is not self.scope)
 
     def _stop_timers(self) -> None:
+        self.idle.pop(self, None)
         self._unset_keepalive_if_required()
         if self._timer is not None:
             self._timer.cancel()
@@ -310,7 +327,8 @@ class Protocol(HttpToolsProtocol):
 
     def _note(self, kind: str, request_id: str = "") -> None:
         type(self).on_refused(kind)
-        log.info("refused", reason=kind, request_id=request_id)
+        address = self.client[0] if self.client else UNKNOWN
+        log.info("refused", reason=kind, address=address, request_id=request_id)
 
 
 def make_protocol(
@@ -325,13 +343,7 @@ def make_protocol(
         "limits": limits,
         "on_refused": staticmethod(on_refused),
         "turned_away": {},
+        "idle": {},
         "addresses": Addresses(limits),
     }
     return type("LimitedProtocol", (Protocol,), members)
-
-
-def depart(cycle: RequestResponseCycle) -> None:
-    """Notify the app that the client has gone, unless the answer is complete."""
-    if not cycle.response_complete:
-        cycle.disconnected = True
-        cycle.message_event.set()

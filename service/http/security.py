@@ -7,15 +7,21 @@ ignore it over plain HTTP.
 
 import re
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
+from http import HTTPStatus
+from typing import Any
 
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from teddy.service.errors import SettingsError
 
 RawHeader = tuple[bytes, bytes]
+OnRefused = Callable[[Request, str], Response]
 
 HEADERS: tuple[RawHeader, ...] = (
     (b"cache-control", b"no-store"),  # an answer quotes the text that was sent
@@ -46,7 +52,7 @@ CORS_REQUEST_HEADERS = (
     "traceparent",
     "tracestate",
 )
-CORS_ANSWER_HEADERS = ("Retry-After", "X-Request-ID")
+CORS_ANSWER_HEADERS = ("Retry-After", "X-Request-ID", "X-Teddy-Model", "X-Teddy-Model-Version")
 
 
 def with_security_headers(headers: Sequence[RawHeader]) -> list[RawHeader]:
@@ -79,17 +85,39 @@ def check_origins(origins: Sequence[str]) -> None:
             )
 
 
-def with_cors(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
+class Cors(CORSMiddleware):
+    """Starlette's, with answers of our own to a preflight request that it refuses."""
+
+    def __init__(self, app: ASGIApp, on_refused: OnRefused, **options: Any) -> None:
+        super().__init__(app, **options)
+        self._on_refused = on_refused
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a preflight request, and pass on all others, as an ASGI app does."""
+        headers = Headers(scope=scope) if scope["type"] == "http" else {}
+        asks = "origin" in headers and "access-control-request-method" in headers
+        if asks and scope["method"] == "OPTIONS":
+            answer = self.preflight_response(Headers(scope=scope))
+            if answer.status_code != HTTPStatus.OK:
+                answer = self._on_refused(Request(scope), bytes(answer.body).decode())
+                answer.headers["Vary"] = "Origin"
+            await answer(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
+def with_cors(app: ASGIApp, origins: Sequence[str], on_refused: OnRefused) -> ASGIApp:
     """Return `app`, callable by pages of these origins too; without any, `app` itself.
 
     Credentials are never allowed: keys travel in headers that a page must set itself, so no page
     can use the key of another. It belongs outside the check for keys, since browsers send the
-    preflight request without one.
+    preflight request without one. `on_refused` makes the answer to one that gets no leave.
     """
     if not origins:
         return app
-    return CORSMiddleware(
+    return Cors(
         app,
+        on_refused,
         allow_origins=origins,
         allow_methods=CORS_METHODS,
         allow_headers=CORS_REQUEST_HEADERS,

@@ -301,7 +301,7 @@ def choose_batch(lengths: Sequence[int], batch_words: int) -> list[int]:
 class RequestContext:
     """A request's client and deadline, and how to learn that the client has left."""
 
-    client: Hashable = None
+    client: str = ""
     """The client between which the queue is fair."""
     deadline: float = inf
     """On the event loop's clock, in seconds."""

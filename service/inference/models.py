@@ -243,7 +243,7 @@ class Models:
             async with self._changing:
                 listing = await self._look()
                 if name not in listing.files:
-                    raise self._unknown(name)
+                    raise self._unknown(name, listing.fault or "has lost its file")
                 refusal = await self._try(listing.files[name])
                 self._arrange(listing)
         finally:
@@ -343,7 +343,9 @@ class Models:
             if name in listing.files or name in kept
         }
 
-    def _unknown(self, name: str) -> UnknownModelError:
+    def _unknown(self, name: str, gone: str = "") -> UnknownModelError | ModelRefusedError:
+        if gone and name in self._served:
+            return ModelRefusedError(f"Nothing to load for model {name}: its directory {gone}.")
         return UnknownModelError(
             f"There is no model {name[:64]!r} here; there are: {', '.join(self._served)}."
         )

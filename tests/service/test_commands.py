@@ -1,14 +1,17 @@
+import asyncio
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from teddy.service.commands import bound_threads, names_of, url
+from teddy.service.commands import bound_threads, example_of, names_of, url
 from teddy.service.process.server import listen
 from teddy.service.settings import Settings
+from tests.service.live import listening
 
 
 def teddy_serve(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -87,6 +90,21 @@ def test_what_is_served_is_told_by_name() -> None:
     assert names_of(Settings()) == "en"
     assert names_of(Settings(models={"a": Path("x"), "b": Path("y")})) == "a, b"
     assert names_of(Settings(models_dir=Path("shelf"))) == "the models in shelf"
+
+
+@pytest.mark.parametrize("key", ["", "a-key-of-16-letters"])
+def test_the_example_that_is_shown_asks_for_what_it_says(predictor: Any, key: str) -> None:
+    async def run() -> str:
+        async with listening(predictor, **({"api_keys": key} if key else {})) as live:
+            example = example_of(Settings(), live.url, with_key=bool(key))
+            command = example.partition("\n")[2].replace("curl ", "curl --silent ")
+            shell = await asyncio.create_subprocess_shell(
+                command, env=os.environ | {"KEY": key}, stdout=asyncio.subprocess.PIPE
+            )
+            return (await shell.communicate())[0].decode()
+
+    assert '"text":"Roosevelt"' in asyncio.run(run())
+    assert ("X-API-Key" in example_of(Settings(), "", with_key=bool(key))) == bool(key)
 
 
 def test_the_command_is_imported_without_anything_heavy() -> None:

@@ -30,19 +30,25 @@ async def test_an_idle_connection_is_closed_without_a_word() -> None:
     assert server.refused == []
 
 
-async def test_one_connection_too_many_is_refused_and_the_others_are_not_touched() -> None:
+WAIT = b"GET /wait HTTP/1.1\r\nHost: t\r\n\r\n"
+
+
+async def test_one_connection_too_many_is_refused_and_those_that_work_are_not_touched() -> None:
     async with serving(max_connections=2) as server:
         clients = [await server.connect() for _ in range(2)]
         for client in clients:
-            client.send(GET)
-            await client.answer()
+            client.send(WAIT)
+        while len(server.asked) < 2:
+            await asyncio.sleep(0.001)
         late = await server.connect()
         late.send(GET)
         refusal = await late.problem(503, "too-many-connections")
-        assert refusal.headers["retry-after"] == "60"
+        assert refusal.headers["retry-after"] == "5"
         assert len(server.asked) == 2
 
+        server.gate.set()
         for client in clients:
+            assert (await client.answer()).body == b"waited"
             client.send(GET)
             assert (await client.answer()).status == 200
         await clients[0].close()
@@ -54,6 +60,65 @@ async def test_one_connection_too_many_is_refused_and_the_others_are_not_touched
         for client in clients:
             await client.close()
     assert server.refused == ["too-many-connections"]
+
+
+async def test_a_new_connection_takes_the_place_of_the_one_that_was_idle_for_longest() -> None:
+    async with serving(max_connections=4) as server:
+        first, second, third, busy = [await server.connect() for _ in range(4)]
+        for client in (first, second, third, first):  # and so the second is idle for longest
+            client.send(GET)
+            assert (await client.answer()).status == 200
+        busy.send(WAIT)
+        await server.is_asked()
+        for idle in (second, third, first):
+            new = await server.connect()
+            new.send(WAIT)
+            await idle.ends()
+        while server.asked.count("/wait") < 4:
+            await asyncio.sleep(0.001)
+        late = await server.connect()
+        late.send(GET)
+        await late.problem(503, "too-many-connections")
+        server.gate.set()
+        assert (await busy.answer()).body == b"waited"
+    assert server.refused == ["too-many-connections"]
+
+
+async def test_half_a_head_and_half_a_body_are_not_idle() -> None:
+    async with serving(max_connections=3) as server:
+        heading, embodying, silent = [await server.connect() for _ in range(3)]
+        for client in (heading, embodying):
+            client.send(GET)
+            await client.answer()
+        heading.send(GET[:9])
+        embodying.send(JSON, b"Content-Length: 2\r\n\r\n{")
+        while "/body" not in server.asked or idle(server):
+            await asyncio.sleep(0.001)
+        late = await server.connect()
+        late.send(GET)
+        await late.problem(503, "too-many-connections")
+        heading.send(GET[9:])
+        embodying.send(b"}")
+        assert (await heading.answer()).body == b"/"
+        assert (await embodying.answer()).body == b"2 bytes"
+        silent.send(GET)
+        assert (await silent.answer()).body == b"/"
+
+
+async def test_whoever_leaves_or_is_closed_is_not_remembered_as_idle() -> None:
+    async with serving(keep_alive=0.05) as server:
+        clients = [await server.connect() for _ in range(3)]
+        for client in clients:
+            client.send(GET)
+            await client.answer()
+        remembered = idle(server)
+        await clients[0].close()
+        await server.empties()
+        assert remembered == {}
+
+
+def idle(server: Server) -> dict[Protocol, None]:
+    return next(iter(server.state.connections)).idle  # type: ignore[no-any-return]
 
 
 @pytest.fixture

@@ -118,7 +118,7 @@ async def test_one_road_leads_to_the_endpoints_for_entities_and_it_does_not_pass
             assert answer.json()["status"] == answer.status_code
         other = await client.get(path)
         check_problem(other, 405, "method-not-allowed")
-        assert other.headers["allow"] == "POST"
+        assert other.headers["allow"] == "OPTIONS, POST"
 
 
 async def test_after_the_door_is_closed_requests_are_refused_and_connections_end(

@@ -6,6 +6,7 @@ from httpx import AsyncClient
 from pydantic import BaseModel
 
 from teddy.service import schemas
+from teddy.service.http.problems import REFUSALS
 
 pytestmark = pytest.mark.anyio
 
@@ -74,10 +75,16 @@ async def test_every_problem_is_documented_as_one(client: AsyncClient) -> None:
         "415",
         "422",
         "429",
+        "431",
         "500",
+        "501",
         "503",
         "504",
+        "505",
     }
+    for path in document["paths"].values():
+        for operation in path.values():
+            assert {str(refusal.status) for refusal in REFUSALS} <= set(operation["responses"])
 
 
 @pytest.mark.parametrize(

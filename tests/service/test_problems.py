@@ -127,7 +127,7 @@ async def test_an_unknown_path_and_a_wrong_method_are_problems_too(client: Async
     check_problem(await client.get("/nowhere"), 404, "not-found")
     answer = await client.get("/v1/entities")
     check_problem(answer, 405, "method-not-allowed")
-    assert answer.headers["allow"] == "POST"
+    assert answer.headers["allow"] == "OPTIONS, POST"
 
 
 async def test_an_unknown_model_or_label_is_told_which_there_are(client: AsyncClient) -> None:

@@ -165,6 +165,73 @@ async def test_what_is_no_http_is_a_problem(request_bytes: bytes) -> None:
     assert server.asked == []
 
 
+REFUSED_HEADS = {
+    (501, "transfer-encoding"): [
+        JSON + b"Transfer-Encoding: gzip, chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+        JSON + b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        JSON + b"Transfer-Encoding: GZIP , Chunked\r\n\r\n0\r\n\r\n",
+        JSON + b"Transfer-Encoding: deflate\r\n\r\n",
+        JSON + b"Transfer-Encoding: xchunked\r\n\r\n",
+    ],
+    (400, "host"): [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX-Host: t\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: t\r\nHost: t\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: t\r\nhOST: other\r\n\r\n",
+        b"GET / HTTP/1.0\r\nHost: t\r\nHost: t\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: t, u\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: t/u@v\r\n\r\n",
+        b"POST /body HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
+    ],
+    (505, "http-version"): [
+        b"GET / HTTP/2.0\r\nHost: t\r\n\r\n",
+        b"GET / HTTP/0.9\r\nHost: t\r\n\r\n",
+        b"POST /body HTTP/2.0\r\nHost: t\r\nContent-Length: 2\r\n\r\n{}",
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("refusal", "head"), [(kind, head) for kind, heads in REFUSED_HEADS.items() for head in heads]
+)
+async def test_a_head_that_is_not_for_this_server_is_refused_before_the_app_hears_of_it(
+    refusal: tuple[int, str], head: bytes
+) -> None:
+    async with serving() as server:
+        client = await server.connect()
+        client.send(GET)
+        assert (await client.answer()).status == 200
+        client.send(head)
+        await client.problem(*refusal)
+    assert server.refused == [refusal[1]]
+    assert server.asked == ["/"]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET / HTTP/1.0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost:\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: [::1]:8000\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: a_b.example:8000\r\n\r\n",
+        b"GET http://t/ HTTP/1.1\r\nHost: t\r\n\r\n",
+    ],
+)
+async def test_a_probe_without_a_host_and_any_name_of_a_host_are_answered(head: bytes) -> None:
+    async with serving() as server:
+        client = await server.connect()
+        client.send(head)
+        assert (await client.answer()).status == 200
+
+
+@pytest.mark.parametrize("name", [b"chunked", b"Chunked", b"CHUNKED"])
+async def test_chunked_is_chunked_however_it_is_written(name: bytes) -> None:
+    async with serving() as server:
+        client = await server.connect()
+        client.send(CHUNKED.replace(b"chunked", name), b"2\r\n{}\r\n0\r\n\r\n")
+        assert (await client.answer()).body == b"2 bytes"
+
+
 @pytest.mark.parametrize(
     "body", [b"zz\r\n", b"-2\r\n{}\r\n", b"5\r\n{}\r\nxxxxxxx", b"2\r\n{}oops\r\n"]
 )

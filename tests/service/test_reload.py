@@ -201,6 +201,25 @@ async def test_a_directory_that_tells_nothing_has_lost_nothing(
     assert directory.serving == {"b": "2"}
 
 
+@pytest.mark.parametrize("gone", ["one", "all", "the directory"])
+async def test_a_reload_of_a_file_that_is_gone_says_so_and_not_that_there_is_no_such_model(
+    directory: Followed, gone: str
+) -> None:
+    if gone == "the directory":
+        directory.path.rename(directory.path.with_name("away"))
+    else:
+        for path in [*directory.path.iterdir()][: 1 if gone == "one" else 2]:
+            path.unlink()
+    (name, *_) = [each for each in "ab" if not (directory.path / f"{each}.teddy").exists()]
+    with pytest.raises(ModelRefusedError, match=f"Nothing to load for model {name}") as refused:
+        await directory.models.reload(name)
+    why = {"one": "lost its file", "all": "no model files", "the directory": "cannot be read"}
+    assert why[gone] in str(refused.value)
+    assert directory.models.get(name).version == "1"
+    with pytest.raises(UnknownModelError, match="there are: a, b"):
+        await directory.models.reload("c")
+
+
 async def test_a_model_that_the_settings_name_outlives_its_file(followed: Followed) -> None:
     away = followed.path.with_name("away")
     followed.path.rename(away)

@@ -8,7 +8,8 @@ from urllib.parse import unquote
 import httpx
 import pytest
 from fastapi import FastAPI
-from starlette.responses import PlainTextResponse
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from teddy.service.errors import SettingsError
@@ -33,8 +34,12 @@ async def answer(scope: Scope, receive: Receive, send: Send) -> None:
     await PlainTextResponse("hello", headers=headers)(scope, receive, send)
 
 
+def refused(_: Request, detail: str) -> Response:
+    return PlainTextResponse(detail, 400)
+
+
 async def ask(origins: tuple[str, ...], method: str, **headers: str) -> httpx.Response:
-    transport = httpx.ASGITransport(with_cors(answer, origins))
+    transport = httpx.ASGITransport(with_cors(answer, origins, refused))
     async with httpx.AsyncClient(transport=transport, base_url="http://teddy") as client:
         return await client.request(
             method, "/v1/entities", headers={k.replace("_", "-"): v for k, v in headers.items()}
@@ -103,7 +108,7 @@ def test_the_documentation_loads_nothing_from_elsewhere_and_evaluates_nothing() 
 
 
 async def test_without_origins_no_page_of_another_site_is_let_in() -> None:
-    assert with_cors(answer, ()) is answer
+    assert with_cors(answer, (), refused) is answer
     answered = await ask((), "POST", Origin=ORIGIN)
     assert not [name for name in answered.headers if name.startswith("access-control")]
 
@@ -111,7 +116,9 @@ async def test_without_origins_no_page_of_another_site_is_let_in() -> None:
 async def test_a_page_of_a_named_origin_may_call_and_read_what_it_needs() -> None:
     answered = await ask((ORIGIN,), "POST", Origin=ORIGIN)
     assert answered.headers["access-control-allow-origin"] == ORIGIN
-    assert answered.headers["access-control-expose-headers"] == "Retry-After, X-Request-ID"
+    assert answered.headers["access-control-expose-headers"] == (
+        "Retry-After, X-Request-ID, X-Teddy-Model, X-Teddy-Model-Version"
+    )
     assert answered.headers["vary"] == "Origin"
 
 
@@ -180,7 +187,7 @@ async def test_what_is_no_request_passes_through() -> None:
     async def drop(message: Message) -> None:
         pass
 
-    await with_cors(app, (ORIGIN,))({"type": "lifespan"}, nothing, drop)
+    await with_cors(app, (ORIGIN,), refused)({"type": "lifespan"}, nothing, drop)
     assert seen == ["lifespan"]
 
 

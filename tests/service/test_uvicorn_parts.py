@@ -22,7 +22,7 @@ METHODS: dict[type, str] = {
 }
 ATTRIBUTES: dict[type, str] = {
     httptools_impl.HttpToolsProtocol: "connections client transport flow parser url headers "
-    "scope cycle pipeline loop server_state",
+    "scope cycle pipeline loop server_state timeout_keep_alive_task",
     httptools_impl.RequestResponseCycle: "scope more_body message_event response_started "
     "response_complete disconnected",
     uvicorn.Server: "config server_state servers lifespan started should_exit force_exit",
