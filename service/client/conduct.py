@@ -28,7 +28,7 @@ HOST = re.compile(rb"[\w.-]+|[\dA-Fa-f:.]+(%[\w.%-]+)?")
 LAST_PORT = 65535
 FRESH = httpx.Limits(max_keepalive_connections=0)
 """For a call that may be sent only once: a connection that was kept may have been closed by the
-service just now, and then nobody knows whether the call has arrived."""
+service just now, and then it is unknown whether the call has arrived."""
 
 BATCH_TEXTS = 256
 BATCH_CHARACTERS = 2**18

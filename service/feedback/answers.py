@@ -229,7 +229,7 @@ class Answers:
     def find(self, request_id: str, by: str) -> RememberedAnswer | None:
         """Return the newest answer under that id to that caller, if it is still remembered.
 
-        None if answers about other texts have the same id: nobody can tell which is meant. Reads
+        None if answers about other texts have the same id: it is unknown which is meant. Reads
         files.
         """
         beginning = prefix(request_id, by)

@@ -1,10 +1,13 @@
-"""What a request's head says, from its bytes."""
+"""What a request's head says, from its bytes; and the answer that refuses it."""
 
 import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-from teddy.service.http.problems import HOST_REFUSED, HTTP_VERSION, TRANSFER_ENCODING, Refusal
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from teddy.service.http.problems import RETRY_SECONDS, Refusal, problem_body
+from teddy.service.http.security import with_security_headers
 
 PROBE = re.compile(rb"(?:GET|HEAD) /(?:health/|metrics[ ?])")
 """How a request of a probe or a scraper begins."""
@@ -27,19 +30,22 @@ def has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     )
 
 
-def unfit(version: str, headers: Iterable[tuple[bytes, bytes]]) -> Refusal | None:
-    """Return why this is no request to this server, if so. HTTP/1.0 needs no Host."""
-    if version not in ("1.1", "1.0"):
-        return HTTP_VERSION
-    n_hosts = 0
-    for name, value in headers:
-        if name == b"host":
-            n_hosts += 1
-            if n_hosts > 1 or not is_host(value):
-                return HOST_REFUSED
-        elif name == b"transfer-encoding" and value.lower() != b"chunked":
-            return TRANSFER_ENCODING
-    return None if n_hosts or version == "1.0" else HOST_REFUSED
+def refusal_answer(
+    refusal: Refusal, request_id: str, default_headers: Iterable[tuple[bytes, bytes]]
+) -> bytes:
+    """Return the whole answer of a refusal, which ends its connection."""
+    body = problem_body(refusal.kind, refusal.status, refusal.detail, request_id)
+    headers = [each for each in default_headers if each[0] != b"connection"]
+    headers += [
+        (b"connection", b"close"),
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"x-request-id", request_id.encode()),
+    ]
+    if refusal.retry:
+        headers.append((b"retry-after", b"%d" % RETRY_SECONDS))
+    lines = [name + b": " + value + b"\r\n" for name, value in with_security_headers(headers)]
+    return b"".join((STATUS_LINE[refusal.status], *lines, b"\r\n", body))
 
 
 def without_offer(data: bytes) -> bytes:

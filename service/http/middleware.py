@@ -54,8 +54,8 @@ def request_id(scope: Scope) -> str:
 class RequestMiddleware:
     """Give each request its id, its trace, its log line and its place in the metrics.
 
-    `on_failure` makes the answer to an exception that no other handler caught. The client's address
-    is told by `trusted_proxies`.
+    `on_failure` makes the answer to an exception that no other handler caught. `trusted_proxies`
+    decide what is believed of the client's address.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Which methods a path has, where the interface begins, and what is told to who asks elsewhere."""
+"""Which methods a path has, and what a 404 and a 405 say."""
 
 import re
 

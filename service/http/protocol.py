@@ -13,9 +13,8 @@
     takes for the start of the other protocol            400 upgrade-with-body
     an answer that the client does not read              cut: answer-not-read
 
-Each refusal is a problem (RFC 9457) and its connection's last answer. What came before it is
-answered first. A connection too many may still ask once for what probes ask, so that the service is
-not taken for dead.
+Each refusal is a problem (RFC 9457) and its connection's last answer, after those to earlier
+requests. A connection too many may still ask once what probes ask: the service is not dead.
 
 Uvicorn's `HttpToolsProtocol` is meant to be used, not to be derived from. Its public settings
 cannot replace this: a limit on a head's bytes only with h11, none on its time, refusals as plain
@@ -33,7 +32,6 @@ from uuid import uuid4
 import httptools
 import structlog
 from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
     HttpToolsProtocol,
     RequestResponseCycle,
 )
@@ -47,22 +45,29 @@ from teddy.service.http.connection import (
     depart,
     probe_when_silent,
 )
-from teddy.service.http.heads import PROBE, has_body, head_bytes, unfit, without_offer
+from teddy.service.http.heads import (
+    PROBE,
+    has_body,
+    head_bytes,
+    is_host,
+    refusal_answer,
+    without_offer,
+)
 from teddy.service.http.problems import (
     ADDRESS_SHARE,
     ANSWER_NOT_READ,
     HEADER_TIMEOUT,
     HEADER_TOO_LARGE,
+    HOST_REFUSED,
+    HTTP_VERSION,
     MALFORMED,
     MOST_PIPELINED,
-    RETRY_SECONDS,
     TOO_MANY_CONNECTIONS,
     TOO_MANY_PIPELINED,
+    TRANSFER_ENCODING,
     UPGRADE_WITH_BODY,
     Refusal,
-    problem_body,
 )
-from teddy.service.http.security import with_security_headers
 
 if TYPE_CHECKING:
     from teddy.service.settings import Settings
@@ -104,7 +109,7 @@ class Protocol(HttpToolsProtocol):
         """Begin, or turn away an excess connection."""
         super().connection_made(transport)
         self._lingering = LingeringTransport(
-            transport, self.flow, self.limits, self._unread, self._note_stalled
+            transport, self.flow, self.limits, self._unread, lambda: self._note(ANSWER_NOT_READ)
         )
         self.transport = self._lingering  # type: ignore[assignment]
         probe_when_silent(transport.get_extra_info("socket"))
@@ -120,8 +125,7 @@ class Protocol(HttpToolsProtocol):
         """Forget the connection, and notify the app."""
         super().connection_lost(exc)
         self.turned_away.pop(self, None)
-        if self._has_entered and self.client:
-            self.addresses.leave(self.client[0])
+        self._leave_address()
         self._lingering.lost()
         self._stop_timers()
         if self._running is not None:
@@ -142,11 +146,8 @@ class Protocol(HttpToolsProtocol):
         self.idle.pop(self, None)
         self._unset_keepalive_if_required()
         step = self.limits.max_header_bytes
-        if len(data) <= step:
-            self._parse(data)
-        else:
-            for start in range(0, len(data), step):
-                self._parse(data[start : start + step])
+        for start in range(0, len(data), step):
+            self._parse(data[start : start + step])
 
     def _parse(self, data: bytes) -> None:
         if self._lingering.leaving:
@@ -164,9 +165,8 @@ class Protocol(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as offered:
-            # Declined by answering as if it had not been offered. What follows is HTTP again, and
-            # never deep in here: no more than MOST_PIPELINED requests are taken before there is an
-            # answer.
+            # Declined by answering as if it had not been offered. What follows is HTTP again; at
+            # most MOST_PIPELINED requests deep.
             if rest := data[offered.args[0] :]:
                 self._parse(rest)
         except httptools.HttpParserError as error:
@@ -183,7 +183,7 @@ class Protocol(HttpToolsProtocol):
         most_bytes = self.limits.max_header_bytes
         if self._idle_bytes > most_bytes and head_bytes(self.url, self.headers) > most_bytes:
             raise RefusedError(HEADER_TOO_LARGE)
-        if refusal := unfit(self.parser.get_http_version(), self.headers):
+        if refusal := self._unfit():
             raise RefusedError(refusal)
         if self.parser.should_upgrade() and has_body(self.headers):
             raise RefusedError(UPGRADE_WITH_BODY)
@@ -196,6 +196,21 @@ class Protocol(HttpToolsProtocol):
             self._timer.cancel()
             self._timer = None
         super().on_headers_complete()
+
+    def _unfit(self) -> Refusal | None:
+        """Return why this is no request to this server, if so. HTTP/1.0 needs no Host."""
+        version = self.parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            return HTTP_VERSION
+        n_hosts = 0
+        for name, value in self.headers:
+            if name == b"host":
+                n_hosts += 1
+                if n_hosts > 1 or not is_host(value):
+                    return HOST_REFUSED
+            elif name == b"transfer-encoding" and value.lower() != b"chunked":
+                return TRANSFER_ENCODING
+        return None if n_hosts or version == "1.0" else HOST_REFUSED
 
     def on_body(self, body: bytes) -> None:
         """Take some of a body."""
@@ -236,15 +251,20 @@ class Protocol(HttpToolsProtocol):
         for longest in self.idle:
             del self.idle[longest]
             self.connections.discard(longest)
+            longest._leave_address()
             longest.transport.close()
             return True
         return False
 
+    def _leave_address(self) -> None:
+        if self._has_entered and self.client:
+            self.addresses.leave(self.client[0])
+        self._has_entered = False
+
     def _turn_away(self, refusal: Refusal) -> None:
         """Answer once the client has sent something: it may not listen earlier.
 
-        Where as many wait for that as may be open, the one that has waited longest is cut: a probe
-        sends at once.
+        Where as many wait as may be open, the first is cut: a probe sends at once.
         """
         self.connections.discard(self)
         self._refusal = refusal
@@ -284,22 +304,8 @@ class Protocol(HttpToolsProtocol):
         self._refusal = refusal
         request_id = uuid4().hex
         self._note(refusal.kind, request_id)
-        self.transport.write(self._answer(refusal, request_id))
+        self.transport.write(refusal_answer(refusal, request_id, self.server_state.default_headers))
         self.transport.close()
-
-    def _answer(self, refusal: Refusal, request_id: str) -> bytes:
-        body = problem_body(refusal.kind, refusal.status, refusal.detail, request_id)
-        headers = [each for each in self.server_state.default_headers if each[0] != b"connection"]
-        headers += [
-            (b"connection", b"close"),
-            (b"content-type", b"application/problem+json"),
-            (b"content-length", b"%d" % len(body)),
-            (b"x-request-id", request_id.encode()),
-        ]
-        if refusal.retry:
-            headers.append((b"retry-after", b"%d" % RETRY_SECONDS))
-        lines = [name + b": " + value + b"\r\n" for name, value in with_security_headers(headers)]
-        return b"".join((STATUS_LINE[refusal.status], *lines, b"\r\n", body))
 
     def _answered(self) -> bool:
         return self._running is None or self._running.response_complete
@@ -322,9 +328,6 @@ class Protocol(HttpToolsProtocol):
             self._timer.cancel()
             self._timer = None
 
-    def _note_stalled(self) -> None:
-        self._note(ANSWER_NOT_READ)
-
     def _note(self, kind: str, request_id: str = "") -> None:
         type(self).on_refused(kind)
         address = self.client[0] if self.client else UNKNOWN
@@ -334,10 +337,7 @@ class Protocol(HttpToolsProtocol):
 def make_protocol(
     settings: "Settings", on_refused: Callable[[str], None] = lambda _: None
 ) -> type[Protocol]:
-    """Return the protocol class of one worker, for `uvicorn.Config(http=...)`.
-
-    `on_refused` is called with each refusal's kind.
-    """
+    """Return the protocol class of one worker; `on_refused` gets each refusal's kind."""
     limits = ConnectionLimits.of(settings)
     members: dict[str, Any] = {
         "limits": limits,
