@@ -41,7 +41,7 @@ from teddy.service.settings import Settings
 BEAT_SECONDS = 0.1
 
 OnReady = Callable[[], None]
-OnLoadFailure = Callable[[TeddyError], None]
+OnLoadFailure = Callable[[Exception], None]
 log = structlog.get_logger("service.app")
 
 
@@ -106,12 +106,14 @@ class Life:
         tracer: Tracer | None,
         on_ready: OnReady,
         on_load_failure: OnLoadFailure,
+        on_waiting: Callable[[], None],
     ) -> None:
         self._service = service
         self._batcher = batcher
         self._tracer = tracer
         self._on_ready = on_ready
         self._on_load_failure = on_load_failure
+        self._on_waiting = on_waiting
         self._tasks: list[asyncio.Task[None]] = []
 
     @asynccontextmanager
@@ -135,16 +137,17 @@ class Life:
 
     async def _load(self) -> None:
         models = self._service.models
+        self._begin(models.watch())
         try:
-            await models.load()
-        except TeddyError as error:
-            log.error("a model was refused", reason=str(error))
+            await models.load(self._on_waiting)
+        except Exception as error:
+            unforeseen = None if isinstance(error, TeddyError) else error
+            log.error("a model was refused", reason=str(error), exc_info=unforeseen)
             self._on_load_failure(error)
             return
         log.info("ready", models=[model.name for model in models.all()])
         self._service.metrics.ready()
         self._on_ready()
-        self._begin(models.watch())
         self._begin(event_loop_monitor(self._service.metrics, models.all))
 
 
@@ -154,14 +157,15 @@ def create_app(
     *,
     on_ready: OnReady = lambda: None,
     on_load_failure: OnLoadFailure = lambda _: None,
+    on_waiting: Callable[[], None] = lambda: None,
 ) -> FastAPI:
     """Return the service as an ASGI app.
 
     It answers from its start, and is ready when `load` has loaded its models.
 
     `on_ready` is called then, `on_load_failure` instead if a model is refused: then the app never
-    becomes ready. Raises SettingsError for settings that cannot work: a file of keys, an address,
-    an origin, traces without the extra.
+    becomes ready. `on_waiting` is called first if there is no model yet. Raises SettingsError for
+    settings that cannot work: a file of keys, an address, an origin, traces without the extra.
     """
     check_origins(settings.cors_origins)
     tracer, metrics = make_tracer(settings), make_metrics(settings)
@@ -175,7 +179,7 @@ def create_app(
         summary="Entities in texts.",
         description="Offsets are half-open: `text[start:end]` is the entity's text. "
         "Errors are problems (RFC 9457).",
-        lifespan=Life(service, batcher, tracer, on_ready, on_load_failure),
+        lifespan=Life(service, batcher, tracer, on_ready, on_load_failure, on_waiting),
         docs_url=None,  # see service/http/openapi.py
         redoc_url=None,
         redirect_slashes=False,

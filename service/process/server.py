@@ -18,7 +18,6 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
-from teddy.model.errors import TeddyError
 from teddy.service.app import OnReady, create_app
 from teddy.service.errors import AddressError
 from teddy.service.http.acceptor import Acceptor, ConnectionCounts
@@ -76,9 +75,9 @@ def serve(settings: Settings, bound: socket.socket, on_ready: OnReady) -> None:
 
     Raises ModelFileError if a model is refused, before anything is tagged.
     """
-    refusals: list[TeddyError] = []
+    refusals: list[Exception] = []
 
-    def stop(error: TeddyError) -> None:
+    def stop(error: Exception) -> None:
         refusals.append(error)
         server.should_exit = True
 
