@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from teddy.model.errors import TeddyError
 from teddy.service.api import routes, stream
 from teddy.service.api.context import Service
-from teddy.service.errors import SettingsError
+from teddy.service.errors import ServiceError, SettingsError
 from teddy.service.feedback import feedback_routes
 from teddy.service.feedback.state import Feedback
 from teddy.service.http.body import BodyLimits
@@ -41,7 +41,7 @@ from teddy.service.settings import Settings
 BEAT_SECONDS = 0.1
 
 OnReady = Callable[[], None]
-OnLoadFailure = Callable[[Exception], None]
+OnLoadFailure = Callable[[TeddyError], None]
 log = structlog.get_logger("service.app")
 
 
@@ -140,10 +140,13 @@ class Life:
         self._begin(models.watch())
         try:
             await models.load(self._on_waiting)
-        except Exception as error:
-            unforeseen = None if isinstance(error, TeddyError) else error
-            log.error("a model was refused", reason=str(error), exc_info=unforeseen)
+        except TeddyError as error:
+            log.error("a model was refused", reason=str(error))
             self._on_load_failure(error)
+            return
+        except Exception as error:  # what nobody has thought of: else it would load for ever
+            log.error("a model cannot be loaded", exc_info=error)
+            self._on_load_failure(ServiceError(f"a model cannot be loaded: {type(error).__name__}"))
             return
         log.info("ready", models=[model.name for model in models.all()])
         self._service.metrics.ready()

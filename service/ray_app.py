@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ray import serve
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from teddy.model.errors import TeddyError
 from teddy.service.api.context import Service
 from teddy.service.app import create_app
 from teddy.service.commands import bound_threads
@@ -180,7 +181,7 @@ class Replica:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._refusals: list[Exception] = []
+        self._refusals: list[TeddyError] = []
         self._settled = asyncio.Event()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
@@ -199,7 +200,7 @@ class Replica:
         self._app = app
         return app
 
-    def _refuse(self, error: Exception) -> None:
+    def _refuse(self, error: TeddyError) -> None:
         self._refusals.append(error)
         self._settled.set()
 

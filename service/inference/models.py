@@ -120,7 +120,11 @@ class Models:
                     if not (await self._serve_kept(file) or file.in_directory):
                         raise
                     self._refuse(file, error)
-            if listing.fault or not self._served:
+            if (
+                listing.fault
+                or not self._served
+                or self._named_default not in (None, *self._served)
+            ):
                 for name in sorted(self._kept.names() - self._served.keys()):
                     await self._serve_kept(self._files.file_of(name, None))
             self._arrange(listing)

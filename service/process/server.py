@@ -18,6 +18,7 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
+from teddy.model.errors import TeddyError
 from teddy.service.app import OnReady, create_app
 from teddy.service.errors import AddressError
 from teddy.service.http.acceptor import Acceptor, ConnectionCounts
@@ -75,9 +76,9 @@ def serve(settings: Settings, bound: socket.socket, on_ready: OnReady) -> None:
 
     Raises ModelFileError if a model is refused, before anything is tagged.
     """
-    refusals: list[Exception] = []
+    refusals: list[TeddyError] = []
 
-    def stop(error: Exception) -> None:
+    def stop(error: TeddyError) -> None:
         refusals.append(error)
         server.should_exit = True
 

@@ -52,6 +52,8 @@ def run(settings: "Settings", worker: int, bound: socket.socket, control: Contro
 
     If there is no model yet, one worker accepts connections and answers that it is not ready.
     """
+    from teddy.model.errors import TeddyError
+    from teddy.service.api.routes import tell_other_workers
     from teddy.service.app import create_app
     from teddy.service.http.acceptor import COUNTS_FILE, ConnectionCounts
     from teddy.service.inference.model_files import model_loader
@@ -62,14 +64,14 @@ def run(settings: "Settings", worker: int, bound: socket.socket, control: Contro
         server.open()
         control.ready()
         if waited:
-            os.kill(os.getppid(), signal.SIGHUP)  # the others need not wait until they look
+            tell_other_workers()  # they need not wait until they look
 
     def on_waiting() -> None:
         waited.append(True)
         if counts.nobody_takes():  # one is enough to say that nothing can be answered
             server.open()
 
-    def on_load_failure(error: Exception) -> None:
+    def on_load_failure(error: TeddyError) -> None:
         control.refuse(str(error))
         refusals.append(error)
         server.should_exit = True
@@ -78,7 +80,7 @@ def run(settings: "Settings", worker: int, bound: socket.socket, control: Contro
         control.alive()
         app.state.service.metrics.process.measure()
 
-    refusals: list[Exception] = []
+    refusals: list[TeddyError] = []
     waited: list[bool] = []
     app = create_app(
         settings,

@@ -143,6 +143,18 @@ async def test_all_left_and_only_a_bad_file_is_there(files: Path) -> None:
     assert serving(first) == serving(await worker(models_dir=files)) == {"a": version_of("1")}
 
 
+async def test_a_default_model_that_is_named_outlives_its_file_in_successors_too(
+    files: Path,
+) -> None:
+    (files / "b.teddy").write_bytes(sealed("2"))
+    first = await worker(models_dir=files, default_model="b")
+    (files / "b.teddy").unlink()
+    await first.reload_all()
+    second = await worker(models_dir=files, default_model="b")
+    assert serving(first) == serving(second) == {"a": version_of("1"), "b": version_of("2")}
+    assert first.get(None).name == second.get(None).name == "b"
+
+
 async def test_a_pin_holds_for_the_kept_file(files: Path, kept: Path) -> None:
     pins = {"a": sha256(sealed("1")).hexdigest()}
     await worker(models_dir=files, model_digests=pins)

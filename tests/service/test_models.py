@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 import structlog
 
-from teddy.model.errors import ModelFileError
+from teddy.model.errors import ModelFileError, TeddyError
+from teddy.service.app import create_app
 from teddy.service.errors import NotReadyError, SettingsError, UnknownModelError
 from teddy.service.inference.models import Models
 from teddy.service.observability.metrics import Metrics
 from teddy.service.settings import Settings
+from tests.service.conftest import FakePredictor, running
 
 pytestmark = pytest.mark.anyio
 
@@ -246,6 +248,26 @@ async def test_a_bad_file_stops_the_start_if_the_settings_name_it(
         await served(load, models={"a": tmp_path / "a.teddy", "b": tmp_path / "b.teddy"})
     with pytest.raises(ModelFileError, match=r"c\.teddy: cannot be read"):
         await served(load, models={"c": tmp_path / "c.teddy"})
+
+
+async def test_what_nobody_has_thought_of_stops_the_start_too_and_is_not_quoted(
+    tmp_path: Path,
+) -> None:
+    def load(_: Path) -> Any:
+        raise RuntimeError("the secret")
+
+    write(tmp_path, a="1")
+    failures: list[TeddyError] = []
+    options = Settings(models={"a": tmp_path / "a.teddy"})
+    app = create_app(options, load, on_load_failure=failures.append)
+    async with running(app, wait=True):
+        assert [str(each) for each in failures] == ["a model cannot be loaded: RuntimeError"]
+    async with waiting(load, models_dir=tmp_path) as models:  # there may come another file
+        with pytest.raises(NotReadyError, match="model a was refused: it cannot be loaded"):
+            models.check_ready()
+        models._load = lambda _: FakePredictor(version="2")  # type: ignore[assignment,return-value]
+        (tmp_path / "a.teddy").write_text("another")
+        await models.reload_all()
 
 
 async def test_a_bad_file_in_the_directory_is_passed_over_as_long_as_there_is_another(
