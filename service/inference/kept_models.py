@@ -7,7 +7,8 @@ which lives as long as the service. (A link would not do: `cp` writes into the f
 
 import os
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from errno import ENOSPC
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +16,8 @@ from typing import Self
 
 import structlog
 
+from teddy.model.errors import ModelFileError
+from teddy.model.file.bundle import read_version
 from teddy.service.inference.model_files import ModelFile, has_version
 from teddy.service.observability.worker_metrics import worker_number
 
@@ -75,6 +78,38 @@ class KeptModels:
             log.warning("a model cannot be kept", model=file.name, reason=error.strerror)
         finally:
             copy.unlink(missing_ok=True)
+
+    @contextmanager
+    def trying(self, file: ModelFile) -> Iterator[None]:
+        """Leave a sign while a file is loaded, which stays if the worker dies of it."""
+        sign = self._sign(file.name)
+        if sign is None or file.path == self.path(file.name):
+            yield
+            return
+        with suppress(OSError):
+            sign.write_text(str(file.signature))
+        try:
+            yield
+        finally:
+            sign.unlink(missing_ok=True)
+
+    def check(self, file: ModelFile) -> None:
+        """Raise ModelFileError for a file of which the worker before this one has died.
+
+        It may be too large for the memory, and loading it again would end this worker too. But it
+        is loaded if no other is kept.
+        """
+        sign, kept = self._sign(file.name), self.path(file.name)
+        if file.path is None or kept is None or sign is None:
+            return
+        with suppress(FileNotFoundError):
+            if sign.read_text() == str(file.signature) and not has_version(
+                file.path, read_version(kept)
+            ):
+                raise ModelFileError(file.path, "a worker died while it loaded this file")
+
+    def _sign(self, name: str) -> Path | None:
+        return self._directory and self._directory / f".trying.{worker_number()}.{name}"
 
     def forget(self, name: str) -> None:
         """Remove the kept file of a model that is not served any more."""

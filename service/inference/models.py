@@ -115,6 +115,7 @@ class Models:
                 self._files.check(listing)
             for file in listing.files.values():
                 try:
+                    await asyncio.to_thread(self._kept.check, file)
                     await self._serve(file)
                 except Exception as error:
                     if not (await self._serve_kept(file) or file.in_directory):
@@ -230,9 +231,10 @@ class Models:
         """Load a file and replace the served model; return False if it is the same model."""
         started = perf_counter()
         old = self._served.get(file.name)
-        predictor = await asyncio.to_thread(
-            load_unless, self._load, file, old.version if old else None
-        )
+        with self._kept.trying(file):
+            predictor = await asyncio.to_thread(
+                load_unless, self._load, file, old.version if old else None
+            )
         if predictor is not None:
             await asyncio.to_thread(self._kept.keep, file, predictor.version)
         # Not before: what is cancelled has not been tried. If the file has changed since it was

@@ -1,6 +1,9 @@
 """What workers keep for their successors: last good files and the default model."""
 
+import asyncio
+import os
 import shutil
+import signal
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -13,7 +16,7 @@ from teddy.model.errors import ModelFileError
 from teddy.model.file.bundle import seal
 from teddy.service.errors import NotReadyError
 from teddy.service.inference.kept_models import KEPT_DIRECTORY, KeptModels
-from teddy.service.inference.model_files import ModelFile
+from teddy.service.inference.model_files import ModelFile, ModelFiles
 from teddy.service.inference.models import Models
 from teddy.service.observability.metrics import Metrics
 from teddy.service.settings import Settings
@@ -50,6 +53,8 @@ def load(path: Path, **pin: str) -> Any:
         raise ModelFileError(path, f"cannot be read: {error.strerror}") from error
     if pin and sha256(content).hexdigest() != pin["sha256"]:
         raise ModelFileError(path, "another is pinned")
+    if content.endswith(b"deadly"):
+        os.kill(os.getpid(), signal.SIGKILL)
     if content == b"crash":
         raise RuntimeError("nobody has thought of this")
     if not content.startswith(b"PK"):
@@ -182,6 +187,48 @@ async def test_a_file_that_changes_while_it_is_kept_is_not_kept(files: Path, kep
     assert KeptModels(kept).names() == frozenset()
     KeptModels(kept).keep(file, version_of("1"))
     assert KeptModels(kept).names() == {"a"}
+
+
+def dies(files: Path) -> bool:
+    """Start a worker in a process of its own; return whether it was killed."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            asyncio.run(worker(models_dir=files))
+        finally:
+            os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+
+
+async def test_a_file_that_kills_who_loads_it_is_not_loaded_by_the_successor(
+    files: Path, kept: Path
+) -> None:
+    (files / "b.teddy").write_bytes(sealed("2"))
+    await worker(models_dir=files)
+    (files / "a.teddy").write_bytes(b"PK deadly")
+    assert dies(files)
+    for _ in range(2):
+        second = await worker(models_dir=files)
+        assert serving(second) == {"a": version_of("1"), "b": version_of("2")}
+        assert second.get("a").refused == "a worker died while it loaded this file"
+    await second.reload_all()  # nor does it look again
+    (files / "a.teddy").write_bytes(sealed("3"))
+    await second.reload_all()
+    assert second.get("a").version == version_of("3")
+    assert not [*kept.glob(".trying*")]
+
+
+async def test_a_worker_that_died_while_it_loaded_the_file_that_is_kept_proves_nothing(
+    files: Path, kept: Path
+) -> None:
+    await worker(models_dir=files)
+    (signature,) = [
+        file.signature for file in ModelFiles(Settings(models_dir=files)).look().files.values()
+    ]
+    for content in (str(signature), "of another file", ""):
+        (kept / ".trying.0.a").write_text(content)
+        assert (await worker(models_dir=files)).get("a").refused is None
+        assert not (kept / ".trying.0.a").exists()
 
 
 async def test_without_room_a_model_is_served_and_not_kept(
