@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from teddy.model.errors import ModelFileError
 from teddy.model.file.bundle import seal
 from teddy.service.errors import NotReadyError
-from teddy.service.inference.kept_models import KEPT_DIRECTORY, KeptModels
+from teddy.service.inference.kept_models import KEPT_DIRECTORY, KeptModels, kept_directory
 from teddy.service.inference.model_files import ModelFile, ModelFiles
 from teddy.service.inference.models import Models
 from teddy.service.observability.metrics import Metrics
@@ -244,6 +245,17 @@ async def test_without_room_a_model_is_served_and_not_kept(
     await models.reload_all()
     assert serving(models) == {"a": version_of("2")}
     kept.mkdir()
+
+
+async def test_the_directory_is_on_a_disk_or_in_memory_where_no_disk_can_be_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("disk", "memory"):
+        (tmp_path / folder).mkdir()
+    for disk, found in ((tmp_path / "disk", "disk"), (tmp_path / "none", "memory")):
+        monkeypatch.setattr(tempfile, "tempdir", str(disk))
+        with kept_directory(str(tmp_path / "memory")) as directory:
+            assert Path(directory).parent == tmp_path / found
 
 
 async def test_all_workers_have_the_same_default(files: Path) -> None:
