@@ -4,10 +4,11 @@
 text alone, and predicts windows of many texts together.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from pickle import PicklingError
 
 from teddy.model.errors import ModelFileError
 from teddy.model.features.pieces import Pieces
@@ -22,7 +23,7 @@ from teddy.model.network.precision import (
     onnx_precisions,
 )
 from teddy.model.system.memory import bound_kernel_cache, collector_paused
-from teddy.model.tagger import TaggedWords, Tagger
+from teddy.model.tagger import TaggedWords, Tagger, avoid_lost_threads
 from teddy.model.tags.spans import Span
 from teddy.model.tags.tag_set import TagSet
 from teddy.model.text.documents import Entity, Tagged, Window, assemble, prepare
@@ -45,6 +46,8 @@ class Predictor:
         self.version = version
         self.precision = precision
         self.tagger = tagger
+        self.path: Path | None = None
+        """The file that it was loaded from: a pickled predictor is loaded from there again."""
         self.prepare = partial(
             prepare, max_words=manifest.window_words, overlap=manifest.window_overlap
         )
@@ -58,9 +61,7 @@ class Predictor:
 
     def tag_documents(self, texts: Iterable[str]) -> Iterator[Tagged]:
         """Yield one result for each text, in order; memory does not grow with their number."""
-        if isinstance(texts, str):
-            raise TypeError("texts must be a sequence of texts; give one text as [text]")
-        pending = iter(texts)
+        pending = _texts_of(texts)
         while taken := _take(pending):
             with collector_paused():  # nothing here makes cycles
                 documents = [self.prepare(text) for text in taken]
@@ -74,18 +75,21 @@ class Predictor:
             yield from tagged
 
     def tag(self, texts: Iterable[str]) -> list[list[Entity]]:
-        """Return the entities of each text. Raises TextError for a lone surrogate."""
+        """Return the entities of each text.
+
+        Raises TextError for a lone surrogate, and TypeError for what is not a text.
+        """
         return [tagged.entities for tagged in self.tag_documents(texts)]
 
     def tag_sentences(self, sentences: Sequence[Sequence[str]]) -> list[list[Span]]:
         """Return the spans, in words, of sentences that are already cut into words.
 
-        Raises TextError for a word with a lone surrogate.
+        Raises TextError for a word with a lone surrogate, and TypeError for what is not a word.
         """
-        for words in sentences:
+        for position, words in enumerate(sentences):
             if isinstance(words, str):
                 raise TypeError("sentences must be sequences of words; give a text to tag")
-            check_text(" ".join(words))
+            check_text(" ".join(_texts_of(words, f"sentences[{position}]")))
         return [tagged.spans for tagged in self.tagger.tag(sentences)]
 
     def passes_canary(self) -> bool:
@@ -96,6 +100,22 @@ class Predictor:
             for canary in self.manifest.canary
         ]
         return _found(self.tag(texts)) == wanted == _found([self.tag([text])[0] for text in texts])
+
+    def __reduce__(self) -> tuple[object, ...]:
+        if self.path is None:
+            raise PicklingError("a Predictor that was not loaded from a file cannot be pickled")
+        return _load_again, (self.path, self.precision, self.version)
+
+
+def _texts_of(texts: Iterable[str], name: str = "texts") -> Iterator[str]:
+    """Yield the texts. Raises TypeError, which names the place of what is not one."""
+    if isinstance(texts, str | bytes | Mapping) or not isinstance(texts, Iterable):
+        kind = type(texts).__name__
+        raise TypeError(f"{name} must be a sequence of texts, not {kind}; give one text as [text]")
+    for position, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"{name}[{position}] is not a text but {type(text).__name__}")
+        yield text
 
 
 def _take(texts: Iterator[str]) -> list[str]:
@@ -117,7 +137,7 @@ def _found(tagged: Iterable[list[Entity]]) -> list[list[tuple[int, int, str]]]:
 def load(
     path: str | Path | None = None, *, precision: str = "auto", sha256: str | None = None
 ) -> Predictor:
-    """Load a model file, or the model that ships with Teddy, and run its canary.
+    """Load a model file, or a model that ships with Teddy, by its name, and run its canary.
 
     `precision` is `fp32`, `bf16`, `int8`, or `auto`: the faster of fp32 and, where the processor
     multiplies in it, bf16. Each must give the canary's entities. With int8 results depend a little
@@ -131,7 +151,7 @@ def load(
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision}")
     bound_kernel_cache()
-    path = SHIPPED_MODEL if path is None else path
+    path = _find(path)
     bundle = read_bundle(path, sha256=sha256)
     if bundle.manifest.tokeniser_version != TOKENISER_VERSION:
         raise ModelFileError(
@@ -162,11 +182,41 @@ def load(
     # They are repeated to fill a batch: on one short text all precisions are about as fast.
     texts *= 1 + _CHARACTERS_TIMED // max(1, sum(map(len, texts)))
     chosen = fastest([(each.precision, partial(each.tag, texts)) for each in passing])
-    return next(each for each in passing if each.precision == chosen)
+    predictor = next(each for each in passing if each.precision == chosen)
+    predictor.path = Path(path).absolute()
+    return predictor
+
+
+def _find(path: str | Path | None) -> str | Path:
+    """Return the model file that is meant: a file goes before a name of a model that ships.
+
+    Raises ModelFileError for what is neither.
+    """
+    if path is None:
+        return SHIPPED_MODEL
+    name = str(path)
+    if Path(path).name != name or Path(path).suffix in (".teddy", ".onnx") or Path(path).exists():
+        return path
+    shipped = {each.stem: each for each in SHIPPED_MODEL.parent.glob("*.teddy")}
+    if name not in shipped:
+        known = ", ".join(sorted(shipped))
+        raise ModelFileError(
+            path, f"no such file, and no model of that name ships; there is {known}"
+        )
+    return shipped[name]
+
+
+def _load_again(path: Path, precision: str, version: str) -> Predictor:
+    """Load what was pickled. Raises ModelFileError if another model is there now, and as `load`."""
+    predictor = load(path, precision=precision)
+    if predictor.version != version:
+        raise ModelFileError(path, f"version {predictor.version} now; {version} was pickled")
+    return predictor
 
 
 def make_predictor(bundle: Bundle, precision: str) -> Predictor:
     """Make a predictor that has not run its canary yet."""
+    avoid_lost_threads()
     features = WordFeatures(Pieces(bundle.pieces), bundle.manifest.features, bundle.words)
     network, tag_set = load_network(bundle, precision), TagSet(bundle.manifest.labels)
     tagger = Tagger(network, features, tag_set, number_format=number_format(precision))

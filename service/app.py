@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from teddy.model.errors import TeddyError
 from teddy.service.api import routes, stream
 from teddy.service.api.context import Service
-from teddy.service.errors import SettingsError
+from teddy.service.errors import ServiceError, SettingsError
 from teddy.service.feedback import feedback_routes
 from teddy.service.feedback.state import Feedback
 from teddy.service.http.body import BodyLimits
@@ -130,12 +130,14 @@ class Life:
         tracer: Tracer | None,
         on_ready: OnReady,
         on_load_failure: OnLoadFailure,
+        on_waiting: Callable[[], None],
     ) -> None:
         self._service = service
         self._batcher = batcher
         self._tracer = tracer
         self._on_ready = on_ready
         self._on_load_failure = on_load_failure
+        self._on_waiting = on_waiting
         self._tasks: list[asyncio.Task[None]] = []
 
     @asynccontextmanager
@@ -159,16 +161,20 @@ class Life:
 
     async def _load(self) -> None:
         models = self._service.models
+        self._begin(models.watch())
         try:
-            await models.load()
+            await models.load(self._on_waiting)
         except TeddyError as error:
             log.error("a model was refused", reason=str(error))
             self._on_load_failure(error)
             return
+        except Exception as error:  # an unforeseen one: else it would load for ever
+            log.error("a model cannot be loaded", exc_info=error)
+            self._on_load_failure(ServiceError(f"a model cannot be loaded: {type(error).__name__}"))
+            return
         log.info("ready", models=[model.name for model in models.all()])
         self._service.metrics.ready()
         self._on_ready()
-        self._begin(models.watch())
         self._begin(event_loop_monitor(self._service.metrics, models.all))
 
 
@@ -178,14 +184,15 @@ def create_app(
     *,
     on_ready: OnReady = lambda: None,
     on_load_failure: OnLoadFailure = lambda _: None,
+    on_waiting: Callable[[], None] = lambda: None,
 ) -> FastAPI:
     """Return the service as an ASGI app.
 
     It answers from its start, and is ready when `load` has loaded its models.
 
     `on_ready` is called then, `on_load_failure` instead if a model is refused: then the app never
-    becomes ready. Raises SettingsError for settings that cannot work: a file of keys, an address,
-    an origin, traces without the extra.
+    becomes ready. `on_waiting` is called first if there is no model yet. Raises SettingsError for
+    settings that cannot work: a file of keys, an address, an origin, traces without the extra.
     """
     check_origins(settings.cors_origins)
     tracer, metrics = make_tracer(settings), make_metrics(settings)
@@ -199,7 +206,7 @@ def create_app(
         summary="Entities in texts.",
         description="Offsets are half-open: `text[start:end]` is the entity's text. "
         "Errors are problems (RFC 9457).",
-        lifespan=Life(service, batcher, tracer, on_ready, on_load_failure),
+        lifespan=Life(service, batcher, tracer, on_ready, on_load_failure, on_waiting),
         openapi_url=None,  # see service/http/openapi.py
         redirect_slashes=False,
     )

@@ -6,6 +6,7 @@ import signal
 import sys
 from contextlib import suppress
 from hashlib import sha256
+from threading import Thread
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,6 +27,7 @@ SHOW_KEY = """
     -H "X-API-Key: $KEY" \\"""
 """How the example shows one of the API keys, where there are any."""
 
+STANDARD_ERROR = 2
 RANDOM_BYTES = 32
 PREFIX = "teddy_"  # scanners for leaked secrets can find a key by it
 
@@ -64,6 +66,7 @@ def run(host: str | None, port: int | None, workers: int | None, model: list[str
     """Read the settings, prepare the process and serve until a signal. Raises TeddyError."""
     from teddy.service.settings import read_settings, unknown_variables
 
+    open_standard_streams()
     models = ",".join(model) if model else None
     settings = read_settings(host=host, port=port, workers=workers, models=models)
     bound_threads(settings)
@@ -89,7 +92,7 @@ def run(host: str | None, port: int | None, workers: int | None, model: list[str
     example = example_of(settings, address, with_key=keys.required)
     try:
         serve_on = serve_with_workers if settings.workers > 1 else serve_alone
-        serve_on(settings, bound, on_ready=lambda: print(example, flush=True))
+        serve_on(settings, bound, on_ready=lambda: say(example))
     finally:
         flush_logs()  # the one line of an error comes last
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -101,6 +104,28 @@ def example_of(settings: "Settings", address: str, *, with_key: bool) -> str:
     """Return what is served where, and a first request to try."""
     key = SHOW_KEY if with_key else ""
     return EXAMPLE.format(names=names_of(settings), address=address, key=key)
+
+
+def say(text: str) -> None:
+    """Print, if possible: a full disk, or a pipe that is closed or not read, stops nothing.
+
+    So it is written in a thread, and without Python's buffer, which would fail once more at exit.
+    """
+    if sys.stdout is None:
+        return
+
+    def write() -> None:
+        with suppress(OSError):
+            os.write(sys.stdout.fileno(), text.encode() + b"\n")
+
+    Thread(target=write, name="say", daemon=True).start()
+
+
+def open_standard_streams() -> None:
+    """Open those that are closed: a socket that got the number of one would get what is printed."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STANDARD_ERROR:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
 
 
 def names_of(settings: "Settings") -> str:

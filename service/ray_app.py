@@ -182,25 +182,34 @@ class Replica:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._refusals: list[TeddyError] = []
+        self._settled = asyncio.Event()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Return the app. Ray calls this once, in the replica, so only the settings are pickled."""
         bound_threads(self._settings)
         configure_logs(self._settings.log_level)
         app = create_app(
-            self._settings, model_loader(self._settings), on_load_failure=self._refusals.append
+            self._settings,
+            model_loader(self._settings),
+            on_ready=self._settled.set,
+            on_load_failure=self._refuse,
+            on_waiting=self._settled.set,
         )
         app.router.routes.insert(0, APIRoute("/metrics", metrics_of_all, include_in_schema=False))
         app.add_middleware(UploadLimit, max_bytes=self._settings.max_body_bytes)
         self._app = app
         return app
 
+    def _refuse(self, error: TeddyError) -> None:
+        self._refusals.append(error)
+        self._settled.set()
+
     async def check_health(self) -> None:
         """Raise what keeps the models from being served.
 
         Ray never uses a replica whose first check fails.
         """
-        await asyncio.shield(self._app.state.loading)
+        await self._settled.wait()
         if self._refusals:
             raise self._refusals[0]
         self._service.models.check_ready()

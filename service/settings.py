@@ -44,6 +44,12 @@ class Settings(BaseSettings):
         description="Directory of model files. Each is served under its file name; new files are "
         "found while Teddy runs.",
     )
+    default_model: str | None = Field(
+        default=None,
+        pattern=f"^{MODEL_NAME.pattern}$",
+        description="Name of the default model. If it is not set: the first of `TEDDY_MODELS`, or "
+        "the model in `TEDDY_MODELS_DIR` that was the default until now, or the first by name.",
+    )
     model_digests: Annotated[dict[str, str], NoDecode] = Field(
         default_factory=dict,
         description="Pinned models, as `NAME=SHA256,...`. Any other file under such a name is "

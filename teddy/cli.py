@@ -17,6 +17,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from inspect import getdoc
 from typing import Annotated
@@ -78,21 +79,28 @@ def run(arguments: Sequence[str]) -> int:
         code = command.main(
             args=list(arguments) or ["--help"], prog_name="teddy", standalone_mode=False
         )
-        sys.stdout.flush()
+        if sys.stdout is not None:  # None where it was closed before the start
+            sys.stdout.flush()
     except BrokenPipeError:
         return _close_quietly()
     except KeyboardInterrupt:
         return 130
     except JobInterrupted as interruption:
-        print(f"teddy: {interruption}", file=sys.stderr)
+        _tell(str(interruption))
         return _INTERRUPTED
     except (TeddyError, typer.TyperException, OSError) as error:
         message = _message(error)
         if message is None:
             raise
-        print(f"teddy: error: {message}", file=sys.stderr)
+        _tell(f"error: {message}")
         return 3 if isinstance(error, DivergedError) else 2
     return code if isinstance(code, int) else 0
+
+
+def _tell(message: str) -> None:
+    """Print to standard error; the exit code tells the same where that is full or closed."""
+    with suppress(OSError):
+        print(f"teddy: {message}", file=sys.stderr)
 
 
 def make_app() -> typer.Typer:

@@ -55,6 +55,10 @@ class ConnectionCounts:
         """Publish that this worker takes no connections."""
         self.publish(ABSENT)
 
+    def nobody_takes(self) -> bool:
+        """Return whether no worker takes connections."""
+        return all(count == ABSENT for (count,) in COUNT.iter_unpack(self._counts))
+
     def least(self) -> int:
         """Return the lowest count of the workers that take connections."""
         return min(

@@ -9,7 +9,7 @@ import gc
 import os
 import stat
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +28,9 @@ SHIPPED = "en"
 
 SUFFIXES = (".teddy", ".onnx")
 """Suffixes of model files. Of two files with one stem in a directory, the first is served."""
+
+NO_MODELS = "has no model files"
+"""The fault of a directory that may yet get some."""
 
 Signature = tuple[int, ...]
 """Device, inode, times of change in nanoseconds, and size of a file; they differ if it is
@@ -61,23 +64,26 @@ class ModelFile:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The files at one moment, the default model's first.
+    """The files at one moment: those of the settings in their order, then by name.
 
-    `fault` says why the directory cannot be read now.
+    `fault` says why the directory cannot be read now; `passed_over`, by file name, why a file in it
+    is not served though it looks like a model.
     """
 
     files: Mapping[str, ModelFile]
     fault: str | None = None
+    passed_over: Mapping[str, str] = field(default_factory=dict)
 
 
 class ModelFiles:
     """Finds the model files that the settings name."""
 
     def __init__(self, settings: Settings) -> None:
-        self._directory = settings.models_dir
+        self.directory = settings.models_dir
         self._pins = settings.model_digests
+        self._default = settings.default_model
         self._configured: dict[str, Path | None] = {**settings.models}
-        if not self._configured and self._directory is None:
+        if not self._configured and self.directory is None:
             self._configured[SHIPPED] = None
 
     def look(self) -> Listing:
@@ -86,46 +92,65 @@ class ModelFiles:
         This may take long on a network file system, so call it in a thread.
         """
         listed: dict[str, Path] = {}
+        passed_over: dict[str, str] = {}
         fault = None
-        if self._directory is not None:
+        if self.directory is not None:
             try:
-                listed = models_in(self._directory)
+                listed, passed_over = models_in(self.directory)
             except OSError as error:
                 fault = f"cannot be read: {error.strerror}"
             else:
-                fault = None if listed or self._configured else "has no model files"
-        paths = self._configured | {
-            name: listed[name] for name in sorted(listed.keys() - self._configured.keys())
-        }
-        return Listing({name: self._file(name, path) for name, path in paths.items()}, fault)
+                fault = None if listed or self._configured else NO_MODELS
+        for name in listed.keys() & self._configured.keys():
+            passed_over[listed.pop(name).name] = f"TEDDY_MODELS names another file {name}"
+        paths = self._configured | {name: listed[name] for name in sorted(listed)}
+        files = {name: self.file_of(name, path) for name, path in paths.items()}
+        return Listing(files, fault, passed_over)
 
     def check(self, listing: Listing) -> None:
-        """Raise SettingsError if there is nothing to serve, or a pinned name has no model."""
-        if not listing.files:
-            raise SettingsError(
-                f"TEDDY_MODELS_DIR: {self._directory} {listing.fault}, and TEDDY_MODELS names none"
-            )
-        unknown = self._pins.keys() - listing.files.keys()
-        if unknown and self._directory is None:
-            raise SettingsError(f"TEDDY_MODEL_DIGESTS: no model here is called {min(unknown)}")
+        """Raise SettingsError for a directory that cannot be read, if nothing else is served.
 
-    def _file(self, name: str, path: Path | None) -> ModelFile:
+        Without a directory, also if a setting names a model that is not there.
+        """
+        if not listing.files and listing.fault != NO_MODELS:
+            raise SettingsError(
+                f"TEDDY_MODELS_DIR: {self.directory} {listing.fault}, and TEDDY_MODELS names none"
+            )
+        if self.directory is None:
+            if unknown := self._pins.keys() - listing.files.keys():
+                raise SettingsError(f"TEDDY_MODEL_DIGESTS: no model here is called {min(unknown)}")
+            if self._default and self._default not in listing.files:
+                raise SettingsError(f"TEDDY_DEFAULT_MODEL: no model here is called {self._default}")
+
+    def file_of(self, name: str, path: Path | None) -> ModelFile:
+        """Return the file at `path` under a name, with its pin."""
         seen = None if path is None else signature_of(path)
         return ModelFile(name, path, self._pins.get(name), name not in self._configured, seen)
 
 
-def models_in(directory: Path) -> dict[str, Path]:
-    """Return the model files of a directory by stem, if the stem is a valid name.
+def models_in(directory: Path) -> tuple[dict[str, Path], dict[str, str]]:
+    """Return the model files of a directory by stem, and why others like them are passed over.
 
-    Raises OSError.
+    Hidden files are those of who writes them. Raises OSError.
     """
-    found = [
-        path
-        for path in directory.iterdir()
-        if path.suffix in SUFFIXES and MODEL_NAME.fullmatch(path.stem)
-    ]
-    found.sort(key=lambda path: SUFFIXES.index(path.suffix), reverse=True)
-    return {path.stem: path for path in found if path.is_file()}
+    found: dict[str, Path] = {}
+    passed_over: dict[str, str] = {}
+    like_models = (path for path in directory.iterdir() if path.suffix.lower() in SUFFIXES)
+    for path in sorted(like_models, key=lambda path: path.suffix, reverse=True):
+        if path.name.startswith("."):
+            continue
+        if path.suffix not in SUFFIXES or not MODEL_NAME.fullmatch(path.stem):
+            passed_over[path.name] = (
+                "its name must be NAME.teddy or NAME.onnx, with a NAME of up to 64 letters, "
+                "digits, '.', '_' and '-', the first a letter or a digit"
+            )
+        elif not path.is_file():
+            passed_over[path.name] = "it is not a file, or leads to none"
+        elif path.stem in found:
+            passed_over[path.name] = f"{found[path.stem].name} is served under this name"
+        else:
+            found[path.stem] = path
+    return found, passed_over
 
 
 def signature_of(path: Path) -> Signature | None:

@@ -8,22 +8,19 @@ any reason, the old model goes on serving.
 """
 
 import asyncio
-import re
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from collections.abc import Callable
+from dataclasses import replace
 from time import perf_counter
-from typing import TYPE_CHECKING
 
 import structlog
 
-from teddy.model.errors import FileError, TeddyError
 from teddy.service.errors import (
     ModelRefusedError,
     NotReadyError,
     NotReloadableError,
-    UnknownLabelError,
     UnknownModelError,
 )
+from teddy.service.inference.kept_models import KeptModels
 from teddy.service.inference.model_files import (
     SHIPPED,
     Listing,
@@ -33,96 +30,13 @@ from teddy.service.inference.model_files import (
     Signature,
     load_unless,
 )
+from teddy.service.inference.served_model import ServedModel, public_reason
 from teddy.service.observability.metrics import Metrics
-from teddy.service.schemas import ModelDetails, ModelReference, ModelSummary
 from teddy.service.settings import Settings
-
-if TYPE_CHECKING:
-    from teddy.model.predictor import Predictor
 
 __all__ = ["SHIPPED", "Load", "Models", "ServedModel"]
 
-LONGEST_REASON = 300
-PATH_LIKE = re.compile(r"\S*[/\\]\S*")
-
 log = structlog.get_logger("service.models")
-
-
-def now() -> str:
-    """Return the time: UTC, ISO 8601, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-@dataclass(frozen=True, slots=True)
-class ServedModel:
-    """A loaded model under the name that clients use.
-
-    A request keeps the model that it began with.
-
-    Attributes: `loaded`, when (UTC, ISO 8601); `refused`, why the file that should have replaced it
-    was refused.
-    """
-
-    name: str
-    predictor: "Predictor"
-    default: bool
-    loaded: str = field(default_factory=now)
-    refused: str | None = None
-
-    @property
-    def version(self) -> str:
-        """The version in its file."""
-        return self.predictor.version
-
-    @property
-    def reference(self) -> ModelReference:
-        """The model's name and version, for an answer."""
-        return ModelReference(name=self.name, version=self.version)
-
-    @property
-    def summary(self) -> ModelSummary:
-        """The model's entry in the list of models."""
-        return ModelSummary.model_validate(self._known())
-
-    @property
-    def details(self) -> ModelDetails:
-        """All that the service publishes about the model."""
-        return ModelDetails.model_validate(self.predictor.manifest.as_dict() | self._known())
-
-    def _known(self) -> dict[str, object]:
-        manifest = self.predictor.manifest
-        return {
-            "name": self.name,
-            "version": self.version,
-            "default": self.default,
-            "language": manifest.language,
-            "labels": list(manifest.labels),
-            "precision": self.predictor.precision,
-            "loaded": self.loaded,
-            "refused": self.refused,
-        }
-
-    def as_default(self, default: bool) -> "ServedModel":
-        """Return this model marked as the default model, or not."""
-        return self if default == self.default else replace(self, default=default)
-
-    def check_labels(self, labels: list[str] | None) -> None:
-        """Raise UnknownLabelError if one of `labels` is not a label of the model."""
-        known = self.predictor.manifest.labels
-        for label in labels or ():
-            if label not in known:
-                raise UnknownLabelError(
-                    f"Model {self.name} has no label {label!r}; it has {', '.join(known)}."
-                )
-
-
-def public_reason(error: Exception) -> str:
-    """Return why a file was refused, without the machine's paths."""
-    if not isinstance(error, TeddyError):
-        # the message may contain anything; the log has the details
-        return "it cannot be loaded"
-    said = error.reason if isinstance(error, FileError) else str(error)
-    return PATH_LIKE.sub("[...]", said)[:LONGEST_REASON]
 
 
 class Models:
@@ -136,8 +50,17 @@ class Models:
         self._poll_seconds = settings.reload_poll_seconds
         self._load = load
         self._metrics = metrics
+        self._kept = KeptModels.of_environment()
         self.ready = False
-        """Whether every model is loaded."""
+        """Whether every model is loaded, the default model among them."""
+        self._begun = False
+        self._complete = asyncio.Event()
+        self._waits_for: str | None = None
+        self._refusal = ""
+        self._named_default = settings.default_model or next(iter(settings.models), None)
+        self._default: str | None = None
+        self._names: list[str] = []
+        self._passed_over: dict[str, str] = {}
         self._served: dict[str, ServedModel] = {}
         self._tried: dict[str, Signature | None] = {}
         """By name, the file that was loaded or refused last; not tried again until it changes."""
@@ -146,9 +69,12 @@ class Models:
         self._asked: set[str] = set()
 
     def check_ready(self) -> None:
-        """Raise NotReadyError while models are being loaded."""
+        """Raise NotReadyError while models are being loaded or waited for."""
         if not self.ready:
-            raise NotReadyError("The models are still being loaded.", retry_after_seconds=1)
+            waits = self._waits_for and f"Teddy waits for {self._waits_for}.{self._refusal}"
+            raise NotReadyError(
+                waits or "The models are still being loaded.", retry_after_seconds=1
+            )
 
     def get(self, name: str | None) -> ServedModel:
         """Return the model of that name, or the default model.
@@ -172,29 +98,55 @@ class Models:
         """Return the names of the models; none before they are loaded. Safe from any thread."""
         return frozenset(self._served)
 
-    async def load(self) -> None:
+    async def load(self, on_waiting: Callable[[], None] = lambda: None) -> None:
         """Load all files, and serve them once all are loaded.
 
-        A file of the directory that is refused is skipped if any other is served. Raises
-        ModelFileError for a file that the settings name, and SettingsError if there is nothing to
-        serve.
+        A file that is refused is replaced by the one that another worker has kept. Without that, a
+        file of the directory is skipped; while the default model is missing, `reload_all` is waited
+        for, and `on_waiting` called before.
+
+        Raises ModelFileError for a file that the settings name, and SettingsError if the directory
+        cannot be read or a setting names a model that cannot come.
         """
+        self._begun = True
         async with self._changing:
             listing = await self._look()
-            self._files.check(listing)
-            refused: TeddyError | None = None
+            if not self._kept.names():
+                self._files.check(listing)
             for file in listing.files.values():
                 try:
+                    await asyncio.to_thread(self._kept.check, file)
                     await self._serve(file)
-                except TeddyError as error:
-                    if not file.in_directory:
+                except Exception as error:
+                    if not (await self._serve_kept(file) or file.in_directory):
                         raise
                     self._refuse(file, error)
-                    refused = error
-            if refused and not self._served:
-                raise refused
+            if (
+                listing.fault
+                or not self._served
+                or self._named_default not in (None, *self._served)
+            ):
+                for name in sorted(self._kept.names() - self._served.keys()):
+                    await self._serve_kept(self._files.file_of(name, None))
             self._arrange(listing)
-            self.ready = True
+        if not self.ready:
+            named = self._named_default
+            self._waits_for = f"model {named}" if named else "the first model in TEDDY_MODELS_DIR"
+            log.warning("waiting for a model", model=named, directory=str(self._files.directory))
+            on_waiting()
+        await self._complete.wait()
+
+    async def _serve_kept(self, file: ModelFile) -> bool:
+        """Serve the last good file that a worker has kept, if there is one."""
+        path = self._kept.path(file.name)
+        if path is None:
+            return False
+        try:
+            await self._serve(replace(file, path=path))
+        except Exception as error:  # as in `_try`
+            log.error("a kept model file was refused", model=file.name, exc_info=error)
+            return False
+        return True
 
     async def watch(self) -> None:
         """Check the files every `reload_poll_seconds`, for ever; if that is 0, return at once."""
@@ -215,7 +167,7 @@ class Models:
 
         A refused file raises nothing: the log, the metrics and the list of models report it.
         """
-        if not self.ready:
+        if not self._begun:
             return
         async with self._changing:
             listing = await self._look()
@@ -261,6 +213,9 @@ class Models:
         if listing.fault != self._fault:
             self._fault = listing.fault
             log.warning("models directory", fault=listing.fault)
+        for name in listing.passed_over.keys() - self._passed_over.keys():
+            log.warning("a file is not served", file=name, reason=listing.passed_over[name])
+        self._passed_over = dict(listing.passed_over)
         return listing
 
     async def _try(self, file: ModelFile) -> ModelRefusedError | None:
@@ -276,9 +231,12 @@ class Models:
         """Load a file and replace the served model; return False if it is the same model."""
         started = perf_counter()
         old = self._served.get(file.name)
-        predictor = await asyncio.to_thread(
-            load_unless, self._load, file, old.version if old else None
-        )
+        with self._kept.trying(file):
+            predictor = await asyncio.to_thread(
+                load_unless, self._load, file, old.version if old else None
+            )
+        if predictor is not None:
+            await asyncio.to_thread(self._kept.keep, file, predictor.version)
         # Not before: what is cancelled has not been tried. If the file has changed since it was
         # checked, the next check notices.
         self._tried[file.name] = file.signature
@@ -313,6 +271,7 @@ class Models:
             serving=old.version if old else None,
             exc_info=error,
         )
+        self._refusal = f" The file of model {file.name} was refused: {reason}."
         kept = (
             f"version {old.version} goes on serving" if old else "nothing is served under this name"
         )
@@ -323,12 +282,16 @@ class Models:
     def _arrange(self, listing: Listing) -> None:
         """Drop what has left the directory, and put the default model first.
 
-        Nothing is dropped while the directory cannot be read, and never all models.
+        Nothing is dropped while the directory cannot be read, and never all models, nor the default
+        model of the settings.
         """
         there = self._served.keys() & listing.files.keys()
         kept = set(self._served) if listing.fault or not there else there
+        if self._named_default in self._served:
+            kept.add(self._named_default)
         for name in self._served.keys() - kept:
             model = self._served[name]
+            self._kept.forget(name)
             self._metrics.drop_model(name, model.version, model.predictor.precision)
             log.info("a model's file has left the directory", model=name, version=model.version)
         for name in self._tried.keys() - listing.files.keys():
@@ -336,12 +299,37 @@ class Models:
         names = [
             name for name in dict.fromkeys([*listing.files, *sorted(self._served)]) if name in kept
         ]
+        if names:
+            default = self._choose_default(names)
+            names.sort(key=lambda name: name != default)
+            self.ready = self._named_default in (None, default)
         self._served = {name: self._served[name].as_default(name == names[0]) for name in names}
+        if self.ready:
+            self._complete.set()
         self._tried = {
             name: tried
             for name, tried in self._tried.items()
             if name in listing.files or name in kept
         }
+
+    def _choose_default(self, names: list[str]) -> str:
+        """Return the default model: that of the settings, the one that it was, or the first.
+
+        What is chosen is told to the other workers, and the first that chooses decides.
+        """
+        if self._named_default in names:
+            return self._named_default
+        before = self._kept.default() or self._default
+        default = before if before in names else names[0]
+        if default != before:
+            agreed = self._kept.agree_on_default(default, instead_of=before)
+            default = agreed if agreed in names else default
+        if self._default not in (None, default):
+            log.warning("the default model is another now", model=default, previous=self._default)
+        if len(names) > 1 and (default, names) != (self._default, self._names):
+            log.warning("TEDDY_DEFAULT_MODEL is not set", default=default, models=names)
+        self._default, self._names = default, [*names]
+        return default
 
     def _unknown(self, name: str, gone: str = "") -> UnknownModelError | ModelRefusedError:
         if gone and name in self._served:

@@ -30,6 +30,7 @@ import structlog
 from teddy.model.system.processes import reap
 from teddy.service.errors import ServiceError
 from teddy.service.http.acceptor import COUNTS_FILE, ConnectionCounts
+from teddy.service.inference.kept_models import KEPT_DIRECTORY, kept_directory
 from teddy.service.observability.worker_metrics import DIRECTORY, WORKER, SupervisorMetrics, forget
 from teddy.service.process.control import ALIVE, READY, REFUSED, Report
 from teddy.service.settings import Settings
@@ -60,6 +61,7 @@ class Worker:
 
     process: subprocess.Popen[bytes]
     report: Report
+    handles_signals: bool = False
     ready_since: float | None = None
     silent_seconds: float = 0.0
     refusal: str | None = None
@@ -84,8 +86,11 @@ def serve_with_workers(
     where there is `/dev/shm`: writing to a page of a file on disk blocks while the system saves it.
     """
     memory = MEMORY_DIRECTORY if os.access(MEMORY_DIRECTORY, os.W_OK) else None
-    with TemporaryDirectory(prefix="teddy-", dir=memory) as directory:
-        os.environ |= settings.as_environment() | {DIRECTORY: directory}
+    with (
+        TemporaryDirectory(prefix="teddy-", dir=memory) as directory,
+        kept_directory(memory) as kept,
+    ):
+        os.environ |= settings.as_environment() | {DIRECTORY: directory, KEPT_DIRECTORY: kept}
         counts = Path(directory) / COUNTS_FILE
         ConnectionCounts.create(counts, settings.workers)
 
@@ -227,7 +232,7 @@ class Supervisor:
             return
         for line in lines:
             if line == ALIVE:
-                worker.silent_seconds = 0.0
+                worker.silent_seconds, worker.handles_signals = 0.0, True
             elif line == READY:
                 self._note_ready(slot, worker)
             elif line.startswith(REFUSED):
@@ -293,7 +298,7 @@ class Supervisor:
             self._stop(number)
             return
         for _, worker in self._living():
-            if worker.ready_since is not None:  # the others read the files when they start
+            if worker.handles_signals:  # the others read the files when they start
                 worker.process.send_signal(number)
 
     def _stop(self, number: int) -> None:

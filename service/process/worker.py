@@ -48,8 +48,12 @@ def work(worker: int, bound: socket.socket, control: Control) -> int:
 
 
 def run(settings: "Settings", worker: int, bound: socket.socket, control: Control) -> int:
-    """Accept connections once the models are loaded; until then the other workers do."""
+    """Accept connections once the models are loaded; until then the other workers do.
+
+    If there is no model yet, one worker accepts connections and answers that it is not ready.
+    """
     from teddy.model.errors import TeddyError
+    from teddy.service.api.routes import tell_other_workers
     from teddy.service.app import create_app
     from teddy.service.http.acceptor import COUNTS_FILE, ConnectionCounts
     from teddy.service.inference.model_files import model_loader
@@ -59,6 +63,13 @@ def run(settings: "Settings", worker: int, bound: socket.socket, control: Contro
     def on_ready() -> None:
         server.open()
         control.ready()
+        if waited:
+            tell_other_workers()  # they need not wait until they look
+
+    def on_waiting() -> None:
+        waited.append(True)
+        if counts.nobody_takes():  # one is enough to say that nothing can be answered
+            server.open()
 
     def on_load_failure(error: TeddyError) -> None:
         control.refuse(str(error))
@@ -70,8 +81,13 @@ def run(settings: "Settings", worker: int, bound: socket.socket, control: Contro
         app.state.service.metrics.process.measure()
 
     refusals: list[TeddyError] = []
+    waited: list[bool] = []
     app = create_app(
-        settings, model_loader(settings), on_ready=on_ready, on_load_failure=on_load_failure
+        settings,
+        model_loader(settings),
+        on_ready=on_ready,
+        on_load_failure=on_load_failure,
+        on_waiting=on_waiting,
     )
     counts = ConnectionCounts(Path(os.environ[DIRECTORY]) / COUNTS_FILE, worker)
     server = Server(app, settings, closed=True, counts=counts, on_beat=on_beat)
@@ -86,10 +102,12 @@ def end_without_supervisor(settings: "Settings") -> None:
     """
     from shutil import rmtree
 
+    from teddy.service.inference.kept_models import KEPT_DIRECTORY
     from teddy.service.observability.log import flush_logs
     from teddy.service.observability.worker_metrics import DIRECTORY
 
-    rmtree(os.environ[DIRECTORY], ignore_errors=True)  # the supervisor cannot any more
+    for variable in (DIRECTORY, KEPT_DIRECTORY):  # the supervisor cannot any more
+        rmtree(os.environ[variable], ignore_errors=True)
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(settings.shutdown_grace_seconds + CUT_SECONDS)
     flush_logs()

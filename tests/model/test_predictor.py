@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -187,6 +188,30 @@ def test_a_single_string_is_refused_for_it_would_be_tagged_letter_by_letter(
         next(tiny_predictor.tag_documents("Anna Berg"))
     with pytest.raises(TypeError, match="sequences of words"):
         tiny_predictor.tag_sentences(["Anna Berg"])
+
+
+@pytest.mark.parametrize("texts", [{"text": "Anna Berg"}, b"Anna Berg", None, 7, OrderedDict(a=1)])
+def test_what_is_no_sequence_of_texts_is_refused_by_its_type(
+    tiny_predictor: Predictor, texts: Any
+) -> None:
+    named = f"must be a sequence of texts, not {type(texts).__name__}"
+    with pytest.raises(TypeError, match=f"^texts {named}"):
+        tiny_predictor.tag(texts)
+    with pytest.raises(TypeError, match=rf"^sentences\[1\] {named}"):
+        tiny_predictor.tag_sentences([["Anna"], texts])
+
+
+@pytest.mark.parametrize("other", [float("nan"), None, 3, b"Oslo", ["Oslo"]])
+@pytest.mark.parametrize("position", [0, 1, 2000])
+def test_what_is_no_text_is_named_by_its_position(
+    tiny_predictor: Predictor, other: Any, position: int
+) -> None:
+    texts = ["Anna Berg went to Oslo." * 20] * position + [other]
+    named = f"is not a text but {type(other).__name__}"
+    with pytest.raises(TypeError, match=rf"^texts\[{position}\] {named}$"):
+        tiny_predictor.tag(iter(texts))
+    with pytest.raises(TypeError, match=rf"^sentences\[1\]\[{position}\] {named}$"):
+        tiny_predictor.tag_sentences([["Anna"], texts])
 
 
 def test_a_lone_surrogate_among_given_words_is_refused(tiny_predictor: Predictor) -> None:

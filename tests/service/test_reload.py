@@ -334,7 +334,7 @@ def test_whatever_the_order_of_events_the_last_good_version_of_each_file_that_is
     load = Loader(Plain)
 
     async def follow() -> None:
-        models = Models(Settings(models_dir=path), load, Metrics())
+        models, default = Models(Settings(models_dir=path), load, Metrics()), "a"
         await models.load()
         for index, event in enumerate([*happened, "look"], start=1):
             if isinstance(event, Put):
@@ -350,9 +350,12 @@ def test_whatever_the_order_of_events_the_last_good_version_of_each_file_that_is
             for name in expected.keys() - there.keys() if expected.keys() & there.keys() else ():
                 del expected[name]
             assert {model.name: model.version for model in models.all()} == expected
-            assert [model.name for model in models.all()] == sorted(
-                expected, key=lambda name: (name not in there, name)
-            )
+            names = sorted(expected, key=lambda name: (name not in there, name))
+            default = default if default in names else names[0]  # it stays while it is there
+            assert [model.name for model in models.all()] == [
+                default,
+                *(name for name in names if name != default),
+            ]
             assert all(
                 bool(model.refused) == (there[model.name] == "bad")
                 for model in models.all()

@@ -107,7 +107,7 @@ def test_the_first_model_is_promoted_and_a_server_would_find_it_and_nothing_else
         None,
     )
     assert outcome["f1"] > 0.8
-    assert models_in(folder.path) == {"tiny": folder.path / "tiny.teddy"}
+    assert models_in(folder.path) == ({"tiny": folder.path / "tiny.teddy"}, {})
     assert load(folder.path / "tiny.teddy").version == version["good"]
 
 
