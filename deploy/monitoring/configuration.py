@@ -40,10 +40,10 @@ class Addresses:
         }
 
     def in_alertmanager(self) -> Mapping[str, str]:
-        """Return the same of alertmanager.yml."""
-        return (
-            {} if self.webhook is None else {'"http://127.0.0.1:9095/"': json.dumps(self.webhook)}
-        )
+        """Return the same of alertmanager.yml, whose receivers have no address of their own."""
+        if self.webhook is None:
+            return {}
+        return {"webhook_configs: []": f"webhook_configs: [{{url: {json.dumps(self.webhook)}}}]"}
 
 
 def write_configuration(directory: Path, addresses: Addresses) -> None:
