@@ -42,7 +42,7 @@ http {{
 
 @pytest.fixture(params=["nginx", "haproxy"])
 def program(request: pytest.FixtureRequest) -> str:
-    found = shutil.which(request.param, path=f"{os.environ['PATH']}:/usr/sbin")
+    found: str | None = shutil.which(str(request.param), path=f"{os.environ['PATH']}:/usr/sbin")
     if found is None:
         pytest.skip(f"{request.param} is not installed")
     return found
