@@ -9,6 +9,7 @@ DEVELOPMENT := $(VENV)/.installed-development
 BENCHMARK := $(VENV)/.installed-benchmark
 RAY := $(VENV)/.installed-ray
 MLFLOW := $(VENV)/.installed-mlflow
+LOCK := $(VENV)/.installed-lock
 
 # Modules are compiled when they are first imported: most of what is installed never is. An environment that forbids to
 # keep what was compiled would have every process compile torch again, which takes longer than all the rest of its start.
@@ -16,7 +17,7 @@ PIP_OPTIONS := --no-compile
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test lint audit format docs up monitor bench bench-service soak ray mlflow kills distributed clean
+.PHONY: help setup serve test lint audit format docs lock up monitor bench bench-service soak ray mlflow kills distributed clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,10 +46,14 @@ format: $(DEVELOPMENT) ## Put every file into the one style
 docs: $(DEVELOPMENT) ## Make the tables in docs/ anew: settings, metrics, keys of a recipe
 	@$(BIN)/python -m docs
 
+lock: $(LOCK) ## Make service/requirements/ anew: what the image has, in the newest versions, with hashes
+	@$(BIN)/python -m deploy.lock
+
 up: ## Serve and watch in containers: Teddy, Prometheus, Alertmanager, Grafana (needs Docker)
 	@docker compose version >/dev/null 2>&1 \
 	  || { echo "Docker Compose is not here; without it: make serve, and make monitor beside it" >&2; exit 1; }
 	docker compose up --build --detach --wait $(ARGS)
+	@sed -n 's|^#     \(http://localhost:.*\)|\1|p' docker-compose.yml
 
 monitor: $(RUNTIME) ## Watch the Teddy that runs here with this machine's Prometheus and Alertmanager (ARGS="--help")
 	@exec $(BIN)/python -m deploy.monitoring $(ARGS)
@@ -93,6 +98,10 @@ $(RAY): pyproject.toml $(DEVELOPMENT) | $(BIN)/python
 $(MLFLOW): pyproject.toml $(DEVELOPMENT) | $(BIN)/python
 	$(BIN)/python -m pip install $(PIP_OPTIONS) --editable '.[mlflow]'
 	@touch $@
+
+$(LOCK): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install $(PIP_OPTIONS) --editable '.[lock]'
+	@touch $(RUNTIME) $@
 
 $(BENCHMARK): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install $(PIP_OPTIONS) --editable '.[bench]'

@@ -7,9 +7,11 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatch
+from importlib import metadata
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,10 @@ from typing import Any
 import httpx
 import pytest
 import yaml  # type: ignore[import-untyped]
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
+from deploy.lock import EXTRAS, torch_pin
 from deploy.monitoring.configuration import Addresses, write_configuration
 from deploy.monitoring.dashboards.panels import GRAFANA
 from teddy.service.http.callers import Keys
@@ -30,6 +35,7 @@ SERVICES = ("teddy", "prometheus", "alertmanager", "grafana", "node-exporter", "
 SECRET = re.compile(
     r"(?i)(api_?keys?|password|passwd|token|secret|credentials?)\s*[=:]\s*[\"']?[\w+/-]{6,}"
 )
+MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
 PINNED = re.compile(r"[\w./-]+:v?\d+\.\d+\.\d+(-[\w.-]+)?")
 
 CONFINED = """
@@ -99,7 +105,8 @@ def test_every_image_is_named_by_an_exact_version() -> None:
     (base,) = [
         arguments.partition("=")[2] for arguments in of("ARG") if arguments.startswith("BASE=")
     ]
-    assert [arguments.split()[0] for arguments in of("FROM")] == ["${BASE}", "${BASE}"]
+    stages = [arguments.partition(" AS ")[2] for arguments in of("FROM")]
+    assert {arguments.split()[0] for arguments in of("FROM")} <= {"${BASE}", *stages}
     others = [
         each["image"]
         for each in compose()["services"].values()
@@ -123,7 +130,92 @@ def test_the_image_is_built_from_what_is_named_and_nothing_is_fetched_by_address
     rules = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     let_in = {rule[1:] for rule in rules if rule.startswith("!")}
     assert "*" in rules
-    assert let_in == copied
+    assert let_in == {source.partition("/")[0] for source in copied}
+
+
+def pins(name: str) -> dict[str, list[str]]:
+    """What a file of service/requirements names, with the hashes of each."""
+    text = (ROOT / "service" / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
+    found = {}
+    for entry in re.sub(r"\\\n", " ", re.sub(r"(?m)^#.*\n", "", text)).splitlines():
+        requirement, *hashes = entry.split()
+        assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", each) for each in hashes), entry
+        found[requirement] = hashes
+    return found
+
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def test_what_is_installed_is_locked_with_hashes_and_nothing_else_is_installed() -> None:
+    installing = [arguments for arguments in of("RUN") if "pip install" in arguments]
+    assert len(installing) == 4
+    for arguments in installing:
+        assert "--no-deps" in arguments
+        assert "--require-hashes" in arguments or "--no-index" in arguments
+    for name in ("torch", "teddy", *EXTRAS):
+        assert all(hashes for hashes in pins(name).values())
+
+
+def test_the_lock_has_what_pyproject_asks_for_in_versions_that_it_allows() -> None:
+    locked = dict(each.split("==") for name in ("torch", "teddy") for each in pins(name))
+    extras = {name: dict(each.split("==") for each in pins(name)) for name in EXTRAS}
+    for name, more in [("", {}), *extras.items()]:
+        wanted = PROJECT["optional-dependencies"][name] if name else PROJECT["dependencies"]
+        found = locked | more
+        for requirement in map(Requirement, wanted):
+            version = found[canonicalize_name(requirement.name)]
+            assert requirement.specifier.contains(version.removesuffix("+cpu")), requirement
+        assert not more.keys() & locked.keys(), "an extra's file has what the extra adds"
+
+
+def test_the_lock_takes_what_torch_needs_from_its_cpu_only_wheel() -> None:
+    (torch,) = pins("torch")
+    assert torch == f"torch=={torch_pin()}+cpu", "no wheel for GPUs has this version"
+    uv = (ROOT / "service" / "requirements" / "uv.toml").read_text(encoding="utf-8")
+    (said,) = tomllib.loads(uv)["dependency-metadata"]
+    assert said["version"] == torch_pin()
+    if metadata.version("torch").endswith("+cpu"):
+        needs = [each for each in metadata.requires("torch") or [] if "extra ==" not in each]
+        assert sorted(needs) == sorted(said["requires-dist"])
+
+
+def test_an_image_without_the_index_of_torch_is_refused_before_anything_of_it_is_fetched() -> None:
+    after = instructions()[instructions().index(("ARG", "TORCH_INDEX_URL")) + 1]
+    assert after[0] == "RUN"
+    for given, code in (("", 2), ("http://localhost", 0)):
+        ran = subprocess.run(
+            ["sh", "-c", after[1]],
+            env={"TORCH_INDEX_URL": given},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert bool(ran.returncode) == bool(code)
+        assert ("--build-arg TORCH_INDEX_URL=..." in ran.stderr) == bool(code)
+
+
+def test_code_is_the_last_layer_and_what_changes_less_comes_before_it() -> None:
+    last = [at for at, (name, _) in enumerate(instructions()) if name == "FROM"][-1]
+    layers = [arguments for name, arguments in instructions()[last:] if name == "COPY"]
+    assert [each.partition("=")[2].split()[0] for each in layers] == [
+        "torch",
+        "dependencies",
+        "extras",
+        "bytecode",
+        "code",
+        "code",
+    ]
+    assert layers[-1] == "--from=code /code /opt/teddy"
+
+
+def test_the_image_says_what_it_is() -> None:
+    (labels,) = of("LABEL")
+    said = dict(each.split("=", 1) for each in shlex.split(labels))
+    prefix = "org.opencontainers.image."
+    assert said[f"{prefix}version"] == PROJECT["version"]
+    assert said[f"{prefix}licenses"] == PROJECT["license"]
+    assert said.keys() >= {f"{prefix}{name}" for name in ("title", "description", "revision")}
 
 
 def test_no_secret_is_in_an_image_or_beside_it() -> None:
@@ -199,6 +291,57 @@ def test_nobody_can_be_reached_who_need_not_be() -> None:
     assert meet == {frozenset(("prometheus", other)) for other in others}
     assert set.union(*networks.values()) == compose()["networks"].keys()
     assert service("train")["network_mode"] == "none"
+
+
+def test_only_alertmanager_and_who_tells_it_of_alerts_can_reach_the_internet() -> None:
+    closed = {
+        name
+        for name, options in compose()["networks"].items()
+        if (options or {}).get("internal")
+        or (options or {}).get("driver_opts", {}).get(MASQUERADE) == "false"
+    }
+    assert compose()["networks"].keys() - closed == {"alerts"}
+    open_to = [name for name in SERVICES if "alerts" in service(name).get("networks", [])]
+    assert open_to == ["prometheus", "alertmanager"]
+
+
+def test_an_image_that_is_built_here_is_never_looked_for_elsewhere() -> None:
+    built = [each for each in compose()["services"].values() if "build" in each]
+    assert [each["pull_policy"] for each in built] == ["build", "build"]
+
+
+def test_one_file_of_variables_is_for_all_lines() -> None:
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    named = set(re.findall(r"(?m)^(?:# )?([A-Z_]+)=", example))
+    file = COMPOSE_FILE.read_text(encoding="utf-8")
+    arguments = service("teddy")["build"]["args"]
+    assert named == set(re.findall(r"\$\{(\w+)", file)) | arguments.keys()
+    assert set(arguments.values()) == {None}, "from `.env` or the shell; else not given"
+    assert ".env" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+
+
+def test_alerts_go_nowhere_until_somebody_says_where() -> None:
+    """A placeholder that nothing listens at is an error in the log for every attempt."""
+    file = ROOT / "deploy" / "monitoring" / "alertmanager.yml"
+    receivers = yaml.safe_load(file.read_text(encoding="utf-8"))["receivers"]
+    assert [each["webhook_configs"] for each in receivers] == [[], [], []]
+
+
+def test_make_up_ends_with_the_addresses(tmp_path: Path) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text("#!/bin/sh\n")
+    docker.chmod(0o755)
+    said = subprocess.run(
+        ["make", "--no-print-directory", "up"],
+        cwd=ROOT,
+        env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    addresses = re.findall(r"(?m)^http://localhost:(\d+)", said)
+    published = [port.split(":")[1] for name in SERVICES for port in service(name).get("ports", [])]
+    assert sorted(addresses) == sorted(published)
 
 
 def test_prometheus_finds_by_their_names_those_whom_it_asks() -> None:

@@ -15,15 +15,17 @@ from teddy.service.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "deploy" / "kubernetes"
-MANIFESTS = sorted(FOLDER.glob("*.yaml"))
+MANIFESTS = sorted(FOLDER.rglob("*.yaml"))
 OBJECTS = [path for path in MANIFESTS if path.name != "kustomization.yaml"]
 JOBS = ("train-job.yaml", "train-cronjob.yaml")
+NOT_APPLIED = {"prometheus-adapter.yaml", "ingress.yaml", *JOBS}
 VERSIONS = ["1.31", kubernetes_validate.latest_version()]
 
 
 def read(name: str) -> dict[str, Any]:
-    """The one object in a file of the folder."""
-    (found,) = yaml.safe_load_all((FOLDER / name).read_text(encoding="utf-8"))
+    """The one object in a file of the folder, or of the folder of jobs."""
+    path = FOLDER / ("train" if name in JOBS else "") / name
+    (found,) = yaml.safe_load_all(path.read_text(encoding="utf-8"))
     return dict(found)
 
 
@@ -52,9 +54,46 @@ def test_a_manifest_is_valid_and_has_no_unknown_field(path: Path, version: str) 
     kubernetes_validate.validate(read(path.name), version, strict=True)
 
 
+def images_in(value: Any) -> set[str]:
+    """All images that an object names."""
+    if isinstance(value, list):
+        return set().union(*map(images_in, value))
+    if not isinstance(value, dict):
+        return set()
+    own = {value["image"]} if "image" in value else set()
+    return own | images_in(list(value.values()))
+
+
+@pytest.mark.parametrize("folder", ["", "train"])
+def test_no_image_is_pulled_by_a_bare_name(folder: str) -> None:
+    named = read(f"{folder}/kustomization.yaml".lstrip("/"))["images"]
+    objects = [path for path in OBJECTS if path.parent == FOLDER / folder]
+    assert {each["name"] for each in named} == images_in([read(path.name) for path in objects])
+    assert all("/" in each["newName"] and each["newTag"] for each in named)
+
+
+def test_a_job_or_one_every_night_is_applied_by_a_folder_of_its_own() -> None:
+    assert read("train/kustomization.yaml")["resources"] == [JOBS[0]]
+    assert {path.name for path in (FOLDER / "train").iterdir()} == {"kustomization.yaml", *JOBS}
+
+
+def test_the_ingress_leads_to_the_service_and_not_to_its_metrics() -> None:
+    (rule,) = read("ingress.yaml")["spec"]["rules"]
+    (path,) = rule["http"]["paths"]
+    assert path["path"] == "/v1"
+    service = read("service.yaml")
+    assert path["backend"]["service"] == {
+        "name": service["metadata"]["name"],
+        "port": {"name": service["spec"]["ports"][0]["name"]},
+    }
+    said = read("ingress.yaml")["metadata"]["annotations"]
+    timeout = said["nginx.ingress.kubernetes.io/proxy-read-timeout"]
+    assert int(timeout) > Settings().request_timeout_seconds
+
+
 def test_every_manifest_is_applied_but_those_of_the_clusters_monitoring_and_of_jobs() -> None:
     applied = set(read("kustomization.yaml")["resources"])
-    assert applied == {path.name for path in OBJECTS} - {"prometheus-adapter.yaml", *JOBS}
+    assert applied == {path.name for path in OBJECTS} - NOT_APPLIED
     assert [image["name"] for image in read("kustomization.yaml")["images"]] == [
         container()["image"]
     ]

@@ -35,17 +35,22 @@ def write_configuration(directory: Path, addresses: Addresses) -> None:
     (directory / RULES).mkdir(parents=True, exist_ok=True)
     for path in (SOURCE / RULES).glob("*.yml"):
         write_atomically(directory / RULES / path.name, path.read_text(encoding="utf-8"))
-    of_prometheus = {
-        '["teddy:8000"]': addresses.teddy,
-        '["localhost:9090"]': addresses.prometheus,
-        '["alertmanager:9093"]': addresses.alertmanager,
-        '["node-exporter:9100"]': addresses.node_exporter,
+    replaced = {
+        PROMETHEUS: {
+            '["teddy:8000"]': json.dumps(addresses.teddy),
+            '["localhost:9090"]': json.dumps(addresses.prometheus),
+            '["alertmanager:9093"]': json.dumps(addresses.alertmanager),
+            '["node-exporter:9100"]': json.dumps(addresses.node_exporter),
+        },
+        ALERTMANAGER: {},
     }
-    of_alertmanager = {'"http://127.0.0.1:9095/"': addresses.webhook} if addresses.webhook else {}
-    for name, replaced in ((PROMETHEUS, of_prometheus), (ALERTMANAGER, of_alertmanager)):
+    if addresses.webhook:
+        url = json.dumps(addresses.webhook)
+        replaced[ALERTMANAGER]["webhook_configs: []"] = f"webhook_configs: [{{url: {url}}}]"
+    for name, changes in replaced.items():
         text = (SOURCE / name).read_text(encoding="utf-8")
-        for old, new in replaced.items():
+        for old, new in changes.items():
             if old not in text:
                 raise ValueError(f"{old} is not there to be replaced")
-            text = text.replace(old, json.dumps(new))
+            text = text.replace(old, new)
         write_atomically(directory / name, text)

@@ -5,7 +5,9 @@ no dictionary of likely keys exists. Short keys are refused for the same reason.
 """
 
 import hmac
+import os
 import re
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -175,10 +177,24 @@ def _read_file(path: Path) -> Iterator[tuple[str, Key]]:
 def _lines(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8").splitlines()
+    except PermissionError as error:
+        raise SettingsError(f"{path}: {_why_not_readable(path)}") from error
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: not a text file") from error
+
+
+def _why_not_readable(path: Path) -> str:
+    """Say who may not read a file: in a container, its user is not the one who made the file."""
+    reader = f"the user {os.geteuid()}, as whom Teddy runs, may not read it"
+    try:
+        status = path.stat()
+    except OSError:  # nor see that it is there
+        return f"{reader}, or look into the directory"
+    return (
+        f"{reader}: it belongs to {status.st_uid} and has mode {stat.S_IMODE(status.st_mode):04o}"
+    )
 
 
 def _parse_line(line: str, place: str, default_name: str) -> Key:

@@ -1,3 +1,4 @@
+import os
 import re
 from collections.abc import Sequence
 from hashlib import sha256
@@ -184,6 +185,27 @@ def test_a_file_that_cannot_be_read_is_refused_in_one_line(tmp_path: Path) -> No
     binary.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SettingsError, match="not a text file"):
         Keys.read(Settings(api_keys_file=binary))
+
+
+def test_a_file_that_this_user_may_not_read_is_refused_with_both_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for a container, whose user is another than the one who made the file."""
+    settings = with_file(tmp_path, f"tag {digest(TAGGER)}\n")
+    assert settings.api_keys_file is not None
+    settings.api_keys_file.chmod(0o600)
+
+    def refuse(*_: object, **__: object) -> str:  # root, who may run this, is refused nothing
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr("os.geteuid", lambda: 10001)
+    with pytest.raises(SettingsError) as refused:
+        Keys.read(settings)
+    assert str(refused.value) == (
+        f"{settings.api_keys_file}: the user 10001, as whom Teddy runs, may not read it: "
+        f"it belongs to {os.getuid()} and has mode 0600"
+    )
 
 
 @pytest.mark.parametrize(

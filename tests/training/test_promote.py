@@ -26,7 +26,7 @@ from teddy.service.settings import MODEL_NAME as SERVICES_NAME
 from teddy.training.export.publish import write_model
 from teddy.training.learning.checkpoint import Checkpoint, load_checkpoint
 from teddy.training.promotion.folder import MODEL_NAME, Promotion, Promotions, ServedFolder
-from teddy.training.promotion.promote import _is_better
+from teddy.training.promotion.promote import _is_better, _is_enough
 
 ROOT = Path(__file__).parents[2]
 DEV = ("--format", "conll")
@@ -154,6 +154,36 @@ def test_better_is_better_by_the_margin_and_never_merely_equal(
     gain: float, margin: float, is_better: bool
 ) -> None:
     assert _is_better(gain, margin) is is_better
+
+
+def test_a_model_that_finds_nothing_or_too_little_is_not_promoted_not_even_as_the_first(
+    promote: Callable[..., Any], folder: ServedFolder, version: dict[str, str], tiny_data: Path
+) -> None:
+    outcome = promote("blind", *better(tiny_data), code=1)
+    assert (outcome["status"], outcome["f1"]) == ("too low", 0.0)
+    assert promote("good", *better(tiny_data), "--at-least", "100", code=1)["status"] == "too low"
+    assert folder.names() == []
+    promote("persons")
+    assert promote("good", *better(tiny_data), "--at-least", "100", code=1)["status"] == "too low"
+    assert folder.served("tiny") == version["persons"]
+    assert promote("good", *better(tiny_data), "--at-least", "50")["status"] == "promoted"
+    assert "--if-better" in promote("good", "--at-least", "50", code=2)["error"]
+
+
+@pytest.mark.parametrize(
+    ("f1", "at_least", "is_enough"),
+    [
+        (0.0, 0.0, False),
+        (1e-6, 0.0, True),
+        (0.3 - 0.1, 0.2, True),
+        (0.19, 0.2, False),
+        (1, 1, True),
+    ],
+)
+def test_the_floor_itself_is_enough_and_nothing_is_not(
+    f1: float, at_least: float, is_enough: bool
+) -> None:
+    assert _is_enough(f1, at_least) is is_enough
 
 
 def test_the_same_model_again_changes_nothing_and_says_so(

@@ -16,24 +16,26 @@ from teddy.training.data.corpora import Corpus
 from teddy.training.evaluation.measurements import dev_sentences, evaluate_dev
 from teddy.training.promotion.folder import MODEL_NAME, Action, Promotion, ServedFolder, now
 
-Status = Literal["promoted", "already served", "not better", "rolled back"]
+Status = Literal["promoted", "already served", "not better", "too low", "rolled back"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requirement:
     """The data to compare on, and by how much the new model must be better, in F1 from 0 to 1.
 
-    `read` gives the corpora, given all labels that either model knows.
+    Below `at_least` no model is promoted, nor one that finds nothing. `read` gives the corpora,
+    given all labels that either model knows.
     """
 
     data: Path
     read: Callable[[Sequence[str]], Sequence[Corpus]]
     margin: float
+    at_least: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """The result: `version` is served as `name`, or `previous` still is if it is "not better".
+    """The result: `version` is served as `name`, or `previous` still is.
 
     F1, strict and of all labels together, from 0 to 1, is there where the two were compared.
     """
@@ -126,19 +128,22 @@ def _compared(
             missed = ", ".join(unknown)
             notes.append(f"the {which} model does not know {missed}: it misses those entities")
     gain = f1["new"] - f1.get("served", -math.inf)
-    is_better = _is_better(gain, requirement.margin)
-    return replace(
-        outcome,
-        status="promoted" if is_better else "not better",
-        f1=f1["new"],
-        previous_f1=f1.get("served"),
-        notes=tuple(notes),
-    )
+    scored = replace(outcome, f1=f1["new"], previous_f1=f1.get("served"), notes=tuple(notes))
+    if not _is_better(gain, requirement.margin):
+        return replace(scored, status="not better")
+    if not _is_enough(f1["new"], requirement.at_least):
+        return replace(scored, status="too low")
+    return replace(scored, status="promoted")
 
 
 def _is_better(gain: float, margin: float) -> bool:
     """Return whether the new model is better by the margin; the served one wins a tie."""
     return gain > 0 and gain >= margin - 1e-9
+
+
+def _is_enough(f1: float, at_least: float) -> bool:
+    """Return whether a model may be served at all; one that finds nothing may not."""
+    return f1 > 0 and f1 >= at_least - 1e-9
 
 
 def _load_served(folder: ServedFolder, name: str) -> tuple[Predictor | None, list[str]]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from teddy.training.promotion.folder import ServedFolder
     from teddy.training.promotion.promote import Outcome, Requirement
 
-_NOT_BETTER = 1
+_NOT_PROMOTED = 1
 
 
 _Model = Annotated[
@@ -52,6 +52,15 @@ _Margin = Annotated[
     float,
     typer.Option(metavar="POINTS", min=0, help="The points of F1 by which it must be better."),
 ]
+_AtLeast = Annotated[
+    float,
+    typer.Option(
+        metavar="POINTS",
+        min=0,
+        max=100,
+        help="With --if-better: the least F1 of any model, the first one included.",
+    ),
+]
 _Name = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="The name to serve it under.  [default: the model's own]"),
@@ -69,6 +78,7 @@ def promote(
     to: _To = ...,  # type: ignore[assignment]
     if_better: _IfBetter = None,
     margin: _Margin = 0.0,
+    at_least: _AtLeast = 0.0,
     name: _Name = None,
     keep: _Keep = 5,
     rollback: _Rollback = False,
@@ -87,17 +97,18 @@ def promote(
 
     The model is loaded and its canary checked; then DIR/NAME.teddy is replaced in one step, and
     every server that watches DIR changes to it. Earlier versions stay in DIR/versions. The exit
-    code is 0 when the model is served now, 1 when it is not better and the served one stays.
+    code is 0 when the model is served now, 1 when it is not good enough and what is served stays.
 
     Examples:
       teddy promote runs/mine/mine.teddy --to models
       teddy promote mine.teddy --to models --if-better mine.toml --data corpora --margin 0.2
+      teddy promote mine.teddy --to models --if-better mine.toml --data corpora --at-least 60
       teddy promote mine.teddy --to models --if-better dev.conll --annotates PER,LOC
       teddy promote --list --to models
       teddy promote --rollback --to models           # or: teddy promote --rollback 3fa9 --to models
     """
     use_one_thread()
-    _check_usage(model, rollback, listing, if_better)
+    _check_usage(model, rollback, listing, if_better, at_least)
     options = DataOptions.of(locals() | {"source": if_better}) if if_better else None
     from teddy.training.promotion.folder import ServedFolder
 
@@ -112,16 +123,18 @@ def promote(
     else:
         from teddy.training.promotion.promote import promote as put_in_place
 
-        requirement = None if options is None else _requirement(options, margin / 100)
+        requirement = _requirement(options, margin / 100, at_least / 100) if options else None
         outcome = put_in_place(
             Path(str(model)), folder, name=name, requirement=requirement, keep=keep, note=_note
         )
     _show(outcome, as_json)
-    if outcome.status == "not better":
-        raise typer.Exit(_NOT_BETTER)
+    if outcome.status in ("not better", "too low"):
+        raise typer.Exit(_NOT_PROMOTED)
 
 
-def _check_usage(model: str | None, rollback: bool, listing: bool, if_better: Path | None) -> None:
+def _check_usage(
+    model: str | None, rollback: bool, listing: bool, if_better: Path | None, at_least: float
+) -> None:
     if rollback and listing:
         raise typer.BadParameter("cannot stand beside --rollback", param_hint="--list")
     if model is None and not rollback and not listing:
@@ -130,9 +143,11 @@ def _check_usage(model: str | None, rollback: bool, listing: bool, if_better: Pa
         raise typer.BadParameter("nothing is promoted by --list", param_hint="MODEL")
     if if_better is not None and (rollback or listing):
         raise typer.BadParameter("goes with a model file to promote", param_hint="--if-better")
+    if at_least and if_better is None:
+        raise typer.BadParameter("says nothing without --if-better", param_hint="--at-least")
 
 
-def _requirement(options: DataOptions, margin: float) -> "Requirement":
+def _requirement(options: DataOptions, margin: float, at_least: float) -> "Requirement":
     from teddy.training.promotion.promote import Requirement
 
     def read(labels: Sequence[str]) -> "Sequence[Corpus]":
@@ -149,7 +164,7 @@ def _requirement(options: DataOptions, margin: float) -> "Requirement":
             for corpus in corpora
         ]
 
-    return Requirement(data=options.source, read=read, margin=margin)
+    return Requirement(data=options.source, read=read, margin=margin, at_least=at_least)
 
 
 def _note(line: str) -> None:
@@ -168,7 +183,7 @@ def _show(outcome: "Outcome", as_json: bool) -> None:
         scores = f" (F1 {outcome.f1:.2%}{before})"
     if outcome.status == "not better":
         previous = f" than {outcome.previous}"
-    elif outcome.previous not in (None, outcome.version):
+    elif outcome.status != "too low" and outcome.previous not in (None, outcome.version):
         previous = f" instead of {outcome.previous}"
     else:
         previous = ""
