@@ -28,7 +28,7 @@ from teddy.service.process.control import Drain
 from teddy.service.settings import Settings
 
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-BACKLOG = 2048
+BACKLOG = 4096
 SWITCH_SECONDS = 0.0005
 """How long a thread may hold Python's lock while another waits for it.
 
