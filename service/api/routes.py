@@ -130,8 +130,12 @@ async def metrics(request: Request) -> Response:
     counted = service_of(request).metrics
     if not counted.enabled:
         raise HTTPException(404, "Nothing is counted here: TEDDY_METRICS is false.")
-    # In a thread: with many workers it takes as long as several requests.
-    exposition = await asyncio.to_thread(counted.exposition)
+    # In a thread: with many workers it takes as long as several requests. Who asks meanwhile gets
+    # the same: a crowd that asks for nothing else would take all the time there is.
+    state = request.app.state
+    if (making := getattr(state, "exposition", None)) is None or making.done():
+        making = state.exposition = asyncio.ensure_future(asyncio.to_thread(counted.exposition))
+    exposition = await asyncio.shield(making)
     return Response(exposition, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

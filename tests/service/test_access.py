@@ -1,6 +1,7 @@
 import asyncio
 import io
 import json
+from threading import Event
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from httpx import AsyncClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from teddy.service.observability.log import configure_logs
+from teddy.service.observability.metrics import Metrics
 from tests.service.conftest import StreamWriter
 from tests.service.test_problems import check_problem
 
@@ -198,3 +200,22 @@ async def test_a_client_that_gives_too_little_time_gets_its_deadline_and_is_no_f
     }
     assert statuses == {"200": 9, "499": 1}
     assert value(samples, "teddy_refused_total", reason="deadline") == 1
+
+
+async def test_scrapes_that_come_together_share_their_work(
+    client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, calls = Event(), []
+
+    def expose(metrics: Metrics) -> bytes:
+        calls.append(metrics)
+        assert gate.wait(30)
+        return b"%d" % len(calls)
+
+    monkeypatch.setattr(Metrics, "exposition", expose)
+    asking = [asyncio.create_task(client.get("/metrics")) for _ in range(5)]
+    while not calls or calls[0].in_flight < 5:
+        await asyncio.sleep(0)
+    gate.set()
+    assert [answer.text for answer in await asyncio.gather(*asking)] == ["1"] * 5
+    assert (await client.get("/metrics")).text == "2"
