@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from teddy.model.errors import TeddyError
 from teddy.service.api import routes, stream
-from teddy.service.api.context import Service
+from teddy.service.api.context import Scrapes, Service
 from teddy.service.errors import ServiceError, SettingsError
 from teddy.service.feedback import feedback_routes
 from teddy.service.feedback.state import Feedback
@@ -211,6 +211,7 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.service, app.state.drain, app.prefix = service, Drain(), settings.root_path
+    app.state.scrapes = Scrapes()
     for router in (routes.router, stream.router, feedback_routes.router, routes.models_router):
         app.include_router(router)
     add_docs_page(app)

@@ -1,6 +1,7 @@
 """What the endpoints share, and what they derive from a request before they answer it."""
 
-from asyncio import get_running_loop
+import math
+from asyncio import Lock, get_running_loop
 from dataclasses import dataclass
 from functools import partial
 
@@ -33,6 +34,15 @@ class Service:
     trusted_proxies: tuple[Network, ...]
     feedback: Feedback | None = None
     """None where corrections are off."""
+
+
+class Scrapes:
+    """The metrics as they were last scraped, and when that was begun on the event loop's clock."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.begun = -math.inf
+        self.last = b""
 
 
 def service_of(request: Request) -> Service:

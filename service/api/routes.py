@@ -130,13 +130,14 @@ async def metrics(request: Request) -> Response:
     counted = service_of(request).metrics
     if not counted.enabled:
         raise HTTPException(404, "Nothing is counted here: TEDDY_METRICS is false.")
-    # In a thread: with many workers it takes as long as several requests. Who asks meanwhile gets
-    # the same: a crowd that asks for nothing else would take all the time there is.
-    state = request.app.state
-    if (making := getattr(state, "exposition", None)) is None or making.done():
-        making = state.exposition = asyncio.ensure_future(asyncio.to_thread(counted.exposition))
-    exposition = await asyncio.shield(making)
-    return Response(exposition, media_type="text/plain; version=0.0.4; charset=utf-8")
+    scrapes, asked = request.app.state.scrapes, asyncio.get_running_loop().time()
+    async with scrapes.lock:
+        # One for all that asked before it was begun: a crowd would take all the time there is.
+        if scrapes.begun < asked:
+            scrapes.begun = asyncio.get_running_loop().time()
+            # In a thread: with many workers it takes as long as several requests.
+            scrapes.last = await asyncio.to_thread(counted.exposition)
+    return Response(scrapes.last, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 async def tag_texts(

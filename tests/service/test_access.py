@@ -202,7 +202,7 @@ async def test_a_client_that_gives_too_little_time_gets_its_deadline_and_is_no_f
     assert value(samples, "teddy_refused_total", reason="deadline") == 1
 
 
-async def test_scrapes_that_come_together_share_their_work(
+async def test_scrapes_that_come_while_one_is_made_share_the_next_one(
     client: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate, calls = Event(), []
@@ -217,5 +217,5 @@ async def test_scrapes_that_come_together_share_their_work(
     while not calls or calls[0].in_flight < 5:
         await asyncio.sleep(0)
     gate.set()
-    assert [answer.text for answer in await asyncio.gather(*asking)] == ["1"] * 5
-    assert (await client.get("/metrics")).text == "2"
+    assert [answer.text for answer in await asyncio.gather(*asking)] == ["1", "2", "2", "2", "2"]
+    assert (await client.get("/metrics")).text == "3"
