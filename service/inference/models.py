@@ -315,7 +315,7 @@ class Models:
     def _choose_default(self, names: list[str]) -> str:
         """Return the default model: that of the settings, the one that it was, or the first.
 
-        What is chosen is told to the other workers, and the first that chooses decides.
+        What is chosen goes to the other workers, and the first that chooses decides.
         """
         if self._named_default in names:
             return self._named_default

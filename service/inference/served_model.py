@@ -1,4 +1,4 @@
-"""A model as it is served: under a name, with what is told of it."""
+"""A model as it is served: under a name, with what the service says of it."""
 
 import re
 from dataclasses import dataclass, field, replace
