@@ -151,7 +151,9 @@ def bound_threads(settings: "Settings") -> None:
 
 def url(host: str, port: int) -> str:
     """Return the URL under which a person on this machine reaches `host`."""
-    shown = "localhost" if host in ("0.0.0.0", "::", "") else f"[{host}]" if ":" in host else host  # noqa: S104
+    shown = f"[{host}]" if ":" in host else host
+    if host in ("0.0.0.0", "::", ""):  # noqa: S104
+        shown = "localhost"
     return f"http://{shown}:{port}"
 
 

@@ -273,7 +273,7 @@ class LinesHandler(logging.Handler):
             self._writer.write(line, urgent=record.levelno >= logging.WARNING)
 
 
-def add_timestamp(logger: object, method: str, event: Event) -> Event:  # noqa: ARG001 (structlog's signature)
+def add_timestamp(_logger: object, _method: str, event: Event) -> Event:
     """Add the time: UTC, ISO 8601, microseconds."""
     seconds, microseconds = divmod(time.time_ns() // 1000, 1_000_000)
     event["timestamp"] = f"{_to_the_second(seconds)}.{microseconds:06d}Z"
@@ -285,7 +285,7 @@ def _to_the_second(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
-def render(logger: object, method: str, event: Event) -> bytes:  # noqa: ARG001 (structlog's signature)
+def render(_logger: object, _method: str, event: Event) -> bytes:
     """Return an event as a line of JSON.
 
     Pydantic's writer is five times as fast as the standard library's.
@@ -309,14 +309,14 @@ def class_of(value: object) -> str:
     return f"<{type(value).__qualname__}>"
 
 
-def shorten_asyncio(logger: object, method: str, event: Event) -> Event:  # noqa: ARG001 (structlog's signature)
+def shorten_asyncio(_logger: object, _method: str, event: Event) -> Event:
     """Keep asyncio's words up to its first quotation; its exception is described apart."""
     if event.get("logger") == "asyncio":
         event["event"] = QUOTING.split(str(event["event"]), maxsplit=1)[0].rstrip()
     return event
 
 
-def describe_exception(logger: object, method: str, event: Event) -> Event:  # noqa: ARG001 (structlog's signature)
+def describe_exception(_logger: object, _method: str, event: Event) -> Event:
     """Replace `exc_info` by `exception`: class, frames, and message if safe, for each cause."""
     error = event.pop("exc_info", None)
     if error is True:

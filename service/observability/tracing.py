@@ -15,7 +15,8 @@ from typing import Protocol, Self
 from starlette.types import Scope
 
 TRACEPARENT = re.compile(
-    rb"(?!ff)(?P<version>[0-9a-f]{2})-(?!0{32})(?P<trace>[0-9a-f]{32})-(?!0{16})(?P<parent>[0-9a-f]{16})"
+    rb"(?!ff)(?P<version>[0-9a-f]{2})-(?!0{32})(?P<trace>[0-9a-f]{32})"
+    rb"-(?!0{16})(?P<parent>[0-9a-f]{16})"
     rb"-(?P<flags>[0-9a-f]{2})(?P<more>-.*)?"
 )
 """Of a version later than 00, what we know of it is read; 00 has nothing more."""

@@ -24,7 +24,8 @@ _Edit = tuple[int, int, str]
 """Characters [start, end) of the text, and what is put there instead."""
 
 _is_small_word = re.compile(
-    "a|an|and|as|at|but|by|for|from|in|into|nor|of|off|on|onto|or|out|over|per|than|the|to|up|via|with|n['\u2019]t"
+    "a|an|and|as|at|but|by|for|from|in|into|nor|of|off|on|onto|or|out|over|per|than|the|to|up|via"
+    "|with|n['\u2019]t"
 ).fullmatch
 """Left in lower case in a headline, unless they begin it."""
 _CONTENT_MARKS = frozenset("%&#@*/\\§†‡‰")

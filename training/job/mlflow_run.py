@@ -218,7 +218,9 @@ def _commit() -> str:
     if git is None:
         return ""
     command = [git, "rev-parse", "--verify", "HEAD"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)  # noqa: S603 - no input
+    done = subprocess.run(  # noqa: S603 - no input
+        command, capture_output=True, text=True, check=False, timeout=10
+    )
     return done.stdout.strip() if done.returncode == 0 else ""
 
 

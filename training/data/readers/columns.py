@@ -127,7 +127,8 @@ def _records(path: Path, table: Iterator[list[str]]) -> Iterator[tuple[int, list
         try:
             cells = next(table, None)
         except csv.Error as error:
-            raise DataError(path, table.line_num, f"not valid CSV: {error}") from None  # type: ignore[attr-defined]
+            line: int = table.line_num  # type: ignore[attr-defined]
+            raise DataError(path, line, f"not valid CSV: {error}") from None
         if cells is None:
             return
         if cells:
