@@ -46,7 +46,7 @@ format: $(DEVELOPMENT) ## Put every file into the one style
 docs: $(DEVELOPMENT) ## Make the tables in docs/ anew: settings, metrics, keys of a recipe
 	@$(BIN)/python -m docs
 
-lock: $(LOCK) ## Make service/requirements/ anew: what the image has, in the newest versions, with hashes
+lock: $(LOCK) ## Make deploy/requirements/ anew: what the image has, in the newest versions, with hashes
 	@$(BIN)/python -m deploy.lock
 
 up: ## Serve and watch in containers: Teddy, Prometheus, Alertmanager, Grafana (needs Docker)

@@ -1,4 +1,4 @@
-"""Make service/requirements/ anew: what the image has, with hashes.
+"""Make deploy/requirements/ anew: what the image has, with hashes.
 
 Each file holds every distribution of its name with one exact version and the hashes of all its
 files, so that one file serves all processors and Pythons. torch is by itself, as it comes from
@@ -14,7 +14,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-FOLDER = ROOT / "service" / "requirements"
+FOLDER = ROOT / "deploy" / "requirements"
 EXTRAS = ("train", "otel")
 HEADER = "# Made by `make lock`; do not edit.\n"
 NAME = re.compile(r"(?m)^([\w.-]+)==")

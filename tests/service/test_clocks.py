@@ -20,7 +20,7 @@ DATED = {
     "store.py": "a file of corrections is named by its date",
     "log.py": "a line has its date",
     "metrics.py": "a gauge of Prometheus is a date",
-    "models.py": "an answer and the log say when a model was loaded",
+    "served_model.py": "an answer and the log say when a model was loaded",
     "open_telemetry.py": "a span has its date, and measures by another clock",
     "retries.py": "Retry-After may be a date",
 }
