@@ -63,7 +63,7 @@ def _has(table: Any, path: KeyPath) -> bool:
 def dump_toml(table: Mapping[str, Value]) -> str:
     """Return `table` as TOML. Plain values come before sub-tables, otherwise the order is kept.
 
-    (tomli-w 1.2 writes a tab as itself, which cannot be seen in `separator = "\\t"`, and every element
+    (tomli-w 1.2 writes a tab as itself, which cannot be seen in a separator, and every element
     of an array on a line of its own.)
     """
     return "\n".join(_table_lines(table, "")).strip("\n") + "\n"
