@@ -43,10 +43,10 @@ format: $(DEVELOPMENT) ## Put every file into the one style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(DEVELOPMENT) ## Make the tables in docs/ anew: settings, metrics, keys of a recipe
+docs: $(DEVELOPMENT) ## Make the tables in docs/ again: settings, metrics, keys of a recipe
 	@$(BIN)/python -m docs
 
-lock: $(LOCK) ## Make deploy/requirements/ anew: what the image has, in the newest versions, with hashes
+lock: $(LOCK) ## Write deploy/requirements/: what the image has, in the newest versions, with hashes
 	@$(BIN)/python -m deploy.lock
 
 up: ## Serve and watch in containers: Teddy, Prometheus, Alertmanager, Grafana (needs Docker)
@@ -84,7 +84,7 @@ clean: ## Remove what can be made again, .venv included; runs/ stays
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(RUNTIME): pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install $(PIP_OPTIONS) --editable .
+	$(BIN)/python -m pip install $(PIP_OPTIONS) --editable '.[client,train]'
 	@touch $@
 
 $(DEVELOPMENT): pyproject.toml | $(BIN)/python

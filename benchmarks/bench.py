@@ -178,7 +178,7 @@ class Bench:
         for kind in kinds:
             name = f"{cores}, {kind} texts"
             self._begin(name)
-            # spaCy starts its processes anew in each turn, which should be little of it.
+            # spaCy starts its processes again in each turn, which should be little of it.
             plan = self._plan(f"{cores}, {kind}", 4.0 if cores == "two cores" else 1.0)
             found = throughput(
                 workers, self._slices[kind], plan, self._dropped, long=kind == "long"

@@ -177,7 +177,7 @@ def psi_of(comparison: DriftComparison) -> float | None:
 async def by_server(
     file: Path, held_out: Sequence[str], others: Mapping[str, Sequence[str]]
 ) -> list[tuple[str, Row]]:
-    """Send a server of two workers a window of held-out texts, then others; anew for each kind."""
+    """Send a server of two workers a window of held-out texts, then others; again for each kind."""
     rows: list[tuple[str, Row]] = []
     settings = {"drift_texts_per_second": 100_000, "drift_window_texts": WINDOW, "workers": 2}
     with TemporaryDirectory() as folder:

@@ -125,7 +125,7 @@ def _row(name: str, tally: Tally) -> tuple[str, ...]:
 
 
 def middling_texts(context: Context) -> Iterator[str]:
-    """Texts of paragraphs, of a length drawn anew for each."""
+    """Texts of paragraphs, of a length drawn again for each."""
     draw = random.Random(5)  # noqa: S311
     while True:
         wanted = draw.randint(LEAST_WORDS, MOST_WORDS)

@@ -1,4 +1,4 @@
-"""Make deploy/requirements/ anew: what the image has, with hashes.
+"""Write deploy/requirements/: what the image has, with hashes.
 
 Each file holds every distribution of its name with one exact version and the hashes of all its
 files, so that one file serves all processors and Pythons. torch is by itself, as it comes from
@@ -21,7 +21,7 @@ NAME = re.compile(r"(?m)^([\w.-]+)==")
 
 
 def main() -> None:
-    """Make all files anew, in the newest versions that pyproject.toml allows."""
+    """Write all files, with the newest versions that pyproject.toml allows."""
     torch = f"torch=={torch_pin()}+cpu"
     index = os.environ.get("TORCH_INDEX_URL")
     if not index:

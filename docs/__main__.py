@@ -1,4 +1,4 @@
-"""Make anew what is made in the documentation: `make docs`.
+"""Write the generated parts of the documentation: `make docs`.
 
 A page is written by hand but for regions that are made, each under the name of its maker:
 
@@ -200,12 +200,12 @@ MAKERS: dict[str, Callable[[], str]] = {
 
 
 def remade(page: str) -> str:
-    """Return a page with its made regions anew. Raises KeyError for a region without a maker."""
+    """Return a page with its regions made again. Raises KeyError for a region without a maker."""
     return REGION.sub(lambda match: f"{match[1]}\n{MAKERS[match[2]]()}\n", page)
 
 
 def main() -> None:
-    """Make every page anew."""
+    """Write the generated parts of every page."""
     for path in DOCS.glob("*.md"):
         page = path.read_text(encoding="utf-8")
         if remade(page) != page:

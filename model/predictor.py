@@ -157,7 +157,7 @@ def load(
         raise ModelFileError(
             path,
             f"made for tokeniser {bundle.manifest.tokeniser_version}, but this Teddy has tokeniser "
-            f"{TOKENISER_VERSION}: train or export the model anew",
+            f"{TOKENISER_VERSION}: train or export the model again",
         )
     if bundle.format == "onnx":
         wanted = onnx_precisions(path, bundle.manifest.network, precision)

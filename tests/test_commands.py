@@ -117,7 +117,7 @@ class TestTag:
         code, output, told = shell(
             "tag", "--input", tmp_path / "in.txt", "--output", tmp_path / "out.jsonl"
         )
-        assert (code, output, told) == (0, "", "teddy: 2 lines, 1 entities, 0 not tagged\n")
+        assert (code, output, told) == (0, "", "teddy: 2 lines, 1 entity, 0 not tagged\n")
         lines = (tmp_path / "out.jsonl").read_text().splitlines()
         assert [json.loads(line)["line"] for line in lines] == [1, 2]
 
@@ -152,7 +152,7 @@ class TestTag:
         (tmp_path / ".out.jsonl.teddy").mkdir()
         (tmp_path / ".out.jsonl.teddy" / "job.json").write_text('{"precision": "bf16"}\n')
         command = ["tag", "--input", tmp_path / "in.txt", "--output", tmp_path / "out.jsonl"]
-        assert "--restart begins anew" in shell(*command)[2]
+        assert "--restart starts over" in shell(*command)[2]
         assert shell(*command, "--restart")[0] == 0
         assert fake == [(None, "bf16"), (None, "auto")]
 

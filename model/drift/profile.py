@@ -44,7 +44,7 @@ from teddy.model.text.documents import Document, Tagged
 MOST_WORDS = 2000
 """Of a longer text its first sentences are counted, until they have so many words."""
 _CACHED_WORDS = 2**14
-"""Some 4 MB; then it starts anew."""
+"""Some 4 MB; then it starts over."""
 _LONGEST_CACHED = 32
 
 _OF_PROSE = frozenset("'.-&\u2019\u00b7")

@@ -25,7 +25,7 @@ UNKNOWN_WORD = 0
 """The row of the unknown word."""
 
 _CACHE_WORDS = 100_000
-"""Distinct words remembered, 64 MB (measured with random letters); then it starts anew."""
+"""Distinct words remembered, 64 MB (measured with random letters); then it starts over."""
 _LONGEST_CACHED = 32
 """Longer words are looked up each time: they seldom come again, and an attacker could send many."""
 

@@ -11,7 +11,7 @@ The same model as an ONNX file, `NAME.onnx`, carries the same parts: see
 `model/file/onnx_archive.py`.
 
 The digest finds damage and careless changes before anything in the file is run; against an attacker
-who can write it anew, compare it with one got from elsewhere. The file's version, shown with every
+who can write it again, compare it with one got from elsewhere. The file's version, shown with every
 answer, is the digest's beginning.
 """
 
@@ -242,7 +242,8 @@ def _read_manifest(path: Path | str, content: bytes) -> Manifest:
     if found not in _READABLE:
         raise ModelFileError(
             path,
-            f"format version {found}, but this Teddy reads {FORMAT_VERSION}: export the model anew",
+            f"format version {found}, but this Teddy reads {FORMAT_VERSION}: export the model "
+            "again",
         )
     try:
         return _MANIFEST.validate_python(plain)

@@ -46,7 +46,7 @@ def make_recurrence(cell: CellName, input_width: int, hidden_width: int) -> Recu
 class Kernel(Recurrence):
     """One of torch's own layers, `nn.LSTM`, `nn.GRU` or `nn.RNN`, of which only h is returned.
 
-    An LSTM on a CPU lays its weights out anew at every call, half the time of a call for one short
+    An LSTM on a CPU lays its weights out again at every call, half the time of a call for one short
     sentence (hidden 128, 25 words: 180 us; with `packed`, 103 in bf16, 142 instead of 227 in fp32).
     `packed` keeps them laid out (see `precision.pack`): for inference on the CPU, never saved.
     """

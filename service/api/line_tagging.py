@@ -216,7 +216,7 @@ class LineTagging:
         model, make_context = self._asked.model, self._asked.make_context
         with suppress(QueueFullError, ClientShareError):
             return await self._tagging.tag(model, texts, make_context())
-        # one group at a time tries again: each try splits its texts into words anew
+        # one group at a time tries again: each try splits its texts into words again
         async with self._retrying:
             pause_seconds = FIRST_PAUSE_SECONDS
             while True:

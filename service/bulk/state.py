@@ -56,7 +56,7 @@ class JobState:
         before = self.identity()
         if before is not None and before != identity and not restart:
             changed = ", ".join(sorted(key for key in identity if identity[key] != before.get(key)))
-            reason = f"the job that was begun here differs in {changed}; --restart begins anew"
+            reason = f"the job that was begun here differs in {changed}; --restart starts over"
             raise DataError(self.folder.parent, None, reason)
         if before != identity or restart:
             self._clear()

@@ -102,12 +102,12 @@ def refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes],
 
 
 def with_manifest(archive: bytes, change: Callable[[dict[str, Any]], object]) -> bytes:
-    """The archive with its manifest changed, sealed anew."""
+    """The archive with its manifest changed, sealed again."""
     return with_manifest_bytes(archive, lambda content: _changed(content, change))
 
 
 def with_manifest_bytes(archive: bytes, change: Callable[[bytes], bytes | None]) -> bytes:
-    """The archive with the bytes of its manifest changed, or without it, sealed anew."""
+    """The archive with the bytes of its manifest changed, or without it, sealed again."""
     stream = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(stream, "w") as new:
         for name in old.namelist():

@@ -55,7 +55,7 @@ def port() -> Iterator[int]:
 
 @pytest.fixture
 def deploy(port: int, monkeypatch: pytest.MonkeyPatch) -> Deploy:  # noqa: ARG001
-    """Deploy, or deploy anew, with these options; return when Ray says that it is healthy."""
+    """Deploy, or deploy again, with these options; return when Ray says that it is healthy."""
 
     def run(model: Path = SHIPPED_MODEL, **scale: float) -> None:
         monkeypatch.setenv("TEDDY_MODELS", f"names={model}")

@@ -1,5 +1,5 @@
 """Schemathesis over the whole OpenAPI document: requests that it allows and requests that it does
-not, made up anew.
+not, made up again.
 
 What comes back must be documented: status, media type, headers, content. What is not allowed must
 be refused, what is allowed must not be, and nothing may be an error of the server. Seeded, bounded,

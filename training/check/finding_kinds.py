@@ -54,7 +54,7 @@ class FindingKind(Enum):
     )
     ONLY_IN_DEV = _warning(
         "labels that only dev has",
-        "Divide the data anew, so that train has examples of each label: these can only be missed.",
+        "Divide the data so that train has examples of each label: these can only be missed.",
     )
     ONLY_IN_TRAIN = _warning(
         "labels that only train has",

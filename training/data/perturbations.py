@@ -1,6 +1,6 @@
 """Sentences as people and programs change them: case, punctuation, typing errors, lost spaces.
 
-A perturbation edits the text of a sentence, and the text is then split into words anew, for that is
+A perturbation edits the text of a sentence, and the text is then split into words again: that is
 what a predictor would do with it: `mr.` is two words where `Mr.` is one. Gold spans follow their
 characters. Where a changed span no longer begins and ends between words (`in Oslo.no` is read as a
 web address) there is no result: the sentence had better stay as it was than lose an entity.

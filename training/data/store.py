@@ -163,7 +163,7 @@ class Blocks:
         source = self._content.source
         if isinstance(source, Path) and crc32(content) != row[_CHECKSUM]:
             reason = f"damaged: block {number} is not as it was written"
-            raise DataError(source, None, f"{reason}; remove the file, to read all anew")
+            raise DataError(source, None, f"{reason}; remove the file, to read all again")
         n_sentences = int(row[_SENTENCES])
         sizes = np.frombuffer(
             content, dtype="<u4", count=n_sentences, offset=_NUMBER_BYTES * n_sentences

@@ -2,7 +2,7 @@
 
 Words are counted in bounded memory (lossy counting, Manku & Motwani 2002). As long as there are no
 more distinct words than the table may have, the counts are exact. When it overflows, the rarest
-words are dropped until it is half full. A word that comes again begins anew, so that its count is
+words are dropped until it is half full. A word that comes again starts over, so that its count is
 too low by at most `uncertain_by`: the sum, over all prunings, of the greatest count that was
 dropped. Of a word that was never dropped the count is exact.
 

@@ -91,8 +91,8 @@ def decode(graph: Graph, emissions: str, lengths: str, field: Field) -> tuple[st
         [best, begun],
         [_reversed(graph, emissions, lengths), weight],
     )
-    # What came in at each word, and by what it was divided there, is made anew, all at once: a step
-    # of a loop is dear.
+    # What came in at each word, and its divisor there, is computed again, all at once: a step of a
+    # loop is dear.
     leaving = graph.add("MatMul", states, matrices)
     first = graph.add("Unsqueeze", begun, graph.integers(0))
     arriving = graph.add("Concat", first, leaving, axis=0)

@@ -121,7 +121,7 @@ class RunDirectory:
         if not resume:
             raise TrainingError(
                 f"{self.path} holds a run already: --resume goes on with it, "
-                "another --output begins anew"
+                "another --output starts over"
             )
         damaged: list[tuple[Path, ModelFileError]] = []
         for place in places:
@@ -140,7 +140,7 @@ class RunDirectory:
                 raise self._of_another_recipe()
             return found
         reasons = "; ".join(str(reason) for _, reason in damaged)
-        raise TrainingError(f"no whole checkpoint: {reasons}. Begin anew in another --output")
+        raise TrainingError(f"no whole checkpoint: {reasons}. Start over in another --output")
 
     def _of_another_recipe(self) -> TrainingError:
         return TrainingError(

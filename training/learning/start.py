@@ -2,8 +2,8 @@
 
 They come from pre-training (`NAME.encoder`, written by `teddy pretrain`), from a model file
 (`NAME.teddy`, whose entities may be others) or from a checkpoint. Pieces and whole words come with
-them, since an embedding's rows mean nothing without; emissions and CRF are begun anew, except where
-a model is updated.
+them, since an embedding's rows mean nothing without; emissions and CRF start from scratch, unless a
+model is updated.
 
 An update is a training run like any other, of a recipe that `open_update` completes: the labels are
 those of the model and then the recipe's own; the shape is the model's; old corpora stand among the

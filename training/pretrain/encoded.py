@@ -183,7 +183,7 @@ def _describe(folder: Path) -> dict[str, Any]:
             folder,
             None,
             f"an encoded corpus of format {found}, made by another version of Teddy; this one "
-            f"reads {FORMAT}: remove the folder, and the text is prepared anew",
+            f"reads {FORMAT}: remove the folder, and the text is prepared again",
         )
     return description
 

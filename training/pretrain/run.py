@@ -215,7 +215,7 @@ def _prepared(
         corpus = EncodedCorpus(folder)
         if corpus.description["settings"] != preparation(config, recipe.pieces, recipe.features):
             raise TrainingError(
-                f"{folder} was made with another recipe: begin anew in another --output"
+                f"{folder} was made with another recipe: start over in another --output"
             )
         return corpus
     shutil.rmtree(folder, ignore_errors=True)

@@ -68,7 +68,7 @@ class LanguageModel:
         vectors = self.vectors(read)
         guess = self.objective.previous if backwards else self.objective.next
         for _ in range(n_words):
-            # Reading the sentence anew for each word costs less than the candidates do.
+            # Reading the sentence again for each word costs less than the candidates do.
             states = read_one_way(self.network.encoder, vectors.unsqueeze(0), backwards=backwards)
             logits = candidate_logits(guess(states[0, -1:]), candidates, self.log_prior)[0]
             chances = functional.softmax(logits / temperature, dim=0)

@@ -13,7 +13,7 @@ ObjectiveName = Literal["masked", "causal"]
 
 
 class AugmentConfig(Table):
-    """Shares, 0 to 1, of the training sentences that are perturbed, drawn anew in each epoch."""
+    """Shares, 0 to 1, of the training sentences that are perturbed, drawn again in each epoch."""
 
     lower: float = Field(default=0.0, ge=0, le=1)
     """The share in lower case, as in chats and recognised speech."""

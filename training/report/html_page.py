@@ -101,7 +101,7 @@ def _in_page(document: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r' (xmlns(:\w+)?|version)="[^"]*"', "", svg)
     svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
-    # Groups are numbered anew in every figure, and a page must not have two elements of one id.
+    # Groups are numbered again in every figure, and a page must not have two elements of one id.
     svg = re.sub(r'<g id="[^"]*">', "<g>", svg)
     svg = svg.replace("xlink:href", "href")
     svg = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", svg)

@@ -152,7 +152,7 @@ class Study:
         elif path.read_text(encoding="utf-8") != mine:
             raise TrainingError(
                 f"{self.directory} holds a search of another recipe (see its recipe.toml): "
-                "another --output begins anew"
+                "another --output starts over"
             )
 
     def _open(self) -> optuna.Study:

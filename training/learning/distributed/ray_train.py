@@ -50,7 +50,7 @@ def train_on_ray(
     # Checked here and not in the workers, which resume what is there: they may be restarted ones.
     if RunDirectory(output).newest.exists() and not model_file.exists() and not resume:
         raise TrainingError(
-            f"{output} holds a run already: --resume goes on with it, another --output begins anew"
+            f"{output} holds a run already: --resume goes on with it, another --output starts over"
         )
     uses_gpu = recipe.training.device == "cuda"
     trainer = TorchTrainer(
