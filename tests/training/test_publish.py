@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import torch
@@ -10,6 +10,7 @@ import torch
 from teddy.model.errors import ModelFileError, TrainingError
 from teddy.model.file.bundle import read_bundle
 from teddy.model.predictor import Predictor, load
+from teddy.model.system import files
 from teddy.model.tagger import Tagger
 from teddy.training.data.corpora import Corpus, load_corpora
 from teddy.training.evaluation.measurements import evaluate_dev, read_measurements
@@ -182,6 +183,22 @@ def test_a_file_that_does_not_load_never_gets_its_name_and_leaves_an_older_one_a
         write_model(best, tmp_path / "old.teddy")
     assert [each.name for each in tmp_path.iterdir()] == ["old.teddy"]
     assert (tmp_path / "old.teddy").read_text() == "the older model"
+
+
+def test_a_model_file_is_written_whole_or_not_at_all(
+    best: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "m.teddy"
+    path.write_bytes(b"the old one")
+
+    def fails(*_: object) -> NoReturn:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(files, "flush_to_disk", fails)
+    with pytest.raises(OSError, match="the disk is full"):
+        write_model(best, path)
+    assert path.read_bytes() == b"the old one"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
