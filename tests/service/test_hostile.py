@@ -1,6 +1,7 @@
 """Hostile JSON at a real server: what a client can send in a few kilobytes stays small in memory.
 
-All kinds, and how fast probes are answered meanwhile: `make bench-service ARGS="--only hostile"`.
+Two hundred kinds, and how fast probes are answered meanwhile:
+`make bench-service ARGS="--only hostile"`.
 """
 
 import asyncio

@@ -4,8 +4,6 @@ signals."""
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,7 +15,7 @@ import pytest
 from teddy.model.file.bundle import read_version
 from teddy.service.inference.kept_models import KEPT_DIRECTORY
 from teddy.service.process.server import listen
-from tests.service.test_workers import SECONDS, TEXT, Served, is_worker, until
+from tests.service.test_workers import SECONDS, TEXT, Served, running, until
 
 pytestmark = pytest.mark.slow
 
@@ -27,27 +25,11 @@ def started(models: Path, log: Path, workers: str, **variables: str) -> Iterator
     """`teddy serve` of a directory, from its start; none of its processes is left."""
     with listen("127.0.0.1", 0) as bound:
         port = bound.getsockname()[1]
-    command = [sys.executable, "-m", "teddy", "serve", "--port", str(port), "--workers", workers]
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("TEDDY_")}
-    clean |= {"TEDDY_MODELS_DIR": str(models), "TEDDY_RELOAD_POLL_SECONDS": "0.1"}
-    with (
-        log.open("wb") as errors,
-        subprocess.Popen(
-            command, env=clean | variables, stdout=subprocess.DEVNULL, stderr=errors, text=True
-        ) as process,
-    ):
-        served = Served(process, log)
+    settings = {"TEDDY_MODELS_DIR": str(models), "TEDDY_RELOAD_POLL_SECONDS": "0.1"} | variables
+    arguments = ("--port", str(port), "--workers", workers)
+    with running(*arguments, log=log, variables=settings) as served:
         served.url = f"http://127.0.0.1:{port}"
-        try:
-            yield served
-        finally:
-            process.send_signal(signal.SIGINT)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(SECONDS)
-            process.kill()
-            for pid in served.pids().values():
-                if is_worker(pid):
-                    os.kill(pid, signal.SIGKILL)
+        yield served
 
 
 def put(source: Path, path: Path) -> None:

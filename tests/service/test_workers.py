@@ -81,32 +81,20 @@ def until(holds: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def serving(model: Path, log: Path, **variables: str) -> Iterator[Served]:
-    """`teddy serve` on a free port with two workers, from when both are ready; none of its
-    processes is left."""
-    command = [
-        sys.executable,
-        "-m",
-        "teddy",
-        "serve",
-        "--port",
-        "0",
-        "--workers",
-        "2",
-        "--model",
-        f"tiny={model}",
-    ]
+def running(
+    *arguments: str, log: Path, variables: dict[str, str], stdout: int = subprocess.DEVNULL
+) -> Iterator[Served]:
+    """`teddy serve` from its start, without settings of this process; nothing of it is left."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("TEDDY_")}
+    command = [sys.executable, "-m", "teddy", "serve", *arguments]
     with (
         log.open("wb") as errors,
         subprocess.Popen(
-            command, env=clean | variables, stdout=subprocess.PIPE, stderr=errors, text=True
+            command, env=clean | variables, stdout=stdout, stderr=errors, text=True
         ) as process,
     ):
         served = Served(process, log)
         try:
-            served.wait_until_served()
-            served.wait_for_events("a worker is ready", 2)
             yield served
         finally:
             process.send_signal(signal.SIGINT)
@@ -116,6 +104,16 @@ def serving(model: Path, log: Path, **variables: str) -> Iterator[Served]:
             for pid in served.pids().values():
                 if is_worker(pid):
                     os.kill(pid, signal.SIGKILL)
+
+
+@contextmanager
+def serving(model: Path, log: Path, **variables: str) -> Iterator[Served]:
+    """`teddy serve` on a free port with two workers, from when both are ready."""
+    arguments = ("--port", "0", "--workers", "2", "--model", f"tiny={model}")
+    with running(*arguments, log=log, variables=variables, stdout=subprocess.PIPE) as served:
+        served.wait_until_served()
+        served.wait_for_events("a worker is ready", 2)
+        yield served
 
 
 def is_worker(pid: int) -> bool:
