@@ -1,8 +1,11 @@
-"""Hold one deadline over all that a blocking call waits for.
+"""Keep one deadline for everything that a blocking call waits for.
 
-httpx limits each wait for the network and not their sum: a server that sends a byte now and then is
-waited for without end. Here each wait gets what is left. (The client for asyncio needs none of
-this: its calls are cancelled.)
+httpx limits each wait for the network, not their sum: a server that sends a byte now and then would
+hold a call for ever. Here each wait gets the time that is left. (The client for asyncio does not
+need this: its calls are cancelled.)
+
+httpx has no public way to set the network backend of its connections, so `watch` uses four private
+names; tests/service/test_client_faults.py tells when a release lacks one.
 """
 
 import threading
@@ -16,18 +19,18 @@ import httpcore
 import httpx
 
 PIECE_BYTES = 16384
-"""Sent at a time: a server may read as slowly as it likes."""
+"""Sent at a time, so that a server that reads slowly is noticed."""
 
 
 class Deadline:
-    """When the call of each thread ends; none where no call is under way."""
+    """The end of each thread's call, on the monotonic clock; none without a call."""
 
     def __init__(self) -> None:
         self._of_thread = threading.local()
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
-        """Let everything that this thread waits for meanwhile take so many seconds together."""
+        """Limit all waits of this thread in the block to `seconds` together."""
         self._of_thread.ends = time.monotonic() + seconds
         try:
             yield
@@ -42,7 +45,7 @@ class Deadline:
         return timeout if seconds == inf else min(seconds, inf if timeout is None else timeout)
 
     def watch(self, http: httpx.Client) -> None:
-        """Let a client's connections keep this deadline; those of other transports cannot."""
+        """Make a client's connections keep this deadline; other transports cannot."""
         for transport in (http._transport, *http._mounts.values()):
             if isinstance(transport, httpx.HTTPTransport):
                 pool = transport._pool

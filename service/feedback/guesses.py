@@ -1,7 +1,7 @@
-"""How often a caller may name an answer in vain.
+"""Limit the wrong corrections by request id of each caller.
 
-A correction by request id says whether it fits a text that is remembered. So many wrong ones in a
-row would be a way to read that text.
+Such a correction tells whether it fits a remembered text, so a caller with unlimited tries could
+read that text.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,22 +11,22 @@ from time import monotonic
 from teddy.service.errors import TooManyGuessesError
 
 MOST_GUESSES = 60
-"""Wrong ones that a caller has in a worker; each comes back after SECONDS_EACH."""
+"""Wrong corrections that a caller may send to a worker; one more after each SECONDS_EACH."""
 SECONDS_EACH = 1.0
 MOST_CALLERS = 4096
 
 
 class Guesses:
-    """Counts guesses by caller. For one event loop."""
+    """Counts wrong corrections by caller. Use it in one event loop."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
         self._regained: dict[str, float] = {}
-        """When a caller has all of its guesses again; who guessed longest ago is first."""
+        """By caller, when it has all its tries again; the caller of the oldest try is first."""
 
     @contextmanager
     def one(self, caller: str) -> Iterator[None]:
-        """Take a guess, and give it back if nothing is raised, since it was right.
+        """Take a try, and give it back if nothing is raised: then the correction was right.
 
         Raises TooManyGuessesError.
         """

@@ -55,7 +55,7 @@ class ConnectionCounts:
         """Publish that this worker takes no connections."""
         self.publish(ABSENT)
 
-    def nobody_takes(self) -> bool:
+    def no_worker_accepts(self) -> bool:
         """Return whether no worker takes connections."""
         return all(count == ABSENT for (count,) in COUNT.iter_unpack(self._counts))
 

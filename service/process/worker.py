@@ -68,7 +68,7 @@ def run(settings: "Settings", worker: int, bound: socket.socket, control: Contro
 
     def on_waiting() -> None:
         waited.append(True)
-        if counts.nobody_takes():  # one is enough to say that nothing can be answered
+        if counts.no_worker_accepts():  # one is enough to say that nothing can be answered
             server.open()
 
     def on_load_failure(error: TeddyError) -> None:
