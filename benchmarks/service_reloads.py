@@ -70,50 +70,27 @@ async def reloads(context: Context) -> list[Section]:
         load.stop()
         tally = await asking
     failed = tally.sent - tally.ok + tally.n_faults + tally.unreachable
-    growth = after / before - 1 if before else float("nan")
-    row = (
-        f"{len(seconds):,}",
-        f"{tally.sent:,}",
-        str(failed),
-        milliseconds(sorted(seconds)[len(seconds) // 2]),
-        milliseconds(tally.percentile(99)),
-        f"{before / 1e6:.0f} MB",
-        f"{after / 1e6:.0f} MB",
-    )
     if failed:
         context.note(f"reloads: {tally}")
-    columns = (
-        "reloads",
-        "requests",
-        "failed",
-        "one reload, p50",
-        "requests' p99",
-        "resident before",
-        "after",
-    )
-    return [
-        Section(
-            title="A tiny model reloaded under load",
-            columns=columns,
-            rows=[row],
-            figures=[
-                Figure(
-                    name=f"requests that failed during {len(seconds):,} reloads",
-                    value=failed,
-                    must=0,
-                    at_most=True,
-                ),
-                Figure(
-                    name="memory grown meanwhile",
-                    value=100 * growth,
-                    must=5,
-                    aim=1,
-                    unit="%",
-                    at_most=True,
-                ),
-            ],
-        )
+    growth = after / before - 1 if before else float("nan")
+    row = {
+        "reloads": f"{len(seconds):,}",
+        "requests": f"{tally.sent:,}",
+        "failed": str(failed),
+        "one reload, p50": milliseconds(sorted(seconds)[len(seconds) // 2]),
+        "requests' p99": milliseconds(tally.percentile(99)),
+        "resident before": f"{before / 1e6:.0f} MB",
+        "after": f"{after / 1e6:.0f} MB",
+    }
+    requests = f"requests that failed during {len(seconds):,} reloads"
+    figures = [
+        Figure(name=requests, value=failed, must=0, at_most=True),
+        Figure(
+            name="memory grown meanwhile", value=100 * growth, must=5, aim=1, unit="%", at_most=True
+        ),
     ]
+    title = "A tiny model reloaded under load"
+    return [Section(title=title, columns=tuple(row), rows=[tuple(row.values())], figures=figures)]
 
 
 async def reload(port: int, file: Path, content: bytes) -> float:
