@@ -14,6 +14,7 @@ from teddy.service.errors import SettingsError
 PREFIX = "TEDDY_"
 _OF_TRAINING = "TEDDY_TRAIN_"
 DIGEST = re.compile(r"[0-9A-Fa-f]{64}")
+ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 Positive = Annotated[int, Field(gt=0)]
@@ -182,7 +183,6 @@ class Settings(BaseSettings):
     )
     root_path: str = Field(
         default="",
-        pattern=r"^(/[A-Za-z0-9._~-]+)*$",
         description="Path under which a proxy serves Teddy, such as `/teddy`, for the links of "
         "`/docs`. The proxy may remove it from paths or not.",
     )
@@ -229,6 +229,13 @@ class Settings(BaseSettings):
         description="Send OpenTelemetry spans. Needs the extra `otel`; the `OTEL_*` variables set "
         "where they go.",
     )
+
+    @field_validator("root_path")
+    @classmethod
+    def _check_root_path(cls, path: str) -> str:
+        if path and not ROOT_PATH.fullmatch(path):
+            raise ValueError("it must be a path such as /teddy, without a slash at its end")
+        return path
 
     @field_validator("models", mode="before")
     @classmethod

@@ -27,7 +27,7 @@ from teddy.model.errors import DataError
 from teddy.service.bulk.records import TEXT_FIELD, Format, Selection
 
 SHARD_BYTES = 1 << 21
-"""A shard ends with the first record that reaches a multiple of this. It is some five seconds of a
+"""A shard ends with the first record that reaches a multiple of this. It is some six seconds of a
 core's work, which a killed worker loses, and for which one may be alone in the end."""
 GZIP_LEVEL = 6
 """The default of the gzip command; Python's 9 takes twice the time to save a hundredth."""

@@ -1,15 +1,13 @@
 """Which methods a path has, and what a 404 and a 405 say."""
 
-import re
-
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.routing import Match, Mount
 from starlette.types import Scope
 
 from teddy.service.http.callers import Network, is_within, parse_address, peer_address
+from teddy.service.settings import ROOT_PATH
 
-PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 PREFIX_HEADER = b"x-forwarded-prefix"
 FORWARDED_PREFIX = "forwarded_prefix"
 
@@ -22,7 +20,7 @@ def forwarded_prefix(scope: Scope, trusted_proxies: tuple[Network, ...]) -> str:
     for name, value in scope["headers"]:
         if name == PREFIX_HEADER:
             prefix = value.decode("latin-1").rstrip("/")
-            return prefix if PREFIX.fullmatch(prefix) else ""
+            return prefix if ROOT_PATH.fullmatch(prefix) else ""
     return ""
 
 
