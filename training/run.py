@@ -31,7 +31,7 @@ from teddy.model.system.files import write_atomically
 from teddy.model.system.processes import Interruption
 from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.align import MisalignedReport
-from teddy.training.data.corpora import Corpus, open_corpora
+from teddy.training.data.corpora import Corpus, open_corpora, readings
 from teddy.training.data.source import StoredCorpora
 from teddy.training.data.vocabulary import (
     WordCounts,
@@ -257,7 +257,11 @@ def set_up_run(
         misaligned=misaligned,
         trainer=trainer,
         inherited=joined_credits(credit, distillation.training_data if distillation else ()),
-        notes=(*([str(vectors)] if vectors else []), *(update.notes if update else ())),
+        notes=(
+            *readings(recipe, data),
+            *([str(vectors)] if vectors else []),
+            *(update.notes if update else ()),
+        ),
         stored=stored,
     )
 
@@ -317,6 +321,8 @@ def _introduction(setup: RunSetup) -> Iterator[str]:
         f"{n_parameters:,} parameters, {trainer.features.n_rows:,} feature rows, "
         f"on {trainer.device}"
     )
+    if misaligned.n_fitted:
+        yield f"{misaligned.n_fitted:,} gold spans are read with other borders: misaligned.txt"
     if misaligned.n_spans:
         yield (
             f"{misaligned.n_spans:,} gold spans cannot be expressed in words, listed in "

@@ -81,10 +81,9 @@ def check(
     options = DataOptions.of(locals())
     from teddy.model.errors import DataError
 
-    if not options.is_recipe and not source.is_file():
+    if not options.is_recipe and not source.exists():
         # What is wrong inside a file is a finding instead.
-        reason = "not a file" if source.exists() else "no such file"
-        raise DataError(source, None, reason)
+        raise DataError(source, None, "no such file")
     from teddy.training.check.noise import NoiseOptions
 
     noise = NoiseOptions(folds=folds, seed=seed, start=start) if deep else None

@@ -22,10 +22,12 @@ from teddy.model.system.files import atomic_folder, remove_abandoned_folder
 from teddy.model.tags.spans import Span
 from teddy.model.text.words import TOKENISER_VERSION
 from teddy.training.data.align import MisalignedReport, OnMisaligned, Sentence, align
-from teddy.training.data.readers import Example, read_examples
-from teddy.training.data.readers.files import find_files
+from teddy.training.data.fitting import SpanFitter
+from teddy.training.data.readers import Example
+from teddy.training.data.readers.files import files_within, find_files
+from teddy.training.data.readers.guess import guesses
 from teddy.training.data.store import Blocks, BlockWriter, StoredSentences, describe, open_blocks
-from teddy.training.recipe.corpus_config import OUTSIDE, CorpusConfig
+from teddy.training.recipe.corpus_config import OUTSIDE, UNKNOWN, CorpusConfig
 from teddy.training.recipe.reading import suggest
 from teddy.training.recipe.recipe import Recipe
 
@@ -125,6 +127,13 @@ class Corpus:
         return sum(len(sentence.words) for sentence in self.train)
 
 
+def readings(recipe: Recipe, data: Path) -> Iterator[str]:
+    """Yield how the files of each corpus are read, where the recipe leaves that open."""
+    for corpus in recipe.corpus:
+        for how in guesses(find_files([*corpus.train, *corpus.dev], data), corpus):
+            yield f"{corpus.name}: read as {how}"
+
+
 def load_corpora(
     recipe: Recipe, data: Path | str, *, on_misaligned: OnMisaligned = lambda _: None
 ) -> list[Corpus]:
@@ -166,16 +175,18 @@ def read_corpus(
     """
     held_out = HeldOut()
     divider = Divider(config.holdout)
-    for example in _examples(config.train, config, labels, data):
-        sentences = align(example, config.name, on_misaligned)
+    fitter = SpanFitter(config, on_misaligned)
+    for example in _examples(config.train, config, labels, data, fitter):
+        sentences = align(example, config.name, fitter.add)
         if divider.holds_out(example):
             held_out.add(example, sentences)
         else:
             for sentence in sentences:
                 keep(sentence)
     dev = HeldOut(most_words=sys.maxsize)
-    for example in _examples(config.dev, config, labels, data):
-        dev.add(example, align(example, config.name, on_misaligned))
+    for example in _examples(config.dev, config, labels, data, fitter):
+        dev.add(example, align(example, config.name, fitter.add))
+    fitter.check()
     return dev if config.dev else held_out
 
 
@@ -214,7 +225,7 @@ def relabel(example: Example, config: CorpusConfig, labels: Sequence[str]) -> Ex
             if rule.label == label and re.fullmatch(rule.text, text)
         )
         unruled = config.map.get(label, label if label in labels else None)
-        target = next(of_rules, unruled)
+        target = UNKNOWN if label == UNKNOWN else next(of_rules, unruled)
         if target is None:
             neither = f"neither in labels nor in the map of corpus {config.name!r}"
             reason = f"label {label!r} is {neither}{suggest(label, labels)}"
@@ -226,10 +237,14 @@ def relabel(example: Example, config: CorpusConfig, labels: Sequence[str]) -> Ex
 
 
 def _examples(
-    patterns: Sequence[str], config: CorpusConfig, labels: Sequence[str], data: Path
+    patterns: Sequence[str],
+    config: CorpusConfig,
+    labels: Sequence[str],
+    data: Path,
+    fitter: SpanFitter,
 ) -> Iterator[Example]:
     for path in find_files(patterns, data):
-        for example in read_examples(path, config):
+        for example in fitter.read(path):
             yield relabel(example, config, labels)
 
 
@@ -259,7 +274,8 @@ def open_corpora(recipe: Recipe, data: Path, folder: Path) -> tuple[list[Corpus]
 
 def _made_from(recipe: Recipe, data: Path) -> dict[str, Any]:
     """Return all that the content of a folder depends on, as JSON would have it."""
-    files = [find_files([*corpus.train, *corpus.dev], data) for corpus in recipe.corpus]
+    named = [find_files([*corpus.train, *corpus.dev], data) for corpus in recipe.corpus]
+    files = [[each for path in paths for each in files_within(path)] for paths in named]
     statuses = [[(str(path), path.stat()) for path in paths] for paths in files]
     made_from = {
         "tokeniser_version": TOKENISER_VERSION,

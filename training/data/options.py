@@ -17,10 +17,27 @@ DataArgument = Annotated[
 DataDirectory = Annotated[
     Path, typer.Option("--data", metavar="DIR", help="The folder of a recipe's files.")
 ]
-FormatChoice = Literal["auto", "conll", "jsonl", "conllu", "csv", "docred"]
+FormatChoice = Literal[
+    "auto",
+    "conll",
+    "conllu",
+    "csv",
+    "jsonl",
+    "doccano",
+    "prodigy",
+    "label-studio",
+    "spacy",
+    "gliner",
+    "datasets",
+    "brat",
+    "webanno",
+    "xml",
+    "markdown",
+    "docred",
+]
 FormatOption = Annotated[
     FormatChoice,
-    typer.Option("--format", help="The format of a file; auto goes by its name and rows."),
+    typer.Option("--format", help="The format of a file; auto goes by its content."),
 ]
 TokenOption = Annotated[
     str | None,
@@ -33,7 +50,7 @@ TagOption = Annotated[
     str | None,
     typer.Option(metavar="COLUMN", help="The column of tags; -1 is the last.  [default: guessed]"),
 ]
-SchemeChoice = Literal["io", "iob1", "bio", "bioes", "bmes"]
+SchemeChoice = Literal["io", "iob1", "bio", "bioes", "bmes", "biluo", "bmewo", "plain", "brackets"]
 SchemeOption = Annotated[
     SchemeChoice | None, typer.Option(help="The tagging scheme.  [default: guessed]")
 ]

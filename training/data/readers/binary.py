@@ -1,0 +1,167 @@
+"""Readers of parquet, of the arrow files of Hugging Face datasets, and of spaCy's DocBin."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from teddy.model.errors import DataError, MissingExtraError
+from teddy.model.tags.spans import Span
+from teddy.training.data.readers.records import read_record
+from teddy.training.data.readers.rows import Example
+from teddy.training.recipe.corpus_config import FormatConfig
+
+_BATCH_ROWS = 1000
+
+
+def read_arrow(path: Path, options: FormatConfig) -> Iterator[Example]:
+    """Yield the texts and sentences of a parquet file, an arrow file, or a folder of `datasets`.
+
+    Errors name the row, from 1, as the line. Raises DataError; MissingExtraError without pyarrow.
+    """
+    for row, record in enumerate(arrow_records(path), start=1):
+        meta = record.pop("meta", None)
+        if isinstance(meta, str) and meta[:1] == "{":
+            record = json.loads(meta) | record
+        elif meta is not None:
+            record["meta"] = meta
+        yield from read_record(path, row, record, options, document=row - 1)
+
+
+def arrow_records(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of `read_arrow` as Python values, without those that are null."""
+    for file in _arrow_files(path):
+        with _opened(path):
+            for batch in _batches(file):
+                for row in batch.to_pylist():
+                    yield {key: value for key, value in row.items() if value is not None}
+
+
+def _arrow_files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    splits = sorted(each.parent.name for each in path.glob("*/dataset_info.json"))
+    if splits and not (path / "dataset_info.json").exists():
+        cure = f"name one, such as {path.name}/{splits[0]}"
+        raise DataError(path, None, f"a folder of splits: {', '.join(splits)}; {cure}")
+    found = sorted(path.glob("*.arrow")) or sorted(path.glob("*.parquet"))
+    if not found:
+        raise DataError(path, None, "no .arrow or .parquet file in the folder")
+    return found
+
+
+def _batches(file: Path) -> Iterator[Any]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if file.suffix != ".arrow":
+        with pq.ParquetFile(file) as opened:
+            yield from opened.iter_batches(_BATCH_ROWS)
+        return
+    with pa.memory_map(str(file)) as mapped:
+        yield from _arrow_reader(mapped)
+
+
+def _arrow_reader(mapped: Any) -> Iterator[Any]:
+    import pyarrow as pa
+
+    try:
+        yield from pa.ipc.open_stream(mapped)
+    except pa.ArrowInvalid:
+        opened = pa.ipc.open_file(mapped)
+        yield from (opened.get_batch(i) for i in range(opened.num_record_batches))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[None]:
+    """Turn the errors of pyarrow into those of data."""
+    try:
+        import pyarrow as pa
+    except ImportError:
+        reason = f"{path}: parquet and arrow need pyarrow: pip install 'teddy[parquet]'"
+        raise MissingExtraError(reason) from None
+    try:
+        yield
+    except FileNotFoundError:
+        raise DataError(path, None, "no such file") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        reason = str(error).partition("\n")[0]
+        raise DataError(path, None, f"not a readable parquet or arrow file: {reason}") from None
+
+
+def feature_names(path: Path, column: str) -> tuple[str, ...]:
+    """Return the names of the numbers in a column of tags: of its features, or of a README."""
+    if path.is_dir() and (path / "dataset_info.json").is_file():
+        features = json.loads((path / "dataset_info.json").read_text("utf-8")).get("features") or {}
+    elif path.suffix in (".parquet", ".arrow"):
+        features = _features_of(path)
+    else:
+        features = {}
+    feature = features.get(column)
+    while feature and "names" not in (feature if isinstance(feature, dict) else {}):
+        feature = feature[0] if isinstance(feature, list) else feature.get("feature")
+    return tuple(feature["names"]) if feature else _names_of_readme(path, column)
+
+
+def _features_of(path: Path) -> dict[str, Any]:
+    with _opened(path):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if path.suffix == ".parquet":
+            schema = pq.read_schema(path)
+        else:
+            with pa.memory_map(str(path)) as mapped:
+                schema = pa.ipc.open_stream(mapped).schema
+    stated = (schema.metadata or {}).get(b"huggingface")
+    features: dict[str, Any] = json.loads(stated)["info"]["features"] if stated else {}
+    return features
+
+
+def _names_of_readme(path: Path, column: str) -> tuple[str, ...]:
+    """Return the names that the head of a dataset's README.md gives the tags of a column."""
+    readmes: Sequence[Path] = [each / "README.md" for each in (path, *path.parents[:2])]
+    for readme in readmes:
+        if readme.is_file():
+            text = readme.read_text("utf-8", errors="replace")
+            block = re.search(rf"- name: {re.escape(column)}\n(?:.*\n)*?\s*names:\n", text)
+            if block:
+                names = re.match(r"(?:\s*'?\d+'?: .+\n)+", text[block.end() :])
+                found = re.findall(r"'?\d+'?: (.+)\n", names[0]) if names else []
+                return tuple(name.strip("'\" ") for name in found)
+    return ()
+
+
+def read_docbin(path: Path) -> Iterator[Example]:
+    """Yield the texts of a .spacy file with their entities.
+
+    Raises DataError; MissingExtraError without spaCy.
+    """
+    try:
+        import spacy
+        from spacy.tokens import DocBin
+    except ImportError:
+        reason = f"{path}: .spacy files need spaCy: pip install 'teddy[spacy]'"
+        raise MissingExtraError(reason) from None
+    try:
+        stored = DocBin().from_disk(path)
+        docs = list(stored.get_docs(spacy.blank("xx").vocab))
+    except FileNotFoundError:
+        raise DataError(path, None, "no such file") from None
+    except Exception as error:  # zlib, msgpack and spaCy have errors of their own
+        reason = f"not a DocBin of spaCy: {type(error).__name__}: {error}".partition("\n")[0]
+        raise DataError(path, None, reason) from None
+    for document, doc in enumerate(docs):
+        spans = [Span(each.start_char, each.end_char, each.label_) for each in doc.ents]
+        yield Example(
+            text=doc.text,
+            spans=tuple(spans),
+            span_lines=(document + 1,) * len(spans),
+            path=str(path),
+            line=document + 1,
+            is_sentence=False,
+            document=document,
+            tokens=tuple((token.idx, token.idx + len(token)) for token in doc),
+        )
