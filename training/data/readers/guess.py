@@ -140,7 +140,7 @@ def _format(path: Path, stated: FormatConfig) -> tuple[FormatName, str]:
         return "csv", "a header that names columns"
     if _is_xml(lines):
         return "xml", "elements around entities"
-    if any((found := LINK.search(line)) and found[2] for line in lines) and _is_prose(lines):
+    if len({len(line.split()) for line in lines}) > 1 and any(map(_has_link, lines)):
         return "markdown", "marks such as [Ada](PER)"
     if _is_prose(lines) and not stated.guessed >= _COLUMNS - {"comment", "ragged"}:
         return "conll", "columns"
@@ -180,6 +180,10 @@ def _is_xml(lines: list[str]) -> bool:
         if any(name.lower() not in STRUCTURE for name in starts & ends):
             return True
     return False
+
+
+def _has_link(line: str) -> bool:
+    return any(found[2] and "/" not in found[2] for found in LINK.finditer(line))
 
 
 def _is_prose(lines: list[str]) -> bool:

@@ -33,7 +33,7 @@ _MOST_LABELS = 100
 """Values of a column that are labels of entities; a column of words has more."""
 _HEAD_ROWS = 2_000
 _NAMES = {
-    "sentence": r"(?i)sentence\W*(#|id|no|number)?|.*sent_?(id|no)|sid",
+    "sentence": r"(?i)sentence[\W_]*(#|id|no|number)?|.*sent_?(id|no)|sid",
     "token": r"(?i)words?|tokens?|text|form|content|sentences?|title|document",
     "tag": r"(?i)((ner|bio|iob|entity|word|pos)?[ _-]?(tags?|labels?)|ner|entit(y|ies)|spans|iob)",
 }
@@ -177,8 +177,9 @@ def _comment(lines: Sequence[str]) -> str:
         if line.startswith("#") and not before.strip() and not METADATA.match(line)
     ]
     others = [line for line in lines if line.strip() and line not in {*heads}]
-    widths = {len(line.split()) for line in others} | {len(line.split("\t")) for line in others}
-    is_odd = all(len(line.split()) not in widths for line in heads)
+    separator = "\t" if others and all("\t" in line for line in others) else None
+    widths = {len(line.split(separator)) for line in others}
+    is_odd = all(len(line.split(separator)) not in widths for line in heads)
     prefix = "#\t" if all(line.startswith("#\t") for line in heads) else "#"
     is_free = not any(line.startswith(prefix) for line in others)
     return prefix if heads and is_odd and is_free else ""

@@ -265,7 +265,14 @@ class Record:
             cure = f'say which with tag = "{names[0]}"'
             raise self.refused(f"labels of several controls: {', '.join(names)}; {cure}")
         wanted = [each for each in results if stated in (None, each.get("from_name"))]
-        return [each["value"] | each["value"].get("globalOffsets", {}) for each in wanted]
+        return [
+            {
+                **each["value"],
+                **each["value"].get("globalOffsets", {}),
+                "labels": _labels(each),
+            }
+            for each in wanted
+        ]
 
     def _chosen(
         self, done: Sequence[Mapping[str, Any]], regions: Sequence[Sequence[Any]]
@@ -351,7 +358,13 @@ def _token_places(tokens: Any) -> list[tuple[int, int]]:
 
 def _is_region(result: Mapping[str, Any]) -> bool:
     value = result.get("value")
-    return isinstance(value, dict) and "start" in value and bool(value.get("labels"))
+    return isinstance(value, dict) and "start" in value and bool(_labels(result))
+
+
+def _labels(result: Mapping[str, Any]) -> Any:
+    """Return the labels of a region: under `labels`, or the type, such as hypertextlabels."""
+    value = result["value"]
+    return value.get("labels") or value.get(str(result.get("type")))
 
 
 def _annotator(annotation: Mapping[str, Any]) -> set[str]:
