@@ -31,6 +31,7 @@ from teddy.service.bulk.tag_command import tag
 from teddy.service.commands import key, serve
 from teddy.training.check.check_command import check
 from teddy.training.commands import export, pretrain, sample, search, train
+from teddy.training.data.convert_command import convert
 from teddy.training.evaluation.evaluation_commands import compare, evaluate
 from teddy.training.promotion.promote_command import promote
 
@@ -46,6 +47,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     compare,
     export,
     check,
+    convert,
     promote,
     pretrain,
     sample,

@@ -218,6 +218,7 @@ def set_up_run(
     # Processes need not share a disk: each has its own.
     stored = output / ("sentences" if group.is_first else f"sentences-{group.rank}")
     corpora, misaligned = open_corpora(recipe, data, stored)
+    how_read = readings(recipe, data)
     if recipe.update is not None:
         corpora = rehearsed(corpora, recipe.update.rehearse, recipe.update.share)
     # Files may be there and leave one side empty, as a small holdout of few sentences does.
@@ -257,11 +258,7 @@ def set_up_run(
         misaligned=misaligned,
         trainer=trainer,
         inherited=joined_credits(credit, distillation.training_data if distillation else ()),
-        notes=(
-            *readings(recipe, data),
-            *([str(vectors)] if vectors else []),
-            *(update.notes if update else ()),
-        ),
+        notes=(*how_read, *([str(vectors)] if vectors else []), *(update.notes if update else ())),
         stored=stored,
     )
 

@@ -59,7 +59,7 @@ def changed(path: Path, old: str, new: str) -> Path:
 def test_a_recipe_has_the_values_of_its_file_and_defaults_elsewhere(recipe_file: Path) -> None:
     recipe = load_recipe(recipe_file)
     assert recipe.labels == ("PER", "LOC")
-    assert [corpus.format for corpus in recipe.corpus] == ["conll", "jsonl"]
+    assert [corpus.format for corpus in recipe.corpus] == ["auto", "jsonl"]
     assert recipe.corpus[1].map == {"person": "PER"}
     assert (recipe.training.epochs, recipe.training.patience) == (3, 8)
     assert (recipe.network.layers, recipe.network.bidirectional) == (1, True)
@@ -86,7 +86,7 @@ def test_the_dumped_recipe_reads_back_equal(recipe_file: Path, tmp_path: Path) -
             "training.epochs: should be greater than or equal to 1, not 0",
         ),
         ("epochs = 3", 'epochs = "3"', 25, "training.epochs: should be a valid integer, not '3'"),
-        ('format = "jsonl"', 'format = "json"', 19, "corpus.1.format: should be 'conll', 'jsonl'"),
+        ('format = "jsonl"', 'format = "json"', 19, "corpus.1.format: should be 'auto', 'conll'"),
         ('licence = "CC0"\n', "", 5, "corpus.0.licence: missing"),
         (
             '"place.name" = "?"',

@@ -13,6 +13,7 @@ from teddy.model.errors import DataError
 from teddy.model.tags.spans import Scheme
 from teddy.training.check.checking import check_file
 from teddy.training.check.finding_kinds import FindingKind
+from teddy.training.data.align import Misaligned
 from teddy.training.data.corpora import load_corpus
 from teddy.training.data.readers import read_examples
 from teddy.training.data.readers.guess import guess_file
@@ -205,7 +206,7 @@ def test_spans_are_fitted_to_words_as_the_recipe_says(
     spans = [[0, 11, "PER"], [15, 18, "PER"]]
     write(tmp_path / "a.jsonl", {"text": "Nora Finch met Adams", "entities": spans})
     config = CorpusConfig(name="c", licence="x", train=("a.jsonl",), misaligned=misaligned)
-    told = []
+    told: list[Misaligned] = []
     [sentence] = load_corpus(config, ["PER"], tmp_path, on_misaligned=told.append).train
     words = [(" ".join(sentence.words[s.start : s.end]), s.label) for s in sentence.spans]
     assert words == expected

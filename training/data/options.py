@@ -54,6 +54,11 @@ SchemeChoice = Literal["io", "iob1", "bio", "bioes", "bmes", "biluo", "bmewo", "
 SchemeOption = Annotated[
     SchemeChoice | None, typer.Option(help="The tagging scheme.  [default: guessed]")
 ]
+OffsetUnitChoice = Literal["auto", "character", "utf16", "byte"]
+OffsetUnitOption = Annotated[
+    OffsetUnitChoice, typer.Option(help="What the offsets of a file count; auto goes by its spans.")
+]
+MisalignedChoice = Literal["trim", "expand", "contract", "drop", "refuse"]
 EncodingOption = Annotated[str, typer.Option(metavar="NAME", help="The encoding of the file.")]
 MapOption = Annotated[
     list[str] | None,
@@ -83,6 +88,7 @@ class DataOptions:
     tag: str | None = None
     scheme: SchemeChoice | None = None
     encoding: str = "utf-8"
+    offset_unit: OffsetUnitChoice = "auto"
     mappings: Sequence[str] = ()
     annotates: str | None = None
 
@@ -122,6 +128,7 @@ class DataOptions:
             "tag": _column(self.tag),
             "scheme": None if self.scheme is None else Scheme(self.scheme),
             "encoding": self.encoding,
+            "offset_unit": self.offset_unit,
             "label_map": dict(_mapping(each) for each in self.mappings),
             "annotates": None if self.annotates is None else tuple(self.annotates.split(",")),
         }

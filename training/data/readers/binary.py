@@ -2,8 +2,9 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from teddy.training.data.readers.rows import Example
 from teddy.training.recipe.corpus_config import FormatConfig
 
 _BATCH_ROWS = 1000
+_NO_SPACY = ".spacy files need spaCy: pip install 'teddy[spacy]'"
 
 
 def read_arrow(path: Path, options: FormatConfig) -> Iterator[Example]:
@@ -143,8 +145,7 @@ def read_docbin(path: Path) -> Iterator[Example]:
         import spacy
         from spacy.tokens import DocBin
     except ImportError:
-        reason = f"{path}: .spacy files need spaCy: pip install 'teddy[spacy]'"
-        raise MissingExtraError(reason) from None
+        raise MissingExtraError(f"{path}: {_NO_SPACY}") from None
     try:
         stored = DocBin().from_disk(path)
         docs = list(stored.get_docs(spacy.blank("xx").vocab))
@@ -165,3 +166,113 @@ def read_docbin(path: Path) -> Iterator[Example]:
             document=document,
             tokens=tuple((token.idx, token.idx + len(token)) for token in doc),
         )
+
+
+def write_parquet(
+    path: Path,
+    examples: Iterable[Example],
+    tagged: Callable[[Example], tuple[list[str], list[str]]] | None,
+) -> None:
+    """Write texts with spans, or tokens with tags where `tagged` gives them, in constant memory.
+
+    What else a record says is JSON in the column `meta`. Raises MissingExtraError without pyarrow.
+    """
+    with _opened(path):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        text, texts = pa.string(), pa.list_(pa.string())
+        span = pa.struct([("start", pa.int64()), ("end", pa.int64()), ("label", text)])
+        columns = [("tokens", texts), ("ner_tags", texts)]
+        columns = [("text", text), ("entities", pa.list_(span))] if tagged is None else columns
+        schema = pa.schema([*columns, ("meta", text)])
+        with pq.ParquetWriter(path, schema) as writer:
+            for batch in _batched(examples, _BATCH_ROWS):
+                meta = [
+                    json.dumps(each.meta, ensure_ascii=False) if each.meta else None
+                    for each in batch
+                ]
+                if tagged is None:
+                    first = pa.array([each.text for each in batch], text)
+                    second = _span_lists(batch, span)
+                else:
+                    pairs = [tagged(each) for each in batch]
+                    first, second = (pa.array(each, texts) for each in zip(*pairs, strict=True))
+                writer.write_batch(pa.record_batch([first, second, pa.array(meta, text)], schema))
+
+
+def _batched(examples: Iterable[Example], size: int) -> Iterator[list[Example]]:
+    rest = iter(examples)  # itertools.batched is new in Python 3.12
+    while batch := [*islice(rest, size)]:
+        yield batch
+
+
+def _span_lists(batch: Sequence[Example], span: Any) -> Any:
+    """Return the spans of a batch as an array of arrow."""
+    import pyarrow as pa
+
+    spans = [each for example in batch for each in example.spans]
+    counts = [0, *accumulate(len(example.spans) for example in batch)]
+    values = [
+        [each.start for each in spans],
+        [each.end for each in spans],
+        [each.label for each in spans],
+    ]
+    arrays = [pa.array(each, field.type) for each, field in zip(values, span, strict=True)]
+    structs = pa.StructArray.from_arrays(arrays, fields=[*span])
+    return pa.ListArray.from_arrays(pa.array(counts, pa.int32()), structs)
+
+
+def write_docbin(
+    path: Path,
+    examples: Iterable[Example],
+    token_spans: Callable[[Example], tuple[Sequence[tuple[int, int]], list[Span]]],
+) -> None:
+    """Write examples as a .spacy file, whose tokens are theirs.
+
+    Raises DataError for spans that overlap, MissingExtraError without spaCy.
+    """
+    try:
+        import spacy
+        from spacy.tokens import Doc, DocBin
+        from spacy.tokens import Span as Entity
+    except ImportError:
+        raise MissingExtraError(f"{path}: {_NO_SPACY}") from None
+    stored, vocab = DocBin(), spacy.blank("xx").vocab
+    for example in examples:
+        places, spans = token_spans(example)
+        words, spaces = _words_of_spacy(example.text, places)
+        doc = Doc(vocab, words=words, spaces=spaces)
+        entities = [
+            doc.char_span(example_span.start, example_span.end, label=example_span.label)
+            for example_span in example.spans
+        ]
+        try:
+            doc.set_ents([each for each in entities if isinstance(each, Entity)])
+        except ValueError:
+            raise DataError(
+                example.path, example.line, "spans overlap, which .spacy cannot say"
+            ) from None
+        if len(entities) != len(spans) or None in entities:
+            raise DataError(example.path, example.line, "a span is not made of whole tokens")
+        stored.add(doc)
+    stored.to_disk(path)
+
+
+def _words_of_spacy(text: str, places: Sequence[tuple[int, int]]) -> tuple[list[str], list[bool]]:
+    """Return words that make up the whole text, and whether one space follows each."""
+    words: list[str] = []
+    spaces: list[bool] = []
+    at = 0
+    for start, end in [*places, (len(text), len(text))]:
+        gap = text[at:start]
+        if gap[:1] == " " and words:
+            spaces[-1], gap = True, gap[1:]
+        if gap:
+            words.append(gap)
+            spaces.append(False)
+        if end > start:
+            words.append(text[start:end])
+            spaces.append(False)
+        at = end
+    return words, spaces

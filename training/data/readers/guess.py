@@ -28,7 +28,7 @@ from teddy.training.data.readers.guess_columns import (
 )
 from teddy.training.data.readers.json import json_values
 from teddy.training.data.readers.markup import LINK, STRUCTURE, TAG
-from teddy.training.data.readers.records import as_record, kind_of
+from teddy.training.data.readers.records import as_record, kind_of, parts_of
 from teddy.training.data.readers.shapes import NOT_GOLD, tags_key
 from teddy.training.data.readers.units import UNITS, Item, fitting
 from teddy.training.data.readers.webanno import HEADER
@@ -281,9 +281,9 @@ def _texts_that_tell(path: Path, options: FormatConfig) -> Iterator[tuple[str, l
     for line, value in _until_error(values):
         with suppress(DataError):  # which the reader will report
             record = as_record(path, line, value, options)
-            text, items = record.raw() if record is not None else ("", [])
-            if items and not text.isascii():
-                yield text, items
+            parts = parts_of(record) if record is not None else None
+            if parts and parts[1] and not parts[0].isascii():
+                yield parts[0], parts[1]
 
 
 def _until_error(values: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:

@@ -20,8 +20,9 @@ from typing import Any
 
 from teddy.model.errors import DataError
 from teddy.training.data.readers.json import is_list_of_records, json_values
+from teddy.training.data.readers.label_studio import task_parts
 from teddy.training.data.readers.rows import Example
-from teddy.training.data.readers.shapes import NOT_GOLD, Record, tags_key
+from teddy.training.data.readers.shapes import NOT_GOLD, Parts, Record, tags_key
 from teddy.training.recipe.corpus_config import AUTO, FormatConfig, FormatName
 
 _TEXTS = ("jsonl", "doccano", "prodigy", "spacy")
@@ -87,8 +88,8 @@ def read_record(
         yield from record.of_tags()
     elif record.text_key() is None and (tokens := record.tokens()) is not None:
         yield record.of_tokens(tokens, record.span_list()[1], last_is_in=False)
-    else:
-        yield from record.of_text()
+    elif (parts := parts_of(record)) is not None:
+        yield record.example(*parts)
 
 
 def as_record(
@@ -100,3 +101,12 @@ def as_record(
     if not isinstance(value, dict):
         raise DataError(path, line, f'want an object with a "text", such as {_EXAMPLE}')
     return None if value.get("answer") in NOT_GOLD else Record(path, line, value, options, document)
+
+
+def parts_of(record: Record) -> Parts | None:
+    """Return a text and its spans, as the record has them; None for a task that is not annotated.
+
+    Raises DataError for a record that has neither text nor spans.
+    """
+    is_task = isinstance(record.value.get("data"), dict)
+    return task_parts(record) if is_task else record.text_parts()

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,11 @@ class Example:
     """Of the file, in characters of `text`; none where the format has only texts."""
     meta: Mapping[str, Any] = field(default_factory=dict)
     """What else the record says, in JSON's types."""
+
+    def with_spans(self, spans: Sequence[Span]) -> "Example":
+        """Return the example with some of its spans."""
+        lines = dict(zip(self.spans, self.span_lines, strict=True))
+        return replace(self, spans=tuple(spans), span_lines=tuple(lines[each] for each in spans))
 
 
 @dataclass(frozen=True, slots=True)

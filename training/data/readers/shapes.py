@@ -19,7 +19,7 @@ TAG_KEYS = ("ner_tags", "ner", "tags", "labels", "label", "ner_labels")
 NOT_GOLD = ("reject", "ignore")
 """Prodigy's answers that say that a record, or a span, is not gold."""
 
-_Parts = tuple[str, list[Item], Mapping[str, Any], Sequence[tuple[int, int]]]
+Parts = tuple[str, list[Item], Mapping[str, Any], Sequence[tuple[int, int]]]
 """Text, spans, what else the record says, and tokens."""
 
 
@@ -33,21 +33,11 @@ class Record:
     options: FormatConfig
     document: int
 
-    def of_text(self) -> Iterator[Example]:
-        """Yield a text with spans; nothing for a task of Label Studio that is not annotated."""
-        parts = self._task() if isinstance(self.value.get("data"), dict) else self._text()
-        if parts is not None:
-            yield self.example(*parts)
-
-    def raw(self) -> tuple[str, list[Item]]:
-        """Return text and spans as the file has them; nothing where there is none."""
-        parts = self._task() if isinstance(self.value.get("data"), dict) else self._text()
-        return parts[:2] if parts is not None else ("", [])
-
-    def _text(self) -> _Parts:
+    def text_parts(self) -> Parts:
+        """Return a text with spans, as the record has them."""
         key = self.text_key()
         if key is None:
-            raise self.refused(f'want an object with a "text"; it has {_names(self.value)}')
+            raise self.refused(f'want an object with a "text"; it has {keys_of(self.value)}')
         span_key, listed = self.span_list()
         used = {key, span_key, "answer"}
         places = _token_places(self.value.get("tokens"))
@@ -92,7 +82,7 @@ class Record:
         if names and not present and any(value.get(name) is not None for name in names):
             raise self.refused(f'"{names[0]}" is not a list')
         cure = "where there are none, give an empty list"
-        raise self.refused(f'no "entities" beside the text, only {_names(value)}; {cure}')
+        raise self.refused(f'no "entities" beside the text, only {keys_of(value)}; {cure}')
 
     def items(self, raw: Any) -> Iterator[Item]:
         """Yield the spans of an item; of one with several labels, one for each."""
@@ -204,7 +194,7 @@ class Record:
         """Yield a sentence of tokens with a tag each."""
         key, tokens = tags_key(self.value, self.options.tag), self.tokens()
         if key is None or tokens is None:
-            raise self.refused(f"want tokens and a tag for each; it has {_names(self.value)}")
+            raise self.refused(f"want tokens and a tag for each; it has {keys_of(self.value)}")
         tags = self.value[key]
         if len(tokens) != len(tags):
             raise self.refused(f'{len(tokens)} tokens, but {len(tags)} tags in "{key}"')
@@ -239,61 +229,6 @@ class Record:
         for example in to_examples([rows] if rows else [], self.path, options):
             yield replace(example, document=self.document, meta=meta)
 
-    def _task(self) -> _Parts | None:
-        """Return a task of Label Studio as one annotator has marked it; None if none has."""
-        data = self.value["data"]
-        stated = self.options.token
-        texts = [key for key in (stated, *TEXT_KEYS) if isinstance(data.get(key), str)]
-        texts += [key for key in data if isinstance(data[key], str)]
-        if not texts:
-            raise self.refused(f'no text in "data", only {_names(data)}')
-        listed = self.value.get("annotations", self.value.get("completions")) or []
-        done = [each for each in listed if not each.get("was_cancelled")]
-        regions = [self._regions(each) for each in done]
-        chosen = self._chosen(done, regions)
-        if chosen is None:
-            return None
-        items = [item for each in regions[chosen] for item in self.items(each)]
-        return data[texts[0]], items, {k: v for k, v in data.items() if k != texts[0]}, []
-
-    def _regions(self, annotation: Mapping[str, Any]) -> list[Any]:
-        """Return the labelled stretches of an annotation, of the control that `tag` names."""
-        results = [each for each in annotation.get("result", []) if _is_region(each)]
-        names = sorted({str(each.get("from_name")) for each in results})
-        stated = self.options.tag if self.options.tag != AUTO else None
-        if stated is None and len(names) > 1:
-            cure = f'say which with tag = "{names[0]}"'
-            raise self.refused(f"labels of several controls: {', '.join(names)}; {cure}")
-        wanted = [each for each in results if stated in (None, each.get("from_name"))]
-        return [
-            {
-                **each["value"],
-                **each["value"].get("globalOffsets", {}),
-                "labels": _labels(each),
-            }
-            for each in wanted
-        ]
-
-    def _chosen(
-        self, done: Sequence[Mapping[str, Any]], regions: Sequence[Sequence[Any]]
-    ) -> int | None:
-        """Return which of several annotations of a task is read."""
-        wanted = self.options.annotator
-        if not done:
-            return None
-        if wanted and wanted != "first":
-            of_whom = [_annotator(each) for each in done]
-            return next((i for i, names in enumerate(of_whom) if wanted in names), None)
-        truths = [i for i, each in enumerate(done) if each.get("ground_truth")]
-        if wanted or len(truths) == 1:
-            return truths[0] if truths else 0
-        spans = [{(*item[:3],) for each in one for item in self.items(each)} for one in regions]
-        if any(each != spans[0] for each in spans):
-            names = [min(_annotator(each), default="?") for each in done]
-            cure = f'say whose to read with annotator = "{names[0]}", or "first"'
-            raise self.refused(f"annotators {', '.join(names)} differ; {cure}")
-        return 0
-
     def refused(self, reason: str) -> DataError:
         """Return the error of this record."""
         return DataError(self.path, self.line, reason)
@@ -314,7 +249,8 @@ def tags_key(value: Mapping[str, Any], stated: int | str) -> str | None:
     return next(iter([*fitting, *({"ner_tags", "tags"} & {*of_tags})]), None)
 
 
-def _names(value: Mapping[str, Any]) -> str:
+def keys_of(value: Mapping[str, Any]) -> str:
+    """Return the keys of an object, for an error."""
     return ", ".join(f'"{key}"' for key in list(value)[:8]) or "nothing"
 
 
@@ -354,20 +290,3 @@ def _token_places(tokens: Any) -> list[tuple[int, int]]:
         if all(isinstance(a, int) and isinstance(b, int) for a, b in places):
             return places
     return []
-
-
-def _is_region(result: Mapping[str, Any]) -> bool:
-    value = result.get("value")
-    return isinstance(value, dict) and "start" in value and bool(_labels(result))
-
-
-def _labels(result: Mapping[str, Any]) -> Any:
-    """Return the labels of a region: under `labels`, or the type, such as hypertextlabels."""
-    value = result["value"]
-    return value.get("labels") or value.get(str(result.get("type")))
-
-
-def _annotator(annotation: Mapping[str, Any]) -> set[str]:
-    """Return the names of an annotator: a number, or the number and the address."""
-    by = annotation.get("completed_by")
-    return {str(each) for each in (by.values() if isinstance(by, dict) else [by])}
