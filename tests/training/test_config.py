@@ -133,7 +133,12 @@ def test_the_dumped_recipe_reads_back_equal(recipe_file: Path, tmp_path: Path) -
             19,
             "corpus.1.encoding: unknown encoding 'base64'",
         ),
-        ('format = "jsonl"', 'token = "word"', 19, "corpus.1.token: must be a number"),
+        (
+            'format = "jsonl"',
+            'format = "conll"\ntoken = "word"',
+            20,
+            "corpus.1.token: must be a number",
+        ),
         (
             'format = "jsonl"',
             "token = 1.5",

@@ -263,3 +263,185 @@ def test_check_goes_on_behind_a_bad_record(tmp_path: Path, form: str) -> None:
     report = check_file(path, FormatConfig())
     assert [each.kind for each in report.findings][:1] == [FindingKind.UNREADABLE]
     assert report.parts[0].spans == 2
+
+
+LONG = "word " * 40
+MALFORMED: dict[str, tuple[str, str | bytes, dict[str, Any], str]] = {
+    "a row too short": ("a.conll", "Ada B-PER\nran\n", {}, ":2: 1 column, but the first row"),
+    "a row too long": ("a.conll", "Ada B-PER\nran home O\n", {}, ":2: 3 columns, but the first"),
+    "an unknown prefix": ("a.conll", "Ada X-PER\nran O\n", {}, ":1: bad tag 'X-PER'"),
+    "a tag with _": (
+        "a.conll",
+        "Ada B_PER\nran O\n",
+        {},
+        ":1: bad tag 'B_PER' for the scheme bio; write B-PER",
+    ),
+    "a tag in small letters": ("a.conll", "Ada b-per\nran O\n", {}, ":1: bad tag 'b-per'"),
+    "numbers for tags": ("a.conll", "Ada 1\nran 0\n", {}, "tag_names = "),
+    "another scheme": (
+        "a.conll",
+        "Ada U-PER\nran O\n",
+        {"scheme": Scheme.BIO},
+        'set scheme = "biluo"',
+    ),
+    "plain text": (
+        "a.txt",
+        f"Ada ran home today.\n{LONG}\nIt rained.\nBo\n",
+        {},
+        ":1: plain text without annotations",
+    ),
+    "an empty file": ("a.jsonl", "", {}, "the file is empty"),
+    "a cut line": (
+        "a.jsonl",
+        '{"text": "Ada", "entities": []}\n{"text": "Bo", "ent\n',
+        {},
+        ":2: not valid JSON",
+    ),
+    "single quotes": ("a.jsonl", "{'text': 'Ada', 'entities': []}\n", {}, ":1: not valid JSON"),
+    "a text that is none": (
+        "a.jsonl",
+        '{"text": 3, "entities": []}\n',
+        {},
+        ':1: want an object with a "text"; it has "text"',
+    ),
+    "no spans": ("a.jsonl", '{"text": "Ada"}\n', {}, "where there are none, give an empty list"),
+    "spans that are no list": (
+        "a.jsonl",
+        '{"text": "Ada", "entities": 3}\n',
+        {},
+        ':1: "entities" is not a list',
+    ),
+    "a span behind the end": (
+        "a.jsonl",
+        '{"text": "Ada", "entities": [[0, 9, "PER"]]}\n',
+        {},
+        ":1: span 0 to 9 (PER) does not lie in a text of 3",
+    ),
+    "a span without a label": (
+        "a.jsonl",
+        '{"text": "Ada", "entities": [[0, 3]]}\n',
+        {},
+        ":1: not a span: [0, 3]; want {",
+    ),
+    "an empty label": (
+        "a.jsonl",
+        '{"text": "Ada", "entities": [[0, 3, " "]]}\n',
+        {},
+        ":1: span 0 to 3 has an empty label",
+    ),
+    "an empty span": (
+        "a.jsonl",
+        '{"text": "Ada", "entities": [[1, 1, "PER"]]}\n',
+        {},
+        ":1: span 1 to 1 (PER) does not lie",
+    ),
+    "ends that are inclusive": (
+        "a.jsonl",
+        '{"text": "Ada B", "entities": [{"start": 0, "end": 2, "label": "P", "text": "Ada"}]}\n',
+        {},
+        "add 1, for ends are half-open",
+    ),
+    "another text": (
+        "a.jsonl",
+        '{"text": "Ada B", "entities": [{"start": 0, "end": 3, "label": "P", "text": "Bob"}]}\n',
+        {},
+        "its own text says 'Bob'; correct the offsets",
+    ),
+    "a number for a label": (
+        "a.jsonl",
+        '{"text": "Ada", "label": [[0, 3, 1]]}\n',
+        {},
+        ":1: 1 stands for a tag, and its name is not known; name the numbers",
+    ),
+    "tags without names": (
+        "a.jsonl",
+        '{"tokens": ["Ada"], "ner_tags": [1]}\n',
+        {},
+        ":1: 1 stands for a tag",
+    ),
+    "fewer tags than tokens": (
+        "a.jsonl",
+        '{"tokens": ["Ada", "B"], "ner_tags": ["O"]}\n',
+        {},
+        ':1: 2 tokens, but 1 tags in "ner_tags"',
+    ),
+    "a span of tokens behind the end": (
+        "a.json",
+        '[{"tokenized_text": ["Ada"], "ner": [[0, 1, "P"]]}]',
+        {},
+        ":1: span 0 to 1 (P) does not lie in a sentence of 1 tokens",
+    ),
+    "fewer tags in a row": (
+        "a.csv",
+        "text,labels\nAda ran home,B-PER O\n",
+        {},
+        ":2: 3 words in column 'text', 2 tags in 'labels'",
+    ),
+    "a comma too many": (
+        "a.csv",
+        "word,tag\nAda,B-PER\n1,000,O\n",
+        {},
+        ":3: 3 columns, but the header has 2; quote a cell",
+    ),
+    "no known column": (
+        "a.csv",
+        "a,b\nx,y\n",
+        {},
+        ':1: no columns of tokens and tags among a, b; say which with token = "NAME"',
+    ),
+    "an open element": (
+        "a.xml",
+        "<PER>Ada</PER> ran\n<PER>Bo ran\n",
+        {},
+        ":2: <PER> does not end on its line",
+    ),
+    "crossed elements": (
+        "a.xml",
+        "<A>Ada <B>Bo</A> x</B>\n",
+        {},
+        ":1: </A> at character 13, but <B> is open",
+    ),
+    "a note without tabs": (
+        "a.ann",
+        "T1 PER 0 3 Ada\n",
+        {},
+        "a.ann:1: not an entity: 'T1 PER 0 3 Ada'; want tabs",
+    ),
+    "a token that is not in the text": (
+        "a.tsv",
+        "#FORMAT=WebAnno TSV 3.3\n#T_SP=x.Name|value\n\n#Text=Ada\n1-1\t0-2\tBo\tPER\t\n",
+        {},
+        ":5: the token 'Bo' is not in #Text=",
+    ),
+    "another encoding": (
+        "a.conll",
+        "Zoë B-PER\nran O\n".encode("cp1252"),
+        {},
+        'Try encoding = "cp1252"',
+    ),
+    "no column of that name": (
+        "a.conllu",
+        "1\tAda" + "\t_" * 8 + "\n",
+        {"field": "pos"},
+        "unknown field 'pos': want upos",
+    ),
+    "a parquet file that is none": ("a.parquet", "Ada", {}, "not a readable parquet or arrow file"),
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_what_is_malformed_is_refused_in_one_line_with_place_and_cure(
+    tmp_path: Path, name: str
+) -> None:
+    file, content, options, message = MALFORMED[name]
+    data = content if isinstance(content, bytes) else content.encode()
+    (tmp_path / file).write_bytes(data)
+    if file.endswith(".ann"):
+        (tmp_path / "a.txt").write_text("Ada ran", encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        spans_of(tmp_path / file, FormatConfig(**options))
+    assert message in str(caught.value)
+    assert str(caught.value).startswith(str(tmp_path / file))
+    assert "\n" not in str(caught.value)
+    report = check_file(tmp_path / file, FormatConfig(**options))
+    assert report.findings[0].kind is FindingKind.UNREADABLE

@@ -90,6 +90,7 @@ def convert(
       teddy convert letters.txt tasks.jsonl --to prodigy --model runs/mine/mine.teddy
     """
     from teddy.model.errors import DataError
+    from teddy.model.system.memory import collector_paused
     from teddy.training.data.writers import OF_TOKENS, format_to_write, write_examples
 
     wanted = format_to_write(target, to)
@@ -105,7 +106,8 @@ def convert(
         examples = _read(options, offset_unit, fitting)
     if wanted in OF_TOKENS or target.suffix == ".spacy":
         examples = (each for example in examples for each in fitting.sentences(example))
-    write_examples(target, fitting.counted(examples), wanted)
+    with collector_paused():
+        write_examples(target, fitting.counted(examples), wanted)
     print(f"{target}: {fitting.n_examples:,} texts, {fitting.n_spans:,} spans", file=sys.stderr)
     if fitting.n_lost:
         print(f"teddy: {fitting.n_lost:,} spans dropped: {fitting.first}", file=sys.stderr)

@@ -74,8 +74,11 @@ def write_examples(path: Path, examples: Iterable[Example], form: FormatName) ->
                 file.writelines(_TEXTS[form](examples))
 
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
 def _line(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False) + "\n"
+    return _encode(value) + "\n"
 
 
 def _lines(record: Callable[[Example], Any]) -> Callable[[Iterable[Example]], Iterator[str]]:
@@ -89,7 +92,7 @@ def _list(record: Callable[[Example], Any]) -> Callable[[Iterable[Example]], Ite
     def pieces(examples: Iterable[Example]) -> Iterator[str]:
         before = "[\n"
         for example in examples:
-            yield before + json.dumps(record(example), ensure_ascii=False)
+            yield before + _encode(record(example))
             before = ",\n"
         yield "\n]\n" if before != "[\n" else "[]\n"
 

@@ -99,6 +99,11 @@ def guess_file(path: Path | str, stated: FormatConfig | None = None) -> Guess:
             reasons.append(f"{n_parts:,} entities in several parts: their words are unknown")
     elif form in _GUESSED and path.suffix != ".spacy":
         found = _guess_records(path, options, reasons)
+    if form == "conll" and str in (type(stated.token), type(stated.tag)):
+        for key, column in (("token", stated.token), ("tag", stated.tag)):
+            if isinstance(column, str) and column != AUTO:
+                reason = f"no column {column!r}: the file has no header; set {key} to a number"
+                raise DataError(path, None, reason)
     kept = {key: value for key, value in found.items() if getattr(stated, key) in (AUTO, ())}
     return Guess(path=path, options=options.model_copy(update=kept), reasons=tuple(reasons))
 

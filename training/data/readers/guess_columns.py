@@ -108,9 +108,11 @@ def _named(key: str, header: Sequence[str]) -> str | None:
     """Return the column with a usual name; of several, one of entities, else the last."""
     names = [name for name in header if re.fullmatch(_NAMES[key], name.strip())]
     of_entities = [name for name in names if re.search(r"(?i)ner|bio|iob|entit", name)]
+    of_words = [name for name in names if re.search(r"(?i)word|token|text|form", name)]
     without_pos = [name for name in names if not re.match(r"(?i)pos", name)]
-    chosen = of_entities or without_pos or names
-    return (chosen[0] if key != "tag" else chosen[-1]) if chosen else None
+    if key == "tag":
+        return next(reversed(of_entities or without_pos or names), None)
+    return next(iter((of_words if key == "token" else []) or names), None)
 
 
 def _tag_of_cells(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str | None:

@@ -27,6 +27,11 @@ from teddy.training.recipe.corpus_config import AUTO, FormatConfig, FormatName
 
 _TEXTS = ("jsonl", "doccano", "prodigy", "spacy")
 """Formats of texts with spans: their records are told apart by the keys that they have."""
+_DOCCANO = ("label", "labels", "annotations")
+_TELLING = frozenset(
+    ("vertexSet", "paragraphs", "tokenized_text", "data", "tokens", "words", "answer", "ents")
+)
+"""Keys without any of which a record is a text with spans."""
 _EXAMPLE = '{"text": "Ada ran", "entities": [{"start": 0, "end": 3, "label": "PER"}]}'
 
 
@@ -47,6 +52,8 @@ def kind_of(value: Any) -> FormatName | None:
         return "spacy" if not is_list_of_records(value) else None
     if not isinstance(value, dict):
         return None
+    if _TELLING.isdisjoint(value):
+        return "doccano" if any(type(value.get(key)) is list for key in _DOCCANO) else "jsonl"
     if isinstance(value.get("sents"), list) and "vertexSet" in value:
         return "docred"
     if "paragraphs" in value:
@@ -57,12 +64,11 @@ def kind_of(value: Any) -> FormatName | None:
         return "label-studio"
     if tags_key(value, AUTO):
         return "datasets"
-    if "answer" in value or "_input_hash" in value:
+    if "answer" in value:
         return "prodigy"
     if "ents" in value:
         return "spacy"
-    is_doccano = any(isinstance(value.get(key), list) for key in ("label", "labels", "annotations"))
-    return "doccano" if is_doccano else "jsonl"
+    return "doccano" if any(type(value.get(key)) is list for key in _DOCCANO) else "jsonl"
 
 
 def read_record(
