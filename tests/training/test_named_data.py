@@ -44,7 +44,7 @@ def test_a_label_that_the_model_lacks_is_refused_with_its_line(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"token": "Word"}, "token: must be a number"),
+        ({"token": "Word"}, "no column 'Word': the file has no header"),
         ({"encoding": "klingon"}, "encoding: unknown"),
         ({"label_map": {"A": "B"}}, "map.A: 'B'"),
     ],

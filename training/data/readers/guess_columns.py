@@ -180,8 +180,12 @@ def _comment(lines: Sequence[str]) -> str:
     ]
     others = [line for line in lines if line.strip() and line not in {*heads}]
     separator = "\t" if others and all("\t" in line for line in others) else None
-    widths = {len(line.split(separator)) for line in others}
-    is_odd = all(len(line.split(separator)) not in widths for line in heads)
+    rows = [line.split(separator) for line in others]
+    are_tagged = all(_TAG.fullmatch(row[-1]) for row in rows)
+    is_odd = all(
+        len(row) not in {*map(len, rows)} or (are_tagged and not _TAG.fullmatch(row[-1]))
+        for row in (line.split(separator) for line in heads)
+    )
     prefix = "#\t" if all(line.startswith("#\t") for line in heads) else "#"
     is_free = not any(line.startswith(prefix) for line in others)
     return prefix if heads and is_odd and is_free else ""
