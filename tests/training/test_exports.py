@@ -17,7 +17,8 @@ from teddy.training.data.align import Misaligned
 from teddy.training.data.corpora import load_corpus
 from teddy.training.data.readers import read_examples
 from teddy.training.data.readers.guess import guess_file
-from teddy.training.recipe.corpus_config import CorpusConfig, FormatConfig
+from teddy.training.data.readers.samples import SAMPLES
+from teddy.training.recipe.corpus_config import CorpusConfig, FormatConfig, FormatName
 
 EXPORTS = Path(__file__).parent / "exports"
 GOLD = [
@@ -443,5 +444,16 @@ def test_what_is_malformed_is_refused_in_one_line_with_place_and_cure(
     assert message in str(caught.value)
     assert str(caught.value).startswith(str(tmp_path / file))
     assert "\n" not in str(caught.value)
+    assert 1 <= len(caught.value.sample.strip().splitlines()) <= 3
     report = check_file(tmp_path / file, FormatConfig(**options))
     assert report.findings[0].kind is FindingKind.UNREADABLE
+
+
+@pytest.mark.parametrize("form", sorted({*SAMPLES} - {"auto", "brat", "docred", "webanno"}))
+def test_the_sample_of_a_format_is_guessed_as_that_format(tmp_path: Path, form: FormatName) -> None:
+    sample = SAMPLES[form].partition("(on one line)")[0].partition("\nor ")[0]
+    is_record = form in ("jsonl", "prodigy", "gliner")
+    sample = sample.partition("\n(")[0].replace("\n", " ") if is_record else sample
+    (tmp_path / "a").write_text(sample + "\n", encoding="utf-8")
+    assert guess_file(tmp_path / "a").options.format == form
+    assert [*spans_of(tmp_path / "a"), [("", "")]][0][0][1] == "PER"

@@ -15,6 +15,7 @@ from teddy.training.data.readers.guess import is_binary, resolved
 from teddy.training.data.readers.markup import read_markdown, read_xml
 from teddy.training.data.readers.records import read_records
 from teddy.training.data.readers.rows import Example
+from teddy.training.data.readers.samples import SAMPLES
 from teddy.training.data.readers.webanno import read_webanno
 from teddy.training.recipe.corpus_config import FormatConfig, FormatName
 
@@ -30,8 +31,18 @@ def read_examples(path: Path | str, options: FormatConfig, *, after: int = 0) ->
     or damaged, that is not in its encoding, or that has a row, a column, a tag or a span that
     cannot be read.
     """
-    path = Path(path)
-    options = resolved(path, options)
+    form: FormatName = options.format
+    try:
+        options = resolved(Path(path), options)
+        form = options.format
+        yield from _checked(Path(path), options, after)
+    except DataError as error:
+        error.sample = SAMPLES[form]
+        raise
+
+
+def _checked(path: Path, options: FormatConfig, after: int) -> Iterator[Example]:
+    """Yield the examples of a file whose texts can be tagged."""
     n_examples = 0
     read = partial(read_records, after=after) if after else _READERS[options.format]
     for example in read(path, options):

@@ -40,6 +40,7 @@ _MOST_RECORDS = 1_000
 _CLEARLY = 3
 """Spans that must fit better in another unit than in characters."""
 _NER_KEY = re.compile(r"(?i)(?:^|\|)(ner|entity|ne|named_?entity|ner_?tag)=")
+_ENDS_IN_TAG = re.compile(r"\s(O|[BI]-\S+)\s*$")
 _UNIT_NAMES = {"utf16": "UTF-16 units", "byte": "UTF-8 bytes", "character": "characters"}
 _COLUMNS = frozenset(["separator", "token", "tag", "scheme", "spans", "ragged", "comment"])
 _TABLE = frozenset(["separator", "token", "tag", "sentence", "row", "scheme", "spans"])
@@ -145,7 +146,7 @@ def _format(path: Path, stated: FormatConfig) -> tuple[FormatName, str]:
         return "csv", "a header that names columns"
     if _is_xml(lines):
         return "xml", "elements around entities"
-    if len({len(line.split()) for line in lines}) > 1 and any(map(_has_link, lines)):
+    if any(map(_has_link, lines)) and not any(_ENDS_IN_TAG.search(line) for line in lines):
         return "markdown", "marks such as [Ada](PER)"
     if _is_prose(lines) and not stated.guessed >= _COLUMNS - {"comment", "ragged"}:
         return "conll", "columns"
