@@ -1,14 +1,23 @@
+# mypy: ignore-errors
+# Each tool is installed only in an environment of its own.
 """Make the files of this folder again: one text set as each annotation tool exports it.
 
-spaCy and `datasets` write their files themselves: `pip install spacy datasets` in an environment
-apart. The others follow the tool's published schema, with the fields that its exports have.
+spaCy, `datasets` and doccano write their files themselves, each in an environment of its own: `pip
+install spacy datasets`; `pip install doccano 'marshmallow<4' 'numpy<2' 'pandas<2.3'
+'setuptools<81'`. The others follow the tool's published schema, with the fields of its exports.
 
-    python tests/training/exports/make.py
+    python tests/training/exports/make.py          # all but doccano's
+    python tests/training/exports/make.py doccano
 """
 
 import json
+import os
 import shutil
+import sys
+import zipfile
+from importlib.util import find_spec
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 HERE = Path(__file__).parent
@@ -45,25 +54,46 @@ def whole(name: str, value: Any) -> None:
 
 
 def doccano() -> None:
-    spans = [[[s, e, label] for s, e, label in each] for _, each in GOLD]
-    texts = [text for text, _ in GOLD]
-    meta = {"Comments": [], "source": "made up"}
-    both = [*zip(texts, spans, strict=True)]
-    lines(
-        "doccano.jsonl", [{"id": n, "text": t, **meta, "label": s} for n, (t, s) in enumerate(both)]
+    """Annotate and export in doccano itself, in a database of its own."""
+    sys.path.insert(0, next(iter(find_spec("backend").submodule_search_locations)))  # type: ignore
+    folder = mkdtemp()
+    os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings.development"
+    os.environ["DATABASE_URL"] = f"sqlite:///{folder}/doccano.sqlite3"
+    import django
+
+    django.setup()
+    from django.conf import settings
+
+    settings.MEDIA_ROOT = folder
+    from data_export.celery_tasks import export_dataset
+    from django.contrib.auth import get_user_model
+    from django.core.management import call_command
+    from examples.models import Example
+    from label_types.models import SpanType
+    from labels.models import Span
+    from projects.models import SequenceLabelingProject
+
+    call_command("migrate", verbosity=0)
+    call_command("create_roles", verbosity=0)
+    user = get_user_model().objects.create(username="ada")
+    project = SequenceLabelingProject.objects.create(
+        name="made up",
+        created_by=user,
+        project_type="SequenceLabeling",
+        collaborative_annotation=True,
     )
-    listed = [
-        [
-            {"id": n, "label": each, "start_offset": s, "end_offset": e}
-            for n, (s, e, each) in enumerate(spans)
-        ]
-        for _, spans in GOLD
-    ]
-    relations = [
-        {"id": n, "text": text, "entities": each, "relations": [], "Comments": []}
-        for n, (text, each) in enumerate(zip(texts, listed, strict=True))
-    ]
-    lines("doccano-relations.jsonl", relations)
+    project.add_admin()
+    types = {each: SpanType.objects.create(project=project, text=each) for each in ("PER", "LOC")}
+    for text, spans in GOLD:
+        example = Example.objects.create(project=project, text=text, meta={"source": "made up"})
+        for start, end, label in spans:
+            place = {"start_offset": start, "end_offset": end}
+            Span.objects.create(example=example, user=user, label=types[label], **place)
+    for name, use_relation in (("doccano", False), ("doccano-relations", True)):
+        project.use_relation = use_relation
+        project.save()
+        with zipfile.ZipFile(export_dataset(project.pk, "JSONL")) as exported:
+            (HERE / f"{name}.jsonl").write_bytes(exported.read("all.jsonl"))
 
 
 def prodigy() -> None:
@@ -298,7 +328,10 @@ def datasets_files() -> None:
 
 
 if __name__ == "__main__":
-    for make in (doccano, prodigy, label_studio, brat, webanno, columns, markup):
-        make()
-    spacy_files()
-    datasets_files()
+    if sys.argv[1:] == ["doccano"]:
+        doccano()
+    else:
+        for make in (prodigy, label_studio, brat, webanno, columns, markup):
+            make()
+        spacy_files()
+        datasets_files()

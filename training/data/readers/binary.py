@@ -14,7 +14,7 @@ from teddy.training.data.readers.records import read_record
 from teddy.training.data.readers.rows import Example
 from teddy.training.recipe.corpus_config import FormatConfig
 
-_BATCH_ROWS = 1000
+_BATCH_ROWS = 4096
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 _NO_SPACY = ".spacy files need spaCy: pip install 'teddy[spacy]'"
 
@@ -78,7 +78,8 @@ def _batches(file: Path) -> Iterator[Any]:
     import pyarrow.parquet as pq
 
     if file.suffix != ".arrow":
-        with pq.ParquetFile(file) as opened:
+        # Row groups may be as large as the file: they are read in pieces.
+        with pq.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False) as opened:
             yield from opened.iter_batches(_BATCH_ROWS)
         return
     with pa.memory_map(str(file)) as mapped:
@@ -216,7 +217,8 @@ def write_parquet(
                 else:
                     pairs = [tagged(each) for each in batch]
                     first, second = (pa.array(each, texts) for each in zip(*pairs, strict=True))
-                writer.write_batch(pa.record_batch([first, second, pa.array(meta, text)], schema))
+                rows = pa.record_batch([first, second, pa.array(meta, text)], schema)
+                writer.write_table(pa.Table.from_batches([rows]))  # a row group of its own
 
 
 def _batched(examples: Iterable[Example], size: int) -> Iterator[list[Example]]:
