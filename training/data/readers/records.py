@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from teddy.model.errors import DataError
+from teddy.model.tags.spans import Span
 from teddy.training.data.readers.json import is_list_of_records, json_values
 from teddy.training.data.readers.label_studio import task_parts
 from teddy.training.data.readers.rows import Example
-from teddy.training.data.readers.shapes import NOT_GOLD, Parts, Record, tags_key
+from teddy.training.data.readers.shapes import NOT_GOLD, SPAN_KEYS, Parts, Record, tags_key
 from teddy.training.recipe.corpus_config import AUTO, FormatConfig, FormatName
 
 _TEXTS = ("jsonl", "doccano", "prodigy", "spacy")
@@ -32,6 +33,9 @@ _TELLING = frozenset(
     ("vertexSet", "paragraphs", "tokenized_text", "data", "tokens", "words", "answer", "ents")
 )
 """Keys without any of which a record is a text with spans."""
+_USUAL = (*_TEXTS, "datasets")
+_CHARACTERS = (AUTO, "character")
+_SPAN = {"start", "end", "label"}
 _EXAMPLE = '{"text": "Ada ran", "entities": [{"start": 0, "end": 3, "label": "PER"}]}'
 
 
@@ -78,6 +82,10 @@ def read_record(
 
     Raises DataError with the line for a record that says nothing that can be read.
     """
+    usual = _usual(path, line, value, options, document)
+    if usual is not None:
+        yield usual
+        return
     kind = kind_of(value)
     wanted = options.format if options.format in (*_TEXTS, "label-studio", "gliner") else kind
     if kind is not None and kind != wanted and not (kind in _TEXTS and wanted in _TEXTS):
@@ -96,6 +104,43 @@ def read_record(
         yield record.of_tokens(tokens, record.span_list()[1], last_is_in=False)
     elif (parts := parts_of(record)) is not None:
         yield record.example(*parts)
+
+
+def _usual(
+    path: Path, line: int, value: Any, options: FormatConfig, document: int
+) -> Example | None:
+    """Return the text of a record in the usual shape, in half the time; None for other records."""
+    if type(value) is not dict or not _TELLING.isdisjoint(value) or options.format not in _USUAL:
+        return None
+    text, keys = value.get("text"), [key for key in SPAN_KEYS if key in value]
+    if not isinstance(text, str) or len(keys) != 1 or options.token != AUTO or options.tag != AUTO:
+        return None
+    if options.offset_unit not in _CHARACTERS and not text.isascii():
+        return None
+    listed, n_characters = value[keys[0]], len(text)
+    spans: list[Span] = []
+    for each in listed if type(listed) is list else (None,):
+        if (type(each) is list or type(each) is tuple) and len(each) == 3:
+            start, end, label = each
+        elif type(each) is dict and each.keys() == _SPAN:
+            start, end, label = each["start"], each["end"], each["label"]
+        else:
+            return None
+        if type(start) is not int or type(end) is not int or type(label) is not str:
+            return None
+        if not 0 <= start < end <= n_characters or not label.strip():
+            return None
+        spans.append(Span(start, end, label))
+    return Example(
+        text=text,
+        spans=tuple(spans),
+        span_lines=(line,) * len(spans),
+        path=str(path),
+        line=line,
+        is_sentence=False,
+        document=document,
+        meta={key: each for key, each in value.items() if key != "text" and key != keys[0]},
+    )
 
 
 def as_record(

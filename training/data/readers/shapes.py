@@ -16,7 +16,6 @@ TEXT_KEYS = ("text", "data", "content", "sentence")
 SPAN_KEYS = ("entities", "spans", "label", "labels", "annotations", "ents")
 TOKEN_KEYS = ("tokens", "words")
 TAG_KEYS = ("ner_tags", "ner", "tags", "labels", "label", "ner_labels")
-_PLAIN_KEYS = {"start", "end", "label", "text"}
 NOT_GOLD = ("reject", "ignore")
 """Prodigy's answers that say that a record, or a span, is not gold."""
 
@@ -43,10 +42,7 @@ class Record:
         used = {key, span_key, "answer"}
         places = _token_places(self.value.get("tokens"))
         used |= {"tokens"} if places else set()
-        items: list[Item] = []
-        for each in listed:
-            item = _plain_item(each)
-            items += self.items(each) if item is None else (item,)
+        items = [item for each in listed for item in self.items(each)]
         meta = {name: each for name, each in self.value.items() if name not in used}
         return self.value[key], items, meta, places
 
@@ -75,8 +71,6 @@ class Record:
         stated, value = self.options.tag, self.value
         is_stated = isinstance(stated, str) and stated != AUTO
         names = [str(stated)] if is_stated else [key for key in SPAN_KEYS if key in value]
-        if len(names) == 1 and _is_plain_list(value.get(names[0])):
-            return names[0], value[names[0]]
         names = names or [key for key in value if _is_span_list(value[key])]
         present = [key for key in names if _may_be_spans(value.get(key))]
         of_spans = [key for key in present if not _is_of_classes(value[key])]
@@ -140,11 +134,7 @@ class Record:
             places = characters_of(text, [*items, *tokens], unit)
             tokens = [(places[a] or 0, places[b] or len(text)) for a, b in tokens]
         spans = []
-        n_characters = len(text)
         for start, end, label, own in items:
-            if places is None and own is None and 0 <= start < end <= n_characters:
-                spans.append(Span(start, end, label))
-                continue
             first = start if places is None else places[start]
             last = end if places is None else places[end]
             if first is None or last is None or not 0 <= first < last <= len(text):
@@ -276,24 +266,6 @@ def _is_span_list(value: Any) -> bool:
 def _is_of_classes(value: Any) -> bool:
     """Whether a list is of classes of the whole text."""
     return bool(value) and isinstance(value, list) and all(isinstance(each, str) for each in value)
-
-
-def _is_plain_list(value: Any) -> bool:
-    return type(value) is list and (not value or type(value[0]) is not str)
-
-
-def _plain_item(raw: Any) -> Item | None:
-    """Return a span in one of the two usual forms, several times faster than `Record.items`."""
-    if (type(raw) is list or type(raw) is tuple) and len(raw) == 3:
-        start, end, label = raw
-        own = None
-    elif type(raw) is dict and raw.keys() <= _PLAIN_KEYS:
-        start, end, label = raw.get("start"), raw.get("end"), raw.get("label")
-        own = raw.get("text")
-    else:
-        return None
-    is_plain = type(start) is int and type(end) is int and type(label) is str and label.strip()
-    return (start, end, label, own) if is_plain and (own is None or type(own) is str) else None
 
 
 def _may_be_spans(value: Any) -> bool:
