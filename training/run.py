@@ -217,7 +217,7 @@ def set_up_run(
     """
     # Processes need not share a disk: each has its own.
     stored = output / ("sentences" if group.is_first else f"sentences-{group.rank}")
-    corpora, misaligned = open_corpora(recipe, data, stored)
+    (corpora, misaligned), how_read = open_corpora(recipe, data, stored), readings(recipe, data)
     if recipe.update is not None:
         corpora = rehearsed(corpora, recipe.update.rehearse, recipe.update.share)
     # Files may be there and leave one side empty, as a small holdout of few sentences does.
@@ -249,7 +249,6 @@ def set_up_run(
     trainer = _make_trainer(recipe, corpora, features, start, vectors, distillation, group)
     if earlier is not None:
         trainer.restore(earlier.weights, earlier.progress)
-    learnt = update.notes if update else ()
     own = TrainingData(name=table.name, licence=table.licence, source=table.source)
     before = start.training_data if start else earlier.inherited if earlier else ()
     credit = joined_credits(before, (own,) if table.vectors else ())
@@ -258,7 +257,7 @@ def set_up_run(
         misaligned=misaligned,
         trainer=trainer,
         inherited=joined_credits(credit, distillation.training_data if distillation else ()),
-        notes=(*readings(recipe, data), *filter(None, [vectors and str(vectors)]), *learnt),
+        notes=(*how_read, *([str(vectors)] if vectors else []), *(update.notes if update else ())),
         stored=stored,
     )
 
