@@ -54,4 +54,4 @@ def test_fields_that_make_no_sense_are_refused(
 ) -> None:
     (tmp_path / "a.conll").write_text("Ada B-PER\n")
     with pytest.raises(DataError, match=message):
-        file_config(tmp_path / "a.conll", ["PER"], **change)
+        load_file(tmp_path / "a.conll", ["PER"], **change)

@@ -6,6 +6,7 @@ None of this is proof: it is where to look first.
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
 
 from teddy.training.check.finding_kinds import FindingKind
 from teddy.training.check.report import Example, Finding, finding_in
@@ -237,7 +238,9 @@ def without_entities(parts: Mapping[str, Sequence[Sentence]]) -> Iterator[Findin
         if n >= _FEW_EXAMPLES and all(each.spans or each.unknown for each in sentences):
             yield Finding(FindingKind.NO_NEGATIVES, name, None, f"all {n:,} sentences have one")
         for sentence in sentences:
-            by_file[sentence.path].append(sentence)
+            # A text of brat may have none; the folder is what other formats have in a file.
+            path = PurePath(sentence.path)
+            by_file[str(path.parent if path.suffix == ".ann" else path)].append(sentence)
     for path, sentences in by_file.items():
         if not any(each.spans or each.unknown or each.misaligned for each in sentences):
             message, n = f"{len(sentences):,} sentences, every word O", len(sentences)

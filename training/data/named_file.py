@@ -7,8 +7,7 @@ from typing import Any
 
 from teddy.model.errors import DataError
 from teddy.training.data.corpora import Corpus, load_corpus
-from teddy.training.data.readers.guess import resolved
-from teddy.training.recipe.corpus_config import AUTO, CorpusConfig, FormatConfig, FormatName
+from teddy.training.recipe.corpus_config import AUTO, CorpusConfig, FormatName
 
 
 def file_config(
@@ -24,19 +23,19 @@ def file_config(
     """Return a file as a corpus that is all dev.
 
     The arguments are fields of `recipe.corpus_config`; a format, or a column or scheme in `stated`,
-    that is None is guessed from the file.
+    that is None is guessed when the file is read.
 
-    Raises: DataError when the file cannot be read, or when the fields do not go together or with
-    `labels`.
+    Raises: DataError when the fields do not go together or with `labels`.
     """
     try:
         "".encode(encoding)
     except LookupError:
         raise DataError(path, None, f"encoding: unknown encoding {encoding!r}") from None
     known = {key: value for key, value in stated.items() if value is not None}
-    options = FormatConfig(format=form or AUTO, encoding=encoding, **known)
     config = CorpusConfig(
-        **resolved(path, options).model_dump(),
+        **known,
+        format=form or AUTO,
+        encoding=encoding,
         name=path.name,
         licence="not stated",
         dev=(glob.escape(path.name),),
