@@ -27,7 +27,7 @@ from teddy.model.tagger import TaggedWords, Tagger, avoid_lost_threads
 from teddy.model.tags.spans import Span
 from teddy.model.tags.tag_set import TagSet
 from teddy.model.text.documents import Entity, Tagged, Window, assemble, prepare
-from teddy.model.text.words import TOKENISER_VERSION, Text, joined_length
+from teddy.model.text.words import TOKENISER_VERSION, Text, n_characters
 
 SHIPPED_MODEL = Path(__file__).parent / "pretrained" / "en.teddy"
 """The model that comes with Teddy."""
@@ -135,11 +135,11 @@ def _check_types(words: object, name: str) -> None:
 def _take(texts: Iterator[Text]) -> list[Text]:
     """Take the next texts, of about `_CHARACTERS_AT_ONCE` together; an empty one counts too."""
     taken: list[Text] = []
-    n_characters = 0
+    size = 0
     for text in texts:
         taken.append(text)
-        n_characters += 1 + (len(text) if isinstance(text, str) else joined_length(text))
-        if n_characters >= _CHARACTERS_AT_ONCE:
+        size += 1 + n_characters(text)
+        if size >= _CHARACTERS_AT_ONCE:
             break
     return taken
 

@@ -73,9 +73,11 @@ def check_words(words: Sequence[str]) -> None:
         raise TextError(f"word {list(words).index('')} is empty: leave it out")
 
 
-def joined_length(words: Sequence[str]) -> int:
-    """Return the length of words as a text, with one space between two, in characters."""
-    return sum(map(len, words)) + max(0, len(words) - 1)
+def n_characters(text: Text) -> int:
+    """Return the length of a text; of words, the length with one space between each two."""
+    if isinstance(text, str):
+        return len(text)
+    return sum(map(len, text)) + max(0, len(text) - 1)
 
 
 def tokenise(text: str) -> list[tuple[int, int]]:

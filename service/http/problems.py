@@ -23,6 +23,7 @@ from teddy.service import errors
 from teddy.service.http.callers import CHALLENGE
 from teddy.service.http.middleware import CLIENT_CLOSED_REQUEST, request_id
 from teddy.service.http.paths import methods_of, where_else
+from teddy.service.schemas import AS_TEXT, AS_WORDS
 
 MEDIA_TYPE = "application/problem+json"
 SURROGATE_FAULT = re.compile("hex escape|surrogate|unicode code point")
@@ -193,7 +194,8 @@ def field_error(fault: Mapping[str, Any]) -> dict[str, Any]:
 
     A field's name comes from the client, so it is shortened.
     """
-    place = [part if isinstance(part, int) else part[:LONGEST_NAME] for part in fault["loc"]]
+    named = (part for part in fault["loc"] if part not in (AS_TEXT, AS_WORDS))
+    place = [part if isinstance(part, int) else part[:LONGEST_NAME] for part in named]
     if not place or place[0] not in ("body", "query"):
         place.insert(0, "body")
     said = fault["msg"]

@@ -12,7 +12,7 @@ from teddy.model.predictor import Predictor
 from teddy.model.tags.spans import Scheme, Span, read_tags
 from teddy.model.text.documents import Tagged
 from teddy.model.text.sentences import Offsets, split_sentences
-from teddy.model.text.words import MAX_WORD_CHARACTERS, Text, joined_length, split_words
+from teddy.model.text.words import MAX_WORD_CHARACTERS, Text, n_characters, split_words
 from tests.model.test_predictor import SENTENCES, any_text, assert_same, few, scores
 
 ODD = ["New York", "don't", "New-York", " ", "\u200b", "\n", "a\tb", "\ufffd", "U.S.A", "x" * 250]
@@ -87,7 +87,7 @@ def test_words_and_texts_together_read_as_each_alone(
 @few
 @given(words=st.lists(st.text()))
 def test_the_length_is_that_of_the_words_with_spaces_between(words: list[str]) -> None:
-    assert joined_length(words) == len(" ".join(words))
+    assert n_characters(words) == n_characters(" ".join(words)) == len(" ".join(words))
 
 
 def test_the_network_reads_of_a_long_word_as_much_as_the_tokeniser_puts_into_one(
