@@ -6,22 +6,17 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
-    Discriminator,
     Field,
-    Tag,
     field_validator,
     model_validator,
 )
-from pydantic.config import JsonDict
-from pydantic_core import PydanticCustomError
 
 from teddy.model.text.offsets import OffsetUnit
 from teddy.model.text.words import Text
+from teddy.service.given import EITHER, UNIT_OF_WORDS, Given, GivenText
 
 Name = Annotated[str, Field(max_length=64)]
 MOST_LABELS = 1024
-AS_TEXT, AS_WORDS = "<text>", "<words>"
-"""The kinds of a text in a batch, which pydantic names among the fields where a fault is."""
 
 
 def _as_whole(value: object) -> object:
@@ -60,95 +55,23 @@ class _Options(BaseModel):
         return "offset_unit" in self.model_fields_set and self.offset_unit is not None
 
 
-UNIT_OF_WORDS = PydanticCustomError(
-    "offset_unit", "'offset_unit' must be left out: with 'words', 'start' and 'end' count words"
-)
-Words = Annotated[
-    list[Annotated[str, Field(min_length=1)]],
-    Field(
-        fail_fast=True,
-        description="A text as words: one sentence, each word with one tag. `start` and `end` "
-        "count words, so that `offset_unit` must be left out.",
-        examples=[["Ada", "met", "Grace", "in", "Oslo", "."]],
-    ),
-]
-
-
-class _Given(BaseModel):
-    """A text, or its words."""
-
-    text: str | None = Field(
-        default=None,
-        description="Never cut; an empty one has no entities.",
-        examples=["Ada met Grace in Oslo."],
-    )
-    words: Words | None = None
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.words is None:
-            if self.text is None:
-                raise PydanticCustomError("given", "must have 'text' or 'words'")
-        elif self.text is not None:
-            raise PydanticCustomError("given", "must have only one of 'text' and 'words'")
-        elif self.names_unit:
-            raise UNIT_OF_WORDS
-        return self
-
-    @property
-    def names_unit(self) -> bool:
-        """Whether a unit of offsets is set; a line of a stream has none of its own."""
-        return False
-
-    @property
-    def given(self) -> Text:
-        """The text, or its words."""
-        return (self.text or "") if self.words is None else self.words
-
-
-EITHER: JsonDict = {
-    "oneOf": [
-        {"required": ["text"], "properties": {"text": {"type": "string"}}},
-        {
-            "required": ["words"],
-            "properties": {"words": {"type": "array"}, "offset_unit": {"type": "null"}},
-        },
-    ]
-}
-"""For OpenAPI, which fields go together: what validators check."""
-
-
-class EntitiesRequest(_Options, _Given):
+class EntitiesRequest(_Options, Given):
     """One text to tag."""
 
     model_config = ConfigDict(json_schema_extra=EITHER)
 
 
-class GivenWords(BaseModel):
-    """A text of a batch that is given as words."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    words: Words
-
-
-def _kind_of(item: object) -> str | None:
-    return AS_TEXT if isinstance(item, str) else AS_WORDS if isinstance(item, dict) else None
-
-
-GivenText = Annotated[
-    Annotated[str, Tag(AS_TEXT)] | Annotated[GivenWords, Tag(AS_WORDS)],
-    # told apart beforehand: a fault is told once, and not once for each kind
-    Discriminator(
-        _kind_of,
-        custom_error_type="text",
-        custom_error_message="must be a string, or an object with 'words'",
-    ),
-]
-
-
 class BatchRequest(_Options):
     """Several texts to tag with the same options."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"properties": {"offset_unit": {"type": "null"}}},
+                {"properties": {"texts": {"items": {"type": "string"}}}},
+            ]
+        }
+    )
 
     texts: list[GivenText] = Field(
         fail_fast=True, examples=[["Ada met Grace.", {"words": ["In", "Oslo", "."]}]]
@@ -244,7 +167,7 @@ class Identified(BaseModel):
     )
 
 
-class StreamLine(_Given, Identified):
+class StreamLine(Given, Identified):
     """A line of a stream: one text."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, json_schema_extra=EITHER)

@@ -20,12 +20,12 @@ from teddy.model.text.offsets import OffsetUnit, convert_offsets
 from teddy.model.text.words import Text, n_characters
 from teddy.service.api.reading import read_json, refuse
 from teddy.service.errors import BodyTooLargeError, TextTooLongError
+from teddy.service.given import UNIT_OF_WORDS
 from teddy.service.http.body import LARGE_BYTES
 from teddy.service.http.json_scan import JsonLimits, scan
 from teddy.service.http.problems import STATUSES, field_error, slug
 from teddy.service.inference.models import ServedModel
 from teddy.service.schemas import (
-    UNIT_OF_WORDS,
     BatchRequest,
     EntitiesRequest,
     Identified,

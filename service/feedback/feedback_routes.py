@@ -25,12 +25,12 @@ from teddy.service.errors import (
 from teddy.service.feedback.rows import Correction, as_text, read_spans
 from teddy.service.feedback.scores import total
 from teddy.service.feedback.state import Feedback
+from teddy.service.given import UNIT_OF_WORDS
 from teddy.service.http.body import read_body
 from teddy.service.http.json_scan import JsonLimits
 from teddy.service.http.openapi import body_of, problems
 from teddy.service.inference.fair_queue import RequestContext
 from teddy.service.schemas import (
-    UNIT_OF_WORDS,
     AnswerCorrection,
     CorrectionResponse,
     EntitiesRequest,

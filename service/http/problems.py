@@ -20,10 +20,10 @@ from starlette.responses import Response
 
 from teddy.model.errors import TeddyError, TextError
 from teddy.service import errors
+from teddy.service.given import AS_TEXT, AS_WORDS
 from teddy.service.http.callers import CHALLENGE
 from teddy.service.http.middleware import CLIENT_CLOSED_REQUEST, request_id
 from teddy.service.http.paths import methods_of, where_else
-from teddy.service.schemas import AS_TEXT, AS_WORDS
 
 MEDIA_TYPE = "application/problem+json"
 SURROGATE_FAULT = re.compile("hex escape|surrogate|unicode code point")
