@@ -10,9 +10,7 @@ from teddy.model.text.words import Text
 
 AS_TEXT, AS_WORDS = "<text>", "<words>"
 """The kinds of a text in a batch, which pydantic names among the fields where a fault is."""
-UNIT_OF_WORDS = PydanticCustomError(
-    "offset_unit", "'offset_unit' must be left out: with 'words', 'start' and 'end' count words"
-)
+UNIT_OF_WORDS = "'offset_unit' must be left out: with 'words', 'start' and 'end' count words"
 Words = Annotated[
     list[Annotated[str, Field(min_length=1)]],
     Field(
@@ -42,7 +40,7 @@ class Given(BaseModel):
         elif self.text is not None:
             raise PydanticCustomError("given", "must have only one of 'text' and 'words'")
         elif self.names_unit:
-            raise UNIT_OF_WORDS
+            raise PydanticCustomError("offset_unit", UNIT_OF_WORDS)
         return self
 
     @property

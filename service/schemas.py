@@ -10,6 +10,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from teddy.model.text.offsets import OffsetUnit
 from teddy.model.text.words import Text
@@ -80,7 +81,7 @@ class BatchRequest(_Options):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.names_unit and not all(isinstance(each, str) for each in self.texts):
-            raise UNIT_OF_WORDS
+            raise PydanticCustomError("offset_unit", UNIT_OF_WORDS)
         return self
 
     @property

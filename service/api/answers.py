@@ -157,7 +157,7 @@ def _read_line(line: bytes | None, limits: LineLimits, options: StreamOptions) -
             scan(line, JsonLimits.of_line(limits.max_characters))
         read = read_json(StreamLine, line)
         if read.words is not None and options.names_unit:
-            refuse([((), UNIT_OF_WORDS.message())])
+            refuse([((), UNIT_OF_WORDS)])
     except TeddyError as error:
         return _refuse(error)
     except ValidationError as error:

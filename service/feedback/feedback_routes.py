@@ -177,5 +177,5 @@ async def spans_of(
     size = len(asked.entities) + n_characters(found.text)
     unit = asked.offset_unit or "character"
     if asked.names_unit and not isinstance(found.text, str):
-        refuse([(("offset_unit",), UNIT_OF_WORDS.message())])
+        refuse([(("offset_unit",), UNIT_OF_WORDS)])
     return await service.tagging.run(size, read_spans, asked.entities, found.text, unit, labels)
