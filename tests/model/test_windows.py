@@ -12,7 +12,10 @@ from teddy.model.text.documents import Window, split_windows
 def split(sentences: list[tuple[int, int]], max_words: int, overlap: int) -> list[Window]:
     """The windows of sentences whose words are their own numbers."""
     words = [str(number) for number in range(sentences[-1][1] if sentences else 0)]
-    windows = split_windows(words, sentences, max_words, overlap)
+    lazy = split_windows(words, sentences, max_words, overlap)
+    windows = [*lazy]
+    assert [lazy[i] for i in range(len(lazy))] == lazy[:] == windows
+    assert lazy.n_words == sum(each.n_words for each in windows)
     for window in windows:
         assert window.words == words[window.start : window.end]
         assert window.n_words == window.end - window.start

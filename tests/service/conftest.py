@@ -75,11 +75,17 @@ class FakeWindow:
         return len(self.words)
 
 
+class FakeWindows(list[FakeWindow]):
+    @property
+    def n_words(self) -> int:
+        return sum(each.n_words for each in self)
+
+
 @dataclass(frozen=True)
 class FakeDocument:
     text: str
     offsets: list[tuple[int, int]]
-    windows: list[FakeWindow]
+    windows: FakeWindows
 
 
 class FakeManifest:
@@ -130,9 +136,8 @@ class FakePredictor:
     def prepare(self, text: str) -> FakeDocument:
         offsets = [match.span() for match in re.finditer(r"\S+", text)]
         words = [text[start:end] for start, end in offsets]
-        return FakeDocument(
-            text, offsets, [FakeWindow(words[i : i + 10]) for i in range(0, len(words), 10)]
-        )
+        windows = (FakeWindow(words[i : i + 10]) for i in range(0, len(words), 10))
+        return FakeDocument(text, offsets, FakeWindows(windows))
 
     def predict(self, windows: Sequence[FakeWindow]) -> list[list[str]]:
         self.entered.set()

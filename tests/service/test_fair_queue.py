@@ -79,7 +79,7 @@ def test_each_flow_is_served_within_as_many_batches_as_there_are_flows(
         for i in {i for i, _ in batch}:
             last_served[i] = n_batches
         for i, flow in enumerate(flows):
-            assert not flow.items or n_batches - last_served[i] < len(flows)
+            assert not flow.words or n_batches - last_served[i] < len(flows)
 
 
 @given(requests, st.integers(1, 40), st.data())
@@ -105,7 +105,7 @@ def test_the_words_counted_are_those_that_wait_whoever_leaves(
             queue.take(limit)
         share = queue.max_words // FLOW_SHARES
         assert queue.words == sum(
-            min(sum(each.words for each in flow.items), share) for flow in flows
+            min(sum(each.words for each in flow.waiting()), share) for flow in flows
         )
 
 
