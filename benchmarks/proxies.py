@@ -97,12 +97,12 @@ def _is_open(port: int) -> bool:
 
 
 async def through(
-    program: str, server: Server, questions: Sequence[Question], n: int, connections: int
+    program: str, upstream: int, questions: Sequence[Question], n: int, connections: int
 ) -> Tally:
-    """Ask `n` questions through a proxy."""
+    """Ask `n` questions through a proxy in front of a port."""
     with (
         tempfile.TemporaryDirectory(prefix="teddy-proxy-") as folder,
-        proxy(program, server.port, Path(folder)) as port,
+        proxy(program, upstream, Path(folder)) as port,
     ):
         load = Load(port, islice(cycle(questions), n), name=Path(program).name)
         return await load.closed(connections, float("inf"))
@@ -133,7 +133,7 @@ async def run(arguments: argparse.Namespace) -> bool:
         await server.ready()
         for program in filter(None, map(find, PROGRAMS)):
             tally = await through(
-                program, server, questions, arguments.requests, arguments.connections
+                program, server.port, questions, arguments.requests, arguments.connections
             )
             print(describe(program, tally), flush=True)
             is_right &= tally.ok == arguments.requests and not tally.n_faults

@@ -14,8 +14,9 @@ from typing import Any
 import httpx
 import pytest
 
+from benchmarks.load.question import single_questions
 from benchmarks.load.server import free_port
-from benchmarks.proxies import HAPROXY, NGINX, PROGRAMS, command_of, find, proxy
+from benchmarks.proxies import HAPROXY, NGINX, PROGRAMS, command_of, find, proxy, through
 from teddy.service.settings import Settings
 from tests.service.live import RawStream, line, listening
 
@@ -140,6 +141,14 @@ async def test_each_line_of_a_stream_is_answered_before_the_next_is_sent(
             await stream.finish()
             assert [answer async for answer in answers] == [{"entities": []}]
             await stream.close()
+
+
+async def test_every_request_gets_its_answer(program: str, predictor: Any) -> None:
+    """A hundred thousand of them: `make proxies`."""
+    questions = single_questions([f"Ada {i} met Eve" for i in range(50)], None)
+    async with asyncio.timeout(60), listening(predictor) as live:
+        tally = await through(program, live.port, questions, 300, connections=8)
+    assert (tally.sent, tally.statuses, tally.broken) == (300, {200: 300}, [])
 
 
 async def test_metrics_are_not_for_everybody(program: str, tmp_path: Path, predictor: Any) -> None:
