@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from itertools import combinations
 
 import pytest
@@ -5,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from teddy.service.errors import QueueFullError
-from teddy.service.inference.fair_queue import FLOW_SHARES, FairQueue, Flow, choose_batch
+from teddy.service.inference.fair_queue import (
+    FLOW_SHARES,
+    LOOK_AHEAD,
+    FairQueue,
+    Flow,
+    choose_batch,
+)
 
 Item = tuple[int, int]  # flow, place in it
 
@@ -209,3 +216,23 @@ def test_flows_that_are_not_live_are_discarded_and_cost_no_turn() -> None:
     assert queue.take(10, live.__contains__) == ["c2"]
     assert queue.take(10, live.__contains__) == []
     assert (len(queue), queue.words) == (0, 0)
+
+
+def test_of_a_document_only_the_items_whose_turn_is_near_are_made() -> None:
+    n_made = 0
+
+    def items() -> Iterator[tuple[int, int]]:
+        nonlocal n_made
+        for number in range(350_000):
+            n_made += 1
+            yield 3, number
+
+    queue: FairQueue[int] = FairQueue(10_000_000)
+    flow = Flow("key", items(), words=3 * 350_000)
+    queue.add(flow)
+    assert n_made == 0
+    assert queue.take(300) == [*range(100)]
+    assert n_made <= LOOK_AHEAD * 100 + 1
+    queue.discard(flow)
+    assert n_made <= LOOK_AHEAD * 100 + 1
+    assert (len(queue), queue.words, [*flow.waiting()]) == (0, 0, [])
