@@ -52,27 +52,22 @@ class Windows(Sequence[Window]):
     One number array for each field: a text of 350,000 sentences had 700,000 objects, and freeing
     them held the interpreter for 100 ms.
 
-    Attributes: `starts` and `keep_ends`, of each.
+    Attributes: `words`, those of the text; `starts`, `ends`, `keep_starts` and `keep_ends`, of
+    each window.
     """
 
-    __slots__ = ("_ends", "_keep_starts", "_words", "keep_ends", "starts")
+    __slots__ = ("ends", "keep_ends", "keep_starts", "starts", "words")
 
     def __init__(self, words: list[str]) -> None:
-        self._words = words
-        self.starts, self._ends = array("I"), array("I")
-        self._keep_starts, self.keep_ends = array("I"), array("I")
-
-    def add(self, start: int, end: int, keep_start: int, keep_end: int) -> None:
-        """Append a window."""
-        self.starts.append(start)
-        self._ends.append(end)
-        self._keep_starts.append(keep_start)
-        self.keep_ends.append(keep_end)
+        """Begin without windows: `split_windows` fills the arrays."""
+        self.words = words
+        self.starts, self.ends = array("I"), array("I")
+        self.keep_starts, self.keep_ends = array("I"), array("I")
 
     @property
     def n_words(self) -> int:
         """The number of words of all together: what it costs to predict."""
-        return sum(self._ends) - sum(self.starts)
+        return sum(self.ends) - sum(self.starts)
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -87,12 +82,12 @@ class Windows(Sequence[Window]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         start = self.starts[index]
-        keep = self._keep_starts[index], self.keep_ends[index]
-        return Window(self._words[start : self._ends[index]], start, *keep)
+        keep = self.keep_starts[index], self.keep_ends[index]
+        return Window(self.words[start : self.ends[index]], start, *keep)
 
     def __iter__(self) -> Iterator[Window]:
-        words = self._words
-        fields = zip(self.starts, self._ends, self._keep_starts, self.keep_ends, strict=True)
+        words = self.words
+        fields = zip(self.starts, self.ends, self.keep_starts, self.keep_ends, strict=True)
         return (Window(words[start:end], start, *keep) for start, end, *keep in fields)
 
 
@@ -110,18 +105,18 @@ def split_windows(
         raise ValueError(f"a window of {max_words} words cannot overlap the next by {overlap}")
     windows = Windows(words)
     for start, end in sentences:
-        if start == end:
-            continue
         # The last window is moved back rather than made short, so that its first words see as much
         # as all others.
         last_start = max(start, end - max_words)
-        keep_start = first = start
-        while first < last_start:
+        first = keep_start = start
+        while keep_start < end:
             following = min(first + max_words - overlap, last_start)
-            middle = (first + max_words + following) // 2
-            windows.add(first, first + max_words, keep_start, middle)
-            first, keep_start = following, middle
-        windows.add(first, end, keep_start, end)
+            keep_end = (first + max_words + following) // 2 if first < last_start else end
+            windows.starts.append(first)
+            windows.ends.append(min(first + max_words, end))
+            windows.keep_starts.append(keep_start)
+            windows.keep_ends.append(keep_end)
+            first, keep_start = following, keep_end
     return windows
 
 

@@ -66,7 +66,7 @@ class Flow(Generic[Item]):
         """Words left in its turn, which goes on while there are any."""
         self.is_bulk = self.words > BULK_WORDS
 
-    def waiting(self) -> "Iterator[QueuedItem[Item]]":
+    def __iter__(self) -> "Iterator[QueuedItem[Item]]":
         """Yield what still waits, in order."""
         yield from self.head
         for words, item in self.rest:
@@ -282,7 +282,7 @@ def _items_in_turn(
 ) -> Iterator[QueuedItem[Item]]:
     """Yield a client's items in the order of their turns, of the flows with that key."""
     waiting = deque(
-        (flow.waiting(), flow.deficit or _quantum_of(flow, quantum), _quantum_of(flow, quantum))
+        (iter(flow), flow.deficit or _quantum_of(flow, quantum), _quantum_of(flow, quantum))
         for flow in client.flows
         if flow.key == key
     )

@@ -111,9 +111,7 @@ def test_the_words_counted_are_those_that_wait_whoever_leaves(
         else:
             queue.take(limit)
         share = queue.max_words // FLOW_SHARES
-        assert queue.words == sum(
-            min(sum(each.words for each in flow.waiting()), share) for flow in flows
-        )
+        assert queue.words == sum(min(sum(each.words for each in flow), share) for flow in flows)
 
 
 def test_a_short_request_waits_for_one_window_of_a_document_and_not_for_all() -> None:
@@ -235,4 +233,4 @@ def test_of_a_document_only_the_items_whose_turn_is_near_are_made() -> None:
     assert n_made <= LOOK_AHEAD * 100 + 1
     queue.discard(flow)
     assert n_made <= LOOK_AHEAD * 100 + 1
-    assert (len(queue), queue.words, [*flow.waiting()]) == (0, 0, [])
+    assert (len(queue), queue.words, [*flow]) == (0, 0, [])
