@@ -54,6 +54,10 @@ def split_windows(
         raise ValueError(f"a window of {max_words} words cannot overlap the next by {overlap}")
     windows: list[Window] = []
     for start, end in sentences:
+        if end - start <= max_words:  # nearly every one: 4 us instead of 8 for a short text's
+            if start < end:
+                windows.append(Window(words[start:end], start, start, end))
+            continue
         # The last window is moved back rather than made short, so that its first words see as much
         # as all others.
         last_start = max(start, end - max_words)
@@ -61,9 +65,8 @@ def split_windows(
         middles = [(this + max_words + following) // 2 for this, following in pairwise(starts)]
         borders = [start, *middles, end]
         windows += [
-            Window(words[first : min(first + max_words, end)], first, *keep)
+            Window(words[first : first + max_words], first, *keep)
             for first, keep in zip(starts, pairwise(borders), strict=True)
-            if start < end
         ]
     return windows
 
