@@ -174,6 +174,12 @@ def test_the_layer_with_most_entities_is_read_and_chunks_are_not(tmp_path: Path)
     assert spans_of(write(tmp_path / "b.txt", *chunks)) == [[("Ada", "PER")]]
 
 
+def test_a_mark_of_the_language_on_each_token_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.txt", "de:Ada B-PER", "de:lief O")
+    assert "begin with 'de:': token_strip = \"^de:\" leaves that out" in str(guess_file(path))
+    assert spans_of(path, FormatConfig(token_strip="^de:")) == [[("Ada", "PER")]]  # noqa: S106
+
+
 @pytest.mark.parametrize("scheme", [Scheme.BILUO, Scheme.BMEWO, Scheme.BRACKETS, Scheme.PLAIN])
 def test_other_schemes_are_guessed(tmp_path: Path, scheme: Scheme) -> None:
     from teddy.model.tags.spans import Span, write_tags
