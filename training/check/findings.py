@@ -239,8 +239,8 @@ def without_entities(parts: Mapping[str, Sequence[Sentence]]) -> Iterator[Findin
             yield Finding(FindingKind.NO_NEGATIVES, name, None, f"all {n:,} sentences have one")
         for sentence in sentences:
             # A text of brat may have none; the folder is what other formats have in a file.
-            path = PurePath(sentence.path)
-            by_file[str(path.parent if path.suffix == ".ann" else path)].append(sentence)
+            file = PurePath(sentence.path)
+            by_file[str(file.parent if file.suffix == ".ann" else file)].append(sentence)
     for path, sentences in by_file.items():
         if not any(each.spans or each.unknown or each.misaligned for each in sentences):
             message, n = f"{len(sentences):,} sentences, every word O", len(sentences)

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import islice
-from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
@@ -154,8 +153,9 @@ def guess_columns(
     scheme = guess_scheme(tags) if is_tagged else None
     if scheme is not None:
         reasons.append(f"tags in {scheme}")
-    prefix = commonprefix([row[token] for row in rows[:_HEAD_ROWS] if token < len(row)])
-    if len(rows) > 1 and re.fullmatch(r"\w{2,3}:", prefix) and not options.token_strip:
+    heads = {row[token].partition(":")[0] + ":" for row in rows if token < len(row)}
+    prefix = heads.pop() if len(heads) == 1 < len(rows) else ""
+    if re.fullmatch(r"\w{2,3}:", prefix) and not options.token_strip:
         reasons.append(
             f'all tokens begin with {prefix!r}: token_strip = "^{prefix}" leaves that out'
         )
