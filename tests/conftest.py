@@ -129,6 +129,23 @@ def tiny_run(
 
 
 @pytest.fixture(scope="session")
+def tiny_stopped_run(
+    tiny_data: Path, tiny_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The output directory of a run that was stopped before it wrote its model file. Read it."""
+    output = tmp_path_factory.mktemp("tiny-stopped-run")
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("teddy.training.run.write_model", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(tiny_recipe, tiny_data, output)
+    return output
+
+
+@pytest.fixture(scope="session")
 def tiny_model(tiny_run: Path) -> Path:
     """A model file that finds the names of the made-up corpus."""
     return tiny_run / "tiny.teddy"

@@ -16,6 +16,7 @@ from teddy.training.job.progress import JsonProgress
 from teddy.training.job.record import Record, Row
 from teddy.training.learning.checkpoint import load_checkpoint
 from teddy.training.loop import Trainer
+from teddy.training.recipe.fitting import fit_to_data
 from teddy.training.recipe.recipe import Recipe, load_recipe
 from teddy.training.run import train
 from tests.training.runs import differences
@@ -99,8 +100,6 @@ def test_a_run_leaves_what_it_promises_and_nothing_else(whole_run: Path) -> None
         "lock",
         "curves.png",
         "misaligned.txt",
-        "last.checkpoint",
-        "previous.checkpoint",
         "best.checkpoint",
         "tiny.teddy",
         "report/report.json",
@@ -111,22 +110,26 @@ def test_a_run_leaves_what_it_promises_and_nothing_else(whole_run: Path) -> None
     }
 
 
-def test_the_saved_recipe_is_the_one_of_the_run(whole_run: Path, short_recipe: Recipe) -> None:
-    assert load_recipe(whole_run / "recipe.toml") == short_recipe
+def test_the_saved_recipe_is_the_one_of_the_run_with_defaults_that_fit_its_data(
+    whole_run: Path, short_recipe: Recipe
+) -> None:
+    fitted, changes = fit_to_data(short_recipe, 1371)
+    assert [each.key for each in changes] == ["patience"]
+    assert load_recipe(whole_run / "recipe.toml") == fitted
+    comment = (whole_run / "recipe.toml").read_text().splitlines()[0]
+    assert comment == f"# {changes[0]}"
 
 
-def test_the_best_checkpoint_is_of_the_best_evaluation_and_the_last_of_the_last(
+def test_the_best_checkpoint_is_of_the_best_evaluation_and_holds_nothing_to_resume_from(
     whole_run: Path,
 ) -> None:
     evaluations = [row for row in rows(whole_run) if row["kind"] == "evaluation"]
     best = [row for row in evaluations if row["best"]][-1]
     assert best["f1"] == max(row["f1"] for row in evaluations)
-    found = load_checkpoint(whole_run / "best.checkpoint").progress["position"]
+    progress = load_checkpoint(whole_run / "best.checkpoint").progress
+    assert progress.keys() == {"position"}
+    found = progress["position"]
     assert (found["step"], found["best_f1"]) == (best["step"], best["f1"])
-    assert (
-        load_checkpoint(whole_run / "last.checkpoint").progress["position"]["step"]
-        == evaluations[-1]["step"]
-    )
 
 
 def test_the_report_and_the_model_file_state_the_same_scores(whole_run: Path) -> None:
@@ -188,19 +191,27 @@ def test_a_run_that_has_finished_is_left_as_it_is(
 
 
 @pytest.mark.usefixtures("no_pictures")
-def test_a_run_stopped_while_it_measures_its_best_weights_measures_them_again(
-    whole_run: Path,
-    short_recipe: Recipe,
+@pytest.mark.parametrize("moment", ["write_model", "write_report"])
+def test_a_run_stopped_over_its_model_file_or_its_report_makes_both_again(
+    moment: str,
+    tiny_run: Path,
+    tiny_recipe: Recipe,
     tiny_data: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(whole_run, copy)
-    (copy / "tiny.teddy").unlink()
+    def stop(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(f"teddy.training.run.{moment}", stop)
+        with pytest.raises(MemoryError):
+            train(tiny_recipe, tiny_data, tmp_path)
+    assert (tmp_path / "tiny.teddy").exists() == (moment == "write_report")
     monkeypatch.setattr(Trainer, "_update", None)  # there is nothing left to learn
-    train(short_recipe, tiny_data, copy, resume=True)
-    assert_same_run(copy, whole_run)
+    train(tiny_recipe, tiny_data, tmp_path, resume=True)
+    assert (tmp_path / "report" / "report.json").exists()
+    assert_same_run(tmp_path, tiny_run)
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -233,13 +244,13 @@ def files(directory: Path) -> dict[str, bytes]:
 
 
 def test_a_second_run_in_the_place_of_one_that_was_stopped_is_refused_and_leaves_the_first_alone(
-    whole_run: Path, short_recipe: Recipe, tiny_data: Path, tmp_path: Path
+    tiny_stopped_run: Path, tiny_recipe: Recipe, tiny_data: Path, tmp_path: Path
 ) -> None:
     stopped = tmp_path / "stopped"
-    shutil.copytree(whole_run, stopped, ignore=shutil.ignore_patterns("*.teddy", "timings.jsonl"))
+    shutil.copytree(tiny_stopped_run, stopped, ignore=shutil.ignore_patterns("timings.jsonl"))
     before = files(stopped)
     with pytest.raises(TrainingError, match="holds a run already: --resume"):
-        train(short_recipe, tiny_data, stopped)
+        train(tiny_recipe, tiny_data, stopped)
     assert files(stopped) == before
 
 
