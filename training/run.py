@@ -24,6 +24,7 @@ from pathlib import Path
 from teddy.model.system.files import write_atomically
 from teddy.model.system.processes import Interruption
 from teddy.training.evaluation.measurements import read_measurements
+from teddy.training.evaluation.scores import Counts
 from teddy.training.export.publish import measure, recipe_of, write_model
 from teddy.training.job.job import Job
 from teddy.training.job.run_directory import RunDirectory
@@ -39,6 +40,11 @@ from teddy.training.report.figures import optional_figure
 from teddy.training.report.machine import CostMeter
 from teddy.training.report.writing import write_report
 from teddy.training.run_setup import RunSetup, introduce, set_up_run
+
+_USELESS = 0.05
+"""A model with so low an F1 is told so."""
+_FEW_UPDATES = 100
+"""From trained weights; twice as many from random ones. With fewer, a network can hardly learn."""
 
 
 def train(
@@ -135,4 +141,25 @@ def _finish(
         )
     directory.wind_up()
     f1 = read_measurements(checkpoint.card).scores["dev"]["micro"]["f1"]
-    note(f"dev F1 {f1:.2%} (strict spans); model file {model_file}")
+    doubt = _doubt(setup, evaluation.scores.micro)
+    note(f"dev F1 {f1:.2%} (strict spans); model file {model_file}{doubt and f'. {doubt}'}")
+
+
+def _doubt(setup: RunSetup, scores: Counts) -> str:
+    """Return why the model is next to useless, or may be far from what the data could give."""
+    steps, is_bad = setup.trainer.position.step, scores.f1 < _USELESS
+    bad = "Warning: that is next to nothing" if is_bad else "Warning"
+    cure = "set more training.epochs, or a smaller training.batch_words"
+    if steps < (_FEW_UPDATES if setup.is_started else 2 * _FEW_UPDATES):
+        return f"{bad}: {steps:,} updates are too few to learn from; {cure}"
+    if not is_bad:
+        return ""
+    n_train = sum(len(corpus.train) for corpus in setup.corpora)
+    if setup.misaligned.n_spans > scores.gold:
+        return f"{bad}: {setup.misaligned.n_spans:,} gold spans begin or end inside a word"
+    if not scores.predicted:
+        bad += ", for no entity was found"
+    return (
+        f"{bad}: {n_train:,} training sentences may be too few, or dev be marked in another way "
+        "than train; `teddy check` compares them"
+    )

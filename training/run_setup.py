@@ -4,7 +4,7 @@ What a recipe leaves to its data and to the weights that it starts from is decid
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +43,8 @@ class RunSetup:
     """Resolved: with the shape of the weights that it starts from, and defaults for its data."""
     fitted: tuple[FittedKey, ...]
     """The defaults that were fitted to the data; none where the run is resumed."""
+    unseen_labels: tuple[str, ...]
+    """Labels of the recipe without an example to learn from."""
     corpora: list[Corpus]
     misaligned: MisalignedReport
     """Gold spans that words cannot express."""
@@ -53,6 +55,11 @@ class RunSetup:
     """Lines about the run, to show."""
     stored: Path
     """The folder of the training sentences that memory does not hold; removed at the end."""
+
+    @property
+    def is_started(self) -> bool:
+        """Whether the network starts from trained weights."""
+        return bool(self.recipe.start.weights or self.recipe.update)
 
     def checkpoint(self) -> Checkpoint:
         """Return the state of the run as it stands now. Collective."""
@@ -127,12 +134,15 @@ def set_up_run(
     trainer = _make_trainer(recipe, corpora, features, start, vectors, distillation, group)
     if earlier is not None:
         trainer.restore(earlier.weights, earlier.progress)
+    # Teachers may know any of the labels.
+    known = recipe.labels if recipe.distill else update.start.labels if update else ()
     own = TrainingData(name=table.name, licence=table.licence, source=table.source)
     before = start.training_data if start else earlier.inherited if earlier else ()
     credit = joined_credits(before, (own,) if table.vectors else ())
     return RunSetup(
         recipe=recipe,
         fitted=fitted,
+        unseen_labels=_unseen_labels(recipe, corpora, known),
         corpora=corpora,
         misaligned=misaligned,
         trainer=trainer,
@@ -222,3 +232,39 @@ def introduce(setup: RunSetup) -> Iterator[str]:
             )
     yield from map(str, setup.fitted)
     yield from setup.notes
+    yield from _warnings(setup)
+
+
+def _warnings(setup: RunSetup) -> Iterator[str]:
+    """Yield what will make little of the training data, and its cure."""
+    recipe, trainer = setup.recipe, setup.trainer
+    for label in setup.unseen_labels:
+        yield (
+            f"warning: label {label!r} has no example in the training data and cannot be learnt: "
+            "add some, map a label of the files to it, or leave it out of labels"
+        )
+    for config, corpus in zip(recipe.corpus, setup.corpora, strict=True):
+        if config.holdout > 0.5:
+            yield (
+                f"warning: {corpus.name}: holdout = {config.holdout:g} leaves "
+                f"{len(corpus.train):,} sentences to train on, and holds out {len(corpus.dev):,}: "
+                "0.1 would do"
+            )
+    if len(trainer.source.epoch(0)) == 1:
+        yield (
+            "warning: an epoch is one update: more training data, or a smaller "
+            f"training.batch_words than {recipe.training.batch_words:,}, would teach more"
+        )
+
+
+def _unseen_labels(
+    recipe: Recipe, corpora: list[Corpus], known: Collection[str]
+) -> tuple[str, ...]:
+    """Return the labels that no training sentence has, nor a model that the run learns from."""
+    unseen = set(recipe.labels).difference(known)
+    for corpus in corpora:
+        for sentence in corpus.train:
+            if not unseen:
+                return ()
+            unseen.difference_update(span.label for span in sentence.spans)
+    return tuple(label for label in recipe.labels if label in unseen)

@@ -11,9 +11,10 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from teddy.training.recipe.corpus_config import OUTSIDE, CorpusConfig
 from teddy.training.recipe.reading import suggest
 from teddy.training.recipe.recipe import Recipe
 
+_MOST_LABELS_TOLD = 20
 MOST_WORDS = 1_000_000
 """Of one corpus's held-out documents; as objects in memory they take 0.2 GB. Measuring on more
 would say no more."""
@@ -228,9 +230,40 @@ def relabel(example: Example, config: CorpusConfig, labels: Sequence[str]) -> Ex
 def _examples(
     patterns: Sequence[str], config: CorpusConfig, labels: Sequence[str], data: Path
 ) -> Iterator[Example]:
-    for path in find_files(patterns, data):
-        for example in read_examples(path, config):
-            yield relabel(example, config, labels)
+    examples = (
+        example for path in find_files(patterns, data) for example in read_examples(path, config)
+    )
+    for example in examples:
+        try:
+            relabelled = relabel(example, config, labels)
+        except DataError as error:
+            raise _with_other_labels(error, example, examples, config, labels) from None
+        yield relabelled
+
+
+def _with_other_labels(
+    error: DataError,
+    example: Example,
+    rest: Iterable[Example],
+    config: CorpusConfig,
+    labels: Sequence[str],
+) -> DataError:
+    """Return the error of a label that is unknown with all others that come behind it.
+
+    So all are mended at once, not one in each run. What cannot be read comes later.
+    """
+    known = {*labels, *config.map, *(rule.label for rule in config.rules)}
+    unknown: dict[str, None] = {}
+    with suppress(DataError):
+        for each in chain((example,), rest):
+            unknown.update(dict.fromkeys(s.label for s in each.spans if s.label not in known))
+    # The first has been told.
+    others = [label for label in unknown if f"label {label!r} " not in error.reason]
+    if not others:
+        return error
+    shown = ", ".join(map(repr, others[:_MOST_LABELS_TOLD]))
+    more = f" and {len(others) - _MOST_LABELS_TOLD:,} more" * (len(others) > _MOST_LABELS_TOLD)
+    return DataError(error.path, error.line, f"{error.reason}; nor are {shown}{more}")
 
 
 def open_corpora(recipe: Recipe, data: Path, folder: Path) -> tuple[list[Corpus], MisalignedReport]:

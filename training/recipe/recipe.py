@@ -260,6 +260,18 @@ def _misplaced_vectors(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
             yield ("embedding", key), "missing: the model must credit the vectors"
 
 
+def _unfit_label(label: str) -> str:
+    """Return why a text cannot be a label, and what to do; empty where it can."""
+    if label in (OUTSIDE, UNKNOWN):
+        return "it stands for no entity" if label == OUTSIDE else "it stands for any label"
+    if not label:
+        return "it is empty"
+    if not re.fullmatch(r"\S+", label):
+        other = "_".join(label.split())
+        return f"it has white space; name it {other!r}, and map = {{ {label!r} = {other!r} }}"
+    return ""
+
+
 def _contradictions(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
     """Yield what no single table can see: the key at fault, and why."""
     if recipe.embedding.vectors:
@@ -280,8 +292,8 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
     for location, reason in recipe.card.contradictions(recipe.labels):
         yield ("card", *location), reason
     for place, label in enumerate(recipe.labels):
-        if label in (OUTSIDE, UNKNOWN) or not re.fullmatch(r"\S+", label):
-            yield ("labels", place), f"{label!r} cannot be a label"
+        if reason := _unfit_label(label):
+            yield ("labels", place), f"{label!r} cannot be a label: {reason}"
         if label in recipe.labels[:place]:
             yield ("labels", place), f"{label!r} is listed twice"
     names = [corpus.name for corpus in recipe.corpus]
