@@ -10,7 +10,7 @@ import json
 import math
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -31,6 +31,12 @@ _MOST_EVALUATIONS = 30
 _PATIENCE_UPDATES = 400
 """At least so many updates without a better dev F1 end a run."""
 _Table = TypeVar("_Table", FeatureConfig, NetworkConfig)
+_SMALL: dict[str, Any] = {
+    "features": FeatureConfig(word_rows=50_000),
+    "network": NetworkConfig(layers=1, normalise=True),
+}
+"""A network that learns more from little. (200 sentences of MIT Movie, dev F1 of one seed: after
+380 updates 64.9, and 55.9 with the usual shape; after 1,140 65.8 and 63.4.)"""
 SHAPE = (
     "embedding_width",
     "normalise",
@@ -46,22 +52,25 @@ SHAPE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FittedKey:
-    """A default of `[training]` that was fitted to the data, and why."""
+    """A default that was fitted to the data, and why."""
 
     key: str
+    """In full, such as `training.epochs`."""
     value: float
     usual: float
     """The default for large data."""
     reason: str
 
     def __str__(self) -> str:
-        return f"training.{self.key} = {self.value:g}, since {self.reason} (else {self.usual:g})"
+        values = (str(each).lower() for each in (self.value, self.usual))
+        return "{} = {}, since {} (else {})".format(self.key, next(values), self.reason, *values)
 
 
 def fit_to_data(recipe: Recipe, n_words: float) -> tuple[Recipe, tuple[FittedKey, ...]]:
     """Return the recipe with defaults for epochs of `n_words`, and what was changed.
 
-    Keys that the recipe has stay as they are.
+    Keys of `[training]` that the recipe has stay as they are, and so does the shape of a network
+    whose recipe has `[features]` or `[network]`, or that starts from trained weights.
     """
     stated = recipe.training.model_fields_set
     found: list[FittedKey] = []
@@ -71,7 +80,7 @@ def fit_to_data(recipe: Recipe, n_words: float) -> tuple[Recipe, tuple[FittedKey
         nonlocal training
         usual = getattr(_LARGE, key)
         if key not in stated and value != usual:
-            found.append(FittedKey(key=key, value=value, usual=usual, reason=reason))
+            found.append(FittedKey(key=f"training.{key}", value=value, usual=usual, reason=reason))
             training = training.model_copy(update={key: value})
 
     most, words = _LARGE.batch_words, f"an epoch has {n_words:,.0f} words"
@@ -86,7 +95,19 @@ def fit_to_data(recipe: Recipe, n_words: float) -> tuple[Recipe, tuple[FittedKey
         fit("evaluations_per_epoch", 1 / every, f"there are {training.epochs} epochs")
     patience = math.ceil(_PATIENCE_UPDATES * training.evaluations_per_epoch / n_updates)
     fit("patience", max(_LARGE.patience, patience), updates)
-    return recipe.model_copy(update={"training": training}), tuple(found)
+    fitted = recipe.model_copy(update={"training": training})
+    if batch_words < most and _leaves_shape(recipe) and not (recipe.start.weights or recipe.update):
+        fitted = fitted.model_copy(update=_SMALL)
+        for table, values in _SMALL.items():
+            for name, value in asdict(values).items():
+                if value != (usual := getattr(getattr(recipe, table), name)):
+                    key = f"{table}.{name}"
+                    found.append(FittedKey(key=key, value=value, usual=usual, reason=words))
+    return fitted, tuple(found)
+
+
+def _leaves_shape(recipe: Recipe) -> bool:
+    return recipe.model_fields_set.isdisjoint(_SMALL)
 
 
 def fill_in(recipe: Recipe, text: str) -> Recipe | None:
@@ -102,6 +123,8 @@ def fill_in(recipe: Recipe, text: str) -> Recipe | None:
     names = [name for name in TrainingConfig.model_fields if name not in stated]
     training = {name: getattr(found.training, name) for name in names}
     filled = recipe.model_copy(update={"training": recipe.training.model_copy(update=training)})
+    if _leaves_shape(recipe) and not recipe.start.weights:
+        filled = filled.model_copy(update={name: getattr(found, name) for name in _SMALL})
     if recipe.start.weights:
         filled = with_shape(filled, found.features, found.network)
     return filled if filled.dump_toml() == text else None
