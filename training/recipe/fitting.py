@@ -26,6 +26,7 @@ _FEWEST_BATCH_WORDS = 60
 _FEWEST_UPDATES = 1000
 """Of a run; with fewer, there are more epochs, at most `_MOST_EPOCHS`."""
 _MOST_EPOCHS = 100
+_FITTED = ("batch_words", "epochs", "evaluations_per_epoch", "patience")
 _MOST_EVALUATIONS = 30
 """Of a run with more epochs than usual."""
 _PATIENCE_UPDATES = 400
@@ -120,8 +121,7 @@ def fill_in(recipe: Recipe, text: str) -> Recipe | None:
     except (tomllib.TOMLDecodeError, ValidationError):
         return None
     stated = recipe.training.model_fields_set
-    names = [name for name in TrainingConfig.model_fields if name not in stated]
-    training = {name: getattr(found.training, name) for name in names}
+    training = {name: getattr(found.training, name) for name in _FITTED if name not in stated}
     filled = recipe.model_copy(update={"training": recipe.training.model_copy(update=training)})
     if _leaves_shape(recipe) and not recipe.start.weights:
         filled = filled.model_copy(update={name: getattr(found, name) for name in _SMALL})
