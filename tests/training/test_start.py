@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from teddy.model.config import FeatureConfig, NetworkConfig
 from teddy.model.errors import ModelFileError, TeddyError, TrainingError
 from teddy.model.features.pieces import Pieces
 from teddy.model.features.rows import WordFeatures
@@ -22,6 +23,7 @@ from teddy.model.network.tagger_network import Network
 from teddy.model.predictor import SHIPPED_MODEL
 from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.corpora import load_corpora
+from teddy.training.job.record import Record
 from teddy.training.learning.checkpoint import load_checkpoint
 from teddy.training.learning.start import (
     PretrainedWeights,
@@ -130,7 +132,7 @@ def test_a_model_file_and_a_checkpoint_give_their_own_embedding_and_encoder(
     )
 
 
-@pytest.mark.parametrize("name", ["tiny.teddy", "best.checkpoint", "last.checkpoint"])
+@pytest.mark.parametrize("name", ["tiny.teddy", "best.checkpoint"])
 def test_what_weights_were_learnt_from_is_credited_wherever_they_are_taken_from(
     tiny_run: Path, name: str
 ) -> None:
@@ -252,7 +254,7 @@ def test_a_run_keeps_the_pieces_the_words_and_at_a_share_of_zero_the_weights_tha
 ) -> None:
     given, found = (
         load_weights(folder / "library.encoder"),
-        load_weights(started_run / "last.checkpoint"),
+        load_weights(started_run / "best.checkpoint"),
     )
     assert (found.pieces, found.words) == (given.pieces, given.words)
     assert_same(found.weights, given.weights)
@@ -270,7 +272,7 @@ def test_a_started_run_that_is_resumed_ends_as_an_unstopped_one_and_needs_the_fi
     started_run: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = started(folder, "start.learning_rate_share=0")
-    evaluated = load_checkpoint(started_run / "last.checkpoint").progress["position"]["step"] // 2
+    evaluated = int(str(Record(started_run).rows()[-1]["step"])) // 2
 
     def stop(row: Any) -> None:
         if row["step"] == evaluated + 1:
@@ -458,3 +460,19 @@ def test_the_command_tells_of_a_file_that_is_none_in_one_line(
     assert error.count("\n") == 1
     with pytest.raises(TeddyError):
         load_weights(folder / name)
+
+
+def test_weights_bring_their_shape_along(start: PretrainedWeights, folder: Path) -> None:
+    """What the recipe leaves at its defaults becomes theirs; the rest of it stays."""
+    bare = load_recipe(folder / "tiny.toml", ["start.weights=library.encoder", "seed=5"])
+    bare = bare.model_copy(update={"features": FeatureConfig(), "network": NetworkConfig()})
+    completed, found = open_start(bare, folder)
+    assert completed.features == found.features == start.features
+    assert completed.network == replace(
+        start.network,
+        embedding_dropout=bare.network.embedding_dropout,
+        layer_dropout=bare.network.layer_dropout,
+        decoder=bare.network.decoder,
+    )
+    assert completed.model_copy(update={"features": bare.features, "network": bare.network}) == bare
+    assert open_start(completed, folder)[0] == completed

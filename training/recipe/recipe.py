@@ -111,7 +111,7 @@ class TrainingConfig(Table):
     """The evaluations without a better dev F1 after which training stops; 0: never. They count
     from the first F1 above 0. If you leave it out, as many as make 400 updates, at least 8."""
     evaluations_per_epoch: float = Field(default=1.0, gt=0)
-    """The evaluations on dev in each epoch; 0.5: one in two epochs. If you leave it out, about 30
+    """The evaluations on dev in each epoch; 0.5: one in two epochs. If you leave it out, at most 30
     in a run that has more epochs than usual."""
     checkpoint_seconds: float = Field(default=300.0, gt=0)
     """The seconds between two checkpoints. One is also written after each evaluation."""
