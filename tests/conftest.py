@@ -92,6 +92,7 @@ batch_words = 120
 learning_rate = 0.02
 feature_dropout = 0.1
 average_decay = 0.9
+patience = 8
 mixed_precision = "fp32"
 threads = 1
 

@@ -149,9 +149,10 @@ def _doubt(setup: RunSetup, scores: Counts) -> str:
     """Return why the model is next to useless, or may be far from what the data could give."""
     steps, is_bad = setup.trainer.position.step, scores.f1 < _USELESS
     bad = "Warning: that is next to nothing" if is_bad else "Warning"
+    plural = " is" if steps == 1 else "s are"
     cure = "set more training.epochs, or a smaller training.batch_words"
     if steps < (_FEW_UPDATES if setup.is_started else 2 * _FEW_UPDATES):
-        return f"{bad}: {steps:,} updates are too few to learn from; {cure}"
+        return f"{bad}: {steps:,} update{plural} too few to learn from; {cure}"
     if not is_bad:
         return ""
     n_train = sum(len(corpus.train) for corpus in setup.corpora)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from teddy.model.errors import TrainingError
 from teddy.model.predictor import load
+from teddy.training.data.corpora import load_corpora
 from teddy.training.job.progress import JsonProgress
 from teddy.training.job.record import Record, Row
 from teddy.training.learning.checkpoint import load_checkpoint
@@ -110,14 +111,58 @@ def test_a_run_leaves_what_it_promises_and_nothing_else(whole_run: Path) -> None
     }
 
 
-def test_the_saved_recipe_is_the_one_of_the_run_with_defaults_that_fit_its_data(
-    whole_run: Path, short_recipe: Recipe
+def test_the_saved_recipe_is_the_one_of_the_run(whole_run: Path, short_recipe: Recipe) -> None:
+    assert load_recipe(whole_run / "recipe.toml") == short_recipe
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_defaults_that_fit_the_data_are_saved_with_their_reasons_and_taken_up_again(
+    tiny_data: Path, tmp_path: Path
 ) -> None:
-    fitted, changes = fit_to_data(short_recipe, 1371)
-    assert [each.key for each in changes] == ["patience"]
-    assert load_recipe(whole_run / "recipe.toml") == fitted
-    comment = (whole_run / "recipe.toml").read_text().splitlines()[0]
-    assert comment == f"# {changes[0]}"
+    text = (tiny_data / "tiny.toml").read_text().replace("patience = 8", "")
+    (tmp_path / "bare.toml").write_text(text)
+    bare, run = load_recipe(tmp_path / "bare.toml", ["training.epochs=1"]), tmp_path / "run"
+
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(3, KeyboardInterrupt(), patch)
+        with pytest.raises(KeyboardInterrupt):
+            train(bare, tiny_data, run)
+    n_words = sum(corpus.n_train_words for corpus in load_corpora(bare, tiny_data))
+    fitted, changes = fit_to_data(bare, n_words)
+    assert [each.key for each in changes] == ["training.patience"]
+    assert load_recipe(run / "recipe.toml") == fitted
+    for _ in range(2):  # resumed, and then finished
+        model_file = train(bare, tiny_data, run, resume=True)
+        assert load(model_file, precision="fp32").manifest.recipe == fitted.dump_toml()
+        assert (run / "recipe.toml").read_text() == f"# {changes[0]}\n{fitted.dump_toml()}"
+
+
+def test_a_useless_model_is_told_so_in_the_last_line_with_its_reason(
+    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = ["training.epochs=1", "training.batch_words=5000", "training.warmup_share=0"]
+    recipe = load_recipe(
+        tiny_data / "tiny.toml", [*changes, 'labels=["PER", "LOC", "SHIP"]', "export.canary=[]"]
+    )
+    train(recipe, tiny_data, tmp_path)
+    notes = [
+        json.loads(line)["message"]
+        for line in capsys.readouterr().err.splitlines()
+        if '"event": "note"' in line
+    ]
+    assert any("label 'SHIP' has no example in the training data" in note for note in notes)
+    assert any("an epoch is one update" in note for note in notes)
+    assert notes[-1].startswith("dev F1 0.00% (strict spans); model file ")
+    assert "Warning: that is next to nothing: 1 update is too few to learn from" in notes[-1]
+
+
+def test_a_holdout_that_leaves_next_to_nothing_is_told_before_training(
+    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = ["training.epochs=1", "corpus.0.dev=[]", "corpus.0.holdout=0.99", "export.canary=[]"]
+    train(load_recipe(tiny_data / "tiny.toml", changes), tiny_data, tmp_path)
+    said = capsys.readouterr().err
+    assert "holdout = 0.99 leaves 2 sentences to train on, and holds out 198: 0.1" in said
 
 
 def test_the_best_checkpoint_is_of_the_best_evaluation_and_holds_nothing_to_resume_from(

@@ -81,7 +81,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
         features = FeatureConfig(**content.pop("features"))
         network = NetworkConfig(**content.pop("network"))
         inherited = tuple(TrainingData(**each) for each in content.pop("inherited", ()))
-        weights = {name: tensor.float() for name, tensor in content.pop("weights").items()}
+        weights = {
+            name: tensor.float() if tensor.dtype == torch.float16 else tensor
+            for name, tensor in content.pop("weights").items()
+        }
         return Checkpoint(
             features=features, network=network, inherited=inherited, weights=weights, **content
         )
@@ -91,6 +94,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 def _shortened(tensor: torch.Tensor) -> torch.Tensor:
     """Return the numbers in 16 bits where these hold them exactly, as once they are measured."""
+    if tensor.dtype != torch.float32:
+        return tensor
     half = tensor.half()
     return half if torch.equal(half.float(), tensor) else tensor
 
