@@ -60,8 +60,8 @@ def test_many_labels_share_one_place_and_no_span_is_lost(n_labels: int) -> None:
         (confusion.wrong_borders, bounded.wrong_borders),
     ):
         expected: Counter[tuple[str | None, ...]] = Counter()
-        for pair, n in whole.items():
-            expected[tuple(x if x is None or x in kept else names[-1] for x in pair)] += n
+        for cell, n in whole.items():
+            expected[tuple(x if x is None or x in kept else names[-1] for x in cell)] += n
         assert grouped == expected
 
 

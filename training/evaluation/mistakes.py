@@ -114,7 +114,8 @@ class Confusion:
             for label in pair:
                 if label is not None:
                     counts[label] = counts.get(label, 0) + n
-        names: dict[str | None, str | None] = {None: None, **group_labels(counts, most)}
+        names: dict[str | None, str | None] = {None: None}
+        names.update(group_labels(counts, most).items())
         grouped = Confusion()
         for mine, theirs in (
             (self.equal_borders, grouped.equal_borders),
