@@ -42,7 +42,7 @@ from teddy.training.report.writing import write_report
 from teddy.training.run_setup import RunSetup, introduce, set_up_run
 
 _USELESS = 0.05
-"""A model with so low an F1 is told so."""
+"""The last line says of a model with so low an F1 that it is next to useless."""
 _FEW_UPDATES = 100
 """From trained weights; twice as many from random ones. With fewer, a network can hardly learn."""
 

@@ -105,16 +105,7 @@ def set_up_run(
     check_number_format(config.mixed_precision, recipe.network.cell, device)
     # Processes need not share a disk: each has its own.
     stored = output / ("sentences" if group.is_first else f"sentences-{group.rank}")
-    corpora, misaligned = open_corpora(recipe, data, stored)
-    if recipe.update is not None:
-        corpora = rehearsed(corpora, recipe.update.rehearse, recipe.update.share)
-    # Files may be there and leave one side empty, as a small holdout of few sentences does.
-    if not any(corpus.train for corpus in corpora):
-        raise TrainingError("the corpora have no sentences to train on")
-    if not any(corpus.dev for corpus in corpora):
-        raise TrainingError(
-            "the corpora have no dev sentences to choose the best weights by: too small a holdout?"
-        )
+    corpora, misaligned = _read_corpora(recipe, data, stored)
     fitted: tuple[FittedKey, ...] = ()
     if earlier is None:
         recipe, fitted = fit_to_data(recipe, _words_an_epoch(recipe, corpora))
@@ -150,6 +141,23 @@ def set_up_run(
         notes=(*([str(vectors)] if vectors else []), *(update.notes if update else ())),
         stored=stored,
     )
+
+
+def _read_corpora(
+    recipe: Recipe, data: Path, stored: Path
+) -> tuple[list[Corpus], MisalignedReport]:
+    """Return the corpora and their misaligned spans; raise TrainingError where a part is empty."""
+    corpora, misaligned = open_corpora(recipe, data, stored)
+    if recipe.update is not None:
+        corpora = rehearsed(corpora, recipe.update.rehearse, recipe.update.share)
+    # Files may be there and leave one side empty, as a small holdout of few sentences does.
+    if not any(corpus.train for corpus in corpora):
+        raise TrainingError("the corpora have no sentences to train on")
+    if not any(corpus.dev for corpus in corpora):
+        raise TrainingError(
+            "the corpora have no dev sentences to choose the best weights by: too small a holdout?"
+        )
+    return corpora, misaligned
 
 
 def _words_an_epoch(recipe: Recipe, corpora: list[Corpus]) -> float:

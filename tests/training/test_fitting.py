@@ -47,7 +47,7 @@ def test_small_data_get_enough_updates_and_the_reasons_are_told(n_words: int) ->
     training = fitted.training
     n_updates = math.ceil(n_words / training.batch_words)
     assert n_updates * training.epochs >= 1000 or training.epochs == 100
-    assert 60 <= training.batch_words <= 600
+    assert 40 <= training.batch_words <= 600
     assert training.epochs >= 30
     evaluations = training.epochs * training.evaluations_per_epoch
     assert 15 <= evaluations <= 30.001 or training.epochs == 30

@@ -22,7 +22,7 @@ _LARGE = TrainingConfig()
 _UPDATES_AN_EPOCH = 100
 """A batch is so much smaller that an epoch has so many updates, as far as `_FEWEST_BATCH_WORDS`
 lets it."""
-_FEWEST_BATCH_WORDS = 60
+_FEWEST_BATCH_WORDS = 40
 _FEWEST_UPDATES = 1000
 """Of a run; with fewer, there are more epochs, at most `_MOST_EPOCHS`."""
 _MOST_EPOCHS = 100
