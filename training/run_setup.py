@@ -4,7 +4,7 @@ What a recipe leaves to its data and to the weights that it starts from is decid
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,15 +125,13 @@ def set_up_run(
     trainer = _make_trainer(recipe, corpora, features, start, vectors, distillation, group)
     if earlier is not None:
         trainer.restore(earlier.weights, earlier.progress)
-    # Teachers may know any of the labels.
-    known = recipe.labels if recipe.distill else update.start.labels if update else ()
     own = TrainingData(name=table.name, licence=table.licence, source=table.source)
     before = start.training_data if start else earlier.inherited if earlier else ()
     credit = joined_credits(before, (own,) if table.vectors else ())
     return RunSetup(
         recipe=recipe,
         fitted=fitted,
-        unseen_labels=_unseen_labels(recipe, corpora, known),
+        unseen_labels=_unseen_labels(recipe, corpora, update),
         corpora=corpora,
         misaligned=misaligned,
         trainer=trainer,
@@ -265,11 +263,11 @@ def _warnings(setup: RunSetup) -> Iterator[str]:
         )
 
 
-def _unseen_labels(
-    recipe: Recipe, corpora: list[Corpus], known: Collection[str]
-) -> tuple[str, ...]:
+def _unseen_labels(recipe: Recipe, corpora: list[Corpus], update: Update | None) -> tuple[str, ...]:
     """Return the labels that no training sentence has, nor a model that the run learns from."""
-    unseen = set(recipe.labels).difference(known)
+    if recipe.distill is not None:  # teachers may know any of the labels
+        return ()
+    unseen = set(recipe.labels).difference(update.start.labels if update else ())
     for corpus in corpora:
         for sentence in corpus.train:
             if not unseen:
