@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from teddy.training.data.align import align
-from teddy.training.data.corpora import HeldOut
+from teddy.training.data.holdout import HeldOut
 from teddy.training.data.readers import Example
 
 

@@ -9,8 +9,9 @@ from typing import TypeVar, cast
 
 from teddy.model.errors import DataError
 from teddy.training.data.align import Misaligned, Sentence, align
-from teddy.training.data.corpora import Corpus, Divider, make_corpus, relabel
+from teddy.training.data.corpora import Corpus, make_corpus, relabel
 from teddy.training.data.fitting import fit
+from teddy.training.data.holdout import Divider
 from teddy.training.data.readers import Example, read_examples
 from teddy.training.data.readers.columns import DOCUMENT_START
 from teddy.training.data.readers.files import find_files, read_lines
@@ -98,8 +99,9 @@ def read_corpus(
     read = ReadCorpus()
     train: list[Sentence] = []
     dev: list[Sentence] = []
-    divider = Divider(config.holdout)
-    for example in _relabelled(config.train, config, labels, data, read):
+    examples = [*_relabelled(config.train, config, labels, data, read)]
+    divider = Divider.of(config, lambda: examples)
+    for example in examples:
         part = dev if divider.holds_out(example) else train
         part.extend(align(example, config.name, read.misaligned.append))
     for example in _relabelled(config.dev, config, labels, data, read):

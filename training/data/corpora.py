@@ -11,9 +11,10 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from teddy.model.tags.spans import Span
 from teddy.model.text.words import TOKENISER_VERSION
 from teddy.training.data.align import MisalignedReport, OnMisaligned, Sentence, align
 from teddy.training.data.fitting import SpanFitter
+from teddy.training.data.holdout import Divider, HeldOut
 from teddy.training.data.readers import Example
 from teddy.training.data.readers.files import files_within, find_files
 from teddy.training.data.readers.guess import guesses
@@ -31,75 +33,7 @@ from teddy.training.recipe.corpus_config import OUTSIDE, UNKNOWN, CorpusConfig
 from teddy.training.recipe.reading import suggest
 from teddy.training.recipe.recipe import Recipe
 
-MOST_WORDS = 1_000_000
-"""Of one corpus's held-out documents; as objects in memory they take 0.2 GB. Measuring on more
-would say no more."""
-
-
-class Divider:
-    """Holds out a share of the documents at even distances, always the same ones."""
-
-    def __init__(self, share: float) -> None:
-        self._share = share
-        self._document: tuple[str, int] | None = None
-        self._n_documents = 0
-        self._is_held_out = False
-
-    def holds_out(self, example: Example) -> bool:
-        """Return whether the example's document is held out; documents are contiguous."""
-        document = (example.path, example.document)
-        if document != self._document:
-            self._document = document
-            before, self._n_documents = self._n_documents, self._n_documents + 1
-            self._is_held_out = int(self._n_documents * self._share) > int(before * self._share)
-        return self._is_held_out
-
-
-class HeldOut:
-    """Held-out documents; while there are too many, every second one is dropped."""
-
-    def __init__(self, most_words: int = MOST_WORDS) -> None:
-        self._most_words = most_words
-        self._documents: list[list[Sentence]] = []
-        self._last: tuple[str, int] | None = None
-        self._n_documents = 0
-        self._every = 1
-        self._n_words = 0
-        self.n_dropped = 0
-        """Sentences that are neither learnt from nor measured on."""
-
-    @property
-    def sentences(self) -> list[Sentence]:
-        """Those that are kept, in order."""
-        return [sentence for document in self._documents for sentence in document]
-
-    def add(self, example: Example, sentences: Iterable[Sentence]) -> None:
-        """Add the sentences of an example; the examples of a document come one after another."""
-        document = (example.path, example.document)
-        if document != self._last:
-            self._last = document
-            self._n_documents += 1
-            if self._is_kept():
-                self._documents.append([])
-        kept = list(sentences)
-        if not self._is_kept():
-            self.n_dropped += len(kept)
-            return
-        self._documents[-1] += kept
-        self._n_words += _count_words(kept)
-        while self._n_words > self._most_words and len(self._documents) > 1:
-            dropped = self._documents[1::2]
-            self._documents = self._documents[::2]
-            self._every *= 2
-            self.n_dropped += sum(map(len, dropped))
-            self._n_words -= sum(map(_count_words, dropped))
-
-    def _is_kept(self) -> bool:
-        return (self._n_documents - 1) % self._every == 0
-
-
-def _count_words(sentences: Iterable[Sentence]) -> int:
-    return sum(len(sentence.words) for sentence in sentences)
+_MOST_LABELS_TOLD = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +108,8 @@ def read_corpus(
     Raises DataError as `load_corpora` does.
     """
     held_out = HeldOut()
-    divider = Divider(config.holdout)
+    unseen = SpanFitter(config, lambda _: None)
+    divider = Divider.of(config, lambda: _examples(config.train, config, labels, data, unseen))
     fitter = SpanFitter(config, on_misaligned)
     for example in _examples(config.train, config, labels, data, fitter):
         sentences = align(example, config.name, fitter.add)
@@ -243,9 +178,38 @@ def _examples(
     data: Path,
     fitter: SpanFitter,
 ) -> Iterator[Example]:
-    for path in find_files(patterns, data):
-        for example in fitter.read(path):
-            yield relabel(example, config, labels)
+    examples = (example for path in find_files(patterns, data) for example in fitter.read(path))
+    for example in examples:
+        try:
+            relabelled = relabel(example, config, labels)
+        except DataError as error:
+            raise _with_other_labels(error, example, examples, config, labels) from None
+        yield relabelled
+
+
+def _with_other_labels(
+    error: DataError,
+    example: Example,
+    rest: Iterable[Example],
+    config: CorpusConfig,
+    labels: Sequence[str],
+) -> DataError:
+    """Return the error of a label that is unknown with all others that come behind it.
+
+    So all are mended at once, not one in each run. What cannot be read comes later.
+    """
+    known = {*labels, *config.map, *(rule.label for rule in config.rules)}
+    unknown: dict[str, None] = {}
+    with suppress(DataError):
+        for each in chain((example,), rest):
+            unknown.update(dict.fromkeys(s.label for s in each.spans if s.label not in known))
+    # The first has been told.
+    others = [label for label in unknown if f"label {label!r} " not in error.reason]
+    if not others:
+        return error
+    shown = ", ".join(map(repr, others[:_MOST_LABELS_TOLD]))
+    more = f" and {len(others) - _MOST_LABELS_TOLD:,} more" * (len(others) > _MOST_LABELS_TOLD)
+    return DataError(error.path, error.line, f"{error.reason}; nor are {shown}{more}")
 
 
 def open_corpora(recipe: Recipe, data: Path, folder: Path) -> tuple[list[Corpus], MisalignedReport]:

@@ -1,6 +1,5 @@
 """From a checkpoint to a model file: last measurements, the canary, and a trial loading."""
 
-import datetime
 import json
 import tomllib
 from collections.abc import Sequence
@@ -149,7 +148,6 @@ def _manifest(recipe: Recipe, card: Measurements, network: Network) -> Manifest:
         format_version=FORMAT_VERSION,
         name=recipe.name,
         language=recipe.language,
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         tokeniser_version=TOKENISER_VERSION,
         labels=recipe.labels,
         features=recipe.features,

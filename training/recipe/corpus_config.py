@@ -166,6 +166,9 @@ class CorpusConfig(FormatConfig):
     holdout: float = Field(default=0.0, ge=0, lt=1)
     """The share, 0 to below 1, of the training documents, or sentences where the format has no
     documents, that are used as dev data instead, at even distances. For a corpus without `dev`."""
+    balanced: bool = False
+    """Whether `holdout` is chosen by labels: each in its share, on both sides even if it is rare,
+    and equal texts on one side."""
 
     def annotated(self, labels: Sequence[str]) -> frozenset[str]:
         """Return the labels that this corpus annotates, given all labels of the recipe."""
