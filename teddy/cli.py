@@ -32,6 +32,7 @@ from teddy.service.commands import key, serve
 from teddy.training.check.check_command import check
 from teddy.training.commands import export, pretrain, sample, search, train
 from teddy.training.data.convert_command import convert
+from teddy.training.draft.init_command import init
 from teddy.training.evaluation.evaluation_commands import compare, evaluate
 from teddy.training.promotion.promote_command import promote
 
@@ -41,6 +42,7 @@ _DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 COMMANDS: tuple[Callable[..., None], ...] = (
     tag,
     inspect,
+    init,
     train,
     search,
     evaluate,

@@ -114,7 +114,7 @@ def test_recipe_to_model(tiny_data: Path, tmp_path: Path) -> None:
 
     def run(output: Path) -> None:
         recipe, changes = tiny_data / "tiny.toml", ["training.epochs=1"]
-        train(recipe, data=tiny_data, output=output, overrides=changes)
+        train([recipe], data=tiny_data, output=output, overrides=changes)
 
     run(tmp_path / "first")
     found = entered(lambda: run(tmp_path / "second"))

@@ -3,8 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,17 +13,20 @@ import typer
 from teddy.model.commands import use_one_thread
 from teddy.model.errors import MissingExtraError
 from teddy.training.data.options import DataDirectory
-from teddy.training.job.catalogue import Address
-from teddy.training.job.options import (
-    MetricsFileOption,
-    MetricsPortOption,
-    PushgatewayOption,
-    shown,
-)
-from teddy.training.job.tracking import MlflowOption, tracked
+from teddy.training.draft.init_command import recipe_beside
+from teddy.training.job.options import MetricsFileOption, MetricsPortOption, PushgatewayOption
+from teddy.training.job.tracking import MlflowOption, observed
 
 RecipeArgument = Annotated[
     Path, typer.Argument(metavar="RECIPE", help="A .toml file.", show_default=False)
+]
+SourcesArgument = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="RECIPE|DATA...",
+        help="A .toml file; or annotated files, for a recipe like that of teddy init.",
+        show_default=False,
+    ),
 ]
 RunDataOption = Annotated[
     Path,
@@ -104,7 +106,7 @@ BackwardOption = Annotated[
 
 
 def train(
-    recipe_file: RecipeArgument,
+    sources: SourcesArgument,
     data: RunDataOption = Path(),
     output: OutputOption = None,
     resume: ResumeOption = False,
@@ -116,10 +118,12 @@ def train(
     mlflow: MlflowOption = None,
     workers: RayOption = None,
 ) -> None:
-    """Train a model as a recipe says, and write its model file.
+    """Train a model as a recipe says, or on annotated files, and write its model file.
 
     A run leaves its resolved recipe, metrics, curves, checkpoints, an evaluation on dev and
     NAME.teddy in --output, and prints the path of the model file. A finished run is left as it is.
+
+    Without a recipe, one is written beside the run as `teddy init` does: OUTPUT.toml.
 
     A run that is stopped or killed goes on with --resume, and ends as if it had not been. SIGTERM
     and Ctrl-C let it write a checkpoint first: the exit code is then 75, and 3 when the loss or
@@ -137,6 +141,9 @@ def train(
 
     launch = launched(os.environ)
     changes = [*(overrides or ()), *([f"update.model={json.dumps(str(update))}"] if update else [])]
+    recipe_file = sources[0]
+    if len(sources) > 1 or recipe_file.suffix.lower() != ".toml":
+        recipe_file = recipe_beside(sources, data, output, starts=update is None)
     recipe = load_recipe(recipe_file, changes)
     output = output or Path("runs") / recipe.name
     shown_on: dict[str, Any] = {
@@ -152,7 +159,7 @@ def train(
         print(train_on_ray(recipe, data, output, n_workers=workers, resume=resume))
         return
     is_first = launch.get("rank", 0) == 0
-    with _observed(recipe.name, output, **(shown_on if is_first else {})) as observed:
+    with observed(recipe.name, output, **(shown_on if is_first else {})) as watching:
         from teddy.training.learning.distributed.process_group import join_group
 
         # Importing torch takes seconds: mistakes are reported before.
@@ -160,31 +167,9 @@ def train(
 
         resume = resume or launch.get("restarts", 0) > 0
         with join_group(**launch) as group:
-            model_file = run_training(recipe, data, output, resume=resume, group=group, **observed)
+            model_file = run_training(recipe, data, output, resume=resume, group=group, **watching)
     if is_first:
         print(model_file)
-
-
-@contextmanager
-def _observed(
-    name: str,
-    output: Path,
-    metrics_file: Path | None = None,
-    metrics_port: Address | None = None,
-    pushgateway: str | None = None,
-    mlflow: str | None = None,
-) -> Iterator[dict[str, Any]]:
-    """Show a job as the options say; yield the arguments of `train` and `pretrain` for it."""
-    from teddy.model.system.processes import interruptions
-    from teddy.training.job.job import Job
-
-    job = Job(name)
-    with (
-        interruptions() as interruption,
-        shown(job, metrics_file, metrics_port, pushgateway),
-        tracked(output, mlflow) as watchers,
-    ):
-        yield {"job": job, "watchers": watchers, "interruption": interruption}
 
 
 def launched(environ: Mapping[str, str]) -> dict[str, int]:
@@ -314,12 +299,10 @@ def pretrain(
 
     recipe = load_recipe(recipe_file, overrides or (), purpose="pretrain")
     output = output or Path("runs") / recipe.name
-    with _observed(
-        recipe.name, output, metrics_file, metrics_port, pushgateway, mlflow
-    ) as observed:
+    with observed(recipe.name, output, metrics_file, metrics_port, pushgateway, mlflow) as watching:
         from teddy.training.pretrain.run import pretrain as run_pretraining
 
-        encoder_file = run_pretraining(recipe, data, output, resume=resume, **observed)
+        encoder_file = run_pretraining(recipe, data, output, resume=resume, **watching)
     print(encoder_file)
 
 

@@ -18,6 +18,11 @@ _FEW = 3
 """Lost spans that are mistakes, even where they are many for a small corpus."""
 
 
+def is_too_many(n_lost: int, n_spans: int) -> bool:
+    """Whether so many of the spans are lost that their corpus must be misread."""
+    return n_lost > max(_FEW, n_spans * _MOST_LOST)
+
+
 class SpanFitter:
     """Reads the examples of a corpus, fits their spans, and counts those that are lost."""
 
@@ -44,7 +49,7 @@ class SpanFitter:
 
     def check(self) -> None:
         """Raise DataError if so many spans to train on are lost that the corpus must be misread."""
-        too_many = self._n_lost > max(_FEW, self._n_spans * _MOST_LOST)
+        too_many = is_too_many(self._n_lost, self._n_spans)
         if self._first and too_many and self._config.train and self._config.misaligned != "drop":
             lost = f"{self._n_lost:,} of {self._n_spans:,} spans of {self._config.name!r} are lost"
             cure = 'check offset_unit, or set misaligned = "expand", "contract" or "drop"'

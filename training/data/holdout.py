@@ -81,7 +81,9 @@ def balanced(documents: Sequence[tuple[int, frozenset[str]]], share: float) -> s
     groups: dict[int, list[int]] = {}
     for place, (digest, _) in enumerate(documents):
         groups.setdefault(digest, []).append(place)
-    texts = [frozenset().union(*(documents[place][1] for place in each)) for each in groups.values()]
+    texts = [
+        frozenset().union(*(documents[place][1] for place in each)) for each in groups.values()
+    ]
     having: dict[str, list[int]] = {}
     for text, labels in enumerate(texts):
         for label in labels or [""]:
@@ -89,8 +91,10 @@ def balanced(documents: Sequence[tuple[int, frozenset[str]]], share: float) -> s
     is_out: dict[int, bool] = {}
     for label in sorted(having, key=lambda label: (not label, len(having[label]), label)):
         _divide(having[label], share, is_out, is_label=bool(label))
-    for label in having.keys() - {""}:
+    for label in sorted(having.keys() - {""}):
         _mend(label, having, texts, is_out)
+    if len(texts) > 1 and not any(is_out.values()):
+        is_out[having.get("", range(len(texts)))[-1]] = True
     chosen = (places for text, places in enumerate(groups.values()) if is_out[text])
     return {place for places in chosen for place in places}
 

@@ -16,13 +16,15 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from teddy.model.errors import MissingExtraError
-from teddy.training.job.job import State
+from teddy.training.job.catalogue import Address
+from teddy.training.job.job import Job, State
 from teddy.training.job.log import Log, without_password
+from teddy.training.job.options import shown
 
 if TYPE_CHECKING:
     from teddy.training.job.mlflow_run import MlflowRun
@@ -49,6 +51,27 @@ MlflowOption = Annotated[
         help=f"Track the run with MLflow: a server, a database, or {LOCAL}, which is {LOCAL_URI}.",
     ),
 ]
+
+
+@contextmanager
+def observed(
+    name: str,
+    output: Path,
+    metrics_file: Path | None = None,
+    metrics_port: Address | None = None,
+    pushgateway: str | None = None,
+    mlflow: str | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Show a job as the options say; yield the arguments of `train` and `pretrain` for it."""
+    from teddy.model.system.processes import interruptions
+
+    job = Job(name)
+    with (
+        interruptions() as interruption,
+        shown(job, metrics_file, metrics_port, pushgateway),
+        tracked(output, mlflow) as watchers,
+    ):
+        yield {"job": job, "watchers": watchers, "interruption": interruption}
 
 
 @contextmanager

@@ -80,7 +80,7 @@ def _table_lines(table: Mapping[str, Value], path: str) -> list[str]:
             for each in tables:
                 inner_lines += ["", f"[[{inner}]]", *_table_lines(each, inner)]
         else:
-            lines.append(f"{_key(key)} = {_toml(value)}")
+            lines.append(f"{_key(key)} = {toml_value(value)}")
     return lines + inner_lines
 
 
@@ -92,10 +92,11 @@ def _tables(value: Value) -> list[Mapping[str, Value]]:
 
 
 def _key(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml(key)
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else toml_value(key)
 
 
-def _toml(value: Value) -> str:
+def toml_value(value: Value) -> str:
+    """Return a value as TOML, on one line."""
     if isinstance(value, str):  # JSON's escapes are TOML's, except that TOML wants DEL escaped too
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, bool):
@@ -103,8 +104,12 @@ def _toml(value: Value) -> str:
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_key(key)} = {_toml(each)}" for key, each in value.items()) + "}"
-    return "[" + ", ".join(map(_toml, value)) + "]"
+        return (
+            "{"
+            + ", ".join(f"{_key(key)} = {toml_value(each)}" for key, each in value.items())
+            + "}"
+        )
+    return "[" + ", ".join(map(toml_value, value)) + "]"
 
 
 def put_override(values: dict[str, Any], override: str) -> KeyPath:
