@@ -20,15 +20,20 @@ _IN_THE_CARD = ("dev_calibration", "dev_labels_by_corpus")
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
-def coloured(text: str, entities: "Iterable[Entity]", labels: Sequence[str]) -> Text:
-    """Return the text with its entities on a coloured ground, each followed by its label."""
+def coloured(
+    text: str, entities: "Iterable[Entity]", labels: Sequence[str], *, brackets: bool = False
+) -> Text:
+    """Return the text with its entities on a coloured ground, each followed by its label.
+
+    With `brackets` they are seen without colours too: `[Oslo LOC]`.
+    """
     shown = Text()
     end = 0
     for entity in entities:
         style = _STYLES[labels.index(entity.label) % len(_STYLES)]
         shown.append(text[end : entity.start])
-        shown.append(entity.text, style)
-        shown.append(f" {entity.label} ", f"bold {style}")
+        shown.append(f"[{entity.text}" if brackets else entity.text, style)
+        shown.append(f" {entity.label}{']' if brackets else ' '}", f"bold {style}")
         end = entity.end
     return shown.append(text[end:])
 

@@ -33,6 +33,7 @@ from teddy.training.check.check_command import check
 from teddy.training.commands import export, pretrain, sample, search, train
 from teddy.training.data.convert_command import convert
 from teddy.training.draft.init_command import init
+from teddy.training.draft.try_command import try_
 from teddy.training.evaluation.evaluation_commands import compare, evaluate
 from teddy.training.promotion.promote_command import promote
 
@@ -44,6 +45,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     inspect,
     init,
     train,
+    try_,
     search,
     evaluate,
     compare,
@@ -126,7 +128,8 @@ def make_app() -> typer.Typer:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.callback(help=_help(_options))(_options)
     for function in COMMANDS:
-        app.command(help=_help(function))(function)
+        # `try` is a word of Python, so that its function cannot be called so.
+        app.command(name=function.__name__.rstrip("_"), help=_help(function))(function)
     return app
 
 

@@ -302,7 +302,9 @@ def test_nothing_heavy_is_imported_before_it_is_needed(statement: str) -> None:
     [
         "tag",
         "inspect",
+        "init",
         "train",
+        "try",
         "search",
         "evaluate",
         "promote",

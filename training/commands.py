@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -14,6 +15,7 @@ from teddy.model.commands import use_one_thread
 from teddy.model.errors import MissingExtraError
 from teddy.training.data.options import DataDirectory
 from teddy.training.draft.init_command import recipe_beside
+from teddy.training.draft.try_command import next_steps
 from teddy.training.job.options import MetricsFileOption, MetricsPortOption, PushgatewayOption
 from teddy.training.job.tracking import MlflowOption, observed
 
@@ -23,7 +25,7 @@ RecipeArgument = Annotated[
 SourcesArgument = Annotated[
     list[Path],
     typer.Argument(
-        metavar="RECIPE|DATA...",
+        metavar="RECIPE|DATA",
         help="A .toml file; or annotated files, for a recipe like that of teddy init.",
         show_default=False,
     ),
@@ -170,6 +172,8 @@ def train(
             model_file = run_training(recipe, data, output, resume=resume, group=group, **watching)
     if is_first:
         print(model_file)
+        if sys.stdout.isatty():  # a program that reads it wants the file alone
+            print("\n".join(next_steps(model_file, output)))
 
 
 def launched(environ: Mapping[str, str]) -> dict[str, int]:

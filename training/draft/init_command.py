@@ -14,7 +14,7 @@ import typer
 
 _Sources = Annotated[
     list[Path],
-    typer.Argument(metavar="DATA...", help="Annotated files or folders.", show_default=False),
+    typer.Argument(metavar="DATA", help="Annotated files or folders.", show_default=False),
 ]
 _Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="The folder of the files.")]
 _Output = Annotated[
