@@ -128,7 +128,7 @@ def _read_sentence_rows(path: Path, options: FormatConfig) -> Iterator[Example]:
         tags = split_cell(cells[tag_at])
         if isinstance(tags, list) and not all(isinstance(tag, str | int) for tag in tags):
             record = {"text": cells[token_at], "entities": tags}
-            yield from read_record(path, line, record, options)
+            yield from read_record(path, line, record, options, document=line)
             continue
         tokens = split_cell(cells[token_at])
         if len(tokens) != len(tags):
@@ -136,7 +136,8 @@ def _read_sentence_rows(path: Path, options: FormatConfig) -> Iterator[Example]:
             reason = f"{found} {header[tag_at]!r}: want one tag for each word, spaces between them"
             raise DataError(path, line, reason)
         record = {"tokens": [*map(str, tokens)], "tags": tags}
-        yield from read_record(path, line, record, options.model_copy(update={"tag": "tags"}))
+        named = options.model_copy(update={"tag": "tags"})
+        yield from read_record(path, line, record, named, document=line)
 
 
 def split_cell(cell: str) -> list[Any]:
