@@ -1,6 +1,7 @@
 """What a format can say comes back equal from a file that Teddy has written."""
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -262,6 +263,17 @@ def test_convert_refuses_in_one_line(
     assert run(["convert", *arguments]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert message in line
+
+
+def test_a_terminal_is_shown_three_lines_as_they_should_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "Ada"}\n', encoding="utf-8")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert run(["convert", str(tmp_path / "a.jsonl"), str(tmp_path / "b.conll")]) == 2
+    said_on_the_way = capsys.readouterr().err
+    assert "give an empty list\nIt should look like this:\n  {" in said_on_the_way
+    assert '"entities": [{"start": 0, "end": 3, "label": "PER"}]}' in said_on_the_way
 
 
 def test_convert_marks_what_a_model_finds(tmp_path: Path) -> None:

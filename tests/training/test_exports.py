@@ -1,6 +1,7 @@
 """What annotation tools export is read as it was annotated; what is malformed is refused in words.
 
-The files of `exports/` are made by its make.py, those of spaCy and `datasets` by these themselves.
+The files of `exports/` are made by its make.py; those of spaCy, `datasets`, doccano and Label
+Studio by these themselves.
 """
 
 import json
@@ -38,7 +39,8 @@ FORMATS = {
     "gliner.json": "gliner",
     "inline.md": "markdown",
     "inline.xml": "xml",
-    "label-studio-min.json": "doccano",
+    "label-studio-min.json": "label-studio",
+    "label-studio-utf16.json": "label-studio",
     "label-studio.json": "label-studio",
     "misc.conllu": "conllu",
     "plus.conllup": "conllu",
@@ -85,7 +87,7 @@ def test_each_export_is_read_exactly_without_a_word_about_it(name: str) -> None:
 def test_a_guess_says_what_it_is_made_of() -> None:
     said = {name: str(guess_file(EXPORTS / name)) for name in FORMATS if "spacy" not in name}
     assert "2 of 5 records were rejected or ignored: left out" in said["prodigy.jsonl"]
-    assert "offsets in UTF-16 units" in said["label-studio.json"]
+    assert "offsets in UTF-16 units" in said["label-studio-utf16.json"]
     assert "numbers of O, B-LOC" in said["datasets-card/train.jsonl"]
     assert "tags in plain" in said["stanford.tsv"]
     assert "labels in misc:NER" in said["misc.conllu"]
@@ -145,6 +147,15 @@ def test_of_several_annotators_one_is_chosen(tmp_path: Path) -> None:
     with pytest.raises(DataError, match='several controls: ner, other; say which with tag = "ner"'):
         spans_of(path)
     assert spans_of(path, FormatConfig(tag="other")) == [[("Ada Bo", "PER")]]
+
+
+def test_annotations_of_one_text_by_several_are_noticed_in_json_min(tmp_path: Path) -> None:
+    marks = [{"start": 0, "end": 3, "text": "Ada", "labels": ["PER"]}]
+    record = {"text": "Ada ran", "id": 1, "annotation_id": 4, "annotator": 1, "label": marks}
+    path = write(tmp_path / "a.json", [record, record | {"annotator": 2, "label": []}])
+    assert "1 texts are repeated with the marks of another annotator" in str(guess_file(path))
+    assert spans_of(path) == [[("Ada", "PER")], []]
+    assert spans_of(path, FormatConfig(annotator="2")) == [[]]
 
 
 def test_tables_are_read_in_whatever_shape_they_have(tmp_path: Path) -> None:

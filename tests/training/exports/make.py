@@ -2,12 +2,14 @@
 # Each tool is installed only in an environment of its own.
 """Make the files of this folder again: one text set as each annotation tool exports it.
 
-spaCy, `datasets` and doccano write their files themselves, each in an environment of its own: `pip
-install spacy datasets`; `pip install doccano 'marshmallow<4' 'numpy<2' 'pandas<2.3'
-'setuptools<81'`. The others follow the tool's published schema, with the fields of its exports.
+spaCy, `datasets`, doccano and Label Studio write their files themselves, each in an environment of
+its own: `pip install spacy datasets`; `pip install doccano 'marshmallow<4' 'numpy<2' 'pandas<2.3'
+'setuptools<81'`; `pip install label-studio`. The others follow the tool's published schema, with
+the fields of its exports.
 
-    python tests/training/exports/make.py          # all but doccano's
+    python tests/training/exports/make.py
     python tests/training/exports/make.py doccano
+    python tests/training/exports/make.py label_studio
 """
 
 import json
@@ -132,57 +134,80 @@ def prodigy() -> None:
 
 
 def label_studio() -> None:
-    tasks, small = [], []
-    for n, (text, spans) in enumerate(GOLD, start=1):
-        values = [
+    """Annotate and export in Label Studio itself, in a database of its own."""
+    sys.path.insert(0, next(iter(find_spec("label_studio").submodule_search_locations)))
+    os.environ["DJANGO_SETTINGS_MODULE"] = "core.settings.label_studio"
+    os.environ |= {"DJANGO_DB": "sqlite", "LABEL_STUDIO_BASE_DATA_DIR": mkdtemp(), "SENTRY_DSN": ""}
+    import django
+
+    django.setup()
+    from data_export.models import DataExport
+    from data_export.serializers import ExportDataSerializer
+    from django.core.management import call_command
+    from organizations.models import Organization
+    from projects.models import Project
+    from tasks.models import Annotation, Task
+    from users.models import User
+
+    call_command("migrate", verbosity=0)
+    user = User.objects.create(email="ada@example.org", username="ada")
+    user.active_organization = Organization.create_organization(created_by=user, title="made up")
+    user.save()
+    labels = '<Labels name="label" toName="text"><Label value="PER"/><Label value="LOC"/></Labels>'
+    config = f'<View>{labels}<Text name="text" value="$text"/></View>'
+    organization = user.active_organization
+    project = Project.objects.create(
+        title="made up", label_config=config, organization=organization, created_by=user
+    )
+    for text, spans in GOLD:
+        task = Task.objects.create(project=project, data={"text": text})
+        result = [
             {
-                "start": utf16(text, s),
-                "end": utf16(text, e),
-                "text": text[s:e],
-                "labels": [label],
-            }
-            for s, e, label in spans
-        ]
-        results = [
-            {
-                "value": value,
-                "id": f"r{n}{i}",
+                "value": {"start": s, "end": e, "text": text[s:e], "labels": [label]},
+                "id": f"r{s}",
                 "from_name": "label",
                 "to_name": "text",
                 "type": "labels",
                 "origin": "manual",
             }
-            for i, value in enumerate(values)
+            for s, e, label in spans
         ]
-        choice = {
-            "value": {"choices": ["news"]},
-            "from_name": "kind",
-            "to_name": "text",
-            "type": "choices",
-        }
-        done = {
-            "id": n,
-            "completed_by": 1,
-            "result": [*results, choice],
-            "was_cancelled": False,
-            "ground_truth": False,
-            "lead_time": 4.2,
-        }
-        skipped = {"id": 10 + n, "completed_by": 2, "result": [], "was_cancelled": True}
-        tasks.append(
-            {
-                "id": n,
-                "annotations": [skipped, done],
-                "predictions": [],
-                "data": {"text": text, "id": n},
-                "meta": {},
-            }
+        Annotation.objects.create(task=task, project=project, completed_by=user, result=result)
+        Annotation.objects.create(
+            task=task, project=project, completed_by=user, result=[], was_cancelled=True
         )
-        record = {"text": text, "id": n, "annotator": 1, "annotation_id": n, "lead_time": 4.2}
-        small.append(record | ({"label": values} if values else {"label": []}))
-    tasks.append({"id": 9, "annotations": [], "predictions": [], "data": {"text": "Not yet read"}})
-    whole("label-studio.json", tasks)
-    whole("label-studio-min.json", small)
+    Task.objects.create(project=project, data={"text": "Not yet read"})
+    tasks = Task.objects.filter(project=project).order_by("id")
+    listed = ExportDataSerializer(tasks, many=True, context={"interpolate_key": True}).data
+    plain = json.loads(json.dumps(listed, default=str))
+    for name, form in (("label-studio", "JSON"), ("label-studio-min", "JSON_MIN")):
+        file, _, _ = DataExport.generate_export_file(project, plain, form, False, {})
+        (HERE / f"{name}.json").write_bytes(file.read())
+
+
+def label_studio_of_old() -> None:
+    """Write tasks as Label Studio did before 1.4, whose offsets counted UTF-16 units."""
+    tasks = []
+    for n, (text, spans) in enumerate(GOLD, start=1):
+        result = [
+            {
+                "value": {
+                    "start": utf16(text, s),
+                    "end": utf16(text, e),
+                    "text": text[s:e],
+                    "labels": [label],
+                },
+                "id": f"r{n}{s}",
+                "from_name": "label",
+                "to_name": "text",
+                "type": "labels",
+            }
+            for s, e, label in spans
+        ]
+        choice = {"value": {"choices": ["news"]}, "from_name": "kind", "type": "choices"}
+        done = {"created_at": 17, "id": n, "lead_time": 4.2, "result": [*result, choice]}
+        tasks.append({"id": n, "completions": [done], "data": {"text": text}})
+    whole("label-studio-utf16.json", tasks)
 
 
 def brat() -> None:
@@ -328,10 +353,10 @@ def datasets_files() -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["doccano"]:
-        doccano()
+    if sys.argv[1:]:
+        {"doccano": doccano, "label_studio": label_studio}[sys.argv[1]]()
     else:
-        for make in (prodigy, label_studio, brat, webanno, columns, markup):
+        for make in (prodigy, label_studio_of_old, brat, webanno, columns, markup):
             make()
         spacy_files()
         datasets_files()

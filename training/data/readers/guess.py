@@ -151,7 +151,7 @@ def _format(path: Path, stated: FormatConfig) -> tuple[FormatName, str]:
     if _is_prose(lines) and not stated.guessed >= _COLUMNS - {"comment", "ragged"}:
         return "conll", "columns"
     if _is_prose(lines):
-        want = "want a word and its tag on each line, or an export that docs/training.md lists"
+        want = "want a word and its tag on each line, or an export that docs/formats.md lists"
         raise DataError(path, 1, f"plain text without annotations: {lines[0][:40]!r}; {want}")
     return "conll", "columns"
 
@@ -236,6 +236,12 @@ def _guess_records(path: Path, options: FormatConfig, reasons: list[str]) -> dic
     settled = sum(isinstance(each, dict) and each.get("answer") in NOT_GOLD for each in head)
     if settled:
         reasons.append(f"{settled:,} of {len(head):,} records were rejected or ignored: left out")
+    of_tasks = Counter(
+        each.get("id") for each in head if isinstance(each, dict) and "annotator" in each
+    )
+    if not options.annotator and (n_more := of_tasks.total() - len(of_tasks)):
+        cure = 'annotator = "1" reads those of one'
+        reasons.append(f"{n_more:,} texts are repeated with the marks of another annotator: {cure}")
     tagged = [each for each in head if isinstance(each, dict) and tags_key(each, options.tag)]
     if tagged and kind_of(tagged[0]) == "datasets":
         key = tags_key(tagged[0], options.tag) or ""

@@ -25,6 +25,14 @@ def task_parts(record: Record) -> Parts | None:
     return data[texts[0]], items, {k: v for k, v in data.items() if k != texts[0]}, []
 
 
+def is_annotated(record: Mapping[str, Any], annotator: str) -> bool:
+    """Return whether a record of JSON-MIN, which is one annotation, was made by this annotator."""
+    if "annotation_id" not in record:
+        return True
+    is_wanted = annotator in ("", "first", str(record.get("annotator")))
+    return record["annotation_id"] is not None and is_wanted
+
+
 def _regions(record: Record, annotation: Mapping[str, Any]) -> list[Any]:
     """Return the labelled stretches of an annotation, of the control that `tag` names."""
     results = [each for each in annotation.get("result", []) if _is_region(each)]

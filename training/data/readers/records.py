@@ -21,7 +21,7 @@ from typing import Any
 from teddy.model.errors import DataError
 from teddy.model.tags.spans import Span
 from teddy.training.data.readers.json import is_list_of_records, json_values
-from teddy.training.data.readers.label_studio import task_parts
+from teddy.training.data.readers.label_studio import is_annotated, task_parts
 from teddy.training.data.readers.rows import Example
 from teddy.training.data.readers.shapes import NOT_GOLD, SPAN_KEYS, Parts, Record, tags_key
 from teddy.training.recipe.corpus_config import AUTO, FormatConfig, FormatName
@@ -29,9 +29,10 @@ from teddy.training.recipe.corpus_config import AUTO, FormatConfig, FormatName
 _TEXTS = ("jsonl", "doccano", "prodigy", "spacy")
 """Formats of texts with spans: their records are told apart by the keys that they have."""
 _DOCCANO = ("label", "labels", "annotations")
-_TELLING = frozenset(
-    ("vertexSet", "paragraphs", "tokenized_text", "data", "tokens", "words", "answer", "ents")
-)
+_TELLING = {
+    *("vertexSet", "paragraphs", "tokenized_text", "data", "tokens", "words", "answer", "ents"),
+    "annotation_id",
+}
 """Keys without any of which a record is a text with spans."""
 _USUAL = (*_TEXTS, "datasets")
 _CHARACTERS = (AUTO, "character")
@@ -64,7 +65,7 @@ def kind_of(value: Any) -> FormatName | None:
         return "spacy"
     if "tokenized_text" in value:
         return "gliner"
-    if isinstance(value.get("data"), dict):
+    if isinstance(value.get("data"), dict) or "annotation_id" in value:
         return "label-studio"
     if tags_key(value, AUTO):
         return "datasets"
@@ -151,7 +152,8 @@ def as_record(
         value = {"text": value[0], **value[1]}
     if not isinstance(value, dict):
         raise DataError(path, line, f'want an object with a "text", such as {_EXAMPLE}')
-    return None if value.get("answer") in NOT_GOLD else Record(path, line, value, options, document)
+    is_gold = value.get("answer") not in NOT_GOLD and is_annotated(value, options.annotator)
+    return Record(path, line, value, options, document) if is_gold else None
 
 
 def parts_of(record: Record) -> Parts | None:
