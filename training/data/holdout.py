@@ -91,8 +91,7 @@ def balanced(documents: Sequence[tuple[int, frozenset[str]]], share: float) -> s
     is_out: dict[int, bool] = {}
     for label in sorted(having, key=lambda label: (not label, len(having[label]), label)):
         _divide(having[label], share, is_out, is_label=bool(label))
-    for label in sorted(having.keys() - {""}):
-        _mend(label, having, texts, is_out)
+    _mend(having, texts, is_out)
     if len(texts) > 1 and not any(is_out.values()):
         is_out[having.get("", range(len(texts)))[-1]] = True
     chosen = (places for text, places in enumerate(groups.values()) if is_out[text])
@@ -113,21 +112,30 @@ def _divide(texts: Sequence[int], share: float, is_out: dict[int, bool], *, is_l
 
 
 def _mend(
-    label: str,
-    having: Mapping[str, Sequence[int]],
-    texts: Sequence[frozenset[str]],
-    is_out: dict[int, bool],
+    having: Mapping[str, Sequence[int]], texts: Sequence[frozenset[str]], is_out: dict[int, bool]
 ) -> None:
-    """Move a text of a label that is on one side to the other, if no other label is lost by it."""
-    sides = {is_out[text] for text in having[label]}
-    if len(sides) > 1 or len(having[label]) < 2:
-        return
-    side = sides.pop()
-    for text in having[label]:
-        others = (having[other] for other in texts[text] if other != label)
-        if all(any(is_out[each] is side for each in other if each != text) for other in others):
-            is_out[text] = not side
-            return
+    """Move texts to the other side, one by one, as long as fewer labels lack a side by that."""
+
+    def lacking(labels: Iterable[str]) -> list[str]:
+        """Return the labels that cannot be learnt, or not be measured although they could."""
+        sides = {label: {is_out[text] for text in having[label]} for label in labels}
+        return [
+            label
+            for label, each in sides.items()
+            if each != ({False} if len(having[label]) == 1 else {False, True})
+        ]
+
+    def move_one() -> bool:
+        for text in [each for label in lacking(having) if label for each in having[label]]:
+            before = len(lacking(texts[text]))
+            is_out[text] = not is_out[text]
+            if len(lacking(texts[text])) < before:
+                return True
+            is_out[text] = not is_out[text]
+        return False
+
+    while move_one():
+        pass
 
 
 class HeldOut:
