@@ -128,8 +128,7 @@ def make_app() -> typer.Typer:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.callback(help=_help(_options))(_options)
     for function in COMMANDS:
-        # `try` is a word of Python, so that its function cannot be called so.
-        app.command(name=function.__name__.rstrip("_"), help=_help(function))(function)
+        app.command(help=_help(function))(function)
     return app
 
 

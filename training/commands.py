@@ -125,15 +125,15 @@ def train(
     A run leaves its resolved recipe, metrics, curves, checkpoints, an evaluation on dev and
     NAME.teddy in --output, and prints the path of the model file. A finished run is left as it is.
 
-    Without a recipe, one is written beside the run as `teddy init` does: OUTPUT.toml.
+    For files, a recipe is written beside the run as `teddy init` does: OUTPUT.toml.
 
     A run that is stopped or killed goes on with --resume, and ends as if it had not been. SIGTERM
     and Ctrl-C let it write a checkpoint first: the exit code is then 75, and 3 when the loss or
     a gradient is not finite or explodes.
 
     Examples:
-      teddy train training/recipes/conll2003.toml --data corpora
-      teddy train mine.toml --set training.epochs=3 --set network.cell=gru --output runs/try
+      teddy train tickets.jsonl
+      teddy train mine.toml --data corpora --set training.epochs=3 --set network.cell=gru --output runs/try
       teddy train mine.toml --resume
       teddy train mine.toml --update runs/old/old.teddy
       teddy train mine.toml --metrics-file /var/lib/prometheus/node-exporter/mine.prom
@@ -143,17 +143,10 @@ def train(
 
     launch = launched(os.environ)
     changes = [*(overrides or ()), *([f"update.model={json.dumps(str(update))}"] if update else [])]
-    recipe_file = sources[0]
-    if len(sources) > 1 or recipe_file.suffix.lower() != ".toml":
-        recipe_file = recipe_beside(sources, data, output, starts=update is None)
-    recipe = load_recipe(recipe_file, changes)
+    recipe = load_recipe(recipe_beside(sources, data, output, starts=update is None), changes)
     output = output or Path("runs") / recipe.name
-    shown_on: dict[str, Any] = {
-        "metrics_file": metrics_file,
-        "metrics_port": metrics_port,
-        "pushgateway": pushgateway,
-        "mlflow": mlflow,
-    }
+    shown_on: dict[str, Any] = {"metrics_file": metrics_file, "metrics_port": metrics_port}
+    shown_on |= {"pushgateway": pushgateway, "mlflow": mlflow}
     if workers is not None:
         _refuse_on_ray(shown_on)
         from teddy.training.learning.distributed.ray_train import train_on_ray
@@ -171,9 +164,10 @@ def train(
         with join_group(**launch) as group:
             model_file = run_training(recipe, data, output, resume=resume, group=group, **watching)
     if is_first:
-        print(model_file)
-        if sys.stdout.isatty():  # a program that reads it wants the file alone
-            print("\n".join(next_steps(model_file, output)))
+        # A program that reads the output wants the path alone.
+        print(
+            model_file, *(next_steps(model_file, output) if sys.stdout.isatty() else ()), sep="\n"
+        )
 
 
 def launched(environ: Mapping[str, str]) -> dict[str, int]:

@@ -136,13 +136,13 @@ def set_up_run(
         misaligned=misaligned,
         trainer=trainer,
         inherited=joined_credits(credit, distillation.training_data if distillation else ()),
-        notes=(
-            *readings(recipe, data),
-            *([str(vectors)] if vectors else []),
-            *(update.notes if update else ()),
-        ),
+        notes=(*readings(recipe, data), *map(str, filter(None, [vectors])), *_notes(update)),
         stored=stored,
     )
+
+
+def _notes(update: Update | None) -> tuple[str, ...]:
+    return update.notes if update else ()
 
 
 def _read_corpora(

@@ -42,15 +42,15 @@ def write_tickets(path: Path) -> None:
     lines = []
     for number in range(20):
         name = NAMES[number % 10]
-        text, spans = f"{number} {name} called", [[2 + (number > 9), 0, "PERSON NAME"]]
-        spans[0][1] = spans[0][0] + len(name)
+        text, start = f"{number} {name} called", len(f"{number} ")
+        spans = [(start, start + len(name), "PERSON NAME")]
         for label, word, is_due in (
             ("CITY", "Oslo", number % 5 == 0),
             ("GOD", "Thor", number > 17),
         ):
             if is_due:
                 text += f" {word}"
-                spans.append([len(text) - 4, len(text), label])
+                spans.append((len(text) - 4, len(text), label))
         lines.append(json.dumps({"text": text, "label": spans}))
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -55,10 +55,12 @@ def init(sources: _Sources, data: _Data = Path(), output: _Output = None) -> Non
 
 
 def recipe_beside(sources: Sequence[Path], data: Path, run: Path | None, *, starts: bool) -> Path:
-    """Write a recipe for files beside the folder of a run, or find the one from before.
+    """Return the recipe that is given; for files, write one beside the run, or find it there.
 
     Raises RecipeError where that one is of other files, or was changed.
     """
+    if len(sources) == 1 and sources[0].suffix.lower() == ".toml":
+        return sources[0]
     from teddy.model.errors import RecipeError
     from teddy.training.draft.draft import draft_recipe
 

@@ -59,6 +59,9 @@ def try_(
             console.print(shown if entities else Text(f"{text}  (nothing found)"), soft_wrap=True)
 
 
+try_.__name__ = "try"  # the name of the command, which Python does not let a `def` have
+
+
 def model_of(source: Path) -> Path:
     """Return the model file of a run, of a recipe's run, or of its own name.
 
