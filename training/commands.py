@@ -133,7 +133,7 @@ def train(
 
     Examples:
       teddy train tickets.jsonl
-      teddy train mine.toml --data corpora --set training.epochs=3 --set network.cell=gru --output runs/try
+      teddy train mine.toml --data corpora --set training.epochs=3 --output runs/try
       teddy train mine.toml --resume
       teddy train mine.toml --update runs/old/old.teddy
       teddy train mine.toml --metrics-file /var/lib/prometheus/node-exporter/mine.prom
@@ -164,10 +164,8 @@ def train(
         with join_group(**launch) as group:
             model_file = run_training(recipe, data, output, resume=resume, group=group, **watching)
     if is_first:
-        # A program that reads the output wants the path alone.
-        print(
-            model_file, *(next_steps(model_file, output) if sys.stdout.isatty() else ()), sep="\n"
-        )
+        steps = next_steps(model_file, output) if sys.stdout.isatty() else ()
+        print(model_file, *steps, sep="\n")  # a program that reads it wants the path alone
 
 
 def launched(environ: Mapping[str, str]) -> dict[str, int]:
