@@ -27,7 +27,7 @@ from teddy.model.tagger import TaggedWords, Tagger, avoid_lost_threads
 from teddy.model.tags.spans import Span
 from teddy.model.tags.tag_set import TagSet
 from teddy.model.text.documents import Entity, Tagged, Window, assemble, prepare
-from teddy.model.text.words import TOKENISER_VERSION, check_text
+from teddy.model.text.words import READABLE_VERSIONS, Tokeniser, check_text
 
 SHIPPED_MODEL = Path(__file__).parent / "pretrained" / "en.teddy"
 """The model that comes with Teddy."""
@@ -48,8 +48,13 @@ class Predictor:
         self.tagger = tagger
         self.path: Path | None = None
         """The file that it was loaded from: a pickled predictor is loaded from there again."""
+        self.tokeniser = Tokeniser(manifest.tokeniser_version, manifest.language)
+        """It splits texts into the words that the model has learnt."""
         self.prepare = partial(
-            prepare, max_words=manifest.window_words, overlap=manifest.window_overlap
+            prepare,
+            tokeniser=self.tokeniser,
+            max_words=manifest.window_words,
+            overlap=manifest.window_overlap,
         )
         """Cut a text into words and windows; see `teddy.model.text.documents.prepare`."""
         self.assemble = partial(assemble, tag_names=tagger.tag_set.tags)
@@ -153,11 +158,11 @@ def load(
     bound_kernel_cache()
     path = _find(path)
     bundle = read_bundle(path, sha256=sha256)
-    if bundle.manifest.tokeniser_version != TOKENISER_VERSION:
+    if bundle.manifest.tokeniser_version not in READABLE_VERSIONS:
         raise ModelFileError(
             path,
-            f"made for tokeniser {bundle.manifest.tokeniser_version}, but this Teddy has tokeniser "
-            f"{TOKENISER_VERSION}: train or export the model again",
+            f"made for tokeniser {bundle.manifest.tokeniser_version}, but this Teddy has those of "
+            f"{READABLE_VERSIONS[0]} to {READABLE_VERSIONS[-1]}: install a newer one",
         )
     if bundle.format == "onnx":
         wanted = onnx_precisions(path, bundle.manifest.network, precision)

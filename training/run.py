@@ -239,7 +239,8 @@ def set_up_run(
     else:
         counts = _word_counts(corpora)
         if table.vectors:
-            vectors = choose_vectors(data / table.vectors, counts, recipe.features.word_rows)
+            most = recipe.features.word_rows
+            vectors = choose_vectors(data / table.vectors, counts, most, recipe.tokeniser)
         words = vectors.words if vectors else frequent_words(counts, recipe.features.word_rows)
         pieces = train_pieces(counts, recipe.pieces)
     if recipe.distill is not None:

@@ -14,7 +14,7 @@ from itertools import chain, pairwise
 
 from teddy.model.tagger import TaggedWords
 from teddy.model.text.sentences import Offsets, split_sentences
-from teddy.model.text.words import check_text, split_words
+from teddy.model.text.words import Tokeniser, check_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +154,10 @@ class Tagged:
                 yield Token(start, end, names[tag], score)
 
 
-def prepare(text: str, max_words: int, overlap: int) -> Document:
+def prepare(text: str, tokeniser: Tokeniser, max_words: int, overlap: int) -> Document:
     """Cut a text into words, and these into windows. Raises TextError for a lone surrogate."""
     check_text(text)
-    starts, ends, words = split_words(text)
+    starts, ends, words = tokeniser.split_words(text)
     sentences = split_sentences(text, Offsets(starts, ends))
     # Kept until the text is answered: 8 bytes a word instead of 80.
     offsets = Offsets(array("I", starts), array("I", ends))

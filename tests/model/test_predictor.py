@@ -24,7 +24,7 @@ from teddy.model.network.torchscript import from_archive, script, to_archive
 from teddy.model.predictor import Predictor, load
 from teddy.model.tags.spans import Scheme, Span, read_tags, write_tags
 from teddy.model.text.documents import Tagged
-from teddy.model.text.words import tokenise
+from teddy.model.text.words import Tokeniser
 
 FRAGMENTS = [
     "Anna Berg",
@@ -86,9 +86,9 @@ def scores(tagged: Tagged) -> list[float]:
     return [entity.score for entity in tagged.entities] + [token.score for token in tagged.tokens]
 
 
-def assert_lawful(text: str, tagged: Tagged) -> None:
+def assert_lawful(text: str, tagged: Tagged, tokeniser: Tokeniser) -> None:
     """What holds of any result for any text."""
-    assert [(token.start, token.end) for token in tagged.tokens] == tokenise(text)
+    assert [(token.start, token.end) for token in tagged.tokens] == tokeniser.offsets(text)
     assert tagged.n_words == len(tagged.tokens)
     assert all(0 <= score <= 1 for score in scores(tagged))
     assert all(entity.text == text[entity.start : entity.end] != "" for entity in tagged.entities)
@@ -128,7 +128,7 @@ def test_any_text_gives_true_offsets_and_tags_that_spell_its_entities(
     tiny_predictor: Predictor, text: str
 ) -> None:
     (tagged,) = tiny_predictor.tag_documents([text])
-    assert_lawful(text, tagged)
+    assert_lawful(text, tagged, tiny_predictor.tokeniser)
     assert tiny_predictor.tag([text]) == [tagged.entities]
 
 
@@ -233,7 +233,7 @@ def test_a_line_of_a_megabyte_is_tagged_to_its_last_character(
 ) -> None:
     assert len(line) >= 1_000_000
     (tagged,) = tiny_predictor.tag_documents([line])
-    assert_lawful(line, tagged)
+    assert_lawful(line, tagged, tiny_predictor.tokeniser)
     assert "".join(line[token.start : token.end] for token in tagged.tokens) == line.replace(
         " ", ""
     )

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from teddy.model.text.sentences import Offsets, split_sentences
-from teddy.model.text.words import tokenise
+from teddy.model.text.words import Tokeniser
 
 FRAGMENTS = [
     "Teddy",
@@ -35,7 +35,7 @@ TEXTS = st.lists(
 
 
 def sentences_of(text: str) -> list[str]:
-    words = tokenise(text)
+    words = Tokeniser().offsets(text)
     return [
         text[words[start][0] : words[end - 1][1]]
         for start, end in split_sentences(text, Offsets.of(words))
@@ -44,7 +44,7 @@ def sentences_of(text: str) -> list[str]:
 
 @given(TEXTS)
 def test_sentences_partition_the_words_in_order_and_none_is_empty(text: str) -> None:
-    words = tokenise(text)
+    words = Tokeniser().offsets(text)
     sentences = split_sentences(text, Offsets.of(words))
     assert all(start < end for start, end in sentences)
     assert [word for start, end in sentences for word in range(start, end)] == list(
@@ -55,8 +55,8 @@ def test_sentences_partition_the_words_in_order_and_none_is_empty(text: str) -> 
 @given(TEXTS, TEXTS)
 def test_a_blank_line_always_ends_a_sentence(before: str, behind: str) -> None:
     text = before + "\n\n" + behind
-    words = tokenise(text)
-    n_before = len(tokenise(before))
+    words = Tokeniser().offsets(text)
+    n_before = len(Tokeniser().offsets(before))
     borders = {0, len(words)} | {start for start, _ in split_sentences(text, Offsets.of(words))}
     assert n_before in borders
 
@@ -128,5 +128,5 @@ def test_a_long_text_of_nothing_but_borders_is_split(repeated: str) -> None:
     # each would make a splitter that looks back to the sentence's start read the text again for
     # every stop
     text = repeated * 15_000
-    words = tokenise(text)
+    words = Tokeniser().offsets(text)
     assert sum(end - start for start, end in split_sentences(text, Offsets.of(words))) == len(words)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from teddy.model.tags.spans import Span
-from teddy.model.text.words import tokenise
+from teddy.model.text.words import Tokeniser
 from teddy.training.data.align import Misaligned, Sentence, align
 from teddy.training.data.readers import Example
 from teddy.training.recipe.corpus_config import UNKNOWN
@@ -42,7 +42,7 @@ def align_spans(
         is_sentence=is_sentence,
         document=0,
     )
-    return align(example, "letters", reports.append), reports
+    return align(example, "letters", Tokeniser(), reports.append), reports
 
 
 def test_spans_on_word_borders_become_spans_of_words(aligned: Align) -> None:
@@ -160,7 +160,7 @@ def test_every_word_is_in_one_sentence_and_every_span_is_kept_or_reported(
 ) -> None:
     text, spans = marked
     sentences, reports = align_spans(text, spans, is_sentence=is_sentence)
-    words = [text[start:end] for start, end in tokenise(text)]
+    words = [text[start:end] for start, end in Tokeniser().offsets(text)]
     assert [word for sentence in sentences for word in sentence.words] == words
     assert all(sentence.words for sentence in sentences)
     gold = {span for span in spans if span.label != UNKNOWN}
@@ -200,7 +200,7 @@ def test_a_span_that_begins_and_ends_where_words_do_and_overlaps_none_is_kept(
     marked: tuple[str, list[Span]],
 ) -> None:
     text, _ = marked
-    words = tokenise(text)
+    words = Tokeniser().offsets(text)
     gold = [Span(words[place][0], words[place][1], "PER") for place in range(0, len(words), 2)]
     sentences, reports = align_spans(text, gold, is_sentence=True)
     assert reports == []

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from teddy.model.errors import RecipeError
 from teddy.model.tagger import Tagger
 from teddy.model.tags.spans import Span
+from teddy.model.text.words import Tokeniser
 from teddy.training.data.align import Sentence, align
 from teddy.training.data.corpora import load_corpora
 from teddy.training.data.perturbations import joined, lower, title, unpunctuated, upper
@@ -51,7 +52,7 @@ def make_sentence(number: int, corpus: str = "one") -> Sentence:
         is_sentence=True,
         document=0,
     )
-    (sentence,) = align(example, corpus, lambda _: None)
+    (sentence,) = align(example, corpus, Tokeniser(), lambda _: None)
     return sentence
 
 
@@ -60,7 +61,7 @@ def plain_sentence(text: str) -> Sentence:
     example = Example(
         text=text, spans=(), span_lines=(), path="p", line=1, is_sentence=True, document=0
     )
-    return align(example, "one", lambda _: None)[0]
+    return align(example, "one", Tokeniser(), lambda _: None)[0]
 
 
 def batch(n: int) -> list[Sentence]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from teddy.model.tags.spans import Span
 from teddy.model.text.sentences import Offsets, split_sentences
-from teddy.model.text.words import tokenise
+from teddy.model.text.words import Tokeniser
 from teddy.training.data.align import Sentence, align
 from teddy.training.data.perturbations import (
     joined,
@@ -92,7 +92,7 @@ def sentences(draw: st.DrawFn) -> Sentence:
     text = "Ab" + "".join(gap + part for part, gap in parts)
     cuts = sorted(draw(st.sets(st.integers(0, len(text)), max_size=7)))
     labels = st.sampled_from(("PER", "LOC", "?"))
-    words = tokenise(text)
+    words = Tokeniser().offsets(text)
     spans = [
         Span(start, end, draw(labels)) for start, end in zip(cuts[::2], cuts[1::2], strict=False)
     ]
@@ -108,7 +108,7 @@ def sentences(draw: st.DrawFn) -> Sentence:
         is_sentence=True,
         document=0,
     )
-    (sentence,) = align(example, "made-up", lambda _: None)
+    (sentence,) = align(example, "made-up", Tokeniser(), lambda _: None)
     return sentence
 
 
@@ -119,7 +119,7 @@ def sentence_of(text: str, *names: str) -> Sentence:
     example = Example(
         text=text, spans=spans, span_lines=lines, path="p", line=1, is_sentence=True, document=0
     )
-    return align(example, "c", lambda _: None)[0]
+    return align(example, "c", Tokeniser(), lambda _: None)[0]
 
 
 def covered(sentence: Sentence) -> list[str]:
@@ -135,7 +135,7 @@ def is_known(sentence: Sentence, word: int) -> bool:
 def assert_whole(sentence: Sentence) -> None:
     """What holds of every sentence."""
     assert sentence.words
-    assert list(sentence.offsets) == tokenise(sentence.text)
+    assert list(sentence.offsets) == Tokeniser().offsets(sentence.text)
     assert list(sentence.words) == [sentence.text[start:end] for start, end in sentence.offsets]
     ranges = [(span.start, span.end) for span in sentence.spans]
     for each in (ranges, list(sentence.unknown)):
@@ -350,7 +350,7 @@ def test_a_joined_text_is_what_is_written_without_the_space(
     result = joined(sentence_of(first), sentence_of(second))
     assert result is not None
     assert result.text == expected
-    assert list(result.offsets) == tokenise(expected)
+    assert list(result.offsets) == Tokeniser().offsets(expected)
     assert split_sentences(expected, Offsets.of(result.offsets)) == [(0, len(result.words))]
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from teddy.model.errors import DataError
 from teddy.model.tags.spans import Span
+from teddy.model.text.words import Tokeniser
 from teddy.training.data.align import Sentence
 from teddy.training.data.corpora import Corpus, load_corpora, open_corpora
 from teddy.training.data.source import CorporaInMemory, Source, StoredCorpora
@@ -41,6 +42,7 @@ def sentence(words: Sequence[str], corpus: str = "a", line: int = 1) -> Sentence
         text=" ".join(words),
         path=f"{corpus}.conll",
         line=line,
+        tokeniser=Tokeniser(),
     )
 
 

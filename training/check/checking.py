@@ -9,6 +9,7 @@ from pathlib import Path
 
 from teddy.model.errors import DataError
 from teddy.model.tags.spans import Scheme, write_tags
+from teddy.model.text.words import Tokeniser
 from teddy.training.check import findings as look
 from teddy.training.check import texts
 from teddy.training.check.finding_kinds import FindingKind
@@ -37,7 +38,8 @@ def check_recipe(
     With `deep`, label noise is looked for, which takes minutes; `on_progress` takes the share
     that is done.
     """
-    read = [read_corpus(config, recipe.labels, Path(data)) for config in recipe.corpus]
+    tokeniser = recipe.tokeniser
+    read = [read_corpus(config, recipe.labels, Path(data), tokeniser) for config in recipe.corpus]
     corpora = [corpus for corpus, _ in read]
     train = [*chain.from_iterable(corpus.train for corpus in corpora)]
     dev = [*chain.from_iterable(corpus.dev for corpus in corpora)]
@@ -48,7 +50,7 @@ def check_recipe(
     for config, (corpus, each) in zip(recipe.corpus, read, strict=True):
         # Corpora have conventions of their own, so that only what differs within one is suspicious.
         findings += _within([*corpus.train, *corpus.dev])
-        findings += _of_reading(each, config)
+        findings += _of_reading(each, config, tokeniser)
     parts = {
         (corpus.name, part): sentences
         for corpus in corpora
@@ -66,18 +68,18 @@ def check_file(
     on_progress: OnProgress = lambda _: None,
 ) -> CheckReport:
     """Check one file by itself, with the labels that it has; the rest as in `check_recipe`."""
-    path, read = Path(path), ReadCorpus()
+    path, read, tokeniser = Path(path), ReadCorpus(), Tokeniser()
     examples = read_file(path, options, read)
     sentences = [
         sentence
         for example in examples
-        for sentence in align(example, path.name, read.misaligned.append)
+        for sentence in align(example, path.name, tokeniser, read.misaligned.append)
     ]
     labels = sorted({span.label for sentence in sentences for span in sentence.spans})
     findings = [
         *look.few_examples(path.name, str(path), labels, sentences),
         *_within(sentences),
-        *_of_reading(read, options),
+        *_of_reading(read, options, tokeniser),
     ]
     corpus = Corpus(name=path.name, annotates=frozenset(labels), train=sentences)
     parts = {(path.name, "file"): sentences}
@@ -121,7 +123,7 @@ def _within(sentences: Sequence[Sentence]) -> Iterator[Finding]:
     yield from texts.odd_characters(sentences)
 
 
-def _of_reading(read: ReadCorpus, options: FormatConfig) -> Iterator[Finding]:
+def _of_reading(read: ReadCorpus, options: FormatConfig, tokeniser: Tokeniser) -> Iterator[Finding]:
     """Yield what could not be read, and what only files and undivided examples show."""
     yield from map(unreadable, read.errors)
     for label, n in read.unknown_labels.most_common():
@@ -134,8 +136,8 @@ def _of_reading(read: ReadCorpus, options: FormatConfig) -> Iterator[Finding]:
     existing = [path for path in read.files if path.is_file()]
     yield from texts.byte_order_marks(existing)
     yield from texts.white_space(read.examples)
-    yield from texts.crossing(read.examples)
-    yield from texts.empty_examples(read.examples)
+    yield from texts.crossing(read.examples, tokeniser)
+    yield from texts.empty_examples(read.examples, tokeniser)
     for path in existing:
         yield from _repairs(path, options)
 

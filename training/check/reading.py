@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from teddy.model.errors import DataError
+from teddy.model.text.words import Tokeniser
 from teddy.training.data.align import Misaligned, Sentence, align
 from teddy.training.data.corpora import Corpus, Divider, make_corpus, relabel
 from teddy.training.data.readers import Example, read_examples
@@ -61,7 +62,7 @@ def read_file(path: Path, options: FormatConfig, read: ReadCorpus) -> list[Examp
 
 
 def read_corpus(
-    config: CorpusConfig, labels: Sequence[str], data: Path
+    config: CorpusConfig, labels: Sequence[str], data: Path, tokeniser: Tokeniser
 ) -> tuple[Corpus, ReadCorpus]:
     """Read a corpus of a recipe as `load_corpus` does, and report what cannot be read."""
     read = ReadCorpus()
@@ -70,9 +71,9 @@ def read_corpus(
     divider = Divider(config.holdout)
     for example in _relabelled(config.train, config, labels, data, read):
         part = dev if divider.holds_out(example) else train
-        part.extend(align(example, config.name, read.misaligned.append))
+        part.extend(align(example, config.name, tokeniser, read.misaligned.append))
     for example in _relabelled(config.dev, config, labels, data, read):
-        dev.extend(align(example, config.name, read.misaligned.append))
+        dev.extend(align(example, config.name, tokeniser, read.misaligned.append))
     return make_corpus(config, labels, train, dev, 0), read
 
 

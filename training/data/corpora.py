@@ -20,7 +20,7 @@ from typing import Any
 from teddy.model.errors import DataError
 from teddy.model.system.files import atomic_folder, remove_abandoned_folder
 from teddy.model.tags.spans import Span
-from teddy.model.text.words import TOKENISER_VERSION
+from teddy.model.text.words import Tokeniser
 from teddy.training.data.align import MisalignedReport, OnMisaligned, Sentence, align
 from teddy.training.data.readers import Example, read_examples
 from teddy.training.data.readers.files import find_files
@@ -126,16 +126,23 @@ class Corpus:
 
 
 def load_corpora(
-    recipe: Recipe, data: Path | str, *, on_misaligned: OnMisaligned = lambda _: None
+    recipe: Recipe,
+    data: Path | str,
+    tokeniser: Tokeniser | None = None,
+    *,
+    on_misaligned: OnMisaligned = lambda _: None,
 ) -> list[Corpus]:
     """Read all corpora of a recipe; `data` is the directory that its file names are relative to.
+
+    A `tokeniser` is for a model that was not trained by the recipe.
 
     `on_misaligned` is called for each gold span that words cannot express (see
     `teddy.training.data.align`). Raises DataError, naming file and line, for anything that cannot
     be read, and for a label that the recipe neither has nor maps.
     """
+    tokeniser = tokeniser or recipe.tokeniser
     return [
-        load_corpus(corpus, recipe.labels, Path(data), on_misaligned=on_misaligned)
+        load_corpus(corpus, recipe.labels, Path(data), tokeniser, on_misaligned=on_misaligned)
         for corpus in recipe.corpus
     ]
 
@@ -144,12 +151,13 @@ def load_corpus(
     config: CorpusConfig,
     labels: Sequence[str],
     data: Path,
+    tokeniser: Tokeniser,
     *,
     on_misaligned: OnMisaligned = lambda _: None,
 ) -> Corpus:
     """Read one corpus; see `load_corpora`."""
     train: list[Sentence] = []
-    held_out = read_corpus(config, labels, data, train.append, on_misaligned)
+    held_out = read_corpus(config, labels, data, tokeniser, train.append, on_misaligned)
     return make_corpus(config, labels, train, held_out.sentences, held_out.n_dropped)
 
 
@@ -157,6 +165,7 @@ def read_corpus(
     config: CorpusConfig,
     labels: Sequence[str],
     data: Path,
+    tokeniser: Tokeniser,
     keep: Callable[[Sentence], None],
     on_misaligned: OnMisaligned,
 ) -> HeldOut:
@@ -167,7 +176,7 @@ def read_corpus(
     held_out = HeldOut()
     divider = Divider(config.holdout)
     for example in _examples(config.train, config, labels, data):
-        sentences = align(example, config.name, on_misaligned)
+        sentences = align(example, config.name, tokeniser, on_misaligned)
         if divider.holds_out(example):
             held_out.add(example, sentences)
         else:
@@ -175,7 +184,7 @@ def read_corpus(
                 keep(sentence)
     dev = HeldOut(most_words=sys.maxsize)
     for example in _examples(config.dev, config, labels, data):
-        dev.add(example, align(example, config.name, on_misaligned))
+        dev.add(example, align(example, config.name, tokeniser, on_misaligned))
     return dev if config.dev else held_out
 
 
@@ -262,7 +271,7 @@ def _made_from(recipe: Recipe, data: Path) -> dict[str, Any]:
     files = [find_files([*corpus.train, *corpus.dev], data) for corpus in recipe.corpus]
     statuses = [[(str(path), path.stat()) for path in paths] for paths in files]
     made_from = {
-        "tokeniser_version": TOKENISER_VERSION,
+        "tokeniser": asdict(recipe.tokeniser),
         "labels": recipe.labels,
         "window_words": recipe.training.shuffle_window_words,
         "corpora": [corpus.model_dump(mode="json", exclude={"weight"}) for corpus in recipe.corpus],
@@ -282,7 +291,9 @@ def _read(
         writer = BlockWriter(recipe.training.shuffle_window_words, open_folder)
         stack.enter_context(closing(writer))
         held_out = [
-            read_corpus(config, recipe.labels, data, partial(writer.add, part), report.add)
+            read_corpus(
+                config, recipe.labels, data, recipe.tokeniser, partial(writer.add, part), report.add
+            )
             for part, config in enumerate(recipe.corpus)
         ]
         dev, n_dropped = (

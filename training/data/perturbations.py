@@ -17,7 +17,6 @@ import numpy as np
 
 from teddy.model.tags.spans import Span
 from teddy.model.text.sentences import Offsets, split_sentences
-from teddy.model.text.words import tokenise
 from teddy.training.data.align import Sentence
 
 _Edit = tuple[int, int, str]
@@ -107,8 +106,8 @@ def mistyped(sentence: Sentence, random: np.random.Generator) -> Sentence | None
         if len(word) >= _SHORTEST_MISTYPED and word.isalpha()
     ]
     struck = random.random(len(places)) < _MISTYPED_SHARE
-    hit = [sentence.offsets[place] for place, hit in zip(places, struck, strict=True) if hit]
-    edits = [(start, end, mistype(sentence.text[start:end], random)) for start, end in hit]
+    hit = [place for place, hit in zip(places, struck, strict=True) if hit]
+    edits = [(*sentence.offsets[place], mistype(sentence.words[place], random)) for place in hit]
     return _rewritten(sentence, edits)
 
 
@@ -171,9 +170,9 @@ def joined(first: Sentence, second: Sentence) -> Sentence | None:
 
 def _with_words(sentence: Sentence, change: Callable[[str], str]) -> Sentence | None:
     edits = [
-        (start, end, changed)
-        for start, end in sentence.offsets
-        if (changed := change(sentence.text[start:end])) != sentence.text[start:end]
+        (*offsets, changed)
+        for offsets, word in zip(sentence.offsets, sentence.words, strict=True)
+        if (changed := change(word)) != word
     ]
     return _rewritten(sentence, edits)
 
@@ -187,8 +186,7 @@ def _rewritten(sentence: Sentence, edits: list[_Edit]) -> Sentence | None:
         return sentence
     places = _Places(edits)
     text = places.applied(sentence.text)
-    offsets = tokenise(text)
-    starts, ends = [start for start, _ in offsets], [end for _, end in offsets]
+    starts, ends, words = sentence.tokeniser.split_words(text)
     spans: list[Span] = []
     for span in sentence.spans:
         start, end = places.stretch(*_characters(sentence, span.start, span.end))
@@ -205,8 +203,8 @@ def _rewritten(sentence: Sentence, edits: list[_Edit]) -> Sentence | None:
         unknown.append((max(first, unknown[-1][1] if unknown else 0), last))
     return replace(
         sentence,
-        words=tuple(text[start:end] for start, end in offsets),
-        offsets=tuple(offsets),
+        words=tuple(words),
+        offsets=tuple(zip(starts, ends, strict=True)),
         spans=tuple(spans),
         unknown=tuple((first, last) for first, last in unknown if first < last),
         misaligned=tuple(

@@ -14,10 +14,11 @@ from disk is compared with a checksum.
 Packed, a sentence is a line of JSON, some ten bytes a word where its objects in memory take two
 hundred:
 
-    [text, borders, spans, unknown, misaligned, path, line]
+    [text, borders, spans, unknown, misaligned, path, line, tokeniser]
 
 `borders` are where words begin and end, each as its distance from the one before; words are what
-lies between. `path` is a number, since thousands of sentences come from one file.
+the tokeniser reads of what lies between. `path` is a number, since thousands of sentences come from
+one file.
 """
 
 import json
@@ -34,10 +35,11 @@ from numpy.typing import NDArray
 
 from teddy.model.errors import DataError
 from teddy.model.tags.spans import Span
+from teddy.model.text.words import Tokeniser
 from teddy.training.data.align import Sentence
 from teddy.training.learning.torch_setup import generator
 
-FORMAT = 1
+FORMAT = 2
 COLUMNS = ("part", "offset", "n_bytes", "n_sentences", "n_words", "checksum")
 _PART, _OFFSET, _BYTES, _SENTENCES, _WORDS, _CHECKSUM = range(len(COLUMNS))
 _NUMBER_BYTES = 4
@@ -48,7 +50,8 @@ def pack(sentence: Sentence, path: int) -> bytes:
 
     Raises ValueError for words that are not those of the text at their offsets.
     """
-    if sentence.words != tuple(sentence.text[start:end] for start, end in sentence.offsets):
+    read, text = sentence.tokeniser.read, sentence.text
+    if sentence.words != tuple(read(text[start:end]) for start, end in sentence.offsets):
         raise ValueError("words are not what the text has at their offsets")
     borders = [0, *chain.from_iterable(sentence.offsets)]
     record = (
@@ -59,17 +62,21 @@ def pack(sentence: Sentence, path: int) -> bytes:
         [(span.start, span.end, span.label) for span in sentence.misaligned],
         path,
         sentence.line,
+        (sentence.tokeniser.version, sentence.tokeniser.language),
     )
     return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
 def unpack(record: bytes | memoryview, corpus: str, paths: Sequence[str]) -> Sentence:
     """Return the sentence of a corpus that `pack` made a line of."""
-    text, distances, spans, unknown, misaligned, path, line = json.loads(str(record, "utf-8"))
+    text, distances, spans, unknown, misaligned, path, line, rules = json.loads(
+        str(record, "utf-8")
+    )
+    tokeniser = Tokeniser(*rules)
     borders = list(accumulate(distances))
     offsets = tuple(zip(borders[::2], borders[1::2], strict=True))
     return Sentence(
-        words=tuple([text[start:end] for start, end in offsets]),
+        words=tuple([tokeniser.read(text[start:end]) for start, end in offsets]),
         offsets=offsets,
         spans=tuple([Span(*span) for span in spans]),
         unknown=tuple([(start, end) for start, end in unknown]),
@@ -78,6 +85,7 @@ def unpack(record: bytes | memoryview, corpus: str, paths: Sequence[str]) -> Sen
         text=text,
         path=paths[path],
         line=line,
+        tokeniser=tokeniser,
     )
 
 

@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from teddy.model.config import FeatureConfig, NetworkConfig
 from teddy.model.errors import RecipeError
+from teddy.model.text.words import READABLE_VERSIONS, TOKENISER_VERSION, Tokeniser
 from teddy.training.recipe.corpus_config import OUTSIDE, UNKNOWN, CorpusConfig, Table
 from teddy.training.recipe.reading import (
     KeyPath,
@@ -149,7 +150,13 @@ class Recipe(Table):
     name: str = Field(min_length=1, pattern=r"^[\w.-]+$")
     """The name of the model and of its file, `NAME.teddy`: letters, digits and `_ . -`."""
     language: str = ""
-    """The language of the texts, for the model card."""
+    """The code of the texts' language, such as `en`. It decides which clitics are words of their
+    own: `l'` in French, `-se` in Portuguese (see docs/words.md)."""
+    tokeniser_version: int = Field(
+        default=TOKENISER_VERSION, ge=READABLE_VERSIONS[0], le=READABLE_VERSIONS[-1]
+    )
+    """The rules by which texts are split into words. 1 is for a model that must go on with the
+    words of an older one."""
     seed: int = Field(default=1, ge=0)
     """The seed of all random numbers. Equal seeds give equal runs."""
     labels: tuple[str, ...] = ()
@@ -181,6 +188,18 @@ class Recipe(Table):
         for location, reason in _contradictions(self):
             raise MisfitError(location, reason)
         return self
+
+    @classmethod
+    def of_run(cls, text: str) -> Self:
+        """Return the recipe that a run has dumped, as its checkpoints carry it."""
+        # One from before there were two tokenisers does not name the first.
+        values = {"tokeniser_version": 1, **tomllib.loads(text)}
+        return cls.model_validate_json(json.dumps(values))
+
+    @property
+    def tokeniser(self) -> Tokeniser:
+        """What splits the texts, in training and wherever the model is used."""
+        return Tokeniser(self.tokeniser_version, self.language)
 
     def dump_toml(self) -> str:
         """Return the recipe as TOML with defaults; `load_recipe` reads an equal one from it."""
