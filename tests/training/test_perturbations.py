@@ -124,8 +124,7 @@ def sentence_of(text: str, *names: str) -> Sentence:
 
 def covered(sentence: Sentence) -> list[str]:
     """The characters of each span, less white space and what is invisible."""
-    stretches = [sentence.offsets[span.start : span.end] for span in sentence.spans]
-    return ["".join(sentence.text[start:end] for start, end in words) for words in stretches]
+    return ["".join(sentence.words[span.start : span.end]) for span in sentence.spans]
 
 
 def is_known(sentence: Sentence, word: int) -> bool:
@@ -136,7 +135,7 @@ def assert_whole(sentence: Sentence) -> None:
     """What holds of every sentence."""
     assert sentence.words
     assert list(sentence.offsets) == Tokeniser().offsets(sentence.text)
-    assert list(sentence.words) == [sentence.text[start:end] for start, end in sentence.offsets]
+    assert list(sentence.words) == Tokeniser().split_words(sentence.text)[2]
     ranges = [(span.start, span.end) for span in sentence.spans]
     for each in (ranges, list(sentence.unknown)):
         flat = [border for pair in each for border in pair]
