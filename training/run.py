@@ -210,10 +210,8 @@ def set_up_run(
 ) -> RunSetup:
     """Read what the recipe names below `data`, and make the trainer of the run in `output`.
 
-    The trainer stands where it stood at the checkpoint `earlier`, or at the beginning.
-
-    Raises DataError and RecipeError for mistakes in the files, TrainingError for what cannot be
-    trained on.
+    The trainer stands where it stood at the checkpoint `earlier`, or at the beginning. Raises
+    DataError and RecipeError for mistakes in the files, TrainingError for what gives no lesson.
     """
     # Processes need not share a disk: each has its own.
     stored = output / ("sentences" if group.is_first else f"sentences-{group.rank}")

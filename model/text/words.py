@@ -1,31 +1,18 @@
-"""Words: where they lie in a text.
+"""Words: where they lie in a text, and what the network reads of each.
 
-Training and serving both split here, so that a model meets the words it has learnt.
+Training and serving both split here, so that a model meets the words it has learnt. A text is first
+split at white space; what one chunk gives never depends on its neighbours. What a word is within a
+chunk is said by the grammar of the model's version and language (`teddy.model.text.grammar`), and
+in docs/words.md with examples.
 
-A text is first split at white space; what one chunk gives never depends on its neighbours. Within a
-chunk the first of these that fits is a word:
+Since version 2 a chunk is first read: character references of HTML become characters, and
+characters that cannot be seen are left out. The words are those of what is left; their offsets are
+where they stand in the text, so that an entity has all that is inside it.
 
-- a web address, an e-mail address, a bare domain (`example.com/about`), `@name`, `#tag`, an
-  emoticon, a character entity such as `&amp;`;
-- a contraction, as treebanks split it: `John's` is `John` `'s`, `don't` is `do` `n't`. Elsewhere an
-  apostrophe between letters is part of the word (`O'Brien`, `L'Oreal`);
-- letters with dots between them (`U.S.`, `e.g.`), an initial (`J.`), a known abbreviation (`Mr.`,
-  `Inc.`), `AT&T`;
-- letters, digits and underscores; between digits also `. , : / -`, so that `1,000.50`, `10:30` and
-  `1996-08-22` are one word;
-- one character, with its marks, of the scripts that are written without spaces: Han, kana; of Thai,
-  Lao, Khmer and Burmese one cluster;
-- a repeated stop or dash (`...`, `--`), an emoji with all that modifies or joins it, a flag;
-- any other character, with its combining marks.
-
-Other hyphens are words of their own: `New York-based` has an entity that ends before its hyphen.
-(Of the entities in UNER English-EWT about 1 in 100 has such a border; corpora that keep
-`German-born` whole lose nothing but two words.)
-
-Every character that is neither white space nor ignorable lies in exactly one word. Ignorable are
-control and format characters (NUL, zero-width space, byte-order mark, directional marks, ...); in
-the middle of a word or an emoji the soft hyphen and the zero-width joiners belong to it, elsewhere
-an ignorable character ends a word as a space does.
+Every character that is neither white space nor ignorable lies in exactly one word, but for
+references that stand for such a character. Ignorable are control and format characters (NUL,
+zero-width space, byte-order mark, directional marks, ...). Those that are not read through end a
+word as a space does, but for the zero-width joiners in the middle of a word or an emoji.
 """
 
 import re

@@ -111,7 +111,9 @@ class _SortedSpans:
             if span.label == UNKNOWN:
                 self.touched.append((first, last))
                 continue
-            exact = first < last and starts[first] == span.start and ends[last - 1] == span.end
+            exact = first < last and _are_one_place(
+                example.text, (span.start, starts[first]), (ends[last - 1], span.end)
+            )
             word_span = Span(first, last, span.label)
             rivals = {taken[word] for word in range(first, last) if word in taken}
             if exact and not rivals:
@@ -159,6 +161,14 @@ class _SortedSpans:
             line=example.line,
             tokeniser=tokeniser,
         )
+
+
+def _are_one_place(text: str, *borders: tuple[int, int]) -> bool:
+    """Return whether nothing lies between the places of each pair but what cannot be seen."""
+    return all(
+        before <= behind and not any(map(str.isspace, text[before:behind]))
+        for before, behind in borders
+    )
 
 
 def _longest_first(item: tuple[Span, int]) -> tuple[int, Span]:

@@ -3,22 +3,19 @@
 On disk a collection is a folder:
 
     sentences         the blocks, one after another: words of each sentence (uint32),
-                      bytes of each (uint32), packed
-                      lines
+                      bytes of each (uint32), packed lines
     blocks.i64        a row of `COLUMNS` for each block
     store.json        the files of the sentences, and what else their reader stores
 
 Memory is what is asked for and a row for each block, however many sentences there are. What is read
 from disk is compared with a checksum.
 
-Packed, a sentence is a line of JSON, some ten bytes a word where its objects in memory take two
-hundred:
+Packed, a sentence is a line of JSON, some ten bytes a word instead of two hundred in memory:
 
     [text, borders, spans, unknown, misaligned, path, line, tokeniser]
 
 `borders` are where words begin and end, each as its distance from the one before; words are what
-the tokeniser reads of what lies between. `path` is a number, since thousands of sentences come from
-one file.
+the tokeniser reads of what lies between. `path` is a number: thousands of sentences have one file.
 """
 
 import json
@@ -50,31 +47,29 @@ def pack(sentence: Sentence, path: int) -> bytes:
 
     Raises ValueError for words that are not those of the text at their offsets.
     """
-    read, text = sentence.tokeniser.read, sentence.text
-    if sentence.words != tuple(read(text[start:end]) for start, end in sentence.offsets):
+    rules, text = sentence.tokeniser, sentence.text
+    if sentence.words != tuple(rules.read(text[start:end]) for start, end in sentence.offsets):
         raise ValueError("words are not what the text has at their offsets")
     borders = [0, *chain.from_iterable(sentence.offsets)]
     record = (
-        sentence.text,
+        text,
         [end - start for start, end in pairwise(borders)],
         [(span.start, span.end, span.label) for span in sentence.spans],
         sentence.unknown,
         [(span.start, span.end, span.label) for span in sentence.misaligned],
         path,
         sentence.line,
-        (sentence.tokeniser.version, sentence.tokeniser.language),
+        (rules.version, rules.language),
     )
     return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
 def unpack(record: bytes | memoryview, corpus: str, paths: Sequence[str]) -> Sentence:
     """Return the sentence of a corpus that `pack` made a line of."""
-    text, distances, spans, unknown, misaligned, path, line, rules = json.loads(
-        str(record, "utf-8")
-    )
+    text, distances, spans, unknown, misaligned, path, line, rules = json.loads(bytes(record))
     tokeniser = Tokeniser(*rules)
-    borders = list(accumulate(distances))
-    offsets = tuple(zip(borders[::2], borders[1::2], strict=True))
+    borders = accumulate(distances)
+    offsets = tuple(zip(borders, borders, strict=True))
     return Sentence(
         words=tuple([tokeniser.read(text[start:end]) for start, end in offsets]),
         offsets=offsets,
@@ -284,10 +279,8 @@ class BlockWriter:
         with (self._folder / "blocks.i64").open("wb") as file:
             np.array(self._table, dtype="<i8").tofile(file)
         sizes, paths = _sizes(self._folder), list(self._paths)
-        description = json.dumps(
-            {"format": FORMAT, "sizes": sizes, "paths": paths, **about}, indent=1
-        )
-        (self._folder / "store.json").write_text(description, encoding="utf-8")
+        description = {"format": FORMAT, "sizes": sizes, "paths": paths, **about}
+        (self._folder / "store.json").write_text(json.dumps(description, indent=1), "utf-8")
         return None
 
     def close(self) -> None:

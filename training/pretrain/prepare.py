@@ -158,12 +158,10 @@ def prepare(
     """
     files = find_files(config.text, data)
     with atomic_folder(folder) as unfinished:
-        sentences = _sentences(files, tokeniser, config.longest_sentence, note)
-        chunks = ChunkFile(unfinished)
-        counts = WordCounts(most_types)
+        chunks, counts = ChunkFile(unfinished), WordCounts(most_types)
         n_learnt_words = 0
         with (unfinished / "lengths.u32").open("wb") as lengths:
-            for chunk in cut_chunks(sentences, chunk_words):
+            for chunk in cut_chunks(_sentences(files, tokeniser, config, note), chunk_words):
                 chunk.lengths.tofile(lengths)
                 chunks.append(chunk)
                 some = chunk.counts(config.held_out_every)
@@ -220,11 +218,14 @@ def read_sentences(path: Path, tokeniser: Tokeniser, longest: int) -> Iterator[l
 
 
 def _sentences(
-    files: Sequence[Path], tokeniser: Tokeniser, longest: int, note: Callable[[str], None]
+    files: Sequence[Path],
+    tokeniser: Tokeniser,
+    config: PretrainConfig,
+    note: Callable[[str], None],
 ) -> Iterator[list[str]]:
     n_words = 0
     for path in files:
-        for sentence in read_sentences(path, tokeniser, longest):
+        for sentence in read_sentences(path, tokeniser, config.longest_sentence):
             n_words += len(sentence)
             yield sentence
         note(f"{path.name}: read, {n_words:,} words so far")
