@@ -16,7 +16,14 @@ from pydantic import Field, ValidationError, model_validator
 
 from teddy.model.config import FeatureConfig, NetworkConfig
 from teddy.model.errors import RecipeError
-from teddy.training.recipe.corpus_config import OUTSIDE, UNKNOWN, CorpusConfig, Table
+from teddy.training.recipe.corpus_config import (
+    OUTSIDE,
+    UNKNOWN,
+    CorpusConfig,
+    RuleConfig,
+    Table,
+    rule_contradictions,
+)
 from teddy.training.recipe.reading import (
     KeyPath,
     MisfitError,
@@ -157,6 +164,9 @@ class Recipe(Table):
     corpus: tuple[CorpusConfig, ...] = ()
     """The corpora to train on. `labels` and `corpus` may be missing only where there is a
     `pretrain` table."""
+    rules: tuple[RuleConfig, ...] = ()
+    """Rules for the spans of all corpora, by the labels of the recipe: one convention for all. They
+    come after the `map` and the `rules` of each corpus."""
     pretrain: PretrainConfig | None = None
     """The settings of `teddy pretrain`."""
     pieces: PiecesConfig = PiecesConfig()
@@ -284,6 +294,7 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
             yield ("labels", place), f"{label!r} cannot be a label"
         if label in recipe.labels[:place]:
             yield ("labels", place), f"{label!r} is listed twice"
+    yield from rule_contradictions(recipe.rules, recipe.labels)
     names = [corpus.name for corpus in recipe.corpus]
     for place, corpus in enumerate(recipe.corpus):
         if corpus.name in names[:place]:
