@@ -282,7 +282,7 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
         if not getattr(recipe, key):
             yield (key,), "must not be empty" if key in recipe.model_fields_set else "missing"
             return
-    yield from recipe.augment.contradictions()
+    yield from recipe.augment.contradictions(recipe.labels)
     if recipe.distill is not None:
         yield from recipe.distill.contradictions(updates=recipe.update is not None)
     if recipe.update is not None:
