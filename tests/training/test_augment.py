@@ -36,7 +36,8 @@ TEXTS = (
 )
 SHARES = st.floats(0, 1)
 CASES = ("lower", "upper", "title")
-EACH = (*CASES, "unpunctuated", "typos", "joined")
+NAMES = ("titles", "marks", "lists")
+EACH = (*CASES, "unpunctuated", "typos", "joined", *NAMES)
 
 
 def make_sentence(number: int, corpus: str = "one") -> Sentence:
@@ -75,12 +76,12 @@ def test_with_all_shares_at_nought_nothing_changes_and_nothing_is_drawn(n: int, 
     assert random.bit_generator.state == before
 
 
-@given(st.lists(SHARES, min_size=6, max_size=6), st.integers(0, 8), st.integers(0, 1000))
+@given(st.lists(SHARES, min_size=9, max_size=9), st.integers(0, 8), st.integers(0, 1000))
 def test_the_same_key_gives_the_same_sentences_and_no_entity_is_lost(
     shares: list[float], n: int, seed: int
 ) -> None:
     values: dict[str, Any] = dict(zip(EACH, shares, strict=True))
-    values |= {name: values[name] / 3 for name in CASES}
+    values |= {name: values[name] / 3 for name in (*CASES, *NAMES)}
     config = AugmentConfig(**values)
     once, again = (augment(batch(n), config, generator(seed, 1, 2)) for _ in range(2))
     assert once == again
