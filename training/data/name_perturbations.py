@@ -58,8 +58,8 @@ def titled(sentence: Sentence, label: str, random: np.random.Generator) -> Sente
 def marked(sentence: Sentence, random: np.random.Generator) -> Sentence | None:
     """Write `@ name` and `# name` without the space, and one other name as a handle or hashtag.
 
-    Corpora part the mark from the name; people do not. A span takes in the mark where the two are
-    one word.
+    Corpora part the mark from the name; people do not. A span takes in the `#`; the `@` only
+    where it is one word with the name.
     """
     sentence = _with_gap(sentence)
     edits: list[Edit] = []

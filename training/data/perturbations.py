@@ -182,7 +182,7 @@ def rewritten(sentence: Sentence, edits: list[Edit], *, grown: bool = False) -> 
     """Return the sentence with disjoint edits, in order, made in its text.
 
     None where a span then no longer lies on the borders of words; with `grown` it takes in the
-    whole of its first word.
+    whole of its first word, and a `#` before it.
     """
     if not edits:
         return sentence
@@ -193,6 +193,7 @@ def rewritten(sentence: Sentence, edits: list[Edit], *, grown: bool = False) -> 
     spans: list[Span] = []
     for span in sentence.spans:
         start, end = places.stretch(*characters(sentence, span.start, span.end))
+        start -= grown and text[max(0, start - 1) : start] == "#"
         first = bisect_right(ends, start) if grown else bisect_left(starts, start)
         last = bisect_right(ends, end)
         splits_first = not grown and first > 0 and ends[first - 1] > start
