@@ -240,7 +240,7 @@ def test_the_english_recipe_takes_titles_from_names_and_leaves_those_that_are_na
     }.items():
         found, _ = rules.apply(make_example(f"said {given_} .", (given_, "PER")))
         assert surfaces(found) == [(kept, "PER")]
-    for given_, label, kept in (
+    for name, label, expected in (
         ("the Lantern Band", "ORG", ("Lantern Band", "ORG")),
         ("The Lantern Band", "ORG", ("The Lantern Band", "ORG")),
         ("The Netherlands", "LOC", ("Netherlands", "LOC")),
@@ -249,7 +249,7 @@ def test_the_english_recipe_takes_titles_from_names_and_leaves_those_that_are_na
         ("Costa Rican", "PER", ("Costa Rican", "MISC")),
         ("Turkey", "LOC", ("Turkey", "LOC")),
     ):
-        found, _ = rules.apply(make_example(f"saw {given_} .", (given_, label)))
-        assert surfaces(found) == [kept]
+        found, _ = rules.apply(make_example(f"saw {name} .", (name, label)))
+        assert surfaces(found) == [expected]
     found, _ = rules.apply(make_example("a Danish ship, a German-built one, Turkish Delight"))
     assert surfaces(found) == [("Danish", "MISC")]
