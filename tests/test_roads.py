@@ -95,6 +95,7 @@ FILES_OF_A_MODEL = (
     "training/recipe/recipe.py",
     "training/run.py",
     "training/data/corpora.py",
+    "training/data/rules.py",
     "training/data/align.py",
     "training/data/vocabulary.py",
     "training/loop.py",

@@ -303,6 +303,14 @@ def _make_trainer(
     )
 
 
+def _rules_applied(corpus: Corpus) -> str:
+    """Return a line on the rules of a corpus; each by itself is in `teddy check` and the card."""
+    n_train, n_dev = (
+        sum(getattr(rule, part) for rule in corpus.rules) for part in ("n_train", "n_dev")
+    )
+    return f"{corpus.name}: rules changed {n_train:,} spans in train and {n_dev:,} in dev"
+
+
 def _introduction(setup: RunSetup) -> Iterator[str]:
     """Yield lines on a run, to show before its first update."""
     trainer, misaligned = setup.trainer, setup.misaligned
@@ -316,6 +324,7 @@ def _introduction(setup: RunSetup) -> Iterator[str]:
         f"{n_parameters:,} parameters, {trainer.features.n_rows:,} feature rows, "
         f"on {trainer.device}"
     )
+    yield from map(_rules_applied, (corpus for corpus in setup.corpora if corpus.rules))
     if misaligned.n_spans:
         yield (
             f"{misaligned.n_spans:,} gold spans cannot be expressed in words, listed in "

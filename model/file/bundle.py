@@ -50,6 +50,16 @@ class TrainingData:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedRule:
+    """A rule of the recipe for the spans of a corpus, and how many of them it changed."""
+
+    corpus: str
+    rule: str
+    n_train: int
+    n_dev: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CanaryEntity:
     """An entity that a canary text must give; offsets in characters."""
 
@@ -91,6 +101,9 @@ class Manifest:
     reference: AnyReference
     recipe: str
     """The resolved recipe, in TOML."""
+    rules: tuple[AppliedRule, ...] = ()
+    """The rules that brought the training and development data to one convention. Files of before
+    they were counted have none."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the manifest as JSON would have it."""

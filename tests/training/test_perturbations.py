@@ -1,6 +1,10 @@
 """Perturbed sentences: the same entities in order, in the words that a predictor would see."""
 
+import re
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +15,7 @@ from teddy.model.tags.spans import Span
 from teddy.model.text.sentences import Offsets, split_sentences
 from teddy.model.text.words import Tokeniser
 from teddy.training.data.align import Sentence, align
+from teddy.training.data.name_perturbations import listed, marked, titled
 from teddy.training.data.perturbations import (
     joined,
     lower,
@@ -359,3 +364,104 @@ def test_sentences_that_cannot_run_together_are_not_joined() -> None:
     assert joined(sentence_of("她在北京。"), sentence_of("他走。")) is None
     assert joined(sentence_of("This is Oslo.", "Oslo"), sentence_of("it was.")) is None
     assert joined(sentence_of("This is fun."), sentence_of("it was.")) is not None
+
+
+@given(sentences(), st.integers(0, 1000))
+def test_a_title_stands_before_persons_and_is_not_part_of_them(
+    sentence: Sentence, seed: int
+) -> None:
+    changed = titled(sentence, "PER", np.random.default_rng(seed))
+    if changed is None:
+        return
+    assert_whole(changed)
+    assert labels(changed) == labels(sentence)
+    for before, after, span in zip(covered(sentence), covered(changed), changed.spans, strict=True):
+        assert before.endswith(after) if span.label == "PER" else before == after
+
+
+def test_titles_are_of_many_kinds_and_half_of_the_persons_lose_their_first_names() -> None:
+    sentence = sentence_of("Ada Finch met Bo in Oslo , said Ms Quill .", "Ada Finch", "Bo", "Quill")
+    seen: Counter[str] = Counter()
+    for seed in range(200):
+        changed = titled(sentence, "PER", np.random.default_rng(seed))
+        assert changed is not None
+        names = covered(changed)
+        assert names[0] in ("AdaFinch", "Finch")
+        assert names[1:] == ["Bo", "Quill"]
+        assert changed.text.endswith("in Oslo , said Ms Quill .")
+        seen[names[0]] += 1
+        seen[changed.words[0]] += 1
+    assert 80 < seen["Finch"] < 120
+    assert len(seen) > 40
+
+
+def test_no_other_label_gets_a_title_and_a_small_name_gets_a_small_one() -> None:
+    sentence = sentence_of("we saw ada finch .", "ada finch")
+    random = np.random.default_rng(1)
+    assert titled(sentence, "LOC", random) == replace(sentence, **moved(sentence))
+    changed = titled(sentence, "PER", random)
+    assert changed is not None
+    assert changed.text == changed.text.lower() != " " + sentence.text
+
+
+def moved(sentence: Sentence) -> dict[str, Any]:
+    """The text and the offsets behind a gap."""
+    offsets = tuple((start + 1, end + 1) for start, end in sentence.offsets)
+    return {"text": " " + sentence.text, "offsets": offsets}
+
+
+@given(sentences(), st.integers(0, 1000))
+def test_no_entity_is_lost_when_names_get_marks(sentence: Sentence, seed: int) -> None:
+    changed = marked(sentence, np.random.default_rng(seed))
+    if changed is not None:
+        assert_whole(changed)
+        assert labels(changed) == labels(sentence)
+
+
+def test_a_mark_that_a_corpus_has_apart_is_joined_to_its_name() -> None:
+    sentence = sentence_of("so true @ adafinch , see you in # Oslo", "adafinch", "Oslo")
+    changed = marked(sentence, np.random.default_rng(0))
+    assert changed is not None
+    assert changed.text == " so true @adafinch , see you in #Oslo"
+    assert [text.lstrip("@#") for text in covered(changed)] == ["adafinch", "Oslo"]
+
+
+def test_a_name_becomes_a_handle_or_a_hashtag() -> None:
+    sentence = sentence_of("I met Ada Finch there", "Ada Finch")
+    texts = set()
+    for seed in range(100):
+        changed = marked(sentence, np.random.default_rng(seed))
+        assert changed is not None
+        texts.add(re.sub(r"\d+", "2024", changed.text))
+        assert covered(changed)[0].lower().lstrip("@#").startswith("adafinch")
+    assert texts == {
+        f" I met {name} there"
+        for name in (
+            *("@adafinch", "@AdaFinch", "#adafinch", "#AdaFinch"),
+            *("#adafinch2024", "#AdaFinch2024"),
+        )
+    }
+
+
+@given(sentences(), st.integers(0, 1000))
+def test_a_list_is_the_names_of_a_sentence_and_what_parts_them(
+    sentence: Sentence, seed: int
+) -> None:
+    changed = listed(sentence, np.random.default_rng(seed))
+    assert changed is None or len(sentence.spans) >= 2
+    if changed is None:
+        return
+    assert_whole(changed)
+    assert [span.label for span in changed.spans] == [span.label for span in sentence.spans]
+    assert covered(changed) == covered(sentence)
+    names = "".join(covered(sentence))
+    left = Counter("".join(changed.text.split())) - Counter(names)
+    assert set(left) <= set("|,-;\u200b\u00ad")
+
+
+def test_two_names_of_one_kind_are_never_parted_by_a_space_alone() -> None:
+    sentence = sentence_of("Ada Finch , Bo Quill", "Ada Finch", "Bo Quill")
+    texts = {listed(sentence, np.random.default_rng(seed)) for seed in range(60)}
+    assert {each.text for each in texts if each} == {
+        f"Ada Finch{gap}Bo Quill" for gap in ("\t", "\n", " | ", ", ", " - ", "; ")
+    }

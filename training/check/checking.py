@@ -21,6 +21,7 @@ from teddy.training.data.align import Sentence, align
 from teddy.training.data.corpora import Corpus
 from teddy.training.data.readers.columns import read_conll_rows, read_csv_rows
 from teddy.training.data.readers.rows import Rows, sentence_spans
+from teddy.training.data.rules import Rules
 from teddy.training.recipe.corpus_config import FormatConfig
 from teddy.training.recipe.recipe import Recipe
 
@@ -39,7 +40,10 @@ def check_recipe(
     that is done.
     """
     tokeniser = recipe.tokeniser
-    read = [read_corpus(config, recipe.labels, Path(data), tokeniser) for config in recipe.corpus]
+    read = [
+        read_corpus(Rules(config, recipe.labels, recipe.rules), Path(data), tokeniser)
+        for config in recipe.corpus
+    ]
     corpora = [corpus for corpus, _ in read]
     train = [*chain.from_iterable(corpus.train for corpus in corpora)]
     dev = [*chain.from_iterable(corpus.dev for corpus in corpora)]
@@ -51,6 +55,7 @@ def check_recipe(
         # Corpora have conventions of their own, so that only what differs within one is suspicious.
         findings += _within([*corpus.train, *corpus.dev])
         findings += _of_reading(each, config, tokeniser)
+    findings += look.rules(str(path), corpora, len(recipe.rules))
     parts = {
         (corpus.name, part): sentences
         for corpus in corpora

@@ -7,26 +7,25 @@ as the files and the recipe are the same. Dev is always in memory.
 """
 
 import json
-import re
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from teddy.model.errors import DataError
+from teddy.model.file.bundle import AppliedRule
 from teddy.model.system.files import atomic_folder, remove_abandoned_folder
-from teddy.model.tags.spans import Span
 from teddy.model.text.words import Tokeniser
 from teddy.training.data.align import MisalignedReport, OnMisaligned, Sentence, align
 from teddy.training.data.readers import Example, read_examples
 from teddy.training.data.readers.files import find_files
+from teddy.training.data.rules import Rules
 from teddy.training.data.store import Blocks, BlockWriter, StoredSentences, describe, open_blocks
-from teddy.training.recipe.corpus_config import OUTSIDE, CorpusConfig
-from teddy.training.recipe.reading import suggest
+from teddy.training.recipe.corpus_config import CorpusConfig, RuleConfig
 from teddy.training.recipe.recipe import Recipe
 
 MOST_WORDS = 1_000_000
@@ -116,6 +115,8 @@ class Corpus:
     """Always in memory."""
     n_dropped: int = 0
     """Held-out sentences that are too many to be dev; see `HeldOut`."""
+    rules: tuple[AppliedRule, ...] = ()
+    """The rules of the corpus and of the recipe, and how many spans each has changed."""
 
     @property
     def n_train_words(self) -> int:
@@ -142,7 +143,14 @@ def load_corpora(
     """
     tokeniser = tokeniser or recipe.tokeniser
     return [
-        load_corpus(corpus, recipe.labels, Path(data), tokeniser, on_misaligned=on_misaligned)
+        load_corpus(
+            corpus,
+            recipe.labels,
+            Path(data),
+            tokeniser,
+            shared=recipe.rules,
+            on_misaligned=on_misaligned,
+        )
         for corpus in recipe.corpus
     ]
 
@@ -153,39 +161,50 @@ def load_corpus(
     data: Path,
     tokeniser: Tokeniser,
     *,
+    shared: Sequence[RuleConfig] = (),
     on_misaligned: OnMisaligned = lambda _: None,
 ) -> Corpus:
-    """Read one corpus; see `load_corpora`."""
+    """Read one corpus, with the recipe's `shared` rules; see `load_corpora`."""
     train: list[Sentence] = []
-    held_out = read_corpus(config, labels, data, tokeniser, train.append, on_misaligned)
-    return make_corpus(config, labels, train, held_out.sentences, held_out.n_dropped)
+    rules = Rules(config, labels, shared)
+    held_out, applied = read_corpus(rules, data, tokeniser, train.append, on_misaligned)
+    return make_corpus(config, labels, train, held_out.sentences, held_out.n_dropped, applied)
 
 
 def read_corpus(
-    config: CorpusConfig,
-    labels: Sequence[str],
+    rules: Rules,
     data: Path,
     tokeniser: Tokeniser,
     keep: Callable[[Sentence], None],
     on_misaligned: OnMisaligned,
-) -> HeldOut:
+) -> tuple[HeldOut, tuple[AppliedRule, ...]]:
     """Read one corpus as a stream: `keep` takes each training sentence, the result has dev.
 
-    Raises DataError as `load_corpora` does.
+    The result also has the counts of the rules. Raises DataError as `load_corpora` does.
     """
+    config = rules.config
+    in_train: Counter[int] = Counter()
+    in_dev: Counter[int] = Counter()
     held_out = HeldOut()
     divider = Divider(config.holdout)
-    for example in _examples(config.train, config, labels, data):
-        sentences = align(example, config.name, tokeniser, on_misaligned)
-        if divider.holds_out(example):
-            held_out.add(example, sentences)
-        else:
-            for sentence in sentences:
-                keep(sentence)
+    for path in find_files(config.train, data):
+        for raw in read_examples(path, config):
+            example, applied = rules.apply(raw)
+            sentences = align(example, config.name, tokeniser, on_misaligned)
+            if divider.holds_out(example):
+                in_dev += applied
+                held_out.add(example, sentences)
+            else:
+                in_train += applied
+                for sentence in sentences:
+                    keep(sentence)
     dev = HeldOut(most_words=sys.maxsize)
-    for example in _examples(config.dev, config, labels, data):
-        dev.add(example, align(example, config.name, tokeniser, on_misaligned))
-    return dev if config.dev else held_out
+    for path in find_files(config.dev, data):
+        for raw in read_examples(path, config):
+            example, applied = rules.apply(raw)
+            in_dev += applied
+            dev.add(example, align(example, config.name, tokeniser, on_misaligned))
+    return dev if config.dev else held_out, rules.counts(in_train, in_dev)
 
 
 def make_corpus(
@@ -194,6 +213,7 @@ def make_corpus(
     train: Sequence[Sentence],
     dev: list[Sentence],
     n_dropped: int,
+    rules: tuple[AppliedRule, ...] = (),
 ) -> Corpus:
     """Return the sentences of a corpus with what its table says of them."""
     return Corpus(
@@ -205,41 +225,8 @@ def make_corpus(
         train=train,
         dev=dev,
         n_dropped=n_dropped,
+        rules=rules,
     )
-
-
-def relabel(example: Example, config: CorpusConfig, labels: Sequence[str]) -> Example:
-    """Return the example with the labels of the recipe, without the spans that `map` says are none.
-
-    Raises DataError, naming the line, for a label that is neither mapped nor one of `labels`.
-    """
-    spans: list[Span] = []
-    lines: list[int] = []
-    for span, line in zip(example.spans, example.span_lines, strict=True):
-        text, label = example.text[span.start : span.end], span.label
-        of_rules = (
-            rule.to
-            for rule in config.rules
-            if rule.label == label and re.fullmatch(rule.text, text)
-        )
-        unruled = config.map.get(label, label if label in labels else None)
-        target = next(of_rules, unruled)
-        if target is None:
-            neither = f"neither in labels nor in the map of corpus {config.name!r}"
-            reason = f"label {label!r} is {neither}{suggest(label, labels)}"
-            raise DataError(example.path, line, reason)
-        if target != OUTSIDE:
-            spans.append(Span(span.start, span.end, target))
-            lines.append(line)
-    return replace(example, spans=tuple(spans), span_lines=tuple(lines))
-
-
-def _examples(
-    patterns: Sequence[str], config: CorpusConfig, labels: Sequence[str], data: Path
-) -> Iterator[Example]:
-    for path in find_files(patterns, data):
-        for example in read_examples(path, config):
-            yield relabel(example, config, labels)
 
 
 def open_corpora(recipe: Recipe, data: Path, folder: Path) -> tuple[list[Corpus], MisalignedReport]:
@@ -262,7 +249,8 @@ def open_corpora(recipe: Recipe, data: Path, folder: Path) -> tuple[list[Corpus]
         [*StoredSentences(blocks, part, config.name)]
         for part, config in enumerate(recipe.corpus, start=len(recipe.corpus))
     ]
-    corpora = _stored_corpora(recipe, blocks, dev, description["n_dropped"])
+    rules = [tuple(AppliedRule(**rule) for rule in each) for each in description["rules"]]
+    corpora = _stored_corpora(recipe, blocks, dev, description["n_dropped"], rules)
     return corpora, MisalignedReport.from_json(description["misaligned"])
 
 
@@ -273,6 +261,7 @@ def _made_from(recipe: Recipe, data: Path) -> dict[str, Any]:
     made_from = {
         "tokeniser": asdict(recipe.tokeniser),
         "labels": recipe.labels,
+        "rules": [rule.model_dump(mode="json") for rule in recipe.rules],
         "window_words": recipe.training.shuffle_window_words,
         "corpora": [corpus.model_dump(mode="json", exclude={"weight"}) for corpus in recipe.corpus],
         "files": [[(path, at.st_size, at.st_mtime_ns) for path, at in each] for each in statuses],
@@ -290,28 +279,42 @@ def _read(
         open_folder = partial(stack.enter_context, atomic_folder(folder))
         writer = BlockWriter(recipe.training.shuffle_window_words, open_folder)
         stack.enter_context(closing(writer))
-        held_out = [
+        read = [
             read_corpus(
-                config, recipe.labels, data, recipe.tokeniser, partial(writer.add, part), report.add
+                Rules(config, recipe.labels, recipe.rules),
+                data,
+                recipe.tokeniser,
+                partial(writer.add, part),
+                report.add,
             )
             for part, config in enumerate(recipe.corpus)
         ]
         dev, n_dropped = (
-            [each.sentences for each in held_out],
-            [each.n_dropped for each in held_out],
+            [each.sentences for each, _ in read],
+            [each.n_dropped for each, _ in read],
         )
+        rules = [applied for _, applied in read]
         if writer.is_on_disk:
             for part, sentences in enumerate(dev, start=len(dev)):
                 for sentence in sentences:
                     writer.add(part, sentence)
-        blocks = writer.finish(made_from=made_from, misaligned=asdict(report), n_dropped=n_dropped)
+        blocks = writer.finish(
+            made_from=made_from,
+            misaligned=asdict(report),
+            n_dropped=n_dropped,
+            rules=[[asdict(rule) for rule in each] for each in rules],
+        )
     if blocks is None:
         return None
-    return _stored_corpora(recipe, blocks, dev, n_dropped), report
+    return _stored_corpora(recipe, blocks, dev, n_dropped, rules), report
 
 
 def _stored_corpora(
-    recipe: Recipe, blocks: Blocks, dev: Sequence[list[Sentence]], n_dropped: Sequence[int]
+    recipe: Recipe,
+    blocks: Blocks,
+    dev: Sequence[list[Sentence]],
+    n_dropped: Sequence[int],
+    rules: Sequence[tuple[AppliedRule, ...]],
 ) -> list[Corpus]:
     return [
         make_corpus(
@@ -320,6 +323,7 @@ def _stored_corpora(
             StoredSentences(blocks, part, config.name),
             dev[part],
             n_dropped[part],
+            rules[part],
         )
         for part, config in enumerate(recipe.corpus)
     ]

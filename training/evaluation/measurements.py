@@ -14,7 +14,7 @@ from teddy.model.drift.profile import Profiler
 from teddy.model.drift.reference import AnyReference, Reference
 from teddy.model.features.batching import Batch, make_batch
 from teddy.model.features.rows import WordFeatures
-from teddy.model.file.bundle import TrainingData
+from teddy.model.file.bundle import AppliedRule, TrainingData
 from teddy.model.network.tagger_network import Network
 from teddy.model.tagger import Tagger
 from teddy.model.tags.tag_set import TagSet
@@ -59,6 +59,7 @@ class Measurements:
     scores: dict[str, Any]
     training_data: tuple[TrainingData, ...]
     reference: AnyReference
+    rules: tuple[AppliedRule, ...] = ()
     halved: bool = False
     """Whether the weights are rounded to 16 bits, and stored so."""
 
@@ -185,6 +186,7 @@ def measure_on_dev(
         reference=measure_reference(
             tagger, [sentence.text for sentence in dev], dev[0].tokeniser, windows
         ),
+        rules=tuple(rule for corpus in corpora for rule in corpus.rules),
     )
     return measurements, evaluation
 

@@ -160,6 +160,7 @@ def _manifest(recipe: Recipe, card: Measurements, network: Network) -> Manifest:
         canary=(),
         reference=card.reference,
         recipe=recipe.dump_toml(),
+        rules=card.rules,
     )
 
 

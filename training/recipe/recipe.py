@@ -17,7 +17,14 @@ from pydantic import Field, ValidationError, model_validator
 from teddy.model.config import FeatureConfig, NetworkConfig
 from teddy.model.errors import RecipeError
 from teddy.model.text.words import READABLE_VERSIONS, TOKENISER_VERSION, Tokeniser
-from teddy.training.recipe.corpus_config import OUTSIDE, UNKNOWN, CorpusConfig, Table
+from teddy.training.recipe.corpus_config import (
+    OUTSIDE,
+    UNKNOWN,
+    CorpusConfig,
+    RuleConfig,
+    Table,
+    rule_contradictions,
+)
 from teddy.training.recipe.reading import (
     KeyPath,
     MisfitError,
@@ -164,6 +171,9 @@ class Recipe(Table):
     corpus: tuple[CorpusConfig, ...] = ()
     """The corpora to train on. `labels` and `corpus` may be missing only where there is a
     `pretrain` table."""
+    rules: tuple[RuleConfig, ...] = ()
+    """Rules for the spans of all corpora, by the labels of the recipe: one convention for all. They
+    come after the `map` and the `rules` of each corpus."""
     pretrain: PretrainConfig | None = None
     """The settings of `teddy pretrain`."""
     pieces: PiecesConfig = PiecesConfig()
@@ -291,7 +301,7 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
         if not getattr(recipe, key):
             yield (key,), "must not be empty" if key in recipe.model_fields_set else "missing"
             return
-    yield from recipe.augment.contradictions()
+    yield from recipe.augment.contradictions(recipe.labels)
     if recipe.distill is not None:
         yield from recipe.distill.contradictions(updates=recipe.update is not None)
     if recipe.update is not None:
@@ -303,6 +313,7 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
             yield ("labels", place), f"{label!r} cannot be a label"
         if label in recipe.labels[:place]:
             yield ("labels", place), f"{label!r} is listed twice"
+    yield from rule_contradictions(recipe.rules, recipe.labels)
     names = [corpus.name for corpus in recipe.corpus]
     for place, corpus in enumerate(recipe.corpus):
         if corpus.name in names[:place]:
