@@ -18,8 +18,8 @@ TITLES = _words(
     "Mons Mme Mlle Mmes Mgr Mw Mevr Dhr Jhr Mej Sig Sigg Dott Avv Geom Egr Spett e.g i.e E.g "
     "I.e viz vs Vs vol cf Cf cfr Cfr ft esp incl excl resp P.S N.B z.B Z.B d.h D.h u.a i.d.R "
     "o.g u.U sog bzw Bzw ca Ca vgl Vgl bspw ggf evtl inkl exkl zzgl engl lat griech frz franz "
-    "ital span russ dt geb gest verh bzgl einschl zw urspr sogen mind i.V Anm p.ej P.ej aprox pág págs Pág "
-    "núm Núm Tel Avda Av Pza Ctra bijv Bijv d.w.z o.a t.a.v zgn p.ex"
+    "ital span russ dt geb gest verh bzgl einschl zw urspr sogen mind i.V Anm p.ej P.ej aprox pág "
+    "págs Pág núm Núm Tel Avda Av Pza Ctra bijv Bijv d.w.z o.a t.a.v zgn p.ex"
 )
 """Titles, and other abbreviations that never end a sentence."""
 

@@ -12,8 +12,9 @@ interval, and `W` is where most intervals overlap. The document is hard-wrapped 
 of its open breaks agree on `W`, and a fifth of these go on in lower case, or all of three and more
 agree and the lines are prose. In a hard-wrapped document a break that agrees goes on with the
 sentence. In any other the break ends it, unless a lower-case letter follows. One or two open breaks
-are too few to show a habit: these go on where they agree with each other and have 40 to 100
-characters, or a name may lie across (`I spoke to Nora` / `Finch about it`).
+are too few to show a habit: these go on where the next line is not longer than `W` would allow and
+the line has 40 characters or more, or a name may lie across (`I spoke to Nora` / `Finch about it`);
+not where a word follows that often begins a sentence.
 
 Measured on paragraphs of EWT, GUM and GermEval, each wrapped at widths of 24 to 140 characters:
 see `docs/training.md`.
@@ -40,7 +41,9 @@ _MARK = re.compile(r"(?:[-*+•·–—▪◦●■○‣∙►☐☑✓]|#{1,6}
 _STOPS = frozenset(".!?:;…\u3002\uff01\uff1f")
 _CONTINUERS = frozenset(",;:.)]}%")
 _CLOSING = "\"')]}»\u2019\u201d"
-_USUAL_WIDTH = range(40, 101)
+_USUAL_WIDTH = 40
+_HYPHENS = frozenset("-\u00ad\u2010")
+_WIDEST = 100
 _FEW = 2  # open breaks, which show no habit
 _PROSE_CHARACTERS = 4000  # looked at to tell prose from a table
 
@@ -126,18 +129,15 @@ def _ending(text: str, words: Offsets, breaks: Sequence[_Break]) -> Iterator[int
         first = _first_letter(text, each.next_start)
         if mark and not (mark[1] and agrees and is_wrapped and not _is_after_stop(text, each)):
             yield each.following
-        elif first.islower() or first in _CONTINUERS:
+        elif first.islower() or first in _CONTINUERS or _is_hyphenated(text, each.end):
             continue
         elif is_wrapped:
             if not agrees:
                 yield each.following
         elif first.isalpha() and not first.isupper():  # a script without cases
-            if each.length not in _USUAL_WIDTH:
+            if not _USUAL_WIDTH <= each.length <= _WIDEST:
                 yield each.following
-        elif not (
-            (is_few and agrees and each.length in _USUAL_WIDTH)
-            or ((is_few or runs_on) and _name_may_cross(text, words, each, agrees or runs_on))
-        ):
+        elif not (is_few or runs_on) or not _may_go_on(text, words, each, runs_on):
             yield each.following
 
 
@@ -171,7 +171,7 @@ def _habit(text: str, breaks: Sequence[_Break]) -> tuple[int, bool, bool]:
     ]
     n_breaks = len(breaks)
     is_wrapped = 2 * most >= n_breaks and (
-        5 * sum(lower) >= most if sum(lower) else most == n_breaks > _FEW and _is_prose(text)
+        5 * sum(lower) >= most > 0 or (most == n_breaks > _FEW and _is_prose(text))
     )
     return width, is_wrapped, 4 * len(lower) >= n_breaks
 
@@ -182,20 +182,34 @@ def _is_prose(text: str) -> bool:
     return 2 * sum(word[0].islower() for word in words) > len(words)
 
 
-def _name_may_cross(text: str, words: Offsets, each: _Break, is_consistent: bool) -> bool:
-    """Tell whether a line of prose may break off inside a name that the next line ends."""
+def _is_hyphenated(text: str, end: int) -> bool:
+    """Tell whether a line ends in a hyphen behind a letter, as in `Baden-` / `Baden`."""
+    return text[end - 1 : end] in _HYPHENS and text[end - 2 : end - 1].isalpha()
+
+
+def _may_go_on(text: str, words: Offsets, each: _Break, runs_on: bool) -> bool:
+    """Tell whether a line of prose goes on in upper case, where lines have no other habit.
+
+    It does in a document whose lines often break off (`runs_on`), or where the next line would have
+    fitted, only inside what may be a name; or where the line is as long as wrapped ones are.
+    """
     starts, ends = words
     index = each.following
     line = text[max(0, each.end - each.length) : each.end].split()
     first = text[starts[index] : ends[index]]
     second = text[starts[index + 1] : ends[index + 1]] if index + 1 < len(starts) else "."
     n_lower = sum(word[0].islower() for word in line)
+    if 2 * n_lower < len(line) or line[-1][-1] in _STOPS:
+        return False
+    next_break = _BREAK.search(text, each.next_start)
+    next_length = (len(text) if next_break is None else next_break.start()) - each.next_start
+    is_wide_enough = next_length <= each.length + each.room
+    if is_wide_enough and not runs_on and each.length >= _USUAL_WIDTH:
+        return first == "I" or first not in STARTERS
     return (
-        (is_consistent or line[0][0].islower())
+        (is_wide_enough or runs_on or line[0][0].islower())
         and len(line) > 2
-        and 2 * n_lower >= len(line)
         and (line[-1][0].isupper() or line[-1] in NAME_PARTICLES)
-        and line[-1][-1] not in _STOPS
         and first[0].isupper()
         and first not in STARTERS
         and (second[0].islower() or second[0] in ",.;!?)'\u2019")
