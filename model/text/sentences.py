@@ -20,7 +20,7 @@ classes: abbreviations, initials, ordinal numbers, and frequent first words of s
 
 import re
 from bisect import bisect_right
-from typing import Literal
+from typing import Literal, get_args
 
 from teddy.model.text.abbreviations import (
     AFTER_TIME,
@@ -39,6 +39,7 @@ from teddy.model.text.layout import Offsets as Offsets
 
 SentenceMode = Literal["document", "lines"]
 """`document`: by the rules above. `lines`: each line is a sentence, and none ends within."""
+SENTENCE_MODES = get_args(SentenceMode)
 
 _FULL_WIDTH_STOPS = "\u3002\uff01\uff0e\uff1f\uff61"
 _STOPS = ".!?\u2026\u203c\u2047\u2048\u2049\u061f\u06d4\u0964\u0965"

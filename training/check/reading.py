@@ -70,9 +70,9 @@ def read_corpus(
     divider = Divider(config.holdout)
     for example in _relabelled(config.train, config, labels, data, read):
         part = dev if divider.holds_out(example) else train
-        part.extend(align(example, config.name, read.misaligned.append))
+        part.extend(align(example, config.name, read.misaligned.append, config.sentences))
     for example in _relabelled(config.dev, config, labels, data, read):
-        dev.extend(align(example, config.name, read.misaligned.append))
+        dev.extend(align(example, config.name, read.misaligned.append, config.sentences))
     return make_corpus(config, labels, train, dev, 0), read
 
 

@@ -13,7 +13,7 @@ from operator import attrgetter, itemgetter
 from typing import Any, TypeVar
 
 from teddy.model.tags.spans import Span
-from teddy.model.text.sentences import Offsets, split_sentences
+from teddy.model.text.sentences import Offsets, SentenceMode, split_sentences
 from teddy.model.text.words import tokenise
 from teddy.training.data.readers.rows import Example
 from teddy.training.recipe.corpus_config import UNKNOWN
@@ -64,7 +64,12 @@ class Misaligned:
 OnMisaligned = Callable[[Misaligned], None]
 
 
-def align(example: Example, corpus: str, on_misaligned: OnMisaligned) -> list[Sentence]:
+def align(
+    example: Example,
+    corpus: str,
+    on_misaligned: OnMisaligned,
+    sentences: SentenceMode = "document",
+) -> list[Sentence]:
     """Return the sentences of an example whose spans have labels of the recipe or `UNKNOWN`.
 
     A document is split into sentences, and those are joined again that a span crosses. Sentences
@@ -75,7 +80,7 @@ def align(example: Example, corpus: str, on_misaligned: OnMisaligned) -> list[Se
     ranges = (
         [(0, len(words))]
         if example.is_sentence
-        else split_sentences(example.text, Offsets.of(words))
+        else split_sentences(example.text, Offsets.of(words), sentences)
     )
     kept = [(span.start, span.end) for span in sorted_spans.kept]
     return [

@@ -167,7 +167,7 @@ def read_corpus(
     held_out = HeldOut()
     divider = Divider(config.holdout)
     for example in _examples(config.train, config, labels, data):
-        sentences = align(example, config.name, on_misaligned)
+        sentences = align(example, config.name, on_misaligned, config.sentences)
         if divider.holds_out(example):
             held_out.add(example, sentences)
         else:
@@ -175,7 +175,7 @@ def read_corpus(
                 keep(sentence)
     dev = HeldOut(most_words=sys.maxsize)
     for example in _examples(config.dev, config, labels, data):
-        dev.add(example, align(example, config.name, on_misaligned))
+        dev.add(example, align(example, config.name, on_misaligned, config.sentences))
     return dev if config.dev else held_out
 
 

@@ -35,7 +35,8 @@ _BATCH_WORDS = 4096
 
 def measure_reference(tagger: Tagger, texts: Iterable[str], windows: ExportConfig) -> Reference:
     """Count texts as a server reads them: cut, tagged and put together."""
-    documents = [prepare(text, windows.window_words, windows.window_overlap) for text in texts]
+    settings = windows.window_words, windows.window_overlap, windows.sentences
+    documents = [prepare(text, *settings) for text in texts]
     words = [window.words for document in documents for window in document.windows]
     outputs = iter(tagger.tag(words))
     profiler = Profiler(tagger.tag_set.labels, tagger.features.pieces)
