@@ -12,14 +12,15 @@ def _words(listed: str) -> frozenset[str]:
 
 
 TITLES = _words(
-    "Mr Mrs Ms Messrs Dr Prof Rev Hon Gen Col Maj Capt Cmdr Lt Sgt Cpl Adm Gov Sen Rep Reps "
-    "Pres St Sta Sto Ste Sts Mt Mts Ft Pt Pvt Drs Supt Insp Atty Fr Hr Hrn Frl Dipl Hl Gebr Ing "
-    "Priv Sr Sra Sres Srta Srs Dra Dña Dn Excmo Excma Exmo Exma Ilmo Lic Arq Ud Uds Vd Vds Pde "
-    "Mons Mme Mlle Mmes Mgr Mw Mevr Dhr Jhr Mej Sig Sigg Dott Avv Geom Egr Spett e.g i.e E.g "
-    "I.e viz vs Vs vol cf Cf cfr Cfr ft esp incl excl resp P.S N.B z.B Z.B d.h D.h u.a i.d.R "
-    "o.g u.U sog bzw Bzw ca Ca vgl Vgl bspw ggf evtl inkl exkl zzgl engl lat griech frz franz "
-    "ital span russ dt geb gest verh bzgl einschl zw urspr sogen mind i.V Anm p.ej P.ej aprox pág "
-    "págs Pág núm Núm Tel Avda Av Pza Ctra bijv Bijv d.w.z o.a t.a.v zgn p.ex"
+    "approx dr dra prof dott sig sr sra ing avv drs mevr dhr mw med phil jur rer iur theol "
+    "habil Mr Mrs Ms Messrs Dr Prof Rev Hon Gen Col Maj Capt Cmdr Lt Sgt Cpl Adm Gov Sen Rep "
+    "Reps Pres St Sta Sto Ste Sts Mt Mts Ft Pt Pvt Drs Supt Insp Atty Fr Hr Hrn Frl Dipl Hl "
+    "Gebr Ing Priv Sr Sra Sres Srta Srs Dra Dña Dn Excmo Excma Exmo Exma Ilmo Lic Arq Ud Uds Vd "
+    "Vds Pde Mons Mme Mlle Mmes Mgr Mw Mevr Dhr Jhr Mej Sig Sigg Dott Avv Geom Egr Spett e.g "
+    "i.e E.g I.e viz vs Vs vol cf Cf cfr Cfr ft esp incl excl resp P.S N.B z.B Z.B d.h D.h u.a "
+    "i.d.R o.g u.U sog bzw Bzw ca Ca vgl Vgl bspw ggf evtl inkl exkl zzgl engl lat griech frz "
+    "franz ital span russ dt geb gest verh bzgl einschl zw urspr sogen mind i.V Anm p.ej P.ej "
+    "aprox pág págs Pág núm Núm Tel Avda Av Pza Ctra bijv Bijv d.w.z o.a t.a.v zgn p.ex"
 )
 """Titles, and other abbreviations that never end a sentence."""
 
@@ -39,10 +40,10 @@ MIDDLE = _words(
     "Hwy Pkwy Sq Bldg Intl Natl Nat Mfg Div Dist Mins Govt Calif Fla Va Pa Conn Ala Ariz Ark "
     "Colo Del Ga Ind Kan Ky La Md Mich Minn Mont Neb Nev Okla Ore Tenn Tex Vt Wash Wis Wyo Jan "
     "Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov Dec Okt Dez Tue Tues Thu Thur Thurs al Attn attn "
-    "Ed ed Eds eds repr Mio Mill Mrd Tsd Chr Str str Bhf Hbf Hrsg hrsg Abt Verl Jh Jhd Jhs Reg Bez "
-    "Kr Landkr Einw Aufl verst St Kfm Ges Vors stellv vors Stv Cía Cia Hnos Edo Dpto Depto Gral "
-    "Tte Cnel Pdte Pte Ayto At FC BM CB CF CD UD RCD Mij Stg Prov prov Sted Ets Sté Sa apr févr "
-    "Gen gen Ing Fratelli Spa Ltda cia"
+    "Ed ed Eds eds repr Mio Mill Mrd Tsd Chr Str str Bhf Hbf Hrsg hrsg Abt Verl Jh Jhd Jhs Reg "
+    "Bez Kr Landkr Einw Aufl verst St Kfm Ges Vors stellv vors Stv Cía Cia Hnos Edo Dpto Depto "
+    "Gral Tte Cnel Pdte Pte Ayto At FC BM CB CF CD UD RCD Mij Stg Prov prov Sted Ets Sté Sa apr "
+    "févr Gen gen Ing Fratelli Spa Ltda cia"
 )
 """Those that end a sentence only where a word follows that often begins one, or a forename."""
 

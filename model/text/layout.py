@@ -9,12 +9,13 @@ making satisfies
 (greedy wrapping; up to a tenth more is allowed for programs that aim below the width, as GNU `fmt`
 does at 93 %). Each open line break (one not behind a stop nor before a list's mark) so gives an
 interval, and `W` is where most intervals overlap. The document is hard-wrapped where at least half
-of its open breaks agree on `W`, and a fifth of these go on in lower case, or all of three and more
-agree and the lines are prose. In a hard-wrapped document a break that agrees goes on with the
-sentence. In any other the break ends it, unless a lower-case letter follows. One or two open breaks
-are too few to show a habit: these go on where the next line is not longer than `W` would allow and
-the line has 40 characters or more, or a name may lie across (`I spoke to Nora` / `Finch about it`);
-not where a word follows that often begins a sentence.
+of its open breaks agree on `W`, and a fifth of these go on in lower case; or where all agree, and
+so many upper-case words in a row are no surprise, as in German. In a hard-wrapped document a break
+that agrees goes on with the sentence. In any other the break ends it, unless a lower-case letter
+follows, or a hyphen is before it. One or two open breaks are too few to show a habit: these go on
+where the next line is not longer than `W` would allow and the line has 40 characters or more, or a
+name may lie across (`I spoke to Nora` / `Finch about it`); not where a word follows that often
+begins a sentence.
 
 Measured on paragraphs of EWT, GUM and GermEval, each wrapped at widths of 24 to 140 characters:
 see `docs/training.md`.
@@ -45,6 +46,7 @@ _USUAL_WIDTH = 40
 _HYPHENS = frozenset("-\u00ad\u2010")
 _WIDEST = 100
 _FEW = 2  # open breaks, which show no habit
+_RARE = 0.01
 _PROSE_CHARACTERS = 4000  # looked at to tell prose from a table
 
 _GAP = re.compile(r"[^\S\n\r\x0b\x0c\x85\u2028\u2029\t]{2,}")
@@ -171,15 +173,20 @@ def _habit(text: str, breaks: Sequence[_Break]) -> tuple[int, bool, bool]:
     ]
     n_breaks = len(breaks)
     is_wrapped = 2 * most >= n_breaks and (
-        5 * sum(lower) >= most > 0 or (most == n_breaks > _FEW and _is_prose(text))
+        5 * sum(lower) >= most
+        or (most == n_breaks > _FEW and (sum(lower) > 0 or _may_all_be_upper(text, n_breaks)))
     )
     return width, is_wrapped, 4 * len(lower) >= n_breaks
 
 
-def _is_prose(text: str) -> bool:
-    """Tell whether most words begin in lower case, as nowhere in a table of names."""
-    words = text[:_PROSE_CHARACTERS].split()
-    return 2 * sum(word[0].islower() for word in words) > len(words)
+def _may_all_be_upper(text: str, n_breaks: int) -> bool:
+    """Tell whether the text is prose where so many words in a row may be upper case by chance.
+
+    In German prose it is no surprise; in English they are the first words of verse.
+    """
+    inner = [word for line in text[:_PROSE_CHARACTERS].splitlines() for word in line.split()[1:]]
+    upper = 1 - sum(word[0].islower() for word in inner) / max(1, len(inner))
+    return bool(upper < 1 / 2 and upper**n_breaks > _RARE)
 
 
 def _is_hyphenated(text: str, end: int) -> bool:
