@@ -26,7 +26,7 @@ TITLES = _words(
 
 BEFORE_NUMBERS = _words(
     "No Nos no nos Nr nr Nrn Art Arts Abs Abb Fig Figs fig Sec Sect Ch ch p pp P Pp pg Vol Vols "
-    "S s Bd Bde Kap Kapitel c C n N nº Ext ext Tab Tafel Ziff Rn Rz Anm f Ep Op op núm Núm pág "
+    "S s Bd Bde Kap c C n N nº Ext ext Tab Tafel Ziff Rn Rz Anm f Ep Op op núm Núm pág "
     "Pág cap Cap r R v V Ed ed Apt Ste Rm Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov Dec Okt "
     "Dez ene feb abr jun jul ago sep oct nov dic Tel tel Fax fax Box Pos"
 )
@@ -43,7 +43,7 @@ MIDDLE = _words(
     "Ed ed Eds eds repr Mio Mill Mrd Tsd Chr Str str Bhf Hbf Hrsg hrsg Abt Verl Jh Jhd Jhs Reg "
     "Bez Kr Landkr Einw Aufl verst St Kfm Ges Vors stellv vors Stv Cía Cia Hnos Edo Dpto Depto "
     "Gral Tte Cnel Pdte Pte Ayto At FC BM CB CF CD UD RCD Mij Stg Prov prov Sted Ets Sté Sa apr "
-    "févr Gen gen Ing Fratelli Spa Ltda cia"
+    "févr Gen gen Ing Spa Ltda cia"
 )
 """Those that end a sentence only where a word follows that often begins one, or a forename."""
 

@@ -28,7 +28,6 @@ four spaces or more.
 
 import re
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import NamedTuple
@@ -37,11 +36,13 @@ from teddy.model.text.abbreviations import NAME_PARTICLES, STARTERS
 
 LINE_BREAKS = "\n\r\x0b\x0c\x85\u2028\u2029"
 _BREAK = re.compile(rf"[{LINE_BREAKS}]\s*+")
-_FIRST_WORD = re.compile(r"(?:>\s?){0,9}(\S{1,30})")
-_MARK = re.compile(r"(?:[-*+•·–—▪◦●■○‣∙►☐☑✓]|#{1,6}|\(?[a-z]\)|\(?\d{1,3}\)|(\d{1,3}\.))\s")  # noqa: RUF001 - the dashes are meant
+_QUOTED = re.compile(r"(?:>\s?){1,9}")
+_BULLETS = "-*+•·–—▪◦●■○‣∙►☐☑✓"  # noqa: RUF001 - the dashes are meant
+_MARK_STARTS = frozenset(f"{_BULLETS}#(0123456789")
+_MARK = re.compile(rf"(?:[{re.escape(_BULLETS)}]|#{{1,6}}|\(?[a-z]\)|\(?\d{{1,3}}\)|\d{{1,3}}\.)\s")
+_LONGEST_WORD = 30
 _STOPS = frozenset(".!?:;…\u3002\uff01\uff1f")
 _CONTINUERS = frozenset(",;:.)]}%")
-_CLOSING = "\"')]}»\u2019\u201d"
 _USUAL_WIDTH = 40
 _HYPHENS = frozenset("-\u00ad\u2010")
 _WIDEST = 100
@@ -49,10 +50,13 @@ _FEW = 2  # open breaks, which show no habit
 _RARE = 0.01
 _PROSE_CHARACTERS = 4000  # looked at to tell prose from a table
 
-_GAP = re.compile(r"[^\S\n\r\x0b\x0c\x85\u2028\u2029\t]{2,}")
-_FURNITURE = re.compile(r"[\t\u2500-\u257f]+|(?<!\S)\|+|\|+(?!\S)|(?<!\S)([-=_*~#+])\1{4,}(?!\S)")
+# not behind a stop, as typists have them, unless it is wide; not at a line's beginning
+_GAP = re.compile(r"  (?:(?<![.!?:;,\"')\s]  )|(?<!\s  )  ) *+(?=\S)")
+_CELL = re.compile(
+    r"[\t|\u2500-\u257f](?:(?<=[\t\u2500-\u257f])[\t\u2500-\u257f]*+|(?<=\s\|)|(?<!.\|)|\|*+(?!\S))"
+)
+_RULE = re.compile(r"(?<!\S)([-=_*~#+])\1{4,}(?!\S)")
 _JUSTIFIED_GAP = 4
-_BEFORE_TYPED_GAPS = frozenset(".!?:;,\"')")
 
 
 class Offsets(NamedTuple):
@@ -72,18 +76,13 @@ class Offsets(NamedTuple):
         return cls([start for start, _ in listed], [end for _, end in listed])
 
 
-class _Break(NamedTuple):
-    """A line break between two lines with words.
+_Break = tuple[int, int, int, int, str, bool]
+"""A line break between two lines with words; a tuple, of which making is a third of the time.
 
-    `length`: of the line before, in characters. `next_start`: of the line behind. `following`: the
-    first word there. `room`: the length of its first word, with a tenth of the line.
-    """
-
-    length: int
-    end: int
-    next_start: int
-    following: int
-    room: int
+The length of the line before, in characters; the largest width at which a program would have broken
+here; where the line before ends; the first word behind; the first character there; whether a list's
+mark is there.
+"""
 
 
 def line_borders(text: str, words: Offsets, *, every_line: bool = False) -> list[int]:
@@ -96,87 +95,104 @@ def line_borders(text: str, words: Offsets, *, every_line: bool = False) -> list
     n_words, starts = len(words.starts), words.starts
     line_start = following = 0
     for match in _BREAK.finditer(text):
-        before, following = following, bisect_left(starts, match.end(), following)
+        start, end = match.span()
+        before, following = following, bisect_left(starts, end, following)
         if following >= n_words:
             break
-        space = match[0]
-        is_blank = len(space) > 1 and _n_breaks(space) > 1
+        is_blank, next_line = False, end
+        if end - start > 1:
+            space = match[0]
+            is_blank = _n_breaks(space) > 1
+            next_line = start + max(map(space.rfind, LINE_BREAKS)) + 1
         if every_line or is_blank or before == following:
             borders.append(following)
         else:
-            length = match.start() - line_start
-            word = _FIRST_WORD.match(text, match.end())
-            room = (0 if word is None else len(word[1])) + length // 10
-            breaks.append(_Break(length, match.start(), match.end(), following, room))
-        line_start = match.start() + max(map(space.rfind, LINE_BREAKS)) + 1
-    return sorted({*borders, *_ending(text, words, breaks)} - {0})
+            breaks.append(_break(text, line_start, start, end, following))
+        line_start = next_line
+    if breaks:
+        borders = sorted({*borders, *_ending(text, words, breaks)})
+    return borders[1:] if borders and not borders[0] else borders
 
 
 def _n_breaks(space: str) -> int:
     return sum(map(space.count, LINE_BREAKS)) - space.count("\r\n")
 
 
+def _break(text: str, line_start: int, end: int, next_start: int, following: int) -> _Break:
+    while text[end - 1] == " " and end > line_start + 1:
+        end -= 1
+    first = text[next_start]
+    gap = text.find(" ", next_start, next_start + _LONGEST_WORD)
+    is_mark = (first in _MARK_STARTS or text[gap - 1] == ")") and bool(
+        _MARK.match(text, next_start)
+    )
+    if first == ">" and (quoted := _QUOTED.match(text, next_start)):
+        next_start = quoted.end()
+        first = text[next_start : next_start + 1]
+        gap = text.find(" ", next_start, next_start + _LONGEST_WORD)
+    length = end - line_start
+    most = length + length // 10 + (_LONGEST_WORD if gap < 0 else gap - next_start)
+    return length, most, end, following, first, is_mark
+
+
 def _ending(text: str, words: Offsets, breaks: Sequence[_Break]) -> Iterator[int]:
     """Yield the words behind those line breaks that end a sentence."""
     open_breaks = [
-        each
-        for each in breaks
-        if text[each.end - 1 : each.end] not in _STOPS and not _MARK.match(text, each.next_start)
+        each for each in breaks if not (each[5] or text[each[2] - 1 : each[2]] in _STOPS)
     ]
     width, is_wrapped, runs_on = _habit(text, open_breaks)
     is_few = len(open_breaks) <= _FEW
     for each in breaks:
-        agrees = each.length <= width <= each.length + each.room
-        mark = _MARK.match(text, each.next_start)
-        first = _first_letter(text, each.next_start)
-        if mark and not (mark[1] and agrees and is_wrapped and not _is_after_stop(text, each)):
-            yield each.following
-        elif first.islower() or first in _CONTINUERS or _is_hyphenated(text, each.end):
+        length, most, end, following, first, is_mark = each
+        if is_mark:
+            # A number in the middle of wrapped prose: `am` / `3. Oktober`.
+            if first.isdecimal() and is_wrapped and length <= width <= most:
+                if text[end - 1 : end] in _STOPS:
+                    yield following
+            else:
+                yield following
+        elif first.islower() or first in _CONTINUERS or _is_hyphenated(text, end):
             continue
         elif is_wrapped:
-            if not agrees:
-                yield each.following
+            if not length <= width <= most:
+                yield following
         elif first.isalpha() and not first.isupper():  # a script without cases
-            if not _USUAL_WIDTH <= each.length <= _WIDEST:
-                yield each.following
+            if not _USUAL_WIDTH <= length <= _WIDEST:
+                yield following
         elif not (is_few or runs_on) or not _may_go_on(text, words, each, runs_on):
-            yield each.following
-
-
-def _is_after_stop(text: str, each: _Break) -> bool:
-    return text[each.end - 1 : each.end] in _STOPS
-
-
-def _first_letter(text: str, start: int) -> str:
-    """Return the first letter of a line, behind the marks of quoted mail; else what is there."""
-    word = _FIRST_WORD.match(text, start)
-    return "" if word is None else word[1][0]
+            yield following
 
 
 def _habit(text: str, breaks: Sequence[_Break]) -> tuple[int, bool, bool]:
     """Return the width to which most lines agree, whether they are wrapped, and run on."""
     if not breaks:
         return -1, False, False
-    changes: Counter[int] = Counter()
-    for each in breaks:
-        changes[each.length] += 1
-        changes[each.length + each.room + 1] -= 1
+    n_breaks = len(breaks)
+    width = max(each[0] for each in breaks)
+    agreeing = [each for each in breaks if width <= each[1]]
+    if 2 * len(agreeing) < n_breaks:  # the longest line is no measure
+        width = _common_width(breaks)
+        agreeing = [each for each in breaks if each[0] <= width <= each[1]]
+    best = len(agreeing)
+    n_lower = sum(each[4].islower() for each in agreeing)
+    is_wrapped = 2 * best >= n_breaks and (
+        5 * n_lower >= best
+        or (best == n_breaks > _FEW and (n_lower > 0 or _may_all_be_upper(text, n_breaks)))
+    )
+    runs_on = is_wrapped or 4 * sum(each[4].islower() for each in breaks) >= n_breaks
+    return width, is_wrapped, runs_on
+
+
+def _common_width(breaks: Sequence[_Break]) -> int:
+    """Return the width with which most breaks agree; of several the largest that is a border."""
+    changes: dict[int, int] = {}
+    for length, most, *_ in breaks:
+        changes[length] = changes.get(length, 0) + 1
+        changes[most + 1] = changes.get(most + 1, 0) - 1
     widths = sorted(changes)
     support = list(accumulate(map(changes.__getitem__, widths)))
-    most = max(support)
-    # Lines are as long as the room allows: of several widths the largest.
-    width = max(each for each, n in zip(widths, support, strict=True) if n == most)
-    lower = [
-        each.length <= width <= each.length + each.room
-        for each in breaks
-        if _first_letter(text, each.next_start).islower()
-    ]
-    n_breaks = len(breaks)
-    is_wrapped = 2 * most >= n_breaks and (
-        5 * sum(lower) >= most
-        or (most == n_breaks > _FEW and (sum(lower) > 0 or _may_all_be_upper(text, n_breaks)))
-    )
-    return width, is_wrapped, 4 * len(lower) >= n_breaks
+    best = max(support)
+    return max(width for width, n in zip(widths, support, strict=True) if n == best)
 
 
 def _may_all_be_upper(text: str, n_breaks: int) -> bool:
@@ -201,17 +217,17 @@ def _may_go_on(text: str, words: Offsets, each: _Break, runs_on: bool) -> bool:
     fitted, only inside what may be a name; or where the line is as long as wrapped ones are.
     """
     starts, ends = words
-    index = each.following
-    line = text[max(0, each.end - each.length) : each.end].split()
+    length, most, end, index, *_ = each
+    line = text[max(0, end - length) : end].split()
     first = text[starts[index] : ends[index]]
     second = text[starts[index + 1] : ends[index + 1]] if index + 1 < len(starts) else "."
     n_lower = sum(word[0].islower() for word in line)
     if 2 * n_lower < len(line) or line[-1][-1] in _STOPS:
         return False
-    next_break = _BREAK.search(text, each.next_start)
-    next_length = (len(text) if next_break is None else next_break.start()) - each.next_start
-    is_wide_enough = next_length <= each.length + each.room
-    if is_wide_enough and not runs_on and each.length >= _USUAL_WIDTH:
+    next_break = _BREAK.search(text, starts[index])
+    next_end = len(text) if next_break is None else next_break.start()
+    is_wide_enough = next_end - starts[index] <= most
+    if is_wide_enough and not runs_on and length >= _USUAL_WIDTH:
         return first == "I" or first not in STARTERS
     return (
         (is_wide_enough or runs_on or line[0][0].islower())
@@ -226,35 +242,22 @@ def _may_go_on(text: str, words: Offsets, each: _Break, runs_on: bool) -> bool:
 def layout_borders(text: str, words: Offsets) -> list[int]:
     """Return the words that begin a sentence because a gap or a mark is before them, in order."""
     places: list[int] = []
-    if "\t" in text or "|" in text or not text.isascii() or _has_rule(text):
-        for match in _FURNITURE.finditer(text):
-            places.append(match.end())
-            if match[1]:
-                places.append(match.start())
+    if not text.isascii() or "\t" in text or "|" in text:
+        places += [match.end() for match in _CELL.finditer(text)]
+    if "-----" in text or "=====" in text or "_____" in text or "*****" in text:
+        places += [place for match in _RULE.finditer(text) for place in match.span()]
     if "  " in text:
         places += _gaps(text)
+    if not places:
+        return places
     starts = words.starts
     found = {bisect_left(starts, place) for place in places}
     return sorted(found - {0, len(starts)})
 
 
-def _has_rule(text: str) -> bool:
-    return any(rule in text for rule in ("-----", "=====", "_____", "*****", "~~~~~", "+++++"))
-
-
-def _gaps(text: str) -> Iterator[int]:
-    """Yield where gaps end that separate columns."""
-    gaps = [
-        match
-        for match in _GAP.finditer(text)
-        if match.end() < len(text)
-        and text[match.end()] not in LINE_BREAKS
-        and match.start()
-        and text[match.start() - 1] not in LINE_BREAKS
-    ]
-    inside = [each for each in gaps if text[each.start() - 1] not in _BEFORE_TYPED_GAPS]
-    n_lower = sum(text[each.end()].islower() for each in inside)
-    narrowest = _JUSTIFIED_GAP if 2 * n_lower >= len(inside) else 2
-    chosen = {each.end() for each in inside if each.end() - each.start() >= narrowest}
-    yield from chosen
-    yield from (each.end() for each in gaps if each.end() - each.start() >= _JUSTIFIED_GAP)
+def _gaps(text: str) -> list[int]:
+    """Return where gaps end that separate columns."""
+    gaps = [match.span() for match in _GAP.finditer(text)]
+    n_lower = sum(text[end].islower() for _, end in gaps)
+    narrowest = _JUSTIFIED_GAP if 2 * n_lower >= len(gaps) else 2
+    return [end for start, end in gaps if end - start >= narrowest]

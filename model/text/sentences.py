@@ -52,11 +52,14 @@ _END = re.compile(
 _STRAIGHT_QUOTES = frozenset("\"'")
 _CLOSERS = frozenset([*_STRAIGHT_QUOTES, "''", *")]}»\u2019\u201d\uff09\uff3d\uff5d」』】》〉"])
 _OPENERS = frozenset([*_STRAIGHT_QUOTES, "``", *"([{«\u2018\u201c\u201e"])
-_CONTINUERS = ",;:"
+_CONTINUERS = frozenset(f",;:{_STOPS}")
+_FIRST_OF_CLOSERS = frozenset([*(each[0] for each in _CLOSERS), "[", " "])
+_FIRST_OF_OPENERS = frozenset(each[0] for each in _OPENERS)
 _REFERENCE = re.compile(r" ?(?:\[\d{1,3}\])+")
 # characters looked back for the quotation mark that a spaced `"` closes; keeps the time linear
 _QUOTE_REACH = 1000
 _has_vowel = re.compile("[aeiouyáéíóúàèìòùâêîôûäëïöüãõœæåø]", re.IGNORECASE).search
+_LONGEST_ABBREVIATION = 7
 _is_roman = re.compile("[IVX]{2,}").fullmatch
 
 
@@ -75,11 +78,11 @@ def split_sentences(
         borders = line_borders(text, words, every_line=True)
     else:
         borders = _stop_borders(text, words)
-        others = layout_borders(text, words)
-        if any(each in text for each in LINE_BREAKS):
-            others += line_borders(text, words)
+        others = layout_borders(text, words) + line_borders(text, words)
         if others:
             borders = sorted({*borders, *others})
+    if not borders:
+        return [(0, n_words)]
     return [*zip([0, *borders], [*borders, n_words], strict=True)]
 
 
@@ -91,10 +94,13 @@ def _stop_borders(text: str, words: Offsets) -> list[int]:
     for match in _END.finditer(text):
         end = match.end()
         following = bisect_right(starts, end - 1, following)  # first word behind this place
-        if match[0] in ":;=¿¡":  # an upper-case question behind it, or nothing
-            is_end, following = match[0] in "¿¡", following - 1
-            is_end = is_end and text[words.ends[following - 1] - 1] not in ",;:("
-        elif match[0][0] in ":;=":
+        if following >= n_words:
+            break
+        mark = text[match.start()]
+        if mark in "¿¡":
+            following -= 1
+            is_end = text[words.ends[following - 1] - 1] not in ",;:("
+        elif mark in ":;=":
             is_end = True
         else:
             is_end, following = _ends(text, words, start, following, end)
@@ -113,24 +119,28 @@ def _ends(text: str, words: Offsets, start: int, following: int, end: int) -> tu
     if stop < start or words.ends[stop] != end:
         return False, following  # inside a word: 3.14
     behind = following
-    following = _skip_closers(text, words, start, following)
-    if following >= len(words.starts):
-        return False, following
-    if text[end - 1] in _FULL_WIDTH_STOPS:
-        return True, following
+    if text[end] not in " \n" or text[end + 1] in _FIRST_OF_CLOSERS:
+        following = _skip_closers(text, words, start, following)
+        if following >= len(words.starts):
+            return False, following
+        if text[end - 1] in _FULL_WIDTH_STOPS:
+            return True, following
+        if not text[words.ends[following - 1] : words.starts[following]].isspace():
+            return False, following
     first, last = words.starts[following], words.ends[following]
-    if not text[words.ends[following - 1] : first].isspace():
-        return False, following
-    if text[first:last] in _OPENERS and following + 1 < len(words.starts):
-        first, last = words.starts[following + 1], words.ends[following + 1]
-    next_word = text[first:last]
-    if next_word[0] in _CONTINUERS or next_word[0] in _STOPS:
+    letter = text[first]
+    if letter in _FIRST_OF_OPENERS and text[first:last] in _OPENERS:
+        if following + 1 < len(words.starts):
+            first, last = words.starts[following + 1], words.ends[following + 1]
+            letter = text[first]
+    elif letter in _CONTINUERS:
         return False, following
     if text[end - 1] == "\u2026" or text[end - 2 : end] == "..":
-        return not next_word[0].islower(), following
-    if next_word[0].islower():
+        return not letter.islower(), following
+    if letter.islower():
         return following == behind and _is_plain(text, words, stop), following
     if text[end - 1] == ".":
+        next_word = text[first:last]
         return _full_stop_ends(text, words, start, stop, next_word), following
     return True, following
 
@@ -188,6 +198,8 @@ def _full_stop_ends(text: str, words: Offsets, start: int, stop: int, next_word:
         stop -= 1
         first, last = words.starts[stop], words.ends[stop]
     word = text[first:last]
+    if len(word) > _LONGEST_ABBREVIATION and word.isalpha():
+        return True
     if len(word) == 1 or (word.isdecimal() and len(word) <= 2):
         before = text[words.starts[stop - 1] : words.ends[stop - 1]] if stop > start else ""
         return _letter_or_number_ends(word, before, next_word, _begins_line(text, first))
