@@ -19,20 +19,20 @@ TITLES = _words(
     "Vds Pde Mons Mme Mlle Mmes Mgr Mw Mevr Dhr Jhr Mej Sig Sigg Dott Avv Geom Egr Spett e.g "
     "i.e E.g I.e viz vs Vs vol cf Cf cfr Cfr ft esp incl excl resp P.S N.B z.B Z.B d.h D.h u.a "
     "i.d.R o.g u.U sog bzw Bzw ca Ca vgl Vgl bspw ggf evtl inkl exkl zzgl engl lat griech frz "
-    "franz ital span russ dt geb gest verh bzgl einschl zw urspr sogen mind i.V Anm p.ej P.ej "
-    "aprox pág págs Pág núm Núm Tel Avda Av Pza Ctra bijv Bijv d.w.z o.a t.a.v zgn p.ex"
+    "franz ital russ dt geb gest verh bzgl einschl zw urspr sogen i.V Anm p.ej P.ej aprox pág "
+    "págs Pág núm Núm Tel Avda Av Pza Ctra bijv Bijv d.w.z o.a t.a.v zgn p.ex"
 )
 """Titles, and other abbreviations that never end a sentence."""
 
 BEFORE_NUMBERS = _words(
     "No Nos no nos Nr nr Nrn Art Arts Abs Abb Fig Figs fig Sec Sect Ch ch p pp P Pp pg Vol Vols "
-    "S s Bd Bde Kap c C n N nº Ext ext Tab Tafel Ziff Rn Rz Anm f Ep Op op núm Núm pág "
-    "Pág cap Cap r R v V Ed ed Apt Ste Rm Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov Dec Okt "
-    "Dez ene feb abr jun jul ago sep oct nov dic Tel tel Fax fax Box Pos"
+    "S s Bd Bde Kap c C n N nº Ext ext Tab Ziff Rn Rz Anm f Ep Op op núm Núm pág Pág r R v V Ed "
+    "ed Apt Ste Rm Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov Dec Okt Dez ene feb abr jun jul "
+    "ago sep oct nov dic Tel tel Fax fax Box Pos min max mind"
 )
 """Those that do not end a sentence where a number follows."""
 
-NUMBERS_ONLY = _words("No Nos no nos Art art Tab Box Pos Fax fax")
+NUMBERS_ONLY = _words("No Nos no nos Art art Tab Box Pos Fax fax min max mind")
 """Words of their own: no abbreviation where no number follows."""
 
 MIDDLE = _words(
@@ -43,7 +43,7 @@ MIDDLE = _words(
     "Ed ed Eds eds repr Mio Mill Mrd Tsd Chr Str str Bhf Hbf Hrsg hrsg Abt Verl Jh Jhd Jhs Reg "
     "Bez Kr Landkr Einw Aufl verst St Kfm Ges Vors stellv vors Stv Cía Cia Hnos Edo Dpto Depto "
     "Gral Tte Cnel Pdte Pte Ayto At FC BM CB CF CD UD RCD Mij Stg Prov prov Sted Ets Sté Sa apr "
-    "févr Gen gen Ing Spa Ltda cia"
+    "févr Gen gen Ing Ltda cia"
 )
 """Those that end a sentence only where a word follows that often begins one, or a forename."""
 

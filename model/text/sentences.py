@@ -159,7 +159,7 @@ def _is_plain(text: str, words: Offsets, stop: int) -> bool:
     if mark != ".":
         return True
     return (
-        (len(word) > 3 or word.title() in STARTERS)
+        (len(word) > 3 or (len(word) > 1 and word.title() in STARTERS))
         and word not in TITLES
         and word not in MIDDLE
         and word not in FINAL
@@ -200,6 +200,8 @@ def _full_stop_ends(text: str, words: Offsets, start: int, stop: int, next_word:
     word = text[first:last]
     if len(word) > _LONGEST_ABBREVIATION and word.isalpha():
         return True
+    if len(word) == 1 and _is_spaced_out(text, first):
+        return False
     if len(word) == 1 or (word.isdecimal() and len(word) <= 2):
         before = text[words.starts[stop - 1] : words.ends[stop - 1]] if stop > start else ""
         return _letter_or_number_ends(word, before, next_word, _begins_line(text, first))
@@ -230,6 +232,12 @@ def _begins_line(text: str, first: int) -> bool:
     return not before or before[-1] in LINE_BREAKS
 
 
+def _is_spaced_out(text: str, first: int) -> bool:
+    """Tell whether a letter is behind another one with a dot, in lower case: `z. B.`, `u. a.`."""
+    before = text[max(0, first - 4) : first]
+    return before[-2:] == ". " and before[-3:-2].islower() and not before[:-3].isalpha()
+
+
 def _letter_or_number_ends(word: str, before: str, next_word: str, begins_line: bool) -> bool:
     """Tell whether the dot behind one letter, or a number of one or two digits, is a full stop.
 
@@ -239,12 +247,8 @@ def _letter_or_number_ends(word: str, before: str, next_word: str, begins_line: 
         return False  # an item's number
     if word.isdecimal():
         return next_word in STARTERS or next_word in FORENAMES
-    if word.islower() and f"{before}{word}" in TITLES:
-        return False
     if before.lower() in BEFORE_LETTERS or not word.isalpha():
         return True
     if len(next_word) == 1 or next_word[1:] == ".":
         return False  # U . S . A .
-    if f"{before}{word}" in TITLES or before.lower() in ("z.", "d.", "u.", "i."):
-        return False
     return next_word in PLAIN_STARTERS
