@@ -12,10 +12,10 @@ interval, and `W` is where most intervals overlap. The document is hard-wrapped 
 of its open breaks agree on `W`, and a fifth of these go on in lower case; or where all agree, and
 so many upper-case words in a row are no surprise, as in German. In a hard-wrapped document a break
 that agrees goes on with the sentence. In any other the break ends it, unless a lower-case letter
-follows, or a hyphen is before it. One or two open breaks are too few to show a habit: these go on
-where the next line is not longer than `W` would allow and the line has 40 characters or more, or a
-name may lie across (`I spoke to Nora` / `Finch about it`); not where a word follows that often
-begins a sentence.
+follows, or a hyphen is before it. A single open break shows no habit: it goes on where the next
+line is not longer than `W` would allow and the line has 40 characters or more, or where a name may
+lie across (`I spoke to Nora` / `Finch about it`); not where a word follows that often begins a
+sentence.
 
 Measured on paragraphs of EWT, GUM and GermEval, each wrapped at widths of 24 to 140 characters:
 see `docs/training.md`.
@@ -46,8 +46,8 @@ _CONTINUERS = frozenset(",;:.)]}%")
 _USUAL_WIDTH = 40
 _HYPHENS = frozenset("-\u00ad\u2010")
 _WIDEST = 100
-_FEW = 2  # open breaks, which show no habit
-_RARE = 0.01
+_FEW = 1  # open breaks, which show no habit
+_RARE = 0.03
 _PROSE_CHARACTERS = 4000  # looked at to tell prose from a table
 
 # not behind a stop, as typists have them, unless it is wide; not at a line's beginning
@@ -105,13 +105,14 @@ def line_borders(text: str, words: Offsets, *, every_line: bool = False) -> list
             is_blank = _n_breaks(space) > 1
             next_line = start + max(map(space.rfind, LINE_BREAKS)) + 1
         if every_line or is_blank or before == following:
-            borders.append(following)
+            if following and borders[-1:] != [following]:
+                borders.append(following)
         else:
             breaks.append(_break(text, line_start, start, end, following))
         line_start = next_line
     if breaks:
         borders = sorted({*borders, *_ending(text, words, breaks)})
-    return borders[1:] if borders and not borders[0] else borders
+    return borders
 
 
 def _n_breaks(space: str) -> int:
@@ -122,17 +123,20 @@ def _break(text: str, line_start: int, end: int, next_start: int, following: int
     while text[end - 1] == " " and end > line_start + 1:
         end -= 1
     first = text[next_start]
-    gap = text.find(" ", next_start, next_start + _LONGEST_WORD)
-    is_mark = (first in _MARK_STARTS or text[gap - 1] == ")") and bool(
-        _MARK.match(text, next_start)
-    )
-    if first == ">" and (quoted := _QUOTED.match(text, next_start)):
+    is_mark = first in _MARK_STARTS or text[next_start + 1 : next_start + 2] == ")"
+    if is_mark:
+        is_mark = _MARK.match(text, next_start) is not None
+    elif first == ">" and (quoted := _QUOTED.match(text, next_start)):
         next_start = quoted.end()
         first = text[next_start : next_start + 1]
-        gap = text.find(" ", next_start, next_start + _LONGEST_WORD)
+    limit = next_start + _LONGEST_WORD
+    gap = text.find(" ", next_start, limit)
+    if gap < 0:
+        gap = text.find("\n", next_start, limit)
+        if gap < 0:
+            gap = min(limit, len(text))
     length = end - line_start
-    most = length + length // 10 + (_LONGEST_WORD if gap < 0 else gap - next_start)
-    return length, most, end, following, first, is_mark
+    return length, length + length // 10 + gap - next_start, end, following, first, is_mark
 
 
 def _ending(text: str, words: Offsets, breaks: Sequence[_Break]) -> Iterator[int]:
@@ -222,7 +226,7 @@ def _may_go_on(text: str, words: Offsets, each: _Break, runs_on: bool) -> bool:
     first = text[starts[index] : ends[index]]
     second = text[starts[index + 1] : ends[index + 1]] if index + 1 < len(starts) else "."
     n_lower = sum(word[0].islower() for word in line)
-    if 2 * n_lower < len(line) or line[-1][-1] in _STOPS:
+    if 3 * n_lower < len(line) or line[-1][-1] in _STOPS:
         return False
     next_break = _BREAK.search(text, starts[index])
     next_end = len(text) if next_break is None else next_break.start()
