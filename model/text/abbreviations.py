@@ -42,8 +42,8 @@ MIDDLE = _words(
     "Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov Dec Okt Dez Tue Tues Thu Thur Thurs al Attn attn "
     "Ed ed Eds eds repr Mio Mill Mrd Tsd Chr Str str Bhf Hbf Hrsg hrsg Abt Verl Jh Jhd Jhs Reg "
     "Bez Kr Landkr Einw Aufl verst St Kfm Ges Vors stellv vors Stv Cía Cia Hnos Edo Dpto Depto "
-    "Gral Tte Cnel Pdte Pte Ayto At EE SS FF CC RR FC BM CB CF CD UD RCD Mij Stg Prov prov Sted Ets Sté Sa apr "
-    "févr Gen gen Ing Ltda cia"
+    "Gral Tte Cnel Pdte Pte Ayto At EE SS FF CC RR FC BM CB CF CD UD RCD Mij Stg "
+    "Prov prov Sted Ets Sté Sa apr févr Gen gen Ing Ltda cia"
 )
 """Those that end a sentence only where a word follows that often begins one, or a forename."""
 
