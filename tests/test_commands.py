@@ -150,7 +150,7 @@ class TestTag:
         assert Path("/dev/null").is_char_device()
 
     def test_the_precision_of_a_killed_run_is_kept(
-        self, shell: Shell, tmp_path: Path, fake: list[tuple[object, str]]
+        self, shell: Shell, tmp_path: Path, fake: list[tuple[object, ...]]
     ) -> None:
         (tmp_path / "in.txt").write_text("Ada\n")
         (tmp_path / ".out.jsonl.teddy").mkdir()
@@ -158,7 +158,7 @@ class TestTag:
         command = ["tag", "--input", tmp_path / "in.txt", "--output", tmp_path / "out.jsonl"]
         assert "--restart starts over" in shell(*command)[2]
         assert shell(*command, "--restart")[0] == 0
-        assert fake == [(None, "bf16"), (None, "auto")]
+        assert fake == [(None, "bf16", None), (None, "auto", None)]
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

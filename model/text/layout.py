@@ -8,17 +8,18 @@ making satisfies
 
 (greedy wrapping; up to a tenth more is allowed for programs that aim below the width, as GNU `fmt`
 does at 93 %). Each open line break (one not behind a stop nor before a list's mark) so gives an
-interval, and `W` is where most intervals overlap. The document is hard-wrapped where at least half
-of its open breaks agree on `W`, and a fifth of these go on in lower case; or where all agree, and
-so many upper-case words in a row are no surprise, as in German. In a hard-wrapped document a break
-that agrees goes on with the sentence. In any other the break ends it, unless a lower-case letter
-follows, or a hyphen is before it. A single open break shows no habit: it goes on where the next
-line is not longer than `W` would allow and the line has 40 characters or more, or where a name may
-lie across (`I spoke to Nora` / `Finch about it`); not where a word follows that often begins a
-sentence.
+interval. `W` is the length of the longest line if half of the intervals hold it, else where most
+intervals overlap. The document is hard-wrapped where at least half of its open breaks agree on `W`,
+and a fifth of these go on in lower case; or where all agree, and so many upper-case words in a row
+are no surprise, as in German. In a hard-wrapped document a break that agrees goes on with the
+sentence. In any other the break ends it, unless a lower-case letter follows, or a hyphen is before
+it. Where a quarter of the lines goes on in lower case, a break inside what may be a name goes on
+too (`I spoke to Nora` / `Finch about it`). A single open break shows no habit: it goes on in such a
+name, and where the next line is not longer than `W` would allow and the line has 40 characters or
+more; not where a word follows that often begins a sentence.
 
 Measured on paragraphs of EWT, GUM and GermEval, each wrapped at widths of 24 to 140 characters:
-see `docs/training.md`.
+see `docs/python.md`.
 
 **Gaps and marks.** A tab, a `|` beside white space, a box-drawing character, a rule such as
 `-----`, and a gap of two spaces or more are borders. Not a gap behind a stop, which typists make;

@@ -1,4 +1,5 @@
 import asyncio
+import json
 import re
 from typing import Any
 
