@@ -85,7 +85,7 @@ STARTERS = _PARTICLE_STARTERS | _words(
     "Could Would Should Let Now Today Later Yesterday Until Unless Such Each Every All Another "
     "Several Meanwhile Moreover Furthermore Instead Nevertheless Therefore Perhaps Maybe Just "
     "Even Only Despite According Among Between About Through Within Without Whether Whose "
-    "Whoever Nobody Everyone Nothing Yes Well Am Im Es Er Sie Wir Ihr Ich Du Ein Eine Einen "
+    "Everyone Nothing Yes Well Am Im Es Er Sie Wir Ihr Ich Du Ein Eine Einen "
     "Einem Einer Eines Bei Beim Auf Für Mit Nach Vor Zum Zur Seit Seine Sein Seinen Ihre Ihren "
     "Diese Dieser Dieses Dies Diesem Diesen Als Auch Aber Doch Dann Dort Hier Heute Nun Nur "
     "Noch Wenn Wie Wer Wo Warum Und Oder Man Viele Alle Beide Weil Während Durch Unter Über Um "
