@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from teddy.model.text.offsets import OffsetUnit
+from teddy.model.text.sentences import SentenceMode
 
 Name = Annotated[str, Field(max_length=64)]
 MOST_LABELS = 1024
@@ -35,6 +36,11 @@ class _Options(BaseModel):
         default="character",
         description="What `start` and `end` count: Unicode code points (Python), UTF-16 units "
         "(JavaScript, Java, C#) or bytes of UTF-8 (Go, Rust).",
+    )
+    sentences: SentenceMode | None = Field(
+        default=None,
+        description="How a text is cut into sentences, which no entity crosses: `document`, by its "
+        "stops, lines and gaps; `lines`, each line is one. As the model's recipe says if left out.",
     )
     tokens: bool | None = Field(
         default=False, description="Whether to give every word with its tag as well."

@@ -30,6 +30,7 @@ from teddy.model.config import FeatureConfig, NetworkConfig
 from teddy.model.drift.reference import AnyReference
 from teddy.model.errors import ModelFileError
 from teddy.model.file import onnx_archive
+from teddy.model.text.sentences import SentenceMode
 
 FORMAT_VERSION = 4
 _READABLE = (3, FORMAT_VERSION)
@@ -104,6 +105,8 @@ class Manifest:
     rules: tuple[AppliedRule, ...] = ()
     """The rules that brought the training and development data to one convention. Files of before
     they were counted have none."""
+    sentences: SentenceMode = "document"
+    """How texts are cut into sentences where a request does not say it."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the manifest as JSON would have it."""

@@ -13,7 +13,7 @@ from functools import cached_property
 from itertools import chain, pairwise
 
 from teddy.model.tagger import TaggedWords
-from teddy.model.text.sentences import Offsets, split_sentences
+from teddy.model.text.sentences import Offsets, SentenceMode, split_sentences
 from teddy.model.text.words import Tokeniser, check_text
 
 
@@ -154,14 +154,20 @@ class Tagged:
                 yield Token(start, end, names[tag], score)
 
 
-def prepare(text: str, tokeniser: Tokeniser, max_words: int, overlap: int) -> Document:
+def prepare(
+    text: str,
+    tokeniser: Tokeniser,
+    max_words: int,
+    overlap: int,
+    sentences: SentenceMode = "document",
+) -> Document:
     """Cut a text into words, and these into windows. Raises TextError for a lone surrogate."""
     check_text(text)
     starts, ends, words = tokeniser.split_words(text)
-    sentences = split_sentences(text, Offsets(starts, ends))
+    ranges = split_sentences(text, Offsets(starts, ends), sentences)
     # Kept until the text is answered: 8 bytes a word instead of 80.
     offsets = Offsets(array("I", starts), array("I", ends))
-    return Document(text, offsets, split_windows(words, sentences, max_words, overlap))
+    return Document(text, offsets, split_windows(words, ranges, max_words, overlap))
 
 
 def assemble(

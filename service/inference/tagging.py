@@ -11,6 +11,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from teddy.model.text.sentences import SentenceMode
 from teddy.service.inference.batcher import Batcher
 from teddy.service.inference.fair_queue import DEFAULT_CONTEXT, RequestContext
 from teddy.service.inference.models import ServedModel
@@ -48,16 +49,21 @@ class Tagging:
                 pass
 
     async def tag(
-        self, model: ServedModel, texts: Sequence[str], context: RequestContext = DEFAULT_CONTEXT
+        self,
+        model: ServedModel,
+        texts: Sequence[str],
+        context: RequestContext = DEFAULT_CONTEXT,
+        sentences: SentenceMode | None = None,
     ) -> "list[Tagged]":
         """Return the entities that `model` finds in each of `texts`, in order.
 
+        `sentences` says how they are cut into sentences; None: as the model file says.
         Raises TextError, and as `Batcher.enqueue` and its future. Cancelling it frees its place in
         the queue.
         """
         characters = sum(map(len, texts))
         with self._batcher.reserve(characters // CHARACTERS_A_WORD, context):
-            documents = await self.run(characters, _prepare, model.predictor, texts)
+            documents = await self.run(characters, _prepare, model.predictor, texts, sentences)
         windows = [window for document in documents for window in document.windows]
         outputs: list[Any] = []
         if windows:
@@ -98,5 +104,8 @@ class Tagging:
         return tagged
 
 
-def _prepare(predictor: "Predictor", texts: Sequence[str]) -> "list[Document]":
-    return [predictor.prepare(text) for text in texts]
+def _prepare(
+    predictor: "Predictor", texts: Sequence[str], sentences: SentenceMode | None
+) -> "list[Document]":
+    cut = predictor.prepare if sentences is None else predictor.cut_by(sentences)
+    return [cut(text) for text in texts]

@@ -1,6 +1,7 @@
 """The predictor: offsets are true for any text, nothing is cut, and texts are independent."""
 
 import gc
+import pickle
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -251,6 +252,22 @@ def test_texts_together_read_as_each_alone_and_in_order(
     for tagged, text in zip(together, texts, strict=True):
         (alone,) = tiny_predictor.tag_documents([text])
         assert_same(tagged, alone)
+
+
+def test_each_line_is_a_sentence_where_a_call_the_loading_or_the_model_says_so(
+    tiny_model: Path, tiny_predictor: Predictor, tmp_path: Path
+) -> None:
+    text = "we went to Oslo and there we met old Teddy\nMarsh, who was glad\nof it"
+    cuts = tiny_predictor.prepare, tiny_predictor.cut_by("lines")
+    assert [len(cut(text).windows) for cut in cuts] == [1, 3]
+    loaded = load(tiny_model, precision="fp32", sentences="lines")
+    told = load(reseal(tiny_model, tmp_path / "m.teddy", sentences="lines"), precision="fp32")
+    for each in (loaded, told, pickle.loads(pickle.dumps(loaded))):  # noqa: S301
+        assert each.sentences == "lines"
+        assert each.tag([text]) == tiny_predictor.tag([text], sentences="lines")
+        assert each.tag([text], sentences="document") == tiny_predictor.tag([text])
+    with pytest.raises(ValueError, match="document or lines, not words"):
+        tiny_predictor.tag([text], sentences="words")  # type: ignore[arg-type]
 
 
 def test_tagging_is_preparing_predicting_and_assembling(tiny_predictor: Predictor) -> None:

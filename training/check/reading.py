@@ -4,6 +4,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from teddy.model.errors import DataError
@@ -70,14 +71,21 @@ def read_corpus(rules: Rules, data: Path, tokeniser: Tokeniser) -> tuple[Corpus,
     train: list[Sentence] = []
     dev: list[Sentence] = []
     divider = Divider(config.holdout)
+    align_here = partial(
+        align,
+        corpus=config.name,
+        tokeniser=tokeniser,
+        on_misaligned=read.misaligned.append,
+        sentences=config.sentences,
+    )
     for example, applied in _relabelled(config.train, rules, data, read):
         is_held_out = divider.holds_out(example)
         (in_dev if is_held_out else in_train).update(applied)
         part = dev if is_held_out else train
-        part.extend(align(example, config.name, tokeniser, read.misaligned.append))
+        part.extend(align_here(example))
     for example, applied in _relabelled(config.dev, rules, data, read):
         in_dev.update(applied)
-        dev.extend(align(example, config.name, tokeniser, read.misaligned.append))
+        dev.extend(align_here(example))
     counts = rules.counts(in_train, in_dev)
     return make_corpus(config, rules.labels, train, dev, 0, counts), read
 

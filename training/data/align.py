@@ -13,7 +13,7 @@ from operator import attrgetter, itemgetter
 from typing import Any, TypeVar
 
 from teddy.model.tags.spans import Span
-from teddy.model.text.sentences import Offsets, split_sentences
+from teddy.model.text.sentences import Offsets, SentenceMode, split_sentences
 from teddy.model.text.words import Tokeniser
 from teddy.training.data.readers.rows import Example
 from teddy.training.recipe.corpus_config import UNKNOWN
@@ -67,7 +67,11 @@ OnMisaligned = Callable[[Misaligned], None]
 
 
 def align(
-    example: Example, corpus: str, tokeniser: Tokeniser, on_misaligned: OnMisaligned
+    example: Example,
+    corpus: str,
+    tokeniser: Tokeniser,
+    on_misaligned: OnMisaligned,
+    sentences: SentenceMode = "document",
 ) -> list[Sentence]:
     """Return the sentences of an example whose spans have labels of the recipe or `UNKNOWN`.
 
@@ -79,7 +83,7 @@ def align(
     ranges = (
         [(0, len(words))]
         if example.is_sentence
-        else split_sentences(example.text, Offsets(starts, ends))
+        else split_sentences(example.text, Offsets(starts, ends), sentences)
     )
     kept = [(span.start, span.end) for span in sorted_spans.kept]
     return [

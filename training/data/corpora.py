@@ -187,10 +187,17 @@ def read_corpus(
     in_dev: Counter[int] = Counter()
     held_out = HeldOut()
     divider = Divider(config.holdout)
+    align_here = partial(
+        align,
+        corpus=config.name,
+        tokeniser=tokeniser,
+        on_misaligned=on_misaligned,
+        sentences=config.sentences,
+    )
     for path in find_files(config.train, data):
         for raw in read_examples(path, config):
             example, applied = rules.apply(raw)
-            sentences = align(example, config.name, tokeniser, on_misaligned)
+            sentences = align_here(example)
             if divider.holds_out(example):
                 in_dev += applied
                 held_out.add(example, sentences)
@@ -203,7 +210,7 @@ def read_corpus(
         for raw in read_examples(path, config):
             example, applied = rules.apply(raw)
             in_dev += applied
-            dev.add(example, align(example, config.name, tokeniser, on_misaligned))
+            dev.add(example, align_here(example))
     return dev if config.dev else held_out, rules.counts(in_train, in_dev)
 
 

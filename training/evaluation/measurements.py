@@ -38,8 +38,8 @@ def measure_reference(
     tagger: Tagger, texts: Iterable[str], tokeniser: Tokeniser, windows: ExportConfig
 ) -> Reference:
     """Count texts as a server reads them: cut, tagged and put together."""
-    sizes = windows.window_words, windows.window_overlap
-    documents = [prepare(text, tokeniser, *sizes) for text in texts]
+    settings = windows.window_words, windows.window_overlap, windows.sentences
+    documents = [prepare(text, tokeniser, *settings) for text in texts]
     words = [window.words for document in documents for window in document.windows]
     outputs = iter(tagger.tag(words))
     profiler = Profiler(tagger.tag_set.labels, tagger.features.pieces)

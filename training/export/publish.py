@@ -154,6 +154,7 @@ def _manifest(recipe: Recipe, card: Measurements, network: Network) -> Manifest:
         n_parameters=sum(parameter.numel() for parameter in network.parameters()),
         window_words=recipe.export.window_words,
         window_overlap=recipe.export.window_overlap,
+        sentences=recipe.export.sentences,
         temperature=card.temperature,
         scores=card.scores,
         training_data=card.training_data,

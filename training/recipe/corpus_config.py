@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from teddy.model.tags.spans import Scheme
+from teddy.model.text.sentences import SentenceMode
 from teddy.training.recipe.reading import KeyPath, suggest
 
 OUTSIDE = "O"
@@ -148,6 +149,9 @@ class CorpusConfig(FormatConfig):
     annotates: tuple[str, ...] | None = None
     """The labels that the corpus marks wherever they occur; by default all. A word without a mark
     may have any of the others."""
+    sentences: SentenceMode = "document"
+    """How documents are cut (jsonl, csv with texts): `document`, by their stops, lines and gaps;
+    `lines`, each line is one sentence."""
     weight: float = Field(default=1.0, gt=0)
     """How often each training sentence is drawn in an epoch, on average; above 0."""
     holdout: float = Field(default=0.0, ge=0, lt=1)

@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from teddy.model.config import FeatureConfig, NetworkConfig
 from teddy.model.errors import RecipeError
+from teddy.model.text.sentences import SentenceMode
 from teddy.model.text.words import READABLE_VERSIONS, TOKENISER_VERSION, Tokeniser
 from teddy.training.recipe.corpus_config import (
     OUTSIDE,
@@ -140,6 +141,9 @@ class ExportConfig(Table):
     overlapping windows."""
     window_overlap: int = Field(default=32, ge=2)
     """The words that neighbouring windows share, at least 2 and fewer than `window_words`."""
+    sentences: SentenceMode = "document"
+    """How the model cuts texts where a request does not say it: `document`, by their stops, lines
+    and gaps; `lines`, each line is one sentence."""
     canary: tuple[str, ...] = ()
     """Texts that are tagged whenever the model file is loaded. The entities found at its export
     must come out again."""
