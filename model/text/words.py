@@ -16,7 +16,7 @@ word as a space does, but for the zero-width joiners in the middle of a word or 
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from html import unescape
@@ -85,8 +85,7 @@ class Tokeniser:
         Words are disjoint and in order; no word is empty or holds white space. Each is what `read`
         makes of its stretch of the text.
         """
-        cut, cut_short = _cutters(self.version, self.language.casefold().partition("-")[0])
-        keeping_stop = keeps_stop(self.version)
+        cut, cut_short, keeping_stop = _rules(self.version, self.language)
         starts: list[int] = []
         ends: list[int] = []
         words: list[str] = []
@@ -96,38 +95,44 @@ class Tokeniser:
         end = -1
         for chunk in chunks:
             start = end + 1 if is_evenly_spaced else text.index(chunk, end + 1)
-            end = start + len(chunk)
-            # Nine chunks in ten of English text are plain letters, perhaps with a comma or full
-            # stop.
-            if chunk.isalpha() and chunk.isascii() and len(chunk) <= _SHORT_CHUNK_CHARACTERS:
+            size = len(chunk)
+            end = start + size
+            if size > _SHORT_CHUNK_CHARACTERS:
+                found = cut(chunk)
+            # Nine chunks in ten of English text are plain letters, perhaps with a comma or stop.
+            elif chunk.isalpha() and chunk.isascii():
                 starts.append(start)
                 ends.append(end)
                 words.append(chunk)
+                continue
             elif (
                 chunk[-1] in ",."
                 and (stem := chunk[:-1]).isalpha()
                 and stem.isascii()
-                and len(stem) < MAX_WORD_CHARACTERS
                 and stem not in keeping_stop
             ):
                 starts += (start, end - 1)
                 ends += (end - 1, end)
                 words += (stem, chunk[-1])
+                continue
             else:
-                is_short = len(chunk) <= _SHORT_CHUNK_CHARACTERS
-                for first, last, word in cut_short(chunk) if is_short else cut(chunk):
-                    starts.append(start + first)
-                    ends.append(start + last)
-                    words.append(word)
+                found = cut_short(chunk)
+            for first, last, word in found:
+                starts.append(start + first)
+                ends.append(start + last)
+                words.append(word)
         return starts, ends, words
 
 
 @cache
-def _cutters(
+def _rules(
     version: int, language: str
-) -> tuple[Callable[[str], Iterator[_Word]], Callable[[str], tuple[_Word, ...]]]:
-    """Return what splits a chunk, and what does so for short ones and remembers them."""
-    pattern = word_pattern(version, language)
+) -> tuple[Callable[[str], Iterable[_Word]], Callable[[str], Iterable[_Word]], frozenset[str]]:
+    """Return what splits a chunk, what does so for short ones and remembers them, and stems.
+
+    The stems are those that keep their full stop.
+    """
+    pattern = word_pattern(version, language.casefold().partition("-")[0])
 
     def cut(chunk: str) -> Iterator[_Word]:
         """Yield the words of a text without white space, perhaps a whole document in Chinese."""
@@ -146,7 +151,7 @@ def _cutters(
                     yield starts[first], ends[last - 1], plain[first:last]
                     first = last
 
-    return cut, lru_cache(_CACHED_CHUNKS)(lambda chunk: tuple(cut(chunk)))
+    return cut, lru_cache(_CACHED_CHUNKS)(lambda chunk: tuple(cut(chunk))), keeps_stop(version)
 
 
 def _matches(pattern: re.Pattern[str], text: str) -> Iterator[tuple[int, int]]:
