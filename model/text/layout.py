@@ -143,9 +143,7 @@ def _break(text: str, line_start: int, end: int, next_start: int, following: int
 
 def _ending(text: str, words: Offsets, breaks: Sequence[_Break]) -> Iterator[int]:
     """Yield the words behind those line breaks that end a sentence."""
-    open_breaks = [
-        each for each in breaks if not (each[5] or text[each[2] - 1 : each[2]] in _STOPS)
-    ]
+    open_breaks = [each for each in breaks if not (each[5] or text[each[2] - 1] in _STOPS)]
     width, is_wrapped, runs_on = _habit(text, open_breaks)
     is_few = len(open_breaks) <= _FEW
     for each in breaks:
