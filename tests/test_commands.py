@@ -317,7 +317,7 @@ PIPED = """
     from teddy.model import predictor
     sys.path.insert(0, {tests!r})
     from test_commands import FakePredictor
-    predictor.load = lambda path, precision: FakePredictor()
+    predictor.load = lambda path, precision, sentences: FakePredictor()
     cli.main()
 """
 

@@ -15,8 +15,9 @@ are no surprise, as in German. In a hard-wrapped document a break that agrees go
 sentence. In any other the break ends it, unless a lower-case letter follows, or a hyphen is before
 it. Where a quarter of the lines goes on in lower case, a break inside what may be a name goes on
 too (`I spoke to Nora` / `Finch about it`). A single open break shows no habit: it goes on in such a
-name, and where the next line is not longer than `W` would allow and the line has 40 characters or
-more; not where a word follows that often begins a sentence.
+name (surely one if a forename is before the break and none behind it), and where the next line is
+not longer than `W` would allow and the line has 40 characters or more; not where a word follows
+that often begins a sentence.
 
 Measured on paragraphs of EWT, GUM and GermEval, each wrapped at widths of 24 to 140 characters:
 see `docs/python.md`.
@@ -33,7 +34,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
-from teddy.model.text.abbreviations import NAME_PARTICLES, STARTERS
+from teddy.model.text.abbreviations import FORENAMES, NAME_PARTICLES, STARTERS
 
 LINE_BREAKS = "\n\r\x0b\x0c\x85\u2028\u2029"
 _BREAK = re.compile(rf"[{LINE_BREAKS}]\s*+")
@@ -142,9 +143,7 @@ def _break(text: str, line_start: int, end: int, next_start: int, following: int
 
 def _ending(text: str, words: Offsets, breaks: Sequence[_Break]) -> Iterator[int]:
     """Yield the words behind those line breaks that end a sentence."""
-    open_breaks = [
-        each for each in breaks if not (each[5] or text[each[2] - 1 : each[2]] in _STOPS)
-    ]
+    open_breaks = [each for each in breaks if not (each[5] or text[each[2] - 1] in _STOPS)]
     width, is_wrapped, runs_on = _habit(text, open_breaks)
     is_few = len(open_breaks) <= _FEW
     for each in breaks:
@@ -234,8 +233,9 @@ def _may_go_on(text: str, words: Offsets, each: _Break, runs_on: bool) -> bool:
     is_wide_enough = next_end - starts[index] <= most
     if is_wide_enough and not runs_on and length >= _USUAL_WIDTH:
         return first == "I" or first not in STARTERS
+    is_full_name = line[-1] in FORENAMES and first not in FORENAMES
     return (
-        (is_wide_enough or runs_on or line[0][0].islower())
+        (is_wide_enough or runs_on or line[0][0].islower() or is_full_name)
         and len(line) > 2
         and (line[-1][0].isupper() or line[-1] in NAME_PARTICLES)
         and first[0].isupper()

@@ -58,6 +58,8 @@ LONG = (
         f"{LONG}from old Piet/Grove at the market",
         f"They said that {LONG}Edda/Thorsen said the same",
         "Der Bauer fuhr am Abend mit Jörg/Brandt nach Hause",
+        "I saw Petra/Quill at the sea",
+        "They made Oskar/Quill chair of the board, for no other member had wanted to be it",
         "ayer hablamos mucho con Rocío/Valverde sobre el viaje",
     ],
 )

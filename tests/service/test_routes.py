@@ -92,7 +92,9 @@ async def test_each_line_is_a_sentence_where_a_request_says_so(
     many = await client.post("/v1/entities/batch", json={"texts": [text], **options})
     query = "" if sentences is None else f"?sentences={sentences}"
     lines = await client.post(
-        f"/v1/entities/stream{query}", content=json.dumps({"text": text}).encode()
+        f"/v1/entities/stream{query}",
+        content=json.dumps({"text": text}),
+        headers={"Content-Type": "application/x-ndjson"},
     )
     assert [one.status_code, many.status_code, lines.status_code] == [200, 200, 200]
     assert [len(batch) for batch in predictor.batches[-3:]] == [n_windows] * 3
