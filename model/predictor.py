@@ -88,7 +88,8 @@ class Predictor:
 
         `sentences` as in `tag`.
         """
-        pending, cut = _texts_of(texts), self.cut_by(sentences)
+        pending = _texts_of(texts)
+        cut = self.prepare if sentences is None else self.cut_by(sentences)
         while taken := _take(pending):
             with collector_paused():  # nothing here makes cycles
                 documents = [cut(text) for text in taken]
