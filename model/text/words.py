@@ -30,7 +30,7 @@ an ignorable character ends a word as a space does.
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 from itertools import groupby
 from string import ascii_letters
@@ -43,6 +43,9 @@ TOKENISER_VERSION = 1
 MAX_WORD_CHARACTERS = 100
 """A longer word is cut after every so many characters; nothing is dropped."""
 
+Text = str | Sequence[str]
+"""A text, or its words where they are given: then its offsets count words."""
+
 _SHORT_CHUNK_CHARACTERS = 24
 _CACHED_CHUNKS = 2**13  # about 3 MB
 
@@ -54,6 +57,27 @@ def check_text(text: str) -> None:
     except UnicodeEncodeError as error:
         code_point = ord(text[error.start])
         raise TextError(f"lone surrogate U+{code_point:04X} at character {error.start}") from None
+
+
+def check_words(words: Sequence[str]) -> None:
+    """Raise TextError, which names the position, for an empty word or a lone surrogate in one."""
+    try:
+        " ".join(words).encode()
+    except UnicodeEncodeError:
+        for position, word in enumerate(words):
+            try:
+                check_text(word)
+            except TextError as error:
+                raise TextError(f"{error} of word {position}") from None
+    if not all(words):
+        raise TextError(f"word {list(words).index('')} is empty: leave it out")
+
+
+def n_characters(text: Text) -> int:
+    """Return the length of a text; of words, the length with one space between each two."""
+    if isinstance(text, str):
+        return len(text)
+    return sum(map(len, text)) + max(0, len(text) - 1)
 
 
 def tokenise(text: str) -> list[tuple[int, int]]:
