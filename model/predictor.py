@@ -28,7 +28,7 @@ from teddy.model.tags.spans import Span
 from teddy.model.tags.tag_set import TagSet
 from teddy.model.text.documents import Document, Entity, Tagged, Window, assemble, prepare
 from teddy.model.text.sentences import SENTENCE_MODES, SentenceMode
-from teddy.model.text.words import READABLE_VERSIONS, Tokeniser, check_text
+from teddy.model.text.words import READABLE_VERSIONS, Text, Tokeniser, n_characters
 
 SHIPPED_MODEL = Path(__file__).parent / "pretrained" / "en.teddy"
 """The model that comes with Teddy."""
@@ -85,13 +85,15 @@ class Predictor:
         return partial(self.prepare, sentences=sentences)
 
     def tag_documents(
-        self, texts: Iterable[str], *, sentences: SentenceMode | None = None
+        self, texts: Iterable[Text], *, sentences: SentenceMode | None = None
     ) -> Iterator[Tagged]:
         """Yield one result for each text, in order; memory does not grow with their number.
 
-        `sentences` as in `tag`.
+        A text may be given as a sequence of words; then its offsets are in words. `sentences` as in
+        `tag`.
         """
-        pending, cut = _texts_of(texts), self.cut_by(sentences)
+        pending = _texts_of(texts)
+        cut = self.prepare if sentences is None else self.cut_by(sentences)
         while taken := _take(pending):
             with collector_paused():  # nothing here makes cycles
                 documents = [cut(text) for text in taken]
@@ -105,28 +107,29 @@ class Predictor:
             yield from tagged
 
     def tag(
-        self, texts: Iterable[str], *, sentences: SentenceMode | None = None
+        self, texts: Iterable[Text], *, sentences: SentenceMode | None = None
     ) -> list[list[Entity]]:
-        """Return the entities of each text.
+        """Return the entities of each text; of one that is given as words, with offsets in words.
 
         `sentences`: `lines` where each line of a text is one sentence, `document` to find them;
-        None: as the predictor was loaded.
+        None: as the predictor was loaded. Given words are one sentence in any case.
 
-        Raises TextError for a lone surrogate, TypeError for what is not a text, and ValueError for
-        an unknown way to find sentences.
+        Raises TextError for a lone surrogate or an empty word, TypeError for what is not a text,
+        and ValueError for an unknown way to find sentences.
         """
         return [tagged.entities for tagged in self.tag_documents(texts, sentences=sentences)]
 
     def tag_sentences(self, sentences: Sequence[Sequence[str]]) -> list[list[Span]]:
         """Return the spans, in words, of sentences that are already cut into words.
 
-        Raises TextError for a word with a lone surrogate, and TypeError for what is not a word.
+        Raises as `tag`, and TypeError for a sentence that is a text.
         """
-        for position, words in enumerate(sentences):
-            if isinstance(words, str):
-                raise TypeError("sentences must be sequences of words; give a text to tag")
-            check_text(" ".join(_texts_of(words, f"sentences[{position}]")))
-        return [tagged.spans for tagged in self.tagger.tag(sentences)]
+        if any(isinstance(words, str) for words in sentences):
+            raise TypeError("sentences must be sequences of words; give a text to tag")
+        return [
+            [Span(each.start, each.end, each.label) for each in entities]
+            for entities in self.tag(sentences)
+        ]
 
     def passes_canary(self) -> bool:
         """Tell whether each canary text, alone and in a batch, gives the entities of its export."""
@@ -143,25 +146,34 @@ class Predictor:
         return _load_again, (self.path, self.precision, self.version, self.sentences)
 
 
-def _texts_of(texts: Iterable[str], name: str = "texts") -> Iterator[str]:
+def _texts_of(texts: Iterable[Text]) -> Iterator[Text]:
     """Yield the texts. Raises TypeError, which names the place of what is not one."""
     if isinstance(texts, str | bytes | Mapping) or not isinstance(texts, Iterable):
         kind = type(texts).__name__
-        raise TypeError(f"{name} must be a sequence of texts, not {kind}; give one text as [text]")
+        raise TypeError(f"texts must be a sequence of texts, not {kind}; give one text as [text]")
     for position, text in enumerate(texts):
         if not isinstance(text, str):
-            raise TypeError(f"{name}[{position}] is not a text but {type(text).__name__}")
+            _check_types(text, f"texts[{position}]")
         yield text
 
 
-def _take(texts: Iterator[str]) -> list[str]:
+def _check_types(words: object, name: str) -> None:
+    """Raise TypeError for what is neither a text nor a sequence of words."""
+    if isinstance(words, bytes) or not isinstance(words, Sequence):
+        raise TypeError(f"{name} is not a text but {type(words).__name__}")
+    for position, word in enumerate(words):
+        if not isinstance(word, str):
+            raise TypeError(f"{name}[{position}] is not a word but {type(word).__name__}")
+
+
+def _take(texts: Iterator[Text]) -> list[Text]:
     """Take the next texts, of about `_CHARACTERS_AT_ONCE` together; an empty one counts too."""
-    taken: list[str] = []
-    n_characters = 0
+    taken: list[Text] = []
+    size = 0
     for text in texts:
         taken.append(text)
-        n_characters += 1 + len(text)
-        if n_characters >= _CHARACTERS_AT_ONCE:
+        size += 1 + n_characters(text)
+        if size >= _CHARACTERS_AT_ONCE:
             break
     return taken
 

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from teddy.model.text.sentences import SentenceMode
+from teddy.model.text.words import Text, n_characters
 from teddy.service.inference.batcher import Batcher
 from teddy.service.inference.fair_queue import DEFAULT_CONTEXT, RequestContext
 from teddy.service.inference.models import ServedModel
@@ -51,7 +52,7 @@ class Tagging:
     async def tag(
         self,
         model: ServedModel,
-        texts: Sequence[str],
+        texts: Sequence[Text],
         context: RequestContext = DEFAULT_CONTEXT,
         sentences: SentenceMode | None = None,
     ) -> "list[Tagged]":
@@ -61,7 +62,7 @@ class Tagging:
         Raises TextError, and as `Batcher.enqueue` and its future. Cancelling it frees its place in
         the queue.
         """
-        characters = sum(map(len, texts))
+        characters = sum(map(n_characters, texts))
         with self._batcher.reserve(characters // CHARACTERS_A_WORD, context):
             documents = await self.run(characters, _prepare, model.predictor, texts, sentences)
         windows = [window for document in documents for window in document.windows]
@@ -105,7 +106,7 @@ class Tagging:
 
 
 def _prepare(
-    predictor: "Predictor", texts: Sequence[str], sentences: SentenceMode | None
+    predictor: "Predictor", texts: Sequence[Text], sentences: SentenceMode | None
 ) -> "list[Document]":
     cut = predictor.prepare if sentences is None else predictor.cut_by(sentences)
     return [cut(text) for text in texts]
