@@ -27,7 +27,7 @@ from teddy.model.tagger import TaggedWords, Tagger, avoid_lost_threads
 from teddy.model.tags.spans import Span
 from teddy.model.tags.tag_set import TagSet
 from teddy.model.text.documents import Entity, Tagged, Window, assemble, prepare
-from teddy.model.text.words import READABLE_VERSIONS, Tokeniser, check_text
+from teddy.model.text.words import READABLE_VERSIONS, Text, Tokeniser, n_characters
 
 SHIPPED_MODEL = Path(__file__).parent / "pretrained" / "en.teddy"
 """The model that comes with Teddy."""
@@ -64,8 +64,11 @@ class Predictor:
         """Run the network: one result for each window, which does not depend on the others."""
         return self.tagger.tag([window.words for window in windows])
 
-    def tag_documents(self, texts: Iterable[str]) -> Iterator[Tagged]:
-        """Yield one result for each text, in order; memory does not grow with their number."""
+    def tag_documents(self, texts: Iterable[Text]) -> Iterator[Tagged]:
+        """Yield one result for each text, in order; memory does not grow with their number.
+
+        A text may be given as a sequence of words; then its offsets are in words.
+        """
         pending = _texts_of(texts)
         while taken := _take(pending):
             with collector_paused():  # nothing here makes cycles
@@ -79,23 +82,25 @@ class Predictor:
                 ]
             yield from tagged
 
-    def tag(self, texts: Iterable[str]) -> list[list[Entity]]:
-        """Return the entities of each text.
+    def tag(self, texts: Iterable[Text]) -> list[list[Entity]]:
+        """Return the entities of each text; of one that is given as words, with offsets in words.
 
-        Raises TextError for a lone surrogate, and TypeError for what is not a text.
+        Raises TextError for a lone surrogate or an empty word, and TypeError for what is not a
+        text.
         """
         return [tagged.entities for tagged in self.tag_documents(texts)]
 
     def tag_sentences(self, sentences: Sequence[Sequence[str]]) -> list[list[Span]]:
         """Return the spans, in words, of sentences that are already cut into words.
 
-        Raises TextError for a word with a lone surrogate, and TypeError for what is not a word.
+        Raises as `tag`, and TypeError for a sentence that is a text.
         """
-        for position, words in enumerate(sentences):
-            if isinstance(words, str):
-                raise TypeError("sentences must be sequences of words; give a text to tag")
-            check_text(" ".join(_texts_of(words, f"sentences[{position}]")))
-        return [tagged.spans for tagged in self.tagger.tag(sentences)]
+        if any(isinstance(words, str) for words in sentences):
+            raise TypeError("sentences must be sequences of words; give a text to tag")
+        return [
+            [Span(each.start, each.end, each.label) for each in entities]
+            for entities in self.tag(sentences)
+        ]
 
     def passes_canary(self) -> bool:
         """Tell whether each canary text, alone and in a batch, gives the entities of its export."""
@@ -112,25 +117,34 @@ class Predictor:
         return _load_again, (self.path, self.precision, self.version)
 
 
-def _texts_of(texts: Iterable[str], name: str = "texts") -> Iterator[str]:
+def _texts_of(texts: Iterable[Text]) -> Iterator[Text]:
     """Yield the texts. Raises TypeError, which names the place of what is not one."""
     if isinstance(texts, str | bytes | Mapping) or not isinstance(texts, Iterable):
         kind = type(texts).__name__
-        raise TypeError(f"{name} must be a sequence of texts, not {kind}; give one text as [text]")
+        raise TypeError(f"texts must be a sequence of texts, not {kind}; give one text as [text]")
     for position, text in enumerate(texts):
         if not isinstance(text, str):
-            raise TypeError(f"{name}[{position}] is not a text but {type(text).__name__}")
+            _check_types(text, f"texts[{position}]")
         yield text
 
 
-def _take(texts: Iterator[str]) -> list[str]:
+def _check_types(words: object, name: str) -> None:
+    """Raise TypeError for what is neither a text nor a sequence of words."""
+    if isinstance(words, bytes) or not isinstance(words, Sequence):
+        raise TypeError(f"{name} is not a text but {type(words).__name__}")
+    for position, word in enumerate(words):
+        if not isinstance(word, str):
+            raise TypeError(f"{name}[{position}] is not a word but {type(word).__name__}")
+
+
+def _take(texts: Iterator[Text]) -> list[Text]:
     """Take the next texts, of about `_CHARACTERS_AT_ONCE` together; an empty one counts too."""
-    taken: list[str] = []
-    n_characters = 0
+    taken: list[Text] = []
+    size = 0
     for text in texts:
         taken.append(text)
-        n_characters += 1 + len(text)
-        if n_characters >= _CHARACTERS_AT_ONCE:
+        size += 1 + n_characters(text)
+        if size >= _CHARACTERS_AT_ONCE:
             break
     return taken
 

@@ -1,10 +1,20 @@
 """What clients send and get, as pydantic models; OpenAPI is made from these."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from teddy.model.text.offsets import OffsetUnit
+from teddy.model.text.words import Text
+from teddy.service.given import EITHER, UNIT_OF_WORDS, Given, GivenText
 
 Name = Annotated[str, Field(max_length=64)]
 MOST_LABELS = 1024
@@ -40,19 +50,44 @@ class _Options(BaseModel):
         default=False, description="Whether to give every word with its tag as well."
     )
 
+    @property
+    def names_unit(self) -> bool:
+        """Whether `offset_unit` is set, which must not be for words."""
+        return "offset_unit" in self.model_fields_set and self.offset_unit is not None
 
-class EntitiesRequest(_Options):
+
+class EntitiesRequest(_Options, Given):
     """One text to tag."""
 
-    text: str = Field(
-        description="Never cut; an empty one has no entities.", examples=["Ada met Grace in Oslo."]
-    )
+    model_config = ConfigDict(json_schema_extra=EITHER)
 
 
 class BatchRequest(_Options):
     """Several texts to tag with the same options."""
 
-    texts: list[str] = Field(fail_fast=True, examples=[["Ada met Grace.", "In Oslo."]])
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"properties": {"offset_unit": {"type": "null"}}},
+                {"properties": {"texts": {"items": {"type": "string"}}}},
+            ]
+        }
+    )
+
+    texts: list[GivenText] = Field(
+        fail_fast=True, examples=[["Ada met Grace.", {"words": ["In", "Oslo", "."]}]]
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.names_unit and not all(isinstance(each, str) for each in self.texts):
+            raise PydanticCustomError("offset_unit", UNIT_OF_WORDS)
+        return self
+
+    @property
+    def given(self) -> list[Text]:
+        """The texts, or the words of each."""
+        return [each if isinstance(each, str) else each.words for each in self.texts]
 
 
 class StreamOptions(_Options):
@@ -93,6 +128,11 @@ class _Correction(BaseModel):
         default="character", description="What `start` and `end` count."
     )
 
+    @property
+    def names_unit(self) -> bool:
+        """Whether `offset_unit` is set, which must not be for words."""
+        return "offset_unit" in self.model_fields_set and self.offset_unit is not None
+
 
 class TextCorrection(_Correction):
     """The entities that should be found in a text; they are compared with what the model finds."""
@@ -128,14 +168,10 @@ class Identified(BaseModel):
     )
 
 
-class StreamLine(Identified):
+class StreamLine(Given, Identified):
     """A line of a stream: one text."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    text: str = Field(
-        description="Never cut; an empty one has no entities.", examples=["Ada met Grace in Oslo."]
-    )
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, json_schema_extra=EITHER)
 
 
 class ModelReference(BaseModel):

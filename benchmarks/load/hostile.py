@@ -39,8 +39,11 @@ PLACES: dict[str, tuple[str, bytes, bytes]] = {
     "before": (TEXT, b"", b'{"text":"a"}'),
     "texts": (BATCH, b'{"tokens":true,"texts":[', b'"a"]}'),
     "one of the texts": (BATCH, b'{"texts":["a","', b'"]}'),
+    "words": (TEXT, b'{"tokens":true,"words":[', b'"a"]}'),
+    "words of a text": (BATCH, b'{"texts":[{"words":[', b'"a"]}]}'),
     "line": (STREAM, b'{"text":"a","x":[', b"1]}\n"),
     "text of a line": (STREAM, b'{"text":"', b'"}\n'),
+    "words of a line": (STREAM, b'{"words":[', b'"a"]}\n'),
     "entities": (FEEDBACK, b'{"text":"a","entities":[', b"1]}"),
     "request id": (FEEDBACK, b'{"entities":[],"request_id":"', b'"}'),
 }

@@ -79,7 +79,7 @@ class Profiler:
             words = window.words[window.keep_start - window.start : window.keep_end - window.start]
             counts.update(chain.from_iterable(map(self._bins_of, words)))
             start, end = starts[window.keep_start], ends[window.keep_start + len(words) - 1]
-            case = _case(document.text[start:end])
+            case = _case(document.quote(start, end))
             if case is not None:
                 length = _bin_of(SENTENCE_LENGTHS, len(words))
                 counts[self._places["case"][case]] += 1

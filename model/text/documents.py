@@ -4,6 +4,8 @@
 
 A sentence is one window. A long sentence becomes several that overlap, so that every word is read
 with context on both sides; each word's result is kept from one window only, and no word is dropped.
+
+A text may be given as words. They are one sentence, and offsets count them instead of characters.
 """
 
 from array import array
@@ -14,7 +16,13 @@ from itertools import chain, pairwise
 
 from teddy.model.tagger import TaggedWords
 from teddy.model.text.sentences import Offsets, split_sentences
-from teddy.model.text.words import Tokeniser, check_text
+from teddy.model.text.words import (
+    MAX_WORD_CHARACTERS,
+    Text,
+    Tokeniser,
+    check_text,
+    check_words,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +78,10 @@ def split_windows(
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """A label on the characters `[start, end)` of a text, with its `text` and its probability."""
+    """A label on the characters `[start, end)` of a text, with its `text` and its probability.
+
+    In a text that was given as words, `[start, end)` are words.
+    """
 
     start: int
     end: int
@@ -81,7 +92,7 @@ class Entity:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A word, its BIOES tag and the tag's probability. Offsets in characters."""
+    """A word, its BIOES tag and the tag's probability. Offsets as those of an Entity."""
 
     start: int
     end: int
@@ -91,11 +102,19 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A text ready for the network: the character offsets of its words, and its windows."""
+    """A text ready for the network: the offsets of its words, and its windows.
 
-    text: str
+    Offsets are in characters or, if `text` is words, in words.
+    """
+
+    text: Text
     offsets: Offsets
     windows: list[Window]
+
+    def quote(self, start: int, end: int) -> str:
+        """Return what stands between two offsets: words that were given have spaces between."""
+        said = self.text[start:end]
+        return said if isinstance(said, str) else " ".join(said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,14 +173,31 @@ class Tagged:
                 yield Token(start, end, names[tag], score)
 
 
-def prepare(text: str, tokeniser: Tokeniser, max_words: int, overlap: int) -> Document:
-    """Cut a text into words, and these into windows. Raises TextError for a lone surrogate."""
+def prepare(text: Text, tokeniser: Tokeniser, max_words: int, overlap: int) -> Document:
+    """Cut a text into words, if it is not, and these into windows.
+
+    Raises TextError for a lone surrogate or an empty word.
+    """
+    if not isinstance(text, str):
+        return _prepare_words(text, tokeniser, max_words, overlap)
     check_text(text)
     starts, ends, words = tokeniser.split_words(text)
     sentences = split_sentences(text, Offsets(starts, ends))
     # Kept until the text is answered: 8 bytes a word instead of 80.
     offsets = Offsets(array("I", starts), array("I", ends))
     return Document(text, offsets, split_windows(words, sentences, max_words, overlap))
+
+
+def _prepare_words(
+    words: Sequence[str], tokeniser: Tokeniser, max_words: int, overlap: int
+) -> Document:
+    check_words(words)
+    n_words = len(words)
+    # Of a longer word the network reads what the tokeniser would have made its first word: it has
+    # learnt from no longer ones, and a batch takes the time that its number of words says.
+    read = [(tokeniser.read(word) or word)[:MAX_WORD_CHARACTERS] for word in words]
+    offsets = Offsets(range(n_words), range(1, n_words + 1))
+    return Document(words, offsets, split_windows(read, [(0, n_words)], max_words, overlap))
 
 
 def assemble(
@@ -185,7 +221,8 @@ def assemble(
                 continuation = max(continuation, last)
             elif first < window.keep_end:
                 start, stop = starts[first], ends[last - 1]
-                entities.append(Entity(start, stop, span.label, score, document.text[start:stop]))
+                quoted = document.quote(start, stop)
+                entities.append(Entity(start, stop, span.label, score, quoted))
                 end = max(end, last)
         for border, is_continuation in ((min(continuation, end), True), (end, False)):
             if border > n_done:

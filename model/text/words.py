@@ -16,7 +16,7 @@ word as a space does, but for the zero-width joiners in the middle of a word or 
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from html import unescape
@@ -34,6 +34,9 @@ READABLE_VERSIONS = range(1, TOKENISER_VERSION + 1)
 
 MAX_WORD_CHARACTERS = 100
 """A longer word is cut after every so many characters; nothing is dropped."""
+
+Text = str | Sequence[str]
+"""A text, or its words where they are given: then its offsets count words."""
 
 _SHORT_CHUNK_CHARACTERS = 24
 _CACHED_CHUNKS = 2**13  # about 3 MB
@@ -55,6 +58,27 @@ def check_text(text: str) -> None:
     except UnicodeEncodeError as error:
         code_point = ord(text[error.start])
         raise TextError(f"lone surrogate U+{code_point:04X} at character {error.start}") from None
+
+
+def check_words(words: Sequence[str]) -> None:
+    """Raise TextError, which names the position, for an empty word or a lone surrogate in one."""
+    try:
+        " ".join(words).encode()
+    except UnicodeEncodeError:
+        for position, word in enumerate(words):
+            try:
+                check_text(word)
+            except TextError as error:
+                raise TextError(f"{error} of word {position}") from None
+    if not all(words):
+        raise TextError(f"word {list(words).index('')} is empty: leave it out")
+
+
+def n_characters(text: Text) -> int:
+    """Return the length of a text; of words, the length with one space between each two."""
+    if isinstance(text, str):
+        return len(text)
+    return sum(map(len, text)) + max(0, len(text) - 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,10 @@ from pydantic import BaseModel, ValidationError
 
 from teddy.model.errors import TeddyError
 from teddy.model.text.offsets import OffsetUnit, convert_offsets
-from teddy.service.api.reading import read_json
+from teddy.model.text.words import Text, n_characters
+from teddy.service.api.reading import read_json, refuse
 from teddy.service.errors import BodyTooLargeError, TextTooLongError
+from teddy.service.given import UNIT_OF_WORDS
 from teddy.service.http.body import LARGE_BYTES
 from teddy.service.http.json_scan import JsonLimits, scan
 from teddy.service.http.problems import STATUSES, field_error, slug
@@ -49,16 +51,20 @@ Read = StreamLine | StreamError
 BLANK = b" \t\r"  # what JSON allows around a value, without the newline
 
 
-def answer_text(asked: EntitiesRequest, model: ServedModel, tagged: "Sequence[Tagged]") -> Response:
+def answer_text(
+    asked: EntitiesRequest, texts: Sequence[Text], model: ServedModel, tagged: "Sequence[Tagged]"
+) -> Response:
     """Return the answer to a request for one text."""
-    return _answer(model, _result_json(asked.text, tagged[0], asked))
+    return _answer(model, _result_json(texts[0], tagged[0], asked))
 
 
-def answer_batch(asked: BatchRequest, model: ServedModel, tagged: "Sequence[Tagged]") -> Response:
+def answer_batch(
+    asked: BatchRequest, texts: Sequence[Text], model: ServedModel, tagged: "Sequence[Tagged]"
+) -> Response:
     """Return the answer to a request for several texts."""
     results = (
         b"{%b}" % b"".join(_result_json(text, each, asked))
-        for text, each in zip(asked.texts, tagged, strict=True)
+        for text, each in zip(texts, tagged, strict=True)
     )
     return _answer(model, (b'"results":[', b",".join(results), b"]"))
 
@@ -76,7 +82,7 @@ def _answer(model: ServedModel, fields: Iterable[bytes]) -> Response:
     return Response(b"".join((named.encode(), *fields, b"}")), media_type="application/json")
 
 
-def _result_json(text: str, tagged: "Tagged", asked: Options) -> Iterator[bytes]:
+def _result_json(text: Text, tagged: "Tagged", asked: Options) -> Iterator[bytes]:
     """Yield the fields of a TextResult: the wanted entities, and the tokens if asked for."""
     least, unit = asked.min_score or 0.0, asked.offset_unit or "character"
     found = [
@@ -111,9 +117,12 @@ def _listed(items: Iterator[str]) -> Iterator[bytes]:
         separator = ","
 
 
-def _ranged(text: str, items: "Iterable[Ranged]", unit: OffsetUnit) -> "Iterator[Placed[Ranged]]":
-    """Yield items, which are in order and disjoint, with their half-open ranges in `unit`."""
-    if unit == "character":
+def _ranged(text: Text, items: "Iterable[Ranged]", unit: OffsetUnit) -> "Iterator[Placed[Ranged]]":
+    """Yield items, which are in order and disjoint, with their half-open ranges in `unit`.
+
+    In a text that is given as words they are in words.
+    """
+    if unit == "character" or not isinstance(text, str):
         for each in items:
             yield each, each.start, each.end
         return
@@ -132,12 +141,14 @@ class LineLimits:
     max_characters: int
 
 
-def read_lines(lines: Iterable[bytes | None], limits: LineLimits) -> list[Read]:
+def read_lines(
+    lines: Iterable[bytes | None], limits: LineLimits, options: StreamOptions
+) -> list[Read]:
     """Parse each line; None stands for a line that was too long to be kept."""
-    return [_read_line(line, limits) for line in lines]
+    return [_read_line(line, limits, options) for line in lines]
 
 
-def _read_line(line: bytes | None, limits: LineLimits) -> Read:
+def _read_line(line: bytes | None, limits: LineLimits, options: StreamOptions) -> Read:
     """Parse one line."""
     if line is None:
         return _refuse(BodyTooLargeError(f"The line is larger than {limits.max_bytes} bytes."))
@@ -145,11 +156,13 @@ def _read_line(line: bytes | None, limits: LineLimits) -> Read:
         if len(line) > LARGE_BYTES:
             scan(line, JsonLimits.of_line(limits.max_characters))
         read = read_json(StreamLine, line)
+        if read.words is not None and options.names_unit:
+            refuse([((), UNIT_OF_WORDS)])
     except TeddyError as error:
         return _refuse(error)
     except ValidationError as error:
         return _refuse(error, _find_id(line))
-    if len(read.text) > limits.max_characters:
+    if n_characters(read.given) > limits.max_characters:
         return _refuse(
             TextTooLongError(f"The text is longer than {limits.max_characters} characters."),
             read.id,
@@ -184,7 +197,7 @@ def _answer_line(line: StreamLine, outcome: "Tagged | TeddyError", options: Stre
     if isinstance(outcome, TeddyError):
         return _as_line(_refuse(outcome, line.id))
     identified = "" if line.id is None else f'"id":{json.dumps(line.id, ensure_ascii=False)},'
-    fields = b"".join(_result_json(line.text, outcome, options))
+    fields = b"".join(_result_json(line.given, outcome, options))
     return b"{%b%b}\n" % (identified.encode(), fields)
 
 

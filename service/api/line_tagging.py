@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from teddy.model.errors import TeddyError
+from teddy.model.text.words import Text
 from teddy.service.api.answers import (
     LineLimits,
     LineSplitter,
@@ -185,11 +186,12 @@ class LineTagging:
         """Return the answers to a group's lines."""
         run, asked = self._tagging.run, self._asked
         async with self._at_once:
-            read = await run(group.n_bytes, read_lines, group.lines, asked.limits)
-            outcomes = await self._tag([line.text for line in read if isinstance(line, StreamLine)])
+            read = await run(group.n_bytes, read_lines, group.lines, asked.limits, asked.options)
+            texts = [line.given for line in read if isinstance(line, StreamLine)]
+            outcomes = await self._tag(texts)
             return await run(group.n_bytes, write_lines, read, outcomes, asked.options)
 
-    async def _tag(self, texts: Sequence[str]) -> "Sequence[Tagged | TeddyError]":
+    async def _tag(self, texts: Sequence[Text]) -> "Sequence[Tagged | TeddyError]":
         """Return the entities of each text, or the error.
 
         A text at which the network fails does not fail the others.
@@ -208,7 +210,7 @@ class LineTagging:
         self.n_words += sum(each.n_words for each in tagged)
         return tagged
 
-    async def _tag_when_there_is_room(self, texts: Sequence[str]) -> "Sequence[Tagged]":
+    async def _tag_when_there_is_room(self, texts: Sequence[Text]) -> "Sequence[Tagged]":
         """Return the entities of each text, waiting while the queue is full.
 
         A full queue is back-pressure for a stream, not an error.

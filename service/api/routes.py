@@ -16,6 +16,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import PlainTextResponse
 from pydantic import ValidationError
 
+from teddy.model.text.words import Text, n_characters
 from teddy.service.api.answers import answer_batch, answer_text, as_json
 from teddy.service.api.context import Service, make_context, service_of
 from teddy.service.api.reading import read_again, refuse_query
@@ -80,7 +81,7 @@ ENDPOINTS = {"/v1/entities": tag_text, "/v1/entities/batch": tag_batch}
 async def _tag_body(
     request: Request,
     kind: type[Asked],
-    answer: "Callable[[Asked, ServedModel, Sequence[Tagged]], Response]",
+    answer: "Callable[[Asked, Sequence[Text], ServedModel, Sequence[Tagged]], Response]",
 ) -> Response:
     """Read a body of that class, tag its texts and answer."""
     if request.scope["query_string"]:
@@ -95,7 +96,7 @@ async def _tag_body(
     except ValidationError as error:
         asked = await run(len(body), read_again, kind, body, error)
     del body  # it may be all white space, and large
-    texts = (asked.text,) if isinstance(asked, EntitiesRequest) else asked.texts
+    texts = (asked.given,) if isinstance(asked, EntitiesRequest) else asked.given
     if len(texts) > service.settings.max_texts:
         raise TooManyTextsError(
             f"{len(texts)} texts; at most {service.settings.max_texts} in one batch."
@@ -106,7 +107,7 @@ async def _tag_body(
         # others, and the network would learn that the text has none.
         known = (texts, tagged) if asked.labels is None else ((), ())
         service.feedback.remember(request_id(request.scope), context.client, model, *known)
-    return await run(sum(map(len, texts)), answer, asked, model, tagged)
+    return await run(sum(map(n_characters, texts)), answer, asked, texts, model, tagged)
 
 
 @router.get("/health/live", response_model=Health, tags=["health"])
@@ -143,7 +144,7 @@ async def metrics(request: Request) -> Response:
 async def tag_texts(
     request: Request,
     asked: EntitiesRequest | BatchRequest,
-    texts: Sequence[str],
+    texts: Sequence[Text],
     context: RequestContext,
 ) -> "tuple[ServedModel, list[Tagged]]":
     """Return the requested model and the entities of each text.
@@ -155,7 +156,7 @@ async def tag_texts(
     if asked.labels:
         model.check_labels(asked.labels)
     most = service.settings.max_text_characters
-    if (characters := sum(map(len, texts))) > most:
+    if (characters := sum(map(n_characters, texts))) > most:
         raise TextTooLongError(
             f"{characters} characters; at most {most} in one request. Send less text in each."
         )

@@ -1,7 +1,8 @@
 """Records of a bulk input and their answers.
 
     text    a line                          -> {"line", "text", "entities"}
-    jsonl   an object with a "text"         -> the same object with "entities" added (or replaced)
+    jsonl   an object with a "text", a      -> the same object with "entities" added (or replaced)
+            string or a list of words
     conll   a word a line, blank line ends  -> the same lines with a column of BIO tags added
 
 (For rows of parquet see `parquet.py`.) A record that cannot be tagged has an answer too, so that
@@ -13,11 +14,11 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from teddy.model.errors import TextError
 from teddy.model.tags.spans import Scheme, Span, write_tags
-from teddy.model.text.words import check_text
+from teddy.model.text.words import Text, check_text, check_words
 
 if TYPE_CHECKING:
     from teddy.model.text.documents import Entity
@@ -42,7 +43,7 @@ class Format(StrEnum):
 class TextTagger(Protocol):
     """The methods of a predictor that bulk tagging uses."""
 
-    def tag(self, texts: Iterable[str]) -> "list[list[Entity]]":
+    def tag(self, texts: Iterable[Text]) -> "list[list[Entity]]":
         """Return the entities of each text, in order."""
         ...
 
@@ -140,7 +141,7 @@ def _answer_objects(
     text_field: str,
 ) -> list[Answer]:
     """Tag the text of each object; answers stay as they are."""
-    texts = [str(each[text_field]) for each in objects if isinstance(each, dict)]
+    texts: list[Any] = [each[text_field] for each in objects if isinstance(each, dict)]
     found = iter(zip(texts, tagger.tag(texts), strict=True))
     answers: list[Answer] = []
     for each in objects:
@@ -150,7 +151,8 @@ def _answer_objects(
         text, all_entities = next(found)
         entities = selection.of(all_entities)
         fields = each | {"entities": [entity_fields(entity) for entity in entities]}
-        answers.append(Answer(json_line(fields), len(entities), n_words=len(text.split())))
+        n_words = len(text.split() if isinstance(text, str) else text)
+        answers.append(Answer(json_line(fields), len(entities), n_words=n_words))
     return answers
 
 
@@ -174,10 +176,7 @@ def _read_object(record: Record, text_field: str) -> dict[str, object] | Answer:
             raise ValueError("not a JSON object")
         if "id" in value:
             fields = {"id": value["id"]} | fields
-        text = value.get(text_field)
-        if not isinstance(text, str):
-            raise ValueError(f"no {json.dumps(text_field)} that is a string")
-        check_text(text)
+        _check(value.get(text_field), json.dumps(text_field))
         return value
     except json.JSONDecodeError as error:
         return _refused(fields, f"not JSON: {error.msg} at character {error.pos}")
@@ -185,6 +184,16 @@ def _read_object(record: Record, text_field: str) -> dict[str, object] | Answer:
         return _refused(fields, "not JSON: nested too deep")
     except (ValueError, TextError) as error:
         return _refused(fields, str(error))
+
+
+def _check(text: object, name: str) -> None:
+    """Raise ValueError or TextError for what is neither a text nor a list of words."""
+    if isinstance(text, str):
+        check_text(text)
+    elif isinstance(text, list) and all(isinstance(word, str) for word in text):
+        check_words(text)
+    else:
+        raise ValueError(f"no {name} that is a string or a list of words")
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -95,7 +95,8 @@ def tag(
     Ctrl-C) exits with 75.
 
       .txt      a text on each line; the output is JSON lines: {"line", "text", "entities"}
-      .jsonl    an object with a "text" on each line; "entities" is added to it
+      .jsonl    an object with a "text", a string or a list of words, on each line; "entities" is
+                added to it (for words, offsets are in words)
       .conll    a word on each line, in the first column, and a blank line after each sentence;
                 a column of BIO tags is added
       .parquet  a column "text"; a column "entities" is added

@@ -15,6 +15,7 @@ from teddy.service.client.calls import (
     CorrectionOptions,
     Marked,
     Options,
+    Text,
     as_line,
     batch_call,
     correction_call,
@@ -100,26 +101,28 @@ class AsyncClient:
         await self._http.aclose()
         await self._fresh.aclose()
 
-    async def tag(self, text: str, **options: Unpack[Options]) -> Result:
+    async def tag(self, text: Text, **options: Unpack[Options]) -> Result:
         """Return what is found in a text."""
         return await self._answer(tag_call(text, options), read_tagged)
 
     async def tag_batch(
         self,
-        texts: Iterable[str] | AsyncIterable[str],
+        texts: Iterable[Text] | AsyncIterable[Text],
         *,
         together: int = BATCH_TEXTS,
         **options: Unpack[Options],
     ) -> AsyncIterator[Result]:
         """See `Client.tag_batch`."""
-        async for chunk in chunks_of(Chunks[str](together, BATCH_CHARACTERS), texts, str):
+        async for chunk in chunks_of(
+            Chunks[Text](together, BATCH_CHARACTERS), texts, lambda text: text
+        ):
             read = partial(read_batch, n_texts=len(chunk))
             for result in await self._answer(batch_call(chunk, options), read):
                 yield result
 
     async def stream(
         self,
-        texts: Iterable[str] | AsyncIterable[str],
+        texts: Iterable[Text] | AsyncIterable[Text],
         *,
         together: int = STREAM_LINES,
         **options: Unpack[Options],
@@ -193,7 +196,9 @@ class AsyncClient:
 
 
 async def chunks_of(
-    chunks: Chunks[Item], texts: Iterable[str] | AsyncIterable[str], convert: Callable[[str], Item]
+    chunks: Chunks[Item],
+    texts: Iterable[Text] | AsyncIterable[Text],
+    convert: Callable[[Text], Item],
 ) -> AsyncIterator[list[Item]]:
     """All the texts, converted, in chunks."""
     async for text in texts if isinstance(texts, AsyncIterable) else each_of(texts):
@@ -203,7 +208,7 @@ async def chunks_of(
         yield chunk
 
 
-async def each_of(texts: Iterable[str]) -> AsyncIterator[str]:
+async def each_of(texts: Iterable[Text]) -> AsyncIterator[Text]:
     """Texts that are there, as if they were waited for."""
     for text in texts:
         yield text

@@ -15,6 +15,7 @@ from teddy.service.client.calls import (
     CorrectionOptions,
     Marked,
     Options,
+    Text,
     as_line,
     batch_call,
     correction_call,
@@ -114,23 +115,23 @@ class Client:
         self._http.close()
         self._fresh.close()
 
-    def tag(self, text: str, **options: Unpack[Options]) -> Result:
-        """Return what is found in a text."""
+    def tag(self, text: Text, **options: Unpack[Options]) -> Result:
+        """Return what is found in a text, or in words: then offsets are in words."""
         return self._answer(tag_call(text, options), read_tagged)
 
     def tag_batch(
-        self, texts: Iterable[str], *, together: int = BATCH_TEXTS, **options: Unpack[Options]
+        self, texts: Iterable[Text], *, together: int = BATCH_TEXTS, **options: Unpack[Options]
     ) -> Iterator[Result]:
         """Yield the results of texts in order, with at most `together` of them in a request.
 
         Texts are taken as results are. A text that cannot be tagged fails the request it is in.
         """
-        for chunk in Chunks[str](together, BATCH_CHARACTERS).of(texts):
+        for chunk in Chunks[Text](together, BATCH_CHARACTERS).of(texts):
             read = partial(read_batch, n_texts=len(chunk))
             yield from self._answer(batch_call(chunk, options), read)
 
     def stream(
-        self, texts: Iterable[str], *, together: int = STREAM_LINES, **options: Unpack[Options]
+        self, texts: Iterable[Text], *, together: int = STREAM_LINES, **options: Unpack[Options]
     ) -> Iterator[Result | Refusal]:
         """Yield the results of texts in order, a Refusal for one that cannot be tagged.
 

@@ -31,6 +31,10 @@ OffsetUnit = Literal["character", "utf16", "byte"]
 """As in `teddy.model.text.offsets`, which is not there where the client is installed alone."""
 
 
+Text = str | Sequence[str]
+"""A text, or its words where you have cut it into words already: then offsets are in words."""
+
+
 class Options(TypedDict, total=False):
     """What may be asked for with texts; where it is left out, the service's defaults hold."""
 
@@ -74,14 +78,25 @@ READY = Call("GET", "/health/ready", repeatable=False)
 """It is asked again by asking again."""
 
 
-def tag_call(text: str, options: Options) -> Call:
+def tag_call(text: Text, options: Options) -> Call:
     """Tag one text."""
-    return Call("POST", "/v1/entities", as_json({"text": text, **options}), JSON)
+    return Call("POST", "/v1/entities", as_json({**as_fields(text), **options}), JSON)
 
 
-def batch_call(texts: Sequence[str], options: Options) -> Call:
+def batch_call(texts: Sequence[Text], options: Options) -> Call:
     """Tag several texts."""
-    return Call("POST", "/v1/entities/batch", as_json({"texts": texts, **options}), JSON)
+    items = [text if isinstance(text, str) else as_fields(text) for text in texts]
+    return Call("POST", "/v1/entities/batch", as_json({"texts": items, **options}), JSON)
+
+
+def as_fields(text: Text) -> Json:
+    """Return a text, or words, as the field of a request."""
+    return {"text": text} if isinstance(text, str) else {"words": text}
+
+
+def size_of(text: Text) -> int:
+    """Return about how many characters the service will count."""
+    return len(text) if isinstance(text, str) else sum(map(len, text)) + len(text)
 
 
 def stream_call(lines: Iterable[bytes], options: Options) -> Call:
@@ -130,12 +145,12 @@ def as_marked(entity: Marked) -> Json:
 
 def as_json(content: object) -> bytes:
     """JSON, in ASCII: a lone surrogate is for the service to refuse."""
-    return json.dumps(content, separators=(",", ":")).encode()
+    return json.dumps(content, separators=(",", ":"), default=list).encode()
 
 
-def as_line(text: str) -> bytes:
-    """Return a text as a line of a stream."""
-    return as_json({"text": text}) + b"\n"
+def as_line(text: Text) -> bytes:
+    """Return a text, or words, as a line of a stream."""
+    return as_json(as_fields(text)) + b"\n"
 
 
 def as_query(options: Options) -> Json:

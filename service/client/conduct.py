@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 
-from teddy.service.client.calls import Call
+from teddy.service.client.calls import Call, Text, size_of
 from teddy.service.client.errors import UnreachableError, UsageError, read_problem
 
 LEAST_SECONDS = 0.001
@@ -36,7 +36,7 @@ STREAM_LINES = 512
 STREAM_BYTES = 2**17
 """Both of a stream's are half of what the service takes in before anything of its answer must have
 been read."""
-Item = TypeVar("Item", str, bytes)
+Item = TypeVar("Item", Text, bytes)
 Transport = httpx.BaseTransport | httpx.AsyncBaseTransport | None
 
 
@@ -217,10 +217,11 @@ class Chunks(Generic[Item]):
 
     def add(self, item: Item) -> Iterator[list[Item]]:
         """Put one more; gives the chunks that are complete now."""
-        if self._items and self._size + len(item) > self._most_size:
+        size = len(item) if isinstance(item, bytes) else size_of(item)
+        if self._items and self._size + size > self._most_size:
             yield self._take()
         self._items.append(item)
-        self._size += len(item)
+        self._size += size
         if len(self._items) == self._most_items or self._size >= self._most_size:
             yield self._take()
 

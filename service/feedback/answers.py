@@ -38,6 +38,7 @@ from pydantic_core import from_json, to_json
 
 from teddy.model.system.files import lock, locked
 from teddy.model.tags.spans import Span
+from teddy.model.text.words import Text, n_characters
 from teddy.service.feedback.store import PRIVATE_DIRECTORY, PRIVATE_FILE, write_all
 from teddy.service.observability.log import chunks
 
@@ -150,13 +151,13 @@ class NewAnswer:
     by: str
     model: str
     version: str
-    texts: Sequence[str]
+    texts: Sequence[Text]
     tagged: "Sequence[Tagged]"
 
     @property
     def characters(self) -> int:
         """About what it takes to remember it."""
-        return sum(map(len, self.texts)) + CHARACTERS_A_TEXT * (1 + len(self.texts))
+        return sum(map(n_characters, self.texts)) + CHARACTERS_A_TEXT * (1 + len(self.texts))
 
     def line(self) -> bytes:
         """As it is remembered."""
@@ -178,13 +179,14 @@ class NewAnswer:
 class RememberedAnswer:
     """A remembered answer.
 
-    `found` are the entities in each of `texts`, in characters; `at`, in seconds since 1970.
+    `found` are the entities in each of `texts`, in characters or, where it was given as words, in
+    words; `at`, in seconds since 1970.
     """
 
     at: float
     model: str
     version: str
-    texts: Sequence[str]
+    texts: Sequence[Text]
     found: Sequence[Sequence[Span]]
 
     @classmethod

@@ -11,9 +11,10 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from teddy.model.tags.spans import Span
+from teddy.model.text.words import Text, n_characters
 from teddy.service.api.answers import as_json
 from teddy.service.api.context import make_context, service_of
-from teddy.service.api.reading import read_json, refuse_query
+from teddy.service.api.reading import read_json, refuse, refuse_query
 from teddy.service.api.routes import TAGGING_PROBLEMS, tag_texts
 from teddy.service.errors import (
     DeadlineError,
@@ -21,9 +22,10 @@ from teddy.service.errors import (
     UnknownAnswerError,
     UnknownModelError,
 )
-from teddy.service.feedback.rows import Correction, read_spans
+from teddy.service.feedback.rows import Correction, as_text, read_spans
 from teddy.service.feedback.scores import total
 from teddy.service.feedback.state import Feedback
+from teddy.service.given import UNIT_OF_WORDS
 from teddy.service.http.body import read_body
 from teddy.service.http.json_scan import JsonLimits
 from teddy.service.http.openapi import body_of, problems
@@ -43,7 +45,7 @@ router = APIRouter()
 class Found:
     """What is corrected: a text, and what was found in it by which version of which model."""
 
-    text: str
+    text: Text
     entities: Sequence[Span]
     model: str
     version: str
@@ -82,11 +84,15 @@ async def correct(request: Request) -> Response:
             found, wanted = await of_answer(request, asked, context)
     else:
         found, wanted = await of_text(request, asked, context)
+    size = n_characters(found.text)
+    text, (right, predicted) = await service.tagging.run(
+        size, as_text, found.text, wanted, found.entities
+    )
     outcomes = await feedback.store(
         Correction(
-            text=found.text,
-            wanted=wanted,
-            found=found.entities,
+            text=text,
+            wanted=right,
+            found=predicted,
             model=found.model,
             version=found.version,
             by=request.scope["caller"].name,
@@ -162,9 +168,14 @@ async def of_answer(
 async def spans_of(
     request: Request, asked: TextCorrection | AnswerCorrection, found: Found
 ) -> list[Span]:
-    """Return the right entities, in characters. Raises ValidationError and UnknownModelError."""
+    """Return the right entities, counted as those found.
+
+    Raises ValidationError and UnknownModelError.
+    """
     service = service_of(request)
     labels = service.models.get(found.model).predictor.manifest.labels
-    size = len(asked.entities) + len(found.text)
+    size = len(asked.entities) + n_characters(found.text)
     unit = asked.offset_unit or "character"
+    if asked.names_unit and not isinstance(found.text, str):
+        refuse([(("offset_unit",), UNIT_OF_WORDS)])
     return await service.tagging.run(size, read_spans, asked.entities, found.text, unit, labels)

@@ -4,19 +4,21 @@
      "model": {"name": "en", "version": "..."}, "request_id"?: "...", "by": "...",
      "received": "2025-01-31T12:00:00.000000+00:00"}
 
-Offsets are in characters, whatever the client counts in.
+Offsets are in characters, whatever the client counts in. Of a text that was given as words, `text`
+is these words with one space between each two.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, Self
 
 from pydantic_core import from_json, to_json
 
 from teddy.model.tags.spans import Span
 from teddy.model.text.offsets import OffsetUnit, character_offsets
+from teddy.model.text.words import Text
 from teddy.service.api.reading import Fault, refuse
 from teddy.service.schemas import RightEntity
 
@@ -83,15 +85,29 @@ def _as_spans(found: Iterable[dict[str, Any]]) -> list[Span]:
     return [Span(each["start"], each["end"], each["label"]) for each in found]
 
 
+def as_text(text: Text, *found: Sequence[Span]) -> tuple[str, Sequence[Sequence[Span]]]:
+    """Return a text as a string, and what was found in it with offsets in characters."""
+    if isinstance(text, str):
+        return text, found
+    starts = [0, *accumulate(len(word) + 1 for word in text)]
+    return " ".join(text), [
+        [Span(starts[span.start], starts[span.end] - 1, span.label) for span in spans]
+        for spans in found
+    ]
+
+
 def read_spans(
-    entities: Sequence[RightEntity], text: str, unit: OffsetUnit, labels: Sequence[str]
+    entities: Sequence[RightEntity], text: Text, unit: OffsetUnit, labels: Sequence[str]
 ) -> list[Span]:
-    """Return the entities in characters, in order and disjoint.
+    """Return the entities in characters (of words, in words), in order and disjoint.
 
     Raises ValidationError, which names the faults.
     """
     offsets = sorted({offset for entity in entities for offset in (entity.start, entity.end)})
-    characters = dict(zip(offsets, character_offsets(text, offsets, unit), strict=True))
+    if isinstance(text, str):
+        characters = dict(zip(offsets, character_offsets(text, offsets, unit), strict=True))
+    else:
+        characters = {offset: offset if offset <= len(text) else None for offset in offsets}
     faults: list[Fault] = []
     spans: list[tuple[Span, int]] = []
     for position, entity in enumerate(entities):
@@ -111,18 +127,19 @@ def read_spans(
 
 
 def read_span(
-    entity: RightEntity, text: str, characters: Mapping[int, int | None], labels: Sequence[str]
+    entity: RightEntity, text: Text, characters: Mapping[int, int | None], labels: Sequence[str]
 ) -> Span | tuple[str, str]:
     """One entity in characters, or the field that is wrong and why.
 
-    `characters` are those at the offsets.
+    `characters` are those at the offsets; of words, the words.
     """
     start, end = characters[entity.start], characters[entity.end]
     if start is None or end is None:
         return "start" if start is None else "end", "lies outside the text or within a character"
     if start >= end:
         return "end", "must be greater than start"
-    if entity.text is not None and entity.text != text[start:end]:
+    said = text[start:end] if isinstance(text, str) else " ".join(text[start:end])
+    if entity.text is not None and entity.text != said:
         return "text", "is not what stands there: check the offsets and their unit"
     if entity.label not in labels:
         return "label", f"is none of the model's: {', '.join(labels)}"

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
 
+from teddy.model.text.words import Text
 from teddy.service.errors import SettingsError
 from teddy.service.feedback.answers import PAUSE_SECONDS, Answers, NewAnswer, RememberedAnswer
 from teddy.service.feedback.guesses import Guesses
@@ -70,7 +71,7 @@ class Feedback:
         request_id: str,
         by: str,
         model: ServedModel,
-        texts: Sequence[str],
+        texts: Sequence[Text],
         tagged: "Sequence[Tagged]",
     ) -> None:
         """Let an answer be corrected later; one without texts takes up its id. Takes no time."""

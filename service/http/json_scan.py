@@ -2,8 +2,10 @@
 
 A parser builds all of a text before it refuses it: 60 MB of `[[[[]]]],` came to 5.7 GB, and
 held Python's lock for a minute. So a text that is not short is scanned first, as it arrives. What
-it becomes is bounded by its *marks* (quotation marks, and the commas, colons and opening brackets
-outside of strings) and by the characters in its strings, names included.
+it becomes is bounded by its *marks*, by its strings, names included, and by their characters. Marks
+are the colons and opening brackets outside of strings, and the commas there in excess of the
+strings: they build the most, 190 bytes each, and no request has many. Strings are many where a text
+is given as words.
 
 The scan is exact for what is JSON. Of anything else a parser builds no more than what comes before
 the fault, and that is counted right. 64 KiB take 0.1 ms, at worst 1.1.
@@ -22,8 +24,9 @@ if TYPE_CHECKING:
 
 PART_BYTES = 65536
 """Scanned at a time: other threads want Python's lock."""
-MARKS = b",:[{"
-MARKS_OF_A_STRING, MARKS_OF_AN_ENTITY, MARKS_OF_OPTIONS = 3, 25, 64
+OPENINGS, COMMA = b":[{", b","
+MARKS_OF_A_TEXT, MARKS_OF_AN_ENTITY, MARKS_OF_OPTIONS = 3, 6, 64
+STRINGS_OF_AN_ENTITY, STRINGS_OF_OPTIONS = 7, 32
 CHARACTERS_OF_AN_ENTRY = 128
 """A label, or an entity's label and the names of its fields."""
 CHARACTERS_AN_ENTITY = 32
@@ -37,21 +40,24 @@ FIRST_OF_PAIR = re.compile(rb"\\u[dD][89abAB]")
 
 @dataclass(frozen=True, slots=True)
 class JsonLimits:
-    """The most marks and the most characters in strings."""
+    """The most marks, strings, and characters in strings."""
 
     most_marks: float = inf
+    most_strings: float = inf
     most_characters: float = inf
     cure: str = ""
-    """What to send instead of too many marks."""
+    """What to send instead of too many marks or strings."""
 
     @classmethod
     def of_texts(cls, settings: "Settings") -> Self:
         """Return the limits of a request for one text or for several."""
-        n_strings = settings.max_texts + MOST_LABELS
+        most_characters = settings.max_text_characters
+        words = most_words(most_characters)
         return cls(
-            MARKS_OF_A_STRING * n_strings + MARKS_OF_OPTIONS,
-            settings.max_text_characters + CHARACTERS_OF_AN_ENTRY * MOST_LABELS,
-            f"at most {settings.max_texts} texts in one request",
+            MARKS_OF_A_TEXT * settings.max_texts + MARKS_OF_OPTIONS,
+            words + settings.max_texts + MOST_LABELS + STRINGS_OF_OPTIONS,
+            most_characters + CHARACTERS_OF_AN_ENTRY * MOST_LABELS,
+            f"at most {settings.max_texts} texts and {words} listed words in one request",
         )
 
     @classmethod
@@ -60,38 +66,60 @@ class JsonLimits:
         n_entities = max(LEAST_ENTITIES, settings.max_text_characters // CHARACTERS_AN_ENTITY)
         return cls(
             MARKS_OF_AN_ENTITY * n_entities + MARKS_OF_OPTIONS,
+            STRINGS_OF_AN_ENTITY * n_entities + STRINGS_OF_OPTIONS,
             2 * settings.max_text_characters + CHARACTERS_OF_AN_ENTRY * n_entities,
             f"at most {n_entities} entities in one correction",
         )
 
     @classmethod
     def of_line(cls, most_characters: int) -> Self:
-        """Return the limits of a line of a stream: a text and an id."""
-        return cls(MARKS_OF_OPTIONS, most_characters + MOST_LABELS, "one text in a line")
+        """Return the limits of a line of a stream: a text, or its words, and an id."""
+        words = most_words(most_characters)
+        return cls(
+            MARKS_OF_OPTIONS,
+            words + STRINGS_OF_OPTIONS,
+            most_characters + MOST_LABELS,
+            f"one text, or at most {words} listed words, in a line",
+        )
+
+
+def most_words(most_characters: int) -> int:
+    """Return the most words that make a text of so many characters: `a b c` are three."""
+    return (most_characters + 1) // 2
 
 
 class JsonScanner:
     """Scans one JSON text, given in pieces that may be cut anywhere.
 
-    Attributes: `marks` and `characters`, so far.
+    Attributes, so far: `openings`, colons and opening brackets; `commas`, both outside of strings;
+    `quotes`, and `characters` between them.
     """
 
-    __slots__ = ("_is_inside", "_limits", "_unfinished", "characters", "marks")
+    __slots__ = (
+        *("_is_inside", "_limits", "_unfinished"),
+        *("characters", "commas", "openings", "quotes"),
+    )
 
     def __init__(self, limits: JsonLimits) -> None:
-        self.marks = self.characters = 0
+        self.openings = self.commas = self.quotes = self.characters = 0
         self._limits = limits
         self._is_inside = False
         self._unfinished = b""
 
     def feed(self, piece: bytes) -> None:
-        """Scan more. Raises BodyTooLargeError for too many marks, else TextTooLongError."""
+        """Scan more. Raises BodyTooLargeError, or TextTooLongError for too many characters."""
         for start in range(0, len(piece), PART_BYTES):
             self._scan(piece[start : start + PART_BYTES])
-            if self.marks > self._limits.most_marks:
+            n_strings = (self.quotes + 1) // 2
+            if self.openings + max(0, self.commas - n_strings) > self._limits.most_marks:
                 raise BodyTooLargeError(
-                    f"The JSON has more than {self._limits.most_marks} quotation marks, commas, "
-                    f"colons and brackets. Send {self._limits.cure}."
+                    f"The JSON has more than {self._limits.most_marks} colons, brackets, and "
+                    f"commas beyond its strings. Send {self._limits.cure}."
+                )
+            if n_strings > self._limits.most_strings:
+                raise BodyTooLargeError(
+                    f"The JSON has more than {self._limits.most_strings} strings. "
+                    f"Send {self._limits.cure}."
                 )
             if self.characters > self._limits.most_characters:
                 raise TextTooLongError(
@@ -112,7 +140,9 @@ class JsonScanner:
         outside = b"".join(strings[self._is_inside :: 2])
         inside = b"".join(strings[not self._is_inside :: 2])
         self._is_inside ^= len(strings) % 2 == 0
-        self.marks += len(strings) - 1 + sum(map(outside.count, MARKS))
+        self.openings += sum(map(outside.count, OPENINGS))
+        self.commas += outside.count(COMMA)
+        self.quotes += len(strings) - 1
         self.characters += len(inside.translate(None, CONTINUATION))
         if b"\\" in inside:
             self.characters -= inside.count(b"\\") + 4 * inside.count(b"\\u")

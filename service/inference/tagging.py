@@ -11,6 +11,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from teddy.model.text.words import Text, n_characters
 from teddy.service.inference.batcher import Batcher
 from teddy.service.inference.fair_queue import DEFAULT_CONTEXT, RequestContext
 from teddy.service.inference.models import ServedModel
@@ -48,14 +49,14 @@ class Tagging:
                 pass
 
     async def tag(
-        self, model: ServedModel, texts: Sequence[str], context: RequestContext = DEFAULT_CONTEXT
+        self, model: ServedModel, texts: Sequence[Text], context: RequestContext = DEFAULT_CONTEXT
     ) -> "list[Tagged]":
         """Return the entities that `model` finds in each of `texts`, in order.
 
         Raises TextError, and as `Batcher.enqueue` and its future. Cancelling it frees its place in
         the queue.
         """
-        characters = sum(map(len, texts))
+        characters = sum(map(n_characters, texts))
         with self._batcher.reserve(characters // CHARACTERS_A_WORD, context):
             documents = await self.run(characters, _prepare, model.predictor, texts)
         windows = [window for document in documents for window in document.windows]
@@ -98,5 +99,5 @@ class Tagging:
         return tagged
 
 
-def _prepare(predictor: "Predictor", texts: Sequence[str]) -> "list[Document]":
+def _prepare(predictor: "Predictor", texts: Sequence[Text]) -> "list[Document]":
     return [predictor.prepare(text) for text in texts]

@@ -197,11 +197,12 @@ def test_what_is_no_sequence_of_texts_is_refused_by_its_type(
     named = f"must be a sequence of texts, not {type(texts).__name__}"
     with pytest.raises(TypeError, match=f"^texts {named}"):
         tiny_predictor.tag(texts)
-    with pytest.raises(TypeError, match=rf"^sentences\[1\] {named}"):
+    named = f"is not a text but {type(texts).__name__}"
+    with pytest.raises(TypeError, match=rf"^texts\[1\] {named}$"):
         tiny_predictor.tag_sentences([["Anna"], texts])
 
 
-@pytest.mark.parametrize("other", [float("nan"), None, 3, b"Oslo", ["Oslo"]])
+@pytest.mark.parametrize("other", [float("nan"), None, 3, b"Oslo", {"words": ["Oslo"]}])
 @pytest.mark.parametrize("position", [0, 1, 2000])
 def test_what_is_no_text_is_named_by_its_position(
     tiny_predictor: Predictor, other: Any, position: int
@@ -210,13 +211,10 @@ def test_what_is_no_text_is_named_by_its_position(
     named = f"is not a text but {type(other).__name__}"
     with pytest.raises(TypeError, match=rf"^texts\[{position}\] {named}$"):
         tiny_predictor.tag(iter(texts))
-    with pytest.raises(TypeError, match=rf"^sentences\[1\]\[{position}\] {named}$"):
-        tiny_predictor.tag_sentences([["Anna"], texts])
-
-
-def test_a_lone_surrogate_among_given_words_is_refused(tiny_predictor: Predictor) -> None:
-    with pytest.raises(TextError):
-        tiny_predictor.tag_sentences([["Anna", "\ud800"]])
+    named = f"is not a word but {type(other).__name__}"
+    for call in (tiny_predictor.tag, tiny_predictor.tag_sentences):
+        with pytest.raises(TypeError, match=rf"^texts\[1\]\[{position}\] {named}$"):
+            call([["Anna"], texts])
 
 
 @pytest.mark.parametrize(

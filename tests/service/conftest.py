@@ -15,6 +15,7 @@ import structlog
 from fastapi import FastAPI
 
 from teddy.model.drift.reference import Reference
+from teddy.model.text.words import Text
 from teddy.service.app import create_app
 from teddy.service.settings import Settings
 
@@ -77,7 +78,7 @@ class FakeWindow:
 
 @dataclass(frozen=True)
 class FakeDocument:
-    text: str
+    text: Text
     offsets: list[tuple[int, int]]
     windows: list[FakeWindow]
 
@@ -107,6 +108,10 @@ class FakeTagger:
     padding_words: int = 0
 
 
+def quoted(said: Text) -> str:
+    return said if isinstance(said, str) else " ".join(said)
+
+
 @dataclass
 class FakePredictor:
     """Calls a word that is not lower case UPPER, or LONG if it has more than ten characters.
@@ -127,9 +132,13 @@ class FakePredictor:
     def __post_init__(self) -> None:
         self.gate.set()
 
-    def prepare(self, text: str) -> FakeDocument:
-        offsets = [match.span() for match in re.finditer(r"\S+", text)]
-        words = [text[start:end] for start, end in offsets]
+    def prepare(self, text: Text) -> FakeDocument:
+        if isinstance(text, str):
+            offsets = [match.span() for match in re.finditer(r"\S+", text)]
+            words = [text[start:end] for start, end in offsets]
+        else:
+            offsets = [(i, i + 1) for i in range(len(text))]
+            words = list(text)
         return FakeDocument(
             text, offsets, [FakeWindow(words[i : i + 10]) for i in range(0, len(words), 10)]
         )
@@ -152,7 +161,7 @@ class FakePredictor:
         places = list(zip(document.offsets, tags, strict=True))
         scores = {"UPPER": 0.9, "LONG": 0.4}
         entities = [
-            FakeEntity(start, end, tag[2:], scores[tag[2:]], document.text[start:end])
+            FakeEntity(start, end, tag[2:], scores[tag[2:]], quoted(document.text[start:end]))
             for (start, end), tag in places
             if tag != "O"
         ]

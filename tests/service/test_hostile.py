@@ -24,6 +24,9 @@ WORST = [
     Hostile("entities", b'{"start":0,"end":1,"label":"PER"},', LARGE_BYTES),
     Hostile("line", b"[[[[]]]],", 15_000_000),
     Hostile("text", "人".encode(), 3_000_000),
+    Hostile("words", b'"a",', 2_000_000),
+    Hostile("words", b'"a",', LARGE_BYTES),
+    Hostile("words of a line", b'"\xc3\xa9b",', 2_000_000),
     Hostile("before", b" ", LARGE_BYTES),
 ]
 N_OTHERS = 12

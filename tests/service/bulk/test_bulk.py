@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from teddy.model.errors import DataError
 from teddy.model.tags.spans import Span
 from teddy.model.text.documents import Entity
+from teddy.model.text.words import Text
 from teddy.service.bulk import stream
 from teddy.service.bulk.inputs import Options, guess_format, single_input
 from teddy.service.bulk.job import BulkJob, identity_of, run_job
@@ -37,8 +38,8 @@ class CapitalsTagger:
         self.n_texts = 0
         self._dies_at = dies_at
 
-    def tag(self, texts: Iterable[str]) -> list[list[Entity]]:
-        return [list(self._entities(text)) for text in texts]
+    def tag(self, texts: Iterable[Text]) -> list[list[Entity]]:
+        return [list(self._entities(text)) for text in map(str, texts)]
 
     def _entities(self, text: str) -> Iterator[Entity]:
         if self.n_texts == self._dies_at:

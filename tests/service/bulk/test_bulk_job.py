@@ -14,6 +14,7 @@ from teddy.model.errors import DataError, TeddyError
 from teddy.model.predictor import Predictor
 from teddy.model.tags.spans import Span
 from teddy.model.text.documents import Entity
+from teddy.model.text.words import Text
 from teddy.service.bulk import processes
 from teddy.service.bulk.inputs import Assignment, Options, find_inputs
 from teddy.service.bulk.job import BulkJob, Summary, identity_of, run_job
@@ -40,8 +41,8 @@ class CapitalsTagger:
     def __init__(self) -> None:
         self.texts: list[str] = []
 
-    def tag(self, texts: Iterable[str]) -> list[list[Entity]]:
-        taken = list(texts)
+    def tag(self, texts: Iterable[Text]) -> list[list[Entity]]:
+        taken = [*map(str, texts)]
         self.texts += taken
         return [
             [
@@ -151,7 +152,7 @@ def test_every_file_has_its_answers_in_order_and_its_reasons_beside_them(
         -1
     ] == 7
     reasons = [json.loads(line) for line in alone["c.jsonl.zst.errors.jsonl"].splitlines()]
-    error = 'no "text" that is a string'
+    error = 'no "text" that is a string or a list of words'
     assert reasons == [{"path": str(inputs / "c.jsonl.zst"), "id": 7, "line": 61, "error": error}]
     words = [line.split() for line in alone["d.conll"].decode().splitlines()]
     assert [line[0] for line in words if line] == (inputs / "d.conll").read_text().split()

@@ -1,6 +1,7 @@
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from teddy.model.tags.spans import Span
 from teddy.model.text.documents import Entity
+from teddy.model.text.words import Text
 from teddy.service.bulk.records import (
     Answer,
     Format,
@@ -20,20 +22,21 @@ from teddy.service.bulk.records import (
 EVERYTHING = Selection()
 
 
+def capitals(text: Text) -> Iterator[tuple[int, int, str]]:
+    if isinstance(text, str):
+        yield from ((*found.span(), found[0]) for found in re.finditer(r"\b[A-Z]\w*", text))
+    else:
+        yield from ((i, i + 1, word) for i, word in enumerate(text) if word[0].isupper())
+
+
 class CapitalsTagger:
     """Takes each capitalised word for a person, and each one in capitals for an organisation."""
 
-    def tag(self, texts: Iterable[str]) -> list[list[Entity]]:
+    def tag(self, texts: Iterable[Text]) -> list[list[Entity]]:
         return [
             [
-                Entity(
-                    found.start(),
-                    found.end(),
-                    "ORG" if found[0].isupper() else "PER",
-                    1 / len(found[0]),
-                    found[0],
-                )
-                for found in re.finditer(r"\b[A-Z]\w*", text)
+                Entity(start, end, "ORG" if name.isupper() else "PER", 1 / len(name), name)
+                for start, end, name in capitals(text)
             ]
             for text in texts
         ]
@@ -79,6 +82,23 @@ def test_an_object_keeps_its_fields_and_order_and_gets_entities() -> None:
     assert parsed(only)["when"] == [1.5, None]
 
 
+def test_a_list_of_words_is_tagged_with_offsets_in_words() -> None:
+    line = b'{"words": ["said", "Ada", "of New York", "IBM"], "text": "x"}'
+    record = Record(1, (line,))
+    (only,) = answer_records([record], Format.JSONL, CapitalsTagger(), EVERYTHING, "words")
+    fields: dict[str, Any] = parsed(only)
+    assert [(each["start"], each["end"], each["text"]) for each in fields["entities"]] == [
+        (1, 2, "Ada"),
+        (3, 4, "IBM"),
+    ]
+    assert only.n_words == 4
+    assert fields["words"] == ["said", "Ada", "of New York", "IBM"]
+    empty = answer_records(
+        [Record(1, (b'{"words": []}',))], Format.JSONL, CapitalsTagger(), EVERYTHING, "words"
+    )
+    assert parsed(empty[0]) == {"words": [], "entities": []}
+
+
 def test_entities_that_an_object_has_already_are_replaced() -> None:
     (only,) = answer([b'{"entities": ["old"], "text": "none"}\n'], Format.JSONL)
     assert parsed(only) == {"entities": [], "text": "none"}
@@ -95,6 +115,10 @@ def test_a_blank_line_among_objects_is_passed_over() -> None:
         (b"[1]", "not a JSON object"),
         (b'{"id": 1}', 'no "text"'),
         (b'{"text": 3}', 'no "text"'),
+        (b'{"text": ["Ada", 3]}', 'no "text" that is a string or a list of words'),
+        (b'{"text": ["Ada", ["Bob"]]}', 'no "text"'),
+        (b'{"text": ["Ada", ""]}', "word 1 is empty"),
+        (b'{"text": ["Ada", "\\ud800"]}', "surrogate U+D800 at character 0 of word 1"),
         (b'{"text": "x", "n": NaN}', "NaN"),
         (b'{"text": "\\ud800"}', "surrogate"),
         (b'{"text": "\xff"}', "not UTF-8: byte 0xff at byte 10"),
