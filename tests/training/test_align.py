@@ -79,6 +79,17 @@ def test_of_overlapping_spans_the_longest_is_kept_and_the_others_are_reported(
     assert [report.reason for report in reports] == ["overlaps a longer span"] * 2
 
 
+def test_what_cannot_be_seen_at_the_edges_of_a_span_is_no_part_of_a_word(aligned: Align) -> None:
+    [sentence], reports = aligned("by \ufeffAda\u200b today", ("\ufeffAda\u200b", "PER"))
+    assert (sentence.words, reports) == (("by", "Ada", "today"), [])
+    assert sentence.spans == (Span(1, 2, "PER"),)
+
+
+def test_a_span_with_a_space_at_its_edge_is_reported(aligned: Align) -> None:
+    [sentence], reports = aligned("by Ada today", ("Ada ", "PER"))
+    assert (sentence.spans, len(reports)) == ((), 1)
+
+
 def test_a_span_marked_twice_is_one_span(aligned: Align) -> None:
     [sentence], reports = aligned("Ada left", ("Ada", "PER"), ("Ada", "PER"))
     assert (sentence.spans, sentence.misaligned, reports) == ((Span(0, 1, "PER"),), (), [])
