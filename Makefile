@@ -17,7 +17,7 @@ PIP_OPTIONS := --no-compile
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test lint audit format docs lock up monitor bench bench-service soak ray mlflow kills distributed clean
+.PHONY: help setup serve test lint audit format docs lock up monitor bench bench-service soak proxies ray mlflow kills distributed clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ bench-service: $(BENCHMARK) ## Measure the service beside others and under attac
 
 soak: $(DEVELOPMENT) ## Send the service ten minutes of mixed traffic and check every answer (ARGS="--minutes 60")
 	@$(BIN)/python -m benchmarks.soak $(ARGS)
+
+proxies: $(DEVELOPMENT) ## Send 100,000 requests through this machine's nginx, and as many through its HAProxy (ARGS="--requests 1000")
+	@$(BIN)/python -m benchmarks.proxies $(ARGS)
 
 ray: $(RAY) ## Test serving, training and bulk tagging on a local cluster of Ray, whose extra is heavy
 	$(BIN)/pytest tests/service/test_ray.py tests/training/test_ray_train.py tests/service/bulk/test_bulk_ray.py $(ARGS)

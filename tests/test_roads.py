@@ -124,6 +124,7 @@ def test_recipe_to_model(tiny_data: Path, tmp_path: Path) -> None:
 
 EVERY_TICK = {
     "service/http/acceptor.py Acceptor.publish",
+    "service/process/server.py QuietCollector.tick",
     "service/process/server.py Server.on_tick",
 }
 """What the server does ten times a second, whether a request is there or not."""

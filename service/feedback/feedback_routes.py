@@ -80,7 +80,7 @@ async def correct(request: Request) -> Response:
     body = await read_body(request, limits, refuse_early)
     asked = await service.tagging.run(len(body), read_request, body)
     if isinstance(asked, AnswerCorrection):
-        with feedback.guesses.one(context.client):
+        async with feedback.guess(context.client):
             found, wanted = await of_answer(request, asked, context)
     else:
         found, wanted = await of_text(request, asked, context)

@@ -1,14 +1,15 @@
 """The state of an app with feedback: corrections, answers that can be corrected, and metrics."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
 
 from teddy.model.text.words import Text
-from teddy.service.errors import SettingsError
+from teddy.service.errors import CorrectionsUnwritableError, SettingsError
 from teddy.service.feedback.answers import PAUSE_SECONDS, Answers, NewAnswer, RememberedAnswer
 from teddy.service.feedback.guesses import Guesses
 from teddy.service.feedback.rows import Correction
@@ -21,8 +22,8 @@ from teddy.service.settings import Settings
 if TYPE_CHECKING:
     from teddy.model.text.documents import Tagged
 
-ANSWERS = ".answers"
-"""Where in the directory of corrections the answers are remembered."""
+ANSWERS, GUESSES = ".answers", ".guesses"
+"""Where in the directory of corrections the answers are remembered, and tries are counted."""
 THREADS = 2
 WRITTEN_SECONDS = 3 * PAUSE_SECONDS
 """After this an answer that was just given can be found, by any worker: and so can a second one
@@ -38,12 +39,14 @@ class Feedback:
     One for each app where they are wanted; its files are open as long as it is used.
     """
 
-    def __init__(self, files: CorrectionFiles, answers: Answers | None, metrics: Metrics) -> None:
+    def __init__(
+        self, files: CorrectionFiles, answers: Answers | None, guesses: Guesses, metrics: Metrics
+    ) -> None:
         """Without `answers` texts can be corrected, and no answer by its request id."""
         self._files = files
         self._answers = answers
         self._metrics = metrics
-        self.guesses = Guesses()
+        self.guesses = guesses
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="feedback")
 
     @classmethod
@@ -64,7 +67,7 @@ class Feedback:
         remembered = settings.feedback_remember_bytes
         answers = open_answers(directory / ANSWERS, remembered) if remembered else None
         metrics.add(FeedbackGauges(files, lambda: served(models)))
-        return cls(files, answers, metrics)
+        return cls(files, answers, count_guesses(directory / GUESSES), metrics)
 
     def remember(
         self,
@@ -92,6 +95,21 @@ class Feedback:
             return None
         await asyncio.sleep(WRITTEN_SECONDS)
         return await self._run(self._answers.find, request_id, by)
+
+    @asynccontextmanager
+    async def guess(self, caller: str) -> AsyncIterator[None]:
+        """Take one of a caller's tries, and give it back if nothing is raised: it was right.
+
+        Raises TooManyGuessesError, and CorrectionsUnwritableError.
+        """
+        try:
+            await self._run(self.guesses.take, caller)
+            yield
+            await self._run(self.guesses.give_back, caller)
+        except OSError as error:
+            raise CorrectionsUnwritableError(
+                f"Corrections by request id cannot be counted: {error.strerror}."
+            ) from error
 
     async def store(self, correction: Correction) -> ByLabel:
         """Have a correction on the disk, and count it; gives the outcomes by label.
@@ -137,6 +155,14 @@ def open_answers(directory: Path, most_bytes: int) -> Answers:
     except OSError as error:
         raise SettingsError(f"TEDDY_FEEDBACK_DIR: {directory}: {error.strerror}") from error
     return answers
+
+
+def count_guesses(file: Path) -> Guesses:
+    """Return the count of wrong corrections. Raises SettingsError."""
+    try:
+        return Guesses(file)
+    except OSError as error:
+        raise SettingsError(f"TEDDY_FEEDBACK_DIR: {file}: {error.strerror}") from error
 
 
 def served(models: Models) -> list[Version]:

@@ -4,12 +4,17 @@ Left to themselves, the worker that wakes first takes what is there: of 64 kept-
 that come at once, two workers got 52 and 12, or 9 and 55. A socket for each (`SO_REUSEPORT`) is
 even only on average (26 and 38), and the connections that wait in a killed worker's queue are lost;
 in a shared queue they wait for another worker. Taking turns gave 32 and 32 each time.
+
+Within a worker, addresses take turns too. The system's queue knows no addresses: behind 5,000
+connections of one address, a probe waited there for a second. So that queue is emptied at once (10
+us a connection), and connections are set up from queues by address (0.3 ms a connection).
 """
 
 import asyncio
 import mmap
 import socket
 import struct
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -18,8 +23,11 @@ import structlog
 
 COUNTS_FILE = "connections"
 """The file in the metrics' directory by which workers take turns in taking connections."""
-AT_ONCE = 16
-"""Connections taken before the event loop's other work gets its turn."""
+ACCEPTED_AT_ONCE, AT_ONCE = 256, 16
+"""Connections accepted, and set up, before the event loop's other work gets its turn: about as
+long."""
+MOST_OF_ADDRESS = 4096
+"""Accepted connections of one address that wait; one more, and its first is closed."""
 STEP_BACK_SECONDS = 0.002
 """How long a worker that has more connections than another leaves new ones to it."""
 TAKEN_AFTER_STEPPING_BACK = 4  # the worker with the fewest did not take them, so it may hang
@@ -88,6 +96,10 @@ class Acceptor:
         self._backlog = backlog
         self._counts = counts
         self._loop = asyncio.get_running_loop()
+        self._waiting: dict[str, deque[socket.socket]] = {}
+        """Accepted connections by address, the address whose turn it is first."""
+        self._n_waiting = 0
+        self._adopting: asyncio.Handle | None = None
         self._adoptions: set[asyncio.Task[None]] = set()
         self._pause: asyncio.TimerHandle | None = None
         self._open = False
@@ -109,6 +121,8 @@ class Acceptor:
                 self._pause.cancel()
             while self._take():
                 pass
+            while self._n_waiting:
+                self._adopt_some()
         if self._counts is not None:
             self._counts.leave()
         self._socket.close()
@@ -123,13 +137,13 @@ class Acceptor:
             self._counts.publish(self._n_connections())
 
     def _n_connections(self) -> int:
-        return self._count() + len(self._adoptions)
+        return self._count() + self._n_waiting + len(self._adoptions)
 
     def _watch(self) -> None:
         self._loop.add_reader(self._socket, self._on_connections)
 
     def _on_connections(self) -> None:
-        for _ in range(AT_ONCE):
+        for _ in range(ACCEPTED_AT_ONCE):
             if self._counts is not None and self._n_connections() > self._counts.least():
                 self._step_back(STEP_BACK_SECONDS)
                 return
@@ -152,7 +166,7 @@ class Acceptor:
     def _take(self) -> bool:
         """Accept a connection; return whether there was one."""
         try:
-            connection, _ = self._socket.accept()
+            connection, (address, *_) = self._socket.accept()
         except (BlockingIOError, InterruptedError, ConnectionError):
             return False
         except OSError as error:
@@ -160,11 +174,29 @@ class Acceptor:
             if self._open:
                 self._step_back(EXHAUSTED_SECONDS)
             return False
-        adoption = self._loop.create_task(self._adopt(connection))
-        self._adoptions.add(adoption)
-        adoption.add_done_callback(self._adoptions.discard)
+        waiting = self._waiting.setdefault(address, deque())
+        waiting.append(connection)
+        if len(waiting) > MOST_OF_ADDRESS:
+            waiting.popleft().close()
+        else:
+            self._n_waiting += 1
+        if self._adopting is None:
+            self._adopting = self._loop.call_soon(self._adopt_some)
         self.publish()
         return True
+
+    def _adopt_some(self) -> None:
+        """Give the next connections their protocols, one of each address in turn."""
+        for _ in range(min(AT_ONCE, self._n_waiting)):
+            address = next(iter(self._waiting))
+            waiting = self._waiting.pop(address)
+            adoption = self._loop.create_task(self._adopt(waiting.popleft()))
+            self._adoptions.add(adoption)
+            adoption.add_done_callback(self._adoptions.discard)
+            if waiting:
+                self._waiting[address] = waiting
+            self._n_waiting -= 1
+        self._adopting = self._loop.call_soon(self._adopt_some) if self._n_waiting else None
 
     async def _adopt(self, connection: socket.socket) -> None:
         connection.setblocking(False)

@@ -29,6 +29,8 @@ LINGER_SECONDS = 2.0
 SILENT_SECONDS, PROBE_SECONDS, PROBES = 30, 10, 3
 """A client that has vanished is noticed after a minute of silence, whatever state its request is
 in."""
+JOINED_BYTES = 65536
+"""A larger body is not copied behind its head: 60 MB took 15 ms of the event loop, and 60 MB."""
 COUNT = struct.Struct("i")
 
 
@@ -126,9 +128,12 @@ class LingeringTransport:
         if self._flushing is None:
             self._held = data
             self._flushing = self._loop.call_soon(self._flush)
-        else:
+        elif len(data) <= JOINED_BYTES:
             self._held += data
             self._flush()
+        else:
+            self._flush()
+            self._transport.write(data)
 
     def _flush(self) -> None:
         if self._flushing is not None:

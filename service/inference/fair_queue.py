@@ -35,22 +35,49 @@ BULK_PART = 8
 
 
 class Flow(Generic[Item]):
-    """One request's items, given as (words, item). Only flows with equal `key` share a batch."""
+    """One request's items, given as (words, item). Only flows with equal `key` share a batch.
 
-    __slots__ = ("client", "deficit", "is_bulk", "items", "key", "words")
+    An item is taken from `items` when its turn is near: of a document with 350,000 of them, few
+    are in memory at a time, and to forget the rest takes no time.
+    """
+
+    __slots__ = ("client", "deficit", "head", "is_bulk", "key", "rest", "words")
 
     def __init__(
-        self, key: object, items: Iterable[tuple[int, Item]], client: Hashable = None
+        self,
+        key: object,
+        items: Iterable[tuple[int, Item]],
+        client: Hashable = None,
+        words: int | None = None,
     ) -> None:
+        """`words` are those of all items together, if they are known."""
+        if words is None:
+            items = list(items)
+            words = sum(of_item for of_item, _ in items)
         self.key = key
         self.client = client
-        self.items = deque(QueuedItem(self, words, item) for words, item in items)
-        """What still waits, in order."""
-        self.words = sum(each.words for each in self.items)
-        """Words in `items`."""
+        self.head: deque[QueuedItem[Item]] = deque()
+        """Of what still waits, the first that were looked at, in order."""
+        self.rest = iter(items)
+        """What waits behind them."""
+        self.words = words
+        """Of all that still waits; 0 when nothing does."""
         self.deficit = 0
         """Words left in its turn, which goes on while there are any."""
         self.is_bulk = self.words > BULK_WORDS
+
+    def __iter__(self) -> "Iterator[QueuedItem[Item]]":
+        """Yield what still waits, in order."""
+        yield from self.head
+        for words, item in self.rest:
+            self.head.append(each := QueuedItem(self, words, item))
+            yield each
+
+    def clear(self) -> None:
+        """Forget what still waits."""
+        self.head.clear()
+        self.rest = iter(())
+        self.words = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,7 +137,7 @@ class FairQueue(Generic[Item]):
         return charge
 
     def add(self, flow: Flow[Item], most_ahead: float = inf) -> None:
-        """Put `flow`, which has items, behind its client's others; a new client goes last.
+        """Put `flow`, which has words, behind its client's others; a new client goes last.
 
         An empty queue takes any flow. Raises QueueFullError when its charged words do not fit, or
         when more than `most_ahead` words have their turn before it; ClientShareError when they do
@@ -129,8 +156,7 @@ class FairQueue(Generic[Item]):
         client = self._clients.get(flow.client)
         if client is not None and flow in client.flows:
             self._recharge(client, -self._charge(flow.words))
-            flow.items.clear()
-            flow.words = 0
+            flow.clear()
             self._remove_flow(flow, client)
 
     def take(
@@ -233,9 +259,9 @@ class FairQueue(Generic[Item]):
         client = self._clients[flow.client]
         charge, words = self._charge(flow.words), flow.words
         for each in seen:
-            flow.items.popleft()
+            flow.head.popleft()
             flow.words -= each.words
-        flow.items.extendleft(reversed(left))
+        flow.head.extendleft(reversed(left))
         flow.words += sum(each.words for each in left)
         self._recharge(client, self._charge(flow.words) - charge)
         served = words - flow.words
@@ -243,7 +269,7 @@ class FairQueue(Generic[Item]):
             self._clients.move_to_end(flow.client)
         if _ends_turn(flow, served, _quantum_of(flow, self._quantum)):
             client.flows.move_to_end(flow)
-        if not flow.items:
+        if not flow.words:
             self._remove_flow(flow, client)
 
 
@@ -256,7 +282,7 @@ def _items_in_turn(
 ) -> Iterator[QueuedItem[Item]]:
     """Yield a client's items in the order of their turns, of the flows with that key."""
     waiting = deque(
-        (iter(flow.items), flow.deficit or _quantum_of(flow, quantum), _quantum_of(flow, quantum))
+        (iter(flow), flow.deficit or _quantum_of(flow, quantum), _quantum_of(flow, quantum))
         for flow in client.flows
         if flow.key == key
     )

@@ -1,8 +1,9 @@
 """Requests on their way through the batcher: their windows in the queue, results and future."""
 
 from asyncio import AbstractEventLoop, Future, Task, TimerHandle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Generic, Protocol, TypeVar
 
 from teddy.service.errors import ServiceError
@@ -35,18 +36,20 @@ class PendingWindow(Generic[Window, Output]):
 class PendingRequest(Generic[Window, Output]):
     """A request of at least one window: its flow in the queue, its results, and its future.
 
-    Any thread may make one: for 350,000 windows it takes a second.
+    Its windows come in groups, one for each text, and have `n_words` together.
     """
 
     def __init__(
         self,
         predict: Predict[Window, Output],
-        windows: Sequence[Window],
+        groups: Sequence[Collection[Window]],
+        n_words: int,
         context: RequestContext,
         loop: AbstractEventLoop,
     ) -> None:
-        items = [(each.n_words, PendingWindow(self, i, each)) for i, each in enumerate(windows)]
-        self.flow = Flow(predict, items, context.client)
+        windows = enumerate(chain.from_iterable(groups))
+        items = ((each.n_words, PendingWindow(self, i, each)) for i, each in windows)
+        self.flow = Flow(predict, items, context.client, n_words)
         self.predict = predict
         self.context = context
         self.future: Future[list[Output]] = loop.create_future()
@@ -55,8 +58,9 @@ class PendingRequest(Generic[Window, Output]):
         """Whether no window of it has been taken yet."""
         self.timer: TimerHandle | None = None
         self.watch: Task[None] | None = None
-        self.outputs: dict[int, Output] = {}
-        self.n_windows = len(windows)
+        self.n_missing = sum(map(len, groups))
+        """How many windows have no result yet."""
+        self.outputs: list[Output | None] = [None] * self.n_missing
 
     def fail(self, error: ServiceError) -> None:
         """Complete the future with an error, unless it is complete."""

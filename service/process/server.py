@@ -13,6 +13,7 @@ import socket
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from time import monotonic
 
 import structlog
 import uvicorn
@@ -35,10 +36,12 @@ SWITCH_SECONDS = 0.0005
 For each batch the network releases the lock and takes it back a dozen times, and so does the event
 loop for each message. At Python's default of 5 ms they wait for each other: single texts on 64
 connections come to 1,760 a second instead of 2,250 (two cores, others quiet)."""
-COLLECTOR_THRESHOLDS = (2_000, 1_000, 1_000)
-"""Python's default is (700, 10, 10): with a document of a megabyte in memory, the garbage collector
-then stops everything for up to 80 ms, again and again, and finds next to nothing. What a request
-leaves behind is freed without it. (20,000 new objects at once still cost 10 to 28 ms.)"""
+YOUNG_OBJECTS = 20_000
+"""So many new objects are searched for garbage at once, which takes 5 to 28 ms."""
+FULL_SECONDS = 60.0
+"""How often the old objects are searched too."""
+PUT_OFF_SECONDS = 60.0
+"""The longest time that long texts may put that off."""
 BEAT_SECONDS = 1.0
 LINGER_SECONDS = 0.2
 """How long idle connections stay open after the socket is closed, so that a request on its way on
@@ -112,6 +115,7 @@ class Server(uvicorn.Server):
         self._opens_at_once = not closed
         self._counts = counts
         self._on_beat = on_beat
+        self._collector = QuietCollector(lambda: app.state.service.tagging.has_long)
         self._tasks: list[asyncio.Task[None]] = []
 
     def open(self) -> None:
@@ -124,7 +128,7 @@ class Server(uvicorn.Server):
         if not sockets:
             raise ValueError("a server needs a socket")
         sys.setswitchinterval(SWITCH_SECONDS)
-        gc.set_threshold(*COLLECTOR_THRESHOLDS)
+        gc.disable()  # see QuietCollector
         self._acceptor = Acceptor(
             sockets[0],
             self._protocol,
@@ -143,8 +147,9 @@ class Server(uvicorn.Server):
         self.started = True
 
     async def on_tick(self, counter: int) -> bool:
-        """Publish this worker's connection count, ten times a second."""
+        """Publish this worker's connection count and collect garbage, ten times a second."""
         self._acceptor.publish()
+        self._collector.tick()
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -213,6 +218,42 @@ class Server(uvicorn.Server):
         return make(
             config=self.config, server_state=self.server_state, app_state=self.lifespan.state
         )
+
+
+class QuietCollector:
+    """Collects cyclic garbage at moments when that is quick; call `tick` now and then.
+
+    Python's collector runs when enough objects have been made, which is in the midst of a long
+    text: with 350,000 sentences in memory, everything stopped for 460 ms. What a request leaves
+    behind is freed without it; only errors make cycles, through their tracebacks. So it is off,
+    and called here, and not while `is_busy`, unless it has been put off for long.
+    """
+
+    def __init__(
+        self,
+        is_busy: Callable[[], bool],
+        *,
+        collect: Callable[[int], object] = gc.collect,
+        count_young: Callable[[], int] = lambda: gc.get_count()[0],
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._is_busy = is_busy
+        self._collect = collect
+        self._count_young = count_young
+        self._clock = clock
+        self._full = self._last = clock()
+
+    def tick(self) -> None:
+        """Collect among the new objects, or among all, if it is time and the moment is good."""
+        now = self._clock()
+        is_full = now - self._full >= FULL_SECONDS
+        if not is_full and self._count_young() < YOUNG_OBJECTS:
+            self._last = now
+        elif not self._is_busy() or now - self._last >= PUT_OFF_SECONDS:
+            self._collect(2 if is_full else 1)
+            self._last = now
+            if is_full:
+                self._full = now
 
 
 def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:

@@ -1,18 +1,22 @@
 """Windows keep every word once, never hold too many, and give a word all the context they can."""
 
+import gc
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teddy.model.text.documents import Window, split_windows
+from teddy.model.text.documents import Window, prepare, split_windows
 
 
 def split(sentences: list[tuple[int, int]], max_words: int, overlap: int) -> list[Window]:
     """The windows of sentences whose words are their own numbers."""
     words = [str(number) for number in range(sentences[-1][1] if sentences else 0)]
-    windows = split_windows(words, sentences, max_words, overlap)
+    lazy = split_windows(words, sentences, max_words, overlap)
+    windows = [*lazy]
+    assert [lazy[i] for i in range(len(lazy))] == lazy[:] == windows
+    assert lazy.n_words == sum(each.n_words for each in windows)
     for window in windows:
         assert window.words == words[window.start : window.end]
         assert window.n_words == window.end - window.start
@@ -94,3 +98,11 @@ def test_an_overlap_that_leaves_no_room_for_progress_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match="overlap"):
         split([(0, 3)], max_words, overlap)
+
+
+def test_a_text_of_many_sentences_is_few_objects_for_the_garbage_collector() -> None:
+    gc.collect()
+    before = len(gc.get_objects())
+    document = prepare("A\n\n" * 20_000, 100, 10)
+    assert len(document.windows) == 20_000
+    assert len(gc.get_objects()) - before < 100

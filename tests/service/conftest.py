@@ -76,11 +76,17 @@ class FakeWindow:
         return len(self.words)
 
 
+class FakeWindows(list[FakeWindow]):
+    @property
+    def n_words(self) -> int:
+        return sum(each.n_words for each in self)
+
+
 @dataclass(frozen=True)
 class FakeDocument:
     text: Text
     offsets: list[tuple[int, int]]
-    windows: list[FakeWindow]
+    windows: FakeWindows
 
 
 class FakeManifest:
@@ -139,9 +145,8 @@ class FakePredictor:
         else:
             offsets = [(i, i + 1) for i in range(len(text))]
             words = list(text)
-        return FakeDocument(
-            text, offsets, [FakeWindow(words[i : i + 10]) for i in range(0, len(words), 10)]
-        )
+        windows = (FakeWindow(words[i : i + 10]) for i in range(0, len(words), 10))
+        return FakeDocument(text, offsets, FakeWindows(windows))
 
     def cut_by(self, sentences: str) -> Callable[[str], FakeDocument]:
         """Return `prepare`, or for `lines` one that makes a window of each line."""
@@ -149,7 +154,7 @@ class FakePredictor:
             return self.prepare
 
         def prepare(text: str) -> FakeDocument:
-            windows = [FakeWindow(line.split()) for line in text.split("\n")]
+            windows = FakeWindows(FakeWindow(line.split()) for line in text.split("\n"))
             return replace(self.prepare(text), windows=windows)
 
         return prepare

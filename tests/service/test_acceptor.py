@@ -42,10 +42,13 @@ def acceptor(name: bytes, bound: socket.socket, counts: ConnectionCounts | None 
     )
 
 
-async def connect(bound: socket.socket, n: int, stack: ExitStack) -> list[socket.socket]:
+async def connect(
+    bound: socket.socket, n: int, stack: ExitStack, address: str = "127.0.0.1"
+) -> list[socket.socket]:
     clients = [stack.enter_context(socket.socket()) for _ in range(n)]
     for client in clients:
         client.setblocking(False)
+        client.bind((address, 0))
         await asyncio.get_running_loop().sock_connect(client, bound.getsockname())
     return clients
 
@@ -90,6 +93,39 @@ async def test_who_has_connected_before_the_door_closes_is_served(bound: socket.
             client.setblocking(False)
         assert await greetings(clients) == [b"0"] * 20
         await door.wait_closed()
+
+
+class Roll(asyncio.Protocol):
+    """Writes down the addresses in the order in which their connections are set up."""
+
+    def __init__(self, addresses: list[str]) -> None:
+        self.addresses = addresses
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.addresses.append(transport.get_extra_info("peername")[0])
+
+
+@pytest.mark.parametrize(("most", "served"), [(4096, 100), (30, 30)])
+async def test_a_crowd_of_one_address_lets_each_other_address_in_at_its_turn(
+    most: int, served: int, bound: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All have connected before any is accepted, and the crowd came first."""
+    monkeypatch.setattr("teddy.service.http.acceptor.MOST_OF_ADDRESS", most)
+    roll: list[str] = []
+    with ExitStack() as stack:
+        door = Acceptor(bound, lambda: Roll(roll), lambda: 0, backlog=128)
+        bound.listen(128)
+        await connect(bound, 100, stack, "127.0.0.9")
+        for other in ("127.0.0.2", "127.0.0.3", "127.0.0.2"):
+            await connect(bound, 1, stack, other)
+        door.open()
+        async with asyncio.timeout(30):
+            while len(roll) < served + 3:
+                await asyncio.sleep(0)
+        door.close()
+        await door.wait_closed()
+    others = ["127.0.0.9", "127.0.0.2", "127.0.0.3", "127.0.0.9", "127.0.0.2"]
+    assert roll == [*others, *["127.0.0.9"] * (served - 2)]
 
 
 async def test_nobody_can_connect_before_the_door_is_open(bound: socket.socket) -> None:

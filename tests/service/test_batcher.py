@@ -1,14 +1,27 @@
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
+from math import inf
 from threading import Event
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from teddy.service.errors import InferenceError, QueueFullError, ShuttingDownError
-from teddy.service.inference.batcher import Batcher
-from teddy.service.inference.fair_queue import QUANTUM_WORDS
+from teddy.service.errors import (
+    DeadlineError,
+    InferenceError,
+    QueueFullError,
+    ServiceError,
+    ShuttingDownError,
+)
+from teddy.service.inference.batcher import FREED_AT_ONCE, Batcher, free_in_pieces
+from teddy.service.inference.fair_queue import QUANTUM_WORDS, RequestContext
+from teddy.service.inference.tagging import Tagging
 from teddy.service.observability.metrics import Metrics
 
 pytestmark = pytest.mark.anyio
@@ -227,3 +240,82 @@ async def test_batches_and_waits_are_measured_and_an_idle_queue_is_empty() -> No
     assert samples["teddy_inference_seconds_count"] == 1
     assert samples["teddy_queue_wait_seconds_count"] == 1
     assert samples["teddy_queue_words"] == 0
+
+
+async def test_a_long_list_is_freed_in_pieces_between_which_others_have_their_turn() -> None:
+    loop = asyncio.get_running_loop()
+    objects, left = [object() for _ in range(5 * FREED_AT_ONCE + 1)], []
+    free_in_pieces(objects, loop)
+    while objects:
+        left.append(len(objects))
+        await asyncio.sleep(0)
+    assert left == [n * FREED_AT_ONCE + 1 for n in (4, 3, 2, 1, 0)]
+
+
+@pytest.mark.parametrize("end", ["refused", "late", "gone", "cancelled"])
+async def test_a_request_that_fails_is_forgotten_without_the_garbage_collector(end: str) -> None:
+    """The collector is off; a cycle through the error's traceback would keep the windows."""
+    network, seen = Network(is_open=False), list[weakref.ref[Window]]()
+
+    async def ask(batcher: Batcher[Window, str]) -> None:
+        asked = windows(*(f"w{i}" for i in range(50)))
+        seen.extend(map(weakref.ref, asked))
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + 0.01 if end == "late" else inf
+        departure = partial(asyncio.sleep, 0) if end == "gone" else None
+        context = RequestContext(deadline=deadline, departure=departure)
+        await batcher.submit(network.predict, asked, context)
+
+    gc.disable()
+    try:
+        async with make_batcher(queue_words=1600) as batcher:
+            async with busy(network, batcher):
+                n_others = 16 if end == "refused" else 0  # then the queue is full
+                others = [
+                    batcher.submit(network.predict, [Window("other", 100)]) for _ in range(n_others)
+                ]
+                asking = asyncio.create_task(ask(batcher))
+                if end == "cancelled":
+                    await asyncio.sleep(0)
+                    asking.cancel()
+                with suppress(ServiceError, asyncio.CancelledError):
+                    await asking
+                assert not asking.cancelled() or end == "cancelled"
+                del asking
+            await asyncio.gather(*others)
+        assert seen
+        assert [each() for each in seen if each() is not None] == []
+    finally:
+        gc.enable()
+
+
+async def test_the_texts_of_a_late_request_are_forgotten_without_the_garbage_collector(
+    predictor: Any,
+) -> None:
+    seen: list[weakref.ref[object]] = []
+
+    def prepare(text: str) -> object:
+        seen.append(weakref.ref(document := predictor.prepare(text)))
+        return document
+
+    model: Any = SimpleNamespace(
+        name="en",
+        predictor=SimpleNamespace(prepare=prepare, predict=predictor.predict),
+    )
+    no_drift: Any = SimpleNamespace(close=lambda: None)
+    gc.disable()
+    predictor.gate.clear()
+    try:
+        async with Batcher[Any, Any](
+            batch_words=10, queue_words=1000, threads=1, metrics=Metrics()
+        ) as batcher:
+            tagging = Tagging(batcher, Metrics(), no_drift)
+            context = RequestContext(deadline=asyncio.get_running_loop().time() + 0.01)
+            with suppress(DeadlineError):
+                await tagging.tag(model, ["a b c " * 10] * 3, context)
+            predictor.gate.set()
+        tagging.close()
+        assert [each() for each in seen] == [None] * 3
+        assert not tagging.has_long
+    finally:
+        gc.enable()

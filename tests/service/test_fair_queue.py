@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from itertools import combinations
 
 import pytest
@@ -5,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from teddy.service.errors import QueueFullError
-from teddy.service.inference.fair_queue import FLOW_SHARES, FairQueue, Flow, choose_batch
+from teddy.service.inference.fair_queue import (
+    FLOW_SHARES,
+    LOOK_AHEAD,
+    FairQueue,
+    Flow,
+    choose_batch,
+)
 
 Item = tuple[int, int]  # flow, place in it
 
@@ -79,7 +86,7 @@ def test_each_flow_is_served_within_as_many_batches_as_there_are_flows(
         for i in {i for i, _ in batch}:
             last_served[i] = n_batches
         for i, flow in enumerate(flows):
-            assert not flow.items or n_batches - last_served[i] < len(flows)
+            assert not flow.words or n_batches - last_served[i] < len(flows)
 
 
 @given(requests, st.integers(1, 40), st.data())
@@ -104,9 +111,7 @@ def test_the_words_counted_are_those_that_wait_whoever_leaves(
         else:
             queue.take(limit)
         share = queue.max_words // FLOW_SHARES
-        assert queue.words == sum(
-            min(sum(each.words for each in flow.items), share) for flow in flows
-        )
+        assert queue.words == sum(min(sum(each.words for each in flow), share) for flow in flows)
 
 
 def test_a_short_request_waits_for_one_window_of_a_document_and_not_for_all() -> None:
@@ -209,3 +214,23 @@ def test_flows_that_are_not_live_are_discarded_and_cost_no_turn() -> None:
     assert queue.take(10, live.__contains__) == ["c2"]
     assert queue.take(10, live.__contains__) == []
     assert (len(queue), queue.words) == (0, 0)
+
+
+def test_of_a_document_only_the_items_whose_turn_is_near_are_made() -> None:
+    n_made = 0
+
+    def items() -> Iterator[tuple[int, int]]:
+        nonlocal n_made
+        for number in range(350_000):
+            n_made += 1
+            yield 3, number
+
+    queue: FairQueue[int] = FairQueue(10_000_000)
+    flow = Flow("key", items(), words=3 * 350_000)
+    queue.add(flow)
+    assert n_made == 0
+    assert queue.take(300) == [*range(100)]
+    assert n_made <= LOOK_AHEAD * 100 + 1
+    queue.discard(flow)
+    assert n_made <= LOOK_AHEAD * 100 + 1
+    assert (len(queue), queue.words, [*flow]) == (0, 0, [])

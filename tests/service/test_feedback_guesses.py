@@ -2,17 +2,32 @@
 was wrong. The attack is the one that read a text back in 68 requests."""
 
 import asyncio
+import subprocess
+import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from string import ascii_letters
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from teddy.service.errors import TooManyGuessesError
-from teddy.service.feedback.guesses import MOST_CALLERS, MOST_GUESSES, SECONDS_EACH, Guesses
+from teddy.service.feedback.guesses import (
+    KEY_BYTES,
+    MOST_GUESSES,
+    N_PLACES,
+    PLACE,
+    PRIVATE_FILE,
+    SECONDS_EACH,
+    Guesses,
+)
+from teddy.service.feedback.state import GUESSES
 from tests.service.live import Live, listening
 from tests.service.test_feedback import rows
 from tests.service.test_problems import check_problem
@@ -115,6 +130,7 @@ async def test_with_keys_the_key_counts_and_not_the_address(predictor: Any, tmp_
 async def test_a_caller_that_guesses_on_is_refused_and_others_are_not(
     predictor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    table(tmp_path / GUESSES)
     async with (
         listening(predictor, feedback_dir=tmp_path) as live,
         client_at(HERE, live) as attacker,
@@ -142,20 +158,24 @@ async def test_a_caller_that_guesses_on_is_refused_and_others_are_not(
             assert fair.status_code == 201, "who is right is never refused"
 
 
+def table(file: Path) -> Path:
+    """A file with a known secret: "a" and "b", HERE and ELSEWHERE have places of their own."""
+    file.write_bytes(bytes(KEY_BYTES + N_PLACES * PLACE.size))
+    return file
+
+
 def wrong(guesses: Guesses, caller: str) -> bool:
     """Guess wrong; whether it was allowed."""
     try:
-        with guesses.one(caller):
-            raise KeyError(caller)
-    except KeyError:
-        return True
+        guesses.take(caller)
     except TooManyGuessesError:
         return False
+    return True
 
 
-def test_guesses_come_back_one_by_one() -> None:
-    now = [time.monotonic()]
-    guesses = Guesses(lambda: now[0])
+def test_guesses_come_back_one_by_one(tmp_path: Path) -> None:
+    now = [time.time()]
+    guesses = Guesses(table(tmp_path / "guesses"), lambda: now[0])
     assert [wrong(guesses, "a") for _ in range(MOST_GUESSES + 3)] == [True] * MOST_GUESSES + [
         False
     ] * 3
@@ -163,16 +183,46 @@ def test_guesses_come_back_one_by_one() -> None:
     assert [wrong(guesses, "a") for _ in range(3)] == [True, True, False]
     now[0] += 10 * MOST_GUESSES * SECONDS_EACH
     assert sum(wrong(guesses, "a") for _ in range(2 * MOST_GUESSES)) == MOST_GUESSES
-
-
-def test_callers_are_forgotten_when_there_are_too_many_the_longest_silent_first() -> None:
-    guesses = Guesses(lambda: 0.0)
-    for _ in range(MOST_GUESSES):
-        assert wrong(guesses, "a")
-    for caller in range(MOST_CALLERS - 1):
-        assert wrong(guesses, str(caller))
+    now[0] -= 1e6  # the clock is set right
     assert not wrong(guesses, "a")
-    for caller in range(MOST_CALLERS - 1):
-        wrong(guesses, str(caller))
-    assert not wrong(guesses, "a"), "it has not been silent"
-    assert len(guesses._regained) == MOST_CALLERS
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from("ab"), st.booleans()), max_size=200))
+def test_workers_together_allow_as_many_tries_as_one_alone(
+    steps: list[tuple[int, str, bool]],
+) -> None:
+    """Steps are of a worker, a caller, and whether the guess is right; the clock stands still."""
+    with TemporaryDirectory() as folder:
+        file = table(Path(folder) / "guesses")
+        workers = [Guesses(file, lambda: 1e9) for _ in range(3)]
+        n_wrong = Counter[str]()
+        for worker, caller, is_right in steps:
+            assert wrong(workers[worker], caller) is (n_wrong[caller] < MOST_GUESSES)
+            if n_wrong[caller] < MOST_GUESSES:
+                if is_right:
+                    workers[worker].give_back(caller)
+                else:
+                    n_wrong[caller] += 1
+
+
+def test_tries_of_processes_at_the_same_time_are_all_counted(tmp_path: Path) -> None:
+    file = table(tmp_path / "guesses")
+    guess = f"""
+from pathlib import Path
+from teddy.service.feedback.guesses import Guesses
+guesses = Guesses(Path({str(file)!r}), lambda: 1e9)
+for _ in range(15):
+    guesses.take("a")
+"""
+    processes = [subprocess.Popen([sys.executable, "-c", guess]) for _ in range(4)]
+    assert [process.wait(60) for process in processes] == [0] * 4
+    assert not wrong(Guesses(file, lambda: 1e9), "a")
+    assert wrong(Guesses(file, lambda: 1e9), "b")
+
+
+def test_each_file_has_a_secret_of_its_own_and_only_its_user_reads_it(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in "ab"]
+    for file in files:
+        Guesses(file)
+        assert file.stat().st_mode & 0o777 == PRIVATE_FILE
+    assert files[0].read_bytes()[:KEY_BYTES] != files[1].read_bytes()[:KEY_BYTES]

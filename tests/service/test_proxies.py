@@ -2,14 +2,11 @@
 
 import asyncio
 import json
-import os
 import re
-import shutil
-import socket
 import subprocess
 from asyncio import StreamReader, StreamWriter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,77 +14,23 @@ from typing import Any
 import httpx
 import pytest
 
+from benchmarks.load.question import single_questions
 from benchmarks.load.server import free_port
+from benchmarks.proxies import HAPROXY, NGINX, PROGRAMS, command_of, find, proxy, through
 from teddy.service.settings import Settings
 from tests.service.live import RawStream, line, listening
 
 pytestmark = pytest.mark.anyio
 
-FOLDER = Path(__file__).parents[2] / "deploy" / "proxy"
-NGINX = (FOLDER / "nginx.conf").read_text(encoding="utf-8")
-HAPROXY = (FOLDER / "haproxy.cfg").read_text(encoding="utf-8")
 KEEP_ALIVE_SECONDS = 75  # which deploy/README.md says to set
-AROUND_NGINX = """
-daemon off; master_process off; pid {directory}/pid; error_log stderr;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy; fastcgi_temp_path {directory}/fastcgi;
-    uwsgi_temp_path {directory}/uwsgi; scgi_temp_path {directory}/scgi;
-    include {directory}/teddy.conf;
-}}
-"""
 
 
-@pytest.fixture(params=["nginx", "haproxy"])
+@pytest.fixture(params=PROGRAMS)
 def program(request: pytest.FixtureRequest) -> str:
-    found: str | None = shutil.which(str(request.param), path=f"{os.environ['PATH']}:/usr/sbin")
+    found = find(str(request.param))
     if found is None:
         pytest.skip(f"{request.param} is not installed")
     return found
-
-
-def replaced(text: str, old: str, new: str) -> str:
-    assert text.count(old) == 1
-    return text.replace(old, new)
-
-
-def command_of(program: str, upstream: int, port: int, directory: Path) -> list[str]:
-    """The command line of a proxy on `port`, with our file for another Teddy."""
-    server, address = f"127.0.0.1:{upstream}", f"127.0.0.1:{port}"
-    if Path(program).name == "haproxy":
-        content = replaced(HAPROXY, "127.0.0.1:8000", server)
-        file = directory / "haproxy.cfg"
-        file.write_text(replaced(content, "bind :80\n", f"bind {address}\n"))
-        return [program, "-db", "-f", str(file)]
-    content = replaced(NGINX, "127.0.0.1:8000", server)
-    (directory / "teddy.conf").write_text(replaced(content, "listen 80;", f"listen {address};"))
-    file = directory / "nginx.conf"
-    file.write_text(AROUND_NGINX.format(directory=directory))
-    return [program, "-p", str(directory), "-c", str(file), "-e", "stderr"]
-
-
-@contextmanager
-def proxy(program: str, upstream: int, directory: Path) -> Iterator[int]:
-    """A proxy in front of a port, on another, whose number is given once it listens there."""
-    port = free_port()
-    command = command_of(program, upstream, port, directory)
-    with (directory / "log").open("wb") as log, subprocess.Popen(command, stderr=log) as process:
-        try:
-            while not is_open(port):
-                assert process.poll() is None, (directory / "log").read_text()
-            yield port
-        finally:
-            process.kill()
-
-
-def is_open(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port)).close()
-    except ConnectionRefusedError:
-        return False
-    return True
 
 
 @dataclass
@@ -198,6 +141,14 @@ async def test_each_line_of_a_stream_is_answered_before_the_next_is_sent(
             await stream.finish()
             assert [answer async for answer in answers] == [{"entities": []}]
             await stream.close()
+
+
+async def test_every_request_gets_its_answer(program: str, predictor: Any) -> None:
+    """A hundred thousand of them: `make proxies`."""
+    questions = single_questions([f"Ada {i} met Eve" for i in range(50)], None)
+    async with asyncio.timeout(60), listening(predictor) as live:
+        tally = await through(program, live.port, questions, 300, connections=8)
+    assert (tally.sent, tally.statuses, tally.broken) == (300, {200: 300}, [])
 
 
 async def test_metrics_are_not_for_everybody(program: str, tmp_path: Path, predictor: Any) -> None:

@@ -1,12 +1,13 @@
 """A real server on a real socket, in this process; signals are real too."""
 
 import asyncio
+import gc
 import os
 import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,15 @@ import pytest
 from teddy.model.errors import ModelFileError
 from teddy.service.app import create_app
 from teddy.service.errors import AddressError
-from teddy.service.process.server import Server, listen, serve
+from teddy.service.process.server import (
+    FULL_SECONDS,
+    PUT_OFF_SECONDS,
+    YOUNG_OBJECTS,
+    QuietCollector,
+    Server,
+    listen,
+    serve,
+)
 from teddy.service.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -253,3 +262,61 @@ async def test_a_port_in_use_or_a_foreign_address_is_refused_in_one_line() -> No
             listen("127.0.0.1", port)
     with pytest.raises(AddressError, match=r"cannot listen on 192.0.2.1:8000: "):
         listen("192.0.2.1", 8000)
+
+
+@dataclass
+class Garbage:
+    """The collector as QuietCollector sees it: new objects, texts in work, and the time."""
+
+    young: int = 0
+    is_busy: bool = False
+    now: float = 0.0
+    collected: list[int] = field(default_factory=list)
+
+    def collector(self) -> QuietCollector:
+        return QuietCollector(
+            lambda: self.is_busy,
+            collect=self.collected.append,
+            count_young=lambda: self.young,
+            clock=lambda: self.now,
+        )
+
+
+def test_garbage_is_collected_when_much_is_new_and_all_of_it_now_and_then() -> None:
+    garbage = Garbage()
+    collector = garbage.collector()
+    for garbage.young, expected in ((YOUNG_OBJECTS - 1, []), (YOUNG_OBJECTS, [1])):
+        collector.tick()
+        assert garbage.collected == expected
+    garbage.young = 0
+    garbage.now = FULL_SECONDS
+    collector.tick()
+    collector.tick()
+    assert garbage.collected == [1, 2]
+
+
+def test_long_texts_put_garbage_off_but_not_for_ever() -> None:
+    garbage = Garbage(young=10 * YOUNG_OBJECTS, is_busy=True)
+    collector = garbage.collector()
+    for garbage.now in (0.0, PUT_OFF_SECONDS - 1):
+        collector.tick()
+        assert garbage.collected == []
+    garbage.now = PUT_OFF_SECONDS
+    collector.tick()
+    assert garbage.collected == [2], "all of it is due too"
+    garbage.now += PUT_OFF_SECONDS / 2
+    collector.tick()
+    assert garbage.collected == [2], "the next may be put off as long"
+    garbage.is_busy = False
+    collector.tick()
+    assert garbage.collected == [2, 1], "a quiet moment"
+
+
+async def test_python_does_not_collect_garbage_by_itself_while_a_server_runs(
+    predictor: Any,
+) -> None:
+    try:
+        async with running(predictor):
+            assert not gc.isenabled()
+    finally:
+        gc.enable()
