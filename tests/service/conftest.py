@@ -154,8 +154,8 @@ class FakePredictor:
             return self.prepare
 
         def prepare(text: str) -> FakeDocument:
-            windows = (FakeWindow(line.split()) for line in text.split("\n"))
-            return replace(self.prepare(text), windows=FakeWindows(windows))
+            windows = FakeWindows(FakeWindow(line.split()) for line in text.split("\n"))
+            return replace(self.prepare(text), windows=windows)
 
         return prepare
 
