@@ -28,7 +28,7 @@ from teddy.model.tags.spans import Span
 from teddy.model.tags.tag_set import TagSet
 from teddy.model.text.documents import Document, Entity, Tagged, Window, assemble, prepare
 from teddy.model.text.sentences import SENTENCE_MODES, SentenceMode
-from teddy.model.text.words import READABLE_VERSIONS, Text, Tokeniser, n_characters
+from teddy.model.text.words import READABLE_VERSIONS, Text, Tokeniser
 
 SHIPPED_MODEL = Path(__file__).parent / "pretrained" / "en.teddy"
 """The model that comes with Teddy."""
@@ -172,7 +172,7 @@ def _take(texts: Iterator[Text]) -> list[Text]:
     size = 0
     for text in texts:
         taken.append(text)
-        size += 1 + n_characters(text)
+        size += 1 + (len(text) if isinstance(text, str) else sum(map(len, text)))
         if size >= _CHARACTERS_AT_ONCE:
             break
     return taken

@@ -26,7 +26,7 @@ from teddy.training.commands import train
 
 ROOT = Path(__file__).parents[1]
 PRODUCT = ("model", "training", "service", "teddy")
-MOST_STEPS_OF_A_TEXT = 27
+MOST_STEPS_OF_A_TEXT = 25
 MOST_STEPS_OF_A_REQUEST = 30
 MOST_STEPS_OF_A_MODEL = 40
 

@@ -87,11 +87,18 @@ mark is there.
 """
 
 
-def line_borders(text: str, words: Offsets, *, every_line: bool = False) -> list[int]:
-    """Return the words that begin a sentence because of a line break before them, in order.
+def layout_borders(text: str, words: Offsets, *, every_line: bool = False) -> list[int]:
+    """Return the words that begin a sentence because of a line break, gap or mark before them.
 
-    With `every_line` each first word of a line does. Linear in the text.
+    With `every_line` each first word of a line does, and no other. In order; linear in the text.
     """
+    if every_line:
+        return _line_borders(text, words, every_line=True)
+    lines, gaps = _line_borders(text, words), _gap_borders(text, words)
+    return sorted({*lines, *gaps}) if lines and gaps else lines or gaps
+
+
+def _line_borders(text: str, words: Offsets, *, every_line: bool = False) -> list[int]:
     borders: list[int] = []
     breaks: list[_Break] = []
     n_words, starts = len(words.starts), words.starts
@@ -244,8 +251,7 @@ def _may_go_on(text: str, words: Offsets, each: _Break, runs_on: bool) -> bool:
     )
 
 
-def layout_borders(text: str, words: Offsets) -> list[int]:
-    """Return the words that begin a sentence because a gap or a mark is before them, in order."""
+def _gap_borders(text: str, words: Offsets) -> list[int]:
     places: list[int] = []
     if not text.isascii() or "\t" in text or "|" in text:
         places += [match.end() for match in _CELL.finditer(text)]

@@ -34,7 +34,7 @@ from teddy.model.text.abbreviations import (
     STARTERS,
     TITLES,
 )
-from teddy.model.text.layout import LINE_BREAKS, layout_borders, line_borders
+from teddy.model.text.layout import LINE_BREAKS, layout_borders
 from teddy.model.text.layout import Offsets as Offsets
 
 SentenceMode = Literal["document", "lines"]
@@ -75,11 +75,10 @@ def split_sentences(
     if not n_words:
         return []
     if mode == "lines":
-        borders = line_borders(text, words, every_line=True)
+        borders = layout_borders(text, words, every_line=True)
     else:
         borders = _stop_borders(text, words)
-        others = layout_borders(text, words) + line_borders(text, words)
-        if others:
+        if others := layout_borders(text, words):
             borders = sorted({*borders, *others})
     if not borders:
         return [(0, n_words)]
