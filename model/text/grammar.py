@@ -153,7 +153,7 @@ def _second_version(language: str) -> list[str]:
         *_addresses(ends),
         rf"{alphanumeric}{{1,30}}?(?=(?i:https?|ftp)://)",  # a word that an address follows
         rf"(?P<tag>\#{run}(?:_++{run})*+)",
-        rf"(?<=@){run}(?:_++{run})*+",
+        rf"(?<=@)(?!\d)_*+{run}(?:_++{run})*+_*+",  # with the underscores of user names
         *_small_signs(ends),
         *_contractions(alphanumeric, ends),
         *_clitics(language, ends),

@@ -1,9 +1,10 @@
 """Words: where they lie in a text, and what the network reads of each.
 
 Training and serving both split here, so that a model meets the words it has learnt. A text is first
-split at white space; what one chunk gives never depends on its neighbours. What a word is within a
-chunk is said by the grammar of the model's version and language (`teddy.model.text.grammar`), and
-in docs/words.md with examples.
+split at white space; what one chunk gives never depends on its neighbours, but for a user name
+behind an `@` that stands apart, which is cut as in `@name`. What a word is within a chunk is said
+by the grammar of the model's version and language (`teddy.model.text.grammar`), and in
+docs/words.md with examples.
 
 Since version 2 a chunk is first read: character references of HTML become characters, and
 characters that cannot be seen are left out. The words are those of what is left; their offsets are
@@ -141,6 +142,8 @@ class Tokeniser:
                 continue
             else:
                 found = cut_short(chunk)
+            if words and words[-1] == "@" and self.version > 1:
+                found = _behind_at(cut, chunk)
             for first, last, word in found:
                 starts.append(start + first)
                 ends.append(start + last)
@@ -176,6 +179,13 @@ def _rules(
                     first = last
 
     return cut, lru_cache(_CACHED_CHUNKS)(lambda chunk: tuple(cut(chunk))), keeps_stop(version)
+
+
+def _behind_at(cut: Callable[[str], Iterable[_Word]], chunk: str) -> Iterator[_Word]:
+    """Yield the words of a chunk behind an `@` that stands apart, as if it were joined to it."""
+    for first, last, word in cut("@" + chunk):
+        if last > 1:
+            yield max(0, first - 1), last - 1, word[first == 0 :]
 
 
 def _matches(pattern: re.Pattern[str], text: str) -> Iterator[tuple[int, int]]:

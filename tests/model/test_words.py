@@ -433,3 +433,10 @@ def test_a_language_is_known_by_its_code_and_an_unknown_one_has_the_common_rules
     language: str, words: int
 ) -> None:
     assert len(Tokeniser(2, language).offsets("l'Oslo")) == words
+
+
+@given(st.from_regex(r"[A-Za-z0-9_]{1,20}[.,:!]?", fullmatch=True), st.sampled_from(["", "RT "]))
+def test_a_user_name_is_cut_alike_whether_its_mark_stands_apart(name: str, before: str) -> None:
+    joined = Tokeniser().split_words(f"{before}@{name} hello_")
+    apart = Tokeniser().split_words(f"{before}@ {name} hello_")
+    assert joined[2] == apart[2]
