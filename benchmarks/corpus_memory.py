@@ -107,7 +107,7 @@ class Stages:
 def run_train(folder: Path) -> dict[str, Any]:
     """Prepares a run, makes some updates, reads an epoch."""
     from teddy.training.recipe.recipe import load_recipe
-    from teddy.training.run import set_up_run
+    from teddy.training.run_setup import set_up_run
 
     stages = Stages()
     recipe = load_recipe(folder / "recipe.toml", [f"training.epochs={10_000}"])

@@ -48,7 +48,7 @@ def train(recipe_file: str, data: str, updates: str, *settings: str) -> None:
     from teddy.training.learning.distributed.process_group import join_group
     from teddy.training.learning.torch_setup import set_threads
     from teddy.training.recipe.recipe import load_recipe
-    from teddy.training.run import set_up_run
+    from teddy.training.run_setup import set_up_run
 
     recipe = load_recipe(recipe_file, settings)
     set_threads(1)

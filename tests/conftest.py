@@ -92,6 +92,7 @@ batch_words = 120
 learning_rate = 0.02
 feature_dropout = 0.1
 average_decay = 0.9
+patience = 8
 mixed_precision = "fp32"
 threads = 1
 
@@ -125,6 +126,23 @@ def tiny_run(
     """The output directory of a finished run. Read it; write elsewhere."""
     output = tmp_path_factory.mktemp("tiny-run")
     train(tiny_recipe, tiny_data, output)
+    return output
+
+
+@pytest.fixture(scope="session")
+def tiny_stopped_run(
+    tiny_data: Path, tiny_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The output directory of a run that was stopped before it wrote its model file. Read it."""
+    output = tmp_path_factory.mktemp("tiny-stopped-run")
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("teddy.training.run.write_model", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(tiny_recipe, tiny_data, output)
     return output
 
 

@@ -260,9 +260,9 @@ def test_a_second_run_in_the_place_of_another_is_refused_in_one_line(
 
 
 def test_an_unfinished_checkpoint_is_exported_with_data_and_refused_without(
-    tiny_run: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_stopped_run: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["export", str(tiny_run / "last.checkpoint"), str(tmp_path / "early.teddy")]
+    arguments = ["export", str(tiny_stopped_run / "last.checkpoint"), str(tmp_path / "early.teddy")]
     assert_one_line(cli.run(arguments), capsys.readouterr().err, "give --data")
     assert cli.run([*arguments, "--data", str(tiny_data)]) == 0
     assert (tmp_path / "early.teddy").is_file()

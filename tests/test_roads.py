@@ -94,6 +94,8 @@ FILES_OF_A_MODEL = (
     "training/commands.py",
     "training/recipe/recipe.py",
     "training/run.py",
+    "training/run_setup.py",
+    "training/recipe/fitting.py",
     "training/data/corpora.py",
     "training/data/rules.py",
     "training/data/align.py",

@@ -20,7 +20,8 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -84,8 +85,9 @@ class Manifest:
     format_version: int
     name: str
     language: str
-    created: str
-    """UTC, ISO 8601."""
+    created: str = ""
+    """UTC, ISO 8601: when the file was written. It is not in new files, so that equal runs give
+    equal files; `read_bundle` takes it from the file system."""
     tokeniser_version: int
     labels: tuple[str, ...]
     features: FeatureConfig
@@ -167,7 +169,7 @@ def read_bundle(path: Path | str, *, sha256: str | None = None) -> Bundle:
     Raises ModelFileError: missing, foreign, truncated, changed after export, another file than the
     pinned one, of another format version, or with a manifest that does not fit the format.
     """
-    content = _read(path)
+    content, written = _read(path), _written(path)
     if sha256 is not None and (found := hashlib.sha256(content).hexdigest()) != sha256:
         raise ModelFileError(
             path,
@@ -178,6 +180,8 @@ def read_bundle(path: Path | str, *, sha256: str | None = None) -> Bundle:
     try:
         extras = onnx_archive.extra_files(content) if is_onnx else _extra_files(content)
         manifest = _read_manifest(path, extras["manifest.json"])
+        if not manifest.created:
+            manifest = replace(manifest, created=written)
         pieces = extras["pieces.model"]
         words = tuple(extras["words.txt"].decode().split("\n"))
         card = extras.get("card.md", b"").decode()
@@ -225,6 +229,14 @@ def _read(path: Path | str) -> bytes:
         return Path(path).read_bytes()
     except OSError as error:
         raise ModelFileError(path, f"cannot be read: {error.strerror}") from error
+
+
+def _written(path: Path | str) -> str:
+    try:
+        seconds = Path(path).stat().st_mtime
+    except OSError as error:
+        raise ModelFileError(path, f"cannot be read: {error.strerror}") from error
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
 def _check_digest(path: Path | str, content: bytes) -> str:

@@ -34,6 +34,24 @@ def reversed_positions(lengths: Tensor, width: int) -> Tensor:
     return torch.where(positions <= last, last - positions, positions)
 
 
+def best_onward(best: Tensor, between: Tensor, most_scores: int) -> Tensor:
+    """Return the best score behind each tag, given that of each next tag.
+
+    At most about `most_scores` are added up at once: of 300 labels, a batch has a gigabyte of them.
+
+    Shape: best [K, B], between [K, K, 1], by the next tag and then the tag before it -> [K, B].
+    """
+    n_tags = between.shape[1]
+    at_once = max(1, most_scores // max(1, best.numel()))
+    if at_once >= n_tags:
+        return (best.unsqueeze(1) + between).amax(dim=0)
+    parts: list[Tensor] = []
+    for start in range(0, n_tags, at_once):
+        part = between[:, start : start + at_once]
+        parts.append((best.unsqueeze(1) + part).amax(dim=0))
+    return torch.cat(parts)
+
+
 def _reverse(values: Tensor, positions: Tensor) -> Tensor:
     """Return [B, T, K] with each row's words in the order of `positions` [B, T]."""
     return values.gather(1, positions.unsqueeze(2).expand(-1, -1, values.shape[2]))
@@ -254,7 +272,7 @@ class ConditionalRandomField(nn.Module):
         best = steps[width - 1] + ending
         bests: list[Tensor] = [best]
         for t in range(width - 2, -1, -1):
-            onward = (best.unsqueeze(1) + between).amax(dim=0)
+            onward = best_onward(best, between, 4_000_000)
             if is_ragged:
                 onward = torch.where(lengths <= t + 1, ending, onward)
             best = steps[t] + onward

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from teddy.model.network.crf import (
     ConditionalRandomField,
     _words_between_rescalings,
+    best_onward,
     reversed_positions,
 )
 from teddy.model.tags.tag_set import TagSet
@@ -403,3 +404,18 @@ def test_reversed_positions_turn_the_words_of_a_row_round_and_leave_its_padding(
     assert positions.tolist() == [
         [*reversed(range(length)), *range(length, width)] for length in lengths
     ]
+
+
+@pytest.mark.parametrize("most_scores", [0, 1, 30, 45, 10_000])
+def test_the_best_scores_behind_each_tag_are_the_same_however_many_are_added_at_once(
+    most_scores: int,
+) -> None:
+    random = torch.Generator().manual_seed(1)
+    best = torch.randn(5, 3, generator=random, dtype=torch.float64)
+    transition = torch.randn(5, 5, generator=random, dtype=torch.float64)
+    found = best_onward(best, transition.t().unsqueeze(2), most_scores)
+    expected = [
+        [max(best[after, row] + transition[tag, after] for after in range(5)) for row in range(3)]
+        for tag in range(5)
+    ]
+    assert found.tolist() == [[float(each) for each in row] for row in expected]

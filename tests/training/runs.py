@@ -49,6 +49,7 @@ def _result(path: Path) -> Any:
         return load_weights(path).weights
     bundle = read_bundle(path)
     return {
+        "digest": bundle.digest,
         **dict(from_archive(bundle.archive).state_dict()),
         "scores": bundle.manifest.scores,
         "labels": bundle.manifest.labels,

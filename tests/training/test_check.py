@@ -55,6 +55,71 @@ def test_a_surface_that_is_unmarked_only_once_is_found(tmp_path: Path) -> None:
     assert messages(report, FindingKind.UNMARKED) == ["61: 'Rome' is marked 10 times, and not here"]
 
 
+@pytest.mark.parametrize("n_unmarked", [2, 27, 40, 41])
+def test_words_that_are_marked_in_some_places_only_are_told_once(
+    tmp_path: Path, n_unmarked: int
+) -> None:
+    marked = [f"in Rome/LOC on day {n}" for n in range(10)]
+    report = check(tmp_path / "a.conll", *marked, *[f"to Rome on {n}" for n in range(n_unmarked)])
+    expected = (
+        f"61: 'Rome' is marked 10 times, and not marked {n_unmarked} times of {10 + n_unmarked}, "
+        "first here"
+    )
+    found = messages(report, FindingKind.HALF_MARKED)
+    assert found == ([expected] if n_unmarked <= 40 else [])
+
+
+def test_a_quotation_shows_the_words_that_it_is_about(tmp_path: Path) -> None:
+    """However far behind the beginning of its sentence they stand."""
+    usual = [f"in Rome/LOC on day {n}" for n in range(10)]
+    filler = " ".join(["word"] * 80)
+    report = check(tmp_path / "a.conll", *usual, f"{filler} Rome again", f"{filler} {MIXED}")
+    text = as_text(report)
+    assert "word [Rome O -> LOC] again" in text
+    line = text.partition(f"{MIXED!r}")[2].splitlines()[1]
+    assert line.strip().startswith("... ")
+    assert MIXED in line
+
+
+@pytest.mark.parametrize(("n_bare", "is_found"), [(9, False), (30, True)])
+def test_a_stretch_without_entities_is_found_where_most_sentences_have_one(
+    tmp_path: Path, n_bare: int, is_found: bool
+) -> None:
+    marked = [f"Ada{n}/PER left at {n}" for n in range(40)]
+    bare = [f"they left at {n}" for n in range(n_bare)]
+    report = check(tmp_path / "a.conll", *marked[:20], *bare, *marked[20:], "they came back")
+    found = messages(report, FindingKind.BARE_STRETCH)
+    assert bool(found) == is_found
+    if found:
+        last = 1 + 5 * (20 + n_bare - 1)
+        assert found[0].startswith(f"101: 30 sentences without an entity, to line {last}; of the")
+
+
+def test_entities_at_random_make_no_stretch(tmp_path: Path) -> None:
+    sentences = [f"Ada{n}/PER left" if n % 3 == 0 else f"they left {n}" for n in range(200)]
+    assert messages(check(tmp_path / "a.conll", *sentences), FindingKind.BARE_STRETCH) == []
+
+
+def test_two_sentences_in_one_are_found_where_others_hold_one(tmp_path: Path) -> None:
+    single = [f"Ada{n}/PER went home early ." for n in range(30)]
+    report = check(tmp_path / "a.conll", *single, "Bo/PER went home . They came late again .")
+    assert messages(report, FindingKind.GLUED) == ["181: a sentence seems to begin at 'They'"]
+    divided_otherwise = [f"Ada{n}/PER went home . They came late ." for n in range(30)]
+    report = check(tmp_path / "b.conll", *divided_otherwise)
+    assert messages(report, FindingKind.GLUED) == []
+
+
+def test_a_copy_in_capitals_is_a_leak_too(tmp_path: Path) -> None:
+    train = ["Ada/PER left for Rome today", "Bo/PER came to see us here"]
+    dev = ["ADA/PER LEFT FOR ROME TODAY", "Bo/PER came to see us here", "Cy/PER left for good now"]
+    report = made(tmp_path, train, dev, "PER")
+    place = tmp_path / "train"
+    assert sorted(messages(report, FindingKind.LEAK)) == [
+        f"1: also in train, at {place}:1, in another case",
+        f"7: also in train, at {place}:7",
+    ]
+
+
 def test_repeats_are_told_apart_from_contradictions(tmp_path: Path) -> None:
     path = tmp_path / "a.conll"
     report = check(path, *["Ada/PER left for Rome/LOC then"] * 2, "Ada/PER left for Rome/PER then")

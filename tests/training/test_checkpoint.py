@@ -14,7 +14,7 @@ from teddy.training.learning.checkpoint import Checkpoint, load_checkpoint
 
 @pytest.fixture
 def checkpoint(tiny_run: Path) -> Checkpoint:
-    return load_checkpoint(tiny_run / "last.checkpoint")
+    return load_checkpoint(tiny_run / "best.checkpoint")
 
 
 def same(one: object, other: object) -> bool:

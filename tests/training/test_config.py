@@ -1,4 +1,5 @@
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,35 @@ def test_the_dumped_recipe_reads_back_equal(recipe_file: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            '[corpus]\nname = "a"\n',
+            "corpus: write [[corpus]], with two brackets: there may be several such tables",
+        ),
+        (
+            "epochs = 3\n",
+            "epochs: unknown key; did you mean training.epochs, in the table [training]?",
+        ),
+        (
+            "[network]\nword_rows = 3\n",
+            "network.word_rows: unknown key; did you mean features.word_rows, in the table "
+            "[features]?",
+        ),
+        (
+            "[training]\nholdout = 0.1\n",
+            "training.holdout: unknown key; did you mean corpus.holdout, in the table [[corpus]]?",
+        ),
+    ],
+)
+def test_a_key_in_a_wrong_place_is_sent_to_its_own(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text(f'name = "a"\nlabels = ["PER"]\n{text}', encoding="utf-8")
+    with pytest.raises(RecipeError, match=re.escape(message)):
+        load_recipe(path)
+
+
+@pytest.mark.parametrize(
     ("old", "new", "line", "message"),
     [
         ("epochs = 3", "epoch = 3", 25, "training.epoch: unknown key; did you mean epochs?"),
@@ -101,7 +131,19 @@ def test_the_dumped_recipe_reads_back_equal(recipe_file: Path, tmp_path: Path) -
             "corpus.1.name: 'letters' is the name of two corpora",
         ),
         ('"PER", "LOC"]', '"PER", "PER"]', 3, "labels.1: 'PER' is listed twice"),
-        ('"PER", "LOC"]', '"PER", "O"]', 3, "labels.1: 'O' cannot be a label"),
+        (
+            '"PER", "LOC"]',
+            '"PER", "O"]',
+            3,
+            "labels.1: 'O' cannot be a label: it stands for no entity",
+        ),
+        (
+            '"PER", "LOC"]',
+            '"PER", "ORDER ID"]',
+            3,
+            "labels.1: 'ORDER ID' cannot be a label: it has white space; name it 'ORDER_ID', and "
+            "map = { 'ORDER ID' = 'ORDER_ID' }",
+        ),
         ('dev = ["b.conll"]', "", 5, "no corpus has dev files"),
         (
             'dev = ["b.conll"]',

@@ -89,6 +89,12 @@ def test_a_label_that_the_recipe_does_not_know_is_an_error_with_its_line(load: L
     )
 
 
+def test_all_labels_that_the_recipe_does_not_know_are_told_at_once(load: Load) -> None:
+    text = "Ada B-PER\nRome B-LOK\n\nBo B-PRS\n\nUlm B-LOK\nOslo B-TOWN\n"
+    with pytest.raises(DataError, match=r"label 'LOK' is neither .*; nor are 'PRS', 'TOWN'$"):
+        load({}, train=text, dev="Bo O\n")
+
+
 @pytest.mark.parametrize(
     ("share", "held_out"), [(0.25, [3, 7]), (0.5, [1, 3, 5, 7, 9]), (0.05, []), (0.1, [9])]
 )

@@ -52,13 +52,13 @@ def corpora(tiny_recipe: Recipe, tiny_data: Path) -> list[Corpus]:
 
 @pytest.fixture(scope="module")
 def tagger(tiny_run: Path) -> Tagger:
-    return Tagger(*load_checkpoint(tiny_run / "last.checkpoint").build())
+    return Tagger(*load_checkpoint(tiny_run / "best.checkpoint").build())
 
 
 @pytest.fixture(scope="module")
 def measured(tiny_run: Path, corpora: list[Corpus]) -> tuple[Measurements, Evaluation]:
     return measure_on_dev(
-        *load_checkpoint(tiny_run / "last.checkpoint").build(), corpora, ExportConfig()
+        *load_checkpoint(tiny_run / "best.checkpoint").build(), corpora, ExportConfig()
     )
 
 
@@ -82,7 +82,7 @@ def test_the_reference_counts_what_the_tagger_finds_in_dev(
     measured: tuple[Measurements, Evaluation], corpora: list[Corpus], tiny_run: Path
 ) -> None:
     card, _ = measured
-    network, features, tag_set = load_checkpoint(tiny_run / "last.checkpoint").build()
+    network, features, tag_set = load_checkpoint(tiny_run / "best.checkpoint").build()
     network.crf.temperature.fill_(card.temperature)
     labels = dict.fromkeys(("PER", "LOC"), 0)
     scores, pieces = [0] * 10, [0] * 8

@@ -108,20 +108,20 @@ def test_a_model_is_compared_on_the_words_of_another_as_it_reads_the_text(
 
 
 def test_a_checkpoint_without_measurements_is_refused_without_data(
-    tiny_run: Path, tmp_path: Path
+    tiny_stopped_run: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(
         TrainingError, match=r"last\.checkpoint is of a run that has not ended.*give --data"
     ):
-        export(tiny_run / "last.checkpoint", tmp_path / "early.teddy")
+        export(tiny_stopped_run / "last.checkpoint", tmp_path / "early.teddy")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_checkpoint_without_measurements_is_measured_on_the_data(
-    tiny_run: Path, tiny_data: Path, tmp_path: Path, corpora: list[Corpus]
+    tiny_stopped_run: Path, tiny_data: Path, tmp_path: Path, corpora: list[Corpus]
 ) -> None:
     path = tmp_path / "early.teddy"
-    export(tiny_run / "last.checkpoint", path, tiny_data)
+    export(tiny_stopped_run / "last.checkpoint", path, tiny_data)
     early = load(path, precision="fp32")
     assert early.manifest.scores["dev"]["micro"]["f1"] == dev_f1(early, corpora)
 
@@ -169,9 +169,9 @@ def test_measuring_again_changes_nothing(best: Checkpoint, corpora: list[Corpus]
 
 
 def test_weights_are_rounded_when_that_keeps_the_score(
-    tiny_run: Path, corpora: list[Corpus]
+    tiny_stopped_run: Path, corpora: list[Corpus]
 ) -> None:
-    exact = load_checkpoint(tiny_run / "last.checkpoint")
+    exact = load_checkpoint(tiny_stopped_run / "last.checkpoint")
     measured, evaluation = measure(exact, corpora)
     assert read_measurements(measured.card).halved
     floats = [
@@ -185,9 +185,9 @@ def test_weights_are_rounded_when_that_keeps_the_score(
 
 
 def test_weights_that_16_bits_cannot_hold_are_kept_whole_in_checkpoint_and_file(
-    tiny_run: Path, tmp_path: Path, corpora: list[Corpus]
+    tiny_stopped_run: Path, tmp_path: Path, corpora: list[Corpus]
 ) -> None:
-    exact = load_checkpoint(tiny_run / "last.checkpoint")
+    exact = load_checkpoint(tiny_stopped_run / "last.checkpoint")
     # The same number added to the score of every tag changes nothing but the size of the numbers.
     exact.weights["emission.bias"] += 1e5
     before = evaluate_dev(_tagger(exact), corpora).scores.micro.f1

@@ -66,7 +66,7 @@ def wait_for_rows(output: Path, count: int, running: "Future[Path]") -> None:
 
 
 def assert_same_end(output: Path, other: Path) -> None:
-    ends = [load_checkpoint(each / "last.checkpoint") for each in (output, other)]
+    ends = [load_checkpoint(each / "best.checkpoint") for each in (output, other)]
     ours, theirs = (tensors({"weights": each.weights, "progress": each.progress}) for each in ends)
     assert ours.keys() == theirs.keys()
     assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
@@ -97,8 +97,8 @@ def test_what_is_wrong_with_the_data_is_told_and_not_tried_again(
 
 
 def test_a_run_that_is_there_is_resumed_only_when_that_is_wanted(
-    recipe: Recipe, alone: Path, tmp_path: Path
+    recipe: Recipe, tiny_stopped_run: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "last.checkpoint").write_bytes((alone / "last.checkpoint").read_bytes())
+    (tmp_path / "last.checkpoint").write_bytes((tiny_stopped_run / "last.checkpoint").read_bytes())
     with pytest.raises(TrainingError, match="--resume"):
         train_on_ray(recipe, tmp_path, tmp_path, n_workers=2)

@@ -12,10 +12,12 @@ from torch import Tensor
 
 from teddy.model.errors import TrainingError
 from teddy.model.predictor import load
+from teddy.training.data.corpora import load_corpora
 from teddy.training.job.progress import JsonProgress
 from teddy.training.job.record import Record, Row
 from teddy.training.learning.checkpoint import load_checkpoint
 from teddy.training.loop import Trainer
+from teddy.training.recipe.fitting import fit_to_data
 from teddy.training.recipe.recipe import Recipe, load_recipe
 from teddy.training.run import train
 from tests.training.runs import differences
@@ -99,8 +101,6 @@ def test_a_run_leaves_what_it_promises_and_nothing_else(whole_run: Path) -> None
         "lock",
         "curves.png",
         "misaligned.txt",
-        "last.checkpoint",
-        "previous.checkpoint",
         "best.checkpoint",
         "tiny.teddy",
         "report/report.json",
@@ -115,18 +115,66 @@ def test_the_saved_recipe_is_the_one_of_the_run(whole_run: Path, short_recipe: R
     assert load_recipe(whole_run / "recipe.toml") == short_recipe
 
 
-def test_the_best_checkpoint_is_of_the_best_evaluation_and_the_last_of_the_last(
+@pytest.mark.usefixtures("no_pictures")
+def test_defaults_that_fit_the_data_are_saved_with_their_reasons_and_taken_up_again(
+    tiny_data: Path, tmp_path: Path
+) -> None:
+    text = (tiny_data / "tiny.toml").read_text().replace("patience = 8", "")
+    (tmp_path / "bare.toml").write_text(text)
+    bare, run = load_recipe(tmp_path / "bare.toml", ["training.epochs=1"]), tmp_path / "run"
+
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(3, KeyboardInterrupt(), patch)
+        with pytest.raises(KeyboardInterrupt):
+            train(bare, tiny_data, run)
+    n_words = sum(corpus.n_train_words for corpus in load_corpora(bare, tiny_data))
+    fitted, changes = fit_to_data(bare, n_words)
+    assert [each.key for each in changes] == ["training.patience"]
+    assert load_recipe(run / "recipe.toml") == fitted
+    for _ in range(2):  # resumed, and then finished
+        model_file = train(bare, tiny_data, run, resume=True)
+        assert load(model_file, precision="fp32").manifest.recipe == fitted.dump_toml()
+        assert (run / "recipe.toml").read_text() == f"# {changes[0]}\n{fitted.dump_toml()}"
+
+
+def test_a_useless_model_is_told_so_in_the_last_line_with_its_reason(
+    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = ["training.epochs=1", "training.batch_words=5000", "training.warmup_share=0"]
+    recipe = load_recipe(
+        tiny_data / "tiny.toml", [*changes, 'labels=["PER", "LOC", "SHIP"]', "export.canary=[]"]
+    )
+    train(recipe, tiny_data, tmp_path)
+    notes = [
+        json.loads(line)["message"]
+        for line in capsys.readouterr().err.splitlines()
+        if '"event": "note"' in line
+    ]
+    assert any("label 'SHIP' has no example in the training data" in note for note in notes)
+    assert any("an epoch is one update" in note for note in notes)
+    assert notes[-1].startswith("dev F1 0.00% (strict spans); model file ")
+    assert "Warning: that is next to nothing: 1 update is too few to learn from" in notes[-1]
+
+
+def test_a_holdout_that_leaves_next_to_nothing_is_told_before_training(
+    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = ["training.epochs=1", "corpus.0.dev=[]", "corpus.0.holdout=0.99", "export.canary=[]"]
+    train(load_recipe(tiny_data / "tiny.toml", changes), tiny_data, tmp_path)
+    said = capsys.readouterr().err
+    assert "holdout = 0.99 leaves 2 sentences to train on, and holds out 198: 0.1" in said
+
+
+def test_the_best_checkpoint_is_of_the_best_evaluation_and_holds_nothing_to_resume_from(
     whole_run: Path,
 ) -> None:
     evaluations = [row for row in rows(whole_run) if row["kind"] == "evaluation"]
     best = [row for row in evaluations if row["best"]][-1]
     assert best["f1"] == max(row["f1"] for row in evaluations)
-    found = load_checkpoint(whole_run / "best.checkpoint").progress["position"]
+    progress = load_checkpoint(whole_run / "best.checkpoint").progress
+    assert progress.keys() == {"position"}
+    found = progress["position"]
     assert (found["step"], found["best_f1"]) == (best["step"], best["f1"])
-    assert (
-        load_checkpoint(whole_run / "last.checkpoint").progress["position"]["step"]
-        == evaluations[-1]["step"]
-    )
 
 
 def test_the_report_and_the_model_file_state_the_same_scores(whole_run: Path) -> None:
@@ -188,19 +236,27 @@ def test_a_run_that_has_finished_is_left_as_it_is(
 
 
 @pytest.mark.usefixtures("no_pictures")
-def test_a_run_stopped_while_it_measures_its_best_weights_measures_them_again(
-    whole_run: Path,
-    short_recipe: Recipe,
+@pytest.mark.parametrize("moment", ["write_model", "write_report"])
+def test_a_run_stopped_over_its_model_file_or_its_report_makes_both_again(
+    moment: str,
+    tiny_run: Path,
+    tiny_recipe: Recipe,
     tiny_data: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(whole_run, copy)
-    (copy / "tiny.teddy").unlink()
+    def stop(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(f"teddy.training.run.{moment}", stop)
+        with pytest.raises(MemoryError):
+            train(tiny_recipe, tiny_data, tmp_path)
+    assert (tmp_path / "tiny.teddy").exists() == (moment == "write_report")
     monkeypatch.setattr(Trainer, "_update", None)  # there is nothing left to learn
-    train(short_recipe, tiny_data, copy, resume=True)
-    assert_same_run(copy, whole_run)
+    train(tiny_recipe, tiny_data, tmp_path, resume=True)
+    assert (tmp_path / "report" / "report.json").exists()
+    assert_same_run(tmp_path, tiny_run)
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -233,13 +289,13 @@ def files(directory: Path) -> dict[str, bytes]:
 
 
 def test_a_second_run_in_the_place_of_one_that_was_stopped_is_refused_and_leaves_the_first_alone(
-    whole_run: Path, short_recipe: Recipe, tiny_data: Path, tmp_path: Path
+    tiny_stopped_run: Path, tiny_recipe: Recipe, tiny_data: Path, tmp_path: Path
 ) -> None:
     stopped = tmp_path / "stopped"
-    shutil.copytree(whole_run, stopped, ignore=shutil.ignore_patterns("*.teddy", "timings.jsonl"))
+    shutil.copytree(tiny_stopped_run, stopped, ignore=shutil.ignore_patterns("timings.jsonl"))
     before = files(stopped)
     with pytest.raises(TrainingError, match="holds a run already: --resume"):
-        train(short_recipe, tiny_data, stopped)
+        train(tiny_recipe, tiny_data, stopped)
     assert files(stopped) == before
 
 

@@ -14,14 +14,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from teddy.model.config import FeatureConfig, NetworkConfig
 from teddy.model.errors import ModelFileError, TeddyError, TrainingError
 from teddy.model.features.pieces import Pieces
 from teddy.model.features.rows import WordFeatures
-from teddy.model.file.bundle import TrainingData, read_manifest
+from teddy.model.file.bundle import TrainingData, read_manifest, read_version
 from teddy.model.network.tagger_network import Network
 from teddy.model.predictor import SHIPPED_MODEL
 from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.corpora import load_corpora
+from teddy.training.job.record import Record
 from teddy.training.learning.checkpoint import load_checkpoint
 from teddy.training.learning.start import (
     PretrainedWeights,
@@ -130,7 +132,7 @@ def test_a_model_file_and_a_checkpoint_give_their_own_embedding_and_encoder(
     )
 
 
-@pytest.mark.parametrize("name", ["tiny.teddy", "best.checkpoint", "last.checkpoint"])
+@pytest.mark.parametrize("name", ["tiny.teddy", "best.checkpoint"])
 def test_what_weights_were_learnt_from_is_credited_wherever_they_are_taken_from(
     tiny_run: Path, name: str
 ) -> None:
@@ -252,7 +254,7 @@ def test_a_run_keeps_the_pieces_the_words_and_at_a_share_of_zero_the_weights_tha
 ) -> None:
     given, found = (
         load_weights(folder / "library.encoder"),
-        load_weights(started_run / "last.checkpoint"),
+        load_weights(started_run / "best.checkpoint"),
     )
     assert (found.pieces, found.words) == (given.pieces, given.words)
     assert_same(found.weights, given.weights)
@@ -270,7 +272,7 @@ def test_a_started_run_that_is_resumed_ends_as_an_unstopped_one_and_needs_the_fi
     started_run: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = started(folder, "start.learning_rate_share=0")
-    evaluated = load_checkpoint(started_run / "last.checkpoint").progress["position"]["step"] // 2
+    evaluated = int(str(Record(started_run).rows()[-1]["step"])) // 2
 
     def stop(row: Any) -> None:
         if row["step"] == evaluated + 1:
@@ -284,12 +286,14 @@ def test_a_started_run_that_is_resumed_ends_as_an_unstopped_one_and_needs_the_fi
     for name in ("train.conll", "dev.conll"):
         (elsewhere / name).write_bytes((folder / name).read_bytes())
     train(recipe, elsewhere, tmp_path / "run", resume=True)
-    for name in ("last.checkpoint", "best.checkpoint"):
+    for name in ("best.checkpoint",):
         mine, theirs = load_checkpoint(tmp_path / "run" / name), load_checkpoint(started_run / name)
         assert_same(mine.weights, theirs.weights)
         assert mine.inherited == theirs.inherited == (CREDIT,)
     manifests = [read_manifest(output / "tiny.teddy") for output in (tmp_path / "run", started_run)]
     assert replace(manifests[0], created="") == replace(manifests[1], created="")
+    digests = {read_version(output / "tiny.teddy") for output in (tmp_path / "run", started_run)}
+    assert len(digests) == 1
 
 
 def test_a_run_may_start_from_a_model_of_other_labels(
@@ -315,7 +319,6 @@ MISFITS = [
     "features.affix_lengths=[1, 2]",
     "features.word_rows=4",
     "network.embedding_width=17",
-    "network.normalise=false",
     "network.cell=gru",
     "network.layers=1",
     "network.hidden_width=13",
@@ -336,6 +339,7 @@ def test_a_recipe_of_another_shape_is_told_the_key_and_both_values(
     ours, theirs = (getattr(getattr(each, table), name) for each in (recipe, start))
     said = f"library.encoder: its {table}.{name} is {theirs}, the recipe says {ours}"
     assert said in str(caught.value)
+    assert "leave the key out" in str(caught.value)
     settings = [
         word
         for each in (*SHAPE, "start.weights=library.encoder", change)
@@ -355,7 +359,7 @@ def test_what_does_not_shape_the_weights_is_free(
     start: PretrainedWeights, folder: Path, change: str
 ) -> None:
     recipe = started(folder, change)
-    assert open_start(recipe, folder).features == start.features
+    assert open_start(recipe, folder)[1].features == start.features
 
 
 # Files that are none.
@@ -456,3 +460,19 @@ def test_the_command_tells_of_a_file_that_is_none_in_one_line(
     assert error.count("\n") == 1
     with pytest.raises(TeddyError):
         load_weights(folder / name)
+
+
+def test_weights_bring_their_shape_along(start: PretrainedWeights, folder: Path) -> None:
+    """What the recipe leaves at its defaults becomes theirs; the rest of it stays."""
+    bare = load_recipe(folder / "tiny.toml", ["start.weights=library.encoder", "seed=5"])
+    bare = bare.model_copy(update={"features": FeatureConfig(), "network": NetworkConfig()})
+    completed, found = open_start(bare, folder)
+    assert completed.features == found.features == start.features
+    assert completed.network == replace(
+        start.network,
+        embedding_dropout=bare.network.embedding_dropout,
+        layer_dropout=bare.network.layer_dropout,
+        decoder=bare.network.decoder,
+    )
+    assert completed.model_copy(update={"features": bare.features, "network": bare.network}) == bare
+    assert open_start(completed, folder)[0] == completed

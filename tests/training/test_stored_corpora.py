@@ -340,6 +340,6 @@ def test_a_run_that_streams_ends_the_same_when_it_is_stopped_and_resumed(
     assert (stopped / "sentences" / "store.json").is_file()
     train(recipe, tiny_data, stopped, resume=True)
     assert [*Record(stopped).rows()] == [*Record(whole).rows()]
-    ends = [load_checkpoint(output / "last.checkpoint").weights for output in (whole, stopped)]
+    ends = [load_checkpoint(output / "best.checkpoint").weights for output in (whole, stopped)]
     assert [name for name in ends[0] if not torch.equal(ends[0][name], ends[1][name])] == []
     assert not any((output / "sentences").exists() for output in (whole, stopped))

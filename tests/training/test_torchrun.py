@@ -83,7 +83,7 @@ def n_rows(output: Path) -> int:
 
 
 def assert_same_end(output: Path, other: Path) -> None:
-    ends = [load_checkpoint(each / "last.checkpoint") for each in (output, other)]
+    ends = [load_checkpoint(each / "best.checkpoint") for each in (output, other)]
     ours, theirs = (tensors({"weights": each.weights, "progress": each.progress}) for each in ends)
     assert ours.keys() == theirs.keys()
     assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []

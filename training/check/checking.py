@@ -126,6 +126,9 @@ def _within(sentences: Sequence[Sentence]) -> Iterator[Finding]:
     yield from look.odd_spans(sentences)
     yield from look.long_sentences(sentences)
     yield from texts.odd_characters(sentences)
+    yield from texts.glued(sentences)
+    yield from look.bare_stretches(sentences)
+    yield from look.half_marked(sentences)
 
 
 def _of_reading(read: ReadCorpus, options: FormatConfig, tokeniser: Tokeniser) -> Iterator[Finding]:

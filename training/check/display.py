@@ -24,6 +24,8 @@ _SHOWN_IN_TEXT = (
     FindingKind.UNMARKED,
     FindingKind.MIXED_SCRIPT,
     FindingKind.MOJIBAKE,
+    FindingKind.GLUED,
+    FindingKind.BARE_STRETCH,
 )
 """Kinds whose findings are understood only in their sentence."""
 
@@ -49,11 +51,16 @@ def as_text(report: CheckReport, limit: int | None = 10) -> str:
     return captured.get()
 
 
-def in_context(text: str, given: Span | None, proposed: Span | None = None) -> Text:
-    """Return a span in its context: `met [Rome LOC -> PER] yesterday`."""
+def in_context(
+    text: str, given: Span | None, proposed: Span | None = None, at: int | None = None
+) -> Text:
+    """Return a span in its context, or what is `at` a place: `met [Rome LOC -> PER] yesterday`."""
     spans = [span for span in (given, proposed) if span]
     if not spans:
-        return Text(one_line(text[: 2 * _AROUND]) + (" ..." if len(text) > 2 * _AROUND else ""))
+        start = max(0, (at or 0) - _AROUND)
+        end = start + 2 * _AROUND
+        cut = ("... " if start else "", " ..." if end < len(text) else "")
+        return Text(f"{cut[0]}{one_line(text[start:end])}{cut[1]}")
     start, end = min(span.start for span in spans), max(span.end for span in spans)
     before, after = text[max(start - _AROUND, 0) : start], text[end : end + _AROUND]
     labels = [span.label if span else "O" for span in (given, proposed)]
@@ -126,7 +133,7 @@ def _kind_lines(
         place = (f"{one_line(finding.place)}: ", "dim")
         yield Text.assemble("  ", place, one_line(finding.message))
         if kind in _SHOWN_IN_TEXT and finding.text:
-            context = in_context(finding.text, finding.given, finding.proposed)
+            context = in_context(finding.text, finding.given, finding.proposed, finding.at)
             yield Text("      ").append_text(context)
         for example in finding.examples:
             place = (f"      {one_line(example.path)}:{example.line}: ", "dim")

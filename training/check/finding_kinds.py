@@ -84,6 +84,14 @@ class FindingKind(Enum):
         "dev sentences that are also in train",
         "Take them out of dev, whose scores they raise without telling anything of new text.",
     )
+    GLUED = _warning(
+        "sentences that hold two",
+        "Put a blank line, or the end of a record, where the first one ends.",
+    )
+    BARE_STRETCH = _warning(
+        "stretches of sentences without any entity",
+        "See whether the annotators left them out; if so, annotate them or take them away.",
+    )
     LABEL_NOISE = _warning(
         "labels that taggers trained on the rest of the data doubt",
         "Read the first ones; if the proposal is right, correct the label. Not all are mistakes.",
@@ -115,6 +123,10 @@ class FindingKind(Enum):
     TWO_WAYS = _information(
         "words with two labels",
         "Compare the two examples: does the context decide, or did the annotators?",
+    )
+    HALF_MARKED = _information(
+        "words that are marked in some places, and in as many or more are not",
+        "Compare the two examples; mark the others where they mean the same.",
     )
     SHIFT = _information(
         "labels whose share differs between train and dev",

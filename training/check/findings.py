@@ -6,7 +6,9 @@ None of this is proof: it is where to look first.
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 
+from teddy.model.tags.spans import Span
 from teddy.training.check.finding_kinds import FindingKind
 from teddy.training.check.report import Example, Finding, finding_in
 from teddy.training.data.align import Sentence
@@ -20,6 +22,11 @@ _MINORITY = 0.1
 those."""
 _USUAL = 5
 """How often a surface must be marked before its being unmarked elsewhere says anything."""
+_HALF_MARKED = 0.2
+"""Words that are marked in a smaller share of their places mean something else in the others."""
+_STRETCH = 10
+_UNLIKELY = 0.001
+"""Chance makes so few of such stretches that one is worth a look."""
 _LONG_SENTENCE = 200
 _LONG_SPAN = 15
 _EDGES = re.compile(r"^[,;:.!?)\]}]|[,;:(\[{]$")
@@ -90,28 +97,83 @@ def _two_ways(surface: str, by_label: dict[str, list[Example]]) -> Finding:
 
 def unmarked(sentences: Sequence[Sentence]) -> Iterator[Finding]:
     """Yield words that are a span nearly everywhere else, and are in none here."""
-    marked = Counter(
-        sentence.words[span.start : span.end] for sentence in sentences for span in sentence.spans
-    )
+    for words, label, n_marked, found in _bare_places(sentences):
+        if len(found) <= _MINORITY * (n_marked + len(found)):
+            message = f"{' '.join(words)!r} is marked {n_marked:,} times, and not here"
+            for sentence, start in found:
+                yield finding_in(
+                    sentence,
+                    FindingKind.UNMARKED,
+                    message,
+                    n_marked / len(found),
+                    proposed=Span(start, start + len(words), label),
+                )
+
+
+def half_marked(sentences: Sequence[Sentence]) -> Iterator[Finding]:
+    """Yield words that are a span in some places, and in about as many or more are not."""
+    for words, label, n_marked, found in _bare_places(sentences):
+        total = n_marked + len(found)
+        if _MINORITY * total < len(found) <= (1 - _HALF_MARKED) * total:
+            sentence, start = found[0]
+            yield finding_in(
+                sentence,
+                FindingKind.HALF_MARKED,
+                f"{' '.join(words)!r} is marked {times(n_marked)}, and not marked "
+                f"{times(len(found))} of {total:,}, first here",
+                float(min(n_marked, len(found))),
+                proposed=Span(start, start + len(words), label),
+            )
+
+
+def bare_stretches(sentences: Sequence[Sentence]) -> Iterator[Finding]:
+    """Yield runs of sentences of one file without an entity that chance would hardly make."""
+    n_bare = sum(_is_bare(each) for each in sentences)
+    for _, group in groupby(sentences, key=lambda each: (each.path, _is_bare(each))):
+        run = [*group]
+        if len(run) < _STRETCH or not _is_bare(run[0]):
+            continue
+        # Of the sentences outside the run, so many are bare; with one more of each, never all.
+        share = (n_bare - len(run) + 1) / (len(sentences) - len(run) + 2)
+        if len(sentences) * share ** len(run) < _UNLIKELY:
+            message = (
+                f"{len(run):,} sentences without an entity, to line {run[-1].line:,}; of the "
+                f"others {1 - share:.0%} have one"
+            )
+            yield finding_in(run[0], FindingKind.BARE_STRETCH, message, float(len(run)))
+
+
+def _is_bare(sentence: Sentence) -> bool:
+    return not (sentence.spans or sentence.unknown or sentence.misaligned)
+
+
+def _bare_places(
+    sentences: Sequence[Sentence],
+) -> Iterator[tuple[tuple[str, ...], str, int, list[tuple[Sentence, int]]]]:
+    """Yield words that are often a span: their usual label, how often, and where they are in none.
+
+    A place is a sentence and the first of the words in it.
+    """
+    labels: defaultdict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
+    for sentence in sentences:
+        for span in sentence.spans:
+            labels[sentence.words[span.start : span.end]][span.label] += 1
+    marked = {words: counts.total() for words, counts in labels.items()}
     usual = {words: n for words, n in marked.items() if n >= _USUAL}
     lengths: defaultdict[str, set[int]] = defaultdict(set)
     for words in usual:
         lengths[words[0]].add(len(words))
-    places: defaultdict[tuple[str, ...], list[Sentence]] = defaultdict(list)
+    places: defaultdict[tuple[str, ...], list[tuple[Sentence, int]]] = defaultdict(list)
     for sentence in sentences:
-        for words in _free_matches(sentence, usual, lengths):
-            places[words].append(sentence)
+        for words, start in _free_matches(sentence, usual, lengths):
+            places[words].append((sentence, start))
     for words, found in places.items():
-        if len(found) <= _MINORITY * (usual[words] + len(found)):
-            message = f"{' '.join(words)!r} is marked {usual[words]:,} times, and not here"
-            for sentence in found:
-                weight = usual[words] / len(found)
-                yield finding_in(sentence, FindingKind.UNMARKED, message, weight)
+        yield words, labels[words].most_common(1)[0][0], usual[words], found
 
 
 def _free_matches(
     sentence: Sentence, usual: dict[tuple[str, ...], int], lengths: dict[str, set[int]]
-) -> Iterator[tuple[str, ...]]:
+) -> Iterator[tuple[tuple[str, ...], int]]:
     """Yield the usual surfaces, the longest first, that touch no span and no unknown word."""
     taken = {word for span in sentence.spans for word in range(span.start, span.end)}
     taken.update(word for start, end in sentence.unknown for word in range(start, end))
@@ -121,7 +183,7 @@ def _free_matches(
             place = range(start, start + length)
             if words in usual and taken.isdisjoint(place):
                 taken.update(place)
-                yield words
+                yield words, start
                 break
 
 
@@ -208,11 +270,18 @@ def shifts(path: str, train: Sequence[Sentence], dev: Sequence[Sentence]) -> Ite
 
 def leaks(train: Sequence[Sentence], dev: Sequence[Sentence]) -> Iterator[Finding]:
     """Yield dev sentences that are also in train: their scores say nothing of new text."""
-    places = {each.words: each for each in train if len(each.words) >= _REPEAT_WORDS}
+    long = [each for each in train if len(each.words) >= _REPEAT_WORDS]
+    places = {each.words: each for each in long}
+    folded = {_folded(each): each for each in long}
     for sentence in dev:
-        if other := places.get(sentence.words):
-            message = f"also in train, at {other.path}:{other.line}"
+        if other := places.get(sentence.words) or folded.get(_folded(sentence)):
+            case = "" if other.words == sentence.words else ", in another case"
+            message = f"also in train, at {other.path}:{other.line}{case}"
             yield finding_in(sentence, FindingKind.LEAK, message, float(len(sentence.words)))
+
+
+def _folded(sentence: Sentence) -> tuple[str, ...]:
+    return tuple(word.casefold() for word in sentence.words)
 
 
 def seen_entities(

@@ -35,11 +35,13 @@ class Finding:
     given: Span | None = None
     """The annotation in question."""
     proposed: Span | None = None
-    """The annotation of a tagger that was trained on the rest of the data."""
+    """The annotation that the rest of the data has, or a tagger that was trained on it."""
     probability: float | None = None
     """Of the proposed annotation, or of there being no entity, according to that tagger."""
     examples: tuple[Example, ...] = ()
     """Places that contradict each other."""
+    at: int | None = None
+    """Where in `text` to look, in characters, if no span says it."""
 
     @property
     def place(self) -> str:
@@ -51,7 +53,7 @@ class Finding:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the finding as plain values, without the optional ones that it does not have."""
-        optional = ("text", "given", "proposed", "probability", "examples")
+        optional = ("text", "given", "proposed", "probability", "examples", "at")
         fields = {
             name: value
             for name, value in asdict(self).items()

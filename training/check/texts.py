@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -31,6 +32,8 @@ _HARMLESS = {"\u200c", "\u200d"}
 _MIXABLE = ("LATIN", "CYRILLIC", "GREEK")
 """Scripts whose letters look alike. Japanese, say, mixes three in a word by right."""
 
+_GLUED_SHARE = 0.05
+"""Where more sentences than these hold several, the corpus is divided by another rule."""
 _ENDS = re.compile(r"[.!?。！？]")  # noqa: RUF001
 """Where there is none, no sentence ends inside a span."""
 
@@ -73,7 +76,8 @@ def _each_once(
         code, unnamed = f"U+{ord(item[0]):04X}", "control or unassigned character"
         name = f"{code} {unicodedata.name(item[0], unnamed)}"
         found = message.format(item, name=name, scripts=scripts)
-        yield finding_in(first[item], kind, f"{found}: {times(n)}, first here", float(n))
+        finding = finding_in(first[item], kind, f"{found}: {times(n)}, first here", float(n))
+        yield replace(finding, at=first[item].text.find(item))
 
 
 def _wrongly_decoded(sentence: Sentence) -> list[str]:
@@ -144,6 +148,25 @@ def crossing(examples: Sequence[Example], tokeniser: Tokeniser) -> Iterator[Find
                 message = f"{span.label} {example.text[span.start : span.end]!r}"
                 weight, place = float(span.end - span.start), (example.path, line)
                 yield Finding(FindingKind.CROSSING, *place, message, weight, example.text, span)
+
+
+def glued(sentences: Sequence[Sentence]) -> Iterator[Finding]:
+    """Yield sentences in which the splitter finds the end of one, where few sentences have any."""
+    found: list[tuple[Sentence, int]] = []
+    for sentence in sentences:
+        if not _ENDS.search(sentence.text):
+            continue
+        parts = split_sentences(sentence.text, Offsets.of(sentence.offsets))
+        inner = [first for first, _ in parts[1:] if min(first, len(sentence.words) - first) > 1]
+        if inner:
+            found.append((sentence, inner[0]))
+    if len(found) > _GLUED_SHARE * len(sentences):
+        return
+    for sentence, first in found:
+        start, end = sentence.offsets[first]
+        message = f"a sentence seems to begin at {sentence.text[start:end]!r}"
+        n_words = float(len(sentence.words))
+        yield replace(finding_in(sentence, FindingKind.GLUED, message, n_words), at=start)
 
 
 def empty_examples(examples: Sequence[Example], tokeniser: Tokeniser) -> Iterator[Finding]:

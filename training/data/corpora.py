@@ -10,13 +10,15 @@ import json
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from teddy.model.errors import DataError
 from teddy.model.file.bundle import AppliedRule
 from teddy.model.system.files import atomic_folder, remove_abandoned_folder
 from teddy.model.text.words import Tokeniser
@@ -28,6 +30,7 @@ from teddy.training.data.store import Blocks, BlockWriter, StoredSentences, desc
 from teddy.training.recipe.corpus_config import CorpusConfig, RuleConfig
 from teddy.training.recipe.recipe import Recipe
 
+_MOST_LABELS_TOLD = 20
 MOST_WORDS = 1_000_000
 """Of one corpus's held-out documents; as objects in memory they take 0.2 GB. Measuring on more
 would say no more."""
@@ -194,23 +197,19 @@ def read_corpus(
         on_misaligned=on_misaligned,
         sentences=config.sentences,
     )
-    for path in find_files(config.train, data):
-        for raw in read_examples(path, config):
-            example, applied = rules.apply(raw)
-            sentences = align_here(example)
-            if divider.holds_out(example):
-                in_dev += applied
-                held_out.add(example, sentences)
-            else:
-                in_train += applied
-                for sentence in sentences:
-                    keep(sentence)
-    dev = HeldOut(most_words=sys.maxsize)
-    for path in find_files(config.dev, data):
-        for raw in read_examples(path, config):
-            example, applied = rules.apply(raw)
+    for example, applied in _relabelled(config.train, rules, data):
+        sentences = align_here(example)
+        if divider.holds_out(example):
             in_dev += applied
-            dev.add(example, align_here(example))
+            held_out.add(example, sentences)
+        else:
+            in_train += applied
+            for sentence in sentences:
+                keep(sentence)
+    dev = HeldOut(most_words=sys.maxsize)
+    for example, applied in _relabelled(config.dev, rules, data):
+        in_dev += applied
+        dev.add(example, align_here(example))
     return dev if config.dev else held_out, rules.counts(in_train, in_dev)
 
 
@@ -234,6 +233,39 @@ def make_corpus(
         n_dropped=n_dropped,
         rules=rules,
     )
+
+
+def _relabelled(
+    patterns: Sequence[str], rules: Rules, data: Path
+) -> Iterator[tuple[Example, Counter[int]]]:
+    config = rules.config
+    examples = (
+        example for path in find_files(patterns, data) for example in read_examples(path, config)
+    )
+    for example in examples:
+        try:
+            relabelled = rules.apply(example)
+        except DataError as error:
+            raise _with_other_labels(error, chain((example,), examples), rules) from None
+        yield relabelled
+
+
+def _with_other_labels(error: DataError, rest: Iterable[Example], rules: Rules) -> DataError:
+    """Return the error of a label that is unknown with all others that come behind it.
+
+    So all are mended at once, not one in each run. What cannot be read comes later.
+    """
+    unknown: dict[str, None] = {}
+    with suppress(DataError):
+        for each in rest:
+            unknown.update(dict.fromkeys(s.label for s in each.spans if not rules.knows(s.label)))
+    # The first has been told.
+    others = [label for label in unknown if f"label {label!r} " not in error.reason]
+    if not others:
+        return error
+    shown = ", ".join(map(repr, others[:_MOST_LABELS_TOLD]))
+    more = f" and {len(others) - _MOST_LABELS_TOLD:,} more" * (len(others) > _MOST_LABELS_TOLD)
+    return DataError(error.path, error.line, f"{error.reason}; nor are {shown}{more}")
 
 
 def open_corpora(recipe: Recipe, data: Path, folder: Path) -> tuple[list[Corpus], MisalignedReport]:

@@ -52,6 +52,11 @@ class Rules:
         spans, lines = tuple(span for span, _ in found), tuple(line for _, line in found)
         return replace(example, spans=spans, span_lines=lines), applied
 
+    def knows(self, label: str) -> bool:
+        """Tell whether a label of the files is in the recipe, or mapped or ruled to one that is."""
+        ruled = (each for rule in self.config.rules for each in rule.labels)
+        return label in self.labels or label in self.config.map or label in ruled
+
     def counts(self, train: Counter[int], dev: Counter[int]) -> tuple[AppliedRule, ...]:
         """Return the counts of `apply`, summed over train and over dev, in the order of rules."""
         return tuple(

@@ -1,7 +1,7 @@
 """The mistakes in a sentence: the gold and predicted spans that belong together."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -103,6 +103,28 @@ class Confusion:
         is_wrong = pair.kind in (MistakeKind.BORDERS, MistakeKind.BOTH)
         (self.wrong_borders if is_wrong else self.equal_borders)[gold, predicted] += 1
 
+    def bounded(self, labels: Iterable[str], most: int) -> tuple["Confusion", list[str]]:
+        """Return a confusion of at most `most` labels and one for the rest, and these labels.
+
+        `labels` come first, then those that occur besides.
+        """
+        cells = self.equal_borders + self.wrong_borders
+        counts = dict.fromkeys(labels, 0)
+        for pair, n in sorted(cells.items(), key=lambda cell: str(cell[0])):
+            for label in pair:
+                if label is not None:
+                    counts[label] = counts.get(label, 0) + n
+        names: dict[str | None, str | None] = {None: None}
+        names.update(group_labels(counts, most).items())
+        grouped = Confusion()
+        for mine, theirs in (
+            (self.equal_borders, grouped.equal_borders),
+            (self.wrong_borders, grouped.wrong_borders),
+        ):
+            for (gold, predicted), n in mine.items():
+                theirs[names[gold], names[predicted]] += n
+        return grouped, [name for name in dict.fromkeys(names.values()) if name is not None]
+
     def as_dict(self) -> dict[str, list[dict[str, str | int | None]]]:
         """Give the cells that are not empty, the fullest first, ready for JSON."""
         return {
@@ -112,6 +134,20 @@ class Confusion:
             ]
             for name in ("equal_borders", "wrong_borders")
         }
+
+
+def group_labels(counts: Mapping[str, int], most: int) -> dict[str, str]:
+    """Return the name under which each label is shown: its own, or that of all rarer ones together.
+
+    The `most` frequent keep theirs, in their order; of equal ones the first. The others come last.
+    """
+    if len(counts) <= most + 1:
+        return {label: label for label in counts}
+    kept = set(sorted(counts, key=lambda label: -counts[label])[:most])
+    rest = f"{len(counts) - most:,} other labels"
+    return {label: label for label in counts if label in kept} | {
+        label: rest for label in counts if label not in kept
+    }
 
 
 def _borders(span: Span) -> tuple[int, int]:

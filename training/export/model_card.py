@@ -53,7 +53,6 @@ def render_card(manifest: Manifest) -> str:
 def _details(manifest: Manifest) -> Iterator[str]:
     rows = [
         ["language", escape(manifest.language) or "not stated"],
-        ["made", manifest.created],
         ["network", describe_network(manifest)],
         ["parameters", f"{manifest.n_parameters:,}"],
     ]

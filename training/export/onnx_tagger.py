@@ -10,7 +10,7 @@ languages, and gives tags: the recurrent stack and the CRF are both in it. It wa
 without.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -271,5 +271,7 @@ def to_onnx(bundle: Bundle) -> bytes:
     weights = {
         name: tensor.numpy() for name, tensor in from_archive(bundle.archive).state_dict().items()
     }
+    # Equal models give equal files.
+    manifest = replace(bundle.manifest, created="")
     graph = build_model(bundle.manifest.network, weights).SerializeToString()
-    return seal(graph, extra_files(bundle.manifest, bundle.pieces, bundle.words, bundle.card))
+    return seal(graph, extra_files(manifest, bundle.pieces, bundle.words, bundle.card))

@@ -1,6 +1,5 @@
 """From a checkpoint to a model file: last measurements, the canary, and a trial loading."""
 
-import datetime
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -146,7 +145,6 @@ def _manifest(recipe: Recipe, card: Measurements, network: Network) -> Manifest:
         format_version=FORMAT_VERSION,
         name=recipe.name,
         language=recipe.language,
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         tokeniser_version=recipe.tokeniser_version,
         labels=recipe.labels,
         features=recipe.features,

@@ -7,8 +7,9 @@ back as it was written (see `teddy.training.learning.checkpoint`) is passed over
 
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import dropwhile
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -25,12 +26,14 @@ class Saveable(Protocol):
         """Resolved, in TOML."""
         ...
 
-    def save(self, path: Path) -> None:
-        """Write it whole or not at all."""
+    def save(self, path: Path, *, resumable: bool = True) -> None:
+        """Write it whole or not at all; without what only resuming needs if not `resumable`."""
         ...
 
 
 _Loaded = TypeVar("_Loaded", bound=Saveable)
+IsMine = Callable[[str], object]
+"""Tells by something true whether a resolved recipe, in TOML, is that of the run at hand."""
 
 
 class RunDirectory:
@@ -73,25 +76,45 @@ class RunDirectory:
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()} on {platform.node()}\n".encode())
 
-    def is_finished(self, result: Path, recipe: str) -> bool:
-        """Return whether a run of this resolved recipe has finished here.
+    def is_finished(self, result: Path, is_mine: IsMine) -> bool:
+        """Return whether a run whose resolved recipe `is_mine` has left its result here.
 
         Raises TrainingError when a run of another recipe has.
         """
         if not result.exists():
             return False
-        if not self.recipe_file.exists() or self.recipe_file.read_text(encoding="utf-8") != recipe:
+        if not self.recipe_file.exists() or not is_mine(self._recipe()):
             raise self._of_another_recipe()
         return True
 
+    def _recipe(self) -> str:
+        """Return the recipe of the run here, without the comments at its head."""
+        lines = self.recipe_file.read_text(encoding="utf-8").splitlines(keepends=True)
+        return "".join(dropwhile(lambda line: line.startswith("#"), lines))
+
     @property
     def newest(self) -> Path:
-        """The last checkpoint; the one before while the next is put in its place."""
-        return self.last if self.last.exists() else self.previous
+        """The last checkpoint, or the best when the run has finished.
 
-    def write_recipe(self, recipe: str) -> None:
-        """Write which recipe the run is of."""
-        write_atomically(self.recipe_file, recipe)
+        The one before while the next is put in its place.
+        """
+        places = (self.last, self.previous, self.best)
+        return next((place for place in places if place.exists()), self.last)
+
+    def write_recipe(self, recipe: str, comments: Iterable[str] = ()) -> None:
+        """Write which recipe the run is of, with comments at its head.
+
+        A run that is resumed keeps those that are there.
+        """
+        head = "".join(f"# {comment}\n" for comment in comments)
+        if not head and self.recipe_file.exists() and self._recipe() == recipe:
+            return
+        write_atomically(self.recipe_file, head + recipe)
+
+    def wind_up(self) -> None:
+        """Remove what only resuming needs; the previous checkpoint first, which needs the last."""
+        for place in (self.previous, self.last):
+            place.unlink(missing_ok=True)
 
     def keep(self, checkpoint: Saveable) -> None:
         """Make a checkpoint the last one, and the last one the one before, safely on disk."""
@@ -104,7 +127,7 @@ class RunDirectory:
 
     def earlier(
         self,
-        recipe: str,
+        is_mine: IsMine,
         load: Callable[[Path], _Loaded],
         note: Callable[[str], None],
         *,
@@ -112,6 +135,7 @@ class RunDirectory:
     ) -> _Loaded | None:
         """Return the last whole checkpoint of the run that was stopped here, if any.
 
+        `is_mine` takes its resolved recipe.
         Raises TrainingError when there is one and `resume` is not asked for, when it is of another
         resolved recipe, or when no checkpoint of it is whole.
         """
@@ -136,7 +160,7 @@ class RunDirectory:
                 with suppress(FileNotFoundError):
                     each.replace(each.with_suffix(".damaged"))
                 note(f"{reason}, put aside as {each.stem}.damaged: going on from {place.name}")
-            if found.recipe != recipe:
+            if not is_mine(found.recipe):
                 raise self._of_another_recipe()
             return found
         reasons = "; ".join(str(reason) for _, reason in damaged)

@@ -155,7 +155,7 @@ class RunRecorder:
             return
         self._record.flush()
         if is_best:
-            checkpoint.save(self._directory.best)
+            checkpoint.save(self._directory.best, resumable=False)
         self._directory.keep(checkpoint)
         self._timings.saved(self._directory.last.stat().st_size)
         self._job.saved(self._directory.last)

@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +52,17 @@ class Checkpoint:
         network.load_state_dict(self.weights)
         return network.eval(), features, tag_set
 
-    def save(self, path: Path) -> None:
-        """Write the checkpoint whole or not at all."""
+    def save(self, path: Path, *, resumable: bool = True) -> None:
+        """Write the checkpoint whole or not at all.
+
+        If it is not to be `resumable`, all of `progress` but the position is left out: that is
+        four fifths of the file.
+        """
+        if not resumable:
+            position = {name: self.progress[name] for name in ("position",) if self.progress}
+            weights = {name: _shortened(tensor) for name, tensor in self.weights.items()}
+            replace(self, progress=position, weights=weights).save(path)
+            return
         content = {name: getattr(self, name) for name in self.__slots__}
         plain = {"features": asdict(self.features), "network": asdict(self.network)}
         credit = {"inherited": [asdict(each) for each in self.inherited]}
@@ -72,9 +81,23 @@ def load_checkpoint(path: Path) -> Checkpoint:
         features = FeatureConfig(**content.pop("features"))
         network = NetworkConfig(**content.pop("network"))
         inherited = tuple(TrainingData(**each) for each in content.pop("inherited", ()))
-        return Checkpoint(features=features, network=network, inherited=inherited, **content)
-    except (KeyError, TypeError) as error:
+        weights = {
+            name: tensor.float() if tensor.dtype == torch.float16 else tensor
+            for name, tensor in content.pop("weights").items()
+        }
+        return Checkpoint(
+            features=features, network=network, inherited=inherited, weights=weights, **content
+        )
+    except (AttributeError, KeyError, TypeError) as error:
         raise ModelFileError(path, f"a checkpoint without all of its parts ({error})") from error
+
+
+def _shortened(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the numbers in 16 bits where these hold them exactly, as once they are measured."""
+    if tensor.dtype != torch.float32:
+        return tensor
+    half = tensor.half()
+    return half if torch.equal(half.float(), tensor) else tensor
 
 
 def write_torch_file(path: Path, content: dict[str, Any]) -> None:

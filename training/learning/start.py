@@ -40,6 +40,7 @@ from teddy.training.learning.checkpoint import (
     write_torch_file,
 )
 from teddy.training.recipe.corpus_config import CorpusConfig
+from teddy.training.recipe.fitting import SHAPE, with_shape
 from teddy.training.recipe.reading import dotted, first_problem
 from teddy.training.recipe.recipe import Recipe
 from teddy.training.recipe.sections import DistillConfig, UpdateConfig
@@ -48,17 +49,6 @@ _FORMAT = "teddy-encoder-1"
 _SHARED = ("embedding", "normalisation.", "encoder.")
 _HEAD = ("emission.weight", "emission.bias", "crf.transition", "crf.first", "crf.last")
 """The weights with a row, or a row and a column, for each tag."""
-SHAPE = (
-    "embedding_width",
-    "normalise",
-    "cell",
-    "layers",
-    "hidden_width",
-    "bidirectional",
-    "combine",
-    "dense_widths",
-)
-"""The keys of a network's configuration that decide the shapes and the meaning of its weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,21 +121,22 @@ def find_weights(name: str, data: Path) -> Path:
     return SHIPPED_MODEL if name == SHIPPED_MODEL.stem else below
 
 
-def open_start(recipe: Recipe, data: Path) -> PretrainedWeights:
-    """Return the weights that `start.weights` names.
+def open_start(recipe: Recipe, data: Path) -> tuple[Recipe, PretrainedWeights]:
+    """Return the weights that `start.weights` names, and the recipe with their shape.
 
     Raises ModelFileError for a file of another kind, and TrainingError when the recipe describes
-    another shape than theirs.
+    another shape than theirs: a key of it that is neither the default nor what the file has.
     """
     path = find_weights(recipe.start.weights, data)
     start = load_weights(path)
-    if misfit := next(_differences(recipe, start, SHAPE), None):
+    completed = with_shape(recipe, start.features, start.network)
+    if misfit := next(_differences(completed, start, SHAPE), None):
         key, asked, found = misfit
         raise TrainingError(
-            f"{path}: its {key} is {found}, the recipe says {asked}: weights to start from need "
-            "the shape that they have"
+            f"{path}: its {key} is {found}, the recipe says {asked}: weights to start from have a "
+            "shape of their own; leave the key out"
         )
-    return start
+    return completed, start
 
 
 def _differences(

@@ -6,7 +6,7 @@ metrics.jsonl        a row for each update and each evaluation
 timings.jsonl        what all that took, and on which machines
 curves.png           the rows, drawn
 last.checkpoint      the state to resume from; `teddy sample` reads it too
-previous.checkpoint  the one before, for when that is damaged
+previous.checkpoint  the one before, for when that is damaged, until the run is done
 NAME.encoder         the file for `[start] weights` of another recipe; with it the run is done
 lock                 which process works here
 """
@@ -67,8 +67,10 @@ class PretrainCheckpoint:
     state: dict[str, Any]
     """See `Pretrainer.state`."""
 
-    def save(self, path: Path) -> None:
-        """Write the checkpoint whole or not at all."""
+    def save(self, path: Path, *, resumable: bool = True) -> None:
+        """Write the checkpoint whole or not at all; a run writes none that is not `resumable`."""
+        if not resumable:
+            raise ValueError("of pre-training there is no checkpoint without its progress")
         content = {
             "format": _FORMAT,
             "recipe": self.recipe,
@@ -136,13 +138,13 @@ def pretrain(
     interruption = interruption or Interruption()
     recorder = RunRecorder(directory, job, watchers=watchers, interruption=interruption)
     with directory.locked(), recorder.log_outcome():
-        if directory.is_finished(encoder_file, text):
+        if directory.is_finished(encoder_file, text.__eq__):
             recorder.note(f"{output} holds this run, and it has finished: nothing to do")
             recorder.restore()
             return encoder_file
         with interruption.at_once():
             earlier = directory.earlier(
-                text, load_pretrain_checkpoint, recorder.note, resume=resume
+                text.__eq__, load_pretrain_checkpoint, recorder.note, resume=resume
             )
             set_threads(config.threads)
             check_number_format(
@@ -155,6 +157,7 @@ def pretrain(
             pretrainer = _make_pretrainer(recipe, config, corpus, earlier)
         _learn(recipe, config, pretrainer, recorder)
         _start(recipe, config, pretrainer).save(encoder_file)
+        directory.previous.unlink(missing_ok=True)
         recorder.note(f"encoder file {encoder_file}")
     return encoder_file
 

@@ -164,9 +164,32 @@ def first_problem(error: ValidationError, model: type[BaseModel]) -> tuple[KeyPa
     if isinstance(cause, MisfitError):
         return location + cause.location, str(cause)
     if details["type"] in _UNKNOWN_KEY:
-        known = _known_keys(model, location[:-1])
-        return location, f"unknown key{suggest(str(location[-1]), known)}"
+        return location, f"unknown key{_suggest_key(model, location)}"
+    if details["type"] == "tuple_type" and isinstance(details["input"], dict):
+        name = dotted(location)
+        return location, f"write [[{name}]], with two brackets: there may be several such tables"
     return location, _plain_message(details)
+
+
+def _suggest_key(model: type[BaseModel], location: KeyPath) -> str:
+    """Return a suggestion for an unknown key: the table that it belongs to, or a near key."""
+    *table, key = location
+    for name, field in model.model_fields.items():
+        if key in _keys_of(field.annotation):
+            place = f"[[{name}]]" if name == "corpus" else f"[{name}]"
+            # An override and a key in a wrong table alike: the whole name is right in both.
+            return f"; did you mean {name}.{key}, in the table {place}?"
+    return suggest(str(key), _known_keys(model, tuple(table)))
+
+
+def _keys_of(annotation: Any) -> list[str]:
+    """Return the keys of a table, of an array of tables or of a table that may be missing."""
+    for each in (annotation, *typing.get_args(annotation)):
+        if is_dataclass(each):
+            return [field.name for field in fields(each)]
+        if isinstance(each, type) and issubclass(each, BaseModel):
+            return list(each.model_fields)
+    return []
 
 
 def suggest(name: str, names: Iterable[str]) -> str:

@@ -76,8 +76,9 @@ class StartConfig(Table):
 
     weights: str = ""
     """An encoder file, a model file or a checkpoint, below `--data` or the working directory; or
-    `en`, the shipped model. `features` and the shape of `network` must be those of the file. Its
-    pieces and words are used."""
+    `en`, the shipped model. Its pieces and words are used, and `features` and the shape of
+    `network` are those of the file. A key of theirs that is neither the default nor what the file
+    has is an error."""
     learning_rate_share: float = Field(default=1.0, ge=0, le=1)
     """The share of the learning rate, 0 to 1, at which the embedding and the encoder learn."""
 
@@ -86,9 +87,10 @@ class TrainingConfig(Table):
     """The training loop."""
 
     epochs: int = Field(default=30, ge=1)
-    """The most passes over the training data."""
+    """The most passes over the training data. If you leave it out, more for small data (see
+    docs/recipes.md)."""
     batch_words: int = Field(default=600, ge=1)
-    """The most words of an update, padding included."""
+    """The most words of an update, padding included. If you leave it out, fewer for small data."""
     shuffle_window_words: int = Field(default=4_000_000, ge=1)
     """The words that are shuffled together in memory. Larger corpora are streamed from disk (see
     docs/large-corpora.md)."""
@@ -116,9 +118,10 @@ class TrainingConfig(Table):
     evaluated and exported."""
     patience: int = Field(default=8, ge=0)
     """The evaluations without a better dev F1 after which training stops; 0: never. They count
-    from the first F1 above 0."""
+    from the first F1 above 0. If you leave it out, as many as make 400 updates, at least 8."""
     evaluations_per_epoch: float = Field(default=1.0, gt=0)
-    """The evaluations on dev in each epoch; 0.5: one in two epochs."""
+    """The evaluations on dev in each epoch; 0.5: one in two epochs. If you leave it out, at most 30
+    in a run that has more epochs than usual."""
     checkpoint_seconds: float = Field(default=300.0, gt=0)
     """The seconds between two checkpoints. One is also written after each evaluation."""
     mixed_precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -293,6 +296,18 @@ def _misplaced_vectors(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
             yield ("embedding", key), "missing: the model must credit the vectors"
 
 
+def _unfit_label(label: str) -> str:
+    """Return why a text cannot be a label, and what to do; empty where it can."""
+    if label in (OUTSIDE, UNKNOWN):
+        return "it stands for no entity" if label == OUTSIDE else "it stands for any label"
+    if not label:
+        return "it is empty"
+    if not re.fullmatch(r"\S+", label):
+        other = "_".join(label.split())
+        return f"it has white space; name it {other!r}, and map = {{ {label!r} = {other!r} }}"
+    return ""
+
+
 def _contradictions(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
     """Yield what no single table can see: the key at fault, and why."""
     if recipe.embedding.vectors:
@@ -313,8 +328,8 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
     for location, reason in recipe.card.contradictions(recipe.labels):
         yield ("card", *location), reason
     for place, label in enumerate(recipe.labels):
-        if label in (OUTSIDE, UNKNOWN) or not re.fullmatch(r"\S+", label):
-            yield ("labels", place), f"{label!r} cannot be a label"
+        if reason := _unfit_label(label):
+            yield ("labels", place), f"{label!r} cannot be a label: {reason}"
         if label in recipe.labels[:place]:
             yield ("labels", place), f"{label!r} is listed twice"
     yield from rule_contradictions(recipe.rules, recipe.labels)

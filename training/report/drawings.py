@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+MOST_LABELS = 24
+"""In a picture or the columns of a table; the rest stands together. (A picture of 300 took 21 GB.)
+"""
 Cells = Mapping[tuple[str | None, str | None], int]
 """Counts by gold label, None for spurious, and predicted label, None for missed."""
 
@@ -24,9 +27,11 @@ def draw_confusion(confusion: Confusion, labels: list[str], path: Path | str) ->
     row's label (over both panels), and in the row of the spurious ones, which share of the
     predicted entities of the column's label.
 
+    With many labels, those beyond the `MOST_LABELS` most frequent share a row and a column.
+
     Raises: TrainingError where matplotlib is not installed.
     """
-    names = label_names(confusion, labels)
+    confusion, names = confusion.bounded(labels, MOST_LABELS)
     side = 1.2 + 0.55 * len(names)
     figure = new_figure(2 * side + 3.5, side + 1.6)
     equal, wrong = figure.subplots(1, 2, width_ratios=[len(names) + 1, max(len(names), 1)])
@@ -35,13 +40,6 @@ def draw_confusion(confusion: Confusion, labels: list[str], path: Path | str) ->
     equal.set_title("Equal borders")
     wrong.set_title("Overlapping, other borders")
     save_figure(figure, path)
-
-
-def label_names(confusion: Confusion, labels: Sequence[str]) -> list[str | None]:
-    """Return the labels, and then those that occur besides."""
-    cells = [*confusion.equal_borders, *confusion.wrong_borders]
-    others = {label for pair in cells for label in pair if label is not None}.difference(labels)
-    return [*labels, *sorted(others)]
 
 
 def shaded_cells(

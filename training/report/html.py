@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +14,19 @@ from teddy.model.errors import TrainingError
 from teddy.model.system.files import write_atomically
 from teddy.training.evaluation.bootstrap import Intervals
 from teddy.training.evaluation.evaluate import Evaluation, Mistake
-from teddy.training.evaluation.mistakes import Confusion, MistakeKind
+from teddy.training.evaluation.mistakes import Confusion, MistakeKind, group_labels
 from teddy.training.evaluation.model_comparison import ModelComparison
 from teddy.training.evaluation.reliability import Reliability
 from teddy.training.evaluation.robustness import Robustness
+from teddy.training.evaluation.scores import Counts
 from teddy.training.report.background import Background
-from teddy.training.report.drawings import label_names, reliability_figure, shaded_cells
+from teddy.training.report.drawings import MOST_LABELS, reliability_figure, shaded_cells
 from teddy.training.report.figures import Rows, panels
 from teddy.training.report.html_page import as_svg, render
 from teddy.training.report.machine import Cost, Machine
 
+MOST_ROWS = 100
+"""Labels with a row of their own in a table; report.json has all."""
 Facts = list[tuple[str, str]]
 Matrix = tuple[str, list[str], list[tuple[str, list[tuple[int, float] | None]]]]
 """Caption, names of the columns, and named rows of counts and shades; None is no cell."""
@@ -66,6 +70,10 @@ def as_html(
         micro=evaluation.scores.micro,
         by_corpus={name: scores.micro for name, scores in evaluation.by_corpus.items()},
         intervals=intervals,
+        most_rows=MOST_ROWS,
+        f1_by_corpus=grouped_scores(
+            {name: scores.by_label for name, scores in evaluation.by_corpus.items()}
+        ),
         lowest=int(10 * min(0.9, *lows)) / 10,
         robustness=robustness,
         confusions=list(_matrices(evaluation.confusion, list(evaluation.scores.by_label))),
@@ -77,9 +85,25 @@ def as_html(
     )
 
 
+def grouped_scores(
+    by_corpus: Mapping[str, Mapping[str, Counts]],
+) -> dict[str, dict[str, Counts]]:
+    """Return the scores of each corpus by label, with the rare labels of all of them together."""
+    counts: Counter[str] = Counter()
+    for by_label in by_corpus.values():
+        counts.update({label: each.gold + each.predicted for label, each in by_label.items()})
+    names = group_labels(counts, MOST_LABELS)
+    grouped: dict[str, dict[str, Counts]] = {}
+    for corpus, by_label in by_corpus.items():
+        own = grouped.setdefault(corpus, {})
+        for label, name in names.items():
+            own[name] = own.get(name, Counts()) + by_label.get(label, Counts())
+    return grouped
+
+
 def _matrices(confusion: Confusion, labels: Sequence[str]) -> Iterator[Matrix]:
     """Yield the table of spans with equal borders, and that of other overlapping ones, if any."""
-    names = label_names(confusion, labels)
+    confusion, names = confusion.bounded(labels, MOST_LABELS)
     for caption, cells, shown in (
         ("Equal borders", confusion.equal_borders, [*names, None]),
         ("Overlapping, other borders", confusion.wrong_borders, [*names]),

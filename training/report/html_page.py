@@ -2,17 +2,20 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from io import StringIO
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from teddy.model.errors import TrainingError
 from teddy.model.tags.spans import Span
+from teddy.training.evaluation.mistakes import group_labels
 from teddy.training.report.background import CorpusCounts
+from teddy.training.report.drawings import MOST_LABELS
 from teddy.training.report.figures import BLUE, GREEN, GREY, ORANGE
 from teddy.training.report.markdown import percent
 
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+_Value = TypeVar("_Value")
 _TEMPLATES = Path(__file__).parent / "templates"
 
 _COLOURS: dict[str, str] = {
@@ -58,6 +62,9 @@ def render(template: str, **values: object) -> str:
         "signed_interval": lambda each: _signed(each.low, each.high),
         "place": _place,
         "labels_of": _labels_of,
+        "grouped": _grouped,
+        "frequent": lambda scores, most: most_frequent(scores, most, lambda each: each.gold),
+        "surest": lambda bins, most: most_frequent(bins, most, lambda each: each.total.n),
         "excerpt": excerpt,
         "covered": lambda text, span: _printable(text)[span.start : span.end],
     }
@@ -73,6 +80,28 @@ def _place(value: float, lowest: float, highest: float = 1.0) -> str:
     """Return how far along an axis a value lies, as CSS has it."""
     share = (value - lowest) / (highest - lowest)
     return f"{100 * min(max(share, 0.0), 1.0):.2f}%"
+
+
+def _grouped(parts: Iterable[CorpusCounts]) -> list[CorpusCounts]:
+    """Return the counts of parts with the rare labels of all of them together."""
+    parts = list(parts)
+    total = sum((part.n_entities for part in parts), Counter[str]())
+    names = group_labels(total, MOST_LABELS)
+    grouped = []
+    for part in parts:
+        counts: Counter[str] = Counter()
+        for label, name in names.items():
+            counts[name] += part.n_entities[label]
+        grouped.append(replace(part, n_entities=counts))
+    return grouped
+
+
+def most_frequent(
+    by_label: Mapping[str, _Value], most: int, count: Callable[[_Value], int]
+) -> dict[str, _Value]:
+    """Return the `most` frequent labels, in the order in which they stand."""
+    kept = set(sorted(by_label, key=lambda label: -count(by_label[label]))[:most])
+    return {label: each for label, each in by_label.items() if label in kept}
 
 
 def _labels_of(parts: Iterable[CorpusCounts]) -> list[str]:

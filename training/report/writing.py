@@ -18,7 +18,14 @@ from teddy.training.evaluation.robustness import Robustness
 from teddy.training.evaluation.scores import as_dicts
 from teddy.training.report.background import Background
 from teddy.training.report.drawings import draw_confusion, draw_reliability
-from teddy.training.report.html import EXPLAINED, as_html, mistakes_by_kind
+from teddy.training.report.html import (
+    EXPLAINED,
+    MOST_ROWS,
+    as_html,
+    grouped_scores,
+    mistakes_by_kind,
+)
+from teddy.training.report.html_page import most_frequent
 from teddy.training.report.markdown import (
     code,
     corpus_table,
@@ -123,9 +130,14 @@ def _summary(evaluation: Evaluation, intervals: Intervals | None) -> Iterator[st
 
 def _label_table(evaluation: Evaluation) -> list[str]:
     scores = evaluation.scores
-    rows = {code(label): counts.as_dict() for label, counts in scores.by_label.items()}
+    shown = most_frequent(scores.by_label, MOST_ROWS, lambda counts: counts.gold)
+    rows = {code(label): counts.as_dict() for label, counts in shown.items()}
     rows |= {"**all** (micro)": scores.micro.as_dict()}
-    return score_table("label", rows | {"mean of the labels (macro)": asdict(scores.macro)})
+    table = score_table("label", rows | {"mean of the labels (macro)": asdict(scores.macro)})
+    if len(shown) < len(scores.by_label):
+        n = len(scores.by_label)
+        table += ["", f"The {MOST_ROWS} most frequent of {n:,} labels; report.json has all."]
+    return table
 
 
 def _slices(evaluation: Evaluation) -> Iterator[list[str]]:
@@ -133,7 +145,9 @@ def _slices(evaluation: Evaluation) -> Iterator[list[str]]:
         corpora = as_dicts(evaluation.by_corpus)
         micro = {code(name): scores["micro"] for name, scores in corpora.items()}
         yield ["## By corpus", "", *score_table("corpus", micro), "", "F1 of each label:", ""]
-        yield corpus_table({name: scores["labels"] for name, scores in corpora.items()})
+        by_label = {name: scores.by_label for name, scores in evaluation.by_corpus.items()}
+        f1 = {name: as_dicts(scores) for name, scores in grouped_scores(by_label).items()}
+        yield corpus_table(f1)
     if evaluation.by_surface:
         table = score_table("these very words", as_dicts(evaluation.by_surface))
         yield ["## Seen in training, or not", "", *table]
@@ -161,7 +175,7 @@ def _calibration(evaluation: Evaluation) -> Iterator[str]:
         if len(parts) > 1:
             rows = [
                 [code(name), *_promise(each.total), percent(each.error)]
-                for name, each in parts.items()
+                for name, each in most_frequent(parts, MOST_ROWS, lambda of: of.total.n).items()
                 if each.total.n
             ]
             yield ""
@@ -201,7 +215,7 @@ def _confusions(confusion: Confusion) -> Iterator[str]:
         for gold, found, n, remark in cells[:_MOST_CONFUSIONS]
     ]
     if rows:
-        yield "The most frequent; all of them are in the picture:"
+        yield "The most frequent; the picture has them together:"
         yield ""
         yield from markdown_table(["annotated", "predicted", "times", ""], rows)
         yield ""

@@ -196,7 +196,7 @@ def test_from_text_to_a_tagger_that_starts_from_it(
     )
     assert code == 0, err
     start = load_weights(data / "tiny-encoder.encoder")
-    checkpoint = load_checkpoint(tmp_path / "tagger" / "last.checkpoint")
+    checkpoint = load_checkpoint(tmp_path / "tagger" / "best.checkpoint")
     for name, tensor in start.weights.items():
         torch.testing.assert_close(checkpoint.weights[name], tensor, rtol=0, atol=1e-6)
     code, out, _ = shell("inspect", tmp_path / "tagger" / "tiny.teddy", "--json")
@@ -207,7 +207,7 @@ def test_from_text_to_a_tagger_that_starts_from_it(
     ]
     # A run that starts from the tagger, or is resumed, owes the same.
     names = [
-        each.name for each in load_weights(tmp_path / "tagger" / "last.checkpoint").training_data
+        each.name for each in load_weights(tmp_path / "tagger" / "best.checkpoint").training_data
     ]
     assert names == ["animals", "made-up"]
 

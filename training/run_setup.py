@@ -1,0 +1,286 @@
+"""What a run has before its first update: corpora, pieces, words, weights and the trainer.
+
+What a recipe leaves to its data and to the weights that it starts from is decided here.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from teddy.model.errors import TrainingError
+from teddy.model.features.pieces import Pieces
+from teddy.model.features.rows import WordFeatures
+from teddy.model.file.bundle import TrainingData
+from teddy.model.network.tagger_network import Network
+from teddy.model.tags.tag_set import TagSet
+from teddy.training.data.align import MisalignedReport
+from teddy.training.data.corpora import Corpus, open_corpora
+from teddy.training.data.source import StoredCorpora
+from teddy.training.data.vocabulary import (
+    WordCounts,
+    WordVectors,
+    choose_vectors,
+    frequent_words,
+    train_pieces,
+)
+from teddy.training.evaluation.measurements import joined_credits
+from teddy.training.learning.checkpoint import Checkpoint
+from teddy.training.learning.distill import Distillation, open_distillation
+from teddy.training.learning.distributed.process_group import SINGLE_PROCESS, ProcessGroup
+from teddy.training.learning.start import PretrainedWeights, Update, open_start, rehearsed
+from teddy.training.learning.torch_setup import check_number_format, choose_device, seed_torch
+from teddy.training.loop import Trainer
+from teddy.training.recipe.fitting import FittedKey, fit_to_data
+from teddy.training.recipe.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSetup:
+    """The parts of a run before its first update."""
+
+    recipe: Recipe
+    """Resolved: with the shape of the weights that it starts from, and defaults for its data."""
+    fitted: tuple[FittedKey, ...]
+    """The defaults that were fitted to the data; none where the run is resumed."""
+    unseen_labels: tuple[str, ...]
+    """Labels of the recipe without an example to learn from."""
+    corpora: list[Corpus]
+    misaligned: MisalignedReport
+    """Gold spans that words cannot express."""
+    trainer: Trainer
+    inherited: tuple[TrainingData, ...]
+    """The data that the initial weights, word vectors and teachers were learnt from."""
+    notes: tuple[str, ...]
+    """Lines about the run, to show."""
+    stored: Path
+    """The folder of the training sentences that memory does not hold; removed at the end."""
+
+    @property
+    def is_started(self) -> bool:
+        """Whether the network starts from trained weights."""
+        return bool(self.recipe.start.weights or self.recipe.update)
+
+    def checkpoint(self) -> Checkpoint:
+        """Return the state of the run as it stands now. Collective."""
+        recipe, trainer = self.recipe, self.trainer
+        progress = trainer.state()  # first: it completes the averaged weights
+        return Checkpoint(
+            labels=trainer.tag_set.labels,
+            features=recipe.features,
+            network=recipe.network,
+            pieces=trainer.features.pieces.serialised,
+            words=trainer.features.words,
+            weights={name: tensor.cpu() for name, tensor in trainer.averaged.state_dict().items()},
+            recipe=recipe.dump_toml(),
+            progress=progress,
+            card="",
+            inherited=self.inherited,
+        )
+
+
+def set_up_run(
+    recipe: Recipe,
+    data: Path,
+    output: Path,
+    update: Update | None,
+    earlier: Checkpoint | None,
+    group: ProcessGroup = SINGLE_PROCESS,
+) -> RunSetup:
+    """Read what the recipe names below `data`, and make the trainer of the run in `output`.
+
+    The trainer stands where it stood at the checkpoint `earlier`, whose recipe is then `recipe`, or
+    at the beginning.
+
+    Raises DataError and RecipeError for mistakes in the files, TrainingError for what cannot be
+    trained on.
+    """
+    start = vectors = distillation = None
+    if earlier is None and update:
+        start = update.start
+    elif earlier is None and recipe.start.weights:
+        recipe, start = open_start(recipe, data)
+    config = recipe.training
+    device = choose_device(config.device)
+    check_number_format(config.mixed_precision, recipe.network.cell, device)
+    # Processes need not share a disk: each has its own.
+    stored = output / ("sentences" if group.is_first else f"sentences-{group.rank}")
+    corpora, misaligned = _read_corpora(recipe, data, stored)
+    fitted: tuple[FittedKey, ...] = ()
+    if earlier is None:
+        recipe, fitted = fit_to_data(recipe, _words_an_epoch(recipe, corpora))
+    table = recipe.embedding
+    # The pieces and the words with a row of their own: inherited, or those of the training data.
+    if inherited := start or earlier:
+        pieces, words = inherited.pieces, inherited.words
+    else:
+        counts = _word_counts(corpora)
+        if table.vectors:
+            most = recipe.features.word_rows
+            vectors = choose_vectors(data / table.vectors, counts, most, recipe.tokeniser)
+        words = vectors.words if vectors else frequent_words(counts, recipe.features.word_rows)
+        pieces = train_pieces(counts, recipe.pieces)
+    if recipe.distill is not None:
+        distillation = open_distillation(recipe, recipe.distill, data, device)
+    features = WordFeatures(Pieces(pieces), recipe.features, words)
+    trainer = _make_trainer(recipe, corpora, features, start, vectors, distillation, group)
+    if earlier is not None:
+        trainer.restore(earlier.weights, earlier.progress)
+    own = TrainingData(name=table.name, licence=table.licence, source=table.source)
+    before = start.training_data if start else earlier.inherited if earlier else ()
+    credit = joined_credits(before, (own,) if table.vectors else ())
+    return RunSetup(
+        recipe=recipe,
+        fitted=fitted,
+        unseen_labels=_unseen_labels(recipe, corpora, update),
+        corpora=corpora,
+        misaligned=misaligned,
+        trainer=trainer,
+        inherited=joined_credits(credit, distillation.training_data if distillation else ()),
+        notes=(*([str(vectors)] if vectors else []), *(update.notes if update else ())),
+        stored=stored,
+    )
+
+
+def _read_corpora(
+    recipe: Recipe, data: Path, stored: Path
+) -> tuple[list[Corpus], MisalignedReport]:
+    """Return the corpora and their misaligned spans; raise TrainingError where a part is empty."""
+    corpora, misaligned = open_corpora(recipe, data, stored)
+    if recipe.update is not None:
+        corpora = rehearsed(corpora, recipe.update.rehearse, recipe.update.share)
+    # Files may be there and leave one side empty, as a small holdout of few sentences does.
+    if not any(corpus.train for corpus in corpora):
+        raise TrainingError("the corpora have no sentences to train on")
+    if not any(corpus.dev for corpus in corpora):
+        raise TrainingError(
+            "the corpora have no dev sentences to choose the best weights by: too small a holdout?"
+        )
+    return corpora, misaligned
+
+
+def _words_an_epoch(recipe: Recipe, corpora: list[Corpus]) -> float:
+    """Return how many words the updates of an epoch read, those of raw text included."""
+    raw = recipe.distill.words if recipe.distill and recipe.distill.text else 0
+    return raw + sum(corpus.weight * corpus.n_train_words for corpus in corpora)
+
+
+def _word_counts(corpora: list[Corpus]) -> Counter[str]:
+    counts = WordCounts()
+    for corpus in corpora:
+        for sentence in corpus.train:
+            counts.add(sentence.words)
+    return counts.counts
+
+
+def _make_trainer(
+    recipe: Recipe,
+    corpora: list[Corpus],
+    features: WordFeatures,
+    start: PretrainedWeights | None,
+    vectors: WordVectors | None,
+    distillation: Distillation | None,
+    group: ProcessGroup,
+) -> Trainer:
+    seed_torch(recipe.seed)
+    tag_set = TagSet(recipe.labels)
+    network = Network(recipe.network, features.n_rows, tag_set)
+    if start is not None:
+        start.put_into(network, tag_set if recipe.update else None)
+    if vectors is not None:
+        vectors.put_into(network, features)
+    config = recipe.training
+    is_started = bool(recipe.start.weights or recipe.update)
+    return Trainer(
+        network,
+        features,
+        tag_set,
+        corpora,
+        config,
+        seed=recipe.seed,
+        device=choose_device(config.device),
+        source=StoredCorpora(corpora, config.shuffle_window_words, config.batch_words, recipe.seed),
+        started_share=recipe.start.learning_rate_share if is_started else 1.0,
+        distillation=distillation,
+        augmentation=recipe.augment,
+        group=group,
+    )
+
+
+def introduce(setup: RunSetup) -> Iterator[str]:
+    """Yield lines on a run, to show before its first update."""
+    trainer, misaligned = setup.trainer, setup.misaligned
+    for corpus in setup.corpora:
+        yield (
+            f"{corpus.name}: {len(corpus.train):,} sentences, {corpus.n_train_words:,} words to "
+            f"train on; {len(corpus.dev):,} dev sentences"
+        )
+    n_parameters = sum(parameter.numel() for parameter in trainer.network.parameters())
+    yield (
+        f"{n_parameters:,} parameters, {trainer.features.n_rows:,} feature rows, "
+        f"on {trainer.device}"
+    )
+    yield from map(_rules_applied, (corpus for corpus in setup.corpora if corpus.rules))
+    if misaligned.n_spans:
+        yield (
+            f"{misaligned.n_spans:,} gold spans cannot be expressed in words, listed in "
+            "misaligned.txt: not trained on, and missed when they are in dev"
+        )
+    if trainer.distillation is not None:
+        yield trainer.distillation.summary
+    if trainer.position.step:
+        yield f"resuming after step {trainer.position.step:,}"
+    if setup.stored.exists():
+        yield f"too many sentences for memory, shuffled by the windowful: {setup.stored}"
+    for corpus in setup.corpora:
+        if corpus.n_dropped:
+            yield (
+                f"{corpus.name}: {corpus.n_dropped:,} held-out sentences are more than memory "
+                "should hold, and neither learnt from nor measured on: a smaller holdout would do"
+            )
+    yield from map(str, setup.fitted)
+    yield from setup.notes
+    yield from _warnings(setup)
+
+
+def _rules_applied(corpus: Corpus) -> str:
+    """Return a line on the rules of a corpus; each by itself is in `teddy check` and the card."""
+    n_train, n_dev = (
+        sum(getattr(rule, part) for rule in corpus.rules) for part in ("n_train", "n_dev")
+    )
+    return f"{corpus.name}: rules changed {n_train:,} spans in train and {n_dev:,} in dev"
+
+
+def _warnings(setup: RunSetup) -> Iterator[str]:
+    """Yield what will make little of the training data, and its cure."""
+    recipe, trainer = setup.recipe, setup.trainer
+    for label in setup.unseen_labels:
+        yield (
+            f"warning: label {label!r} has no example in the training data and cannot be learnt: "
+            "add some, map a label of the files to it, or leave it out of labels"
+        )
+    for config, corpus in zip(recipe.corpus, setup.corpora, strict=True):
+        if config.holdout > 0.5:
+            yield (
+                f"warning: {corpus.name}: holdout = {config.holdout:g} leaves "
+                f"{len(corpus.train):,} sentences to train on, and holds out {len(corpus.dev):,}: "
+                "0.1 would do"
+            )
+    if len(trainer.source.epoch(0)) == 1:
+        yield (
+            "warning: an epoch is one update: more training data, or a smaller "
+            f"training.batch_words than {recipe.training.batch_words:,}, would teach more"
+        )
+
+
+def _unseen_labels(recipe: Recipe, corpora: list[Corpus], update: Update | None) -> tuple[str, ...]:
+    """Return the labels that no training sentence has, nor a model that the run learns from."""
+    if recipe.distill is not None:  # teachers may know any of the labels
+        return ()
+    unseen = set(recipe.labels).difference(update.start.labels if update else ())
+    for corpus in corpora:
+        for sentence in corpus.train:
+            if not unseen:
+                return ()
+            unseen.difference_update(span.label for span in sentence.spans)
+    return tuple(label for label in recipe.labels if label in unseen)
