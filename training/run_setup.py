@@ -61,6 +61,11 @@ class RunSetup:
         """Whether the network starts from trained weights."""
         return bool(self.recipe.start.weights or self.recipe.update)
 
+    @property
+    def introduction(self) -> Iterator[str]:
+        """Lines on the run, to show before its first update."""
+        return _introduce(self)
+
     def checkpoint(self) -> Checkpoint:
         """Return the state of the run as it stands now. Collective."""
         recipe, trainer = self.recipe, self.trainer
@@ -114,11 +119,10 @@ def set_up_run(
     if inherited := start or earlier:
         pieces, words = inherited.pieces, inherited.words
     else:
-        counts = _word_counts(corpora)
+        counts, most = _word_counts(corpora), recipe.features.word_rows
         if table.vectors:
-            most = recipe.features.word_rows
             vectors = choose_vectors(data / table.vectors, counts, most, recipe.tokeniser)
-        words = vectors.words if vectors else frequent_words(counts, recipe.features.word_rows)
+        words = vectors.words if vectors else frequent_words(counts, most)
         pieces = train_pieces(counts, recipe.pieces)
     if recipe.distill is not None:
         distillation = open_distillation(recipe, recipe.distill, data, device)
@@ -207,8 +211,7 @@ def _make_trainer(
     )
 
 
-def introduce(setup: RunSetup) -> Iterator[str]:
-    """Yield lines on a run, to show before its first update."""
+def _introduce(setup: RunSetup) -> Iterator[str]:
     trainer, misaligned = setup.trainer, setup.misaligned
     for corpus in setup.corpora:
         yield (

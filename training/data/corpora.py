@@ -11,7 +11,7 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import chain
@@ -30,7 +30,6 @@ from teddy.training.data.store import Blocks, BlockWriter, StoredSentences, desc
 from teddy.training.recipe.corpus_config import CorpusConfig, RuleConfig
 from teddy.training.recipe.recipe import Recipe
 
-_MOST_LABELS_TOLD = 20
 MOST_WORDS = 1_000_000
 """Of one corpus's held-out documents; as objects in memory they take 0.2 GB. Measuring on more
 would say no more."""
@@ -246,26 +245,8 @@ def _relabelled(
         try:
             relabelled = rules.apply(example)
         except DataError as error:
-            raise _with_other_labels(error, chain((example,), examples), rules) from None
+            raise rules.with_other_labels(error, chain((example,), examples)) from None
         yield relabelled
-
-
-def _with_other_labels(error: DataError, rest: Iterable[Example], rules: Rules) -> DataError:
-    """Return the error of a label that is unknown with all others that come behind it.
-
-    So all are mended at once, not one in each run. What cannot be read comes later.
-    """
-    unknown: dict[str, None] = {}
-    with suppress(DataError):
-        for each in rest:
-            unknown.update(dict.fromkeys(s.label for s in each.spans if not rules.knows(s.label)))
-    # The first has been told.
-    others = [label for label in unknown if f"label {label!r} " not in error.reason]
-    if not others:
-        return error
-    shown = ", ".join(map(repr, others[:_MOST_LABELS_TOLD]))
-    more = f" and {len(others) - _MOST_LABELS_TOLD:,} more" * (len(others) > _MOST_LABELS_TOLD)
-    return DataError(error.path, error.line, f"{error.reason}; nor are {shown}{more}")
 
 
 def open_corpora(recipe: Recipe, data: Path, folder: Path) -> tuple[list[Corpus], MisalignedReport]:

@@ -7,6 +7,7 @@ only move inwards, so that a span is always a stretch of the example's text.
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from teddy.model.errors import DataError
@@ -15,6 +16,8 @@ from teddy.model.tags.spans import Span
 from teddy.training.data.readers import Example
 from teddy.training.recipe.corpus_config import OUTSIDE, CorpusConfig, RuleConfig
 from teddy.training.recipe.reading import suggest
+
+_MOST_LABELS_TOLD = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +55,24 @@ class Rules:
         spans, lines = tuple(span for span, _ in found), tuple(line for _, line in found)
         return replace(example, spans=spans, span_lines=lines), applied
 
-    def knows(self, label: str) -> bool:
-        """Tell whether a label of the files is in the recipe, or mapped or ruled to one that is."""
-        ruled = (each for rule in self.config.rules for each in rule.labels)
-        return label in self.labels or label in self.config.map or label in ruled
+    def with_other_labels(self, error: DataError, rest: Iterable[Example]) -> DataError:
+        """Return the error of a label that is unknown with all others that come behind it.
+
+        So all are mended at once, not one in each run. What cannot be read comes later.
+        """
+        ruled = (label for rule in self.config.rules for label in rule.labels)
+        known = {*self.labels, *self.config.map, *ruled}
+        unknown: dict[str, None] = {}
+        with suppress(DataError):
+            for each in rest:
+                unknown.update(dict.fromkeys(s.label for s in each.spans if s.label not in known))
+        # The first has been told.
+        others = [label for label in unknown if f"label {label!r} " not in error.reason]
+        if not others:
+            return error
+        shown = ", ".join(map(repr, others[:_MOST_LABELS_TOLD]))
+        more = f" and {len(others) - _MOST_LABELS_TOLD:,} more" * (len(others) > _MOST_LABELS_TOLD)
+        return DataError(error.path, error.line, f"{error.reason}; nor are {shown}{more}")
 
     def counts(self, train: Counter[int], dev: Counter[int]) -> tuple[AppliedRule, ...]:
         """Return the counts of `apply`, summed over train and over dev, in the order of rules."""
