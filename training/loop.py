@@ -134,8 +134,8 @@ class Trainer:
     def run(self, interruption: Interruption | None = None) -> Iterator[UpdateRow | EvaluationRow]:
         """Train from `position` to the end of the last epoch, or until patience runs out.
 
-        Raises DivergedError, before any weight is touched, when a loss or gradient explodes or is not
-        finite, and JobInterrupted when `interruption` is wanted during an evaluation, then undone.
+        Raises DivergedError, before any weight is touched, when a loss or gradient explodes or is
+        not finite, and JobInterrupted when `interruption` is wanted in an evaluation, then undone.
         """
         position, config = self.position, self.config
         require_same_beginning(self.group, self.network, self.features, position.step)
