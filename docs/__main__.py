@@ -18,7 +18,7 @@ from inspect import getdoc, getsource
 from itertools import pairwise
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, NamedTuple, get_args, get_origin
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
 
@@ -159,7 +159,7 @@ def type_name(kind: Any) -> str:
         return ", ".join(f"`{each.value}`" for each in kind)  # type: ignore[var-annotated]
     if get_origin(kind) is tuple:
         return "array of tables" if is_table(arguments[0]) else f"array ({type_name(arguments[0])})"
-    if isinstance(kind, UnionType):
+    if isinstance(kind, UnionType) or get_origin(kind) is Union:
         return " or ".join(map(type_name, arguments))
     return "table" if is_table(kind) else TYPE_NAMES[get_origin(kind) or kind]
 

@@ -18,8 +18,10 @@ class FileError(TeddyError):
     """Something wrong in a file; shown as ``path:line: reason``.
 
     Attributes: `path` as the user named it, `line` (1-based, or None where a line means nothing),
-    `reason`.
+    `reason`, and `sample`: a few lines as they should be, which a terminal shows below.
     """
+
+    sample = ""
 
     def __init__(self, path: Path | str, line: int | None, reason: str) -> None:
         self.path = str(path)

@@ -20,17 +20,18 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from inspect import getdoc
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
 from teddy.model.commands import inspect
-from teddy.model.errors import DivergedError, JobInterrupted, TeddyError
+from teddy.model.errors import DivergedError, FileError, JobInterrupted, TeddyError
 from teddy.model.system.processes import SIGNALS
 from teddy.service.bulk.tag_command import tag
 from teddy.service.commands import key, serve
 from teddy.training.check.check_command import check
 from teddy.training.commands import export, pretrain, sample, search, train
+from teddy.training.data.convert_command import convert
 from teddy.training.evaluation.evaluation_commands import compare, evaluate
 from teddy.training.promotion.promote_command import promote
 
@@ -46,6 +47,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     compare,
     export,
     check,
+    convert,
     promote,
     pretrain,
     sample,
@@ -93,6 +95,8 @@ def run(arguments: Sequence[str]) -> int:
         if message is None:
             raise
         _tell(f"error: {message}")
+        if isinstance(error, FileError) and error.sample and _is_terminal(sys.stderr):
+            _show_sample(error.sample)
         return 3 if isinstance(error, DivergedError) else 2
     return code if isinstance(code, int) else 0
 
@@ -101,6 +105,18 @@ def _tell(message: str) -> None:
     """Print to standard error; the exit code tells the same where that is full or closed."""
     with suppress(OSError):
         print(f"teddy: {message}", file=sys.stderr)
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()
+
+
+def _show_sample(sample: str) -> None:
+    with suppress(OSError):
+        print("It should look like this:", file=sys.stderr)
+        print(
+            "".join(f"  {line}\n" for line in sample.rstrip().split("\n")), end="", file=sys.stderr
+        )
 
 
 def make_app() -> typer.Typer:

@@ -16,6 +16,8 @@ from teddy.model.network.tagger_network import Network
 from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.align import MisalignedReport
 from teddy.training.data.corpora import Corpus, open_corpora
+from teddy.training.data.readers.files import find_files
+from teddy.training.data.readers.guess import guesses
 from teddy.training.data.source import StoredCorpora
 from teddy.training.data.vocabulary import (
     WordCounts,
@@ -141,7 +143,7 @@ def set_up_run(
         misaligned=misaligned,
         trainer=trainer,
         inherited=joined_credits(credit, distillation.training_data if distillation else ()),
-        notes=(*([str(vectors)] if vectors else []), *(update.notes if update else ())),
+        notes=tuple(_notes(recipe, data, vectors, update)),
         stored=stored,
     )
 
@@ -161,6 +163,18 @@ def _read_corpora(
             "the corpora have no dev sentences to choose the best weights by: too small a holdout?"
         )
     return corpora, misaligned
+
+
+def _notes(
+    recipe: Recipe, data: Path, vectors: WordVectors | None, update: Update | None
+) -> Iterator[str]:
+    """Yield how files are read where the recipe leaves that open, and what else is decided."""
+    for corpus in recipe.corpus:
+        for how in guesses(find_files([*corpus.train, *corpus.dev], data), corpus):
+            yield f"{corpus.name}: read as {how}"
+    if vectors is not None:
+        yield str(vectors)
+    yield from update.notes if update else ()
 
 
 def _words_an_epoch(recipe: Recipe, corpora: list[Corpus]) -> float:
@@ -224,6 +238,8 @@ def _introduce(setup: RunSetup) -> Iterator[str]:
         f"on {trainer.device}"
     )
     yield from map(_rules_applied, (corpus for corpus in setup.corpora if corpus.rules))
+    if misaligned.n_fitted:
+        yield f"{misaligned.n_fitted:,} gold spans are read with other borders: misaligned.txt"
     if misaligned.n_spans:
         yield (
             f"{misaligned.n_spans:,} gold spans cannot be expressed in words, listed in "

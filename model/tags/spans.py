@@ -4,6 +4,7 @@ A span is half-open; the name of the variable that holds it says whether it coun
 characters. Only this file knows how a scheme spells a span; elsewhere in Teddy are spans or BIOES.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -25,7 +26,9 @@ class Scheme(StrEnum):
     - `IOB1`: `I-`, and `B-` only where an entity follows another of the same label.
     - `BIO` (IOB2): `B-` on the first word, `I-` on the others.
     - `BIOES`: `S-` on an entity of one word; else `B-`, any number of `I-`, `E-`.
-    - `BMES`: BIOES that writes `M-` for `I-`.
+    - `BMES`, `BILUO`, `BMEWO`: BIOES with other letters for `I-`, `E-` and `S-`.
+    - `PLAIN`: the label alone on every word, as `IO` without its `I-`.
+    - `BRACKETS`: `(PER*` on the first word, `*` on the others and outside, `*)` on the last.
     """
 
     IO = "io"
@@ -33,6 +36,10 @@ class Scheme(StrEnum):
     BIO = "bio"
     BIOES = "bioes"
     BMES = "bmes"
+    BILUO = "biluo"
+    BMEWO = "bmewo"
+    PLAIN = "plain"
+    BRACKETS = "brackets"
 
 
 _PREFIXES = {
@@ -41,7 +48,11 @@ _PREFIXES = {
     Scheme.BIO: "BI",
     Scheme.BIOES: "BIES",
     Scheme.BMES: "BMES",
+    Scheme.BILUO: "BILU",
+    Scheme.BMEWO: "BMEW",
 }
+"""In the order first, inside, last, only word, where a scheme has four."""
+_BRACKETS = re.compile(r"(?:\(([^()*]+))?\*(\))?")
 
 
 def read_tags(tags: Sequence[str], scheme: Scheme) -> list[Span]:
@@ -54,14 +65,17 @@ def read_tags(tags: Sequence[str], scheme: Scheme) -> list[Span]:
 
     Raises ValueError when a tag is neither `O` nor a prefix of the scheme, `-` and a label.
     """
-    prefixes = _PREFIXES[scheme]
+    if scheme is Scheme.BRACKETS:
+        return _read_brackets(tags)
+    prefixes = _PREFIXES.get(scheme, "")
+    lasts = prefixes[2:] or "-"
     spans: list[Span] = []
     start = 0
     open_label = ""  # the label of the entity that the word before belongs to; empty outside
     previous_prefix = "O"
     for position, tag in enumerate(tags):
         prefix, label = _split_tag(tag, prefixes, scheme)
-        begins = prefix in "BS" or previous_prefix in "ES" or label != open_label
+        begins = prefix in ("B", prefixes[3:]) or previous_prefix in lasts or label != open_label
         if begins or not label:
             if open_label:
                 spans.append(Span(start, position, open_label))
@@ -78,7 +92,7 @@ def write_tags(spans: Iterable[Span], n_words: int, scheme: Scheme) -> list[str]
     Raises ValueError when a span is empty, has no label, overlaps another, or lies outside the
     words.
     """
-    tags = ["O"] * n_words
+    tags = ["*" if scheme is Scheme.BRACKETS else "O"] * n_words
     before: Span | None = None
     for span in sorted(spans):
         if not 0 <= span.start < span.end <= n_words or not span.label:
@@ -86,16 +100,35 @@ def write_tags(spans: Iterable[Span], n_words: int, scheme: Scheme) -> list[str]
         if before is not None and span.start < before.end:
             raise ValueError(f"{before} and {span} overlap; a sequence of tags cannot say so")
         follows_like = before is not None and (before.end, before.label) == (span.start, span.label)
-        prefixes = _spell(span.end - span.start, scheme, follows_like=follows_like)
-        tags[span.start : span.end] = [f"{prefix}-{span.label}" for prefix in prefixes]
+        tags[span.start : span.end] = _spell(span, scheme, follows_like=follows_like)
         before = span
     return tags
+
+
+def _read_brackets(tags: Sequence[str]) -> list[Span]:
+    """Read `(PER*`, `*` and `*)`; a start ends what is open, a mere end says nothing."""
+    spans: list[Span] = []
+    start, label = 0, ""
+    for position, tag in enumerate([*tags, "(end*"]):
+        found = _BRACKETS.fullmatch(tag)
+        if found is None:
+            raise ValueError(f"{tag!r} is not a tag of the scheme brackets: (LABEL*, * or *)")
+        if found[1]:
+            if label:
+                spans.append(Span(start, position, label))
+            start, label = position, found[1]
+        if found[2] and label:
+            spans.append(Span(start, position + 1, label))
+            label = ""
+    return spans
 
 
 def _split_tag(tag: str, prefixes: str, scheme: Scheme) -> tuple[str, str]:
     """Split `B-creative-work` into `B` and `creative-work`, and `O` into `O` and nothing."""
     if tag == "O":
         return "O", ""
+    if scheme is Scheme.PLAIN and tag:
+        return "I", tag
     prefix, _, label = tag.partition("-")
     if len(prefix) != 1 or prefix not in prefixes or not label:
         raise ValueError(
@@ -105,15 +138,23 @@ def _split_tag(tag: str, prefixes: str, scheme: Scheme) -> tuple[str, str]:
     return prefix, label
 
 
-def _spell(n_words: int, scheme: Scheme, *, follows_like: bool) -> str:
-    """Return one prefix for each word of an entity; `follows_like`: one of its label touches it."""
-    match scheme:
-        case Scheme.IO:
-            return "I" * n_words
-        case Scheme.IOB1:
-            return ("B" if follows_like else "I") + "I" * (n_words - 1)
-        case Scheme.BIO:
-            return "B" + "I" * (n_words - 1)
-        case Scheme.BIOES | Scheme.BMES:
-            inside = "I" if scheme is Scheme.BIOES else "M"
-            return "S" if n_words == 1 else "B" + inside * (n_words - 2) + "E"
+def _spell(span: Span, scheme: Scheme, *, follows_like: bool) -> list[str]:
+    """Return the tags of the words of an entity; `follows_like`: one of its label touches it."""
+    n_words, label = span.end - span.start, span.label
+    if scheme is Scheme.PLAIN:
+        return [label] * n_words
+    if scheme is Scheme.BRACKETS:
+        tags = [f"({label}*", *["*"] * (n_words - 1)]
+        return [*tags[:-1], f"{tags[-1]})"]
+    prefixes = _PREFIXES[scheme]
+    if scheme is Scheme.IO:
+        spelt = "I" * n_words
+    elif scheme is Scheme.IOB1:
+        spelt = ("B" if follows_like else "I") + "I" * (n_words - 1)
+    elif scheme is Scheme.BIO:
+        spelt = "B" + "I" * (n_words - 1)
+    elif n_words == 1:
+        spelt = prefixes[3]
+    else:
+        spelt = "B" + prefixes[1] * (n_words - 2) + prefixes[2]
+    return [f"{prefix}-{label}" for prefix in spelt]

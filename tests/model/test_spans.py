@@ -13,6 +13,8 @@ PREFIXES = {
     Scheme.BIO: "BI",
     Scheme.BIOES: "BIES",
     Scheme.BMES: "BMES",
+    Scheme.BILUO: "BILU",
+    Scheme.BMEWO: "BMEW",
 }
 
 
@@ -81,7 +83,8 @@ def conlleval_spans(tags: list[str]) -> list[Span]:
     spans = []
     previous, previous_label, start = "O", "", 0
     for position, written in enumerate([*tags, "O"]):
-        tag, _, label = written.replace("M-", "I-", 1).partition("-")
+        prefix, _, label = written.partition("-")
+        tag = {"M": "I", "L": "E", "U": "S", "W": "S"}.get(prefix, prefix)
         if chunk_ends(previous, tag, previous_label, label):
             spans.append(Span(start, position, previous_label))
         if chunk_starts(previous, tag, previous_label, label):
@@ -100,7 +103,9 @@ def merged_where_they_touch(spans: list[Span]) -> list[Span]:
     return merged
 
 
-@pytest.mark.parametrize("scheme", [Scheme.IOB1, Scheme.BIO, Scheme.BIOES, Scheme.BMES])
+@pytest.mark.parametrize(
+    "scheme", [each for each in Scheme if each not in (Scheme.IO, Scheme.PLAIN)]
+)
 @given(sentence=sentences())
 def test_what_is_written_is_read_back(scheme: Scheme, sentence: tuple[list[Span], int]) -> None:
     spans, n_words = sentence
@@ -109,17 +114,30 @@ def test_what_is_written_is_read_back(scheme: Scheme, sentence: tuple[list[Span]
     assert read_tags(tags, scheme) == spans
 
 
+@pytest.mark.parametrize("scheme", [Scheme.IO, Scheme.PLAIN])
 @given(sentence=sentences())
-def test_io_reads_back_neighbours_with_one_label_as_one_span(
-    sentence: tuple[list[Span], int],
+def test_without_a_mark_of_the_first_word_neighbours_with_one_label_read_back_as_one_span(
+    scheme: Scheme, sentence: tuple[list[Span], int]
 ) -> None:
     spans, n_words = sentence
-    assert read_tags(write_tags(spans, n_words, Scheme.IO), Scheme.IO) == merged_where_they_touch(
-        spans
-    )
+    read = read_tags(write_tags(spans, n_words, scheme), scheme)
+    assert read == merged_where_they_touch(spans)
 
 
-@pytest.mark.parametrize("scheme", Scheme)
+@pytest.mark.parametrize(
+    ("tags", "spans"),
+    [
+        ("(PER* *) * (LOC*)", [Span(0, 2, "PER"), Span(3, 4, "LOC")]),
+        ("*) * (PER* (LOC* *", [Span(2, 3, "PER"), Span(3, 5, "LOC")]),
+    ],
+)
+def test_brackets_that_do_not_match_are_repaired(tags: str, spans: list[Span]) -> None:
+    assert read_tags(tags.split(), Scheme.BRACKETS) == spans
+    with pytest.raises(ValueError, match="not a tag of the scheme brackets"):
+        read_tags(["*", "B-PER"], Scheme.BRACKETS)
+
+
+@pytest.mark.parametrize("scheme", PREFIXES)
 @given(data=st.data())
 def test_any_sequence_of_tags_is_repaired_as_conlleval_reads_it(
     scheme: Scheme, data: st.DataObject
@@ -128,7 +146,7 @@ def test_any_sequence_of_tags_is_repaired_as_conlleval_reads_it(
     assert read_tags(tags, scheme) == conlleval_spans(tags)
 
 
-@pytest.mark.parametrize("scheme", Scheme)
+@pytest.mark.parametrize("scheme", PREFIXES)
 @given(data=st.data())
 def test_repair_loses_no_tagged_word(scheme: Scheme, data: st.DataObject) -> None:
     tags = data.draw(tags_of(scheme))

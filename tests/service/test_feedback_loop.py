@@ -10,7 +10,7 @@ import pytest
 from teddy.model.predictor import Predictor, load
 from teddy.model.text.words import Tokeniser, check_text
 from teddy.training.data.align import align
-from teddy.training.data.readers.json import read_jsonl
+from teddy.training.data.readers.records import read_records
 from teddy.training.recipe.corpus_config import FormatConfig
 from teddy.training.recipe.recipe import load_recipe
 from teddy.training.run import train
@@ -105,7 +105,7 @@ async def test_whatever_text_is_corrected_its_file_can_be_read(
             answer = await client.post("/v1/feedback", json={"text": text, "entities": marked})
             assert answer.status_code == 201
     (path,) = tmp_path.glob("*.jsonl")
-    read = list(read_jsonl(path, FormatConfig(format="jsonl")))
+    read = list(read_records(path, FormatConfig(format="jsonl")))
     assert [example.text for example in read] == odd
     for example in read:
         assert [(span.start, span.end) for span in example.spans] == [

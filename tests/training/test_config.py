@@ -60,7 +60,7 @@ def changed(path: Path, old: str, new: str) -> Path:
 def test_a_recipe_has_the_values_of_its_file_and_defaults_elsewhere(recipe_file: Path) -> None:
     recipe = load_recipe(recipe_file)
     assert recipe.labels == ("PER", "LOC")
-    assert [corpus.format for corpus in recipe.corpus] == ["conll", "jsonl"]
+    assert [corpus.format for corpus in recipe.corpus] == ["auto", "jsonl"]
     assert recipe.corpus[1].map == {"person": "PER"}
     assert (recipe.training.epochs, recipe.training.patience) == (3, 8)
     assert (recipe.network.layers, recipe.network.bidirectional) == (1, True)
@@ -116,7 +116,7 @@ def test_a_key_in_a_wrong_place_is_sent_to_its_own(tmp_path: Path, text: str, me
             "training.epochs: should be greater than or equal to 1, not 0",
         ),
         ("epochs = 3", 'epochs = "3"', 25, "training.epochs: should be a valid integer, not '3'"),
-        ('format = "jsonl"', 'format = "json"', 19, "corpus.1.format: should be 'conll', 'jsonl'"),
+        ('format = "jsonl"', 'format = "json"', 19, "corpus.1.format: should be 'auto', 'conll'"),
         ('licence = "CC0"\n', "", 5, "corpus.0.licence: missing"),
         (
             '"place.name" = "?"',
@@ -205,7 +205,12 @@ def test_a_key_in_a_wrong_place_is_sent_to_its_own(tmp_path: Path, text: str, me
             19,
             "corpus.1.encoding: unknown encoding 'base64'",
         ),
-        ('format = "jsonl"', 'token = "word"', 19, "corpus.1.token: must be a number"),
+        (
+            'format = "jsonl"',
+            'format = "conll"\ntoken = "word"',
+            20,
+            "corpus.1.token: must be a number",
+        ),
         (
             'format = "jsonl"',
             "token = 1.5",

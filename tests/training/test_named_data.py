@@ -46,7 +46,7 @@ def test_a_label_that_the_model_lacks_is_refused_with_its_line(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"token": "Word"}, "token: must be a number"),
+        ({"token": "Word"}, "no column 'Word': the file has no header"),
         ({"encoding": "klingon"}, "encoding: unknown"),
         ({"label_map": {"A": "B"}}, "map.A: 'B'"),
     ],
@@ -56,4 +56,4 @@ def test_fields_that_make_no_sense_are_refused(
 ) -> None:
     (tmp_path / "a.conll").write_text("Ada B-PER\n")
     with pytest.raises(DataError, match=message):
-        file_config(tmp_path / "a.conll", ["PER"], **change)
+        load_file(tmp_path / "a.conll", ["PER"], Tokeniser(), **change)

@@ -11,17 +11,28 @@ from hypothesis import strategies as st
 
 from teddy.model.errors import DataError
 from teddy.model.tags.spans import Scheme, Span, write_tags
-from teddy.training.data.named_file import guess_format
 from teddy.training.data.readers import Example, read_examples
 from teddy.training.data.readers.files import find_files
+from teddy.training.data.readers.guess import guess_file
 from teddy.training.recipe.corpus_config import FormatConfig
 
+BIO_COLUMNS = FormatConfig(
+    format="conll",
+    separator="",
+    token=0,
+    tag=-1,
+    scheme=Scheme.BIO,
+    spans="tags",
+    ragged=False,
+    comment="",
+)
+"""Nothing is left to guess."""
 ANNA = "Anna B-PER\nmet O\nNew B-LOC\nYork I-LOC\n. O\n"
 
 
 def read(path: Path, text: str | bytes, options: FormatConfig | None = None) -> list[Example]:
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return list(read_examples(path, options or FormatConfig()))
+    return list(read_examples(path, options or BIO_COLUMNS))
 
 
 def surfaces(example: Example) -> list[tuple[str, str]]:
@@ -125,7 +136,7 @@ def test_a_broken_column_file_names_line_and_reason(
 ) -> None:
     path = tmp_path / "a.conll"
     with pytest.raises(DataError) as caught:
-        read(path, content, FormatConfig.model_validate(options))
+        read(path, content, BIO_COLUMNS.model_copy(update=options))
     assert (caught.value.path, caught.value.line) == (str(path), line)
     assert reason in caught.value.reason
     assert "\n" not in str(caught.value)
@@ -158,7 +169,7 @@ def test_each_token_can_be_a_span_to_learn_the_borders_of_words(tmp_path: Path) 
 def test_a_missing_file_and_a_directory_are_data_errors(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         list(read_examples(tmp_path / "none.conll", FormatConfig()))
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="a folder without"):
         list(read_examples(tmp_path, FormatConfig()))
 
 
@@ -282,7 +293,7 @@ def test_a_broken_conllu_file_is_refused(tmp_path: Path, row: str, field: str, r
 
 
 CSV = FormatConfig(format="csv", sentence="Sentence", token="Word", tag="Tag")  # noqa: S106
-CSV = CSV.model_copy(update={"encoding": "cp1252"})
+CSV = CSV.model_copy(update={"encoding": "cp1252", "separator": ","})
 
 
 def test_a_csv_table_starts_a_sentence_where_its_column_is_filled(tmp_path: Path) -> None:
@@ -296,7 +307,7 @@ def test_a_csv_table_starts_a_sentence_where_its_column_is_filled(tmp_path: Path
 @pytest.mark.parametrize(
     ("table", "line", "reason"),
     [
-        ("Sentence;Word;Tag\n1;Bo;O\n", 1, "no column 'Sentence' in the header"),
+        ("Sentence,Form\n1,Bo\n", 1, "no columns of tokens and tags among Sentence, Form"),
         ("Sentence,Word,Tag\n1,Bo\n", 2, "2 columns, but the header has 3"),
         ('Sentence,Word,Tag\n1,"Bo,O\n', 2, "not valid CSV"),
         ("Sentence,Word,Tag\n1,Bo,B\n", 2, "bad tag 'B'"),
@@ -406,7 +417,8 @@ def test_json_lines_of_any_text_read_back_equal(
             json.dumps({"text": text, "entities": entities}, ensure_ascii=data.draw(st.booleans()))
         )
         expected.append((text, tuple(spans)))
-    examples = read(tmp_path / "a.jsonl", "\n".join(lines), FormatConfig(format="jsonl"))
+    options = FormatConfig(format="jsonl", offset_unit="character")
+    examples = read(tmp_path / "a.jsonl", "\n".join(lines), options)
     assert [(example.text, example.spans) for example in examples] == expected
 
 
@@ -422,17 +434,17 @@ def test_the_format_of_columns_is_guessed_from_their_rows(
     rows = [f"{prefix}w{n}{separator}{tag}{suffix}\n" for n, tag in enumerate(tags)]
     path = tmp_path / "a.txt"
     path.write_text("-DOCSTART- O\n\n# text = w0 w1\n" + "".join(rows), encoding="utf-8")
-    [example] = read_examples(path, guess_format(path))
+    [example] = read_examples(path, guess_file(path).options)
     assert surfaces(example) == [("w0 w1 w2", "PER"), ("w3", "PER"), ("w5 w6", "LOC")]
 
 
 def test_other_formats_are_guessed_from_the_name_or_the_shape(tmp_path: Path) -> None:
     table = tmp_path / "a.csv.gz"
     table.write_bytes(gzip.compress(b"Sentence #,Word,POS,Tag\n1,Bo,N,B-PER\n,left,V,O\n"))
-    [example] = read_examples(table, guess_format(table))
+    [example] = read_examples(table, guess_file(table).options)
     assert (example.text, surfaces(example)) == ("Bo left", [("Bo", "PER")])
     tree = tmp_path / "a.txt"
     tree.write_text("# text = Bo\n" + conllu_row("1", "Bo", "PROPN"), encoding="utf-8")
-    assert guess_format(tree).format == "conllu"
-    assert guess_format(tmp_path / "a.jsonl").format == "jsonl"
-    assert guess_format(tmp_path / "a.json").format == "docred"
+    assert guess_file(tree).options.format == "conllu"
+    (tmp_path / "a.json").write_text('[{"sents": [["a"]], "vertexSet": []}]', encoding="utf-8")
+    assert guess_file(tmp_path / "a.json").options.format == "docred"

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from teddy.model.errors import DataError
 from teddy.model.file.bundle import AppliedRule
 from teddy.model.tags.spans import Span
 from teddy.model.text.words import Tokeniser
@@ -77,6 +78,22 @@ def test_rules_of_the_recipe_see_what_rules_and_map_of_the_corpus_have_made() ->
     found, applied = rules.apply(example)
     assert surfaces(found) == [("Danish", "MISC"), ("Oslo", "?")]
     assert applied == {0: 1, 1: 1, 2: 1}
+
+
+def test_what_a_reader_knows_nothing_of_stays_as_it_is() -> None:
+    rules = make_rules(
+        {"label": "O", "text": "Ada|Oslo", "to": "PER"}, shared=({"label": "?", "to": "LOC"},)
+    )
+    found, applied = rules.apply(make_example("Ada left Oslo", ("Ada", "?")))
+    assert surfaces(found) == [("Ada", "?"), ("Oslo", "PER")]
+    assert found.span_lines == (1, 1)
+    assert applied == {0: 1}
+    refused = make_example("Ada Oslo", ("Ada", "?"), ("Oslo", "GPE"))
+    with pytest.raises(DataError) as caught:
+        rules.apply(refused)
+    error = rules.with_other_labels(caught.value, [refused])
+    assert "'GPE' is neither" in error.reason
+    assert "'?'" not in error.reason
 
 
 def test_rules_for_o_mark_words_in_no_span_and_no_others() -> None:

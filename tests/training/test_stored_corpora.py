@@ -265,7 +265,9 @@ def test_what_words_cannot_express_is_known_without_reading_again(
     (data / "a.jsonl").write_text(
         '{"text": "Adams", "entities": [[0, 3, "PER"]]}\n' * 40, encoding="utf-8"
     )
-    spans = CorpusConfig(name="c", licence="CC0", format="jsonl", train=("a.jsonl",))
+    spans = CorpusConfig(
+        name="c", licence="CC0", format="jsonl", train=("a.jsonl",), misaligned="drop"
+    )
     recipe = recipe.model_copy(update={"corpus": (*recipe.corpus, spans)})
     reports = [open_corpora(recipe, data, data / "sentences")[1] for _ in range(2)]
     assert [report.n_spans for report in reports] == [40, 40]

@@ -16,6 +16,7 @@ from teddy.training.data.options import (
     DataOptions,
     EncodingOption,
     FormatOption,
+    OffsetUnitOption,
     SchemeOption,
     TagOption,
     TokenOption,
@@ -54,6 +55,7 @@ def check(
     tag: TagOption = None,
     scheme: SchemeOption = None,
     encoding: EncodingOption = "utf-8",
+    offset_unit: OffsetUnitOption = "auto",
     deep: _Deep = False,
     folds: _Folds = 4,
     start: _Start = "auto",
@@ -81,10 +83,9 @@ def check(
     options = DataOptions.of(locals())
     from teddy.model.errors import DataError
 
-    if not options.is_recipe and not source.is_file():
+    if not options.is_recipe and not source.exists():
         # What is wrong inside a file is a finding instead.
-        reason = "not a file" if source.exists() else "no such file"
-        raise DataError(source, None, reason)
+        raise DataError(source, None, "no such file")
     from teddy.training.check.noise import NoiseOptions
 
     noise = NoiseOptions(folds=folds, seed=seed, start=start) if deep else None

@@ -4,6 +4,8 @@ What cannot be read does not end the check: it is a finding, and the rest is che
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -15,10 +17,11 @@ from teddy.training.check import texts
 from teddy.training.check.finding_kinds import FindingKind
 from teddy.training.check.noise import NoiseOptions, enough_for, look_deep
 from teddy.training.check.noise_taggers import OnProgress
-from teddy.training.check.reading import ReadCorpus, read_corpus, read_file
+from teddy.training.check.reading import ReadCorpus, read_corpus, read_file, readable
 from teddy.training.check.report import CheckReport, DeepSummary, Finding, count_part, ranked
 from teddy.training.data.align import Sentence, align
 from teddy.training.data.corpora import Corpus
+from teddy.training.data.fitting import fit
 from teddy.training.data.readers.columns import read_conll_rows, read_csv_rows
 from teddy.training.data.readers.rows import Rows, sentence_spans
 from teddy.training.data.rules import Rules
@@ -51,10 +54,10 @@ def check_recipe(
     for compare in (look.one_sided_labels, look.shifts, look.seen_entities):
         findings += compare(str(path), train, dev)
     findings += look.leaks(train, dev)
-    for config, (corpus, each) in zip(recipe.corpus, read, strict=True):
+    for corpus, each in read:
         # Corpora have conventions of their own, so that only what differs within one is suspicious.
         findings += _within([*corpus.train, *corpus.dev])
-        findings += _of_reading(each, config, tokeniser)
+        findings += _of_reading(each, tokeniser)
     findings += look.rules(str(path), corpora, len(recipe.rules))
     parts = {
         (corpus.name, part): sentences
@@ -62,7 +65,9 @@ def check_recipe(
         for part, sentences in (("train", [*corpus.train]), ("dev", corpus.dev))
         if sentences
     }
-    return _report(parts, findings, corpora, recipe.labels, deep, on_progress)
+    guesses = [guess for _, each in read for guess in each.guesses]
+    report = _report(parts, findings, corpora, recipe.labels, deep, on_progress)
+    return replace(report, read_as=tuple(guesses))
 
 
 def check_file(
@@ -74,21 +79,25 @@ def check_file(
 ) -> CheckReport:
     """Check one file by itself, with the labels that it has; the rest as in `check_recipe`."""
     path, read, tokeniser = Path(path), ReadCorpus(), Tokeniser()
-    examples = read_file(path, options, read)
+    fitted = (
+        fit(example, options, tokeniser, lambda _: None)
+        for example in read_file(path, options, read)
+    )
     sentences = [
         sentence
-        for example in examples
+        for example in fitted
         for sentence in align(example, path.name, tokeniser, read.misaligned.append)
     ]
     labels = sorted({span.label for sentence in sentences for span in sentence.spans})
     findings = [
         *look.few_examples(path.name, str(path), labels, sentences),
         *_within(sentences),
-        *_of_reading(read, options, tokeniser),
+        *_of_reading(read, tokeniser),
     ]
     corpus = Corpus(name=path.name, annotates=frozenset(labels), train=sentences)
     parts = {(path.name, "file"): sentences}
-    return _report(parts, findings, [corpus], labels, deep, on_progress)
+    report = _report(parts, findings, [corpus], labels, deep, on_progress)
+    return replace(report, read_as=tuple(read.guesses))
 
 
 def unreadable(error: DataError) -> Finding:
@@ -131,7 +140,7 @@ def _within(sentences: Sequence[Sentence]) -> Iterator[Finding]:
     yield from look.half_marked(sentences)
 
 
-def _of_reading(read: ReadCorpus, options: FormatConfig, tokeniser: Tokeniser) -> Iterator[Finding]:
+def _of_reading(read: ReadCorpus, tokeniser: Tokeniser) -> Iterator[Finding]:
     """Yield what could not be read, and what only files and undivided examples show."""
     yield from map(unreadable, read.errors)
     for label, n in read.unknown_labels.most_common():
@@ -146,25 +155,24 @@ def _of_reading(read: ReadCorpus, options: FormatConfig, tokeniser: Tokeniser) -
     yield from texts.white_space(read.examples)
     yield from texts.crossing(read.examples, tokeniser)
     yield from texts.empty_examples(read.examples, tokeniser)
-    for path in existing:
-        yield from _repairs(path, options)
+    for guess in read.guesses:
+        yield from _repairs(guess.path, guess.options)
 
 
 def _repairs(path: Path, options: FormatConfig) -> Iterator[Finding]:
     """Yield illegal tags; first of all, a scheme that fits all of them."""
-    if options.spans == "tokens" or options.format not in ("conll", "csv"):
+    read_rows = {"conll": read_conll_rows, "csv": read_csv_rows}.get(options.format)
+    if options.spans != "tags" or read_rows is None or options.row == "sentence":
         return
-    read_rows = read_conll_rows if options.format == "conll" else read_csv_rows
     sentences: list[Rows] = []
     wrong: list[tuple[int, str]] = []
-    try:
-        for rows in read_rows(path, options):
+    # What cannot be read is reported by the reading of the sentences.
+    for rows in readable(path, options, read_rows, lambda _: None):
+        with suppress(DataError):
             wrong += _misspelt(rows, path, options)
             sentences.append(rows)
-    except DataError:  # reported by the reading of the sentences
-        pass
     if wrong and (better := _better_scheme(path, sentences, options)):
-        illegal = f"{len(wrong):,} tags are illegal in the scheme {options.scheme}"
+        illegal = f"{len(wrong):,} tags are illegal in the scheme {options.tag_scheme}"
         message = f"{illegal}, and none in {better}"
         yield Finding(FindingKind.REPAIRED, str(path), None, message, float(len(wrong)))
     for line, message in wrong:
@@ -173,7 +181,7 @@ def _repairs(path: Path, options: FormatConfig) -> Iterator[Finding]:
 
 def _misspelt(rows: Rows, path: Path, options: FormatConfig) -> list[tuple[int, str]]:
     """Return line and message of each tag that the scheme would write otherwise."""
-    spelt = write_tags(sentence_spans(rows, path, options), len(rows), options.scheme)
+    spelt = write_tags(sentence_spans(rows, path, options), len(rows), options.tag_scheme)
     pairs = zip(rows, spelt, strict=True)
     return [(row.line, f"tag {row.tag} is read as {tag}") for row, tag in pairs if row.tag != tag]
 
@@ -181,7 +189,7 @@ def _misspelt(rows: Rows, path: Path, options: FormatConfig) -> list[tuple[int, 
 def _better_scheme(path: Path, sentences: Sequence[Rows], options: FormatConfig) -> Scheme | None:
     """Return another scheme in which no tag is illegal, if there is one."""
     for scheme in (Scheme.BIO, Scheme.IOB1, Scheme.BIOES, Scheme.BMES):
-        if scheme is options.scheme:
+        if scheme is options.tag_scheme:
             continue
         other = options.model_copy(update={"scheme": scheme})
         try:

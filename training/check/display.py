@@ -32,6 +32,10 @@ _SHOWN_IN_TEXT = (
 
 def print_report(report: CheckReport, console: Console, limit: int | None = 10) -> None:
     """Print the report, at most `limit` findings of each kind, or all."""
+    for guess in report.read_as[:limit]:
+        console.print(Text(f"{one_line(str(guess.path))}: {one_line(str(guess))}"), soft_wrap=True)
+    if limit is not None and len(report.read_as) > limit:
+        console.print(f"... and {len(report.read_as) - limit:,} more files", style="dim")
     console.print(_parts_table(report.parts))
     console.print(_labels_table(report.parts))
     if report.deep is not None:

@@ -7,6 +7,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
+from pathlib import PurePath
 
 from teddy.model.tags.spans import Span
 from teddy.training.check.finding_kinds import FindingKind
@@ -307,7 +308,9 @@ def without_entities(parts: Mapping[str, Sequence[Sentence]]) -> Iterator[Findin
         if n >= _FEW_EXAMPLES and all(each.spans or each.unknown for each in sentences):
             yield Finding(FindingKind.NO_NEGATIVES, name, None, f"all {n:,} sentences have one")
         for sentence in sentences:
-            by_file[sentence.path].append(sentence)
+            # A text of brat may have none; the folder is what other formats have in a file.
+            file = PurePath(sentence.path)
+            by_file[str(file.parent if file.suffix == ".ann" else file)].append(sentence)
     for path, sentences in by_file.items():
         if not any(each.spans or each.unknown or each.misaligned for each in sentences):
             message, n = f"{len(sentences):,} sentences, every word O", len(sentences)

@@ -8,6 +8,7 @@ from typing import Any
 from teddy.model.tags.spans import Span
 from teddy.training.check.finding_kinds import FindingKind, Severity
 from teddy.training.data.align import Sentence
+from teddy.training.data.readers.guess import Guess
 from teddy.training.evaluation.evaluate import in_characters
 
 
@@ -134,6 +135,8 @@ class CheckReport:
     findings: tuple[Finding, ...]
     """By kind, and within a kind by weight."""
     deep: DeepSummary | None = None
+    read_as: tuple[Guess, ...] = ()
+    """How each file is read, and why."""
 
     @property
     def has_errors(self) -> bool:
@@ -160,6 +163,7 @@ class CheckReport:
             for kind in grouped
         }
         return {
+            "read_as": {str(each.path): [*each.reasons] for each in self.read_as},
             "parts": [asdict(part) for part in self.parts],
             "counts": {kind.key: len(findings) for kind, findings in grouped.items()},
             "severities": {severity.value: n for severity, n in self.count_severities().items()},

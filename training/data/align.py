@@ -19,7 +19,7 @@ from teddy.training.data.readers.rows import Example
 from teddy.training.recipe.corpus_config import UNKNOWN
 
 _Item = TypeVar("_Item")
-_OFF_BORDERS = "does not fall on word borders"
+OFF_BORDERS = "does not fall on word borders"
 _OVERLAPS = "overlaps a longer span"
 _MOST_LISTED = 100_000
 
@@ -58,9 +58,16 @@ class Misaligned:
     text: str
     label: str
     reason: str
+    is_lost: bool = True
+    """Whether it is left out; if not, it is read with other borders."""
+
+    @property
+    def about(self) -> str:
+        """The span and the reason, without the place."""
+        return f"{self.label} {self.text!r} {self.reason}"
 
     def __str__(self) -> str:
-        return f"{self.path}:{self.line}: {self.label} {self.text!r} {self.reason}"
+        return f"{self.path}:{self.line}: {self.about}"
 
 
 OnMisaligned = Callable[[Misaligned], None]
@@ -128,7 +135,7 @@ class _SortedSpans:
                 # A span behind the last word (of white space, say) belongs to that word's sentence.
                 self._misaligned.append((min(first, len(starts) - 1), span))
                 text = example.text[span.start : span.end]
-                reason = _OVERLAPS if exact else _OFF_BORDERS
+                reason = _rivalry(word_span, rivals) if exact else OFF_BORDERS
                 on_misaligned(Misaligned(example.path, line, text, span.label, reason))
         self.kept.sort()
         self._misaligned.sort()
@@ -173,6 +180,12 @@ def _are_one_place(text: str, *borders: tuple[int, int]) -> bool:
         before <= behind and not any(map(str.isspace, text[before:behind]))
         for before, behind in borders
     )
+
+
+def _rivalry(span: Span, rivals: Iterable[Span]) -> str:
+    """Return why a span is not kept: another label on the same words, or a longer span."""
+    same = [each.label for each in rivals if (each.start, each.end) == (span.start, span.end)]
+    return f"is marked {same[0]} too, which is kept: one of the two" if same else _OVERLAPS
 
 
 def _longest_first(item: tuple[Span, int]) -> tuple[int, Span]:
@@ -222,23 +235,29 @@ class MisalignedReport:
     """What `on_misaligned` was called with in the course of reading."""
 
     n_spans: int = 0
+    """That are lost."""
+    n_fitted: int = 0
+    """That are read with other borders."""
     listed: list[Misaligned] = field(default_factory=list)
     """The first, a hundred thousand at most."""
 
     def add(self, span: Misaligned) -> None:
         """Add a span."""
-        self.n_spans += 1
+        self.n_spans += span.is_lost
+        self.n_fitted += not span.is_lost
         if len(self.listed) < _MOST_LISTED:
             self.listed.append(span)
 
     def __str__(self) -> str:
         """Return a line for each, and one for those that are not listed."""
         lines = [*map(str, self.listed)]
-        if len(self.listed) < self.n_spans:
-            lines.append(f"... and {self.n_spans - len(self.listed):,} more")
+        n_spans = self.n_spans + self.n_fitted
+        if len(self.listed) < n_spans:
+            lines.append(f"... and {n_spans - len(self.listed):,} more")
         return "".join(f"{line}\n" for line in lines)
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "MisalignedReport":
         """Return the report of which `asdict` gave this."""
-        return cls(value["n_spans"], [Misaligned(**each) for each in value["listed"]])
+        listed = [Misaligned(**each) for each in value["listed"]]
+        return cls(value["n_spans"], value["n_fitted"], listed)

@@ -23,8 +23,9 @@ from teddy.model.file.bundle import AppliedRule
 from teddy.model.system.files import atomic_folder, remove_abandoned_folder
 from teddy.model.text.words import Tokeniser
 from teddy.training.data.align import MisalignedReport, OnMisaligned, Sentence, align
-from teddy.training.data.readers import Example, read_examples
-from teddy.training.data.readers.files import find_files
+from teddy.training.data.fitting import SpanFitter
+from teddy.training.data.readers import Example
+from teddy.training.data.readers.files import files_within, find_files
 from teddy.training.data.rules import Rules
 from teddy.training.data.store import Blocks, BlockWriter, StoredSentences, describe, open_blocks
 from teddy.training.recipe.corpus_config import CorpusConfig, RuleConfig
@@ -189,14 +190,15 @@ def read_corpus(
     in_dev: Counter[int] = Counter()
     held_out = HeldOut()
     divider = Divider(config.holdout)
+    fitter = SpanFitter(config, tokeniser, on_misaligned)
     align_here = partial(
         align,
         corpus=config.name,
         tokeniser=tokeniser,
-        on_misaligned=on_misaligned,
+        on_misaligned=fitter.add,
         sentences=config.sentences,
     )
-    for example, applied in _relabelled(config.train, rules, data):
+    for example, applied in _relabelled(config.train, rules, data, fitter):
         sentences = align_here(example)
         if divider.holds_out(example):
             in_dev += applied
@@ -206,9 +208,10 @@ def read_corpus(
             for sentence in sentences:
                 keep(sentence)
     dev = HeldOut(most_words=sys.maxsize)
-    for example, applied in _relabelled(config.dev, rules, data):
+    for example, applied in _relabelled(config.dev, rules, data, fitter):
         in_dev += applied
         dev.add(example, align_here(example))
+    fitter.check()
     return dev if config.dev else held_out, rules.counts(in_train, in_dev)
 
 
@@ -235,12 +238,9 @@ def make_corpus(
 
 
 def _relabelled(
-    patterns: Sequence[str], rules: Rules, data: Path
+    patterns: Sequence[str], rules: Rules, data: Path, fitter: SpanFitter
 ) -> Iterator[tuple[Example, Counter[int]]]:
-    config = rules.config
-    examples = (
-        example for path in find_files(patterns, data) for example in read_examples(path, config)
-    )
+    examples = (example for path in find_files(patterns, data) for example in fitter.read(path))
     for example in examples:
         try:
             relabelled = rules.apply(example)
@@ -276,7 +276,8 @@ def open_corpora(recipe: Recipe, data: Path, folder: Path) -> tuple[list[Corpus]
 
 def _made_from(recipe: Recipe, data: Path) -> dict[str, Any]:
     """Return all that the content of a folder depends on, as JSON would have it."""
-    files = [find_files([*corpus.train, *corpus.dev], data) for corpus in recipe.corpus]
+    named = [find_files([*corpus.train, *corpus.dev], data) for corpus in recipe.corpus]
+    files = [[each for path in paths for each in files_within(path)] for paths in named]
     statuses = [[(str(path), path.stat()) for path in paths] for paths in files]
     made_from = {
         "tokeniser": asdict(recipe.tokeniser),

@@ -18,10 +18,27 @@ DataArgument = Annotated[
 DataDirectory = Annotated[
     Path, typer.Option("--data", metavar="DIR", help="The folder of a recipe's files.")
 ]
-FormatChoice = Literal["auto", "conll", "jsonl", "conllu", "csv", "docred"]
+FormatChoice = Literal[
+    "auto",
+    "conll",
+    "conllu",
+    "csv",
+    "jsonl",
+    "doccano",
+    "prodigy",
+    "label-studio",
+    "spacy",
+    "gliner",
+    "datasets",
+    "brat",
+    "webanno",
+    "xml",
+    "markdown",
+    "docred",
+]
 FormatOption = Annotated[
     FormatChoice,
-    typer.Option("--format", help="The format of a file; auto goes by its name and rows."),
+    typer.Option("--format", help="The format of a file; auto goes by its content."),
 ]
 TokenOption = Annotated[
     str | None,
@@ -34,10 +51,15 @@ TagOption = Annotated[
     str | None,
     typer.Option(metavar="COLUMN", help="The column of tags; -1 is the last.  [default: guessed]"),
 ]
-SchemeChoice = Literal["io", "iob1", "bio", "bioes", "bmes"]
+SchemeChoice = Literal["io", "iob1", "bio", "bioes", "bmes", "biluo", "bmewo", "plain", "brackets"]
 SchemeOption = Annotated[
     SchemeChoice | None, typer.Option(help="The tagging scheme.  [default: guessed]")
 ]
+OffsetUnitChoice = Literal["auto", "character", "utf16", "byte"]
+OffsetUnitOption = Annotated[
+    OffsetUnitChoice, typer.Option(help="What the offsets of a file count; auto goes by its spans.")
+]
+MisalignedChoice = Literal["trim", "expand", "contract", "drop", "refuse"]
 EncodingOption = Annotated[str, typer.Option(metavar="NAME", help="The encoding of the file.")]
 MapOption = Annotated[
     list[str] | None,
@@ -67,6 +89,7 @@ class DataOptions:
     tag: str | None = None
     scheme: SchemeChoice | None = None
     encoding: str = "utf-8"
+    offset_unit: OffsetUnitChoice = "auto"
     mappings: Sequence[str] = ()
     annotates: str | None = None
 
@@ -106,6 +129,7 @@ class DataOptions:
             "tag": _column(self.tag),
             "scheme": None if self.scheme is None else Scheme(self.scheme),
             "encoding": self.encoding,
+            "offset_unit": self.offset_unit,
             "label_map": dict(_mapping(each) for each in self.mappings),
             "annotates": None if self.annotates is None else tuple(self.annotates.split(",")),
         }

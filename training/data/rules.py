@@ -14,7 +14,7 @@ from teddy.model.errors import DataError
 from teddy.model.file.bundle import AppliedRule
 from teddy.model.tags.spans import Span
 from teddy.training.data.readers import Example
-from teddy.training.recipe.corpus_config import OUTSIDE, CorpusConfig, RuleConfig
+from teddy.training.recipe.corpus_config import OUTSIDE, UNKNOWN, CorpusConfig, RuleConfig
 from teddy.training.recipe.reading import suggest
 
 _MOST_LABELS_TOLD = 20
@@ -34,7 +34,7 @@ class Rules:
         """Return the example in the convention of the recipe, and how often each rule changed it.
 
         Rules are counted by their number: those of the corpus first, then those of the recipe.
-        Spans that are no entities are left out.
+        Spans that are no entities are left out; those that a reader knows nothing of stay.
 
         Raises DataError, naming the line, for a label that is neither mapped nor one of `labels`.
         """
@@ -43,6 +43,9 @@ class Rules:
         applied: Counter[int] = Counter()
         found: list[tuple[Span, int]] = []
         for span, line in zip(example.spans, example.span_lines, strict=True):
+            if span.label == UNKNOWN:
+                found.append((span, line))
+                continue
             ruled, is_decided = _ruled(span, example.text, own, applied)
             if not is_decided:
                 ruled = Span(ruled.start, ruled.end, self._mapped(ruled.label, example.path, line))
@@ -61,7 +64,7 @@ class Rules:
         So all are mended at once, not one in each run. What cannot be read comes later.
         """
         ruled = (label for rule in self.config.rules for label in rule.labels)
-        known = {*self.labels, *self.config.map, *ruled}
+        known = {UNKNOWN, *self.labels, *self.config.map, *ruled}
         unknown: dict[str, None] = {}
         with suppress(DataError):
             for each in rest:

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from teddy.model.tags.spans import Scheme
+from teddy.model.text.offsets import OffsetUnit
 from teddy.model.text.sentences import SentenceMode
 from teddy.training.recipe.reading import KeyPath, suggest
 
@@ -15,7 +16,27 @@ OUTSIDE = "O"
 UNKNOWN = "?"
 """As the target of a label in `map`: any tag may be right on the words of the span."""
 
-FormatName = Literal["conll", "jsonl", "conllu", "csv", "docred"]
+AUTO: Literal["auto"] = "auto"
+"""As a value of `FormatConfig`: guessed from each file (see `teddy.training.data.guess`)."""
+Auto = Literal["auto"]
+FormatName = Literal[
+    "auto",
+    "conll",
+    "conllu",
+    "csv",
+    "jsonl",
+    "doccano",
+    "prodigy",
+    "label-studio",
+    "spacy",
+    "gliner",
+    "datasets",
+    "brat",
+    "webanno",
+    "xml",
+    "markdown",
+    "docred",
+]
 
 
 class Table(BaseModel):
@@ -29,31 +50,52 @@ class Table(BaseModel):
 class FormatConfig(Table):
     """How the files of a corpus are read."""
 
-    format: FormatName = "conll"
-    """`conll`: a word a line, in columns. `jsonl`: a text a line, with character spans. `conllu`:
-    Universal Dependencies. `csv`: a table with a word a row. `docred`: the JSON of Re-DocRED."""
+    format: FormatName = AUTO
+    """`conll`: a word a line, in columns. `conllu`: Universal Dependencies, or CoNLL-U Plus. `csv`:
+    a table. `jsonl`, `doccano`, `prodigy`: texts with character spans. `label-studio`, `spacy`,
+    `gliner`, `brat` (a folder), `webanno`: exports of these tools. `datasets`: tokens and tags of
+    Hugging Face. `xml`, `markdown`: marks in the text. `docred`: the JSON of Re-DocRED."""
     encoding: str = "utf-8"
-    """The encoding of the files, by a name that Python knows."""
-    separator: str = ""
+    """The encoding of the files, by a name that Python knows. A file that begins with the mark of
+    UTF-16 is read as that."""
+    separator: str = AUTO
     """The text between two columns (conll, csv). Empty: any run of spaces and tabs (conll), a comma
     (csv)."""
-    token: int | str = 0
-    """The column of the token: a number from the left, from 0, or from the right, from -1; in csv
-    also a name."""
-    tag: int | str = -1
-    """The column of the tag, given as `token` is."""
-    sentence: int | str = 0
-    """The column that names the sentence (csv). A new value in it starts a new sentence."""
-    scheme: Scheme = Scheme.BIO
-    """How tags spell spans: `io`, `iob1`, `bio` (IOB2), `bioes` or `bmes`."""
+    token: int | str = AUTO
+    """The column of the token: a number from the left, from 0, or from the right, from -1; where
+    columns have names (csv, conllu, datasets), also a name. In JSON: the key of the text."""
+    tag: int | str = AUTO
+    """The column of the tag, given as `token` is. In JSON: the key of the spans. In Label Studio:
+    the `from_name`. In webanno: `layer|feature`."""
+    sentence: int | str = AUTO
+    """The column that names the sentence (csv). A new value in it starts a new sentence. Empty:
+    blank rows separate sentences."""
+    row: Literal["auto", "word", "sentence"] = AUTO
+    """What a row of a table is (csv): a word, or a sentence with all its tags."""
+    scheme: Scheme | Auto = AUTO
+    """How tags spell spans: `io`, `iob1`, `bio` (IOB2), `bioes`, `bmes`, `biluo`, `bmewo`, `plain`
+    (`PER` on each word) or `brackets` (`(PER*`)."""
     outside: tuple[str, ...] = ()
     """Tags to read as `O`."""
-    ragged: bool = False
+    tag_names: tuple[str, ...] = ()
+    """The tags, or labels, that numbers in the files stand for, from 0."""
+    annotator: str = ""
+    """Whose annotations to read where several have annotated a text (label-studio): the number or
+    address in `completed_by`, or `first`."""
+    offset_unit: OffsetUnit | Auto = AUTO
+    """What offsets count: `character` (code points), `utf16` (JavaScript, Java) or `byte`
+    (UTF-8)."""
+    misaligned: Literal["trim", "expand", "contract", "drop", "refuse"] = "trim"
+    """What becomes of a span that does not begin and end where words do. `trim`: white space at its
+    edges is left out; it is an error when more than 5 % of the spans are lost all the same.
+    `expand`, `contract`: to the nearest words around it, inside it. `drop`: its words are unknown,
+    however many there are. `refuse`: an error."""
+    ragged: bool | Auto = AUTO
     """Whether rows may differ in their number of columns. If not, a row unlike the first of its
     file is an error."""
     skip_empty_tokens: bool = False
     """Whether rows with an empty token and the tag `O` are left out. If not, they are an error."""
-    comment: str = ""
+    comment: str = AUTO
     """The prefix of comment lines; empty: there are none. Lines such as `# text = ...` at the head
     of a sentence are comments in any case."""
     token_strip: str = ""
@@ -64,14 +106,27 @@ class FormatConfig(Table):
     keep_apart: bool = False
     """With an empty `join`: whether a space separates tokens that would run together into one word,
     as Latin words in Chinese."""
-    spans: Literal["tags", "tokens"] = "tags"
-    """`tags`: the spans of the tags. `tokens`: each token is a span, to learn the borders of
-    words."""
+    spans: Literal["auto", "tags", "tokens", "values"] = AUTO
+    """`tags`: the spans of the tags. `values`: each token whose value is not `O` or `_` is a span,
+    as in parts of speech. `tokens`: each token is a span, to learn the borders of words."""
     token_label: str = "WORD"  # noqa: S105
     """The label of each span, where `spans` is `tokens`."""
-    field: str = "upos"
-    """The label of a word (conllu): `upos`, `xpos` or `deprel`, or one key of a column,
-    `feats:KEY` or `misc:KEY`."""
+    field: str = AUTO
+    """The column of the tags or labels (conllu): `upos`, `xpos` or `deprel`, one key of a column,
+    `feats:KEY` or `misc:KEY`, or a column that `global.columns` names."""
+
+    @property
+    def guessed(self) -> frozenset[str]:
+        """The keys that are guessed from each file."""
+        fields = FormatConfig.model_fields.items()
+        return frozenset(
+            key for key, field in fields if field.default == AUTO == getattr(self, key)
+        )
+
+    @property
+    def tag_scheme(self) -> Scheme:
+        """The scheme; BIO where it has not been guessed yet."""
+        return Scheme.BIO if self.scheme == AUTO else self.scheme
 
 
 class RuleConfig(Table):
@@ -150,13 +205,13 @@ class CorpusConfig(FormatConfig):
     """The labels that the corpus marks wherever they occur; by default all. A word without a mark
     may have any of the others."""
     sentences: SentenceMode = "document"
-    """How documents are cut (jsonl, csv with texts): `document`, by their stops, lines and gaps;
-    `lines`, each line is one sentence."""
+    """How documents are cut, where the format has texts: `document`, by their stops, lines and
+    gaps; `lines`, each line is one sentence."""
     weight: float = Field(default=1.0, gt=0)
     """How often each training sentence is drawn in an epoch, on average; above 0."""
     holdout: float = Field(default=0.0, ge=0, lt=1)
-    """The share, 0 to below 1, of the training documents (jsonl, docred) or sentences (other
-    formats) that are used as dev data instead, at even distances. For a corpus without `dev`."""
+    """The share, 0 to below 1, of the training documents, or sentences where the format has no
+    documents, that are used as dev data instead, at even distances. For a corpus without `dev`."""
 
     def annotated(self, labels: Sequence[str]) -> frozenset[str]:
         """Return the labels that this corpus annotates, given all labels of the recipe."""
@@ -180,9 +235,9 @@ class CorpusConfig(FormatConfig):
     def _unreadable(self) -> Iterator[tuple[KeyPath, str]]:
         """Yield the keys by which no file could be read."""
         for key, column in (("token", self.token), ("tag", self.tag)):
-            if self.format == "conll" and isinstance(column, str):
+            if self.format == "conll" and isinstance(column, str) and column != AUTO:
                 yield (key,), "must be a number: columns have no names in this format"
-        if self.format == "csv" and len(self.separator) > 1:
+        if self.format == "csv" and len(self.separator) > 1 and self.separator != AUTO:
             yield ("separator",), "must be one character in a csv table"
         yield from _no_pattern(("token_strip",), self.token_strip)
         if not _is_text_encoding(self.encoding):

@@ -1,42 +1,83 @@
-"""Readers: one for each file format, all yielding the same `Example`."""
+"""Readers: one for each format, all yielding the same `Example`."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from teddy.model.errors import DataError, TextError
 from teddy.model.text.words import check_text
-from teddy.training.data.readers.columns import read_conll, read_conllu, read_csv
-from teddy.training.data.readers.json import read_docred, read_jsonl
+from teddy.training.data.readers.binary import read_arrow, read_docbin
+from teddy.training.data.readers.brat import read_brat
+from teddy.training.data.readers.columns import read_conll, read_csv
+from teddy.training.data.readers.conllu import read_conllu
+from teddy.training.data.readers.docred import read_docred
+from teddy.training.data.readers.guess import is_binary, resolved
+from teddy.training.data.readers.markup import read_markdown, read_xml
+from teddy.training.data.readers.records import read_records
 from teddy.training.data.readers.rows import Example
+from teddy.training.data.readers.samples import SAMPLES
+from teddy.training.data.readers.webanno import read_webanno
 from teddy.training.recipe.corpus_config import FormatConfig, FormatName
 
 __all__ = ["Example", "read_examples"]
 
 
-def read_examples(path: Path | str, options: FormatConfig) -> Iterator[Example]:
-    """Yield the examples of a file in the order of the file.
+def read_examples(path: Path | str, options: FormatConfig, *, after: int = 0) -> Iterator[Example]:
+    """Yield the examples of a file in the order of the file; guess what the options leave open.
+
+    Of records in JSON, those behind the line `after`.
 
     Raises DataError, naming the line where there is one, for a file that is missing, empty, binary
     or damaged, that is not in its encoding, or that has a row, a column, a tag or a span that
     cannot be read.
     """
-    path = Path(path)
+    form: FormatName = options.format
+    try:
+        options = resolved(Path(path), options)
+        form = options.format
+        yield from _checked(Path(path), options, after)
+    except DataError as error:
+        error.sample = SAMPLES[form]
+        raise
+
+
+def _checked(path: Path, options: FormatConfig, after: int) -> Iterator[Example]:
+    """Yield the examples of a file whose texts can be tagged."""
     n_examples = 0
-    for example in _READERS[options.format](path, options):
+    read = partial(read_records, after=after) if after else _READERS[options.format]
+    for example in read(path, options):
         try:
             check_text(example.text)
         except TextError as error:
-            raise DataError(path, example.line, str(error)) from None
+            raise DataError(example.path, example.line, str(error)) from None
         n_examples += 1
         yield example
     if n_examples == 0:
         raise DataError(path, None, "the file has no sentence")
 
 
+def _read_spacy(path: Path, options: FormatConfig) -> Iterator[Example]:
+    return read_docbin(path) if path.suffix == ".spacy" else read_records(path, options)
+
+
+def _read_datasets(path: Path, options: FormatConfig) -> Iterator[Example]:
+    return read_arrow(path, options) if is_binary(path) else read_records(path, options)
+
+
 _READERS: dict[FormatName, Callable[[Path, FormatConfig], Iterator[Example]]] = {
     "conll": read_conll,
-    "jsonl": read_jsonl,
     "conllu": read_conllu,
     "csv": read_csv,
+    "jsonl": read_records,
+    "doccano": read_records,
+    "prodigy": read_records,
+    "label-studio": read_records,
+    "spacy": _read_spacy,
+    "gliner": read_records,
+    "datasets": _read_datasets,
+    "brat": read_brat,
+    "webanno": read_webanno,
+    "xml": read_xml,
+    "markdown": read_markdown,
     "docred": read_docred,
 }

@@ -2,17 +2,19 @@
 
 import bz2
 import gzip
+import io
 import lzma
 import zlib
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 from teddy.model.errors import DataError
 
 _UNPACK = {".xz": lzma.decompress, ".gz": gzip.decompress, ".bz2": bz2.decompress}
-_Lines = AbstractContextManager[Iterable[bytes]]
-_OPEN: dict[str, Callable[[Path], _Lines]] = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
+_OPEN: dict[str, Callable[[Path], Any]] = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
+_RARE_IN_CP1252 = frozenset(range(0x20)) - {9, 10, 13} | {0x81, 0x8D, 0x8F, 0x90, 0x9D}
 PACKED_SUFFIXES = frozenset(_UNPACK)
 _SHIPPED = Path(__file__).parents[2] / "recipes"
 """Where the few sentences lie that come with the recipes."""
@@ -20,6 +22,8 @@ _SHIPPED = Path(__file__).parents[2] / "recipes"
 
 def find_files(patterns: Iterable[str], directory: Path) -> list[Path]:
     """Return the files of `patterns` below `directory`: patterns in order, files of a glob sorted.
+
+    A folder, as of brat or `datasets`, stands for itself when it is named, not in a glob.
 
     A file that comes with the recipes is found by its name, unless `directory` has one of that
     name. Raises DataError for a pattern that no file matches.
@@ -37,6 +41,11 @@ def find_files(patterns: Iterable[str], directory: Path) -> list[Path]:
     return list(found)
 
 
+def files_within(path: Path) -> list[Path]:
+    """Return a file, or all files of a folder, sorted."""
+    return sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
+
+
 def read_text(path: Path, encoding: str = "utf-8") -> str:
     """Return the text of a file that may be packed (.xz, .gz, .bz2), without a byte-order mark.
 
@@ -45,14 +54,13 @@ def read_text(path: Path, encoding: str = "utf-8") -> str:
     data = _read_bytes(path)
     if not data.strip():
         raise DataError(path, None, "the file is empty")
+    encoding = marked_encoding(data, encoding)
     if not _is_wide(encoding) and b"\0" in data:
         raise DataError(path, _line_at(data, data.index(b"\0")), "a binary file: it has a NUL byte")
     try:
         return data.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        byte = f"byte 0x{data[error.start]:02x} ({error.reason})"
-        reason = f"not {encoding} text: {byte}; a binary file or another encoding?"
-        raise DataError(path, _line_at(data, error.start), reason) from None
+        raise DataError(path, _line_at(data, error.start), _undecodable(error, encoding)) from None
 
 
 def read_lines(path: Path, encoding: str = "utf-8") -> list[str]:
@@ -67,25 +75,27 @@ def read_lines(path: Path, encoding: str = "utf-8") -> list[str]:
 def stream_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
     """Yield number and text of each line of a file that may be packed, in constant memory.
 
-    Only of an encoding in which a line feed is no single byte (UTF-16, UTF-32), all of it is held.
     Raises DataError, naming the line where there is one, for a file that is missing, damaged,
     binary or not in this encoding.
     """
-    if _is_wide(encoding):
-        yield from enumerate(read_lines(path, encoding), start=1)
-        return
     number = 0
     try:
         open_packed = _OPEN.get(path.suffix)
         with open_packed(path) if open_packed else path.open("rb") as lines:
+            encoding = marked_encoding(lines.peek(2), encoding)
+            if _is_wide(encoding):
+                wrapped = io.TextIOWrapper(lines, encoding=encoding, newline="\n")
+                for number, text in enumerate(wrapped, start=1):
+                    yield number, text.removeprefix("\ufeff").rstrip("\r\n")
+                return
             for number, line in enumerate(lines, start=1):
                 if b"\0" in line:
                     raise DataError(path, number, "a binary file: it has a NUL byte")
                 text = line.decode(encoding)
                 yield number, (text.removeprefix("\ufeff") if number == 1 else text).rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        reason = f"not {encoding} text: byte 0x{error.object[error.start]:02x} ({error.reason})"
-        raise DataError(path, number, f"{reason}; a binary file or another encoding?") from None
+    except UnicodeError as error:
+        where = number + _is_wide(encoding)
+        raise DataError(path, where, _undecodable(error, encoding)) from None
     except FileNotFoundError:
         raise DataError(path, None, "no such file") from None
     except (lzma.LZMAError, gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -105,6 +115,21 @@ def stream_corpus_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[i
         yield number, line
     if is_empty:
         raise DataError(path, None, "the file is empty")
+
+
+def marked_encoding(head: bytes, encoding: str) -> str:
+    """Return UTF-16 for the first bytes of a file that say so, else the encoding that is stated."""
+    return "utf-16" if head[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else encoding
+
+
+def _undecodable(error: UnicodeError, encoding: str) -> str:
+    if not isinstance(error, UnicodeDecodeError):
+        return f"not {encoding} text: {error}"
+    byte = f"byte 0x{error.object[error.start]:02x} ({error.reason})"
+    reason = f"not {encoding} text: {byte}; a binary file or another encoding?"
+    line = error.object[max(0, error.start - 200) : error.start + 200]
+    is_western = all(each not in _RARE_IN_CP1252 for each in line)
+    return f'{reason} Try encoding = "cp1252"' if is_western else reason
 
 
 def _is_wide(encoding: str) -> bool:

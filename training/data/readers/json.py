@@ -1,129 +1,117 @@
-"""Readers of JSON: lines of texts with spans, and documents in the manner of (Re-)DocRED.
+"""Values in files of JSON: one a line, or in a list, which Python may have written."""
 
-Of lines three common shapes are read, and `label` of the first may also be called `type`::
-
-    {"text": "...", "entities": [{"start": 0, "end": 5, "label": "PER"}]}
-    {"text": "...", "spans": [{"start": 0, "end": 5, "label": "PER"}]}
-    {"text": "...", "label": [[0, 5, "PER"]]}
-
-Spans are half-open and count Unicode code points. A line is a document: it is split into sentences.
-
-A document is an object in a list, with `sents` (sentences of tokens) and `vertexSet` (entities,
-each a list of mentions with `sent_id`, `pos` as a half-open range of tokens, and `type`). Such a
-file may be one line, so an error names the document instead.
-"""
-
+import ast
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from teddy.model.errors import DataError
-from teddy.model.tags.spans import Span
 from teddy.training.data.readers.files import read_text, stream_corpus_lines
-from teddy.training.data.readers.rows import Example, join_tokens
-from teddy.training.recipe.corpus_config import FormatConfig
 
-_SPAN_KEYS = ("entities", "spans", "label", "labels")
+_LISTS = ("annotations", "data", "examples", "documents", "docs", "tasks", "items")
+"""Where an object that is a whole file keeps its records."""
 
 
-def read_jsonl(path: Path, options: FormatConfig) -> Iterator[Example]:
-    """Yield the texts of a file.
+def json_values(
+    path: Path, encoding: str, keep: Callable[[int, str], bool] = lambda *_: True
+) -> Iterator[tuple[int, Any]]:
+    """Yield the records of a file with their lines: those of JSON lines, or of a list, or one.
 
-    Raises DataError, naming the line, for a line that has none of the shapes above.
+    Lines are read in constant memory, and those whose number and text `keep` refuses are not
+    parsed; a list is held as text. Raises DataError.
     """
-    for number, line in stream_corpus_lines(path, options.encoding):
-        if not line.strip():
+    lines = ((n, line) for n, line in stream_corpus_lines(path, encoding) if line.strip())
+    first = next(lines, None)
+    if first is None:
+        return
+    try:
+        value = json.loads(first[1])
+    except (json.JSONDecodeError, RecursionError) as error:
+        if _is_cut(first[1], error):
+            yield from _values_of_a_whole(path, read_text(path, encoding))
+            return
+    else:
+        if isinstance(value, list) and is_list_of_records(value):
+            yield from _values_of_a_whole(path, read_text(path, encoding))
+            return
+        if isinstance(value, dict) and (wrapped := _wrapped(value)) is not None:
+            yield from ((first[0], each) for each in wrapped)
+            return
+    for number, line in chain([first], lines):
+        if not keep(number, line):
             continue
         try:
-            value = json.loads(line)
+            yield number, json.loads(line)
         except (json.JSONDecodeError, RecursionError) as error:
-            problem = getattr(error, "msg", "nested too deeply")
-            raise DataError(path, number, f"not valid JSON: {problem}") from None
-        yield _example(path, number, value)
+            raise DataError(path, number, _not_json(error)) from None
 
 
-def _example(path: Path, number: int, value: Any) -> Example:
-    if not isinstance(value, dict) or not isinstance(value.get("text"), str):
-        raise DataError(path, number, 'want an object with a "text"')
-    present = [key for key in _SPAN_KEYS if key in value]
-    if not present:
-        cure = "where there are none, give an empty list"
-        raise DataError(path, number, f'no "entities" beside the text; {cure}')
-    items = value[present[0]]
-    if not isinstance(items, list):
-        raise DataError(path, number, f'"{present[0]}" is not a list')
-    spans = tuple(_span(path, number, item, len(value["text"])) for item in items)
-    return Example(
-        text=value["text"],
-        spans=spans,
-        span_lines=(number,) * len(spans),
-        path=str(path),
-        line=number,
-        is_sentence=False,
-        document=number,
-    )
+def is_list_of_records(value: list[Any]) -> bool:
+    """Whether a list is of records, and not itself the pair of spaCy 2."""
+    return not (len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], dict))
 
 
-def _span(path: Path, number: int, item: Any, n_characters: int) -> Span:
-    match item:
-        case (
-            {"start": int(start), "end": int(end), "label": str(label)}
-            | {"start": int(start), "end": int(end), "type": str(label)}
-            | [int(start), int(end), str(label)]
-        ):
-            pass
-        case _:
-            raise DataError(path, number, f"not a span: {json.dumps(item)[:80]}")
-    if not 0 <= start < end <= n_characters:
-        where = f"does not lie in a text of {n_characters} characters"
-        raise DataError(path, number, f"span {start} to {end} ({label}) {where}")
-    if not label.strip():
-        raise DataError(path, number, f"span {start} to {end} has an empty label")
-    return Span(start, end, label)
+def _is_cut(line: str, error: Exception) -> bool:
+    """Whether JSON goes on behind the line, or Python's literals begin."""
+    position = getattr(error, "pos", 0)
+    return position >= len(line.rstrip()) - 1 or re.match(r"[\w ]+=|\[?\s*\(", line) is not None
 
 
-def read_docred(path: Path, options: FormatConfig) -> Iterator[Example]:
-    """Yield the sentences of all documents.
+def _not_json(error: Exception) -> str:
+    place = f" at character {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+    problem = getattr(error, "msg", "nested too deeply")
+    return f"not valid JSON: {problem}{place}"
 
-    Raises DataError, naming the document, for one that has another shape.
-    """
-    try:
-        documents = json.loads(read_text(path, options.encoding))
-    except json.JSONDecodeError as error:
-        raise DataError(path, error.lineno, f"not valid JSON: {error.msg}") from None
-    except RecursionError:
-        raise DataError(path, None, "not valid JSON: nested too deeply") from None
-    if not isinstance(documents, list):
-        raise DataError(path, 1, "want a list of documents")
-    for number, document in enumerate(documents):
+
+def _values_of_a_whole(path: Path, text: str) -> Iterator[tuple[int, Any]]:
+    """Yield the records of a list, or of one in an object, each with the line where it begins."""
+    decoder, space = json.JSONDecoder(), re.compile(r"[\s,]*")
+    at = len(text) - len(text.lstrip())
+    is_list = text[at : at + 1] == "["
+    at, line, counted = at + is_list, 1, 0
+    if re.match(r"[\w ]+=|\[\s*\(", text[at - is_list :]):
+        yield from _values_of_python(path, text)
+        return
+    while True:
+        at = space.match(text, at).end()  # type: ignore[union-attr] # it may match nothing
+        line, counted = line + text.count("\n", counted, at), at
+        if text[at : at + 1] == "]" or (at >= len(text) and not is_list):
+            return
         try:
-            yield from _sentences(path, number, document, options)
-        except (KeyError, TypeError, IndexError, ValueError) as error:
-            problem = f"{type(error).__name__}: {error}"
-            reason = f"document {number} (from 0) is not in the manner of DocRED: {problem}"
-            raise DataError(path, None, reason) from None
+            value, at = decoder.raw_decode(text, at)
+        except json.JSONDecodeError as error:
+            raise DataError(path, error.lineno, _not_json(error)) from None
+        except RecursionError as error:
+            raise DataError(path, line, _not_json(error)) from None
+        wrapped = None if is_list or not isinstance(value, dict) else _wrapped(value)
+        yield from ((line, each) for each in ([value] if wrapped is None else wrapped))
 
 
-def _sentences(path: Path, number: int, document: Any, options: FormatConfig) -> Iterator[Example]:
-    mentions: list[list[Span]] = [[] for _ in document["sents"]]
-    for entity in document["vertexSet"]:
-        for mention in entity:
-            (start, end), place = mention["pos"], mention["sent_id"]
-            if not 0 <= start < end <= len(document["sents"][place]):
-                raise ValueError(f"mention at {start} to {end} is not in sentence {place}")
-            mentions[place].append(Span(start, end, mention["type"]))
-    for tokens, spans in zip(document["sents"], mentions, strict=True):
-        starts, ends, text = join_tokens(tokens, options)
-        ordered = sorted(set(spans))
-        yield Example(
-            text=text,
-            spans=tuple(
-                Span(starts[span.start], ends[span.end - 1], span.label) for span in ordered
-            ),
-            span_lines=(1,) * len(ordered),
-            path=str(path),
-            line=1,
-            is_sentence=True,
-            document=number,
-        )
+def _values_of_python(path: Path, text: str) -> Iterator[tuple[int, Any]]:
+    """Yield the records of a list as Python writes it, such as `TRAIN_DATA = [("...", {...})]`."""
+    try:
+        tree = ast.parse(text.strip())
+        last = tree.body[-1]
+        listed = last.value if isinstance(last, ast.Assign | ast.Expr) else None
+        elements = listed.elts if isinstance(listed, ast.List | ast.Tuple) else []
+        for each in elements:
+            value = ast.literal_eval(each)
+            yield each.lineno, list(value) if isinstance(value, tuple) else value
+    except SyntaxError as error:
+        raise DataError(path, error.lineno, f"not a list of Python: {error.msg}") from None
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise DataError(path, None, f"not a list of Python: {error}") from None
+
+
+def _wrapped(value: dict[str, Any]) -> list[Any] | None:
+    """Return the records that an object has, where it is not a record itself."""
+    if any(isinstance(value.get(key), str | list) for key in ("text", "tokens", "tokenized_text")):
+        return None
+    lists = (value.get(key) for key in _LISTS)
+    of_records = (each for each in lists if each and isinstance(each, list))
+    found = next((each for each in of_records if isinstance(each[0], dict | list)), None)
+    is_task = isinstance(value.get("data"), dict | str)
+    return None if is_task else found

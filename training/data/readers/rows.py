@@ -1,13 +1,14 @@
 """What every reader yields, and sentences as rows of tokens and tags."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from teddy.model.errors import DataError
-from teddy.model.tags.spans import Span, read_tags
+from teddy.model.tags.spans import Scheme, Span, read_tags
 from teddy.model.text.words import Tokeniser
 from teddy.training.recipe.corpus_config import OUTSIDE, FormatConfig
 
@@ -32,6 +33,15 @@ class Example:
     document: int
     """Number of its document within the file; where a format has only sentences, each is a document
     of its own."""
+    tokens: tuple[tuple[int, int], ...] = ()
+    """Of the file, in characters of `text`; none where the format has only texts."""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    """What else the record says, in JSON's types."""
+
+    def with_spans(self, spans: Sequence[Span]) -> "Example":
+        """Return the example with some of its spans."""
+        lines = dict(zip(self.spans, self.span_lines, strict=True))
+        return replace(self, spans=tuple(spans), span_lines=tuple(lines[each] for each in spans))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +53,8 @@ class Row:
     line: int
 
 
+NO_VALUE = (OUTSIDE, "_", "")
+"""What a column of values has for a token without one."""
 Rows = Sequence[Row]
 """The rows of one sentence, at least one."""
 
@@ -54,6 +66,8 @@ def clean_row(path: Path, line: int, token: str, tag: str, options: FormatConfig
     """
     token = (re.sub(options.token_strip, "", token) if options.token_strip else token).strip()
     tag = OUTSIDE if tag in options.outside or options.spans == "tokens" else tag.strip()
+    if tag[-2:-1] == "-" and tag[1:2] != "-" and options.scheme is not Scheme.PLAIN:
+        tag = _prefix_first(tag, options)
     if not tag:
         raise DataError(path, line, "the tag is empty")
     if token:
@@ -63,6 +77,12 @@ def clean_row(path: Path, line: int, token: str, tag: str, options: FormatConfig
     raise DataError(
         path, line, "the token is empty (skip_empty_tokens leaves such rows out where the tag is O)"
     )
+
+
+def _prefix_first(tag: str, options: FormatConfig) -> str:
+    """Return `B-PER` for `PER-B`, where labels are not the tags themselves."""
+    is_suffix = options.spans != "values" and tag[-1] in "BIESMLUW"
+    return f"{tag[-1]}-{tag[:-2]}" if is_suffix else tag
 
 
 def to_examples(sentences: Iterable[Rows], path: Path, options: FormatConfig) -> Iterator[Example]:
@@ -83,6 +103,7 @@ def to_examples(sentences: Iterable[Rows], path: Path, options: FormatConfig) ->
             line=rows[0].line,
             is_sentence=True,
             document=document,
+            tokens=tuple(zip(starts, ends, strict=True)),
         )
 
 
@@ -90,16 +111,35 @@ def sentence_spans(rows: Rows, path: Path, options: FormatConfig) -> list[Span]:
     """Return the spans of a sentence in tokens: what the tags say, or each token for itself."""
     if options.spans == "tokens":
         return [Span(index, index + 1, options.token_label) for index in range(len(rows))]
+    if options.spans == "values":
+        labelled = ((place, row.tag) for place, row in enumerate(rows))
+        return [Span(place, place + 1, tag) for place, tag in labelled if tag not in NO_VALUE]
     try:
-        return read_tags([row.tag for row in rows], options.scheme)
+        return read_tags([row.tag for row in rows], options.tag_scheme)
     except ValueError:
         for row in rows:
             try:
-                read_tags([row.tag], options.scheme)
+                read_tags([row.tag], options.tag_scheme)
             except ValueError:
-                reason = f"bad tag {row.tag!r} for the scheme {options.scheme.value}"
+                reason = f"bad tag {row.tag!r} for the scheme {options.tag_scheme}{_cure(row.tag)}"
                 raise DataError(path, row.line, reason) from None
         raise
+
+
+def _cure(tag: str) -> str:
+    """Return what helps against a bad tag, where its form says it."""
+    if tag[:2] in ("L-", "U-"):
+        return '; set scheme = "biluo"'
+    if tag[:2] in ("E-", "S-"):
+        return '; set scheme = "bioes"'
+    if tag[:1] == "(" or tag.startswith("*"):
+        return '; set scheme = "brackets"'
+    if tag.isdecimal():
+        return '; name what the numbers mean: tag_names = ["O", "B-PER", "I-PER"]'
+    if tag[1:2] in ("_", ":", "/"):
+        return f"; write {tag[0]}-{tag[2:]}"
+    want = "want O or B-LABEL and I-LABEL"
+    return f'; {want}, or set scheme = "plain" if labels have no prefix'
 
 
 def join_tokens(tokens: Sequence[str], options: FormatConfig) -> tuple[list[int], list[int], str]:

@@ -1,0 +1,318 @@
+"""What a file most likely is: its format, columns, tagging scheme and unit of offsets, and why.
+
+Recipes, `teddy check` and the commands that read a file all guess in the same way. It is never more
+than a guess: what does not fit it is an error of the reader, with its line, and what is stated is
+not guessed.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from teddy.model.errors import DataError
+from teddy.model.text.offsets import OffsetUnit
+from teddy.training.data.readers.binary import arrow_records, feature_names
+from teddy.training.data.readers.brat import n_in_parts
+from teddy.training.data.readers.conllu import COLUMNS, named_columns
+from teddy.training.data.readers.files import PACKED_SUFFIXES, stream_lines
+from teddy.training.data.readers.guess_columns import (
+    guess_columns,
+    guess_scheme,
+    guess_table,
+    is_table,
+)
+from teddy.training.data.readers.json import json_values
+from teddy.training.data.readers.markup import LINK, STRUCTURE, TAG
+from teddy.training.data.readers.records import as_record, kind_of, parts_of
+from teddy.training.data.readers.shapes import NOT_GOLD, tags_key
+from teddy.training.data.readers.units import UNITS, Item, fitting
+from teddy.training.data.readers.webanno import HEADER
+from teddy.training.recipe.corpus_config import AUTO, FormatConfig, FormatName
+
+HEAD_LINES = 20_000
+"""Lines at the head of a file from which its columns and tags are guessed."""
+_MOST_RECORDS = 1_000
+_CLEARLY = 3
+"""Spans that must fit better in another unit than in characters."""
+_NER_KEY = re.compile(r"(?i)(?:^|\|)(ner|entity|ne|named_?entity|ner_?tag)=")
+_ENDS_IN_TAG = re.compile(r"\s(O|[BI]-\S+)\s*$")
+_UNIT_NAMES = {"utf16": "UTF-16 units", "byte": "UTF-8 bytes", "character": "characters"}
+_COLUMNS = frozenset(["separator", "token", "tag", "scheme", "spans", "ragged", "comment"])
+_TABLE = frozenset(["separator", "token", "tag", "sentence", "row", "scheme", "spans"])
+_RECORDS = frozenset(["offset_unit", "scheme", "spans"])
+_GUESSED: dict[str, frozenset[str]] = {
+    "conll": _COLUMNS,
+    "conllu": frozenset(["field", "scheme", "spans"]),
+    "csv": _TABLE,
+    **dict.fromkeys(["jsonl", "doccano", "prodigy", "label-studio", "spacy", "gliner"], _RECORDS),
+    "datasets": _RECORDS,
+    "brat": frozenset(["offset_unit"]),
+}
+"""The keys that are guessed for each format."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guess:
+    """How a file is read: what was stated, and what the file says of the rest."""
+
+    path: Path
+    options: FormatConfig
+    reasons: tuple[str, ...]
+    """What was found, and why it is read so: a phrase each, the format first."""
+
+    def __str__(self) -> str:
+        """Return the reasons on one line."""
+        return "; ".join(self.reasons)
+
+
+def resolved(path: Path, options: FormatConfig) -> FormatConfig:
+    """Return the options with what they leave open; those that leave nothing open as they are."""
+    if options.format != AUTO and not _GUESSED.get(options.format, frozenset()) & options.guessed:
+        return options
+    return guess_file(path, options).options
+
+
+def guess_file(path: Path | str, stated: FormatConfig | None = None) -> Guess:
+    """Guess what the options leave open: the format by the content, then what belongs to it.
+
+    Raises DataError for a file that is missing, empty, of no format that Teddy knows, or in another
+    encoding.
+    """
+    path, stated = Path(path), stated or FormatConfig()
+    form, why = (stated.format, "as stated") if stated.format != AUTO else _format(path, stated)
+    options = stated.model_copy(update={"format": form})
+    found: dict[str, Any] = {}
+    reasons = [f"{form} ({why})"]
+    if form == "conll":
+        found = guess_columns(_head(path, options), options, reasons)
+    elif form == "csv":
+        found = guess_table(path, options, reasons)
+    elif form == "conllu":
+        found = _guess_tree(_head(path, options), options, reasons)
+    elif form == "brat":
+        found = {"offset_unit": "character"}
+        if n_parts := n_in_parts(path, options.encoding):
+            reasons.append(f"{n_parts:,} entities in several parts: their words are unknown")
+    elif form in _GUESSED and path.suffix != ".spacy":
+        found = _guess_records(path, options, reasons)
+    if form == "conll" and str in (type(stated.token), type(stated.tag)):
+        for key, column in (("token", stated.token), ("tag", stated.tag)):
+            if isinstance(column, str) and column != AUTO:
+                reason = f"no column {column!r}: the file has no header; set {key} to a number"
+                raise DataError(path, None, reason)
+    kept = {key: value for key, value in found.items() if getattr(stated, key) in (AUTO, ())}
+    return Guess(path=path, options=options.model_copy(update=kept), reasons=tuple(reasons))
+
+
+def is_binary(path: Path) -> bool:
+    """Whether this is a parquet or arrow file, or a folder of them."""
+    if path.is_dir():
+        return any([*path.glob("*.arrow"), *path.glob("*.parquet"), *path.glob("dataset_*.json")])
+    return path.suffix in (".parquet", ".arrow")
+
+
+def _format(path: Path, stated: FormatConfig) -> tuple[FormatName, str]:
+    """Return the format, and why it is most likely this one."""
+    if is_binary(path):
+        return "datasets", "parquet or arrow"
+    if path.suffix == ".ann" or (path.is_dir() and any(path.rglob("*.ann"))):
+        return "brat", "texts with .ann files"
+    if path.is_dir():
+        raise DataError(path, None, "a folder without .ann, .arrow or .parquet files: name a file")
+    if path.suffix == ".spacy":
+        return "spacy", "a DocBin"
+    if path.suffix == ".txt" and path.with_suffix(".ann").is_file():
+        return "brat", "it has an .ann file beside it"
+    head = _head(path, stated)
+    lines = [line for line in head[:200] if line.strip()]
+    if not lines:
+        raise DataError(path, None, "the file is empty")
+    if lines[0].startswith(HEADER):
+        return "webanno", lines[0][1:]
+    if re.match(r"\s*[\[{]|[A-Za-z_][\w ]*=\s*\[", lines[0]) and not LINK.match(lines[0]):
+        records = _first_records(path, stated)
+        if records:
+            kind = kind_of(records[0]) or "jsonl"
+            names = list(records[0])[:6] if isinstance(records[0], dict) else ["text", "entities"]
+            return kind, f"records of {', '.join(map(str, names))}"
+    if any(named_columns(line) for line in lines if line.startswith("#")) or _is_tree(lines):
+        return "conllu", "the columns of CoNLL-U"
+    if is_table(path, lines):
+        return "csv", "a header that names columns"
+    if _is_xml(lines):
+        return "xml", "elements around entities"
+    if any(map(_has_link, lines)) and not any(_ENDS_IN_TAG.search(line) for line in lines):
+        return "markdown", "marks such as [Ada](PER)"
+    if _is_prose(lines) and not stated.guessed >= _COLUMNS - {"comment", "ragged"}:
+        return "conll", "columns"
+    if _is_prose(lines):
+        want = "want a word and its tag on each line, or an export that docs/formats.md lists"
+        raise DataError(path, 1, f"plain text without annotations: {lines[0][:40]!r}; {want}")
+    return "conll", "columns"
+
+
+def _head(path: Path, options: FormatConfig) -> list[str]:
+    return [line for _, line in islice(stream_lines(path, options.encoding), HEAD_LINES)]
+
+
+def _first_records(path: Path, options: FormatConfig) -> list[Any]:
+    """Return the first record, or nothing where this is no JSON after all."""
+    suffixes = {suffix.lower() for suffix in path.suffixes} - PACKED_SUFFIXES
+    try:
+        return [value for _, value in islice(json_values(path, options.encoding), 1)]
+    except DataError:
+        if suffixes & {".json", ".jsonl", ".ndjson"}:
+            raise
+        return []
+
+
+def _is_tree(lines: list[str]) -> bool:
+    rows = [line.split("\t") for line in lines if not line.startswith("#")]
+    word_id = re.compile(r"\d+([-.]\d+)?")
+    return bool(rows) and all(
+        len(row) == len(COLUMNS) and word_id.fullmatch(row[0]) for row in rows
+    )
+
+
+def _is_xml(lines: list[str]) -> bool:
+    for line in lines:
+        ends = {mark[2] for mark in TAG.finditer(line) if mark[1]}
+        starts = {mark[2] for mark in TAG.finditer(line) if not mark[1]}
+        if any(name.lower() not in STRUCTURE for name in starts & ends):
+            return True
+    return False
+
+
+def _has_link(line: str) -> bool:
+    return any(found[2] and "/" not in found[2] for found in LINK.finditer(line))
+
+
+def _is_prose(lines: list[str]) -> bool:
+    """Whether the lines differ in their number of words as sentences do."""
+    widths = Counter(len(line.split("\t" if "\t" in line else None)) for line in lines)
+    _, most = widths.most_common(1)[0]
+    return (len(lines) == 1 and max(widths) > 5) or (len(widths) > 3 and most < len(lines) / 2)
+
+
+def _guess_tree(lines: list[str], options: FormatConfig, reasons: list[str]) -> dict[str, Any]:
+    """Guess the column of CoNLL-U that has the labels, and whether they are tags."""
+    columns = next((named for line in lines if (named := named_columns(line))), COLUMNS)
+    rows = [line.split("\t") for line in lines if line.strip() and not line.startswith("#")]
+    of_ner = [name for name in columns if name not in COLUMNS and re.search(r"(?i)ne|entit", name)]
+    keys = [found[1] for row in rows if (found := _NER_KEY.search(row[-1]))]
+    field = options.field
+    if field == AUTO:
+        others = [name for name in columns if name not in COLUMNS]
+        field = (of_ner or [f"misc:{key}" for key in keys[:1]] or others or ["upos"])[0]
+        reasons.append(f"labels in {field}")
+    head, _, key = field.partition(":")
+    at = columns.index(head.lower()) if head.lower() in columns else -1
+    values = [row[at] for row in rows if len(row) == len(columns)]
+    if key and head.lower() in columns:
+        pairs = [dict(part.partition("=")[::2] for part in value.split("|")) for value in values]
+        values = [pair.get(key, "O") for pair in pairs]
+    tags = ["O" if value in ("_", "") else value for value in values]
+    scheme = guess_scheme([tags])
+    if scheme is None:
+        return {"field": field, "spans": "values", "scheme": "bio"}
+    reasons.append(f"tags in {scheme}")
+    return {"field": field, "spans": "tags", "scheme": scheme}
+
+
+def _guess_records(path: Path, options: FormatConfig, reasons: list[str]) -> dict[str, Any]:
+    """Guess what tags of tokens mean, or the unit of offsets."""
+    found: dict[str, Any] = {"spans": "tags", "scheme": "bio", "offset_unit": "character"}
+    values = (
+        ((0, value) for value in arrow_records(path))
+        if is_binary(path)
+        else json_values(path, options.encoding)
+    )
+    head = [value for _, value in islice(_until_error(values), _MOST_RECORDS)]
+    settled = sum(isinstance(each, dict) and each.get("answer") in NOT_GOLD for each in head)
+    if settled:
+        reasons.append(f"{settled:,} of {len(head):,} records were rejected or ignored: left out")
+    of_tasks = Counter(
+        each.get("id") for each in head if isinstance(each, dict) and "annotator" in each
+    )
+    if not options.annotator and (n_more := of_tasks.total() - len(of_tasks)):
+        cure = 'annotator = "1" reads those of one'
+        reasons.append(f"{n_more:,} texts are repeated with the marks of another annotator: {cure}")
+    tagged = [each for each in head if isinstance(each, dict) and tags_key(each, options.tag)]
+    if tagged and kind_of(tagged[0]) == "datasets":
+        key = tags_key(tagged[0], options.tag) or ""
+        names = options.tag_names or feature_names(path, key)
+        lists = [each[tags_key(each, options.tag) or key] for each in tagged]
+        reasons.append(f"tags in {key}")
+        if names:
+            found["tag_names"] = names
+            reasons.append(f"numbers of {', '.join(names[:5])}")
+            known = [
+                [tag for tag in tags if isinstance(tag, str) or tag < len(names)] for tags in lists
+            ]
+            lists = [
+                [names[tag] if isinstance(tag, int) else tag for tag in tags] for tags in known
+            ]
+        scheme = guess_scheme([[str(tag) for tag in tags] for tags in lists])
+        if scheme is not None:
+            found["scheme"] = scheme
+            reasons.append(f"tags in {scheme}")
+    elif options.offset_unit == AUTO:
+        found["offset_unit"] = _guess_unit(path, options, reasons)
+    return found
+
+
+def _guess_unit(path: Path, options: FormatConfig, reasons: list[str]) -> OffsetUnit:
+    """Return the unit in which most spans fit, of texts in which the units differ."""
+    fits: Counter[OffsetUnit] = Counter()
+    n_spans = 0
+    for text, items in islice(_texts_that_tell(path, options), _MOST_RECORDS):
+        n_spans += len(items)
+        for unit in UNITS:
+            fits[unit] += fitting(text, items, unit)
+    best = max(UNITS, key=lambda unit: fits[unit])
+    if fits[best] < fits["character"] + _CLEARLY:
+        return "character"
+    reasons.append(
+        f"offsets in {_UNIT_NAMES[best]}, which fit {n_spans:,} spans better than characters"
+    )
+    return best
+
+
+def _texts_that_tell(path: Path, options: FormatConfig) -> Iterator[tuple[str, list[Item]]]:
+    """Yield the texts with characters outside of ASCII, and their spans as the file has them."""
+    values: Iterator[tuple[int, Any]] = (
+        ((0, value) for value in islice(arrow_records(path), _MOST_RECORDS))
+        if is_binary(path)
+        else json_values(path, options.encoding, _may_tell)
+    )
+    for line, value in _until_error(values):
+        with suppress(DataError):  # which the reader will report
+            record = as_record(path, line, value, options)
+            parts = parts_of(record) if record is not None else None
+            if parts and parts[1] and not parts[0].isascii():
+                yield parts[0], parts[1]
+
+
+def _until_error(values: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
+    """Yield what comes before a line that cannot be read, which the reader will report."""
+    with suppress(DataError):
+        yield from values
+
+
+def _may_tell(_: int, line: str) -> bool:
+    return not line.isascii() or "\\u" in line
+
+
+def guesses(paths: Iterable[Path], options: FormatConfig) -> Iterator[str]:
+    """Yield how files are read, one line for all that are read alike; nothing of what is stated."""
+    counts: Counter[str] = Counter()
+    for path in paths if options.guessed else ():
+        with suppress(DataError):
+            counts[str(guess_file(path, options))] += 1
+    for how, n_files in counts.items():
+        yield how if n_files == 1 else f"{how} ({n_files:,} files)"

@@ -1,0 +1,260 @@
+"""What the columns of a file, or of a table, most likely are, and in which scheme its tags are."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from teddy.model.errors import DataError
+from teddy.model.tags.spans import Scheme, read_tags, write_tags
+from teddy.training.data.readers.columns import (
+    DOCUMENT_START,
+    METADATA,
+    is_whole_line,
+    read_table,
+    split_cell,
+)
+from teddy.training.data.readers.files import PACKED_SUFFIXES
+from teddy.training.recipe.corpus_config import AUTO, FormatConfig
+
+_TAG = re.compile(r"O|[BIEMSLUW]-\S+|\S*[^-\s]-[BIESMLUW]|(?=[(*])(?:\([^()*\s]+)?\*\)?")
+_CHUNKS = {"NP", "VP", "PP", "ADJP", "ADVP", "SBAR", "PRT", "CONJP", "INTJ", "LST", "UCP"}
+"""Labels of syntactic chunks, whose column looks like one of entities."""
+_SCHEMES = (
+    *(Scheme.BIO, Scheme.IOB1, Scheme.BIOES, Scheme.BMES, Scheme.BILUO, Scheme.BMEWO),
+    Scheme.BRACKETS,
+)
+_MOST_MISTAKES = 10
+"""Rows of another width that are mistakes, even where they are many for a small file."""
+_MOST_LABELS = 100
+"""Values of a column that are labels of entities; a column of words has more."""
+_HEAD_ROWS = 2_000
+_NAMES = {
+    "sentence": r"(?i)sentence[\W_]*(#|id|no|number)?|.*sent_?(id|no)|sid",
+    "token": r"(?i)words?|tokens?|text|form|content|sentences?|title|document",
+    "tag": r"(?i)((ner|bio|iob|entity|word|pos)?[ _-]?(tags?|labels?)|ner|entit(y|ies)|spans|iob)",
+}
+
+
+def is_table(path: Path, lines: Sequence[str]) -> bool:
+    """Return whether a file begins with a header that names columns."""
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix not in PACKED_SUFFIXES]
+    separator = _separator(lines[0])
+    names = [name.strip('" ') for name in lines[0].split(separator)] if separator else []
+    known = {key for key, names_ in _NAMES.items() if any(re.fullmatch(names_, n) for n in names)}
+    is_csv = suffixes[-1:] == [".csv"] and len(names) > 1
+    return {"token", "tag"} <= known or (is_csv and not _TAG.fullmatch(names[-1]))
+
+
+def guess_table(path: Path, options: FormatConfig, reasons: list[str]) -> dict[str, Any]:
+    """Return the columns of a table, by their names where these are usual, else by their cells."""
+    if options.separator == AUTO:
+        with_any = options.model_copy(update={"separator": "\0"})
+        first = next(read_table(path, with_any), (1, [""]))[1][0]
+        options = options.model_copy(update={"separator": _separator(first) or ","})
+    try:
+        rows = [cells for _, cells in islice(read_table(path, options), _HEAD_ROWS)]
+    except DataError:  # which the reader will report
+        rows = [cells for _, cells in islice(read_table(path, options), 1)]
+    header, filled = (rows or [[]])[0], [row for row in rows[1:] if any(row)]
+    found: dict[str, Any] = {"separator": options.separator, "spans": "tags"}
+    tag = _stated(options.tag, header) or _named("tag", header) or _tag_of_cells(header, filled)
+    others = [name for name in header if name != tag]
+    token = _stated(options.token, header) or _named("token", others)
+    sentence = _named("sentence", [name for name in others if name != token])
+    token = token or next((name for name in others if name != sentence), None)
+    if tag is None or token is None:
+        have = ", ".join(header)[:200]
+        cure = 'say which with token = "NAME" and tag = "NAME"'
+        raise DataError(path, 1, f"no columns of tokens and tags among {have}; {cure}")
+    cells = [row[header.index(tag)] for row in filled]
+    words = [row[header.index(token)] for row in filled]
+    pairs = [(split_cell(word), split_cell(cell)) for word, cell in zip(words, cells, strict=True)]
+    lists = [tags for _, tags in pairs]
+    is_sentence = any(
+        len(tags) > 1 or cell[:1] == "[" for tags, cell in zip(lists, cells, strict=True)
+    )
+    if is_sentence:
+        found |= {"row": "sentence", "sentence": ""}
+        reasons.append(f"a sentence in each row: {token!r} with {tag!r}")
+    else:
+        found |= {"row": "word", "sentence": sentence or ""}
+        ends = f"by {sentence!r}" if sentence else "by blank rows"
+        reasons.append(f"a word in each row: {token!r} with {tag!r}, sentences {ends}")
+        lists = [[str(tag) for tags in lists for tag in tags]]
+    of_text = [[str(tag) for tag in tags if isinstance(tag, str)] for tags in lists]
+    scheme = guess_scheme([tags for tags in of_text if tags])
+    reasons.append(f"tags in {scheme or Scheme.BIO}")
+    return found | {"token": token, "tag": tag, "scheme": scheme or Scheme.BIO}
+
+
+def _separator(header: str) -> str:
+    """Return what stands most often between the names of a header."""
+    counts = {each: header.count(each) for each in "\t;|,"}
+    best = max(counts, key=lambda each: counts[each])
+    return best if counts[best] else ""
+
+
+def _stated(column: int | str, header: Sequence[str]) -> str | None:
+    if isinstance(column, int) and -len(header) <= column < len(header):
+        return header[column]
+    return column if isinstance(column, str) and column in header else None
+
+
+def _named(key: str, header: Sequence[str]) -> str | None:
+    """Return the column with a usual name; of several, one of entities, else the last."""
+    names = [name for name in header if re.fullmatch(_NAMES[key], name.strip())]
+    of_entities = [name for name in names if re.search(r"(?i)ner|bio|iob|entit", name)]
+    of_words = [name for name in names if re.search(r"(?i)word|token|text|form", name)]
+    without_pos = [name for name in names if not re.match(r"(?i)pos", name)]
+    if key == "tag":
+        return next(reversed(of_entities or without_pos or names), None)
+    return next(iter((of_words if key == "token" else []) or names), None)
+
+
+def _tag_of_cells(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str | None:
+    """Return the column that has nothing but tags."""
+    for at in range(len(header) - 1, -1, -1):
+        cells = [str(part) for row in rows for part in split_cell(row[at])]
+        if cells and all(_TAG.fullmatch(cell) for cell in cells):
+            return header[at]
+    return None
+
+
+def guess_columns(
+    lines: Sequence[str], options: FormatConfig, reasons: list[str]
+) -> dict[str, Any]:
+    """Return how the rows of a file are read, from those at its head."""
+    comment = _comment(lines) if options.comment == AUTO else options.comment
+    blocks = _blocks(lines, comment)
+    rows_of_text = [line for block in blocks for line in block]
+    separator = _column_separator(rows_of_text) if options.separator == AUTO else options.separator
+    split = [
+        [line.split(separator) if separator else line.split() for line in block] for block in blocks
+    ]
+    rows = [row for block in split for row in block]
+    width = min(map(len, rows), default=1)
+    numbered = width > 2 and all(row[0].isdecimal() for row in rows)
+    token = options.token if isinstance(options.token, int) else int(numbered)
+    found: dict[str, Any] = {"separator": separator, "token": token, "comment": comment}
+    found["ragged"] = _is_ragged(rows)
+    is_tagged = options.spans in (AUTO, "tags")
+    tag = _tag_column(rows, range(width - 1, token, -1), reasons)
+    tag = options.tag if isinstance(options.tag, int) and is_tagged else tag
+    names = {"": "white space", "\t": "tabs", ",": "commas", "|": "bars", ";": "semicolons"}
+    reasons.insert(
+        1, f"{names.get(separator, separator)} between columns, tokens in {token}, tags in {tag}"
+    )
+    tags = [[row[tag] for row in block if -len(row) <= tag < len(row)] for block in split]
+    tags = [["O" if tag in options.outside else tag for tag in each] for each in tags]
+    scheme = guess_scheme(tags) if is_tagged else None
+    if scheme is not None:
+        reasons.append(f"tags in {scheme}")
+    heads = {row[token].partition(":")[0] + ":" for row in rows if token < len(row)}
+    prefix = heads.pop() if len(heads) == 1 < len(rows) else ""
+    if re.fullmatch(r"\w{2,3}:", prefix) and not options.token_strip:
+        reasons.append(
+            f'all tokens begin with {prefix!r}: token_strip = "^{prefix}" leaves that out'
+        )
+    if comment:
+        reasons.append(f"lines that begin with {comment!r} are comments")
+    return found | {"tag": tag, "scheme": scheme or Scheme.BIO, "spans": "tags"}
+
+
+def _blocks(lines: Iterable[str], comment: str) -> list[list[str]]:
+    """Return the rows of each sentence."""
+    blocks: list[list[str]] = [[]]
+    for line in lines:
+        if not line.strip() or line.startswith(DOCUMENT_START):
+            blocks.append([])
+        elif not (comment and line.startswith(comment)) and (
+            blocks[-1] or not METADATA.match(line)
+        ):
+            blocks[-1].append(line)
+    return [block for block in blocks if block]
+
+
+def _comment(lines: Sequence[str]) -> str:
+    """Return the prefix of lines with # at the head of sentences that are unlike all rows."""
+    heads = [
+        line
+        for before, line in zip(["", *lines], lines, strict=False)
+        if line.startswith("#") and not before.strip() and not METADATA.match(line)
+    ]
+    others = [line for line in lines if line.strip() and line not in {*heads}]
+    separator = "\t" if others and all("\t" in line for line in others) else None
+    rows = [line.split(separator) for line in others]
+    are_tagged = all(_TAG.fullmatch(row[-1]) for row in rows)
+    is_odd = all(
+        len(row) not in {*map(len, rows)} or (are_tagged and not _TAG.fullmatch(row[-1]))
+        for row in (line.split(separator) for line in heads)
+    )
+    prefix = "#\t" if all(line.startswith("#\t") for line in heads) else "#"
+    is_free = not any(line.startswith(prefix) for line in others)
+    return prefix if heads and is_odd and is_free else ""
+
+
+def _column_separator(lines: Sequence[str]) -> str:
+    if lines and all("\t" in line for line in lines):
+        return "\t"
+    for separator in "|;,":
+        if lines and all(is_whole_line(line, separator) for line in lines):
+            return separator
+    return ""
+
+
+def _tag_column(rows: Sequence[Sequence[str]], columns: Sequence[int], reasons: list[str]) -> int:
+    """Return the column of tags that has the most spans, chunks apart, else the last column."""
+    of_tags = [at for at in columns if all(_TAG.fullmatch(row[at]) for row in rows)]
+    labels = {at: {row[at].partition("-")[2] for row in rows} - {""} for at in of_tags}
+    of_entities = [at for at in of_tags if not (labels[at] and labels[at] <= _CHUNKS)] or of_tags
+    marked = {at: sum(row[at] not in ("O", "*") for row in rows) for at in of_entities}
+    if not of_entities:
+        return -1
+    best = max(of_entities, key=lambda at: marked[at])
+    others = [at for at in of_entities if at != best and marked[at]]
+    if others:
+        counts = ", ".join(f"column {at} has {marked[at]:,}" for at in others)
+        reasons.append(f"column {best} has {marked[best]:,} tagged words and is read, {counts}")
+    last = max(map(len, rows)) - 1
+    return -1 if best == last and len({*map(len, rows)}) == 1 and not others else best
+
+
+def _is_ragged(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether rows differ in width too often for it to be a mistake."""
+    odd = sum(len(row) != len(rows[0]) for row in rows)
+    return odd > max(_MOST_MISTAKES, len(rows) / 100)
+
+
+def guess_scheme(sentences: Sequence[Sequence[str]]) -> Scheme | None:
+    """Return the first scheme in which every tag is legal; None if there is none.
+
+    BIO if tags have its prefixes and some are illegal; plain where most are O, and the others are
+    few labels.
+    """
+    tagged = [[_prefix_first(tag) for tag in tags] for tags in sentences]
+    for scheme in _SCHEMES:
+        with suppress(ValueError):  # a tag that the scheme does not have
+            if all(
+                write_tags(read_tags(tags, scheme), len(tags), scheme) == tags for tags in tagged
+            ):
+                return scheme
+    for scheme in _SCHEMES:  # with mistakes, which the reader repairs and `check` reports
+        with suppress(ValueError):
+            if all(read_tags(tags, scheme) is not None for tags in tagged):
+                return scheme
+    counts = Counter(tag for tags in sentences for tag in tags)
+    labels = counts.keys() - {"O"}
+    has_prefix = any(
+        re.fullmatch(r"[A-Za-z][-_:/]\S+|\S+[-_:/][A-Za-z]|\d+", tag) for tag in labels
+    )
+    is_plain = counts["O"] and len(labels) <= _MOST_LABELS and not has_prefix
+    return Scheme.PLAIN if is_plain and counts["O"] * 5 > counts.total() else None
+
+
+def _prefix_first(tag: str) -> str:
+    is_suffix = tag[-2:-1] == "-" and tag[1:2] != "-" and tag[-1] in "BIESMLUW"
+    return f"{tag[-1]}-{tag[:-2]}" if is_suffix else tag

@@ -1,0 +1,90 @@
+"""The tasks of Label Studio: a text, and the regions that each annotator has marked."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from teddy.training.data.readers.shapes import TEXT_KEYS, Parts, Record, keys_of
+from teddy.training.recipe.corpus_config import AUTO
+
+
+def task_parts(record: Record) -> Parts | None:
+    """Return a task of Label Studio as one annotator has marked it; None if none has."""
+    data = record.value["data"]
+    stated = record.options.token
+    texts = [key for key in (stated, *TEXT_KEYS) if isinstance(data.get(key), str)]
+    texts += [key for key in data if isinstance(data[key], str)]
+    if not texts:
+        raise record.refused(f'no text in "data", only {keys_of(data)}')
+    listed = record.value.get("annotations", record.value.get("completions")) or []
+    done = [each for each in listed if not each.get("was_cancelled")]
+    regions = [_regions(record, each) for each in done]
+    chosen = _chosen(record, done, regions)
+    if chosen is None:
+        return None
+    items = [item for each in regions[chosen] for item in record.items(each)]
+    return data[texts[0]], items, {k: v for k, v in data.items() if k != texts[0]}, []
+
+
+def is_annotated(record: Mapping[str, Any], annotator: str) -> bool:
+    """Return whether a record of JSON-MIN, which is one annotation, was made by this annotator."""
+    if "annotation_id" not in record:
+        return True
+    is_wanted = annotator in ("", "first", str(record.get("annotator")))
+    return record["annotation_id"] is not None and is_wanted
+
+
+def _regions(record: Record, annotation: Mapping[str, Any]) -> list[Any]:
+    """Return the labelled stretches of an annotation, of the control that `tag` names."""
+    results = [each for each in annotation.get("result", []) if _is_region(each)]
+    names = sorted({str(each.get("from_name")) for each in results})
+    stated = record.options.tag if record.options.tag != AUTO else None
+    if stated is None and len(names) > 1:
+        cure = f'say which with tag = "{names[0]}"'
+        raise record.refused(f"labels of several controls: {', '.join(names)}; {cure}")
+    wanted = [each for each in results if stated in (None, each.get("from_name"))]
+    return [
+        {
+            **each["value"],
+            **each["value"].get("globalOffsets", {}),
+            "labels": _labels(each),
+        }
+        for each in wanted
+    ]
+
+
+def _chosen(
+    record: Record, done: Sequence[Mapping[str, Any]], regions: Sequence[Sequence[Any]]
+) -> int | None:
+    """Return which of several annotations of a task is read."""
+    wanted = record.options.annotator
+    if not done:
+        return None
+    if wanted and wanted != "first":
+        of_whom = [_annotator(each) for each in done]
+        return next((i for i, names in enumerate(of_whom) if wanted in names), None)
+    truths = [i for i, each in enumerate(done) if each.get("ground_truth")]
+    if wanted or len(truths) == 1:
+        return truths[0] if truths else 0
+    spans = [{(*item[:3],) for each in one for item in record.items(each)} for one in regions]
+    if any(each != spans[0] for each in spans):
+        names = [min(_annotator(each), default="?") for each in done]
+        cure = f'say whose to read with annotator = "{names[0]}", or "first"'
+        raise record.refused(f"annotators {', '.join(names)} differ; {cure}")
+    return 0
+
+
+def _is_region(result: Mapping[str, Any]) -> bool:
+    value = result.get("value")
+    return isinstance(value, dict) and "start" in value and bool(_labels(result))
+
+
+def _labels(result: Mapping[str, Any]) -> Any:
+    """Return the labels of a region: under `labels`, or the type, such as hypertextlabels."""
+    value = result["value"]
+    return value.get("labels") or value.get(str(result.get("type")))
+
+
+def _annotator(annotation: Mapping[str, Any]) -> set[str]:
+    """Return the names of an annotator: a number, or the number and the address."""
+    by = annotation.get("completed_by")
+    return {str(each) for each in (by.values() if isinstance(by, dict) else [by])}

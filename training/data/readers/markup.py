@@ -1,0 +1,105 @@
+"""Readers of marks in the text, a text a line: `<PER>Ada</PER> ran` and `[Ada](PER) ran`."""
+
+import html
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from teddy.model.errors import DataError
+from teddy.model.tags.spans import Span
+from teddy.training.data.readers.files import stream_corpus_lines
+from teddy.training.data.readers.rows import Example
+from teddy.training.recipe.corpus_config import FormatConfig
+
+TAG = re.compile(r"<(/?)([^\W\d][\w.:-]*)((?:\s+[\w:-]+\s*=\s*(?:\"[^\"]*\"|'[^']*'))*)\s*(/?)>")
+_ATTRIBUTE = re.compile(r"\s(?i:label|type|class|value)\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
+_FRAME = re.compile(r"\s*<[?!][^>]*>\s*")
+STRUCTURE = {
+    *("corpus", "root", "doc", "docs", "document", "html", "head", "body", "title", "text"),
+    *("article", "p", "par", "paragraph", "s", "sent", "sentence", "sentences"),
+}
+"""Elements that divide a file and are no entities."""
+LINK = re.compile(r"\[((?:[^\[\]\\]|\\.)+)\]\(([^()\[\]]+)\)|\\([\[\]\\])")
+_Line = tuple[str, list[Span]]
+
+
+def read_xml(path: Path, options: FormatConfig) -> Iterator[Example]:
+    """Yield the texts of a file with an element around each entity.
+
+    Raises DataError, naming the line, for an element that does not end where it should.
+    """
+    yield from _read(path, options, _parse_xml)
+
+
+def read_markdown(path: Path, options: FormatConfig) -> Iterator[Example]:
+    """Yield the texts of a file with entities as links to their labels. Raises DataError."""
+    yield from _read(path, options, _parse_markdown)
+
+
+def _read(path: Path, options: FormatConfig, parse: Callable[[str], _Line]) -> Iterator[Example]:
+    document = 0
+    for number, line in stream_corpus_lines(path, options.encoding):
+        if not line.strip() or _FRAME.fullmatch(line):
+            continue
+        try:
+            text, spans = parse(line)
+        except ValueError as error:
+            raise DataError(path, number, str(error)) from None
+        if not text.strip():
+            continue
+        yield Example(
+            text=text,
+            spans=tuple(spans),
+            span_lines=(number,) * len(spans),
+            path=str(path),
+            line=number,
+            is_sentence=False,
+            document=document,
+        )
+        document += 1
+
+
+def _parse_xml(line: str) -> _Line:
+    """Return text and spans of a line. Raises ValueError, saying why."""
+    text, at = "", 0
+    opened: list[tuple[str, str, int]] = []
+    spans: list[Span] = []
+    for mark in TAG.finditer(line):
+        text += html.unescape(line[at : mark.start()])
+        at = mark.end()
+        is_end, name, attributes, is_empty = mark.groups()
+        if name.lower() in STRUCTURE and not attributes.strip().startswith("label"):
+            continue
+        if is_end:
+            if not opened or opened[-1][0] != name:
+                found = f"<{opened[-1][0]}> is open" if opened else "nothing is open"
+                raise ValueError(f"</{name}> at character {mark.start() + 1}, but {found}")
+            _, label, start = opened.pop()
+            if start < len(text):
+                spans.append(Span(start, len(text), label))
+        elif not is_empty:
+            named = _ATTRIBUTE.search(attributes)
+            label = html.unescape(named[1] or named[2] or "") if named else ""
+            opened.append((name, label or name, len(text)))
+    text += html.unescape(line[at:])
+    if opened:
+        name = opened[-1][0]
+        reason = f"<{name}> does not end on its line; want <{name}>Ada</{name}>"
+        raise ValueError(f"{reason}, and &lt; for a mere <")
+    return text, sorted(spans)
+
+
+def _parse_markdown(line: str) -> _Line:
+    """Return text and spans of a line. Raises ValueError for a link without a label."""
+    text, at = "", 0
+    spans: list[Span] = []
+    for mark in LINK.finditer(line):
+        text += line[at : mark.start()]
+        at, start = mark.end(), len(text)
+        surface, label, escaped = mark.groups()
+        text += escaped or re.sub(r"\\([\[\]\\])", r"\1", surface)
+        if label is not None:
+            if not label.strip():
+                raise ValueError("a mark has no label; want [Ada](PER)")
+            spans.append(Span(start, len(text), label.strip()))
+    return text + line[at:], spans
