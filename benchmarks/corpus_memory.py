@@ -151,6 +151,7 @@ def run_pretrain(folder: Path) -> dict[str, Any]:
         config,
         recipe.pieces,
         recipe.features,
+        recipe.tokeniser,
         folder,
         folder / "run",
         lambda note: print(note, file=sys.stderr),

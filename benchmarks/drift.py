@@ -95,8 +95,9 @@ def parse() -> argparse.Namespace:
 def write_copy(source: Path, target: Path, texts: Sequence[str], windows: ExportConfig) -> None:
     """The model with another reference."""
     bundle = read_bundle(source)
-    tagger = load(source, precision="fp32").tagger
-    manifest = replace(bundle.manifest, reference=measure_reference(tagger, texts, windows))
+    model = load(source, precision="fp32")
+    reference = measure_reference(model.tagger, texts, model.tokeniser, windows)
+    manifest = replace(bundle.manifest, reference=reference)
     extras = extra_files(manifest, bundle.pieces, bundle.words, bundle.card)
     target.write_bytes(seal(to_archive(from_archive(bundle.archive), extras)))
 

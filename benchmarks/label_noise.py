@@ -28,6 +28,7 @@ from pathlib import Path
 
 from benchmarks.arguments import check_files
 from teddy.model.tags.spans import Span
+from teddy.model.text.words import Tokeniser
 from teddy.training.check.finding_kinds import FindingKind
 from teddy.training.check.noise import NoiseOptions, Suspect, find_noise
 from teddy.training.data.align import Sentence
@@ -172,7 +173,7 @@ def read(source: Path, data: Path) -> tuple[list[Corpus], tuple[str, ...]]:
         return load_corpora(recipe, data), recipe.labels
     examples = read_examples(source, file_config(source, ()))
     labels = sorted({span.label for example in examples for span in example.spans})
-    return [load_file(source, labels)], tuple(labels)
+    return [load_file(source, labels, Tokeniser())], tuple(labels)
 
 
 def main() -> None:

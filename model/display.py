@@ -72,6 +72,7 @@ def model_lines(bundle: "Bundle") -> list[str]:
         ),
         ("tokeniser", f"version {manifest.tokeniser_version}"),
         ("windows", f"{manifest.window_words} words, {manifest.window_overlap} of them shared"),
+        ("sentences", f"by {manifest.sentences}"),
         ("canary", f"{len(manifest.canary)} texts"),
     ]
     lines = [f"{name:<11} {value}" for name, value in rows]

@@ -26,8 +26,9 @@ from teddy.model.system.memory import bound_kernel_cache, collector_paused
 from teddy.model.tagger import TaggedWords, Tagger, avoid_lost_threads
 from teddy.model.tags.spans import Span
 from teddy.model.tags.tag_set import TagSet
-from teddy.model.text.documents import Entity, Tagged, Window, assemble, prepare
-from teddy.model.text.words import TOKENISER_VERSION, Text, n_characters
+from teddy.model.text.documents import Document, Entity, Tagged, Window, assemble, prepare
+from teddy.model.text.sentences import SENTENCE_MODES, SentenceMode
+from teddy.model.text.words import READABLE_VERSIONS, Text, Tokeniser
 
 SHIPPED_MODEL = Path(__file__).parent / "pretrained" / "en.teddy"
 """The model that comes with Teddy."""
@@ -48,8 +49,14 @@ class Predictor:
         self.tagger = tagger
         self.path: Path | None = None
         """The file that it was loaded from: a pickled predictor is loaded from there again."""
+        self.tokeniser = Tokeniser(manifest.tokeniser_version, manifest.language)
+        """It splits texts into the words that the model has learnt."""
         self.prepare = partial(
-            prepare, max_words=manifest.window_words, overlap=manifest.window_overlap
+            prepare,
+            tokeniser=self.tokeniser,
+            max_words=manifest.window_words,
+            overlap=manifest.window_overlap,
+            sentences=manifest.sentences,
         )
         """Cut a text into words and windows; see `teddy.model.text.documents.prepare`."""
         self.assemble = partial(assemble, tag_names=tagger.tag_set.tags)
@@ -59,15 +66,37 @@ class Predictor:
         """Run the network: one result for each window, which does not depend on the others."""
         return self.tagger.tag([window.words for window in windows])
 
-    def tag_documents(self, texts: Iterable[Text]) -> Iterator[Tagged]:
+    @property
+    def sentences(self) -> SentenceMode:
+        """How texts are cut into sentences: as `load` was asked, or as the model file says."""
+        mode: SentenceMode = self.prepare.keywords["sentences"]
+        return mode
+
+    def cut_by(self, sentences: SentenceMode | None) -> partial[Document]:
+        """Return `prepare` with another way to find sentences; None: the predictor's own.
+
+        Raises ValueError for an unknown one.
+        """
+        if sentences is None:
+            return self.prepare
+        if sentences not in SENTENCE_MODES:
+            known = " or ".join(SENTENCE_MODES)
+            raise ValueError(f"sentences must be {known}, not {sentences}")
+        return partial(self.prepare, sentences=sentences)
+
+    def tag_documents(
+        self, texts: Iterable[Text], *, sentences: SentenceMode | None = None
+    ) -> Iterator[Tagged]:
         """Yield one result for each text, in order; memory does not grow with their number.
 
-        A text may be given as a sequence of words; then its offsets are in words.
+        A text may be given as a sequence of words; then its offsets are in words. `sentences` as in
+        `tag`.
         """
         pending = _texts_of(texts)
+        cut = self.prepare if sentences is None else self.cut_by(sentences)
         while taken := _take(pending):
             with collector_paused():  # nothing here makes cycles
-                documents = [self.prepare(text) for text in taken]
+                documents = [cut(text) for text in taken]
                 outputs = iter(
                     self.predict([window for document in documents for window in document.windows])
                 )
@@ -77,13 +106,18 @@ class Predictor:
                 ]
             yield from tagged
 
-    def tag(self, texts: Iterable[Text]) -> list[list[Entity]]:
+    def tag(
+        self, texts: Iterable[Text], *, sentences: SentenceMode | None = None
+    ) -> list[list[Entity]]:
         """Return the entities of each text; of one that is given as words, with offsets in words.
 
-        Raises TextError for a lone surrogate or an empty word, and TypeError for what is not a
-        text.
+        `sentences`: `lines` where each line of a text is one sentence, `document` to find them;
+        None: as the predictor was loaded. Given words are one sentence in any case.
+
+        Raises TextError for a lone surrogate or an empty word, TypeError for what is not a text,
+        and ValueError for an unknown way to find sentences.
         """
-        return [tagged.entities for tagged in self.tag_documents(texts)]
+        return [tagged.entities for tagged in self.tag_documents(texts, sentences=sentences)]
 
     def tag_sentences(self, sentences: Sequence[Sequence[str]]) -> list[list[Span]]:
         """Return the spans, in words, of sentences that are already cut into words.
@@ -109,7 +143,7 @@ class Predictor:
     def __reduce__(self) -> tuple[object, ...]:
         if self.path is None:
             raise PicklingError("a Predictor that was not loaded from a file cannot be pickled")
-        return _load_again, (self.path, self.precision, self.version)
+        return _load_again, (self.path, self.precision, self.version, self.sentences)
 
 
 def _texts_of(texts: Iterable[Text]) -> Iterator[Text]:
@@ -138,7 +172,7 @@ def _take(texts: Iterator[Text]) -> list[Text]:
     size = 0
     for text in texts:
         taken.append(text)
-        size += 1 + n_characters(text)
+        size += 1 + (len(text) if isinstance(text, str) else sum(map(len, text)))
         if size >= _CHARACTERS_AT_ONCE:
             break
     return taken
@@ -149,29 +183,34 @@ def _found(tagged: Iterable[list[Entity]]) -> list[list[tuple[int, int, str]]]:
 
 
 def load(
-    path: str | Path | None = None, *, precision: str = "auto", sha256: str | None = None
+    path: str | Path | None = None,
+    *,
+    precision: str = "auto",
+    sha256: str | None = None,
+    sentences: SentenceMode | None = None,
 ) -> Predictor:
     """Load a model file, or a model that ships with Teddy, by its name, and run its canary.
 
     `precision` is `fp32`, `bf16`, `int8`, or `auto`: the faster of fp32 and, where the processor
     multiplies in it, bf16. Each must give the canary's entities. With int8 results depend a little
     on what else is in the batch. An ONNX file runs in ONNX Runtime, in fp32 or int8; `auto` is
-    fp32. `sha256` pins the whole file: no other is loaded or run.
+    fp32. `sha256` pins the whole file: no other is loaded or run. `sentences` is how texts are cut
+    where a call does not say it: `document` or `lines`; None: as the model's recipe says.
 
     Raises ModelFileError when the file is foreign, damaged, of another version, or fails its
     canary; MissingExtraError for an ONNX file without `teddy[onnx]`; ValueError for an unknown
-    precision.
+    precision or way to find sentences.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision}")
     bound_kernel_cache()
     path = _find(path)
     bundle = read_bundle(path, sha256=sha256)
-    if bundle.manifest.tokeniser_version != TOKENISER_VERSION:
+    if bundle.manifest.tokeniser_version not in READABLE_VERSIONS:
         raise ModelFileError(
             path,
-            f"made for tokeniser {bundle.manifest.tokeniser_version}, but this Teddy has tokeniser "
-            f"{TOKENISER_VERSION}: train or export the model again",
+            f"made for tokeniser {bundle.manifest.tokeniser_version}, but this Teddy has those of "
+            f"{READABLE_VERSIONS[0]} to {READABLE_VERSIONS[-1]}: install a newer one",
         )
     if bundle.format == "onnx":
         wanted = onnx_precisions(path, bundle.manifest.network, precision)
@@ -197,6 +236,7 @@ def load(
     texts *= 1 + _CHARACTERS_TIMED // max(1, sum(map(len, texts)))
     chosen = fastest([(each.precision, partial(each.tag, texts)) for each in passing])
     predictor = next(each for each in passing if each.precision == chosen)
+    predictor.prepare = predictor.cut_by(sentences)
     predictor.path = Path(path).absolute()
     return predictor
 
@@ -220,9 +260,9 @@ def _find(path: str | Path | None) -> str | Path:
     return shipped[name]
 
 
-def _load_again(path: Path, precision: str, version: str) -> Predictor:
+def _load_again(path: Path, precision: str, version: str, sentences: SentenceMode) -> Predictor:
     """Load what was pickled. Raises ModelFileError if another model is there now, and as `load`."""
-    predictor = load(path, precision=precision)
+    predictor = load(path, precision=precision, sentences=sentences)
     if predictor.version != version:
         raise ModelFileError(path, f"version {predictor.version} now; {version} was pickled")
     return predictor

@@ -13,6 +13,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from teddy.model.text.offsets import OffsetUnit
+from teddy.model.text.sentences import SentenceMode
 from teddy.model.text.words import Text
 from teddy.service.given import EITHER, UNIT_OF_WORDS, Given, GivenText
 
@@ -45,6 +46,11 @@ class _Options(BaseModel):
         default="character",
         description="What `start` and `end` count: Unicode code points (Python), UTF-16 units "
         "(JavaScript, Java, C#) or bytes of UTF-8 (Go, Rust).",
+    )
+    sentences: SentenceMode | None = Field(
+        default=None,
+        description="How a text is cut into sentences, which no entity crosses: `document`, by its "
+        "stops, lines and gaps; `lines`, each line is one. As the model's recipe says if left out.",
     )
     tokens: bool | None = Field(
         default=False, description="Whether to give every word with its tag as well."

@@ -47,7 +47,7 @@ HEAVY |= {"jinja2", "mlflow", "onnx", "onnxruntime", "opentelemetry", "optuna", 
 HEAVY |= {"pyarrow"}
 MOST_LINES_OF_ONE = 60  # function, its signature and docstring included
 MOST_LINES = 350
-MOST_FILES = 255
+MOST_FILES = 260
 MOST_AT_THE_TOP = 12
 MOST_OF_A_NAME = 3
 

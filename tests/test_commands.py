@@ -32,6 +32,7 @@ class FakePredictor:
     manifest = FakeManifest()
     version = "0123456789ab"
     precision = "fp32"
+    sentences = "document"
 
     def tag(self, texts: Iterable[str]) -> list[list[Entity]]:
         return [
@@ -54,13 +55,15 @@ class FakePredictor:
 
 
 @pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, str]]:
-    """Put a fake in the place of every model; gives the model files and precisions that were asked
-    for."""
-    asked: list[tuple[object, str]] = []
+def fake(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
+    """Put a fake in the place of every model; gives the model files, precisions and ways to find
+    sentences that were asked for."""
+    asked: list[tuple[object, ...]] = []
 
-    def load(path: object = None, *, precision: str = "auto") -> FakePredictor:
-        asked.append((path, precision))
+    def load(
+        path: object = None, *, precision: str = "auto", sentences: str | None = None
+    ) -> FakePredictor:
+        asked.append((path, precision, sentences))
         return FakePredictor()
 
     monkeypatch.setattr(predictor, "load", load)
@@ -99,11 +102,12 @@ class TestTag:
     def test_an_empty_text_has_no_entities(self, shell: Shell) -> None:
         assert shell("tag", "") == (0, "", "")
 
-    def test_model_and_precision_are_passed_on(
-        self, shell: Shell, fake: list[tuple[object, str]]
+    def test_model_precision_and_sentences_are_passed_on(
+        self, shell: Shell, fake: list[tuple[object, ...]]
     ) -> None:
-        shell("tag", "x", "--model", "m.teddy", "--precision", "int8")
-        assert fake == [(Path("m.teddy"), "int8")]
+        shell("tag", "x", "--model", "m.teddy", "--precision", "int8", "--sentences", "lines")
+        shell("tag", "x")
+        assert fake == [(Path("m.teddy"), "int8", "lines"), (None, "auto", None)]
 
     def test_on_a_terminal_the_text_is_shown_with_labels(
         self, shell: Shell, monkeypatch: pytest.MonkeyPatch
@@ -146,7 +150,7 @@ class TestTag:
         assert Path("/dev/null").is_char_device()
 
     def test_the_precision_of_a_killed_run_is_kept(
-        self, shell: Shell, tmp_path: Path, fake: list[tuple[object, str]]
+        self, shell: Shell, tmp_path: Path, fake: list[tuple[object, ...]]
     ) -> None:
         (tmp_path / "in.txt").write_text("Ada\n")
         (tmp_path / ".out.jsonl.teddy").mkdir()
@@ -154,7 +158,7 @@ class TestTag:
         command = ["tag", "--input", tmp_path / "in.txt", "--output", tmp_path / "out.jsonl"]
         assert "--restart starts over" in shell(*command)[2]
         assert shell(*command, "--restart")[0] == 0
-        assert fake == [(None, "bf16"), (None, "auto")]
+        assert fake == [(None, "bf16", None), (None, "auto", None)]
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
@@ -313,7 +317,7 @@ PIPED = """
     from teddy.model import predictor
     sys.path.insert(0, {tests!r})
     from test_commands import FakePredictor
-    predictor.load = lambda path, precision: FakePredictor()
+    predictor.load = lambda path, precision, sentences: FakePredictor()
     cli.main()
 """
 

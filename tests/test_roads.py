@@ -97,6 +97,7 @@ FILES_OF_A_MODEL = (
     "training/run_setup.py",
     "training/recipe/fitting.py",
     "training/data/corpora.py",
+    "training/data/rules.py",
     "training/data/align.py",
     "training/data/vocabulary.py",
     "training/loop.py",

@@ -320,10 +320,9 @@ def sample(
       teddy sample runs/causal --prompt "was born in Oslo." --backward --temperature 0.6
     """
     use_one_thread()
-    from teddy.model.text.words import tokenise
     from teddy.training.pretrain.sample import as_text, load_language_model
 
     model = load_language_model(run)
-    prompted = [prompt[start:end] for start, end in tokenise(prompt)] or [model.first_word(seed)]
+    prompted = model.tokeniser.split_words(prompt)[2] or [model.first_word(seed)]
     written = model.sample(prompted, words, temperature=temperature, seed=seed, backwards=backward)
     print(as_text(written))

@@ -126,16 +126,16 @@ class Trainer:
         """The tagger that is evaluated: that of the averaged weights."""
         return Tagger(FromAnywhere(self.averaged, self.device), self.features, self.tag_set)
 
+    @property
     def total_steps(self) -> int:
-        """Return the most updates of a run, which patience may end before."""
+        """The most updates of a run, which patience may end before."""
         return sum(len(self.source.epoch(number)) for number in range(self.config.epochs))
 
     def run(self, interruption: Interruption | None = None) -> Iterator[UpdateRow | EvaluationRow]:
         """Train from `position` to the end of the last epoch, or until patience runs out.
 
-        Raises DivergedError, before any weight is touched, when a loss or gradient is not finite or
-        explodes, and JobInterrupted when `interruption` is wanted during an evaluation, which is
-        then as if it had not begun.
+        Raises DivergedError, before any weight is touched, when a loss or gradient explodes or is
+        not finite, and JobInterrupted when `interruption` is wanted in an evaluation, then undone.
         """
         position, config = self.position, self.config
         require_same_beginning(self.group, self.network, self.features, position.step)

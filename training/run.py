@@ -39,7 +39,7 @@ from teddy.training.report.background import run_background
 from teddy.training.report.figures import optional_figure
 from teddy.training.report.machine import CostMeter
 from teddy.training.report.writing import write_report
-from teddy.training.run_setup import RunSetup, introduce, set_up_run
+from teddy.training.run_setup import RunSetup, set_up_run
 
 _USELESS = 0.05
 """The last line says of a model with so low an F1 that it is next to useless."""
@@ -106,10 +106,10 @@ def train(
 def _learn(setup: RunSetup, recorder: RunRecorder) -> None:
     """Train to the end; keep and show each row, and write a checkpoint at each evaluation."""
     trainer, config = setup.trainer, setup.recipe.training
-    position, steps = trainer.position, trainer.total_steps()
+    position, steps = trainer.position, trainer.total_steps
     recorder.resume_at(position.step, position.evaluated, steps=steps, epochs=config.epochs)
     with recorder.showing(steps):
-        for line in introduce(setup):
+        for line in setup.introduction:
             recorder.note(line)
         recorder.follow(
             trainer.run(recorder.interruption),

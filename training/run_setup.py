@@ -15,7 +15,9 @@ from teddy.model.file.bundle import TrainingData
 from teddy.model.network.tagger_network import Network
 from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.align import MisalignedReport
-from teddy.training.data.corpora import Corpus, open_corpora, readings
+from teddy.training.data.corpora import Corpus, open_corpora
+from teddy.training.data.readers.files import find_files
+from teddy.training.data.readers.guess import guesses
 from teddy.training.data.source import StoredCorpora
 from teddy.training.data.vocabulary import (
     WordCounts,
@@ -60,6 +62,11 @@ class RunSetup:
     def is_started(self) -> bool:
         """Whether the network starts from trained weights."""
         return bool(self.recipe.start.weights or self.recipe.update)
+
+    @property
+    def introduction(self) -> Iterator[str]:
+        """Lines on the run, to show before its first update."""
+        return _introduce(self)
 
     def checkpoint(self) -> Checkpoint:
         """Return the state of the run as it stands now. Collective."""
@@ -114,10 +121,10 @@ def set_up_run(
     if inherited := start or earlier:
         pieces, words = inherited.pieces, inherited.words
     else:
-        counts = _word_counts(corpora)
+        counts, most = _word_counts(corpora), recipe.features.word_rows
         if table.vectors:
-            vectors = choose_vectors(data / table.vectors, counts, recipe.features.word_rows)
-        words = vectors.words if vectors else frequent_words(counts, recipe.features.word_rows)
+            vectors = choose_vectors(data / table.vectors, counts, most, recipe.tokeniser)
+        words = vectors.words if vectors else frequent_words(counts, most)
         pieces = train_pieces(counts, recipe.pieces)
     if recipe.distill is not None:
         distillation = open_distillation(recipe, recipe.distill, data, device)
@@ -136,7 +143,7 @@ def set_up_run(
         misaligned=misaligned,
         trainer=trainer,
         inherited=joined_credits(credit, distillation.training_data if distillation else ()),
-        notes=(*readings(recipe, data), *map(str, filter(None, [vectors])), *_notes(update)),
+        notes=tuple(_notes(recipe, data, vectors, update)),
         stored=stored,
     )
 
@@ -160,6 +167,18 @@ def _read_corpora(
             "the corpora have no dev sentences to choose the best weights by: too small a holdout?"
         )
     return corpora, misaligned
+
+
+def _notes(
+    recipe: Recipe, data: Path, vectors: WordVectors | None, update: Update | None
+) -> Iterator[str]:
+    """Yield how files are read where the recipe leaves that open, and what else is decided."""
+    for corpus in recipe.corpus:
+        for how in guesses(find_files([*corpus.train, *corpus.dev], data), corpus):
+            yield f"{corpus.name}: read as {how}"
+    if vectors is not None:
+        yield str(vectors)
+    yield from update.notes if update else ()
 
 
 def _words_an_epoch(recipe: Recipe, corpora: list[Corpus]) -> float:
@@ -210,8 +229,7 @@ def _make_trainer(
     )
 
 
-def introduce(setup: RunSetup) -> Iterator[str]:
-    """Yield lines on a run, to show before its first update."""
+def _introduce(setup: RunSetup) -> Iterator[str]:
     trainer, misaligned = setup.trainer, setup.misaligned
     for corpus in setup.corpora:
         yield (
@@ -223,6 +241,7 @@ def introduce(setup: RunSetup) -> Iterator[str]:
         f"{n_parameters:,} parameters, {trainer.features.n_rows:,} feature rows, "
         f"on {trainer.device}"
     )
+    yield from map(_rules_applied, (corpus for corpus in setup.corpora if corpus.rules))
     if misaligned.n_fitted:
         yield f"{misaligned.n_fitted:,} gold spans are read with other borders: misaligned.txt"
     if misaligned.n_spans:
@@ -245,6 +264,14 @@ def introduce(setup: RunSetup) -> Iterator[str]:
     yield from map(str, setup.fitted)
     yield from setup.notes
     yield from _warnings(setup)
+
+
+def _rules_applied(corpus: Corpus) -> str:
+    """Return a line on the rules of a corpus; each by itself is in `teddy check` and the card."""
+    n_train, n_dev = (
+        sum(getattr(rule, part) for rule in corpus.rules) for part in ("n_train", "n_dev")
+    )
+    return f"{corpus.name}: rules changed {n_train:,} spans in train and {n_dev:,} in dev"
 
 
 def _warnings(setup: RunSetup) -> Iterator[str]:

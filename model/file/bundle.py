@@ -31,6 +31,7 @@ from teddy.model.config import FeatureConfig, NetworkConfig
 from teddy.model.drift.reference import AnyReference
 from teddy.model.errors import ModelFileError
 from teddy.model.file import onnx_archive
+from teddy.model.text.sentences import SentenceMode
 
 FORMAT_VERSION = 4
 _READABLE = (3, FORMAT_VERSION)
@@ -48,6 +49,16 @@ class TrainingData:
     source: str = ""
     n_sentences: int = 0
     n_words: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedRule:
+    """A rule of the recipe for the spans of a corpus, and how many of them it changed."""
+
+    corpus: str
+    rule: str
+    n_train: int
+    n_dev: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +104,11 @@ class Manifest:
     reference: AnyReference
     recipe: str
     """The resolved recipe, in TOML."""
+    rules: tuple[AppliedRule, ...] = ()
+    """The rules that brought the training and development data to one convention. Files of before
+    they were counted have none."""
+    sentences: SentenceMode = "document"
+    """How texts are cut into sentences where a request does not say it."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the manifest as JSON would have it."""

@@ -18,13 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from teddy.model.tagger import TaggedWords
-from teddy.model.text.sentences import Offsets, split_sentences
+from teddy.model.text.sentences import Offsets, SentenceMode, split_sentences
 from teddy.model.text.words import (
     MAX_WORD_CHARACTERS,
     Text,
+    Tokeniser,
     check_text,
     check_words,
-    split_words,
 )
 
 _WORDS_AT_ONCE = 1024
@@ -214,27 +214,35 @@ class Tagged:
                 yield Token(start, end, names[tag], score)
 
 
-def prepare(text: Text, max_words: int, overlap: int) -> Document:
+def prepare(
+    text: Text,
+    tokeniser: Tokeniser,
+    max_words: int,
+    overlap: int,
+    sentences: SentenceMode = "document",
+) -> Document:
     """Cut a text into words, if it is not, and these into windows.
 
     Raises TextError for a lone surrogate or an empty word.
     """
     if not isinstance(text, str):
-        return _prepare_words(text, max_words, overlap)
+        return _prepare_words(text, tokeniser, max_words, overlap)
     check_text(text)
-    starts, ends, words = split_words(text)
-    sentences = split_sentences(text, Offsets(starts, ends))
+    starts, ends, words = tokeniser.split_words(text)
+    ranges = split_sentences(text, Offsets(starts, ends), sentences)
     # Kept until the text is answered: 8 bytes a word instead of 80.
     offsets = Offsets(array("I", starts), array("I", ends))
-    return Document(text, offsets, split_windows(words, sentences, max_words, overlap))
+    return Document(text, offsets, split_windows(words, ranges, max_words, overlap))
 
 
-def _prepare_words(words: Sequence[str], max_words: int, overlap: int) -> Document:
+def _prepare_words(
+    words: Sequence[str], tokeniser: Tokeniser, max_words: int, overlap: int
+) -> Document:
     check_words(words)
     n_words = len(words)
     # Of a longer word the network reads what the tokeniser would have made its first word: it has
     # learnt from no longer ones, and a batch takes the time that its number of words says.
-    read = [word[:MAX_WORD_CHARACTERS] for word in words]
+    read = [(tokeniser.read(word) or word)[:MAX_WORD_CHARACTERS] for word in words]
     offsets = Offsets(range(n_words), range(1, n_words + 1))
     return Document(words, offsets, split_windows(read, [(0, n_words)], max_words, overlap))
 

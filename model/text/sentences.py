@@ -3,119 +3,113 @@
 A light splitter, made to err on the side of the longer sentence: a cut through `J. R. R. Tolkien`
 costs an entity, two sentences read as one cost next to nothing. A sentence ends
 
-- at `.` `!` `?` and their like with the closing quotes and brackets behind them, where white space
-  and something other than a lower-case letter or a comma follows; but not behind a title or an
-  item's number (`Dr.`, `1.`), and behind any other abbreviation or initial (`U.S.`, `Inc.`, `J.`)
-  only where a word follows that often begins a sentence (`The`);
+- at `.` `!` `?` and their like with the closing quotes, brackets and references (`[21]`) behind
+  them, where white space and something other than a lower-case letter or a comma follows. A dot
+  behind an abbreviation, an initial or a number of one or two digits (`3. Oktober`) ends it only
+  where a word follows that often begins a sentence or is a forename (`U.S. Liam stayed`), behind a
+  title (`Dr.`) never: `teddy.model.text.abbreviations` lists them, for seven languages;
+- at `.` `!` `?` before a lower-case letter where the word before is no name, and no abbreviation;
+- behind an emoticon and before `¿` or `¡`, where an upper-case letter follows;
 - at the full stops of Chinese and Japanese, whatever follows;
-- at a blank line; at the end of a line where the line is too short, or too long, to have been
-  broken by wrapping, or where a list's item follows; not where a lower-case letter does.
+- at a blank line, a line's end that is not a program's wrapping, a list's item, a tab, a wide gap,
+  a table's border: `teddy.model.text.layout` says when.
+
+Kiss and Strunk (2006), Unsupervised multilingual sentence boundary detection, is the source of the
+classes: abbreviations, initials, ordinal numbers, and frequent first words of sentences.
 """
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Literal, get_args
 
-_LINE_BREAK = r"(?:\r\n?|[\n\x0b\x0c\x85\u2028\u2029])"
+from teddy.model.text.abbreviations import (
+    AFTER_TIME,
+    BEFORE_LETTERS,
+    BEFORE_NUMBERS,
+    FINAL,
+    FORENAMES,
+    MIDDLE,
+    NUMBERS_ONLY,
+    PLAIN_STARTERS,
+    STARTERS,
+    TITLES,
+)
+from teddy.model.text.layout import LINE_BREAKS, layout_borders
+from teddy.model.text.layout import Offsets as Offsets
+
+SentenceMode = Literal["document", "lines"]
+"""`document`: by the rules above. `lines`: each line is a sentence, and none ends within."""
+SENTENCE_MODES = get_args(SentenceMode)
+
 _FULL_WIDTH_STOPS = "\u3002\uff01\uff0e\uff1f\uff61"
-_BREAK = re.compile(
-    rf"[.!?\u2026\u203c\u2047-\u2049\u061f\u06d4\u0964\u0965{_FULL_WIDTH_STOPS}]++"
-    rf"|(?P<line>{_LINE_BREAK})[^\S\r\n\x0b\x0c\x85\u2028\u2029]*+(?P<blank>{_LINE_BREAK}\s*+)?"
+_STOPS = ".!?\u2026\u203c\u2047\u2048\u2049\u061f\u06d4\u0964\u0965"
+_ENDS = rf"(?<=[{_STOPS}])[{_STOPS}]*+(?![^\W_])"
+_END = re.compile(
+    rf"[{_STOPS}{_FULL_WIDTH_STOPS}:;=¿¡]"
+    rf"(?:{_ENDS}|(?<=[{_FULL_WIDTH_STOPS}])[{_STOPS}{_FULL_WIDTH_STOPS}]*+"
+    r"|(?<=\s[:;=])['\-]?[)DPp](?=\s+[^\Wa-z\d_])|(?<=\s[¿¡])(?=[^\Wa-z\d_]))"
 )
 _STRAIGHT_QUOTES = frozenset("\"'")
 _CLOSERS = frozenset([*_STRAIGHT_QUOTES, "''", *")]}»\u2019\u201d\uff09\uff3d\uff5d」』】》〉"])
 _OPENERS = frozenset([*_STRAIGHT_QUOTES, "``", *"([{«\u2018\u201c\u201e"])
-_CONTINUERS = ",;:"
-_BULLETS = frozenset("-*+•·–—▪◦●■")  # noqa: RUF001 - the dashes are meant
-_WRAPPED_LINE = range(40, 101)  # characters in a line that was broken for want of room
+_CONTINUERS = frozenset(f",;:{_STOPS}")
+_FIRST_OF_CLOSERS = frozenset([*(each[0] for each in _CLOSERS), "[", " "])
+_FIRST_OF_OPENERS = frozenset(each[0] for each in _OPENERS)
+_REFERENCE = re.compile(r" ?(?:\[\d{1,3}\])+")
 # characters looked back for the quotation mark that a spaced `"` closes; keeps the time linear
 _QUOTE_REACH = 1000
-
-_is_title = re.compile(
-    "Mr|Mrs|Ms|Messrs|Dr|Prof|Rev|Hon|Gen|Col|Maj|Capt|Cmdr|Lt|Sgt|Cpl|Adm|Gov|Sen|Rep|Pres|St|Sta|"
-    "Ste|Mt|Ft|Pt|Pvt|Drs|vs|vol|cf|pp|approx|feat|ft|e\\.g|i\\.e"
-).fullmatch
-_often_begins_sentence = re.compile(
-    "The|A|An|This|That|These|Those|There|Here|He|She|It|They|We|You|I|His|Her|Its|Their|Our|My|In|"
-    "On|At|By|For|From|With|To|Of|But|And|Or|So|Yet|If|When|While|As|After|Before|Since|Although|"
-    "Though|However|Then|Thus|Also|Both|Some|Many|Most|Not|What|Who|Why|How|Where|Which|Please|"
-    "Thanks|During|Because|Under|Once"
-).fullmatch
+_has_vowel = re.compile("[aeiouyáéíóúàèìòùâêîôûäëïöüãõœæåø]", re.IGNORECASE).search
+_LONGEST_ABBREVIATION = 7
+_is_roman = re.compile("[IVX]{2,}").fullmatch
 
 
-class Offsets(NamedTuple):
-    """Where the words of a text begin and end, in characters.
-
-    Two lists of numbers: a list of pairs is an object for each word, and walking through them all
-    cost the garbage collector an eighth of the time of tagging.
-    """
-
-    starts: Sequence[int]
-    ends: Sequence[int]
-
-    @classmethod
-    def of(cls, pairs: Iterable[tuple[int, int]]) -> "Offsets":
-        """Make them from pairs, as `tokenise` returns them."""
-        listed = list(pairs)
-        return cls([start for start, _ in listed], [end for _, end in listed])
-
-
-def split_sentences(text: str, words: Offsets) -> list[tuple[int, int]]:
+def split_sentences(
+    text: str, words: Offsets, mode: SentenceMode = "document"
+) -> list[tuple[int, int]]:
     """Split a text's words, as `split_words` gives them, into sentences, in linear time.
 
     Returns half-open ranges of word indices: none is empty, and in order they partition
     `range(len(words.starts))`.
     """
-    sentences: list[tuple[int, int]] = []
-    starts = words.starts
-    start = 0  # first word of the sentence that is open
-    line_start = 0  # first character of the line
-    gap_of_last_line = -1
-    for match in _BREAK.finditer(text):
-        following = bisect_right(starts, match.start())  # first word that starts behind this place
-        if match["line"]:
-            is_blank = match["blank"] is not None or following == gap_of_last_line
-            ends = is_blank or _line_ends_sentence(
-                text, words, match.start() - line_start, following
-            )
-            line_start, gap_of_last_line = match.end(), following
+    n_words = len(words.starts)
+    if not n_words:
+        return []
+    if mode == "lines":
+        borders = layout_borders(text, words, every_line=True)
+    else:
+        borders = _stop_borders(text, words)
+        if others := layout_borders(text, words):
+            borders = sorted({*borders, *others})
+    if not borders:
+        return [(0, n_words)]
+    return [*zip([0, *borders], [*borders, n_words], strict=True)]
+
+
+def _stop_borders(text: str, words: Offsets) -> list[int]:
+    """Return the words that begin a sentence because of a stop before them, in order."""
+    borders: list[int] = []
+    starts, n_words = words.starts, len(words.starts)
+    start = following = 0
+    for match in _END.finditer(text):
+        end = match.end()
+        following = bisect_right(starts, end - 1, following)  # first word behind this place
+        if following >= n_words:
+            break
+        mark = text[match.start()]
+        if mark in "¿¡":
+            following -= 1
+            is_end = text[words.ends[following - 1] - 1] not in ",;:("
+        elif mark in ":;=":
+            is_end = True
         else:
-            following = bisect_right(starts, match.end() - 1, following)
-            ends, following = _stop_ends_sentence(text, words, start, following, match.end())
-        if ends and start < following < len(words.starts):
-            sentences.append((start, following))
+            is_end, following = _ends(text, words, start, following, end)
+        if is_end and start < following < n_words:
+            borders.append(following)
             start = following
-    if start < len(words.starts):
-        sentences.append((start, len(words.starts)))
-    return sentences
+    return borders
 
 
-def _line_ends_sentence(text: str, words: Offsets, line_characters: int, following: int) -> bool:
-    """Tell whether a line of so many characters, before the word `following`, ends a sentence."""
-    if following >= len(words.starts):
-        return False
-    first, last = words.starts[following], words.ends[following]
-    if text[first].islower() or text[first] in _CONTINUERS:
-        return False
-    return (
-        line_characters not in _WRAPPED_LINE
-        or text[first:last] in _BULLETS
-        or _is_item_number(text, words, following)
-    )
-
-
-def _is_item_number(text: str, words: Offsets, index: int) -> bool:
-    """Tell whether the words here are a list item's number: `1.`, `2)`."""
-    if index + 1 >= len(words.starts):
-        return False
-    first, last, end = words.starts[index], words.ends[index], words.ends[index + 1]
-    return text[first:last].isdecimal() and text[last:end] in (".", ")")
-
-
-def _stop_ends_sentence(
-    text: str, words: Offsets, start: int, following: int, end: int
-) -> tuple[bool, int]:
+def _ends(text: str, words: Offsets, start: int, following: int, end: int) -> tuple[bool, int]:
     """Tell whether the stop before character `end` ends the sentence open since word `start`.
 
     `following` is the first word behind it; the second result is the first behind closing quotes.
@@ -123,28 +117,67 @@ def _stop_ends_sentence(
     stop = following - 1
     if stop < start or words.ends[stop] != end:
         return False, following  # inside a word: 3.14
-    following = _skip_closers(text, words, start, following)
-    if following >= len(words.starts):
+    behind = following
+    if text[end] not in " \n" or text[end + 1] in _FIRST_OF_CLOSERS:
+        following = _skip_closers(text, words, start, following)
+        if following >= len(words.starts):
+            return False, following
+        if text[end - 1] in _FULL_WIDTH_STOPS:
+            return True, following
+        if not text[words.ends[following - 1] : words.starts[following]].isspace():
+            return False, following
+    first, last = words.starts[following], words.ends[following]
+    letter = text[first]
+    if letter in _FIRST_OF_OPENERS and text[first:last] in _OPENERS:
+        if following + 1 < len(words.starts):
+            first, last = words.starts[following + 1], words.ends[following + 1]
+            letter = text[first]
+    elif letter in _CONTINUERS:
         return False, following
-    if text[end - 1] in _FULL_WIDTH_STOPS:
-        return True, following
-    if not text[words.ends[following - 1] : words.starts[following]].isspace() or _continues(
-        text, words, following
-    ):
-        return False, following
-    if text[end - 1] == "." and text[end - 2 : end] != "..":
-        return _full_stop_ends_sentence(text, words, start, stop, following), following
+    if text[end - 1] == "\u2026" or text[end - 2 : end] == "..":
+        return not letter.islower(), following
+    if letter.islower():
+        return following == behind and _is_plain(text, words, stop), following
+    if text[end - 1] == ".":
+        next_word = text[first:last]
+        return _full_stop_ends(text, words, start, stop, next_word), following
     return True, following
 
 
+def _is_plain(text: str, words: Offsets, stop: int) -> bool:
+    """Tell whether the word before a stop is lower case, and neither an abbreviation nor short."""
+    first, last = words.starts[stop], words.ends[stop]
+    mark = text[last - 1]
+    if last - first == 1 or text[first] in _STOPS:
+        if not stop or words.ends[stop - 1] != first:
+            return False
+        first, last = words.starts[stop - 1], words.ends[stop - 1]
+    word = text[first:last].rstrip(_STOPS)
+    if not (word.isalpha() and word.islower()):
+        return False
+    if mark != ".":
+        return True
+    return (
+        (len(word) > 3 or (len(word) > 1 and word.title() in STARTERS))
+        and word not in TITLES
+        and word not in MIDDLE
+        and word not in FINAL
+        and word not in BEFORE_NUMBERS
+        and _has_vowel(word) is not None
+    )
+
+
 def _skip_closers(text: str, words: Offsets, start: int, following: int) -> int:
-    """Step over closing quotes and brackets.
+    """Step over closing quotes and brackets, and references.
 
     A spaced straight quote closes only if an odd number came before.
     """
     while following < len(words.starts):
         first, last = words.starts[following], words.ends[following]
         gap = text[words.ends[following - 1] : first]
+        if text[first] == "[" and (reference := _REFERENCE.match(text, words.ends[following - 1])):
+            following = bisect_right(words.starts, reference.end() - 1, following)
+            continue
         if text[first:last] not in _CLOSERS or gap not in ("", " "):
             break
         if gap and text[first:last] in _STRAIGHT_QUOTES:
@@ -155,34 +188,66 @@ def _skip_closers(text: str, words: Offsets, start: int, following: int) -> int:
     return following
 
 
-def _continues(text: str, words: Offsets, following: int) -> bool:
-    """Tell whether this word, or the one behind an opening quote, goes on with the sentence."""
-    first, last = words.starts[following], words.ends[following]
-    if text[first:last] in _OPENERS and following + 1 < len(words.starts):
-        first = words.starts[following + 1]
-    return text[first].islower() or text[first] in _CONTINUERS
-
-
-def _full_stop_ends_sentence(
-    text: str, words: Offsets, start: int, stop: int, following: int
-) -> bool:
-    """Tell a full stop from an abbreviation's dot, which may be a word of its own in split text."""
-    first, last = words.starts[stop], words.ends[stop]
-    is_apart = last - first == 1
-    if is_apart:
+def _full_stop_ends(text: str, words: Offsets, start: int, stop: int, next_word: str) -> bool:
+    """Tell a full stop from an abbreviation's dot, which may be a word of its own."""
+    first, last = words.starts[stop], words.ends[stop] - 1
+    if last == first:
         if stop == start:
             return True
-        first, last = words.starts[stop - 1], words.ends[stop - 1]
-    else:
-        last -= 1
-    abbreviation = text[first:last]
-    next_word = text[words.starts[following] : words.ends[following]]
-    usual_case = abbreviation.title() if abbreviation.isupper() else abbreviation
-    if _is_title(usual_case) or (abbreviation in ("No", "Nos") and next_word.isdecimal()):
+        stop -= 1
+        first, last = words.starts[stop], words.ends[stop]
+    word = text[first:last]
+    if len(word) > _LONGEST_ABBREVIATION and word.isalpha():
+        return True
+    if len(word) == 1 and _is_spaced_out(text, first):
         return False
-    if is_apart and (abbreviation.isdecimal() or len(abbreviation) == 1) and stop - 1 == start:
+    if len(word) == 1 or (word.isdecimal() and len(word) <= 2):
+        before = text[words.starts[stop - 1] : words.ends[stop - 1]] if stop > start else ""
+        return _letter_or_number_ends(word, before, next_word, _begins_line(text, first))
+    usual = word.title() if word.isupper() and "." not in word else word
+    if usual in TITLES:
+        return False
+    if word in FINAL:
+        return next_word not in AFTER_TIME and not next_word.isdecimal()
+    if usual in BEFORE_NUMBERS:
+        if next_word[0].isdecimal() or _is_roman(next_word):
+            return False
+        if usual in NUMBERS_ONLY:
+            return True
+    elif not (
+        usual in MIDDLE
+        or word in MIDDLE
+        or (word.isascii() and word.isalpha() and not word.isupper() and not _has_vowel(word))
+        or ("." in word and word.replace(".", "").isalpha())
+        or _is_roman(word)
+    ):
+        return True
+    return next_word in STARTERS or next_word in FORENAMES
+
+
+def _begins_line(text: str, first: int) -> bool:
+    """Tell whether a word is the first of the text or of its line."""
+    before = text[max(0, first - 16) : first].rstrip(" \t")
+    return not before or before[-1] in LINE_BREAKS
+
+
+def _is_spaced_out(text: str, first: int) -> bool:
+    """Tell whether a letter is behind another one with a dot, in lower case: `z. B.`, `u. a.`."""
+    before = text[max(0, first - 4) : first]
+    return before[-2:] == ". " and before[-3:-2].islower() and not before[:-3].isalpha()
+
+
+def _letter_or_number_ends(word: str, before: str, next_word: str, begins_line: bool) -> bool:
+    """Tell whether the dot behind one letter, or a number of one or two digits, is a full stop.
+
+    `before` is the word before it in the sentence; `begins_line`: the word is the first of a line.
+    """
+    if not before or begins_line:
         return False  # an item's number
-    is_initial = len(abbreviation) == 1 and abbreviation.isupper()
-    if is_initial and len(next_word) == 1:
+    if word.isdecimal():
+        return next_word in STARTERS or next_word in FORENAMES
+    if before.lower() in BEFORE_LETTERS or not word.isalpha():
+        return True
+    if len(next_word) == 1 or next_word[1:] == ".":
         return False  # U . S . A .
-    return bool(_often_begins_sentence(next_word)) or (is_apart and not is_initial)
+    return next_word in PLAIN_STARTERS

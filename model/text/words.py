@@ -1,44 +1,37 @@
-"""Words: where they lie in a text.
+"""Words: where they lie in a text, and what the network reads of each.
 
-Training and serving both split here, so that a model meets the words it has learnt.
+Training and serving both split here, so that a model meets the words it has learnt. A text is first
+split at white space; what one chunk gives never depends on its neighbours, but for a user name
+behind an `@` that stands apart, which is cut as in `@name`. What a word is within a chunk is said
+by the grammar of the model's version and language (`teddy.model.text.grammar`), and in
+docs/words.md with examples.
 
-A text is first split at white space; what one chunk gives never depends on its neighbours. Within a
-chunk the first of these that fits is a word:
+Since version 2 a chunk is first read: character references of HTML become characters, and
+characters that cannot be seen are left out. The words are those of what is left; their offsets are
+where they stand in the text, so that an entity has all that is inside it.
 
-- a web address, an e-mail address, a bare domain (`example.com/about`), `@name`, `#tag`, an
-  emoticon, a character entity such as `&amp;`;
-- a contraction, as treebanks split it: `John's` is `John` `'s`, `don't` is `do` `n't`. Elsewhere an
-  apostrophe between letters is part of the word (`O'Brien`, `L'Oreal`);
-- letters with dots between them (`U.S.`, `e.g.`), an initial (`J.`), a known abbreviation (`Mr.`,
-  `Inc.`), `AT&T`;
-- letters, digits and underscores; between digits also `. , : / -`, so that `1,000.50`, `10:30` and
-  `1996-08-22` are one word;
-- one character, with its marks, of the scripts that are written without spaces: Han, kana; of Thai,
-  Lao, Khmer and Burmese one cluster;
-- a repeated stop or dash (`...`, `--`), an emoji with all that modifies or joins it, a flag;
-- any other character, with its combining marks.
-
-Other hyphens are words of their own: `New York-based` has an entity that ends before its hyphen.
-(Of the entities in UNER English-EWT about 1 in 100 has such a border; corpora that keep
-`German-born` whole lose nothing but two words.)
-
-Every character that is neither white space nor ignorable lies in exactly one word. Ignorable are
-control and format characters (NUL, zero-width space, byte-order mark, directional marks, ...); in
-the middle of a word or an emoji the soft hyphen and the zero-width joiners belong to it, elsewhere
-an ignorable character ends a word as a space does.
+Every character that is neither white space nor ignorable lies in exactly one word, but for
+references that stand for such a character. Ignorable are control and format characters (NUL,
+zero-width space, byte-order mark, directional marks, ...). Those that are not read through end a
+word as a space does, but for the zero-width joiners in the middle of a word or an emoji.
 """
 
 import re
-import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache, lru_cache
-from itertools import groupby
-from string import ascii_letters
+from html import unescape
+from html.entities import html5
+from itertools import pairwise
 
 from teddy.model.errors import TextError
+from teddy.model.text.grammar import keeps_stop, word_pattern
 
-TOKENISER_VERSION = 1
-"""Goes into the model file; changes whenever some text would be split in another way."""
+TOKENISER_VERSION = 2
+"""The newest version, which new models get; another for each change in how some text is split."""
+
+READABLE_VERSIONS = range(1, TOKENISER_VERSION + 1)
+"""The versions by which the words of a model file may be split."""
 
 MAX_WORD_CHARACTERS = 100
 """A longer word is cut after every so many characters; nothing is dropped."""
@@ -48,6 +41,15 @@ Text = str | Sequence[str]
 
 _SHORT_CHUNK_CHARACTERS = 24
 _CACHED_CHUNKS = 2**13  # about 3 MB
+
+_INVISIBLE = "\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff"
+"""Inside of `[...]`: soft hyphen, zero-width space and no-break space, word joiner, marks of
+direction. Joiners that change how letters or emoji look are not among them."""
+_REFERENCE = r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});"
+_hidden = re.compile(rf"(?P<reference>{_REFERENCE})|[{_INVISIBLE}]++")
+
+_Word = tuple[int, int, str]
+"""Where a word begins and ends in its chunk, and what the network reads."""
 
 
 def check_text(text: str) -> None:
@@ -80,168 +82,174 @@ def n_characters(text: Text) -> int:
     return sum(map(len, text)) + max(0, len(text) - 1)
 
 
-def tokenise(text: str) -> list[tuple[int, int]]:
-    """Return half-open character offsets of a text's words, in order; see `split_words`."""
-    starts, ends, _ = split_words(text)
-    return list(zip(starts, ends, strict=True))
+@dataclass(frozen=True, slots=True)
+class Tokeniser:
+    """The rules by which text is split into words: a version, and a language for its clitics.
 
-
-def split_words(text: str) -> tuple[list[int], list[int], list[str]]:
-    """Return where each word begins, where it ends, and the word, in time linear in the text.
-
-    Words are disjoint and in order; no word is empty or holds white space.
+    `language` is a code such as `fr` or `pt-BR`. One without rules of its own gets those that all
+    languages share; version 1 has no others.
     """
-    starts: list[int] = []
-    ends: list[int] = []
-    words: list[str] = []
-    chunks = text.split()
-    # Where one space stands between chunks, as nearly everywhere, no search is needed.
-    is_evenly_spaced = " ".join(chunks) == text
-    end = -1
-    for chunk in chunks:
-        start = end + 1 if is_evenly_spaced else text.index(chunk, end + 1)
-        end = start + len(chunk)
-        # Nine chunks in ten of English text are plain letters, perhaps with a comma or full stop.
-        if chunk.isalpha() and chunk.isascii() and len(chunk) <= _SHORT_CHUNK_CHARACTERS:
-            starts.append(start)
-            ends.append(end)
-            words.append(chunk)
-        elif (
-            chunk[-1] in ",."
-            and (stem := chunk[:-1]).isalpha()
-            and stem.isascii()
-            and stem not in _MAY_KEEP_STOP
-        ):
-            starts += (start, end - 1)
-            ends += (end - 1, end)
-            words += (stem, chunk[-1])
-        else:
-            is_short = len(chunk) <= _SHORT_CHUNK_CHARACTERS
-            for first, last in _split_short_chunk(chunk) if is_short else _split_chunk(chunk):
+
+    version: int = TOKENISER_VERSION
+    language: str = ""
+
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """Return half-open character offsets of a text's words, in order; see `split_words`."""
+        starts, ends, _ = self.split_words(text)
+        return list(zip(starts, ends, strict=True))
+
+    def read(self, stretch: str) -> str:
+        """Return what the network reads of a word that stands so in a text."""
+        if self.version == 1 or not _hidden.search(stretch):
+            return stretch
+        return _read(stretch)[0]
+
+    def split_words(self, text: str) -> tuple[list[int], list[int], list[str]]:
+        """Return where each word begins, where it ends, and the word, in time linear in the text.
+
+        Words are disjoint and in order; no word is empty or holds white space. Each is what `read`
+        makes of its stretch of the text.
+        """
+        cut, cut_short, keeping_stop = _rules(self.version, self.language)
+        starts: list[int] = []
+        ends: list[int] = []
+        words: list[str] = []
+        chunks = text.split()
+        # Where one space stands between chunks, as nearly everywhere, no search is needed.
+        is_evenly_spaced = " ".join(chunks) == text
+        end = -1
+        for chunk in chunks:
+            start = end + 1 if is_evenly_spaced else text.index(chunk, end + 1)
+            size = len(chunk)
+            end = start + size
+            if size > _SHORT_CHUNK_CHARACTERS:
+                found = cut(chunk)
+            # Nine chunks in ten of English text are plain letters, perhaps with a comma or stop.
+            elif chunk.isalpha() and chunk.isascii():
+                starts.append(start)
+                ends.append(end)
+                words.append(chunk)
+                continue
+            elif (
+                chunk[-1] in ",."
+                and (stem := chunk[:-1]).isalpha()
+                and stem.isascii()
+                and stem not in keeping_stop
+            ):
+                starts += (start, end - 1)
+                ends += (end - 1, end)
+                words += (stem, chunk[-1])
+                continue
+            else:
+                found = cut_short(chunk)
+            if words and words[-1] == "@" and self.version > 1:
+                found = _behind_at(cut, chunk)
+            for first, last, word in found:
                 starts.append(start + first)
                 ends.append(start + last)
-                words.append(chunk[first:last])
-    return starts, ends, words
-
-
-def _split_chunk(chunk: str) -> Iterator[tuple[int, int]]:
-    """Yield the words of a text without white space, which may be a whole document in Chinese."""
-    for match in _word_pattern().finditer(chunk):
-        start, end = match.span()
-        while end - start > MAX_WORD_CHARACTERS:
-            yield start, start + MAX_WORD_CHARACTERS
-            start += MAX_WORD_CHARACTERS
-        yield start, end
-
-
-@lru_cache(_CACHED_CHUNKS)
-def _split_short_chunk(chunk: str) -> tuple[tuple[int, int], ...]:
-    return tuple(_split_chunk(chunk))
-
-
-_ABBREVIATIONS = (
-    "Mr|Mrs|Ms|Messrs|Dr|Prof|Rev|Hon|Gen|Col|Maj|Capt|Cmdr|Lt|Sgt|Cpl|Adm|Gov|Sen|Rep|Pres|St|Ste|"
-    "Mt|Ft|Jr|Sr|"
-    "Inc|Corp|Co|Ltd|Bros|Dept|Univ|Assn|Ave|Blvd|Rd|Jan|Feb|Apr|Aug|Sept|Sep|Oct|Nov|Dec|Calif|"
-    "Fla|Va|Pa|Conn|Mass|"
-    "Ph.D|vs|etc|approx|dept|feat|ft|pp|vol|cf"
-)
-_MAY_KEEP_STOP = frozenset([*_ABBREVIATIONS.split("|"), *ascii_letters])
-
-# those that are also common words (at, be, no, us) are left out: "call me.no problem"
-_TOP_LEVEL_DOMAINS = (
-    "com|org|net|edu|gov|mil|int|info|biz|io|ly|tv|fm|"
-    "eu|uk|ie|ca|au|nz|de|ch|fr|nl|es|it|dk|se|fi|pl|ru|cn|jp|kr|br|co"
-)
-
-# Insides of `[...]`. Scripts without spaces, by character: Han with its radicals and numerals,
-# kana, bopomofo.
-_BY_CHARACTER = (
-    r"\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3038-\u303c\u3041-\u3096\u309d-\u30ff"
-    r"\u3105-\u312f\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f"
-    r"\U0001b000-\U0001b16f\U00020000-\U0003ffff"
-)
-# By cluster: Thai, Lao, Myanmar, Khmer, all less their digits.
-_BY_CLUSTER = (
-    r"\u0e01-\u0e3a\u0e40-\u0e4e\u0e81-\u0ece\u0edc-\u0edf\u1000-\u103f\u1050-\u108f\u109a-\u109f"
-    r"\ua9e0-\ua9ef\ua9fa-\ua9fe\uaa60-\uaa7f\u1780-\u17d3\u17d7\u17dc"
-)
-_ALPHANUMERIC = rf"[^\W{_BY_CHARACTER}{_BY_CLUSTER}]"
-_LETTER = rf"[^\W\d_{_BY_CHARACTER}{_BY_CLUSTER}]"
-# written before the consonant that they follow in speech
-_LEADING_VOWELS = r"\u0e40-\u0e44\u0ec0-\u0ec4"
-_TRAILING_VOWELS = r"\u0e30\u0e32\u0e33\u0e45\u0eb0\u0eb2\u0eb3"
-_STACKERS = r"\u1039\u17d2"  # the next consonant is written below
-_JOINERS = r"\u00ad\u200c\u200d\u2060"  # invisible; may stand inside a word
-# skin tones, and the tags of regional flags
-_EMOJI_MODIFIERS = r"\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f"
-_APOSTROPHES = r"['\u2019]"
-_CLITIC = rf"{_APOSTROPHES}(?:s|ll|re|ve|d|m)"
-_NOT = rf"n{_APOSTROPHES}t"
-_NOT_IN_ADDRESSES = (
-    r"\s<>\"^`{|}\\\u2000-\u206f\u2190-\u2bff\u3000-\u303f\uff00-\uff65\U0001f000-\U0001faff"
-)
-_REPEATABLE = r".\-=*~+<>^|/$\u2013\u2014…•·。"
+                words.append(word)
+        return starts, ends, words
 
 
 @cache
-def _word_pattern() -> re.Pattern[str]:
-    """Build the grammar above, alternatives of which the first that fits wins.
+def _rules(
+    version: int, language: str
+) -> tuple[Callable[[str], Iterable[_Word]], Callable[[str], Iterable[_Word]], frozenset[str]]:
+    """Return what splits a chunk, what does so for short ones and remembers them, and stems.
 
-    An alternative that fails has read a bounded number of characters, or characters that are read
-    at most once more: the search is linear for every text.
+    The stems are those that keep their full stop.
     """
-    mark = _character_class("Mn", "Mc", "Me")
-    ignorable = _character_class("Cc", "Cf")
-    ends = rf"(?![\w{mark}])"
-    # Letters and digits, with their marks and the joiners between them.
-    joiners = rf"[{_JOINERS}]++(?=[\w{mark}])"
-    run = rf"{_ALPHANUMERIC}++(?:(?:[{mark}]++|{joiners})++{_ALPHANUMERIC}*+)*+"
-    between_digits = r"(?<=\d)[.,:/\u2013-](?=\d)"
-    apostrophe = rf"(?!(?i:{_CLITIC}){ends})['\u2019\u05f3\u05f4](?={_LETTER})"
-    address_part = (
-        rf"[^{_NOT_IN_ADDRESSES}{_BY_CHARACTER}{_BY_CLUSTER}{ignorable}]*(?<![.,;:!?'*)\]])"
-    )
-    domain = r"(?:[A-Za-z0-9][A-Za-z0-9-]{0,62}+\.){1,8}"
-    cluster = rf"[{_STACKERS}][{_BY_CLUSTER}]|[{mark}{_TRAILING_VOWELS}]"
-    symbol = rf"[^\w\s{ignorable}][{mark}{_EMOJI_MODIFIERS}]*+"
-    alternatives = [
-        # web and e-mail addresses, domains, names, tags
-        rf"(?i:https?://|ftp://|www\.){address_part}",
-        rf"[A-Za-z0-9][A-Za-z0-9_.+%-]{{0,63}}+@{domain}[A-Za-z]{{2,24}}+{ends}",
-        rf"{domain}(?:{_TOP_LEVEL_DOMAINS}){ends}(?!@)(?:/{address_part})?",
-        rf"[@#]{run}",
-        r"&(?:amp|lt|gt|quot|apos|nbsp|\#[0-9]{1,7});",
-        rf"[:;=]-?[()DP]{ends}",  # emoticons
-        "[0-9#*]\ufe0f?\u20e3",  # key caps
-        # contractions
-        rf"{_ALPHANUMERIC}{{1,9}}?(?=(?i:{_NOT}){ends})",  # the `do` of `don't`
-        rf"(?i:{_NOT}|{_CLITIC}){ends}",
-        # abbreviations
-        rf"{_LETTER}(?:\.{_LETTER})+{ends}\.?",  # U.S., e.g, J.R.R.
-        r"[A-ZÀ-ÖØ-ÞΑ-ΩЀ-Я]\.",  # an initial
-        rf"(?:{_ABBREVIATIONS})\.",
-        rf"{_LETTER}{{1,4}}&{_LETTER}{{1,2}}{ends}",  # AT&T
-        # plain words, and those of scripts without spaces
-        rf"{run}(?:(?:{between_digits}|{apostrophe}){run})*+",
-        rf"[{_BY_CHARACTER}][{mark}]*+",
-        rf"[{_LEADING_VOWELS}]?[{_BY_CLUSTER}](?:{cluster})*+",
-        # symbols
-        "[\U0001f1e6-\U0001f1ff]{2}",  # a flag is two letters
-        "''|``",  # quotation marks as treebanks write them
-        rf"[!?\uff01\uff1f]{{2,}}+|([{_REPEATABLE}])\1++",
-        rf"{symbol}(?:\u200d{symbol})*+",
-    ]
-    return re.compile("|".join(alternatives))
+    pattern = word_pattern(version, language.casefold().partition("-")[0])
+
+    def cut(chunk: str) -> Iterator[_Word]:
+        """Yield the words of a text without white space, perhaps a whole document in Chinese."""
+        if version == 1 or not _hidden.search(chunk):
+            for start, end in _matches(pattern, chunk):
+                for first in range(start, end, MAX_WORD_CHARACTERS):
+                    last = min(end, first + MAX_WORD_CHARACTERS)
+                    yield first, last, chunk[first:last]
+            return
+        plain, starts, ends = _read(chunk)
+        for start, end in _matches(pattern, plain):
+            first = start
+            for last in range(start + 1, end + 1):
+                # characters that are written at length count as they are written
+                if last == end or ends[last] - starts[first] > MAX_WORD_CHARACTERS:
+                    yield starts[first], ends[last - 1], plain[first:last]
+                    first = last
+
+    return cut, lru_cache(_CACHED_CHUNKS)(lambda chunk: tuple(cut(chunk))), keeps_stop(version)
 
 
-def _character_class(*categories: str) -> str:
-    """List the characters of some Unicode categories, as the inside of `[...]`."""
-    # past plane 1 there are only Han characters and, in plane 14, tags and variation selectors
-    code_points = [*range(0x20000), *range(0xE0000, 0xE0200)]
-    chosen = [code for code in code_points if unicodedata.category(chr(code)) in categories]
-    ranges = []
-    for _, group in groupby(enumerate(chosen), lambda pair: pair[1] - pair[0]):
-        codes = [code for _, code in group]
-        ranges.append(f"\\U{codes[0]:08x}-\\U{codes[-1]:08x}")
-    return "".join(ranges)
+def _behind_at(cut: Callable[[str], Iterable[_Word]], chunk: str) -> Iterator[_Word]:
+    """Yield the words of a chunk behind an `@` that stands apart, as if it were joined to it."""
+    for first, last, word in cut("@" + chunk):
+        if last > 1:
+            yield max(0, first - 1), last - 1, word[first == 0 :]
+
+
+def _matches(pattern: re.Pattern[str], text: str) -> Iterator[tuple[int, int]]:
+    for match in pattern.finditer(text):
+        start, end = match.span()
+        if match.lastgroup != "tag":
+            yield start, end
+            continue
+        yield start, start + 1
+        borders = [start + 1, *_borders_in_tag(text, start + 1, end), end]
+        yield from pairwise(borders)
+
+
+def _borders_in_tag(text: str, first: int, end: int) -> Iterator[int]:
+    """Yield where the words of a hashtag meet: `New|York|City`, `Oslo|2024`, `TV|News`, `a|_|b`.
+
+    One or two letters before a capital stay with it: `iPhone`, `McLaren`.
+    """
+    for place in range(first + 1, end):
+        before, here = text[place - 1], text[place]
+        if "_" in (before, here):
+            is_border = before != here
+        elif before.isdecimal() or here.isdecimal():
+            is_border = here.isalnum() and before.isdecimal() != here.isdecimal()
+        elif here.isupper() and before.islower():
+            is_border = place - first > 2
+        else:
+            following = text[place + 1 : min(place + 2, end)]
+            is_border = here.isupper() and before.isupper() and following.islower()
+        if is_border:
+            yield place
+            first = place
+
+
+def _read(chunk: str) -> tuple[str, list[int], list[int]]:
+    """Return the characters that the network sees, and where each begins and ends in the chunk.
+
+    A character reference of HTML is the character that it stands for; invisible characters are
+    left out.
+    """
+    plain: list[str] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    end = 0
+    for match in _hidden.finditer(chunk):
+        meant = _referred(match[0]) if match["reference"] else ""
+        if meant is None:
+            continue
+        before = range(end, match.start())
+        plain.append(chunk[end : match.start()])
+        starts += before
+        ends += range(end + 1, match.start() + 1)
+        end = match.end()
+        visible = _hidden.sub("", meant)
+        plain.append(visible)
+        starts += [match.start()] * len(visible)
+        ends += [end] * len(visible)
+    plain.append(chunk[end:])
+    starts += range(end, len(chunk))
+    ends += range(end + 1, len(chunk) + 1)
+    return "".join(plain), starts, ends
+
+
+def _referred(reference: str) -> str | None:
+    """Return the one character that a reference such as `&eacute;` or `&#233;` stands for."""
+    meant = unescape(reference) if reference[1] == "#" else html5.get(reference[1:], "")
+    return meant if len(meant) == 1 and meant != "\ufffd" else None

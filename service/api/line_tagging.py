@@ -216,15 +216,16 @@ class LineTagging:
         A full queue is back-pressure for a stream, not an error.
         """
         model, make_context = self._asked.model, self._asked.make_context
+        sentences = self._asked.options.sentences
         with suppress(QueueFullError, ClientShareError):
-            return await self._tagging.tag(model, texts, make_context())
+            return await self._tagging.tag(model, texts, make_context(), sentences)
         # one group at a time tries again: each try splits its texts into words again
         async with self._retrying:
             pause_seconds = FIRST_PAUSE_SECONDS
             while True:
                 await asyncio.sleep(pause_seconds)
                 with suppress(QueueFullError, ClientShareError):
-                    return await self._tagging.tag(model, texts, make_context())
+                    return await self._tagging.tag(model, texts, make_context(), sentences)
                 pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
 
 

@@ -160,7 +160,7 @@ async def tag_texts(
         raise TextTooLongError(
             f"{characters} characters; at most {most} in one request. Send less text in each."
         )
-    tagged = await service.tagging.tag(model, texts, context)
+    tagged = await service.tagging.tag(model, texts, context, asked.sentences)
     request.scope["words"] = sum(each.n_words for each in tagged)
     request.scope["model"] = model
     return model, tagged

@@ -60,6 +60,7 @@ def identity_of(job: BulkJob, model: LoadedModel) -> Identity:
         "inputs": [_input_identity(each) for each in job.inputs],
         "model": f"{model.name} {model.version}",
         "precision": model.precision,
+        "sentences": model.sentences,
         "labels": None if labels is None else sorted(labels),
         "min_score": job.options.selection.min_score,
         "text_field": job.options.text_field,

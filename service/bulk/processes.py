@@ -17,7 +17,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
@@ -90,7 +90,7 @@ class _Pool:
                 self._spawn()
             for message in self._receive():
                 if isinstance(message, LoadedModel):
-                    self._choice = ModelChoice(path=self._choice.path, precision=message.precision)
+                    self._choice = replace(self._choice, precision=message.precision)
                     return message
 
     def results(

@@ -15,6 +15,7 @@ import secrets
 import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ def start_ray(
         raise TeddyError(f"--ray {address}: {' '.join(str(error).split())}") from None
     signal.signal(signal.SIGTERM, handler)  # Ray has put its own in its place
     try:
-        yield _RayWorkers(count, ModelChoice(path=choice.path, precision=model.precision)), model
+        yield _RayWorkers(count, replace(choice, precision=model.precision)), model
     finally:
         ray.shutdown()
 

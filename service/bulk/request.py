@@ -11,8 +11,9 @@ from typer import BadParameter
 
 if TYPE_CHECKING:
     from teddy.model.predictor import Predictor
+    from teddy.model.text.sentences import SentenceMode
     from teddy.service.bulk.records import Format, Selection
-    from teddy.service.bulk.workers import LoadedModel, Workers
+    from teddy.service.bulk.workers import LoadedModel, ModelChoice, Workers
 
 STANDARD_STREAM = Path("-")
 
@@ -34,6 +35,7 @@ class TagRequest:
     restart: bool
     as_json: bool
     precision: str
+    sentences: "SentenceMode | None" = None
 
     def check(self) -> None:
         """Raise BadParameter for options that contradict each other."""
@@ -109,17 +111,26 @@ class TagRequest:
 
     def load(self, precision: str | None = None) -> "Predictor":
         """Load the model, in the precision asked for unless another is given."""
-        from teddy.service.bulk.workers import ModelChoice, load_model
+        from teddy.service.bulk.workers import load_model
 
-        return load_model(ModelChoice(path=self.model_file, precision=precision or self.precision))
+        return load_model(self._choice(precision))
+
+    def _choice(self, precision: str | None) -> "ModelChoice":
+        from teddy.service.bulk.workers import ModelChoice
+
+        return ModelChoice(
+            path=self.model_file,
+            precision=precision or self.precision,
+            sentences=self.sentences,
+        )
 
     def start(
         self, count: int, precision: str | None
     ) -> "AbstractContextManager[tuple[Workers, LoadedModel]]":
         """Start the workers: a cluster, processes, or this process when one is enough."""
-        from teddy.service.bulk.workers import ModelChoice, start_alone
+        from teddy.service.bulk.workers import start_alone
 
-        choice = ModelChoice(path=self.model_file, precision=precision or self.precision)
+        choice = self._choice(precision)
         if self.ray is not None:
             from teddy.service.bulk.ray_data import start_ray
 

@@ -48,6 +48,15 @@ _Labels = Annotated[
 _MinScore = Annotated[
     float, Option(metavar="SCORE", min=0.0, max=1.0, help="Only entities with at least this score.")
 ]
+_Sentences = Annotated[
+    Literal["document", "lines"] | None,
+    Option(
+        "--sentences",
+        help="How texts are cut: by their stops, lines and gaps, or each line is a sentence.  "
+        "[default: as the model's recipe says]",
+        show_default=False,
+    ),
+]
 _Processes = Annotated[
     int | None,
     Option(metavar="N", min=1, help="Processes for files.  [default: as many as there are cores]"),
@@ -78,6 +87,7 @@ def tag(
     text_field: _TextField = "text",
     labels: _Labels = None,
     min_score: _MinScore = 0.0,
+    sentences: _Sentences = None,
     processes: _Processes = None,
     ray: _Ray = None,
     restart: _Restart = False,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from teddy.model.text.sentences import SentenceMode
 from teddy.service.bulk.inputs import Assignment, Options
 from teddy.service.bulk.progress import Progress
 from teddy.service.bulk.records import TextTagger
@@ -22,10 +23,14 @@ Place = Callable[[Assignment], ShardPlace]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelChoice:
-    """The model that a worker loads: a file (None: the model that ships) and a precision."""
+    """The model that a worker loads: a file (None: the model that ships) and a precision.
+
+    `sentences` is how it cuts texts; None: as the model file says.
+    """
 
     path: Path | None
     precision: str
+    sentences: SentenceMode | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +41,7 @@ class LoadedModel:
     version: str
     labels: tuple[str, ...]
     precision: str
+    sentences: SentenceMode = "document"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,19 +76,20 @@ def load_model(choice: ModelChoice) -> "Predictor":
     from teddy.model.predictor import load
     from teddy.model.system.memory import freeze_gc
 
-    predictor = load(choice.path, precision=choice.precision)
+    predictor = load(choice.path, precision=choice.precision, sentences=choice.sentences)
     freeze_gc()
     return predictor
 
 
 def describe(predictor: "Predictor") -> LoadedModel:
-    """Return name, version, labels and precision of a loaded model."""
+    """Return what workers say of a loaded model."""
     manifest = predictor.manifest
     return LoadedModel(
         name=manifest.name,
         version=predictor.version,
         labels=tuple(manifest.labels),
         precision=predictor.precision,
+        sentences=predictor.sentences,
     )
 
 

@@ -42,6 +42,7 @@ class Options(TypedDict, total=False):
     labels: Sequence[str]
     min_score: float
     offset_unit: OffsetUnit
+    sentences: Literal["document", "lines"]
     tokens: bool
 
 

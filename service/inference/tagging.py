@@ -11,6 +11,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from teddy.model.text.sentences import SentenceMode
 from teddy.model.text.words import Text, n_characters
 from teddy.service.inference.batcher import Batcher
 from teddy.service.inference.fair_queue import DEFAULT_CONTEXT, RequestContext
@@ -55,10 +56,15 @@ class Tagging:
                 pass
 
     async def tag(
-        self, model: ServedModel, texts: Sequence[Text], context: RequestContext = DEFAULT_CONTEXT
+        self,
+        model: ServedModel,
+        texts: Sequence[Text],
+        context: RequestContext = DEFAULT_CONTEXT,
+        sentences: SentenceMode | None = None,
     ) -> "list[Tagged]":
         """Return the entities that `model` finds in each of `texts`, in order.
 
+        `sentences` says how they are cut into sentences; None: as the model file says.
         Raises TextError, and as `Batcher.enqueue` and its future. Cancelling it frees its place in
         the queue.
         """
@@ -67,7 +73,7 @@ class Tagging:
         self._n_long += is_long
         try:
             with self._batcher.reserve(characters // CHARACTERS_A_WORD, context):
-                documents = await self.run(characters, _prepare, model.predictor, texts)
+                documents = await self.run(characters, _prepare, model.predictor, texts, sentences)
             outputs = await self._predict(model, documents, context)
             return await self.run(characters, self._finish, model, documents, outputs)
         finally:
@@ -128,5 +134,8 @@ class Tagging:
         return tagged
 
 
-def _prepare(predictor: "Predictor", texts: Sequence[Text]) -> "list[Document]":
-    return [predictor.prepare(text) for text in texts]
+def _prepare(
+    predictor: "Predictor", texts: Sequence[Text], sentences: SentenceMode | None
+) -> "list[Document]":
+    cut = predictor.prepare if sentences is None else predictor.cut_by(sentences)
+    return [cut(text) for text in texts]

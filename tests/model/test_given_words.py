@@ -12,7 +12,7 @@ from teddy.model.predictor import Predictor
 from teddy.model.tags.spans import Scheme, Span, read_tags
 from teddy.model.text.documents import Tagged
 from teddy.model.text.sentences import Offsets, split_sentences
-from teddy.model.text.words import MAX_WORD_CHARACTERS, Text, n_characters, split_words
+from teddy.model.text.words import MAX_WORD_CHARACTERS, Text, Tokeniser, n_characters
 from tests.model.test_predictor import SENTENCES, any_text, assert_same, few, scores
 
 ODD = ["New York", "don't", "New-York", " ", "\u200b", "\n", "a\tb", "\ufffd", "U.S.A", "x" * 250]
@@ -28,7 +28,7 @@ def tag(predictor: Predictor, text: Text) -> Tagged:
 
 def cut(text: str) -> list[tuple[list[str], list[tuple[int, int]]]]:
     """The words of each sentence, and their characters."""
-    starts, ends, words = split_words(text)
+    starts, ends, words = Tokeniser().split_words(text)
     places = list(zip(starts, ends, strict=True))
     sentences = split_sentences(text, Offsets(starts, ends))
     return [(words[first:last], places[first:last]) for first, last in sentences]
@@ -95,7 +95,11 @@ def test_the_network_reads_of_a_long_word_as_much_as_the_tokeniser_puts_into_one
 ) -> None:
     long = "Oslo" * 100
     (window,) = tiny_predictor.prepare(["in", long]).windows
-    assert window.words == ["in", split_words(long)[2][0]] == ["in", long[:MAX_WORD_CHARACTERS]]
+    assert (
+        window.words
+        == ["in", Tokeniser().split_words(long)[2][0]]
+        == ["in", long[:MAX_WORD_CHARACTERS]]
+    )
     found = [each.text for each in tag(tiny_predictor, ["in", long]).entities]
     assert found in ([], [long])
 
@@ -123,6 +127,6 @@ def test_for_drift_words_count_as_their_text(tiny_predictor: Predictor, text: st
     profiler = Profiler(tiny_predictor.manifest.labels, tiny_predictor.tagger.features.pieces)
     counts = [
         profiler.count(tiny_predictor.prepare(each), tag(tiny_predictor, each))
-        for each in (text, split_words(text)[2])
+        for each in (text, Tokeniser().split_words(text)[2])
     ]
     assert counts[0] == counts[1]

@@ -1,6 +1,7 @@
 """The predictor: offsets are true for any text, nothing is cut, and texts are independent."""
 
 import gc
+import pickle
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ from teddy.model.network.torchscript import from_archive, script, to_archive
 from teddy.model.predictor import Predictor, load
 from teddy.model.tags.spans import Scheme, Span, read_tags, write_tags
 from teddy.model.text.documents import Tagged
-from teddy.model.text.words import tokenise
+from teddy.model.text.words import Tokeniser
 
 FRAGMENTS = [
     "Anna Berg",
@@ -86,9 +87,9 @@ def scores(tagged: Tagged) -> list[float]:
     return [entity.score for entity in tagged.entities] + [token.score for token in tagged.tokens]
 
 
-def assert_lawful(text: str, tagged: Tagged) -> None:
+def assert_lawful(text: str, tagged: Tagged, tokeniser: Tokeniser) -> None:
     """What holds of any result for any text."""
-    assert [(token.start, token.end) for token in tagged.tokens] == tokenise(text)
+    assert [(token.start, token.end) for token in tagged.tokens] == tokeniser.offsets(text)
     assert tagged.n_words == len(tagged.tokens)
     assert all(0 <= score <= 1 for score in scores(tagged))
     assert all(entity.text == text[entity.start : entity.end] != "" for entity in tagged.entities)
@@ -128,7 +129,7 @@ def test_any_text_gives_true_offsets_and_tags_that_spell_its_entities(
     tiny_predictor: Predictor, text: str
 ) -> None:
     (tagged,) = tiny_predictor.tag_documents([text])
-    assert_lawful(text, tagged)
+    assert_lawful(text, tagged, tiny_predictor.tokeniser)
     assert tiny_predictor.tag([text]) == [tagged.entities]
 
 
@@ -231,7 +232,7 @@ def test_a_line_of_a_megabyte_is_tagged_to_its_last_character(
 ) -> None:
     assert len(line) >= 1_000_000
     (tagged,) = tiny_predictor.tag_documents([line])
-    assert_lawful(line, tagged)
+    assert_lawful(line, tagged, tiny_predictor.tokeniser)
     assert "".join(line[token.start : token.end] for token in tagged.tokens) == line.replace(
         " ", ""
     )
@@ -249,6 +250,22 @@ def test_texts_together_read_as_each_alone_and_in_order(
     for tagged, text in zip(together, texts, strict=True):
         (alone,) = tiny_predictor.tag_documents([text])
         assert_same(tagged, alone)
+
+
+def test_each_line_is_a_sentence_where_a_call_the_loading_or_the_model_says_so(
+    tiny_model: Path, tiny_predictor: Predictor, tmp_path: Path
+) -> None:
+    text = "we went to Oslo and there we met old Teddy\nMarsh, who was glad\nof it"
+    cuts = tiny_predictor.prepare, tiny_predictor.cut_by("lines")
+    assert [len(cut(text).windows) for cut in cuts] == [1, 3]
+    loaded = load(tiny_model, precision="fp32", sentences="lines")
+    told = load(reseal(tiny_model, tmp_path / "m.teddy", sentences="lines"), precision="fp32")
+    for each in (loaded, told, pickle.loads(pickle.dumps(loaded))):  # noqa: S301
+        assert each.sentences == "lines"
+        assert each.tag([text]) == tiny_predictor.tag([text], sentences="lines")
+        assert each.tag([text], sentences="document") == tiny_predictor.tag([text])
+    with pytest.raises(ValueError, match="document or lines, not words"):
+        tiny_predictor.tag([text], sentences="words")  # type: ignore[arg-type]
 
 
 def test_tagging_is_preparing_predicting_and_assembling(tiny_predictor: Predictor) -> None:

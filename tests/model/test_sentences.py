@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from teddy.model.text.sentences import Offsets, split_sentences
-from teddy.model.text.words import tokenise
+from teddy.model.text.words import Tokeniser
 
 FRAGMENTS = [
     "Teddy",
@@ -35,7 +35,7 @@ TEXTS = st.lists(
 
 
 def sentences_of(text: str) -> list[str]:
-    words = tokenise(text)
+    words = Tokeniser().offsets(text)
     return [
         text[words[start][0] : words[end - 1][1]]
         for start, end in split_sentences(text, Offsets.of(words))
@@ -44,7 +44,7 @@ def sentences_of(text: str) -> list[str]:
 
 @given(TEXTS)
 def test_sentences_partition_the_words_in_order_and_none_is_empty(text: str) -> None:
-    words = tokenise(text)
+    words = Tokeniser().offsets(text)
     sentences = split_sentences(text, Offsets.of(words))
     assert all(start < end for start, end in sentences)
     assert [word for start, end in sentences for word in range(start, end)] == list(
@@ -55,8 +55,8 @@ def test_sentences_partition_the_words_in_order_and_none_is_empty(text: str) -> 
 @given(TEXTS, TEXTS)
 def test_a_blank_line_always_ends_a_sentence(before: str, behind: str) -> None:
     text = before + "\n\n" + behind
-    words = tokenise(text)
-    n_before = len(tokenise(before))
+    words = Tokeniser().offsets(text)
+    n_before = len(Tokeniser().offsets(before))
     borders = {0, len(words)} | {start for start, _ in split_sentences(text, Offsets.of(words))}
     assert n_before in borders
 
@@ -110,6 +110,100 @@ def test_sentences_in_a_line_are_told_apart(sentences: list[str]) -> None:
     assert sentences_of(" ".join(sentences)) == sentences
 
 
+@pytest.mark.parametrize(
+    "example",
+    [
+        "She moved to the U.S.|Oskar stayed behind.",
+        "They live in Washington, D.C.|Petra likes it.",
+        "He left Acme Inc.|Hannah runs it now.",
+        "It was sold to Gray & Sons Ltd.|The price was low.",
+        "The bank opens at 9 a.m.|Ruth came at ten.",
+        "It rained until 6 p.m.|Then it stopped.",
+        "We have tea, milk, etc.|Moss wants coffee.",
+        "She has a Ph.D.|Her brother has none.",
+        "He takes vitamin C.|Hale takes none.",
+        "They chose plan B.|Quill was against it.",
+        "She has hepatitis B.|It is under control.",
+        "The score was 12.|Sarah had won.",
+        "It is for Gray Jr.|Thomas paid.",
+        "He works for Hale Corp.|Before that he sang.",
+        "It was in the old days of the U.K.|Simon was young.",
+        "The answer was no.|Five people left.",
+        "See the works of Gray et al.|This is new.",
+        "She moved to 12 Mill Rd.|Barbara lives there too.",
+        "Born in Oct.|Died in May.".replace("Died", "He died"),
+        "It has an area of 5 sq. mi.|In 2010 it was larger.",
+        "Er mag Hunde, Katzen usw.|Jonas mag nur Hunde.",
+        "Sie kam am 3.|Der Zug war leer.",
+        "Es kostet 5 Mio.|Das ist viel.",
+        "Er wohnt in den USA.|Berlin mag er nicht.",
+        "Vive en EE. UU.|Su hermana vive aqu\u00ed.",
+        "Lleg\u00f3 tarde.|\u00bfPor qu\u00e9 no llam\u00f3?|\u00a1Qu\u00e9 pena!",
+        "Hola Pedro|\u00bfVienes hoy?",
+        "Elle aime les chats, les chiens, etc.|Pierre ne les aime pas.",
+        "Hij houdt van vis, vlees enz.|Anna niet.",
+        "Ama i cani, i gatti ecc.|Giulia no.",
+    ],
+)
+def test_an_abbreviation_ends_a_sentence_by_what_follows(example: str) -> None:
+    assert sentences_of(example.replace("|", " ")) == example.split("|")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "U.S. Steel closed a mill.",
+        "She spoke to Dr. Quill.",
+        "Acme Inc. said it would pay.",
+        "Ask for No. 5 or Nos. 7 and 8.",
+        "They flew to St. Louis.",
+        "It opens at 5 p.m. Tuesday.",
+        "It opens at 7 a.m. EST.",
+        "Gray & Sons Ltd. Chairman Hale resigned.",
+        "Gen. Moss met Lt. Col. Hale and Rev. Gray.",
+        "The E. B. Moss Library is old.",
+        "See Fig. 2, Vol. IV, pp. 14 and Ch. 3.",
+        "On Oct. 5 and Sept. 12 it rained.",
+        "He met R. De Vries and J. La Rue.",
+        "Smith vs. Hale was heard.",
+        "Emperor Moss (c. 1818) was mad.",
+        "A work by Gray et al. Found was dull.",
+        "Wir treffen uns am 3. Oktober in Mainz.",
+        "Im 19. Jahrhundert und im 2. Weltkrieg war es anders.",
+        "Es gibt z. B. Hunde und z.B. Katzen.",
+        "Er kam, d. h. Frau Moss kam.",
+        "Es kostet 5 Mio. Euro bzw. Dollar.",
+        "Prof. Dr. med. Hale sprach mit Hrn. Moss.",
+        "Siehe Bd. 3, S. 14, Nr. 5 und Abs. 2.",
+        "Papst Paul VI. Moss kam nicht.",
+        "Lleg\u00f3 la Sra. Duarte con el Sr. Moss.",
+        "Vive en la Avda. Col\u00f3n, n\u00fam. 4.",
+        "Jug\u00f3 en el At. Madrid.",
+        "M. Dupont et Mme. Moreau sont venus.",
+        "Dhr. Visser sprak met prof. dr. Moss.",
+        "Il dott. Bruni e la Sig. Moss parlano.",
+        "O Sr. Lopes e a Dra. Moss chegaram.",
+        '"Is it?" asked Moss, and "no!" said Hale.',
+    ],
+)
+def test_an_abbreviation_inside_a_sentence_does_not_end_it(text: str) -> None:
+    assert sentences_of(text) == [text]
+
+
+@pytest.mark.parametrize(
+    "sentences",
+    [
+        ["it was late.", "he slept."],
+        ["where is it?", "i cannot see it."],
+        ["Great :)", "See you soon!"],
+        ["She wept.[12]", "He left.[3][4]", "It rained."],
+        ["yes!", "no way!", "really."],
+    ],
+)
+def test_sentences_as_people_type_them_are_told_apart(sentences: list[str]) -> None:
+    assert sentences_of(" ".join(sentences)) == sentences
+
+
 def test_chinese_and_japanese_need_no_space_between_sentences() -> None:
     sentences = ["\u4ed6\u8d70\u4e86\u3002", "\u201c\u597d\uff01\u201d", "\u5979\u8bf4\u3002"]
     assert sentences_of("".join(sentences)) == sentences
@@ -121,12 +215,17 @@ def test_short_lines_and_items_are_sentences_of_their_own(line_break: str) -> No
     assert sentences_of(line_break.join(lines)) == lines
 
 
-@pytest.mark.parametrize(
-    "repeated", ["a. ", '." ', '. " ', "\n\x00", " \n", "a.\n", "1. ", ") ", "\u3002", '? "a ']
-)
+BORDERS = [
+    *["a. ", '." ', '. " ', "\n\x00", " \n", "a.\n", "1. ", ") ", "\u3002", '? "a '],
+    *["a\n", "A\n", "> \n", "a  ", "A\t", "| ", "-----", "----- ", ":) A ", "\u00bfA "],
+    *[".[1] A ", "U.S. A ", "a b c Nora\n", "a. b. "],
+]
+
+
+@pytest.mark.parametrize("repeated", BORDERS)
 def test_a_long_text_of_nothing_but_borders_is_split(repeated: str) -> None:
     # each would make a splitter that looks back to the sentence's start read the text again for
     # every stop
     text = repeated * 15_000
-    words = tokenise(text)
+    words = Tokeniser().offsets(text)
     assert sum(end - start for start, end in split_sentences(text, Offsets.of(words))) == len(words)

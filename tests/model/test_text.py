@@ -1,13 +1,15 @@
 """Words lie where they should, in any text at all."""
 
+import re
 import unicodedata
+from html import unescape
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from teddy.model.errors import TextError
-from teddy.model.text.words import MAX_WORD_CHARACTERS, check_text, tokenise
+from teddy.model.text.words import MAX_WORD_CHARACTERS, READABLE_VERSIONS, Tokeniser, check_text
 
 # pieces that the grammar treats in a special way, to be stuck together at random
 FRAGMENTS = [
@@ -73,6 +75,8 @@ FRAGMENTS = [
         "\U000e0067",
     ],
     *["\u200d", "\u200b", "\u00ad", "\ufeff", "\x00", "\u202e"],
+    *["&eacute;", "&#233;", "&nbsp;", "&#x200B;", "&hellip;", "&foo;", "&amp;lt;", "&#38;#"],
+    *["Jae", "in", "5", "mg", "l'", "dell'", "-se", "#New", "York", "iPhone", "13", "Inc."],
 ]
 CHUNKS = st.lists(st.sampled_from(FRAGMENTS) | st.characters(), max_size=8).map("".join)
 TEXTS = st.lists(CHUNKS | st.sampled_from([" ", "\r\n", "\t", "\u3000", "\x1f"]), max_size=8).map(
@@ -80,55 +84,86 @@ TEXTS = st.lists(CHUNKS | st.sampled_from([" ", "\r\n", "\t", "\u3000", "\x1f"])
 )
 
 
-def words_of(text: str) -> list[str]:
-    return [text[start:end] for start, end in tokenise(text)]
+FIRST = Tokeniser(1)
+LANGUAGES = ["", "en", "de", "es", "nl", "fr", "it", "pt-BR", "xx"]
+TOKENISERS = st.sampled_from([FIRST, *(Tokeniser(2, language) for language in LANGUAGES)])
+
+
+def words_of(text: str, tokeniser: Tokeniser) -> list[str]:
+    return tokeniser.split_words(text)[2]
 
 
 def must_be_covered(character: str) -> bool:
     return not character.isspace() and unicodedata.category(character) not in ("Cc", "Cf")
 
 
-@given(TEXTS)
-def test_words_are_ordered_disjoint_and_hold_no_white_space(text: str) -> None:
+def covered_and_due(text: str, tokeniser: Tokeniser) -> tuple[set[int], set[int]]:
+    """The positions that lie in words, and those that must: all but spaces, however written."""
+    offsets = tokeniser.offsets(text)
+    covered = [position for start, end in offsets for position in range(start, end)]
+    assert len(covered) == len(set(covered)), "a character lies in two words"
+    due = {position for position, character in enumerate(text) if must_be_covered(character)}
+    if tokeniser.version > 1:
+        for match in re.finditer("&#?[0-9A-Za-z]+;", text):
+            meant = unescape(match[0])
+            if len(meant) == 1 and not must_be_covered(meant):
+                due -= set(range(*match.span()))
+    return set(covered), due
+
+
+@given(TEXTS, TOKENISERS)
+def test_words_are_in_order_disjoint_and_without_space(text: str, tokeniser: Tokeniser) -> None:
     end_of_last = 0
-    for start, end in tokenise(text):
+    for start, end in tokeniser.offsets(text):
         assert end_of_last <= start < end <= start + MAX_WORD_CHARACTERS
         assert not any(character.isspace() for character in text[start:end])
         end_of_last = end
     assert end_of_last <= len(text)
 
 
-@given(TEXTS)
-def test_every_character_that_is_neither_space_nor_ignorable_lies_in_a_word(text: str) -> None:
-    covered = {position for start, end in tokenise(text) for position in range(start, end)}
-    assert {
-        position for position, character in enumerate(text) if must_be_covered(character)
-    } <= covered
+@given(TEXTS, TOKENISERS)
+def test_every_character_that_is_neither_space_nor_ignorable_lies_in_a_word(
+    text: str, tokeniser: Tokeniser
+) -> None:
+    covered, due = covered_and_due(text, tokeniser)
+    assert due <= covered
 
 
-def test_every_character_of_the_first_planes_is_covered() -> None:
+@pytest.mark.parametrize("version", READABLE_VERSIONS)
+def test_every_character_of_the_first_planes_is_covered(version: int) -> None:
     text = "a" + "a".join(map(chr, [*range(0xD800), *range(0xE000, 0x1FFFF, 3)]))
-    covered = {position for start, end in tokenise(text) for position in range(start, end)}
-    missed = [text[position] for position in range(len(text)) if position not in covered]
-    assert not [f"U+{ord(character):04X}" for character in missed if must_be_covered(character)]
+    covered, due = covered_and_due(text, Tokeniser(version))
+    assert not [f"U+{ord(text[position]):04X}" for position in due - covered]
 
 
-@given(TEXTS, TEXTS, st.sampled_from([" ", "\n", "\u00a0"]))
+@given(TEXTS, TEXTS, st.sampled_from([" ", "\n", "\u00a0"]), TOKENISERS)
 def test_what_stands_behind_white_space_changes_nothing(
-    before: str, behind: str, space: str
+    before: str, behind: str, space: str, tokeniser: Tokeniser
 ) -> None:
     shift = len(before) + 1
-    shifted = [(start + shift, end + shift) for start, end in tokenise(behind)]
-    assert tokenise(before + space + behind) == tokenise(before) + shifted
+    shifted = [(start + shift, end + shift) for start, end in tokeniser.offsets(behind)]
+    assert tokeniser.offsets(before + space + behind) == tokeniser.offsets(before) + shifted
 
 
-@given(CHUNKS)
-@example("etc.")
-@example("Ohio.")
-@example("Teddy,")
-def test_the_short_cuts_for_short_chunks_give_what_the_grammar_gives(chunk: str) -> None:
+@given(CHUNKS, TOKENISERS)
+@example("etc.", FIRST)
+@example("Ohio.", Tokeniser())
+@example("Teddy,", Tokeniser())
+@example("Mr.", Tokeniser())
+def test_the_short_cuts_for_short_chunks_give_what_the_grammar_gives(
+    chunk: str, tokeniser: Tokeniser
+) -> None:
     # ignorable characters change no word, but make the chunk too long for any short cut
-    assert tokenise(chunk) == tokenise(chunk + 50 * "\x00")
+    assert tokeniser.split_words(chunk) == tokeniser.split_words(chunk + 50 * "\x00")
+
+
+@given(TEXTS, TOKENISERS)
+def test_a_word_is_what_its_stretch_of_the_text_reads(text: str, tokeniser: Tokeniser) -> None:
+    starts, ends, words = tokeniser.split_words(text)
+    assert words == [
+        tokeniser.read(text[start:end]) for start, end in zip(starts, ends, strict=True)
+    ]
+    assert all(words)
 
 
 @pytest.mark.parametrize(
@@ -196,31 +231,43 @@ def test_the_short_cuts_for_short_chunks_give_what_the_grammar_gives(chunk: str)
         ("\ufeffTeddy\x00Bear\u200bHug", "Teddy Bear Hug"),
     ],
 )
-def test_words_are_split_as_the_grammar_says(text: str, words: str | None) -> None:
+def test_words_are_split_as_the_grammar_of_the_first_version_says(
+    text: str, words: str | None
+) -> None:
     if words is None:
-        assert words_of(text) == [text[:5], text[5:7], text[7:]]
+        assert words_of(text, FIRST) == [text[:5], text[5:7], text[7:]]
     else:
-        assert words_of(text) == words.split()
+        assert words_of(text, FIRST) == words.split()
 
 
-def test_flags_and_key_caps_are_one_word_each() -> None:
+@pytest.mark.parametrize("version", READABLE_VERSIONS)
+def test_flags_and_key_caps_are_one_word_each(version: int) -> None:
     flags, caps = ["\U0001f1eb\U0001f1f7", "\U0001f1e9\U0001f1ea"], ["1\ufe0f\u20e3", "#\u20e3"]
-    assert words_of("".join(flags + caps)) == flags + caps
+    assert words_of("".join(flags + caps), Tokeniser(version)) == flags + caps
 
 
-def test_a_long_word_is_cut_into_pieces_and_nothing_is_dropped() -> None:
+@pytest.mark.parametrize("version", READABLE_VERSIONS)
+def test_a_long_word_is_cut_into_pieces_and_nothing_is_dropped(version: int) -> None:
     text = "x" * (3 * MAX_WORD_CHARACTERS + 7)
-    assert [end - start for start, end in tokenise(text)] == [MAX_WORD_CHARACTERS] * 3 + [7]
-    assert "".join(words_of(text)) == text
+    offsets = Tokeniser(version).offsets(text)
+    assert [end - start for start, end in offsets] == [MAX_WORD_CHARACTERS] * 3 + [7]
+    assert "".join(words_of(text, Tokeniser(version))) == text
 
 
+@pytest.mark.parametrize("version", READABLE_VERSIONS)
 @pytest.mark.parametrize(
-    "word", ["a.", "'", "http://", "www.", "@", "a@", "a-", "-", "1,", "a'", "n't", ".com", "&#1"]
+    "word",
+    [
+        *["a.", "'", "http://", "www.", "@", "a@", "a-", "-", "1,", "a'", "n't", ".com", "&#1"],
+        *["_", "a_", "#a", "#aB", "a1", "aaa1", "1-", "1:", "5m", "l'", "Jae-", "J.", "&", "&a;"],
+    ],
 )
-def test_a_long_text_without_a_space_is_split_and_nothing_is_dropped(word: str) -> None:
+def test_a_long_text_without_a_space_is_split_and_nothing_is_dropped(
+    word: str, version: int
+) -> None:
     # each would make a pattern that backtracks read the text again for every word
     text = word * (60_000 // len(word))
-    assert "".join(words_of(text)) == text
+    assert "".join(words_of(text, Tokeniser(version, "it"))) == text
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))

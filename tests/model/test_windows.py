@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from teddy.model.text.documents import Window, prepare, split_windows
+from teddy.model.text.words import Tokeniser
 
 
 def split(sentences: list[tuple[int, int]], max_words: int, overlap: int) -> list[Window]:
@@ -103,6 +104,6 @@ def test_an_overlap_that_leaves_no_room_for_progress_is_refused(
 def test_a_text_of_many_sentences_is_few_objects_for_the_garbage_collector() -> None:
     gc.collect()
     before = len(gc.get_objects())
-    document = prepare("A\n\n" * 20_000, 100, 10)
+    document = prepare("A\n\n" * 20_000, Tokeniser(), 100, 10)
     assert len(document.windows) == 20_000
     assert len(gc.get_objects()) - before < 100

@@ -4,7 +4,7 @@ import logging
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
 from typing import Any, TextIO
@@ -147,6 +147,17 @@ class FakePredictor:
             words = list(text)
         windows = (FakeWindow(words[i : i + 10]) for i in range(0, len(words), 10))
         return FakeDocument(text, offsets, FakeWindows(windows))
+
+    def cut_by(self, sentences: str) -> Callable[[str], FakeDocument]:
+        """Return `prepare`, or for `lines` one that makes a window of each line."""
+        if sentences != "lines":
+            return self.prepare
+
+        def prepare(text: str) -> FakeDocument:
+            windows = FakeWindows(FakeWindow(line.split()) for line in text.split("\n"))
+            return replace(self.prepare(text), windows=windows)
+
+        return prepare
 
     def predict(self, windows: Sequence[FakeWindow]) -> list[list[str]]:
         self.entered.set()

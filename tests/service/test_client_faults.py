@@ -380,7 +380,8 @@ async def test_names_that_are_none_are_the_clients_own_errors(predictor: Any) ->
 
 
 async def test_an_option_that_is_none_is_not_sent_by_any_method(predictor: Any) -> None:
-    unset: Any = dict.fromkeys(("model", "labels", "min_score", "offset_unit", "tokens"))
+    options = ("model", "labels", "min_score", "offset_unit", "sentences", "tokens")
+    unset: Any = dict.fromkeys(options)
     async with listening(predictor) as live, AsyncClient(live.url) as client:
         plain = await client.tag("Ada")
         assert await client.tag("Ada", **unset) == plain

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from teddy.model.predictor import Predictor, load
-from teddy.model.text.words import check_text
+from teddy.model.text.words import Tokeniser, check_text
 from teddy.training.data.align import align
 from teddy.training.data.readers.records import read_records
 from teddy.training.recipe.corpus_config import FormatConfig
@@ -111,4 +111,4 @@ async def test_whatever_text_is_corrected_its_file_can_be_read(
         assert [(span.start, span.end) for span in example.spans] == [
             (0, len(example.text))
         ] * bool(example.text)
-        align(example, "odd", lambda _: None)
+        align(example, "odd", Tokeniser(), lambda _: None)

@@ -106,9 +106,16 @@ def test_successors_serve_what_the_workers_before_them_served(
     assert not [*temporary.glob("teddy-models-*")]
 
 
-@pytest.mark.parametrize("told", ["by looking", "by a signal"])
-@pytest.mark.parametrize("workers", ["1", "2"])
-@pytest.mark.parametrize("there", ["nothing", "a bad file"])
+# Each two of the choices meet once; all eight together find no more, and take a minute.
+@pytest.mark.parametrize(
+    ("workers", "told", "there"),
+    [
+        ("1", "by looking", "nothing"),
+        ("2", "by a signal", "nothing"),
+        ("1", "by a signal", "a bad file"),
+        ("2", "by looking", "a bad file"),
+    ],
+)
 def test_an_empty_directory_waits_for_its_first_model(
     tiny_model: Path, tmp_path: Path, workers: str, told: str, there: str
 ) -> None:
@@ -140,8 +147,7 @@ def test_an_empty_directory_waits_for_its_first_model(
         assert not served.events("a worker died")
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(("workers", "number"), [("1", signal.SIGTERM), ("2", signal.SIGINT)])
 def test_a_signal_ends_a_service_that_waits(tmp_path: Path, workers: str, number: int) -> None:
     with started(tmp_path, tmp_path / "log", workers) as served:
         served.wait_for_events("waiting for a model", int(workers))

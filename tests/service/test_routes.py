@@ -1,4 +1,5 @@
 import asyncio
+import json
 import re
 from typing import Any
 
@@ -80,6 +81,26 @@ async def test_labels_and_min_score_choose_among_the_entities(
 ) -> None:
     answer = await client.post("/v1/entities", json={"text": "Ada the Mississippian"} | options)
     assert [entity["text"] for entity in answer.json()["entities"]] == found
+
+
+@pytest.mark.parametrize(("sentences", "n_windows"), [("lines", 3), ("document", 1), (None, 1)])
+async def test_each_line_is_a_sentence_where_a_request_says_so(
+    client: AsyncClient, predictor: FakePredictor, sentences: str | None, n_windows: int
+) -> None:
+    text, options = "Ada met\nGrace\nin Oslo", {"sentences": sentences}
+    one = await client.post("/v1/entities", json={"text": text, **options})
+    many = await client.post("/v1/entities/batch", json={"texts": [text], **options})
+    query = "" if sentences is None else f"?sentences={sentences}"
+    lines = await client.post(
+        f"/v1/entities/stream{query}",
+        content=json.dumps({"text": text}),
+        headers={"Content-Type": "application/x-ndjson"},
+    )
+    assert [one.status_code, many.status_code, lines.status_code] == [200, 200, 200]
+    assert [len(batch) for batch in predictor.batches[-3:]] == [n_windows] * 3
+    assert one.json()["entities"] == many.json()["results"][0]["entities"]
+    assert one.json()["entities"] == lines.json()["entities"]
+    assert [entity["text"] for entity in one.json()["entities"]] == ["Ada", "Grace", "Oslo"]
 
 
 @pytest.mark.parametrize("unit", ENCODINGS)

@@ -66,8 +66,10 @@ def is_ready(url: str) -> bool:
     return False
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-@pytest.mark.parametrize("kind", ["full disk", "broken", "closed", "not read"])
+@pytest.mark.parametrize(
+    ("workers", "kind"),
+    [("1", "full disk"), ("2", "full disk"), ("2", "broken"), ("1", "closed"), ("2", "not read")],
+)
 def test_what_is_printed_stops_no_service(
     tiny_model: Path, tmp_path: Path, workers: str, kind: str
 ) -> None:
@@ -98,8 +100,9 @@ def test_what_is_printed_stops_no_service(
     assert "Exception ignored" not in log.read_text()
 
 
-@pytest.mark.parametrize("stream", ["2>/dev/full", "2>&-", ">&- 2>&-"])
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize(
+    ("workers", "stream"), [("1", "2>/dev/full"), ("2", "2>&-"), ("1", ">&- 2>&-")]
+)
 def test_a_refusal_that_cannot_be_told_has_its_exit_code(
     tmp_path: Path, stream: str, workers: str
 ) -> None:

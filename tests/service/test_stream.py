@@ -191,6 +191,7 @@ async def test_offsets_are_in_the_unit_that_was_asked_for(client: AsyncClient) -
         ("?min_score=2", 422, "invalid-request"),
         ("?tokens=perhaps", 422, "invalid-request"),
         ("?offset_unit=word", 422, "invalid-request"),
+        ("?sentences=words", 422, "invalid-request"),
         ("?texts=a", 422, "invalid-request"),
         ("?labels=NONE", 422, "unknown-label"),
         ("?model=none", 404, "unknown-model"),
@@ -478,7 +479,7 @@ async def test_the_documentation_has_the_lines_and_their_media_types(client: Asy
     assert set(answered["headers"]) == {"X-Teddy-Model", "X-Teddy-Model-Version"}
     for reference in answered["content"]["application/x-ndjson"]["itemSchema"]["anyOf"]:
         assert reference["$ref"].rpartition("/")[2] in document["components"]["schemas"]
-    options = {"model", "labels", "min_score", "offset_unit", "tokens"}
+    options = {"model", "labels", "min_score", "offset_unit", "sentences", "tokens"}
     assert {parameter["name"] for parameter in described["parameters"]} == options
 
 

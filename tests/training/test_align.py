@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from teddy.model.tags.spans import Span
-from teddy.model.text.words import tokenise
+from teddy.model.text.words import Tokeniser
 from teddy.training.data.align import Misaligned, Sentence, align
 from teddy.training.data.readers import Example
 from teddy.training.recipe.corpus_config import UNKNOWN
@@ -42,7 +42,7 @@ def align_spans(
         is_sentence=is_sentence,
         document=0,
     )
-    return align(example, "letters", reports.append), reports
+    return align(example, "letters", Tokeniser(), reports.append), reports
 
 
 def test_spans_on_word_borders_become_spans_of_words(aligned: Align) -> None:
@@ -77,6 +77,17 @@ def test_of_overlapping_spans_the_longest_is_kept_and_the_others_are_reported(
     assert sentence.spans == (Span(1, 5, "ORG"),)
     assert sentence.unknown == ((0, 1), (5, 6))
     assert [report.reason for report in reports] == ["overlaps a longer span"] * 2
+
+
+def test_what_cannot_be_seen_at_the_edges_of_a_span_is_no_part_of_a_word(aligned: Align) -> None:
+    [sentence], reports = aligned("by \ufeffAda\u200b today", ("\ufeffAda\u200b", "PER"))
+    assert (sentence.words, reports) == (("by", "Ada", "today"), [])
+    assert sentence.spans == (Span(1, 2, "PER"),)
+
+
+def test_a_span_with_a_space_at_its_edge_is_reported(aligned: Align) -> None:
+    [sentence], reports = aligned("by Ada today", ("Ada ", "PER"))
+    assert (sentence.spans, len(reports)) == ((), 1)
 
 
 def test_a_span_marked_twice_is_one_span(aligned: Align) -> None:
@@ -160,7 +171,7 @@ def test_every_word_is_in_one_sentence_and_every_span_is_kept_or_reported(
 ) -> None:
     text, spans = marked
     sentences, reports = align_spans(text, spans, is_sentence=is_sentence)
-    words = [text[start:end] for start, end in tokenise(text)]
+    words = [text[start:end] for start, end in Tokeniser().offsets(text)]
     assert [word for sentence in sentences for word in sentence.words] == words
     assert all(sentence.words for sentence in sentences)
     gold = {span for span in spans if span.label != UNKNOWN}
@@ -200,7 +211,7 @@ def test_a_span_that_begins_and_ends_where_words_do_and_overlaps_none_is_kept(
     marked: tuple[str, list[Span]],
 ) -> None:
     text, _ = marked
-    words = tokenise(text)
+    words = Tokeniser().offsets(text)
     gold = [Span(words[place][0], words[place][1], "PER") for place in range(0, len(words), 2)]
     sentences, reports = align_spans(text, gold, is_sentence=True)
     assert reports == []

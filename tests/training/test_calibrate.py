@@ -18,6 +18,7 @@ from teddy.model.features.rows import WordFeatures
 from teddy.model.network.tagger_network import Network
 from teddy.model.tags.spans import Span
 from teddy.model.tags.tag_set import TagSet
+from teddy.model.text.words import Tokeniser
 from teddy.training.data.align import Sentence
 from teddy.training.evaluation.calibrate import fit_temperature, minimise, smoothed_log_loss
 from teddy.training.learning.checkpoint import load_checkpoint
@@ -68,6 +69,7 @@ def make_sentence(words: tuple[str, ...], tags: tuple[int, ...]) -> Sentence:
         text=" ".join(words),
         path="made-up.conll",
         line=1,
+        tokeniser=Tokeniser(),
     )
 
 

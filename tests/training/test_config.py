@@ -159,6 +159,36 @@ def test_a_key_in_a_wrong_place_is_sent_to_its_own(tmp_path: Path, text: str, me
         ),
         (
             'format = "jsonl"',
+            'rules = [{ label = "x", trim_end = "[" }]',
+            19,
+            "corpus.1.rules.0.trim_end: not a regular",
+        ),
+        (
+            'format = "jsonl"',
+            'rules = [{ label = "x", text = "a" }]',
+            19,
+            "corpus.1.rules.0.label: the rule changes nothing: give to, trim_start or trim_end",
+        ),
+        (
+            'format = "jsonl"',
+            'rules = [{ label = "x", trim_end = "a", to = "O" }]',
+            19,
+            "corpus.1.rules.0.to: cannot stand beside trim_start or trim_end",
+        ),
+        (
+            'format = "jsonl"',
+            'rules = [{ label = "O", trim_end = "a" }]',
+            19,
+            "corpus.1.rules.0.label: 'O' is for words in no span: give text and to",
+        ),
+        (
+            '"PER", "LOC"]',
+            '"PER", "LOC"]\nrules = [{ label = "PER", trim_start = "(" }]',
+            4,
+            "rules.0.trim_start: not a regular",
+        ),
+        (
+            'format = "jsonl"',
             'rules = [{ label = "x", txt = "a", to = "O" }]',
             19,
             "did you mean text?",

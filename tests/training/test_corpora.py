@@ -56,6 +56,15 @@ def test_labels_are_mapped_dropped_or_made_unknown(load: Load) -> None:
     assert sentence.misaligned == ()
 
 
+@pytest.mark.parametrize(("sentences", "n_sentences"), [("document", 1), ("lines", 2)])
+def test_each_line_of_a_document_is_a_sentence_where_the_corpus_says_so(
+    load: Load, sentences: str, n_sentences: int
+) -> None:
+    text = json.dumps({"text": "and then we met old Ada\nBerg on the way", "spans": []})
+    options = {"format": "jsonl", "sentences": sentences}
+    assert len(load(options, train=text, dev=text).train) == n_sentences
+
+
 def test_a_rule_goes_before_the_map(load: Load) -> None:
     options = {
         "map": {"person": "PER"},

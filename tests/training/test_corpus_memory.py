@@ -48,6 +48,7 @@ for n_words in (6_000, 60_000):
     settings = ["pretrain.shuffle_window_words=5000"]
     recipe = load_recipe(folder / "recipe.toml", settings, purpose="pretrain")
     parts, encoded = (recipe.pretrain, recipe.pieces, recipe.features), folder / f"{n_words}"
+    parts = (*parts, recipe.tokeniser)
     prepare(*parts, folder, encoded, lambda _: None, most_types=3000, chunk_words=5_000)
     options = {"shortest": 2, "batch_words": 600, "window_words": 5_000, "seed": 1}
     text = TrainingText(EncodedCorpus(encoded), **options)

@@ -19,6 +19,7 @@ from teddy.model.network.crf import ConditionalRandomField
 from teddy.model.network.encoder import LockedDropout
 from teddy.model.network.tagger_network import Network
 from teddy.model.tags.tag_set import TagSet
+from teddy.model.text.words import Tokeniser
 from teddy.training.data.corpora import load_corpora
 from teddy.training.data.raw_text import RawText, Words, as_sentence
 from teddy.training.job.record import Record
@@ -273,7 +274,7 @@ def test_an_ensemble_of_equal_teachers_is_one_of_them_and_of_different_ones_thei
 def test_the_epochs_text_is_spread_over_its_updates(data: Path, words: int, n_updates: int) -> None:
     config = student_recipe(data, *WITH_TEXT, f"distill.words={words}").distill
     assert config is not None
-    text = RawText(["raw.txt"], data)
+    text = RawText(["raw.txt"], data, Tokeniser())
     teacher = load_teacher("teacher.checkpoint", data)
     teaching = Distillation(config, [teacher], teacher.tag_set, text, **SETTINGS)
     for epoch in (0, 1, 0):
@@ -350,7 +351,9 @@ def test_a_run_with_teachers_that_is_put_back_at_any_row_goes_on_as_if_nothing_h
 # Guises.
 
 
-GUISES = [as_sentence(words) for words in (("Anna", "Berg", "sleeps", "."), ("Oslo", "!"))]
+GUISES = [
+    as_sentence(words, Tokeniser()) for words in (("Anna", "Berg", "sleeps", "."), ("Oslo", "!"))
+]
 
 
 @pytest.mark.parametrize(

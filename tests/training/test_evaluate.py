@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from teddy.model.tags.spans import Span
+from teddy.model.text.words import Tokeniser
 from teddy.training.data.align import Sentence
 from teddy.training.evaluation.evaluate import Evaluation, Predict, ScoredSpan, evaluate, surfaces
 from teddy.training.evaluation.mistakes import MistakeKind
@@ -40,6 +41,7 @@ def sentence(
         text=text,
         path="letters/dev.conll",
         line=line,
+        tokeniser=Tokeniser(),
     )
 
 

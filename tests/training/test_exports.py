@@ -12,6 +12,7 @@ import pytest
 
 from teddy.model.errors import DataError
 from teddy.model.tags.spans import Scheme
+from teddy.model.text.words import Tokeniser
 from teddy.training.check.checking import check_file
 from teddy.training.check.finding_kinds import FindingKind
 from teddy.training.data.align import Misaligned
@@ -225,7 +226,8 @@ def test_spans_are_fitted_to_words_as_the_recipe_says(
     write(tmp_path / "a.jsonl", {"text": "Nora Finch met Adams", "entities": spans})
     config = CorpusConfig(name="c", licence="x", train=("a.jsonl",), misaligned=misaligned)
     told: list[Misaligned] = []
-    [sentence] = load_corpus(config, ["PER"], tmp_path, on_misaligned=told.append).train
+    corpus = load_corpus(config, ["PER"], tmp_path, Tokeniser(), on_misaligned=told.append)
+    [sentence] = corpus.train
     words = [(" ".join(sentence.words[s.start : s.end]), s.label) for s in sentence.spans]
     assert words == expected
     assert sum(each.is_lost for each in told) == 2 - len(expected)
@@ -237,12 +239,12 @@ def test_a_corpus_that_loses_many_spans_is_refused_unless_that_is_meant(tmp_path
     write(tmp_path / "a.jsonl", *[record] * 100)
     config = CorpusConfig(name="c", licence="x", train=("a.jsonl",))
     with pytest.raises(DataError, match=r"a\.jsonl:1: 100 of 100 spans of 'c' are lost"):
-        load_corpus(config, ["PER"], tmp_path)
+        load_corpus(config, ["PER"], tmp_path, Tokeniser())
     refusing = config.model_copy(update={"misaligned": "refuse"})
     with pytest.raises(DataError, match="does not fall on word borders; correct it, or set"):
-        load_corpus(refusing, ["PER"], tmp_path)
+        load_corpus(refusing, ["PER"], tmp_path, Tokeniser())
     dropping = config.model_copy(update={"misaligned": "drop"})
-    assert len(load_corpus(dropping, ["PER"], tmp_path).train) == 100
+    assert len(load_corpus(dropping, ["PER"], tmp_path, Tokeniser()).train) == 100
 
 
 def test_two_labels_on_the_same_words_are_named(tmp_path: Path) -> None:

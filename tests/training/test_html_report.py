@@ -9,6 +9,7 @@ import pytest
 from teddy.model.errors import TrainingError
 from teddy.model.file.bundle import TrainingData
 from teddy.model.tags.spans import Span
+from teddy.model.text.words import Tokeniser
 from teddy.training.data.align import Sentence
 from teddy.training.evaluation.evaluate import Evaluation, ScoredSpan, evaluate
 from teddy.training.recipe.sections import CardConfig
@@ -35,6 +36,7 @@ def sentence(text: str, *spans: Span, corpus: str = "letters") -> Sentence:
         text=text,
         path="letters/dev.conll",
         line=7,
+        tokeniser=Tokeniser(),
     )
 
 

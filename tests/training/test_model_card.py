@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from teddy.model.errors import RecipeError
-from teddy.model.file.bundle import Manifest, TrainingData, read_bundle
+from teddy.model.file.bundle import AppliedRule, Manifest, TrainingData, read_bundle
 from teddy.training.export.model_card import render_card
 from teddy.training.recipe.reading import dump_toml
 from teddy.training.recipe.recipe import Recipe, load_recipe
@@ -76,6 +76,7 @@ HEADS = [
     "Out of scope",
     "Labels",
     "Training data",
+    "Conventions",
     "How well it does",
     "Do scores mean what they say?",
     "Limits",
@@ -125,6 +126,20 @@ def test_scores_stand_in_the_row_of_what_they_are_of(manifest: Manifest) -> None
         f"{manifest.training_data[0].n_words:,}",
         "`the tests`",
     ] in rows
+
+
+def test_the_card_counts_what_each_rule_has_changed_in_each_corpus(manifest: Manifest) -> None:
+    assert section(render_card(manifest), "Conventions").startswith("None: the annotations")
+    rules = (
+        AppliedRule(corpus="one", rule="titles left out", n_train=1200, n_dev=3),
+        AppliedRule(corpus="one", rule="no effect", n_train=0, n_dev=0),
+        AppliedRule(corpus="two", rule="titles left out", n_train=0, n_dev=4),
+    )
+    card = render_card(replace(manifest, rules=rules))
+    rows = table_rows(card)
+    assert ["`two`", "titles left out", "0", "4"] in rows
+    assert ["`one`", "titles left out", "1,200", "3"] in rows
+    assert "Without effect: no effect." in section(card, "Conventions")
 
 
 def test_a_recipe_without_a_card_gives_one_that_says_what_is_not_stated(manifest: Manifest) -> None:

@@ -5,13 +5,14 @@ import pytest
 
 from teddy.model.errors import DataError
 from teddy.model.tags.spans import Scheme, Span
+from teddy.model.text.words import Tokeniser
 from teddy.training.data.named_file import file_config, load_file
 
 
 def test_what_is_not_stated_is_guessed_from_the_file(tmp_path: Path) -> None:
     path = tmp_path / "eng.testa"
     path.write_text("Ada N I-PER x\nBay N B-PER x\nspoke V O x\n")
-    (sentence,) = load_file(path, ["PER"]).dev
+    (sentence,) = load_file(path, ["PER"], Tokeniser()).dev
     assert sentence.spans == (Span(0, 1, "PER"), Span(1, 2, "PER"))
     stated = file_config(path, ["PER"], scheme=Scheme.BIOES, tag=-1, annotates=("PER",))
     assert (stated.scheme, stated.tag, stated.annotates) == (Scheme.BIOES, -1, ("PER",))
@@ -23,6 +24,7 @@ def test_a_file_is_read_as_its_fields_say(tmp_path: Path) -> None:
     corpus = load_file(
         path,
         ["PER"],
+        Tokeniser(),
         token=1,
         tag=0,
         scheme=Scheme.IOB1,
@@ -38,7 +40,7 @@ def test_a_file_is_read_as_its_fields_say(tmp_path: Path) -> None:
 def test_a_label_that_the_model_lacks_is_refused_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "a.conll").write_text("Ada B-PER\n\nOslo B-GPE\n")
     with pytest.raises(DataError, match=r"a\.conll:3: label 'GPE' is neither"):
-        load_file(tmp_path / "a.conll", ["PER", "LOC"])
+        load_file(tmp_path / "a.conll", ["PER", "LOC"], Tokeniser())
 
 
 @pytest.mark.parametrize(
@@ -54,4 +56,4 @@ def test_fields_that_make_no_sense_are_refused(
 ) -> None:
     (tmp_path / "a.conll").write_text("Ada B-PER\n")
     with pytest.raises(DataError, match=message):
-        load_file(tmp_path / "a.conll", ["PER"], **change)
+        load_file(tmp_path / "a.conll", ["PER"], Tokeniser(), **change)

@@ -16,6 +16,7 @@ import pytest
 from teddy.model.config import FeatureConfig, NetworkConfig
 from teddy.model.system.processes import available_cores
 from teddy.model.tags.spans import Span
+from teddy.model.text.words import Tokeniser
 from teddy.training.check.finding_kinds import FindingKind
 from teddy.training.check.noise import (
     NoiseOptions,
@@ -68,6 +69,7 @@ def sentence(
         text=text,
         path=path,
         line=line,
+        tokeniser=Tokeniser(),
     )
 
 

@@ -1,6 +1,10 @@
 """Perturbed sentences: the same entities in order, in the words that a predictor would see."""
 
+import re
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,8 +13,9 @@ from hypothesis import strategies as st
 
 from teddy.model.tags.spans import Span
 from teddy.model.text.sentences import Offsets, split_sentences
-from teddy.model.text.words import tokenise
+from teddy.model.text.words import Tokeniser
 from teddy.training.data.align import Sentence, align
+from teddy.training.data.name_perturbations import listed, marked, titled
 from teddy.training.data.perturbations import (
     joined,
     lower,
@@ -92,7 +97,7 @@ def sentences(draw: st.DrawFn) -> Sentence:
     text = "Ab" + "".join(gap + part for part, gap in parts)
     cuts = sorted(draw(st.sets(st.integers(0, len(text)), max_size=7)))
     labels = st.sampled_from(("PER", "LOC", "?"))
-    words = tokenise(text)
+    words = Tokeniser().offsets(text)
     spans = [
         Span(start, end, draw(labels)) for start, end in zip(cuts[::2], cuts[1::2], strict=False)
     ]
@@ -108,7 +113,7 @@ def sentences(draw: st.DrawFn) -> Sentence:
         is_sentence=True,
         document=0,
     )
-    (sentence,) = align(example, "made-up", lambda _: None)
+    (sentence,) = align(example, "made-up", Tokeniser(), lambda _: None)
     return sentence
 
 
@@ -119,13 +124,12 @@ def sentence_of(text: str, *names: str) -> Sentence:
     example = Example(
         text=text, spans=spans, span_lines=lines, path="p", line=1, is_sentence=True, document=0
     )
-    return align(example, "c", lambda _: None)[0]
+    return align(example, "c", Tokeniser(), lambda _: None)[0]
 
 
 def covered(sentence: Sentence) -> list[str]:
     """The characters of each span, less white space and what is invisible."""
-    stretches = [sentence.offsets[span.start : span.end] for span in sentence.spans]
-    return ["".join(sentence.text[start:end] for start, end in words) for words in stretches]
+    return ["".join(sentence.words[span.start : span.end]) for span in sentence.spans]
 
 
 def is_known(sentence: Sentence, word: int) -> bool:
@@ -135,8 +139,8 @@ def is_known(sentence: Sentence, word: int) -> bool:
 def assert_whole(sentence: Sentence) -> None:
     """What holds of every sentence."""
     assert sentence.words
-    assert list(sentence.offsets) == tokenise(sentence.text)
-    assert list(sentence.words) == [sentence.text[start:end] for start, end in sentence.offsets]
+    assert list(sentence.offsets) == Tokeniser().offsets(sentence.text)
+    assert list(sentence.words) == Tokeniser().split_words(sentence.text)[2]
     ranges = [(span.start, span.end) for span in sentence.spans]
     for each in (ranges, list(sentence.unknown)):
         flat = [border for pair in each for border in pair]
@@ -350,7 +354,7 @@ def test_a_joined_text_is_what_is_written_without_the_space(
     result = joined(sentence_of(first), sentence_of(second))
     assert result is not None
     assert result.text == expected
-    assert list(result.offsets) == tokenise(expected)
+    assert list(result.offsets) == Tokeniser().offsets(expected)
     assert split_sentences(expected, Offsets.of(result.offsets)) == [(0, len(result.words))]
 
 
@@ -360,3 +364,104 @@ def test_sentences_that_cannot_run_together_are_not_joined() -> None:
     assert joined(sentence_of("她在北京。"), sentence_of("他走。")) is None
     assert joined(sentence_of("This is Oslo.", "Oslo"), sentence_of("it was.")) is None
     assert joined(sentence_of("This is fun."), sentence_of("it was.")) is not None
+
+
+@given(sentences(), st.integers(0, 1000))
+def test_a_title_stands_before_persons_and_is_not_part_of_them(
+    sentence: Sentence, seed: int
+) -> None:
+    changed = titled(sentence, "PER", np.random.default_rng(seed))
+    if changed is None:
+        return
+    assert_whole(changed)
+    assert labels(changed) == labels(sentence)
+    for before, after, span in zip(covered(sentence), covered(changed), changed.spans, strict=True):
+        assert before.endswith(after) if span.label == "PER" else before == after
+
+
+def test_titles_are_of_many_kinds_and_half_of_the_persons_lose_their_first_names() -> None:
+    sentence = sentence_of("Ada Finch met Bo in Oslo , said Ms Quill .", "Ada Finch", "Bo", "Quill")
+    seen: Counter[str] = Counter()
+    for seed in range(200):
+        changed = titled(sentence, "PER", np.random.default_rng(seed))
+        assert changed is not None
+        names = covered(changed)
+        assert names[0] in ("AdaFinch", "Finch")
+        assert names[1:] == ["Bo", "Quill"]
+        assert changed.text.endswith("in Oslo , said Ms Quill .")
+        seen[names[0]] += 1
+        seen[changed.words[0]] += 1
+    assert 80 < seen["Finch"] < 120
+    assert len(seen) > 40
+
+
+def test_no_other_label_gets_a_title_and_a_small_name_gets_a_small_one() -> None:
+    sentence = sentence_of("we saw ada finch .", "ada finch")
+    random = np.random.default_rng(1)
+    assert titled(sentence, "LOC", random) == replace(sentence, **moved(sentence))
+    changed = titled(sentence, "PER", random)
+    assert changed is not None
+    assert changed.text == changed.text.lower() != " " + sentence.text
+
+
+def moved(sentence: Sentence) -> dict[str, Any]:
+    """The text and the offsets behind a gap."""
+    offsets = tuple((start + 1, end + 1) for start, end in sentence.offsets)
+    return {"text": " " + sentence.text, "offsets": offsets}
+
+
+@given(sentences(), st.integers(0, 1000))
+def test_no_entity_is_lost_when_names_get_marks(sentence: Sentence, seed: int) -> None:
+    changed = marked(sentence, np.random.default_rng(seed))
+    if changed is not None:
+        assert_whole(changed)
+        assert labels(changed) == labels(sentence)
+
+
+def test_a_mark_that_a_corpus_has_apart_is_joined_to_its_name() -> None:
+    sentence = sentence_of("so true @ adafinch , see you in # Oslo", "adafinch", "Oslo")
+    changed = marked(sentence, np.random.default_rng(0))
+    assert changed is not None
+    assert changed.text == " so true @adafinch , see you in #Oslo"
+    assert [text.lstrip("@#") for text in covered(changed)] == ["adafinch", "Oslo"]
+
+
+def test_a_name_becomes_a_handle_or_a_hashtag() -> None:
+    sentence = sentence_of("I met Ada Finch there", "Ada Finch")
+    texts = set()
+    for seed in range(100):
+        changed = marked(sentence, np.random.default_rng(seed))
+        assert changed is not None
+        texts.add(re.sub(r"\d+", "2024", changed.text))
+        assert covered(changed)[0].lower().lstrip("@#").startswith("adafinch")
+    assert texts == {
+        f" I met {name} there"
+        for name in (
+            *("@adafinch", "@AdaFinch", "#adafinch", "#AdaFinch"),
+            *("#adafinch2024", "#AdaFinch2024"),
+        )
+    }
+
+
+@given(sentences(), st.integers(0, 1000))
+def test_a_list_is_the_names_of_a_sentence_and_what_parts_them(
+    sentence: Sentence, seed: int
+) -> None:
+    changed = listed(sentence, np.random.default_rng(seed))
+    assert changed is None or len(sentence.spans) >= 2
+    if changed is None:
+        return
+    assert_whole(changed)
+    assert [span.label for span in changed.spans] == [span.label for span in sentence.spans]
+    assert covered(changed) == covered(sentence)
+    names = "".join(covered(sentence))
+    left = Counter("".join(changed.text.split())) - Counter(names)
+    assert set(left) <= set("|,-;\u200b\u00ad")
+
+
+def test_two_names_of_one_kind_are_never_parted_by_a_space_alone() -> None:
+    sentence = sentence_of("Ada Finch , Bo Quill", "Ada Finch", "Bo Quill")
+    texts = {listed(sentence, np.random.default_rng(seed)) for seed in range(60)}
+    assert {each.text for each in texts if each} == {
+        f"Ada Finch{gap}Bo Quill" for gap in ("\t", "\n", " | ", ", ", " - ", "; ")
+    }

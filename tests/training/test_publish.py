@@ -12,8 +12,10 @@ from teddy.model.file.bundle import read_bundle
 from teddy.model.predictor import Predictor, load
 from teddy.model.system import files
 from teddy.model.tagger import Tagger
+from teddy.model.text.words import READABLE_VERSIONS, Tokeniser
 from teddy.training.data.corpora import Corpus, load_corpora
 from teddy.training.evaluation.measurements import evaluate_dev, read_measurements
+from teddy.training.evaluation.model_comparison import compare_models
 from teddy.training.export import publish
 from teddy.training.export.publish import export, measure, recipe_of, write_model
 from teddy.training.learning.checkpoint import Checkpoint, load_checkpoint
@@ -55,6 +57,54 @@ def test_the_best_checkpoint_of_an_ended_run_gives_the_model_file_of_the_run_aga
     again = load(path, precision="fp32")
     assert again.tag(TEXTS) == tiny_predictor.tag(TEXTS)
     assert without_time(again) == without_time(tiny_predictor)
+
+
+@pytest.mark.parametrize("version", READABLE_VERSIONS)
+def test_a_model_reads_the_words_of_its_recipe(
+    best: Checkpoint, tmp_path: Path, version: int
+) -> None:
+    changes = {"tokeniser_version": version, "language": "fr"}
+    recipe = recipe_of(best).model_copy(update=changes)
+    write_model(replace(best, recipe=recipe.dump_toml()), tmp_path / "french.teddy")
+    model = load(tmp_path / "french.teddy", precision="fp32")
+    assert model.tokeniser == Tokeniser(version, "fr")
+    (tagged,) = model.tag_documents(["l'Oise, Acme Inc."])
+    expected = (
+        ["l'Oise", ",", "Acme", "Inc."] if version == 1 else ["l'", "Oise", ",", "Acme", "Inc", "."]
+    )
+    assert ["l'Oise, Acme Inc."[token.start : token.end] for token in tagged.tokens] == expected
+
+
+def test_a_checkpoint_from_before_there_were_two_tokenisers_gives_a_model_of_the_first(
+    best: Checkpoint, tmp_path: Path
+) -> None:
+    lines = best.recipe.splitlines(keepends=True)
+    older = "".join(line for line in lines if not line.startswith("tokeniser_version"))
+    assert older != best.recipe
+    write_model(replace(best, recipe=older), tmp_path / "older.teddy")
+    assert load(tmp_path / "older.teddy", precision="fp32").tokeniser.version == 1
+
+
+@pytest.mark.parametrize("version", READABLE_VERSIONS)
+def test_a_model_is_compared_on_the_words_of_another_as_it_reads_the_text(
+    tiny_run: Path, best: Checkpoint, corpora: list[Corpus], tmp_path: Path, version: int
+) -> None:
+    """Here no word is cut otherwise, so that the models find the same."""
+    recipe = recipe_of(best).model_copy(update={"tokeniser_version": version})
+    other = tmp_path / "other.teddy"
+    write_model(replace(best, recipe=recipe.dump_toml()), other)
+    compared = compare_models(
+        (other, tiny_run / "tiny.teddy"),
+        lambda *_: corpora,
+        precision="fp32",
+        n_draws=10,
+        seed=1,
+        most=10,
+        speed=False,
+    )
+    overall = compared.comparison.overall
+    assert overall.first == overall.second
+    assert overall.first.gold > 0
 
 
 def test_a_checkpoint_without_measurements_is_refused_without_data(

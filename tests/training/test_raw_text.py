@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from teddy.model.errors import DataError
 from teddy.model.text.sentences import Offsets, split_sentences
-from teddy.model.text.words import tokenise
+from teddy.model.text.words import Tokeniser
 from teddy.training.data.raw_text import RawText, as_sentence, read_paragraphs, split_paragraph
 
 LINES = ["Anna sleeps. Otto reads .", "", "Oslo is cold", "  ", "été : 日本", "The end"]
@@ -71,12 +71,12 @@ def test_a_file_that_cannot_be_read_is_refused_before_anything_is_learnt(
 ) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=expected):
-        RawText([name], tmp_path)
+        RawText([name], tmp_path, Tokeniser())
 
 
 def test_a_glob_without_files_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
-        RawText(["*.txt"], tmp_path)
+        RawText(["*.txt"], tmp_path, Tokeniser())
 
 
 # Sentences.
@@ -86,19 +86,19 @@ def test_a_glob_without_files_is_refused(tmp_path: Path) -> None:
 def test_the_sentences_of_a_paragraph_are_those_of_a_text_to_tag_and_none_is_too_long(
     text: str, longest: int
 ) -> None:
-    words = tokenise(text)
+    words = Tokeniser().offsets(text)
     expected = []
     for first, last in split_sentences(text, Offsets.of(words)):
         sentence = [text[start:end] for start, end in words[first:last]]
         while sentence:
             expected.append(tuple(sentence[:longest]))
             sentence = sentence[longest:]
-    assert list(split_paragraph(text, longest)) == expected
+    assert list(split_paragraph(text, Tokeniser(), longest)) == expected
 
 
 @given(words=st.lists(st.text(min_size=1, max_size=5), min_size=1, max_size=6))
 def test_a_sentence_of_raw_words_has_them_where_it_says(words: list[str]) -> None:
-    sentence = as_sentence(tuple(words))
+    sentence = as_sentence(tuple(words), Tokeniser())
     assert (
         [sentence.text[start:end] for start, end in sentence.offsets]
         == words
@@ -110,7 +110,7 @@ def test_a_sentence_of_raw_words_has_them_where_it_says(words: list[str]) -> Non
 
 
 def everything(library: Path, line: int) -> list[str]:
-    return [each.text for each in RawText(["*"], library).paragraphs(line)]
+    return [each.text for each in RawText(["*"], library, Tokeniser()).paragraphs(line)]
 
 
 @pytest.mark.parametrize("line", range(16))
@@ -125,9 +125,11 @@ def test_the_text_is_read_round_once_from_any_of_its_lines(library: Path, line: 
 def test_a_stretch_is_a_run_of_the_text_of_just_enough_words(
     library: Path, n_words: int, seed: int, epoch: int
 ) -> None:
-    text = RawText(["*"], library)
+    text = RawText(["*"], library, Tokeniser())
     found = text.stretch(n_words, 100, seed, epoch)
-    assert found == RawText(["*"], library).stretch(n_words, 100, seed, epoch), "a pure function"
+    assert found == RawText(["*"], library, Tokeniser()).stretch(n_words, 100, seed, epoch), (
+        "a pure function"
+    )
     starts = [
         plain
         for plain in range(16)
@@ -143,7 +145,7 @@ def test_a_stretch_is_a_run_of_the_text_of_just_enough_words(
 
 def test_epochs_read_all_of_a_text_before_they_come_back_to_much_of_it(tmp_path: Path) -> None:
     write(tmp_path / "long.txt", [f"{number} sleeps" for number in range(1000)])
-    text = RawText(["long.txt"], tmp_path)
+    text = RawText(["long.txt"], tmp_path, Tokeniser())
     for seed in range(5):
         # Ten stretches of a twentieth of the text: a random choice of the same size overlaps by a
         # fifth of itself.
@@ -154,7 +156,7 @@ def test_epochs_read_all_of_a_text_before_they_come_back_to_much_of_it(tmp_path:
 
 
 def test_words_that_come_again_are_one_object_in_memory(library: Path) -> None:
-    sentences = RawText(["*"], library).stretch(1000, 100, 1, 0)
+    sentences = RawText(["*"], library, Tokeniser()).stretch(1000, 100, 1, 0)
     assert len({id(sentence[-1]) for sentence in sentences}) == 1
 
 

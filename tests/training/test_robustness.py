@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from teddy.model.tags.spans import Span
+from teddy.model.text.words import Tokeniser
 from teddy.training.data.align import Sentence, align
 from teddy.training.data.perturbations import lower, title, unpunctuated, upper
 from teddy.training.data.readers.rows import Example
@@ -38,7 +39,7 @@ def sentence(text: str, number: int, broken: bool = False) -> Sentence:
         is_sentence=True,
         document=0,
     )
-    return align(example, "c", lambda _: None)[0]
+    return align(example, "c", Tokeniser(), lambda _: None)[0]
 
 
 SENTENCES = [

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from teddy.model.errors import DataError
 from teddy.model.tags.spans import Span
+from teddy.model.text.words import Tokeniser
 from teddy.training.data.align import Sentence
 from teddy.training.data.corpora import Corpus, load_corpora, open_corpora
 from teddy.training.data.source import CorporaInMemory, Source, StoredCorpora
@@ -41,6 +42,7 @@ def sentence(words: Sequence[str], corpus: str = "a", line: int = 1) -> Sentence
         text=" ".join(words),
         path=f"{corpus}.conll",
         line=line,
+        tokeniser=Tokeniser(),
     )
 
 
@@ -87,6 +89,7 @@ BATCH_WORDS = st.integers(1, 60)
 @given(st.lists(st.text(min_size=1), min_size=1), st.integers(0, 10**9))
 def test_a_sentence_comes_out_of_its_line_as_it_went_in(words: list[str], line: int) -> None:
     one = sentence(words, line=line)
+    one = replace(one, words=tuple(map(one.tokeniser.read, words)))
     record = pack(one, 1)
     assert record.count(b"\n") == 1
     assert unpack(record, "a", ["b.conll", "a.conll"]) == one

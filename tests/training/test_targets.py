@@ -14,6 +14,7 @@ from teddy.model.features.rows import WordFeatures
 from teddy.model.network.tagger_network import Network
 from teddy.model.tags.spans import Scheme, Span, read_tags, write_tags
 from teddy.model.tags.tag_set import TagSet
+from teddy.model.text.words import Tokeniser
 from teddy.training.data.align import Sentence
 from teddy.training.data.corpora import Corpus
 from teddy.training.data.vocabulary import train_pieces
@@ -49,6 +50,7 @@ def make_sentence(
         text=" ".join(words),
         path="made-up.conll",
         line=1,
+        tokeniser=Tokeniser(),
     )
 
 

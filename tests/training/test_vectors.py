@@ -20,6 +20,7 @@ from teddy.model.file.bundle import TrainingData, read_manifest
 from teddy.model.network.tagger_network import Network
 from teddy.model.predictor import load
 from teddy.model.tags.tag_set import TagSet
+from teddy.model.text.words import Tokeniser
 from teddy.training import run
 from teddy.training.data.vocabulary import (
     WordVectors,
@@ -124,7 +125,7 @@ def test_a_broken_line_is_named(tmp_path: Path, text: str, line: int | None, mes
     path = tmp_path / "v.txt"
     path.write_text(text)
     with pytest.raises(DataError) as caught:
-        choose_vectors(path, {"b": 1}, 10)
+        choose_vectors(path, {"b": 1}, 10, Tokeniser())
     assert caught.value.line == line
     assert message in str(caught.value)
     assert str(path) in str(caught.value)
@@ -169,7 +170,7 @@ def test_words_of_the_training_data_come_first_and_then_the_first_of_the_file(
     path = tmp_path_factory.mktemp("vectors") / "v.txt"
     values = numbers(len(words), 3)
     write(path, words, values)
-    vectors = choose_vectors(path, counts, most)
+    vectors = choose_vectors(path, counts, most, Tokeniser())
     lines = chosen_slowly(words, counts, most)
     assert vectors.words == tuple(words[line].casefold() for line in lines)
     assert np.array_equal(vectors.values.numpy(), values[lines])

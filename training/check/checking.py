@@ -11,6 +11,7 @@ from pathlib import Path
 
 from teddy.model.errors import DataError
 from teddy.model.tags.spans import Scheme, write_tags
+from teddy.model.text.words import Tokeniser
 from teddy.training.check import findings as look
 from teddy.training.check import texts
 from teddy.training.check.finding_kinds import FindingKind
@@ -23,6 +24,7 @@ from teddy.training.data.corpora import Corpus
 from teddy.training.data.fitting import fit
 from teddy.training.data.readers.columns import read_conll_rows, read_csv_rows
 from teddy.training.data.readers.rows import Rows, sentence_spans
+from teddy.training.data.rules import Rules
 from teddy.training.recipe.corpus_config import FormatConfig
 from teddy.training.recipe.recipe import Recipe
 
@@ -40,7 +42,11 @@ def check_recipe(
     With `deep`, label noise is looked for, which takes minutes; `on_progress` takes the share
     that is done.
     """
-    read = [read_corpus(config, recipe.labels, Path(data)) for config in recipe.corpus]
+    tokeniser = recipe.tokeniser
+    read = [
+        read_corpus(Rules(config, recipe.labels, recipe.rules), Path(data), tokeniser)
+        for config in recipe.corpus
+    ]
     corpora = [corpus for corpus, _ in read]
     train = [*chain.from_iterable(corpus.train for corpus in corpora)]
     dev = [*chain.from_iterable(corpus.dev for corpus in corpora)]
@@ -51,7 +57,8 @@ def check_recipe(
     for corpus, each in read:
         # Corpora have conventions of their own, so that only what differs within one is suspicious.
         findings += _within([*corpus.train, *corpus.dev])
-        findings += _of_reading(each)
+        findings += _of_reading(each, tokeniser)
+    findings += look.rules(str(path), corpora, len(recipe.rules))
     parts = {
         (corpus.name, part): sentences
         for corpus in corpora
@@ -71,19 +78,21 @@ def check_file(
     on_progress: OnProgress = lambda _: None,
 ) -> CheckReport:
     """Check one file by itself, with the labels that it has; the rest as in `check_recipe`."""
-    path, read = Path(path), ReadCorpus()
+    path, read, tokeniser = Path(path), ReadCorpus(), Tokeniser()
+    fitted = (
+        fit(example, options, tokeniser, lambda _: None)
+        for example in read_file(path, options, read)
+    )
     sentences = [
         sentence
-        for example in read_file(path, options, read)
-        for sentence in align(
-            fit(example, options, lambda _: None), path.name, read.misaligned.append
-        )
+        for example in fitted
+        for sentence in align(example, path.name, tokeniser, read.misaligned.append)
     ]
     labels = sorted({span.label for sentence in sentences for span in sentence.spans})
     findings = [
         *look.few_examples(path.name, str(path), labels, sentences),
         *_within(sentences),
-        *_of_reading(read),
+        *_of_reading(read, tokeniser),
     ]
     corpus = Corpus(name=path.name, annotates=frozenset(labels), train=sentences)
     parts = {(path.name, "file"): sentences}
@@ -131,7 +140,7 @@ def _within(sentences: Sequence[Sentence]) -> Iterator[Finding]:
     yield from look.half_marked(sentences)
 
 
-def _of_reading(read: ReadCorpus) -> Iterator[Finding]:
+def _of_reading(read: ReadCorpus, tokeniser: Tokeniser) -> Iterator[Finding]:
     """Yield what could not be read, and what only files and undivided examples show."""
     yield from map(unreadable, read.errors)
     for label, n in read.unknown_labels.most_common():
@@ -144,8 +153,8 @@ def _of_reading(read: ReadCorpus) -> Iterator[Finding]:
     existing = [path for path in read.files if path.is_file()]
     yield from texts.byte_order_marks(existing)
     yield from texts.white_space(read.examples)
-    yield from texts.crossing(read.examples)
-    yield from texts.empty_examples(read.examples)
+    yield from texts.crossing(read.examples, tokeniser)
+    yield from texts.empty_examples(read.examples, tokeniser)
     for guess in read.guesses:
         yield from _repairs(guess.path, guess.options)
 

@@ -116,6 +116,10 @@ class FindingKind(Enum):
         "words that are nearly always marked, and not here",
         "Mark them where they mean the same.",
     )
+    UNUSED_RULE = _warning(
+        "rules that change no span",
+        "Remove the rule, or correct its label and its patterns: it is for the data as it is read.",
+    )
     TWO_WAYS = _information(
         "words with two labels",
         "Compare the two examples: does the context decide, or did the annotators?",
@@ -135,6 +139,10 @@ class FindingKind(Enum):
     NO_NEGATIVES = _information(
         "parts in which every sentence has an entity",
         "Add sentences without any, as real text has, or the tagger finds entities everywhere.",
+    )
+    RULE = _information(
+        "spans that rules of the recipe have changed",
+        "Compare the counts with what you meant; the model card has them too.",
     )
     TOO_FEW = _information(
         "too few sentences, or no entities, to look for label noise in",

@@ -13,6 +13,7 @@ from teddy.model.tags.spans import Span
 from teddy.training.check.finding_kinds import FindingKind
 from teddy.training.check.report import Example, Finding, finding_in
 from teddy.training.data.align import Sentence
+from teddy.training.data.corpora import Corpus
 from teddy.training.evaluation.evaluate import in_characters, surface_of, surfaces
 
 _REPEAT_WORDS = 5
@@ -314,6 +315,29 @@ def without_entities(parts: Mapping[str, Sequence[Sentence]]) -> Iterator[Findin
         if not any(each.spans or each.unknown or each.misaligned for each in sentences):
             message, n = f"{len(sentences):,} sentences, every word O", len(sentences)
             yield Finding(FindingKind.ONLY_OUTSIDE, path, None, message, n)
+
+
+def rules(path: str, corpora: Sequence[Corpus], n_shared: int) -> Iterator[Finding]:
+    """Yield what each rule has changed, and the rules that have changed nothing.
+
+    The last `n_shared` rules of each corpus are those of the recipe, which may be for some of the
+    corpora only.
+    """
+    shared = [
+        [corpus.rules[len(corpus.rules) - n_shared + number] for corpus in corpora]
+        for number in range(n_shared)
+    ]
+    own = [[rule] for corpus in corpora for rule in corpus.rules[: len(corpus.rules) - n_shared]]
+    for same in (*own, *shared):
+        total = sum(rule.n_train + rule.n_dev for rule in same)
+        if not total:
+            where = f"{same[0].corpus}: " if len(same) == 1 else ""
+            yield Finding(FindingKind.UNUSED_RULE, path, None, f"{where}{same[0].rule}")
+        for rule in same:
+            if n := rule.n_train + rule.n_dev:
+                counts = f"{rule.n_train:,} in train, {rule.n_dev:,} in dev"
+                message = f"{rule.corpus}: {rule.rule}: {counts}"
+                yield Finding(FindingKind.RULE, path, None, message, float(n))
 
 
 def _count_labels(sentences: Sequence[Sentence]) -> Counter[str]:

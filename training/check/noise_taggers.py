@@ -196,7 +196,7 @@ def read_fold(fold: Fold, config: QuickConfig, on_progress: OnProgress) -> list[
         device=torch.device("cpu"),
         started_share=0.5 if config.starts_from_en else 1.0,
     )
-    total = trainer.total_steps()
+    total = trainer.total_steps
     for row in trainer.run():
         on_progress(row["step"] / total)
     return read_annotations(trainer.averaged, features, tag_set, fold.asked)

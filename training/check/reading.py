@@ -4,19 +4,22 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar, cast
 
 from teddy.model.errors import DataError
+from teddy.model.text.words import Tokeniser
 from teddy.training.data.align import Misaligned, Sentence, align
-from teddy.training.data.corpora import Corpus, make_corpus, relabel
+from teddy.training.data.corpora import Corpus, make_corpus
 from teddy.training.data.fitting import fit
 from teddy.training.data.holdout import Divider
 from teddy.training.data.readers import Example, read_examples
 from teddy.training.data.readers.columns import DOCUMENT_START
 from teddy.training.data.readers.files import find_files, read_lines
 from teddy.training.data.readers.guess import Guess, guess_file, is_binary
-from teddy.training.recipe.corpus_config import UNKNOWN, CorpusConfig, FormatConfig
+from teddy.training.data.rules import Rules
+from teddy.training.recipe.corpus_config import UNKNOWN, FormatConfig
 
 _MOST_BAD_PLACES = 50
 """A file with more of them is another format than its reader thinks; the rest of it is not read."""
@@ -92,30 +95,37 @@ def readable(
             after = max(after + 1, _end_of_block(path, options, error.line))
 
 
-def read_corpus(
-    config: CorpusConfig, labels: Sequence[str], data: Path
-) -> tuple[Corpus, ReadCorpus]:
+def read_corpus(rules: Rules, data: Path, tokeniser: Tokeniser) -> tuple[Corpus, ReadCorpus]:
     """Read a corpus of a recipe as `load_corpus` does, and report what cannot be read."""
-    read = ReadCorpus()
+    config, read = rules.config, ReadCorpus()
+    in_train: Counter[int] = Counter()
+    in_dev: Counter[int] = Counter()
     train: list[Sentence] = []
     dev: list[Sentence] = []
-    examples = [*_relabelled(config.train, config, labels, data, read)]
-    divider = Divider.of(config, lambda: examples)
-    for example in examples:
-        part = dev if divider.holds_out(example) else train
-        part.extend(align(example, config.name, read.misaligned.append))
-    for example in _relabelled(config.dev, config, labels, data, read):
-        dev.extend(align(example, config.name, read.misaligned.append))
-    return make_corpus(config, labels, train, dev, 0), read
+    examples = [*_relabelled(config.train, rules, data, tokeniser, read)]
+    divider = Divider.of(config, lambda: (example for example, _ in examples))
+    align_here = partial(
+        align,
+        corpus=config.name,
+        tokeniser=tokeniser,
+        on_misaligned=read.misaligned.append,
+        sentences=config.sentences,
+    )
+    for example, applied in examples:
+        is_held_out = divider.holds_out(example)
+        (in_dev if is_held_out else in_train).update(applied)
+        part = dev if is_held_out else train
+        part.extend(align_here(example))
+    for example, applied in _relabelled(config.dev, rules, data, tokeniser, read):
+        in_dev.update(applied)
+        dev.extend(align_here(example))
+    counts = rules.counts(in_train, in_dev)
+    return make_corpus(config, rules.labels, train, dev, 0, counts), read
 
 
 def _relabelled(
-    patterns: Sequence[str],
-    config: CorpusConfig,
-    labels: Sequence[str],
-    data: Path,
-    read: ReadCorpus,
-) -> Iterator[Example]:
+    patterns: Sequence[str], rules: Rules, data: Path, tokeniser: Tokeniser, read: ReadCorpus
+) -> Iterator[tuple[Example, Counter[int]]]:
     for pattern in patterns:
         try:
             paths = find_files([pattern], data)
@@ -124,20 +134,20 @@ def _relabelled(
             continue
         for path in paths:
             if path not in read.files:
-                for example in read_file(path, config, read):
-                    whole = fit(example, config, lambda _: None)
-                    yield _with_known_labels(whole, config, labels, read)
+                for example in read_file(path, rules.config, read):
+                    whole = fit(example, rules.config, tokeniser, lambda _: None)
+                    yield _with_known_labels(whole, rules, read)
 
 
 def _with_known_labels(
-    example: Example, config: CorpusConfig, labels: Sequence[str], read: ReadCorpus
-) -> Example:
-    """Return the example with the labels of the recipe; of spans with others, nothing is known."""
+    example: Example, rules: Rules, read: ReadCorpus
+) -> tuple[Example, Counter[int]]:
+    """Return what `Rules.apply` does; of spans with labels that it refuses, nothing is known."""
     own = Counter(span.label for span in example.spans)
-    lenient = config
+    lenient = rules.config
     while True:
         try:
-            return relabel(example, lenient, labels)
+            return replace(rules, config=lenient).apply(example)
         except DataError as error:
             unknown = next(
                 label

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from teddy.model.text.sentences import Offsets, split_sentences
-from teddy.model.text.words import tokenise
+from teddy.model.text.words import Tokeniser
 from teddy.training.check.finding_kinds import FindingKind
 from teddy.training.check.findings import times
 from teddy.training.check.report import Finding, finding_in
@@ -130,7 +130,7 @@ def white_space(examples: Sequence[Example]) -> Iterator[Finding]:
                 yield Finding(FindingKind.WHITE_SPACE, example.path, line, message, weight)
 
 
-def crossing(examples: Sequence[Example]) -> Iterator[Finding]:
+def crossing(examples: Sequence[Example], tokeniser: Tokeniser) -> Iterator[Finding]:
     """Yield entities of documents that reach over the end of a sentence by the splitter."""
     for example in examples:
         suspects = [
@@ -140,9 +140,9 @@ def crossing(examples: Sequence[Example]) -> Iterator[Finding]:
         ]
         if example.is_sentence or not suspects:
             continue
-        words = tokenise(example.text)
-        sentences = split_sentences(example.text, Offsets.of(words))
-        begins = [words[first][0] for first, last in sentences if first < last]
+        starts, ends, _ = tokeniser.split_words(example.text)
+        sentences = split_sentences(example.text, Offsets(starts, ends))
+        begins = [starts[first] for first, last in sentences if first < last]
         for span, line in suspects:
             if any(span.start < begin < span.end for begin in begins):
                 message = f"{span.label} {example.text[span.start : span.end]!r}"
@@ -169,9 +169,9 @@ def glued(sentences: Sequence[Sentence]) -> Iterator[Finding]:
         yield replace(finding_in(sentence, FindingKind.GLUED, message, n_words), at=start)
 
 
-def empty_examples(examples: Sequence[Example]) -> Iterator[Finding]:
+def empty_examples(examples: Sequence[Example], tokeniser: Tokeniser) -> Iterator[Finding]:
     """Yield documents, or rows of a table of texts, without a word."""
     for example in examples:
-        if not tokenise(example.text):
+        if not tokeniser.offsets(example.text):
             message = f"{example.text[:40]!r}"
             yield Finding(FindingKind.EMPTY, example.path, example.line, message)

@@ -13,8 +13,8 @@ from operator import attrgetter, itemgetter
 from typing import Any, TypeVar
 
 from teddy.model.tags.spans import Span
-from teddy.model.text.sentences import Offsets, split_sentences
-from teddy.model.text.words import tokenise
+from teddy.model.text.sentences import Offsets, SentenceMode, split_sentences
+from teddy.model.text.words import Tokeniser
 from teddy.training.data.readers.rows import Example
 from teddy.training.recipe.corpus_config import UNKNOWN
 
@@ -32,7 +32,7 @@ class Sentence:
     """
 
     words: tuple[str, ...]
-    """At least one."""
+    """At least one; each is what `tokeniser` reads of its stretch of `text`."""
     offsets: tuple[tuple[int, int], ...]
     """Of the words, in characters of `text`."""
     spans: tuple[Span, ...]
@@ -45,6 +45,8 @@ class Sentence:
     text: str
     path: str
     line: int
+    tokeniser: Tokeniser
+    """By which `text` was split, and is split again when it is changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,22 +73,28 @@ class Misaligned:
 OnMisaligned = Callable[[Misaligned], None]
 
 
-def align(example: Example, corpus: str, on_misaligned: OnMisaligned) -> list[Sentence]:
+def align(
+    example: Example,
+    corpus: str,
+    tokeniser: Tokeniser,
+    on_misaligned: OnMisaligned,
+    sentences: SentenceMode = "document",
+) -> list[Sentence]:
     """Return the sentences of an example whose spans have labels of the recipe or `UNKNOWN`.
 
     A document is split into sentences, and those are joined again that a span crosses. Sentences
     without a word are left out. Linear in the length of the text, apart from sorting its spans.
     """
-    words = tokenise(example.text)
-    sorted_spans = _SortedSpans(example, words, on_misaligned)
+    starts, ends, words = tokeniser.split_words(example.text)
+    sorted_spans = _SortedSpans(example, Offsets(starts, ends), on_misaligned)
     ranges = (
         [(0, len(words))]
         if example.is_sentence
-        else split_sentences(example.text, Offsets.of(words))
+        else split_sentences(example.text, Offsets(starts, ends), sentences)
     )
     kept = [(span.start, span.end) for span in sorted_spans.kept]
     return [
-        sorted_spans.sentence(corpus, first, last)
+        sorted_spans.sentence(corpus, first, last, words[first:last], tokeniser)
         for first, last in _joined(ranges, kept + sorted_spans.touched)
         if first < last
     ]
@@ -95,9 +103,7 @@ def align(example: Example, corpus: str, on_misaligned: OnMisaligned) -> list[Se
 class _SortedSpans:
     """The spans of an example, sorted into kept and misaligned ones, and unknown words."""
 
-    def __init__(
-        self, example: Example, words: Sequence[tuple[int, int]], on_misaligned: OnMisaligned
-    ) -> None:
+    def __init__(self, example: Example, words: Offsets, on_misaligned: OnMisaligned) -> None:
         self.kept: list[Span] = []
         """In words, disjoint."""
         self.touched: list[tuple[int, int]] = []
@@ -106,7 +112,7 @@ class _SortedSpans:
         self._misaligned: list[tuple[int, Span]] = []
         """Each with the first word that it touches."""
         taken: dict[int, Span] = {}
-        starts, ends = [start for start, _ in words], [end for _, end in words]
+        starts, ends = words
         for span, line in sorted(
             zip(example.spans, example.span_lines, strict=True), key=_longest_first
         ):
@@ -116,7 +122,9 @@ class _SortedSpans:
             if span.label == UNKNOWN:
                 self.touched.append((first, last))
                 continue
-            exact = first < last and starts[first] == span.start and ends[last - 1] == span.end
+            exact = first < last and _are_one_place(
+                example.text, (span.start, starts[first]), (ends[last - 1], span.end)
+            )
             word_span = Span(first, last, span.label)
             rivals = {taken[word] for word in range(first, last) if word in taken}
             if exact and not rivals:
@@ -125,7 +133,7 @@ class _SortedSpans:
             elif not exact or rivals != {word_span}:  # the same span twice says nothing new
                 self.touched.append((first, last))
                 # A span behind the last word (of white space, say) belongs to that word's sentence.
-                self._misaligned.append((min(first, len(words) - 1), span))
+                self._misaligned.append((min(first, len(starts) - 1), span))
                 text = example.text[span.start : span.end]
                 reason = _rivalry(word_span, rivals) if exact else OFF_BORDERS
                 on_misaligned(Misaligned(example.path, line, text, span.label, reason))
@@ -134,20 +142,25 @@ class _SortedSpans:
         touched = {word for first, last in self.touched for word in range(first, last)}
         self._unknown = sorted(touched - taken.keys())
 
-    def sentence(self, corpus: str, first: int, last: int) -> Sentence:
+    def sentence(
+        self, corpus: str, first: int, last: int, words: Sequence[str], tokeniser: Tokeniser
+    ) -> Sentence:
         """Return a sentence of the words [first, last), which no span crosses."""
-        example, words = self._example, self._words[first:last]
+        example = self._example
+        starts, ends = self._words.starts[first:last], self._words.ends[first:last]
         kept = _within(self.kept, first, last, attrgetter("start"))
         misaligned = [span for _, span in _within(self._misaligned, first, last, itemgetter(0))]
         unknown = _within(self._unknown, first, last, int)
         if example.is_sentence:
             begin, stop = 0, len(example.text)
         else:
-            begin = min([words[0][0], *(span.start for span in misaligned)])
-            stop = max([words[-1][1], *(span.end for span in misaligned)])
+            begin = min([starts[0], *(span.start for span in misaligned)])
+            stop = max([ends[-1], *(span.end for span in misaligned)])
         return Sentence(
-            words=tuple(example.text[start:end] for start, end in words),
-            offsets=tuple((start - begin, end - begin) for start, end in words),
+            words=tuple(words),
+            offsets=tuple(
+                (start - begin, end - begin) for start, end in zip(starts, ends, strict=True)
+            ),
             spans=tuple(Span(span.start - first, span.end - first, span.label) for span in kept),
             unknown=tuple((start - first, end - first) for start, end in _runs(unknown)),
             misaligned=tuple(
@@ -157,7 +170,16 @@ class _SortedSpans:
             text=example.text[begin:stop],
             path=example.path,
             line=example.line,
+            tokeniser=tokeniser,
         )
+
+
+def _are_one_place(text: str, *borders: tuple[int, int]) -> bool:
+    """Return whether nothing lies between the places of each pair but what cannot be seen."""
+    return all(
+        before <= behind and not any(map(str.isspace, text[before:behind]))
+        for before, behind in borders
+    )
 
 
 def _rivalry(span: Span, rivals: Iterable[Span]) -> str:

@@ -20,6 +20,8 @@ from teddy.training.data.options import (
 )
 
 if TYPE_CHECKING:
+    from teddy.model.predictor import Predictor
+    from teddy.model.text.words import Tokeniser
     from teddy.training.data.align import Misaligned
     from teddy.training.data.readers import Example
 
@@ -89,16 +91,20 @@ def convert(
       teddy convert ner/ tasks.json --to label-studio
       teddy convert letters.txt tasks.jsonl --to prodigy --model runs/mine/mine.teddy
     """
+    import teddy
     from teddy.model.errors import DataError
     from teddy.model.system.memory import collector_paused
+    from teddy.model.text.words import Tokeniser
     from teddy.training.data.writers import OF_TOKENS, format_to_write, write_examples
 
     wanted = format_to_write(target, to)
     if target.exists() and source.exists() and target.samefile(source):
         raise DataError(target, None, "is the input as well; the output needs a name of its own")
-    fitting = _Fitting(misaligned)
+    fitting = _Fitting(misaligned, Tokeniser())
     if model_file is not None:
-        examples = _marked(source, model_file, encoding)
+        predictor = teddy.load(model_file)
+        fitting.tokeniser = predictor.tokeniser
+        examples = _marked(source, predictor, encoding)
     else:
         options = DataOptions(
             source=source, form=form, token=token, tag=tag, scheme=scheme, encoding=encoding
@@ -134,7 +140,9 @@ def _read(options: DataOptions, offset_unit: str, fitting: "_Fitting") -> "Itera
     as_it_is = guess.options.model_copy(update={"misaligned": "drop"})
     how = guess.options.model_copy(update={"misaligned": fitting.misaligned})
     for example in read_examples(options.source, as_it_is):
-        yield fit(example, how, lambda _: None) if fitting.misaligned in _CHANGES else example
+        if fitting.misaligned in _CHANGES:
+            example = fit(example, how, fitting.tokeniser, lambda _: None)
+        yield example
 
 
 _CHANGES = ("expand", "contract")
@@ -146,6 +154,8 @@ class _Fitting:
     """Fits spans to tokens for formats that have only these, and counts."""
 
     misaligned: MisalignedChoice
+    tokeniser: "Tokeniser"
+    """That of the model which marks the texts, if one does."""
     n_examples: int = 0
     n_spans: int = 0
     n_lost: int = 0
@@ -166,7 +176,8 @@ class _Fitting:
         from teddy.training.data.readers import Example
         from teddy.training.recipe.corpus_config import FormatConfig
 
-        example = fit(example, FormatConfig(misaligned=self.misaligned), lambda _: None)
+        how = FormatConfig(misaligned=self.misaligned)
+        example = fit(example, how, self.tokeniser, lambda _: None)
         if example.tokens:
             starts, ends = ({each[side] for each in example.tokens} for side in (0, 1))
             kept = []
@@ -178,7 +189,7 @@ class _Fitting:
                 self.lose(Misaligned(example.path, line, surface, span.label, OFF_BORDERS))
             yield example.with_spans(kept)
             return
-        for sentence in align(example, "", self.lose):
+        for sentence in align(example, "", self.tokeniser, self.lose):
             places = sentence.offsets
             yield Example(
                 text=sentence.text,
@@ -205,14 +216,12 @@ class _Fitting:
         self.first = self.first or item
 
 
-def _marked(source: Path, model_file: Path, encoding: str) -> "Iterator[Example]":
+def _marked(source: Path, predictor: "Predictor", encoding: str) -> "Iterator[Example]":
     """Yield the texts of a file with the entities that a model finds."""
     from dataclasses import replace
 
-    import teddy
     from teddy.model.tags.spans import Span
 
-    predictor = teddy.load(model_file)
     batch: list[Example] = []
 
     def tagged() -> "Iterator[Example]":

@@ -7,33 +7,30 @@ as the files and the recipe are the same. Dev is always in memory.
 """
 
 import json
-import re
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, suppress
-from dataclasses import asdict, dataclass, field, replace
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from teddy.model.errors import DataError
+from teddy.model.file.bundle import AppliedRule
 from teddy.model.system.files import atomic_folder, remove_abandoned_folder
-from teddy.model.tags.spans import Span
-from teddy.model.text.words import TOKENISER_VERSION
+from teddy.model.text.words import Tokeniser
 from teddy.training.data.align import MisalignedReport, OnMisaligned, Sentence, align
 from teddy.training.data.fitting import SpanFitter
 from teddy.training.data.holdout import Divider, HeldOut
 from teddy.training.data.readers import Example
 from teddy.training.data.readers.files import files_within, find_files
-from teddy.training.data.readers.guess import guesses
+from teddy.training.data.rules import Rules
 from teddy.training.data.store import Blocks, BlockWriter, StoredSentences, describe, open_blocks
-from teddy.training.recipe.corpus_config import OUTSIDE, UNKNOWN, CorpusConfig
-from teddy.training.recipe.reading import suggest
+from teddy.training.recipe.corpus_config import CorpusConfig, RuleConfig
 from teddy.training.recipe.recipe import Recipe
-
-_MOST_LABELS_TOLD = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +49,8 @@ class Corpus:
     """Always in memory."""
     n_dropped: int = 0
     """Held-out sentences that are too many to be dev; see `HeldOut`."""
+    rules: tuple[AppliedRule, ...] = ()
+    """The rules of the corpus and of the recipe, and how many spans each has changed."""
 
     @property
     def n_train_words(self) -> int:
@@ -61,24 +60,31 @@ class Corpus:
         return sum(len(sentence.words) for sentence in self.train)
 
 
-def readings(recipe: Recipe, data: Path) -> Iterator[str]:
-    """Yield how the files of each corpus are read, where the recipe leaves that open."""
-    for corpus in recipe.corpus:
-        for how in guesses(find_files([*corpus.train, *corpus.dev], data), corpus):
-            yield f"{corpus.name}: read as {how}"
-
-
 def load_corpora(
-    recipe: Recipe, data: Path | str, *, on_misaligned: OnMisaligned = lambda _: None
+    recipe: Recipe,
+    data: Path | str,
+    tokeniser: Tokeniser | None = None,
+    *,
+    on_misaligned: OnMisaligned = lambda _: None,
 ) -> list[Corpus]:
     """Read all corpora of a recipe; `data` is the directory that its file names are relative to.
+
+    A `tokeniser` is for a model that was not trained by the recipe.
 
     `on_misaligned` is called for each gold span that words cannot express (see
     `teddy.training.data.align`). Raises DataError, naming file and line, for anything that cannot
     be read, and for a label that the recipe neither has nor maps.
     """
+    tokeniser = tokeniser or recipe.tokeniser
     return [
-        load_corpus(corpus, recipe.labels, Path(data), on_misaligned=on_misaligned)
+        load_corpus(
+            corpus,
+            recipe.labels,
+            Path(data),
+            tokeniser,
+            shared=recipe.rules,
+            on_misaligned=on_misaligned,
+        )
         for corpus in recipe.corpus
     ]
 
@@ -87,42 +93,60 @@ def load_corpus(
     config: CorpusConfig,
     labels: Sequence[str],
     data: Path,
+    tokeniser: Tokeniser,
     *,
+    shared: Sequence[RuleConfig] = (),
     on_misaligned: OnMisaligned = lambda _: None,
 ) -> Corpus:
-    """Read one corpus; see `load_corpora`."""
+    """Read one corpus, with the recipe's `shared` rules; see `load_corpora`."""
     train: list[Sentence] = []
-    held_out = read_corpus(config, labels, data, train.append, on_misaligned)
-    return make_corpus(config, labels, train, held_out.sentences, held_out.n_dropped)
+    rules = Rules(config, labels, shared)
+    held_out, applied = read_corpus(rules, data, tokeniser, train.append, on_misaligned)
+    return make_corpus(config, labels, train, held_out.sentences, held_out.n_dropped, applied)
 
 
 def read_corpus(
-    config: CorpusConfig,
-    labels: Sequence[str],
+    rules: Rules,
     data: Path,
+    tokeniser: Tokeniser,
     keep: Callable[[Sentence], None],
     on_misaligned: OnMisaligned,
-) -> HeldOut:
+) -> tuple[HeldOut, tuple[AppliedRule, ...]]:
     """Read one corpus as a stream: `keep` takes each training sentence, the result has dev.
 
-    Raises DataError as `load_corpora` does.
+    The result also has the counts of the rules. Raises DataError as `load_corpora` does.
     """
+    config = rules.config
+    in_train: Counter[int] = Counter()
+    in_dev: Counter[int] = Counter()
     held_out = HeldOut()
-    unseen = SpanFitter(config, lambda _: None)
-    divider = Divider.of(config, lambda: _examples(config.train, config, labels, data, unseen))
-    fitter = SpanFitter(config, on_misaligned)
-    for example in _examples(config.train, config, labels, data, fitter):
-        sentences = align(example, config.name, fitter.add)
+    unseen = SpanFitter(config, tokeniser, lambda _: None)
+    divider = Divider.of(
+        config, lambda: (each for each, _ in _relabelled(config.train, rules, data, unseen))
+    )
+    fitter = SpanFitter(config, tokeniser, on_misaligned)
+    align_here = partial(
+        align,
+        corpus=config.name,
+        tokeniser=tokeniser,
+        on_misaligned=fitter.add,
+        sentences=config.sentences,
+    )
+    for example, applied in _relabelled(config.train, rules, data, fitter):
+        sentences = align_here(example)
         if divider.holds_out(example):
+            in_dev += applied
             held_out.add(example, sentences)
         else:
+            in_train += applied
             for sentence in sentences:
                 keep(sentence)
     dev = HeldOut(most_words=sys.maxsize)
-    for example in _examples(config.dev, config, labels, data, fitter):
-        dev.add(example, align(example, config.name, fitter.add))
+    for example, applied in _relabelled(config.dev, rules, data, fitter):
+        in_dev += applied
+        dev.add(example, align_here(example))
     fitter.check()
-    return dev if config.dev else held_out
+    return dev if config.dev else held_out, rules.counts(in_train, in_dev)
 
 
 def make_corpus(
@@ -131,6 +155,7 @@ def make_corpus(
     train: Sequence[Sentence],
     dev: list[Sentence],
     n_dropped: int,
+    rules: tuple[AppliedRule, ...] = (),
 ) -> Corpus:
     """Return the sentences of a corpus with what its table says of them."""
     return Corpus(
@@ -142,74 +167,20 @@ def make_corpus(
         train=train,
         dev=dev,
         n_dropped=n_dropped,
+        rules=rules,
     )
 
 
-def relabel(example: Example, config: CorpusConfig, labels: Sequence[str]) -> Example:
-    """Return the example with the labels of the recipe, without the spans that `map` says are none.
-
-    Raises DataError, naming the line, for a label that is neither mapped nor one of `labels`.
-    """
-    spans: list[Span] = []
-    lines: list[int] = []
-    for span, line in zip(example.spans, example.span_lines, strict=True):
-        text, label = example.text[span.start : span.end], span.label
-        of_rules = (
-            rule.to
-            for rule in config.rules
-            if rule.label == label and re.fullmatch(rule.text, text)
-        )
-        unruled = config.map.get(label, label if label in labels else None)
-        target = UNKNOWN if label == UNKNOWN else next(of_rules, unruled)
-        if target is None:
-            neither = f"neither in labels nor in the map of corpus {config.name!r}"
-            reason = f"label {label!r} is {neither}{suggest(label, labels)}"
-            raise DataError(example.path, line, reason)
-        if target != OUTSIDE:
-            spans.append(Span(span.start, span.end, target))
-            lines.append(line)
-    return replace(example, spans=tuple(spans), span_lines=tuple(lines))
-
-
-def _examples(
-    patterns: Sequence[str],
-    config: CorpusConfig,
-    labels: Sequence[str],
-    data: Path,
-    fitter: SpanFitter,
-) -> Iterator[Example]:
+def _relabelled(
+    patterns: Sequence[str], rules: Rules, data: Path, fitter: SpanFitter
+) -> Iterator[tuple[Example, Counter[int]]]:
     examples = (example for path in find_files(patterns, data) for example in fitter.read(path))
     for example in examples:
         try:
-            relabelled = relabel(example, config, labels)
+            relabelled = rules.apply(example)
         except DataError as error:
-            raise _with_other_labels(error, example, examples, config, labels) from None
+            raise rules.with_other_labels(error, chain((example,), examples)) from None
         yield relabelled
-
-
-def _with_other_labels(
-    error: DataError,
-    example: Example,
-    rest: Iterable[Example],
-    config: CorpusConfig,
-    labels: Sequence[str],
-) -> DataError:
-    """Return the error of a label that is unknown with all others that come behind it.
-
-    So all are mended at once, not one in each run. What cannot be read comes later.
-    """
-    known = {*labels, *config.map, *(rule.label for rule in config.rules)}
-    unknown: dict[str, None] = {}
-    with suppress(DataError):
-        for each in chain((example,), rest):
-            unknown.update(dict.fromkeys(s.label for s in each.spans if s.label not in known))
-    # The first has been told.
-    others = [label for label in unknown if f"label {label!r} " not in error.reason]
-    if not others:
-        return error
-    shown = ", ".join(map(repr, others[:_MOST_LABELS_TOLD]))
-    more = f" and {len(others) - _MOST_LABELS_TOLD:,} more" * (len(others) > _MOST_LABELS_TOLD)
-    return DataError(error.path, error.line, f"{error.reason}; nor are {shown}{more}")
 
 
 def open_corpora(recipe: Recipe, data: Path, folder: Path) -> tuple[list[Corpus], MisalignedReport]:
@@ -232,7 +203,8 @@ def open_corpora(recipe: Recipe, data: Path, folder: Path) -> tuple[list[Corpus]
         [*StoredSentences(blocks, part, config.name)]
         for part, config in enumerate(recipe.corpus, start=len(recipe.corpus))
     ]
-    corpora = _stored_corpora(recipe, blocks, dev, description["n_dropped"])
+    rules = [tuple(AppliedRule(**rule) for rule in each) for each in description["rules"]]
+    corpora = _stored_corpora(recipe, blocks, dev, description["n_dropped"], rules)
     return corpora, MisalignedReport.from_json(description["misaligned"])
 
 
@@ -242,8 +214,9 @@ def _made_from(recipe: Recipe, data: Path) -> dict[str, Any]:
     files = [[each for path in paths for each in files_within(path)] for paths in named]
     statuses = [[(str(path), path.stat()) for path in paths] for paths in files]
     made_from = {
-        "tokeniser_version": TOKENISER_VERSION,
+        "tokeniser": asdict(recipe.tokeniser),
         "labels": recipe.labels,
+        "rules": [rule.model_dump(mode="json") for rule in recipe.rules],
         "window_words": recipe.training.shuffle_window_words,
         "corpora": [corpus.model_dump(mode="json", exclude={"weight"}) for corpus in recipe.corpus],
         "files": [[(path, at.st_size, at.st_mtime_ns) for path, at in each] for each in statuses],
@@ -261,26 +234,42 @@ def _read(
         open_folder = partial(stack.enter_context, atomic_folder(folder))
         writer = BlockWriter(recipe.training.shuffle_window_words, open_folder)
         stack.enter_context(closing(writer))
-        held_out = [
-            read_corpus(config, recipe.labels, data, partial(writer.add, part), report.add)
+        read = [
+            read_corpus(
+                Rules(config, recipe.labels, recipe.rules),
+                data,
+                recipe.tokeniser,
+                partial(writer.add, part),
+                report.add,
+            )
             for part, config in enumerate(recipe.corpus)
         ]
         dev, n_dropped = (
-            [each.sentences for each in held_out],
-            [each.n_dropped for each in held_out],
+            [each.sentences for each, _ in read],
+            [each.n_dropped for each, _ in read],
         )
+        rules = [applied for _, applied in read]
         if writer.is_on_disk:
             for part, sentences in enumerate(dev, start=len(dev)):
                 for sentence in sentences:
                     writer.add(part, sentence)
-        blocks = writer.finish(made_from=made_from, misaligned=asdict(report), n_dropped=n_dropped)
+        blocks = writer.finish(
+            made_from=made_from,
+            misaligned=asdict(report),
+            n_dropped=n_dropped,
+            rules=[[asdict(rule) for rule in each] for each in rules],
+        )
     if blocks is None:
         return None
-    return _stored_corpora(recipe, blocks, dev, n_dropped), report
+    return _stored_corpora(recipe, blocks, dev, n_dropped, rules), report
 
 
 def _stored_corpora(
-    recipe: Recipe, blocks: Blocks, dev: Sequence[list[Sentence]], n_dropped: Sequence[int]
+    recipe: Recipe,
+    blocks: Blocks,
+    dev: Sequence[list[Sentence]],
+    n_dropped: Sequence[int],
+    rules: Sequence[tuple[AppliedRule, ...]],
 ) -> list[Corpus]:
     return [
         make_corpus(
@@ -289,6 +278,7 @@ def _stored_corpora(
             StoredSentences(blocks, part, config.name),
             dev[part],
             n_dropped[part],
+            rules[part],
         )
         for part, config in enumerate(recipe.corpus)
     ]

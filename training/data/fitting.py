@@ -7,7 +7,7 @@ from pathlib import Path
 
 from teddy.model.errors import DataError
 from teddy.model.tags.spans import Span
-from teddy.model.text.words import tokenise
+from teddy.model.text.words import Tokeniser
 from teddy.training.data.align import OFF_BORDERS, Misaligned, OnMisaligned
 from teddy.training.data.readers import Example, read_examples
 from teddy.training.recipe.corpus_config import CorpusConfig, FormatConfig
@@ -26,8 +26,11 @@ def is_too_many(n_lost: int, n_spans: int) -> bool:
 class SpanFitter:
     """Reads the examples of a corpus, fits their spans, and counts those that are lost."""
 
-    def __init__(self, config: CorpusConfig, on_misaligned: OnMisaligned) -> None:
-        self._config, self._on_misaligned = config, on_misaligned
+    def __init__(
+        self, config: CorpusConfig, tokeniser: Tokeniser, on_misaligned: OnMisaligned
+    ) -> None:
+        self._config, self._tokeniser = config, tokeniser
+        self._on_misaligned = on_misaligned
         self._n_spans = self._n_lost = 0
         self._first: Misaligned | None = None
 
@@ -35,7 +38,7 @@ class SpanFitter:
         """Yield the examples of a file with fitted spans. Raises DataError."""
         for example in read_examples(path, self._config):
             self._n_spans += len(example.spans)
-            yield fit(example, self._config, self._on_misaligned)
+            yield fit(example, self._config, self._tokeniser, self._on_misaligned)
 
     def add(self, item: Misaligned) -> None:
         """Count a span that words cannot express. Raises DataError where the corpus refuses it."""
@@ -57,7 +60,9 @@ class SpanFitter:
             raise DataError(self._first.path, self._first.line, reason)
 
 
-def fit(example: Example, options: FormatConfig, on_misaligned: OnMisaligned) -> Example:
+def fit(
+    example: Example, options: FormatConfig, tokeniser: Tokeniser, on_misaligned: OnMisaligned
+) -> Example:
     """Return an example whose spans begin and end where words do, as far as `misaligned` allows.
 
     What is changed is reported, and is not lost. `drop` and `refuse` change nothing.
@@ -65,7 +70,7 @@ def fit(example: Example, options: FormatConfig, on_misaligned: OnMisaligned) ->
     how, text = options.misaligned, example.text
     if how in ("drop", "refuse") or not example.spans:
         return example
-    words = tokenise(text) if how in ("expand", "contract") else ()
+    words = tokeniser.offsets(text) if how in ("expand", "contract") else ()
     spans = []
     for span, line in zip(example.spans, example.span_lines, strict=True):
         start, end = span.start, span.end

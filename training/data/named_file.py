@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from teddy.model.errors import DataError
+from teddy.model.text.words import Tokeniser
 from teddy.training.data.corpora import Corpus, load_corpus
 from teddy.training.recipe.corpus_config import AUTO, CorpusConfig, FormatName
 
@@ -47,9 +48,9 @@ def file_config(
     return config
 
 
-def load_file(path: Path, labels: Sequence[str], **stated: Any) -> Corpus:
+def load_file(path: Path, labels: Sequence[str], tokeniser: Tokeniser, **stated: Any) -> Corpus:
     """Read a file as a corpus that is all dev; `stated` are further arguments of `file_config`.
 
     Raises: DataError, as `load_corpus` and `file_config` do.
     """
-    return load_corpus(file_config(path, labels, **stated), labels, path.parent)
+    return load_corpus(file_config(path, labels, **stated), labels, path.parent, tokeniser)

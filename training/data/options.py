@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
+    from teddy.model.text.words import Tokeniser
     from teddy.training.data.corpora import Corpus
     from teddy.training.recipe.recipe import Recipe
 
@@ -133,24 +134,24 @@ class DataOptions:
             "annotates": None if self.annotates is None else tuple(self.annotates.split(",")),
         }
 
-    def corpora(self, labels: Sequence[str]) -> "list[Corpus]":
+    def corpora(self, labels: Sequence[str], tokeniser: "Tokeniser") -> "list[Corpus]":
         """Read the corpora of a recipe, or a file as dev data with these labels.
 
-        Raises DataError, RecipeError.
+        They are split into the words of the model that they are for. Raises DataError, RecipeError.
         """
         if self.is_recipe:
-            return corpora_of_recipe(self.source, self.data)
+            return corpora_of_recipe(self.source, self.data, tokeniser)
         from teddy.training.data.named_file import load_file
 
-        return [load_file(self.source, labels, **self.stated())]
+        return [load_file(self.source, labels, tokeniser, **self.stated())]
 
 
-def corpora_of_recipe(recipe_file: Path, data: Path) -> "list[Corpus]":
-    """Read the corpora of a recipe. Raises DataError, RecipeError."""
+def corpora_of_recipe(recipe_file: Path, data: Path, tokeniser: "Tokeniser") -> "list[Corpus]":
+    """Read the corpora of a recipe, split into a model's words. Raises DataError, RecipeError."""
     from teddy.training.data.corpora import load_corpora
     from teddy.training.recipe.recipe import load_recipe
 
-    return load_corpora(load_recipe(recipe_file), data)
+    return load_corpora(load_recipe(recipe_file), data, tokeniser)
 
 
 def _column(text: str | None) -> int | str | None:

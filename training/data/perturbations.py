@@ -17,10 +17,9 @@ import numpy as np
 
 from teddy.model.tags.spans import Span
 from teddy.model.text.sentences import Offsets, split_sentences
-from teddy.model.text.words import tokenise
 from teddy.training.data.align import Sentence
 
-_Edit = tuple[int, int, str]
+Edit = tuple[int, int, str]
 """Characters [start, end) of the text, and what is put there instead."""
 
 _is_small_word = re.compile(
@@ -52,7 +51,7 @@ def upper(sentence: Sentence) -> Sentence | None:
 
 def title(sentence: Sentence) -> Sentence | None:
     """Return Title Case Like in Headlines: capitals except for short function words."""
-    edits: list[_Edit] = []
+    edits: list[Edit] = []
     for start, end in sentence.offsets:
         word = sentence.text[start:end]
         is_first = start == sentence.offsets[0][0]
@@ -61,7 +60,7 @@ def title(sentence: Sentence) -> Sentence | None:
         is_left = goes_on or is_address or (_is_small_word(word) and not is_first)
         if word.islower() and word[0].isalpha() and not is_left:
             edits.append((start, start + 1, word[0].title()))
-    return _rewritten(sentence, edits)
+    return rewritten(sentence, edits)
 
 
 def unpunctuated(sentence: Sentence, *, only_last: bool = False) -> Sentence | None:
@@ -84,10 +83,10 @@ def unpunctuated(sentence: Sentence, *, only_last: bool = False) -> Sentence | N
     if only_last:
         last = max(place for place, gone in enumerate(removed) if not gone)
         removed[: last + 1] = [False] * (last + 1)
-    return _rewritten(sentence, list(_removals(sentence, removed)))
+    return rewritten(sentence, list(_removals(sentence, removed)))
 
 
-def _removals(sentence: Sentence, removed: list[bool]) -> Iterator[_Edit]:
+def _removals(sentence: Sentence, removed: list[bool]) -> Iterator[Edit]:
     """Take out runs of words with the gaps around them; one space stays between words."""
     offsets = sentence.offsets
     for gone, run in groupby(range(len(removed)), key=removed.__getitem__):
@@ -107,9 +106,9 @@ def mistyped(sentence: Sentence, random: np.random.Generator) -> Sentence | None
         if len(word) >= _SHORTEST_MISTYPED and word.isalpha()
     ]
     struck = random.random(len(places)) < _MISTYPED_SHARE
-    hit = [sentence.offsets[place] for place, hit in zip(places, struck, strict=True) if hit]
-    edits = [(start, end, mistype(sentence.text[start:end], random)) for start, end in hit]
-    return _rewritten(sentence, edits)
+    hit = [place for place, hit in zip(places, struck, strict=True) if hit]
+    edits = [(*sentence.offsets[place], mistype(sentence.words[place], random)) for place in hit]
+    return rewritten(sentence, edits)
 
 
 def mistype(word: str, random: np.random.Generator) -> str:
@@ -148,17 +147,17 @@ def joined(first: Sentence, second: Sentence) -> Sentence | None:
         words=first.words + second.words,
         offsets=first.offsets
         + tuple((start + border, end + border) for start, end in second.offsets),
-        spans=first.spans + _shifted(second.spans, n_words),
+        spans=first.spans + shifted(second.spans, n_words),
         unknown=first.unknown
         + tuple((start + n_words, end + n_words) for start, end in second.unknown),
-        misaligned=first.misaligned + _shifted(second.misaligned, border),
+        misaligned=first.misaligned + shifted(second.misaligned, border),
         text=first.text + second.text,
     )
     stop = _FINAL_STOP.search(first.text)
-    edits: list[_Edit] = [] if stop is None else [(*stop.span(1), "")]
+    edits: list[Edit] = [] if stop is None else [(*stop.span(1), "")]
     gap_start = len(first.text.rstrip())
     gap_end = border + len(second.text) - len(second.text.lstrip())
-    result = _rewritten(both, [*edits, (gap_start, gap_end, " " if stop is None else "")])
+    result = rewritten(both, [*edits, (gap_start, gap_end, " " if stop is None else "")])
     if result is None:
         return None
     seam = gap_start - sum(end - start for start, end, _ in edits)
@@ -171,42 +170,44 @@ def joined(first: Sentence, second: Sentence) -> Sentence | None:
 
 def _with_words(sentence: Sentence, change: Callable[[str], str]) -> Sentence | None:
     edits = [
-        (start, end, changed)
-        for start, end in sentence.offsets
-        if (changed := change(sentence.text[start:end])) != sentence.text[start:end]
+        (*offsets, changed)
+        for offsets, word in zip(sentence.offsets, sentence.words, strict=True)
+        if (changed := change(word)) != word
     ]
-    return _rewritten(sentence, edits)
+    return rewritten(sentence, edits)
 
 
-def _rewritten(sentence: Sentence, edits: list[_Edit]) -> Sentence | None:
+def rewritten(sentence: Sentence, edits: list[Edit], *, grown: bool = False) -> Sentence | None:
     """Return the sentence with disjoint edits, in order, made in its text.
 
-    None where a span then no longer lies on the borders of words.
+    None where a span then no longer lies on the borders of words; with `grown` it takes in the
+    whole of its first word, and a `#` before it.
     """
     if not edits:
         return sentence
     places = _Places(edits)
     text = places.applied(sentence.text)
-    offsets = tokenise(text)
-    starts, ends = [start for start, _ in offsets], [end for _, end in offsets]
+    starts, ends, words = sentence.tokeniser.split_words(text)
     spans: list[Span] = []
     for span in sentence.spans:
-        start, end = places.stretch(*_characters(sentence, span.start, span.end))
-        first, last = bisect_left(starts, start), bisect_right(ends, end)
-        splits_first = first > 0 and ends[first - 1] > start
+        start, end = places.stretch(*characters(sentence, span.start, span.end))
+        start -= grown and text[max(0, start - 1) : start] == "#"
+        first = bisect_right(ends, start) if grown else bisect_left(starts, start)
+        last = bisect_right(ends, end)
+        splits_first = not grown and first > 0 and ends[first - 1] > start
         splits_last = last < len(starts) and starts[last] < end
         if first >= last or splits_first or splits_last:
             return None
         spans.append(Span(first, last, span.label))
     unknown: list[tuple[int, int]] = []
     for first_word, last_word in sentence.unknown:
-        start, end = places.stretch(*_characters(sentence, first_word, last_word))
+        start, end = places.stretch(*characters(sentence, first_word, last_word))
         first, last = bisect_right(ends, start), bisect_left(starts, end)
         unknown.append((max(first, unknown[-1][1] if unknown else 0), last))
     return replace(
         sentence,
-        words=tuple(text[start:end] for start, end in offsets),
-        offsets=tuple(offsets),
+        words=tuple(words),
+        offsets=tuple(zip(starts, ends, strict=True)),
         spans=tuple(spans),
         unknown=tuple((first, last) for first, last in unknown if first < last),
         misaligned=tuple(
@@ -219,7 +220,7 @@ def _rewritten(sentence: Sentence, edits: list[_Edit]) -> Sentence | None:
 class _Places:
     """Where the characters of a text are after its edits."""
 
-    def __init__(self, edits: list[_Edit]) -> None:
+    def __init__(self, edits: list[Edit]) -> None:
         self._edits = edits
         self._starts = [start for start, _, _ in edits]
         self._shifts = [0]  # before each edit, and behind the last
@@ -252,11 +253,13 @@ class _Places:
         return start + self._shifts[number] + min(place - start, len(new))
 
 
-def _characters(sentence: Sentence, first: int, last: int) -> tuple[int, int]:
+def characters(sentence: Sentence, first: int, last: int) -> tuple[int, int]:
+    """Return where the words [first, last) begin and end in the text."""
     return sentence.offsets[first][0], sentence.offsets[last - 1][1]
 
 
-def _shifted(spans: Iterable[Span], by: int) -> tuple[Span, ...]:
+def shifted(spans: Iterable[Span], by: int) -> tuple[Span, ...]:
+    """Return the spans, each so much further on."""
     return tuple(Span(span.start + by, span.end + by, span.label) for span in spans)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from teddy.model.errors import DataError
 from teddy.model.text.sentences import Offsets, split_sentences
-from teddy.model.text.words import tokenise
+from teddy.model.text.words import Tokeniser
 from teddy.training.data.align import Sentence
 from teddy.training.data.readers.files import find_files, stream_lines
 from teddy.training.learning.torch_setup import generator
@@ -42,15 +42,15 @@ def read_paragraphs(path: Path, after_line: int = 0) -> Iterator[Paragraph]:
             yield Paragraph(text=text, path=path, line=number)
 
 
-def split_paragraph(text: str, longest: int) -> Iterator[Words]:
+def split_paragraph(text: str, tokeniser: Tokeniser, longest: int) -> Iterator[Words]:
     """Yield the sentences of a text as words, cut as for tagging, but at most `longest` words."""
-    words = tokenise(text)
-    for first, last in split_sentences(text, Offsets.of(words)):
+    starts, ends, words = tokeniser.split_words(text)
+    for first, last in split_sentences(text, Offsets(starts, ends)):
         for start in range(first, last, longest):
-            yield tuple(text[begin:end] for begin, end in words[start : min(start + longest, last)])
+            yield tuple(words[start : min(start + longest, last)])
 
 
-def as_sentence(words: Words) -> Sentence:
+def as_sentence(words: Words, tokeniser: Tokeniser) -> Sentence:
     """Return a sentence of words without annotation, with a space between any two."""
     ends = list(accumulate(len(word) + 1 for word in words))
     return Sentence(
@@ -65,15 +65,17 @@ def as_sentence(words: Words) -> Sentence:
         text=" ".join(words),
         path="",
         line=0,
+        tokeniser=tokeniser,
     )
 
 
 class RawText:
     """The files that some globs name, as one text that ends where it begins."""
 
-    def __init__(self, patterns: Iterable[str], data: Path) -> None:
+    def __init__(self, patterns: Iterable[str], data: Path, tokeniser: Tokeniser) -> None:
         """Raise DataError for a glob or a file without content, and as `read_paragraphs` does."""
         self.files = find_files(patterns, data)
+        self.tokeniser = tokeniser
         self._n_lines = [_count_lines(path) for path in self.files]
 
     def paragraphs(self, line: int) -> Iterator[Paragraph]:
@@ -105,7 +107,7 @@ class RawText:
         known: dict[str, str] = {}
         sentences: list[Words] = []
         for paragraph in self.paragraphs(int(share * total)):
-            for sentence in split_paragraph(paragraph.text, longest):
+            for sentence in split_paragraph(paragraph.text, self.tokeniser, longest):
                 sentences.append(tuple(known.setdefault(word, word) for word in sentence))
                 n_words -= len(sentence)
                 if n_words <= 0:

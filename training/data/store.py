@@ -3,21 +3,19 @@
 On disk a collection is a folder:
 
     sentences         the blocks, one after another: words of each sentence (uint32),
-                      bytes of each (uint32), packed
-                      lines
+                      bytes of each (uint32), packed lines
     blocks.i64        a row of `COLUMNS` for each block
     store.json        the files of the sentences, and what else their reader stores
 
 Memory is what is asked for and a row for each block, however many sentences there are. What is read
 from disk is compared with a checksum.
 
-Packed, a sentence is a line of JSON, some ten bytes a word where its objects in memory take two
-hundred:
+Packed, a sentence is a line of JSON, some ten bytes a word instead of two hundred in memory:
 
-    [text, borders, spans, unknown, misaligned, path, line]
+    [text, borders, spans, unknown, misaligned, path, line, tokeniser]
 
 `borders` are where words begin and end, each as its distance from the one before; words are what
-lies between. `path` is a number, since thousands of sentences come from one file.
+the tokeniser reads of what lies between. `path` is a number: thousands of sentences have one file.
 """
 
 import json
@@ -34,10 +32,11 @@ from numpy.typing import NDArray
 
 from teddy.model.errors import DataError
 from teddy.model.tags.spans import Span
+from teddy.model.text.words import Tokeniser
 from teddy.training.data.align import Sentence
 from teddy.training.learning.torch_setup import generator
 
-FORMAT = 1
+FORMAT = 2
 COLUMNS = ("part", "offset", "n_bytes", "n_sentences", "n_words", "checksum")
 _PART, _OFFSET, _BYTES, _SENTENCES, _WORDS, _CHECKSUM = range(len(COLUMNS))
 _NUMBER_BYTES = 4
@@ -48,28 +47,31 @@ def pack(sentence: Sentence, path: int) -> bytes:
 
     Raises ValueError for words that are not those of the text at their offsets.
     """
-    if sentence.words != tuple(sentence.text[start:end] for start, end in sentence.offsets):
+    rules, text = sentence.tokeniser, sentence.text
+    if sentence.words != tuple(rules.read(text[start:end]) for start, end in sentence.offsets):
         raise ValueError("words are not what the text has at their offsets")
     borders = [0, *chain.from_iterable(sentence.offsets)]
     record = (
-        sentence.text,
+        text,
         [end - start for start, end in pairwise(borders)],
         [(span.start, span.end, span.label) for span in sentence.spans],
         sentence.unknown,
         [(span.start, span.end, span.label) for span in sentence.misaligned],
         path,
         sentence.line,
+        (rules.version, rules.language),
     )
     return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
 def unpack(record: bytes | memoryview, corpus: str, paths: Sequence[str]) -> Sentence:
     """Return the sentence of a corpus that `pack` made a line of."""
-    text, distances, spans, unknown, misaligned, path, line = json.loads(str(record, "utf-8"))
-    borders = list(accumulate(distances))
-    offsets = tuple(zip(borders[::2], borders[1::2], strict=True))
+    text, distances, spans, unknown, misaligned, path, line, rules = json.loads(bytes(record))
+    tokeniser = Tokeniser(*rules)
+    borders = accumulate(distances)
+    offsets = tuple(zip(borders, borders, strict=True))
     return Sentence(
-        words=tuple([text[start:end] for start, end in offsets]),
+        words=tuple([tokeniser.read(text[start:end]) for start, end in offsets]),
         offsets=offsets,
         spans=tuple([Span(*span) for span in spans]),
         unknown=tuple([(start, end) for start, end in unknown]),
@@ -78,6 +80,7 @@ def unpack(record: bytes | memoryview, corpus: str, paths: Sequence[str]) -> Sen
         text=text,
         path=paths[path],
         line=line,
+        tokeniser=tokeniser,
     )
 
 
@@ -276,10 +279,8 @@ class BlockWriter:
         with (self._folder / "blocks.i64").open("wb") as file:
             np.array(self._table, dtype="<i8").tofile(file)
         sizes, paths = _sizes(self._folder), list(self._paths)
-        description = json.dumps(
-            {"format": FORMAT, "sizes": sizes, "paths": paths, **about}, indent=1
-        )
-        (self._folder / "store.json").write_text(description, encoding="utf-8")
+        description = {"format": FORMAT, "sizes": sizes, "paths": paths, **about}
+        (self._folder / "store.json").write_text(json.dumps(description, indent=1), "utf-8")
         return None
 
     def close(self) -> None:

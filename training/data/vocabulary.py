@@ -31,7 +31,7 @@ from torch import Tensor
 from teddy.model.errors import DataError
 from teddy.model.features.rows import WordFeatures
 from teddy.model.network.tagger_network import Backbone
-from teddy.model.text.words import tokenise
+from teddy.model.text.words import Tokeniser
 from teddy.training.data.readers.files import stream_lines
 from teddy.training.recipe.recipe import PiecesConfig
 
@@ -232,7 +232,9 @@ def read_vectors(path: Path) -> Iterator[VectorLine]:
         raise DataError(path, None, "the file has no vectors")
 
 
-def choose_vectors(path: Path, counts: Mapping[str, int], most: int) -> WordVectors:
+def choose_vectors(
+    path: Path, counts: Mapping[str, int], most: int, tokeniser: Tokeniser
+) -> WordVectors:
     """Return at most `most` words of a file with their vectors, those of the training data first.
 
     `counts` are of the words of the training data, case-folded or not. If not all of them that are
@@ -251,7 +253,7 @@ def choose_vectors(path: Path, counts: Mapping[str, int], most: int) -> WordVect
         if word in folded:
             if word not in known:
                 known[word] = line.values()
-        elif len(others) < most and word not in others and _is_one_word(line.word):
+        elif len(others) < most and word not in others and _is_one_word(line.word, tokeniser):
             others[word] = line.values()
     ranked = sorted(known, key=lambda word: (-folded[word], word))
     chosen = {word: known[word] for word in ranked} | others
@@ -289,6 +291,7 @@ def _is_finite(text: str) -> bool:
         return False
 
 
-def _is_one_word(word: str) -> bool:
+def _is_one_word(word: str, tokeniser: Tokeniser) -> bool:
     """Return whether a text can have the word: `real-time` is cut, `mr.` is kept as `Mr.`."""
-    return any(tokenise(form) == [(0, len(form))] for form in (word, word.title()))
+    forms = (word, word.title())
+    return any(tokeniser.offsets(form) == [(0, len(form))] for form in forms)

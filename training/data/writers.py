@@ -16,7 +16,7 @@ from typing import Any
 from teddy.model.errors import DataError
 from teddy.model.system.files import atomic_path
 from teddy.model.tags.spans import Scheme, Span, write_tags
-from teddy.model.text.words import tokenise
+from teddy.model.text.words import Tokeniser
 from teddy.training.data.readers.binary import write_docbin, write_parquet
 from teddy.training.data.readers.markup import STRUCTURE
 from teddy.training.data.readers.rows import Example
@@ -175,7 +175,7 @@ def _csv(examples: Iterable[Example]) -> Iterator[str]:
 
 def _token_spans(example: Example) -> tuple[Sequence[tuple[int, int]], list[Span]]:
     """Return tokens and spans of tokens. Raises DataError for a span of other borders."""
-    tokens = example.tokens or tokenise(example.text)
+    tokens = example.tokens or Tokeniser().offsets(example.text)
     starts = {start: place for place, (start, _) in enumerate(tokens)}
     ends = {end: place + 1 for place, (_, end) in enumerate(tokens)}
     spans = []

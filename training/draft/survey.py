@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from teddy.model.errors import DataError
+from teddy.model.text.words import Tokeniser
 from teddy.training.check.reading import readable
 from teddy.training.data.align import OFF_BORDERS, align
 from teddy.training.data.fitting import fit, is_too_many
@@ -152,9 +153,9 @@ def _read(name: str, data: Path, options: Mapping[str, Any]) -> FileSurvey:
 
 
 def _count(found: FileSurvey, example: Example, config: FormatConfig, *, is_new: bool) -> None:
-    fitted = fit(example, config, lambda _: None)
+    fitted = fit(example, config, Tokeniser(), lambda _: None)
     lost: list[str] = []
-    for sentence in align(fitted, "", lambda item: lost.append(item.reason)):
+    for sentence in align(fitted, "", Tokeniser(), lambda item: lost.append(item.reason)):
         found.n_words += len(sentence.words)
     found.n_lost += lost.count(OFF_BORDERS)
     labels = [span.label for span in example.spans if span.label != UNKNOWN]

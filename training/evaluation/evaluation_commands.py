@@ -110,8 +110,10 @@ def evaluate(
 
     predictor = load(model_file, precision=precision)
     labels = predictor.manifest.labels
-    corpora = options.corpora(labels)
-    seen = corpora if trained_on is None else corpora_of_recipe(trained_on, data)
+    corpora = options.corpora(labels, predictor.tokeniser)
+    seen = corpora
+    if trained_on is not None:
+        seen = corpora_of_recipe(trained_on, data, predictor.tokeniser)
     evaluation = evaluate_dev(predictor.tagger, corpora, trained_on=seen)
     perturbed: Robustness | None = None
     if robustness:

@@ -14,11 +14,12 @@ from teddy.model.drift.profile import Profiler
 from teddy.model.drift.reference import AnyReference, Reference
 from teddy.model.features.batching import Batch, make_batch
 from teddy.model.features.rows import WordFeatures
-from teddy.model.file.bundle import TrainingData
+from teddy.model.file.bundle import AppliedRule, TrainingData
 from teddy.model.network.tagger_network import Network
 from teddy.model.tagger import Tagger
 from teddy.model.tags.tag_set import TagSet
 from teddy.model.text.documents import assemble, prepare
+from teddy.model.text.words import Tokeniser
 from teddy.training.data.align import Sentence
 from teddy.training.data.corpora import Corpus
 from teddy.training.data.source import plan_epoch
@@ -33,9 +34,12 @@ from teddy.training.recipe.recipe import ExportConfig
 _BATCH_WORDS = 4096
 
 
-def measure_reference(tagger: Tagger, texts: Iterable[str], windows: ExportConfig) -> Reference:
+def measure_reference(
+    tagger: Tagger, texts: Iterable[str], tokeniser: Tokeniser, windows: ExportConfig
+) -> Reference:
     """Count texts as a server reads them: cut, tagged and put together."""
-    documents = [prepare(text, windows.window_words, windows.window_overlap) for text in texts]
+    settings = windows.window_words, windows.window_overlap, windows.sentences
+    documents = [prepare(text, tokeniser, *settings) for text in texts]
     words = [window.words for document in documents for window in document.windows]
     outputs = iter(tagger.tag(words))
     profiler = Profiler(tagger.tag_set.labels, tagger.features.pieces)
@@ -55,6 +59,7 @@ class Measurements:
     scores: dict[str, Any]
     training_data: tuple[TrainingData, ...]
     reference: AnyReference
+    rules: tuple[AppliedRule, ...] = ()
     halved: bool = False
     """Whether the weights are rounded to 16 bits, and stored so."""
 
@@ -178,7 +183,10 @@ def measure_on_dev(
             for corpus in corpora
             if corpus.train
         ),
-        reference=measure_reference(tagger, [sentence.text for sentence in dev], windows),
+        reference=measure_reference(
+            tagger, [sentence.text for sentence in dev], dev[0].tokeniser, windows
+        ),
+        rules=tuple(rule for corpus in corpora for rule in corpus.rules),
     )
     return measurements, evaluation
 

@@ -1,11 +1,17 @@
 """Two models on the same data: their common labels, and their comparison as text, JSON and HTML."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from teddy.model.errors import ModelFileError, TrainingError
-from teddy.model.predictor import load
+from teddy.model.predictor import Predictor, load
+from teddy.model.tagger import TaggedWords
+from teddy.model.tags.spans import Span
+from teddy.model.text.sentences import Offsets
+from teddy.model.text.words import Tokeniser
+from teddy.training.data.align import Sentence
 from teddy.training.data.corpora import Corpus
 from teddy.training.evaluation.comparing import (
     Change,
@@ -14,7 +20,7 @@ from teddy.training.evaluation.comparing import (
     compare,
     measure_speeds,
 )
-from teddy.training.evaluation.evaluate import ScoredSpan
+from teddy.training.evaluation.evaluate import Predict, ScoredSpan
 from teddy.training.evaluation.measurements import dev_sentences, prediction
 from teddy.training.report.markdown import one_line, percent
 
@@ -98,7 +104,7 @@ class ModelComparison:
 
 def compare_models(
     paths: tuple[Path, Path],
-    corpora_for: Callable[[Sequence[str]], Sequence[Corpus]],
+    corpora_for: Callable[[Sequence[str], Tokeniser], Sequence[Corpus]],
     *,
     precision: str,
     n_draws: int,
@@ -107,6 +113,8 @@ def compare_models(
     speed: bool,
 ) -> ModelComparison:
     """Load two models and compare them on the dev data of `corpora_for` all their labels.
+
+    The sentences are in the words of the second model.
 
     Raises ModelFileError for a model that cannot be loaded or has no label of the other,
     TrainingError when the data annotate no common label, DataError and RecipeError for the data.
@@ -118,7 +126,8 @@ def compare_models(
         raise ModelFileError(
             paths[1], f"has no label of {paths[0]}: it has {known[1]}, and the other has {known[0]}"
         )
-    corpora = corpora_for(list(dict.fromkeys((*first.manifest.labels, *second.manifest.labels))))
+    every = list(dict.fromkeys((*first.manifest.labels, *second.manifest.labels)))
+    corpora = corpora_for(every, second.tokeniser)
     annotates = {corpus.name: corpus.annotates & set(shared) for corpus in corpora}
     labels = [label for label in shared if any(label in each for each in annotates.values())]
     if not labels:
@@ -126,7 +135,7 @@ def compare_models(
             f"the data annotate none of the labels that both models have: {', '.join(shared)}"
         )
     sentences = dev_sentences(corpora)
-    taggers = prediction(first.tagger), prediction(second.tagger)
+    taggers = _on_words_of(second.tokeniser, first, sentences), prediction(second.tagger)
     models = [
         ComparedModel(
             path=path,
@@ -146,6 +155,39 @@ def compare_models(
         ),
         speeds=measure_speeds(*taggers, sentences) if speed else None,
     )
+
+
+def _on_words_of(tokeniser: Tokeniser, model: Predictor, sentences: Sequence[Sentence]) -> Predict:
+    """Return the model as a tagger of these sentences, which `tokeniser` has split.
+
+    A model that has learnt other words reads its own in their text. Where an entity of it ends
+    within a word of the sentence, the span has the whole word.
+    """
+    if model.tokeniser == tokeniser:
+        return prediction(model.tagger)
+    by_words = {sentence.words: sentence for sentence in sentences}
+
+    def predict(asked: Sequence[Sequence[str]]) -> list[list[ScoredSpan]]:
+        known = [by_words[tuple(words)] for words in asked]
+        own = [model.tokeniser.split_words(sentence.text) for sentence in known]
+        found = model.tagger.tag([words for _, _, words in own])
+        return [
+            [*_on_borders(sentence, Offsets(starts, ends), tagged)]
+            for sentence, (starts, ends, _), tagged in zip(known, own, found, strict=True)
+        ]
+
+    return predict
+
+
+def _on_borders(sentence: Sentence, own: Offsets, tagged: TaggedWords) -> Iterator[ScoredSpan]:
+    """Yield the spans of other words, `own`, in words of the sentence; none overlaps another."""
+    starts, ends = zip(*sentence.offsets, strict=True)
+    n_done = 0
+    for span, score in zip(tagged.spans, tagged.scores, strict=True):
+        first = max(n_done, bisect_right(ends, own.starts[span.start]))
+        n_done = max(first, bisect_left(starts, own.ends[span.end - 1]))
+        if first < n_done:
+            yield ScoredSpan(Span(first, n_done, span.label), score)
 
 
 def _listed(title: str, changes: Sequence[Change], n: int) -> Iterator[str]:

@@ -40,6 +40,7 @@ def render_card(manifest: Manifest) -> str:
         ("## Out of scope", [stated.out_of_scope.strip() or _NOT_STATED]),
         ("## Labels", _labels(manifest, stated)),
         ("## Training data", _training_data(manifest)),
+        ("## Conventions", _conventions(manifest)),
         ("## How well it does", _scores(manifest, stated)),
         ("## Do scores mean what they say?", _calibration(manifest)),
         ("## Limits", [stated.limits.strip() or _NOT_STATED]),
@@ -75,6 +76,31 @@ def _training_data(manifest: Manifest) -> Iterator[str]:
         rows.append([code(each.name), escape(each.licence), *counts, source])
     heads = ["corpus", "licence", "sentences", "words", "source"]
     yield _table(heads, rows) if rows else _NOT_STATED
+
+
+def _conventions(manifest: Manifest) -> Iterator[str]:
+    if not manifest.rules:
+        yield "None: the annotations are as the corpora have them."
+        return
+    yield (
+        "Rules of the recipe brought the annotations of all corpora, those that it is measured on "
+        "included, to one convention. So many entities each of them changed:"
+    )
+    corpora = dict.fromkeys(each.corpus for each in manifest.rules)
+    counts: dict[str, dict[str, list[int]]] = {}
+    for each in manifest.rules:
+        of_corpus = counts.setdefault(each.rule, {}).setdefault(each.corpus, [0, 0])
+        of_corpus[0] += each.n_train
+        of_corpus[1] += each.n_dev
+    rows = [
+        [code(corpus), escape(rule), *(f"{n:,}" for n in of_rule[corpus])]
+        for corpus in corpora
+        for rule, of_rule in counts.items()
+        if any(of_rule.get(corpus, ()))
+    ]
+    yield _table(["corpus", "rule", "in train", "in dev"], rows)
+    if unused := [rule for rule, of in counts.items() if not any(map(any, of.values()))]:
+        yield f"Without effect: {'; '.join(map(escape, unused))}."
 
 
 def _scores(manifest: Manifest, stated: CardConfig) -> Iterator[str]:

@@ -1,7 +1,5 @@
 """From a checkpoint to a model file: last measurements, the canary, and a trial loading."""
 
-import json
-import tomllib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +25,6 @@ from teddy.model.predictor import Predictor, load
 from teddy.model.system.files import atomic_path
 from teddy.model.tagger import TaggedWords, Tagger
 from teddy.model.tags.tag_set import TagSet
-from teddy.model.text.words import TOKENISER_VERSION
 from teddy.training.data.corpora import Corpus, open_corpora
 from teddy.training.evaluation.evaluate import Evaluation
 from teddy.training.evaluation.measurements import (
@@ -91,7 +88,7 @@ def _with_card(checkpoint: Checkpoint, card: CardConfig) -> Checkpoint:
 
 def recipe_of(checkpoint: Checkpoint) -> Recipe:
     """Return the recipe that a checkpoint carries, resolved."""
-    return Recipe.model_validate_json(json.dumps(tomllib.loads(checkpoint.recipe)))
+    return Recipe.of_run(checkpoint.recipe)
 
 
 def measure(checkpoint: Checkpoint, corpora: Sequence[Corpus]) -> tuple[Checkpoint, Evaluation]:
@@ -148,19 +145,21 @@ def _manifest(recipe: Recipe, card: Measurements, network: Network) -> Manifest:
         format_version=FORMAT_VERSION,
         name=recipe.name,
         language=recipe.language,
-        tokeniser_version=TOKENISER_VERSION,
+        tokeniser_version=recipe.tokeniser_version,
         labels=recipe.labels,
         features=recipe.features,
         network=recipe.network,
         n_parameters=sum(parameter.numel() for parameter in network.parameters()),
         window_words=recipe.export.window_words,
         window_overlap=recipe.export.window_overlap,
+        sentences=recipe.export.sentences,
         temperature=card.temperature,
         scores=card.scores,
         training_data=card.training_data,
         canary=(),
         reference=card.reference,
         recipe=recipe.dump_toml(),
+        rules=card.rules,
     )
 
 

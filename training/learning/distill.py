@@ -115,7 +115,7 @@ class Distillation:
             chosen = [batches[update % n]]
         else:
             chosen = batches[update * n // n_updates : (update + 1) * n // n_updates]
-        return [[as_sentence(words) for words in batch] for batch in chosen]
+        return [[as_sentence(words, self._text.tokeniser) for words in batch] for batch in chosen]
 
     def _read(self, text: RawText, epoch: int) -> list[list[Words]]:
         sentences = text.stretch(self.config.words, self._longest, self._seed, epoch)
@@ -177,7 +177,7 @@ def open_distillation(
         config,
         [load_teacher(name, data) for name in config.teachers],
         TagSet(recipe.labels),
-        RawText(config.text, data) if config.text else None,
+        RawText(config.text, data, recipe.tokeniser) if config.text else None,
         longest=recipe.export.window_words,
         batch_words=recipe.training.batch_words,
         seed=recipe.seed,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from teddy.model.features.batching import Batch
 from teddy.model.features.rows import UNKNOWN_WORD, WordFeatures
 from teddy.training.data.align import Sentence
+from teddy.training.data.name_perturbations import listed, marked, titled
 from teddy.training.data.perturbations import joined, lower, mistyped, title, unpunctuated, upper
 from teddy.training.recipe.sections import AugmentConfig
 
@@ -108,8 +109,10 @@ def join_in_twos(sentences: Sequence[Sentence]) -> list[Sentence]:
 def _changed(
     sentence: Sentence, config: AugmentConfig, draws: list[float], random: np.random.Generator
 ) -> Sentence:
-    """Change one sentence by three draws between 0 and 1."""
+    """Change one sentence by three draws between 0 and 1, and by more for its names."""
     case, punctuation, typos = draws
+    if config.changes_names:
+        sentence = _names_changed(sentence, config, random)
     if punctuation < config.unpunctuated:
         sentence = (
             unpunctuated(sentence, only_last=punctuation < config.unpunctuated / 2) or sentence
@@ -121,3 +124,17 @@ def _changed(
             return change(sentence) or sentence
         case -= share
     return sentence
+
+
+def _names_changed(
+    sentence: Sentence, config: AugmentConfig, random: np.random.Generator
+) -> Sentence:
+    """Change how the names of a sentence stand in it, in one way at most."""
+    draw = random.random()
+    if draw < config.titles:
+        return titled(sentence, config.person, random) or sentence
+    draw -= config.titles
+    if draw < config.marks:
+        return marked(sentence, random) or sentence
+    draw -= config.marks
+    return (listed(sentence, random) or sentence) if draw < config.lists else sentence

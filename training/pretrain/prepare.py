@@ -28,7 +28,7 @@ from teddy.model.features.pieces import Pieces
 from teddy.model.features.rows import WordFeatures
 from teddy.model.system.files import atomic_folder
 from teddy.model.text.sentences import Offsets, split_sentences
-from teddy.model.text.words import TOKENISER_VERSION, tokenise
+from teddy.model.text.words import Tokeniser
 from teddy.training.data.readers.files import find_files, stream_lines
 from teddy.training.data.store import block_words
 from teddy.training.data.vocabulary import MOST_WORDS, WordCounts, frequent_words, train_pieces
@@ -123,11 +123,11 @@ class ChunkFile:
 
 
 def preparation(
-    config: PretrainConfig, pieces: PiecesConfig, features: FeatureConfig
+    config: PretrainConfig, pieces: PiecesConfig, features: FeatureConfig, tokeniser: Tokeniser
 ) -> dict[str, Any]:
     """Return the settings that an encoded corpus depends on, as JSON would have them."""
     settings = {
-        "tokeniser_version": TOKENISER_VERSION,
+        "tokeniser": asdict(tokeniser),
         "text": config.text,
         "longest_sentence": config.longest_sentence,
         "held_out_every": config.held_out_every,
@@ -143,6 +143,7 @@ def prepare(
     config: PretrainConfig,
     pieces: PiecesConfig,
     features: FeatureConfig,
+    tokeniser: Tokeniser,
     data: Path,
     folder: Path,
     note: Callable[[str], None],
@@ -157,11 +158,10 @@ def prepare(
     """
     files = find_files(config.text, data)
     with atomic_folder(folder) as unfinished:
-        chunks = ChunkFile(unfinished)
-        counts = WordCounts(most_types)
+        chunks, counts = ChunkFile(unfinished), WordCounts(most_types)
         n_learnt_words = 0
         with (unfinished / "lengths.u32").open("wb") as lengths:
-            for chunk in cut_chunks(_sentences(files, config.longest_sentence, note), chunk_words):
+            for chunk in cut_chunks(_sentences(files, tokeniser, config, note), chunk_words):
                 chunk.lengths.tofile(lengths)
                 chunks.append(chunk)
                 some = chunk.counts(config.held_out_every)
@@ -189,7 +189,7 @@ def prepare(
         chunks.remove()
         description = {
             "format": FORMAT,
-            "settings": preparation(config, pieces, features),
+            "settings": preparation(config, pieces, features, tokeniser),
             "n_words": n_words,
             "n_learnt_words": n_learnt_words,
             "n_sentences": n_sentences,
@@ -201,28 +201,31 @@ def prepare(
         (unfinished / "corpus.json").write_text(json.dumps(description, indent=1))
 
 
-def read_sentences(path: Path, longest: int) -> Iterator[list[str]]:
+def read_sentences(path: Path, tokeniser: Tokeniser, longest: int) -> Iterator[list[str]]:
     """Yield the sentences of a text file, a paragraph a line, as words; cut them at `longest`.
 
     Raises DataError for a file that cannot be read or has no words.
     """
     is_empty = True
     for _, line in stream_lines(path):
-        words = tokenise(line)
-        for first, last in split_sentences(line, Offsets.of(words)):
+        starts, ends, words = tokeniser.split_words(line)
+        for first, last in split_sentences(line, Offsets(starts, ends)):
             is_empty = False
             for start in range(first, last, longest):
-                yield [line[begin:end] for begin, end in words[start : min(start + longest, last)]]
+                yield words[start : min(start + longest, last)]
     if is_empty:
         raise DataError(path, None, "the file has no text")
 
 
 def _sentences(
-    files: Sequence[Path], longest: int, note: Callable[[str], None]
+    files: Sequence[Path],
+    tokeniser: Tokeniser,
+    config: PretrainConfig,
+    note: Callable[[str], None],
 ) -> Iterator[list[str]]:
     n_words = 0
     for path in files:
-        for sentence in read_sentences(path, longest):
+        for sentence in read_sentences(path, tokeniser, config.longest_sentence):
             n_words += len(sentence)
             yield sentence
         note(f"{path.name}: read, {n_words:,} words so far")

@@ -214,9 +214,10 @@ def _prepared(
 ) -> EncodedCorpus:
     """Return the encoded corpus, made now unless it is there and the run is resumed."""
     remove_abandoned_folder(folder)
+    parts = recipe.pieces, recipe.features, recipe.tokeniser
     if resume and folder.exists():
         corpus = EncodedCorpus(folder)
-        if corpus.description["settings"] != preparation(config, recipe.pieces, recipe.features):
+        if corpus.description["settings"] != preparation(config, *parts):
             raise TrainingError(
                 f"{folder} was made with another recipe: start over in another --output"
             )
@@ -227,7 +228,7 @@ def _prepared(
         note(message)
         job.progressed()
 
-    prepare(config, recipe.pieces, recipe.features, data, folder, progressed)
+    prepare(config, *parts, data, folder, progressed)
     return EncodedCorpus(folder)
 
 

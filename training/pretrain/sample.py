@@ -1,8 +1,6 @@
 """Text from a language model: each word is drawn by its probability after those before it."""
 
-import json
 import re
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from torch.nn import functional
 from teddy.model.errors import TrainingError
 from teddy.model.features.pieces import Pieces
 from teddy.model.features.rows import WordFeatures
+from teddy.model.text.words import Tokeniser
 from teddy.training.pretrain.objectives import (
     NextWords,
     PretrainingNetwork,
@@ -40,6 +39,8 @@ class LanguageModel:
     words: tuple[str, ...]
     log_prior: Tensor
     """Float32 [V] for the V `words`: the logarithm of each one's frequency."""
+    tokeniser: Tokeniser
+    """It splits a prompt."""
 
     def vectors(self, words: Sequence[str]) -> Tensor:
         """Return the vectors of any words, in order. Shape: float32 [len(words), E]."""
@@ -100,7 +101,7 @@ def load_language_model(path: Path) -> LanguageModel:
             f"{path}: an encoder file guesses no words any more; name the directory of its run"
         )
     checkpoint = load_pretrain_checkpoint(path / "last.checkpoint" if path.is_dir() else path)
-    recipe = Recipe.model_validate_json(json.dumps(tomllib.loads(checkpoint.recipe)))
+    recipe = Recipe.of_run(checkpoint.recipe)
     if recipe.pretrain is None or recipe.pretrain.objective != "causal":
         asked = recipe.pretrain.objective if recipe.pretrain else "none"
         raise TrainingError(
@@ -118,6 +119,7 @@ def load_language_model(path: Path) -> LanguageModel:
         objective=objective,
         words=checkpoint.frequent,
         log_prior=unigram_prior(checkpoint.counts, checkpoint.total),
+        tokeniser=recipe.tokeniser,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Literal
 
 from teddy.model.errors import DataError, ModelFileError, TrainingError
 from teddy.model.predictor import Predictor, load
+from teddy.model.text.words import Tokeniser
 from teddy.training.data.corpora import Corpus
 from teddy.training.evaluation.measurements import dev_sentences, evaluate_dev
 from teddy.training.promotion.folder import MODEL_NAME, Action, Promotion, ServedFolder, now
@@ -23,12 +24,12 @@ Status = Literal["promoted", "already served", "not better", "too low", "rolled 
 class Requirement:
     """The data to compare on, and by how much the new model must be better, in F1 from 0 to 1.
 
-    Below `at_least` no model is promoted, nor one that finds nothing. `read` gives the corpora,
-    given all labels that either model knows.
+    Below `at_least` no model is promoted, nor one that finds nothing. `read` gives the corpora in
+    the words of a model, given all labels that either model knows.
     """
 
     data: Path
-    read: Callable[[Sequence[str]], Sequence[Corpus]]
+    read: Callable[[Sequence[str], Tokeniser], Sequence[Corpus]]
     margin: float
     at_least: float
 
@@ -115,13 +116,13 @@ def _compared(
     models = {"new": candidate, **({"served": served} if served else {})}
     every = dict.fromkeys(label for each in models.values() for label in each.manifest.labels)
     labels = tuple(every)
-    corpora = requirement.read(labels)
-    sentences = dev_sentences(corpora)
-    if not sentences:
-        raise DataError(requirement.data, None, "there are no sentences to compare on")
-    annotated = {span.label for sentence in sentences for span in sentence.spans}
     f1 = {}
     for which, each in models.items():
+        corpora = requirement.read(labels, each.tokeniser)
+        sentences = dev_sentences(corpora)
+        if not sentences:
+            raise DataError(requirement.data, None, "there are no sentences to compare on")
+        annotated = {span.label for sentence in sentences for span in sentence.spans}
         evaluation = evaluate_dev(each.tagger, corpora, labels=labels, worst=0)
         f1[which] = evaluation.scores.micro.f1
         if unknown := sorted(annotated.difference(each.manifest.labels)):

@@ -22,6 +22,7 @@ from teddy.training.data.options import (
 )
 
 if TYPE_CHECKING:
+    from teddy.model.text.words import Tokeniser
     from teddy.training.data.corpora import Corpus
     from teddy.training.promotion.folder import ServedFolder
     from teddy.training.promotion.promote import Outcome, Requirement
@@ -150,8 +151,8 @@ def _check_usage(
 def _requirement(options: DataOptions, margin: float, at_least: float) -> "Requirement":
     from teddy.training.promotion.promote import Requirement
 
-    def read(labels: Sequence[str]) -> "Sequence[Corpus]":
-        corpora = options.corpora(labels)
+    def read(labels: Sequence[str], tokeniser: "Tokeniser") -> "Sequence[Corpus]":
+        corpora = options.corpora(labels, tokeniser)
         if options.is_recipe or options.annotates is not None:
             return corpora
         # A file does not say what it annotates. Labels that it never has would count against the

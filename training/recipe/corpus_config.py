@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from teddy.model.tags.spans import Scheme
 from teddy.model.text.offsets import OffsetUnit
+from teddy.model.text.sentences import SentenceMode
 from teddy.training.recipe.reading import KeyPath, suggest
 
 OUTSIDE = "O"
@@ -129,14 +130,55 @@ class FormatConfig(Table):
 
 
 class RuleConfig(Table):
-    """An exception to `map`, by the text of the span."""
+    """A rule for spans, by their label and their text: another label, or other borders."""
 
-    label: str
-    """A label of the files: the rule is for its spans."""
-    text: str
-    """A regular expression that must match the whole text of the span."""
-    to: str
-    """The label that the span gets, or `O` or `?`, as in `map`."""
+    label: str = Field(min_length=1)
+    """The label of the spans that the rule is for, or several with `|` between them. `O`: what is
+    in no span, wherever `text` is found there."""
+    text: str = ""
+    """A regular expression that must match the whole text of the span. Empty: any text."""
+    to: str = ""
+    """The label that the span gets, or `O` or `?`, as in `map`; the other rules of this array are
+    then not for it. Either this or `trim_start` or `trim_end` must be given."""
+    trim_start: str = ""
+    """A regular expression. What it matches at the start of the span, and white space behind, is
+    left out of the span. The next rules see what is left."""
+    trim_end: str = ""
+    """A regular expression. What it matches at the end of the span, and white space before, is left
+    out of the span."""
+    about: str = ""
+    """What the rule is for, in a few words, for `teddy check` and the model card."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of the spans that the rule is for."""
+        return tuple(self.label.split("|"))
+
+    def __str__(self) -> str:
+        """Return what the rule is for; where that is not stated, what it does."""
+        if self.about:
+            return self.about
+        found = f"{self.label} {self.text!r}" if self.text else self.label
+        trims = [
+            f"without {pattern!r} {where}"
+            for pattern, where in ((self.trim_start, "before"), (self.trim_end, "behind"))
+            if pattern
+        ]
+        return f"{found}: {self.to or ' and '.join(trims)}"
+
+    def contradictions(self, labels: Sequence[str]) -> Iterator[tuple[KeyPath, str]]:
+        """Yield the keys that contradict others or the labels of the recipe, and why."""
+        trims = self.trim_start or self.trim_end
+        if not self.to and not trims:
+            yield ("label",), "the rule changes nothing: give to, trim_start or trim_end"
+        if self.to and trims:
+            yield ("to",), "cannot stand beside trim_start or trim_end: make two rules of it"
+        if OUTSIDE in self.labels and not (self.to and self.text):
+            yield ("label",), f"{OUTSIDE!r} is for words in no span: give text and to"
+        if self.to and self.to not in (*labels, OUTSIDE, UNKNOWN):
+            yield ("to",), _no_target(self.to, labels)
+        for key in ("text", "trim_start", "trim_end"):
+            yield from _no_pattern((key,), getattr(self, key))
 
 
 class CorpusConfig(FormatConfig):
@@ -157,10 +199,14 @@ class CorpusConfig(FormatConfig):
     """A label of the recipe for each label of the files, or `O` (not an entity) or `?` (any tag may
     be right)."""
     rules: tuple[RuleConfig, ...] = ()
-    """Exceptions to `map`. The first that matches a span decides."""
+    """Exceptions to `map`, by the labels of the files, in order: the first with `to` that matches
+    a span decides. `rules` of the recipe come after them."""
     annotates: tuple[str, ...] | None = None
     """The labels that the corpus marks wherever they occur; by default all. A word without a mark
     may have any of the others."""
+    sentences: SentenceMode = "document"
+    """How documents are cut, where the format has texts: `document`, by their stops, lines and
+    gaps; `lines`, each line is one sentence."""
     weight: float = Field(default=1.0, gt=0)
     """How often each training sentence is drawn in an epoch, on average; above 0."""
     holdout: float = Field(default=0.0, ge=0, lt=1)
@@ -180,14 +226,10 @@ class CorpusConfig(FormatConfig):
             yield ("train",), "the corpus has no files: give train, dev or both"
         if self.dev and self.holdout:
             yield ("holdout",), "cannot stand beside dev files"
-        targets: list[tuple[KeyPath, str]] = [
-            (("map", label), target) for label, target in self.map.items()
-        ]
-        targets += [(("rules", place, "to"), rule.to) for place, rule in enumerate(self.rules)]
-        for location, target in targets:
+        for label, target in self.map.items():
             if target not in (*labels, OUTSIDE, UNKNOWN):
-                known = f"labels, nor {OUTSIDE!r} or {UNKNOWN!r}"
-                yield location, f"{target!r} is not in {known}{suggest(target, labels)}"
+                yield ("map", label), _no_target(target, labels)
+        yield from rule_contradictions(self.rules, labels)
         for place, label in enumerate(self.annotates or ()):
             if label not in labels:
                 yield ("annotates", place), f"{label!r} is not in labels{suggest(label, labels)}"
@@ -200,15 +242,30 @@ class CorpusConfig(FormatConfig):
                 yield (key,), "must be a number: columns have no names in this format"
         if self.format == "csv" and len(self.separator) > 1 and self.separator != AUTO:
             yield ("separator",), "must be one character in a csv table"
-        patterns: list[tuple[KeyPath, str]] = [(("token_strip",), self.token_strip)]
-        patterns += [(("rules", place, "text"), rule.text) for place, rule in enumerate(self.rules)]
-        for location, pattern in patterns:
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                yield location, f"not a regular expression: {error}"
+        yield from _no_pattern(("token_strip",), self.token_strip)
         if not _is_text_encoding(self.encoding):
             yield ("encoding",), f"unknown encoding {self.encoding!r}"
+
+
+def rule_contradictions(
+    rules: Sequence[RuleConfig], labels: Sequence[str]
+) -> Iterator[tuple[KeyPath, str]]:
+    """Yield what is wrong in the rules of a table, each key with the place of its rule."""
+    for place, rule in enumerate(rules):
+        for location, reason in rule.contradictions(labels):
+            yield ("rules", place, *location), reason
+
+
+def _no_target(target: str, labels: Sequence[str]) -> str:
+    known = f"labels, nor {OUTSIDE!r} or {UNKNOWN!r}"
+    return f"{target!r} is not in {known}{suggest(target, labels)}"
+
+
+def _no_pattern(location: KeyPath, pattern: str) -> Iterator[tuple[KeyPath, str]]:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        yield location, f"not a regular expression: {error}"
 
 
 def _is_text_encoding(name: str) -> bool:

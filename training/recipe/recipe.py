@@ -16,7 +16,16 @@ from pydantic import Field, ValidationError, model_validator
 
 from teddy.model.config import FeatureConfig, NetworkConfig
 from teddy.model.errors import RecipeError
-from teddy.training.recipe.corpus_config import OUTSIDE, UNKNOWN, CorpusConfig, Table
+from teddy.model.text.sentences import SentenceMode
+from teddy.model.text.words import READABLE_VERSIONS, TOKENISER_VERSION, Tokeniser
+from teddy.training.recipe.corpus_config import (
+    OUTSIDE,
+    UNKNOWN,
+    CorpusConfig,
+    RuleConfig,
+    Table,
+    rule_contradictions,
+)
 from teddy.training.recipe.reading import (
     KeyPath,
     MisfitError,
@@ -135,6 +144,9 @@ class ExportConfig(Table):
     overlapping windows."""
     window_overlap: int = Field(default=32, ge=2)
     """The words that neighbouring windows share, at least 2 and fewer than `window_words`."""
+    sentences: SentenceMode = "document"
+    """How the model cuts texts where a request does not say it: `document`, by their stops, lines
+    and gaps; `lines`, each line is one sentence."""
     canary: tuple[str, ...] = ()
     """Texts that are tagged whenever the model file is loaded. The entities found at its export
     must come out again."""
@@ -152,7 +164,13 @@ class Recipe(Table):
     name: str = Field(min_length=1, pattern=r"^[\w.-]+$")
     """The name of the model and of its file, `NAME.teddy`: letters, digits and `_ . -`."""
     language: str = ""
-    """The language of the texts, for the model card."""
+    """The code of the texts' language, such as `en`. It decides which clitics are words of their
+    own: `l'` in French, `-se` in Portuguese (see docs/words.md)."""
+    tokeniser_version: int = Field(
+        default=TOKENISER_VERSION, ge=READABLE_VERSIONS[0], le=READABLE_VERSIONS[-1]
+    )
+    """The rules by which texts are split into words. 1 is for a model that must go on with the
+    words of an older one."""
     seed: int = Field(default=1, ge=0)
     """The seed of all random numbers. Equal seeds give equal runs."""
     labels: tuple[str, ...] = ()
@@ -160,6 +178,9 @@ class Recipe(Table):
     corpus: tuple[CorpusConfig, ...] = ()
     """The corpora to train on. `labels` and `corpus` may be missing only where there is a
     `pretrain` table."""
+    rules: tuple[RuleConfig, ...] = ()
+    """Rules for the spans of all corpora, by the labels of the recipe: one convention for all. They
+    come after the `map` and the `rules` of each corpus."""
     pretrain: PretrainConfig | None = None
     """The settings of `teddy pretrain`."""
     pieces: PiecesConfig = PiecesConfig()
@@ -184,6 +205,18 @@ class Recipe(Table):
         for location, reason in _contradictions(self):
             raise MisfitError(location, reason)
         return self
+
+    @classmethod
+    def of_run(cls, text: str) -> Self:
+        """Return the recipe that a run has dumped, as its checkpoints carry it."""
+        # One from before there were two tokenisers does not name the first.
+        values = {"tokeniser_version": 1, **tomllib.loads(text)}
+        return cls.model_validate_json(json.dumps(values))
+
+    @property
+    def tokeniser(self) -> Tokeniser:
+        """What splits the texts, in training and wherever the model is used."""
+        return Tokeniser(self.tokeniser_version, self.language)
 
     def dump_toml(self) -> str:
         """Return the recipe as TOML with defaults; `load_recipe` reads an equal one from it."""
@@ -287,7 +320,7 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
         if not getattr(recipe, key):
             yield (key,), "must not be empty" if key in recipe.model_fields_set else "missing"
             return
-    yield from recipe.augment.contradictions()
+    yield from recipe.augment.contradictions(recipe.labels)
     if recipe.distill is not None:
         yield from recipe.distill.contradictions(updates=recipe.update is not None)
     if recipe.update is not None:
@@ -299,6 +332,7 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
             yield ("labels", place), f"{label!r} cannot be a label: {reason}"
         if label in recipe.labels[:place]:
             yield ("labels", place), f"{label!r} is listed twice"
+    yield from rule_contradictions(recipe.rules, recipe.labels)
     names = [corpus.name for corpus in recipe.corpus]
     for place, corpus in enumerate(recipe.corpus):
         if corpus.name in names[:place]:

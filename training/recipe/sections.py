@@ -29,16 +29,38 @@ class AugmentConfig(Table):
     """The share of batches whose sentences are joined in pairs, as where there is no space behind a
     full stop."""
 
+    titles: float = Field(default=0.0, ge=0, le=1)
+    """The share in which persons get a title (`Ms Okafor`) that is not part of the entity."""
+    person: str = "PER"
+    """The label of the persons that `titles` is for."""
+    marks: float = Field(default=0.0, ge=0, le=1)
+    """The share with `@ name` and `# name` written without the space, and one other name as a
+    handle or a hashtag."""
+    lists: float = Field(default=0.0, ge=0, le=1)
+    """The share, of those with two entities or more, of which only the names are left, as in
+    tables, lists and addresses."""
+
     @property
     def is_on(self) -> bool:
         """Whether any share is above 0."""
-        return any(self.model_dump().values())
+        return any(isinstance(share, float) and share for share in self.model_dump().values())
 
-    def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
+    @property
+    def changes_names(self) -> bool:
+        """Whether any share is above 0 of those that change how names are written."""
+        return bool(self.titles or self.marks or self.lists)
+
+    def contradictions(self, labels: Sequence[str]) -> Iterator[tuple[KeyPath, str]]:
         """Yield the key whose value does not go with the others, and why."""
         if self.lower + self.upper + self.title > 1:
             reason = "a sentence has one case: lower, upper and title must not exceed 1 together"
             yield ("augment", "title"), reason
+        if self.titles + self.marks + self.lists > 1:
+            reason = "names are changed in one way: titles, marks and lists must not exceed 1"
+            yield ("augment", "lists"), reason
+        if self.titles and self.person not in labels:
+            reason = f"{self.person!r} is not in labels{suggest(self.person, labels)}"
+            yield ("augment", "person"), reason
 
 
 class CardConfig(Table):

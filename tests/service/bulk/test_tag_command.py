@@ -33,7 +33,7 @@ KILLED = """
 
     class Killed:
         '''Finds nothing, and sends itself a signal before the batch of that number.'''
-        manifest, version, precision = Manifest(), "1", "fp32"
+        manifest, version, precision, sentences = Manifest(), "1", "fp32", "document"
         n_batches = 0
         def tag(self, texts):
             if self.n_batches == place:
@@ -41,7 +41,7 @@ KILLED = """
             self.n_batches += 1
             return [[] for text in texts]
 
-    predictor.load = lambda path, precision: Killed()
+    predictor.load = lambda path, precision, sentences: Killed()
     sys.argv[1:] = sys.argv[3:]
     cli.main()
 """

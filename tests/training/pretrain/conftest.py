@@ -98,5 +98,6 @@ def corpus(
 ) -> EncodedCorpus:
     """The made-up text, encoded."""
     folder = tmp_path_factory.mktemp("encoded") / "corpus"
-    prepare(config, text_recipe.pieces, text_recipe.features, text_data, folder, lambda _: None)
+    parts = text_recipe.pieces, text_recipe.features, text_recipe.tokeniser
+    prepare(config, *parts, text_data, folder, lambda _: None)
     return EncodedCorpus(folder)

@@ -65,7 +65,13 @@ def corpora(
         folder = tmp_path_factory.mktemp("windows") / "corpus"
         changed = config.model_copy(update={"shuffle_window_words": window})
         prepare(
-            changed, text_recipe.pieces, text_recipe.features, text_data, folder, lambda _: None
+            changed,
+            text_recipe.pieces,
+            text_recipe.features,
+            text_recipe.tokeniser,
+            text_data,
+            folder,
+            lambda _: None,
         )
         made[window] = EncodedCorpus(folder)
     return made

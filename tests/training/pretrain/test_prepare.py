@@ -16,7 +16,7 @@ from teddy.model.errors import DataError
 from teddy.model.features.pieces import Pieces
 from teddy.model.features.rows import WordFeatures
 from teddy.model.text.sentences import Offsets, split_sentences
-from teddy.model.text.words import tokenise
+from teddy.model.text.words import Tokeniser
 from teddy.training.data.vocabulary import frequent_words, train_pieces
 from teddy.training.pretrain.encoded import EncodedCorpus
 from teddy.training.pretrain.prepare import prepare
@@ -33,7 +33,9 @@ def config(text: tuple[str, ...], **changes: int) -> PretrainConfig:
 
 def encode(directory: Path, text: tuple[str, ...], **changes: int) -> EncodedCorpus:
     folder = directory / "corpus"
-    prepare(config(text, **changes), PIECES, FEATURES, directory, folder, lambda _: None)
+    prepare(
+        config(text, **changes), PIECES, FEATURES, Tokeniser(), directory, folder, lambda _: None
+    )
     return EncodedCorpus(folder)
 
 
@@ -42,7 +44,7 @@ def sentences_of(paths: list[Path], longest: int) -> list[list[str]]:
     sentences = []
     for path in paths:
         for line in path.read_text().split("\n"):
-            words = tokenise(line)
+            words = Tokeniser().offsets(line)
             for first, last in split_sentences(line, Offsets.of(words)):
                 sentence = [line[start:end] for start, end in words[first:last]]
                 sentences += [sentence[i : i + longest] for i in range(0, len(sentence), longest)]
@@ -178,6 +180,7 @@ def test_words_too_many_to_be_counted_are_words_with_feature_rows_all_the_same(
         settings,
         PIECES,
         FEATURES,
+        Tokeniser(),
         text_data,
         tmp_path / "few",
         lambda _: None,
@@ -211,7 +214,14 @@ def test_chunks_of_any_size_give_the_same_text(text_data: Path, tmp_path: Path) 
         folder = tmp_path / str(chunk_words)
         settings = config(("text/b.txt",))
         prepare(
-            settings, PIECES, FEATURES, text_data, folder, lambda _: None, chunk_words=chunk_words
+            settings,
+            PIECES,
+            FEATURES,
+            Tokeniser(),
+            text_data,
+            folder,
+            lambda _: None,
+            chunk_words=chunk_words,
         )
         found.append(decoded(EncodedCorpus(folder)))
     assert found[0] == found[1] == found[2]
@@ -240,5 +250,13 @@ def test_a_folder_that_is_not_whole_is_refused(tmp_path: Path, text_data: Path) 
 def test_words_without_a_row_of_their_own_need_none(tmp_path: Path, text_data: Path) -> None:
     (tmp_path / "a.txt").write_bytes((text_data / "text" / "a.txt").read_bytes())
     features = replace(FEATURES, word_rows=0)
-    prepare(config(("a.txt",)), PIECES, features, tmp_path, tmp_path / "corpus", lambda _: None)
+    prepare(
+        config(("a.txt",)),
+        PIECES,
+        features,
+        Tokeniser(),
+        tmp_path,
+        tmp_path / "corpus",
+        lambda _: None,
+    )
     assert EncodedCorpus(tmp_path / "corpus").words == ()

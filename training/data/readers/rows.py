@@ -9,7 +9,7 @@ from typing import Any
 
 from teddy.model.errors import DataError
 from teddy.model.tags.spans import Scheme, Span, read_tags
-from teddy.model.text.words import tokenise
+from teddy.model.text.words import Tokeniser
 from teddy.training.recipe.corpus_config import OUTSIDE, FormatConfig
 
 
@@ -161,4 +161,4 @@ def join_tokens(tokens: Sequence[str], options: FormatConfig) -> tuple[list[int]
 @lru_cache(maxsize=4096)
 def _run_together(last: str, first: str) -> bool:
     """Whether two characters that meet make one word."""
-    return len(tokenise(last + first)) == 1
+    return len(Tokeniser().offsets(last + first)) == 1
