@@ -148,10 +148,6 @@ def set_up_run(
     )
 
 
-def _notes(update: Update | None) -> tuple[str, ...]:
-    return update.notes if update else ()
-
-
 def _read_corpora(
     recipe: Recipe, data: Path, stored: Path
 ) -> tuple[list[Corpus], MisalignedReport]:
