@@ -234,6 +234,18 @@ def test_spans_are_fitted_to_words_as_the_recipe_says(
     assert len(told) == 2
 
 
+@pytest.mark.parametrize(("language", "expected"), [("", "d'Ada"), ("fr", "Ada")])
+def test_spans_are_fitted_to_the_words_of_the_language(
+    tmp_path: Path, language: str, expected: str
+) -> None:
+    write(tmp_path / "a.jsonl", {"text": "ami d'Ada", "entities": [[6, 9, "PER"]]})
+    config = CorpusConfig(name="c", licence="x", train=("a.jsonl",), misaligned="expand")
+    tokeniser = Tokeniser(language=language)
+    [sentence] = load_corpus(config, ["PER"], tmp_path, tokeniser).train
+    [span] = sentence.spans
+    assert "".join(sentence.words[span.start : span.end]) == expected
+
+
 def test_a_corpus_that_loses_many_spans_is_refused_unless_that_is_meant(tmp_path: Path) -> None:
     record = {"text": "Adams left", "entities": [[0, 3, "PER"]]}
     write(tmp_path / "a.jsonl", *[record] * 100)
