@@ -85,6 +85,13 @@ def train(
             recorder.note(f"{output} holds this run, and it has finished: nothing to do")
             recorder.restore()
             return model_file
+        if directory.best.exists() and directory.newest == directory.best:
+            done = load_checkpoint(directory.best)
+            if done.card:  # else it was killed before its first checkpoint to resume from
+                directory.permit(done, is_mine, resume=resume)
+                recorder.note(f"the run in {output} has finished: its model file is written again")
+                write_model(done, model_file)
+                return model_file
         with interruption.at_once():
             earlier = directory.earlier(is_mine, load_checkpoint, recorder.note, resume=resume)
             if earlier is not None:

@@ -105,7 +105,7 @@ def test_a_run_killed_at_the_worst_moments_ends_as_one_that_was_not(
     for step, where in ((14, "writing"), (20, "renaming")):
         process = started("-c", DYING, str(step), where, *arguments)
         try:
-            assert process.wait(timeout=120) == -signal.SIGKILL, where
+            assert process.wait(timeout=600) == -signal.SIGKILL, where
         finally:
             process.kill()
             process.wait()

@@ -304,7 +304,7 @@ def test_a_run_begins_with_the_vectors_ends_with_their_credit_and_can_be_resumed
     )
     assert set(load(model_file).tagger.features.words) == begun[0].keys()
 
-    model_file.unlink()  # as if it had been stopped before
+    model_file.unlink()  # as if it had been stopped before it was written
     (tiny_data / vector_file).rename(tmp_path / "away")
     try:
         assert run.train(recipe, tiny_data, tmp_path / "run", resume=True) == model_file
@@ -314,7 +314,7 @@ def test_a_run_begins_with_the_vectors_ends_with_their_credit_and_can_be_resumed
         TrainingData(name="made-up vectors", licence="CC0")
         in read_manifest(model_file).training_data
     )
-    assert not torch.equal(begun[1]["oslo"], begun[0]["oslo"])
+    assert len(begun) == 1, "a run that has finished is not trained again"
 
 
 def test_the_command_trains_with_vectors_and_names_a_broken_line(

@@ -143,10 +143,7 @@ class RunDirectory:
         if not places:
             return None
         if not resume:
-            raise TrainingError(
-                f"{self.path} holds a run already: --resume goes on with it, "
-                "another --output starts over"
-            )
+            raise self._of_a_run()
         damaged: list[tuple[Path, ModelFileError]] = []
         for place in places:
             try:
@@ -160,11 +157,23 @@ class RunDirectory:
                 with suppress(FileNotFoundError):
                     each.replace(each.with_suffix(".damaged"))
                 note(f"{reason}, put aside as {each.stem}.damaged: going on from {place.name}")
-            if not is_mine(found.recipe):
-                raise self._of_another_recipe()
+            self.permit(found, is_mine, resume=resume)
             return found
         reasons = "; ".join(str(reason) for _, reason in damaged)
         raise TrainingError(f"no whole checkpoint: {reasons}. Start over in another --output")
+
+    def permit(self, found: Saveable, is_mine: IsMine, *, resume: bool) -> None:
+        """Raise TrainingError unless the run may go on from a checkpoint that was found here."""
+        if not resume:
+            raise self._of_a_run()
+        if not is_mine(found.recipe):
+            raise self._of_another_recipe()
+
+    def _of_a_run(self) -> TrainingError:
+        return TrainingError(
+            f"{self.path} holds a run already: --resume goes on with it, "
+            "another --output starts over"
+        )
 
     def _of_another_recipe(self) -> TrainingError:
         return TrainingError(
