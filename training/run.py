@@ -66,16 +66,15 @@ def train(
 
     Raises DataError and RecipeError for mistakes in the files, DivergedError when the loss or a
     gradient is not finite or explodes, JobInterrupted when `interruption` is wanted, TrainingError
-    when another process works in `output`, when it holds an unfinished run and `resume` is False,
-    or a run of another recipe.
+    when another process works in `output`, or it holds an unfinished run and `resume` is False, or
+    a run of another recipe.
     """
     set_up_memory()
     update = open_update(recipe, recipe.update, data) if recipe.update else None
     recipe = update.recipe if update else recipe
     directory, is_mine = RunDirectory(output), partial(fill_in, recipe)
     model_file = output / f"{recipe.name}.teddy"
-    job, interruption = job or Job(recipe.name), interruption or Interruption()
-    meter = CostMeter()
+    job, interruption, meter = job or Job(recipe.name), interruption or Interruption(), CostMeter()
     recorder = RunRecorder(
         directory, job, watchers=watchers, interruption=interruption, group=group
     )
@@ -87,7 +86,7 @@ def train(
             return model_file
         if directory.best.exists() and directory.newest == directory.best:
             done = load_checkpoint(directory.best)
-            if done.card:  # else it was killed before its first checkpoint to resume from
+            if done.card:  # measured: else it was killed before its first `last.checkpoint`
                 directory.permit(done, is_mine, resume=resume)
                 recorder.note(f"the run in {output} has finished: its model file is written again")
                 write_model(done, model_file)

@@ -3,19 +3,19 @@
 import json
 import math
 import os
-import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 
 from teddy.model.errors import TrainingError
-from teddy.training import loop, run
+from teddy.training import loop, run, run_setup
 from teddy.training.job.progress import JsonProgress
 from teddy.training.job.record import Record
 from teddy.training.job.run_directory import RunDirectory
@@ -127,11 +127,19 @@ def test_a_signal_during_an_evaluation_does_not_wait_for_its_end_and_it_is_made_
     assert differences(tmp_path, whole_run) == []
 
 
-@pytest.mark.parametrize("name", ["set_up_memory", "train_pieces"], ids=["before it", "during it"])
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [(run, "set_up_memory"), (run_setup, "train_pieces")],
+    ids=["before it", "during it"],
+)
 def test_a_signal_before_or_during_the_preparation_ends_the_job_there_with_75(
-    name: str, teddy_train: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    module: ModuleType,
+    name: str,
+    teddy_train: Shell,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    signalled_when(monkeypatch, run, name)
+    signalled_when(monkeypatch, module, name)
     code, _, err = teddy_train()
     assert (code, err.splitlines()[-1]) == (75, "teddy: interrupted by SIGTERM")
     assert not (tmp_path / "metrics.jsonl").exists()
@@ -141,10 +149,9 @@ def test_a_signal_during_the_last_measurements_ends_the_job_and_they_are_made_ag
     whole_run: Path, teddy_train: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stopped = tmp_path / "stopped"
-    shutil.copytree(whole_run, stopped, ignore=shutil.ignore_patterns("*.teddy"))
     with monkeypatch.context() as patch:
         signalled_when(patch, run, "measure")
-        assert teddy_train("--resume", "--output", stopped)[0] == 75
+        assert teddy_train("--output", stopped)[0] == 75
     assert teddy_train("--resume", "--output", stopped)[0] == 0
     assert differences(stopped, whole_run) == []
 
@@ -228,6 +235,7 @@ def test_what_a_scheduler_sets_once_may_stand_in_the_environment(
 HOLDING = """
 import sys, time
 from pathlib import Path
+from types import ModuleType
 from teddy.training.job.run_directory import RunDirectory
 with RunDirectory(Path(sys.argv[1])).locked():
     print("locked", flush=True)
