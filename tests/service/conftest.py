@@ -148,12 +148,14 @@ class FakePredictor:
         windows = (FakeWindow(words[i : i + 10]) for i in range(0, len(words), 10))
         return FakeDocument(text, offsets, FakeWindows(windows))
 
-    def cut_by(self, sentences: str) -> Callable[[str], FakeDocument]:
+    def cut_by(self, sentences: str) -> Callable[[Text], FakeDocument]:
         """Return `prepare`, or for `lines` one that makes a window of each line."""
         if sentences != "lines":
             return self.prepare
 
-        def prepare(text: str) -> FakeDocument:
+        def prepare(text: Text) -> FakeDocument:
+            if not isinstance(text, str):
+                return self.prepare(text)
             windows = FakeWindows(FakeWindow(line.split()) for line in text.split("\n"))
             return replace(self.prepare(text), windows=windows)
 
