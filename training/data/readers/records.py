@@ -27,7 +27,7 @@ from teddy.training.data.readers.shapes import NOT_GOLD, SPAN_KEYS, Parts, Recor
 from teddy.training.recipe.corpus_config import AUTO, FormatConfig, FormatName
 
 _TEXTS = ("jsonl", "doccano", "prodigy", "spacy")
-"""Formats of texts with spans: their records are told apart by the keys that they have."""
+"""Formats of texts with spans: the keys of a record say which it is."""
 _DOCCANO = ("label", "labels", "annotations")
 _TELLING = {
     *("vertexSet", "paragraphs", "tokenized_text", "data", "tokens", "words", "answer", "ents"),
