@@ -2,13 +2,15 @@ import json
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from teddy.model.errors import RecipeError
+from teddy.training.data import options
+from teddy.training.recipe.corpus_config import FormatConfig
 from teddy.training.recipe.reading import KeyPath, dump_toml, line_of
 from teddy.training.recipe.recipe import Recipe, load_recipe
 
@@ -385,3 +387,12 @@ def has(table: Any, path: KeyPath) -> bool:
         except (IndexError, KeyError, TypeError):
             return False
     return True
+
+
+def test_the_choices_of_commands_are_those_of_the_keys_of_a_recipe() -> None:
+    keys = FormatConfig.model_fields
+    for name, choice in (
+        ("format", options.FormatChoice),
+        ("misaligned", options.MisalignedChoice),
+    ):
+        assert get_args(choice) == get_args(keys[name].annotation), name

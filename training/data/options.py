@@ -18,6 +18,7 @@ DataArgument = Annotated[
 DataDirectory = Annotated[
     Path, typer.Option("--data", metavar="DIR", help="The folder of a recipe's files.")
 ]
+# The same as the values of the recipe's keys, which importing pydantic would take to know.
 FormatChoice = Literal[
     "auto",
     "conll",

@@ -147,17 +147,7 @@ class Record:
             if own is not None and text[first:last] != own:
                 self.check_own_text(text, items, (first, last), own)
             spans.append(Span(first, last, label))
-        return Example(
-            text=text,
-            spans=tuple(spans),
-            span_lines=(self.line,) * len(spans),
-            path=str(self.path),
-            line=self.line,
-            is_sentence=False,
-            document=self.document,
-            tokens=tuple(tokens),
-            meta=meta,
-        )
+        return self._example(text, spans, tuple(tokens), meta, is_sentence=False)
 
     def check_own_text(
         self, text: str, items: Sequence[Item], place: tuple[int, int], own: str
@@ -182,16 +172,29 @@ class Record:
                 raise self.refused(f"span {start} to {end} ({label}) {where}")
             spans.append(Span(starts[start], ends[last], label))
         known = {"tokenized_text", "ner", *TOKEN_KEYS, *SPAN_KEYS}
+        tokens_at = tuple(zip(starts, ends, strict=True))
+        meta = {key: each for key, each in self.value.items() if key not in known}
+        return self._example(text, spans, tokens_at, meta, is_sentence=True)
+
+    def _example(
+        self,
+        text: str,
+        spans: Sequence[Span],
+        tokens: tuple[tuple[int, int], ...],
+        meta: Mapping[str, Any],
+        *,
+        is_sentence: bool,
+    ) -> Example:
         return Example(
             text=text,
             spans=tuple(spans),
             span_lines=(self.line,) * len(spans),
             path=str(self.path),
             line=self.line,
-            is_sentence=True,
+            is_sentence=is_sentence,
             document=self.document,
-            tokens=tuple(zip(starts, ends, strict=True)),
-            meta={key: each for key, each in self.value.items() if key not in known},
+            tokens=tokens,
+            meta=meta,
         )
 
     def of_tags(self) -> Iterator[Example]:
