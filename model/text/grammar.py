@@ -160,7 +160,8 @@ def _second_version(language: str) -> list[str]:
         rf"{_LETTER}(?:\.{_LETTER})+{ends}\.?",  # U.S., e.g, J.R.R.
         rf"(?:{_STOPS_KEPT}|Ph\.D)\.",
         # numbers: a date, a score, what stands before a unit, what stands behind a name
-        rf"(?:\d{{4}}-\d\d?-\d\d?|\d\d?-\d\d?-(?:\d{{4}}|\d\d?)|\d{{1,3}}[\u2013-]\d{{1,3}}){behind}",
+        rf"(?:\d{{4}}-\d\d?-\d\d?|\d\d?-\d\d?-(?:\d{{4}}|\d\d?)){behind}",
+        rf"\d{{1,3}}[\u2013-]\d{{1,3}}{behind}",
         rf"\d++(?:[.,:]\d++)*+(?=(?:{_UNITS}){ends})",
         rf"{_LETTER}{{3,}}+(?=\d++{ends})",
         rf"(?<![^\W_])(?<![-'\u2019])(?=[A-Z])(?i:{_SYLLABLE})-{_SYLLABLE}(?<!-run){ends}(?!-)",

@@ -24,7 +24,8 @@ _ROLES: dict[str, Role] = {
     **dict.fromkeys(("test", "testb"), "test"),
 }
 _ENDINGS = re.compile(
-    r"(?i)txt|conll(u|up)?|iob2?|bio(es)?|bmes|[tc]sv|(nd)?jsonl?|spacy|parquet|arrow|xml|md|xz|gz|bz2"
+    r"(?i)txt|conll(u|up)?|iob2?|bio(es)?|bmes|[tc]sv|(nd)?jsonl?|spacy|parquet|arrow|xml|md|"
+    r"xz|gz|bz2"
 )
 _NO_DATA = re.compile(
     r"(?i)(\..*|(readme|licen[cs]e|copying|changelog)\b.*|.*\.(toml|py|html|pdf))"
