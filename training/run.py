@@ -73,7 +73,8 @@ def train(
     update = open_update(recipe, recipe.update, data) if recipe.update else None
     recipe = update.recipe if update else recipe
     directory, is_mine = RunDirectory(output), partial(fill_in, recipe)
-    model_file = output / f"{recipe.name}.teddy"
+    # A teacher on a transformer is its checkpoint.
+    model_file = directory.best if recipe.transformer else output / f"{recipe.name}.teddy"
     job, interruption, meter = job or Job(recipe.name), interruption or Interruption(), CostMeter()
     recorder = RunRecorder(
         directory, job, watchers=watchers, interruption=interruption, group=group
@@ -136,7 +137,8 @@ def _finish(
     recipe, corpora = setup.recipe, setup.corpora
     checkpoint, evaluation = measure(load_checkpoint(directory.best), corpora)
     checkpoint.save(directory.best, resumable=False)
-    write_model(checkpoint, model_file)
+    if recipe.transformer is None:
+        write_model(checkpoint, model_file)
     background = run_background(recipe, checkpoint, corpora, directory.path, meter)
     with optional_figure(note, "complete report/"):
         write_report(

@@ -4,15 +4,13 @@ What a recipe leaves to its data and to the weights that it starts from is decid
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from teddy.model.errors import TrainingError
 from teddy.model.features.pieces import Pieces
-from teddy.model.features.rows import WordFeatures
 from teddy.model.file.bundle import TrainingData
-from teddy.model.network.tagger_network import Network
 from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.align import MisalignedReport
 from teddy.training.data.corpora import Corpus, open_corpora
@@ -27,7 +25,7 @@ from teddy.training.data.vocabulary import (
     train_pieces,
 )
 from teddy.training.evaluation.measurements import joined_credits
-from teddy.training.learning.checkpoint import Checkpoint
+from teddy.training.learning.checkpoint import Checkpoint, build_network
 from teddy.training.learning.distill import Distillation, open_distillation
 from teddy.training.learning.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from teddy.training.learning.start import PretrainedWeights, Update, open_start, rehearsed
@@ -128,13 +126,11 @@ def set_up_run(
         pieces = train_pieces(counts, recipe.pieces)
     if recipe.distill is not None:
         distillation = open_distillation(recipe, recipe.distill, data, device)
-    features = WordFeatures(Pieces(pieces), recipe.features, words)
-    trainer = _make_trainer(recipe, corpora, features, start, vectors, distillation, group)
+    trainer = _make_trainer(recipe, corpora, pieces, words, start, vectors, distillation, group)
     if earlier is not None:
         trainer.restore(earlier.weights, earlier.progress)
-    own = TrainingData(name=table.name, licence=table.licence, source=table.source)
     before = start.training_data if start else earlier.inherited if earlier else ()
-    credit = joined_credits(before, (own,) if table.vectors else ())
+    credit = joined_credits(before, (*table.credit, *recipe.transformer_credit))
     return RunSetup(
         recipe=recipe,
         fitted=fitted,
@@ -194,7 +190,8 @@ def _word_counts(corpora: list[Corpus]) -> Counter[str]:
 def _make_trainer(
     recipe: Recipe,
     corpora: list[Corpus],
-    features: WordFeatures,
+    pieces: bytes,
+    words: Sequence[str],
     start: PretrainedWeights | None,
     vectors: WordVectors | None,
     distillation: Distillation | None,
@@ -202,13 +199,23 @@ def _make_trainer(
 ) -> Trainer:
     seed_torch(recipe.seed)
     tag_set = TagSet(recipe.labels)
-    network = Network(recipe.network, features.n_rows, tag_set)
+    network, features = build_network(
+        recipe.network,
+        recipe.features,
+        Pieces(pieces),
+        words,
+        tag_set,
+        transformer=recipe.transformer.model_dump() if recipe.transformer else None,
+    )
     if start is not None:
         start.put_into(network, tag_set if recipe.update else None)
     if vectors is not None:
         vectors.put_into(network, features)
     config = recipe.training
     is_started = bool(recipe.start.weights or recipe.update)
+    started_share = recipe.start.learning_rate_share if is_started else 1.0
+    if recipe.transformer:
+        started_share = recipe.transformer.learning_rate_share
     return Trainer(
         network,
         features,
@@ -218,7 +225,7 @@ def _make_trainer(
         seed=recipe.seed,
         device=choose_device(config.device),
         source=StoredCorpora(corpora, config.shuffle_window_words, config.batch_words, recipe.seed),
-        started_share=recipe.start.learning_rate_share if is_started else 1.0,
+        started_share=started_share,
         distillation=distillation,
         augmentation=recipe.augment,
         group=group,

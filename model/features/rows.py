@@ -119,7 +119,7 @@ class WordFeatures:
         self._suffixes = _Remembered(self._affixes.of_suffixes)
 
     @property
-    def group_starts(self) -> tuple[int, int, int, int]:
+    def group_starts(self) -> tuple[int, ...]:
         """The first rows of pieces, shapes, affixes and whole words."""
         return 1, self._shape_start, self._affixes.start, self._word_start
 

@@ -3,8 +3,8 @@
 A grammar is a regular expression of alternatives, of which the first that fits is a word:
 
 - a web address, an e-mail address, a bare domain (`example.com/about`);
-- in version 1 `@name` and `#tag`; in version 2 `@` and `#` are words, and so is the name behind `@`
-  (`teddy.model.text.words` cuts what is behind `#`);
+- `@name`, in version 2 with underscores anywhere; in version 1 `#tag`, of which version 2 makes
+  words (`teddy.model.text.words` cuts what is behind `#`);
 - an emoticon, a key cap; in version 1 a character entity such as `&amp;`;
 - a contraction, as treebanks split it: `John's` is `John` `'s`, `don't` is `do` `n't`; the clitics
   of a language (`l'`, `-se`). Elsewhere an apostrophe between letters is part of the word;
@@ -153,7 +153,8 @@ def _second_version(language: str) -> list[str]:
         *_addresses(ends),
         rf"{alphanumeric}{{1,30}}?(?=(?i:https?|ftp)://)",  # a word that an address follows
         rf"(?P<tag>\#{run}(?:_++{run})*+)",
-        rf"(?<=@)(?!\d)_*+{run}(?:_++{run})*+_*+",  # with the underscores of user names
+        # a user name, with its underscores; behind a letter, as in `Ada/HOU@ENRON`, without its @
+        rf"(?:(?<![^\W_])@|(?<=[^\W_]@))(?!\d)_*+{run}(?:_++{run})*+_*+",
         *_small_signs(ends),
         *_contractions(alphanumeric, ends),
         *_clitics(language, ends),

@@ -122,13 +122,24 @@ class _SortedSpans:
             if span.label == UNKNOWN:
                 self.touched.append((first, last))
                 continue
+            # A user name is one word with its @, marked or not.
+            at = first < last and starts[first] == span.start - 1
+            at = at and example.text[starts[first]] == "@"
             exact = first < last and _are_one_place(
-                example.text, (span.start, starts[first]), (ends[last - 1], span.end)
+                example.text,
+                (starts[first] if at else span.start, starts[first]),
+                (ends[last - 1], span.end),
             )
             word_span = Span(first, last, span.label)
             rivals = {taken[word] for word in range(first, last) if word in taken}
             if exact and not rivals:
                 self.kept.append(word_span)
+                if at:
+                    name = example.text[span.start : span.end]
+                    reason = "is read with its @"
+                    on_misaligned(
+                        Misaligned(example.path, line, name, span.label, reason, is_lost=False)
+                    )
                 taken.update(dict.fromkeys(range(first, last), word_span))
             elif not exact or rivals != {word_span}:  # the same span twice says nothing new
                 self.touched.append((first, last))

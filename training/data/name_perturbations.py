@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from teddy.model.tags.spans import Span
 from teddy.training.data.align import Sentence
 from teddy.training.data.perturbations import Edit, characters, rewritten, shifted
 
@@ -58,10 +59,12 @@ def titled(sentence: Sentence, label: str, random: np.random.Generator) -> Sente
 def marked(sentence: Sentence, random: np.random.Generator) -> Sentence | None:
     """Write `@ name` and `# name` without the space, and one other name as a handle or hashtag.
 
-    Corpora part the mark from the name; people do not. A span takes in the `#`; the `@` only
-    where it is one word with the name.
+    Corpora part the mark from the name; people do not. A span takes in the `#`. A name that is
+    joined to its `@` is a user name, and no entity any more.
     """
     sentence = _with_gap(sentence)
+    handles: list[Span] = []
+    at: dict[int, Span] = {}
     edits: list[Edit] = []
     plain: list[tuple[int, int]] = []
     for span in sentence.spans:
@@ -69,8 +72,10 @@ def marked(sentence: Sentence, random: np.random.Generator) -> Sentence | None:
         is_behind_mark = sentence.text[max(0, start - 2) : start] in ("@ ", "# ")
         if is_behind_mark:
             edits.append((start - 1, start, ""))
+            handles += [span] if sentence.text[start - 2] == "@" else []
         elif sentence.text[start - 1].isspace() and span.end - span.start <= _LONGEST_MARKED:
             plain.append((start, end))
+            at[start] = span
     chosen, is_hashtag, is_lower, has_year, year = (
         int(each) for each in random.integers((999, 2, 2, 2, _N_YEARS))
     )
@@ -81,7 +86,9 @@ def marked(sentence: Sentence, random: np.random.Generator) -> Sentence | None:
             name = name.lower() if is_lower else name
             name += str(_FIRST_YEAR + year) if is_hashtag and has_year else ""
             edits += [(start - 1, start, " #" if is_hashtag else " @"), (start, end, name)]
-    return rewritten(sentence, sorted(edits), grown=True)
+            handles += [] if is_hashtag else [at[start]]
+    spans = tuple(span for span in sentence.spans if span not in handles)
+    return rewritten(replace(sentence, spans=spans), sorted(edits), grown=True)
 
 
 def listed(sentence: Sentence, random: np.random.Generator) -> Sentence | None:

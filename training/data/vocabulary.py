@@ -17,7 +17,7 @@ import heapq
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -175,12 +175,11 @@ class WordVectors:
         return f"{size}; {self.n_known:,} of them are in the training data"
 
     def put_into(self, network: Backbone, features: WordFeatures) -> None:
-        """Set the rows of whole words, which must be these; all other rows stay as they are."""
-        if features.words != self.words:
-            raise ValueError("the features have other whole words than there are vectors")
-        first = features.group_starts[-1]
+        """Set the rows of these words, which must have one; all other rows stay as they are."""
+        places = {word: place for place, word in enumerate(features.words)}
+        rows = features.group_starts[-1] + torch.tensor([places[word] for word in self.words])
         with torch.no_grad():
-            network.embedding[first:] = self.fitted(network.embedding.shape[1])
+            network.embedding[rows] = self.fitted(network.embedding.shape[1])
 
     def fitted(self, width: int) -> Tensor:
         """Return the vectors as rows of an embedding: padded with zeros or reduced, and scaled.
@@ -262,6 +261,25 @@ def choose_vectors(
         raise DataError(path, None, "it has no word that a text could be split into")
     values = torch.from_numpy(np.stack([chosen[word] for word in words]))
     return WordVectors(words=words, values=values, n_known=min(len(known), most))
+
+
+def vectors_of(path: Path, words: Sequence[str]) -> WordVectors:
+    """Return the vectors of those of the case-folded `words` that a file has, in their order.
+
+    Of several lines that become one word, the first counts. Raises DataError as `read_vectors` and
+    `VectorLine.values` do, and where the file has none of the words.
+    """
+    wanted = set(words)
+    found: dict[str, NDArray[np.float32]] = {}
+    for line in read_vectors(path):
+        word = line.word.casefold()
+        if word in wanted and word not in found:
+            found[word] = line.values()
+    if not found:
+        raise DataError(path, None, "it has none of the words of the text")
+    known = tuple(word for word in words if word in found)
+    values = torch.from_numpy(np.stack([found[word] for word in known]))
+    return WordVectors(words=known, values=values, n_known=len(known))
 
 
 def principal_components(values: Tensor, width: int) -> Tensor:

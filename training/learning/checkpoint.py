@@ -1,7 +1,9 @@
 """The state of a training run: what a killed run needs to go on, and what `export` needs."""
 
 import io
+import tomllib
 import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from teddy.model.file.bundle import TrainingData
 from teddy.model.network.tagger_network import Network
 from teddy.model.system.files import write_atomically
 from teddy.model.tags.tag_set import TagSet
+from teddy.training.learning.transformer import with_transformer
 
 _FORMAT = 2
 _DIRECTORY = 0x10
@@ -47,8 +50,14 @@ class Checkpoint:
     def build(self) -> tuple[Network, WordFeatures, TagSet]:
         """Return the network with its weights, in evaluation mode, its features and its tags."""
         tag_set = TagSet(self.labels)
-        features = WordFeatures(Pieces(self.pieces), self.features, self.words)
-        network = Network(self.network, features.n_rows, tag_set)
+        network, features = build_network(
+            self.network,
+            self.features,
+            Pieces(self.pieces),
+            self.words,
+            tag_set,
+            transformer=tomllib.loads(self.recipe).get("transformer"),
+        )
         network.load_state_dict(self.weights)
         return network.eval(), features, tag_set
 
@@ -67,6 +76,28 @@ class Checkpoint:
         plain = {"features": asdict(self.features), "network": asdict(self.network)}
         credit = {"inherited": [asdict(each) for each in self.inherited]}
         write_torch_file(path, {"format": _FORMAT, **content, **plain, **credit})
+
+
+def build_network(
+    network: NetworkConfig,
+    features: FeatureConfig,
+    pieces: Pieces,
+    words: Sequence[str],
+    tag_set: TagSet,
+    *,
+    transformer: Mapping[str, Any] | None = None,
+) -> tuple[Network, WordFeatures]:
+    """Return a network with new weights and its features.
+
+    It stands on the transformer that a recipe's table `transformer` names, if there is one.
+
+    Raises TrainingError for a directory that holds no transformer.
+    """
+    if transformer:
+        directory, n_frozen = transformer["directory"], transformer["frozen_layers"]
+        return with_transformer(directory, n_frozen, network, features, pieces, words, tag_set)
+    found = WordFeatures(pieces, features, words)
+    return Network(network, found.n_rows, tag_set), found
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -109,24 +109,29 @@ def schedule(progress: float, warmup_share: float, final_share: float) -> float:
     return 1.0 - (1.0 - final_share) * (progress - warmup_share) / max(1.0 - warmup_share, 1e-9)
 
 
+STARTED = ("embedding", "normalisation.", "encoder.")
+"""The names of the weights that pre-training and models to start from bring."""
+
+
 def make_optimiser(
     network: nn.Module,
     learning_rate: float,
     weight_decay: float,
     started_share: float = 1.0,
+    started_names: tuple[str, ...] = STARTED,
     *,
     embedding: nn.Parameter | None = None,
 ) -> torch.optim.Optimizer:
     """Make AdamW (Loshchilov & Hutter 2019); embedding, biases and CRF do not decay.
 
-    An embedding's rows must not decay while their words are not seen. Embedding and encoder learn
-    at `started_share` of the rate. `embedding` are the rows that are learnt here, if not all.
+    An embedding's rows must not decay while their words are not seen. What begins with one of
+    `started_names`, by default embedding and encoder, learns at `started_share` of the rate. `embedding` are the rows that are learnt here, if not all.
     """
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
             decays = parameter.dim() >= 2 and not name.startswith(("embedding", "crf"))
-            started = name.startswith(("embedding", "normalisation", "encoder"))
+            started = name.startswith(started_names)
             learnt = embedding if embedding is not None and name == "embedding" else parameter
             groups.setdefault((decays, started), []).append(learnt)
     return torch.optim.AdamW(

@@ -27,6 +27,8 @@ from teddy.model.features.rows import WordFeatures
 from teddy.model.file.bundle import TrainingData
 from teddy.model.system.files import remove_abandoned_folder
 from teddy.model.system.processes import Interruption
+from teddy.training.data.readers.files import find_files
+from teddy.training.data.vocabulary import vectors_of
 from teddy.training.job.job import Job
 from teddy.training.job.run_directory import RunDirectory
 from teddy.training.job.run_recorder import RunRecorder, Watcher
@@ -154,7 +156,9 @@ def pretrain(
             corpus = _prepared(
                 recipe, config, data, output / "corpus", recorder.note, job, resume=resume
             )
-            pretrainer = _make_pretrainer(recipe, config, corpus, earlier)
+            pretrainer = _make_pretrainer(
+                recipe, config, corpus, earlier, data, recorder.note
+            )
         _learn(recipe, config, pretrainer, recorder)
         _start(recipe, config, pretrainer).save(encoder_file)
         directory.previous.unlink(missing_ok=True)
@@ -237,6 +241,8 @@ def _make_pretrainer(
     config: PretrainConfig,
     corpus: EncodedCorpus,
     earlier: PretrainCheckpoint | None,
+    data: Path,
+    note: Callable[[str], None],
 ) -> Pretrainer:
     seed_torch(recipe.seed)
     features = WordFeatures(Pieces(corpus.pieces), recipe.features, corpus.words)
@@ -246,6 +252,10 @@ def _make_pretrainer(
     )
     if earlier is not None:
         pretrainer.restore(earlier.state)
+    elif recipe.embedding.vectors:
+        vectors = vectors_of(find_files((recipe.embedding.vectors,), data)[0], features.words)
+        vectors.put_into(network, features)
+        note(f"{len(vectors.words):,} of {len(features.words):,} words start from vectors")
     return pretrainer
 
 
@@ -265,5 +275,5 @@ def _start(recipe: Recipe, config: PretrainConfig, pretrainer: Pretrainer) -> Pr
         pieces=corpus.pieces,
         words=corpus.words,
         weights={name: tensor.cpu() for name, tensor in weights.items()},
-        training_data=(credit,),
+        training_data=(credit, *recipe.embedding.credit),
     )

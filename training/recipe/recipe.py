@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from teddy.model.config import FeatureConfig, NetworkConfig
 from teddy.model.errors import RecipeError
+from teddy.model.file.bundle import TrainingData
 from teddy.model.text.sentences import SentenceMode
 from teddy.model.text.words import READABLE_VERSIONS, TOKENISER_VERSION, Tokeniser
 from teddy.training.recipe.corpus_config import (
@@ -41,6 +42,7 @@ from teddy.training.recipe.sections import (
     CardConfig,
     DistillConfig,
     PretrainConfig,
+    TransformerConfig,
     UpdateConfig,
 )
 
@@ -61,14 +63,22 @@ class EmbeddingConfig(Table):
     vectors: str = ""
     """A text file of word vectors below `--data`, as GloVe, word2vec and fastText write them (.txt,
     .vec; also `.xz`, `.gz` and `.bz2`). At most `features.word_rows` words get a row: first those
-    of the training data, then the most frequent of the file. Vectors of another width than
-    `network.embedding_width` are padded with zeros or reduced to their principal components."""
+    of the training data, then the most frequent of the file. Pre-training gives rows to the most
+    frequent words of its text, and starts from the vectors of those that the file has. Vectors of
+    another width than `network.embedding_width` are padded with zeros or reduced to their principal
+    components."""
     name: str = ""
     """The name of the vectors, which the model file credits."""
     licence: str = ""
     """The licence of the vectors."""
     source: str = ""
     """Where the vectors come from, and who is to be credited."""
+
+    @property
+    def credit(self) -> tuple[TrainingData, ...]:
+        """What a model that starts from the vectors must credit; nothing without vectors."""
+        own = TrainingData(name=self.name, licence=self.licence, source=self.source)
+        return (own,) if self.vectors else ()
 
 
 class StartConfig(Table):
@@ -188,6 +198,8 @@ class Recipe(Table):
     network: NetworkConfig = NetworkConfig()
     embedding: EmbeddingConfig = EmbeddingConfig()
     start: StartConfig = StartConfig()
+    transformer: TransformerConfig | None = None
+    """A pre-trained transformer below the recurrent layers: such a run makes a teacher."""
     training: TrainingConfig = TrainingConfig()
     augment: AugmentConfig = AugmentConfig()
     distill: DistillConfig | None = None
@@ -217,6 +229,11 @@ class Recipe(Table):
     def tokeniser(self) -> Tokeniser:
         """What splits the texts, in training and wherever the model is used."""
         return Tokeniser(self.tokeniser_version, self.language)
+
+    @property
+    def transformer_credit(self) -> tuple[TrainingData, ...]:
+        """What a teacher on a transformer, and its students, must credit."""
+        return (self.transformer.credit,) if self.transformer else ()
 
     def dump_toml(self) -> str:
         """Return the recipe as TOML with defaults; `load_recipe` reads an equal one from it."""
@@ -282,9 +299,6 @@ def _read(path: Path | str) -> tuple[str, dict[str, Any]]:
 def _misplaced_vectors(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
     """Yield why vectors that the recipe names cannot be used with the rest of it."""
     place = ("embedding", "vectors")
-    if recipe.pretrain is not None:
-        reason = "pre-training learns the vectors of words: a recipe with [pretrain] has no others"
-        yield place, reason
     if recipe.start.weights:
         reason = "brings the embedding that its encoder has learnt to read"
         yield place, f"cannot stand beside start.weights, which {reason}"
@@ -320,6 +334,10 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
         if not getattr(recipe, key):
             yield (key,), "must not be empty" if key in recipe.model_fields_set else "missing"
             return
+    if recipe.transformer and (recipe.start.weights or recipe.update):
+        key = "update" if recipe.update else "start"
+        reason = "cannot stand beside transformer, whose network has another shape"
+        yield (key,) if recipe.update else (key, "weights"), reason
     yield from recipe.augment.contradictions(recipe.labels)
     if recipe.distill is not None:
         yield from recipe.distill.contradictions(updates=recipe.update is not None)
