@@ -145,21 +145,21 @@ KINDS = {
         1,\u200b000 | 1,000
         Jae\u200b-in | Jae-in
         5\u200bmg | 5 mg
-        @\u200btove | @ tove
+        @\u200btove | @tove
         #\u200bOslo | # Oslo
         &eacute;\u200bt&eacute; | été
         https://example.org/\u200babc | https://example.org/abc
         """,
     "handles and hashtags": """
-        @tovelund thanks! | @ tovelund thanks !
-        @tove_lund: | @ tove_lund :
-        .@tovelund | . @ tovelund
-        @TLund99 | @ TLund99
-        @tovelund's | @ tovelund 's
-        RT @tove: no | RT @ tove : no
-        @a_b_c, | @ a_b_c ,
-        (@tove) | ( @ tove )
-        @tove/@ivo | @ tove / @ ivo
+        @tovelund thanks! | @tovelund thanks !
+        @tove_lund: | @tove_lund :
+        .@tovelund | . @tovelund
+        @TLund99 | @TLund99
+        @tovelund's | @tovelund 's
+        RT @tove: no | RT @tove : no
+        @a_b_c, | @a_b_c ,
+        (@tove) | ( @tove )
+        @tove/@ivo | @tove / @ivo
         @ tove | @ tove
         tove@example.org | tove@example.org
         #Bergen | # Bergen
@@ -436,7 +436,9 @@ def test_a_language_is_known_by_its_code_and_an_unknown_one_has_the_common_rules
 
 
 @given(st.from_regex(r"[A-Za-z0-9_]{1,20}[.,:!]?", fullmatch=True), st.sampled_from(["", "RT "]))
-def test_a_user_name_is_cut_alike_whether_its_mark_stands_apart(name: str, before: str) -> None:
-    joined = Tokeniser().split_words(f"{before}@{name} hello_")
-    apart = Tokeniser().split_words(f"{before}@ {name} hello_")
-    assert joined[2] == apart[2]
+def test_a_user_name_ends_at_one_place_whether_its_mark_stands_apart(
+    name: str, before: str
+) -> None:
+    joined = Tokeniser().split_words(f"{before}@{name} hello_")[2]
+    apart = Tokeniser().split_words(f"{before}@ {name} hello_")[2]
+    assert " ".join(joined).replace("@ ", "@") == " ".join(apart).replace("@ ", "@")

@@ -411,11 +411,14 @@ def moved(sentence: Sentence) -> dict[str, Any]:
 
 
 @given(sentences(), st.integers(0, 1000))
-def test_no_entity_is_lost_when_names_get_marks(sentence: Sentence, seed: int) -> None:
+def test_no_entity_is_lost_when_names_get_marks_but_user_names(
+    sentence: Sentence, seed: int
+) -> None:
     changed = marked(sentence, np.random.default_rng(seed))
     if changed is not None:
         assert_whole(changed)
-        assert labels(changed) == labels(sentence)
+        n_user_names = changed.text.count("@") - changed.text.count("@ ")
+        assert 0 <= len(sentence.spans) - len(changed.spans) <= n_user_names
 
 
 def test_a_mark_that_a_corpus_has_apart_is_joined_to_its_name() -> None:
@@ -423,7 +426,7 @@ def test_a_mark_that_a_corpus_has_apart_is_joined_to_its_name() -> None:
     changed = marked(sentence, np.random.default_rng(0))
     assert changed is not None
     assert changed.text == " so true @adafinch , see you in #Oslo"
-    assert [text.lstrip("@#") for text in covered(changed)] == ["adafinch", "Oslo"]
+    assert covered(changed) == ["#Oslo"]
 
 
 def test_a_name_becomes_a_handle_or_a_hashtag() -> None:
@@ -433,7 +436,8 @@ def test_a_name_becomes_a_handle_or_a_hashtag() -> None:
         changed = marked(sentence, np.random.default_rng(seed))
         assert changed is not None
         texts.add(re.sub(r"\d+", "2024", changed.text))
-        assert covered(changed)[0].lower().lstrip("@#").startswith("adafinch")
+        # A user name is no entity.
+        assert len(changed.spans) == ("@" not in changed.text)
     assert texts == {
         f" I met {name} there"
         for name in (
