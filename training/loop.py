@@ -11,7 +11,7 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,8 +50,7 @@ from teddy.training.learning.torch_setup import (
 from teddy.training.recipe.recipe import TrainingConfig
 from teddy.training.recipe.sections import AugmentConfig
 
-_RECENT_LOSSES = 50
-"""The losses whose median a loss is compared with."""
+_RECENT_LOSSES = 50  # the losses whose median a loss is compared with
 
 
 @dataclass(slots=True)
@@ -87,8 +86,8 @@ class Trainer:
     ) -> None:
         """Take batches from `source`, by default the training sentences of the corpora.
 
-        The embedding and the encoder learn at `started_share` of the learning rate. All processes
-        of a `group` make a trainer of the same arguments, and call its methods alike.
+        Embedding and encoder learn at `started_share` of the learning rate. All processes of a
+        `group` make a trainer of the same arguments, and call its methods alike.
         """
         self.config = config
         self.features = features
@@ -147,9 +146,12 @@ class Trainer:
                 len(epoch), config.evaluations_per_epoch, position.epoch, config.epochs
             )
             batches = epoch.batches(position.batches_done)
+            if self.distillation is not None:
+                with self._losing_work(interruption):
+                    self.distillation.prepare(position.epoch)
             while True:
                 if position.batches_done in pauses and position.evaluated != position.step:
-                    yield self._evaluate(interruption or Interruption())
+                    yield self._evaluate(interruption)
                 if 0 < config.patience <= position.evaluations_since_best:
                     return
                 if (sentences := next(batches, None)) is None:
@@ -157,6 +159,10 @@ class Trainer:
                 yield self._update(sentences, len(epoch))
             position.epoch += 1
             position.batches_done = 0
+
+    def _losing_work(self, interruption: Interruption | None) -> AbstractContextManager[None]:
+        # Others would wait for a process that leaves: several processes work to the end.
+        return interruption.at_once() if interruption and self.group.size == 1 else nullcontext()
 
     def _update(self, sentences: list[Sentence], n_updates: int) -> UpdateRow:
         """Take one step, one of the epoch's `n_updates`: batch, loss, backward, clip, step."""
@@ -219,12 +225,9 @@ class Trainer:
                 nats = self.network.crf.loss(emissions, inputs.lengths, allowed).sum()
                 loss = loss + nats / batch.n_words
             if each.teacher_words is not None and self.distillation is not None:
+                read, is_annotated = each.teacher_words, each.allowed is not None
                 nats = self.distillation.loss(
-                    self.network.crf,
-                    emissions,
-                    inputs.lengths,
-                    each.teacher_words,
-                    annotated=each.allowed is not None,
+                    self.network.crf, emissions, inputs.lengths, read, annotated=is_annotated
                 )
                 distilled = distilled + nats / batch.n_taught_words
         return loss, distilled
@@ -237,10 +240,8 @@ class Trainer:
         recent, factor = self._recent_losses, self.config.explode_factor
         usual = statistics.median(recent) if len(recent) == _RECENT_LOSSES else math.inf
         reason = ""
-        if not math.isfinite(loss):
-            reason = "the loss is not finite"
-        elif not math.isfinite(norm):
-            reason = "the gradient is not finite"
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            reason = f"the {'gradient' if math.isfinite(loss) else 'loss'} is not finite"
         elif loss > factor * max(usual, 0.01):
             reason = f"the loss is over {factor:g} times its running median of {usual:.4g}"
         if reason:
@@ -265,11 +266,10 @@ class Trainer:
             )
             torch._foreach_lerp_(averaged, learnt, 1.0 - decay)
 
-    def _evaluate(self, interruption: Interruption) -> EvaluationRow:
+    def _evaluate(self, interruption: Interruption | None) -> EvaluationRow:
         position = self.position
         self._complete(self.averaged)
-        # Others would wait for a process that leaves: several processes evaluate to the end.
-        with interruption.at_once() if self.group.size == 1 else nullcontext():
+        with self._losing_work(interruption):
             found = score_dev(
                 self.averaged,
                 self.tagger,

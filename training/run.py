@@ -11,6 +11,7 @@
     NAME.teddy           the model file
     report/              the evaluation of the model file's weights on dev
     sentences/           a large corpus, until the run ends (see training/data/store.py)
+    teachers/            what teachers say, until the run ends (see training/learning/readings.py)
     lock                 which process works here
 
 The pictures need matplotlib, an extra: without it a run notes that, and goes on.
@@ -39,7 +40,7 @@ from teddy.training.report.background import run_background
 from teddy.training.report.figures import optional_figure
 from teddy.training.report.machine import CostMeter
 from teddy.training.report.writing import write_report
-from teddy.training.run_setup import RunSetup, set_up_run
+from teddy.training.run_setup import TEACHERS, RunSetup, set_up_run
 
 _USELESS = 0.05
 """The last line says of a model with so low an F1 that it is next to useless."""
@@ -97,7 +98,7 @@ def train(
             if earlier is not None:
                 recipe = recipe_of(earlier)
             set_threads(recipe.training.threads, group.n_here)
-            setup = set_up_run(recipe, data, output, update, earlier, group)
+            setup = set_up_run(recipe, data, output, update, earlier, group, recorder.note)
             job.progressed()
             if group.is_first:
                 directory.write_recipe(setup.recipe.dump_toml(), map(str, setup.fitted))
@@ -106,7 +107,8 @@ def train(
         if group.is_first:
             with interruption.at_once():
                 _finish(setup, directory, model_file, meter, recorder.note)
-        shutil.rmtree(setup.stored, ignore_errors=True)
+        for folder in (setup.stored, output / TEACHERS):
+            shutil.rmtree(folder, ignore_errors=True)
     return model_file
 
 

@@ -4,7 +4,7 @@ What a recipe leaves to its data and to the weights that it starts from is decid
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,9 @@ from teddy.training.learning.torch_setup import check_number_format, choose_devi
 from teddy.training.loop import Trainer
 from teddy.training.recipe.fitting import FittedKey, fit_to_data
 from teddy.training.recipe.recipe import Recipe
+
+TEACHERS = "teachers"
+"""The folder of a run in which what its teachers say is kept until it ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +94,7 @@ def set_up_run(
     update: Update | None,
     earlier: Checkpoint | None,
     group: ProcessGroup = SINGLE_PROCESS,
+    note: Callable[[str], None] = lambda _: None,
 ) -> RunSetup:
     """Read what the recipe names below `data`, and make the trainer of the run in `output`.
 
@@ -125,7 +129,15 @@ def set_up_run(
         words = vectors.words if vectors else frequent_words(counts, most)
         pieces = train_pieces(counts, recipe.pieces)
     if recipe.distill is not None:
-        distillation = open_distillation(recipe, recipe.distill, data, device)
+        distillation = open_distillation(
+            recipe,
+            recipe.distill,
+            data,
+            device,
+            folder=output / TEACHERS,
+            corpora=[corpus.train for corpus in corpora],
+            note=note,
+        )
     trainer = _make_trainer(recipe, corpora, pieces, words, start, vectors, distillation, group)
     if earlier is not None:
         trainer.restore(earlier.weights, earlier.progress)

@@ -81,7 +81,9 @@ class Course:
             device=CPU,
             distillation=None
             if recipe.distill is None
-            else open_distillation(recipe, recipe.distill, self.data, CPU),
+            else open_distillation(
+                recipe, recipe.distill, self.data, CPU, folder=self.data / "teachers"
+            ),
             augmentation=recipe.augment,
             group=group,
         )

@@ -22,11 +22,13 @@ from teddy.model.tags.tag_set import TagSet
 from teddy.model.text.words import Tokeniser
 from teddy.training.data.corpora import load_corpora
 from teddy.training.data.raw_text import RawText, Words, as_sentence
+from teddy.training.data.shelf import Shelf
 from teddy.training.job.record import Record
 from teddy.training.learning.batches import words_for_teachers
 from teddy.training.learning.checkpoint import load_checkpoint
 from teddy.training.learning.distill import Distillation, open_distillation
 from teddy.training.learning.input_noise import augment
+from teddy.training.learning.readings import Readings
 from teddy.training.learning.teacher import (
     Expectations,
     Teacher,
@@ -95,7 +97,7 @@ WITH_TEXT = (
 
 def open_with(recipe: Recipe, data: Path) -> Distillation:
     assert recipe.distill is not None
-    return open_distillation(recipe, recipe.distill, data, CPU)
+    return open_distillation(recipe, recipe.distill, data, CPU, folder=data / "teachers")
 
 
 @pytest.fixture(scope="module")
@@ -274,9 +276,10 @@ def test_an_ensemble_of_equal_teachers_is_one_of_them_and_of_different_ones_thei
 def test_the_epochs_text_is_spread_over_its_updates(data: Path, words: int, n_updates: int) -> None:
     config = student_recipe(data, *WITH_TEXT, f"distill.words={words}").distill
     assert config is not None
-    text = RawText(["raw.txt"], data, Tokeniser())
+    text = RawText(["raw.txt"], data, Tokeniser(), passage_characters=100)
     teacher = load_teacher("teacher.checkpoint", data)
-    teaching = Distillation(config, [teacher], teacher.tag_set, text, **SETTINGS)
+    readings = Readings(Shelf(data / "teachers"))
+    teaching = Distillation(config, [teacher], teacher.tag_set, text, readings=readings, **SETTINGS)
     for epoch in (0, 1, 0):
         updates = [teaching.batches(epoch, update, n_updates) for update in range(n_updates)]
         assert all(updates), "each has some"
@@ -284,13 +287,20 @@ def test_the_epochs_text_is_spread_over_its_updates(data: Path, words: int, n_up
             [len(sentence.words) for sentence in batch] for update in updates for batch in update
         ]
         assert all(max(each) * len(each) <= 40 for each in lengths)
-        stretch = text.stretch(words, 20, 1, epoch)
+        shelved = readings.shelf.of_text(text, 20)
+        stretch = [
+            shelved.sentences(place)[number]
+            for place, numbers in shelved.share(epoch, words, 0).items()
+            for number in numbers
+        ]
         read = [sentence.words for update in updates for batch in update for sentence in batch]
         assert set(read) == set(stretch)
         if len(lengths) > n_updates:
             assert sorted(read) == sorted(stretch), "nothing is read twice"
             assert max(map(len, updates)) - min(map(len, updates)) <= 1
-        fresh = Distillation(config, [teacher], teacher.tag_set, text, **SETTINGS)
+        fresh = Distillation(
+            config, [teacher], teacher.tag_set, text, readings=readings, **SETTINGS
+        )
         assert fresh.batches(epoch, n_updates - 1, n_updates) == updates[-1], "a pure function"
 
 

@@ -1,13 +1,14 @@
-"""Raw text: files of paragraphs, one a line, of which each epoch reads another stretch.
+"""Raw text: files of paragraphs, one a line, in passages that can be read by themselves.
 
-The files are read as a stream and never held whole. They are read through once, to count their
-lines, which also finds a damaged one before it can cost a night; after that an epoch reads the file
-that its stretch begins in, and as much of the text as it takes.
+The files are read as a stream and never held whole. They are read through once, to cut them into
+passages, which also finds a damaged one before it can cost a night; after that, a file is read as
+far as the last passage that is wanted of it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import accumulate, chain
+from hashlib import file_digest, sha256
+from itertools import accumulate
 from pathlib import Path
 
 from teddy.model.errors import DataError
@@ -15,11 +16,11 @@ from teddy.model.text.sentences import Offsets, split_sentences
 from teddy.model.text.words import Tokeniser
 from teddy.training.data.align import Sentence
 from teddy.training.data.readers.files import find_files, stream_lines
-from teddy.training.learning.torch_setup import generator
 
 Words = tuple[str, ...]
 
-_GOLDEN_SHARE = 0.6180339887498949
+PASSAGE_CHARACTERS = 100_000
+"""A passage ends with the line that fills it: some 18,000 words of English."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,56 +71,80 @@ def as_sentence(words: Words, tokeniser: Tokeniser) -> Sentence:
 
 
 class RawText:
-    """The files that some globs name, as one text that ends where it begins."""
+    """The files that some globs name, as one text in passages of neighbouring lines."""
 
-    def __init__(self, patterns: Iterable[str], data: Path, tokeniser: Tokeniser) -> None:
+    def __init__(
+        self,
+        patterns: Iterable[str],
+        data: Path,
+        tokeniser: Tokeniser,
+        passage_characters: int = PASSAGE_CHARACTERS,
+    ) -> None:
         """Raise DataError for a glob or a file without content, and as `read_paragraphs` does."""
         self.files = find_files(patterns, data)
         self.tokeniser = tokeniser
-        self._n_lines = [_count_lines(path) for path in self.files]
+        self._passage_characters = passage_characters
+        self._first_lines = [0]
+        """Of each file, and of what would follow the last; the lines of the text count from 0."""
+        self._passages = [0]
+        """The first line of each passage, and of what would follow the last."""
+        n_characters = 0
+        for path in self.files:
+            first, line, has_text = self._first_lines[-1], self._first_lines[-1], False
+            for number, text in stream_lines(path):
+                line = first + number
+                has_text = has_text or bool(text.strip())
+                n_characters += len(text) + 1
+                if n_characters >= passage_characters:
+                    self._passages.append(line)
+                    n_characters = 0
+            if not has_text:
+                raise DataError(path, None, "the file has no text")
+            self._first_lines.append(line)
+        if self._passages[-1] < self._first_lines[-1]:
+            self._passages.append(self._first_lines[-1])
 
-    def paragraphs(self, line: int) -> Iterator[Paragraph]:
-        """Yield every paragraph once: from this line of the whole text on, then those before it."""
-        first = 0
-        while line >= self._n_lines[first]:
-            line -= self._n_lines[first]
-            first += 1
-        yield from read_paragraphs(self.files[first], line)
-        for path in chain(self.files[first + 1 :], self.files[:first]):
-            yield from read_paragraphs(path)
-        for paragraph in read_paragraphs(self.files[first]):
-            if paragraph.line > line:
-                return
-            yield paragraph
+    def __len__(self) -> int:
+        """How many passages there are."""
+        return len(self._passages) - 1
 
-    def stretch(self, n_words: int, longest: int, seed: int, epoch: int) -> list[Words]:
-        """Return an epoch's sentences: a stretch of `n_words` words or more, or the text once.
+    def digest(self) -> bytes:
+        """Return the SHA-256 of the files' contents and of how they are cut into passages."""
+        rules = self.tokeniser
+        cut = (self._passage_characters, rules.version, rules.language)
+        found = sha256(repr(cut).encode())
+        for path in self.files:
+            with path.open("rb") as file:
+                found.update(file_digest(file, "sha256").digest())
+        return found.digest()
 
-        A pure function of its arguments. Where the stretches of an epoch begin is the golden
-        section's sequence: a random place for the first, and each next one far from all those
-        before, so that a short run samples all of the text and a long one comes back late to what
-        it has read.
+    def read(self, passages: Collection[int], longest: int) -> dict[int, list[Words]]:
+        """Return the sentences of passages, by number; none of more than `longest` words.
+
+        Each file that has any of them is read once.
         """
-        total = sum(self._n_lines)
-        share = (generator(seed).random() + epoch * _GOLDEN_SHARE) % 1.0
         # Most words occur many times: one object for all of them keeps the memory to a few bytes a
         # word.
         known: dict[str, str] = {}
-        sentences: list[Words] = []
-        for paragraph in self.paragraphs(int(share * total)):
-            for sentence in split_paragraph(paragraph.text, self.tokeniser, longest):
-                sentences.append(tuple(known.setdefault(word, word) for word in sentence))
-                n_words -= len(sentence)
-                if n_words <= 0:
-                    return sentences
-        return sentences
-
-
-def _count_lines(path: Path) -> int:
-    n_lines, has_text = 0, False
-    for _, text in stream_lines(path):
-        n_lines += 1
-        has_text = has_text or bool(text.strip())
-    if not has_text:
-        raise DataError(path, None, "the file has no text")
-    return n_lines
+        found: dict[int, list[Words]] = {number: [] for number in sorted(passages)}
+        for path, first, end in zip(
+            self.files, self._first_lines, self._first_lines[1:], strict=False
+        ):
+            wanted = [
+                number
+                for number in found
+                if self._passages[number] < end and self._passages[number + 1] > first
+            ]
+            if not wanted:
+                continue
+            for paragraph in read_paragraphs(path, self._passages[wanted[0]] - first):
+                line = first + paragraph.line - 1
+                while wanted and line >= self._passages[wanted[0] + 1]:
+                    del wanted[0]
+                if not wanted:
+                    break
+                if line >= self._passages[wanted[0]]:
+                    for sentence in split_paragraph(paragraph.text, self.tokeniser, longest):
+                        words = tuple(known.setdefault(word, word) for word in sentence)
+                        found[wanted[0]].append(words)
+        return found

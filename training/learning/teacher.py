@@ -21,6 +21,7 @@ where such words are left to the new annotation).
 Letters: B rows (sentences) of a batch, T words of the longest row, K tags.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -52,6 +53,10 @@ class Expectations:
 
     unary: Tensor
     pairs: Tensor
+
+    def to(self, device: torch.device) -> "Expectations":
+        """Return the same on a device."""
+        return Expectations(unary=self.unary.to(device), pairs=self.pairs.to(device))
 
 
 def expectations(
@@ -141,9 +146,26 @@ class Teacher:
     tag_set: TagSet
     training_data: tuple[TrainingData, ...] = ()
     """The data that it was made from, which a student must credit."""
+    configuration: str = ""
+    """Of the network, in words: two of the same weights may differ in it."""
 
     def __post_init__(self) -> None:
         self.network.eval().requires_grad_(False)
+
+    @property
+    def digest(self) -> bytes:
+        """Return a digest of all that its expectations depend on."""
+        found = hashlib.sha256(self.features.pieces.serialised)
+        parts = (self.features.config, self.features.words, self.tag_set.labels)
+        found.update(repr((parts, self.configuration)).encode())
+        for name, weights in sorted(self.network.state_dict().items()):
+            found.update(f"{name} {weights.dtype} {tuple(weights.shape)}".encode())
+            found.update(weights.cpu().reshape(-1).view(torch.uint8).numpy())
+        return found.digest()
+
+    def to(self, device: torch.device) -> None:
+        """Move the network to a device."""
+        self.network.to(device)
 
     def places_in(self, tag_set: TagSet, *, forbids: bool, name: str) -> list[int]:
         """Return the place of each of the teacher's tags among those of a student.
@@ -202,7 +224,8 @@ def load_teacher(name: str, data: Path) -> Teacher:
     path = find_weights(name, data)
     if path.suffix == ".checkpoint":
         checkpoint = load_checkpoint(path)
-        return Teacher(*checkpoint.build(), credits_of(checkpoint))
+        built = checkpoint.build()
+        return Teacher(*built, credits_of(checkpoint), repr(checkpoint.network))
     bundle = read_bundle(path)
     manifest = bundle.manifest
     tag_set = TagSet(manifest.labels)
@@ -215,4 +238,4 @@ def load_teacher(name: str, data: Path) -> Teacher:
         raise ModelFileError(
             path, f"its weights are of another version ({str(error).splitlines()[-1].strip()})"
         ) from error
-    return Teacher(network, features, tag_set, manifest.training_data)
+    return Teacher(network, features, tag_set, manifest.training_data, repr(manifest.network))

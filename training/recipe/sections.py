@@ -104,6 +104,10 @@ class DistillConfig(Table):
     mean of several. Without any, an `update` has the old model as its teacher."""
     on_corpora: bool = True
     """Whether the teachers also read the training sentences of the corpora."""
+    on_augmented: bool = True
+    """Whether the teachers also read, at once and in each epoch, the sentences whose words
+    augmentation has changed. `false`: these are learnt from the annotations alone. For teachers
+    that are slow."""
     text: tuple[str, ...] = ()
     """Files of plain text, a paragraph a line, relative to the data directory. Globs are allowed;
     `.xz`, `.gz` and `.bz2` are unpacked."""
@@ -114,8 +118,14 @@ class DistillConfig(Table):
     source: str = ""
     """Where the text comes from, and who is to be credited."""
     words: int = Field(default=200_000, ge=1)
-    """The words of the text that are read in each epoch, each time from another place. They are
-    kept in memory. Each update reads at least one batch of them."""
+    """The words of the text that are read in each epoch, which goes on where the one before ended.
+    They are kept in memory. Each update reads at least one batch of them."""
+    pool: int = Field(default=0, ge=0)
+    """The words of the text that teachers read in all. Epochs go round in them. 0: the whole text,
+    as far as the epochs get."""
+    keep: str = ""
+    """The folder, below the working directory, in which what teachers say of sentences is kept for
+    other runs, some 20 bytes a word. Empty: in that of the run, until it ends."""
     weight: float = Field(default=1.0, gt=0)
     """The factor of the distillation loss; that of the supervised loss is 1. Both are means over
     words."""
