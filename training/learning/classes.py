@@ -54,36 +54,35 @@ class ClassReading:
         )
 
 
-def read_classes(
-    names: Sequence[str], label_map: Mapping[str, str], labels: Sequence[str], file: Path
-) -> ClassReading:
-    """Return what class names such as `B-PER` or `PER` mean in the labels of a recipe.
+def read_classes(names: Sequence[str], label_map: Mapping[str, str]) -> ClassReading:
+    """Return what class names such as `B-PER` or `PER` mean; `label_map` is without prefixes.
 
-    `label_map` has labels without prefix. Prefixes are read where all names but that of the outside
-    have one. Raises ModelFileError for labels that are neither mapped nor of the recipe.
+    Prefixes are read where all names but that of the outside have one.
     """
     outside = {name for name in names if label_map.get(name, name) == _OUTSIDE}
-    matches = [re.fullmatch(r"([BIESMLUW])[-_](.+)", name) for name in names]
-    prefixed = all(match or name in outside for match, name in zip(matches, names, strict=True))
-    found: list[str | None] = []
+    split = [re.fullmatch(r"([BIESMLUW])[-_](.+)", name) for name in names]
+    is_prefixed = all(each or name in outside for each, name in zip(split, names, strict=True))
+    labels: list[str | None] = []
     positions = []
-    for name, match in zip(names, matches, strict=True):
-        is_prefixed = prefixed and match is not None and name not in outside
-        label = match[2] if is_prefixed and match is not None else name
-        label = label_map.get(label, label)
-        found.append(None if label == _OUTSIDE else label)
-        position = match[1].translate(_POSITIONS) if is_prefixed and match else " "
-        positions.append(position)
-    unknown = dict.fromkeys(label for label in found if label and label not in labels)
+    for name, each in zip(names, split, strict=True):
+        prefix, label = (each[1], each[2]) if is_prefixed and each else (" ", name)
+        label = _OUTSIDE if name in outside else label_map.get(label, label)
+        labels.append(None if label == _OUTSIDE else label)
+        positions.append(prefix.translate(_POSITIONS))
+    return ClassReading(tuple(labels), tuple(positions))
+
+
+def check_labels(reading: ClassReading, labels: Sequence[str], file: Path) -> None:
+    """Raise ModelFileError for labels that are not of a recipe, or if none is known."""
+    unknown = dict.fromkeys(label for label in reading.labels if label and label not in labels)
     if unknown:
         raise ModelFileError(
             file,
-            f"its labels {', '.join(unknown)} are not in the recipe: map them in distill.map, to a "
+            f"its labels {', '.join(unknown)} are not in the recipe: map each in distill.map, to a "
             "label or to O",
         )
-    if not any(found):
+    if not any(reading.labels):
         raise ModelFileError(file, "it knows none of the labels of the recipe")
-    return ClassReading(tuple(found), tuple(positions))
 
 
 def expectations_of_classes(

@@ -23,7 +23,7 @@ from teddy.training.data.raw_text import RawText, Words, as_sentence
 from teddy.training.data.shelf import Shelf
 from teddy.training.data.source import plan_epoch
 from teddy.training.evaluation.measurements import joined_credits
-from teddy.training.learning.hugging_face import PREFIX, load_hugging_face
+from teddy.training.learning.hugging_face import PREFIX, find_folder, load_hugging_face
 from teddy.training.learning.panel import Note, Panel, Shard, Tutor
 from teddy.training.learning.readings import KnownSentences, Readings
 from teddy.training.learning.teacher import AnyTeacher, cross_entropy, load_teacher
@@ -223,9 +223,7 @@ def open_teacher(name: str, config: DistillConfig, data: Path, labels: Sequence[
     """Return a teacher that `distill.teachers` names; raises as `open_distillation` does."""
     if not name.startswith(PREFIX):
         return load_teacher(name, data)
-    folder = data / name.removeprefix(PREFIX)
-    if not folder.is_dir():  # as `find_weights` does for files
-        folder = Path(name.removeprefix(PREFIX))
+    folder = find_folder(name, data)
     return load_hugging_face(folder, labels, config.map, config.pooling)
 
 

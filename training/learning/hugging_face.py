@@ -7,6 +7,7 @@ the borders.
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,12 @@ from teddy.model.errors import MissingExtraError, ModelFileError
 from teddy.model.file.bundle import TrainingData
 from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.raw_text import Words
-from teddy.training.learning.classes import ClassReading, expectations_of_classes, read_classes
+from teddy.training.learning.classes import (
+    ClassReading,
+    check_labels,
+    expectations_of_classes,
+    read_classes,
+)
 from teddy.training.learning.teacher import Expectations
 from teddy.training.learning.torch_setup import autocast
 
@@ -83,8 +89,9 @@ class Windows:
             if end == len(sizes):
                 return windows
             back, n_pieces = end, 0
-            least = int(self.most_pieces * _OVERLAP_SHARE)
-            while back - 1 > start and n_pieces + sizes[back - 1] <= least:
+            # The overlap must leave room for the word that did not fit.
+            most = min(self.most_pieces * _OVERLAP_SHARE, self.most_pieces - sizes[end])
+            while back - 1 > start and n_pieces + sizes[back - 1] <= most:
                 back -= 1
                 n_pieces += sizes[back]
             start = back
@@ -226,6 +233,26 @@ class HuggingFaceTeacher:
         return found
 
 
+def find_folder(name: str, data: Path) -> Path:
+    """Return the folder that `hf:DIR` names: below the data, or the working directory."""
+    folder = Path(name.removeprefix(PREFIX))
+    return data / folder if (data / folder).is_dir() else folder
+
+
+def labels_in(folder: Path, label_map: Mapping[str, str]) -> list[str]:
+    """Return the labels of a model, mapped, in the order of its classes.
+
+    Raises ModelFileError for a folder without a config.json that names them.
+    """
+    try:
+        names = json.loads((folder / "config.json").read_bytes())["id2label"].values()
+    except (OSError, ValueError, KeyError, AttributeError):
+        reason = "no folder of a token classifier: it has no config.json that names its labels"
+        raise ModelFileError(folder, reason) from None
+    labels = read_classes(list(names), label_map).labels
+    return list(dict.fromkeys(label for label in labels if label is not None))
+
+
 def load_hugging_face(
     folder: Path, labels: Sequence[str], label_map: Mapping[str, str], pooling: Pooling
 ) -> HuggingFaceTeacher:
@@ -261,7 +288,8 @@ def load_hugging_face(
     if missing := sorted(about["missing_keys"]):
         raise ModelFileError(folder, f"no trained token classifier: its files have no {missing[0]}")
     names = [network.config.id2label[number] for number in range(network.config.num_labels)]
-    reading = read_classes(names, label_map, labels, folder / "config.json")
+    reading = read_classes(names, label_map)
+    check_labels(reading, labels, folder / "config.json")
     known = set(reading.labels)
     return HuggingFaceTeacher(
         network,
