@@ -32,6 +32,7 @@ from teddy.service.commands import key, serve
 from teddy.training.check.check_command import check
 from teddy.training.commands import export, pretrain, sample, search, train
 from teddy.training.data.convert_command import convert
+from teddy.training.distillation.distill_command import distill
 from teddy.training.draft.init_command import init
 from teddy.training.draft.try_command import try_
 from teddy.training.evaluation.evaluation_commands import compare, evaluate
@@ -45,6 +46,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     inspect,
     init,
     train,
+    distill,
     try_,
     search,
     evaluate,

@@ -44,7 +44,7 @@ HEAVY = {
     "rich",
 }
 HEAVY |= {"jinja2", "mlflow", "onnx", "onnxruntime", "opentelemetry", "optuna", "ray", "httpx"}
-HEAVY |= {"pyarrow"}
+HEAVY |= {"pyarrow", "transformers"}
 MOST_LINES_OF_ONE = 60  # function, its signature and docstring included
 MOST_LINES = 350
 MOST_FILES = 260
@@ -152,6 +152,7 @@ def test_what_few_install_is_named_in_few_files() -> None:
             "training/learning/distributed/ray_train.py",
         ],
         "mlflow": ["training/job/mlflow_run.py"],
+        "transformers": ["training/learning/hugging_face.py"],
     }
     assert {
         name: [short(path) for path in MODULES if name in imported_packages(path)]

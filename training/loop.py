@@ -117,6 +117,7 @@ class Trainer:
             config=config,
             augmentation=augmentation or AugmentConfig(),
             taught=distillation is not None and distillation.config.on_corpora,
+            changed=distillation is None or distillation.config.changed,
             seed=seed,
             group=group,
         )
@@ -239,10 +240,10 @@ class Trainer:
     def _check_finite(self, loss: float, norm: float, sentences: list[Sentence]) -> None:
         recent, factor = self._recent_losses, self.config.explode_factor
         usual = statistics.median(recent) if len(recent) == _RECENT_LOSSES else math.inf
-        reason = ""
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            reason = f"the {'gradient' if math.isfinite(loss) else 'loss'} is not finite"
-        elif loss > factor * max(usual, 0.01):
+        sizes = {"loss": loss, "gradient": norm}
+        bad = [name for name, size in sizes.items() if not math.isfinite(size)]
+        reason = f"the {bad[0]} is not finite" if bad else ""
+        if not bad and loss > factor * max(usual, 0.01):
             reason = f"the loss is over {factor:g} times its running median of {usual:.4g}"
         if reason:
             first = sentences[0]

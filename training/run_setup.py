@@ -28,8 +28,19 @@ from teddy.training.evaluation.measurements import joined_credits
 from teddy.training.learning.checkpoint import Checkpoint, build_network
 from teddy.training.learning.distill import Distillation, open_distillation
 from teddy.training.learning.distributed.process_group import SINGLE_PROCESS, ProcessGroup
-from teddy.training.learning.start import PretrainedWeights, Update, open_start, rehearsed
-from teddy.training.learning.torch_setup import check_number_format, choose_device, seed_torch
+from teddy.training.learning.start import (
+    PretrainedWeights,
+    Update,
+    open_start,
+    open_update,
+    rehearsed,
+)
+from teddy.training.learning.torch_setup import (
+    check_number_format,
+    choose_device,
+    seed_torch,
+    set_threads,
+)
 from teddy.training.loop import Trainer
 from teddy.training.recipe.fitting import FittedKey, fit_to_data
 from teddy.training.recipe.recipe import Recipe
@@ -154,6 +165,35 @@ def set_up_run(
         notes=tuple(_notes(recipe, data, vectors, update)),
         stored=stored,
     )
+
+
+def have_teachers_read(
+    recipe: Recipe, data: Path, stored: Path, note: Callable[[str], None] = lambda _: None
+) -> None:
+    """Have the teachers of a recipe read all that a run of it needs, and keep it for that run.
+
+    `stored` is a folder for sentences that memory does not hold. Raises as `set_up_run` does, and
+    TrainingError for a recipe that does not say where to keep it.
+    """
+    update = open_update(recipe, recipe.update, data) if recipe.update else None
+    recipe = update.recipe if update else recipe
+    if recipe.distill is None or not recipe.distill.keep:
+        raise TrainingError(
+            "nothing would be left of what teachers say: the recipe needs a table [distill] with "
+            'keep = "runs/teachers" or another folder'
+        )
+    set_threads(recipe.training.threads)
+    corpora, _ = _read_corpora(recipe, data, stored)
+    config = recipe.distill
+    recipe, _ = fit_to_data(recipe, _words_an_epoch(recipe, corpora))
+    open_distillation(
+        recipe,
+        config,
+        data,
+        choose_device(recipe.training.device),
+        corpora=[corpus.train for corpus in corpora],
+        note=note,
+    ).fill(recipe.training.epochs)
 
 
 def _read_corpora(

@@ -255,9 +255,8 @@ def test_an_ensemble_of_equal_teachers_is_one_of_them_and_of_different_ones_thei
 
     def read(*teachers: Teacher) -> Expectations:
         names = config.model_copy(update={"teachers": tuple(map(str, range(len(teachers))))})
-        return Distillation(names, teachers, other.tag_set, None, **SETTINGS).expectations(
-            SENTENCES
-        )
+        (panel,) = Distillation(names, teachers, other.tag_set, None, **SETTINGS).panels
+        return panel.expectations(SENTENCES)
 
     teacher = load_teacher("teacher.checkpoint", data)
     one, two, both, twice = read(teacher), read(other), read(teacher, other), read(teacher, teacher)
@@ -319,7 +318,7 @@ def test_the_loss_of_an_update_is_the_mean_over_the_words_of_corpus_and_text(
     for sentence in (sentence.words for batch in batches for sentence in batch):
         batch = make_batch([sentence], trainer.features)
         emissions = trainer.network.emissions(batch.rows, batch.starts, batch.words, batch.lengths)
-        expected = teaching.expectations([sentence])
+        expected = teaching.panels[0].expectations([sentence])
         total += cross_entropy(trainer.network.crf, emissions, batch.lengths, expected).sum().item()
         n_words += len(sentence)
     row: Any = next(trainer.run())

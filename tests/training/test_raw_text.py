@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from teddy.model.errors import DataError
@@ -106,57 +106,51 @@ def test_a_sentence_of_raw_words_has_them_where_it_says(words: list[str]) -> Non
     )
 
 
-# Stretches.
+# Passages.
 
 
-def everything(library: Path, line: int) -> list[str]:
-    return [each.text for each in RawText(["*"], library, Tokeniser()).paragraphs(line)]
-
-
-@pytest.mark.parametrize("line", range(16))
-def test_the_text_is_read_round_once_from_any_of_its_lines(library: Path, line: int) -> None:
-    plain = everything(library, 0)
-    assert len(plain) == 16
-    assert everything(library, line) == plain[line:] + plain[:line]
-
-
-@settings(max_examples=30)
-@given(n_words=st.integers(1, 60), seed=st.integers(0, 50), epoch=st.integers(0, 50))
-def test_a_stretch_is_a_run_of_the_text_of_just_enough_words(
-    library: Path, n_words: int, seed: int, epoch: int
-) -> None:
-    text = RawText(["*"], library, Tokeniser())
-    found = text.stretch(n_words, 100, seed, epoch)
-    assert found == RawText(["*"], library, Tokeniser()).stretch(n_words, 100, seed, epoch), (
-        "a pure function"
-    )
-    starts = [
-        plain
-        for plain in range(16)
-        if everything(library, plain)[: len(found)] == [" ".join(s) for s in found]
+def plainly(library: Path) -> list[tuple[str, ...]]:
+    return [
+        words
+        for path in sorted(library.iterdir())
+        for each in read_paragraphs(path)
+        for words in split_paragraph(each.text, Tokeniser(), 100)
     ]
-    assert len(starts) == 1
-    total = sum(map(len, found))
-    if total < n_words:
-        assert len(found) == 16
-    else:
-        assert total - len(found[-1]) < n_words
 
 
-def test_epochs_read_all_of_a_text_before_they_come_back_to_much_of_it(tmp_path: Path) -> None:
-    write(tmp_path / "long.txt", [f"{number} sleeps" for number in range(1000)])
-    text = RawText(["long.txt"], tmp_path, Tokeniser())
-    for seed in range(5):
-        # Ten stretches of a twentieth of the text: a random choice of the same size overlaps by a
-        # fifth of itself.
-        read = [s for epoch in range(10) for s in text.stretch(100, 100, seed, epoch)]
-        assert len(set(read)) > 0.9 * len(read)
-        read += [s for epoch in range(10, 40) for s in text.stretch(100, 100, seed, epoch)]
-        assert len(set(read)) == 1000
+@pytest.mark.parametrize("characters", [1, 12, 40, 1000])
+def test_the_passages_are_the_text_and_each_can_be_read_by_itself(
+    library: Path, characters: int
+) -> None:
+    text = RawText(["*"], library, Tokeniser(), characters)
+    assert 1 <= len(text) <= 16
+    whole = text.read(range(len(text)), 100)
+    assert [words for number in range(len(text)) for words in whole[number]] == plainly(library)
+    for number in range(len(text)):
+        assert text.read([number], 100) == {number: whole[number]}
+    some = range(0, len(text), 2)
+    assert text.read(some, 100) == {number: whole[number] for number in some}
+
+
+def test_a_text_is_told_from_one_of_other_content_or_that_is_cut_in_another_way(
+    tmp_path: Path,
+) -> None:
+    def digest(content: str, tokeniser: Tokeniser, characters: int = 100) -> bytes:
+        (tmp_path / "text.txt").write_text(content)
+        return RawText(["text.txt"], tmp_path, tokeniser, characters).digest()
+
+    one = digest("Anna sleeps", Tokeniser())
+    assert digest("Anna sleeps", Tokeniser()) == one
+    others = [
+        digest("Anna slept", Tokeniser()),
+        digest("Anna sleeps", Tokeniser(language="fr")),
+        digest("Anna sleeps", Tokeniser(), 50),
+    ]
+    assert len({one, *others}) == 4
 
 
 def test_words_that_come_again_are_one_object_in_memory(library: Path) -> None:
-    sentences = RawText(["*"], library, Tokeniser()).stretch(1000, 100, 1, 0)
+    sentences = RawText(["*"], library, Tokeniser()).read([0], 100)[0]
     assert len({id(sentence[-1]) for sentence in sentences}) == 1
 
 

@@ -131,7 +131,7 @@ class DataOptions:
             "scheme": None if self.scheme is None else Scheme(self.scheme),
             "encoding": self.encoding,
             "offset_unit": self.offset_unit,
-            "label_map": dict(_mapping(each) for each in self.mappings),
+            "label_map": dict(label_mapping(each) for each in self.mappings),
             "annotates": None if self.annotates is None else tuple(self.annotates.split(",")),
         }
 
@@ -165,7 +165,8 @@ def _column(text: str | None) -> int | str | None:
         return text
 
 
-def _mapping(text: str) -> tuple[str, str]:
+def label_mapping(text: str) -> tuple[str, str]:
+    """Return the two labels of FROM=TO. Raises typer.BadParameter for anything else."""
     label, equals, target = text.partition("=")
     if not (label and equals and target):
         raise typer.BadParameter(f"{text!r} is not FROM=TO", param_hint="--map")

@@ -66,8 +66,8 @@ class TrainingBatch:
     inputs: Batch
     allowed: Tensor | None
     """The allowed tags of annotated sentences, bool [B, T, K]; None for raw text."""
-    teacher_words: list[Words] | None
-    """The words that teachers read; None where they read none."""
+    teacher_words: list[Words | None] | None
+    """The words that teachers read; None for sentences, or all, of which they read none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +96,7 @@ class _Text:
     """Augmented sentences, annotated or raw, and what teachers read of them."""
 
     sentences: list[Sentence]
-    teacher_words: list[Words] | None
+    teacher_words: list[Words | None] | None
     is_raw: bool
 
     @property
@@ -106,13 +106,18 @@ class _Text:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sharder:
-    """Makes the batches of a run; `taught` says whether teachers read the annotated sentences."""
+    """Makes the batches of a run.
+
+    `taught` says whether teachers read the annotated sentences, `changed` whether they read any
+    whose words augmentation has changed.
+    """
 
     features: WordFeatures
     targets: Mapping[str, Targets]
     config: TrainingConfig
     augmentation: AugmentConfig
     taught: bool
+    changed: bool = True
     seed: int
     group: ProcessGroup
 
@@ -143,19 +148,24 @@ class Sharder:
             if batches:
                 parts.append(MicroBatch(seed=seed, batches=batches))
         parts, rows = _renumber(parts, self.features.n_rows)
-        taught = [text for text in texts if text.teacher_words is not None]
+        read = [words for text in texts for words in text.teacher_words or ()]
         return RankBatch(
             micro_batches=parts,
             rows=rows,
             n_words=sum(texts[0].lengths),
-            n_taught_words=sum(sum(text.lengths) for text in taught),
+            n_taught_words=max(1, sum(len(words) for words in read if words)),
         )
 
     def _augmented(
         self, sentences: Sequence[Sentence], random: np.random.Generator, *, is_raw: bool
     ) -> _Text:
-        augmented = augment(sentences, self.augmentation, random)
-        read = words_for_teachers(sentences, augmented) if is_raw or self.taught else None
+        config = self.augmentation
+        if is_raw and not self.changed:  # what teaches nothing if it is changed
+            config = config.case_alone
+        augmented = augment(sentences, config, random)
+        read = None
+        if is_raw or self.taught:
+            read = words_for_teachers(sentences, augmented, changed=self.changed)
         return _Text(sentences=augmented, teacher_words=read, is_raw=is_raw)
 
     def _batch(self, text: _Text, own: slice, random: np.random.Generator) -> TrainingBatch:
@@ -172,20 +182,23 @@ class Sharder:
         return TrainingBatch(inputs=inputs, allowed=allowed, teacher_words=read)
 
 
-def words_for_teachers(sentences: Sequence[Sentence], augmented: Sequence[Sentence]) -> list[Words]:
+def words_for_teachers(
+    sentences: Sequence[Sentence], augmented: Sequence[Sentence], *, changed: bool = True
+) -> list[Words | None]:
     """Return the words that teachers read when the student reads the augmented sentences.
 
     Where augmentation only changed the case of letters, they read the original, which is easier.
-    Elsewhere no word can be matched with its original, and they read what the student reads.
+    Elsewhere no word can be matched with its original, and they read what the student reads, or,
+    if they are not to read what is `changed`, nothing.
     """
     if len(sentences) != len(augmented):
-        return [sentence.words for sentence in augmented]
+        return [sentence.words if changed else None for sentence in augmented]
 
     def folded(sentence: Sentence) -> list[str]:
         return [word.casefold() for word in sentence.words]
 
     return [
-        (old if folded(old) == folded(new) else new).words
+        old.words if folded(old) == folded(new) else new.words if changed else None
         for old, new in zip(sentences, augmented, strict=True)
     ]
 

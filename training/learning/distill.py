@@ -8,16 +8,13 @@ and of the epoch's share. They read words as they stand, or nearly (see
 all training. Sentences whose words augmentation has changed are read at once, and not kept.
 """
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from teddy.model.errors import TrainingError
 from teddy.model.file.bundle import TrainingData
 from teddy.model.network.crf import ConditionalRandomField
 from teddy.model.tags.tag_set import TagSet
@@ -26,47 +23,17 @@ from teddy.training.data.raw_text import RawText, Words, as_sentence
 from teddy.training.data.shelf import Shelf
 from teddy.training.data.source import plan_epoch
 from teddy.training.evaluation.measurements import joined_credits
-from teddy.training.learning.readings import (
-    Ask,
-    KnownSentences,
-    Readings,
-    expectations_of,
-    mean_reading,
-)
-from teddy.training.learning.teacher import (
-    Expectations,
-    Teacher,
-    cross_entropy,
-    load_teacher,
-    mean_expectations,
-    placed,
-)
+from teddy.training.learning.hugging_face import PREFIX, find_folder, load_hugging_face
+from teddy.training.learning.panel import Note, Panel, Shard, Tutor
+from teddy.training.learning.readings import KnownSentences, Readings
+from teddy.training.learning.teacher import AnyTeacher, cross_entropy, load_teacher
 from teddy.training.recipe.recipe import Recipe
 from teddy.training.recipe.sections import DistillConfig
 
 _SHARD_WORDS = 20_000
 """What teachers say of so many words of a corpus is a file: with the slowest, half a minute."""
 _MOST_CORPUS_WORDS = 5_000_000
-"""What teachers say of these takes 300 MB of memory. Larger corpora are read in each epoch."""
-_NOTE_SECONDS = 30.0
-
-Note = Callable[[str], None]
-
-
-Shard = tuple[list[Words], Sequence[int]]
-"""Sentences whose readings are one file, and the numbers of those that are wanted."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tutor:
-    """A teacher of one student, and its folder on the shelf."""
-
-    name: str
-    teacher: Teacher
-    places: list[int]
-    """Of its tags, among the student's."""
-    ask: Ask
-    folder: Path
+"""What teachers say of these takes 300 MB of memory. What is over is read in each epoch."""
 
 
 class Distillation:
@@ -75,7 +42,7 @@ class Distillation:
     def __init__(
         self,
         config: DistillConfig,
-        teachers: Sequence[Teacher],
+        teachers: Sequence[AnyTeacher],
         tag_set: TagSet,
         text: RawText | None,
         *,
@@ -93,54 +60,39 @@ class Distillation:
 
         Raw sentences are cut at `longest` words; `forbids` says whether the student forbids
         transitions. A text needs `readings`, where what teachers say of it is kept, and of the
-        training sentences of the `corpora` too. Raises TrainingError for a teacher that it cannot
-        learn from (see `Teacher.places_in`), and for teachers of which one knows labels that
-        another does not.
+        training sentences of the `corpora` too. Teachers of the same labels are a panel. Raises
+        TrainingError for a teacher that it cannot learn from (see `Teacher.places_in`).
         """
         self.config = config
-        self._device = device
-        self._mixed_precision = mixed_precision
-        self._tutors = [
-            self._tutor(
-                name, teacher, teacher.places_in(tag_set, forbids=forbids, name=name), readings
+        tutors = []
+        for name, teacher in zip(config.teachers, teachers, strict=True):
+            teacher.to(device)
+            ask = partial(
+                teacher.expectations,
+                temperature=config.temperature,
+                device=device,
+                mixed_precision=mixed_precision,
             )
-            for teacher, name in zip(teachers, config.teachers, strict=True)
+            about = {"teacher": Path(name).name, "labels": teacher.tag_set.labels}
+            place = readings and readings.of_teacher(teacher.digest, config.temperature, about)
+            places = teacher.places_in(tag_set, forbids=forbids, name=name)
+            tutors.append(
+                Tutor(name=name, teacher=teacher, places=places, ask=ask, folder=place or Path())
+            )
+        same: dict[frozenset[int], list[Tutor]] = {}
+        for tutor in tutors:
+            same.setdefault(frozenset(tutor.places), []).append(tutor)
+        self.panels = [
+            Panel(each, len(tag_set.tags), device, readings, note) for each in same.values()
         ]
-        known = self._tutors[0].places
-        for tutor in self._tutors:
-            if set(tutor.places) != set(known):
-                raise TrainingError(
-                    f"{tutor.name}: this teacher's labels are not those of {config.teachers[0]}: "
-                    "their mean means nothing"
-                )
-        self._n_tags = len(tag_set.tags)
-        self._known = torch.zeros(self._n_tags, dtype=torch.bool, device=device)
-        self._known[known] = True
         self._text = text
         self._shelved = readings.shelf.of_text(text, longest) if text and readings else None
-        self._readings = readings
-        self._corpora = corpora if config.on_corpora else ()
+        self._corpora = corpora if config.on_corpora and readings else ()
         self._batch_words = batch_words
         self._seed = seed
-        self._note = note
-        self._of_corpora: KnownSentences | None = None
-        self._of_epoch = KnownSentences()
+        self._of_corpora: list[KnownSentences] = []
+        """Of each panel; none until they are prepared."""
         self._epoch: tuple[int, list[list[Words]]] = (-1, [])
-
-    def _tutor(
-        self, name: str, teacher: Teacher, places: list[int], readings: Readings | None
-    ) -> Tutor:
-        teacher.to(self._device)
-        about = {"teacher": Path(name).name, "labels": teacher.tag_set.labels}
-        temperature = self.config.temperature
-        ask = partial(
-            teacher.expectations,
-            temperature=temperature,
-            device=self._device,
-            mixed_precision=self._mixed_precision,
-        )
-        folder = readings.of_teacher(teacher.digest, temperature, about) if readings else Path()
-        return Tutor(name=name, teacher=teacher, places=places, ask=ask, folder=folder)
 
     @property
     def training_data(self) -> tuple[TrainingData, ...]:
@@ -148,8 +100,9 @@ class Distillation:
         config = self.config
         credit = TrainingData(name=config.name, licence=config.licence, source=config.source)
         learnt: tuple[TrainingData, ...] = (credit,) if config.text else ()
-        for tutor in self._tutors:
-            learnt = joined_credits(learnt, tutor.teacher.training_data)
+        for panel in self.panels:
+            for tutor in panel.tutors:
+                learnt = joined_credits(learnt, tutor.teacher.training_data)
         return learnt
 
     @property
@@ -162,28 +115,35 @@ class Distillation:
 
     def prepare(self, epoch: int) -> None:
         """Have teachers read what an epoch needs and is not on the shelf, and get it to hand."""
-        if self._of_corpora is None:
-            self._of_corpora = KnownSentences()
-            self._get(self._corpora_shards, self._of_corpora)
+        if not self._of_corpora:
+            for panel in self.panels:
+                panel.read(self._corpora_shards)
+                self._of_corpora.append(panel.take(self._corpora_shards))
+                panel.remember(self._of_corpora[-1])
         if self._shelved is None or self._epoch[0] == epoch:
             return
-        self._epoch = (-1, [])  # two epochs' text need not be in memory at once
-        self._of_epoch = KnownSentences()
-        sentences = self._get(partial(self._text_shards, epoch), self._of_epoch)
+        self._epoch = (-1, [])
+        shards = partial(self._text_shards, epoch)
+        for panel, of_corpora in zip(self.panels, self._of_corpora, strict=True):
+            panel.remember(of_corpora)  # two epochs' text need not be in memory at once
+            panel.read(shards)
+            panel.remember(of_corpora, panel.take(shards))
+        sentences = [sentences[number] for sentences, wanted in shards() for number in wanted]
         lengths = [len(sentence) for sentence in sentences]
         plan = plan_epoch(lengths, [1.0] * len(lengths), self._batch_words, self._seed, epoch)
         self._epoch = (epoch, [[sentences[i] for i in members] for members in plan])
 
     def fill(self, epochs: int) -> None:
         """Have teachers read all that so many epochs need and is not on the shelf."""
-        self._read(self._corpora_shards)
-        for epoch in range(epochs):
-            self._read(partial(self._text_shards, epoch))
+        for panel in self.panels:
+            panel.read(self._corpora_shards)
+            for epoch in range(epochs):
+                panel.read(partial(self._text_shards, epoch))
 
     def _corpora_shards(self) -> Iterator[Shard]:
         n_words = 0
         shard: list[Words] = []
-        for corpus in self._corpora if self._readings else ():
+        for corpus in self._corpora:
             size = 0
             for sentence in corpus:
                 shard.append(sentence.words)
@@ -205,41 +165,6 @@ class Distillation:
             for place, numbers in share.items():
                 yield self._shelved.sentences(place), numbers
 
-    def _read(self, shards: Callable[[], Iterator[Shard]]) -> None:
-        """Have each teacher read what is not on the shelf."""
-        if self._readings is None:
-            return
-        # First what no other process is reading, then what the others have not finished.
-        for wait in (False, True):
-            for tutor in self._tutors:
-                began, noted, n_words = time.monotonic(), time.monotonic(), 0
-                for sentences, _ in shards():
-                    if self._readings.make(tutor.folder, sentences, tutor.ask, wait=wait):
-                        n_words += sum(map(len, sentences))
-                    now = time.monotonic()
-                    if n_words and now - noted >= _NOTE_SECONDS:
-                        speed = n_words / (now - began)
-                        self._note(
-                            f"{tutor.name} has read {n_words:,} words ({speed:,.0f} a second)"
-                        )
-                        noted = now
-
-    def _get(self, shards: Callable[[], Iterator[Shard]], known: KnownSentences) -> list[Words]:
-        """Put into memory what teachers say of the wanted sentences; return these."""
-        if self._readings is None:
-            return []
-        self._read(shards)
-        wanted: list[Words] = []
-        for sentences, numbers in shards():
-            several = [
-                self._readings.get(tutor.folder, sentences, tutor.ask) for tutor in self._tutors
-            ]
-            known.add(
-                sentences, mean_reading(several, [tutor.places for tutor in self._tutors]), numbers
-            )
-            wanted += [sentences[number] for number in numbers]
-        return wanted
-
     def batches(self, epoch: int, update: int, n_updates: int) -> list[list[Sentence]]:
         """Return the raw sentences of one of an epoch's updates, from 0; none without a text.
 
@@ -258,70 +183,48 @@ class Distillation:
             chosen = batches[update * n // n_updates : (update + 1) * n // n_updates]
         return [[as_sentence(words, self._text.tokeniser) for words in batch] for batch in chosen]
 
-    def expectations(self, sentences: Sequence[Words]) -> Expectations:
-        """Return the mean of the teachers' expectations of the student's tags.
-
-        `sentences` are words; none is empty. What is not at hand is asked for; with `on_augmented`
-        off, nothing is expected of it, not even `O`.
-        """
-        kept = [self._of_epoch.find(words) for words in sentences]
-        if self._of_corpora is not None:
-            kept = [
-                self._of_corpora.find(words) if found is None else found
-                for words, found in zip(sentences, kept, strict=True)
-            ]
-        n_rows, width = len(sentences), max(map(len, sentences))
-        unary = torch.zeros(n_rows, width, self._n_tags, dtype=torch.float64, device=self._device)
-        pairs = unary.new_zeros(n_rows, self._n_tags, self._n_tags)
-        rows = [row for row, found in enumerate(kept) if found is not None]
-        rest = [row for row, found in enumerate(kept) if found is None]
-        parts = []
-        if rows:
-            found = expectations_of([each for each in kept if each is not None])
-            parts.append(
-                (rows, placed(found.to(self._device), self._tutors[0].places, self._n_tags))
-            )
-        if rest and (self.config.on_augmented or self._readings is None):
-            parts.append((rest, self._ask([sentences[row] for row in rest])))
-        if len(parts) == 1 and len(parts[0][0]) == n_rows:
-            return parts[0][1]
-        for members, found in parts:
-            unary[members, : found.unary.shape[1]] = found.unary
-            pairs[members] = found.pairs
-        return Expectations(unary=unary, pairs=pairs)
-
-    def _ask(self, sentences: Sequence[Words]) -> Expectations:
-        return mean_expectations(
-            [placed(each.ask(sentences), each.places, self._n_tags) for each in self._tutors]
-        )
-
     def loss(
         self,
         crf: ConditionalRandomField,
         emissions: Tensor,
         lengths: Tensor,
-        sentences: Sequence[Words],
+        sentences: Sequence[Words | None],
         *,
         annotated: bool,
     ) -> Tensor:
         """Return the summed loss, in nats, of a student's emissions [B, T, K] for B sentences.
 
-        It is the cross-entropy among the tags that the teachers know. Where the student knows
-        others and the sentences are not `annotated`, a second loss says that what the teachers
-        take for an entity has none of the others. Otherwise a new label would creep over the old
-        ones wherever no annotation tells it apart from them.
+        It is the mean over all teachers of the cross-entropy among the tags that a teacher knows.
+        Of a teacher that does not know all the student's labels, and sentences that are not
+        `annotated`, a second loss says that what the teacher takes for an entity has none of the
+        others. Otherwise a new label would creep over the old ones wherever no annotation tells it
+        apart from them. Of sentences that are None, nothing is said.
         """
-        expected = self.expectations(sentences)
-        is_taught = expected.unary[:, :1].sum(dim=2) > 0.5
-        loss = cross_entropy(
-            crf, emissions, lengths, expected, self.config.temperature, self._known
-        )
-        loss = loss.where(is_taught.squeeze(1), 0.0).sum()
-        if annotated or bool(self._known.all()):
-            return loss
-        # What no teacher has read may be anything.
-        is_outside = (expected.unary[:, :, :1] > 0.5) | ~is_taught.unsqueeze(2)
-        return loss + crf.loss(emissions, lengths, self._known | is_outside).sum()
+        read = [words for words in sentences if words is not None]
+        if len(read) < len(sentences):
+            rows = [row for row, words in enumerate(sentences) if words is not None]
+            longest = max(map(len, read), default=0)
+            emissions, lengths = emissions[rows, :longest], lengths[rows]
+        n_teachers = sum(len(panel.tutors) for panel in self.panels)
+        total = emissions.new_zeros((), dtype=torch.float64)
+        for panel in self.panels if read else ():
+            expected = panel.expectations(read)
+            loss = cross_entropy(
+                crf, emissions, lengths, expected, self.config.temperature, panel.known
+            ).sum()
+            if not (annotated or bool(panel.known.all())):
+                allowed = panel.known | (expected.unary[:, :, :1] > 0.5)
+                loss = loss + crf.loss(emissions, lengths, allowed).sum()
+            total = total + loss * (len(panel.tutors) / n_teachers)
+        return total
+
+
+def open_teacher(name: str, config: DistillConfig, data: Path, labels: Sequence[str]) -> AnyTeacher:
+    """Return a teacher that `distill.teachers` names; raises as `open_distillation` does."""
+    if not name.startswith(PREFIX):
+        return load_teacher(name, data)
+    folder = find_folder(name, data)
+    return load_hugging_face(folder, labels, config.map, config.pooling)
 
 
 def open_distillation(
@@ -342,7 +245,7 @@ def open_distillation(
     place = Path(config.keep) if config.keep else folder
     return Distillation(
         config,
-        [load_teacher(name, data) for name in config.teachers],
+        [open_teacher(name, config, data, recipe.labels) for name in config.teachers],
         TagSet(recipe.labels),
         RawText(config.text, data, recipe.tokeniser) if config.text else None,
         longest=recipe.export.window_words,

@@ -25,6 +25,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -135,6 +136,44 @@ def cross_entropy(
         + (ending * crf.last.double()).sum(dim=1)
     )
     return (log_partition - expected_emission - expected_rest * cooling) * temperature**2
+
+
+class AnyTeacher(Protocol):
+    """What can teach, whatever it is made of."""
+
+    @property
+    def tag_set(self) -> TagSet:
+        """Its tags."""
+        ...
+
+    @property
+    def training_data(self) -> tuple[TrainingData, ...]:
+        """The data that it was made from, which a student must credit."""
+        ...
+
+    @property
+    def digest(self) -> bytes:
+        """A digest of all that its expectations depend on."""
+        ...
+
+    def to(self, device: torch.device) -> None:
+        """Move it to a device."""
+        ...
+
+    def places_in(self, tag_set: TagSet, *, forbids: bool, name: str) -> list[int]:
+        """See `Teacher.places_in`."""
+        ...
+
+    def expectations(
+        self,
+        sentences: Sequence[tuple[str, ...]],
+        temperature: float,
+        *,
+        device: torch.device,
+        mixed_precision: str,
+    ) -> Expectations:
+        """Return what it expects of sentences of words, none empty, in the order of its tags."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -340,7 +340,8 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
         yield (key,) if recipe.update else (key, "weights"), reason
     yield from recipe.augment.contradictions(recipe.labels)
     if recipe.distill is not None:
-        yield from recipe.distill.contradictions(updates=recipe.update is not None)
+        updates = recipe.update is not None
+        yield from recipe.distill.contradictions(recipe.labels, updates=updates)
     if recipe.update is not None:
         yield from recipe.update.contradictions(recipe.corpus)
     for location, reason in recipe.card.contradictions(recipe.labels):

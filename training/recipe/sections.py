@@ -47,6 +47,11 @@ class AugmentConfig(Table):
         return any(isinstance(share, float) and share for share in self.model_dump().values())
 
     @property
+    def case_alone(self) -> "AugmentConfig":
+        """The same without what changes more than the case of letters."""
+        return AugmentConfig(lower=self.lower, upper=self.upper, title=self.title)
+
+    @property
     def changes_names(self) -> bool:
         """Whether any share is above 0 of those that change how names are written."""
         return bool(self.titles or self.marks or self.lists)
@@ -95,19 +100,21 @@ class CardConfig(Table):
 class DistillConfig(Table):
     """Teachers: models whose tag distributions the student learns beside the annotations.
 
-    All teachers must have the same labels, all or some of those of the recipe. Their features,
-    pieces and networks may differ.
+    A teacher has all or some of the labels of the recipe. Among these it teaches; what the others
+    are, it leaves open. Features, pieces and networks of teachers may differ.
     """
 
     teachers: tuple[str, ...] = ()
-    """Model files or checkpoints below `--data`, or `en`, the shipped model. The student learns the
-    mean of several. Without any, an `update` has the old model as its teacher."""
+    """Model files or checkpoints below `--data`, or `en`, the shipped model, or `hf:` and the
+    folder of a token classifier of Hugging Face's transformers. The student learns the mean of
+    several. Without any, an `update` has the old model as its teacher."""
+    map: dict[str, str] = Field(default_factory=dict)
+    """For teachers `hf:`: their labels, without prefixes such as `B-`, and the label of the recipe
+    that each stands for, or `O`."""
+    pooling: Literal["first", "mean"] = "first"
+    """For teachers `hf:`: whether a word is what its first piece is, or the mean of its pieces."""
     on_corpora: bool = True
     """Whether the teachers also read the training sentences of the corpora."""
-    on_augmented: bool = True
-    """Whether the teachers also read, at once and in each epoch, the sentences whose words
-    augmentation has changed. `false`: these are learnt from the annotations alone. For teachers
-    that are slow."""
     text: tuple[str, ...] = ()
     """Files of plain text, a paragraph a line, relative to the data directory. Globs are allowed;
     `.xz`, `.gz` and `.bz2` are unpacked."""
@@ -123,6 +130,10 @@ class DistillConfig(Table):
     pool: int = Field(default=0, ge=0)
     """The words of the text that teachers read in all. Epochs go round in them. 0: the whole text,
     as far as the epochs get."""
+    changed: bool = True
+    """Whether teachers also read sentences whose words augmentation has changed, anew in each
+    epoch. With slow teachers that takes most of the time. If not, such sentences have their
+    annotation alone, and raw text is changed in case only."""
     keep: str = ""
     """The folder, below the working directory, in which what teachers say of sentences is kept for
     other runs, some 20 bytes a word. Empty: in that of the run, until it ends."""
@@ -133,8 +144,14 @@ class DistillConfig(Table):
     """The number that the scores of teachers and student are divided by. Above 1, improbable tags
     count for more."""
 
-    def contradictions(self, *, updates: bool = False) -> Iterator[tuple[KeyPath, str]]:
+    def contradictions(
+        self, labels: Sequence[str], *, updates: bool = False
+    ) -> Iterator[tuple[KeyPath, str]]:
         """Yield the keys that contradict each other, and why; `updates`: a model is updated."""
+        for label, target in self.map.items():
+            if target != "O" and target not in labels:
+                reason = f"{target!r} is not in labels{suggest(target, labels)}"
+                yield ("distill", "map", label), reason
         if not self.teachers and not updates:
             yield ("distill", "teachers"), "missing: name a teacher"
         if not self.text and not self.on_corpora:
