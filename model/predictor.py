@@ -22,6 +22,9 @@ from teddy.model.network.precision import (
     number_format,
     onnx_precisions,
 )
+from teddy.model.reasons.explanation import Explanation
+from teddy.model.reasons.plan import Plan, chosen
+from teddy.model.reasons.questions import Answer, Question, ask
 from teddy.model.system.memory import bound_kernel_cache, collector_paused
 from teddy.model.tagger import TaggedWords, Tagger, avoid_lost_threads
 from teddy.model.tags.spans import Span
@@ -130,6 +133,43 @@ class Predictor:
             [Span(each.start, each.end, each.label) for each in entities]
             for entities in self.tag(sentences)
         ]
+
+    def explain(
+        self,
+        text: Text,
+        *,
+        spans: Sequence[tuple[int, int, str]] | None = None,
+        sentences: SentenceMode | None = None,
+    ) -> Explanation:
+        """Return the entities of a text, each with its reasons; or those of `spans` instead.
+
+        `spans` are (start, end, label), found or not; `sentences` as in `tag`. See
+        `teddy.model.reasons.plan`. Raises as `tag`, and TextError for a span that is not of
+        whole words in one sentence, or of another label.
+        """
+        document = self.cut_by(sentences)(text)
+        entities = self.tag([text], sentences=sentences)[0] if spans is None else None
+        plan = self.plan(document, entities, spans or ())
+        return plan.explain(self.answer(plan.questions))
+
+    def plan(
+        self,
+        document: Document,
+        entities: Sequence[Entity] | None,
+        spans: Sequence[tuple[int, int, str]] = (),
+    ) -> Plan:
+        """Return what must be asked to explain entities of a document or, if None, spans of it.
+
+        Raises TextError, as `explain`.
+        """
+        labels = self.manifest.labels
+        if entities is None:
+            entities = chosen(document, spans, labels)
+        return Plan(document, entities, labels, self.tagger.features)
+
+    def answer(self, questions: Sequence[Question]) -> list[Answer]:
+        """Ask the network: one answer for each question, which does not depend on the others."""
+        return ask(self.tagger, questions)
 
     def passes_canary(self) -> bool:
         """Tell whether each canary text, alone and in a batch, gives the entities of its export."""

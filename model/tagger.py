@@ -3,8 +3,9 @@
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate, chain
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from teddy.model.features.batching import group_by_length, pad_rows
 from teddy.model.features.rows import WordFeatures
 from teddy.model.features.word_vectors import WordReader, WordVectors
 from teddy.model.network.encoder import words_read
+from teddy.model.network.paths import Potentials, ReadableNetwork, potentials_of
 from teddy.model.system.memory import trim_malloc
 from teddy.model.tags.spans import Span
 from teddy.model.tags.tag_set import TagSet
@@ -139,6 +141,17 @@ class Tagger:
         """Call the network: see `Network.forward`."""
         with torch.inference_mode():
             return self.network(batch.vectors, batch.words, batch.lengths)
+
+    def emissions(self, batch: TaggingBatch) -> Tensor:
+        """Return the score of each tag at each word: [B, T, K], void at padding."""
+        network = cast(ReadableNetwork, self.network)
+        with torch.inference_mode():
+            return network._emissions(batch.vectors, batch.words, batch.lengths)
+
+    @cached_property
+    def potentials(self) -> Potentials:
+        """What the network's field adds to the emissions; see `teddy.model.network.paths`."""
+        return potentials_of(cast(ReadableNetwork, self.network))
 
     def _read(self, batch: TaggingBatch) -> list[TaggedWords]:
         """Return one result for each member of a batch."""

@@ -7,6 +7,7 @@ exported again. Letters as in `teddy.model.network.crf`; N best paths.
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -35,6 +36,32 @@ class Potentials:
         """Return the scores of transitions, first and last tags, divided by the temperature."""
         cooling = 1.0 / self.temperature
         return self.transition * cooling, self.first * cooling, self.last * cooling
+
+
+class Field(Protocol):
+    """A `ConditionalRandomField`, eager or scripted, or a replacement for one."""
+
+    temperature: Tensor
+
+    def potentials(self) -> tuple[Tensor, Tensor, Tensor]:
+        """See `ConditionalRandomField.potentials`."""
+        ...
+
+
+class ReadableNetwork(Protocol):
+    """A `Network` whose emissions can be read: every model file has these, under these names."""
+
+    crf: Field
+
+    def _emissions(self, vectors: Tensor, words: Tensor, lengths: Tensor) -> Tensor: ...
+
+
+def potentials_of(network: ReadableNetwork) -> Potentials:
+    """Return the potentials of a network's field."""
+    with torch.no_grad():
+        transition, first, last = network.crf.potentials()
+    temperature = float(network.crf.temperature)
+    return Potentials(transition=transition, first=first, last=last, temperature=temperature)
 
 
 class Chain:
