@@ -29,7 +29,9 @@ def _as_whole(value: object) -> object:
 Place = Annotated[int, Field(ge=0, lt=2**53), BeforeValidator(_as_whole)]
 
 
-class _Options(BaseModel):
+class TextOptions(BaseModel):
+    """What may be asked for of any text."""
+
     # null is as good as nothing, for programs that write all of their fields
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -52,14 +54,17 @@ class _Options(BaseModel):
         description="How a text is cut into sentences, which no entity crosses: `document`, by its "
         "stops, lines and gaps; `lines`, each line is one. As the model's recipe says if left out.",
     )
-    tokens: bool | None = Field(
-        default=False, description="Whether to give every word with its tag as well."
-    )
 
     @property
     def names_unit(self) -> bool:
         """Whether `offset_unit` is set, which must not be for words."""
         return "offset_unit" in self.model_fields_set and self.offset_unit is not None
+
+
+class _Options(TextOptions):
+    tokens: bool | None = Field(
+        default=False, description="Whether to give every word with its tag as well."
+    )
 
 
 class EntitiesRequest(_Options, Given):

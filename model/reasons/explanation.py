@@ -94,7 +94,7 @@ class Explanation:
         Numbers are rounded; what a word gives is the difference of two rounded ones.
         """
         inner = [word for sentence in self.sentences for word in sentence.words]
-        ranged = [*inner, *(each.entity for each in self.entities)]
+        ranged: list[ReadWord | Entity] = [*inner, *(each.entity for each in self.entities)]
         known = sorted({at for each in ranged for at in (each.start, each.end)})
         text = self.text
         offsets = convert_offsets(text, known, unit) if isinstance(text, str) else known

@@ -37,6 +37,7 @@ from teddy.service.schemas import (
     ModelDetails,
     ModelsResponse,
     ReloadResponse,
+    TextOptions,
 )
 
 if TYPE_CHECKING:
@@ -143,15 +144,29 @@ async def metrics(request: Request) -> Response:
 
 async def tag_texts(
     request: Request,
-    asked: EntitiesRequest | BatchRequest,
+    asked: TextOptions,
     texts: Sequence[Text],
     context: RequestContext,
+    *,
+    observed: bool = True,
 ) -> "tuple[ServedModel, list[Tagged]]":
     """Return the requested model and the entities of each text.
 
-    Raises UnknownModelError, UnknownLabelError, TextTooLongError, and as `Tagging.tag`.
+    Raises as `choose_model` and as `Tagging.tag`, which says what `observed` is.
     """
     service: Service = request.app.state.service
+    model = choose_model(service, asked, texts)
+    tagged = await service.tagging.tag(model, texts, context, asked.sentences, observed=observed)
+    request.scope["words"] = sum(each.n_words for each in tagged)
+    request.scope["model"] = model
+    return model, tagged
+
+
+def choose_model(service: Service, asked: TextOptions, texts: Sequence[Text]) -> ServedModel:
+    """Return the model that is asked for, if it and the limits allow what is.
+
+    Raises UnknownModelError, UnknownLabelError and TextTooLongError.
+    """
     model = service.models.get(asked.model)
     if asked.labels:
         model.check_labels(asked.labels)
@@ -160,10 +175,7 @@ async def tag_texts(
         raise TextTooLongError(
             f"{characters} characters; at most {most} in one request. Send less text in each."
         )
-    tagged = await service.tagging.tag(model, texts, context, asked.sentences)
-    request.scope["words"] = sum(each.n_words for each in tagged)
-    request.scope["model"] = model
-    return model, tagged
+    return model
 
 
 @models_router.get("/v1/models", response_model=ModelsResponse, responses=problems(401, 503))

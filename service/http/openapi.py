@@ -13,6 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from teddy.service.api.explain_schemas import ExplainRequest
 from teddy.service.http.middleware import OPEN
 from teddy.service.http.paths import prefix_of
 from teddy.service.http.problems import REFUSALS
@@ -94,6 +95,7 @@ def component_schemas() -> Description:
     models: tuple[type[BaseModel], ...] = (
         EntitiesRequest,
         BatchRequest,
+        ExplainRequest,
         TextCorrection,
         AnswerCorrection,
         StreamLine,

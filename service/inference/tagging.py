@@ -22,6 +22,7 @@ from teddy.service.observability.metrics import Metrics
 
 if TYPE_CHECKING:
     from teddy.model.predictor import Predictor
+    from teddy.model.reasons.plan import Plan
     from teddy.model.text.documents import Document, Tagged
 
 INLINE_CHARACTERS = 4096  # some two milliseconds of Python; longer texts go to a thread
@@ -61,10 +62,13 @@ class Tagging:
         texts: Sequence[Text],
         context: RequestContext = DEFAULT_CONTEXT,
         sentences: SentenceMode | None = None,
+        *,
+        observed: bool = True,
     ) -> "list[Tagged]":
         """Return the entities that `model` finds in each of `texts`, in order.
 
-        `sentences` says how they are cut into sentences; None: as the model file says.
+        `sentences` says how they are cut into sentences; None: as the model file says. `observed`:
+        they count for drift.
         Raises TextError, and as `Batcher.enqueue` and its future. Cancelling it frees its place in
         the queue.
         """
@@ -75,7 +79,7 @@ class Tagging:
             with self._batcher.reserve(characters // CHARACTERS_A_WORD, context):
                 documents = await self.run(characters, _prepare, model.predictor, texts, sentences)
             outputs = await self._predict(model, documents, context)
-            return await self.run(characters, self._finish, model, documents, outputs)
+            return await self.run(characters, self._finish, model, documents, outputs, observed)
         finally:
             self._n_long -= is_long
 
@@ -96,6 +100,22 @@ class Tagging:
             return nothing
         predict = model.predictor.predict
         return self._batcher.enqueue(PendingRequest(predict, groups, n_words, context, loop))
+
+    async def answer(
+        self, model: ServedModel, plan: "Plan", context: RequestContext
+    ) -> "Awaitable[list[Any]]":
+        """Queue what a plan asks; return a future of the answers. Raises as `Batcher.enqueue`.
+
+        Each question counts as the words that it has, as a window does.
+        """
+        size = plan.cost * CHARACTERS_A_WORD
+        with self._batcher.reserve(plan.cost, context):
+            questions = await self.run(size, lambda: plan.questions)
+        loop = asyncio.get_running_loop()
+        n_words = sum(each.n_words for each in questions)
+        return self._batcher.enqueue(
+            PendingRequest(model.predictor.answer, [questions], n_words, context, loop)
+        )
 
     async def run(
         self,
@@ -120,7 +140,11 @@ class Tagging:
         self._drift.close()
 
     def _finish(
-        self, model: ServedModel, documents: "Sequence[Document]", outputs: list[Any]
+        self,
+        model: ServedModel,
+        documents: "Sequence[Document]",
+        outputs: list[Any],
+        observed: bool,
     ) -> "list[Tagged]":
         # each result is freed as soon as it has been read, and not all in one go
         outputs.reverse()
@@ -130,7 +154,8 @@ class Tagging:
             for document in documents
         ]
         self._metrics.tagged(model.name, tagged)
-        self._drift.observe(model, documents, tagged)
+        if observed:
+            self._drift.observe(model, documents, tagged)
         return tagged
 
 
