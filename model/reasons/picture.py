@@ -68,7 +68,7 @@ def draw(explanations: Sequence[tuple[Explanation, ExplainedEntity]], path: Path
         drawn, y = _panel(explanation, entity, most, y)
         shapes += drawn
     shapes += _legend(y)
-    height = y + 2 * _MARGIN
+    height = y + 16 + _MARGIN
     if path.suffix == ".svg":
         path.write_text(_as_svg(shapes, height, _title(explanations)), encoding="utf-8")
     else:
@@ -161,12 +161,12 @@ def _text_width(text: str, size: float) -> float:
 
 
 def _bar(name: str, value: float, y: float) -> list[Shape]:
-    left, width = _MARGIN + 150, 360.0
+    left, width = _MARGIN + 150, _WIDTH - 2 * _MARGIN - 210
     return [
         Words(_MARGIN, y + 12, name, _SMALL_SIZE + 1, _PALE),
         Box(left, y, width, 16, _hex(_NEUTRAL), radius=4),
         Box(left, y, max(3.0, width * value), 16, "#4a6fa5", radius=4),
-        Words(left + width + 10, y + 12, _percent(value), _SMALL_SIZE + 1),
+        Words(_WIDTH - _MARGIN, y + 12, _percent(value), _SMALL_SIZE + 1, anchor="end"),
     ]
 
 

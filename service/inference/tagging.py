@@ -5,7 +5,7 @@ long, so that the loop always has time for other requests.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
@@ -16,7 +16,7 @@ from teddy.model.text.words import Text, n_characters
 from teddy.service.inference.batcher import Batcher
 from teddy.service.inference.fair_queue import DEFAULT_CONTEXT, RequestContext
 from teddy.service.inference.models import ServedModel
-from teddy.service.inference.pending import PendingRequest
+from teddy.service.inference.pending import PendingRequest, Predict
 from teddy.service.observability.drift import Drift
 from teddy.service.observability.metrics import Metrics
 
@@ -83,24 +83,6 @@ class Tagging:
         finally:
             self._n_long -= is_long
 
-    def _predict(
-        self, model: ServedModel, documents: "Sequence[Document]", context: RequestContext
-    ) -> "Awaitable[list[Any]]":
-        """Queue the windows of some documents; return a future of their results.
-
-        No coroutine may hold the request or the future: the future has its error, the error the
-        coroutine's frame, and such a cycle kept a whole text until garbage was collected (230 ms).
-        """
-        loop = asyncio.get_running_loop()
-        groups = [document.windows for document in documents]
-        n_words = sum(each.n_words for each in groups)
-        if not n_words:
-            nothing: asyncio.Future[list[Any]] = loop.create_future()
-            nothing.set_result([])
-            return nothing
-        predict = model.predictor.predict
-        return self._batcher.enqueue(PendingRequest(predict, groups, n_words, context, loop))
-
     async def answer(
         self, model: ServedModel, plan: "Plan", context: RequestContext
     ) -> "Awaitable[list[Any]]":
@@ -108,14 +90,38 @@ class Tagging:
 
         Each question counts as the words that it has, as a window does.
         """
-        size = plan.cost * CHARACTERS_A_WORD
         with self._batcher.reserve(plan.cost, context):
+            size = plan.cost * CHARACTERS_A_WORD
             questions = await self.run(size, lambda: plan.questions)
-        loop = asyncio.get_running_loop()
         n_words = sum(each.n_words for each in questions)
-        return self._batcher.enqueue(
-            PendingRequest(model.predictor.answer, [questions], n_words, context, loop)
-        )
+        return self._enqueue(model.predictor.answer, [questions], n_words, context)
+
+    def _predict(
+        self, model: ServedModel, documents: "Sequence[Document]", context: RequestContext
+    ) -> "Awaitable[list[Any]]":
+        """Queue the windows of some documents; return a future of their results."""
+        groups = [document.windows for document in documents]
+        n_words = sum(each.n_words for each in groups)
+        return self._enqueue(model.predictor.predict, groups, n_words, context)
+
+    def _enqueue(
+        self,
+        predict: Predict[Any, Any],
+        groups: Sequence[Collection[Any]],
+        n_words: int,
+        context: RequestContext,
+    ) -> "Awaitable[list[Any]]":
+        """Queue groups of `n_words` together; return a future of their results.
+
+        No coroutine may hold the request or the future: the future has its error, the error the
+        coroutine's frame, and such a cycle kept a whole text until garbage was collected (230 ms).
+        """
+        loop = asyncio.get_running_loop()
+        if not n_words:
+            nothing: asyncio.Future[list[Any]] = loop.create_future()
+            nothing.set_result([])
+            return nothing
+        return self._batcher.enqueue(PendingRequest(predict, groups, n_words, context, loop))
 
     async def run(
         self,

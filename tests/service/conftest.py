@@ -15,6 +15,12 @@ import structlog
 from fastapi import FastAPI
 
 from teddy.model.drift.reference import Reference
+from teddy.model.reasons.explanation import (
+    ExplainedEntity,
+    Explanation,
+    ReadSentence,
+    ReadWord,
+)
 from teddy.model.text.words import Text
 from teddy.service.app import create_app
 from teddy.service.settings import Settings
@@ -89,6 +95,33 @@ class FakeDocument:
     windows: FakeWindows
 
 
+@dataclass(frozen=True)
+class FakePlan:
+    """Asks for each entity alone, and gives one reason for it: the entity itself."""
+
+    document: FakeDocument
+    entities: Sequence[Any]
+
+    @property
+    def cost(self) -> int:
+        return sum(each.n_words for each in self.questions)
+
+    @property
+    def questions(self) -> FakeWindows:
+        return FakeWindows(FakeWindow([each.text or "-"]) for each in self.entities)
+
+    def explain(self, answers: Sequence[str]) -> Explanation:
+        reasons = {"left_only": 0.5, "right_only": 0.25, "alone": 0.125, "without": [0.0]}
+        words = [ReadWord(each.start, each.end, each.text, known=True) for each in self.entities]
+        sentences = [ReadSentence(each.start, each.end, [each], []) for each in words]
+        entities = [
+            ExplainedEntity(entity=each, sentence=i, probability=each.score, **reasons)
+            for i, each in enumerate(self.entities)
+        ]
+        assert len(answers) == len(entities)
+        return Explanation(self.document.text, entities, sentences)
+
+
 class FakeManifest:
     language = "xx"
     labels = LABELS
@@ -160,6 +193,22 @@ class FakePredictor:
             return replace(self.prepare(text), windows=windows)
 
         return prepare
+
+    def plan(
+        self,
+        document: FakeDocument,
+        entities: Sequence[Any] | None,
+        spans: Sequence[tuple[int, int, str]] = (),
+    ) -> FakePlan:
+        if entities is None:
+            entities = [
+                FakeEntity(start, end, label, 0.5, quoted(document.text[start:end]))
+                for start, end, label in spans
+            ]
+        return FakePlan(document, entities)
+
+    def answer(self, questions: Sequence[FakeWindow]) -> list[str]:
+        return [self.tag(word) for question in questions for word in question.words]
 
     def predict(self, windows: Sequence[FakeWindow]) -> list[list[str]]:
         self.entered.set()

@@ -1,8 +1,10 @@
 """Reasons over HTTP: what is answered equals what the predictor explains, at its true cost, and
 what is refused and why."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from typing import Any
 
 import httpx
@@ -11,6 +13,8 @@ import pytest
 from teddy.model.predictor import Predictor
 from teddy.model.text.offsets import OffsetUnit
 from teddy.service.api.explain_schemas import ExplainResponse
+from teddy.service.client import AsyncClient, Client, Explanation
+from tests.service.live import listening
 from tests.service.test_problems import PRIVATE, check_problem
 
 pytestmark = pytest.mark.anyio
@@ -46,7 +50,10 @@ def close(found: Any, wanted: Any) -> bool:
 async def test_the_answer_is_what_the_predictor_explains(
     client: httpx.AsyncClient, tiny_predictor: Predictor, unit: OffsetUnit
 ) -> None:
-    found = explained(await client.post(PATH, json={"text": TEXT, "offset_unit": unit}))
+    answer = await client.post(PATH, json={"text": TEXT, "offset_unit": unit})
+    found = explained(answer)
+    read = asdict(Explanation.read(answer.json()))
+    assert json.loads(json.dumps(read)) == found, "the client reads all of it"
     assert found.pop("model") == {"name": "en", "version": tiny_predictor.version}
     assert close(found, tiny_predictor.explain(TEXT).as_dict(unit))
     assert [each["text"] for each in found["entities"]][:2] == ["Anna Berg", "Oslo"]
@@ -161,3 +168,18 @@ async def test_the_query_and_unknown_fields_are_refused(client: httpx.AsyncClien
         await client.post(PATH, json={"text": "Oslo", "tokens": True}), 422, "invalid-request"
     )
     check_problem(await client.post(PATH, content=json.dumps({"text": "\ud800"})), 422, "text")
+
+
+async def test_both_clients_ask_for_it(predictor: Any) -> None:
+    async with listening(predictor) as live:
+
+        def ask() -> Explanation:
+            with Client(live.url) as client:
+                return client.explain("Ada met Grace", labels=["UPPER"])
+
+        wanted = await asyncio.to_thread(ask)
+        async with AsyncClient(live.url) as client:
+            assert await client.explain("Ada met Grace", labels=["UPPER"]) == wanted
+            spans = await client.explain("Ada met", spans=[(4, 7, "LONG")], offset_unit="byte")
+    assert [each.text for each in wanted.entities] == ["Ada", "Grace"]
+    assert [(each.start, each.end, each.text) for each in spans.entities] == [(4, 7, "met")]
