@@ -115,11 +115,24 @@ def test_the_readings_are_the_best_of_all_paths(tiny_predictor: Predictor) -> No
 
 @settings(max_examples=15, deadline=None)
 @given(
-    text=st.text(
+    text=st.lists(
         st.sampled_from(
-            ["Anna", "Oslo", " ", "\n\n", ".", "🐻", "é", "\u0301", "٣", "אב", "中", "\t"]
+            [
+                "Anna",
+                "Oslo",
+                " ",
+                " in ",
+                "\n\n",
+                ".",
+                "🐻",
+                "é",
+                "\u0301",
+                "\u05d0\u05d1",
+                "中",
+                "\t",
+            ]
         ),
-        max_size=20,
+        max_size=16,
     ).map("".join)
 )
 def test_offsets_are_exact_and_a_batch_changes_nothing(
@@ -196,12 +209,11 @@ def test_an_onnx_file_explains_as_the_file_that_it_was_made_from(
         assert each.without == pytest.approx(same.without, abs=1e-4)
 
 
-def test_every_precision_answers(tiny_model: Path) -> None:
+def test_eight_bits_answer_too(tiny_model: Path) -> None:
     question = Question(words=["Anna", "Berg"], spans=[Span(0, 2, "PER")], n_readings=1)
-    for precision in ("bf16", "int8"):
-        (answer,) = load(tiny_model, precision=precision).answer([question])
-        assert answer.readings[0].spans == [Span(0, 2, "PER")]
-        assert answer.probabilities[0] > 0.5
+    (answer,) = load(tiny_model, precision="int8").answer([question])
+    assert answer.readings[0].spans == [Span(0, 2, "PER")]
+    assert answer.probabilities[0] > 0.5
 
 
 # The picture and the command.
@@ -217,7 +229,8 @@ def test_a_picture_is_small_xml_with_every_word_of_the_sentence(
     entity = found.entities[0]
     draw([(found, entity), (found, found.entities[-1])], tmp_path / "why.svg")
     content = (tmp_path / "why.svg").read_bytes()
-    texts = [each.text for each in ElementTree.fromstring(content).iter("{*}text")]  # noqa: S314
+    drawn = ElementTree.fromstring(content)  # noqa: S314
+    texts = [each.text for each in drawn.iter("{http://www.w3.org/2000/svg}text")]
     assert entity.sentence is not None
     assert {word.text for word in found.sentences[entity.sentence].words} <= set(texts)
     assert len(content) < 60_000
@@ -230,18 +243,15 @@ def test_a_picture_is_small_xml_with_every_word_of_the_sentence(
 def test_the_command_shows_draws_and_answers(
     tiny_model: Path, shell: Callable[..., tuple[int, str, str]], tmp_path: Path
 ) -> None:
-    code, shown, _ = shell("explain", "--model", tiny_model, "Mira went to Oslo.")
+    texts = ("Mira went to Oslo.", "Nobody was there.", "")
+    code, shown, _ = shell("explain", "--model", tiny_model, *texts)
     assert code == 0
     assert "Oslo  LOC" in shown
     assert "readings" in shown
-    code, shown, _ = shell("explain", "--model", tiny_model, "Nobody was there.", "")
-    assert code == 0
-    assert shown.startswith("Nothing is found. The likeliest:")
+    assert "Nothing is found. The likeliest:" in shown
     assert shown.endswith("Nothing is found.\n")
-    code, answered, _ = shell("explain", "--json", "--model", tiny_model, "Mira went to Oslo.")
+    code, answered, _ = shell("explain", "--json", "--model", tiny_model, texts[0])
     assert json.loads(answered)["entities"][0]["text"] == "Mira"
     picture = tmp_path / "why.svg"
-    assert shell("explain", "--picture", picture, "--model", tiny_model, "Mira went")[0] == 0
+    assert shell("explain", "--picture", picture, "--model", tiny_model, *texts)[0] == 0
     assert picture.exists()
-    code, _, told = shell("explain", "--picture", "why.gif", "--model", tiny_model, "Mira went")
-    assert (code, told) == (2, "teddy: error: why.gif: a picture ends in .svg or .png\n")
