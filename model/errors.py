@@ -14,6 +14,10 @@ class TextError(TeddyError):
     """A text that cannot be tagged. The message names the character position, never the text."""
 
 
+class AlternativesError(TeddyError):
+    """A model that gives the best path alone, and was asked for more."""
+
+
 class FileError(TeddyError):
     """Something wrong in a file; shown as ``path:line: reason``.
 
