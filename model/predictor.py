@@ -24,7 +24,8 @@ from teddy.model.network.precision import (
     onnx_precisions,
 )
 from teddy.model.system.memory import bound_kernel_cache, collector_paused
-from teddy.model.tagger import Search, TaggedWords, Tagger, Threshold, avoid_lost_threads
+from teddy.model.tagger import TaggedWords, Tagger, avoid_lost_threads
+from teddy.model.tags.search import Search, Threshold
 from teddy.model.tags.spans import Span
 from teddy.model.tags.tag_set import TagSet
 from teddy.model.text.alternatives import with_alternatives
@@ -79,6 +80,10 @@ class Predictor:
     def search(self, threshold: Threshold | None = None, n_best: int = 0) -> Search | None:
         """Return what to look for beyond the best path. Raises ValueError."""
         return Search.of(self.manifest.labels, threshold, n_best)
+
+    def searching(self, search: Search) -> "Prediction":
+        """Return `predict` with this search."""
+        return Prediction(self, search)
 
     def finish(
         self, document: Document, outputs: Sequence[TaggedWords], search: Search, tagged: Tagged
@@ -172,16 +177,18 @@ class Predictor:
         found = self.tag_documents(texts, sentences=sentences, n_best=n)
         return [list(tagged.sentences) for tagged in found]
 
-    def tag_sentences(self, sentences: Sequence[Sequence[str]]) -> list[list[Span]]:
+    def tag_sentences(
+        self, sentences: Sequence[Sequence[str]], *, threshold: Threshold | None = None
+    ) -> list[list[Span]]:
         """Return the spans, in words, of sentences that are already cut into words.
 
-        Raises as `tag`, and TypeError for a sentence that is a text.
+        `threshold` as in `tag`. Raises as `tag`, and TypeError for a sentence that is a text.
         """
         if any(isinstance(words, str) for words in sentences):
             raise TypeError("sentences must be sequences of words; give a text to tag")
         return [
             [Span(each.start, each.end, each.label) for each in entities]
-            for entities in self.tag(sentences)
+            for entities in self.tag(sentences, threshold=threshold)
         ]
 
     def passes_canary(self) -> bool:

@@ -1,7 +1,7 @@
 """Words in, spans and their probabilities out: used to evaluate in training, and to serve."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, chain
 from typing import Any, Protocol
@@ -18,6 +18,7 @@ from teddy.model.features.word_vectors import WordReader, WordVectors
 from teddy.model.network.alternatives import Lattice, best_paths, probable_spans
 from teddy.model.network.encoder import words_read
 from teddy.model.system.memory import trim_malloc
+from teddy.model.tags.search import Search
 from teddy.model.tags.spans import Span
 from teddy.model.tags.tag_set import TagSet
 
@@ -50,48 +51,7 @@ class TaggingNetwork(WordReader, Protocol):
         ...
 
 
-LEAST_THRESHOLD = 0.001
-"""The lowest threshold: a word is in at most a thousand spans of such a probability."""
-MOST_READINGS = 32
-UNNAMED_THRESHOLD = 0.5
-"""The threshold of labels that a mapping does not name. From a half on, no two spans overlap."""
-Threshold = float | Mapping[str, float]
-"""The probability from which on a span is taken: of all labels, or by label."""
 Scored = tuple[Span, float]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Search:
-    """What to look for beyond the best path: see `teddy.model.network.alternatives`.
-
-    `thresholds` are those of the labels in their order, None to look for no other spans; `n_best`
-    is the number of readings, 0 for none.
-    """
-
-    thresholds: tuple[float, ...] | None = None
-    n_best: int = 0
-
-    @classmethod
-    def of(
-        cls, labels: Sequence[str], threshold: Threshold | None = None, n_best: int = 0
-    ) -> "Search | None":
-        """Return what is asked of a model with these labels; None where it is the best path alone.
-
-        Raises ValueError for an unknown label, and for numbers out of their range.
-        """
-        if threshold is None and not n_best:
-            return None
-        if not 0 <= n_best <= MOST_READINGS:
-            raise ValueError(f"n_best must be at most {MOST_READINGS}, not {n_best}")
-        by_label = threshold if isinstance(threshold, Mapping) else {}
-        default = UNNAMED_THRESHOLD if isinstance(threshold, Mapping | None) else threshold
-        if unknown := sorted(by_label.keys() - set(labels)):
-            raise ValueError(f"the model has {', '.join(labels)}, not {', '.join(unknown)}")
-        for value in (default, *by_label.values()):
-            if not LEAST_THRESHOLD <= value <= 1:
-                raise ValueError(f"a threshold must be {LEAST_THRESHOLD} to 1, not {value}")
-        chosen = tuple(float(by_label.get(label, default)) for label in labels)
-        return cls(thresholds=None if threshold is None else chosen, n_best=n_best)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -133,9 +133,8 @@ def probable_spans(lattice: Lattice, thresholds: Floats) -> Spans:
     score = sums.before[rows, starts, tags]
     while len(rows):
         goes_on = at + 1 < n_words[rows]
-        rows, starts, labels, at, tags, score = (
-            each[goes_on] for each in (rows, starts, labels, at + 1, tags, score)
-        )
+        rows, starts, labels = rows[goes_on], starts[goes_on], labels[goes_on]
+        at, tags, score = at[goes_on] + 1, tags[goes_on], score[goes_on]
         last, onward = end[labels], inside[labels]
         closed = score + transition[tags, last] + sums.scores[rows, at, last]
         closed += sums.after[rows, at, last]
@@ -143,9 +142,8 @@ def probable_spans(lattice: Lattice, thresholds: Floats) -> Spans:
         found.append((rows[taken], starts[taken], at[taken] + 1, labels[taken], closed[taken]))
         score = score + transition[tags, onward] + sums.scores[rows, at, onward]
         is_open = score + sums.after[rows, at, onward] >= least[labels] - _SLACK
-        rows, starts, labels, at, tags, score = (
-            each[is_open] for each in (rows, starts, labels, at, onward, score)
-        )
+        rows, starts, labels = rows[is_open], starts[is_open], labels[is_open]
+        at, tags, score = at[is_open], onward[is_open], score[is_open]
     return _sorted(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
 

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from teddy.model.errors import TeddyError, TextError
+from teddy.model.errors import AlternativesError, TeddyError, TextError
 from teddy.service import errors
 from teddy.service.given import AS_TEXT, AS_WORDS
 from teddy.service.http.callers import CHALLENGE
@@ -33,6 +33,7 @@ MOST_FIELD_ERRORS = 16
 LONGEST_NAME = 64
 
 STATUSES: Mapping[type[TeddyError], int] = {
+    AlternativesError: 422,
     TextError: 422,
     errors.CompressionError: 400,
     errors.TimeoutHeaderError: 400,

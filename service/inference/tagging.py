@@ -22,6 +22,7 @@ from teddy.service.observability.metrics import Metrics
 
 if TYPE_CHECKING:
     from teddy.model.predictor import Predictor
+    from teddy.model.tags.search import Search
     from teddy.model.text.documents import Document, Tagged
 
 INLINE_CHARACTERS = 4096  # some two milliseconds of Python; longer texts go to a thread
@@ -61,10 +62,12 @@ class Tagging:
         texts: Sequence[Text],
         context: RequestContext = DEFAULT_CONTEXT,
         sentences: SentenceMode | None = None,
+        search: "Search | None" = None,
     ) -> "list[Tagged]":
         """Return the entities that `model` finds in each of `texts`, in order.
 
-        `sentences` says how they are cut into sentences; None: as the model file says.
+        `sentences` says how they are cut into sentences; None: as the model file says. `search` is
+        what to look for beyond the best path; metrics and drift count the best path in any case.
         Raises TextError, and as `Batcher.enqueue` and its future. Cancelling it frees its place in
         the queue.
         """
@@ -74,13 +77,17 @@ class Tagging:
         try:
             with self._batcher.reserve(characters // CHARACTERS_A_WORD, context):
                 documents = await self.run(characters, _prepare, model.predictor, texts, sentences)
-            outputs = await self._predict(model, documents, context)
-            return await self.run(characters, self._finish, model, documents, outputs)
+            outputs = await self._predict(model, documents, context, search)
+            return await self.run(characters, self._finish, model, documents, outputs, search)
         finally:
             self._n_long -= is_long
 
     def _predict(
-        self, model: ServedModel, documents: "Sequence[Document]", context: RequestContext
+        self,
+        model: ServedModel,
+        documents: "Sequence[Document]",
+        context: RequestContext,
+        search: "Search | None",
     ) -> "Awaitable[list[Any]]":
         """Queue the windows of some documents; return a future of their results.
 
@@ -94,7 +101,9 @@ class Tagging:
             nothing: asyncio.Future[list[Any]] = loop.create_future()
             nothing.set_result([])
             return nothing
-        predict = model.predictor.predict
+        predict: Callable[[list[Any]], list[Any]] = model.predictor.predict
+        if search is not None:
+            predict = model.predictor.searching(search)
         return self._batcher.enqueue(PendingRequest(predict, groups, n_words, context, loop))
 
     async def run(
@@ -120,18 +129,28 @@ class Tagging:
         self._drift.close()
 
     def _finish(
-        self, model: ServedModel, documents: "Sequence[Document]", outputs: list[Any]
+        self,
+        model: ServedModel,
+        documents: "Sequence[Document]",
+        outputs: list[Any],
+        search: "Search | None",
     ) -> "list[Tagged]":
         # each result is freed as soon as it has been read, and not all in one go
         outputs.reverse()
         taken = iter(outputs.pop, NOTHING)
+        groups = [islice(taken, len(document.windows)) for document in documents]
+        kept = [list(group) for group in groups] if search is not None else []
         tagged = [
-            model.predictor.assemble(document, islice(taken, len(document.windows)))
-            for document in documents
+            model.predictor.assemble(*each) for each in zip(documents, kept or groups, strict=True)
         ]
         self._metrics.tagged(model.name, tagged)
         self._drift.observe(model, documents, tagged)
-        return tagged
+        if search is None:
+            return tagged
+        return [
+            model.predictor.finish(document, own, search, each)
+            for document, own, each in zip(documents, kept, tagged, strict=True)
+        ]
 
 
 def _prepare(

@@ -13,7 +13,7 @@ from teddy.model.errors import AlternativesError
 from teddy.model.network.alternatives import Lattice, best_paths, probable_spans
 from teddy.model.network.crf import ConditionalRandomField
 from teddy.model.predictor import Predictor
-from teddy.model.tagger import Search
+from teddy.model.tags.search import Search
 from teddy.model.tags.spans import Span, disjoint
 from teddy.model.tags.tag_set import TagSet
 

@@ -15,6 +15,8 @@ import structlog
 from fastapi import FastAPI
 
 from teddy.model.drift.reference import Reference
+from teddy.model.tags.search import Search
+from teddy.model.text.documents import Reading, SentenceReadings
 from teddy.model.text.words import Text
 from teddy.service.app import create_app
 from teddy.service.settings import Settings
@@ -54,6 +56,7 @@ class FakeToken:
 class FakeTagged:
     entities: list[FakeEntity]
     tokens: list[FakeToken]
+    sentences: Sequence[SentenceReadings] = ()
 
     def read_tokens(self) -> Iterator[FakeToken]:
         return iter(self.tokens)
@@ -185,6 +188,32 @@ class FakePredictor:
         ]
         return FakeTagged(
             entities, [FakeToken(start, end, tag, 1.0) for (start, end), tag in places]
+        )
+
+    def search(self, threshold: float | dict[str, float] | None, n_best: int) -> Search | None:
+        return Search.of(LABELS, threshold, n_best)
+
+    def searching(self, _: Search) -> Callable[[Sequence[FakeWindow]], list[list[str]]]:
+        return self.predict
+
+    def finish(
+        self, document: FakeDocument, _: Sequence[list[str]], search: Search, tagged: FakeTagged
+    ) -> FakeTagged:
+        """Take words in lower case for LONG with a probability of 0.2; a reading is one word."""
+        least = dict(zip(LABELS, search.thresholds or (1.0, 1.0), strict=True))
+        words = [
+            FakeEntity(start, end, "LONG", 0.2, quoted(document.text[start:end]))
+            for start, end in document.offsets
+        ]
+        known = {each.start: each for each in tagged.entities}
+        every = [known.get(each.start, each) for each in words]
+        entities = [each for each in every if each.score >= least[each.label]]
+        readings = [Reading(each.score, [each]) for each in every][: search.n_best]  # type: ignore[list-item]
+        sentences = [SentenceReadings(words[0].start, words[-1].end, readings)] if words else []
+        return replace(
+            tagged,
+            entities=entities if search.thresholds else tagged.entities,
+            sentences=sentences if search.n_best else (),
         )
 
 
