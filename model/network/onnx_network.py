@@ -6,7 +6,6 @@ standard.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -23,6 +22,8 @@ from onnx import (
     numpy_helper,
 )
 from torch import Tensor
+
+from teddy.model.network.crf import ConditionalRandomField
 
 VECTORS = "vectors"
 """The value between the two parts of the graph: the vectors of distinct words."""
@@ -204,7 +205,7 @@ class OnnxNetwork:
         outputs = [*decoded_outputs(), emissions_output(n_tags)]
         self._tagger = _Part(part_of(model, network_inputs(width), outputs))
         self.crf = _field_of(model, n_tags)
-        """What it adds to the emissions."""
+        """The field that is drawn in the graph."""
 
     def word_vectors(self, rows: Tensor, starts: Tensor) -> Tensor:
         """See `Network.word_vectors`. Shape: int64 [F], [U] -> float32 [U, E]."""
@@ -226,19 +227,6 @@ class OnnxNetwork:
         """See `Network.emissions`. Shape: as above -> float32 [B, T, K]."""
         (emissions,) = self._tagger.run(vectors, words, lengths, outputs=("emissions",))
         return emissions
-
-
-@dataclass(frozen=True, slots=True)
-class _Field:
-    """The conditional random field that is drawn in a graph; see `ConditionalRandomField`."""
-
-    steps: Tensor
-    """The scores of transitions, and in the last row of first tags. Shape: [K + 1, K]."""
-    last: Tensor
-    temperature: Tensor
-
-    def potentials(self) -> tuple[Tensor, Tensor, Tensor]:
-        return self.steps[:-1], self.steps[-1], self.last
 
 
 class _Part:
@@ -273,16 +261,24 @@ class _Part:
             raise RuntimeError(f"ONNX Runtime failed: {error}") from error
 
 
-def _field_of(model: ModelProto, n_tags: int) -> _Field:
-    """Return the field from the constants of a graph, of which each has a form of its own."""
+def _field_of(model: ModelProto, n_tags: int) -> ConditionalRandomField:
+    """Return the field that a graph's constants are of, of which each has a form of its own."""
     found = {
         tuple(each.dims): torch.from_numpy(numpy_helper.to_array(each).copy())
         for each in reversed(model.graph.initializer)
         if each.data_type == TensorProto.DOUBLE
     }
-    # of the numbers among them, the first is one by the temperature
+    # The first tags' scores are the last row. Of the numbers, the first is 1 / temperature.
     steps, last, cooling = (found[form] for form in ((n_tags + 1, n_tags), (n_tags,), ()))
-    return _Field(steps, last, 1.0 / cooling)
+    scores = (steps[:-1], steps[-1], last)
+    field = ConditionalRandomField(*(each.isfinite().tolist() for each in scores)).double()
+    with torch.no_grad():
+        for parameter, each in zip(
+            (field.transition, field.first, field.last), scores, strict=True
+        ):
+            parameter.copy_(each.nan_to_num(neginf=0.0))
+        field.temperature.copy_(1.0 / cooling)
+    return field.requires_grad_(False)
 
 
 def _last_size(model: ModelProto, constant: str) -> int:

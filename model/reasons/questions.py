@@ -1,18 +1,16 @@
 """Questions to a network: how probable are these spans, and how else may these words be read.
 
-    questions --tagger.batches--> emissions --Chain--> answers
+    questions --Tagger.batches, lattice--> all paths of tags --> answers
 
 A question costs what tagging its words costs, and its answer does not depend on the others.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from teddy.model.network.paths import Chain
+from teddy.model.network.alternatives import Lattice, best_paths, probabilities_of
 from teddy.model.tagger import Tagger, TaggingBatch, avoid_lost_threads
 from teddy.model.tags.spans import Span
 from teddy.model.tags.tag_set import TagSet
@@ -55,7 +53,7 @@ class Answer:
 def ask(tagger: Tagger, questions: Sequence[Question]) -> list[Answer]:
     """Answer questions of at least one word each, in order, in batches of like lengths.
 
-    Raises KeyError for a label that the tagger does not have.
+    Raises ValueError for a label that the tagger does not have.
     """
     avoid_lost_threads()
     answers = [Answer([], [])] * len(questions)
@@ -67,12 +65,11 @@ def ask(tagger: Tagger, questions: Sequence[Question]) -> list[Answer]:
 
 
 def _answers(tagger: Tagger, batch: TaggingBatch, asked: Sequence[Question]) -> Iterator[Answer]:
-    with torch.inference_mode():
-        emissions = tagger.emissions(batch)
-        chain = Chain(emissions, batch.lengths, tagger.potentials)
-        probabilities = iter(_probabilities(chain, asked, tagger.tag_set))
-        curious = [row for row, question in enumerate(asked) if question.n_readings]
-        readings = iter(_readings(tagger, emissions[curious], batch.lengths[curious], asked))
+    lattice = tagger.lattice(batch)
+    probabilities = iter(_probabilities(lattice, asked, tagger.tag_set))
+    curious = [row for row, question in enumerate(asked) if question.n_readings]
+    part = replace(lattice, emissions=lattice.emissions[curious], lengths=lattice.lengths[curious])
+    readings = iter(_readings(part, asked, tagger.tag_set))
     for question in asked:
         yield Answer(
             [next(probabilities) for _ in question.spans],
@@ -80,42 +77,36 @@ def _answers(tagger: Tagger, batch: TaggingBatch, asked: Sequence[Question]) -> 
         )
 
 
-def _probabilities(chain: Chain, asked: Sequence[Question], tag_set: TagSet) -> list[float]:
+def _probabilities(lattice: Lattice, asked: Sequence[Question], tag_set: TagSet) -> list[float]:
     """Return the probabilities of all spans of some questions, one after another."""
     spans = [(row, span) for row, question in enumerate(asked) for span in question.spans]
     if not spans:
         return []
-    spelt = {
-        label: [tag_set.index(f"{prefix}-{label}") for prefix in "BIES"]
-        for label in {span.label for _, span in spans}
-    }
-    logs = chain.log_span(
-        torch.tensor([row for row, _ in spans]),
-        torch.tensor([span.start for _, span in spans]),
-        torch.tensor([span.end for _, span in spans]),
-        torch.tensor([spelt[span.label] for _, span in spans]),
-    )
-    # The last digit may pass one. (And weights that are no numbers give one, as in `Tagger`.)
-    found: list[float] = torch.fmin(logs.exp(), torch.ones(())).tolist()
+    found: list[float] = probabilities_of(
+        lattice,
+        np.array([row for row, _ in spans]),
+        np.array([span.start for _, span in spans]),
+        np.array([span.end for _, span in spans]),
+        np.array([tag_set.labels.index(span.label) for _, span in spans]),
+    ).tolist()
     return found
 
 
 def _readings(
-    tagger: Tagger, emissions: Tensor, lengths: Tensor, asked: Sequence[Question]
+    lattice: Lattice, asked: Sequence[Question], tag_set: TagSet
 ) -> Iterator[list[Reading]]:
     """Yield the best readings of each row, as many as any question wants."""
-    if not len(lengths):
+    if not len(lattice.lengths):
         return
     most = max(question.n_readings for question in asked)
-    tags, logs = Chain(emissions, lengths, tagger.potentials).best_paths(most)
-    rows, starts, ends, labels = tagger.tag_set.decode_rows(tags.flatten(0, 1).numpy())
-    names = tagger.tag_set.labels
+    tags, of_paths = best_paths(lattice, most)
+    rows, starts, ends, labels = tag_set.decode_rows(tags.reshape(-1, tags.shape[2]))
     found = zip(starts.tolist(), ends.tolist(), labels.tolist(), strict=True)
-    spans = [Span(start, end, names[label]) for start, end, label in found]
-    bounds = np.searchsorted(rows, np.arange(tags.shape[0] * most + 1)).tolist()
-    for row, probabilities in enumerate(logs.exp().tolist()):
+    spans = [Span(start, end, tag_set.labels[label]) for start, end, label in found]
+    bounds = np.searchsorted(rows, np.arange(len(tags) * most + 1)).tolist()
+    for row, probabilities in enumerate(of_paths.tolist()):
         yield [
-            Reading(spans[bounds[path] : bounds[path + 1]], min(1.0, probability))
+            Reading(spans[bounds[path] : bounds[path + 1]], probability)
             for path, probability in enumerate(probabilities, start=row * most)
             if probability > 0
         ]

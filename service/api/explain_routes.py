@@ -12,7 +12,7 @@ from teddy.model.text.words import n_characters
 from teddy.service.api.context import Service, make_context, service_of
 from teddy.service.api.explain_schemas import ExplainRequest, ExplainResponse
 from teddy.service.api.reading import read_json, refuse, refuse_query
-from teddy.service.api.routes import TAGGING_PROBLEMS, choose_model, tag_texts
+from teddy.service.api.routes import TAGGING_PROBLEMS, tag_texts
 from teddy.service.errors import TextTooLongError
 from teddy.service.http.body import read_body
 from teddy.service.http.openapi import body_of, problems
@@ -51,7 +51,7 @@ async def explain(request: Request) -> Response:
             f"To explain this takes as long as to tag {plan.cost} words; at most {most} in one "
             "request. Send fewer sentences in each."
         )
-    request.scope["words"] = request.scope.get("words", 0) + plan.cost
+    request.scope["words"] += plan.cost
     answers = await (await service.tagging.answer(model, plan, context))
     size = plan.cost * CHARACTERS_A_WORD
     explanation = await service.tagging.run(size, plan.explain, answers)
@@ -66,22 +66,18 @@ async def make_plan(
     Raises as `tag_texts`, and TextError for spans that are none of the text.
     """
     text, run = asked.given, service.tagging.run
-    size = n_characters(text)
-    if asked.spans is None:
-        model, (tagged,) = await tag_texts(request, asked, [text], context, observed=False)
-        least = asked.min_score or 0.0
-        entities = [
-            entity
-            for entity in tagged.entities
-            if entity.score >= least and (asked.labels is None or entity.label in asked.labels)
-        ]
-        document = await run(size, model.predictor.cut_by(asked.sentences), text)
-        return model, await run(size, model.predictor.plan, document, entities)
-    model = choose_model(service, asked, [text])
-    request.scope["model"] = model
-    spans = await run(size, read_spans, asked)
+    size, least = n_characters(text), asked.min_score or 0.0
+    model, (tagged,) = await tag_texts(request, asked, [text], context, observed=False)
     document = await run(size, model.predictor.cut_by(asked.sentences), text)
-    return model, await run(size, model.predictor.plan, document, None, spans)
+    if asked.spans is not None:
+        spans = await run(size, read_spans, asked)
+        return model, await run(size, model.predictor.plan, document, None, spans)
+    entities = [
+        entity
+        for entity in tagged.entities
+        if entity.score >= least and (asked.labels is None or entity.label in asked.labels)
+    ]
+    return model, await run(size, model.predictor.plan, document, entities)
 
 
 def read_spans(asked: ExplainRequest) -> list[tuple[int, int, str]]:

@@ -105,8 +105,10 @@ async def _tag_body(
     model, tagged = await tag_texts(request, asked, texts, context)
     if service.feedback is not None:
         # An answer with only some labels cannot be corrected: the client may not think of the
-        # others, and the network would learn that the text has none.
-        known = (texts, tagged) if asked.labels is None else ((), ())
+        # others, and the network would learn that the text has none. And what a threshold adds is
+        # not what the model takes for right.
+        is_plain = asked.labels is None and asked.threshold is None
+        known = (texts, tagged) if is_plain else ((), ())
         service.feedback.remember(request_id(request.scope), context.client, model, *known)
     return await run(sum(map(n_characters, texts)), answer, asked, texts, model, tagged)
 
@@ -152,21 +154,10 @@ async def tag_texts(
 ) -> "tuple[ServedModel, list[Tagged]]":
     """Return the requested model and the entities of each text.
 
-    Raises as `choose_model` and as `Tagging.tag`, which says what `observed` is.
+    Raises UnknownModelError, UnknownLabelError, TextTooLongError, and as `Tagging.tag`, which says
+    what `observed` is.
     """
     service: Service = request.app.state.service
-    model = choose_model(service, asked, texts)
-    tagged = await service.tagging.tag(model, texts, context, asked.sentences, observed=observed)
-    request.scope["words"] = sum(each.n_words for each in tagged)
-    request.scope["model"] = model
-    return model, tagged
-
-
-def choose_model(service: Service, asked: TextOptions, texts: Sequence[Text]) -> ServedModel:
-    """Return the model that is asked for, if it and the limits allow what is.
-
-    Raises UnknownModelError, UnknownLabelError and TextTooLongError.
-    """
     model = service.models.get(asked.model)
     if asked.labels:
         model.check_labels(asked.labels)
@@ -175,7 +166,13 @@ def choose_model(service: Service, asked: TextOptions, texts: Sequence[Text]) ->
         raise TextTooLongError(
             f"{characters} characters; at most {most} in one request. Send less text in each."
         )
-    return model
+    search = model.search(asked.threshold, asked.n_readings)
+    tagged = await service.tagging.tag(
+        model, texts, context, asked.sentences, search, observed=observed
+    )
+    request.scope["words"] = sum(each.n_words for each in tagged)
+    request.scope["model"] = model
+    return model, tagged
 
 
 @models_router.get("/v1/models", response_model=ModelsResponse, responses=problems(401, 503))

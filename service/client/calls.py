@@ -42,6 +42,8 @@ class Options(TypedDict, total=False):
     model: str
     labels: Sequence[str]
     min_score: float
+    threshold: float | Mapping[str, float]
+    n_best: int
     offset_unit: OffsetUnit
     sentences: Literal["document", "lines"]
     tokens: bool
@@ -53,6 +55,7 @@ class ExplainOptions(TypedDict, total=False):
     model: str
     labels: Sequence[str]
     min_score: float
+    threshold: float | Mapping[str, float]
     offset_unit: OffsetUnit
     sentences: Literal["document", "lines"]
     spans: "Sequence[Marked]"
@@ -180,6 +183,9 @@ def as_line(text: Text) -> bytes:
 def as_query(options: Options) -> Json:
     """Options as parameters of a query, where no labels at all are an empty one, and None none."""
     given = {name: value for name, value in options.items() if value is not None}
+    by_label = given.get("threshold")
+    if isinstance(by_label, Mapping):
+        given["threshold"] = ",".join(f"{name}:{value}" for name, value in by_label.items())
     return {name: value if value != [] else "" for name, value in given.items()}
 
 

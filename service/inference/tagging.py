@@ -23,6 +23,7 @@ from teddy.service.observability.metrics import Metrics
 if TYPE_CHECKING:
     from teddy.model.predictor import Predictor
     from teddy.model.reasons.plan import Plan
+    from teddy.model.tags.search import Search
     from teddy.model.text.documents import Document, Tagged
 
 INLINE_CHARACTERS = 4096  # some two milliseconds of Python; longer texts go to a thread
@@ -62,13 +63,15 @@ class Tagging:
         texts: Sequence[Text],
         context: RequestContext = DEFAULT_CONTEXT,
         sentences: SentenceMode | None = None,
+        search: "Search | None" = None,
         *,
         observed: bool = True,
     ) -> "list[Tagged]":
         """Return the entities that `model` finds in each of `texts`, in order.
 
-        `sentences` says how they are cut into sentences; None: as the model file says. `observed`:
-        they count for drift.
+        `sentences` says how they are cut into sentences; None: as the model file says. `search` is
+        what to look for beyond the best path; metrics and drift count the best path in any case,
+        and drift none that are not `observed`.
         Raises TextError, and as `Batcher.enqueue` and its future. Cancelling it frees its place in
         the queue.
         """
@@ -78,8 +81,10 @@ class Tagging:
         try:
             with self._batcher.reserve(characters // CHARACTERS_A_WORD, context):
                 documents = await self.run(characters, _prepare, model.predictor, texts, sentences)
-            outputs = await self._predict(model, documents, context)
-            return await self.run(characters, self._finish, model, documents, outputs, observed)
+            outputs = await self._predict(model, documents, context, search)
+            return await self.run(
+                characters, self._finish, model, documents, outputs, search, observed
+            )
         finally:
             self._n_long -= is_long
 
@@ -97,12 +102,19 @@ class Tagging:
         return self._enqueue(model.predictor.answer, [questions], n_words, context)
 
     def _predict(
-        self, model: ServedModel, documents: "Sequence[Document]", context: RequestContext
+        self,
+        model: ServedModel,
+        documents: "Sequence[Document]",
+        context: RequestContext,
+        search: "Search | None",
     ) -> "Awaitable[list[Any]]":
         """Queue the windows of some documents; return a future of their results."""
         groups = [document.windows for document in documents]
         n_words = sum(each.n_words for each in groups)
-        return self._enqueue(model.predictor.predict, groups, n_words, context)
+        predict: Callable[[list[Any]], list[Any]] = model.predictor.predict
+        if search is not None:
+            predict = model.predictor.searching(search)
+        return self._enqueue(predict, groups, n_words, context)
 
     def _enqueue(
         self,
@@ -150,19 +162,26 @@ class Tagging:
         model: ServedModel,
         documents: "Sequence[Document]",
         outputs: list[Any],
+        search: "Search | None",
         observed: bool,
     ) -> "list[Tagged]":
         # each result is freed as soon as it has been read, and not all in one go
         outputs.reverse()
         taken = iter(outputs.pop, NOTHING)
+        groups = [islice(taken, len(document.windows)) for document in documents]
+        kept = [list(group) for group in groups] if search is not None else []
         tagged = [
-            model.predictor.assemble(document, islice(taken, len(document.windows)))
-            for document in documents
+            model.predictor.assemble(*each) for each in zip(documents, kept or groups, strict=True)
         ]
         self._metrics.tagged(model.name, tagged)
         if observed:
             self._drift.observe(model, documents, tagged)
-        return tagged
+        if search is None:
+            return tagged
+        return [
+            model.predictor.finish(document, own, search, each)
+            for document, own, each in zip(documents, kept, tagged, strict=True)
+        ]
 
 
 def _prepare(

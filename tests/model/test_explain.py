@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from teddy.model.errors import FileError, TextError
 from teddy.model.features.rows import UNKNOWN_WORD
 from teddy.model.predictor import Predictor, load
+from teddy.model.reasons.explanation import ReadWord
 from teddy.model.reasons.picture import draw
 from teddy.model.reasons.questions import Question
 from teddy.model.tags.spans import Span
@@ -33,21 +35,28 @@ def emissions_of(predictor: Predictor, words: list[str], hidden: int | None = No
     if hidden is not None:
         rows[hidden] = [UNKNOWN_WORD]
     starts = np.cumsum([0, *map(len, rows[:-1])])
-    network = predictor.tagger.network
+    network: Any = predictor.tagger.network
     with torch.inference_mode():
         vectors = network.word_vectors(
             torch.tensor([row for each in rows for row in each]), torch.from_numpy(starts)
         )
         order, length = torch.arange(len(words)).unsqueeze(0), torch.tensor([len(words)])
-        scores: torch.Tensor = network._emissions(vectors, order, length)  # type: ignore[attr-defined]
-    return scores[0].double() / predictor.tagger.potentials.temperature
+        scores = network._emissions(vectors, order, length)[0].double()
+        cool: torch.Tensor = scores / network.crf.temperature.double()
+    return cool
+
+
+def cooled(predictor: Predictor) -> list[torch.Tensor]:
+    """The scores of transitions, first and last tags, at the model's temperature."""
+    crf = predictor.tagger.network.crf  # type: ignore[attr-defined]
+    return [each.detach() / crf.temperature.double() for each in crf.potentials()]
 
 
 def probability(predictor: Predictor, emissions: torch.Tensor, span: Span) -> float:
     """The probability of a span in one sentence, by one sum over the paths that have it and one
     over all."""
-    tag_set, potentials = predictor.tagger.tag_set, predictor.tagger.potentials
-    transition, first, last = potentials.cooled()
+    tag_set = predictor.tagger.tag_set
+    transition, first, last = cooled(predictor)
 
     def log_sum(allowed: list[list[int]]) -> torch.Tensor:
         total = (first + emissions[0])[allowed[0]]
@@ -92,14 +101,14 @@ def test_each_number_is_that_of_the_sentence_without_the_word(
         assert each.left_only == pytest.approx(ask(words[:end], start, end), abs=1e-6)
         assert each.right_only == pytest.approx(ask(words[start:], 0, end - start), abs=1e-6)
         assert each.alone == pytest.approx(ask(words[start:end], 0, end - start), abs=1e-6)
-        assert each.gives == [each.probability - without for without in each.without]
+        assert each.gives == [(each.probability or 0.0) - without for without in each.without]
 
 
 def test_the_readings_are_the_best_of_all_paths(tiny_predictor: Predictor) -> None:
     words = ["Mira", "met", "Anna", "Berg"]
     (sentence,) = tiny_predictor.explain(words).sentences
     emissions = emissions_of(tiny_predictor, words).numpy()
-    transition, first, last = (each.numpy() for each in tiny_predictor.tagger.potentials.cooled())
+    transition, first, last = (each.numpy() for each in cooled(tiny_predictor))
     tag_set = tiny_predictor.tagger.tag_set
     paths = np.array(list(product(range(len(tag_set.tags)), repeat=len(words))))
     scores = first[paths[:, 0]] + last[paths[:, -1]]
@@ -139,10 +148,9 @@ def test_offsets_are_exact_and_a_batch_changes_nothing(
     tiny_predictor: Predictor, text: str
 ) -> None:
     found = tiny_predictor.explain(text)
-    ranged = [*found.entities, *(word for each in found.sentences for word in each.words)]
-    for each in ranged:
-        place = getattr(each, "entity", each)
-        assert text[place.start : place.end] == place.text
+    ranged: list[Entity | ReadWord] = [each.entity for each in found.entities]
+    ranged += [word for each in found.sentences for word in each.words]
+    assert all(text[place.start : place.end] == place.text for place in ranged)
     for entity, wanted in zip(found.entities, tiny_predictor.tag([text])[0], strict=True):
         assert entity.entity == wanted
     plan = tiny_predictor.plan(
@@ -199,10 +207,11 @@ def test_an_onnx_file_explains_as_the_file_that_it_was_made_from(
     path = tmp_path / "tiny.onnx"
     path.write_bytes(to_onnx(read_bundle(tiny_model)))
     onnx = load(path)
-    wanted, found = tiny_predictor.tagger.potentials, onnx.tagger.potentials
-    assert found.temperature == pytest.approx(wanted.temperature)
-    for each, same in zip(found.cooled(), wanted.cooled(), strict=True):
-        torch.testing.assert_close(each, same)
+    for scores, wanted in zip(cooled(onnx), cooled(tiny_predictor), strict=True):
+        torch.testing.assert_close(scores, wanted)
+    (found,) = onnx.tag([TEXT], threshold=0.01)
+    (same_found,) = tiny_predictor.tag([TEXT], threshold=0.01)
+    assert [each.text for each in found] == [each.text for each in same_found]
     for each, same in zip(
         onnx.explain(TEXT).entities, tiny_predictor.explain(TEXT).entities, strict=True
     ):

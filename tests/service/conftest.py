@@ -21,6 +21,8 @@ from teddy.model.reasons.explanation import (
     ReadSentence,
     ReadWord,
 )
+from teddy.model.tags.search import Search
+from teddy.model.text.documents import Reading, SentenceReadings
 from teddy.model.text.words import Text
 from teddy.service.app import create_app
 from teddy.service.settings import Settings
@@ -60,6 +62,7 @@ class FakeToken:
 class FakeTagged:
     entities: list[FakeEntity]
     tokens: list[FakeToken]
+    sentences: Sequence[SentenceReadings] = ()
 
     def read_tokens(self) -> Iterator[FakeToken]:
         return iter(self.tokens)
@@ -111,7 +114,12 @@ class FakePlan:
         return FakeWindows(FakeWindow([each.text or "-"]) for each in self.entities)
 
     def explain(self, answers: Sequence[str]) -> Explanation:
-        reasons = {"left_only": 0.5, "right_only": 0.25, "alone": 0.125, "without": [0.0]}
+        reasons: dict[str, Any] = {
+            "left_only": 0.5,
+            "right_only": 0.25,
+            "alone": 0.125,
+            "without": [0.0],
+        }
         words = [ReadWord(each.start, each.end, each.text, known=True) for each in self.entities]
         sentences = [ReadSentence(each.start, each.end, [each], []) for each in words]
         entities = [
@@ -234,6 +242,32 @@ class FakePredictor:
         ]
         return FakeTagged(
             entities, [FakeToken(start, end, tag, 1.0) for (start, end), tag in places]
+        )
+
+    def search(self, threshold: float | dict[str, float] | None, n_best: int) -> Search | None:
+        return Search.of(LABELS, threshold, n_best)
+
+    def searching(self, _: Search) -> Callable[[Sequence[FakeWindow]], list[list[str]]]:
+        return self.predict
+
+    def finish(
+        self, document: FakeDocument, _: Sequence[list[str]], search: Search, tagged: FakeTagged
+    ) -> FakeTagged:
+        """Take words in lower case for LONG with a probability of 0.2; a reading is one word."""
+        least = dict(zip(LABELS, search.thresholds or (1.0, 1.0), strict=True))
+        words = [
+            FakeEntity(start, end, "LONG", 0.2, quoted(document.text[start:end]))
+            for start, end in document.offsets
+        ]
+        known = {each.start: each for each in tagged.entities}
+        every = [known.get(each.start, each) for each in words]
+        entities = [each for each in every if each.score >= least[each.label]]
+        readings = [Reading(each.score, [each]) for each in every][: search.n_best]  # type: ignore[list-item]
+        sentences = [SentenceReadings(words[0].start, words[-1].end, readings)] if words else []
+        return replace(
+            tagged,
+            entities=entities if search.thresholds else tagged.entities,
+            sentences=sentences if search.n_best else (),
         )
 
 
