@@ -4,6 +4,7 @@ It is drawn as boxes and pieces of text, which become an SVG, or by matplotlib a
 """
 
 import unicodedata
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -272,4 +273,7 @@ def _write_png(shapes: Sequence[Shape], height: float, path: Path) -> None:
                 horizontalalignment=sides[shape.anchor],
                 fontweight="semibold" if shape.bold else "normal",
             )
-    figure.savefig(path)
+    with warnings.catch_warnings():
+        # of a sign that its font lacks it draws a box, as a browser does
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(path)
