@@ -5,6 +5,7 @@ text alone, and predicts windows of many texts together.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -22,11 +23,24 @@ from teddy.model.network.precision import (
     number_format,
     onnx_precisions,
 )
+from teddy.model.reasons.explanation import Explanation
+from teddy.model.reasons.plan import Plan, chosen
+from teddy.model.reasons.questions import Answer, Question, ask
 from teddy.model.system.memory import bound_kernel_cache, collector_paused
 from teddy.model.tagger import TaggedWords, Tagger, avoid_lost_threads
+from teddy.model.tags.search import Search, Threshold
 from teddy.model.tags.spans import Span
 from teddy.model.tags.tag_set import TagSet
-from teddy.model.text.documents import Document, Entity, Tagged, Window, assemble, prepare
+from teddy.model.text.alternatives import with_alternatives
+from teddy.model.text.documents import (
+    Document,
+    Entity,
+    SentenceReadings,
+    Tagged,
+    Window,
+    assemble,
+    prepare,
+)
 from teddy.model.text.sentences import SENTENCE_MODES, SentenceMode
 from teddy.model.text.words import READABLE_VERSIONS, Text, Tokeniser
 
@@ -62,9 +76,24 @@ class Predictor:
         self.assemble = partial(assemble, tag_names=tagger.tag_set.tags)
         """Put the results of a document's windows together; see `documents.assemble`."""
 
-    def predict(self, windows: Sequence[Window]) -> list[TaggedWords]:
+    def predict(self, windows: Sequence[Window], search: Search | None = None) -> list[TaggedWords]:
         """Run the network: one result for each window, which does not depend on the others."""
-        return self.tagger.tag([window.words for window in windows])
+        return self.tagger.tag([window.words for window in windows], search)
+
+    def search(self, threshold: Threshold | None = None, n_best: int = 0) -> Search | None:
+        """Return what to look for beyond the best path. Raises ValueError."""
+        return Search.of(self.manifest.labels, threshold, n_best)
+
+    def searching(self, search: Search) -> "Prediction":
+        """Return `predict` with this search."""
+        return Prediction(self, search)
+
+    def finish(
+        self, document: Document, outputs: Sequence[TaggedWords], search: Search, tagged: Tagged
+    ) -> Tagged:
+        """Return what `assemble` made of a document with what its windows were searched for."""
+        probable = search.thresholds is not None
+        return with_alternatives(document, outputs, tagged, probable=probable)
 
     @property
     def sentences(self) -> SentenceMode:
@@ -85,51 +114,122 @@ class Predictor:
         return partial(self.prepare, sentences=sentences)
 
     def tag_documents(
-        self, texts: Iterable[Text], *, sentences: SentenceMode | None = None
+        self,
+        texts: Iterable[Text],
+        *,
+        sentences: SentenceMode | None = None,
+        threshold: Threshold | None = None,
+        n_best: int = 0,
     ) -> Iterator[Tagged]:
         """Yield one result for each text, in order; memory does not grow with their number.
 
-        A text may be given as a sequence of words; then its offsets are in words. `sentences` as in
-        `tag`.
+        A text may be given as a sequence of words; then its offsets are in words. `sentences` and
+        `threshold` as in `tag`, `n_best` as in `readings`.
         """
+        search = self.search(threshold, n_best)
         pending = _texts_of(texts)
         cut = self.prepare if sentences is None else self.cut_by(sentences)
         while taken := _take(pending):
             with collector_paused():  # nothing here makes cycles
                 documents = [cut(text) for text in taken]
-                outputs = iter(
-                    self.predict([window for document in documents for window in document.windows])
-                )
+                windows = [window for document in documents for window in document.windows]
+                outputs = iter(self.predict(windows, search))
                 tagged = [
-                    self.assemble(each, list(islice(outputs, len(each.windows))))
+                    self._assembled(each, list(islice(outputs, len(each.windows))), search)
                     for each in documents
                 ]
             yield from tagged
 
+    def _assembled(
+        self, document: Document, outputs: list[TaggedWords], search: Search | None
+    ) -> Tagged:
+        tagged = self.assemble(document, outputs)
+        return tagged if search is None else self.finish(document, outputs, search, tagged)
+
     def tag(
-        self, texts: Iterable[Text], *, sentences: SentenceMode | None = None
+        self,
+        texts: Iterable[Text],
+        *,
+        sentences: SentenceMode | None = None,
+        threshold: Threshold | None = None,
     ) -> list[list[Entity]]:
         """Return the entities of each text; of one that is given as words, with offsets in words.
 
         `sentences`: `lines` where each line of a text is one sentence, `document` to find them;
         None: as the predictor was loaded. Given words are one sentence in any case.
 
-        Raises TextError for a lone surrogate or an empty word, TypeError for what is not a text,
-        and ValueError for an unknown way to find sentences.
-        """
-        return [tagged.entities for tagged in self.tag_documents(texts, sentences=sentences)]
+        `threshold`: every span of at least this probability, also those off the best path; a number
+        from 0.001 to 1, or one for each label, 0.5 for those that are not named. Of spans that
+        overlap, those are taken whose scores have the largest sum.
 
-    def tag_sentences(self, sentences: Sequence[Sequence[str]]) -> list[list[Span]]:
+        Raises TextError for a lone surrogate or an empty word, TypeError for what is not a text,
+        and ValueError for an unknown way to find sentences, an unknown label or a threshold out of
+        range.
+        """
+        found = self.tag_documents(texts, sentences=sentences, threshold=threshold)
+        return [tagged.entities for tagged in found]
+
+    def readings(
+        self, texts: Iterable[Text], n: int = 3, *, sentences: SentenceMode | None = None
+    ) -> list[list[SentenceReadings]]:
+        """Return, for each text, the `n` most probable readings of each sentence, the best first.
+
+        A reading is all entities of the sentence; its probability is that of just these. A sentence
+        longer than the model's windows has readings of each window. Raises as `tag`.
+        """
+        found = self.tag_documents(texts, sentences=sentences, n_best=n)
+        return [list(tagged.sentences) for tagged in found]
+
+    def tag_sentences(
+        self, sentences: Sequence[Sequence[str]], *, threshold: Threshold | None = None
+    ) -> list[list[Span]]:
         """Return the spans, in words, of sentences that are already cut into words.
 
-        Raises as `tag`, and TypeError for a sentence that is a text.
+        `threshold` as in `tag`. Raises as `tag`, and TypeError for a sentence that is a text.
         """
         if any(isinstance(words, str) for words in sentences):
             raise TypeError("sentences must be sequences of words; give a text to tag")
         return [
             [Span(each.start, each.end, each.label) for each in entities]
-            for entities in self.tag(sentences)
+            for entities in self.tag(sentences, threshold=threshold)
         ]
+
+    def explain(
+        self,
+        text: Text,
+        *,
+        spans: Sequence[tuple[int, int, str]] | None = None,
+        sentences: SentenceMode | None = None,
+    ) -> Explanation:
+        """Return the entities of a text, each with its reasons; or those of `spans` instead.
+
+        `spans` are (start, end, label), found or not; `sentences` as in `tag`. See
+        `teddy.model.reasons.plan`. Raises as `tag`, and TextError for a span that is not of
+        whole words in one sentence, or of another label.
+        """
+        document = self.cut_by(sentences)(text)
+        entities = self.tag([text], sentences=sentences)[0] if spans is None else None
+        plan = self.plan(document, entities, spans or ())
+        return plan.explain(self.answer(plan.questions))
+
+    def plan(
+        self,
+        document: Document,
+        entities: Sequence[Entity] | None,
+        spans: Sequence[tuple[int, int, str]] = (),
+    ) -> Plan:
+        """Return what must be asked to explain entities of a document or, if None, spans of it.
+
+        Raises TextError, as `explain`.
+        """
+        labels = self.manifest.labels
+        if entities is None:
+            entities = chosen(document, spans, labels)
+        return Plan(document, entities, labels, self.tagger.features)
+
+    def answer(self, questions: Sequence[Question]) -> list[Answer]:
+        """Ask the network: one answer for each question, which does not depend on the others."""
+        return ask(self.tagger, questions)
 
     def passes_canary(self) -> bool:
         """Tell whether each canary text, alone and in a batch, gives the entities of its export."""
@@ -144,6 +244,18 @@ class Predictor:
         if self.path is None:
             raise PicklingError("a Predictor that was not loaded from a file cannot be pickled")
         return _load_again, (self.path, self.precision, self.version, self.sentences)
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """`Predictor.predict` with a search. Equal ones can share batches."""
+
+    predictor: Predictor
+    search: Search
+
+    def __call__(self, windows: Sequence[Window]) -> list[TaggedWords]:
+        """Run the network."""
+        return self.predictor.predict(windows, self.search)
 
 
 def _texts_of(texts: Iterable[Text]) -> Iterator[Text]:

@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, chain
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,8 +14,10 @@ from torch import Tensor
 from teddy.model.features.batching import group_by_length, pad_rows
 from teddy.model.features.rows import WordFeatures
 from teddy.model.features.word_vectors import WordReader, WordVectors
+from teddy.model.network.alternatives import Lattice, best_paths, probable_spans
 from teddy.model.network.encoder import words_read
 from teddy.model.system.memory import trim_malloc
+from teddy.model.tags.search import Search
 from teddy.model.tags.spans import Span
 from teddy.model.tags.tag_set import TagSet
 
@@ -48,18 +50,26 @@ class TaggingNetwork(WordReader, Protocol):
         ...
 
 
+Scored = tuple[Span, float]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaggedWords:
     """The tags of one sentence.
 
     `spans` are in words and in order, `scores` their probabilities; `tags` are tag indices, int64
-    [words], and `tag_scores` their marginal probabilities, float64 [words].
+    [words], and `tag_scores` their marginal probabilities, float64 [words]. If a `Search` asks for
+    them, `probable` are the spans from the thresholds on, in order of their starts, which may
+    overlap; and `readings` the best several sets of spans, each span with its own probability, and
+    the probability of the whole, the best first.
     """
 
     spans: list[Span]
     scores: list[float]
     tags: NDArray[np.int64]
     tag_scores: NDArray[np.float64]
+    probable: Sequence[Scored] = ()
+    readings: Sequence[tuple[list[Scored], float]] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,12 +111,15 @@ class Tagger:
         self.padding_words = 0
         """The number of places that the network has read and that held no word."""
 
-    def tag(self, sentences: Sequence[Sequence[str]]) -> list[TaggedWords]:
+    def tag(
+        self, sentences: Sequence[Sequence[str]], search: Search | None = None
+    ) -> list[TaggedWords]:
         """Tag sentences of words: one result each, in order, independent of the others."""
         avoid_lost_threads()
         results: list[TaggedWords] = [_EMPTY] * len(sentences)
         for batch in self.batches(sentences):
-            for position, result in zip(batch.members, self._read(batch), strict=True):
+            read = self._read(batch) if search is None else self._search(batch, search)
+            for position, result in zip(batch.members, read, strict=True):
                 results[position] = result
             self._words_until_trim -= batch.words.numel()
             self.padding_words += words_read(batch.lengths.numpy(), batch.words.shape[1]) - sum(
@@ -140,17 +153,29 @@ class Tagger:
         with torch.inference_mode():
             return self.network(batch.vectors, batch.words, batch.lengths)
 
+    def lattice(self, batch: TaggingBatch) -> Lattice:
+        """Run the network, and return all paths of tags over a batch."""
+        network: Any = self.network
+        with torch.inference_mode():
+            # every model file has these two, under these names
+            emissions = network._emissions(batch.vectors, batch.words, batch.lengths)
+            return Lattice.of(network.crf, emissions, batch.lengths)
+
     def _read(self, batch: TaggingBatch) -> list[TaggedWords]:
         """Return one result for each member of a batch."""
-        tags, marginal, opening, closing = (each.numpy() for each in self.run(batch))
+        return self._results(batch.lengths[: len(batch.members)], self.run(batch))
+
+    def _results(
+        self, lengths: Tensor, outputs: tuple[Tensor, Tensor, Tensor, Tensor]
+    ) -> list[TaggedWords]:
+        """Return one result for each of the first rows, of which these are the lengths."""
+        tags, marginal, opening, closing = (each.numpy() for each in outputs)
         rows, starts, ends, labels = self.tag_set.decode_rows(tags)
         # exp of a sum of four rounded terms: the last digit may pass one. (And weights that are no
         # numbers score one.)
         scores = np.fmin(np.exp(opening[rows, starts] + closing[rows, ends - 1]), 1.0).tolist()
-        names = self.tag_set.labels
-        found = zip(starts.tolist(), ends.tolist(), labels.tolist(), strict=True)
-        spans = [Span(start, end, names[label]) for start, end, label in found]
-        bounds = np.searchsorted(rows, np.arange(len(batch.members) + 1)).tolist()
+        spans = self._spans(starts, ends, labels)
+        bounds = np.searchsorted(rows, np.arange(len(lengths) + 1)).tolist()
         return [
             TaggedWords(
                 spans=spans[bounds[row] : bounds[row + 1]],
@@ -158,7 +183,71 @@ class Tagger:
                 tags=tags[row, :length],
                 tag_scores=marginal[row, :length],
             )
-            for row, length in enumerate(batch.lengths[: len(batch.members)].tolist())
+            for row, length in enumerate(lengths.tolist())
+        ]
+
+    def _spans(
+        self, starts: NDArray[np.int64], ends: NDArray[np.int64], labels: NDArray[np.int64]
+    ) -> list[Span]:
+        names = self.tag_set.labels
+        found = zip(starts.tolist(), ends.tolist(), labels.tolist(), strict=True)
+        return [Span(start, end, names[label]) for start, end, label in found]
+
+    def _search(self, batch: TaggingBatch, search: Search) -> list[TaggedWords]:
+        """Return what `_read` does, and what `search` asks for; the network is run once."""
+        network: Any = self.network
+        with torch.inference_mode():
+            emissions = network._emissions(batch.vectors, batch.words, batch.lengths)
+            tags = network.crf.best_path(emissions, batch.lengths)
+            probabilities = network.crf.posterior(emissions, batch.lengths, tags)
+            lattice = Lattice.of(network.crf, emissions, batch.lengths)
+            results = self._results(batch.lengths[: len(batch.members)], (tags, *probabilities))
+            if search.thresholds is not None:
+                results = self._with_probable(lattice, search.thresholds, results)
+            if search.n_best:
+                readings = self._readings(network.crf, lattice, emissions, search.n_best)
+                results = [
+                    replace(result, readings=each)
+                    for result, each in zip(results, readings, strict=False)
+                ]
+        return results
+
+    def _with_probable(
+        self, lattice: Lattice, thresholds: Sequence[float], results: Sequence[TaggedWords]
+    ) -> list[TaggedWords]:
+        found = probable_spans(lattice, np.array(thresholds))
+        spans = self._spans(found.starts, found.ends, found.labels)
+        scored = list(zip(spans, found.probabilities.tolist(), strict=True))
+        bounds = np.searchsorted(found.rows, np.arange(len(results) + 1)).tolist()
+        return [
+            replace(result, probable=scored[bounds[row] : bounds[row + 1]])
+            for row, result in enumerate(results)
+        ]
+
+    def _readings(
+        self, field: Any, lattice: Lattice, emissions: Tensor, n: int
+    ) -> list[list[tuple[list[Scored], float]]]:
+        """Return the readings of each row."""
+        paths, probabilities = best_paths(lattice, n)
+        sums: list[dict[tuple[Span, ...], float]] = [{} for _ in paths]
+        scored: list[dict[tuple[Span, ...], list[Scored]]] = [{} for _ in paths]
+        for rank in range(n):
+            tags = torch.from_numpy(paths[:, rank])
+            outputs = (tags, *field.posterior(emissions, lattice.lengths, tags))
+            found = self._results(lattice.lengths, outputs)
+            for row, probability in enumerate(probabilities[:, rank].tolist()):
+                if probability > 0:
+                    # without a CRF, several paths may say the same
+                    spans = tuple(found[row].spans)
+                    sums[row][spans] = sums[row].get(spans, 0.0) + probability
+                    own = zip(spans, found[row].scores, strict=True)
+                    scored[row].setdefault(spans, list(own))
+        return [
+            sorted(
+                ((scored[row][spans], sum_) for spans, sum_ in of_row.items()),
+                key=lambda reading: -reading[1],
+            )
+            for row, of_row in enumerate(sums)
         ]
 
 

@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from teddy.model.errors import TeddyError
-from teddy.service.api import routes, stream
+from teddy.service.api import explain_routes, routes, stream
 from teddy.service.api.context import Scrapes, Service
 from teddy.service.errors import ServiceError, SettingsError
 from teddy.service.feedback import feedback_routes
@@ -212,8 +212,9 @@ def create_app(
     )
     app.state.service, app.state.drain, app.prefix = service, Drain(), settings.root_path
     app.state.scrapes = Scrapes()
-    for router in (routes.router, stream.router, feedback_routes.router, routes.models_router):
-        app.include_router(router)
+    for part in (routes, explain_routes, stream, feedback_routes):
+        app.include_router(part.router)
+    app.include_router(routes.models_router)
     add_docs_page(app)
     add_problem_handlers(app)
     auth = AuthMiddleware(

@@ -7,11 +7,13 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
+from teddy.model.tags.search import LEAST_THRESHOLD, MOST_READINGS
 from teddy.model.text.offsets import OffsetUnit
 from teddy.model.text.sentences import SentenceMode
 from teddy.model.text.words import Text
@@ -29,7 +31,22 @@ def _as_whole(value: object) -> object:
 Place = Annotated[int, Field(ge=0, lt=2**53), BeforeValidator(_as_whole)]
 
 
-class _Options(BaseModel):
+Probability = Annotated[
+    float, Field(ge=LEAST_THRESHOLD, le=1, allow_inf_nan=False, examples=[0.05])
+]
+ThresholdIn = Probability | Annotated[dict[Name, Probability], Field(max_length=MOST_LABELS)]
+
+
+def _read_threshold(value: object) -> object:
+    """Return `PER:0.02,LOC:0.1`, as a query has it, as a dictionary."""
+    if not isinstance(value, str) or ":" not in value:
+        return value
+    return dict(part.rpartition(":")[::2] for part in value.split(","))
+
+
+class TextOptions(BaseModel):
+    """What may be asked for of any text."""
+
     # null is as good as nothing, for programs that write all of their fields
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -42,6 +59,12 @@ class _Options(BaseModel):
     min_score: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = Field(
         default=0.0, description="Only entities with at least this score."
     )
+    threshold: ThresholdIn | None = Field(
+        default=None,
+        description="Every span of at least this probability, also those that are not part of the "
+        "best reading: a number, or one for each label (0.5 for the others). Of spans that "
+        "overlap, those are taken whose scores have the largest sum.",
+    )
     offset_unit: OffsetUnit | None = Field(
         default="character",
         description="What `start` and `end` count: Unicode code points (Python), UTF-16 units "
@@ -52,14 +75,32 @@ class _Options(BaseModel):
         description="How a text is cut into sentences, which no entity crosses: `document`, by its "
         "stops, lines and gaps; `lines`, each line is one. As the model's recipe says if left out.",
     )
-    tokens: bool | None = Field(
-        default=False, description="Whether to give every word with its tag as well."
-    )
 
     @property
     def names_unit(self) -> bool:
         """Whether `offset_unit` is set, which must not be for words."""
         return "offset_unit" in self.model_fields_set and self.offset_unit is not None
+
+    @property
+    def n_readings(self) -> int:
+        """How many readings are wanted beside the entities."""
+        return 0
+
+
+class _Options(TextOptions):
+    n_best: Annotated[int, Field(ge=0, le=MOST_READINGS)] | None = Field(
+        default=0,
+        description="How many readings of each sentence to give as well: all of its entities, of "
+        "every label, with the probability of just these. 0: none.",
+    )
+    tokens: bool | None = Field(
+        default=False, description="Whether to give every word with its tag as well."
+    )
+
+    @property
+    def n_readings(self) -> int:
+        """How many readings are wanted."""
+        return self.n_best or 0
 
 
 class EntitiesRequest(_Options, Given):
@@ -102,63 +143,20 @@ class StreamOptions(_Options):
     # a query string holds only strings
     model_config = ConfigDict(extra="forbid", strict=False, frozen=True)
 
+    threshold: Annotated[
+        ThresholdIn | None,
+        BeforeValidator(_read_threshold),
+        WithJsonSchema({"type": "string", "examples": ["0.05", "PER:0.02,LOC:0.1"]}),
+    ] = Field(
+        default=None,
+        description="As for one text; thresholds by label are written `PER:0.02,LOC:0.1`.",
+    )
+
     @field_validator("labels")
     @classmethod
     def _drop_empty(cls, labels: list[str] | None) -> list[str] | None:
         """Read `labels=` as no label at all, which a query string could not express otherwise."""
         return None if labels is None else [label for label in labels if label]
-
-
-class RightEntity(BaseModel):
-    """An entity that is in a text, as an answer has it or as a person marked it."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    start: Place
-    end: Place
-    label: Name = Field(description="One of the model's.")
-    text: str | None = Field(default=None, description="If given, it must be what stands there.")
-    score: float | None = Field(
-        default=None, description="Passed over: it is there so that answers can be sent back."
-    )
-
-
-class _Correction(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    entities: Annotated[list[RightEntity], Field(fail_fast=True)] = Field(
-        description="All entities of the text, of every label, in any order, without overlap. "
-        "An empty list means that the text has none."
-    )
-    offset_unit: OffsetUnit | None = Field(
-        default="character", description="What `start` and `end` count."
-    )
-
-    @property
-    def names_unit(self) -> bool:
-        """Whether `offset_unit` is set, which must not be for words."""
-        return "offset_unit" in self.model_fields_set and self.offset_unit is not None
-
-
-class TextCorrection(_Correction):
-    """The entities that should be found in a text; they are compared with what the model finds."""
-
-    text: str = Field(examples=["Ada met Grace in Oslo."])
-    model: Name | None = Field(
-        default=None, description="A model's name; the default model if left out."
-    )
-
-
-class AnswerCorrection(_Correction):
-    """The entities that should have been found in a text of an earlier request."""
-
-    request_id: str = Field(
-        pattern=r"^[A-Za-z0-9._~:/+=@-]{1,128}$", description="The answer's `X-Request-ID`."
-    )
-    index: Place | None = Field(
-        default=None,
-        description="Which text of a batch, from 0; not needed where there was but one.",
-    )
 
 
 LineId = Annotated[str, Field(max_length=256)] | Annotated[int, Field(ge=-(2**63), lt=2**63)]
@@ -208,11 +206,29 @@ class TokenOut(BaseModel):
     score: float = Field(ge=0, le=1)
 
 
+class ReadingOut(BaseModel):
+    """One way to read a sentence: all of its entities."""
+
+    probability: float = Field(ge=0, le=1, description="That these are all, and nothing else is.")
+    entities: list[EntityOut]
+
+
+class SentenceOut(BaseModel):
+    """The most probable readings of a sentence, the best first."""
+
+    start: int
+    end: int
+    readings: list[ReadingOut]
+
+
 class TextResult(BaseModel):
     """The entities in one text."""
 
     entities: list[EntityOut]
     tokens: list[TokenOut] | None = Field(default=None, description="Only if asked for.")
+    sentences: list[SentenceOut] | None = Field(
+        default=None, description="Only if `n_best` asks for readings."
+    )
 
 
 class EntitiesResponse(BaseModel):
@@ -221,6 +237,9 @@ class EntitiesResponse(BaseModel):
     model: ModelReference
     entities: list[EntityOut]
     tokens: list[TokenOut] | None = Field(default=None, description="Only if asked for.")
+    sentences: list[SentenceOut] | None = Field(
+        default=None, description="Only if `n_best` asks for readings."
+    )
 
 
 class BatchResponse(BaseModel):
@@ -228,15 +247,6 @@ class BatchResponse(BaseModel):
 
     model: ModelReference
     results: list[TextResult]
-
-
-class CorrectionResponse(BaseModel):
-    """A stored correction, and its comparison: entities found, found wrongly, and missed."""
-
-    model: ModelReference
-    correct: int
-    spurious: int
-    missed: int
 
 
 class StreamResult(TextResult, Identified):

@@ -26,6 +26,7 @@ import typer
 
 from teddy.model.commands import inspect
 from teddy.model.errors import DivergedError, FileError, JobInterrupted, TeddyError
+from teddy.model.reasons.explain_command import explain
 from teddy.model.system.processes import SIGNALS
 from teddy.service.bulk.tag_command import tag
 from teddy.service.commands import key, serve
@@ -43,6 +44,7 @@ _DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     tag,
+    explain,
     inspect,
     init,
     train,

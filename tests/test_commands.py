@@ -34,7 +34,7 @@ class FakePredictor:
     precision = "fp32"
     sentences = "document"
 
-    def tag(self, texts: Iterable[str]) -> list[list[Entity]]:
+    def tag(self, texts: Iterable[str], **_: object) -> list[list[Entity]]:
         return [
             [self._entity(found) for found in re.finditer(r"\b[A-Z]\w*(\s[A-Z]\w*)?", text)]
             for text in texts
@@ -47,7 +47,7 @@ class FakePredictor:
             found.start(), found.end(), "ORG" if found[0].isupper() else "PER", 0.98765, found[0]
         )
 
-    def tag_sentences(self, sentences: Sequence[Sequence[str]]) -> list[list[Span]]:
+    def tag_sentences(self, sentences: Sequence[Sequence[str]], **_: object) -> list[list[Span]]:
         return [
             [Span(i, i + 1, "PER") for i, word in enumerate(words) if word[0].isupper()]
             for words in sentences

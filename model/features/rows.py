@@ -23,6 +23,8 @@ from teddy.model.features.pieces import Pieces
 
 UNKNOWN_WORD = 0
 """The row of the unknown word."""
+HIDDEN_WORD = ""
+"""In place of a word, which is never empty: the unknown word is read there."""
 
 _CACHE_WORDS = 100_000
 """Distinct words remembered, 64 MB (measured with random letters); then it starts over."""
@@ -134,6 +136,10 @@ class WordFeatures:
                 self._remembered[word] = known
         return known
 
+    def knows(self, word: str) -> bool:
+        """Tell whether a word has a row of its own; another is read by its pieces and its looks."""
+        return word.casefold() in self._word_row
+
     def bag(
         self, words: Sequence[str], *, remember: bool = True
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -164,7 +170,7 @@ class WordFeatures:
                     rows += self._affixes.of_suffixes(folded, whole=True)
             if folded in self._word_row:
                 rows.append(self._word_row[folded])
-            found.append(tuple(rows) or (UNKNOWN_WORD,))
+            found.append(tuple(rows) if rows and word else (UNKNOWN_WORD,))
         return found
 
     def _shape_row(self, word: str) -> int:

@@ -23,10 +23,13 @@ from onnx import (
 )
 from torch import Tensor
 
+from teddy.model.network.crf import ConditionalRandomField
+
 VECTORS = "vectors"
 """The value between the two parts of the graph: the vectors of distinct words."""
 
 _DOMAIN = "com.microsoft"
+_DECODED = ("tags", "marginal", "opening", "closing")
 
 
 def _values_of(kind: int) -> Callable[..., ValueInfoProto]:
@@ -56,9 +59,14 @@ def network_inputs(width: int) -> list[ValueInfoProto]:
 def decoded_outputs() -> list[ValueInfoProto]:
     """Return the outputs of `Network.forward`, in its order."""
     return [
-        wholes("tags", "B", "T"),
-        *(doubles(name, "B", "T") for name in ("marginal", "opening", "closing")),
+        wholes(_DECODED[0], "B", "T"),
+        *(doubles(name, "B", "T") for name in _DECODED[1:]),
     ]
+
+
+def emissions_output(n_tags: int) -> ValueInfoProto:
+    """Return the score of each tag at each word as an output."""
+    return floats("emissions", "B", "T", n_tags)
 
 
 def part_of(
@@ -194,7 +202,10 @@ class OnnxNetwork:
         if precision == "int8":
             model = quantise(model)
         self._words = _Part(part_of(model, word_inputs(), [vectors_output(width)]))
-        self._tagger = _Part(part_of(model, network_inputs(width), decoded_outputs()))
+        outputs = [*decoded_outputs(), emissions_output(n_tags)]
+        self._tagger = _Part(part_of(model, network_inputs(width), outputs))
+        self.crf = _field_of(model, n_tags)
+        """The field that is drawn in the graph."""
 
     def word_vectors(self, rows: Tensor, starts: Tensor) -> Tensor:
         """See `Network.word_vectors`. Shape: int64 [F], [U] -> float32 [U, E]."""
@@ -207,8 +218,15 @@ class OnnxNetwork:
         self, vectors: Tensor, words: Tensor, lengths: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """See `Network.forward`. Shape: float32 [U, E], int64 [B, T], [B] -> [B, T] each."""
-        tags, marginal, opening, closing = self._tagger.run(vectors, words, lengths)
+        tags, marginal, opening, closing = self._tagger.run(
+            vectors, words, lengths, outputs=_DECODED
+        )
         return tags, marginal, opening, closing
+
+    def _emissions(self, vectors: Tensor, words: Tensor, lengths: Tensor) -> Tensor:
+        """See `Network.emissions`. Shape: as above -> float32 [B, T, K]."""
+        (emissions,) = self._tagger.run(vectors, words, lengths, outputs=("emissions",))
+        return emissions
 
 
 class _Part:
@@ -234,13 +252,33 @@ class _Part:
         except Exception as error:  # its exceptions have no common root of their own
             raise ValueError(f"ONNX Runtime refuses the graph: {error}") from error
 
-    def run(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Return the outputs in the order of the graph. Raises RuntimeError."""
+    def run(self, *inputs: Tensor, outputs: Sequence[str] | None = None) -> tuple[Tensor, ...]:
+        """Return these outputs, or all in the order of the graph. Raises RuntimeError."""
         values = {name: each.numpy() for name, each in zip(self._names, inputs, strict=True)}
         try:
-            return tuple(map(torch.from_numpy, self._session.run(None, values)))
+            return tuple(map(torch.from_numpy, self._session.run(outputs, values)))
         except Exception as error:  # as above
             raise RuntimeError(f"ONNX Runtime failed: {error}") from error
+
+
+def _field_of(model: ModelProto, n_tags: int) -> ConditionalRandomField:
+    """Return the field that a graph's constants are of, of which each has a form of its own."""
+    found = {
+        tuple(each.dims): torch.from_numpy(numpy_helper.to_array(each).copy())
+        for each in reversed(model.graph.initializer)
+        if each.data_type == TensorProto.DOUBLE
+    }
+    # The first tags' scores are the last row. Of the numbers, the first is 1 / temperature.
+    steps, last, cooling = (found[form] for form in ((n_tags + 1, n_tags), (n_tags,), ()))
+    scores = (steps[:-1], steps[-1], last)
+    field = ConditionalRandomField(*(each.isfinite().tolist() for each in scores)).double()
+    with torch.no_grad():
+        for parameter, each in zip(
+            (field.transition, field.first, field.last), scores, strict=True
+        ):
+            parameter.copy_(each.nan_to_num(neginf=0.0))
+        field.temperature.copy_(1.0 / cooling)
+    return field.requires_grad_(False)
 
 
 def _last_size(model: ModelProto, constant: str) -> int:

@@ -5,6 +5,7 @@ characters. Only this file knows how a scheme spells a span; elsewhere in Teddy 
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -103,6 +104,31 @@ def write_tags(spans: Iterable[Span], n_words: int, scheme: Scheme) -> list[str]
         tags[span.start : span.end] = _spell(span, scheme, follows_like=follows_like)
         before = span
     return tags
+
+
+def disjoint(spans: Sequence[Span], weights: Sequence[float]) -> list[int]:
+    """Return the positions of spans that do not overlap and whose weights have the largest sum.
+
+    It is exact (weighted interval scheduling; Kleinberg & Tardos 2006, section 6.1). The spans, in
+    any order, are not empty, and each has a weight above 0; the positions are in the order of the
+    spans' starts.
+    """
+    order = sorted(range(len(spans)), key=lambda place: (spans[place].end, spans[place].start))
+    ends = [spans[place].end for place in order]
+    before: list[int] = []  # how many of the spans, by their ends, are over when each begins
+    best = [0.0]  # of the first so many spans
+    for n, place in enumerate(order):
+        before.append(bisect_right(ends, spans[place].start, 0, n))
+        best.append(max(best[n], best[before[n]] + weights[place]))
+    chosen: list[int] = []
+    n = len(order)
+    while n:
+        if best[n] > best[n - 1]:
+            chosen.append(order[n - 1])
+            n = before[n - 1]
+        else:
+            n -= 1
+    return chosen[::-1]
 
 
 def _read_brackets(tags: Sequence[str]) -> list[Span]:

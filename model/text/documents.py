@@ -175,11 +175,32 @@ class Document:
         return said if isinstance(said, str) else " ".join(said)
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One way to read a sentence: all of its entities, and the probability of just these."""
+
+    probability: float
+    entities: list[Entity]
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceReadings:
+    """The most probable readings of a sentence, or of a window of a long one, the best first.
+
+    Offsets as those of an Entity.
+    """
+
+    start: int
+    end: int
+    readings: list[Reading]
+
+
 @dataclass(frozen=True)
 class Tagged:
     """What was found in one text: entities in order, none overlapping, and every word.
 
-    The tags of the words are two arrays, not an object for each window: see `Windows`.
+    The tags of the words are two arrays, not an object for each window: see `Windows`. `sentences`
+    are there if readings were asked for.
     """
 
     entities: list[Entity]
@@ -187,6 +208,7 @@ class Tagged:
     _tags: NDArray[np.int64] = field(repr=False, compare=False)
     _scores: NDArray[np.float64] = field(repr=False, compare=False)
     _tag_names: Sequence[str] = field(repr=False)
+    sentences: Sequence[SentenceReadings] = ()
 
     @property
     def n_words(self) -> int:

@@ -37,7 +37,7 @@ from teddy.service.schemas import (
 )
 
 if TYPE_CHECKING:
-    from teddy.model.text.documents import Entity, Tagged, Token
+    from teddy.model.text.documents import Entity, SentenceReadings, Tagged, Token
 
     Ranged = TypeVar("Ranged", Entity, Token)
     Placed = tuple[Ranged, int, int]
@@ -103,7 +103,36 @@ def _result_json(text: Text, tagged: "Tagged", asked: Options) -> Iterator[bytes
             f'"score":{round(token.score, SCORE_DIGITS)}}}'
             for token, start, end in _ranged(text, tagged.read_tokens(), unit)
         )
+    if asked.n_best:
+        yield b'],"sentences":['
+        yield ",".join(_sentences_json(text, tagged.sentences, unit)).encode()
     yield b"]"
+
+
+def _sentences_json(
+    text: Text, sentences: "Sequence[SentenceReadings]", unit: OffsetUnit
+) -> Iterator[str]:
+    """Yield each sentence with its readings, whose entities overlap those of other readings."""
+    bounds = {bound for each in sentences for bound in (each.start, each.end)}
+    for reading in (reading for each in sentences for reading in each.readings):
+        bounds.update(bound for each in reading.entities for bound in (each.start, each.end))
+    order = sorted(bounds)
+    places = convert_offsets(text, order, unit) if isinstance(text, str) else order
+    place = dict(zip(order, places, strict=True))
+    for sentence in sentences:
+        readings = ",".join(
+            f'{{"probability":{round(reading.probability, SCORE_DIGITS)},"entities":['
+            + ",".join(
+                f'{{"start":{place[each.start]},"end":{place[each.end]},'
+                f'"label":{quoted(each.label)},"score":{round(each.score, SCORE_DIGITS)},'
+                f'"text":{quoted(each.text)}}}'
+                for each in reading.entities
+            )
+            + "]}"
+            for reading in sentence.readings
+        )
+        start, end = place[sentence.start], place[sentence.end]
+        yield f'{{"start":{start},"end":{end},"readings":[{readings}]}}'
 
 
 def _listed(items: Iterator[str]) -> Iterator[bytes]:

@@ -39,6 +39,7 @@ from teddy.service.inference.tagging import Tagging
 from teddy.service.schemas import StreamLine, StreamOptions
 
 if TYPE_CHECKING:
+    from teddy.model.tags.search import Search
     from teddy.model.text.documents import Tagged
 
 WINDOW_LINES = 1024
@@ -115,6 +116,7 @@ class StreamRequest:
     make_context: Callable[[], RequestContext]
     request_id: str
     hold: Callable[[int], None]
+    search: "Search | None" = None
 
 
 class LineTagging:
@@ -215,17 +217,21 @@ class LineTagging:
 
         A full queue is back-pressure for a stream, not an error.
         """
-        model, make_context = self._asked.model, self._asked.make_context
-        sentences = self._asked.options.sentences
+        asked = self._asked
+
+        def tag() -> "Awaitable[Sequence[Tagged]]":
+            options = asked.make_context(), asked.options.sentences, asked.search
+            return self._tagging.tag(asked.model, texts, *options)
+
         with suppress(QueueFullError, ClientShareError):
-            return await self._tagging.tag(model, texts, make_context(), sentences)
+            return await tag()
         # one group at a time tries again: each try splits its texts into words again
         async with self._retrying:
             pause_seconds = FIRST_PAUSE_SECONDS
             while True:
                 await asyncio.sleep(pause_seconds)
                 with suppress(QueueFullError, ClientShareError):
-                    return await self._tagging.tag(model, texts, make_context(), sentences)
+                    return await tag()
                 pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
 
 

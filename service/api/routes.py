@@ -37,6 +37,7 @@ from teddy.service.schemas import (
     ModelDetails,
     ModelsResponse,
     ReloadResponse,
+    TextOptions,
 )
 
 if TYPE_CHECKING:
@@ -104,8 +105,10 @@ async def _tag_body(
     model, tagged = await tag_texts(request, asked, texts, context)
     if service.feedback is not None:
         # An answer with only some labels cannot be corrected: the client may not think of the
-        # others, and the network would learn that the text has none.
-        known = (texts, tagged) if asked.labels is None else ((), ())
+        # others, and the network would learn that the text has none. And what a threshold adds is
+        # not what the model takes for right.
+        is_plain = asked.labels is None and asked.threshold is None
+        known = (texts, tagged) if is_plain else ((), ())
         service.feedback.remember(request_id(request.scope), context.client, model, *known)
     return await run(sum(map(n_characters, texts)), answer, asked, texts, model, tagged)
 
@@ -143,13 +146,16 @@ async def metrics(request: Request) -> Response:
 
 async def tag_texts(
     request: Request,
-    asked: EntitiesRequest | BatchRequest,
+    asked: TextOptions,
     texts: Sequence[Text],
     context: RequestContext,
+    *,
+    observed: bool = True,
 ) -> "tuple[ServedModel, list[Tagged]]":
     """Return the requested model and the entities of each text.
 
-    Raises UnknownModelError, UnknownLabelError, TextTooLongError, and as `Tagging.tag`.
+    Raises UnknownModelError, UnknownLabelError, TextTooLongError, and as `Tagging.tag`, which says
+    what `observed` is.
     """
     service: Service = request.app.state.service
     model = service.models.get(asked.model)
@@ -160,7 +166,10 @@ async def tag_texts(
         raise TextTooLongError(
             f"{characters} characters; at most {most} in one request. Send less text in each."
         )
-    tagged = await service.tagging.tag(model, texts, context, asked.sentences)
+    search = model.search(asked.threshold, asked.n_readings)
+    tagged = await service.tagging.tag(
+        model, texts, context, asked.sentences, search, observed=observed
+    )
     request.scope["words"] = sum(each.n_words for each in tagged)
     request.scope["model"] = model
     return model, tagged

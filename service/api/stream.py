@@ -120,6 +120,7 @@ def stream_request(request: Request, model: ServedModel, options: StreamOptions)
         make,
         request_id(request.scope),
         partial(service.body_limits.budget.hold_line, request.scope),
+        model.search(options.threshold, options.n_best),
     )
 
 

@@ -63,6 +63,7 @@ def identity_of(job: BulkJob, model: LoadedModel) -> Identity:
         "sentences": model.sentences,
         "labels": None if labels is None else sorted(labels),
         "min_score": job.options.selection.min_score,
+        "threshold": job.options.selection.threshold,
         "text_field": job.options.text_field,
         "batch": [stream.BATCH_RECORDS, stream.BATCH_BYTES, job.options.shard_bytes],
     }

@@ -14,13 +14,14 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypedDict
 
 from teddy.model.errors import TextError
 from teddy.model.tags.spans import Scheme, Span, write_tags
 from teddy.model.text.words import Text, check_text, check_words
 
 if TYPE_CHECKING:
+    from teddy.model.tags.search import Threshold
     from teddy.model.text.documents import Entity
 
 NOT_TAGGED = "_"
@@ -40,14 +41,24 @@ class Format(StrEnum):
     PARQUET = "parquet"
 
 
+class TagOptions(TypedDict, total=False):
+    """What a tagger may be asked for."""
+
+    threshold: "Threshold"
+
+
 class TextTagger(Protocol):
     """The methods of a predictor that bulk tagging uses."""
 
-    def tag(self, texts: Iterable[Text]) -> "list[list[Entity]]":
+    def tag(
+        self, texts: Iterable[Text], *, threshold: "Threshold | None" = None
+    ) -> "list[list[Entity]]":
         """Return the entities of each text, in order."""
         ...
 
-    def tag_sentences(self, sentences: Sequence[Sequence[str]]) -> list[list[Span]]:
+    def tag_sentences(
+        self, sentences: Sequence[Sequence[str]], *, threshold: "Threshold | None" = None
+    ) -> list[list[Span]]:
         """Return the spans, in words, of each sentence, in order."""
         ...
 
@@ -58,6 +69,16 @@ class Selection:
 
     labels: frozenset[str] | None = None
     min_score: float = 0.0
+    threshold: float | tuple[tuple[str, float], ...] | None = None
+    """The probability from which on spans are taken, of all labels or by label."""
+
+    @property
+    def options(self) -> "TagOptions":
+        """What to ask a tagger for."""
+        if self.threshold is None:
+            return {}
+        by_label = self.threshold if isinstance(self.threshold, float) else dict(self.threshold)
+        return {"threshold": by_label}
 
     def keeps_label(self, label: str) -> bool:
         """Return whether entities of this label are wanted."""
@@ -142,7 +163,7 @@ def _answer_objects(
 ) -> list[Answer]:
     """Tag the text of each object; answers stay as they are."""
     texts: list[Any] = [each[text_field] for each in objects if isinstance(each, dict)]
-    found = iter(zip(texts, tagger.tag(texts), strict=True))
+    found = iter(zip(texts, tagger.tag(texts, **selection.options), strict=True))
     answers: list[Answer] = []
     for each in objects:
         if isinstance(each, Answer):
@@ -217,7 +238,7 @@ def _answer_columns(
 ) -> list[Answer]:
     readings = [_read_words(record) for record in records]
     sentences = [words for words in readings if isinstance(words, list) and words]
-    found = iter(tagger.tag_sentences(sentences))
+    found = iter(tagger.tag_sentences(sentences, **selection.options))
     answers = []
     for record, words in zip(records, readings, strict=True):
         if isinstance(words, Answer):

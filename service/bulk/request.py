@@ -36,6 +36,7 @@ class TagRequest:
     as_json: bool
     precision: str
     sentences: "SentenceMode | None" = None
+    threshold: str | None = None
 
     def check(self) -> None:
         """Raise BadParameter for options that contradict each other."""
@@ -148,10 +149,31 @@ class TagRequest:
         """
         from teddy.service.bulk.records import Selection
 
+        threshold = read_threshold(self.threshold, known)
         if self.labels is None:
-            return Selection(min_score=self.min_score)
+            return Selection(min_score=self.min_score, threshold=threshold)
         wanted = frozenset(label.strip() for label in self.labels.split(","))
         if unknown := wanted.difference(known):
             reason = f"the model has {', '.join(known)}, not {', '.join(sorted(unknown))}"
             raise BadParameter(reason, param_hint="--labels")
-        return Selection(labels=wanted, min_score=self.min_score)
+        return Selection(labels=wanted, min_score=self.min_score, threshold=threshold)
+
+
+def read_threshold(
+    given: str | None, known: Sequence[str]
+) -> float | tuple[tuple[str, float], ...] | None:
+    """Return `0.05`, or `PER=0.02,LOC=0.1` in pairs. Raises BadParameter."""
+    if given is None:
+        return None
+    from teddy.model.tags.search import Search
+
+    try:
+        if "=" not in given:
+            Search.of(known, number := float(given))
+            return number
+        parts = (part.partition("=") for part in given.split(","))
+        by_label = {name.strip(): float(value) for name, _, value in parts}
+        Search.of(known, by_label)
+    except ValueError as error:
+        raise BadParameter(str(error), param_hint="--threshold") from None
+    return tuple(sorted(by_label.items()))

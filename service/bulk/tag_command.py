@@ -48,6 +48,16 @@ _Labels = Annotated[
 _MinScore = Annotated[
     float, Option(metavar="SCORE", min=0.0, max=1.0, help="Only entities with at least this score.")
 ]
+ThresholdOption = Annotated[
+    str | None,
+    Option(
+        "--threshold",
+        metavar="P",
+        help="Every span of at least this probability, also off the best path: 0.05, or by label, "
+        "PER=0.02,LOC=0.1.",
+        show_default=False,
+    ),
+]
 _Sentences = Annotated[
     Literal["document", "lines"] | None,
     Option(
@@ -87,6 +97,7 @@ def tag(
     text_field: _TextField = "text",
     labels: _Labels = None,
     min_score: _MinScore = 0.0,
+    threshold: ThresholdOption = None,
     sentences: _Sentences = None,
     processes: _Processes = None,
     ray: _Ray = None,
@@ -140,7 +151,8 @@ def _tag_text(text: str, request: TagRequest) -> None:
 
     predictor = request.load()
     labels = predictor.manifest.labels
-    entities = request.selection(labels).of(predictor.tag([text])[0])
+    selection = request.selection(labels)
+    entities = selection.of(predictor.tag([text], **selection.options)[0])
     if request.as_json:
         answer = {
             "model": {"name": predictor.manifest.name, "version": predictor.version},

@@ -12,7 +12,7 @@ It needs httpx, which the extra `teddy[client]` brings, and nothing else of Tedd
 
 from teddy.service.client.asynchronous import AsyncClient
 from teddy.service.client.blocking import Client
-from teddy.service.client.calls import Options
+from teddy.service.client.calls import ExplainOptions, Options
 from teddy.service.client.conduct import RetryPolicy, Timing
 from teddy.service.client.errors import (
     ClientError,
@@ -20,6 +20,14 @@ from teddy.service.client.errors import (
     TeddyServiceError,
     UnreachableError,
     UsageError,
+)
+from teddy.service.client.explanations import (
+    ExplainedEntity,
+    Explanation,
+    Guess,
+    ReadSentence,
+    ReadWord,
+    SentenceReading,
 )
 from teddy.service.client.results import (
     AnswerReference,
@@ -41,14 +49,21 @@ __all__ = [
     "ClientError",
     "Corrected",
     "Entity",
+    "ExplainOptions",
+    "ExplainedEntity",
+    "Explanation",
+    "Guess",
     "ModelDetails",
     "ModelSummary",
     "ModelVersion",
     "Options",
+    "ReadSentence",
+    "ReadWord",
     "Refusal",
     "Reload",
     "Result",
     "RetryPolicy",
+    "SentenceReading",
     "StreamBrokenError",
     "TeddyServiceError",
     "Timing",

@@ -13,16 +13,19 @@ from teddy.service.client.calls import (
     READY,
     Call,
     CorrectionOptions,
+    ExplainOptions,
     Marked,
     Options,
     Text,
     as_line,
     batch_call,
     correction_call,
+    explain_call,
     model_call,
     read_batch,
     read_corrected,
     read_details,
+    read_explained,
     read_models,
     read_ready,
     read_reload,
@@ -53,6 +56,7 @@ from teddy.service.client.errors import (
     UsageError,
     understood,
 )
+from teddy.service.client.explanations import Explanation
 from teddy.service.client.results import (
     AnswerReference,
     Corrected,
@@ -150,6 +154,10 @@ class Client:
                 yield from results
                 answered += len(results)
                 del unanswered[: len(results)]
+
+    def explain(self, text: Text, **options: Unpack[ExplainOptions]) -> Explanation:
+        """Return the reasons for what is found in a text, or for the `spans` that you name."""
+        return self._answer(explain_call(text, options), read_explained)
 
     def correct(
         self,

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import httpx
 
 from teddy.service.client.errors import TeddyServiceError
+from teddy.service.client.explanations import Explanation
 from teddy.service.client.results import (
     AnswerReference,
     Corrected,
@@ -41,9 +42,23 @@ class Options(TypedDict, total=False):
     model: str
     labels: Sequence[str]
     min_score: float
+    threshold: float | Mapping[str, float]
+    n_best: int
     offset_unit: OffsetUnit
     sentences: Literal["document", "lines"]
     tokens: bool
+
+
+class ExplainOptions(TypedDict, total=False):
+    """What may be asked for with a text to explain; `spans` are (start, end, label)."""
+
+    model: str
+    labels: Sequence[str]
+    min_score: float
+    threshold: float | Mapping[str, float]
+    offset_unit: OffsetUnit
+    sentences: Literal["document", "lines"]
+    spans: "Sequence[Marked]"
 
 
 class CorrectionOptions(TypedDict, total=False):
@@ -88,6 +103,17 @@ def batch_call(texts: Sequence[Text], options: Options) -> Call:
     """Tag several texts."""
     items = [text if isinstance(text, str) else as_fields(text) for text in texts]
     return Call("POST", "/v1/entities/batch", as_json({"texts": items, **options}), JSON)
+
+
+def explain_call(text: Text, options: ExplainOptions) -> Call:
+    """Ask for the reasons of a text's entities."""
+    content = {**as_fields(text), **options}
+    if options.get("spans") is not None:
+        marked = map(as_marked, options["spans"])
+        content["spans"] = [
+            {key: each[key] for key in ("start", "end", "label")} for each in marked
+        ]
+    return Call("POST", "/v1/explain", as_json(content), JSON)
 
 
 def as_fields(text: Text) -> Json:
@@ -157,6 +183,9 @@ def as_line(text: Text) -> bytes:
 def as_query(options: Options) -> Json:
     """Options as parameters of a query, where no labels at all are an empty one, and None none."""
     given = {name: value for name, value in options.items() if value is not None}
+    by_label = given.get("threshold")
+    if isinstance(by_label, Mapping):
+        given["threshold"] = ",".join(f"{name}:{value}" for name, value in by_label.items())
     return {name: value if value != [] else "" for name, value in given.items()}
 
 
@@ -164,6 +193,11 @@ def read_tagged(response: httpx.Response) -> Result:
     """Return the answer to `tag_call`."""
     found = response.json()
     return Result.read(found, ModelVersion.read(found["model"]), answer_of(response))
+
+
+def read_explained(response: httpx.Response) -> Explanation:
+    """Return the answer to `explain_call`."""
+    return Explanation.read(response.json())
 
 
 def read_batch(response: httpx.Response, n_texts: int) -> list[Result]:

@@ -42,6 +42,32 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """One way to read a sentence: all of its entities, and the probability of just these."""
+
+    probability: float
+    entities: Sequence[Entity]
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """The most probable readings of a sentence `[start, end)`, the best first."""
+
+    start: int
+    end: int
+    readings: Sequence[Reading]
+
+    @classmethod
+    def read(cls, found: Json) -> Self:
+        """One sentence of an answer."""
+        readings = (
+            Reading(each["probability"], tuple(map(Entity.read, each["entities"])))
+            for each in found["readings"]
+        )
+        return cls(found["start"], found["end"], tuple(readings))
+
+
+@dataclass(frozen=True, slots=True)
 class ModelVersion:
     """The model that answered; its version changes with every byte of its file."""
 
@@ -73,6 +99,8 @@ class Result:
     tokens: Sequence[Token] | None
     model: ModelVersion
     answer: AnswerReference | None = field(default=None, compare=False)
+    sentences: Sequence[Sentence] | None = None
+    """The readings of each sentence, if they were asked for."""
 
     @classmethod
     def read(cls, found: Json, model: ModelVersion, answer: AnswerReference | None = None) -> Self:
@@ -83,6 +111,7 @@ class Result:
             None if tokens is None else tuple(map(Token.read, tokens)),
             model,
             answer,
+            None if "sentences" not in found else tuple(map(Sentence.read, found["sentences"])),
         )
 
 

@@ -22,6 +22,11 @@ from teddy.service.errors import (
     UnknownAnswerError,
     UnknownModelError,
 )
+from teddy.service.feedback.corrections import (
+    AnswerCorrection,
+    CorrectionResponse,
+    TextCorrection,
+)
 from teddy.service.feedback.rows import Correction, as_text, read_spans
 from teddy.service.feedback.scores import total
 from teddy.service.feedback.state import Feedback
@@ -30,13 +35,7 @@ from teddy.service.http.body import read_body
 from teddy.service.http.json_scan import JsonLimits
 from teddy.service.http.openapi import body_of, problems
 from teddy.service.inference.fair_queue import RequestContext
-from teddy.service.schemas import (
-    AnswerCorrection,
-    CorrectionResponse,
-    EntitiesRequest,
-    ModelReference,
-    TextCorrection,
-)
+from teddy.service.schemas import EntitiesRequest, ModelReference
 
 router = APIRouter()
 

@@ -20,7 +20,7 @@ from teddy.model.tags.spans import Span
 from teddy.model.text.offsets import OffsetUnit, character_offsets
 from teddy.model.text.words import Text
 from teddy.service.api.reading import Fault, refuse
-from teddy.service.schemas import RightEntity
+from teddy.service.feedback.corrections import RightEntity
 
 
 def now() -> str:

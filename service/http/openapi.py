@@ -13,19 +13,19 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from teddy.service.api.explain_schemas import ExplainRequest
+from teddy.service.feedback.corrections import AnswerCorrection, TextCorrection
 from teddy.service.http.middleware import OPEN
 from teddy.service.http.paths import prefix_of
 from teddy.service.http.problems import REFUSALS
 from teddy.service.http.security import page_policy
 from teddy.service.schemas import (
-    AnswerCorrection,
     BatchRequest,
     EntitiesRequest,
     Problem,
     StreamError,
     StreamLine,
     StreamResult,
-    TextCorrection,
 )
 
 REFERENCE = "#/components/schemas/{model}"
@@ -94,6 +94,7 @@ def component_schemas() -> Description:
     models: tuple[type[BaseModel], ...] = (
         EntitiesRequest,
         BatchRequest,
+        ExplainRequest,
         TextCorrection,
         AnswerCorrection,
         StreamLine,

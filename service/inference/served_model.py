@@ -11,6 +11,7 @@ from teddy.service.schemas import ModelDetails, ModelReference, ModelSummary
 
 if TYPE_CHECKING:
     from teddy.model.predictor import Predictor
+    from teddy.model.tags.search import Search
 
 LONGEST_REASON = 300
 PATH_LIKE = re.compile(r"\S*[/\\]\S*")
@@ -73,6 +74,16 @@ class ServedModel:
     def as_default(self, default: bool) -> "ServedModel":
         """Return this model marked as the default model, or not."""
         return self if default == self.default else replace(self, default=default)
+
+    def search(
+        self, threshold: float | dict[str, float] | None, n_best: int | None
+    ) -> "Search | None":
+        """Return what to look for beyond the best path. Raises UnknownLabelError."""
+        if threshold is None and not n_best:
+            return None
+        if isinstance(threshold, dict):
+            self.check_labels(list(threshold))
+        return self.predictor.search(threshold, n_best or 0)
 
     def check_labels(self, labels: list[str] | None) -> None:
         """Raise UnknownLabelError if one of `labels` is not a label of the model."""

@@ -5,7 +5,7 @@ long, so that the loop always has time for other requests.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
@@ -16,12 +16,14 @@ from teddy.model.text.words import Text, n_characters
 from teddy.service.inference.batcher import Batcher
 from teddy.service.inference.fair_queue import DEFAULT_CONTEXT, RequestContext
 from teddy.service.inference.models import ServedModel
-from teddy.service.inference.pending import PendingRequest
+from teddy.service.inference.pending import PendingRequest, Predict
 from teddy.service.observability.drift import Drift
 from teddy.service.observability.metrics import Metrics
 
 if TYPE_CHECKING:
     from teddy.model.predictor import Predictor
+    from teddy.model.reasons.plan import Plan
+    from teddy.model.tags.search import Search
     from teddy.model.text.documents import Document, Tagged
 
 INLINE_CHARACTERS = 4096  # some two milliseconds of Python; longer texts go to a thread
@@ -61,10 +63,15 @@ class Tagging:
         texts: Sequence[Text],
         context: RequestContext = DEFAULT_CONTEXT,
         sentences: SentenceMode | None = None,
+        search: "Search | None" = None,
+        *,
+        observed: bool = True,
     ) -> "list[Tagged]":
         """Return the entities that `model` finds in each of `texts`, in order.
 
-        `sentences` says how they are cut into sentences; None: as the model file says.
+        `sentences` says how they are cut into sentences; None: as the model file says. `search` is
+        what to look for beyond the best path; metrics and drift count the best path in any case,
+        and drift none that are not `observed`.
         Raises TextError, and as `Batcher.enqueue` and its future. Cancelling it frees its place in
         the queue.
         """
@@ -74,27 +81,58 @@ class Tagging:
         try:
             with self._batcher.reserve(characters // CHARACTERS_A_WORD, context):
                 documents = await self.run(characters, _prepare, model.predictor, texts, sentences)
-            outputs = await self._predict(model, documents, context)
-            return await self.run(characters, self._finish, model, documents, outputs)
+            outputs = await self._predict(model, documents, context, search)
+            return await self.run(
+                characters, self._finish, model, documents, outputs, search, observed
+            )
         finally:
             self._n_long -= is_long
 
-    def _predict(
-        self, model: ServedModel, documents: "Sequence[Document]", context: RequestContext
+    async def answer(
+        self, model: ServedModel, plan: "Plan", context: RequestContext
     ) -> "Awaitable[list[Any]]":
-        """Queue the windows of some documents; return a future of their results.
+        """Queue what a plan asks; return a future of the answers. Raises as `Batcher.enqueue`.
+
+        Each question counts as the words that it has, as a window does.
+        """
+        with self._batcher.reserve(plan.cost, context):
+            size = plan.cost * CHARACTERS_A_WORD
+            questions = await self.run(size, lambda: plan.questions)
+        n_words = sum(each.n_words for each in questions)
+        return self._enqueue(model.predictor.answer, [questions], n_words, context)
+
+    def _predict(
+        self,
+        model: ServedModel,
+        documents: "Sequence[Document]",
+        context: RequestContext,
+        search: "Search | None",
+    ) -> "Awaitable[list[Any]]":
+        """Queue the windows of some documents; return a future of their results."""
+        groups = [document.windows for document in documents]
+        n_words = sum(each.n_words for each in groups)
+        predict: Callable[[list[Any]], list[Any]] = model.predictor.predict
+        if search is not None:
+            predict = model.predictor.searching(search)
+        return self._enqueue(predict, groups, n_words, context)
+
+    def _enqueue(
+        self,
+        predict: Predict[Any, Any],
+        groups: Sequence[Collection[Any]],
+        n_words: int,
+        context: RequestContext,
+    ) -> "Awaitable[list[Any]]":
+        """Queue groups of `n_words` together; return a future of their results.
 
         No coroutine may hold the request or the future: the future has its error, the error the
         coroutine's frame, and such a cycle kept a whole text until garbage was collected (230 ms).
         """
         loop = asyncio.get_running_loop()
-        groups = [document.windows for document in documents]
-        n_words = sum(each.n_words for each in groups)
         if not n_words:
             nothing: asyncio.Future[list[Any]] = loop.create_future()
             nothing.set_result([])
             return nothing
-        predict = model.predictor.predict
         return self._batcher.enqueue(PendingRequest(predict, groups, n_words, context, loop))
 
     async def run(
@@ -120,18 +158,30 @@ class Tagging:
         self._drift.close()
 
     def _finish(
-        self, model: ServedModel, documents: "Sequence[Document]", outputs: list[Any]
+        self,
+        model: ServedModel,
+        documents: "Sequence[Document]",
+        outputs: list[Any],
+        search: "Search | None",
+        observed: bool,
     ) -> "list[Tagged]":
         # each result is freed as soon as it has been read, and not all in one go
         outputs.reverse()
         taken = iter(outputs.pop, NOTHING)
+        groups = [islice(taken, len(document.windows)) for document in documents]
+        kept = [list(group) for group in groups] if search is not None else []
         tagged = [
-            model.predictor.assemble(document, islice(taken, len(document.windows)))
-            for document in documents
+            model.predictor.assemble(*each) for each in zip(documents, kept or groups, strict=True)
         ]
         self._metrics.tagged(model.name, tagged)
-        self._drift.observe(model, documents, tagged)
-        return tagged
+        if observed:
+            self._drift.observe(model, documents, tagged)
+        if search is None:
+            return tagged
+        return [
+            model.predictor.finish(document, own, search, each)
+            for document, own, each in zip(documents, kept, tagged, strict=True)
+        ]
 
 
 def _prepare(

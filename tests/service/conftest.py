@@ -15,6 +15,14 @@ import structlog
 from fastapi import FastAPI
 
 from teddy.model.drift.reference import Reference
+from teddy.model.reasons.explanation import (
+    ExplainedEntity,
+    Explanation,
+    ReadSentence,
+    ReadWord,
+)
+from teddy.model.tags.search import Search
+from teddy.model.text.documents import Reading, SentenceReadings
 from teddy.model.text.words import Text
 from teddy.service.app import create_app
 from teddy.service.settings import Settings
@@ -54,6 +62,7 @@ class FakeToken:
 class FakeTagged:
     entities: list[FakeEntity]
     tokens: list[FakeToken]
+    sentences: Sequence[SentenceReadings] = ()
 
     def read_tokens(self) -> Iterator[FakeToken]:
         return iter(self.tokens)
@@ -87,6 +96,38 @@ class FakeDocument:
     text: Text
     offsets: list[tuple[int, int]]
     windows: FakeWindows
+
+
+@dataclass(frozen=True)
+class FakePlan:
+    """Asks for each entity alone, and gives one reason for it: the entity itself."""
+
+    document: FakeDocument
+    entities: Sequence[Any]
+
+    @property
+    def cost(self) -> int:
+        return sum(each.n_words for each in self.questions)
+
+    @property
+    def questions(self) -> FakeWindows:
+        return FakeWindows(FakeWindow([each.text or "-"]) for each in self.entities)
+
+    def explain(self, answers: Sequence[str]) -> Explanation:
+        reasons: dict[str, Any] = {
+            "left_only": 0.5,
+            "right_only": 0.25,
+            "alone": 0.125,
+            "without": [0.0],
+        }
+        words = [ReadWord(each.start, each.end, each.text, known=True) for each in self.entities]
+        sentences = [ReadSentence(each.start, each.end, [each], []) for each in words]
+        entities = [
+            ExplainedEntity(entity=each, sentence=i, probability=each.score, **reasons)
+            for i, each in enumerate(self.entities)
+        ]
+        assert len(answers) == len(entities)
+        return Explanation(self.document.text, entities, sentences)
 
 
 class FakeManifest:
@@ -161,6 +202,22 @@ class FakePredictor:
 
         return prepare
 
+    def plan(
+        self,
+        document: FakeDocument,
+        entities: Sequence[Any] | None,
+        spans: Sequence[tuple[int, int, str]] = (),
+    ) -> FakePlan:
+        if entities is None:
+            entities = [
+                FakeEntity(start, end, label, 0.5, quoted(document.text[start:end]))
+                for start, end, label in spans
+            ]
+        return FakePlan(document, entities)
+
+    def answer(self, questions: Sequence[FakeWindow]) -> list[str]:
+        return [self.tag(word) for question in questions for word in question.words]
+
     def predict(self, windows: Sequence[FakeWindow]) -> list[list[str]]:
         self.entered.set()
         if not self.gate.wait(timeout=30):
@@ -185,6 +242,32 @@ class FakePredictor:
         ]
         return FakeTagged(
             entities, [FakeToken(start, end, tag, 1.0) for (start, end), tag in places]
+        )
+
+    def search(self, threshold: float | dict[str, float] | None, n_best: int) -> Search | None:
+        return Search.of(LABELS, threshold, n_best)
+
+    def searching(self, _: Search) -> Callable[[Sequence[FakeWindow]], list[list[str]]]:
+        return self.predict
+
+    def finish(
+        self, document: FakeDocument, _: Sequence[list[str]], search: Search, tagged: FakeTagged
+    ) -> FakeTagged:
+        """Take words in lower case for LONG with a probability of 0.2; a reading is one word."""
+        least = dict(zip(LABELS, search.thresholds or (1.0, 1.0), strict=True))
+        words = [
+            FakeEntity(start, end, "LONG", 0.2, quoted(document.text[start:end]))
+            for start, end in document.offsets
+        ]
+        known = {each.start: each for each in tagged.entities}
+        every = [known.get(each.start, each) for each in words]
+        entities = [each for each in every if each.score >= least[each.label]]
+        readings = [Reading(each.score, [each]) for each in every][: search.n_best]  # type: ignore[list-item]
+        sentences = [SentenceReadings(words[0].start, words[-1].end, readings)] if words else []
+        return replace(
+            tagged,
+            entities=entities if search.thresholds else tagged.entities,
+            sentences=sentences if search.n_best else (),
         )
 
 

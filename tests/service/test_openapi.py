@@ -33,6 +33,7 @@ async def test_the_document_is_whole(client: AsyncClient) -> None:
         "/v1/models/{name}",
         "/v1/models/{name}/reload",
         "/v1/entities/stream",
+        "/v1/explain",
         "/v1/feedback",
         "/health/live",
         "/health/ready",
@@ -44,7 +45,11 @@ async def test_the_document_is_whole(client: AsyncClient) -> None:
 
 async def test_bodies_are_documented_and_refuse_unknown_fields(client: AsyncClient) -> None:
     document = (await client.get("/openapi.json")).json()
-    for path, name in (("/v1/entities", "EntitiesRequest"), ("/v1/entities/batch", "BatchRequest")):
+    for path, name in (
+        ("/v1/entities", "EntitiesRequest"),
+        ("/v1/entities/batch", "BatchRequest"),
+        ("/v1/explain", "ExplainRequest"),
+    ):
         body = document["paths"][path]["post"]["requestBody"]
         assert body["required"] is True
         assert body["content"]["application/json"]["schema"] == {

@@ -23,7 +23,7 @@ from teddy.model.network.onnx_network import (
     VECTORS,
     decoded_outputs,
     doubles,
-    floats,
+    emissions_output,
     wholes,
     word_inputs,
 )
@@ -263,7 +263,7 @@ def build_model(config: NetworkConfig, weights: Weights) -> ModelProto:
         graph.transpose(value, 1, 0, name=output.name)
     graph.transpose(scores, 1, 0, 2, name="emissions")
     inputs = [*word_inputs(), wholes("words", "B", "T"), wholes("lengths", "B")]
-    return graph.as_model("tagger", inputs, [*outputs, floats("emissions", "B", "T", field.n_tags)])
+    return graph.as_model("tagger", inputs, [*outputs, emissions_output(field.n_tags)])
 
 
 def to_onnx(bundle: Bundle) -> bytes:

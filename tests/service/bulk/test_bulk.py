@@ -38,7 +38,7 @@ class CapitalsTagger:
         self.n_texts = 0
         self._dies_at = dies_at
 
-    def tag(self, texts: Iterable[Text]) -> list[list[Entity]]:
+    def tag(self, texts: Iterable[Text], **_: object) -> list[list[Entity]]:
         return [list(self._entities(text)) for text in map(str, texts)]
 
     def _entities(self, text: str) -> Iterator[Entity]:
@@ -48,7 +48,7 @@ class CapitalsTagger:
         for found in re.finditer(r"\b[A-Z]\w*", text):
             yield Entity(found.start(), found.end(), "PER", 0.5, found[0])
 
-    def tag_sentences(self, sentences: Sequence[Sequence[str]]) -> list[list[Span]]:
+    def tag_sentences(self, sentences: Sequence[Sequence[str]], **_: object) -> list[list[Span]]:
         return [
             [Span(i, i + 1, "PER") for i, word in enumerate(words) if word.istitle()]
             for words in sentences

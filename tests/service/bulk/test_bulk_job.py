@@ -41,7 +41,7 @@ class CapitalsTagger:
     def __init__(self) -> None:
         self.texts: list[str] = []
 
-    def tag(self, texts: Iterable[Text]) -> list[list[Entity]]:
+    def tag(self, texts: Iterable[Text], **_: object) -> list[list[Entity]]:
         taken = [*map(str, texts)]
         self.texts += taken
         return [
@@ -52,7 +52,7 @@ class CapitalsTagger:
             for text in taken
         ]
 
-    def tag_sentences(self, sentences: Sequence[Sequence[str]]) -> list[list[Span]]:
+    def tag_sentences(self, sentences: Sequence[Sequence[str]], **_: object) -> list[list[Span]]:
         return [
             [Span(i, i + 1, "PER") for i, word in enumerate(words) if word.istitle()]
             for words in sentences

@@ -32,7 +32,7 @@ def capitals(text: Text) -> Iterator[tuple[int, int, str]]:
 class CapitalsTagger:
     """Takes each capitalised word for a person, and each one in capitals for an organisation."""
 
-    def tag(self, texts: Iterable[Text]) -> list[list[Entity]]:
+    def tag(self, texts: Iterable[Text], **_: object) -> list[list[Entity]]:
         return [
             [
                 Entity(start, end, "ORG" if name.isupper() else "PER", 1 / len(name), name)
@@ -41,7 +41,7 @@ class CapitalsTagger:
             for text in texts
         ]
 
-    def tag_sentences(self, sentences: Sequence[Sequence[str]]) -> list[list[Span]]:
+    def tag_sentences(self, sentences: Sequence[Sequence[str]], **_: object) -> list[list[Span]]:
         return [
             [
                 Span(i, i + 1, "ORG" if word.isupper() else "PER")
@@ -195,7 +195,9 @@ def test_columns_get_a_tag_after_the_separator_that_the_line_has() -> None:
 
 def test_a_word_with_a_space_in_it_is_whole_where_tabs_part_the_columns() -> None:
     class Words(CapitalsTagger):
-        def tag_sentences(self, sentences: Sequence[Sequence[str]]) -> list[list[Span]]:
+        def tag_sentences(
+            self, sentences: Sequence[Sequence[str]], **_: object
+        ) -> list[list[Span]]:
             assert [list(words) for words in sentences] == [["New York", "\u00a0"]]
             return super().tag_sentences(sentences)
 
