@@ -243,7 +243,7 @@ _BACKWARD = {"lstm": _lstm_backward, "gru": _gru_backward}
 
 
 def _draw(flows: dict[str, list[dict[str, list[float]]]]) -> "Figure":
-    figure = new_figure(8.2, 3.2)
+    figure = new_figure(7, 2.8)
     labels = {
         "lstm": {"whole": "d c'", "kept": "f * d c'", "through U": "U^T d a"},
         "gru": {"whole": "d h'", "kept": "z * d h'", "through U": "U^T d a"},

@@ -69,7 +69,12 @@ def explode(plan: Plan) -> Page:
             f"as it is, shortened to a norm of {_LARGEST:g}, or cut at values of ±{_LARGEST:g}."
         ),
         findings=_findings(runs),
-        figures=[("The norm of the gradient at each update, first seed", _draw(runs))],
+        figures=[
+            (
+                "The norm of the gradient at each update, first seed; a cross ends a lost run",
+                _draw(runs),
+            )
+        ],
         tables=[
             Table(
                 "For each radius and clipping: the norm of the first gradient, the largest norm "
@@ -185,25 +190,17 @@ def _first_norm(runs: Sequence[_Run]) -> float:
 
 
 def _draw(runs: dict[tuple[str, float, str], list[_Run]]) -> "Figure":
-    figure = new_figure(8.2, 4.6)
-    grid = figure.subplots(2, 3, sharex=True, sharey="row")
-    for row, unit in zip(grid, ("tanh", "relu"), strict=True):
-        for axes, clip in zip(row, _CLIPS, strict=True):
-            for number, radius in enumerate(_RADII):
-                norms = [norm for _, norm in runs[unit, radius, clip][0]]
-                shown = [norm if math.isfinite(norm) and norm > 0 else math.nan for norm in norms]
-                colour = COLOURS[number]
-                axes.plot(shown, color=colour, linewidth=1.2, label=f"radius {radius:g}")
-                if not _is_finite(runs[unit, radius, clip][0]):
-                    at = max((place for place, norm in enumerate(shown) if norm == norm), default=0)
-                    axes.plot([at], [shown[at]], "x", color=colour, markersize=8)
-            axes.set_yscale("log")
-            first = clip == _CLIPS[0]
-            finish(
-                axes,
-                "update" if unit == "relu" else "",
-                f"{unit}: gradient norm" if first else "",
-                f"clipping: {clip}" if unit == "tanh" else "",
-                legend=first and unit == "tanh",
-            )
+    figure = new_figure(7, 2.8)
+    shown = [(1.0, "none"), *((_RADII[-1], clip) for clip in _CLIPS)]
+    for axes, unit in zip(figure.subplots(1, 2), ("tanh", "relu"), strict=True):
+        for number, (radius, clip) in enumerate(shown):
+            run = runs[unit, radius, clip][0]
+            norms = [norm if 0 < norm < math.inf else math.nan for _, norm in run]
+            (line,) = axes.plot(norms, label=f"radius {radius:g}, clipping {clip}", linewidth=1.2)
+            line.set_color(COLOURS[number])
+            if not _is_finite(run):
+                last = max((place for place, norm in enumerate(norms) if norm > 0), default=0)
+                axes.plot([last], norms[last : last + 1], "x", color=COLOURS[number], markersize=8)
+        axes.set_yscale("log")
+        finish(axes, "update", "norm of the gradient" if unit == "tanh" else "", unit)
     return figure

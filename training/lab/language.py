@@ -326,7 +326,7 @@ def _findings(
 def _draw(
     size: _Size, verbs: dict[UnitName, list[Measured]], known: dict[UnitName, list[Measured]]
 ) -> "Figure":
-    figure = new_figure(8.2, 3.2)
+    figure = new_figure(7, 2.8)
     perplexity, words = figure.subplots(1, 2)
     for number, kind in enumerate(_UNITS):
         draw_measured(perplexity, size.gaps, verbs[kind], kind, number, (1, math.inf))

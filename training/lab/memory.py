@@ -186,25 +186,29 @@ def _findings(size: _Size, found: Mapping[CellName, _Found]) -> list[str]:
             sentences.append(f"{cell} is never above chance.")
             continue
         share = each.accuracy[size.gaps.index(last)].percent()
-        fate = f"at chance from {later[0]} on" if later else "never at chance"
+        fate = f"from {later[0]} on it cannot be told from chance" if later else "the longest"
         sentences.append(
             f"{cell} is above chance up to a gap of {last} ({share} % right), {fate}; its "
             f"gradient changes by a factor of {each.rate.number()} a word before training."
         )
     end = size.gaps[-1]
-    mixed = [cell for cell, each in found.items() if each.mixed[-1].low > _CHANCE]
+    mixed = [
+        cell
+        for cell, each in found.items()
+        if each.mixed[-1].low > _CHANCE >= each.accuracy[-1].low
+    ]
     sentences.append(
         f"Trained on all gaps in turn, short ones among them, {words_of(mixed)} "
-        f"{'is' if len(mixed) == 1 else 'are'} above chance at a gap of {end}: what fails is "
-        "finding the long way back, more than walking it."
+        f"{'is' if len(mixed) == 1 else 'are'} above chance also at a gap of {end}: there it is "
+        "finding the way back over so many words that fails, not keeping the noun."
         if mixed
-        else f"Trained on all gaps in turn, no cell is above chance at a gap of {end}."
+        else f"Training on all gaps in turn brings no further cell above chance at a gap of {end}."
     )
     return sentences
 
 
 def _draw_gaps(size: _Size, found: Mapping[CellName, _Found]) -> "Figure":
-    figure = new_figure(8.2, 3.3)
+    figure = new_figure(7, 2.8)
     for axes, group in zip(figure.subplots(1, 2, sharey=True), (CELLS[:1], CELLS[1:]), strict=True):
         for number, cell in enumerate(CELLS):
             if cell in group or cell == "lstm":
@@ -219,7 +223,7 @@ def _draw_gaps(size: _Size, found: Mapping[CellName, _Found]) -> "Figure":
 
 
 def _draw_gradients(found: Mapping[CellName, _Found]) -> "Figure":
-    figure = new_figure(8.2, 3.3)
+    figure = new_figure(7, 2.8)
     axes = figure.subplots()
     for number, (cell, each) in enumerate(found.items()):
         back = range(len(each.gradient) - 1, -1, -1)
@@ -232,7 +236,7 @@ def _draw_gradients(found: Mapping[CellName, _Found]) -> "Figure":
 
 
 def _draw_gates(size: _Size, found: Mapping[CellName, _Found]) -> "Figure":
-    figure = new_figure(8.2, 3.0)
+    figure = new_figure(7, 2.8)
     gap = size.learnt_gap
     names = ["The", "cat(s)", ",", "which", *["…"] * (gap - 3), ",", "was/were"]
     for axes, cell in zip(figure.subplots(1, len(_GATED), sharey=True), _GATED, strict=True):

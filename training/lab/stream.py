@@ -243,7 +243,7 @@ def _findings(found: dict[str, Variant], milliseconds: dict[int, Measured]) -> l
 
 
 def _draw(found: dict[str, Variant]) -> "Figure":
-    figure = new_figure(8.2, 3.2)
+    figure = new_figure(7, 2.8)
     axes = figure.subplots()
     kinds = list(dict.fromkeys(kind for each in found.values() for kind in each.f1))
     for number, kind in enumerate(kinds):

@@ -8,7 +8,6 @@ from teddy.model.config import NetworkConfig
 from teddy.training.lab.corpus import Material, Trial, score, train_tagger
 from teddy.training.lab.memory import CELLS
 from teddy.training.lab.page import (
-    COLOURS,
     SEEDS,
     Measured,
     Page,
@@ -16,6 +15,7 @@ from teddy.training.lab.page import (
     Table,
     differs,
     draw_bars,
+    draw_measured,
     finish,
     words_of,
 )
@@ -178,7 +178,7 @@ def depth(plan: Plan, material: Material) -> Page:
             f"“{slowest}” takes {ratio:.1f} times as long to train as one layer.",
             f"Of three layers, the first gets a gradient {share:.2g} times as long as the last.",
         ],
-        figures=[("F1, time, and the gradient of each layer", _draw_depth(found))],
+        figures=[("F1, and the gradient of each layer", _draw_depth(found))],
         tables=[
             _cost_table(found),
             f1_table(found),
@@ -238,7 +238,7 @@ def _layer_names(found: Mapping[str, Variant]) -> list[str]:
 
 
 def _draw_kinds(found: Mapping[str, Variant]) -> "Figure":
-    figure = new_figure(8.2, 3.2)
+    figure = new_figure(7, 2.8)
     axes = figure.subplots()
     kinds = list(dict.fromkeys(kind for each in found.values() for kind in each.f1))
     groups = {name: [each.f1.get(kind) for kind in kinds] for name, each in found.items()}
@@ -248,27 +248,23 @@ def _draw_kinds(found: Mapping[str, Variant]) -> "Figure":
 
 
 def _draw_depth(found: Mapping[str, Variant]) -> "Figure":
-    figure = new_figure(8.2, 3.4)
-    f1, seconds, gradient = figure.subplots(1, 3)
-    names = [name.replace(" recurrent", " rec.") for name in found]
+    figure = new_figure(7, 2.8)
+    f1, gradient = figure.subplots(1, 2)
+    names = [name.replace("recurrent", "rec.") for name in found]
     draw_bars(f1, names, {"": [each.whole for each in found.values()]})
+    f1.tick_params(axis="x", rotation=40, labelsize=8)
     finish(f1, "", "F1, %", legend=False)
-    draw_bars(seconds, names, {"": [each.seconds for each in found.values()]}, share=False)
-    finish(seconds, "", "seconds of training", legend=False)
-    for axes in (f1, seconds):
-        axes.tick_params(axis="x", rotation=60, labelsize=7)
     for number, each in enumerate(found.values()):
-        means = [norm.mean for norm in each.gradients.values()]
-        colour = COLOURS[number]
-        gradient.plot(range(1, len(means) + 1), means, marker="o", markersize=3, color=colour)
-        gradient.annotate(names[number], (1, means[0]), fontsize=6, color=colour)
+        norms = [*each.gradients.values()]
+        draw_measured(gradient, range(1, len(norms) + 1), norms, names[number], number)
     gradient.set_yscale("log")
-    finish(gradient, "layer, emission last", "norm of the gradient", legend=False)
+    gradient.set_xticks(range(1, 5))
+    finish(gradient, "layer, the emissions last", "norm of the gradient")
     return figure
 
 
 def _draw_cells(found: Mapping[str, Variant]) -> "Figure":
-    figure = new_figure(8.2, 3.4)
+    figure = new_figure(7, 2.8)
     f1, seconds = figure.subplots(1, 2)
     draw_bars(f1, [*found], {"": [each.whole for each in found.values()]})
     finish(f1, "", "F1, %", legend=False)
