@@ -113,4 +113,5 @@ def learn(
 def accuracy(reader: Reader, gap: int, n: int, random: torch.Generator) -> float:
     """Return how often a reader chooses the right verb in `n` new sentences."""
     words, verbs = make_sentences(gap, n, random)
-    return (reader(words).argmax(dim=1) == verbs).float().mean().item()
+    right: Tensor = reader(words).argmax(dim=1) == verbs
+    return right.float().mean().item()

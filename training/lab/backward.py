@@ -111,7 +111,7 @@ def compare(name: Name, seed: int, n_words: int, width: int) -> dict[str, float]
     outer = torch.randn(n_words, _ROWS, width, dtype=torch.float64)
     x.requires_grad_()
     loss = (layer(x)[0] * outer).sum()
-    weights: list[Tensor] = layer.all_weights[0]
+    weights: Sequence[Tensor] = layer.all_weights[0]
     expected = dict(
         zip(("x", "W", "U", "b"), torch.autograd.grad(loss, (x, *weights[:3])), strict=True)
     )
@@ -133,7 +133,7 @@ def flow(name: Name, seed: int, n_words: int, width: int) -> dict[str, list[floa
     layer, x = _layer(name, seed, n_words, width)
     outer = torch.zeros(n_words, _ROWS, width, dtype=torch.float64)
     outer[-1] = torch.randn(_ROWS, width, dtype=torch.float64)
-    weights: list[Tensor] = layer.all_weights[0]
+    weights: Sequence[Tensor] = layer.all_weights[0]
     with torch.no_grad():
         found = _BACKWARD[name](weights, x, _FORWARD[name](weights, x), outer)
     names = {"whole": "c'" if name == "lstm" else "h'", "kept": "kept", "through U": "through U"}

@@ -113,7 +113,8 @@ def descend(
     layer = Kernel(nn.RNN(WIDTH, WIDTH, nonlinearity=unit))
     reader = Reader("rnn", layer)
     with torch.no_grad():
-        layer.layer.weight_hh_l0.mul_(radius)  # orthogonal, as every layer's at the start
+        # orthogonal, as every layer's at the start
+        layer.layer.all_weights[0][1].mul_(radius)
     parameters = [*reader.parameters()]
     run: _Run = []
     for _ in range(n_updates):

@@ -333,6 +333,10 @@ def _draw(
     perplexity.axhline(2, color=GREY, linewidth=0.8, linestyle="--", label="the noun forgotten")
     perplexity.set_xticks(size.gaps, [str(gap) for gap in size.gaps])
     finish(perplexity, "words of the clause", "perplexity of the verb")
-    draw_bars(words, [f"{each:g}" for each in _TEMPERATURES], known)
+    draw_bars(
+        words,
+        [f"{each:g}" for each in _TEMPERATURES],
+        {str(kind): each for kind, each in known.items()},
+    )
     finish(words, "temperature", "words of the training text, %")
     return figure

@@ -5,7 +5,7 @@ one by one, so that each state has a gradient and each gate can be looked at. to
 written as equations; that they are the same is tested.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -86,7 +86,9 @@ def _gates(layer: EquationCell, stacked: Tensor, before: Tensor, after: Tensor) 
     return gates if isinstance(layer, SimpleGRU) else gates | {"output": parts[2].sigmoid()}
 
 
-def _lstm(weights: list[Tensor], x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Gates]:
+def _lstm(
+    weights: Sequence[Tensor], x: Tensor, h: Tensor, c: Tensor
+) -> tuple[Tensor, Tensor, Gates]:
     w, u, b, also_b = weights
     parts = (x @ w.T + h @ u.T + b + also_b).chunk(4, dim=1)
     update, keep, output = parts[0].sigmoid(), parts[1].sigmoid(), parts[3].sigmoid()
@@ -94,7 +96,9 @@ def _lstm(weights: list[Tensor], x: Tensor, h: Tensor, c: Tensor) -> tuple[Tenso
     return output * cell.tanh(), cell, {"update": update, "keep": keep, "output": output}
 
 
-def _gru(weights: list[Tensor], x: Tensor, h: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Gates]:
+def _gru(
+    weights: Sequence[Tensor], x: Tensor, h: Tensor, _: Tensor
+) -> tuple[Tensor, Tensor, Gates]:
     w, u, b, also_b = weights
     from_input, from_hidden = (x @ w.T + b).chunk(3, dim=1), (h @ u.T + also_b).chunk(3, dim=1)
     reset = (from_input[0] + from_hidden[0]).sigmoid()
@@ -104,7 +108,9 @@ def _gru(weights: list[Tensor], x: Tensor, h: Tensor, _: Tensor) -> tuple[Tensor
     return hidden, hidden, {"update": 1 - keep, "keep": keep, "reset": reset}
 
 
-def _rnn(weights: list[Tensor], x: Tensor, h: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Gates]:
+def _rnn(
+    weights: Sequence[Tensor], x: Tensor, h: Tensor, _: Tensor
+) -> tuple[Tensor, Tensor, Gates]:
     w, u, b, also_b = weights
     hidden = (x @ w.T + h @ u.T + b + also_b).tanh()
     return hidden, hidden, {}
