@@ -37,6 +37,7 @@ from teddy.training.distillation.distill_command import distill
 from teddy.training.draft.init_command import init
 from teddy.training.draft.try_command import try_
 from teddy.training.evaluation.evaluation_commands import compare, evaluate
+from teddy.training.lab.lab_command import lab
 from teddy.training.promotion.promote_command import promote
 
 _INTERRUPTED = 75
@@ -59,6 +60,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     promote,
     pretrain,
     sample,
+    lab,
     serve,
     key,
 )

@@ -315,6 +315,7 @@ def test_nothing_heavy_is_imported_before_it_is_needed(statement: str) -> None:
         "convert",
         "pretrain",
         "sample",
+        "lab",
         "serve",
         "key",
     ],

@@ -1,0 +1,1 @@
+"""The laboratory: small experiments on what recurrent layers can do, with a page for each."""
