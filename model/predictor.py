@@ -26,7 +26,7 @@ from teddy.model.system.memory import bound_kernel_cache, collector_paused
 from teddy.model.tagger import TaggedWords, Tagger, avoid_lost_threads
 from teddy.model.tags.spans import Span
 from teddy.model.tags.tag_set import TagSet
-from teddy.model.text.documents import Document, Entity, Tagged, Window, assemble, prepare
+from teddy.model.text.documents import Document, Entities, Entity, Tagged, Window, assemble, prepare
 from teddy.model.text.sentences import SENTENCE_MODES, SentenceMode
 from teddy.model.text.words import READABLE_VERSIONS, Text, Tokeniser
 
@@ -108,7 +108,7 @@ class Predictor:
 
     def tag(
         self, texts: Iterable[Text], *, sentences: SentenceMode | None = None
-    ) -> list[list[Entity]]:
+    ) -> list[Entities]:
         """Return the entities of each text; of one that is given as words, with offsets in words.
 
         `sentences`: `lines` where each line of a text is one sentence, `document` to find them;

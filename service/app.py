@@ -41,6 +41,7 @@ from teddy.service.observability.drift import Drift
 from teddy.service.observability.log import count_lost_lines
 from teddy.service.observability.metrics import Metrics
 from teddy.service.observability.tracing import Tracer
+from teddy.service.page.page_routes import add_page
 from teddy.service.process.control import Drain
 from teddy.service.settings import Settings
 
@@ -215,6 +216,8 @@ def create_app(
     for router in (routes.router, stream.router, feedback_routes.router, routes.models_router):
         app.include_router(router)
     add_docs_page(app)
+    if settings.page:
+        add_page(app, service)
     add_problem_handlers(app)
     auth = AuthMiddleware(
         app.answer,

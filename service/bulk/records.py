@@ -43,7 +43,7 @@ class Format(StrEnum):
 class TextTagger(Protocol):
     """The methods of a predictor that bulk tagging uses."""
 
-    def tag(self, texts: Iterable[Text]) -> "list[list[Entity]]":
+    def tag(self, texts: Iterable[Text]) -> "Sequence[list[Entity]]":
         """Return the entities of each text, in order."""
         ...
 
