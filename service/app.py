@@ -97,6 +97,8 @@ class App(DocumentedApp):
         scope["app"] = self
         if self.prefix and scope["type"] == "http":
             scope["root_path"] = self.prefix
+            if scope["path"] == self.prefix:
+                scope["path"] += "/"
             if not scope["path"].startswith(f"{self.prefix}/"):
                 scope["path"] = self.prefix + scope["path"]
         await (self.outermost if scope["type"] == "http" else self.answer)(scope, receive, send)

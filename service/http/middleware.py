@@ -35,8 +35,8 @@ CLIENT_CLOSED_REQUEST = 499  # for the log and the metrics alone: the client did
 DEADLINE = 504
 
 OPEN = frozenset({"/", "/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"})
-"""What needs no key, besides the files of `/docs` and `/`: probes and scrapers have none, and these hold no
-text. `/` is a page that asks for a key and sends it, or no more than a pointer to `/docs`."""
+"""What needs no key, besides the files of `/docs` and `/`: probes and scrapers have none, and these
+hold no text. `/` is a page that asks for a key, or no more than a pointer to `/docs`."""
 PAGE_FOLDER = "/page/"
 OPEN_FOLDERS = ("/docs/assets/", PAGE_FOLDER)
 Endpoint = Callable[[Request], Awaitable[Response]]

@@ -3,6 +3,7 @@
 import { call, hasKey, Newest, Problem, ROOT, setKey } from "./api.js";
 import { codeOf, jsonOf, LANGUAGES } from "./calls.js";
 import { Correction } from "./correct.js";
+import { listenForFiles } from "./files.js";
 import { chipOf, render, toHtml } from "./marks.js";
 import { countCharacters, inUnits, moved } from "./offsets.js";
 import { SAMPLES } from "./samples.js";
@@ -45,9 +46,10 @@ function draw() {
   tip.hide();
   render(byId("reading"), page.text, entities, page.current);
   const n = entities.length;
-  const others = page.entities.length - n;
-  const left = others > 0 && !correction.draft ? `, ${others.toLocaleString("en")} filtered out` : "";
-  say(page.text.trim() ? `${n.toLocaleString("en")} ${n === 1 ? "entity" : "entities"}${left}` : "");
+  const left = correction.draft ? 0 : page.entities.length - n;
+  const counted = `${n.toLocaleString("en")} ${n === 1 ? "entity" : "entities"}`;
+  const filtered = left ? `, ${left.toLocaleString("en")} filtered out` : "";
+  say(page.text.trim() ? counted + filtered : "");
   drawLabels();
   drawCall();
   byId("correct").disabled = byId("copy-html").disabled = page.answered !== page.text;
@@ -198,29 +200,6 @@ function choose(entity) {
   byId("reading").querySelector(`[data-index="${index}"]`)?.setAttribute("aria-current", "true");
 }
 
-async function read(files) {
-  const texts = [];
-  let size = 0;
-  for (const file of files) {
-    size += file.size;
-    if (size > 4 * MOST_CHARACTERS) {
-      fail(new Problem(413, `${file.name} is too long: the service takes at most ` +
-        `${MOST_CHARACTERS.toLocaleString("en")} characters.`));
-      return;
-    }
-    const bytes = new Uint8Array(await file.arrayBuffer());
-    const isUtf16 = (bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff);
-    const encoding = isUtf16 ? (bytes[0] === 0xff ? "utf-16le" : "utf-16be") : "utf-8";
-    try {
-      texts.push(new TextDecoder(encoding, { fatal: true }).decode(bytes));
-    } catch {
-      fail(new Problem(415, `${file.name} is not a text in UTF-8.`));
-      return;
-    }
-  }
-  if (texts.length) setText(texts.join("\n\n"));
-}
-
 function setText(text) {
   correction.draft && correction.end();
   byId("problem").hidden = true;
@@ -246,11 +225,6 @@ async function copy(text, html) {
 function listen() {
   byId("text").addEventListener("input", (event) => take(event.target.value));
   byId("clear").addEventListener("click", () => { setText(""); byId("text").focus(); });
-  byId("open").addEventListener("click", () => byId("files").click());
-  byId("files").addEventListener("change", async (event) => {
-    await read(event.target.files);
-    event.target.value = "";
-  });
   byId("examples").addEventListener("click", ({ target }) => {
     if (SAMPLES.has(target.textContent)) setText(SAMPLES.get(target.textContent));
   });
@@ -288,7 +262,7 @@ function listen() {
     ));
   }
   listenForTabs();
-  listenForDrops();
+  listenForFiles(MOST_CHARACTERS, setText, fail);
   addEventListener("online", () => askSoon(0));
 }
 
@@ -319,24 +293,6 @@ function listenForTabs() {
     byId("languages").children[at].focus();
   });
   select(page.language);
-}
-
-function listenForDrops() {
-  const brings = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
-  addEventListener("dragover", (event) => {
-    if (!brings(event)) return;
-    event.preventDefault();
-    byId("drop").hidden = false;
-  });
-  addEventListener("dragleave", (event) => {
-    if (!event.relatedTarget) byId("drop").hidden = true;
-  });
-  addEventListener("drop", (event) => {
-    byId("drop").hidden = true;
-    if (!brings(event)) return;
-    event.preventDefault();
-    read(event.dataTransfer.files);
-  });
 }
 
 byId("docs").href = new URL("docs", ROOT).href;

@@ -14,7 +14,8 @@ export function codeOf(language, url, text, options, needsKey) {
 
 function inCurl(url, text, options, needsKey) {
   const key = needsKey ? ` \\\n  -H "X-API-Key: $KEY"` : "";
-  const head = `curl ${quoted(`${url}v1/entities`)} \\\n  -H 'Content-Type: application/json'${key}`;
+  const type = "-H 'Content-Type: application/json'";
+  const head = `curl ${quoted(`${url}v1/entities`)} \\\n  ${type}${key}`;
   if (text.length <= LONG) {
     return `${head} \\\n  -d ${quoted(visible(JSON.stringify({ text, ...options })))}`;
   }
@@ -23,10 +24,14 @@ function inCurl(url, text, options, needsKey) {
 }
 
 function inPython(url, text, options, needsKey) {
-  const named = Object.entries(options).map(([name, value]) => `, ${name}=${visible(JSON.stringify(value), "python")}`);
+  const named = Object.entries(options).map(
+    ([name, value]) => `, ${name}=${visible(JSON.stringify(value), "python")}`,
+  );
   const long = text.length > LONG;
   const given = long ? 'Path("text.txt").read_text()' : visible(JSON.stringify(text), "python");
-  const imports = [...(needsKey ? ["import os"] : []), ...(long ? ["from pathlib import Path"] : [])];
+  const imports = [
+    ...(needsKey ? ["import os"] : []), ...(long ? ["from pathlib import Path"] : []),
+  ];
   const key = needsKey ? ', api_key=os.environ["KEY"]' : "";
   return [
     ...imports, ...(imports.length ? [""] : []),
@@ -40,7 +45,9 @@ function inPython(url, text, options, needsKey) {
 
 function inJavaScript(url, text, options, needsKey) {
   const given = text.length > LONG ? "await file.text()" : visible(JSON.stringify(text));
-  const others = Object.entries(options).map(([name, value]) => `, ${name}: ${visible(JSON.stringify(value))}`);
+  const others = Object.entries(options).map(
+    ([name, value]) => `, ${name}: ${visible(JSON.stringify(value))}`,
+  );
   const key = needsKey ? ', "X-API-Key": key' : "";
   return [
     `const response = await fetch(${JSON.stringify(`${url}v1/entities`)}, {`,
@@ -70,10 +77,13 @@ function visible(literal, language) {
 export function jsonOf(answer, all = false) {
   const { entities, ...others } = answer;
   const shown = all ? entities : entities.slice(0, SHOWN_ENTITIES);
-  const fields = Object.entries(others).map(([name, value]) => `  ${JSON.stringify(name)}: ${inline(value)}`);
+  const fields = Object.entries(others).map(
+    ([name, value]) => `  ${JSON.stringify(name)}: ${inline(value)}`,
+  );
   const lines = shown.map((entity) => `    ${inline(entity)}`);
   if (shown.length < entities.length) {
-    lines.push(`    … ${(entities.length - shown.length).toLocaleString("en")} more; Copy has all`);
+    const n = (entities.length - shown.length).toLocaleString("en");
+    lines.push(`    … ${n} more; Copy has all`);
   }
   const listed = lines.length ? `[\n${lines.join(",\n")}\n  ]` : "[]";
   return `{\n${[...fields, `  "entities": ${listed}`].join(",\n")}\n}`;
@@ -82,6 +92,8 @@ export function jsonOf(answer, all = false) {
 function inline(value) {
   if (Array.isArray(value)) return `[${value.map(inline).join(", ")}]`;
   if (value === null || typeof value !== "object") return visible(JSON.stringify(value));
-  const fields = Object.entries(value).map(([name, each]) => `${JSON.stringify(name)}: ${inline(each)}`);
+  const fields = Object.entries(value).map(
+    ([name, each]) => `${JSON.stringify(name)}: ${inline(each)}`,
+  );
   return `{${fields.join(", ")}}`;
 }

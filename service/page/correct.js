@@ -11,7 +11,7 @@ export class Correction {
   #stretch = null;
   #before = [];
 
-  /** `page` has `text`, `entities`, `labels`, `model`, `draw()`, `say(text)` and `fail(problem)`. */
+  /** `page` has `text`, `entities`, `labels`, `model`, `draw()`, `say(text)`, `fail(problem)`. */
   constructor(page) {
     this.page = page;
     byId("correct").addEventListener("click", () => (this.draft ? this.end() : this.begin()));
@@ -77,7 +77,7 @@ export class Correction {
     const selection = getSelection();
     if (!selection.rangeCount || selection.isCollapsed) return null;
     const range = selection.getRangeAt(0);
-    if (!reading.contains(range.startContainer) || !reading.contains(range.endContainer)) return null;
+    if (!reading.contains(range.commonAncestorContainer)) return null;
     const before = document.createRange();
     before.selectNodeContents(reading);
     before.setEnd(range.startContainer, range.startOffset);
@@ -90,8 +90,8 @@ export class Correction {
     const output = byId("stretch");
     if (stretch) {
       const said = document.createElement("bdi");
-      const whole = this.page.text.slice(stretch.start, stretch.end);
-      said.textContent = whole.length > 80 ? `${whole.slice(0, 60)} … ${whole.slice(-15)}` : whole;
+      const all = this.page.text.slice(stretch.start, stretch.end);
+      said.textContent = all.length > 80 ? `${all.slice(0, 60)} … ${all.slice(-15)}` : all;
       output.replaceChildren("“", said, "” is");
     } else {
       output.replaceChildren(this.#counted());
@@ -105,7 +105,7 @@ export class Correction {
     const before = new Set(this.#before.map(key)), after = new Set(this.draft.map(key));
     const n = [...before].filter((each) => !after.has(each)).length +
       [...after].filter((each) => !before.has(each)).length;
-    const hint = "Select words, or an entity, and say what it is. Everything marked is sent as right";
+    const hint = "Select words or an entity, and say what it is. All that is marked is sent";
     return n ? `${hint}: ${n} ${n === 1 ? "change" : "changes"}.` : `${hint}.`;
   }
 

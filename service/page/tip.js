@@ -35,10 +35,11 @@ export class Tip {
   #onKey(event, onChoose) {
     const marks = this.#pane.getElementsByClassName("entity");
     const at = event.target.closest(".entity") ? Number(event.target.dataset.index) : -1;
-    const to = { ArrowRight: at + 1, ArrowLeft: Math.max(0, at - 1), Home: 0, End: marks.length - 1 };
+    const last = marks.length - 1;
+    const to = { ArrowRight: at + 1, ArrowLeft: Math.max(0, at - 1), Home: 0, End: last };
     if (event.key in to && !event.ctrlKey && !event.metaKey && !event.altKey && !event.shiftKey) {
       event.preventDefault();
-      marks[Math.min(to[event.key], marks.length - 1)]?.focus();
+      marks[Math.min(to[event.key], last)]?.focus();
     } else if ((event.key === "Enter" || event.key === " ") && at >= 0) {
       event.preventDefault();
       onChoose(this.#entityAt(at));
