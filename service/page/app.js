@@ -5,7 +5,8 @@ import { codeOf, jsonOf, LANGUAGES } from "./calls.js";
 import { Correction } from "./correct.js";
 import { listenForFiles } from "./files.js";
 import { chipOf, render, toHtml } from "./marks.js";
-import { countCharacters, inUnits, moved } from "./offsets.js";
+import { alternativesTo, countCharacters, inUnits, moved, selected } from "./offsets.js";
+import { Reasons } from "./reasons.js";
 import { SAMPLES } from "./samples.js";
 import { Tip } from "./tip.js";
 
@@ -13,6 +14,7 @@ const byId = (id) => document.getElementById(id);
 const facts = document.documentElement.dataset;
 const MOST_CHARACTERS = Number(facts.most);
 const REDRAWN_AT_ONCE = 50_000; // a longer text is shown again when its answer is there
+const N_BEST = 4, MOST_FOR_READINGS = 5000;
 const LEAST_WAIT = 90, MOST_WAIT = 1500; // milliseconds without a key before the text is sent
 
 const page = {
@@ -31,6 +33,7 @@ const page = {
 };
 const newest = new Newest();
 const correction = new Correction(page);
+const reasons = new Reasons(page);
 const tip = new Tip(byId("reading"), (index) => shown()[index], choose);
 let timer = 0, lastSeconds = 0;
 
@@ -93,6 +96,7 @@ function filteredAnswer() {
   return { ...page.answer, entities: page.answer.entities.filter(wanted) };
 }
 
+const asksReadings = (text) => facts.readings === "true" && text.length <= MOST_FOR_READINGS;
 const needsKey = () => facts.key === "true" || hasKey();
 
 function say(text) {
@@ -120,6 +124,7 @@ function take(text, { atOnce = false } = {}) {
   const before = page.text;
   page.text = text.toWellFormed();
   page.current = null;
+  reasons.hide();
   newest.drop();
   byId("size").textContent = `${countCharacters(page.text).toLocaleString("en")} characters`;
   if (page.text.length <= REDRAWN_AT_ONCE) {
@@ -146,10 +151,16 @@ async function ask() {
   }
   const began = performance.now();
   try {
-    const answer = await newest.run((signal) => call("v1/entities", { text, model }, signal));
-    if (answer === null) return;
+    const body = asksReadings(text) ? { text, model, n_best: N_BEST } : { text, model };
+    const found = await newest.run((signal) => call("v1/entities", body, signal));
+    if (found === null) return;
     lastSeconds = (performance.now() - began) / 1000;
+    const { sentences, ...answer } = found; // the call that is shown does not ask for these
+    for (const entity of answer.entities) {
+      if (sentences) entity.alternatives = alternativesTo(entity, sentences);
+    }
     Object.assign(page, { answer, answered: text, entities: inUnits(text, answer.entities) });
+    for (const entity of answer.entities) delete entity.alternatives;
     byId("problem").hidden = true;
     byId("key-form").hidden = true;
     if (correction.draft) return;
@@ -193,6 +204,7 @@ async function begin() {
 function choose(entity) {
   page.current = entity;
   if (correction.draft) correction.take(entity);
+  else if (facts.explain === "true") reasons.ask(entity);
   for (const mark of byId("reading").querySelectorAll("[aria-current]")) {
     mark.removeAttribute("aria-current");
   }
@@ -261,6 +273,10 @@ function listen() {
       button.dataset.copies === "call" ? byId("call").textContent : jsonOf(filteredAnswer(), true),
     ));
   }
+  byId("reading").addEventListener("pointerup", () => {
+    const stretch = facts.explain === "true" && !correction.draft ? selected(page.text) : null;
+    if (stretch && page.labels.length) reasons.ask({ ...stretch, label: page.labels[0] });
+  });
   listenForTabs();
   listenForFiles(MOST_CHARACTERS, setText, fail);
   addEventListener("online", () => askSoon(0));

@@ -2,7 +2,7 @@
 
 import { call } from "./api.js";
 import { chipOf } from "./marks.js";
-import { trimmed } from "./offsets.js";
+import { selected } from "./offsets.js";
 
 const byId = (id) => document.getElementById(id);
 
@@ -51,6 +51,7 @@ export class Correction {
   #show(isOn) {
     byId("correction").hidden = !isOn;
     byId("correct").setAttribute("aria-pressed", String(isOn));
+    byId("reasons").hidden = true;
     byId("text").readOnly = isOn; // it can still be selected from
     for (const control of document.querySelectorAll("#least, #labels button, #model")) {
       control.disabled = isOn; // what is sent are all entities, so all are shown
@@ -63,26 +64,8 @@ export class Correction {
   }
 
   #follow() {
-    const found = this.#selected();
-    if (found) this.#choose(trimmed(this.page.text, found.start, found.end));
-  }
-
-  /** Return what is selected in the text or in the marked text; null if nothing is. */
-  #selected() {
-    const area = byId("text"), reading = byId("reading");
-    if (document.activeElement === area) {
-      const { selectionStart: start, selectionEnd: end } = area;
-      return start < end ? { start, end } : null;
-    }
-    const selection = getSelection();
-    if (!selection.rangeCount || selection.isCollapsed) return null;
-    const range = selection.getRangeAt(0);
-    if (!reading.contains(range.commonAncestorContainer)) return null;
-    const before = document.createRange();
-    before.selectNodeContents(reading);
-    before.setEnd(range.startContainer, range.startOffset);
-    const start = before.toString().length; // labels are not text, so that this counts the text
-    return { start, end: start + range.toString().length };
+    const found = selected(this.page.text);
+    if (found) this.#choose(found);
   }
 
   #choose(stretch) {

@@ -37,7 +37,7 @@ export function moved(entities, before, after) {
 
 /** Return a stretch without white space at its ends and with no half of a character; null if
  * nothing is left. */
-export function trimmed(text, start, end) {
+function trimmed(text, start, end) {
   while (start < end && /\s/.test(text[start])) start++;
   while (end > start && /\s/.test(text[end - 1])) end--;
   if (start >= end) return null;
@@ -45,4 +45,37 @@ export function trimmed(text, start, end) {
   if (isLow(start) && start > 0) start--;
   if (isLow(end)) end++;
   return { start, end };
+}
+
+/** Return how else the sentence of an entity may be read there, likeliest first: `sentences` have
+ * their readings, all in the same unit. */
+export function alternativesTo(entity, sentences) {
+  const sentence = sentences.find(({ start, end }) => start <= entity.start && entity.end <= end);
+  const touches = ({ start, end }) => start < entity.end && end > entity.start;
+  const seen = new Set([`${entity.start} ${entity.end} ${entity.label}`]);
+  return (sentence?.readings ?? []).flatMap(({ probability, entities }) => {
+    const others = entities.filter(touches);
+    const key = others.map(({ start, end, label }) => `${start} ${end} ${label}`).join();
+    if (seen.has(key)) return [];
+    seen.add(key);
+    const said = others.map(({ text, label }) => `${text} ${label}`).join(", ");
+    return [{ said: said || "no entity", probability }];
+  });
+}
+
+/** Return the stretch that is selected in the field or in the marked text; null if none is. */
+export function selected(text) {
+  const area = document.getElementById("text"), reading = document.getElementById("reading");
+  if (document.activeElement === area) {
+    return trimmed(text, area.selectionStart, area.selectionEnd);
+  }
+  const selection = getSelection();
+  if (!selection.rangeCount || selection.isCollapsed) return null;
+  const range = selection.getRangeAt(0);
+  if (!reading.contains(range.commonAncestorContainer)) return null;
+  const before = document.createRange();
+  before.selectNodeContents(reading);
+  before.setEnd(range.startContainer, range.startOffset);
+  const start = before.toString().length; // labels are not text, so that this counts the text
+  return trimmed(text, start, start + range.toString().length);
 }

@@ -13,6 +13,7 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from teddy.service.api.context import Service
 from teddy.service.http.middleware import PAGE_FOLDER
 from teddy.service.http.paths import prefix_of
+from teddy.service.schemas import EntitiesRequest
 
 FOLDER = Path(__file__).parent
 PAGE = "index.html"
@@ -66,5 +67,6 @@ def facts_of(app: FastAPI, service: Service) -> dict[str, str]:
         "key": str(service.keys.required).lower(),
         "feedback": str(service.feedback is not None).lower(),
         "explain": str(explains).lower(),
+        "readings": str("n_best" in EntitiesRequest.model_fields).lower(),
         "most_characters": str(service.settings.max_text_characters),
     }

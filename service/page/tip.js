@@ -64,8 +64,8 @@ export class Tip {
 
   #fill(entity) {
     const rows = [["label", entity.label], ["score", entity.score.toFixed(3)]];
-    for (const { label, score, text } of entity.alternatives ?? []) {
-      rows.push(["or", [label ?? "no entity", text, score?.toFixed(3)].filter(Boolean).join(" ")]);
+    for (const { said, probability } of entity.alternatives ?? []) {
+      rows.push(["or", `${said}, ${probability.toFixed(3)}`]);
     }
     if (entity.source !== undefined) rows.push(["source", entity.source]);
     if (entity.id !== undefined) rows.push(["id", entity.id]);
