@@ -34,6 +34,7 @@ from teddy.model.tags.tag_set import TagSet
 from teddy.model.text.alternatives import with_alternatives
 from teddy.model.text.documents import (
     Document,
+    Entities,
     Entity,
     SentenceReadings,
     Tagged,
@@ -152,7 +153,7 @@ class Predictor:
         *,
         sentences: SentenceMode | None = None,
         threshold: Threshold | None = None,
-    ) -> list[list[Entity]]:
+    ) -> list[Entities]:
         """Return the entities of each text; of one that is given as words, with offsets in words.
 
         `sentences`: `lines` where each line of a text is one sentence, `document` to find them;

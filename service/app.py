@@ -41,6 +41,7 @@ from teddy.service.observability.drift import Drift
 from teddy.service.observability.log import count_lost_lines
 from teddy.service.observability.metrics import Metrics
 from teddy.service.observability.tracing import Tracer
+from teddy.service.page.page_routes import add_page
 from teddy.service.process.control import Drain
 from teddy.service.settings import Settings
 
@@ -96,6 +97,8 @@ class App(DocumentedApp):
         scope["app"] = self
         if self.prefix and scope["type"] == "http":
             scope["root_path"] = self.prefix
+            if scope["path"] == self.prefix:
+                scope["path"] += "/"
             if not scope["path"].startswith(f"{self.prefix}/"):
                 scope["path"] = self.prefix + scope["path"]
         await (self.outermost if scope["type"] == "http" else self.answer)(scope, receive, send)
@@ -216,6 +219,8 @@ def create_app(
         app.include_router(part.router)
     app.include_router(routes.models_router)
     add_docs_page(app)
+    if settings.page:
+        add_page(app, service)
     add_problem_handlers(app)
     auth = AuthMiddleware(
         app.answer,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 EXAMPLE = """\
-Teddy serves {names} at {address} (to try in a browser: {address}/docs). For example:
+Teddy serves {names} at {address} (to try in a browser: {address}{path}). For example:
   curl {address}/v1/entities -H 'Content-Type: application/json' \\{key}
     -d '{{"text": "He said, Teddy Roosevelt was a great President!"}}'"""
 
@@ -103,7 +103,8 @@ def run(host: str | None, port: int | None, workers: int | None, model: list[str
 def example_of(settings: "Settings", address: str, *, with_key: bool) -> str:
     """Return what is served where, and a first request to try."""
     key = SHOW_KEY if with_key else ""
-    return EXAMPLE.format(names=names_of(settings), address=address, key=key)
+    path = "/" if settings.page else "/docs"
+    return EXAMPLE.format(names=names_of(settings), address=address, path=path, key=key)
 
 
 def say(text: str) -> None:

@@ -184,7 +184,10 @@ class Settings(BaseSettings):
     root_path: str = Field(
         default="",
         description="Path under which a proxy serves Teddy, such as `/teddy`, for the links of "
-        "`/docs`. The proxy may remove it from paths or not.",
+        "`/` and `/docs`. The proxy may remove it from paths or not.",
+    )
+    page: bool = Field(
+        default=True, description="Serve a page at `/` where people can try the models."
     )
 
     metrics: bool = Field(

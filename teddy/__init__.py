@@ -19,14 +19,25 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from teddy import model, service, training
     from teddy.model.predictor import Predictor, load
-    from teddy.model.text.documents import Entity
+    from teddy.model.text.documents import Entities, Entity
     from teddy.service.client import AsyncClient, Client
 
-__all__ = ["AsyncClient", "Client", "Entity", "Predictor", "load", "model", "service", "training"]
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "Entities",
+    "Entity",
+    "Predictor",
+    "load",
+    "model",
+    "service",
+    "training",
+]
 
 _HOMES = {
     "AsyncClient": "teddy.service.client",
     "Client": "teddy.service.client",
+    "Entities": "teddy.model.text.documents",
     "Entity": "teddy.model.text.documents",
     "Predictor": "teddy.model.predictor",
     "load": "teddy.model.predictor",

@@ -153,7 +153,7 @@ def test_a_wheel_has_teddy_and_nothing_else_at_its_top(wheel: Path, client_wheel
 
 
 def test_a_wheel_has_every_module_and_what_lies_beside_them(wheel: Path) -> None:
-    suffixes = {".py", ".teddy", ".toml", ".jsonl", ".jinja", ".html", ".css", ".typed"}
+    suffixes = {".py", ".teddy", ".toml", ".jsonl", ".jinja", ".html", ".css", ".js", ".svg"}
     paths = [path for room in ("model", "training", "service") for path in (ROOT / room).rglob("*")]
     inside = {f"teddy/{path.relative_to(ROOT)}" for path in paths}
     expected = {

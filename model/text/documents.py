@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from teddy.model.tagger import TaggedWords
+from teddy.model.text.marks import mark
 from teddy.model.text.sentences import Offsets, SentenceMode, split_sentences
 from teddy.model.text.words import (
     MAX_WORD_CHARACTERS,
@@ -148,6 +149,25 @@ class Entity:
     text: str
 
 
+class Entities(list[Entity]):
+    """The entities of one text, in order; a notebook shows them marked in it.
+
+    Attributes: `text`, in which they were found.
+    """
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: Text, entities: Iterable[Entity] = ()) -> None:
+        super().__init__(entities)
+        self.text = text
+
+    def to_html(self) -> str:
+        """Return the text with its entities marked, as a piece of HTML; all of it is escaped."""
+        return mark(self.text, self)
+
+    _repr_html_ = to_html  # what notebooks ask for
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
     """A word, its BIOES tag and the tag's probability. Offsets as those of an Entity."""
@@ -203,7 +223,7 @@ class Tagged:
     are there if readings were asked for.
     """
 
-    entities: list[Entity]
+    entities: Entities
     _offsets: Offsets = field(repr=False)
     _tags: NDArray[np.int64] = field(repr=False, compare=False)
     _scores: NDArray[np.float64] = field(repr=False, compare=False)
@@ -278,7 +298,7 @@ def assemble(
     the next window's words, so that no entity is cut at a window's border.
     """
     starts, ends = document.offsets
-    entities: list[Entity] = []
+    entities = Entities(document.text)
     tags, tag_scores = np.zeros(len(starts), np.int64), np.zeros(len(starts))
     n_done = 0
     windows = document.windows

@@ -52,7 +52,7 @@ class TextTagger(Protocol):
 
     def tag(
         self, texts: Iterable[Text], *, threshold: "Threshold | None" = None
-    ) -> "list[list[Entity]]":
+    ) -> "Sequence[list[Entity]]":
         """Return the entities of each text, in order."""
         ...
 

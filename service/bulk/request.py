@@ -34,6 +34,7 @@ class TagRequest:
     ray: str | None
     restart: bool
     as_json: bool
+    html_name: str | None
     precision: str
     sentences: "SentenceMode | None" = None
     threshold: str | None = None
@@ -42,7 +43,9 @@ class TagRequest:
         """Raise BadParameter for options that contradict each other."""
         if (self.text is None) == (not self.sources):
             raise BadParameter("give either a text or --input", param_hint="TEXT")
-        if self.text is not None and self.target != STANDARD_STREAM:
+        if self.html_name is not None:
+            self._check_html()
+        elif self.text is not None and self.target != STANDARD_STREAM:
             reason = "goes with --input; redirect the standard output instead"
             raise BadParameter(reason, param_hint="--output")
         if self.text is not None and self.form_name != "auto":
@@ -51,6 +54,14 @@ class TagRequest:
             raise BadParameter("standard input goes with no other input", param_hint="--input")
         if self.sources and self.is_stream:
             self._check_stream()
+
+    def _check_html(self) -> None:
+        other = "--json" if self.as_json else "--output"
+        if self.as_json or self.target_name != str(STANDARD_STREAM):
+            raise BadParameter(f"takes the place of {other}", param_hint="--html")
+        for source in self.sources:
+            if self.format_of(source) not in ("text", "jsonl"):
+                raise BadParameter("shows texts: .txt and .jsonl", param_hint="--html")
 
     def _check_stream(self) -> None:
         if self.as_json:
@@ -72,7 +83,7 @@ class TagRequest:
     @property
     def target(self) -> Path:
         """The path of the answers."""
-        return Path(self.target_name)
+        return Path(self.target_name if self.html_name is None else self.html_name)
 
     @property
     def form(self) -> "Format | None":
@@ -83,7 +94,9 @@ class TagRequest:
 
     @property
     def is_stream(self) -> bool:
-        """Whether input or output is a pipe, a terminal or a device."""
+        """Whether input or output is a pipe, a terminal or a device, or a page is written."""
+        if self.html_name is not None:
+            return True
         source = self.sources[0] if self.sources else STANDARD_STREAM
         return (
             source == STANDARD_STREAM

@@ -82,6 +82,15 @@ _Ray = Annotated[
 _Restart = Annotated[
     bool, Option("--restart", help="Throw away what another job has begun in --output.")
 ]
+_Html = Annotated[
+    str | None,
+    Option(
+        "--html",
+        metavar="FILE",
+        help="Write a page of the texts with their entities marked; - prints it.",
+        show_default=False,
+    ),
+]
 _Json = Annotated[
     bool,
     Option("--json", help="Print what the HTTP service answers to TEXT; of files, the summary."),
@@ -103,6 +112,7 @@ def tag(
     ray: _Ray = None,
     restart: _Restart = False,
     as_json: _Json = False,
+    html_name: _Html = None,
     precision: PrecisionOption = "auto",
 ) -> None:
     """Find the entities in a text, or in each record of files.
@@ -129,6 +139,7 @@ def tag(
 
     Examples:
       teddy tag "He said Teddy Roosevelt was a great President"
+      teddy tag --html marked.html "He said Teddy Roosevelt was a great President"
       teddy tag --json --labels PER,ORG "Ada Lovelace wrote to the Royal Society"
       teddy tag --input letters.txt --output letters.jsonl
       tail -f chat.jsonl | teddy tag --input - --format jsonl
@@ -153,7 +164,11 @@ def _tag_text(text: str, request: TagRequest) -> None:
     labels = predictor.manifest.labels
     selection = request.selection(labels)
     entities = selection.of(predictor.tag([text], **selection.options)[0])
-    if request.as_json:
+    if request.html_name is not None:
+        from teddy.service.bulk.tag_files import write_page
+
+        write_page(text, entities, request.target)
+    elif request.as_json:
         answer = {
             "model": {"name": predictor.manifest.name, "version": predictor.version},
             "entities": [entity_fields(entity) for entity in entities],

@@ -3,8 +3,10 @@
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, nullcontext
+from functools import partial
+from html import escape
 from io import BufferedIOBase, BufferedWriter
 from pathlib import Path
 from typing import cast
@@ -14,6 +16,9 @@ import typer
 from teddy.model.errors import TeddyError
 from teddy.model.system.files import atomic_path
 from teddy.model.system.processes import Interruption, available_cores, interruptions
+from teddy.model.text.documents import Entity
+from teddy.model.text.marks import PAGE_START, mark
+from teddy.model.text.words import Text
 from teddy.service.bulk.inputs import (
     SHARD_BYTES,
     Input,
@@ -25,7 +30,7 @@ from teddy.service.bulk.inputs import (
 )
 from teddy.service.bulk.job import BulkJob, Summary, identity_of, run_job
 from teddy.service.bulk.progress import Progress, Rate, expected_bytes, rate_of, reported
-from teddy.service.bulk.records import Format
+from teddy.service.bulk.records import TEXT_FIELD, Format
 from teddy.service.bulk.request import STANDARD_STREAM, TagRequest
 from teddy.service.bulk.state import JobState
 from teddy.service.bulk.stream import arriving_lines, tag_stream
@@ -61,12 +66,33 @@ def _tag_stream(request: TagRequest) -> None:
             atomic_path(request.target) if to_file else nullcontext(request.target)
         )
         output = stack.enter_context(_open_output(target))
-        for progress in tag_stream(
-            lines, form, predictor, selection, output.write, text_field=request.text_field
-        ):
+        field = request.text_field if form is Format.JSONL else TEXT_FIELD
+        write: Callable[[bytes], object] = output.write
+        if request.html_name is not None:
+            output.write(PAGE_START.encode())
+            write = partial(_write_marked, output, field)
+        for progress in tag_stream(lines, form, predictor, selection, write, text_field=field):
             output.flush()
             done = progress
     _conclude(done, told=to_file)
+
+
+def write_page(text: Text, entities: Iterable[Entity], target: Path) -> None:
+    """Write a page of one text with its entities marked, or print it where the target is -."""
+    to_file = target != STANDARD_STREAM
+    with atomic_path(target) if to_file else nullcontext(target) as path, _open_output(path) as out:
+        out.write(f"{PAGE_START}{mark(text, entities)}\n".encode())
+
+
+def _write_marked(output: BufferedWriter, text_field: str, answers: bytes) -> None:
+    """Write lines of answers as marked texts; one that was not tagged gives its reason."""
+    for line in answers.splitlines():
+        answer = json.loads(line)
+        if "entities" in answer:
+            found = (Entity(**each) for each in answer["entities"])
+            output.write(f"{mark(answer[text_field], found)}\n".encode())
+        else:
+            output.write(f"<p><em>{escape(answer['error'])}</em></p>\n".encode())
 
 
 def _tag_file(request: TagRequest, interruption: Interruption) -> None:

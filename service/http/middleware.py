@@ -35,9 +35,10 @@ CLIENT_CLOSED_REQUEST = 499  # for the log and the metrics alone: the client did
 DEADLINE = 504
 
 OPEN = frozenset({"/", "/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"})
-"""What needs no key, besides the files of `/docs`: probes and scrapers have none, and these hold no
-text. Of `/` there is no more than a pointer to `/docs`."""
-OPEN_FOLDER = "/docs/assets/"
+"""What needs no key, besides the files of `/docs` and `/`: probes and scrapers have none, and these
+hold no text. `/` is a page that asks for a key, or no more than a pointer to `/docs`."""
+PAGE_FOLDER = "/page/"
+OPEN_FOLDERS = ("/docs/assets/", PAGE_FOLDER)
 Endpoint = Callable[[Request], Awaitable[Response]]
 OnError = Callable[[Request, Exception], Response]
 """Make the answer to an exception."""
@@ -224,7 +225,7 @@ class AuthMiddleware:
         if root and path.startswith(f"{root}/"):
             path = path.removeprefix(root)
         try:
-            if path not in OPEN and not path.startswith(OPEN_FOLDER):
+            if path not in OPEN and not path.startswith(OPEN_FOLDERS):
                 scope["caller"] = self._keys.authenticate(scope["headers"])
                 if self._drain.closed:
                     raise ShuttingDownError("Shutting down.", retry_after_seconds=1)

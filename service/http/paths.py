@@ -38,10 +38,10 @@ def _root(scope: Scope) -> str:
 def methods_of(request: Request) -> list[str]:
     """Return the methods of the path that was asked for; none if there is nothing.
 
-    Of `/` it is OPTIONS alone, which HAProxy asks to see whether a server is there.
+    Of `/` it is OPTIONS at least, which HAProxy asks to see whether a server is there.
     """
     at_root = request.scope["path"].removeprefix(_root(request.scope)) == "/"
-    return ["OPTIONS"] if at_root else _methods(request.app, request.scope)
+    return _methods(request.app, request.scope) or (["OPTIONS"] if at_root else [])
 
 
 def where_else(request: Request) -> str:

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.anyio
 
 KEY = "a-key-of-16-letters"
 GETS = (
+    "/",
     "/health/live",
     "/health/ready",
     "/metrics",
@@ -107,7 +108,6 @@ async def test_the_check_that_haproxy_makes_by_default_sees_a_server(predictor: 
 @pytest.mark.parametrize(
     ("path", "said"),
     [
-        ("/", "here: /docs describes"),
         ("/nowhere", "here: /docs describes"),
         ("/nowhere/", "here: /docs describes"),
         ("/v1", "here: /docs describes"),
@@ -132,8 +132,10 @@ async def test_a_path_that_does_not_exist_is_told_where_to_look(
         assert said in check_problem(answer, 404, "not-found")["detail"]
 
 
-async def test_the_root_points_to_the_documentation_without_a_key(predictor: Any) -> None:
-    async with asking(predictor, api_keys=KEY) as client:
+async def test_without_the_page_the_root_points_to_the_documentation_without_a_key(
+    predictor: Any,
+) -> None:
+    async with asking(predictor, api_keys=KEY, page=False) as client:
         assert "/docs" in check_problem(await client.get("/"), 404, "not-found")["detail"]
         check_problem(await client.get("/nowhere"), 401, "unauthorized")
 
@@ -195,7 +197,7 @@ async def test_behind_a_path_of_a_proxy_the_documentation_and_everything_else_wo
             f"{before}/v1/entities", json={"text": "Ada"}, headers={"X-API-Key": KEY}
         )
         assert tagged.status_code == 200
-        nothing = check_problem(await client.get(f"{before}/"), 404, "not-found")
+        nothing = check_problem(await client.get(f"{before}/docs/assets/x"), 404, "not-found")
         assert "/behind/me/docs" in nothing["detail"]
         counted = (await client.get(f"{before}/metrics")).text
     assert 'route="/v1/entities",status="200"' in counted
