@@ -21,6 +21,7 @@ from teddy.service.client.errors import (
     UnreachableError,
     UsageError,
 )
+from teddy.service.client.redaction import Redacted, RedactedItem, RedactOptions, Restored
 from teddy.service.client.results import (
     AnswerReference,
     Corrected,
@@ -28,9 +29,11 @@ from teddy.service.client.results import (
     ModelDetails,
     ModelSummary,
     ModelVersion,
+    Reading,
     Refusal,
     Reload,
     Result,
+    Sentence,
     Token,
 )
 
@@ -45,10 +48,16 @@ __all__ = [
     "ModelSummary",
     "ModelVersion",
     "Options",
+    "Reading",
+    "RedactOptions",
+    "Redacted",
+    "RedactedItem",
     "Refusal",
     "Reload",
+    "Restored",
     "Result",
     "RetryPolicy",
+    "Sentence",
     "StreamBrokenError",
     "TeddyServiceError",
     "Timing",
