@@ -160,7 +160,7 @@ class Predictor:
         None: as the predictor was loaded. Given words are one sentence in any case.
 
         `threshold`: every span of at least this probability, also those off the best path; a number
-        from 0.001 to 1, or one for each label, 0.5 for those that are not named. Of spans that
+        from 0.0001 to 1, or one for each label, 0.5 for those that are not named. Of spans that
         overlap, those are taken whose scores have the largest sum.
 
         Raises TextError for a lone surrogate or an empty word, TypeError for what is not a text,
