@@ -2,9 +2,9 @@
 
 Training and serving both split here, so that a model meets the words it has learnt. A text is first
 split at white space; what one chunk gives never depends on its neighbours, but for a user name
-behind an `@` that stands apart, which ends where that of `@name` does. What a word is within a chunk is said
-by the grammar of the model's version and language (`teddy.model.text.grammar`), and in
-docs/words.md with examples.
+behind an `@` that stands apart, which ends where that of `@name` does. What a word is within a
+chunk is said by the grammar of the model's version and language (`teddy.model.text.grammar`), and
+in docs/words.md with examples.
 
 Since version 2 a chunk is first read: character references of HTML become characters, and
 characters that cannot be seen are left out. The words are those of what is left; their offsets are

@@ -45,7 +45,7 @@ _WRITINGS: dict[str, Callable[[str, str], tuple[str, str]]] = {
         f"Yesterday **{person}** came back from {town}.",
     ),
     "references of HTML": lambda person, town: (
-        f"The guest, {person} – from {town} …",
+        f"The guest, {person} \u2013 from {town} \u2026",
         f"The guest,&nbsp;{person} &ndash; from {town}&hellip;",
     ),
     "a tab is a border": lambda person, town: (
@@ -58,7 +58,8 @@ _WRITINGS: dict[str, Callable[[str, str], tuple[str, str]]] = {
     ),
     "invisible characters": lambda person, town: (
         f"Yesterday {person} came back from {town}.",
-        f"Yesterday {person[:2]}\u200b{person[2:]} came back from \ufeff{town[:3]}\u2060{town[3:]}.",
+        f"Yesterday {person[:2]}\u200b{person[2:]} came back from "
+        f"\ufeff{town[:3]}\u2060{town[3:]}.",
     ),
     "a title": lambda person, town: (
         f"It is a book by {person.split()[1]} of {town}.",

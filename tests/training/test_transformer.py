@@ -46,7 +46,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("bert")
     vocabulary = [*SPECIAL, *LETTERS, *(f"##{letter}" for letter in LETTERS)]
     numbers = {piece: number for number, piece in enumerate(vocabulary)}
-    tokenizer = Tokenizer(WordPiece(numbers, unk_token="[UNK]"))
+    tokenizer = Tokenizer(WordPiece(numbers, unk_token="[UNK]"))  # noqa: S106
     tokenizer.normalizer = BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = BertPreTokenizer()
     tokenizer.post_processor = BertProcessing(("[SEP]", 3), ("[CLS]", 2))

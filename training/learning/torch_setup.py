@@ -125,7 +125,8 @@ def make_optimiser(
     """Make AdamW (Loshchilov & Hutter 2019); embedding, biases and CRF do not decay.
 
     An embedding's rows must not decay while their words are not seen. What begins with one of
-    `started_names`, by default embedding and encoder, learns at `started_share` of the rate. `embedding` are the rows that are learnt here, if not all.
+    `started_names`, by default embedding and encoder, learns at `started_share` of the rate.
+    `embedding` are the rows that are learnt here, if not all.
     """
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():

@@ -175,7 +175,9 @@ def with_transformer(
     try:
         from transformers import AutoModel, AutoTokenizer  # an extra, and seconds to import
     except ImportError:
-        raise TrainingError("a transformer needs an extra: pip install 'teddy[transformers]'") from None
+        raise TrainingError(
+            "a transformer needs an extra: pip install 'teddy[transformers]'"
+        ) from None
     if not (Path(directory) / "config.json").is_file():
         raise TrainingError(f"{directory}: no directory of a transformer: it has no config.json")
     try:

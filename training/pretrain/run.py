@@ -156,9 +156,7 @@ def pretrain(
             corpus = _prepared(
                 recipe, config, data, output / "corpus", recorder.note, job, resume=resume
             )
-            pretrainer = _make_pretrainer(
-                recipe, config, corpus, earlier, data, recorder.note
-            )
+            pretrainer = _make_pretrainer(recipe, config, corpus, earlier, data, recorder.note)
         _learn(recipe, config, pretrainer, recorder)
         _start(recipe, config, pretrainer).save(encoder_file)
         directory.previous.unlink(missing_ok=True)
