@@ -40,7 +40,6 @@ from teddy.training.learning.distributed.process_group import (
     require_same_weights,
 )
 from teddy.training.learning.torch_setup import (
-    STARTED,
     FromAnywhere,
     autocast,
     make_optimiser,
@@ -106,7 +105,6 @@ class Trainer:
             config.learning_rate,
             config.weight_decay,
             started_share,
-            getattr(network, "STARTED", STARTED),
             embedding=self.parallel.embedding,
         )
         self._recent_losses: deque[float] = deque(maxlen=_RECENT_LOSSES)

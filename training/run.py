@@ -27,6 +27,7 @@ from teddy.model.system.processes import Interruption
 from teddy.training.evaluation.measurements import read_measurements
 from teddy.training.evaluation.scores import Counts
 from teddy.training.export.publish import measure, recipe_of, write_model
+from teddy.training.introduction import introduce
 from teddy.training.job.job import Job
 from teddy.training.job.run_directory import RunDirectory
 from teddy.training.job.run_recorder import RunRecorder, Watcher
@@ -118,7 +119,7 @@ def _learn(setup: RunSetup, recorder: RunRecorder) -> None:
     position, steps = trainer.position, trainer.total_steps
     recorder.resume_at(position.step, position.evaluated, steps=steps, epochs=config.epochs)
     with recorder.showing(steps):
-        for line in setup.introduction:
+        for line in introduce(setup):
             recorder.note(line)
         recorder.follow(
             trainer.run(recorder.interruption),

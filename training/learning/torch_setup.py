@@ -118,16 +118,16 @@ def make_optimiser(
     learning_rate: float,
     weight_decay: float,
     started_share: float = 1.0,
-    started_names: tuple[str, ...] = STARTED,
     *,
     embedding: nn.Parameter | None = None,
 ) -> torch.optim.Optimizer:
     """Make AdamW (Loshchilov & Hutter 2019); embedding, biases and CRF do not decay.
 
-    An embedding's rows must not decay while their words are not seen. What begins with one of
-    `started_names`, by default embedding and encoder, learns at `started_share` of the rate.
-    `embedding` are the rows that are learnt here, if not all.
+    An embedding's rows must not decay while their words are not seen. Embedding and encoder, or
+    what else the network names in `STARTED`, learn at `started_share` of the rate. `embedding` are
+    the rows that are learnt here, if not all.
     """
+    started_names: tuple[str, ...] = getattr(network, "STARTED", STARTED)
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:

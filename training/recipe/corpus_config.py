@@ -274,3 +274,15 @@ def _is_text_encoding(name: str) -> bool:
     except LookupError:  # also for codecs such as base64, which are not of text
         return False
     return True
+
+
+def unfit_label(label: str) -> str:
+    """Return why a text cannot be a label, and what to do; empty where it can."""
+    if label in (OUTSIDE, UNKNOWN):
+        return "it stands for no entity" if label == OUTSIDE else "it stands for any label"
+    if not label:
+        return "it is empty"
+    if not re.fullmatch(r"\S+", label):
+        other = "_".join(label.split())
+        return f"it has white space; name it {other!r}, and map = {{ {label!r} = {other!r} }}"
+    return ""

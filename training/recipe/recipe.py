@@ -20,12 +20,11 @@ from teddy.model.file.bundle import TrainingData
 from teddy.model.text.sentences import SentenceMode
 from teddy.model.text.words import READABLE_VERSIONS, TOKENISER_VERSION, Tokeniser
 from teddy.training.recipe.corpus_config import (
-    OUTSIDE,
-    UNKNOWN,
     CorpusConfig,
     RuleConfig,
     Table,
     rule_contradictions,
+    unfit_label,
 )
 from teddy.training.recipe.reading import (
     KeyPath,
@@ -231,9 +230,9 @@ class Recipe(Table):
         return Tokeniser(self.tokeniser_version, self.language)
 
     @property
-    def transformer_credit(self) -> tuple[TrainingData, ...]:
-        """What a teacher on a transformer, and its students, must credit."""
-        return (self.transformer.credit,) if self.transformer else ()
+    def credits(self) -> tuple[TrainingData, ...]:
+        """What the weights that a run starts from must credit, but for `start` and teachers."""
+        return (*self.embedding.credit, *([self.transformer.credit] if self.transformer else ()))
 
     def dump_toml(self) -> str:
         """Return the recipe as TOML with defaults; `load_recipe` reads an equal one from it."""
@@ -310,18 +309,6 @@ def _misplaced_vectors(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
             yield ("embedding", key), "missing: the model must credit the vectors"
 
 
-def _unfit_label(label: str) -> str:
-    """Return why a text cannot be a label, and what to do; empty where it can."""
-    if label in (OUTSIDE, UNKNOWN):
-        return "it stands for no entity" if label == OUTSIDE else "it stands for any label"
-    if not label:
-        return "it is empty"
-    if not re.fullmatch(r"\S+", label):
-        other = "_".join(label.split())
-        return f"it has white space; name it {other!r}, and map = {{ {label!r} = {other!r} }}"
-    return ""
-
-
 def _contradictions(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
     """Yield what no single table can see: the key at fault, and why."""
     if recipe.embedding.vectors:
@@ -335,9 +322,8 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
             yield (key,), "must not be empty" if key in recipe.model_fields_set else "missing"
             return
     if recipe.transformer and (recipe.start.weights or recipe.update):
-        key = "update" if recipe.update else "start"
-        reason = "cannot stand beside transformer, whose network has another shape"
-        yield (key,) if recipe.update else (key, "weights"), reason
+        reason = "cannot stand beside start.weights or update, whose network has another shape"
+        yield ("transformer",), reason
     yield from recipe.augment.contradictions(recipe.labels)
     if recipe.distill is not None:
         updates = recipe.update is not None
@@ -347,7 +333,7 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
     for location, reason in recipe.card.contradictions(recipe.labels):
         yield ("card", *location), reason
     for place, label in enumerate(recipe.labels):
-        if reason := _unfit_label(label):
+        if reason := unfit_label(label):
             yield ("labels", place), f"{label!r} cannot be a label: {reason}"
         if label in recipe.labels[:place]:
             yield ("labels", place), f"{label!r} is listed twice"
