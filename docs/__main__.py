@@ -42,6 +42,7 @@ RECIPE_TABLES: Mapping[str, type] = {
     "[start]": recipe.StartConfig,
     "[training]": recipe.TrainingConfig,
     "[augment]": sections.AugmentConfig,
+    "[transformer]": sections.TransformerConfig,
     "[distill]": sections.DistillConfig,
     "[update]": sections.UpdateConfig,
     "[pretrain]": sections.PretrainConfig,
