@@ -5,12 +5,14 @@ text alone, and predicts windows of many texts together.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from pickle import PicklingError
+from typing import Self
 
-from teddy.model.errors import ModelFileError
+from teddy.model.errors import ModelFileError, RulesError
 from teddy.model.features.pieces import Pieces
 from teddy.model.features.rows import WordFeatures
 from teddy.model.file.bundle import Bundle, Manifest, read_bundle
@@ -22,6 +24,9 @@ from teddy.model.network.precision import (
     number_format,
     onnx_precisions,
 )
+from teddy.model.rules.loading import load_rules
+from teddy.model.rules.ruled import assemble_ruled, prepare_ruled
+from teddy.model.rules.rules import Rules
 from teddy.model.system.memory import bound_kernel_cache, collector_paused
 from teddy.model.tagger import TaggedWords, Tagger, avoid_lost_threads
 from teddy.model.tags.spans import Span
@@ -59,12 +64,51 @@ class Predictor:
             sentences=manifest.sentences,
         )
         """Cut a text into words and windows; see `teddy.model.text.documents.prepare`."""
-        self.assemble = partial(assemble, tag_names=tagger.tag_set.tags)
+        self.assemble: partial[Tagged] = partial(assemble, tag_names=tagger.tag_set.tags)
         """Put the results of a document's windows together; see `documents.assemble`."""
+        self.rules: Rules | None = None
+        """The rules in force."""
 
     def predict(self, windows: Sequence[Window]) -> list[TaggedWords]:
         """Run the network: one result for each window, which does not depend on the others."""
-        return self.tagger.tag([window.words for window in windows])
+        hints = {k: window.hints for k, window in enumerate(windows) if window.hints}
+        return self.tagger.tag([window.words for window in windows], hints)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of all entities: the model's, and behind them those of the rules."""
+        own = self.rules.labels if self.rules else ()
+        return tuple(dict.fromkeys((*self.manifest.labels, *own)))
+
+    def with_rules(self, rules: Rules | None) -> Self:
+        """Return this predictor with other rules, or without; both share the network.
+
+        The rules must have been loaded for its `tokeniser`. Raises RulesError for hints that the
+        model cannot take.
+        """
+        made = copy(self)
+        cut = {k: v for k, v in self.prepare.keywords.items() if k not in ("rules", "labels")}
+        if rules is None:
+            made.prepare = partial(prepare, **cut)
+            made.assemble = partial(assemble, tag_names=self.tagger.tag_set.tags)
+        else:
+            known = self.manifest.labels
+            if foreign := sorted(rules.hinted_labels.difference(known)):
+                reason = (
+                    f"hints at {foreign[0]}, but the labels of the model are {', '.join(known)}"
+                )
+                raise RulesError(rules.path, None, reason)
+            takes_hints = self.tagger.takes_hints
+            if rules.hinted_labels and not takes_hints:
+                raise RulesError(rules.path, None, "hints need a .teddy file, not an ONNX file")
+            hinted = known if takes_hints else ()
+            made.rules = rules
+            ruled: partial[Document] = partial(prepare_ruled, rules=rules, labels=hinted, **cut)
+            made.prepare = ruled
+            tag_set = TagSet(made.labels)
+            made.assemble = partial(assemble_ruled, tag_set=tag_set, rules=rules)
+        made.rules = rules
+        return made
 
     @property
     def sentences(self) -> SentenceMode:
@@ -143,7 +187,8 @@ class Predictor:
     def __reduce__(self) -> tuple[object, ...]:
         if self.path is None:
             raise PicklingError("a Predictor that was not loaded from a file cannot be pickled")
-        return _load_again, (self.path, self.precision, self.version, self.sentences)
+        rules = self.rules and self.rules.path.absolute()
+        return _load_again, (self.path, self.precision, self.version, self.sentences, rules)
 
 
 def _texts_of(texts: Iterable[Text]) -> Iterator[Text]:
@@ -188,6 +233,7 @@ def load(
     precision: str = "auto",
     sha256: str | None = None,
     sentences: SentenceMode | None = None,
+    rules: str | Path | None = None,
 ) -> Predictor:
     """Load a model file, or a model that ships with Teddy, by its name, and run its canary.
 
@@ -195,11 +241,13 @@ def load(
     multiplies in it, bf16. Each must give the canary's entities. With int8 results depend a little
     on what else is in the batch. An ONNX file runs in ONNX Runtime, in fp32 or int8; `auto` is
     fp32. `sha256` pins the whole file: no other is loaded or run. `sentences` is how texts are cut
-    where a call does not say it: `document` or `lines`; None: as the model's recipe says.
+    where a call does not say it: `document` or `lines`; None: as the model's recipe says. `rules`
+    is a file of rules (docs/rules.md).
 
     Raises ModelFileError when the file is foreign, damaged, of another version, or fails its
-    canary; MissingExtraError for an ONNX file without `teddy[onnx]`; ValueError for an unknown
-    precision or way to find sentences.
+    canary; MissingExtraError for an ONNX file without `teddy[onnx]`, or rules without
+    `teddy[rules]`; RulesError for rules that are refused; ValueError for an unknown precision or
+    way to find sentences.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision}")
@@ -238,7 +286,9 @@ def load(
     predictor = next(each for each in passing if each.precision == chosen)
     predictor.prepare = predictor.cut_by(sentences)
     predictor.path = Path(path).absolute()
-    return predictor
+    return (
+        predictor if rules is None else predictor.with_rules(load_rules(rules, predictor.tokeniser))
+    )
 
 
 def _find(path: str | Path | None) -> str | Path:
@@ -260,9 +310,11 @@ def _find(path: str | Path | None) -> str | Path:
     return shipped[name]
 
 
-def _load_again(path: Path, precision: str, version: str, sentences: SentenceMode) -> Predictor:
+def _load_again(
+    path: Path, precision: str, version: str, sentences: SentenceMode, rules: Path | None
+) -> Predictor:
     """Load what was pickled. Raises ModelFileError if another model is there now, and as `load`."""
-    predictor = load(path, precision=precision, sentences=sentences)
+    predictor = load(path, precision=precision, sentences=sentences, rules=rules)
     if predictor.version != version:
         raise ModelFileError(path, f"version {predictor.version} now; {version} was pickled")
     return predictor

@@ -1,10 +1,10 @@
 """Words in, spans and their probabilities out: used to evaluate in training, and to serve."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from teddy.model.features.batching import group_by_length, pad_rows
 from teddy.model.features.rows import WordFeatures
 from teddy.model.features.word_vectors import WordReader, WordVectors
+from teddy.model.network.conditional import Hint, HintedChain, Potentials
 from teddy.model.network.encoder import words_read
 from teddy.model.system.memory import trim_malloc
 from teddy.model.tags.spans import Span
@@ -101,21 +102,50 @@ class Tagger:
         self.padding_words = 0
         """The number of places that the network has read and that held no word."""
 
-    def tag(self, sentences: Sequence[Sequence[str]]) -> list[TaggedWords]:
-        """Tag sentences of words: one result each, in order, independent of the others."""
+    def tag(
+        self,
+        sentences: Sequence[Sequence[str]],
+        hints: Mapping[int, Sequence[Hint]] | None = None,
+    ) -> list[TaggedWords]:
+        """Tag sentences of words: one result each, in order, independent of the others.
+
+        `hints` are those of a sentence, by its position; see `teddy.model.network.conditional`.
+
+        Raises ValueError for hints where the network does not take them: see `takes_hints`.
+        """
         avoid_lost_threads()
         results: list[TaggedWords] = [_EMPTY] * len(sentences)
+        if not hints:
+            self._tag_into(results, sentences, {})
+        else:
+            plain = [() if k in hints else each for k, each in enumerate(sentences)]
+            hinted = [each if k in hints else () for k, each in enumerate(sentences)]
+            self._tag_into(results, plain, {})
+            self._tag_into(results, hinted, hints)
+        if self._words_until_trim < 0:
+            self._words_until_trim = _WORDS_BETWEEN_TRIMS
+            trim_malloc()
+        return results
+
+    def _tag_into(
+        self,
+        results: list[TaggedWords],
+        sentences: Sequence[Sequence[str]],
+        hints: Mapping[int, Sequence[Hint]],
+    ) -> None:
+        """Tag the sentences that have words, which all have hints, or none has."""
         for batch in self.batches(sentences):
-            for position, result in zip(batch.members, self._read(batch), strict=True):
+            ran = (
+                self._run_hinted(batch, [hints[position] for position in batch.members])
+                if hints
+                else [each.numpy() for each in self.run(batch)]
+            )
+            for position, result in zip(batch.members, self._read(batch, *ran), strict=True):
                 results[position] = result
             self._words_until_trim -= batch.words.numel()
             self.padding_words += words_read(batch.lengths.numpy(), batch.words.shape[1]) - sum(
                 len(sentences[position]) for position in batch.members
             )
-        if self._words_until_trim < 0:
-            self._words_until_trim = _WORDS_BETWEEN_TRIMS
-            trim_malloc()
-        return results
 
     def batches(self, sentences: Sequence[Sequence[str]]) -> Iterator[TaggingBatch]:
         """Yield batches of near-equal lengths, with every sentence that has words."""
@@ -140,9 +170,40 @@ class Tagger:
         with torch.inference_mode():
             return self.network(batch.vectors, batch.words, batch.lengths)
 
-    def _read(self, batch: TaggingBatch) -> list[TaggedWords]:
-        """Return one result for each member of a batch."""
-        tags, marginal, opening, closing = (each.numpy() for each in self.run(batch))
+    @property
+    def takes_hints(self) -> bool:
+        """Whether the network says what it computes inside, which an ONNX graph does not."""
+        return hasattr(self.network, "crf")
+
+    def _run_hinted(self, batch: TaggingBatch, hints: Sequence[Sequence[Hint]]) -> list[Any]:
+        """Return what `run` does, as arrays, under the hints of each member of a batch."""
+        if not self.takes_hints:
+            raise ValueError("this network takes no hints")
+        network: Any = self.network
+        with torch.inference_mode():
+            # A method of every network that was exported: `forward` calls it.
+            scores = network._emissions(batch.vectors, batch.words, batch.lengths)
+        n_rows = len(batch.members)
+        cooling = 1.0 / float(network.crf.temperature)
+        chain = HintedChain(
+            scores[:n_rows].double().numpy() * cooling,
+            batch.lengths[:n_rows].numpy(),
+            Potentials.of(network.crf, cooling),
+            hints,
+            self.tag_set.labels,
+        )
+        tags = chain.best_path()
+        return [tags, *chain.posterior(tags)]
+
+    def _read(
+        self,
+        batch: TaggingBatch,
+        tags: NDArray[np.int64],
+        marginal: NDArray[np.float64],
+        opening: NDArray[np.float64],
+        closing: NDArray[np.float64],
+    ) -> list[TaggedWords]:
+        """Return one result for each member of a batch, from what the network gave."""
         rows, starts, ends, labels = self.tag_set.decode_rows(tags)
         # exp of a sum of four rounded terms: the last digit may pass one. (And weights that are no
         # numbers score one.)
