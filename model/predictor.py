@@ -80,6 +80,11 @@ class Predictor:
         own = self.rules.labels if self.rules else ()
         return tuple(dict.fromkeys((*self.manifest.labels, *own)))
 
+    @property
+    def hinted_labels(self) -> tuple[str, ...]:
+        """The labels that the network can be hinted at: its own or, of an ONNX file, none."""
+        return self.manifest.labels if self.tagger.takes_hints else ()
+
     def with_rules(self, rules: Rules | None) -> Self:
         """Return this predictor with other rules, or without; both share the network.
 
@@ -98,11 +103,10 @@ class Predictor:
                     f"hints at {foreign[0]}, but the labels of the model are {', '.join(known)}"
                 )
                 raise RulesError(rules.path, None, reason)
-            takes_hints = self.tagger.takes_hints
-            if rules.hinted_labels and not takes_hints:
+            if rules.hinted_labels and not self.tagger.takes_hints:
                 raise RulesError(rules.path, None, "hints need a .teddy file, not an ONNX file")
-            hinted = known if takes_hints else ()
             made.rules = rules
+            hinted = self.hinted_labels
             ruled: partial[Document] = partial(prepare_ruled, rules=rules, labels=hinted, **cut)
             made.prepare = ruled
             tag_set = TagSet(made.labels)

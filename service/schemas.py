@@ -121,6 +121,8 @@ class RightEntity(BaseModel):
     score: float | None = Field(
         default=None, description="Passed over: it is there so that answers can be sent back."
     )
+    source: str | None = Field(default=None, description="Passed over, as `score`.")
+    id: str | None = Field(default=None, description="Passed over, as `score`.")
 
 
 class _Correction(BaseModel):
@@ -197,6 +199,13 @@ class EntityOut(BaseModel):
         ge=0, le=1, description="The probability that this very stretch has this label."
     )
     text: str
+    source: str | None = Field(
+        default=None,
+        description="Where rules are in force: `model`, or the name of the rule that it is from.",
+    )
+    id: str | None = Field(
+        default=None, description="The id of the dictionary's entry, if it is from one with ids."
+    )
 
 
 class TokenOut(BaseModel):

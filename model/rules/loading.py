@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 from teddy.model.errors import RulesError
+from teddy.model.rules.builtins import make_builtin
 from teddy.model.rules.config import (
     BuiltinConfig,
     ContextConfig,
@@ -18,6 +19,7 @@ from teddy.model.rules.entries import read_entries
 from teddy.model.rules.merging import MODEL
 from teddy.model.rules.patterns import Expression, Expressions
 from teddy.model.rules.rules import Refine, Rule, Rules
+from teddy.model.rules.token_patterns import TokenPatterns
 from teddy.model.text.words import Tokeniser
 
 MOST_RULES = 1000
@@ -41,6 +43,7 @@ class _Builder:
         self._file = file
         self._tokeniser = tokeniser
         self._dictionary = Dictionary(tokeniser)
+        self._tokens = TokenPatterns()
         self._expressions: list[Expression] = []
         self._refine: dict[int, Refine] = {}
         self._rules: list[Rule] = []
@@ -71,6 +74,7 @@ class _Builder:
             version=self._digest.hexdigest()[:12],
             rules=tuple(self._rules),
             dictionary=self._dictionary,
+            tokens=self._tokens,
             expressions=Expressions(self._expressions),
             refine=self._refine,
         )
@@ -126,13 +130,18 @@ class _Builder:
             self._note(path)
             for line, name, label, entry_id in read_entries(config, path):
                 if not isinstance(name, str):
-                    raise RulesError(path, line, "a pattern of tokens")
-                if len(name) >= least:
+                    try:
+                        self._tokens.add(rule, name, label, entry_id)
+                    except ValueError as error:
+                        raise RulesError(path, line, str(error)) from None
+                    labels[label] = None
+                elif len(name) >= least:
                     add(rule, name, label, entry_id, case)
                     labels[label] = None
                 if len(labels) > MOST_LABELS:
                     raise RulesError(path, line, f"more than {MOST_LABELS} labels")
-        return tuple(labels), self._dictionary.n_entries.get(rule, 0)
+        n_entries = self._dictionary.n_entries.get(rule, 0) + self._tokens.n_patterns.get(rule, 0)
+        return tuple(labels), n_entries
 
     def _note(self, path: Path) -> None:
         """Count a file among those that were read."""
@@ -149,7 +158,12 @@ class _Builder:
         self._expressions.append(Expression.of(len(self._rules), source, fold=fold))
 
     def _add_builtin(self, config: BuiltinConfig) -> tuple[str, ...]:
-        raise ValueError(f"kind: {config.kind} comes later")
+        made = make_builtin(config)
+        for source in made.sources:
+            self._add_expression(source, fold=False)
+        if made.refine:
+            self._refine[len(self._rules)] = made.refine
+        return (config.label or config.kind.upper(),)
 
 
 def _name_of(table: str, number: int, config: RuleConfig) -> str:

@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, chain
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from teddy.model.rules.config import ContextConfig, Use, log_odds
 from teddy.model.rules.dictionary import Dictionary
 from teddy.model.rules.merging import Match
 from teddy.model.rules.patterns import Expressions
+from teddy.model.rules.token_patterns import TokenPatterns
 from teddy.model.text.sentences import Offsets
 from teddy.model.text.words import Text
 
@@ -54,6 +55,7 @@ class Rules:
     version: str
     rules: tuple[Rule, ...]
     dictionary: Dictionary
+    tokens: TokenPatterns
     expressions: Expressions
     refine: Mapping[int, Refine]
 
@@ -82,7 +84,7 @@ class Rules:
             return []
         near = _Near(words)
         matches: list[Match] = []
-        for found in self.dictionary.find(words):
+        for found in chain(self.dictionary.find(words), self.tokens.find(words)):
             place = offsets.starts[found.start], offsets.ends[found.end - 1]
             within = found.start, found.end
             matches += self._matches(near, found.rule, place, within, True, found.label, found.id)

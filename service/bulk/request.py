@@ -36,6 +36,7 @@ class TagRequest:
     as_json: bool
     precision: str
     sentences: "SentenceMode | None" = None
+    rules: Path | None = None
 
     def check(self) -> None:
         """Raise BadParameter for options that contradict each other."""
@@ -122,6 +123,7 @@ class TagRequest:
             path=self.model_file,
             precision=precision or self.precision,
             sentences=self.sentences,
+            rules=self.rules,
         )
 
     def start(

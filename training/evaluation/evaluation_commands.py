@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from teddy.training.evaluation.bootstrap import Intervals
     from teddy.training.evaluation.evaluate import Evaluation
     from teddy.training.evaluation.robustness import Robustness
+    from teddy.training.evaluation.rule_effects import RuleEffects
 
 
 _Model = Annotated[Path, Argument(metavar="MODEL", help="A model file.", show_default=False)]
@@ -44,6 +45,10 @@ _TrainedOn = Annotated[
 _Robustness = Annotated[
     bool,
     Option("--robustness", help="Measure again in one case, without punctuation, with typos, ..."),
+]
+_Rules = Annotated[
+    Path | None,
+    Option("--rules", metavar="FILE", help="Measure with these rules, and what each of them does."),
 ]
 _Json = Annotated[bool, Option("--json", help="Print everything, as JSON.")]
 
@@ -81,6 +86,7 @@ def evaluate(
     report: _Report = None,
     trained_on: _TrainedOn = None,
     robustness: _Robustness = False,
+    rules: _Rules = None,
     precision: PrecisionOption = "auto",
     as_json: _Json = False,
 ) -> None:
@@ -95,6 +101,7 @@ def evaluate(
       teddy evaluate runs/mine/mine.teddy mine.toml --data corpora --report runs/mine/again
       teddy evaluate mine.teddy test.conll --trained-on mine.toml --data corpora --report test
       teddy evaluate runs/mine/mine.teddy dev.conll --robustness
+      teddy evaluate runs/mine/mine.teddy dev.conll --rules rules.toml
     """
     use_one_thread()
     options = DataOptions.of(locals())
@@ -106,15 +113,25 @@ def evaluate(
         prediction,
     )
     from teddy.training.evaluation.robustness import measure_robustness
+    from teddy.training.evaluation.rule_effects import measure_rules
     from teddy.training.report.writing import score_intervals_of
 
-    predictor = load(model_file, precision=precision)
-    labels = predictor.manifest.labels
+    predictor = load(model_file, precision=precision, rules=rules)
+    labels = predictor.labels
     corpora = options.corpora(labels, predictor.tokeniser)
     seen = corpora
     if trained_on is not None:
         seen = corpora_of_recipe(trained_on, data, predictor.tokeniser)
-    evaluation = evaluate_dev(predictor.tagger, corpora, trained_on=seen)
+    effects: RuleEffects | None = None
+    if rules is not None:
+        effects = measure_rules(predictor, dev_sentences(corpora), annotated_labels(corpora))
+    evaluation = evaluate_dev(
+        predictor.tagger,
+        corpora,
+        trained_on=seen,
+        labels=labels,
+        predict=effects.predict() if effects else None,
+    )
     perturbed: Robustness | None = None
     if robustness:
         sentences, annotated = dev_sentences(corpora), annotated_labels(corpora)
@@ -123,7 +140,7 @@ def evaluate(
     if report is not None:
         title = f"{model_file.name} on {source.name}"
         _write_report(evaluation, perturbed, predictor, corpora, report, title)
-    _print(evaluation, score_intervals_of(evaluation), perturbed, as_json)
+    _print(evaluation, score_intervals_of(evaluation), perturbed, effects, as_json)
 
 
 def _write_report(
@@ -148,16 +165,22 @@ def _write_report(
 
 
 def _print(
-    evaluation: "Evaluation", intervals: "Intervals", perturbed: "Robustness | None", as_json: bool
+    evaluation: "Evaluation",
+    intervals: "Intervals",
+    perturbed: "Robustness | None",
+    effects: "RuleEffects | None",
+    as_json: bool,
 ) -> None:
     if as_json:
         fields = evaluation.as_dict() | {"intervals": intervals.as_dict()}
         fields |= {"robustness": perturbed.as_dict()} if perturbed else {}
+        fields |= {"rules": effects.as_dict()} if effects else {}
         print(json.dumps(fields, ensure_ascii=False))
     else:
         print(
             *_summary(evaluation, intervals),
             *(["", *perturbed.table()] if perturbed else []),
+            *(["", *effects.table()] if effects else []),
             sep="\n",
         )
 
