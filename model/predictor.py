@@ -25,6 +25,9 @@ from teddy.model.network.precision import (
     onnx_precisions,
 )
 from teddy.model.rules.loading import load_rules
+from teddy.model.rules.only import PRECISION as NO_PRECISION
+from teddy.model.rules.only import SUFFIX as RULES_SUFFIX
+from teddy.model.rules.only import NoTagger, manifest_of
 from teddy.model.rules.ruled import assemble_ruled, prepare_ruled
 from teddy.model.rules.rules import Rules
 from teddy.model.system.memory import bound_kernel_cache, collector_paused
@@ -98,6 +101,8 @@ class Predictor:
             made.assemble = partial(assemble, tag_names=self.tagger.tag_set.tags)
         else:
             known = self.manifest.labels
+            if isinstance(self.tagger, NoTagger):
+                made.version = rules.version
             if foreign := sorted(rules.hinted_labels.difference(known)):
                 reason = (
                     f"hints at {foreign[0]}, but the labels of the model are {', '.join(known)}"
@@ -192,6 +197,7 @@ class Predictor:
         if self.path is None:
             raise PicklingError("a Predictor that was not loaded from a file cannot be pickled")
         rules = self.rules and self.rules.path.absolute()
+        rules = None if rules == self.path else rules
         return _load_again, (self.path, self.precision, self.version, self.sentences, rules)
 
 
@@ -246,13 +252,15 @@ def load(
     on what else is in the batch. An ONNX file runs in ONNX Runtime, in fp32 or int8; `auto` is
     fp32. `sha256` pins the whole file: no other is loaded or run. `sentences` is how texts are cut
     where a call does not say it: `document` or `lines`; None: as the model's recipe says. `rules`
-    is a file of rules (docs/rules.md).
+    is a file of rules (docs/rules.md); as the `path` itself, it is a tagger of rules alone.
 
     Raises ModelFileError when the file is foreign, damaged, of another version, or fails its
     canary; MissingExtraError for an ONNX file without `teddy[onnx]`, or rules without
     `teddy[rules]`; RulesError for rules that are refused; ValueError for an unknown precision or
     way to find sentences.
     """
+    if path is not None and Path(path).suffix == RULES_SUFFIX:
+        return _load_rules_alone(Path(path), sentences)
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision}")
     bound_kernel_cache()
@@ -293,6 +301,15 @@ def load(
     return (
         predictor if rules is None else predictor.with_rules(load_rules(rules, predictor.tokeniser))
     )
+
+
+def _load_rules_alone(path: Path, sentences: SentenceMode | None) -> Predictor:
+    """Return a predictor that has rules and no network. Raises RulesError."""
+    rules = load_rules(path)
+    predictor = Predictor(manifest_of(rules), rules.version, NO_PRECISION, NoTagger())
+    predictor.prepare = predictor.cut_by(sentences)
+    predictor.path = path.absolute()
+    return predictor.with_rules(rules)
 
 
 def _find(path: str | Path | None) -> str | Path:

@@ -182,6 +182,8 @@ RuleConfig = DictionaryConfig | PatternConfig | BuiltinConfig | NeverConfig
 class RulesConfig(_Table):
     """All rules of a file."""
 
+    language: str = ""
+    """The language by which words are cut, such as `fr`, for rules without a model."""
     dictionary: tuple[DictionaryConfig, ...] = ()
     pattern: tuple[PatternConfig, ...] = ()
     builtin: tuple[BuiltinConfig, ...] = ()

@@ -27,13 +27,15 @@ MOST_LABELS = 1000
 """Of all rules together: metrics have a series for each rule, and for each label."""
 
 
-def load_rules(path: Path | str, tokeniser: Tokeniser) -> Rules:
+def load_rules(path: Path | str, tokeniser: Tokeniser | None = None) -> Rules:
     """Read a file of rules, and the files that it names, for words that `tokeniser` cuts.
+
+    Without one, words are cut by the newest rules for the `language` in the file.
 
     Raises RulesError, with the file and the line, for what is refused, and MissingExtraError.
     """
-    builder = _Builder(RulesFile(Path(path)), tokeniser)
-    return builder.build()
+    file = RulesFile(Path(path))
+    return _Builder(file, tokeniser or Tokeniser(language=file.config.language)).build()
 
 
 class _Builder:
@@ -72,6 +74,7 @@ class _Builder:
             path=self._file.path,
             paths=tuple(self._paths),
             version=self._digest.hexdigest()[:12],
+            language=self._tokeniser.language,
             rules=tuple(self._rules),
             dictionary=self._dictionary,
             tokens=self._tokens,

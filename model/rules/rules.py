@@ -47,12 +47,14 @@ class Rule:
 class Rules:
     """The rules of a file, ready for texts whose words one tokeniser cuts. Safe in many threads.
 
-    Attributes: `paths`, all files that were read; `version`, the beginning of the digest of all.
+    Attributes: `paths`, all files that were read; `version`, the beginning of the digest of all;
+    `language`, of the words.
     """
 
     path: Path
     paths: tuple[Path, ...]
     version: str
+    language: str
     rules: tuple[Rule, ...]
     dictionary: Dictionary
     tokens: TokenPatterns

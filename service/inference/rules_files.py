@@ -48,7 +48,11 @@ class RulesFiles:
         If that file is bad now, the last good one is taken. Raises RulesError and MissingExtraError
         where there has been none.
         """
-        path = self._path(name)
+        if predictor.rules is not None:  # they are all that it is
+            self._note(predictor.rules, predictor, {})
+            self._metrics.serve_rules(name, predictor.rules)
+            return predictor
+        path = self._path(name, predictor)
         if path is None:
             return predictor
         known = self._read.get((path, predictor.tokeniser))
@@ -79,7 +83,7 @@ class RulesFiles:
 
         Raises RulesError, once for each state of the files.
         """
-        path = self._path(name)
+        path = self._path(name, predictor)
         if path is None:
             return None
         seen, rules = self._read[path, predictor.tokeniser]
@@ -98,7 +102,10 @@ class RulesFiles:
         self._refused.pop(name, None)
         return renewed
 
-    def _path(self, name: str) -> Path | None:
+    def _path(self, name: str, predictor: "Predictor") -> Path | None:
+        """Return the file of a model's rules: its own, if it is nothing but rules."""
+        if predictor.rules is not None and predictor.path == predictor.rules.path.absolute():
+            return predictor.rules.path
         return self._files.get(name, self._files.get(""))
 
     def _load(self, path: Path, predictor: "Predictor", before: Signatures) -> "Rules":
@@ -111,9 +118,12 @@ class RulesFiles:
         before = _signatures([path]) | before
         rules = load_rules(path, predictor.tokeniser)
         predictor.with_rules(rules)
-        signatures = {each: before.get(each) or signature_of(each) for each in rules.paths}
-        self._read[path, predictor.tokeniser] = signatures, rules
+        self._note(rules, predictor, before)
         return rules
+
+    def _note(self, rules: "Rules", predictor: "Predictor", before: Signatures) -> None:
+        signatures = {each: before.get(each) or signature_of(each) for each in rules.paths}
+        self._read[rules.path, predictor.tokeniser] = signatures, rules
 
 
 def _signatures(paths: "list[Path]") -> Signatures:

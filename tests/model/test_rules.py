@@ -1,5 +1,6 @@
 """Rules: what a file of them says, what matches, and who wins, against something slow."""
 
+import pickle
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from teddy.model.errors import RulesError
-from teddy.model.predictor import Predictor
+from teddy.model.predictor import Predictor, load
 from teddy.model.rules.config import Use
 from teddy.model.rules.dictionary import Dictionary
 from teddy.model.rules.loading import load_rules
@@ -350,3 +351,18 @@ def test_a_hint_at_a_label_that_the_model_lacks_is_refused(
     hint = "[[dictionary]]\nentries = ['Oslo']\nlabel = 'CITY'\nuse = 'hint'"
     with pytest.raises(RulesError, match="hints at CITY"):
         tiny_predictor.with_rules(rules_of(tmp_path, hint))
+
+
+def test_rules_alone_are_a_tagger(tmp_path: Path) -> None:
+    rules_of(tmp_path, "[[dictionary]]\nentries = ['Oslo', 'Port Ellen']\nlabel = 'LOC'")
+    alone = load(tmp_path / "rules.toml")
+    again = pickle.loads(pickle.dumps(alone))  # noqa: S301
+    for each in (alone, again):
+        (tagged,) = each.tag_documents(["From Oslo to Port Ellen."])
+        assert [(e.text, e.label, e.source) for e in tagged.entities] == [
+            ("Oslo", "LOC", "dictionary-1"),
+            ("Port Ellen", "LOC", "dictionary-1"),
+        ]
+        assert [token.tag for token in tagged.tokens] == ["O", "S-LOC", "O", "B-LOC", "E-LOC", "O"]
+    assert alone.manifest.name == "rules"
+    assert alone.tag([""]) == [[]]
