@@ -39,9 +39,15 @@ def coloured(
 
 
 def plain_line(entity: "Entity") -> str:
-    """Return start, end, label, score and text with tabs between them; tabs in it are escaped."""
+    """Return start, end, label, score and text with tabs between them; tabs in it are escaped.
+
+    Where rules are in force, source and id follow.
+    """
     text = entity.text.translate(_ESCAPES)
-    return f"{entity.start}\t{entity.end}\t{entity.label}\t{entity.score:.3f}\t{text}"
+    line = f"{entity.start}\t{entity.end}\t{entity.label}\t{entity.score:.3f}\t{text}"
+    if entity.source is None:
+        return line
+    return f"{line}\t{entity.source}\t{(entity.id or '').translate(_ESCAPES)}"
 
 
 def model_fields(bundle: "Bundle") -> dict[str, object]:

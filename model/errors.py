@@ -39,6 +39,10 @@ class RecipeError(FileError):
     """A recipe that is not valid TOML, has an unknown key, or a value out of range."""
 
 
+class RulesError(FileError):
+    """A file of rules, or a file that it names, that is refused: with the line of the fault."""
+
+
 class ModelFileError(FileError):
     """A model file that is refused, and why."""
 

@@ -5,13 +5,15 @@ text alone, and predicts windows of many texts together.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from pickle import PicklingError
+from typing import Self
 
-from teddy.model.errors import ModelFileError
+from teddy.model.errors import ModelFileError, RulesError
 from teddy.model.features.pieces import Pieces
 from teddy.model.features.rows import WordFeatures
 from teddy.model.file.bundle import Bundle, Manifest, read_bundle
@@ -26,6 +28,12 @@ from teddy.model.network.precision import (
 from teddy.model.reasons.explanation import Explanation
 from teddy.model.reasons.plan import Plan, chosen
 from teddy.model.reasons.questions import Answer, Question, ask
+from teddy.model.rules.loading import load_rules
+from teddy.model.rules.only import PRECISION as NO_PRECISION
+from teddy.model.rules.only import SUFFIX as RULES_SUFFIX
+from teddy.model.rules.only import NoTagger, manifest_of
+from teddy.model.rules.ruled import apply_rules, assemble_ruled, prepare_ruled
+from teddy.model.rules.rules import Rules
 from teddy.model.system.memory import bound_kernel_cache, collector_paused
 from teddy.model.tagger import TaggedWords, Tagger, avoid_lost_threads
 from teddy.model.tags.search import Search, Threshold
@@ -74,12 +82,15 @@ class Predictor:
             sentences=manifest.sentences,
         )
         """Cut a text into words and windows; see `teddy.model.text.documents.prepare`."""
-        self.assemble = partial(assemble, tag_names=tagger.tag_set.tags)
+        self.assemble: partial[Tagged] = partial(assemble, tag_names=tagger.tag_set.tags)
         """Put the results of a document's windows together; see `documents.assemble`."""
+        self.rules: Rules | None = None
+        """The rules in force."""
 
     def predict(self, windows: Sequence[Window], search: Search | None = None) -> list[TaggedWords]:
         """Run the network: one result for each window, which does not depend on the others."""
-        return self.tagger.tag([window.words for window in windows], search)
+        hints = {k: window.hints for k, window in enumerate(windows) if window.hints}
+        return self.tagger.tag([window.words for window in windows], search, hints)
 
     def search(self, threshold: Threshold | None = None, n_best: int = 0) -> Search | None:
         """Return what to look for beyond the best path. Raises ValueError."""
@@ -92,9 +103,58 @@ class Predictor:
     def finish(
         self, document: Document, outputs: Sequence[TaggedWords], search: Search, tagged: Tagged
     ) -> Tagged:
-        """Return what `assemble` made of a document with what its windows were searched for."""
+        """Return what `assemble` made of a document with what its windows were searched for.
+
+        Rules take and give way as they do to the best path; hints do not change a search.
+        """
         probable = search.thresholds is not None
-        return with_alternatives(document, outputs, tagged, probable=probable)
+        if self.rules is None:
+            return with_alternatives(document, outputs, tagged, probable=probable)
+        plain = assemble(document, outputs, self.tagger.tag_set.tags)
+        found = with_alternatives(document, outputs, plain, probable=probable)
+        return apply_rules(document, found, TagSet(self.labels), self.rules)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of all entities: the model's, and behind them those of the rules."""
+        own = self.rules.labels if self.rules else ()
+        return tuple(dict.fromkeys((*self.manifest.labels, *own)))
+
+    @property
+    def hinted_labels(self) -> tuple[str, ...]:
+        """The labels that the network can be hinted at: its own or, of an ONNX file, none."""
+        return self.manifest.labels if self.tagger.takes_hints else ()
+
+    def with_rules(self, rules: Rules | None) -> Self:
+        """Return this predictor with other rules, or without; both share the network.
+
+        The rules must have been loaded for its `tokeniser`. Raises RulesError for hints that the
+        model cannot take.
+        """
+        made = copy(self)
+        cut = {k: v for k, v in self.prepare.keywords.items() if k not in ("rules", "labels")}
+        if rules is None:
+            made.prepare = partial(prepare, **cut)
+            made.assemble = partial(assemble, tag_names=self.tagger.tag_set.tags)
+        else:
+            known = self.manifest.labels
+            if isinstance(self.tagger, NoTagger):
+                made.version = rules.version
+            if foreign := sorted(rules.hinted_labels.difference(known)):
+                reason = (
+                    f"hints at {foreign[0]}, but the labels of the model are {', '.join(known)}"
+                )
+                raise RulesError(rules.path, None, reason)
+            if rules.hinted_labels and not self.tagger.takes_hints:
+                raise RulesError(rules.path, None, "hints need a .teddy file, not an ONNX file")
+            made.rules = rules
+            hinted = self.hinted_labels
+            ruled: partial[Document] = partial(prepare_ruled, rules=rules, labels=hinted, **cut)
+            made.prepare = ruled
+            tag_set = TagSet(made.labels)
+            made.assemble = partial(assemble_ruled, tag_set=tag_set, rules=rules)
+        made.rules = rules
+        return made
 
     @property
     def sentences(self) -> SentenceMode:
@@ -244,7 +304,9 @@ class Predictor:
     def __reduce__(self) -> tuple[object, ...]:
         if self.path is None:
             raise PicklingError("a Predictor that was not loaded from a file cannot be pickled")
-        return _load_again, (self.path, self.precision, self.version, self.sentences)
+        rules = self.rules and self.rules.path.absolute()
+        rules = None if rules == self.path else rules
+        return _load_again, (self.path, self.precision, self.version, self.sentences, rules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +363,7 @@ def load(
     precision: str = "auto",
     sha256: str | None = None,
     sentences: SentenceMode | None = None,
+    rules: str | Path | None = None,
 ) -> Predictor:
     """Load a model file, or a model that ships with Teddy, by its name, and run its canary.
 
@@ -308,12 +371,16 @@ def load(
     multiplies in it, bf16. Each must give the canary's entities. With int8 results depend a little
     on what else is in the batch. An ONNX file runs in ONNX Runtime, in fp32 or int8; `auto` is
     fp32. `sha256` pins the whole file: no other is loaded or run. `sentences` is how texts are cut
-    where a call does not say it: `document` or `lines`; None: as the model's recipe says.
+    where a call does not say it: `document` or `lines`; None: as the model's recipe says. `rules`
+    is a file of rules (docs/rules.md); as the `path` itself, it is a tagger of rules alone.
 
     Raises ModelFileError when the file is foreign, damaged, of another version, or fails its
-    canary; MissingExtraError for an ONNX file without `teddy[onnx]`; ValueError for an unknown
-    precision or way to find sentences.
+    canary; MissingExtraError for an ONNX file without `teddy[onnx]`, or rules without
+    `teddy[rules]`; RulesError for rules that are refused; ValueError for an unknown precision or
+    way to find sentences.
     """
+    if path is not None and Path(path).suffix == RULES_SUFFIX:
+        return _load_rules_alone(Path(path), sentences)
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision}")
     bound_kernel_cache()
@@ -351,7 +418,18 @@ def load(
     predictor = next(each for each in passing if each.precision == chosen)
     predictor.prepare = predictor.cut_by(sentences)
     predictor.path = Path(path).absolute()
-    return predictor
+    return (
+        predictor if rules is None else predictor.with_rules(load_rules(rules, predictor.tokeniser))
+    )
+
+
+def _load_rules_alone(path: Path, sentences: SentenceMode | None) -> Predictor:
+    """Return a predictor that has rules and no network. Raises RulesError."""
+    rules = load_rules(path)
+    predictor = Predictor(manifest_of(rules), rules.version, NO_PRECISION, NoTagger())
+    predictor.prepare = predictor.cut_by(sentences)
+    predictor.path = path.absolute()
+    return predictor.with_rules(rules)
 
 
 def _find(path: str | Path | None) -> str | Path:
@@ -373,9 +451,11 @@ def _find(path: str | Path | None) -> str | Path:
     return shipped[name]
 
 
-def _load_again(path: Path, precision: str, version: str, sentences: SentenceMode) -> Predictor:
+def _load_again(
+    path: Path, precision: str, version: str, sentences: SentenceMode, rules: Path | None
+) -> Predictor:
     """Load what was pickled. Raises ModelFileError if another model is there now, and as `load`."""
-    predictor = load(path, precision=precision, sentences=sentences)
+    predictor = load(path, precision=precision, sentences=sentences, rules=rules)
     if predictor.version != version:
         raise ModelFileError(path, f"version {predictor.version} now; {version} was pickled")
     return predictor

@@ -1,7 +1,7 @@
 """Words in, spans and their probabilities out: used to evaluate in training, and to serve."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, chain
 from typing import Any, Protocol
@@ -15,6 +15,7 @@ from teddy.model.features.batching import group_by_length, pad_rows
 from teddy.model.features.rows import WordFeatures
 from teddy.model.features.word_vectors import WordReader, WordVectors
 from teddy.model.network.alternatives import Lattice, best_paths, probable_spans
+from teddy.model.network.conditional import Hint, HintedChain, Potentials
 from teddy.model.network.encoder import words_read
 from teddy.model.system.memory import trim_malloc
 from teddy.model.tags.search import Search
@@ -112,23 +113,54 @@ class Tagger:
         """The number of places that the network has read and that held no word."""
 
     def tag(
-        self, sentences: Sequence[Sequence[str]], search: Search | None = None
+        self,
+        sentences: Sequence[Sequence[str]],
+        search: Search | None = None,
+        hints: Mapping[int, Sequence[Hint]] | None = None,
     ) -> list[TaggedWords]:
-        """Tag sentences of words: one result each, in order, independent of the others."""
+        """Tag sentences of words: one result each, in order, independent of the others.
+
+        `hints` are those of a sentence, by its position; see `teddy.model.network.conditional`. A
+        search passes over them.
+
+        Raises ValueError for hints where the network does not take them: see `takes_hints`.
+        """
         avoid_lost_threads()
         results: list[TaggedWords] = [_EMPTY] * len(sentences)
+        if search is not None or not hints:
+            self._tag_into(results, sentences, {}, search)
+        else:
+            plain = [() if k in hints else each for k, each in enumerate(sentences)]
+            hinted = [each if k in hints else () for k, each in enumerate(sentences)]
+            self._tag_into(results, plain, {})
+            self._tag_into(results, hinted, hints)
+        if self._words_until_trim < 0:
+            self._words_until_trim = _WORDS_BETWEEN_TRIMS
+            trim_malloc()
+        return results
+
+    def _tag_into(
+        self,
+        results: list[TaggedWords],
+        sentences: Sequence[Sequence[str]],
+        hints: Mapping[int, Sequence[Hint]],
+        search: Search | None = None,
+    ) -> None:
+        """Tag the sentences that have words, which all have hints, or none has."""
         for batch in self.batches(sentences):
-            read = self._read(batch) if search is None else self._search(batch, search)
+            if search is not None:
+                read = self._search(batch, search)
+            elif hints:
+                own = [hints[position] for position in batch.members]
+                read = self._results(batch.lengths[: len(own)], self._run_hinted(batch, own))
+            else:
+                read = self._read(batch)
             for position, result in zip(batch.members, read, strict=True):
                 results[position] = result
             self._words_until_trim -= batch.words.numel()
             self.padding_words += words_read(batch.lengths.numpy(), batch.words.shape[1]) - sum(
                 len(sentences[position]) for position in batch.members
             )
-        if self._words_until_trim < 0:
-            self._words_until_trim = _WORDS_BETWEEN_TRIMS
-            trim_malloc()
-        return results
 
     def batches(self, sentences: Sequence[Sequence[str]]) -> Iterator[TaggingBatch]:
         """Yield batches of near-equal lengths, with every sentence that has words."""
@@ -161,13 +193,38 @@ class Tagger:
             emissions = network._emissions(batch.vectors, batch.words, batch.lengths)
             return Lattice.of(network.crf, emissions, batch.lengths)
 
+    @property
+    def takes_hints(self) -> bool:
+        """Whether the network says what it computes inside, which an ONNX graph does not."""
+        return hasattr(self.network, "crf")
+
+    def _run_hinted(
+        self, batch: TaggingBatch, hints: Sequence[Sequence[Hint]]
+    ) -> tuple[Tensor, ...]:
+        """Return what `run` does, under the hints of each member of a batch."""
+        if not self.takes_hints:
+            raise ValueError("this network takes no hints")
+        network: Any = self.network
+        with torch.inference_mode():
+            # A method of every network that was exported: `forward` calls it.
+            scores = network._emissions(batch.vectors, batch.words, batch.lengths)
+        n_rows = len(batch.members)
+        cooling = 1.0 / float(network.crf.temperature)
+        chain = HintedChain(
+            scores[:n_rows].double().numpy() * cooling,
+            batch.lengths[:n_rows].numpy(),
+            Potentials.of(network.crf, cooling),
+            hints,
+            self.tag_set.labels,
+        )
+        tags = chain.best_path()
+        return tuple(map(torch.from_numpy, (tags, *chain.posterior(tags))))
+
     def _read(self, batch: TaggingBatch) -> list[TaggedWords]:
         """Return one result for each member of a batch."""
         return self._results(batch.lengths[: len(batch.members)], self.run(batch))
 
-    def _results(
-        self, lengths: Tensor, outputs: tuple[Tensor, Tensor, Tensor, Tensor]
-    ) -> list[TaggedWords]:
+    def _results(self, lengths: Tensor, outputs: tuple[Tensor, ...]) -> list[TaggedWords]:
         """Return one result for each of the first rows, of which these are the lengths."""
         tags, marginal, opening, closing = (each.numpy() for each in outputs)
         rows, starts, ends, labels = self.tag_set.decode_rows(tags)

@@ -47,6 +47,13 @@ def serve(
             help="A model to serve, by its name; the first is the default. Repeatable.",
         ),
     ] = None,
+    rules: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Rules beside all models, or NAME=FILE,... for some: see docs/rules.md.",
+        ),
+    ] = None,
 ) -> None:
     """Serve models over HTTP; without --model the one that ships.
 
@@ -59,16 +66,22 @@ def serve(
     # A signal has asked it to stop; by the time of this exception every accepted request has been
     # answered.
     with suppress(KeyboardInterrupt):
-        run(host, port, workers, model)
+        run(host, port, workers, model, rules)
 
 
-def run(host: str | None, port: int | None, workers: int | None, model: list[str] | None) -> None:
+def run(
+    host: str | None,
+    port: int | None,
+    workers: int | None,
+    model: list[str] | None,
+    rules: str | None = None,
+) -> None:
     """Read the settings, prepare the process and serve until a signal. Raises TeddyError."""
     from teddy.service.settings import read_settings, unknown_variables
 
     open_standard_streams()
     models = ",".join(model) if model else None
-    settings = read_settings(host=host, port=port, workers=workers, models=models)
+    settings = read_settings(host=host, port=port, workers=workers, models=models, rules=rules)
     bound_threads(settings)
 
     import structlog

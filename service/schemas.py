@@ -195,6 +195,13 @@ class EntityOut(BaseModel):
         ge=0, le=1, description="The probability that this very stretch has this label."
     )
     text: str
+    source: str | None = Field(
+        default=None,
+        description="Where rules are in force: `model`, or the name of the rule that it is from.",
+    )
+    id: str | None = Field(
+        default=None, description="The id of the dictionary's entry, if it is from one with ids."
+    )
 
 
 class TokenOut(BaseModel):

@@ -1,11 +1,11 @@
 """The service's settings: environment variables `TEDDY_*`, read once, at the entry point."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from teddy.model.system.processes import available_cores
@@ -55,6 +55,10 @@ class Settings(BaseSettings):
         default_factory=dict,
         description="Pinned models, as `NAME=SHA256,...`. Any other file under such a name is "
         "refused.",
+    )
+    rules: Annotated[dict[str, Path], NoDecode] = Field(
+        default_factory=dict,
+        description="Files of [rules](rules.md): `FILE` for all models, `NAME=FILE,...` for some.",
     )
     reload_poll_seconds: float = Field(
         default=2.0,
@@ -260,12 +264,12 @@ class Settings(BaseSettings):
             raise ValueError("two models have the same name")
         return dict(named)
 
-    @field_validator("model_digests", mode="before")
+    @field_validator("model_digests", "rules", mode="before")
     @classmethod
-    def _split_digests(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        return dict(parse_digest(item) for item in split_list(value))
+    def _split_named(cls, value: object, info: ValidationInfo) -> object:
+        parse: Callable[[str], tuple[str, object]]
+        parse = parse_rules if info.field_name == "rules" else parse_digest
+        return dict(map(parse, split_list(value))) if isinstance(value, str) else value
 
     @field_validator("api_keys", "cors_origins", "trusted_proxies", mode="before")
     @classmethod
@@ -290,7 +294,7 @@ def as_variable(value: object) -> str:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     if isinstance(value, Mapping):
-        return ",".join(f"{name}={each}" for name, each in value.items())
+        return ",".join(f"{name}={each}" if name else str(each) for name, each in value.items())
     if isinstance(value, tuple):
         return ",".join(map(as_variable, value))
     return str(value)
@@ -343,6 +347,14 @@ def parse_model(item: str) -> tuple[str, Path]:
             f"{item!r} is not NAME=FILE, with a name of up to 64 letters, digits, '.', '_' and '-'"
         )
     return name, path
+
+
+def parse_rules(item: str) -> tuple[str, Path]:
+    """Read `NAME=FILE`, or `FILE` alone, whose name is empty. Raises ValueError for others."""
+    name, _, file = item.rpartition("=")
+    if (name and not MODEL_NAME.fullmatch(name)) or not file:
+        raise ValueError(f"{item!r} is neither FILE nor NAME=FILE")
+    return name, Path(file)
 
 
 def parse_digest(item: str) -> tuple[str, str]:

@@ -96,7 +96,7 @@ class Profiler:
         labels, scores = self._places["label"], self._starts["score"]
         starts = document.offsets.starts
         inside = 0
-        for entity in tagged.entities:
+        for entity in tagged.model_entities:
             first, last = bisect_left(starts, entity.start), bisect_left(starts, entity.end)
             if first >= n_words:
                 break

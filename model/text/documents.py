@@ -9,6 +9,7 @@ A text may be given as words. They are one sentence, and offsets count them inst
 """
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +18,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
+from teddy.model.network.conditional import Hint
 from teddy.model.tagger import TaggedWords
 from teddy.model.text.marks import mark
 from teddy.model.text.sentences import Offsets, SentenceMode, split_sentences
@@ -36,13 +38,15 @@ _WORDS_AT_ONCE = 1024
 class Window:
     """Words that the network reads together, at least one; `start` is the first one's index.
 
-    The results of the document's words `[keep_start, keep_end)` are kept from this window.
+    The results of the document's words `[keep_start, keep_end)` are kept from this window. `hints`
+    are the hints at its words; they count these from 0.
     """
 
     words: list[str]
     start: int
     keep_start: int
     keep_end: int
+    hints: tuple[Hint, ...] = ()
 
     @property
     def n_words(self) -> int:
@@ -62,16 +66,17 @@ class Windows(Sequence[Window]):
     them held the interpreter for 100 ms.
 
     Attributes: `words`, those of the text; `starts`, `ends`, `keep_starts` and `keep_ends`, of
-    each window.
+    each window; `hints`, at words of the text, in the order of their starts.
     """
 
-    __slots__ = ("ends", "keep_ends", "keep_starts", "starts", "words")
+    __slots__ = ("ends", "hints", "keep_ends", "keep_starts", "starts", "words")
 
     def __init__(self, words: list[str]) -> None:
         """Begin without windows: `split_windows` fills the arrays."""
         self.words = words
         self.starts, self.ends = array("I"), array("I")
         self.keep_starts, self.keep_ends = array("I"), array("I")
+        self.hints: Sequence[Hint] = ()
 
     @property
     def n_words(self) -> int:
@@ -90,14 +95,33 @@ class Windows(Sequence[Window]):
     def __getitem__(self, index: int | slice) -> Window | list[Window]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        start = self.starts[index]
-        keep = self.keep_starts[index], self.keep_ends[index]
-        return Window(self.words[start : self.ends[index]], start, *keep)
+        start, end = self.starts[index], self.ends[index]
+        first, behind = self.keep_starts[index], self.keep_ends[index]
+        hints = self._hints_in(start, end)
+        return Window(self.words[start:end], start, first, behind, hints)
 
     def __iter__(self) -> Iterator[Window]:
         words = self.words
         fields = zip(self.starts, self.ends, self.keep_starts, self.keep_ends, strict=True)
-        return (Window(words[start:end], start, *keep) for start, end, *keep in fields)
+        if self.hints:
+            return (self[index] for index in range(len(self)))
+        return (Window(words[a:b], a, first, behind) for a, b, first, behind in fields)
+
+    def _hints_in(self, start: int, end: int) -> tuple[Hint, ...]:
+        """Return the hints that lie within these words, counted from `start`."""
+        if not self.hints:
+            return ()
+        first = bisect_left(self.hints, start, key=_start_of)
+        behind = bisect_left(self.hints, end, key=_start_of)
+        return tuple(
+            Hint(each.start - start, each.end - start, each.label, each.weight)
+            for each in self.hints[first:behind]
+            if each.end <= end
+        )
+
+
+def _start_of(hint: Hint) -> int:
+    return hint.start
 
 
 def split_windows(
@@ -139,7 +163,8 @@ def split_windows(
 class Entity:
     """A label on the characters `[start, end)` of a text, with its `text` and its probability.
 
-    In a text that was given as words, `[start, end)` are words.
+    In a text that was given as words, `[start, end)` are words. Where rules are in force, `source`
+    is `model` or the name of the rule that it comes from, and `id` that of a dictionary's entry.
     """
 
     start: int
@@ -147,6 +172,8 @@ class Entity:
     label: str
     score: float
     text: str
+    source: str | None = None
+    id: str | None = None
 
 
 class Entities(list[Entity]):
@@ -234,6 +261,26 @@ class Tagged:
     def n_words(self) -> int:
         """The number of words of the text."""
         return len(self._offsets.starts)
+
+    @property
+    def offsets(self) -> Offsets:
+        """Where the words begin and end."""
+        return self._offsets
+
+    @property
+    def tag_arrays(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The numbers of the tags of all words, and their scores."""
+        return self._tags, self._scores
+
+    @property
+    def model_entities(self) -> list[Entity]:
+        """The entities that the model found, which rules may have changed since."""
+        return self.entities
+
+    @property
+    def used_rules(self) -> Sequence[str]:
+        """The names of the rules whose matches are among the entities; once for each."""
+        return ()
 
     @property
     def n_tagged_words(self) -> int:

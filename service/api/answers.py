@@ -94,7 +94,8 @@ def _result_json(text: Text, tagged: "Tagged", asked: Options) -> Iterator[bytes
     yield b'"entities":['
     yield from _listed(
         f'{{"start":{start},"end":{end},"label":{quoted(entity.label)},'
-        f'"score":{round(entity.score, SCORE_DIGITS)},"text":{quoted(entity.text)}}}'
+        f'"score":{round(entity.score, SCORE_DIGITS)},"text":{quoted(entity.text)}'
+        f"{_origin(entity) if entity.source is not None else ''}}}"
         for entity, start, end in _ranged(text, found, unit)
     )
     if asked.tokens:
@@ -134,6 +135,12 @@ def _sentences_json(
         )
         start, end = place[sentence.start], place[sentence.end]
         yield f'{{"start":{start},"end":{end},"readings":[{readings}]}}'
+
+
+def _origin(entity: "Entity") -> str:
+    """Return the fields that entities have where rules are in force."""
+    of_entry = f',"id":{quoted(entity.id)}' if entity.id is not None else ""
+    return f',"source":{quoted(entity.source or "")}{of_entry}'
 
 
 def _listed(items: Iterator[str]) -> Iterator[bytes]:

@@ -27,6 +27,7 @@ from teddy.service.http.middleware import request_id
 from teddy.service.http.openapi import body_of, problems
 from teddy.service.inference.fair_queue import RequestContext
 from teddy.service.inference.models import ServedModel
+from teddy.service.inference.rules_files import RulesResponse, rules_of
 from teddy.service.observability.worker_metrics import WORKER
 from teddy.service.schemas import (
     BatchRequest,
@@ -199,6 +200,14 @@ async def show_model(request: Request, name: str) -> Response:
     return as_json(service_of(request).models.get(name).details)
 
 
+@models_router.get(
+    "/v1/models/{name}/rules", response_model=RulesResponse, responses=problems(401, 404, 503)
+)
+async def show_rules(request: Request, name: str) -> Response:
+    """List the rules that are in force beside a model."""
+    return as_json(rules_of(service_of(request).models.get(name)))
+
+
 @models_router.post(
     "/v1/models/{name}/reload",
     response_model=ReloadResponse,
@@ -207,8 +216,8 @@ async def show_model(request: Request, name: str) -> Response:
 async def reload_model(request: Request, name: str) -> Response:
     """Load a model's file again now, without waiting for the next check; needs an admin key.
 
-    It replaces the old model between two batches, if its bytes differ. If it is refused, the old
-    model goes on serving. The other worker processes follow by themselves, a little later.
+    It replaces the old model between two batches, if its bytes differ; so do its rules. If one is
+    refused, the old one goes on serving. The other worker processes follow a little later.
     """
     caller: Caller = request.scope["caller"]
     caller.check_admin()

@@ -55,6 +55,7 @@ OnProgress = Callable[[Progress, Progress], None]
 def identity_of(job: BulkJob, model: LoadedModel) -> Identity:
     """Return all that decides the output, as JSON. A touched input counts as another."""
     labels = job.options.selection.labels
+    ruled: Identity = {} if model.rules is None else {"rules": model.rules}
     return {
         "layout": LAYOUT,
         "inputs": [_input_identity(each) for each in job.inputs],
@@ -66,6 +67,7 @@ def identity_of(job: BulkJob, model: LoadedModel) -> Identity:
         "threshold": job.options.selection.threshold,
         "text_field": job.options.text_field,
         "batch": [stream.BATCH_RECORDS, stream.BATCH_BYTES, job.options.shard_bytes],
+        **ruled,
     }
 
 

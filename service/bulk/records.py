@@ -123,14 +123,19 @@ class Answer:
 
 
 def entity_fields(entity: "Entity") -> dict[str, object]:
-    """Return an entity for JSON."""
-    return {
+    """Return an entity for JSON; with `source` and `id` where rules are in force."""
+    fields: dict[str, object] = {
         "start": entity.start,
         "end": entity.end,
         "label": entity.label,
         "score": round(entity.score, SCORE_DIGITS),
         "text": entity.text,
     }
+    if entity.source is not None:
+        fields["source"] = entity.source
+    if entity.id is not None:
+        fields["id"] = entity.id
+    return fields
 
 
 def ends_record(line: bytes, form: Format) -> bool:

@@ -38,6 +38,7 @@ class TagRequest:
     precision: str
     sentences: "SentenceMode | None" = None
     threshold: str | None = None
+    rules: Path | None = None
 
     def check(self) -> None:
         """Raise BadParameter for options that contradict each other."""
@@ -136,6 +137,7 @@ class TagRequest:
             path=self.model_file,
             precision=precision or self.precision,
             sentences=self.sentences,
+            rules=self.rules,
         )
 
     def start(

@@ -67,6 +67,15 @@ _Sentences = Annotated[
         show_default=False,
     ),
 ]
+_Rules = Annotated[
+    Path | None,
+    Option(
+        "--rules",
+        metavar="FILE",
+        help="Dictionaries, patterns and more, beside the model: a rules.toml.",
+        show_default=False,
+    ),
+]
 _Processes = Annotated[
     int | None,
     Option(metavar="N", min=1, help="Processes for files.  [default: as many as there are cores]"),
@@ -108,6 +117,7 @@ def tag(
     min_score: _MinScore = 0.0,
     threshold: ThresholdOption = None,
     sentences: _Sentences = None,
+    rules: _Rules = None,
     processes: _Processes = None,
     ray: _Ray = None,
     restart: _Restart = False,
@@ -118,8 +128,8 @@ def tag(
     """Find the entities in a text, or in each record of files.
 
     TEXT is shown in colour on a terminal; elsewhere, each entity is a line of start, end, label,
-    score and text with tabs between them. Offsets are in characters, and the end is the first
-    character after the entity.
+    score and text with tabs between them, and with --rules its source and id. Offsets are in
+    characters, and the end is the first character after the entity.
 
     Files are tagged in constant memory and keep their order. To go on with a run that was killed,
     start it again: same inputs, output, model and options. One that is asked to stop (SIGTERM,
@@ -141,6 +151,7 @@ def tag(
       teddy tag "He said Teddy Roosevelt was a great President"
       teddy tag --html marked.html "He said Teddy Roosevelt was a great President"
       teddy tag --json --labels PER,ORG "Ada Lovelace wrote to the Royal Society"
+      teddy tag --rules rules.toml "Order ORD-123456 is for Ada Lovelace"
       teddy tag --input letters.txt --output letters.jsonl
       tail -f chat.jsonl | teddy tag --input - --format jsonl
       teddy tag --model runs/mine/mine.teddy --input words.conll --output tagged.conll
@@ -161,7 +172,7 @@ def _tag_text(text: str, request: TagRequest) -> None:
     from teddy.service.bulk.records import entity_fields
 
     predictor = request.load()
-    labels = predictor.manifest.labels
+    labels = predictor.labels
     selection = request.selection(labels)
     entities = selection.of(predictor.tag([text], **selection.options)[0])
     if request.html_name is not None:

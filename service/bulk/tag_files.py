@@ -61,7 +61,7 @@ def _tag_stream(request: TagRequest) -> None:
     with ExitStack() as stack:
         lines = arriving_lines(stack.enter_context(_open_input(source)))
         predictor = request.load()
-        selection = request.selection(predictor.manifest.labels)
+        selection = request.selection(predictor.labels)
         target = stack.enter_context(
             atomic_path(request.target) if to_file else nullcontext(request.target)
         )

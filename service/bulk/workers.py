@@ -25,12 +25,13 @@ Place = Callable[[Assignment], ShardPlace]
 class ModelChoice:
     """The model that a worker loads: a file (None: the model that ships) and a precision.
 
-    `sentences` is how it cuts texts; None: as the model file says.
+    `sentences` is how it cuts texts; None: as the model file says. `rules` is a file of rules.
     """
 
     path: Path | None
     precision: str
     sentences: SentenceMode | None = None
+    rules: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,8 @@ class LoadedModel:
     labels: tuple[str, ...]
     precision: str
     sentences: SentenceMode = "document"
+    rules: str | None = None
+    """The version of the rules in force."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +79,12 @@ def load_model(choice: ModelChoice) -> "Predictor":
     from teddy.model.predictor import load
     from teddy.model.system.memory import freeze_gc
 
-    predictor = load(choice.path, precision=choice.precision, sentences=choice.sentences)
+    predictor = load(
+        choice.path,
+        precision=choice.precision,
+        sentences=choice.sentences,
+        rules=choice.rules,
+    )
     freeze_gc()
     return predictor
 
@@ -87,9 +95,10 @@ def describe(predictor: "Predictor") -> LoadedModel:
     return LoadedModel(
         name=manifest.name,
         version=predictor.version,
-        labels=tuple(manifest.labels),
+        labels=predictor.labels,
         precision=predictor.precision,
         sentences=predictor.sentences,
+        rules=predictor.rules and predictor.rules.version,
     )
 
 

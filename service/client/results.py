@@ -12,18 +12,25 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """A labelled span of a text, `[start, end)` in the unit asked for, with its probability."""
+    """A labelled span of a text, `[start, end)` in the unit asked for, with its probability.
+
+    Where the service has rules, `source` is `model` or the name of the rule that it is from, and
+    `id` that of a dictionary's entry.
+    """
 
     start: int
     end: int
     label: str
     score: float
     text: str
+    source: str | None = None
+    id: str | None = None
 
     @classmethod
     def read(cls, found: Json) -> Self:
         """One entity of an answer."""
-        return cls(found["start"], found["end"], found["label"], found["score"], found["text"])
+        named = {name: found[name] for name in ("start", "end", "label", "score", "text")}
+        return cls(**named, source=found.get("source"), id=found.get("id"))
 
 
 @dataclass(frozen=True, slots=True)

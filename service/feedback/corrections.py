@@ -20,6 +20,8 @@ class RightEntity(BaseModel):
     score: float | None = Field(
         default=None, description="Passed over: it is there so that answers can be sent back."
     )
+    source: str | None = Field(default=None, description="Passed over, as `score`.")
+    id: str | None = Field(default=None, description="Passed over, as `score`.")
 
 
 class _Correction(BaseModel):

@@ -172,7 +172,7 @@ async def spans_of(
     Raises ValidationError and UnknownModelError.
     """
     service = service_of(request)
-    labels = service.models.get(found.model).predictor.manifest.labels
+    labels = service.models.get(found.model).predictor.labels
     size = len(asked.entities) + n_characters(found.text)
     unit = asked.offset_unit or "character"
     if asked.names_unit and not isinstance(found.text, str):

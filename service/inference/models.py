@@ -30,6 +30,7 @@ from teddy.service.inference.model_files import (
     Signature,
     load_unless,
 )
+from teddy.service.inference.rules_files import RulesFiles
 from teddy.service.inference.served_model import ServedModel, public_reason
 from teddy.service.observability.metrics import Metrics
 from teddy.service.settings import Settings
@@ -47,6 +48,7 @@ class Models:
 
     def __init__(self, settings: Settings, load: Load, metrics: Metrics) -> None:
         self._files = ModelFiles(settings)
+        self._rules = RulesFiles(settings.rules, metrics)
         self._poll_seconds = settings.reload_poll_seconds
         self._load = load
         self._metrics = metrics
@@ -175,6 +177,8 @@ class Models:
                 if file.name not in self._tried or file.signature != self._tried[file.name]:
                     await self._try(file)
             self._arrange(listing)
+            for name, model in self._served.items():
+                self._served[name], _ = await self._rules.renew(model)
 
     async def reload(self, name: str) -> ServedModel:
         """Load a model's file now, and return the model that is served then.
@@ -198,6 +202,8 @@ class Models:
                     raise self._unknown(name, listing.fault or "has lost its file")
                 refusal = await self._try(listing.files[name])
                 self._arrange(listing)
+                if not refusal:
+                    self._served[name], refusal = await self._rules.renew(self._served[name])
         finally:
             self._asked.remove(name)
         if refusal:
@@ -236,6 +242,7 @@ class Models:
                 load_unless, self._load, file, old.version if old else None
             )
         if predictor is not None:
+            predictor = await asyncio.to_thread(self._rules.attach, file.name, predictor)
             await asyncio.to_thread(self._kept.keep, file, predictor.version)
         # Not before: what is cancelled has not been tried. If the file has changed since it was
         # checked, the next check notices.

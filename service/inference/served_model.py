@@ -3,9 +3,10 @@
 import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from teddy.model.errors import FileError, TeddyError
+from teddy.model.errors import FileError, RulesError, TeddyError
 from teddy.service.errors import UnknownLabelError
 from teddy.service.schemas import ModelDetails, ModelReference, ModelSummary
 
@@ -29,7 +30,7 @@ class ServedModel:
     A request keeps the model that it began with.
 
     Attributes: `loaded`, when (UTC, ISO 8601); `refused`, why the file that should have replaced it
-    was refused.
+    was refused; `rules_refused`, the same of its file of rules.
     """
 
     name: str
@@ -37,6 +38,7 @@ class ServedModel:
     default: bool
     loaded: str = field(default_factory=now)
     refused: str | None = None
+    rules_refused: str | None = None
 
     @property
     def version(self) -> str:
@@ -65,7 +67,7 @@ class ServedModel:
             "version": self.version,
             "default": self.default,
             "language": manifest.language,
-            "labels": list(manifest.labels),
+            "labels": list(self.predictor.labels),
             "precision": self.predictor.precision,
             "loaded": self.loaded,
             "refused": self.refused,
@@ -87,7 +89,7 @@ class ServedModel:
 
     def check_labels(self, labels: list[str] | None) -> None:
         """Raise UnknownLabelError if one of `labels` is not a label of the model."""
-        known = self.predictor.manifest.labels
+        known = self.predictor.labels
         for label in labels or ():
             if label not in known:
                 raise UnknownLabelError(
@@ -101,4 +103,8 @@ def public_reason(error: Exception) -> str:
         # the message may contain anything; the log has the details
         return "it cannot be loaded"
     said = error.reason if isinstance(error, FileError) else str(error)
-    return PATH_LIKE.sub("[...]", said)[:LONGEST_REASON]
+    reason = PATH_LIKE.sub("[...]", said)[:LONGEST_REASON]
+    if isinstance(error, RulesError):  # of several files; their names are in the file of rules
+        line = "" if error.line is None else f", line {error.line}"
+        return f"{Path(error.path).name}{line}: {reason}"
+    return reason

@@ -106,6 +106,13 @@ TEXTS = Group(
             "model",
             "label",
         ),
+        _counter(
+            "teddy_rule_matches",
+            "entities",
+            "Entities that a rule gave, or, of a hint, that the model found where it was.",
+            "model",
+            "rule",
+        ),
         _histogram("teddy_entity_score", "probability", "Score of an entity.", TENTHS, "model"),
         _counter(
             "teddy_truncated_words",
@@ -180,14 +187,14 @@ MODELS = Group(
         _gauge(
             "teddy_model_refused",
             "",
-            "1 while the newest file of a model is one that was refused, else 0.",
+            "1 while the newest file of a model, or of its rules, was refused, else 0.",
             "name",
             across="livemax",
         ),
         _counter(
             "teddy_model_reloads",
             "files",
-            "Files that were to replace a model, by outcome: `changed`, `unchanged`, `refused`.",
+            "Files to replace a model or its rules, by outcome: `changed`, `unchanged`, `refused`.",
             "name",
             "result",
         ),

@@ -37,6 +37,7 @@ from teddy.service.observability.worker_metrics import (
 
 if TYPE_CHECKING:
     from teddy.model.file.bundle import Manifest
+    from teddy.model.rules.rules import Rules
     from teddy.model.text.documents import Tagged
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -102,6 +103,7 @@ class Metrics:
         self.words = make.buffered_counter("teddy_words")
         self.text_words = make.buffered_histogram("teddy_text_words").labels()
         self.entities = make.buffered_counter("teddy_entities")
+        self.rule_matches = make.buffered_counter("teddy_rule_matches")
         self.entity_score = make.buffered_histogram("teddy_entity_score")
         self.truncated_words = make.buffered_counter("teddy_truncated_words")
         self._of_models: dict[str, TextMetrics] = {}
@@ -168,6 +170,8 @@ class Metrics:
             for entity in text.entities:
                 self.entities.labels(model, entity.label).inc(1)
                 of_model.score.observe(entity.score)
+            for rule in text.used_rules:
+                self.rule_matches.labels(model, rule).inc(1)
         of_model.texts.inc(len(tagged))
         of_model.words.inc(words)
         if cut:
@@ -197,9 +201,17 @@ class Metrics:
                 self.feedback_entities.labels(name, label, kind)
 
     def reload(self, name: str, result: str) -> None:
-        """Count a file that was to replace a model: it was `changed`, `unchanged` or `refused`."""
+        """Count a file to replace a model or rules: it was `changed`, `unchanged` or `refused`."""
         self.model_reloads.labels(name, result).inc()
         self.model_refused.labels(name).set(result == "refused")
+
+    def serve_rules(self, name: str, rules: "Rules") -> None:
+        """Note that rules are in force beside a model, and begin to count what they give."""
+        for rule in rules.rules:
+            if rule.use:
+                self.rule_matches.labels(name, rule.name)
+        for label in rules.labels:
+            self.entities.labels(name, label)
 
     def drop_model(self, name: str, version: str, precision: str) -> None:
         """Note that a model is not served any more.

@@ -48,6 +48,8 @@ class FakeEntity:
     label: str
     score: float
     text: str
+    source: str | None = None
+    id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class FakeTagged:
     entities: list[FakeEntity]
     tokens: list[FakeToken]
     sentences: Sequence[SentenceReadings] = ()
+    used_rules: tuple[str, ...] = ()
 
     def read_tokens(self) -> Iterator[FakeToken]:
         return iter(self.tokens)
@@ -175,6 +178,11 @@ class FakePredictor:
     entered: Event = field(default_factory=Event)
     batches: list[list[FakeWindow]] = field(default_factory=list)
     tagger: FakeTagger = field(default_factory=FakeTagger)
+    rules: None = None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.manifest.labels
 
     def __post_init__(self) -> None:
         self.gate.set()

@@ -374,7 +374,7 @@ def test_there_is_no_barrier_for_keyboard_and_screen_reader(
 ) -> None:
     with served(feedback_dir=tmp_path) as url:
         page = opened(url, color_scheme=scheme)
-        write(page, "Ada met Grace\nשלום Oslo")
+        write(page, "Ada met Grace\nשלום Oslo")  # noqa: RUF001
         check_barriers(page)
         page.focus("#least")
         page.keyboard.press("Tab")

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from teddy.model.errors import RecipeError
+from teddy.model.system.toml import KeyPath, dump_toml, line_of
 from teddy.training.data import options
 from teddy.training.recipe.corpus_config import FormatConfig
-from teddy.training.recipe.reading import KeyPath, dump_toml, line_of
 from teddy.training.recipe.recipe import Recipe, load_recipe
 
 RECIPE = """\

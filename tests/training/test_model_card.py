@@ -12,8 +12,8 @@ import pytest
 
 from teddy.model.errors import RecipeError
 from teddy.model.file.bundle import AppliedRule, Manifest, TrainingData, read_bundle
+from teddy.model.system.toml import dump_toml
 from teddy.training.export.model_card import render_card
-from teddy.training.recipe.reading import dump_toml
 from teddy.training.recipe.recipe import Recipe, load_recipe
 from teddy.training.recipe.sections import CardConfig
 

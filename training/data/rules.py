@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 
 from teddy.model.errors import DataError
 from teddy.model.file.bundle import AppliedRule
+from teddy.model.system.toml import suggest
 from teddy.model.tags.spans import Span
 from teddy.training.data.readers import Example
 from teddy.training.recipe.corpus_config import OUTSIDE, UNKNOWN, CorpusConfig, RuleConfig
-from teddy.training.recipe.reading import suggest
 
 _MOST_LABELS_TOLD = 20
 

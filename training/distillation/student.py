@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from teddy.model.system.files import write_atomically
+from teddy.model.system.toml import dump_toml
 from teddy.model.tags.spans import Scheme, write_tags
 from teddy.model.tags.tag_set import TagSet
 from teddy.model.text.words import TOKENISER_VERSION, Tokeniser
@@ -24,7 +25,6 @@ from teddy.training.learning.distill import Distillation, open_teacher
 from teddy.training.learning.hugging_face import PREFIX, find_folder, labels_in
 from teddy.training.learning.panel import Note
 from teddy.training.learning.readings import Readings
-from teddy.training.recipe.reading import dump_toml
 from teddy.training.recipe.recipe import ExportConfig
 from teddy.training.recipe.sections import DistillConfig
 

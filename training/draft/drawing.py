@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from glob import escape
 from typing import Any
 
+from teddy.model.system.toml import toml_value
 from teddy.training.draft.survey import FileSurvey, share_of_letters
 from teddy.training.recipe.corpus_config import OUTSIDE, UNKNOWN
-from teddy.training.recipe.reading import toml_value
 from teddy.training.report.markdown import one_line
 
 _COLUMNS = 96

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from teddy.training.evaluation.evaluate import Evaluation
     from teddy.training.evaluation.recall import RecallCurve
     from teddy.training.evaluation.robustness import Robustness
+    from teddy.training.evaluation.rule_effects import RuleEffects
 
 
 _Model = Annotated[Path, Argument(metavar="MODEL", help="A model file.", show_default=False)]
@@ -60,6 +61,10 @@ _Recall = Annotated[
 _Preset = Annotated[
     Path | None,
     Option(metavar="FILE", help="With --recall, write the thresholds there, for --threshold FILE."),
+]
+_Rules = Annotated[
+    Path | None,
+    Option("--rules", metavar="FILE", help="Measure with these rules, and what each of them does."),
 ]
 _Json = Annotated[bool, Option("--json", help="Print everything, as JSON.")]
 
@@ -99,6 +104,7 @@ def evaluate(
     robustness: _Robustness = False,
     recall: _Recall = None,
     preset: _Preset = None,
+    rules: _Rules = None,
     precision: PrecisionOption = "auto",
     as_json: _Json = False,
 ) -> None:
@@ -114,6 +120,7 @@ def evaluate(
       teddy evaluate mine.teddy test.conll --trained-on mine.toml --data corpora --report test
       teddy evaluate runs/mine/mine.teddy dev.conll --robustness
       teddy evaluate mine.teddy dev.conll --recall 0.99 --preset thresholds.json
+      teddy evaluate runs/mine/mine.teddy dev.conll --rules rules.toml
     """
     use_one_thread()
     if preset is not None and recall is None:
@@ -128,15 +135,25 @@ def evaluate(
     )
     from teddy.training.evaluation.recall import measure_recall
     from teddy.training.evaluation.robustness import measure_robustness
+    from teddy.training.evaluation.rule_effects import measure_rules
     from teddy.training.report.writing import score_intervals_of
 
-    predictor = load(model_file, precision=precision)
-    labels = predictor.manifest.labels
+    predictor = load(model_file, precision=precision, rules=rules)
+    labels = predictor.labels
     corpora = options.corpora(labels, predictor.tokeniser)
     seen = corpora
     if trained_on is not None:
         seen = corpora_of_recipe(trained_on, data, predictor.tokeniser)
-    evaluation = evaluate_dev(predictor.tagger, corpora, trained_on=seen)
+    effects: RuleEffects | None = None
+    if rules is not None:
+        effects = measure_rules(predictor, dev_sentences(corpora), annotated_labels(corpora))
+    evaluation = evaluate_dev(
+        predictor.tagger,
+        corpora,
+        trained_on=seen,
+        labels=labels,
+        predict=effects.predict() if effects else None,
+    )
     perturbed: Robustness | None = None
     sentences, annotated = dev_sentences(corpora), annotated_labels(corpora)
     if robustness:
@@ -150,7 +167,7 @@ def evaluate(
     if report is not None:
         title = f"{model_file.name} on {source.name}"
         _write_report(evaluation, perturbed, curve, predictor, corpora, report, title)
-    _print(evaluation, score_intervals_of(evaluation), perturbed, curve, as_json)
+    _print(evaluation, score_intervals_of(evaluation), perturbed, curve, effects, as_json)
 
 
 def _write_report(
@@ -187,18 +204,21 @@ def _print(
     intervals: "Intervals",
     perturbed: "Robustness | None",
     curve: "RecallCurve | None",
+    effects: "RuleEffects | None",
     as_json: bool,
 ) -> None:
     if as_json:
         fields = evaluation.as_dict() | {"intervals": intervals.as_dict()}
         fields |= {"robustness": perturbed.as_dict()} if perturbed else {}
         fields |= {"recall": curve.as_dict()} if curve else {}
+        fields |= {"rules": effects.as_dict()} if effects else {}
         print(json.dumps(fields, ensure_ascii=False))
     else:
         print(
             *_summary(evaluation, intervals),
             *(["", *perturbed.table()] if perturbed else []),
             *(["", *curve.table()] if curve else []),
+            *(["", *effects.table()] if effects else []),
             sep="\n",
         )
 

@@ -100,6 +100,7 @@ def evaluate_dev(
     trained_on: Sequence[Corpus] | None = None,
     labels: Sequence[str] = (),
     worst: int = 20,
+    predict: Predict | None = None,
 ) -> Evaluation:
     """Evaluate on all dev sentences, with the tagger's own scores for the spans.
 
@@ -109,10 +110,11 @@ def evaluate_dev(
         trained_on: those whose training entities count as seen; None for `corpora`.
         labels: gold labels, some of which the tagger may lack.
         worst: as of `evaluate`; with 0, seen entities are not told from unseen ones either.
+        predict: what is evaluated instead of the tagger alone.
     """
     trained_on = corpora if trained_on is None else trained_on
     return evaluate(
-        prediction(tagger),
+        predict or prediction(tagger),
         dev_sentences(corpora),
         annotated_labels(corpora),
         labels=dict.fromkeys((*tagger.tag_set.labels, *labels)),

@@ -23,6 +23,7 @@ from teddy.model.network.tagger_network import Network
 from teddy.model.network.torchscript import script, to_archive
 from teddy.model.predictor import Predictor, load
 from teddy.model.system.files import atomic_path
+from teddy.model.system.toml import dotted
 from teddy.model.tagger import TaggedWords, Tagger
 from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.corpora import Corpus, open_corpora
@@ -36,7 +37,6 @@ from teddy.training.evaluation.measurements import (
 )
 from teddy.training.export.model_card import render_card
 from teddy.training.learning.checkpoint import Checkpoint, load_checkpoint
-from teddy.training.recipe.reading import dotted
 from teddy.training.recipe.recipe import Recipe
 from teddy.training.recipe.sections import CardConfig
 

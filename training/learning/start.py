@@ -30,6 +30,7 @@ from teddy.model.errors import ModelFileError, TrainingError
 from teddy.model.file.bundle import Manifest, TrainingData, read_bundle
 from teddy.model.network.torchscript import from_archive
 from teddy.model.predictor import SHIPPED_MODEL
+from teddy.model.system.toml import dotted, first_problem
 from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.corpora import Corpus
 from teddy.training.evaluation.measurements import joined_credits, read_measurements
@@ -41,7 +42,6 @@ from teddy.training.learning.checkpoint import (
 )
 from teddy.training.recipe.corpus_config import CorpusConfig
 from teddy.training.recipe.fitting import SHAPE, with_shape
-from teddy.training.recipe.reading import dotted, first_problem
 from teddy.training.recipe.recipe import Recipe
 from teddy.training.recipe.sections import DistillConfig, UpdateConfig
 

@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from teddy.model.system.toml import KeyPath, suggest
 from teddy.model.tags.spans import Scheme
 from teddy.model.text.offsets import OffsetUnit
 from teddy.model.text.sentences import SentenceMode
-from teddy.training.recipe.reading import KeyPath, suggest
 
 OUTSIDE = "O"
 """As the target of a label in `map`: the span is not an entity."""

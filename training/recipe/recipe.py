@@ -17,6 +17,15 @@ from pydantic import Field, ValidationError, model_validator
 from teddy.model.config import FeatureConfig, NetworkConfig
 from teddy.model.errors import RecipeError
 from teddy.model.file.bundle import TrainingData
+from teddy.model.system.toml import (
+    KeyPath,
+    MisfitError,
+    dotted,
+    dump_toml,
+    first_problem,
+    line_of,
+    put_override,
+)
 from teddy.model.text.sentences import SentenceMode
 from teddy.model.text.words import READABLE_VERSIONS, TOKENISER_VERSION, Tokeniser
 from teddy.training.recipe.corpus_config import (
@@ -25,15 +34,6 @@ from teddy.training.recipe.corpus_config import (
     Table,
     rule_contradictions,
     unfit_label,
-)
-from teddy.training.recipe.reading import (
-    KeyPath,
-    MisfitError,
-    dotted,
-    dump_toml,
-    first_problem,
-    line_of,
-    put_override,
 )
 from teddy.training.recipe.search_config import SearchConfig
 from teddy.training.recipe.sections import (

@@ -12,8 +12,8 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
+from teddy.model.system.toml import KeyPath, MisfitError, dotted, first_problem, put_value
 from teddy.training.recipe.corpus_config import Table
-from teddy.training.recipe.reading import KeyPath, MisfitError, dotted, first_problem, put_value
 
 Scalar: TypeAlias = str | int | float | bool
 

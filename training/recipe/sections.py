@@ -7,8 +7,8 @@ from pydantic import Field, model_validator
 
 from teddy.model.config import NetworkConfig
 from teddy.model.file.bundle import TrainingData
+from teddy.model.system.toml import KeyPath, MisfitError, suggest
 from teddy.training.recipe.corpus_config import CorpusConfig, Table
-from teddy.training.recipe.reading import KeyPath, MisfitError, suggest
 
 ObjectiveName = Literal["masked", "causal"]
 

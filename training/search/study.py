@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from teddy.model.errors import TrainingError
 from teddy.model.system.files import locked, write_atomically
-from teddy.training.recipe.reading import dotted, first_problem
+from teddy.model.system.toml import dotted, first_problem
 from teddy.training.recipe.recipe import Recipe
 from teddy.training.recipe.search_config import Interval, Range, SearchConfig, put_values
 

@@ -1,4 +1,4 @@
-"""TOML and typed values: lines of keys, overrides, and errors in terms of the recipe."""
+"""TOML and typed values: lines of keys, overrides, and errors in terms of the file."""
 
 import difflib
 import json
@@ -181,7 +181,7 @@ def _suggest_key(model: type[BaseModel], location: KeyPath) -> str:
     *table, key = location
     for name, field in model.model_fields.items():
         if key in _keys_of(field.annotation):
-            place = f"[[{name}]]" if name == "corpus" else f"[{name}]"
+            place = f"[[{name}]]" if _is_array(field.annotation) else f"[{name}]"
             # An override and a key in a wrong table alike: the whole name is right in both.
             return f"; did you mean {name}.{key}, in the table {place}?"
     return suggest(str(key), _known_keys(model, tuple(table)))
@@ -197,6 +197,10 @@ def _keys_of(annotation: Any) -> list[str]:
     return []
 
 
+def _is_array(annotation: Any) -> bool:
+    return typing.get_origin(annotation) is tuple
+
+
 def suggest(name: str, names: Iterable[str]) -> str:
     """Return "; did you mean NAME?" for the nearest of `names`, or nothing when none is near."""
     close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
@@ -204,7 +208,7 @@ def suggest(name: str, names: Iterable[str]) -> str:
 
 
 def dotted(location: KeyPath) -> str:
-    """Return a key in full, such as ``corpus.0.weight``."""
+    """Return a key in full, such as ``corpus.0.weight``; of no key, what all are in."""
     return ".".join(str(part) for part in location) or "the recipe"
 
 

@@ -1,0 +1,1 @@
+"""What is known beside the model: dictionaries, patterns, and what is never a name."""

@@ -1,0 +1,109 @@
+"""Texts under rules: what `teddy.model.text.documents` does, with the matches of the rules."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from teddy.model.rules.merging import Match, Merged, merge
+from teddy.model.rules.rules import Rules
+from teddy.model.tagger import TaggedWords
+from teddy.model.tags.tag_set import TagSet
+from teddy.model.text.documents import Document, Entity, Tagged, assemble, prepare
+from teddy.model.text.words import Text
+
+
+@dataclass(frozen=True, slots=True)
+class RuledDocument(Document):
+    """A text ready for the network, and the matches of the rules in it."""
+
+    matches: Sequence[Match] = ()
+
+
+@dataclass(frozen=True)
+class RuledTagged(Tagged):
+    """What was found in a text.
+
+    Attributes: `read`, the entities that the model found, before rules took some of them; `used`,
+    the names of the rules whose matches are among the entities, once for each.
+    """
+
+    read: list[Entity] = field(default_factory=list, repr=False)
+    used: Sequence[str] = field(default=(), repr=False)
+
+    @property
+    def model_entities(self) -> list[Entity]:
+        """See `Tagged.model_entities`."""
+        return self.read
+
+    @property
+    def used_rules(self) -> Sequence[str]:
+        """See `Tagged.used_rules`."""
+        return self.used
+
+
+def prepare_ruled(text: Text, *, rules: Rules, labels: Sequence[str], **cut: Any) -> RuledDocument:
+    """Cut a text as `prepare`, and find the matches of rules; the model has these `labels`.
+
+    The document's windows get the hints. Raises as `prepare`.
+    """
+    document = prepare(text, **cut)
+    windows = document.windows
+    matches = rules.find(text, document.offsets, windows.words)
+    windows.hints = rules.hints(matches, labels)
+    return RuledDocument(text, document.offsets, windows, matches)
+
+
+def assemble_ruled(
+    document: Document, outputs: Iterable[TaggedWords], tag_set: TagSet, rules: Rules
+) -> Tagged:
+    """Put results together as `assemble`, and merge them with the matches of the rules.
+
+    `tag_set` has the model's labels and, behind them, those of the rules.
+    """
+    return apply_rules(document, assemble(document, outputs, tag_set.tags), tag_set, rules)
+
+
+def apply_rules(document: Document, tagged: Tagged, tag_set: TagSet, rules: Rules) -> Tagged:
+    """Merge what the model found in a document with the matches of the rules."""
+    matches = document.matches if isinstance(document, RuledDocument) else ()
+    merged = merge(tagged.entities, matches, rules.names, document.quote)
+    tags, scores = _retag(tagged, merged, tag_set)
+    return RuledTagged(
+        merged.entities,
+        document.offsets,
+        tags,
+        scores,
+        tag_set.tags,
+        tagged.sentences,
+        read=tagged.entities,
+        used=[rules.names[each.rule] for each in merged.used],
+    )
+
+
+def _retag(
+    tagged: Tagged, merged: Merged, tag_set: TagSet
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the tags of the words as the entities have them now.
+
+    A word that a match touches has its tag, and its score; one of an entity that was dropped has
+    `O`, and what its own tag leaves.
+    """
+    own = [each for each in merged.used if each.use != "hint"]
+    tags, scores = tagged.tag_arrays
+    if not own and not merged.dropped:
+        return tags, scores
+    tags, scores = tags.copy(), scores.copy()
+    starts, ends = tagged.offsets
+    for entity in merged.dropped:
+        words = slice(bisect_right(ends, entity.start), bisect_left(starts, entity.end))
+        tags[words], scores[words] = 0, 1.0 - scores[words]
+    for match in sorted(own, key=lambda each: each.start, reverse=True):
+        first, last = match.words
+        b, i, e, s = (tag_set.index(f"{prefix}-{match.label}") for prefix in "BIES")
+        tags[first:last] = [s] if last - first == 1 else [b, *[i] * (last - first - 2), e]
+        scores[first:last] = match.score
+    return tags, scores
