@@ -15,11 +15,11 @@ from teddy.model.features.batching import group_by_length, pad_rows
 from teddy.model.features.rows import WordFeatures
 from teddy.model.features.word_vectors import WordReader, WordVectors
 from teddy.model.network.alternatives import Lattice, best_paths, probable_spans
-from teddy.model.network.conditional import Hint, HintedChain, Potentials
+from teddy.model.network.conditional import HintedChain, Potentials
 from teddy.model.network.encoder import words_read
 from teddy.model.system.memory import trim_malloc
 from teddy.model.tags.search import Search
-from teddy.model.tags.spans import Span
+from teddy.model.tags.spans import Hint, Span
 from teddy.model.tags.tag_set import TagSet
 
 BATCH_WORDS = 2048

@@ -10,12 +10,18 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from teddy.model.system.processes import available_cores
 from teddy.service.errors import SettingsError
+from teddy.service.setting_values import (
+    MODEL_NAME,
+    as_variable,
+    parse_digest,
+    parse_model,
+    parse_rules,
+    split_list,
+)
 
 PREFIX = "TEDDY_"
 _OF_TRAINING = "TEDDY_TRAIN_"
-DIGEST = re.compile(r"[0-9A-Fa-f]{64}")
 ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
-MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 Positive = Annotated[int, Field(gt=0)]
 
@@ -289,22 +295,6 @@ class Settings(BaseSettings):
         }
 
 
-def as_variable(value: object) -> str:
-    """Return a setting's value as its variable has it."""
-    if isinstance(value, SecretStr):
-        return value.get_secret_value()
-    if isinstance(value, Mapping):
-        return ",".join(f"{name}={each}" if name else str(each) for name, each in value.items())
-    if isinstance(value, tuple):
-        return ",".join(map(as_variable, value))
-    return str(value)
-
-
-def split_list(value: str) -> list[str]:
-    """Return the parts between commas, without empty ones."""
-    return [item.strip() for item in value.split(",") if item.strip()]
-
-
 def read_settings(**options: Any) -> Settings:
     """Read the settings of the environment; `options` that are not None override them.
 
@@ -332,34 +322,3 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
         if name.upper().startswith(PREFIX) and not name.upper().startswith(_OF_TRAINING)
     ]
     return sorted(name for name in ours if name.upper() not in known)
-
-
-def parse_model(item: str) -> tuple[str, Path]:
-    """Read `NAME=FILE`, or `FILE` alone, whose name is its stem.
-
-    Raises ValueError for a name that is not plain, and without a file.
-    """
-    name, equals, file = item.strip().rpartition("=")
-    path = Path(file)
-    name = name if equals else path.stem
-    if not MODEL_NAME.fullmatch(name) or not file:
-        raise ValueError(
-            f"{item!r} is not NAME=FILE, with a name of up to 64 letters, digits, '.', '_' and '-'"
-        )
-    return name, path
-
-
-def parse_rules(item: str) -> tuple[str, Path]:
-    """Read `NAME=FILE`, or `FILE` alone, whose name is empty. Raises ValueError for others."""
-    name, _, file = item.rpartition("=")
-    if (name and not MODEL_NAME.fullmatch(name)) or not file:
-        raise ValueError(f"{item!r} is neither FILE nor NAME=FILE")
-    return name, Path(file)
-
-
-def parse_digest(item: str) -> tuple[str, str]:
-    """Read `NAME=SHA256`. Raises ValueError for anything else."""
-    name, _, digest = item.partition("=")
-    if not MODEL_NAME.fullmatch(name) or not DIGEST.fullmatch(digest):
-        raise ValueError(f"{item!r} is not NAME=SHA256, with 64 hexadecimal digits")
-    return name, digest.lower()

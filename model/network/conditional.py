@@ -24,22 +24,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from teddy.model.tags.spans import Hint
+
 Floats = NDArray[np.float64]
 Wholes = NDArray[np.int64]
 
 _FLOOR = 1e-300
 _MOST_SCORES = 4_000_000
 """Scores that are compared at once: of 300 labels, a batch has a gigabyte of them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hint:
-    """A weight, in log-odds, on the words `[start, end)` being an entity with this label."""
-
-    start: int
-    end: int
-    label: str
-    weight: float
 
 
 @dataclass(frozen=True, slots=True)

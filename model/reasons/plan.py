@@ -26,7 +26,8 @@ from teddy.model.reasons.explanation import (
 )
 from teddy.model.reasons.questions import Answer, Question
 from teddy.model.tags.spans import Span
-from teddy.model.text.documents import Document, Entity, Window
+from teddy.model.text.documents import Document, Entity
+from teddy.model.text.windows import Window
 
 N_READINGS = 3
 

@@ -8,9 +8,9 @@ import numpy as np
 from teddy.model.config import FeatureConfig, NetworkConfig
 from teddy.model.drift.reference import Reference
 from teddy.model.file.bundle import FORMAT_VERSION, Manifest
-from teddy.model.network.conditional import Hint
 from teddy.model.rules.rules import Rules
 from teddy.model.tagger import TaggedWords, Tagger
+from teddy.model.tags.spans import Hint
 from teddy.model.tags.tag_set import TagSet
 from teddy.model.text.words import TOKENISER_VERSION
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from teddy.model.network.conditional import Hint
 from teddy.model.rules.config import ContextConfig, Use, log_odds
 from teddy.model.rules.dictionary import Dictionary
 from teddy.model.rules.merging import Match
 from teddy.model.rules.patterns import Expressions
 from teddy.model.rules.token_patterns import TokenPatterns
+from teddy.model.tags.spans import Hint
 from teddy.model.text.sentences import Offsets
 from teddy.model.text.words import Text
 

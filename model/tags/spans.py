@@ -20,6 +20,16 @@ class Span:
     label: str
 
 
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """A weight, in log-odds, on the words `[start, end)` being an entity with this label."""
+
+    start: int
+    end: int
+    label: str
+    weight: float
+
+
 class Scheme(StrEnum):
     """How a sequence of tags spells spans.
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from teddy.model.errors import ModelFileError
 from teddy.model.file.bundle import read_version
 from teddy.service.errors import SettingsError
-from teddy.service.settings import MODEL_NAME, Settings
+from teddy.service.setting_values import MODEL_NAME
+from teddy.service.settings import Settings
 
 if TYPE_CHECKING:
     from teddy.model.predictor import Predictor

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from teddy.model.network.conditional import Floats, Hint, HintedChain, Potentials
+from teddy.model.network.conditional import Floats, HintedChain, Potentials
+from teddy.model.tags.spans import Hint
 from teddy.model.tags.tag_set import TagSet
 
 TAGS = TagSet(("A", "B"))

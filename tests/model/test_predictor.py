@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 import teddy
-from teddy.model import predictor
 from teddy.model.config import FeatureConfig
 from teddy.model.errors import ModelFileError, TextError
 from teddy.model.file.bundle import CanaryEntity, CanaryText, extra_files, read_bundle, seal
@@ -287,7 +286,7 @@ def test_texts_are_read_as_they_are_needed_and_how_many_at_once_changes_nothing(
 ) -> None:
     texts = SENTENCES * 5
     expected = list(tiny_predictor.tag_documents(texts))
-    monkeypatch.setattr(predictor, "_CHARACTERS_AT_ONCE", at_once)
+    monkeypatch.setattr("teddy.model.text.documents.CHARACTERS_AT_ONCE", at_once)
     n_read = 0
 
     def reading() -> Iterator[str]:

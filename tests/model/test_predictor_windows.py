@@ -12,8 +12,9 @@ from teddy.model.predictor import Predictor
 from teddy.model.tagger import TaggedWords
 from teddy.model.tags.spans import Span
 from teddy.model.tags.tag_set import TagSet
-from teddy.model.text.documents import Document, Tagged, Window, split_windows
+from teddy.model.text.documents import Document, Tagged
 from teddy.model.text.sentences import Offsets
+from teddy.model.text.windows import Window, split_windows
 
 TAGS = TagSet(("PER", "LOC"))
 Reader = Callable[[Window], list[Span]]

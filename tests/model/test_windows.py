@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teddy.model.text.documents import Window, prepare, split_windows
+from teddy.model.text.documents import prepare
+from teddy.model.text.windows import Window, split_windows
 from teddy.model.text.words import Tokeniser
 
 

@@ -22,7 +22,7 @@ import torch
 from teddy.model.file.bundle import read_version
 from teddy.model.predictor import load
 from teddy.service.inference.model_files import models_in
-from teddy.service.settings import MODEL_NAME as SERVICES_NAME
+from teddy.service.setting_values import MODEL_NAME as SERVICES_NAME
 from teddy.training.export.publish import write_model
 from teddy.training.learning.checkpoint import Checkpoint, load_checkpoint
 from teddy.training.promotion.folder import MODEL_NAME, Promotion, Promotions, ServedFolder

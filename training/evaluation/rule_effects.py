@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from teddy.model.rules.merging import Match
 from teddy.model.rules.ruled import RuledDocument
 from teddy.model.tags.spans import Span
-from teddy.model.text.documents import Tagged, split_windows
+from teddy.model.text.documents import Tagged
 from teddy.model.text.sentences import Offsets
+from teddy.model.text.windows import split_windows
 from teddy.training.data.align import Sentence
 from teddy.training.evaluation.evaluate import Predict, ScoredSpan
 

@@ -63,9 +63,8 @@ class EmbeddingConfig(Table):
     """A text file of word vectors below `--data`, as GloVe, word2vec and fastText write them (.txt,
     .vec; also `.xz`, `.gz` and `.bz2`). At most `features.word_rows` words get a row: first those
     of the training data, then the most frequent of the file. Pre-training gives rows to the most
-    frequent words of its text, and starts from the vectors of those that the file has. Vectors of
-    another width than `network.embedding_width` are padded with zeros or reduced to their principal
-    components."""
+    frequent words of its text. Vectors of another width than `network.embedding_width` are padded
+    with zeros or reduced to their principal components."""
     name: str = ""
     """The name of the vectors, which the model file credits."""
     licence: str = ""
