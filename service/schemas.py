@@ -30,7 +30,6 @@ def _as_whole(value: object) -> object:
 
 Place = Annotated[int, Field(ge=0, lt=2**53), BeforeValidator(_as_whole)]
 
-
 Probability = Annotated[
     float, Field(ge=LEAST_THRESHOLD, le=1, allow_inf_nan=False, examples=[0.05])
 ]
@@ -338,9 +337,7 @@ class LineProblem(BaseModel):
 
     type: str = Field(examples=["urn:teddy:problem:invalid-request"])
     title: str = Field(examples=["Invalid request"])
-    status: int = Field(
-        description="What a request with this text alone would have got.", examples=[422]
-    )
+    status: int = Field(description="What this text alone would have got.", examples=[422])
     detail: str
 
 
@@ -349,6 +346,5 @@ class StreamError(Identified):
 
     error: LineProblem
     final: Literal[True] | None = Field(
-        default=None,
-        description="The stream ends here. Lines that have no answer yet were not looked at.",
+        default=None, description="The stream ends here; lines without an answer were not read."
     )

@@ -238,10 +238,9 @@ class Trainer:
     def _check_finite(self, loss: float, norm: float, sentences: list[Sentence]) -> None:
         recent, factor = self._recent_losses, self.config.explode_factor
         usual = statistics.median(recent) if len(recent) == _RECENT_LOSSES else math.inf
-        sizes = {"loss": loss, "gradient": norm}
-        bad = [name for name, size in sizes.items() if not math.isfinite(size)]
-        reason = f"the {bad[0]} is not finite" if bad else ""
-        if not bad and loss > factor * max(usual, 0.01):
+        named = (("loss", loss), ("gradient", norm))
+        reason = next((f"the {n} is not finite" for n, x in named if not math.isfinite(x)), "")
+        if not reason and loss > factor * max(usual, 0.01):
             reason = f"the loss is over {factor:g} times its running median of {usual:.4g}"
         if reason:
             first = sentences[0]

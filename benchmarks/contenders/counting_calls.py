@@ -21,7 +21,7 @@ from starlette.types import Message, Scope
 
 from teddy.model.predictor import Predictor, load
 from teddy.model.tagger import TaggedWords
-from teddy.model.text.documents import Window
+from teddy.model.text.windows import Window
 from teddy.service.app import create_app
 from teddy.service.commands import bound_threads
 from teddy.service.observability.log import configure_logs

@@ -184,8 +184,7 @@ class Recipe(Table):
     labels: tuple[str, ...] = ()
     """The labels of entities, in the order in which the model numbers them."""
     corpus: tuple[CorpusConfig, ...] = ()
-    """The corpora to train on. `labels` and `corpus` may be missing only where there is a
-    `pretrain` table."""
+    """The corpora to train on. With a `pretrain` table, `labels` and `corpus` may be missing."""
     rules: tuple[RuleConfig, ...] = ()
     """Rules for the spans of all corpora, by the labels of the recipe: one convention for all. They
     come after the `map` and the `rules` of each corpus."""
