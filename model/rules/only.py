@@ -10,6 +10,7 @@ from teddy.model.drift.reference import Reference
 from teddy.model.file.bundle import FORMAT_VERSION, Manifest
 from teddy.model.rules.rules import Rules
 from teddy.model.tagger import TaggedWords, Tagger
+from teddy.model.tags.search import Search
 from teddy.model.tags.spans import Hint
 from teddy.model.tags.tag_set import TagSet
 from teddy.model.text.words import TOKENISER_VERSION
@@ -35,6 +36,7 @@ class NoTagger(Tagger):
     def tag(
         self,
         sentences: Sequence[Sequence[str]],
+        search: Search | None = None,  # noqa: ARG002 (nothing is improbable)
         hints: Mapping[int, Sequence[Hint]] | None = None,  # noqa: ARG002 (there are none)
     ) -> list[TaggedWords]:
         """Return sentences without entities."""

@@ -12,7 +12,7 @@ from teddy.model.rules.merging import Match, Merged, merge
 from teddy.model.rules.rules import Rules
 from teddy.model.tagger import TaggedWords
 from teddy.model.tags.tag_set import TagSet
-from teddy.model.text.documents import Document, Entity, Tagged, assemble, prepare
+from teddy.model.text.documents import Document, Entities, Entity, Tagged, assemble, prepare
 from teddy.model.text.words import Text
 
 
@@ -73,7 +73,7 @@ def apply_rules(document: Document, tagged: Tagged, tag_set: TagSet, rules: Rule
     merged = merge(tagged.entities, matches, rules.names, document.quote)
     tags, scores = _retag(tagged, merged, tag_set)
     return RuledTagged(
-        merged.entities,
+        Entities(document.text, merged.entities),
         document.offsets,
         tags,
         scores,

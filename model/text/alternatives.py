@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from teddy.model.tagger import Scored, TaggedWords
 from teddy.model.tags.spans import Span, disjoint
-from teddy.model.text.documents import Document, Entity, Reading, SentenceReadings, Tagged
+from teddy.model.text.documents import Document, Entities, Entity, Reading, SentenceReadings, Tagged
 
 
 def with_alternatives(
@@ -18,7 +18,9 @@ def with_alternatives(
     is the highest there is. As in `assemble`, a span is taken from the window that keeps its first
     word. Words and tags stay those of the best path.
     """
-    entities = _probable(document, outputs) if probable else tagged.entities
+    entities = tagged.entities
+    if probable:
+        entities = Entities(document.text, _probable(document, outputs))
     return replace(tagged, entities=entities, sentences=_readings(document, outputs))
 
 

@@ -102,7 +102,7 @@ class TransformerNetwork(Network):
 
     def _emissions(self, vectors: Tensor, words: Tensor, lengths: Tensor) -> Tensor:
         looked_up = functional.embedding(words, vectors)
-        digits = looked_up[:, :, self.width :].detach().unflatten(2, (MOST_PIECES, 2)).long()
+        digits = looked_up[:, :, self.width :].detach().long().view(*words.shape, MOST_PIECES, 2)
         states = self._states(digits[..., 0] * _BASE + digits[..., 1], lengths)
         shown = torch.cat((looked_up[:, :, : self.width], states), dim=2)
         shown = self.embedding_dropout(shown.transpose(0, 1).contiguous().transpose(0, 1))
