@@ -305,6 +305,7 @@ def test_nothing_heavy_is_imported_before_it_is_needed(statement: str) -> None:
         "inspect",
         "init",
         "train",
+        "distill",
         "try",
         "search",
         "evaluate",

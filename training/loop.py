@@ -214,6 +214,7 @@ class Trainer:
     def _losses(self, micro_batch: MicroBatch, batch: RankBatch) -> tuple[Tensor, Tensor]:
         """Return what a micro-batch adds to loss and distillation loss, float64 []."""
         seed_torch(micro_batch.seed)
+        crf, teaching = self.network.crf, self.distillation
         loss, distilled = torch.zeros(2, dtype=torch.float64, device=self.device)
         for each in micro_batch.batches:
             inputs = each.inputs.to(self.device)
@@ -221,13 +222,11 @@ class Trainer:
                 emissions = self.parallel.emissions(inputs)
             if each.allowed is not None:
                 allowed = each.allowed.to(self.device)
-                nats = self.network.crf.loss(emissions, inputs.lengths, allowed).sum()
+                nats = crf.loss(emissions, inputs.lengths, allowed).sum()
                 loss = loss + nats / batch.n_words
-            if each.teacher_words is not None and self.distillation is not None:
-                read, is_annotated = each.teacher_words, each.allowed is not None
-                nats = self.distillation.loss(
-                    self.network.crf, emissions, inputs.lengths, read, annotated=is_annotated
-                )
+            if each.teacher_words is not None and teaching is not None:
+                words, marked = each.teacher_words, each.allowed is not None
+                nats = teaching.loss(crf, emissions, inputs.lengths, words, annotated=marked)
                 distilled = distilled + nats / batch.n_taught_words
         return loss, distilled
 

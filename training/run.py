@@ -108,9 +108,13 @@ def train(
         if group.is_first:
             with interruption.at_once():
                 _finish(setup, directory, model_file, meter, recorder.note)
-        for folder in (setup.stored, output / TEACHERS):
-            shutil.rmtree(folder, ignore_errors=True)
+        _remove(setup.stored, output / TEACHERS)
     return model_file
+
+
+def _remove(*folders: Path) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _learn(setup: RunSetup, recorder: RunRecorder) -> None:

@@ -26,7 +26,7 @@ from teddy.training.data.vocabulary import (
 )
 from teddy.training.evaluation.measurements import joined_credits
 from teddy.training.learning.checkpoint import Checkpoint, build_network
-from teddy.training.learning.distill import Distillation, open_distillation
+from teddy.training.learning.distill import Distillation, teachers_of
 from teddy.training.learning.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from teddy.training.learning.start import (
     PretrainedWeights,
@@ -110,14 +110,13 @@ def set_up_run(
     Raises DataError and RecipeError for mistakes in the files, TrainingError for what cannot be
     trained on.
     """
-    start = vectors = distillation = None
+    start = vectors = None
     if earlier is None and update:
         start = update.start
     elif earlier is None and recipe.start.weights:
         recipe, start = open_start(recipe, data)
     config = recipe.training
-    device = choose_device(config.device)
-    check_number_format(config.mixed_precision, recipe.network.cell, device)
+    check_number_format(config.mixed_precision, recipe.network.cell, choose_device(config.device))
     # Processes need not share a disk: each has its own.
     stored = output / ("sentences" if group.is_first else f"sentences-{group.rank}")
     corpora, misaligned = _read_corpora(recipe, data, stored)
@@ -134,16 +133,7 @@ def set_up_run(
             vectors = choose_vectors(data / table.vectors, counts, most, recipe.tokeniser)
         words = vectors.words if vectors else frequent_words(counts, most)
         pieces = train_pieces(counts, recipe.pieces)
-    if recipe.distill is not None:
-        distillation = open_distillation(
-            recipe,
-            recipe.distill,
-            data,
-            device,
-            folder=output / TEACHERS,
-            corpora=[corpus.train for corpus in corpora],
-            note=note,
-        )
+    distillation = teachers_of(recipe, corpora, data, output / TEACHERS, note)
     trainer = _make_trainer(recipe, corpora, pieces, words, start, vectors, distillation, group)
     if earlier is not None:
         trainer.restore(earlier.weights, earlier.progress)
@@ -179,16 +169,10 @@ def have_teachers_read(
         )
     set_threads(recipe.training.threads)
     corpora, _ = _read_corpora(recipe, data, stored)
-    config = recipe.distill
     recipe, _ = fit_to_data(recipe, _words_an_epoch(recipe, corpora))
-    open_distillation(
-        recipe,
-        config,
-        data,
-        choose_device(recipe.training.device),
-        corpora=[corpus.train for corpus in corpora],
-        note=note,
-    ).fill(recipe.training.epochs)
+    distillation = teachers_of(recipe, corpora, data, None, note)
+    if distillation is not None:
+        distillation.fill(recipe.training.epochs)
 
 
 def _read_corpora(

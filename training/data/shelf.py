@@ -1,7 +1,7 @@
 """A folder of files that are made once and read often: the sentences of raw texts, and more.
 
 A file is the SHA-256 of what follows it, a line of JSON, and bytes packed with zstd. It is written
-whole or not at all: whoever is killed loses the file at hand. Several processes may fill one
+whole or not at all: a process that is killed loses the file at hand. Several processes may fill one
 folder, and each makes what no other has begun. What reads back as it was not written is made again.
 
 The sentences of a text are in `texts/TEXT/000012.words`, by the number of the passage; `TEXT` is a
@@ -34,7 +34,7 @@ class Shelf:
     """The folder."""
 
     def __init__(self, folder: Path, note: Callable[[str], None] = lambda _: None) -> None:
-        """`note` is told of files that are damaged and made again."""
+        """Give `note` a line on each file that is damaged and made again."""
         self.folder = folder
         self._note = note
 

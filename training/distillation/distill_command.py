@@ -1,10 +1,10 @@
 """The command `teddy distill`. What it needs is imported when it runs."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -104,40 +104,34 @@ def distill(
       teddy distill runs/large/large.teddy en --text wiki.txt --labels PER,LOC --words 300_000
       teddy distill mine.toml --data corpora --read-only
     """
-    from teddy.training.distillation.student import Order
+    given = locals()
+    is_recipe = len(teachers) == 1 and teachers[0].endswith(".toml")
+    recipe_file = Path(teachers[0]) if is_recipe else _written(_order(given))
+    _run(recipe_file, data, output, overrides or (), resume=resume, read_only=read_only)
+
+
+def _run(
+    recipe_file: Path,
+    data: Path,
+    output: Path | None,
+    overrides: Sequence[str],
+    *,
+    resume: bool,
+    read_only: bool,
+) -> None:
+    """Train by a recipe, and report; or have its teachers read alone."""
     from teddy.training.job.log import Log
     from teddy.training.job.tracking import observed
     from teddy.training.recipe.recipe import load_recipe
 
-    note = Log().note
-    if len(teachers) == 1 and teachers[0].endswith(".toml"):
-        recipe_file = Path(teachers[0])
-    else:
-        order = Order(
-            name=name,
-            teachers=_teachers(teachers, data),
-            labels=tuple(labels.split(",")) if labels else (),
-            text=tuple(text or ()),
-            text_name=Path(text[0]).name if text else "",
-            licence=licence,
-            label_map=dict(map(label_mapping, mappings or ())),
-            pooling=pooling,
-            language=language,
-            words=words,
-            train=tuple(train or ()),
-            dev=tuple(dev or ()),
-            data=data,
-            output=output or Path("runs") / name,
-        )
-        recipe_file = _written(order, note)
-    recipe = load_recipe(recipe_file, overrides or ())
+    recipe = load_recipe(recipe_file, overrides)
     output = output or Path("runs") / recipe.name
     with observed(recipe.name, output) as watching:
         if read_only:
             from teddy.training.run_setup import have_teachers_read
 
             with tempfile.TemporaryDirectory() as stored, watching["interruption"].at_once():
-                have_teachers_read(recipe, data, Path(stored) / "sentences", note)
+                have_teachers_read(recipe, data, Path(stored) / "sentences", Log().note)
             print(recipe.distill.keep if recipe.distill else "")
             return
         from teddy.training.distillation.teachers import report_on
@@ -149,6 +143,27 @@ def distill(
     print(*report.lines(), model_file, sep="\n")
 
 
+def _order(given: Mapping[str, Any]) -> "Order":
+    """Return what the arguments of the command say of a student."""
+    from teddy.training.distillation.student import Order
+
+    text, labels, data = given["text"] or (), given["labels"], given["data"]
+    if not text:
+        raise typer.BadParameter("name what the teachers are to read", param_hint="--text")
+    names = ("name", "licence", "pooling", "language", "words", "data")
+    return Order(
+        **{name: given[name] for name in names},
+        teachers=_teachers(given["teachers"], data),
+        labels=tuple(labels.split(",")) if labels else (),
+        text=tuple(text),
+        text_name=Path(text[0]).name,
+        label_map=dict(map(label_mapping, given["mappings"] or ())),
+        train=tuple(given["train"] or ()),
+        dev=tuple(given["dev"] or ()),
+        output=given["output"] or Path("runs") / given["name"],
+    )
+
+
 def _teachers(names: Sequence[str], data: Path) -> tuple[str, ...]:
     """Return the names as a recipe has them: `hf:` before that of a folder."""
     return tuple(
@@ -156,7 +171,7 @@ def _teachers(names: Sequence[str], data: Path) -> tuple[str, ...]:
     )
 
 
-def _written(order: "Order", note: Callable[[str], None]) -> Path:
+def _written(order: "Order") -> Path:
     """Write the recipe of an order, and the sentences that teachers tag for it; return its path.
 
     Raises RecipeError where there is another one.
@@ -164,14 +179,13 @@ def _written(order: "Order", note: Callable[[str], None]) -> Path:
     from teddy.model.errors import RecipeError
     from teddy.model.system.files import write_atomically
     from teddy.training.distillation.student import labels_of, tag_text
+    from teddy.training.job.log import Log
 
-    if not order.text:
-        raise typer.BadParameter("name what the teachers are to read", param_hint="--text")
     if not order.labels:
         order = replace(order, labels=labels_of(order))
     recipe = order.draw()
     if not order.recipe.exists():
-        tag_text(order, note)  # first: a recipe that is there has its files
+        tag_text(order, Log().note)  # first: a recipe that is there has its files
         write_atomically(order.recipe, recipe)
     elif order.recipe.read_text(encoding="utf-8") != recipe:
         reason = "another recipe, or one that was changed"

@@ -19,6 +19,7 @@ from teddy.model.file.bundle import TrainingData
 from teddy.model.network.crf import ConditionalRandomField
 from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.align import Sentence
+from teddy.training.data.corpora import Corpus
 from teddy.training.data.raw_text import RawText, Words, as_sentence
 from teddy.training.data.shelf import Shelf
 from teddy.training.data.source import plan_epoch
@@ -27,6 +28,7 @@ from teddy.training.learning.hugging_face import PREFIX, find_folder, load_huggi
 from teddy.training.learning.panel import Note, Panel, Shard, Tutor
 from teddy.training.learning.readings import KnownSentences, Readings
 from teddy.training.learning.teacher import AnyTeacher, cross_entropy, load_teacher
+from teddy.training.learning.torch_setup import choose_device
 from teddy.training.recipe.recipe import Recipe
 from teddy.training.recipe.sections import DistillConfig
 
@@ -256,5 +258,26 @@ def open_distillation(
         forbids=recipe.network.decoder == "crf",
         readings=None if place is None else Readings(Shelf(place, note)),
         corpora=corpora,
+        note=note,
+    )
+
+
+def teachers_of(
+    recipe: Recipe,
+    corpora: Sequence[Corpus],
+    data: Path,
+    folder: Path | None,
+    note: Note,
+) -> Distillation | None:
+    """Return the teachers of a recipe, if any; what they say is kept in `folder` by default."""
+    if recipe.distill is None:
+        return None
+    return open_distillation(
+        recipe,
+        recipe.distill,
+        data,
+        choose_device(recipe.training.device),
+        folder=folder,
+        corpora=[corpus.train for corpus in corpora],
         note=note,
     )

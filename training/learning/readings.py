@@ -130,7 +130,7 @@ class Readings:
         self._number_format = np.dtype(number_format)
 
     def of_teacher(self, digest: bytes, temperature: float, about: dict[str, Any]) -> Path:
-        """Return the folder of a teacher; what is told `about` it is written there for people."""
+        """Return the folder of a teacher, which has what `about` says of it, for people."""
         how = {"format": _FORMAT, "numbers": str(self._number_format), "temperature": temperature}
         key = sha256(digest + json.dumps(how).encode()).hexdigest()[:16]
         folder = self.shelf.folder / "teachers" / key
