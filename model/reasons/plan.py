@@ -82,7 +82,8 @@ class Plan:
     @property
     def cost(self) -> int:
         """At most what the questions cost, in words to read; they need not be made to know it."""
-        total = self._windows.n_words + QUESTION_WORDS * len(self._windows)
+        # the best readings of a sentence take as long again as its network
+        total = 2 * self._windows.n_words + QUESTION_WORDS * len(self._windows)
         for window, members in self._of_window.items():
             n_words = self._windows.ends[window] - self._windows.starts[window]
             n_inside = sum(self._span(member).end - self._span(member).start for member in members)

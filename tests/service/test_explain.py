@@ -137,6 +137,7 @@ async def test_a_request_is_refused_that_would_cost_more_than_tagging_the_longes
     problem = check_problem(await client.post(PATH, json=body), 413, "text-too-long")
     assert "at most 2000" in problem["detail"]
     explained(await client.post(PATH, json={"text": body["text"][:38]}))
+    check_problem(await client.post(PATH, json={"text": "a" * 6001}), 413, "text-too-long")
 
 
 async def test_it_counts_what_it_reads(serving: Any, tiny_predictor: Predictor) -> None:
