@@ -15,6 +15,7 @@ from teddy.model.errors import ModelFileError
 from teddy.model.features.pieces import Pieces
 from teddy.model.features.rows import WordFeatures
 from teddy.model.file.bundle import Bundle, Manifest, read_bundle
+from teddy.model.file.shipped import find_model
 from teddy.model.network.precision import (
     PRECISIONS,
     candidates,
@@ -24,8 +25,7 @@ from teddy.model.network.precision import (
     onnx_precisions,
 )
 from teddy.model.reasons.explanation import Explanation
-from teddy.model.reasons.plan import Plan, chosen
-from teddy.model.reasons.questions import Answer, Question, ask
+from teddy.model.reasons.plan import Reasons
 from teddy.model.system.memory import bound_kernel_cache, collector_paused
 from teddy.model.tagger import TaggedWords, Tagger, avoid_lost_threads
 from teddy.model.tags.search import Search, Threshold
@@ -73,6 +73,7 @@ class Predictor:
             sentences=manifest.sentences,
         )
         """Cut a text into words and windows; see `teddy.model.text.documents.prepare`."""
+        self.reasons = Reasons(tagger, manifest.labels)
         self.assemble = partial(assemble, tag_names=tagger.tag_set.tags)
         """Put the results of a document's windows together; see `documents.assemble`."""
 
@@ -126,7 +127,7 @@ class Predictor:
         A text may be given as a sequence of words; then its offsets are in words. `sentences` and
         `threshold` as in `tag`, `n_best` as in `readings`.
         """
-        search = self.search(threshold, n_best)
+        search = self.search(threshold, n_best) if threshold is not None or n_best else None
         pending = _texts_of(texts)
         cut = self.prepare if sentences is None else self.cut_by(sentences)
         while taken := _take(pending):
@@ -159,7 +160,7 @@ class Predictor:
         None: as the predictor was loaded. Given words are one sentence in any case.
 
         `threshold`: every span of at least this probability, also those off the best path; a number
-        from 0.001 to 1, or one for each label, 0.5 for those that are not named. Of spans that
+        from 0.0001 to 1, or one for each label, 0.5 for those that are not named. Of spans that
         overlap, those are taken whose scores have the largest sum.
 
         Raises TextError for a lone surrogate or an empty word, TypeError for what is not a text,
@@ -201,35 +202,14 @@ class Predictor:
         spans: Sequence[tuple[int, int, str]] | None = None,
         sentences: SentenceMode | None = None,
     ) -> Explanation:
-        """Return the entities of a text, each with its reasons; or those of `spans` instead.
+        """Return the entities of a text with their reasons, or those of `spans` instead.
 
-        `spans` are (start, end, label), found or not; `sentences` as in `tag`. See
-        `teddy.model.reasons.plan`. Raises as `tag`, and TextError for a span that is not of
-        whole words in one sentence, or of another label.
+        `spans` are (start, end, label), found or not; `sentences` as in `tag`. Raises as `tag` and
+        as `Reasons.plan`.
         """
-        document = self.cut_by(sentences)(text)
         entities = self.tag([text], sentences=sentences)[0] if spans is None else None
-        plan = self.plan(document, entities, spans or ())
-        return plan.explain(self.answer(plan.questions))
-
-    def plan(
-        self,
-        document: Document,
-        entities: Sequence[Entity] | None,
-        spans: Sequence[tuple[int, int, str]] = (),
-    ) -> Plan:
-        """Return what must be asked to explain entities of a document or, if None, spans of it.
-
-        Raises TextError, as `explain`.
-        """
-        labels = self.manifest.labels
-        if entities is None:
-            entities = chosen(document, spans, labels)
-        return Plan(document, entities, labels, self.tagger.features)
-
-    def answer(self, questions: Sequence[Question]) -> list[Answer]:
-        """Ask the network: one answer for each question, which does not depend on the others."""
-        return ask(self.tagger, questions)
+        plan = self.reasons.plan(self.cut_by(sentences)(text), entities, spans or ())
+        return plan.explain(self.reasons.answer(plan.questions))
 
     def passes_canary(self) -> bool:
         """Tell whether each canary text, alone and in a batch, gives the entities of its export."""
@@ -316,7 +296,7 @@ def load(
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision}")
     bound_kernel_cache()
-    path = _find(path)
+    path = find_model(path, SHIPPED_MODEL)
     bundle = read_bundle(path, sha256=sha256)
     if bundle.manifest.tokeniser_version not in READABLE_VERSIONS:
         raise ModelFileError(
@@ -351,25 +331,6 @@ def load(
     predictor.prepare = predictor.cut_by(sentences)
     predictor.path = Path(path).absolute()
     return predictor
-
-
-def _find(path: str | Path | None) -> str | Path:
-    """Return the model file that is meant: a file goes before a name of a model that ships.
-
-    Raises ModelFileError for what is neither.
-    """
-    if path is None:
-        return SHIPPED_MODEL
-    name = str(path)
-    if Path(path).name != name or Path(path).suffix in (".teddy", ".onnx") or Path(path).exists():
-        return path
-    shipped = {each.stem: each for each in SHIPPED_MODEL.parent.glob("*.teddy")}
-    if name not in shipped:
-        known = ", ".join(sorted(shipped))
-        raise ModelFileError(
-            path, f"no such file, and no model of that name ships; there is {known}"
-        )
-    return shipped[name]
 
 
 def _load_again(path: Path, precision: str, version: str, sentences: SentenceMode) -> Predictor:

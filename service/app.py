@@ -42,6 +42,9 @@ from teddy.service.observability.log import count_lost_lines
 from teddy.service.observability.metrics import Metrics
 from teddy.service.observability.tracing import Tracer
 from teddy.service.process.control import Drain
+from teddy.service.redaction import redact_routes
+from teddy.service.redaction.secret import Secret
+from teddy.service.redaction.thresholds import read_thresholds
 from teddy.service.settings import Settings
 
 BEAT_SECONDS = 0.1
@@ -212,7 +215,7 @@ def create_app(
     )
     app.state.service, app.state.drain, app.prefix = service, Drain(), settings.root_path
     app.state.scrapes = Scrapes()
-    for part in (routes, explain_routes, stream, feedback_routes):
+    for part in (routes, explain_routes, stream, redact_routes, feedback_routes):
         app.include_router(part.router)
     app.include_router(routes.models_router)
     add_docs_page(app)
@@ -257,6 +260,11 @@ def make_service(settings: Settings, metrics: Metrics, models: Models, tagging: 
         body_limits=BodyLimits.of(settings),
         trusted_proxies=parse_networks(settings.trusted_proxies),
         feedback=Feedback.of(settings, metrics, models),
+        secret=Secret.read(
+            settings.redact_key_file,
+            settings.redact_key and settings.redact_key.get_secret_value(),
+        ),
+        redact_thresholds=read_thresholds(settings.redact_thresholds),
     )
 
 

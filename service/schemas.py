@@ -37,7 +37,7 @@ Probability = Annotated[
 ThresholdIn = Probability | Annotated[dict[Name, Probability], Field(max_length=MOST_LABELS)]
 
 
-def _read_threshold(value: object) -> object:
+def read_threshold(value: object) -> object:
     """Return `PER:0.02,LOC:0.1`, as a query has it, as a dictionary."""
     if not isinstance(value, str) or ":" not in value:
         return value
@@ -145,7 +145,7 @@ class StreamOptions(_Options):
 
     threshold: Annotated[
         ThresholdIn | None,
-        BeforeValidator(_read_threshold),
+        BeforeValidator(read_threshold),
         WithJsonSchema({"type": "string", "examples": ["0.05", "PER:0.02,LOC:0.1"]}),
     ] = Field(
         default=None,

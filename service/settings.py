@@ -220,6 +220,16 @@ class Settings(BaseSettings):
         "request id. 0: only by text.",
     )
 
+    redact_key: SecretStr | None = Field(
+        default=None, description="Key of redaction; `TEDDY_REDACT_KEY_FILE` is safer."
+    )
+    redact_key_file: Path | None = Field(
+        default=None, description="File with a key on each line: the first is used, all restore."
+    )
+    redact_thresholds: Path | None = Field(
+        default=None, description="JSON of redaction's thresholds: see `teddy evaluate --recall`."
+    )
+
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info",
         description="Lowest level that is logged. Each request is one line at `info`.",

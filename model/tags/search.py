@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-LEAST_THRESHOLD = 0.001
-"""The lowest threshold: a word is in at most a thousand spans of such a probability."""
+LEAST_THRESHOLD = 0.0001
+"""The lowest threshold: a word is in at most ten thousand spans of such a probability."""
 MOST_READINGS = 32
 UNNAMED_THRESHOLD = 0.5
 """The threshold of labels that a mapping does not name. From a half on, no two spans overlap."""

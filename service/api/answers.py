@@ -10,13 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice, tee
 from json.encoder import encode_basestring as quoted
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from fastapi import Response
 from pydantic import BaseModel, ValidationError
 
 from teddy.model.errors import TeddyError
 from teddy.model.text.offsets import OffsetUnit, convert_offsets
+from teddy.model.text.sentences import SentenceMode
 from teddy.model.text.words import Text, n_characters
 from teddy.service.api.reading import read_json, refuse
 from teddy.service.errors import BodyTooLargeError, TextTooLongError
@@ -170,17 +171,44 @@ class LineLimits:
     max_characters: int
 
 
+class LineOptions(Protocol):
+    """The options of a stream, as far as its lines need them."""
+
+    @property
+    def names_unit(self) -> bool:
+        """Whether a unit of offsets is set, which must not be for words."""
+
+    @property
+    def sentences(self) -> SentenceMode | None:
+        """How texts are cut into sentences."""
+
+
+class TaggedLines:
+    """The lines of a stream of texts to tag."""
+
+    def __init__(self, options: StreamOptions) -> None:
+        self._options = options
+
+    def prepare(self, read: "Sequence[Read]") -> "tuple[Sequence[Read], list[Text]]":
+        """Return the lines, and their texts to tag."""
+        return read, [line.given for line in read if isinstance(line, StreamLine)]
+
+    def write(self, prepared: "Sequence[Read]", outcomes: "Sequence[Tagged | TeddyError]") -> bytes:
+        """Return the answers to the lines; `outcomes` are those of their texts, in order."""
+        return write_lines(prepared, outcomes, self._options)
+
+
 def read_lines(
-    lines: Iterable[bytes | None], limits: LineLimits, options: StreamOptions
+    lines: Iterable[bytes | None], limits: LineLimits, options: LineOptions
 ) -> list[Read]:
     """Parse each line; None stands for a line that was too long to be kept."""
     return [_read_line(line, limits, options) for line in lines]
 
 
-def _read_line(line: bytes | None, limits: LineLimits, options: StreamOptions) -> Read:
+def _read_line(line: bytes | None, limits: LineLimits, options: LineOptions) -> Read:
     """Parse one line."""
     if line is None:
-        return _refuse(BodyTooLargeError(f"The line is larger than {limits.max_bytes} bytes."))
+        return refuse_line(BodyTooLargeError(f"The line is larger than {limits.max_bytes} bytes."))
     try:
         if len(line) > LARGE_BYTES:
             scan(line, JsonLimits.of_line(limits.max_characters))
@@ -188,11 +216,11 @@ def _read_line(line: bytes | None, limits: LineLimits, options: StreamOptions) -
         if read.words is not None and options.names_unit:
             refuse([((), UNIT_OF_WORDS)])
     except TeddyError as error:
-        return _refuse(error)
+        return refuse_line(error)
     except ValidationError as error:
-        return _refuse(error, _find_id(line))
+        return refuse_line(error, _find_id(line))
     if n_characters(read.given) > limits.max_characters:
-        return _refuse(
+        return refuse_line(
             TextTooLongError(f"The text is longer than {limits.max_characters} characters."),
             read.id,
         )
@@ -213,7 +241,7 @@ def write_lines(
     """Return the answers to the lines; `outcomes` are those of their texts, in order."""
     remaining = iter(outcomes)
     answers = (
-        _as_line(each)
+        as_line(each)
         if isinstance(each, StreamError)
         else _answer_line(each, next(remaining), options)
         for each in read
@@ -224,20 +252,20 @@ def write_lines(
 def _answer_line(line: StreamLine, outcome: "Tagged | TeddyError", options: StreamOptions) -> bytes:
     """Return the answer to one line: a StreamResult or a StreamError."""
     if isinstance(outcome, TeddyError):
-        return _as_line(_refuse(outcome, line.id))
+        return as_line(refuse_line(outcome, line.id))
     identified = "" if line.id is None else f'"id":{json.dumps(line.id, ensure_ascii=False)},'
     fields = b"".join(_result_json(line.given, outcome, options))
     return b"{%b%b}\n" % (identified.encode(), fields)
 
 
-def _refuse(error: TeddyError | ValidationError, line_id: LineId | None = None) -> StreamError:
+def refuse_line(error: TeddyError | ValidationError, line_id: LineId | None = None) -> StreamError:
     """Return the answer to a line that failed with `error`."""
     return StreamError(id=line_id, error=_problem_of(error))
 
 
 def end_with(error: TeddyError) -> bytes:
     """Return the last line of a stream that `error` ends."""
-    return _as_line(StreamError(error=_problem_of(error), final=True))
+    return as_line(StreamError(error=_problem_of(error), final=True))
 
 
 def _problem_of(error: TeddyError | ValidationError) -> LineProblem:
@@ -260,7 +288,7 @@ def _describe(fault: Mapping[str, Any]) -> str:
     return ": ".join(filter(None, (".".join(map(str, listed["loc"][1:])), listed["msg"])))
 
 
-def _as_line(answer: BaseModel) -> bytes:
+def as_line(answer: BaseModel) -> bytes:
     """Return an answer as a line of JSON, without the fields that are None."""
     return answer.__pydantic_serializer__.to_json(answer, exclude_none=True) + b"\n"
 

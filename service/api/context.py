@@ -2,7 +2,8 @@
 
 import math
 from asyncio import Lock, get_running_loop
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 
 from starlette.requests import Request
@@ -16,6 +17,7 @@ from teddy.service.inference.fair_queue import IMPATIENT_SECONDS, RequestContext
 from teddy.service.inference.models import Models
 from teddy.service.inference.tagging import Tagging
 from teddy.service.observability.metrics import Metrics
+from teddy.service.redaction.secret import Secret
 from teddy.service.settings import Settings
 
 TIMEOUT_HEADER = b"x-request-timeout"
@@ -34,6 +36,10 @@ class Service:
     trusted_proxies: tuple[Network, ...]
     feedback: Feedback | None = None
     """None where corrections are off."""
+    secret: Secret | None = None
+    """The key of redaction; None where there is none."""
+    redact_thresholds: Mapping[str, float] = field(default_factory=dict)
+    """By label, for redaction, if a request names none."""
 
 
 class Scrapes:

@@ -77,13 +77,13 @@ async def make_plan(
     document = await run(size, model.predictor.cut_by(asked.sentences), text)
     if asked.spans is not None:
         spans = await run(size, read_spans, asked)
-        return model, await run(size, model.predictor.plan, document, None, spans)
+        return model, await run(size, model.predictor.reasons.plan, document, None, spans)
     entities = [
         entity
         for entity in tagged.entities
         if entity.score >= least and (asked.labels is None or entity.label in asked.labels)
     ]
-    return model, await run(size, model.predictor.plan, document, entities)
+    return model, await run(size, model.predictor.reasons.plan, document, entities)
 
 
 def read_spans(asked: ExplainRequest) -> list[tuple[int, int, str]]:

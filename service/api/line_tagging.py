@@ -14,7 +14,7 @@ from asyncio import Queue, Task, TaskGroup
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
@@ -22,10 +22,11 @@ from teddy.model.errors import TeddyError
 from teddy.model.text.words import Text
 from teddy.service.api.answers import (
     LineLimits,
+    LineOptions,
     LineSplitter,
+    Read,
     end_with,
     read_lines,
-    write_lines,
 )
 from teddy.service.errors import (
     ClientDepartedError,
@@ -36,7 +37,6 @@ from teddy.service.errors import (
 from teddy.service.inference.fair_queue import RequestContext
 from teddy.service.inference.models import ServedModel
 from teddy.service.inference.tagging import Tagging
-from teddy.service.schemas import StreamLine, StreamOptions
 
 if TYPE_CHECKING:
     from teddy.model.tags.search import Search
@@ -102,6 +102,18 @@ class Group:
     n_bytes: int
 
 
+class Lines(Protocol):
+    """What is done with the lines of a stream."""
+
+    def prepare(self, read: Sequence[Read]) -> tuple[Any, Sequence[Text]]:
+        """Return what the lines need until they are answered, and the texts to tag."""
+        ...
+
+    def write(self, prepared: Any, outcomes: "Sequence[Tagged | TeddyError]") -> bytes:
+        """Return the answers to the lines; `outcomes` are those of their texts, in order."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class StreamRequest:
     """The options and limits of a stream.
@@ -111,12 +123,13 @@ class StreamRequest:
     """
 
     model: ServedModel
-    options: StreamOptions
+    options: LineOptions
     limits: LineLimits
     make_context: Callable[[], RequestContext]
     request_id: str
     hold: Callable[[int], None]
-    search: "Search | None" = None
+    search: "Search | None"
+    lines: Lines
 
 
 class LineTagging:
@@ -189,9 +202,9 @@ class LineTagging:
         run, asked = self._tagging.run, self._asked
         async with self._at_once:
             read = await run(group.n_bytes, read_lines, group.lines, asked.limits, asked.options)
-            texts = [line.given for line in read if isinstance(line, StreamLine)]
+            prepared, texts = await run(group.n_bytes, asked.lines.prepare, read)
             outcomes = await self._tag(texts)
-            return await run(group.n_bytes, write_lines, read, outcomes, asked.options)
+            return await run(group.n_bytes, asked.lines.write, prepared, outcomes)
 
     async def _tag(self, texts: Sequence[Text]) -> "Sequence[Tagged | TeddyError]":
         """Return the entities of each text, or the error.

@@ -5,15 +5,15 @@ from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from teddy.service.api.answers import LineLimits
+from teddy.service.api.answers import LineLimits, LineOptions, TaggedLines
 from teddy.service.api.context import departure, make_context, seconds_for, service_of
-from teddy.service.api.line_tagging import LineTagging, StreamRequest
+from teddy.service.api.line_tagging import Lines, LineTagging, StreamRequest
 from teddy.service.errors import MediaTypeError, ShuttingDownError
 from teddy.service.http.body import body_chunks
 from teddy.service.http.middleware import request_id
@@ -21,6 +21,9 @@ from teddy.service.http.openapi import body_of_lines, lines_of, problems
 from teddy.service.inference.models import ServedModel
 from teddy.service.process.control import Drain
 from teddy.service.schemas import StreamError, StreamLine, StreamOptions, StreamResult
+
+if TYPE_CHECKING:
+    from teddy.model.tags.search import Search
 
 MEDIA_TYPE = "application/x-ndjson"
 MEDIA_TYPES = (MEDIA_TYPE, "application/jsonl")
@@ -91,7 +94,8 @@ async def tag_stream(request: Request, options: Annotated[StreamOptions, Query()
     check_media_type(request)
     model = service.models.get(options.model)
     model.check_labels(options.labels)
-    asked = stream_request(request, model, options)
+    search = model.search(options.threshold, options.n_best)
+    asked = stream_request(request, model, options, search, TaggedLines(options))
     pieces = arrivals(request)
     # before the headers are sent: up to here, a fault is a problem with its own status
     first = await anext(pieces, b"")
@@ -105,7 +109,13 @@ def check_media_type(request: Request) -> None:
         raise MediaTypeError(f"The body must be lines of JSON: send 'Content-Type: {MEDIA_TYPE}'.")
 
 
-def stream_request(request: Request, model: ServedModel, options: StreamOptions) -> StreamRequest:
+def stream_request(
+    request: Request,
+    model: ServedModel,
+    options: LineOptions,
+    search: "Search | None",
+    lines: Lines,
+) -> StreamRequest:
     """Return the options and limits of a stream.
 
     Time is limited for each line and not for the stream. Raises TimeoutHeaderError.
@@ -120,7 +130,8 @@ def stream_request(request: Request, model: ServedModel, options: StreamOptions)
         make,
         request_id(request.scope),
         partial(service.body_limits.budget.hold_line, request.scope),
-        model.search(options.threshold, options.n_best),
+        search,
+        lines,
     )
 
 

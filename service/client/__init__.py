@@ -29,6 +29,7 @@ from teddy.service.client.explanations import (
     ReadWord,
     SentenceReading,
 )
+from teddy.service.client.redaction import Redacted, RedactedItem, RedactOptions, Restored
 from teddy.service.client.results import (
     AnswerReference,
     Corrected,
@@ -36,9 +37,11 @@ from teddy.service.client.results import (
     ModelDetails,
     ModelSummary,
     ModelVersion,
+    Reading,
     Refusal,
     Reload,
     Result,
+    Sentence,
     Token,
 )
 
@@ -59,10 +62,16 @@ __all__ = [
     "Options",
     "ReadSentence",
     "ReadWord",
+    "Reading",
+    "RedactOptions",
+    "Redacted",
+    "RedactedItem",
     "Refusal",
     "Reload",
+    "Restored",
     "Result",
     "RetryPolicy",
+    "Sentence",
     "SentenceReading",
     "StreamBrokenError",
     "TeddyServiceError",

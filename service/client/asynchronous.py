@@ -57,6 +57,18 @@ from teddy.service.client.errors import (
     understood,
 )
 from teddy.service.client.explanations import Explanation
+from teddy.service.client.redaction import (
+    Format,
+    Redacted,
+    RedactOptions,
+    Restored,
+    read_redacted,
+    read_redacted_batch,
+    read_restored,
+    redact_batch_call,
+    redact_call,
+    restore_call,
+)
 from teddy.service.client.results import (
     AnswerReference,
     Corrected,
@@ -153,6 +165,23 @@ class AsyncClient:
     ) -> Corrected:
         """See `Client.correct`."""
         return await self._answer(correction_call(of, entities, options), read_corrected)
+
+    async def redact(self, text: str, **options: Unpack[RedactOptions]) -> Redacted:
+        """See `Client.redact`."""
+        return await self._answer(redact_call(text, options), read_redacted)
+
+    async def redact_batch(
+        self, texts: Iterable[str], *, together: int = BATCH_TEXTS, **options: Unpack[RedactOptions]
+    ) -> AsyncIterator[Redacted]:
+        """See `Client.redact_batch`."""
+        for chunk in Chunks[str](together, BATCH_CHARACTERS).of(texts):
+            read = partial(read_redacted_batch, n_texts=len(chunk))
+            for result in await self._answer(redact_batch_call(chunk, options), read):
+                yield result
+
+    async def restore(self, text: str, form: Format = "text") -> Restored:
+        """Put back the names that were encrypted; needs an admin key."""
+        return await self._answer(restore_call(text, form), read_restored)
 
     async def models(self) -> list[ModelSummary]:
         """Return the models that are served, the default one first."""

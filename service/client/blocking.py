@@ -57,6 +57,18 @@ from teddy.service.client.errors import (
     understood,
 )
 from teddy.service.client.explanations import Explanation
+from teddy.service.client.redaction import (
+    Format,
+    Redacted,
+    RedactOptions,
+    Restored,
+    read_redacted,
+    read_redacted_batch,
+    read_restored,
+    redact_batch_call,
+    redact_call,
+    restore_call,
+)
 from teddy.service.client.results import (
     AnswerReference,
     Corrected,
@@ -171,6 +183,22 @@ class Client:
         it is set to. It is sent once. The service remembers the text of an answer for a while.
         """
         return self._answer(correction_call(of, entities, options), read_corrected)
+
+    def redact(self, text: str, **options: Unpack[RedactOptions]) -> Redacted:
+        """Return a text, or a document of the `format` named, without its names."""
+        return self._answer(redact_call(text, options), read_redacted)
+
+    def redact_batch(
+        self, texts: Iterable[str], *, together: int = BATCH_TEXTS, **options: Unpack[RedactOptions]
+    ) -> Iterator[Redacted]:
+        """Yield texts without their names, in order, as `tag_batch` does results."""
+        for chunk in Chunks[str](together, BATCH_CHARACTERS).of(texts):
+            read = partial(read_redacted_batch, n_texts=len(chunk))
+            yield from self._answer(redact_batch_call(chunk, options), read)
+
+    def restore(self, text: str, form: Format = "text") -> Restored:
+        """Put back the names that were encrypted; needs an admin key."""
+        return self._answer(restore_call(text, form), read_restored)
 
     def models(self) -> list[ModelSummary]:
         """Return the models that are served, the default one first."""

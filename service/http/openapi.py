@@ -19,6 +19,12 @@ from teddy.service.http.middleware import OPEN
 from teddy.service.http.paths import prefix_of
 from teddy.service.http.problems import REFUSALS
 from teddy.service.http.security import page_policy
+from teddy.service.redaction.requests import (
+    RedactBatchRequest,
+    RedactedLine,
+    RedactRequest,
+    RestoreRequest,
+)
 from teddy.service.schemas import (
     BatchRequest,
     EntitiesRequest,
@@ -100,6 +106,10 @@ def component_schemas() -> Description:
         StreamLine,
         StreamResult,
         StreamError,
+        RedactRequest,
+        RedactBatchRequest,
+        RedactedLine,
+        RestoreRequest,
         Problem,
     )
     _, described = models_json_schema(

@@ -18,12 +18,14 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from teddy.model.errors import TeddyError, TextError
+from teddy.model.errors import MissingExtraError, TeddyError, TextError
 from teddy.service import errors
 from teddy.service.given import AS_TEXT, AS_WORDS
 from teddy.service.http.callers import CHALLENGE
 from teddy.service.http.middleware import CLIENT_CLOSED_REQUEST, request_id
 from teddy.service.http.paths import methods_of, where_else
+from teddy.service.redaction.formats import DocumentError
+from teddy.service.redaction.secret import SecretError
 
 MEDIA_TYPE = "application/problem+json"
 SURROGATE_FAULT = re.compile("hex escape|surrogate|unicode code point")
@@ -33,6 +35,9 @@ MOST_FIELD_ERRORS = 16
 LONGEST_NAME = 64
 
 STATUSES: Mapping[type[TeddyError], int] = {
+    DocumentError: 422,
+    MissingExtraError: 422,
+    SecretError: 422,
     TextError: 422,
     errors.CompressionError: 400,
     errors.TimeoutHeaderError: 400,

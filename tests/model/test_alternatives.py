@@ -201,8 +201,8 @@ def test_the_first_reading_is_what_tag_finds_and_all_are_different(
 @pytest.mark.parametrize(
     ("threshold", "n_best", "reason"),
     [
-        (0.0, 0, "a threshold must be 0.001 to 1, not 0.0"),
-        (1.5, 0, "a threshold must be 0.001 to 1, not 1.5"),
+        (0.0, 0, "a threshold must be 0.0001 to 1, not 0.0"),
+        (1.5, 0, "a threshold must be 0.0001 to 1, not 1.5"),
         (float("nan"), 0, "not nan"),
         ({"CAT": 0.5}, 0, "the model has PER, LOC, not CAT"),
         (None, 33, "n_best must be at most 32, not 33"),

@@ -130,6 +130,24 @@ class FakePlan:
         return Explanation(self.document.text, entities, sentences)
 
 
+class FakeReasons:
+    def plan(
+        self,
+        document: FakeDocument,
+        entities: Sequence[Any] | None,
+        spans: Sequence[tuple[int, int, str]] = (),
+    ) -> FakePlan:
+        if entities is None:
+            entities = [
+                FakeEntity(start, end, label, 0.5, quoted(document.text[start:end]))
+                for start, end, label in spans
+            ]
+        return FakePlan(document, entities)
+
+    def answer(self, questions: Sequence[FakeWindow]) -> list[str]:
+        return [word for question in questions for word in question.words]
+
+
 class FakeManifest:
     language = "xx"
     labels = LABELS
@@ -175,6 +193,7 @@ class FakePredictor:
     entered: Event = field(default_factory=Event)
     batches: list[list[FakeWindow]] = field(default_factory=list)
     tagger: FakeTagger = field(default_factory=FakeTagger)
+    reasons: FakeReasons = field(default_factory=FakeReasons)
 
     def __post_init__(self) -> None:
         self.gate.set()
@@ -201,22 +220,6 @@ class FakePredictor:
             return replace(self.prepare(text), windows=windows)
 
         return prepare
-
-    def plan(
-        self,
-        document: FakeDocument,
-        entities: Sequence[Any] | None,
-        spans: Sequence[tuple[int, int, str]] = (),
-    ) -> FakePlan:
-        if entities is None:
-            entities = [
-                FakeEntity(start, end, label, 0.5, quoted(document.text[start:end]))
-                for start, end, label in spans
-            ]
-        return FakePlan(document, entities)
-
-    def answer(self, questions: Sequence[FakeWindow]) -> list[str]:
-        return [self.tag(word) for question in questions for word in question.words]
 
     def predict(self, windows: Sequence[FakeWindow]) -> list[list[str]]:
         self.entered.set()

@@ -147,7 +147,7 @@ async def test_it_counts_what_it_reads(serving: Any, tiny_predictor: Predictor) 
         after = counted(await client.get("/metrics"))
     document = tiny_predictor.prepare("Mira went to Oslo .")
     (entities,) = tiny_predictor.tag(["Mira went to Oslo ."])
-    plan = tiny_predictor.plan(document, entities)
+    plan = tiny_predictor.reasons.plan(document, entities)
     n_words = sum(each.n_words for each in plan.questions)
     assert after - before == 5 + n_words <= 5 + plan.cost
 

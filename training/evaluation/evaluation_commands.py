@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from typer import Argument, Option
+from typer import Argument, BadParameter, Option
 
 from teddy.model.commands import PrecisionOption, use_one_thread
 from teddy.training.data.options import (
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from teddy.training.data.corpora import Corpus
     from teddy.training.evaluation.bootstrap import Intervals
     from teddy.training.evaluation.evaluate import Evaluation
+    from teddy.training.evaluation.recall import RecallCurve
     from teddy.training.evaluation.robustness import Robustness
 
 
@@ -44,6 +45,21 @@ _TrainedOn = Annotated[
 _Robustness = Annotated[
     bool,
     Option("--robustness", help="Measure again in one case, without punctuation, with typos, ..."),
+]
+_Recall = Annotated[
+    float | None,
+    Option(
+        metavar="R",
+        min=0.0,
+        max=1.0,
+        help="Measure along the threshold too, and choose the largest that covers this share of "
+        "each label's entities, such as 0.99.",
+        show_default=False,
+    ),
+]
+_Preset = Annotated[
+    Path | None,
+    Option(metavar="FILE", help="With --recall, write the thresholds there, for --threshold FILE."),
 ]
 _Json = Annotated[bool, Option("--json", help="Print everything, as JSON.")]
 
@@ -81,6 +97,8 @@ def evaluate(
     report: _Report = None,
     trained_on: _TrainedOn = None,
     robustness: _Robustness = False,
+    recall: _Recall = None,
+    preset: _Preset = None,
     precision: PrecisionOption = "auto",
     as_json: _Json = False,
 ) -> None:
@@ -95,8 +113,11 @@ def evaluate(
       teddy evaluate runs/mine/mine.teddy mine.toml --data corpora --report runs/mine/again
       teddy evaluate mine.teddy test.conll --trained-on mine.toml --data corpora --report test
       teddy evaluate runs/mine/mine.teddy dev.conll --robustness
+      teddy evaluate mine.teddy dev.conll --recall 0.99 --preset thresholds.json
     """
     use_one_thread()
+    if preset is not None and recall is None:
+        raise BadParameter("goes with --recall", param_hint="--preset")
     options = DataOptions.of(locals())
     from teddy.model.predictor import load
     from teddy.training.evaluation.measurements import (
@@ -105,6 +126,7 @@ def evaluate(
         evaluate_dev,
         prediction,
     )
+    from teddy.training.evaluation.recall import measure_recall
     from teddy.training.evaluation.robustness import measure_robustness
     from teddy.training.report.writing import score_intervals_of
 
@@ -116,19 +138,25 @@ def evaluate(
         seen = corpora_of_recipe(trained_on, data, predictor.tokeniser)
     evaluation = evaluate_dev(predictor.tagger, corpora, trained_on=seen)
     perturbed: Robustness | None = None
+    sentences, annotated = dev_sentences(corpora), annotated_labels(corpora)
     if robustness:
-        sentences, annotated = dev_sentences(corpora), annotated_labels(corpora)
         predict = prediction(predictor.tagger)
         perturbed = measure_robustness(predict, sentences, annotated, labels=labels)
+    curve: RecallCurve | None = None
+    if recall is not None:
+        curve = measure_recall(predictor.tagger, sentences, annotated, recall)
+        if preset is not None:
+            curve.write_preset(preset)
     if report is not None:
         title = f"{model_file.name} on {source.name}"
-        _write_report(evaluation, perturbed, predictor, corpora, report, title)
-    _print(evaluation, score_intervals_of(evaluation), perturbed, as_json)
+        _write_report(evaluation, perturbed, curve, predictor, corpora, report, title)
+    _print(evaluation, score_intervals_of(evaluation), perturbed, curve, as_json)
 
 
 def _write_report(
     evaluation: "Evaluation",
     perturbed: "Robustness | None",
+    curve: "RecallCurve | None",
     predictor: "Predictor",
     corpora: "Sequence[Corpus]",
     directory: Path,
@@ -144,20 +172,33 @@ def _write_report(
         machine=this_machine(),
         precision=predictor.precision,
     )
-    write_report(evaluation, directory, title=title, robustness=perturbed, background=background)
+    write_report(
+        evaluation,
+        directory,
+        title=title,
+        robustness=perturbed,
+        recall=curve,
+        background=background,
+    )
 
 
 def _print(
-    evaluation: "Evaluation", intervals: "Intervals", perturbed: "Robustness | None", as_json: bool
+    evaluation: "Evaluation",
+    intervals: "Intervals",
+    perturbed: "Robustness | None",
+    curve: "RecallCurve | None",
+    as_json: bool,
 ) -> None:
     if as_json:
         fields = evaluation.as_dict() | {"intervals": intervals.as_dict()}
         fields |= {"robustness": perturbed.as_dict()} if perturbed else {}
+        fields |= {"recall": curve.as_dict()} if curve else {}
         print(json.dumps(fields, ensure_ascii=False))
     else:
         print(
             *_summary(evaluation, intervals),
             *(["", *perturbed.table()] if perturbed else []),
+            *(["", *curve.table()] if curve else []),
             sep="\n",
         )
 

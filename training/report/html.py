@@ -16,6 +16,7 @@ from teddy.training.evaluation.bootstrap import Intervals
 from teddy.training.evaluation.evaluate import Evaluation, Mistake
 from teddy.training.evaluation.mistakes import Confusion, MistakeKind, group_labels
 from teddy.training.evaluation.model_comparison import ModelComparison
+from teddy.training.evaluation.recall import RecallCurve
 from teddy.training.evaluation.reliability import Reliability
 from teddy.training.evaluation.robustness import Robustness
 from teddy.training.evaluation.scores import Counts
@@ -56,6 +57,7 @@ def as_html(
     title: str = "Evaluation",
     robustness: Robustness | None = None,
     background: Background | None = None,
+    recall: RecallCurve | None = None,
 ) -> str:
     """Write the evaluation as a page; where matplotlib is not installed, without pictures.
 
@@ -76,6 +78,7 @@ def as_html(
         ),
         lowest=int(10 * min(0.9, *lows)) / 10,
         robustness=robustness,
+        recall=recall,
         confusions=list(_matrices(evaluation.confusion, list(evaluation.scores.by_label))),
         mistakes=list(mistakes_by_kind(evaluation)),
         curves=_drawn(lambda: _curves(background.rows)),

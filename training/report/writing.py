@@ -13,6 +13,7 @@ from teddy.model.tags.spans import Span
 from teddy.training.evaluation.bootstrap import Intervals, count_table, score_intervals
 from teddy.training.evaluation.evaluate import Evaluation, Mistake
 from teddy.training.evaluation.mistakes import Confusion, MistakeKind
+from teddy.training.evaluation.recall import RecallCurve
 from teddy.training.evaluation.reliability import Bin
 from teddy.training.evaluation.robustness import Robustness
 from teddy.training.evaluation.scores import as_dicts
@@ -46,6 +47,7 @@ def write_report(
     *,
     title: str = "Evaluation",
     robustness: Robustness | None = None,
+    recall: RecallCurve | None = None,
     background: Background | None = None,
 ) -> None:
     """Write `report.json`, `report.md`, `report.html` and two pictures into `directory`.
@@ -60,14 +62,17 @@ def write_report(
     intervals = score_intervals_of(evaluation)
     fields = evaluation.as_dict() | {"intervals": intervals.as_dict()}
     fields |= {"robustness": robustness.as_dict()} if robustness else {}
+    fields |= {"recall": recall.as_dict()} if recall else {}
     fields |= {"data": [part.as_dict() for part in background.data]} if background else {}
     content = json.dumps(fields, ensure_ascii=False, indent=1)
     write_atomically(directory / "report.json", content + "\n")
-    write_atomically(directory / "report.md", as_markdown(evaluation, title, robustness, intervals))
+    markdown = as_markdown(evaluation, title, robustness, intervals, recall)
+    write_atomically(directory / "report.md", markdown)
     labels = list(evaluation.scores.by_label)
     writers: tuple[Callable[[], None], ...] = (
         lambda: write_atomically(
-            directory / "report.html", as_html(evaluation, intervals, title, robustness, background)
+            directory / "report.html",
+            as_html(evaluation, intervals, title, robustness, background, recall),
         ),
         lambda: draw_confusion(evaluation.confusion, labels, directory / "confusion.png"),
         lambda: draw_reliability(evaluation.calibration, directory / "calibration.png"),
@@ -93,6 +98,7 @@ def as_markdown(
     title: str = "Evaluation",
     robustness: Robustness | None = None,
     intervals: Intervals | None = None,
+    recall: RecallCurve | None = None,
 ) -> str:
     """Write the evaluation as Markdown that is as good to read in a terminal."""
     sections = [
@@ -100,6 +106,7 @@ def as_markdown(
         ["## By label", "", *_label_table(evaluation)],
         *_slices(evaluation),
         *([[*robustness.section()]] if robustness else []),
+        *([[*recall.section()]] if recall else []),
         ["## Do scores mean what they say?", "", *_calibration(evaluation)],
         ["## What went wrong", "", *_kinds(evaluation), "", *_confusions(evaluation.confusion)],
         *_mistakes(evaluation),

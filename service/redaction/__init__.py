@@ -1,0 +1,1 @@
+"""Names taken out of texts, and put back: see docs/redact.md."""
