@@ -123,7 +123,8 @@ class Predictor:
         A text may be given as a sequence of words; then its offsets are in words. `sentences` and
         `threshold` as in `tag`, `n_best` as in `readings`.
         """
-        search = self.search(threshold, n_best)
+        asks = threshold is not None or n_best
+        search = self.search(threshold, n_best) if asks else None
         pending = _texts_of(texts)
         cut = self.prepare if sentences is None else self.cut_by(sentences)
         while taken := _take(pending):
