@@ -103,7 +103,10 @@ def _read_operators(value: object) -> object:
     if not isinstance(value, str):
         return value
     parts = (part.partition(":") for part in value.split(",") if part)
-    return {label: Operator.parse(operator) for label, _, operator in parts}
+    try:
+        return {label: Operator.parse(operator) for label, _, operator in parts}
+    except ValueError:
+        raise ValueError("it must be operators by label: PER:mask:X:2,*:keep") from None
 
 
 class RedactStreamOptions(_RedactOptions):
