@@ -83,7 +83,9 @@ class Policy:
 
     def __post_init__(self) -> None:
         used = {each.name for each in self.operators.values()}
-        needs = sorted(used & {"hash", "encrypt"}) or (["scope key"] if self.scope == "key" else [])
+        needs: list[str] = sorted(used & {"hash", "encrypt"}) or (
+            ["scope key"] if self.scope == "key" else []
+        )
         if needs and self.secret is None:
             raise SecretError(f"{needs[0]} needs a key, and none is set here")
 
