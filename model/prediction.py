@@ -16,8 +16,7 @@ from typing import Self
 from teddy.model.errors import RulesError
 from teddy.model.file.bundle import Manifest
 from teddy.model.reasons.explanation import Explanation
-from teddy.model.reasons.plan import Plan, chosen
-from teddy.model.reasons.questions import Answer, Question, ask
+from teddy.model.reasons.plan import Reasons
 from teddy.model.rules.only import NoTagger
 from teddy.model.rules.ruled import apply_rules, assemble_ruled, prepare_ruled
 from teddy.model.rules.rules import Rules
@@ -63,6 +62,7 @@ class Predictor:
             sentences=manifest.sentences,
         )
         """Cut a text into words and windows; see `teddy.model.text.documents.prepare`."""
+        self.reasons = Reasons(tagger, manifest.labels)
         self.assemble: partial[Tagged] = partial(assemble, tag_names=tagger.tag_set.tags)
         """Put the results of a document's windows together; see `documents.assemble`."""
         self.load_again: Callable[..., Predictor] | None = None
@@ -170,7 +170,7 @@ class Predictor:
         A text may be given as a sequence of words; then its offsets are in words. `sentences` and
         `threshold` as in `tag`, `n_best` as in `readings`.
         """
-        search = self.search(threshold, n_best)
+        search = self.search(threshold, n_best) if threshold is not None or n_best else None
         pending = texts_of(texts)
         cut = self.prepare if sentences is None else self.cut_by(sentences)
         while taken := take(pending):
@@ -251,29 +251,9 @@ class Predictor:
         `teddy.model.reasons.plan`. Raises as `tag`, and TextError for a span that is not of
         whole words in one sentence, or of another label.
         """
-        document = self.cut_by(sentences)(text)
         entities = self.tag([text], sentences=sentences)[0] if spans is None else None
-        plan = self.plan(document, entities, spans or ())
-        return plan.explain(self.answer(plan.questions))
-
-    def plan(
-        self,
-        document: Document,
-        entities: Sequence[Entity] | None,
-        spans: Sequence[tuple[int, int, str]] = (),
-    ) -> Plan:
-        """Return what must be asked to explain entities of a document or, if None, spans of it.
-
-        Raises TextError, as `explain`.
-        """
-        labels = self.manifest.labels
-        if entities is None:
-            entities = chosen(document, spans, labels)
-        return Plan(document, entities, labels, self.tagger.features)
-
-    def answer(self, questions: Sequence[Question]) -> list[Answer]:
-        """Ask the network: one answer for each question, which does not depend on the others."""
-        return ask(self.tagger, questions)
+        plan = self.reasons.plan(self.cut_by(sentences)(text), entities, spans or ())
+        return plan.explain(self.reasons.answer(plan.questions))
 
     def passes_canary(self) -> bool:
         """Tell whether each canary text, alone and in a batch, gives the entities of its export."""

@@ -7,6 +7,7 @@ from teddy.model.errors import ModelFileError
 from teddy.model.features.pieces import Pieces
 from teddy.model.features.rows import WordFeatures
 from teddy.model.file.bundle import Bundle, read_bundle
+from teddy.model.file.shipped import find_model
 from teddy.model.network.precision import (
     PRECISIONS,
     candidates,
@@ -62,7 +63,7 @@ def load(
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision}")
     bound_kernel_cache()
-    path = _find(path)
+    path = find_model(path, SHIPPED_MODEL)
     bundle = read_bundle(path, sha256=sha256)
     if bundle.manifest.tokeniser_version not in READABLE_VERSIONS:
         raise ModelFileError(
@@ -108,25 +109,6 @@ def _load_rules_alone(path: Path, sentences: SentenceMode | None) -> Predictor:
     predictor.prepare = predictor.cut_by(sentences)
     predictor.path, predictor.load_again = path.absolute(), _load_again
     return predictor.with_rules(rules)
-
-
-def _find(path: str | Path | None) -> str | Path:
-    """Return the model file that is meant: a file goes before a name of a model that ships.
-
-    Raises ModelFileError for what is neither.
-    """
-    if path is None:
-        return SHIPPED_MODEL
-    name = str(path)
-    if Path(path).name != name or Path(path).suffix in (".teddy", ".onnx") or Path(path).exists():
-        return path
-    shipped = {each.stem: each for each in SHIPPED_MODEL.parent.glob("*.teddy")}
-    if name not in shipped:
-        known = ", ".join(sorted(shipped))
-        raise ModelFileError(
-            path, f"no such file, and no model of that name ships; there is {known}"
-        )
-    return shipped[name]
 
 
 def _load_again(

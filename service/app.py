@@ -46,7 +46,7 @@ from teddy.service.process.control import Drain
 from teddy.service.redaction import redact_routes
 from teddy.service.redaction.secret import Secret
 from teddy.service.redaction.thresholds import read_thresholds
-from teddy.service.settings import Settings
+from teddy.service.settings import Settings, as_variable
 
 BEAT_SECONDS = 0.1
 
@@ -265,10 +265,7 @@ def make_service(settings: Settings, metrics: Metrics, models: Models, tagging: 
         body_limits=BodyLimits.of(settings),
         trusted_proxies=parse_networks(settings.trusted_proxies),
         feedback=Feedback.of(settings, metrics, models),
-        secret=Secret.read(
-            settings.redact_key_file,
-            settings.redact_key and settings.redact_key.get_secret_value(),
-        ),
+        secret=Secret.read(settings.redact_key_file, as_variable(settings.redact_key or "")),
         redact_thresholds=read_thresholds(settings.redact_thresholds),
     )
 

@@ -1,6 +1,7 @@
 """The command `teddy explain`. What it needs is imported when it runs."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,9 +18,7 @@ _SHOWN = 0.005
 
 
 def explain(
-    texts: Annotated[
-        list[str], typer.Argument(metavar="TEXT...", help="A text, or several.", show_default=False)
-    ],
+    texts: Annotated[list[str], typer.Argument(metavar="TEXT...", show_default=False)],
     model_file: Annotated[
         Path | None,
         typer.Option(
@@ -47,9 +46,8 @@ def explain(
     """Say why each entity of a text was found, or why none was.
 
     For each word of its sentence: what the entity's probability would be without it. Also with the
-    words up to the entity only, with those from it on only, and with none around it; and the three
-    most probable readings of the sentence. Everything is asked anew of the model: a sentence of n
-    words costs about n. Where nothing is found, the likeliest entity is explained that was not.
+    words up to the entity only, from it on only, and alone; and the three most probable readings.
+    Where nothing is found, the likeliest entity is explained that was not.
 
     A number is what the model does without a word, not why the world is so: see docs/explain.md.
 
@@ -76,7 +74,12 @@ def explain(
         from teddy.model.reasons.picture import draw
 
         draw([(each, each.entities[0]) for each in shown if each.entities], picture)
-        return
+    else:
+        _print(explained, shown)
+
+
+def _print(explained: "Sequence[Explanation]", shown: "Sequence[Explanation]") -> None:
+    """Show a person each explanation; `explained` has entities where some were found."""
     from rich.console import Console
 
     console = Console(highlight=False)

@@ -187,7 +187,9 @@ def _heat(part: float) -> tuple[str, str]:
     mixed = tuple(
         round(near + (end - near) * strength) for near, end in zip(_NEUTRAL, far, strict=True)
     )
-    return _hex(mixed), _PAPER if strength > 0.62 else _INK
+    red, green, blue = mixed
+    lightness = (0.21 * red + 0.72 * green + 0.07 * blue) / 255
+    return _hex(mixed), _PAPER if lightness < 0.5 else _INK
 
 
 def _hex(colour: Sequence[int]) -> str:
@@ -271,7 +273,7 @@ def _write_png(shapes: Sequence[Shape], height: float, path: Path) -> None:
                 fontsize=shape.size * 0.68,
                 color=shape.colour,
                 horizontalalignment=sides[shape.anchor],
-                fontweight="semibold" if shape.bold else "normal",
+                fontweight="bold" if shape.bold else "normal",
             )
     with warnings.catch_warnings():
         # of a sign that its font lacks it draws a box, as a browser does

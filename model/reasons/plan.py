@@ -24,7 +24,8 @@ from teddy.model.reasons.explanation import (
     ReadWord,
     SentenceReading,
 )
-from teddy.model.reasons.questions import Answer, Question
+from teddy.model.reasons.questions import Answer, Question, ask
+from teddy.model.tagger import Tagger
 from teddy.model.tags.spans import Span
 from teddy.model.text.documents import Document, Entity
 from teddy.model.text.windows import Window
@@ -83,7 +84,8 @@ class Plan:
     @property
     def cost(self) -> int:
         """At most what the questions cost, in words to read; they need not be made to know it."""
-        total = self._windows.n_words + QUESTION_WORDS * len(self._windows)
+        # the best readings of a sentence take as long again as its network
+        total = 2 * self._windows.n_words + QUESTION_WORDS * len(self._windows)
         for window, members in self._of_window.items():
             n_words = self._windows.ends[window] - self._windows.starts[window]
             n_inside = sum(self._span(member).end - self._span(member).start for member in members)
@@ -188,6 +190,33 @@ class Plan:
             for reading in answer.readings
         ]
         return ReadSentence(words[0].start, words[-1].end, words, readings)
+
+
+class Reasons:
+    """Plans what a tagger with these labels must be asked, and asks it."""
+
+    def __init__(self, tagger: Tagger, labels: Sequence[str]) -> None:
+        self._tagger = tagger
+        self._labels = labels
+
+    def plan(
+        self,
+        document: Document,
+        entities: Sequence[Entity] | None,
+        spans: Sequence[tuple[int, int, str]] = (),
+    ) -> Plan:
+        """Return what must be asked to explain entities of a document or, if None, spans of it.
+
+        Raises TextError, with the position in `spans`, for one of another label, not of whole
+        words, or across two sentences.
+        """
+        if entities is None:
+            entities = chosen(document, spans, self._labels)
+        return Plan(document, entities, self._labels, self._tagger.features)
+
+    def answer(self, questions: Sequence[Question]) -> list[Answer]:
+        """Ask the network: one answer for each question, which does not depend on the others."""
+        return ask(self._tagger, questions)
 
 
 def _asked(

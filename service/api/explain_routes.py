@@ -44,8 +44,14 @@ async def explain(request: Request) -> Response:
     refuse_early = partial(service.tagging.refuse_early, context=context)
     body = await read_body(request, service.body_limits, refuse_early)
     asked = await service.tagging.run(len(body), read_json, ExplainRequest, body)
+    most_characters = service.settings.max_text_characters
+    most = most_characters // CHARACTERS_A_WORD
+    if (characters := n_characters(asked.given)) > most_characters // 2:
+        # refused without tagging it: each word is read twice at least
+        raise TextTooLongError(
+            f"{characters} characters; at most {most_characters // 2} to explain in one request."
+        )
     model, plan = await make_plan(request, service, asked, context)
-    most = service.settings.max_text_characters // CHARACTERS_A_WORD
     if plan.cost > most:
         raise TextTooLongError(
             f"To explain this takes as long as to tag {plan.cost} words; at most {most} in one "
@@ -71,13 +77,13 @@ async def make_plan(
     document = await run(size, model.predictor.cut_by(asked.sentences), text)
     if asked.spans is not None:
         spans = await run(size, read_spans, asked)
-        return model, await run(size, model.predictor.plan, document, None, spans)
+        return model, await run(size, model.predictor.reasons.plan, document, None, spans)
     entities = [
         entity
         for entity in tagged.entities
         if entity.score >= least and (asked.labels is None or entity.label in asked.labels)
     ]
-    return model, await run(size, model.predictor.plan, document, entities)
+    return model, await run(size, model.predictor.reasons.plan, document, entities)
 
 
 def read_spans(asked: ExplainRequest) -> list[tuple[int, int, str]]:

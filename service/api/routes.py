@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import PlainTextResponse
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from teddy.model.text.words import Text, n_characters
 from teddy.service.api.answers import answer_batch, answer_text, as_json
@@ -44,7 +44,6 @@ from teddy.service.schemas import (
 if TYPE_CHECKING:
     from teddy.model.text.documents import Tagged
 
-AnyRequest = TypeVar("AnyRequest", bound=BaseModel)
 Asked = TypeVar("Asked", EntitiesRequest, BatchRequest)
 TAGGING_PROBLEMS = (400, 401, 404, 408, 413, 415, 422, 429, 500, 503, 504)
 
@@ -81,32 +80,24 @@ ENDPOINTS = {"/v1/entities": tag_text, "/v1/entities/batch": tag_batch}
 """By path: AuthMiddleware calls these itself (service/http/middleware.py)."""
 
 
-async def read_asked(
-    request: Request, kind: type[AnyRequest], context: RequestContext
-) -> AnyRequest:
-    """Read a body of that class. Raises ValidationError, and as `read_body`."""
-    if request.scope["query_string"]:
-        refuse_query(request)
-    service: Service = request.app.state.service
-    run = service.tagging.run
-    refuse_early = partial(service.tagging.refuse_early, context=context)
-    body = await read_body(request, service.body_limits, refuse_early)
-    try:
-        return await run(len(body), kind.model_validate_json, body)
-    except ValidationError as error:
-        return await run(len(body), read_again, kind, body, error)
-
-
 async def _tag_body(
     request: Request,
     kind: type[Asked],
     answer: "Callable[[Asked, Sequence[Text], ServedModel, Sequence[Tagged]], Response]",
 ) -> Response:
     """Read a body of that class, tag its texts and answer."""
+    if request.scope["query_string"]:
+        refuse_query(request)
     service: Service = request.app.state.service
     run = service.tagging.run
     context = make_context(request)
-    asked = await read_asked(request, kind, context)
+    refuse_early = partial(service.tagging.refuse_early, context=context)
+    body = await read_body(request, service.body_limits, refuse_early)
+    try:
+        asked = await run(len(body), kind.model_validate_json, body)
+    except ValidationError as error:
+        asked = await run(len(body), read_again, kind, body, error)
+    del body  # it may be all white space, and large
     texts = (asked.given,) if isinstance(asked, EntitiesRequest) else asked.given
     if len(texts) > service.settings.max_texts:
         raise TooManyTextsError(
@@ -176,7 +167,8 @@ async def tag_texts(
         raise TextTooLongError(
             f"{characters} characters; at most {most} in one request. Send less text in each."
         )
-    search = model.search(asked.threshold, asked.n_readings)
+    asks = asked.threshold is not None or asked.n_readings
+    search = model.search(asked.threshold, asked.n_readings) if asks else None
     tagged = await service.tagging.tag(
         model, texts, context, asked.sentences, search, observed=observed
     )

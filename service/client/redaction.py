@@ -6,7 +6,7 @@ from typing import Any, Literal, Self, TypedDict
 
 import httpx
 
-from teddy.service.client.calls import JSON, Call, OffsetUnit, as_json
+from teddy.service.client.calls import JSON, Call, OffsetUnit, Text, as_json
 from teddy.service.client.results import Json, ModelVersion
 
 Operator = Literal["replace", "mask", "hash", "pseudonym", "encrypt", "keep"]
@@ -75,7 +75,7 @@ def redact_call(text: str, options: RedactOptions) -> Call:
     return Call("POST", "/v1/redact", as_json({"text": text, **options}), JSON)
 
 
-def redact_batch_call(texts: Sequence[str], options: RedactOptions) -> Call:
+def redact_batch_call(texts: Sequence[Text], options: RedactOptions) -> Call:
     """Redact several texts."""
     return Call("POST", "/v1/redact/batch", as_json({"texts": texts, **options}), JSON)
 

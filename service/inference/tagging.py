@@ -99,7 +99,7 @@ class Tagging:
             size = plan.cost * CHARACTERS_A_WORD
             questions = await self.run(size, lambda: plan.questions)
         n_words = sum(each.n_words for each in questions)
-        return self._enqueue(model.predictor.answer, [questions], n_words, context)
+        return self._enqueue(model.predictor.reasons.answer, [questions], n_words, context)
 
     def _predict(
         self,

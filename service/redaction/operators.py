@@ -21,6 +21,7 @@ from teddy.service.redaction.secret import Secret, SecretError
 OperatorName = Literal["replace", "mask", "hash", "pseudonym", "encrypt", "keep"]
 OPERATORS: tuple[str, ...] = get_args(OperatorName)
 Scope = Literal["text", "key"]
+MARK = "█"
 ANY = "*"
 """The label that stands for all that are not named."""
 _HASH_DIGITS = 32
@@ -45,7 +46,7 @@ class Operator:
     """What to do with the names of a label; the other fields are for `mask`."""
 
     name: OperatorName = "replace"
-    character: str = "█"
+    character: str = MARK
     keep_last: int = 0
 
     @classmethod
@@ -61,7 +62,7 @@ class Operator:
         number = options.get("keep_last", "0")
         if not number.isdecimal():
             raise ValueError(f"mask keeps a number of characters, not {number}")
-        character = check_mark(options.get("character", cls.character))
+        character = check_mark(options.get("character", MARK))
         return cls(name=name, character=character, keep_last=int(number))  # type: ignore[arg-type]
 
 
@@ -82,7 +83,9 @@ class Policy:
 
     def __post_init__(self) -> None:
         used = {each.name for each in self.operators.values()}
-        needs = sorted(used & {"hash", "encrypt"}) or (["scope key"] if self.scope == "key" else [])
+        needs: list[str] = sorted(used & {"hash", "encrypt"}) or (
+            ["scope key"] if self.scope == "key" else []
+        )
         if needs and self.secret is None:
             raise SecretError(f"{needs[0]} needs a key, and none is set here")
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -12,7 +13,8 @@ from teddy.model.text.offsets import OffsetUnit, convert_offsets
 from teddy.service.api.answers import SCORE_DIGITS, Read, as_json, as_line, refuse_line
 from teddy.service.api.context import Service, make_context, service_of
 from teddy.service.api.line_tagging import LineTagging
-from teddy.service.api.routes import TAGGING_PROBLEMS, read_asked
+from teddy.service.api.reading import read_json, refuse_query
+from teddy.service.api.routes import TAGGING_PROBLEMS
 from teddy.service.api.stream import (
     MEDIA_TYPE,
     MEDIA_TYPES,
@@ -24,8 +26,10 @@ from teddy.service.api.stream import (
     stream_request,
 )
 from teddy.service.errors import TextTooLongError, TooManyTextsError
+from teddy.service.http.body import read_body
 from teddy.service.http.callers import Caller
 from teddy.service.http.openapi import body_of, body_of_lines, lines_of, problems
+from teddy.service.inference.fair_queue import RequestContext
 from teddy.service.inference.models import ServedModel
 from teddy.service.redaction.documents import Document, Item, Redacted, redact, restore
 from teddy.service.redaction.operators import Policy
@@ -48,6 +52,7 @@ if TYPE_CHECKING:
     from teddy.model.tags.search import Search
     from teddy.model.text.documents import Tagged
 
+Body = TypeVar("Body", RedactRequest, RedactBatchRequest, RestoreRequest)
 Asked = RedactRequest | RedactBatchRequest | RedactStreamOptions
 PROBLEMS = problems(*TAGGING_PROBLEMS)
 router = APIRouter(tags=["redaction"])
@@ -112,12 +117,22 @@ async def restore_text(request: Request) -> Response:
     caller: Caller = request.scope["caller"]
     caller.check_admin()
     service = service_of(request)
-    asked = await read_asked(request, RestoreRequest, make_context(request))
+    asked = await _read_asked(request, RestoreRequest, make_context(request))
     if service.secret is None:
         raise SecretError("This needs a key of redaction, and none is set here.")
     run, size = service.tagging.run, len(asked.text)
     done = await run(size, restore, asked.text, asked.format or "text", service.secret)
     return as_json(RestoreResponse(**asdict(done)))
+
+
+async def _read_asked(request: Request, kind: type[Body], context: RequestContext) -> Body:
+    """Read a body of that class. Raises ValidationError, and as `read_body`."""
+    if request.scope["query_string"]:
+        refuse_query(request)
+    service = service_of(request)
+    refuse_early = partial(service.tagging.refuse_early, context=context)
+    body = await read_body(request, service.body_limits, refuse_early)
+    return await service.tagging.run(len(body), read_json, kind, body)
 
 
 async def _redacted(
@@ -126,7 +141,7 @@ async def _redacted(
     """Read a body of that class, and return the model and the result of each text."""
     service: Service = service_of(request)
     context = make_context(request)
-    asked: Any = await read_asked(request, kind, context)
+    asked: Any = await _read_asked(request, kind, context)
     contents = [asked.text] if isinstance(asked, RedactRequest) else asked.texts
     settings, run = service.settings, service.tagging.run
     if len(contents) > settings.max_texts:

@@ -10,6 +10,7 @@ from teddy.model.text.sentences import SentenceMode
 from teddy.service.redaction.formats import FormatName
 from teddy.service.redaction.operators import Operator, OperatorName, Scope
 from teddy.service.schemas import (
+    MOST_LABELS,
     Identified,
     ModelReference,
     Name,
@@ -34,19 +35,20 @@ class OperatorIn(BaseModel):
     )
 
 
+Operators = Annotated[dict[Name, OperatorName | OperatorIn], Field(max_length=MOST_LABELS)]
+
+
 class _RedactOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     model: Name | None = Field(
         default=None, description="A model's name; the default model if left out."
     )
-    operators: Annotated[dict[Name, OperatorName | OperatorIn], Field(max_length=1024)] | None = (
-        Field(
-            default=None,
-            description="What to do with the names of each label; `*` is every other label. "
-            "`replace` if left out. `hash` and `encrypt` need a key of the service.",
-            examples=[_EXAMPLE],
-        )
+    operators: Operators | None = Field(
+        default=None,
+        description="What to do with the names of each label; `*` is every other label. "
+        "`replace` if left out. `hash` and `encrypt` need a key of the service.",
+        examples=[_EXAMPLE],
     )
     scope: Scope | None = Field(
         default="text",
@@ -103,19 +105,24 @@ def _read_operators(value: object) -> object:
     if not isinstance(value, str):
         return value
     parts = (part.partition(":") for part in value.split(",") if part)
-    return {label: Operator.parse(operator) for label, _, operator in parts}
+    try:
+        parsed = {label: Operator.parse(operator) for label, _, operator in parts}
+    except ValueError:
+        raise ValueError("it must be operators by label: PER:mask:X:2,*:keep") from None
+    return {
+        label: {"operator": each.name, "character": each.character, "keep_last": each.keep_last}
+        for label, each in parsed.items()
+    }
 
 
 class RedactStreamOptions(_RedactOptions):
     """Options of a stream, in its query string."""
 
     # a query string holds only strings
-    model_config = ConfigDict(
-        extra="forbid", strict=False, frozen=True, arbitrary_types_allowed=True
-    )
+    model_config = ConfigDict(extra="forbid", strict=False, frozen=True)
 
-    operators: Annotated[  # type: ignore[assignment]
-        dict[str, Operator] | None,
+    operators: Annotated[
+        Operators | None,
         BeforeValidator(_read_operators),
         WithJsonSchema({"type": "string", "examples": ["PER:pseudonym,LOC:mask:X:2,*:replace"]}),
     ] = Field(default=None, description="Operators by label; `mask:X:2` is a mark and what stays.")
@@ -124,10 +131,6 @@ class RedactStreamOptions(_RedactOptions):
         BeforeValidator(read_threshold),
         WithJsonSchema({"type": "string", "examples": ["0.05", "PER:0.02,LOC:0.1"]}),
     ] = Field(default=None, description="As for one text; by label: `PER:0.02,LOC:0.1`.")
-
-    def chosen(self) -> Mapping[str, Operator]:
-        """Return the operators by label."""
-        return self.operators or {}  # type: ignore[return-value]
 
 
 class ItemOut(BaseModel):

@@ -44,7 +44,7 @@ class Secret:
             except (OSError, UnicodeDecodeError) as error:
                 reason = getattr(error, "strerror", None) or "not UTF-8"
                 raise FileError(path, None, f"the key cannot be read: {reason}") from None
-        if given is None:
+        elif not given:
             return None
         keys = [line.strip() for line in given.splitlines() if line.strip()]
         if not keys or min(map(len, keys)) < LEAST_CHARACTERS:

@@ -153,13 +153,13 @@ def test_offsets_are_exact_and_a_batch_changes_nothing(
     assert all(text[place.start : place.end] == place.text for place in ranged)
     for entity, wanted in zip(found.entities, tiny_predictor.tag([text])[0], strict=True):
         assert entity.entity == wanted
-    plan = tiny_predictor.plan(
+    plan = tiny_predictor.reasons.plan(
         tiny_predictor.prepare(text), [each.entity for each in found.entities]
     )
-    together = tiny_predictor.answer(plan.questions)
+    together = tiny_predictor.reasons.answer(plan.questions)
     assert sum(each.n_words for each in plan.questions) <= plan.cost
     for question, answer in list(zip(plan.questions, together, strict=True))[::7]:
-        (alone,) = tiny_predictor.answer([question])
+        (alone,) = tiny_predictor.reasons.answer([question])
         assert alone.probabilities == pytest.approx(answer.probabilities, abs=1e-6)
 
 
@@ -170,8 +170,8 @@ def test_a_span_that_the_network_cannot_find_has_no_reasons(tiny_predictor: Pred
         Entity(1, 4, "PER", 0.5, "nna"),  # not of whole words
         Entity(18, 27, "LOC", 0.5, "Oslo.\n\nIn"),  # across sentences
     ]
-    plan = tiny_predictor.plan(document, strange)
-    for each in plan.explain(tiny_predictor.answer(plan.questions)).entities:
+    plan = tiny_predictor.reasons.plan(document, strange)
+    for each in plan.explain(tiny_predictor.reasons.answer(plan.questions)).entities:
         assert (each.sentence, each.probability, each.without) == (None, None, [])
     for bad in strange:
         with pytest.raises(TextError, match=r"spans\[1\]"):
@@ -220,7 +220,7 @@ def test_an_onnx_file_explains_as_the_file_that_it_was_made_from(
 
 def test_eight_bits_answer_too(tiny_model: Path) -> None:
     question = Question(words=["Anna", "Berg"], spans=[Span(0, 2, "PER")], n_readings=1)
-    (answer,) = load(tiny_model, precision="int8").answer([question])
+    (answer,) = load(tiny_model, precision="int8").reasons.answer([question])
     assert answer.readings[0].spans == [Span(0, 2, "PER")]
     assert answer.probabilities[0] > 0.5
 

@@ -133,6 +133,24 @@ class FakePlan:
         return Explanation(self.document.text, entities, sentences)
 
 
+class FakeReasons:
+    def plan(
+        self,
+        document: FakeDocument,
+        entities: Sequence[Any] | None,
+        spans: Sequence[tuple[int, int, str]] = (),
+    ) -> FakePlan:
+        if entities is None:
+            entities = [
+                FakeEntity(start, end, label, 0.5, quoted(document.text[start:end]))
+                for start, end, label in spans
+            ]
+        return FakePlan(document, entities)
+
+    def answer(self, questions: Sequence[FakeWindow]) -> list[str]:
+        return [word for question in questions for word in question.words]
+
+
 class FakeManifest:
     language = "xx"
     labels = LABELS
@@ -184,6 +202,8 @@ class FakePredictor:
     def labels(self) -> tuple[str, ...]:
         return self.manifest.labels
 
+    reasons: FakeReasons = field(default_factory=FakeReasons)
+
     def __post_init__(self) -> None:
         self.gate.set()
 
@@ -209,22 +229,6 @@ class FakePredictor:
             return replace(self.prepare(text), windows=windows)
 
         return prepare
-
-    def plan(
-        self,
-        document: FakeDocument,
-        entities: Sequence[Any] | None,
-        spans: Sequence[tuple[int, int, str]] = (),
-    ) -> FakePlan:
-        if entities is None:
-            entities = [
-                FakeEntity(start, end, label, 0.5, quoted(document.text[start:end]))
-                for start, end, label in spans
-            ]
-        return FakePlan(document, entities)
-
-    def answer(self, questions: Sequence[FakeWindow]) -> list[str]:
-        return [self.tag(word) for question in questions for word in question.words]
 
     def predict(self, windows: Sequence[FakeWindow]) -> list[list[str]]:
         self.entered.set()

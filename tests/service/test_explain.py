@@ -137,6 +137,7 @@ async def test_a_request_is_refused_that_would_cost_more_than_tagging_the_longes
     problem = check_problem(await client.post(PATH, json=body), 413, "text-too-long")
     assert "at most 2000" in problem["detail"]
     explained(await client.post(PATH, json={"text": body["text"][:38]}))
+    check_problem(await client.post(PATH, json={"text": "a" * 6001}), 413, "text-too-long")
 
 
 async def test_it_counts_what_it_reads(serving: Any, tiny_predictor: Predictor) -> None:
@@ -146,7 +147,7 @@ async def test_it_counts_what_it_reads(serving: Any, tiny_predictor: Predictor) 
         after = counted(await client.get("/metrics"))
     document = tiny_predictor.prepare("Mira went to Oslo .")
     (entities,) = tiny_predictor.tag(["Mira went to Oslo ."])
-    plan = tiny_predictor.plan(document, entities)
+    plan = tiny_predictor.reasons.plan(document, entities)
     n_words = sum(each.n_words for each in plan.questions)
     assert after - before == 5 + n_words <= 5 + plan.cost
 

@@ -34,6 +34,10 @@ OPERATIONS = (
     ("POST", "/v1/explain"),
     ("POST", "/v1/feedback"),
     ("POST", "/v1/models/{name}/reload"),
+    ("POST", "/v1/redact"),
+    ("POST", "/v1/redact/batch"),
+    ("POST", "/v1/redact/stream"),
+    ("POST", "/v1/restore"),
 )
 CHECKS = [
     checks.not_a_server_error,
@@ -63,7 +67,11 @@ def as_lines(_: SerializationContext, value: Any) -> bytes:
 @pytest.fixture
 def schema(predictor: Any, tmp_path: Path) -> Iterator[BaseSchema]:
     """The OpenAPI document of a service that is ready, as it serves it."""
-    options = Settings(api_keys=(SecretStr(f"admin:{KEY}"),), feedback_dir=tmp_path)
+    options = Settings(
+        api_keys=(SecretStr(f"admin:{KEY}"),),
+        feedback_dir=tmp_path,
+        redact_key=SecretStr("k" * 32),
+    )
     app = create_app(options, lambda _, **__: predictor)
     yield openapi.from_asgi("/openapi.json", app)
     asgi.shutdown_lifespans()
@@ -102,9 +110,17 @@ def test_every_answer_is_one_that_is_documented(
 
 
 def name_known_labels(options: Any) -> None:
-    """Labels that the model has, instead of others: the document cannot know them."""
+    """Labels that the model has, and what else the document cannot know."""
     if isinstance(options, dict) and options.get("labels"):
         options["labels"] = [LABELS[len(label) % 2] for label in options["labels"]]
+    if isinstance(options, dict) and isinstance(options.get("threshold"), dict):
+        options["threshold"] = dict(zip(LABELS, options["threshold"].values(), strict=False))
+    if isinstance(options, dict) and "format" in options:
+        options["format"] = "text"  # a string may be no JSON
+    if isinstance(options, dict) and isinstance(options.get("threshold"), str):
+        options["threshold"] = "0.5"  # of a query, which the document calls a string
+    if isinstance(options, dict) and isinstance(options.get("operators"), str):
+        options["operators"] = "*:keep"
 
 
 def mark_what_is_there(correction: Any) -> None:

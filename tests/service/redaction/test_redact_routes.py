@@ -14,8 +14,8 @@ from tests.service.conftest import Serving, StreamWriter
 
 pytestmark = pytest.mark.anyio
 KEY = "s3cr3t-of-redaction-" * 2
-ADMIN = {"Authorization": "Bearer boss"}
-KEYS = (SecretStr("admin:boss"), SecretStr("worker"))
+ADMIN = {"Authorization": "Bearer boss-of-this-service"}
+KEYS = (SecretStr("admin:boss-of-this-service"), SecretStr("worker-of-this-service"))
 TEXT = "so \U0001f9f8 Ada met Incomprehensible Ada"
 
 
@@ -88,6 +88,7 @@ async def test_a_stream_answers_each_line_and_goes_on_after_a_wrong_one(
         content="\n".join(map(json.dumps, lines)),
         headers={"Content-Type": "application/x-ndjson"},
     )
+    assert answer.status_code == 200, answer.text
     first, second, third = map(json.loads, answer.text.splitlines())
     assert (first["id"], first["text"]) == (1, '["XXa"]')
     assert (second["id"], second["error"]["detail"]) == (2, "The text is not JSON.")
@@ -101,7 +102,9 @@ async def test_what_was_encrypted_comes_back_to_an_admin_alone(serving: Serving)
         back = await ask(client, "/v1/restore", text=done["text"])
         assert back == {"text": TEXT, "restored": 3, "unreadable": 0}
         refused = await client.post(
-            "/v1/restore", json={"text": ""}, headers={"Authorization": "Bearer worker"}
+            "/v1/restore",
+            json={"text": ""},
+            headers={"Authorization": "Bearer worker-of-this-service"},
         )
         assert refused.status_code == 403
 

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from teddy.model.errors import FileError
@@ -131,6 +131,7 @@ FRAGMENTS = (
     *("](", ")", "# ", "\U0001f9f8", "<a title='", "'>", "<PER:", "aaaaaaaa" * 6, "&lt;PER:"),
     *("&gt;", "\\<PER:", "\\>", ";", "\t", "```", "<script>"),
 )
+FEWER = settings(max_examples=25)
 content_of = st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=3), max_size=25).map("".join)
 
 
@@ -157,6 +158,7 @@ def any_entities(document: Document, draw: random.Random) -> list[list[Entity]]:
 
 
 @pytest.mark.parametrize("form", FORMATS)
+@FEWER
 @given(content=content_of, seed=st.integers(0, 99))
 def test_what_was_encrypted_comes_back_byte_for_byte(form: str, content: str, seed: int) -> None:
     draw = random.Random(seed)  # noqa: S311
@@ -169,6 +171,7 @@ def test_what_was_encrypted_comes_back_byte_for_byte(form: str, content: str, se
 
 
 @pytest.mark.parametrize("form", FORMATS)
+@FEWER
 @given(content=content_of, seed=st.integers(0, 99))
 def test_items_say_what_was_replaced_and_the_rest_is_untouched(
     form: str, content: str, seed: int

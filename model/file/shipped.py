@@ -1,0 +1,24 @@
+"""The model files that come with Teddy, and the names by which they are asked for."""
+
+from pathlib import Path
+
+from teddy.model.errors import ModelFileError
+
+
+def find_model(path: str | Path | None, shipped_model: Path) -> str | Path:
+    """Return the model file that is meant: a file goes before a name of a model that ships.
+
+    Raises ModelFileError for what is neither.
+    """
+    if path is None:
+        return shipped_model
+    name = str(path)
+    if Path(path).name != name or Path(path).suffix in (".teddy", ".onnx") or Path(path).exists():
+        return path
+    shipped = {each.stem: each for each in shipped_model.parent.glob("*.teddy")}
+    if name not in shipped:
+        known = ", ".join(sorted(shipped))
+        raise ModelFileError(
+            path, f"no such file, and no model of that name ships; there is {known}"
+        )
+    return shipped[name]
