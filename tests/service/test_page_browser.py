@@ -303,21 +303,25 @@ def test_a_page_without_its_server_says_so_and_goes_on_when_it_is_back(
 
 
 def test_a_text_of_a_megabyte_is_read_to_its_end_and_a_longer_one_is_refused(
-    served: Served, opened: Open
+    served: Served, opened: Open, tmp_path: Path
 ) -> None:
     line = "nothing to be found here but for one Name in each of all lines\n"
     text = (line * 17_000)[: 2**20 - 4] + " End"
+    long, longer = tmp_path / "long.txt", tmp_path / "longer.txt"
+    long.write_text(text)
+    longer.write_text(text + "more")
+    n = text.count("Name") + 1
     with served() as url:
         page = opened(url)
-        write(page, text)
-        n = text.count("Name") + 1
+        page.set_input_files("#files", long)
         expect(page.locator("#status")).to_have_text(f"{n:,} entities")
         assert page.evaluate("document.querySelector('#reading').textContent.length") == len(text)
-        assert marks(page)[-1] == ("End", "UPPER")
+        last = "[...document.getElementsByClassName('entity')].at(-1).textContent"
+        assert page.evaluate(last) == "End"
         assert "text.txt" in page.inner_text("#call")
         assert f"{n - 300:,} more" in page.inner_text("#answer")
         check_layout(page)
-        page.fill("#text", text + "more")
+        page.set_input_files("#files", longer)
         expect(page.locator("#problem")).to_contain_text("at most 1,048,576")
 
 
