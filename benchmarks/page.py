@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 EXAMPLE = "A letter"
 TYPED = " She saw Anna Berg of Siemens in Oslo"
-SHAPES = {
-    "page": {"viewport": {"width": 1180, "height": 620}},
-    "page-dark": {"viewport": {"width": 1180, "height": 620}, "color_scheme": "dark"},
+SHAPES: dict[str, dict[str, object]] = {
+    "page": {"viewport": {"width": 1280, "height": 600}},
+    "page-dark": {"viewport": {"width": 1280, "height": 600}, "color_scheme": "dark"},
     "page-phone": {"viewport": {"width": 380, "height": 780}, "device_scale_factor": 2},
 }
 IN_THE_README = ("page",)
