@@ -17,7 +17,14 @@ from anyio.from_thread import start_blocking_portal
 
 from teddy.model.text.documents import Entity
 from teddy.model.text.marks import mark
-from tests.service.conftest import FakePredictor, FakeToken
+from tests.service.conftest import (
+    FakeDocument,
+    FakeEntity,
+    FakePredictor,
+    FakeTagged,
+    FakeToken,
+    quoted,
+)
 from tests.service.live import listening
 
 NEEDED = "TEDDY_NEED_CHROMIUM"
@@ -302,14 +309,13 @@ def test_a_page_without_its_server_says_so_and_goes_on_when_it_is_back(
         expect(page.locator("#problem")).to_be_hidden()
 
 
-def test_a_text_of_a_megabyte_is_read_to_its_end_and_a_longer_one_is_refused(
+def test_a_text_of_a_megabyte_is_read_to_its_end(
     served: Served, opened: Open, tmp_path: Path
 ) -> None:
     line = "nothing to be found here but for one Name in each of all lines\n"
     text = (line * 17_000)[: 2**20 - 4] + " End"
-    long, longer = tmp_path / "long.txt", tmp_path / "longer.txt"
+    long = tmp_path / "long.txt"
     long.write_text(text)
-    longer.write_text(text + "more")
     n = text.count("Name") + 1
     with served() as url:
         page = opened(url)
@@ -321,8 +327,6 @@ def test_a_text_of_a_megabyte_is_read_to_its_end_and_a_longer_one_is_refused(
         assert "text.txt" in page.inner_text("#call")
         assert f"{n - 300:,} more" in page.inner_text("#answer")
         check_layout(page)
-        page.set_input_files("#files", longer)
-        expect(page.locator("#problem")).to_contain_text("at most 1,048,576")
 
 
 class HostilePredictor(FakePredictor):
@@ -333,16 +337,16 @@ class HostilePredictor(FakePredictor):
         bad = '<img src=x onerror="window.harmed=1">'
         return "O" if word == word.lower() else f"S-{bad if len(word) > 10 else 'UPPER'}"
 
-    def assemble(self, document: Any, outputs: Sequence[list[str]]) -> Any:
+    def assemble(self, document: FakeDocument, outputs: Sequence[list[str]]) -> FakeTagged:
         tags = [tag for output in outputs for tag in output]
-        places = list(zip(document.offsets, tags, strict=True))
+        places = [(*place, tag) for place, tag in zip(document.offsets, tags, strict=True)]
+        text = quoted(document.text)
         entities = [
-            Entity(start, end, tag[2:], 0.5, document.text[start:end])
-            for (start, end), tag in places
+            FakeEntity(start, end, tag[2:], 0.5, text[start:end])
+            for start, end, tag in places
             if tag != "O"
         ]
-        tokens = [FakeToken(start, end, tag, 1.0) for (start, end), tag in places]
-        return type("Tagged", (), {"entities": entities, "n_words": len(tokens)})()
+        return FakeTagged(entities, [FakeToken(*place, 1.0) for place in places])
 
 
 @pytest.mark.parametrize("viewport", [WIDE, PHONE])
@@ -449,7 +453,7 @@ def test_files_are_read_and_what_is_no_text_is_refused(
     one.write_bytes("\ufeffAda\r\nmet".encode())
     other.write_bytes("Grace".encode("utf-16"))
     wrong.write_bytes(b"\xff\xfa")
-    with served() as url:
+    with served(max_text_characters=50) as url:
         page = opened(url)
         page.set_input_files("#files", [one, other])
         expect(page.locator("#text")).to_have_value("Ada\nmet\n\nGrace")
@@ -466,6 +470,14 @@ def test_files_are_read_and_what_is_no_text_is_refused(
             }"""
         )
         expect(page.locator("#text")).to_have_value("Dropped")
+        wrong.write_text("Long" * 13)
+        page.set_input_files("#files", wrong)
+        expect(page.locator("#problem")).to_contain_text(
+            "52 characters; the service takes at most 50"
+        )
+        wrong.write_text("Long" * 99)
+        page.set_input_files("#files", wrong)
+        expect(page.locator("#problem")).to_contain_text("That is too much")
 
 
 def test_the_html_that_is_copied_is_that_of_python(served: Served, opened: Open) -> None:
