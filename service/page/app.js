@@ -5,7 +5,9 @@ import { codeOf, jsonOf, LANGUAGES } from "./calls.js";
 import { Correction } from "./correct.js";
 import { listenForFiles } from "./files.js";
 import { chipOf, render, toHtml } from "./marks.js";
-import { alternativesTo, countCharacters, inUnits, moved, selected } from "./offsets.js";
+import {
+  alternativesTo, countCharacters, inUnits, moved, selected, wholeWords,
+} from "./offsets.js";
 import { Reasons } from "./reasons.js";
 import { SAMPLES } from "./samples.js";
 import { Tip } from "./tip.js";
@@ -275,7 +277,8 @@ function listen() {
   }
   byId("reading").addEventListener("pointerup", () => {
     const stretch = facts.explain === "true" && !correction.draft ? selected(page.text) : null;
-    if (stretch && page.labels.length) reasons.ask({ ...stretch, label: page.labels[0] });
+    if (!stretch || !page.labels.length) return;
+    reasons.ask({ ...wholeWords(page.text, stretch), label: page.labels[0] });
   });
   listenForTabs();
   listenForFiles(MOST_CHARACTERS, setText, fail);

@@ -79,10 +79,11 @@ export function render(pane, text, entities, current) {
     let done = start;
     for (; next < last; next++) {
       const entity = entities[next];
-      block.append(text.slice(done, entity.start), markOf(text, entity, next, entity === current));
+      if (done < entity.start) block.append(text.slice(done, entity.start));
+      block.append(markOf(text, entity, next, entity === current));
       done = entity.end;
     }
-    block.append(text.slice(done, end));
+    if (done < end) block.append(text.slice(done, end));
     blocks.push(block);
     start = end;
   }

@@ -79,3 +79,11 @@ export function selected(text) {
   const start = before.toString().length; // labels are not text, so that this counts the text
   return trimmed(text, start, start + range.toString().length);
 }
+
+/** Return a stretch that begins and ends with whole words. */
+export function wholeWords(text, { start, end }) {
+  const isInside = (at) => at > 0 && /[\p{L}\p{N}\p{M}]{2}/u.test(text.slice(at - 1, at + 1));
+  while (isInside(start)) start--;
+  while (isInside(end)) end++;
+  return { start, end };
+}

@@ -62,7 +62,8 @@ export class Reasons {
       const said = element("bdi", "word", word.text);
       if (word.start >= entity.start && word.end <= entity.end) said.classList.add("own");
       if (!word.known) said.classList.add("unknown");
-      said.style.setProperty("--weight", `${Math.round(Math.min(1, Math.abs(gives)) ** 0.6 * 75)}%`);
+      const weight = Math.min(1, Math.abs(gives)) ** 0.6;
+      said.style.setProperty("--weight", `${Math.round(weight * 75)}%`);
       const shown = Math.abs(gives) < SAID ? " " : points(gives);
       item.append(said, element("small", "", shown));
       list.append(item);

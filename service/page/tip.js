@@ -28,6 +28,7 @@ export class Tip {
   }
 
   hide() {
+    if (this.#tip.hidden) return;
     this.#tip.hidden = true;
     this.#pane.querySelector("[aria-describedby]")?.removeAttribute("aria-describedby");
   }

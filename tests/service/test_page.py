@@ -86,8 +86,8 @@ async def test_files_are_kept_for_good_and_the_page_is_asked_for_again(serving: 
         again = {"If-None-Match": page.headers["etag"]}
         unchanged = await client.get("/", headers=again)
         assert (unchanged.status_code, unchanged.content) == (304, b"")
-        for path in ("/page/0123456789abcdef/app.js", f"{folder}/index.html", f"{folder}/x.js"):
-            check_problem(await client.get(path), 404, "not-found")
+        for gone in ("/page/0123456789abcdef/app.js", f"{folder}/index.html", f"{folder}/x.js"):
+            check_problem(await client.get(gone), 404, "not-found")
         assert (await client.get(f"{folder}/..%2Fapp.py")).status_code == 404
 
 
