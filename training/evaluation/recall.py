@@ -96,9 +96,10 @@ def wilson(n: int, of: int) -> Interval:
     share, spread = n / of, _SURE**2 / of
     middle = share + spread / 2
     reach = sqrt(share * (1 - share) * spread + spread**2 / 4)
-    return Interval(
-        max(0.0, (middle - reach) / (1 + spread)), min(1.0, (middle + reach) / (1 + spread))
-    )
+    # rounding must not move the ends away from none and all
+    low = (middle - reach) / (1 + spread) if n else 0.0
+    high = (middle + reach) / (1 + spread) if n < of else 1.0
+    return Interval(low, high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

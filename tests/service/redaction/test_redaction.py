@@ -239,14 +239,13 @@ def test_html_keeps_its_tags_json_its_shape_and_csv_its_cells(
     rows = list(csv.reader(io.StringIO(redacted(stream.getvalue(), "csv", **{"*": operator}))))
     assert [len(row) for row in rows] == [2, 2]
     assert (rows[0][0], rows[1][1]) == ("k", "2")
-    if operator != "keep" and "Ada" in plain:
-        assert not any("Ada" in cell for row in rows for cell in row)
+    assert not any(re.search(r"\bAda\b", cell) for row in rows for cell in row)
 
 
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("part", ["<a ", "<!--", "](", "<a b='", "&lt;PER:a", "\\<PER:", '"', "|"])
 def test_hostile_documents_take_linear_time(form: str, part: str) -> None:
-    content = part * 50_000
+    content = part * 10_000
     if form == "json":
         content = json.dumps(content)
     Document.read(content, form)
