@@ -41,7 +41,7 @@ class _Size:
 
 _SIZES: dict[SizeName, _Size] = {
     "tiny": _Size(n_train=30, n_dev=15, epochs=1, width=8),
-    "quick": _Size(n_train=240, n_dev=150, epochs=9, width=24),
+    "quick": _Size(n_train=240, n_dev=150, epochs=8, width=24),
     "full": _Size(n_train=900, n_dev=400, epochs=8, width=32),
 }
 _NAMES = ("Teddy", "Jordan", "Lincoln", "Victoria")
@@ -164,16 +164,17 @@ def open_material(recipe_file: Path | None, data: Path, output: Path, size: Size
             embedding_width=bounds.width,
             hidden_width=bounds.width,
             layers=1,
-            embedding_dropout=0.1,
-            layer_dropout=0.1,
+            normalise=True,
+            embedding_dropout=0.0,
+            layer_dropout=0.0,
         ),
         training=TrainingConfig(
             epochs=bounds.epochs,
-            batch_words=200,
+            batch_words=100,
             learning_rate=0.02,
             final_learning_rate_share=0.2,
-            word_dropout=0.02,
-            feature_dropout=0.05,
+            word_dropout=0.0,
+            feature_dropout=0.0,
             average_decay=0.9,
             patience=0,
             evaluations_per_epoch=1 / bounds.epochs,
