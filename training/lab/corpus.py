@@ -154,6 +154,8 @@ def open_material(recipe_file: Path | None, data: Path, output: Path, size: Size
             raise TrainingError(f"{recipe_file}: the corpora have no {part} sentences")
     counts = Counter(word for corpus in corpora for each in corpus.train for word in each.words)
     pieces = train_pieces(counts, PiecesConfig(vocabulary=1000))
+    # Made-up sentences have nothing to overfit to.
+    dropout, batch_words = (0.0, 100) if made_up else (0.2, 250)
     return Material(
         name="made-up sentences" if made_up else recipe.name,
         is_made_up=made_up,
@@ -165,16 +167,16 @@ def open_material(recipe_file: Path | None, data: Path, output: Path, size: Size
             hidden_width=bounds.width,
             layers=1,
             normalise=True,
-            embedding_dropout=0.0,
-            layer_dropout=0.0,
+            embedding_dropout=dropout,
+            layer_dropout=dropout,
         ),
         training=TrainingConfig(
             epochs=bounds.epochs,
-            batch_words=100,
+            batch_words=batch_words,
             learning_rate=0.02,
             final_learning_rate_share=0.2,
-            word_dropout=0.0,
-            feature_dropout=0.0,
+            word_dropout=dropout / 4,
+            feature_dropout=dropout,
             average_decay=0.9,
             patience=0,
             evaluations_per_epoch=1 / bounds.epochs,
