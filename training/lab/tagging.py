@@ -241,7 +241,7 @@ def _draw_kinds(found: Mapping[str, Variant]) -> "Figure":
     kinds = list(dict.fromkeys(kind for each in found.values() for kind in each.f1))
     groups = {name: [each.f1.get(kind) for kind in kinds] for name, each in found.items()}
     draw_bars(axes, kinds, groups)
-    finish(axes, "", "F1, %")
+    finish(axes, "", "F1, %", legend=False)
     return figure
 
 
