@@ -194,7 +194,7 @@ def test_every_experiment_runs_tiny_and_writes_its_page(
     assert fields["findings"]
     assert html.count("<svg") == len(page.figures)
     assert "<h1>" in html
-    assert (tmp_path / f"{name}.png").stat().st_size < 80_000
+    assert (tmp_path / f"{name}.png").stat().st_size < 60_000
 
 
 def test_an_experiment_takes_a_corpus_where_it_can(

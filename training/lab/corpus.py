@@ -41,21 +41,16 @@ class _Size:
 
 _SIZES: dict[SizeName, _Size] = {
     "tiny": _Size(n_train=30, n_dev=15, epochs=1, width=8),
-    "quick": _Size(n_train=300, n_dev=150, epochs=4, width=24),
-    "full": _Size(n_train=900, n_dev=400, epochs=6, width=32),
+    "quick": _Size(n_train=240, n_dev=150, epochs=8, width=24),
+    "full": _Size(n_train=900, n_dev=400, epochs=8, width=32),
 }
-_NAMES = ("Teddy", "Jordan", "Lincoln", "Florence", "Paris", "Austin", "Chelsea", "Victoria")
-_CLAUSES = ("", "as we heard", "they wrote in the paper", "I think")
-_PERSON_AFTER = (
-    "was elected president",
-    "smiled and sat down",
-    "has two brothers",
-    "was born here",
-)
-_TOY_AFTER = ("is soft and brown", "is for sale", "has lost a button", "was sewn by hand")
-_PERSON_BEFORE = ("our old neighbour", "the president", "a great speaker", "her brother")
-_TOY_BEFORE = ("a soft toy", "this plush bear", "the new doll", "a stuffed animal")
-_SURNAMES, _TOYS = ("Roosevelt", "Marsh", "Holm", "Berg"), ("bears", "bear", "dolls", "puppets")
+_NAMES = ("Teddy", "Jordan", "Lincoln", "Victoria")
+_CLAUSES = ("", "", "", "I think", "as we heard")
+_PERSON_AFTER = ("was elected president", "smiled and sat down")
+_TOY_AFTER = ("is soft and brown", "lost a button")
+_PERSON_BEFORE = ("our old neighbour", "the president")
+_TOY_BEFORE = ("a soft toy", "this plush bear")
+_SURNAMES, _TOYS = ("Roosevelt", "Marsh"), ("bears", "dolls")
 
 
 def telling_sentences(n: int, seed: int) -> Iterator[tuple[str, str, Span]]:
@@ -72,9 +67,7 @@ def telling_sentences(n: int, seed: int) -> Iterator[tuple[str, str, Span]]:
             before = "He said ,"
             tail = f"{aside}{draw.choice(_PERSON_AFTER if person else _TOY_AFTER)} ."
         elif where == "before":
-            before = (
-                f"{draw.choice(_PERSON_BEFORE if person else _TOY_BEFORE)} {aside}called".strip()
-            )
+            before = f"{draw.choice(_PERSON_BEFORE if person else _TOY_BEFORE)} {aside}".strip()
             tail = "is here ."
         else:
             before, name = "He said ,", f"{name} {draw.choice(_SURNAMES if person else _TOYS)}"
@@ -161,6 +154,8 @@ def open_material(recipe_file: Path | None, data: Path, output: Path, size: Size
             raise TrainingError(f"{recipe_file}: the corpora have no {part} sentences")
     counts = Counter(word for corpus in corpora for each in corpus.train for word in each.words)
     pieces = train_pieces(counts, PiecesConfig(vocabulary=1000))
+    # Made-up sentences have nothing to overfit to.
+    dropout, batch_words = (0.0, 100) if made_up else (0.2, 250)
     return Material(
         name="made-up sentences" if made_up else recipe.name,
         is_made_up=made_up,
@@ -171,15 +166,17 @@ def open_material(recipe_file: Path | None, data: Path, output: Path, size: Size
             embedding_width=bounds.width,
             hidden_width=bounds.width,
             layers=1,
-            embedding_dropout=0.1,
-            layer_dropout=0.1,
+            normalise=True,
+            embedding_dropout=dropout,
+            layer_dropout=dropout,
         ),
         training=TrainingConfig(
             epochs=bounds.epochs,
-            batch_words=160,
-            learning_rate=0.01,
-            word_dropout=0.02,
-            feature_dropout=0.05,
+            batch_words=batch_words,
+            learning_rate=0.02,
+            final_learning_rate_share=0.2,
+            word_dropout=dropout / 4,
+            feature_dropout=dropout,
             average_decay=0.9,
             patience=0,
             evaluations_per_epoch=1 / bounds.epochs,

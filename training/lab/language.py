@@ -338,5 +338,5 @@ def _draw(
         [f"{each:g}" for each in _TEMPERATURES],
         {str(kind): each for kind, each in known.items()},
     )
-    finish(words, "temperature", "words of the training text, %")
+    finish(words, "temperature", "words of the training text, %", legend=False)
     return figure

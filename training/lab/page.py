@@ -203,6 +203,12 @@ def draw_bars(
             error_kw={"elinewidth": 0.8, "capsize": 2, "alpha": 0.6},
         )
     axes.set_xticks(range(len(places)), places)
+    axes.set_axisbelow(True)
+    if share:
+        axes.set_yticks(range(0, 101, 20))
+    if len(groups) > 1:
+        axes.margins(y=0.25)
+        axes.legend(frameon=False, fontsize=8, loc="upper center", ncols=len(groups))
 
 
 def finish(axes: "Axes", x: str, y: str, title: str = "", *, legend: bool = True) -> None:

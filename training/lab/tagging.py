@@ -154,9 +154,7 @@ def depth(plan: Plan, material: Material) -> Page:
     """Compare one, two and three layers, and a dense layer on top."""
     base = material.network
     configs = {f"{n} recurrent": replace(base, layers=n) for n in (1, 2, 3)}
-    dense = (base.hidden_width,)
-    configs["1 recurrent, 1 dense"] = replace(base, dense_widths=dense)
-    configs["1 recurrent, 2 dense"] = replace(base, dense_widths=dense * 2)
+    configs["1 recurrent, 1 dense"] = replace(base, dense_widths=(base.hidden_width,))
     found = try_variants(material, configs, plan)
     first = "1 recurrent"
     best = max(found, key=lambda name: found[name].whole.mean)
@@ -168,8 +166,8 @@ def depth(plan: Plan, material: Material) -> Page:
         name="depth",
         title="Depth: layers upon layers",
         about=(
-            "Taggers of one to three recurrent layers that read both ways, and of one with dense "
-            f"layers on top. {material.about()}"
+            "Taggers of one to three recurrent layers that read both ways, and of one with a "
+            f"dense layer on top. {material.about()}"
         ),
         findings=[
             compared(found, best, first)
@@ -243,7 +241,7 @@ def _draw_kinds(found: Mapping[str, Variant]) -> "Figure":
     kinds = list(dict.fromkeys(kind for each in found.values() for kind in each.f1))
     groups = {name: [each.f1.get(kind) for kind in kinds] for name, each in found.items()}
     draw_bars(axes, kinds, groups)
-    finish(axes, "", "F1, %")
+    finish(axes, "", "F1, %", legend=False)
     return figure
 
 
