@@ -79,7 +79,7 @@ async def test_entities_say_which_rule_they_are_from_and_each_is_counted(
         only = await client.post("/v1/entities", json={**TEXT, "labels": ["NUMBER"]})
         assert [each["text"] for each in only.json()["entities"]] == ["17"]
         metrics = (await client.get("/metrics")).text
-        assert 'teddy_rule_matches_total{model="en",rule="customers"} 1.0' in metrics
+        assert 'teddy_rule_matches_total{model="en",rule="customers"} 2.0' in metrics
         known = (await client.get("/v1/models/en")).json()["labels"]
         assert known == ["PER", "LOC", "CUSTOMER", "NUMBER"]
 
