@@ -12,7 +12,7 @@ from pathlib import Path
 from pickle import PicklingError
 from typing import Self
 
-from teddy.model.errors import ModelFileError, RulesError
+from teddy.model.errors import ModelFileError
 from teddy.model.features.pieces import Pieces
 from teddy.model.features.rows import WordFeatures
 from teddy.model.file.bundle import Bundle, Manifest, read_bundle
@@ -28,7 +28,7 @@ from teddy.model.rules.loading import load_rules
 from teddy.model.rules.only import PRECISION as NO_PRECISION
 from teddy.model.rules.only import SUFFIX as RULES_SUFFIX
 from teddy.model.rules.only import NoTagger, manifest_of
-from teddy.model.rules.ruled import assemble_ruled, prepare_ruled
+from teddy.model.rules.ruled import check_hints, ruled_steps
 from teddy.model.rules.rules import Rules
 from teddy.model.system.memory import bound_kernel_cache, collector_paused
 from teddy.model.tagger import TaggedWords, Tagger, avoid_lost_threads
@@ -100,22 +100,11 @@ class Predictor:
             made.prepare = partial(prepare, **cut)
             made.assemble = partial(assemble, tag_names=self.tagger.tag_set.tags)
         else:
-            known = self.manifest.labels
             if isinstance(self.tagger, NoTagger):
                 made.version = rules.version
-            if foreign := sorted(rules.hinted_labels.difference(known)):
-                reason = (
-                    f"hints at {foreign[0]}, but the labels of the model are {', '.join(known)}"
-                )
-                raise RulesError(rules.path, None, reason)
-            if rules.hinted_labels and not self.tagger.takes_hints:
-                raise RulesError(rules.path, None, "hints need a .teddy file, not an ONNX file")
+            check_hints(rules, self.manifest.labels, taken=self.tagger.takes_hints)
             made.rules = rules
-            hinted = self.hinted_labels
-            ruled: partial[Document] = partial(prepare_ruled, rules=rules, labels=hinted, **cut)
-            made.prepare = ruled
-            tag_set = TagSet(made.labels)
-            made.assemble = partial(assemble_ruled, tag_set=tag_set, rules=rules)
+            made.prepare, made.assemble = ruled_steps(rules, self.hinted_labels, made.labels, cut)
         made.rules = rules
         return made
 
@@ -260,11 +249,21 @@ def load(
     way to find sentences.
     """
     if path is not None and Path(path).suffix == RULES_SUFFIX:
+        if sha256 is not None:
+            raise ModelFileError(path, "rules cannot be pinned: only a model file can")
         return _load_rules_alone(Path(path), sentences)
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision}")
+    predictor = _load_network(_find(path), precision, sha256)
+    predictor.prepare = predictor.cut_by(sentences)
+    if rules is None:
+        return predictor
+    return predictor.with_rules(load_rules(rules, predictor.tokeniser))
+
+
+def _load_network(path: str | Path, precision: str, sha256: str | None) -> Predictor:
+    """Load a model file, and choose among its precisions. Raises as `load`."""
     bound_kernel_cache()
-    path = _find(path)
     bundle = read_bundle(path, sha256=sha256)
     if bundle.manifest.tokeniser_version not in READABLE_VERSIONS:
         raise ModelFileError(
@@ -296,11 +295,8 @@ def load(
     texts *= 1 + _CHARACTERS_TIMED // max(1, sum(map(len, texts)))
     chosen = fastest([(each.precision, partial(each.tag, texts)) for each in passing])
     predictor = next(each for each in passing if each.precision == chosen)
-    predictor.prepare = predictor.cut_by(sentences)
     predictor.path = Path(path).absolute()
-    return (
-        predictor if rules is None else predictor.with_rules(load_rules(rules, predictor.tokeniser))
-    )
+    return predictor
 
 
 def _load_rules_alone(path: Path, sentences: SentenceMode | None) -> Predictor:
