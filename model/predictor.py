@@ -5,7 +5,6 @@ text alone, and predicts windows of many texts together.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from copy import copy
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -94,7 +93,8 @@ class Predictor:
         The rules must have been loaded for its `tokeniser`. Raises RulesError for hints that the
         model cannot take.
         """
-        made = copy(self)
+        made = object.__new__(type(self))  # copy() would load it again, as pickle does
+        made.__dict__.update(self.__dict__)
         cut = {k: v for k, v in self.prepare.keywords.items() if k not in ("rules", "labels")}
         if rules is None:
             made.prepare = partial(prepare, **cut)

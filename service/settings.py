@@ -1,7 +1,7 @@
 """The service's settings: environment variables `TEDDY_*`, read once, at the entry point."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -57,7 +57,7 @@ class Settings(BaseSettings):
         "refused.",
     )
     rules: Annotated[dict[str, Path], NoDecode] = Field(
-        default_factory=dict,
+        default={},
         description="Files of [rules](rules.md): `FILE` for all models, `NAME=FILE,...` for some.",
     )
     reload_poll_seconds: float = Field(
@@ -254,8 +254,7 @@ class Settings(BaseSettings):
     @field_validator("model_digests", "rules", mode="before")
     @classmethod
     def _split_named(cls, value: object, info: ValidationInfo) -> object:
-        parse: Callable[[str], tuple[str, object]]
-        parse = parse_rules if info.field_name == "rules" else parse_digest
+        parse: Any = {"rules": parse_rules}.get(str(info.field_name), parse_digest)
         return dict(map(parse, split_list(value))) if isinstance(value, str) else value
 
     @field_validator("api_keys", "cors_origins", "trusted_proxies", mode="before")
@@ -337,9 +336,9 @@ def parse_model(item: str) -> tuple[str, Path]:
 
 
 def parse_rules(item: str) -> tuple[str, Path]:
-    """Read `NAME=FILE`, or `FILE` alone, whose name is empty. Raises ValueError for others."""
+    """Read `NAME=FILE`, or `FILE`, whose name is empty. Raises ValueError."""
     name, _, file = item.rpartition("=")
-    if (name and not MODEL_NAME.fullmatch(name)) or not file:
+    if not file or not MODEL_NAME.fullmatch(name or "a"):
         raise ValueError(f"{item!r} is neither FILE nor NAME=FILE")
     return name, Path(file)
 
