@@ -58,7 +58,7 @@ class Settings(BaseSettings):
     )
     rules: Annotated[dict[str, Path], NoDecode] = Field(
         default={},
-        description="Files of [rules](rules.md): `FILE` for all models, `NAME=FILE,...` for some.",
+        description="[Rules](rules.md): `FILE` for all models, `NAME=FILE,...` for some.",
     )
     reload_poll_seconds: float = Field(
         default=2.0,
@@ -246,8 +246,7 @@ class Settings(BaseSettings):
     def _split_models(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
-        named = [parse_model(item) for item in split_list(value)]
-        if len(dict(named)) < len(named):
+        if len(dict(named := [*map(parse_model, split_list(value))])) < len(named):
             raise ValueError("two models have the same name")
         return dict(named)
 
