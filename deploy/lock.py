@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "deploy" / "requirements"
-EXTRAS = ("train", "otel")
+EXTRAS = ("train", "otel", "rules")
 HEADER = "# Made by `make lock`; do not edit.\n"
 NAME = re.compile(r"(?m)^([\w.-]+)==")
 

@@ -5,7 +5,6 @@ text alone, and predicts windows of many texts together.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -13,12 +12,11 @@ from pathlib import Path
 from pickle import PicklingError
 from typing import Self
 
-from teddy.model.errors import RulesError
 from teddy.model.file.bundle import Manifest
 from teddy.model.reasons.explanation import Explanation
 from teddy.model.reasons.plan import Reasons
 from teddy.model.rules.only import NoTagger
-from teddy.model.rules.ruled import apply_rules, assemble_ruled, prepare_ruled
+from teddy.model.rules.ruled import apply_rules, check_hints, ruled_steps
 from teddy.model.rules.rules import Rules
 from teddy.model.system.memory import collector_paused
 from teddy.model.tagger import TaggedWords, Tagger
@@ -114,28 +112,18 @@ class Predictor:
         The rules must have been loaded for its `tokeniser`. Raises RulesError for hints that the
         model cannot take.
         """
-        made = copy(self)
+        made = object.__new__(type(self))  # copy() would load it again, as pickle does
+        made.__dict__.update(self.__dict__)
         cut = {k: v for k, v in self.prepare.keywords.items() if k not in ("rules", "labels")}
         if rules is None:
             made.prepare = partial(prepare, **cut)
             made.assemble = partial(assemble, tag_names=self.tagger.tag_set.tags)
         else:
-            known = self.manifest.labels
             if isinstance(self.tagger, NoTagger):
                 made.version = rules.version
-            if foreign := sorted(rules.hinted_labels.difference(known)):
-                reason = (
-                    f"hints at {foreign[0]}, but the labels of the model are {', '.join(known)}"
-                )
-                raise RulesError(rules.path, None, reason)
-            if rules.hinted_labels and not self.tagger.takes_hints:
-                raise RulesError(rules.path, None, "hints need a .teddy file, not an ONNX file")
+            check_hints(rules, self.manifest.labels, taken=self.tagger.takes_hints)
             made.rules = rules
-            hinted = self.hinted_labels
-            ruled: partial[Document] = partial(prepare_ruled, rules=rules, labels=hinted, **cut)
-            made.prepare = ruled
-            tag_set = TagSet(made.labels)
-            made.assemble = partial(assemble_ruled, tag_set=tag_set, rules=rules)
+            made.prepare, made.assemble = ruled_steps(rules, self.hinted_labels, made.labels, cut)
         made.rules = rules
         return made
 

@@ -59,11 +59,21 @@ def load(
     way to find sentences.
     """
     if path is not None and Path(path).suffix == RULES_SUFFIX:
+        if sha256 is not None:
+            raise ModelFileError(path, "rules cannot be pinned: only a model file can")
         return _load_rules_alone(Path(path), sentences)
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision}")
+    predictor = _load_network(find_model(path, SHIPPED_MODEL), precision, sha256)
+    predictor.prepare = predictor.cut_by(sentences)
+    if rules is None:
+        return predictor
+    return predictor.with_rules(load_rules(rules, predictor.tokeniser))
+
+
+def _load_network(path: str | Path, precision: str, sha256: str | None) -> Predictor:
+    """Load a model file, and choose among its precisions. Raises as `load`."""
     bound_kernel_cache()
-    path = find_model(path, SHIPPED_MODEL)
     bundle = read_bundle(path, sha256=sha256)
     if bundle.manifest.tokeniser_version not in READABLE_VERSIONS:
         raise ModelFileError(
@@ -95,11 +105,8 @@ def load(
     texts *= 1 + _CHARACTERS_TIMED // max(1, sum(map(len, texts)))
     chosen = fastest([(each.precision, partial(each.tag, texts)) for each in passing])
     predictor = next(each for each in passing if each.precision == chosen)
-    predictor.prepare = predictor.cut_by(sentences)
     predictor.path, predictor.load_again = Path(path).absolute(), _load_again
-    return (
-        predictor if rules is None else predictor.with_rules(load_rules(rules, predictor.tokeniser))
-    )
+    return predictor
 
 
 def _load_rules_alone(path: Path, sentences: SentenceMode | None) -> Predictor:

@@ -42,9 +42,9 @@ def parse_model(item: str) -> tuple[str, Path]:
 
 
 def parse_rules(item: str) -> tuple[str, Path]:
-    """Read `NAME=FILE`, or `FILE` alone, whose name is empty. Raises ValueError for others."""
+    """Read `NAME=FILE`, or `FILE`, whose name is empty. Raises ValueError."""
     name, _, file = item.rpartition("=")
-    if (name and not MODEL_NAME.fullmatch(name)) or not file:
+    if not file or not MODEL_NAME.fullmatch(name or "a"):
         raise ValueError(f"{item!r} is neither FILE nor NAME=FILE")
     return name, Path(file)
 

@@ -1,7 +1,7 @@
 """The service's settings: environment variables `TEDDY_*`, read once, at the entry point."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -63,8 +63,8 @@ class Settings(BaseSettings):
         "refused.",
     )
     rules: Annotated[dict[str, Path], NoDecode] = Field(
-        default_factory=dict,
-        description="Files of [rules](rules.md): `FILE` for all models, `NAME=FILE,...` for some.",
+        default={},
+        description="[Rules](rules.md): `FILE` for all models, `NAME=FILE,...` for some.",
     )
     reload_poll_seconds: float = Field(
         default=2.0,
@@ -265,16 +265,14 @@ class Settings(BaseSettings):
     def _split_models(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
-        named = [parse_model(item) for item in split_list(value)]
-        if len(dict(named)) < len(named):
+        if len(dict(named := [*map(parse_model, split_list(value))])) < len(named):
             raise ValueError("two models have the same name")
         return dict(named)
 
     @field_validator("model_digests", "rules", mode="before")
     @classmethod
     def _split_named(cls, value: object, info: ValidationInfo) -> object:
-        parse: Callable[[str], tuple[str, object]]
-        parse = parse_rules if info.field_name == "rules" else parse_digest
+        parse: Any = {"rules": parse_rules}.get(str(info.field_name), parse_digest)
         return dict(map(parse, split_list(value))) if isinstance(value, str) else value
 
     @field_validator("api_keys", "cors_origins", "trusted_proxies", mode="before")

@@ -14,7 +14,7 @@ goes into a state "in L since s", which remembers that until its last hint could
 `E-L` gets the weight if the span is that of a hint. The chain stays linear, and all recursions stay
 exact. A span of one word is the tag `S-L`, whose emission gets the weight.
 
-Letters: B rows, T words of the longest row, K tags, C states "since s" at one word at most (slots).
+Letters: B rows, T words of the longest row, K tags, C states "since s" at one word (slots).
 """
 
 from collections.abc import Iterable, Sequence
@@ -30,8 +30,7 @@ Floats = NDArray[np.float64]
 Wholes = NDArray[np.int64]
 
 _FLOOR = 1e-300
-_MOST_SCORES = 4_000_000
-"""Scores that are compared at once: of 300 labels, a batch has a gigabyte of them."""
+_MOST_SCORES = 4_000_000  # compared at once: of 300 labels, a batch has a gigabyte of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +44,10 @@ class Potentials:
     @classmethod
     def of(cls, field: Any, cooling: float) -> Self:
         """Return those of a `ConditionalRandomField`, eager or scripted, times `cooling`."""
-        found = []
-        for name in ("transition", "first", "last"):
-            scores = getattr(field, name).detach().double().numpy() * cooling
-            forbidden = getattr(field, f"{name}_forbidden").numpy()
-            found.append(np.where(forbidden, -np.inf, scores))
-        return cls(*found)
+        names = ("transition", "first", "last")
+        scores = (getattr(field, name).detach().double().numpy() * cooling for name in names)
+        forbidden = (getattr(field, f"{name}_forbidden").numpy() for name in names)
+        return cls(*map(np.where, forbidden, (-np.inf,) * 3, scores))
 
 
 @dataclass(slots=True)
@@ -291,8 +288,7 @@ class HintedChain:
         entering = np.zeros((n_rows, self.n_slots))
         for t in range(self.width):
             if t:
-                incoming = alpha[:, t - 1] @ between
-                entering = np.zeros((n_rows, self.n_slots))
+                incoming, entering = alpha[:, t - 1] @ between, np.zeros_like(entering)
                 step = self._steps[t - 1]
                 before = chains[step.rows, t - 1, step.slots]
                 ending = before * between[step.tags, step.ending] * np.exp(step.weights)

@@ -98,6 +98,7 @@ class Dictionary:
         elif (n_spaces := key.count(" ")) > 0:
             first = key[: key.index(" ")]
             table.sizes[first] = table.sizes.get(first, 0) | 1 << n_spaces
+            table.most_words = max(table.most_words, n_spaces + 1)
         return True
 
     def _rule_of(self, value: int) -> int:
@@ -136,6 +137,7 @@ class _Table:
     def __init__(self) -> None:
         self.values: dict[str, _Value] = {}
         self.sizes: dict[str, int] = {}
+        self.most_words = 1
 
     def find(self, words: Sequence[str]) -> Iterator[tuple[int, int, _Value]]:
         """Yield start, end and value of each name."""
@@ -158,8 +160,7 @@ class _Table:
         self, words: Sequence[str], endings: Sequence[str]
     ) -> Iterator[tuple[int, int, _Value, str]]:
         """Yield names whose last word has one of the endings behind it, and the ending."""
-        values = self.values
-        most = max((bits.bit_length() for bits in self.sizes.values()), default=1)
+        values, most = self.values, self.most_words
         for last, word in enumerate(words):
             lowered = word.lower()
             for ending in endings:

@@ -1,13 +1,15 @@
 """Texts under rules: what `teddy.model.text.documents` does, with the matches of the rules."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from teddy.model.errors import RulesError
 from teddy.model.rules.merging import Match, Merged, merge
 from teddy.model.rules.rules import Rules
 from teddy.model.tagger import TaggedWords
@@ -43,6 +45,27 @@ class RuledTagged(Tagged):
     def used_rules(self) -> Sequence[str]:
         """See `Tagged.used_rules`."""
         return self.used
+
+
+def check_hints(rules: Rules, labels: Sequence[str], *, taken: bool) -> None:
+    """Raise RulesError for hints that a model cannot take: at other labels, or at any."""
+    if foreign := sorted(rules.hinted_labels.difference(labels)):
+        reason = f"hints at {foreign[0]}, but the model's labels are {', '.join(labels) or 'none'}"
+        raise RulesError(rules.path, None, reason)
+    if rules.hinted_labels and not taken:
+        raise RulesError(rules.path, None, "hints need a .teddy file, not an ONNX file")
+
+
+def ruled_steps(
+    rules: Rules, hinted: Sequence[str], labels: Sequence[str], cut: Mapping[str, Any]
+) -> tuple[partial[Document], partial[Tagged]]:
+    """Return `prepare` and `assemble` under rules.
+
+    The model is hinted at labels in `hinted`; `labels` are those of all entities, and `cut` the
+    options of `prepare`.
+    """
+    prepared: partial[Document] = partial(prepare_ruled, rules=rules, labels=hinted, **cut)
+    return prepared, partial(assemble_ruled, tag_set=TagSet(tuple(labels)), rules=rules)
 
 
 def prepare_ruled(text: Text, *, rules: Rules, labels: Sequence[str], **cut: Any) -> RuledDocument:

@@ -5,6 +5,7 @@ import asyncio
 import json
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,10 @@ async def use_in_every_way(client: AsyncClient) -> None:
 
 
 async def test_after_mixed_use_every_metric_of_the_catalogue_is_there_and_no_other(
-    serving: Any, tmp_path: Path
+    serving: Any, predictor: Any, tmp_path: Path
 ) -> None:
+    assemble = predictor.assemble
+    predictor.assemble = lambda *given: replace(assemble(*given), used_rules=("a rule",))
     async with serving(feedback_dir=tmp_path) as client:
         await use_in_every_way(client)
         found = await exposed(client)
@@ -83,11 +86,13 @@ async def test_after_mixed_use_every_metric_of_the_catalogue_is_there_and_no_oth
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_of_much_use_every_last_metric_has_a_value(workers: int, tmp_path: Path) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text("[[dictionary]]\nentries = ['Ada']\nlabel = 'PER'\n")
     with Server.teddy(
         tmp_path / "log",
         "--workers",
         str(workers),
-        settings={"feedback_dir": tmp_path / "feedback"},
+        settings={"feedback_dir": tmp_path / "feedback", "rules": rules},
     ) as server:
         await server.all_ready(workers)
         async with AsyncClient(base_url=server.address, timeout=PATIENCE_SECONDS) as client:

@@ -1,6 +1,8 @@
 """Rules beside a served model: what they give, and that a new file replaces them, or is refused."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from teddy.model.predictor import Predictor
 pytest.importorskip("re2")
 pytestmark = pytest.mark.anyio
 
+ADMIN = "admin-0123456789"
 TEXT = {"text": "Anna Berg went to Oslo with no. 17 ."}
 RULES = """
 [[dictionary]]
@@ -40,13 +43,18 @@ def rules(tmp_path: Path) -> Path:
     return tmp_path / "rules.toml"
 
 
-def serve(serving: Any, predictor: Predictor, rules: Path, **settings: Any) -> Any:
-    return serving(
+@asynccontextmanager
+async def serve(
+    serving: Any, predictor: Predictor, rules: Path
+) -> AsyncIterator[httpx.AsyncClient]:
+    async with serving(
         load=lambda _: predictor.with_rules(None),
         rules={"": rules},
         reload_poll_seconds=0,
-        **settings,
-    )
+        api_keys=f"admin:{ADMIN}",
+    ) as client:
+        client.headers["Authorization"] = f"Bearer {ADMIN}"
+        yield client
 
 
 async def found(client: httpx.AsyncClient) -> list[tuple[str, str, str, str | None]]:
@@ -79,7 +87,7 @@ async def test_entities_say_which_rule_they_are_from_and_each_is_counted(
         only = await client.post("/v1/entities", json={**TEXT, "labels": ["NUMBER"]})
         assert [each["text"] for each in only.json()["entities"]] == ["17"]
         metrics = (await client.get("/metrics")).text
-        assert 'teddy_rule_matches_total{model="en",rule="customers"} 1.0' in metrics
+        assert 'teddy_rule_matches_total{model="en",rule="customers"} 2.0' in metrics
         known = (await client.get("/v1/models/en")).json()["labels"]
         assert known == ["PER", "LOC", "CUSTOMER", "NUMBER"]
 

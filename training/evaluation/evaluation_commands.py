@@ -24,6 +24,7 @@ from teddy.training.data.options import (
 
 if TYPE_CHECKING:
     from teddy.model.predictor import Predictor
+    from teddy.training.data.align import Sentence
     from teddy.training.data.corpora import Corpus
     from teddy.training.evaluation.bootstrap import Intervals
     from teddy.training.evaluation.evaluate import Evaluation
@@ -131,10 +132,8 @@ def evaluate(
         annotated_labels,
         dev_sentences,
         evaluate_dev,
-        prediction,
     )
     from teddy.training.evaluation.recall import measure_recall
-    from teddy.training.evaluation.robustness import measure_robustness
     from teddy.training.evaluation.rule_effects import measure_rules
     from teddy.training.report.writing import score_intervals_of
 
@@ -144,30 +143,31 @@ def evaluate(
     seen = corpora
     if trained_on is not None:
         seen = corpora_of_recipe(trained_on, data, predictor.tokeniser)
-    effects: RuleEffects | None = None
-    if rules is not None:
-        effects = measure_rules(predictor, dev_sentences(corpora), annotated_labels(corpora))
-    evaluation = evaluate_dev(
-        predictor.tagger,
-        corpora,
-        trained_on=seen,
-        labels=labels,
-        predict=effects.predict() if effects else None,
-    )
-    perturbed: Robustness | None = None
     sentences, annotated = dev_sentences(corpora), annotated_labels(corpora)
-    if robustness:
-        predict = prediction(predictor.tagger)
-        perturbed = measure_robustness(predict, sentences, annotated, labels=labels)
-    curve: RecallCurve | None = None
-    if recall is not None:
-        curve = measure_recall(predictor.tagger, sentences, annotated, recall)
-        if preset is not None:
-            curve.write_preset(preset)
+    effects = measure_rules(predictor, sentences, annotated) if rules else None
+    ruled = effects and effects.predict()
+    evaluation = evaluate_dev(
+        predictor.tagger, corpora, trained_on=seen, labels=labels, predict=ruled
+    )
+    perturbed = _measure_robustness(predictor, sentences, annotated) if robustness else None
+    curve = measure_recall(predictor.tagger, sentences, annotated, recall) if recall else None
+    if curve is not None and preset is not None:
+        curve.write_preset(preset)
     if report is not None:
         title = f"{model_file.name} on {source.name}"
         _write_report(evaluation, perturbed, curve, predictor, corpora, report, title)
     _print(evaluation, score_intervals_of(evaluation), perturbed, curve, effects, as_json)
+
+
+def _measure_robustness(
+    predictor: "Predictor", sentences: "Sequence[Sentence]", annotated: "dict[str, frozenset[str]]"
+) -> "Robustness":
+    """Measure the model again, without rules, on changed sentences."""
+    from teddy.training.evaluation.measurements import prediction
+    from teddy.training.evaluation.robustness import measure_robustness
+
+    predict, labels = prediction(predictor.tagger), predictor.manifest.labels
+    return measure_robustness(predict, sentences, annotated, labels=labels)
 
 
 def _write_report(
