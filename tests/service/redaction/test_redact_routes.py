@@ -1,5 +1,6 @@
 """Redaction over HTTP: what is answered, who may restore, and that no name or key gets out."""
 
+import asyncio
 import io
 import json
 from pathlib import Path
@@ -9,8 +10,10 @@ import pytest
 from httpx import AsyncClient
 from pydantic import SecretStr
 
+import teddy
 from teddy.service.observability.log import configure_logs
 from tests.service.conftest import Serving, StreamWriter
+from tests.service.live import listening
 
 pytestmark = pytest.mark.anyio
 KEY = "s3cr3t-of-redaction-" * 2
@@ -185,3 +188,30 @@ async def test_no_key_text_or_name_is_logged_counted_or_told(serving: Serving) -
     assert "s3cr3t" not in everything
     assert "Kaputtnik" not in everything
     assert "Xantippe" not in "\n".join([lines.getvalue(), *seen[:5], *seen[-2:]])
+
+
+async def test_the_clients_redact_restore_and_ask_for_readings(predictor: Any) -> None:
+    options = {"api_keys": KEYS, "redact_key": SecretStr(KEY)}
+    key = "boss-of-this-service"
+    async with listening(predictor, **options) as live:
+        async with teddy.AsyncClient(live.url, api_key=key) as client:
+            done = await client.redact(TEXT, operators={"*": "encrypt"})
+            assert (await client.restore(done.text)).text == TEXT
+            assert [each.label for each in done.items] == ["UPPER", "LONG", "UPPER"]
+            texts = ["Ada", '["Bob"]']
+            several = [each.text async for each in client.redact_batch(texts, scope="text")]
+            assert several == ["<UPPER_1>", "<UPPER_1>"]
+
+        def blocking() -> None:
+            with teddy.Client(live.url, api_key=key) as client:
+                assert client.restore(client.redact(TEXT).text).unreadable == 0
+                (only,) = client.redact_batch(['{"x": "Ada"}'], format="json")
+                assert only.text == '{"x": "<UPPER_1>"}'
+                result = client.tag("so Ada", threshold={"LONG": 0.1}, n_best=2)
+                assert [each.text for each in result.entities] == ["so", "Ada"]
+                assert result.sentences
+                assert [each.probability for each in result.sentences[0].readings] == [0.2, 0.9]
+                (line,) = client.stream(["so Ada"], threshold={"LONG": 0.1})
+                assert line.entities == result.entities  # type: ignore[union-attr]
+
+        await asyncio.to_thread(blocking)
