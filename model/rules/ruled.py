@@ -68,7 +68,7 @@ def ruled_steps(
     return prepared, partial(assemble_ruled, tag_set=TagSet(tuple(labels)), rules=rules)
 
 
-def prepare_ruled(text: Text, *, rules: Rules, labels: Sequence[str], **cut: Any) -> RuledDocument:
+def prepare_ruled(text: Text, *, rules: Rules, labels: Sequence[str], **cut: Any) -> Document:
     """Cut a text as `prepare`, and find the matches of rules; the model has these `labels`.
 
     The document's windows get the hints. Raises as `prepare`.

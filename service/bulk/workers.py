@@ -98,7 +98,7 @@ def describe(predictor: "Predictor") -> LoadedModel:
         labels=predictor.labels,
         precision=predictor.precision,
         sentences=predictor.sentences,
-        rules=predictor.rules and predictor.rules.version,
+        rules=predictor.rules.version if predictor.rules else None,
     )
 
 

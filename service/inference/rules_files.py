@@ -161,7 +161,7 @@ def rules_of(model: ServedModel) -> RulesResponse:
     rules = model.predictor.rules
     return RulesResponse(
         model=model.reference,
-        version=rules and rules.version,
+        version=rules.version if rules else None,
         refused=model.rules_refused,
         rules=[
             RuleOut(
