@@ -47,7 +47,7 @@ HEAVY |= {"jinja2", "mlflow", "onnx", "onnxruntime", "opentelemetry", "optuna", 
 HEAVY |= {"pyarrow", "transformers"}
 MOST_LINES_OF_ONE = 60  # function, its signature and docstring included
 MOST_LINES = 350
-MOST_FILES = 260
+MOST_FILES = 335
 MOST_AT_THE_TOP = 12
 MOST_OF_A_NAME = 3
 
@@ -152,7 +152,10 @@ def test_what_few_install_is_named_in_few_files() -> None:
             "training/learning/distributed/ray_train.py",
         ],
         "mlflow": ["training/job/mlflow_run.py"],
-        "transformers": ["training/learning/hugging_face.py"],
+        "transformers": [
+            "training/learning/hugging_face.py",
+            "training/learning/transformer.py",
+        ],
     }
     assert {
         name: [short(path) for path in MODULES if name in imported_packages(path)]

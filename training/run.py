@@ -8,7 +8,7 @@
     last.checkpoint      the state to resume from, until the run has finished
     previous.checkpoint  the one before, for when that is damaged; as long
     best.checkpoint      the best on dev, without what resuming needs; `teddy export` reads it
-    NAME.teddy           the model file
+    NAME.teddy           the model file; of a teacher on a transformer, best.checkpoint is all
     report/              the evaluation of the model file's weights on dev
     sentences/           a large corpus, until the run ends (see training/data/store.py)
     teachers/            what teachers say, until the run ends (see training/learning/readings.py)
@@ -75,7 +75,6 @@ def train(
     update = open_update(recipe, recipe.update, data) if recipe.update else None
     recipe = update.recipe if update else recipe
     directory, is_mine = RunDirectory(output), partial(fill_in, recipe)
-    # A teacher on a transformer is its checkpoint.
     model_file = directory.best if recipe.transformer else output / f"{recipe.name}.teddy"
     job, interruption, meter = job or Job(recipe.name), interruption or Interruption(), CostMeter()
     recorder = RunRecorder(

@@ -56,7 +56,7 @@ def with_remembered_answer(predictor: Predictor) -> Predictor:
     def remembered(windows: Sequence[Window]) -> list[TaggedWords]:
         return [answer] * len(windows)
 
-    predictor.predict = remembered  # type: ignore[method-assign]
+    predictor.predict = remembered  # type: ignore[method-assign, assignment]
     return predictor
 
 

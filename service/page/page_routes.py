@@ -61,7 +61,7 @@ def add_page(app: FastAPI, service: Service) -> None:
 
 
 def facts_of(app: FastAPI, service: Service) -> dict[str, str]:
-    """Return what the page is told of its service: whether to ask for a key, and what to offer."""
+    """Return what the page is told of its service: if it asks for a key, and what it offers."""
     explains = any(getattr(route, "path", None) == EXPLAIN for route in app.routes)
     return {
         "key": str(service.keys.required).lower(),

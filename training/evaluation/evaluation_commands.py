@@ -128,12 +128,7 @@ def evaluate(
         raise BadParameter("goes with --recall", param_hint="--preset")
     options = DataOptions.of(locals())
     from teddy.model.predictor import load
-    from teddy.training.evaluation.measurements import (
-        annotated_labels,
-        dev_sentences,
-        evaluate_dev,
-    )
-    from teddy.training.evaluation.recall import measure_recall
+    from teddy.training.evaluation import measurements
     from teddy.training.evaluation.rule_effects import measure_rules
     from teddy.training.report.writing import score_intervals_of
 
@@ -143,16 +138,14 @@ def evaluate(
     seen = corpora
     if trained_on is not None:
         seen = corpora_of_recipe(trained_on, data, predictor.tokeniser)
-    sentences, annotated = dev_sentences(corpora), annotated_labels(corpora)
-    effects = measure_rules(predictor, sentences, annotated) if rules else None
+    read = measurements.dev_sentences(corpora), measurements.annotated_labels(corpora)
+    effects = measure_rules(predictor, *read) if rules else None
     ruled = effects and effects.predict()
-    evaluation = evaluate_dev(
+    evaluation = measurements.evaluate_dev(
         predictor.tagger, corpora, trained_on=seen, labels=labels, predict=ruled
     )
-    perturbed = _measure_robustness(predictor, sentences, annotated) if robustness else None
-    curve = measure_recall(predictor.tagger, sentences, annotated, recall) if recall else None
-    if curve is not None and preset is not None:
-        curve.write_preset(preset)
+    perturbed = _measure_robustness(predictor, *read) if robustness else None
+    curve = _measure_recall(predictor, *read, recall, preset) if recall is not None else None
     if report is not None:
         title = f"{model_file.name} on {source.name}"
         _write_report(evaluation, perturbed, curve, predictor, corpora, report, title)
@@ -168,6 +161,22 @@ def _measure_robustness(
 
     predict, labels = prediction(predictor.tagger), predictor.manifest.labels
     return measure_robustness(predict, sentences, annotated, labels=labels)
+
+
+def _measure_recall(
+    predictor: "Predictor",
+    sentences: "Sequence[Sentence]",
+    annotated: "dict[str, frozenset[str]]",
+    recall: float,
+    preset: Path | None,
+) -> "RecallCurve":
+    """Measure along the threshold, and write the thresholds that reach this recall."""
+    from teddy.training.evaluation.recall import measure_recall
+
+    curve = measure_recall(predictor.tagger, sentences, annotated, recall)
+    if preset is not None:
+        curve.write_preset(preset)
+    return curve
 
 
 def _write_report(
