@@ -46,7 +46,8 @@ from teddy.service.process.control import Drain
 from teddy.service.redaction import redact_routes
 from teddy.service.redaction.secret import Secret
 from teddy.service.redaction.thresholds import read_thresholds
-from teddy.service.settings import Settings, as_variable
+from teddy.service.setting_values import as_variable
+from teddy.service.settings import Settings
 
 BEAT_SECONDS = 0.1
 

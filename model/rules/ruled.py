@@ -64,7 +64,8 @@ def ruled_steps(
     The model is hinted at labels in `hinted`; `labels` are those of all entities, and `cut` the
     options of `prepare`.
     """
-    prepared: partial[Document] = partial(prepare_ruled, rules=rules, labels=hinted, **cut)
+    # mypy tells a partial of a narrower result from one of a wider
+    prepared: Any = partial(prepare_ruled, rules=rules, labels=hinted, **cut)
     return prepared, partial(assemble_ruled, tag_set=TagSet(tuple(labels)), rules=rules)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import overload
 
-from teddy.model.network.conditional import Hint
+from teddy.model.tags.spans import Hint
 
 
 @dataclass(frozen=True, slots=True)

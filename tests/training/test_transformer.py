@@ -98,7 +98,9 @@ def test_a_word_is_read_as_the_transformer_reads_it_in_its_sentence(
     tokenizer = AutoTokenizer.from_pretrained(directory)
     batch = make_batch(SENTENCES, features)
     vectors = network.word_vectors(batch.rows, batch.starts)
-    digits = vectors[batch.words][:, :, network.width :].unflatten(2, (MOST_PIECES, 2)).long()
+    digits = (
+        vectors[batch.words][:, :, network.width :].long().view(*batch.words.shape, MOST_PIECES, 2)
+    )
     found = network._states(digits[..., 0] * 256 + digits[..., 1], batch.lengths)
     for row, words in enumerate(SENTENCES):
         encoded = tokenizer(list(words), is_split_into_words=True, return_tensors="pt")

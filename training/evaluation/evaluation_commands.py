@@ -140,7 +140,7 @@ def evaluate(
         seen = corpora_of_recipe(trained_on, data, predictor.tokeniser)
     read = measurements.dev_sentences(corpora), measurements.annotated_labels(corpora)
     effects = measure_rules(predictor, *read) if rules else None
-    ruled = effects and effects.predict()
+    ruled = effects.predict() if effects else None
     evaluation = measurements.evaluate_dev(
         predictor.tagger, corpora, trained_on=seen, labels=labels, predict=ruled
     )

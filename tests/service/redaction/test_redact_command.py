@@ -20,7 +20,8 @@ class Capitals:
     manifest = Manifest()
 
     def tag(self, texts: Iterable[str], *, threshold: object = None) -> list[list[Entity]]:
-        least = threshold.get("PER", 0.5) if isinstance(threshold, dict) else threshold or 0.5
+        given = threshold.get("PER") if isinstance(threshold, dict) else threshold
+        least = given if isinstance(given, float) else 0.5
         found = r"[A-Z]\w*" if least > 0.1 else r"\w+"
         return [
             [Entity(*each.span(), "PER", 0.9, each[0]) for each in re.finditer(found, text)]
