@@ -26,7 +26,7 @@ from teddy.model.system.memory import bound_kernel_cache, collector_paused
 from teddy.model.tagger import TaggedWords, Tagger, avoid_lost_threads
 from teddy.model.tags.spans import Span
 from teddy.model.tags.tag_set import TagSet
-from teddy.model.text.documents import Document, Entities, Entity, Tagged, Window, assemble, prepare
+from teddy.model.text.documents import Document, Entities, Tagged, Window, assemble, prepare
 from teddy.model.text.sentences import SENTENCE_MODES, SentenceMode
 from teddy.model.text.words import READABLE_VERSIONS, Text, Tokeniser
 
@@ -178,7 +178,7 @@ def _take(texts: Iterator[Text]) -> list[Text]:
     return taken
 
 
-def _found(tagged: Iterable[list[Entity]]) -> list[list[tuple[int, int, str]]]:
+def _found(tagged: Iterable[Entities]) -> list[list[tuple[int, int, str]]]:
     return [[(each.start, each.end, each.label) for each in entities] for entities in tagged]
 
 
