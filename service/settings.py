@@ -196,10 +196,7 @@ class Settings(BaseSettings):
         description="Path under which a proxy serves Teddy, such as `/teddy`, for the links of "
         "`/` and `/docs`. The proxy may remove it from paths or not.",
     )
-    page: bool = Field(
-        default=True, description="Serve a page at `/` where people can try the models."
-    )
-
+    page: bool = Field(default=True, description="Serve a page at `/` to try the models.")
     metrics: bool = Field(
         default=True, description="Count what happens and serve it at `/metrics`."
     )

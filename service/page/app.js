@@ -134,6 +134,7 @@ function take(text, { atOnce = false } = {}) {
     draw();
   } else {
     page.entities = [];
+    byId("correct").disabled = byId("copy-html").disabled = true;
     say("Reading …");
   }
   askSoon(atOnce ? 0 : Math.min(MOST_WAIT, Math.max(LEAST_WAIT, lastSeconds * 500)));
