@@ -120,14 +120,7 @@ def evaluate(
         raise BadParameter("goes with --recall", param_hint="--preset")
     options = DataOptions.of(locals())
     from teddy.model.predictor import load
-    from teddy.training.evaluation.measurements import (
-        annotated_labels,
-        dev_sentences,
-        evaluate_dev,
-        prediction,
-    )
-    from teddy.training.evaluation.recall import measure_recall
-    from teddy.training.evaluation.robustness import measure_robustness
+    from teddy.training.evaluation.measurements import evaluate_dev
     from teddy.training.report.writing import score_intervals_of
 
     predictor = load(model_file, precision=precision)
@@ -137,20 +130,41 @@ def evaluate(
     if trained_on is not None:
         seen = corpora_of_recipe(trained_on, data, predictor.tokeniser)
     evaluation = evaluate_dev(predictor.tagger, corpora, trained_on=seen)
-    perturbed: Robustness | None = None
-    sentences, annotated = dev_sentences(corpora), annotated_labels(corpora)
-    if robustness:
-        predict = prediction(predictor.tagger)
-        perturbed = measure_robustness(predict, sentences, annotated, labels=labels)
-    curve: RecallCurve | None = None
-    if recall is not None:
-        curve = measure_recall(predictor.tagger, sentences, annotated, recall)
-        if preset is not None:
-            curve.write_preset(preset)
+    perturbed = _measure_robustness(predictor, corpora) if robustness else None
+    curve = None if recall is None else _measure_recall(predictor, corpora, recall)
+    if curve is not None and preset is not None:
+        curve.write_preset(preset)
     if report is not None:
         title = f"{model_file.name} on {source.name}"
         _write_report(evaluation, perturbed, curve, predictor, corpora, report, title)
     _print(evaluation, score_intervals_of(evaluation), perturbed, curve, as_json)
+
+
+def _measure_robustness(predictor: "Predictor", corpora: "Sequence[Corpus]") -> "Robustness":
+    from teddy.training.evaluation.measurements import (
+        annotated_labels,
+        dev_sentences,
+        prediction,
+    )
+    from teddy.training.evaluation.robustness import measure_robustness
+
+    return measure_robustness(
+        prediction(predictor.tagger),
+        dev_sentences(corpora),
+        annotated_labels(corpora),
+        labels=predictor.manifest.labels,
+    )
+
+
+def _measure_recall(
+    predictor: "Predictor", corpora: "Sequence[Corpus]", wanted: float
+) -> "RecallCurve":
+    from teddy.training.evaluation.measurements import annotated_labels, dev_sentences
+    from teddy.training.evaluation.recall import measure_recall
+
+    return measure_recall(
+        predictor.tagger, dev_sentences(corpora), annotated_labels(corpora), wanted
+    )
 
 
 def _write_report(
