@@ -191,7 +191,7 @@ def _first_norm(runs: Sequence[_Run]) -> float:
 
 
 def _draw(runs: dict[tuple[str, float, str], list[_Run]]) -> "Figure":
-    figure = new_figure(7, 2.8)
+    figure = new_figure(6, 2.5)
     shown = [(1.0, "none"), *((_RADII[-1], clip) for clip in _CLIPS)]
     for axes, unit in zip(figure.subplots(1, 2), ("tanh", "relu"), strict=True):
         for number, (radius, clip) in enumerate(shown):
@@ -203,5 +203,6 @@ def _draw(runs: dict[tuple[str, float, str], list[_Run]]) -> "Figure":
                 last = max((place for place, norm in enumerate(norms) if norm > 0), default=0)
                 axes.plot([last], norms[last : last + 1], "x", color=COLOURS[number], markersize=8)
         axes.set_yscale("log")
-        finish(axes, "update", "norm of the gradient" if unit == "tanh" else "", unit)
+        y = "norm of the gradient" if unit == "tanh" else ""
+        finish(axes, "update", y, unit, legend=unit == "relu")
     return figure

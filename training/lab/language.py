@@ -310,9 +310,9 @@ def _findings(
             f"By {kind}, the verb's perplexity is {verbs[kind][0].number()} at a gap of "
             f"{size.gaps[0]} and {verbs[kind][-1].number()} at {size.gaps[-1]}; "
             + (
-                f"it is below 2, so the noun is remembered, up to {last}."
+                f"its interval is below 2, so the noun is remembered, up to {last}."
                 if last
-                else "it is never below 2: the noun is forgotten."
+                else "at no gap is its interval below 2, that of a noun forgotten."
             )
         )
     low, high = known["characters"][0], known["characters"][-1]
