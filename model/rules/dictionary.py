@@ -95,8 +95,9 @@ class Dictionary:
             if any(self._rule_of(each) == self._rule_of(value) for each in olds):
                 return False
             table.values[key] = (*olds, value)
-        elif (n_spaces := key.count(" ")) > 0:
-            first = key[: key.index(" ")]
+        else:
+            n_spaces = key.count(" ")
+            first = key[: key.index(" ")] if n_spaces else key
             table.sizes[first] = table.sizes.get(first, 0) | 1 << n_spaces
             table.most_words = max(table.most_words, n_spaces + 1)
         return True
@@ -132,7 +133,10 @@ class Dictionary:
 
 
 class _Table:
-    """Names by their words. `sizes`: bit n says that a name of 1 + n words begins with a word."""
+    """Names by their words. `sizes`: bit n says that a name of 1 + n words begins with a word.
+
+    It is the smaller table, and the only one that most words of a text are looked up in.
+    """
 
     def __init__(self) -> None:
         self.values: dict[str, _Value] = {}
@@ -143,18 +147,17 @@ class _Table:
         """Yield start, end and value of each name."""
         values, sizes = self.values, self.sizes
         n_words = len(words)
-        for start, word in enumerate(words):
-            if word in values:
-                yield start, start + 1, values[word]
-            if word in sizes:
-                left = sizes[word] >> 1
-                key, end = word, start + 1
-                while left and end < n_words:
-                    key = f"{key} {words[end]}"
-                    end += 1
-                    if left & 1 and key in values:
-                        yield start, end, values[key]
-                    left >>= 1
+        for start in [k for k, word in enumerate(words) if word in sizes]:
+            key, end, left = words[start], start + 1, sizes[words[start]]
+            if left & 1:
+                yield start, end, values[key]
+            left >>= 1
+            while left and end < n_words:
+                key = f"{key} {words[end]}"
+                end += 1
+                if left & 1 and key in values:
+                    yield start, end, values[key]
+                left >>= 1
 
     def find_inflected(
         self, words: Sequence[str], endings: Sequence[str]
