@@ -23,12 +23,12 @@ Name = Annotated[str, Field(max_length=64)]
 MOST_LABELS = 1024
 
 
-def _as_whole(value: object) -> object:
+def as_whole(value: object) -> object:
     """Return `2.0` as 2, which it is in JSON Schema and in JavaScript."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Place = Annotated[int, Field(ge=0, lt=2**53), BeforeValidator(_as_whole)]
+Place = Annotated[int, Field(ge=0, lt=2**53), BeforeValidator(as_whole)]
 
 
 Probability = Annotated[
@@ -63,7 +63,7 @@ class _Options(BaseModel):
         "best reading: a number, or one for each label (0.5 for the others). Of spans that "
         "overlap, those are taken whose scores have the largest sum.",
     )
-    n_best: Annotated[int, Field(ge=0, le=MOST_READINGS)] | None = Field(
+    n_best: Annotated[int, Field(ge=0, le=MOST_READINGS), BeforeValidator(as_whole)] | None = Field(
         default=0,
         description="How many readings of each sentence to give as well: all of its entities, of "
         "every label, with the probability of just these. 0: none.",
