@@ -160,7 +160,7 @@ async def test_what_cannot_be_done_is_refused_and_never_quoted(
 
 async def test_no_key_text_or_name_is_logged_counted_or_told(serving: Serving) -> None:
     lines = io.StringIO()
-    configure_logs("debug", StreamWriter(lines))  # type: ignore[arg-type]
+    configure_logs("debug", StreamWriter(lines))
     seen: list[str] = []
     async with serving(api_keys=KEYS, redact_key=SecretStr(KEY)) as client:
         for operator in ("replace", "mask", "hash", "pseudonym", "encrypt"):
