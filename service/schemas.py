@@ -23,12 +23,12 @@ Name = Annotated[str, Field(max_length=64)]
 MOST_LABELS = 1024
 
 
-def _as_whole(value: object) -> object:
+def as_whole(value: object) -> object:
     """Return `2.0` as 2, which it is in JSON Schema and in JavaScript."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Place = Annotated[int, Field(ge=0, lt=2**53), BeforeValidator(_as_whole)]
+Place = Annotated[int, Field(ge=0, lt=2**53), BeforeValidator(as_whole)]
 
 Probability = Annotated[
     float, Field(ge=LEAST_THRESHOLD, le=1, allow_inf_nan=False, examples=[0.05])

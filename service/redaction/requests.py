@@ -15,6 +15,7 @@ from teddy.service.schemas import (
     ModelReference,
     Name,
     ThresholdIn,
+    as_whole,
     read_threshold,
 )
 
@@ -30,7 +31,7 @@ class OperatorIn(BaseModel):
     character: Annotated[str, Field(pattern=r"^[A-Za-z0-9█•*#]$")] = Field(
         default="█", description="The mark in the place of each character."
     )
-    keep_last: Annotated[int, Field(ge=0, le=1000)] = Field(
+    keep_last: Annotated[int, Field(ge=0, le=1000), BeforeValidator(as_whole)] = Field(
         default=0, description="How many characters at the end stay; at least one does not."
     )
 

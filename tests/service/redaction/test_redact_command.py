@@ -20,9 +20,8 @@ class Capitals:
     manifest = Manifest()
 
     def tag(self, texts: Iterable[str], *, threshold: object = None) -> list[list[Entity]]:
-        given = threshold.get("PER") if isinstance(threshold, dict) else threshold
-        least = given if isinstance(given, float) else 0.5
-        found = r"[A-Z]\w*" if least > 0.1 else r"\w+"
+        is_low = isinstance(threshold, dict) and threshold.get("PER", 0.5) < 0.1
+        found = r"\w+" if is_low else r"[A-Z]\w*"
         return [
             [Entity(*each.span(), "PER", 0.9, each[0]) for each in re.finditer(found, text)]
             for text in texts

@@ -41,9 +41,10 @@ def redacted(
     content: str,
     form: str = "text",
     fields: list[str] | None = None,
-    **operators: str,
+    *,
+    every: str = "replace",
 ) -> str:
-    named = {label: Operator.parse(name) for label, name in operators.items()}
+    named = {"*": Operator.parse(every)}
     policy = Policy(operators=named, secret=SECRET)
     document = Document.read(content, form, fields)
     return redact(document, all_names(document), policy).text
@@ -228,17 +229,15 @@ def test_html_keeps_its_tags_json_its_shape_and_csv_its_cells(
     parts: list[str], operator: str
 ) -> None:
     content = "".join(parts)
-    done = redacted(content, "html", None, **{"*": operator})
+    done = redacted(content, "html", every=operator)
     assert Tags(done).seen == Tags(content).seen
     plain = html.unescape(re.sub(r"<[^>]*>", "", content))
     value = json.dumps({"k": [plain, 1, {"k": plain}]})
-    shape = json.loads(redacted(value, "json", None, **{"*": operator}))
+    shape = json.loads(redacted(value, "json", every=operator))
     assert [type(each) for each in shape["k"]] == [str, int, dict]
     stream = io.StringIO()
     csv.writer(stream).writerows([["k", plain], [plain, "2"]])
-    rows = list(
-        csv.reader(io.StringIO(redacted(stream.getvalue(), "csv", None, **{"*": operator})))
-    )
+    rows = list(csv.reader(io.StringIO(redacted(stream.getvalue(), "csv", every=operator))))
     assert [len(row) for row in rows] == [2, 2]
     assert (rows[0][0], rows[1][1]) == ("k", "2")
     assert not any(re.search(r"\bAda\b", cell) for row in rows for cell in row)
@@ -278,9 +277,7 @@ def test_under_a_key_names_are_consistent_everywhere_and_without_one_within_a_te
 
 
 def test_a_pseudonym_has_as_many_words_and_a_family_keeps_its_name() -> None:
-    found = redacted(
-        "Ada Lovelace met Grace. Lovelace left Oslo for AT&T.", "text", None, **{"*": "pseudonym"}
-    )
+    found = redacted("Ada Lovelace met Grace. Lovelace left Oslo for AT&T.", every="pseudonym")
     match = re.fullmatch(r"(\w+) (\w+) met (\w+)\. (\w+) left (\w+) for ([\w&]+)\.", found)
     assert match
     given_name, family, grace, again, *_ = match.groups()
@@ -290,7 +287,7 @@ def test_a_pseudonym_has_as_many_words_and_a_family_keeps_its_name() -> None:
 
 def test_one_name_has_one_hash_however_it_is_spaced_and_cased() -> None:
     assert SECRET.digest("x") != Secret((b"o" * 32,)).digest("x")
-    first = redacted("Ada Lovelace", "text", None, **{"*": "hash"})
+    first = redacted("Ada Lovelace", every="hash")
     assert re.fullmatch(r"[0-9a-f]{32}", first)
     policy = Policy(operators={"*": Operator(name="hash")}, secret=SECRET)
     document = Document.read("ADA\n LOVELACE", "text")
