@@ -29,7 +29,7 @@ def lab(
     sources: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[RECIPE|DATA]",
+            metavar="RECIPE|DATA",
             help="For directions, depth, cells, stream.  [default: made-up sentences]",
             show_default=False,
         ),

@@ -246,7 +246,7 @@ def _findings(found: dict[str, Variant], milliseconds: dict[int, Measured]) -> l
         f"F1 falls {' and '.join(falls)} words."
         if falls
         else "F1 does not fall with more words ahead, by more than seeds explain.",
-        f"{enough} words ahead are as good as the whole sentence, as far as three seeds can tell."
+        f"With {enough} ahead it is as good as the whole sentence, as far as three seeds can tell."
         if enough is not None
         else f"Even {_AHEAD[-1]} words ahead are worse than the whole sentence.",
         f"A word takes {milliseconds[0].mean:.2g} milliseconds of work; looking ahead costs the "
@@ -255,7 +255,7 @@ def _findings(found: dict[str, Variant], milliseconds: dict[int, Measured]) -> l
 
 
 def _draw(found: dict[str, Variant]) -> "Figure":
-    figure = new_figure(7, 2.8)
+    figure = new_figure(6.4, 2.6)
     axes = figure.subplots()
     kinds = list(dict.fromkeys(kind for each in found.values() for kind in each.f1))
     for number, kind in enumerate(kinds):

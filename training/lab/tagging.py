@@ -232,7 +232,9 @@ def cells(plan: Plan, material: Material) -> Page:
 
 
 def _layer_names(found: Mapping[str, Variant]) -> list[str]:
-    return list(dict.fromkeys(layer for each in found.values() for layer in each.gradients))
+    names = dict.fromkeys(layer for each in found.values() for layer in each.gradients)
+    order = ("recurrent", "dense", "emission")
+    return sorted(names, key=lambda name: order.index(name.split()[0]))
 
 
 def _draw_kinds(found: Mapping[str, Variant]) -> "Figure":
