@@ -123,7 +123,7 @@ def evaluate(
         seen = corpora_of_recipe(trained_on, data, predictor.tokeniser)
     sentences, annotated = dev_sentences(corpora), annotated_labels(corpora)
     effects = measure_rules(predictor, sentences, annotated) if rules else None
-    ruled = effects and effects.predict()
+    ruled = effects.predict() if effects else None
     evaluation = evaluate_dev(
         predictor.tagger, corpora, trained_on=seen, labels=labels, predict=ruled
     )
