@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 1000
 BYTES_A_MATCH = 32
-FREE_MATCHES = 1000
+FREE_MATCHES = 10_000
 _MEMORY_BYTES = 64 * 2**20
 _WORTH_A_PASS = 4
 """So many searches take longer than the pass that spares most of them."""
