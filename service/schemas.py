@@ -87,7 +87,7 @@ class TextOptions(BaseModel):
 
 
 class _Options(TextOptions):
-    n_best: Annotated[int, Field(ge=0, le=MOST_READINGS)] | None = Field(
+    n_best: Annotated[int, Field(ge=0, le=MOST_READINGS), BeforeValidator(as_whole)] | None = Field(
         default=0,
         description="How many readings of each sentence to give as well: all of its entities, of "
         "every label, with the probability of just these. 0: none.",

@@ -138,17 +138,10 @@ def evaluate(
     seen = corpora
     if trained_on is not None:
         seen = corpora_of_recipe(trained_on, data, predictor.tokeniser)
-<<<<<<< HEAD
     read = measurements.dev_sentences(corpora), measurements.annotated_labels(corpora)
     effects = measure_rules(predictor, *read) if rules else None
     ruled = effects.predict() if effects else None
     evaluation = measurements.evaluate_dev(
-=======
-    sentences, annotated = dev_sentences(corpora), annotated_labels(corpora)
-    effects = measure_rules(predictor, sentences, annotated) if rules else None
-    ruled = effects.predict() if effects else None
-    evaluation = evaluate_dev(
->>>>>>> h-rules
         predictor.tagger, corpora, trained_on=seen, labels=labels, predict=ruled
     )
     perturbed = _measure_robustness(predictor, *read) if robustness else None
