@@ -31,6 +31,7 @@ class Plain(NamedTuple):
     version: str
     precision: str = "fp32"
     manifest: Any = SimpleNamespace(created="2024-01-01T00:00:00Z", scores={}, labels=())
+    rules: None = None
 
 
 def sealed(content: str) -> bytes:

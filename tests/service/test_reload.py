@@ -324,6 +324,7 @@ def test_whatever_the_order_of_events_the_last_good_version_of_each_file_that_is
     class Plain(NamedTuple):
         version: str
         precision: str = "fp32"
+        rules: None = None
         manifest: SimpleNamespace = SimpleNamespace(
             created="2024-01-01T00:00:00Z", scores={}, labels=()
         )
