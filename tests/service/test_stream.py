@@ -479,7 +479,16 @@ async def test_the_documentation_has_the_lines_and_their_media_types(client: Asy
     assert set(answered["headers"]) == {"X-Teddy-Model", "X-Teddy-Model-Version"}
     for reference in answered["content"]["application/x-ndjson"]["itemSchema"]["anyOf"]:
         assert reference["$ref"].rpartition("/")[2] in document["components"]["schemas"]
-    options = {"model", "labels", "min_score", "offset_unit", "sentences", "tokens"}
+    options = {
+        "model",
+        "labels",
+        "min_score",
+        "offset_unit",
+        "sentences",
+        "threshold",
+        "n_best",
+        "tokens",
+    }
     assert {parameter["name"] for parameter in described["parameters"]} == options
 
 
