@@ -33,6 +33,8 @@ class FakePredictor:
     version = "0123456789ab"
     precision = "fp32"
     sentences = "document"
+    labels = manifest.labels
+    rules = None
 
     def tag(self, texts: Iterable[str], **_: object) -> list[list[Entity]]:
         return [
@@ -61,8 +63,13 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
     asked: list[tuple[object, ...]] = []
 
     def load(
-        path: object = None, *, precision: str = "auto", sentences: str | None = None
+        path: object = None,
+        *,
+        precision: str = "auto",
+        sentences: str | None = None,
+        rules: object = None,
     ) -> FakePredictor:
+        assert rules is None
         asked.append((path, precision, sentences))
         return FakePredictor()
 
@@ -317,7 +324,7 @@ PIPED = """
     from teddy.model import predictor
     sys.path.insert(0, {tests!r})
     from test_commands import FakePredictor
-    predictor.load = lambda path, precision, sentences: FakePredictor()
+    predictor.load = lambda path, precision, sentences, rules: FakePredictor()
     cli.main()
 """
 

@@ -61,7 +61,7 @@ def add_page(app: FastAPI, service: Service) -> None:
 
 
 def facts_of(app: FastAPI, service: Service) -> dict[str, str]:
-    """Return what the page is told of its service: if it asks for a key, and what it offers."""
+    """Return the facts of its service that the page shows: keys, models, what it offers."""
     explains = any(getattr(route, "path", None) == EXPLAIN for route in app.routes)
     return {
         "key": str(service.keys.required).lower(),

@@ -44,7 +44,10 @@ CONFIGS = {
     "whole words": (FeatureConfig(shape_rows=0, affix_rows=0, word_rows=9), LISTED),
 }
 each_config = pytest.mark.parametrize(("config", "listed"), CONFIGS.values(), ids=CONFIGS)
-any_word = st.sampled_from(WORDS) | st.text(st.characters(codec="utf-8"), max_size=10)
+# never empty, as those of a text
+any_word = st.sampled_from([*filter(None, WORDS)]) | st.text(
+    st.characters(codec="utf-8"), min_size=1, max_size=10
+)
 
 
 @pytest.fixture(scope="module")

@@ -117,8 +117,7 @@ def evaluate(
     Examples:
       teddy evaluate runs/mine/mine.teddy dev.conll
       teddy evaluate mine.teddy news.csv --tag Tag --map geo=LOC --map tim=O --annotates PER,LOC
-      teddy evaluate runs/mine/mine.teddy mine.toml --data corpora --report runs/mine/again
-      teddy evaluate mine.teddy test.conll --trained-on mine.toml --data corpora --report test
+      teddy evaluate mine.teddy test.conll --trained-on mine.toml --data corpora --report again
       teddy evaluate runs/mine/mine.teddy dev.conll --robustness
       teddy evaluate mine.teddy dev.conll --recall 0.99 --preset thresholds.json
       teddy evaluate runs/mine/mine.teddy dev.conll --rules rules.toml
