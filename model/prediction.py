@@ -4,7 +4,7 @@
 text alone, and predicts windows of many texts together.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -32,12 +32,13 @@ from teddy.model.text.documents import (
     Tagged,
     assemble,
     prepare,
-    take,
-    texts_of,
 )
 from teddy.model.text.sentences import SENTENCE_MODES, SentenceMode
 from teddy.model.text.windows import Window
 from teddy.model.text.words import Text, Tokeniser
+
+_CHARACTERS_AT_ONCE = 300_000
+"""The text that `tag` works on at a time: enough to sort by length well, in little memory."""
 
 
 class Predictor:
@@ -159,9 +160,9 @@ class Predictor:
         `threshold` as in `tag`, `n_best` as in `readings`.
         """
         search = self.search(threshold, n_best) if threshold is not None or n_best else None
-        pending = texts_of(texts)
+        pending = _texts_of(texts)
         cut = self.prepare if sentences is None else self.cut_by(sentences)
-        while taken := take(pending):
+        while taken := _take(pending):
             with collector_paused():  # nothing here makes cycles
                 documents = [cut(text) for text in taken]
                 windows = [window for document in documents for window in document.windows]
@@ -270,6 +271,38 @@ class Prediction:
     def __call__(self, windows: Sequence[Window]) -> list[TaggedWords]:
         """Run the network."""
         return self.predictor.predict(windows, self.search)
+
+
+def _texts_of(texts: Iterable[Text]) -> Iterator[Text]:
+    """Yield the texts. Raises TypeError, which names the place of what is not one."""
+    if isinstance(texts, str | bytes | Mapping) or not isinstance(texts, Iterable):
+        kind = type(texts).__name__
+        raise TypeError(f"texts must be a sequence of texts, not {kind}; give one text as [text]")
+    for position, text in enumerate(texts):
+        if not isinstance(text, str):
+            _check_types(text, f"texts[{position}]")
+        yield text
+
+
+def _check_types(words: object, name: str) -> None:
+    """Raise TypeError for what is neither a text nor a sequence of words."""
+    if isinstance(words, bytes) or not isinstance(words, Sequence):
+        raise TypeError(f"{name} is not a text but {type(words).__name__}")
+    for position, word in enumerate(words):
+        if not isinstance(word, str):
+            raise TypeError(f"{name}[{position}] is not a word but {type(word).__name__}")
+
+
+def _take(texts: Iterator[Text]) -> list[Text]:
+    """Take the next texts, of about `_CHARACTERS_AT_ONCE` together; an empty one counts too."""
+    taken: list[Text] = []
+    size = 0
+    for text in texts:
+        taken.append(text)
+        size += 1 + (len(text) if isinstance(text, str) else sum(map(len, text)))
+        if size >= _CHARACTERS_AT_ONCE:
+            break
+    return taken
 
 
 def _found(tagged: Iterable[list[Entity]]) -> list[list[tuple[int, int, str]]]:

@@ -6,7 +6,7 @@ A text may be given as words. They are one sentence, and offsets count them inst
 """
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -25,8 +25,6 @@ from teddy.model.text.words import (
     check_words,
 )
 
-CHARACTERS_AT_ONCE = 300_000
-"""The text that `tag` works on at a time: enough to sort by length well, in little memory."""
 _WORDS_AT_ONCE = 1024
 """Of a long text, so many words become Python objects at a time."""
 
@@ -242,35 +240,3 @@ def assemble(
             tag_scores[n_done:border] = 1.0 - tag_scores[n_done:border]
         n_done = max(n_done, end)
     return Tagged(entities, document.offsets, tags[:n_done], tag_scores[:n_done], tag_names)
-
-
-def texts_of(texts: Iterable[Text]) -> Iterator[Text]:
-    """Yield the texts. Raises TypeError, which names the place of what is not one."""
-    if isinstance(texts, str | bytes | Mapping) or not isinstance(texts, Iterable):
-        kind = type(texts).__name__
-        raise TypeError(f"texts must be a sequence of texts, not {kind}; give one text as [text]")
-    for position, text in enumerate(texts):
-        if not isinstance(text, str):
-            _check_types(text, f"texts[{position}]")
-        yield text
-
-
-def _check_types(words: object, name: str) -> None:
-    """Raise TypeError for what is neither a text nor a sequence of words."""
-    if isinstance(words, bytes) or not isinstance(words, Sequence):
-        raise TypeError(f"{name} is not a text but {type(words).__name__}")
-    for position, word in enumerate(words):
-        if not isinstance(word, str):
-            raise TypeError(f"{name}[{position}] is not a word but {type(word).__name__}")
-
-
-def take(texts: Iterator[Text]) -> list[Text]:
-    """Take the next texts, of about `CHARACTERS_AT_ONCE` together; an empty one counts too."""
-    taken: list[Text] = []
-    size = 0
-    for text in texts:
-        taken.append(text)
-        size += 1 + (len(text) if isinstance(text, str) else sum(map(len, text)))
-        if size >= CHARACTERS_AT_ONCE:
-            break
-    return taken

@@ -286,7 +286,7 @@ def test_texts_are_read_as_they_are_needed_and_how_many_at_once_changes_nothing(
 ) -> None:
     texts = SENTENCES * 5
     expected = list(tiny_predictor.tag_documents(texts))
-    monkeypatch.setattr("teddy.model.text.documents.CHARACTERS_AT_ONCE", at_once)
+    monkeypatch.setattr("teddy.model.prediction._CHARACTERS_AT_ONCE", at_once)
     n_read = 0
 
     def reading() -> Iterator[str]:
