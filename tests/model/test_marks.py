@@ -1,7 +1,9 @@
 """Entities marked in their text, as HTML."""
 
 import copy
+import html
 import pickle
+import re
 from collections.abc import Callable, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
@@ -119,8 +121,8 @@ def test_the_command_writes_a_page_of_a_text_or_of_a_file(
     one = page.read_text(encoding="utf-8")
     assert one.startswith("<!doctype html>")
     assert "default-src 'none'" in one
-    assert "Oslo" in one
-    assert "&amp; &lt;b&gt;" in one
+    body = re.sub(r"<small.*?</small>", "", one[one.index("<div") :])
+    assert html.unescape(re.sub(r"<[^>]*>", "", body)).strip() == text
     lines = tmp_path / "lines.txt"
     lines.write_text(f"{text}\nNobody was there .\n")
     code, out, _ = shell("tag", "--model", tiny_model, "--input", lines, "--html", "-")
