@@ -62,8 +62,8 @@ _WRITINGS: dict[str, Callable[[str, str], tuple[str, str]]] = {
         f"\ufeff{town[:3]}\u2060{town[3:]}.",
     ),
     "a title": lambda person, town: (
-        f"It is a book by {person.split()[1]} of {town}.",
-        f"It is a book by Ms {person.split()[1]} of {town}.",
+        f"It is a book by {person} of {town}.",
+        f"It is a book by Ms {person} of {town}.",
     ),
     "a rank": lambda person, town: (
         f"In {town}, said {person}, nothing had changed.",
