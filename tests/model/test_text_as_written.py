@@ -78,7 +78,7 @@ _WRITINGS: dict[str, Callable[[str, str], tuple[str, str]]] = {
         f"| {person} | {town} | 12 |",
     ),
 }
-_MOST_WRONG = {"an abbreviation ends the sentence": 5}
+_MOST_WRONG = {"an abbreviation ends the sentence": 5, "strong emphasis": 4}
 """Of twenty; of the other kinds two, as one in ten."""
 
 

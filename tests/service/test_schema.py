@@ -28,6 +28,7 @@ OPERATIONS = (
     ("GET", "/metrics"),
     ("GET", "/v1/models"),
     ("GET", "/v1/models/{name}"),
+    ("GET", "/v1/models/{name}/rules"),
     ("POST", "/v1/entities"),
     ("POST", "/v1/entities/batch"),
     ("POST", "/v1/entities/stream"),

@@ -41,7 +41,7 @@ KILLED = """
             self.n_batches += 1
             return [[] for text in texts]
 
-    predictor.load = lambda path, precision, sentences: Killed()
+    predictor.load = lambda path, precision, sentences, rules: Killed()
     sys.argv[1:] = sys.argv[3:]
     cli.main()
 """
