@@ -273,7 +273,7 @@ class FakePredictor:
         ]
         known = {each.start: each for each in tagged.entities}
         every = [known.get(each.start, each) for each in words]
-        entities = [each for each in every if each.score >= least[each.label]]
+        entities = [each for each in every if each.score >= least.get(each.label, 1.0)]
         readings = [Reading(each.score, [each]) for each in every][: search.n_best]  # type: ignore[list-item]
         sentences = [SentenceReadings(words[0].start, words[-1].end, readings)] if words else []
         return replace(
