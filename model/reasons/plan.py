@@ -147,7 +147,8 @@ class Plan:
 
     def _span(self, member: int) -> Span:
         place = self._places[member]
-        assert place is not None  # noqa: S101 - only those with a place are members of a window
+        if place is None:
+            raise ValueError("a word without a place is no member of a window")
         return place.span
 
     def _explained(self, number: int, values: Mapping[_Slot, float]) -> ExplainedEntity:
