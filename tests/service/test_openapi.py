@@ -31,6 +31,7 @@ async def test_the_document_is_whole(client: AsyncClient) -> None:
         "/v1/entities/batch",
         "/v1/models",
         "/v1/models/{name}",
+        "/v1/models/{name}/rules",
         "/v1/models/{name}/reload",
         "/v1/entities/stream",
         "/v1/explain",

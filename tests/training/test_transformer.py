@@ -182,5 +182,5 @@ def test_a_transformer_cannot_stand_on_the_weights_of_another_shape(tmp_path: Pa
         'train = ["a"]\ndev = ["b"]\n[start]\nweights = "en"\n'
         '[transformer]\ndirectory = "d"\nname = "n"\nlicence = "l"\n'
     )
-    with pytest.raises(RecipeError, match=r"start\.weights: cannot stand beside transformer"):
+    with pytest.raises(RecipeError, match=r"transformer: cannot stand beside start\.weights"):
         load_recipe(recipe)
