@@ -152,10 +152,7 @@ def test_what_few_install_is_named_in_few_files() -> None:
             "training/learning/distributed/ray_train.py",
         ],
         "mlflow": ["training/job/mlflow_run.py"],
-        "transformers": [
-            "training/learning/hugging_face.py",
-            "training/learning/transformer.py",
-        ],
+        "transformers": ["training/learning/transformer.py"],
     }
     assert {
         name: [short(path) for path in MODULES if name in imported_packages(path)]

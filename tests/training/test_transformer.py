@@ -16,7 +16,7 @@ from tokenizers.processors import BertProcessing
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from teddy.model.config import FeatureConfig, NetworkConfig
-from teddy.model.errors import RecipeError, TrainingError
+from teddy.model.errors import ModelFileError, RecipeError
 from teddy.model.features.batching import make_batch
 from teddy.model.features.pieces import Pieces
 from teddy.model.tags.tag_set import TagSet
@@ -169,7 +169,7 @@ def test_a_directory_without_a_transformer_is_named(
 ) -> None:
     if what == "no model":
         (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(TrainingError, match=str(tmp_path)):
+    with pytest.raises(ModelFileError, match=str(tmp_path)):
         with_transformer(
             str(tmp_path), 0, NetworkConfig(), FeatureConfig(), trained_pieces, (), TagSet(("PER",))
         )

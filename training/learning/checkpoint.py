@@ -91,7 +91,7 @@ def build_network(
 
     It stands on the transformer that a recipe's table `transformer` names, if there is one.
 
-    Raises TrainingError for a directory that holds no transformer.
+    Raises ModelFileError for a directory that holds no transformer.
     """
     if transformer:
         directory, n_frozen = transformer["directory"], transformer["frozen_layers"]

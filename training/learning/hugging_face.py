@@ -18,7 +18,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from teddy.model.errors import MissingExtraError, ModelFileError
+from teddy.model.errors import ModelFileError
 from teddy.model.file.bundle import TrainingData
 from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.raw_text import Words
@@ -30,6 +30,7 @@ from teddy.training.learning.classes import (
 )
 from teddy.training.learning.teacher import Expectations
 from teddy.training.learning.torch_setup import autocast
+from teddy.training.learning.transformer import load_folder
 
 Pooling = Literal["first", "mean"]
 PREFIX = "hf:"
@@ -261,30 +262,7 @@ def load_hugging_face(
     Nothing is fetched and no code of the folder is run. Raises MissingExtraError without
     transformers, ModelFileError for a folder that is no such model, or that has other labels.
     """
-    try:
-        import transformers
-    except ImportError:
-        raise MissingExtraError(
-            "a teacher hf:DIR needs transformers: pip install 'teddy[transformers]'"
-        ) from None
-    if not (folder / "config.json").is_file():
-        raise ModelFileError(folder, "no folder of a Hugging Face model: it has no config.json")
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    local = {"local_files_only": True, "trust_remote_code": False}
-    try:
-        tokeniser = transformers.AutoTokenizer.from_pretrained(folder, **local)
-        if tokeniser.is_fast and "add_prefix_space" in tokeniser.init_kwargs:
-            # Words are given one by one: without it, RoBERTa's would have no space before them.
-            tokeniser = transformers.AutoTokenizer.from_pretrained(
-                folder, add_prefix_space=True, **local
-            )
-        network, about = transformers.AutoModelForTokenClassification.from_pretrained(
-            folder, use_safetensors=True, output_loading_info=True, **local
-        )
-    except Exception as error:  # of many kinds: files, keys, versions, shapes
-        reason = " ".join(str(error).split())[:300]
-        raise ModelFileError(folder, f"transformers cannot load it: {reason}") from error
+    network, tokeniser, about = load_folder(folder, "AutoModelForTokenClassification")
     if missing := sorted(about["missing_keys"]):
         raise ModelFileError(folder, f"no trained token classifier: its files have no {missing[0]}")
     names = [network.config.id2label[number] for number in range(network.config.num_labels)]

@@ -24,14 +24,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from teddy.model.config import FeatureConfig, NetworkConfig
-from teddy.model.errors import TrainingError
+from teddy.model.errors import MissingExtraError, ModelFileError
 from teddy.model.features.pieces import Pieces
 from teddy.model.features.rows import WordFeatures
 from teddy.model.network.tagger_network import Network
 from teddy.model.tags.tag_set import TagSet
 
 MOST_PIECES = 8
-"""Of a word; the others are not read. Of English words, one in ten thousand has more."""
+"""Of a word; the others are not read."""
 _BASE = 256
 
 
@@ -159,6 +159,41 @@ def _freeze(transformer: nn.Module, n_layers: int) -> None:
             parameter.requires_grad_(False)
 
 
+def load_folder(folder: Path, kind: str, **options: Any) -> tuple[Any, Any, dict[str, Any]]:
+    """Return the model of a folder, its tokenizer, and what transformers say of the loading.
+
+    `kind` is a class of transformers, such as `AutoModel`; `options` are those of its
+    `from_pretrained`. The folder has config.json, safetensors and the files of a tokenizer. Nothing
+    is fetched and no code of the folder is run. Raises MissingExtraError without transformers,
+    ModelFileError for a folder that is no such model.
+    """
+    try:
+        import transformers  # an extra, and seconds to import
+    except ImportError:
+        raise MissingExtraError(
+            "a teacher that is a transformer needs transformers: pip install 'teddy[transformers]'"
+        ) from None
+    if not (folder / "config.json").is_file():
+        raise ModelFileError(folder, "no folder of a Hugging Face model: it has no config.json")
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    local = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **local)
+        if tokenizer.is_fast and "add_prefix_space" in tokenizer.init_kwargs:
+            # Words are given one by one: without it, RoBERTa's would have no space before them.
+            tokenizer = transformers.AutoTokenizer.from_pretrained(
+                folder, add_prefix_space=True, **local
+            )
+        model, about = getattr(transformers, kind).from_pretrained(
+            folder, use_safetensors=True, output_loading_info=True, **local, **options
+        )
+    except Exception as error:  # of many kinds: files, keys, versions, shapes
+        reason = " ".join(str(error).split())[:300]
+        raise ModelFileError(folder, f"transformers cannot load it: {reason}") from error
+    return model, tokenizer, about
+
+
 def with_transformer(
     directory: str,
     frozen_layers: int,
@@ -170,24 +205,9 @@ def with_transformer(
 ) -> tuple[TransformerNetwork, TransformerFeatures]:
     """Return the network and the features of a tagger on the transformer in a directory.
 
-    Raises TrainingError where the extra is not installed or the directory holds no such model.
+    Raises as `load_folder`.
     """
-    try:
-        from transformers import AutoModel, AutoTokenizer  # an extra, and seconds to import
-    except ImportError:
-        raise TrainingError(
-            "a transformer needs an extra: pip install 'teddy[transformers]'"
-        ) from None
-    if not (Path(directory) / "config.json").is_file():
-        raise TrainingError(f"{directory}: no directory of a transformer: it has no config.json")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
-        model = AutoModel.from_pretrained(
-            directory, local_files_only=True, dtype=torch.float32, add_pooling_layer=False
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise TrainingError(f"{directory}: the transformer cannot be loaded: {reason}") from error
+    model, tokenizer, _ = load_folder(Path(directory), "AutoModel", add_pooling_layer=False)
     _freeze(model, frozen_layers)
     found = TransformerFeatures(pieces, features, words, tokenizer)
     return TransformerNetwork(network, found.n_rows, tag_set, model, tokenizer), found

@@ -131,8 +131,8 @@ class DistillConfig(Table):
     """The words of the text that teachers read in all. Epochs go round in them. 0: the whole text,
     as far as the epochs get."""
     changed: bool = True
-    """Whether teachers also read sentences whose words augmentation has changed, anew in each
-    epoch. With slow teachers that takes most of the time. If not, such sentences have their
+    """Whether teachers also read sentences whose words augmentation has changed, in each
+    epoch again. With slow teachers that takes most of the time. If not, such sentences have their
     annotation alone, and raw text is changed in case only."""
     keep: str = ""
     """The folder, below the working directory, in which what teachers say of sentences is kept for
@@ -183,7 +183,7 @@ class TransformerConfig(Table):
     """The share of the learning rate, 0 to 1, at which the transformer learns."""
     frozen_layers: int = Field(default=0, ge=0)
     """The layers, from the first, that stay as they are, and the pieces' vectors with them; 0: all
-    learn. Two of six make an update 1.4 times as fast."""
+    learn."""
 
     @property
     def credit(self) -> TrainingData:
