@@ -6,10 +6,15 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
+from teddy.model.tags.search import LEAST_THRESHOLD
 from teddy.model.text.words import Text
 
 AS_TEXT, AS_WORDS = "<text>", "<words>"
-"""The kinds of a text in a batch, which pydantic names among the fields where a fault is."""
+AS_NUMBER, AS_LABELS = "<number>", "<labels>"
+FIELD_KINDS = (AS_TEXT, AS_WORDS, AS_NUMBER, AS_LABELS)
+"""What a field of several kinds is taken for; pydantic names it in the place of a fault."""
+Name = Annotated[str, Field(max_length=64)]
+MOST_LABELS = 1024
 UNIT_OF_WORDS = "'offset_unit' must be left out: with 'words', 'start' and 'end' count words"
 Words = Annotated[
     list[Annotated[str, Field(min_length=1)]],
@@ -94,3 +99,20 @@ GivenText = Annotated[
         custom_error_message="must be a string, or an object with 'words'",
     ),
 ]
+
+
+Probability = Annotated[
+    float, Field(ge=LEAST_THRESHOLD, le=1, allow_inf_nan=False, examples=[0.05])
+]
+ThresholdIn = Annotated[
+    Annotated[Probability, Tag(AS_NUMBER)]
+    | Annotated[dict[Name, Probability], Field(max_length=MOST_LABELS), Tag(AS_LABELS)],
+    Discriminator(lambda value: AS_LABELS if isinstance(value, dict) else AS_NUMBER),
+]
+
+
+def read_threshold(value: object) -> object:
+    """Return `PER:0.02,LOC:0.1`, as a query has it, as a dictionary."""
+    if not isinstance(value, str) or ":" not in value:
+        return value
+    return dict(part.rpartition(":")[::2] for part in value.split(","))

@@ -13,14 +13,20 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from teddy.model.tags.search import LEAST_THRESHOLD, MOST_READINGS
+from teddy.model.tags.search import MOST_READINGS
 from teddy.model.text.offsets import OffsetUnit
 from teddy.model.text.sentences import SentenceMode
 from teddy.model.text.words import Text
-from teddy.service.given import EITHER, UNIT_OF_WORDS, Given, GivenText
-
-Name = Annotated[str, Field(max_length=64)]
-MOST_LABELS = 1024
+from teddy.service.given import (
+    EITHER,
+    MOST_LABELS,
+    UNIT_OF_WORDS,
+    Given,
+    GivenText,
+    Name,
+    ThresholdIn,
+    read_threshold,
+)
 
 
 def as_whole(value: object) -> object:
@@ -29,18 +35,6 @@ def as_whole(value: object) -> object:
 
 
 Place = Annotated[int, Field(ge=0, lt=2**53), BeforeValidator(as_whole)]
-
-Probability = Annotated[
-    float, Field(ge=LEAST_THRESHOLD, le=1, allow_inf_nan=False, examples=[0.05])
-]
-ThresholdIn = Probability | Annotated[dict[Name, Probability], Field(max_length=MOST_LABELS)]
-
-
-def read_threshold(value: object) -> object:
-    """Return `PER:0.02,LOC:0.1`, as a query has it, as a dictionary."""
-    if not isinstance(value, str) or ":" not in value:
-        return value
-    return dict(part.rpartition(":")[::2] for part in value.split(","))
 
 
 class TextOptions(BaseModel):

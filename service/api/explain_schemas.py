@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from teddy.service.given import EITHER, Given
-from teddy.service.schemas import ModelReference, Name, Place, TextOptions
+from teddy.service.given import EITHER, Given, Name
+from teddy.service.schemas import ModelReference, Place, TextOptions
 
 MOST_SPANS = 64
 

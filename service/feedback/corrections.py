@@ -5,7 +5,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from teddy.model.text.offsets import OffsetUnit
-from teddy.service.schemas import ModelReference, Name, Place
+from teddy.service.given import Name
+from teddy.service.schemas import ModelReference, Place
 
 
 class RightEntity(BaseModel):

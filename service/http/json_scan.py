@@ -17,7 +17,7 @@ from math import inf
 from typing import TYPE_CHECKING, Self
 
 from teddy.service.errors import BodyTooLargeError, TextTooLongError
-from teddy.service.schemas import MOST_LABELS
+from teddy.service.given import MOST_LABELS
 
 if TYPE_CHECKING:
     from teddy.service.settings import Settings

@@ -20,7 +20,7 @@ from starlette.responses import Response
 
 from teddy.model.errors import MissingExtraError, TeddyError, TextError
 from teddy.service import errors
-from teddy.service.given import AS_TEXT, AS_WORDS
+from teddy.service.given import FIELD_KINDS
 from teddy.service.http.callers import CHALLENGE
 from teddy.service.http.middleware import CLIENT_CLOSED_REQUEST, request_id
 from teddy.service.http.paths import methods_of, where_else
@@ -199,7 +199,7 @@ def field_error(fault: Mapping[str, Any]) -> dict[str, Any]:
 
     A field's name comes from the client, so it is shortened.
     """
-    named = (part for part in fault["loc"] if part not in (AS_TEXT, AS_WORDS))
+    named = (part for part in fault["loc"] if part not in FIELD_KINDS)
     place = [part if isinstance(part, int) else part[:LONGEST_NAME] for part in named]
     if not place or place[0] not in ("body", "query"):
         place.insert(0, "body")

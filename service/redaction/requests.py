@@ -7,16 +7,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 
 from teddy.model.text.offsets import OffsetUnit
 from teddy.model.text.sentences import SentenceMode
+from teddy.service.given import MOST_LABELS, Name, ThresholdIn, read_threshold
 from teddy.service.redaction.formats import FormatName
 from teddy.service.redaction.operators import Operator, OperatorName, Scope
 from teddy.service.schemas import (
-    MOST_LABELS,
     Identified,
     ModelReference,
-    Name,
-    ThresholdIn,
     as_whole,
-    read_threshold,
 )
 
 _EXAMPLE = {"PER": "pseudonym", "LOC": {"operator": "mask", "keep_last": 2}, "*": "replace"}

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from teddy.service.errors import BodyTooLargeError, ServiceError, TextTooLongError
+from teddy.service.given import MOST_LABELS
 from teddy.service.http.json_scan import PART_BYTES, JsonLimits, JsonScanner, scan
-from teddy.service.schemas import MOST_LABELS
 from teddy.service.settings import Settings
 
 UNFINISHED = (b"\\", b"\\u", b"\\ud", b"\\uD")

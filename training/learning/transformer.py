@@ -67,16 +67,16 @@ class TransformerNetwork(Network):
     STARTED = ("transformer.",)
 
     def __init__(
-        self, config: NetworkConfig, n_rows: int, tags: TagSet, transformer: nn.Module, special: Any
+        self, config: NetworkConfig, n_rows: int, tags: TagSet, transformer: Any, special: Any
     ) -> None:
-        """`n_rows` are those of `TransformerFeatures`, and `special` is its tokenizer."""
-        width, states = config.embedding_width, int(transformer.config.hidden_size)  # type: ignore[union-attr, arg-type]
+        """`n_rows` are those of `TransformerFeatures`; `special` is the tokenizer of both."""
+        width, states = config.embedding_width, int(transformer.config.hidden_size)
         super().__init__(replace(config, embedding_width=width + states), 1, tags)
         self.width = width
         self.normalisation = nn.LayerNorm(width) if config.normalise else nn.Identity()
         self.embedding = nn.Parameter(_table(n_rows, len(special), width))
         self.transformer = transformer
-        self.most_places = int(transformer.config.max_position_embeddings)  # type: ignore[union-attr, arg-type]
+        self.most_places = int(transformer.config.max_position_embeddings)
         marks = (special.cls_token_id, special.sep_token_id, special.pad_token_id)
         self.begin, self.end, self.padding = marks
         self.unknown = special.unk_token_id
