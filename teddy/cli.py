@@ -177,7 +177,8 @@ def _help(function: Callable[..., None]) -> str:
 def _message(error: Exception) -> str | None:
     """Return the message of an error that a person caused; None for a mistake in Teddy."""
     if isinstance(error, typer.TyperException):
-        return " ".join(error.format_message().split())
+        # typer names the exception of a type that it asks: nobody at a terminal wants that
+        return " ".join(error.format_message().replace(": Value error, ", ": ").split())
     if not isinstance(error, OSError):
         return str(error)
     if error.filename is not None:

@@ -306,6 +306,14 @@ class TestErrors:
         assert "Traceback" not in told
         assert told.count("\n") == (1 if code == 2 else 0)
 
+    @pytest.mark.parametrize("arguments", [("tag", "x", "--precision", "foo"), ("lab", "foo")])
+    def test_a_choice_that_there_is_not_is_refused_with_those_that_there_are(
+        self, shell: Shell, arguments: tuple[str, ...]
+    ) -> None:
+        code, output, told = shell(*arguments)
+        assert (code, output) == (2, "")
+        assert re.fullmatch(r"teddy: error: Invalid value for \S+: 'foo' is not one of .*\n", told)
+
     @pytest.mark.parametrize("error", [ValueError("a bug"), OSError(errno.EINVAL, "a bug")])
     def test_a_mistake_in_teddy_is_not_hidden(
         self, shell: Shell, monkeypatch: pytest.MonkeyPatch, error: Exception
