@@ -177,7 +177,7 @@ def _help(function: Callable[..., None]) -> str:
 def _message(error: Exception) -> str | None:
     """Return the message of an error that a person caused; None for a mistake in Teddy."""
     if isinstance(error, typer.TyperException):
-        # typer names the exception of a type that it asks: nobody at a terminal wants that
+        # typer puts the name of the exception of a type before its reason, which helps no person
         return " ".join(error.format_message().replace(": Value error, ", ": ").split())
     if not isinstance(error, OSError):
         return str(error)

@@ -34,7 +34,15 @@ if not CHROMIUM and NEEDED not in os.environ:
     pytest.skip("no chromium here: apt-get install chromium", allow_module_level=True)
 
 from axe_playwright_python.sync_playwright import Axe  # noqa: E402 (after the reason for a skip)
-from playwright.sync_api import Browser, Page, Request, Route, expect, sync_playwright  # noqa: E402
+from playwright.sync_api import (  # noqa: E402
+    Browser,
+    BrowserContext,
+    Page,
+    Request,
+    Route,
+    expect,
+    sync_playwright,
+)
 
 KEY = "a-key-of-16-letters"
 PATIENCE = 60_000  # milliseconds: of a shared machine
@@ -58,8 +66,17 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def served(predictor: FakePredictor) -> Iterator[Served]:
-    """Serve the predictor in another thread, for the browser in this one."""
+def contexts() -> list[BrowserContext]:
+    """The windows that are open."""
+    return []
+
+
+@pytest.fixture
+def served(predictor: FakePredictor, contexts: list[BrowserContext]) -> Iterator[Served]:
+    """Serve the predictor in another thread, for the browser in this one.
+
+    The windows are closed before the server: their last request would be refused while it ends.
+    """
     with start_blocking_portal() as portal:
 
         @contextmanager
@@ -67,14 +84,16 @@ def served(predictor: FakePredictor) -> Iterator[Served]:
             live = portal.wrap_async_context_manager(listening(model, **settings))
             with live as server:
                 yield server.url
+                while contexts:
+                    contexts.pop().close()
 
         yield serve
 
 
 @pytest.fixture
-def opened(browser: Browser) -> Iterator[Open]:
+def opened(browser: Browser, contexts: list[BrowserContext]) -> Iterator[Open]:
     """Open an address in a browser of its own; nothing may fail in it or leave its server."""
-    contexts, wrong = [], []
+    wrong: list[str] = []
 
     def check_origin(request: Request, url: str) -> None:
         if not request.url.startswith(url):
@@ -95,8 +114,8 @@ def opened(browser: Browser) -> Iterator[Open]:
 
     expect.set_options(timeout=PATIENCE)
     yield open_page
-    for context in contexts:
-        context.close()
+    while contexts:
+        contexts.pop().close()
     assert wrong == []
 
 

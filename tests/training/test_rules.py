@@ -112,7 +112,7 @@ def test_rules_for_o_mark_words_in_no_span_and_no_others() -> None:
     ]
     assert applied == {1: 1, 2: 2}
     (sentence,) = align(found, "made-up", Tokeniser(), lambda _: None)
-    assert sentence.unknown == ((1, 3),), "the mark and the name"
+    assert sentence.unknown == ((1, 2),), "the handle, which is one word"
 
 
 @st.composite
