@@ -45,7 +45,7 @@ from playwright.sync_api import (  # noqa: E402
 )
 
 KEY = "a-key-of-16-letters"
-PATIENCE = 60_000  # milliseconds: of a shared machine
+PATIENCE = 180_000  # milliseconds: of a shared machine
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 320, "height": 640}
 HOSTILE = (
     '<script>window.harmed = 1</script><img src=x onerror="window.harmed=1">'
