@@ -108,8 +108,8 @@ function endOfBlock(text, start, entities, next) {
   }
 }
 
-/** Return the next end of a line or, where that is far, of a word: all of a block is laid out if any
- * of it is seen, which for a line of 10,000 entities took seconds. */
+/** Return the next end of a line or, where that is far, of a word: a block is laid out whole when
+ * any of it is seen, and a line of 10,000 entities took two seconds. */
 function breakBehind(text, at) {
   const near = text.slice(at, at + LEAST_BLOCK);
   const found = near.indexOf("\n") + 1 || near.indexOf(" ") + 1;
