@@ -40,13 +40,15 @@ from playwright.sync_api import (  # noqa: E402
     Page,
     Request,
     Route,
+    ViewportSize,
     expect,
     sync_playwright,
 )
 
 KEY = "a-key-of-16-letters"
 PATIENCE = 180_000  # milliseconds: of a shared machine
-WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 320, "height": 640}
+WIDE = ViewportSize(width=1280, height=900)
+PHONE = ViewportSize(width=320, height=640)
 HOSTILE = (
     '<script>window.harmed = 1</script><img src=x onerror="window.harmed=1">'
     "</textarea></mark><style>*{display:none}</style>{{7*7}} ${harmed=1} javascript:harmed=1 "
