@@ -40,10 +40,6 @@ class Variant:
         """F1 of all entities."""
         return self.f1["all"]
 
-    def as_dict(self) -> dict[str, object]:
-        """Give everything ready for JSON."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
 
 def try_variants(
     material: Material,
@@ -146,7 +142,7 @@ def directions(plan: Plan, material: Material) -> Page:
         figures=[("F1 by where the entity stands", _draw_kinds(found))],
         tables=[f1_table(found), _cost_table(found)],
         notes=["The tagger from the right is one from the left that reads mirrored sentences."],
-        data={name: each.as_dict() for name, each in found.items()},
+        data=found,
     )
 
 
@@ -195,7 +191,7 @@ def depth(plan: Plan, material: Material) -> Page:
                 ],
             ),
         ],
-        data={name: each.as_dict() for name, each in found.items()},
+        data=found,
     )
 
 
@@ -227,7 +223,7 @@ def cells(plan: Plan, material: Material) -> Page:
             "lstm, gru and rnn run in torch's own kernels, the others as equations in Python: "
             "their times say nothing of the cells themselves."
         ],
-        data={name: each.as_dict() for name, each in found.items()},
+        data=found,
     )
 
 
