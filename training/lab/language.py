@@ -61,7 +61,7 @@ _SIZES: dict[SizeName, _Size] = {
     "tiny": _Size(gaps=(1, 2), n_train=60, n_updates=2, n_test=4, n_samples=2, width=8),
     "quick": _Size(gaps=(1, 4, 8), n_train=600, n_updates=120, n_test=40, n_samples=20, width=48),
     "full": _Size(
-        gaps=(1, 2, 4, 8, 16), n_train=1500, n_updates=500, n_test=60, n_samples=40, width=64
+        gaps=(1, 2, 4, 8, 16), n_train=1500, n_updates=1500, n_test=60, n_samples=40, width=64
     ),
 }
 

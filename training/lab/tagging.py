@@ -157,7 +157,8 @@ def depth(plan: Plan, material: Material) -> Page:
     slowest = max(found, key=lambda name: found[name].seconds.mean)
     ratio = found[slowest].seconds.mean / found[first].seconds.mean
     deep = found["3 recurrent"].gradients
-    share = deep["recurrent 1"].mean / deep["recurrent 3"].mean
+    pairs = zip(deep["recurrent 1"].values, deep["recurrent 3"].values, strict=True)
+    share = Measured(tuple(first / last for first, last in pairs))
     return Page(
         name="depth",
         title="Depth: layers upon layers",
@@ -170,7 +171,8 @@ def depth(plan: Plan, material: Material) -> Page:
             if best != first
             else f"No deeper tagger is better than one layer: F1 {found[first].whole.percent()}.",
             f"“{slowest}” takes {ratio:.1f} times as long to train as one layer.",
-            f"Of three layers, the first gets a gradient {share:.2g} times as long as the last.",
+            f"Of three layers, the first gets a gradient {share.number(2)} times as long as the "
+            "last.",
         ],
         figures=[("F1, and the gradient of each layer", _draw_depth(found))],
         tables=[
