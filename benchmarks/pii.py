@@ -14,7 +14,7 @@ import random
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
@@ -27,12 +27,9 @@ Found = list[tuple[int, int, str]]
 """Start, end and kind of what is in a text."""
 Texts = list[tuple[str, Found]]
 
-FIRST = (
-    "Anna Mateo Ingrid Kwame Priya Liam Yusuf Chloe Hana Piotr Olga Diego Aisha Sven Mei".split()
-)
-LAST = (
-    "Berg Castillo Nakamura Osei Sharma Murphy Demir Dubois Novak Kowalski Lindqvist Wong".split()
-)
+FIRST = ("Anna", "Mateo", "Ingrid", "Kwame", "Priya", "Liam", "Yusuf", "Chloe", "Hana", "Piotr")
+LAST = ("Berg", "Castillo", "Nakamura", "Osei", "Sharma", "Murphy", "Demir", "Dubois", "Wong")
+MONTHS = ("January", "March", "April", "May", "July", "August", "October", "December")
 DIGITS, UPPER = "0123456789", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 CUES = {
     "PERSON": "customer",
@@ -84,11 +81,10 @@ HARMLESS = [
 RULES = "".join(
     f'[[builtin]]\nkind = "{kind}"\nlabel = "{label}"\n{more}'
     for label, kind, more in (
-        *((kind, kind.lower(), "") for kind in ("EMAIL", "URL", "IP", "MAC", "IBAN")),
-        ("CREDIT_CARD", "credit_card", ""),
-        ("DATE", "date", ""),
-        ("PHONE", "phone", 'region = "US"\n'),
+        *((kind, kind.lower(), "") for kind in ("EMAIL", "URL", "IP", "MAC", "IBAN", "DATE")),
         *((k, "national_id", f'name = "{k}"\nnumbers = ["{v}"]\n') for k, v in NUMBERS.items()),
+        ("CREDIT_CARD", "credit_card", ""),
+        ("PHONE", "phone", 'region = "US"\n'),
     )
 )
 PRESIDIO = """
@@ -168,7 +164,7 @@ def make(draw: Draw, kind: str) -> str:
         abroad = f"+44 20 7946 0{n(100, 999)}", f"+46 8 123 4{n(10, 99)} {n(10, 99)}"
         return draw.choice([*known, *abroad])
     day, month, year = n(1, 28), n(1, 12), n(1940, 2010)
-    name = "January March April May July August October December".split()[n(0, 7)]
+    name = draw.choice(MONTHS)
     forms = f"{year}-{month:02}-{day:02}", f"{day} {name} {year}", f"{name} {day}, {year}"
     return draw.choice((*forms, f"{month:02}/{day:02}/{year}"))
 
@@ -210,7 +206,7 @@ def checked(draw: Draw, kind: str) -> str:
     is_valid = import_module(f"stdnum.{NUMBERS.get(kind) or CHECKS[kind]}").is_valid
     while True:
         for each in candidates(draw, kind):
-            if is_valid(each):
+            if is_valid(each.replace(" ", "")):
                 return each
 
 
@@ -293,9 +289,8 @@ def report(name: str, texts: Texts, seconds: float, found: list[Found]) -> None:
         ]
         recall, precision = each[2] / each[0], each[2] / max(1, each[3])
         print(f"{kind:17}{each[0]:5}{each[1] / each[0]:9.1%}{recall:9.1%}{precision:11.1%}")
-    print(
-        f"found in texts that have nothing: {sum(len(f) for (_, g), f in zip(texts, found, strict=True) if not g)}\n"
-    )
+    n_wrong = sum(len(own) for (_, gold), own in zip(texts, found, strict=True) if not gold)
+    print(f"found where nothing is: {n_wrong}\n", flush=True)
 
 
 def main() -> None:
@@ -305,7 +300,7 @@ def main() -> None:
     parser.add_argument("--dev", type=Path, metavar="FILE", help="a corpus in IOB2")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="of its sentences")
     arguments = parser.parse_args()
-    rows = [("made up", make_texts(Draw(1), 30), list[str]())]  # noqa: S311
+    rows = [("made up", make_texts(Draw(1), 30), list[str]())]
     if arguments.dev:
         rows.append((arguments.dev.name, read_persons(arguments.dev, arguments.every), ["PERSON"]))
     with tempfile.TemporaryDirectory() as folder:

@@ -115,8 +115,8 @@ class Expressions:
             return
         data = text.encode()
         is_ascii = len(data) == len(text)
-        numbers = range(len(self._expressions)) if self._set is None else self._set.Match(data)
-        for number in sorted(numbers):
+        found = range(len(self._expressions)) if self._set is None else self._set.Match(data)
+        for number in sorted(found or ()):  # a set without a match returns None
             expression = self._expressions[number]
             flat = [*chain.from_iterable(expression.find(data))]
             # RE2 matches whole characters, so that no offset is within one
