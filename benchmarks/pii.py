@@ -167,8 +167,8 @@ def make(draw: Draw, kind: str) -> str:
         return draw.choice([*known, *abroad])
     day, month, year = n(1, 28), n(1, 12), n(1940, 2010)
     name = draw.choice(MONTHS)
-    forms = f"{year}-{month:02}-{day:02}", f"{day} {name} {year}", f"{name} {day}, {year}"
-    return draw.choice((*forms, f"{month:02}/{day:02}/{year}"))
+    dates = f"{year}-{month:02}-{day:02}", f"{day} {name} {year}", f"{name} {day}, {year}"
+    return draw.choice((*dates, f"{month:02}/{day:02}/{year}"))
 
 
 def candidates(draw: Draw, kind: str) -> Iterator[str]:
