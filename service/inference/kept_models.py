@@ -1,8 +1,9 @@
 """What workers keep for those that start later: last good files, and the default model.
 
-A worker goes on serving a model whose file was replaced by a bad one, or removed, and so with rules.
-When it dies, its successor finds only the bad file. So each file that was loaded is copied to a directory of the supervisor,
-which lives as long as the service. (A link would not do: `cp` writes into the file that is linked.)
+A worker goes on serving a model whose file was replaced by a bad one, or removed, and the same goes
+for rules. When it dies, its successor finds only the bad file. So each file that was loaded is
+copied to a directory of the supervisor, which lives as long as the service. (A link would not do:
+`cp` writes into the file that is linked.)
 """
 
 import os
