@@ -310,7 +310,7 @@ def test_convert_marks_what_a_model_finds(tmp_path: Path) -> None:
 def test_tag_writes_what_it_finds_in_every_format(
     tmp_path: Path,
     shell: Callable[..., tuple[int, str, str]],
-    tiny_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
     tiny_predictor: Predictor,
     form: FormatName,
     name: str,
@@ -319,7 +319,8 @@ def test_tag_writes_what_it_finds_in_every_format(
     records = [{"note": n, "text": each} for n, each in enumerate([*texts, texts[0].split()])]
     source, target = tmp_path / "in.jsonl", tmp_path / name
     source.write_text("".join(json.dumps(each) + "\n" for each in records), encoding="utf-8")
-    how = ["tag", "--model", tiny_model, "--input", source, "--output", target, "--to", form]
+    monkeypatch.setattr("teddy.model.predictor.load", lambda *_, **__: tiny_predictor)
+    how = ["tag", "--input", source, "--output", target, "--to", form]
     assert shell(*how) == (0, "", "teddy: 4 lines, 6 entities, 0 not tagged\n")
     if form == "label-studio":  # in which they are no annotations yet
         tasks = json.loads(target.read_text(encoding="utf-8"))
@@ -336,10 +337,14 @@ def test_tag_writes_what_it_finds_in_every_format(
 
 
 def test_tag_writes_a_format_to_standard_output_and_tells_what_it_could_not_tag(
-    tmp_path: Path, shell: Callable[..., tuple[int, str, str]], tiny_model: Path
+    tmp_path: Path,
+    shell: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    tiny_predictor: Predictor,
 ) -> None:
+    monkeypatch.setattr("teddy.model.predictor.load", lambda *_, **__: tiny_predictor)
     (tmp_path / "a.txt").write_bytes(b"Mira met Jonas Falk .\n\xff\nNobody was there .\n")
-    how = ["tag", "--model", tiny_model, "--input", tmp_path / "a.txt", "--labels", "PER"]
+    how = ["tag", "--input", tmp_path / "a.txt", "--labels", "PER"]
     code, output, told = shell(*how, "--to", "markdown")
     assert output == "[Mira](PER) met [Jonas Falk](PER) .\nNobody was there .\n"
     assert code == 1
