@@ -24,7 +24,7 @@ from teddy.model.reasons.explanation import (
     ReadWord,
     SentenceReading,
 )
-from teddy.model.reasons.questions import Answer, Question, ask
+from teddy.model.reasons.questions import QUESTION_WORDS, Answer, Question, ask
 from teddy.model.tagger import Tagger
 from teddy.model.tags.spans import Span
 from teddy.model.text.documents import Document, Entity
@@ -32,8 +32,6 @@ from teddy.model.text.windows import Window
 
 N_READINGS = 3
 
-QUESTION_WORDS = 16
-"""What a question costs beside its words: what is made of a short one takes as long."""
 NO_SCORE = -1.0
 """Of a span that was not found: in its explanation it has the network's probability instead."""
 
@@ -84,7 +82,6 @@ class Plan:
     @property
     def cost(self) -> int:
         """At most what the questions cost, in words to read; they need not be made to know it."""
-        # the best readings of a sentence take as long again as its network
         total = 2 * self._windows.n_words + QUESTION_WORDS * len(self._windows)
         for window, members in self._of_window.items():
             n_words = self._windows.ends[window] - self._windows.starts[window]

@@ -2,7 +2,7 @@
 
     questions --Tagger.batches, lattice--> all paths of tags --> answers
 
-A question costs what tagging its words costs, and its answer does not depend on the others.
+The answer to a question does not depend on the others.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,6 +14,9 @@ from teddy.model.network.alternatives import Lattice, best_paths, probabilities_
 from teddy.model.tagger import Tagger, TaggingBatch, avoid_lost_threads
 from teddy.model.tags.spans import Span
 from teddy.model.tags.tag_set import TagSet
+
+QUESTION_WORDS = 16
+"""What a question costs beside its words: what is made of a short one takes as long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +33,11 @@ class Question:
 
     @property
     def n_words(self) -> int:
-        """The number of its words: what it costs to answer."""
-        return len(self.words)
+        """What it costs to answer, in words to tag: its own, again for readings, and a fixed part.
+
+        A batch of names that stand alone, counted by their words, would take many times its due.
+        """
+        return len(self.words) * (2 if self.n_readings else 1) + QUESTION_WORDS
 
 
 @dataclass(frozen=True, slots=True)

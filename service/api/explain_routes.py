@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from teddy.model.reasons.plan import Plan
 
 router = APIRouter()
+write_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @router.post(
@@ -107,10 +108,11 @@ def read_spans(asked: ExplainRequest) -> list[tuple[int, int, str]]:
 
 
 def answer(asked: ExplainRequest, model: ServedModel, explanation: "Explanation") -> Response:
-    """Return an explanation as JSON."""
-    fields = {
-        "model": {"name": model.name, "version": model.version},
-        **explanation.as_dict(asked.offset_unit or "character"),
-    }
-    written = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
-    return Response(written.encode(), media_type="application/json")
+    """Return an explanation as JSON.
+
+    It is written in pieces, as other long answers are, so that Python's lock is free between them.
+    """
+    parts = [f'{{"model":{write_json({"name": model.name, "version": model.version})}']
+    for name, rows in explanation.as_dict(asked.offset_unit or "character").items():
+        parts.append(f'"{name}":[{",".join(map(write_json, rows))}]')
+    return Response(f"{','.join(parts)}}}".encode(), media_type="application/json")

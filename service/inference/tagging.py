@@ -93,7 +93,7 @@ class Tagging:
     ) -> "Awaitable[list[Any]]":
         """Queue what a plan asks; return a future of the answers. Raises as `Batcher.enqueue`.
 
-        Each question counts as the words that it has, as a window does.
+        Each question counts as what it costs, so that a batch of them takes no longer than another.
         """
         with self._batcher.reserve(plan.cost, context):
             size = plan.cost * CHARACTERS_A_WORD

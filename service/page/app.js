@@ -21,12 +21,13 @@ const LEAST_WAIT = 90, MOST_WAIT = 1500; // milliseconds without a key before th
 
 const page = {
   text: "",
-  answered: "", // the text that `answer` is of
+  answered: "", // the text that `answer` is of; null when something else is asked of it
   answer: null,
   entities: [], // of the text that is shown, all of them, in UTF-16 units
   models: [],
   model: undefined,
   hidden: new Set(), // labels
+  threshold: 0, // off: the best reading
   least: 0,
   language: LANGUAGES[0],
   current: null,
@@ -82,6 +83,7 @@ function options() {
     found.model = page.model;
   }
   if (page.hidden.size) found.labels = page.labels.filter((label) => !page.hidden.has(label));
+  if (page.threshold) found.threshold = page.threshold;
   if (page.least) found.min_score = page.least;
   return found;
 }
@@ -148,13 +150,15 @@ function askSoon(milliseconds) {
 async function ask() {
   if (facts.key === "true" && !hasKey()) return;
   const { text, model } = page;
+  const threshold = page.threshold || undefined;
   if (countCharacters(text) > MOST_CHARACTERS) {
     refuseLength(text);
     return;
   }
   const began = performance.now();
   try {
-    const body = asksReadings(text) ? { text, model, n_best: N_BEST } : { text, model };
+    const n_best = asksReadings(text) ? N_BEST : undefined;
+    const body = { text, model, threshold, n_best };
     const found = await newest.run((signal) => call("v1/entities", body, signal));
     if (found === null) return;
     lastSeconds = (performance.now() - began) / 1000;
@@ -243,6 +247,14 @@ function listen() {
   byId("examples").addEventListener("click", ({ target }) => {
     if (SAMPLES.has(target.textContent)) setText(SAMPLES.get(target.textContent));
   });
+  byId("threshold").addEventListener("input", ({ target }) => {
+    page.threshold = Number(target.value);
+    const shown = page.threshold ? page.threshold.toFixed(2) : "off";
+    byId("threshold-shown").textContent = shown;
+    target.setAttribute("aria-valuetext", page.threshold ? shown : "off: the best reading");
+    page.answered = null;
+    take(page.text);
+  });
   byId("least").addEventListener("input", ({ target }) => {
     page.least = Number(target.value);
     byId("least-shown").textContent = page.least.toFixed(2);
@@ -257,6 +269,7 @@ function listen() {
   byId("model").addEventListener("change", ({ target }) => {
     page.model = target.value;
     page.hidden.clear();
+    page.answered = null;
     take(page.text, { atOnce: true });
   });
   byId("key-form").addEventListener("submit", (event) => {

@@ -53,7 +53,7 @@ export class Correction {
     byId("correct").setAttribute("aria-pressed", String(isOn));
     byId("reasons").hidden = true;
     byId("text").readOnly = isOn; // it can still be selected from
-    for (const control of document.querySelectorAll("#least, #labels button, #model")) {
+    for (const control of document.querySelectorAll("#least, #threshold, #labels button, #model")) {
       control.disabled = isOn; // what is sent are all entities, so all are shown
     }
   }

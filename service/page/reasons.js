@@ -18,16 +18,17 @@ export class Reasons {
     });
   }
 
-  /** Show the reasons for a span with its label, whether it was found or not. */
-  async ask({ start, end, label }) {
+  /** Show the reasons for a span with its label, whether it was found or not; `source` found it. */
+  async ask({ start, end, label, source }) {
     this.span = { start, end, label };
     const { text, model } = this.page;
     const body = { text, model, spans: [this.span], offset_unit: "utf16" };
     try {
       const answer = await this.#newest.run((signal) => call("v1/explain", body, signal));
-      if (answer?.entities.length) this.#draw(answer);
+      if (answer?.entities.length) this.#draw(answer, source);
     } catch (problem) {
-      this.page.fail(problem);
+      if (source === undefined || problem.status !== 422) this.page.fail(problem);
+      else this.#drawSource(text.slice(start, end), label, source);
     }
   }
 
@@ -36,7 +37,7 @@ export class Reasons {
     byId("reasons").hidden = true;
   }
 
-  #draw({ entities: [entity], sentences }) {
+  #draw({ entities: [entity], sentences }, source) {
     const { words, readings } = sentences[entity.sentence];
     const chips = this.page.labels.map((label) => {
       const chip = chipOf(label);
@@ -44,11 +45,23 @@ export class Reasons {
       return chip;
     });
     byId("reasons-labels").replaceChildren(...chips);
-    const name = element("bdi", "said", entity.text);
-    byId("reasons-title").replaceChildren("Why “", name, `” is ${entity.label}, or not`);
-    byId("reasons-body").replaceChildren(
-      this.#words(entity, words), this.#bars(entity), this.#readings(readings),
+    this.#show(
+      entity.text, entity.label,
+      this.#words(entity, words), this.#bars(entity, source), this.#readings(readings),
     );
+  }
+
+  /** Of an entity that a rule has found, and the network cannot. */
+  #drawSource(text, label, source) {
+    byId("reasons-labels").replaceChildren();
+    const why = "The model cannot find it: it does not know the label, or there are two sentences.";
+    this.#show(text, label, element("p", "hint", `Found by ${source}. ${why}`));
+  }
+
+  #show(text, label, ...parts) {
+    const name = element("bdi", "said", text);
+    byId("reasons-title").replaceChildren("Why “", name, `” is ${label}, or not`);
+    byId("reasons-body").replaceChildren(...parts);
     byId("reasons").hidden = false;
   }
 
@@ -74,7 +87,7 @@ export class Reasons {
     return box;
   }
 
-  #bars(entity) {
+  #bars(entity, source) {
     const list = element("dl", "bars");
     const rows = [
       ["whole sentence", entity.probability],
@@ -91,7 +104,7 @@ export class Reasons {
       said.append(bar, percent(value));
       list.append(element("dt", "", name), said);
     }
-    if (entity.source) list.append(element("dt", "", "found by"), element("dd", "", entity.source));
+    if (source) list.append(element("dt", "", "found by"), element("dd", "", source));
     return list;
   }
 

@@ -3,7 +3,7 @@ what is refused and why."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,7 +11,9 @@ import httpx
 import pytest
 
 from teddy.model.predictor import Predictor
+from teddy.model.reasons.questions import QUESTION_WORDS, Answer, Question
 from teddy.model.text.offsets import OffsetUnit
+from teddy.service.api import explain_routes
 from teddy.service.api.explain_schemas import ExplainResponse
 from teddy.service.client import AsyncClient, Client, Explanation
 from tests.service.live import listening
@@ -138,6 +140,47 @@ async def test_a_request_is_refused_that_would_cost_more_than_tagging_the_longes
     assert "at most 2000" in problem["detail"]
     explained(await client.post(PATH, json={"text": body["text"][:38]}))
     check_problem(await client.post(PATH, json={"text": "a" * 6001}), 413, "text-too-long")
+
+
+async def test_no_batch_of_questions_costs_more_than_a_batch_may(
+    serving: Any, tiny_predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others wait for one batch, whatever is asked: names that stand alone are short, not cheap."""
+    batches: list[Sequence[Question]] = []
+    answer = tiny_predictor.reasons.answer
+
+    def record(questions: Sequence[Question]) -> list[Answer]:
+        batches.append(questions)
+        return answer(questions)
+
+    monkeypatch.setattr(tiny_predictor.reasons, "answer", record)
+    async with serving(load=lambda _: tiny_predictor, batch_words=200) as client:
+        found = explained(await client.post(PATH, json={"text": "Oslo\n\nGhent\n\n" * 10}))
+    assert len(found["entities"]) == 20
+    costs = [
+        sum(QUESTION_WORDS + len(each.words) * (2 if each.n_readings else 1) for each in questions)
+        for questions in batches
+    ]
+    assert max(costs) <= 200 < sum(costs)
+
+
+async def test_a_long_answer_is_written_a_piece_at_a_time(
+    serving: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the pieces Python's lock is free for other requests."""
+    pieces: list[str] = []
+
+    def record(value: object) -> str:
+        pieces.append(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+        return pieces[-1]
+
+    body = {"text": "Ada met Grace in Oslo. " * 20}
+    async with serving() as client:
+        wanted = await client.post(PATH, json=body)
+        monkeypatch.setattr(explain_routes, "write_json", record)
+        answer = await client.post(PATH, json=body)
+    assert explained(answer) == explained(wanted)
+    assert max(map(len, pieces)) < len(answer.text) / 40
 
 
 async def test_it_counts_what_it_reads(serving: Any, tiny_predictor: Predictor) -> None:
