@@ -87,7 +87,7 @@ class Predictor:
     ) -> Tagged:
         """Return what `assemble` made of a document with what its windows were searched for.
 
-        Rules take and give way as they do to the best path; hints do not change a search.
+        Rules take and give way as they do to the best path; hints do not change readings.
         """
         probable = search.thresholds is not None
         if self.rules is None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from teddy.model.features.batching import group_by_length, pad_rows
 from teddy.model.features.rows import WordFeatures
 from teddy.model.features.word_vectors import WordReader, WordVectors
-from teddy.model.network.alternatives import Lattice, best_paths, probable_spans
+from teddy.model.network.alternatives import Lattice, Sums, best_paths, probable_spans
 from teddy.model.network.conditional import HintedChain, Potentials
 from teddy.model.network.encoder import words_read
 from teddy.model.system.memory import trim_malloc
@@ -120,20 +120,20 @@ class Tagger:
     ) -> list[TaggedWords]:
         """Tag sentences of words: one result each, in order, independent of the others.
 
-        `hints` are those of a sentence, by its position; see `teddy.model.network.conditional`. A
-        search passes over them.
+        `hints` are those of a sentence, by its position; see `teddy.model.network.conditional`.
+        Readings pass over them.
 
         Raises ValueError for hints where the network does not take them: see `takes_hints`.
         """
         avoid_lost_threads()
         results: list[TaggedWords] = [_EMPTY] * len(sentences)
-        if search is not None or not hints:
+        if not hints:
             self._tag_into(results, sentences, {}, search)
         else:
             plain = [() if k in hints else each for k, each in enumerate(sentences)]
             hinted = [each if k in hints else () for k, each in enumerate(sentences)]
-            self._tag_into(results, plain, {})
-            self._tag_into(results, hinted, hints)
+            self._tag_into(results, plain, {}, search)
+            self._tag_into(results, hinted, hints, search)
         if self._words_until_trim < 0:
             self._words_until_trim = _WORDS_BETWEEN_TRIMS
             trim_malloc()
@@ -148,11 +148,12 @@ class Tagger:
     ) -> None:
         """Tag the sentences that have words, which all have hints, or none has."""
         for batch in self.batches(sentences):
+            own = [hints[position] for position in batch.members] if hints else None
             if search is not None:
-                read = self._search(batch, search)
-            elif hints:
-                own = [hints[position] for position in batch.members]
-                read = self._results(batch.lengths[: len(own)], self._run_hinted(batch, own))
+                read = self._search(batch, own, search)
+            elif own:
+                outputs, _ = self._run_hinted(self._emissions(batch), batch, own)
+                read = self._results(batch.lengths[: len(own)], outputs)
             else:
                 read = self._read(batch)
             for position, result in zip(batch.members, read, strict=True):
@@ -189,9 +190,14 @@ class Tagger:
         """Run the network, and return all paths of tags over a batch."""
         network: Any = self.network
         with torch.inference_mode():
-            # every model file has these two, under these names
-            emissions = network._emissions(batch.vectors, batch.words, batch.lengths)
-            return Lattice.of(network.crf, emissions, batch.lengths)
+            return Lattice.of(network.crf, self._emissions(batch), batch.lengths)
+
+    def _emissions(self, batch: TaggingBatch) -> Tensor:
+        network: Any = self.network
+        with torch.inference_mode():
+            # A method of every network that was exported: `forward` calls it.
+            emissions: Tensor = network._emissions(batch.vectors, batch.words, batch.lengths)
+        return emissions
 
     @property
     def takes_hints(self) -> bool:
@@ -199,26 +205,24 @@ class Tagger:
         return hasattr(self.network, "crf")
 
     def _run_hinted(
-        self, batch: TaggingBatch, hints: Sequence[Sequence[Hint]]
-    ) -> tuple[Tensor, ...]:
-        """Return what `run` does, under the hints of each member of a batch."""
+        self, emissions: Tensor, batch: TaggingBatch, hints: Sequence[Sequence[Hint]]
+    ) -> tuple[tuple[Tensor, ...], Sums]:
+        """Return what `run` does, under the hints of each member of a batch; and all sums."""
         if not self.takes_hints:
             raise ValueError("this network takes no hints")
         network: Any = self.network
-        with torch.inference_mode():
-            # A method of every network that was exported: `forward` calls it.
-            scores = network._emissions(batch.vectors, batch.words, batch.lengths)
         n_rows = len(batch.members)
         cooling = 1.0 / float(network.crf.temperature)
         chain = HintedChain(
-            scores[:n_rows].double().numpy() * cooling,
+            emissions[:n_rows].double().numpy() * cooling,
             batch.lengths[:n_rows].numpy(),
             Potentials.of(network.crf, cooling),
             hints,
             self.tag_set.labels,
         )
         tags = chain.best_path()
-        return tuple(map(torch.from_numpy, (tags, *chain.posterior(tags))))
+        *probabilities, sums = chain.posterior(tags)
+        return tuple(map(torch.from_numpy, (tags, *probabilities))), sums
 
     def _read(self, batch: TaggingBatch) -> list[TaggedWords]:
         """Return one result for each member of a batch."""
@@ -250,17 +254,23 @@ class Tagger:
         found = zip(starts.tolist(), ends.tolist(), labels.tolist(), strict=True)
         return [Span(start, end, names[label]) for start, end, label in found]
 
-    def _search(self, batch: TaggingBatch, search: Search) -> list[TaggedWords]:
+    def _search(
+        self, batch: TaggingBatch, hints: Sequence[Sequence[Hint]] | None, search: Search
+    ) -> list[TaggedWords]:
         """Return what `_read` does, and what `search` asks for; the network is run once."""
         network: Any = self.network
         with torch.inference_mode():
-            emissions = network._emissions(batch.vectors, batch.words, batch.lengths)
-            tags = network.crf.best_path(emissions, batch.lengths)
-            probabilities = network.crf.posterior(emissions, batch.lengths, tags)
+            emissions = self._emissions(batch)
             lattice = Lattice.of(network.crf, emissions, batch.lengths)
-            results = self._results(batch.lengths[: len(batch.members)], (tags, *probabilities))
+            if hints:
+                outputs, sums = self._run_hinted(emissions, batch, hints)
+            else:
+                tags = network.crf.best_path(emissions, batch.lengths)
+                outputs = tags, *network.crf.posterior(emissions, batch.lengths, tags)
+                sums = Sums.of(lattice)
+            results = self._results(batch.lengths[: len(batch.members)], outputs)
             if search.thresholds is not None:
-                results = self._with_probable(lattice, search.thresholds, results)
+                results = self._with_probable(sums, search.thresholds, results)
             if search.n_best:
                 readings = self._readings(network.crf, lattice, emissions, search.n_best)
                 results = [
@@ -270,9 +280,9 @@ class Tagger:
         return results
 
     def _with_probable(
-        self, lattice: Lattice, thresholds: Sequence[float], results: Sequence[TaggedWords]
+        self, sums: Sums, thresholds: Sequence[float], results: Sequence[TaggedWords]
     ) -> list[TaggedWords]:
-        found = probable_spans(lattice, np.array(thresholds))
+        found = probable_spans(sums, np.array(thresholds))
         spans = self._spans(found.starts, found.ends, found.labels)
         scored = list(zip(spans, found.probabilities.tolist(), strict=True))
         bounds = np.searchsorted(found.rows, np.arange(len(results) + 1)).tolist()

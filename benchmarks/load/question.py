@@ -139,6 +139,8 @@ def entities_of(predictor: "Predictor", texts: Sequence[str]) -> list[Entities]:
                 "label": each.label,
                 "score": each.score,
                 "text": each.text,
+                **({"source": each.source} if each.source else {}),
+                **({"id": each.id} if each.id else {}),
             }
             for each in entities
         ]

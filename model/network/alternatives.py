@@ -10,7 +10,8 @@ pass, is at least the threshold.
 Letters: B rows (sentences) of a batch, T words of the longest row, K tags.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -69,21 +70,28 @@ class Lattice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Sums:
+class Sums:
     """Logarithms of sums over paths.
 
     Shape: `before` [B, T, K] of all that ends in a tag at a word, that word included, over Z;
     `after` [B, T, K] of all that may follow; `scores` [B, T, K] are the emissions, less the highest
     of each word, and `log_partition` [B] is log Z of these.
+
+    `gains` are the weights of hints at spans of several words, by row, start, end and `B-` tag.
+    Where one begins, `after` of inner tags says nothing until the last of them could end.
     """
 
     before: Floats
     after: Floats
     scores: Floats
     log_partition: Floats
+    transition: Floats
+    lengths: Indices
+    gains: Mapping[tuple[int, int, int, int], float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, lattice: Lattice) -> "_Sums":
+    def of(cls, lattice: Lattice) -> "Sums":
+        """Return the sums over the paths of a lattice."""
         relative = lattice.emissions - lattice.emissions.amax(dim=2, keepdim=True)
         alpha, beta, _, log_alpha_scale, log_beta_scale = forward_backward(
             relative.exp(),
@@ -100,7 +108,21 @@ class _Sums:
             after=(beta.log() + log_beta_scale.unsqueeze(2)).numpy(),
             scores=relative.numpy(),
             log_partition=log_partition.numpy(),
+            transition=lattice.transition.numpy(),
+            lengths=lattice.lengths.numpy(),
         )
+
+    def gained(self, rows: Indices, starts: Indices, ends: Indices, tags: Indices) -> Floats:
+        """Return the weights of the hints at these spans, 0 where there is none."""
+        keys = zip(rows.tolist(), starts.tolist(), ends.tolist(), tags.tolist(), strict=True)
+        return np.array([self.gains.get(key, 0.0) for key in keys])
+
+    def stops(self) -> Indices:
+        """Return the end of the longest hint from each word and tag on, else 0: [B, T, K]."""
+        stops = np.zeros(self.before.shape, np.int64)
+        for row, start, end, tag in self.gains:
+            stops[row, start, tag] = max(stops[row, start, tag], end)
+        return stops
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,21 +136,22 @@ class Spans:
     probabilities: Floats
 
 
-def probable_spans(lattice: Lattice, thresholds: Floats) -> Spans:
+def probable_spans(sums: Sums, thresholds: Floats) -> Spans:
     """Return every span whose probability is at least its label's threshold, above 0.
 
     They are in the order of rows, starts, ends and labels, and may overlap. Shape: `thresholds` [L]
     of the labels whose tags are numbered as those of a `TagSet`.
     """
-    sums, least = _Sums.of(lattice), np.log(thresholds)
+    least = np.log(thresholds)
     begin, inside, end, single = (np.arange(len(thresholds)) * 4 + place for place in range(1, 5))
-    n_words = lattice.lengths.numpy()
-    transition = lattice.transition.numpy()
+    n_words, transition = sums.lengths, sums.transition
+    stops = sums.stops()[:, :, begin]
     is_word = (np.arange(sums.before.shape[1]) < n_words[:, None])[:, :, None]
     through = sums.before + sums.after
     rows, starts, labels = np.nonzero((through[:, :, single] >= least) & is_word)
     found = [(rows, starts, starts + 1, labels, through[rows, starts, single[labels]])]
-    rows, starts, labels = np.nonzero((through[:, :, begin] >= least - _SLACK) & is_word)
+    may_begin = (through[:, :, begin] >= least - _SLACK) | (stops > 0)
+    rows, starts, labels = np.nonzero(may_begin & is_word)
     tags, at = begin[labels], starts
     score = sums.before[rows, starts, tags]
     while len(rows):
@@ -138,10 +161,13 @@ def probable_spans(lattice: Lattice, thresholds: Floats) -> Spans:
         last, onward = end[labels], inside[labels]
         closed = score + transition[tags, last] + sums.scores[rows, at, last]
         closed += sums.after[rows, at, last]
+        if sums.gains:
+            closed += sums.gained(rows, starts, at + 1, begin[labels])
         taken = closed >= least[labels]
         found.append((rows[taken], starts[taken], at[taken] + 1, labels[taken], closed[taken]))
         score = score + transition[tags, onward] + sums.scores[rows, at, onward]
         is_open = score + sums.after[rows, at, onward] >= least[labels] - _SLACK
+        is_open |= at + 1 < stops[rows, starts, labels]
         rows, starts, labels = rows[is_open], starts[is_open], labels[is_open]
         at, tags, score = at[is_open], onward[is_open], score[is_open]
     return _sorted(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
@@ -154,7 +180,8 @@ def probabilities_of(
 
     Shape: row, half-open range of words and label index of each span, each [N] -> [N].
     """
-    sums, transition = _Sums.of(lattice), lattice.transition.numpy()
+    sums = Sums.of(lattice)
+    transition = sums.transition
     begin, inside, end, single = (labels * 4 + place for place in range(1, 5))
     last = ends - 1
     is_one, n_inside = last == starts, np.maximum(last - starts - 1, 0)
@@ -191,7 +218,7 @@ def best_paths(lattice: Lattice, n: int) -> tuple[Indices, Floats]:
 
     Shape: -> int64 [B, n, T], 0 at padding, and float64 [B, n].
     """
-    sums = _Sums.of(lattice)
+    sums = Sums.of(lattice)
     scores, n_tags = torch.from_numpy(sums.scores), lattice.emissions.shape[2]
     at_once = max(1, _MOST_SCORES // (n_tags * n_tags * n))
     parts = [

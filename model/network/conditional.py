@@ -24,6 +24,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from teddy.model.network.alternatives import Sums
 from teddy.model.tags.spans import Hint
 
 Floats = NDArray[np.float64]
@@ -234,10 +235,11 @@ class HintedChain:
             state = before
         return path
 
-    def posterior(self, tags: Wholes) -> tuple[Floats, Floats, Floats]:
+    def posterior(self, tags: Wholes) -> tuple[Floats, Floats, Floats, Sums]:
         """Return how probable the tags of the best path are, as `ConditionalRandomField.posterior`.
 
-        Shape: int64 [B, T] -> (marginal, opening, closing), each float64 [B, T].
+        Shape: int64 [B, T] -> (marginal, opening, closing), each float64 [B, T]; and the sums over
+        all paths, in which a `B-` tag stands for the states "since s" that begin with it, too.
         """
         peak = self._emissions.max(axis=2, keepdims=True)
         relative = self._emissions - peak
@@ -245,26 +247,32 @@ class HintedChain:
         alpha, alpha_chain, alpha_scale = self._forward(weights)
         beta, beta_chain, beta_scale = self._backward(weights)
         every, columns = np.arange(len(tags)), np.arange(self.width)
-        opening_mass = np.take_along_axis(alpha, tags[:, :, None], axis=2)[:, :, 0]
         mass = alpha * beta
         for t, here in enumerate(self._words):
             both = alpha_chain[here.rows, t, here.slots] * beta_chain[here.rows, t, here.slots]
             np.add.at(mass[:, t], (here.rows, here.tags), both)
             rows, slots, begun = here.new
-            is_on_path = tags[rows, t] == begun
-            opening_mass[rows[is_on_path], t] = alpha_chain[rows, t, slots][is_on_path]
+            alpha[rows, t, begun] = alpha_chain[rows, t, slots]
         total = mass.sum(axis=2)
         marginal = np.take_along_axis(mass, tags[:, :, None], axis=2)[:, :, 0] / total
         path = relative[every[:, None], columns, tags]
         path[:, 1:] += self._potentials.transition[tags[:, :-1], tags[:, 1:]]
         path += self._gains(tags)
         path = path.cumsum(axis=1)
-        last = self._lengths - 1
-        log_partition = (np.log(total) + alpha_scale + beta_scale)[every, last][:, None]
-        with np.errstate(divide="ignore"):  # a tag that only states "since s" reach
-            opening = np.log(opening_mass) + alpha_scale - path
-            ending = np.log(np.take_along_axis(beta, tags[:, :, None], axis=2)[:, :, 0])
-        return marginal, opening, ending + beta_scale + path - log_partition
+        log_partition = (np.log(total) + alpha_scale + beta_scale)[every, self._lengths - 1]
+        with np.errstate(divide="ignore"):  # a tag that is forbidden, or that only slots reach
+            sums = Sums(
+                before=np.log(alpha) + (alpha_scale - log_partition[:, None])[:, :, None],
+                after=np.log(beta) + beta_scale[:, :, None],
+                scores=relative,
+                log_partition=log_partition,
+                transition=self._potentials.transition,
+                lengths=self._lengths,
+                gains=self._weights,
+            )
+        opening = np.take_along_axis(sums.before, tags[:, :, None], axis=2)[:, :, 0] - path
+        closing = np.take_along_axis(sums.after, tags[:, :, None], axis=2)[:, :, 0] + path
+        return marginal, opening, closing, sums
 
     def _gains(self, tags: Wholes) -> Floats:
         """Return the weights of the hints on the path, each at its last word. Shape: [B, T]."""

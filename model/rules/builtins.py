@@ -32,6 +32,7 @@ _AMOUNT = r"\d(?:[\d.,'\x{a0}]*\d)?(?:\s?(?:thousand|million|billion|trillion|mn
 _DOMAINS = (
     "com|org|net|edu|gov|int|info|io|dev|app|co|eu|uk|us|de|fr|es|it|nl|se|no|dk|fi|pl|ch|at|be"
 )
+_SHORTEST_ID = 5
 _trailing = re.compile(r"[.,;:!?'\"\u2019\u201d\u2026]+$")
 
 
@@ -61,7 +62,9 @@ def make_builtin(config: BuiltinConfig) -> Builtin:
     """Return what finds a kind. Raises ValueError for an unknown number, and MissingExtraError."""
     if config.kind == "national_id":
         return Builtin(
-            [r"\b[A-Z]{0,4}[- ]?\d[\dA-Za-z]*(?:[-. /+][\dA-Z]{1,12}){0,5}\b"],
+            [
+                r"\b(?:[A-Z]{0,6}[- ]?|[a-z]{2})\d[\dA-Za-z]*(?:[-. /+][\dA-Z]{1,12}){0,7}\b",
+            ],
             _national_id(config.numbers),
         )
     if config.kind == "phone":
@@ -79,7 +82,7 @@ def _stdnum(name: str) -> Any:
     """Return a module of python-stdnum. Raises ValueError for a name that it does not have."""
     with _extra("python-stdnum"):
         import_module("stdnum")
-    if not re.fullmatch(r"[a-z]+(\.[a-z0-9_]+)?", name):
+    if not re.fullmatch(r"[a-z]+_?(\.[a-z0-9_]+)?", name):
         raise ValueError(f"numbers: {name!r} is not a name such as se.personnummer")
     try:
         return import_module(f"stdnum.{name}")
@@ -121,6 +124,8 @@ def _national_id(names: Sequence[str]) -> Refine:
         while first < end:
             last = end if text[first] not in " -" else first
             while last > first:
+                if last - first < _SHORTEST_ID:
+                    break
                 if any(check(text[first:last]) for check in checks):
                     return first, last
                 last = max(text.rfind(" ", first, last), first)
@@ -200,6 +205,12 @@ def _date(text: str, start: int, end: int) -> Place | None:
     return _apart(text, start, end) if is_day and day and month and not goes_on else None
 
 
+def _mac(text: str, start: int, end: int) -> Place | None:
+    following = text[end : end + 2]
+    goes_on = following[:1] in (":", "-") and following[1:].isalnum()
+    return None if goes_on or _before(text, start) in (":", "-") else (start, end)
+
+
 def _version(text: str, start: int, end: int) -> Place | None:
     following = text[end : end + 2]
     goes_on = following[:1] == "." and following[1:].isdigit()
@@ -218,6 +229,9 @@ _PLAIN: dict[BuiltinKind, Builtin] = {
     ),
     "ip": Builtin(
         [r"\b(?:\d{1,3}\.){3}\d{1,3}\b", r"[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}"], _ip
+    ),
+    "mac": Builtin(
+        [rf"\b[0-9A-Fa-f]{{2}}(?:{mark}[0-9A-Fa-f]{{2}}){{5}}\b" for mark in ":-"], _mac
     ),
     "date": Builtin(
         [

@@ -22,6 +22,7 @@ BuiltinKind = Literal[
     "email",
     "url",
     "ip",
+    "mac",
     "phone",
     "iban",
     "credit_card",
@@ -199,11 +200,11 @@ class RulesConfig(_Table):
 class RulesFile:
     """A file of rules that was read: its values, and where they stand."""
 
-    def __init__(self, path: Path) -> None:
-        """Read it. Raises RulesError, with the line, for a file that is refused."""
+    def __init__(self, path: Path, copy: Path | None = None) -> None:
+        """Read it, or a copy. Raises RulesError, with the line, for a file that is refused."""
         self.path = path
         try:
-            self.content = path.read_bytes()
+            self.content = (copy or path).read_bytes()
             self._text = self.content.decode("utf-8-sig")
         except FileNotFoundError:
             raise RulesError(path, None, "no such file") from None

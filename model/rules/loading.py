@@ -27,22 +27,33 @@ MOST_LABELS = 1000
 """Of all rules together: metrics have a series for each rule, and for each label."""
 
 
-def load_rules(path: Path | str, tokeniser: Tokeniser | None = None) -> Rules:
+def load_rules(
+    path: Path | str, tokeniser: Tokeniser | None = None, *, copies: Path | None = None
+) -> Rules:
     """Read a file of rules, and the files that it names, for words that `tokeniser` cuts.
 
-    Without one, words are cut by the newest rules for the `language` in the file.
+    Without one, words are cut by the newest rules for the `language` in the file. `copies` is a
+    folder with copies of all files, named by `copy_name`, which are read in their place.
 
     Raises RulesError, with the file and the line, for what is refused, and MissingExtraError.
     """
-    file = RulesFile(Path(path))
-    return _Builder(file, tokeniser or Tokeniser(language=file.config.language)).build()
+    path = Path(path)
+    file = RulesFile(path, copies and copies / copy_name(0, path))
+    tokeniser = tokeniser or Tokeniser(language=file.config.language)
+    return _Builder(file, tokeniser, copies).build()
+
+
+def copy_name(number: int, path: Path) -> str:
+    """Return the name of a copy of `Rules.paths[number]`."""
+    return f"{number}-{path.name}"
 
 
 class _Builder:
     """Makes one rule after another ready."""
 
-    def __init__(self, file: RulesFile, tokeniser: Tokeniser) -> None:
+    def __init__(self, file: RulesFile, tokeniser: Tokeniser, copies: Path | None) -> None:
         self._file = file
+        self._copies = copies
         self._tokeniser = tokeniser
         self._dictionary = Dictionary(tokeniser)
         self._tokens = TokenPatterns()
@@ -130,8 +141,8 @@ class _Builder:
                 labels[config.label] = None
         if config.file:
             path = self._file.path.parent / config.file
-            self._note(path)
-            for line, name, label, entry_id in read_entries(config, path):
+            source = self._note(path)
+            for line, name, label, entry_id in read_entries(config, source):
                 if not isinstance(name, str):
                     try:
                         self._tokens.add(rule, name, label, entry_id)
@@ -146,16 +157,18 @@ class _Builder:
         n_entries = self._dictionary.n_entries.get(rule, 0) + self._tokens.n_patterns.get(rule, 0)
         return tuple(labels), n_entries
 
-    def _note(self, path: Path) -> None:
-        """Count a file among those that were read."""
+    def _note(self, path: Path) -> Path:
+        """Count a file among those that were read; return where to read it."""
+        source = self._copies / copy_name(len(self._paths), path) if self._copies else path
         self._paths.append(path)
         try:
-            with path.open("rb") as file:
+            with source.open("rb") as file:
                 while part := file.read(2**20):
                     self._digest.update(part)
         except OSError as error:
             reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
             raise RulesError(path, None, f"cannot be read: {reason}") from None
+        return source
 
     def _add_expression(self, source: str, *, fold: bool) -> None:
         self._expressions.append(Expression.of(len(self._rules), source, fold=fold))

@@ -11,6 +11,7 @@ The order: more words first, then the earlier one, then that of the earlier rule
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from teddy.model.rules.config import Use
 from teddy.model.text.documents import Entity
@@ -19,8 +20,7 @@ MODEL = "model"
 """The source of an entity that the model found."""
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """A rule's match on `[start, end)` of a text, in its offsets, which touches words.
 
     Attributes: `words`, the range of words that it touches; `whole`, whether it begins and ends
@@ -106,12 +106,14 @@ def merge(
     def may_be(start: int, end: int, label: str) -> bool:
         return not never or never.isdisjoint(((start, end, ""), (start, end, label)))
 
-    able = [each for each in matches if each.use and may_be(each.start, each.end, each.label)]
-    sure = choose([each for each in able if each.use == "sure"], taken := Stretches())
+    by_use: dict[Use, list[Match]] = {"sure": [], "hint": [], "fill": []}
+    for each in matches:
+        if each.use and may_be(each.start, each.end, each.label):
+            by_use[each.use].append(each)
+    sure = choose(by_use["sure"], taken := Stretches())
     hints = {
         (each.start, each.end, each.label): each
-        for each in sorted(able, key=order_of, reverse=True)
-        if each.use == "hint"
+        for each in sorted(by_use["hint"], key=order_of, reverse=True)
     }
     used, kept, dropped = [*sure], [], []
     for entity in found:
@@ -123,8 +125,10 @@ def merge(
         if hint:
             used.append(hint)
         kept.append(replace(entity, source=MODEL, id=(hint and hint.id) or None))
-    taken.take_all((entity.start, entity.end) for entity in kept)
-    fill = choose([each for each in able if each.use == "fill"], taken)
+    fill: list[Match] = []
+    if by_use["fill"]:
+        taken.take_all((entity.start, entity.end) for entity in kept)
+        fill = choose(by_use["fill"], taken)
     made = [
         Entity(
             each.start,

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 MOST_BYTES = 1000
+_BLOCK_BYTES = 500
+"""Matches that begin in so many bytes are searched in these and `MOST_BYTES` behind them."""
 BYTES_A_MATCH = 32
 FREE_MATCHES = 10_000
 _MEMORY_BYTES = 64 * 2**20
@@ -56,6 +58,7 @@ class Expression:
         options = re2.Options()
         options.log_errors = False
         options.max_mem = _MEMORY_BYTES
+        options.never_capture = "(?P<entity>" not in source
         source = f"(?i:{source})" if fold else source
         try:
             compiled = re2.compile(source, options)
@@ -72,17 +75,22 @@ class Expression:
         left = FREE_MATCHES + len(text) // BYTES_A_MATCH
         start, size = 0, len(text)
         while start < size and left:
-            found = self.compiled.search(text, start, min(size, start + 2 * MOST_BYTES))
-            if found is None or found.start() >= start + MOST_BYTES:
-                start = min(start + MOST_BYTES, size) if found is None else found.start()
-                continue
-            first, last = found.span(self.group)
-            if first < 0:  # the group is in another alternative
+            bound = start + _BLOCK_BYTES
+            for found in self.compiled.finditer(text, start, min(size, bound + MOST_BYTES)):
                 first, last = found.span()
-            left -= 1
-            if 0 <= first < last <= first + MOST_BYTES:
-                yield first, last
-            start = max(found.end(), start + 1)
+                if first >= bound:
+                    start = first
+                    break
+                left -= 1
+                start = last
+                if self.group and found.start(self.group) >= 0:  # or it is in another alternative
+                    first, last = found.span(self.group)
+                if first < last <= first + MOST_BYTES:
+                    yield first, last
+                if start >= bound or not left:
+                    break
+            else:
+                start = max(start, bound)
 
 
 class Expressions:
@@ -107,8 +115,8 @@ class Expressions:
             return
         data = text.encode()
         is_ascii = len(data) == len(text)
-        numbers = range(len(self._expressions)) if self._set is None else self._set.Match(data)
-        for number in sorted(numbers):
+        found = range(len(self._expressions)) if self._set is None else self._set.Match(data)
+        for number in sorted(found or ()):  # a set without a match returns None
             expression = self._expressions[number]
             flat = [*chain.from_iterable(expression.find(data))]
             # RE2 matches whole characters, so that no offset is within one

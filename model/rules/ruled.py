@@ -2,8 +2,8 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -25,26 +25,44 @@ class RuledDocument(Document):
     matches: Sequence[Match] = ()
 
 
-@dataclass(frozen=True)
 class RuledTagged(Tagged):
-    """What was found in a text.
+    """What was found in a text by the model, and what the rules made of it."""
 
-    Attributes: `read`, the entities that the model found, before rules took some of them; `used`,
-    the names of the rules whose matches are among the entities, once for each.
-    """
+    def __init__(self, text: Text, read: Tagged, merged: Merged, tag_set: TagSet, rules: Rules):
+        super().__init__(
+            Entities(text, merged.entities),
+            read.offsets,
+            *read.tag_arrays,
+            tag_set.tags,
+            read.sentences,
+        )
+        # a frozen dataclass, whose fields are set once
+        vars(self).update(_read=read, _merged=merged, _tag_set=tag_set, _names=rules.names)
 
-    read: list[Entity] = field(default_factory=list, repr=False)
-    used: Sequence[str] = field(default=(), repr=False)
+    _read: Tagged
+    _merged: Merged
+    _tag_set: TagSet
+    _names: Sequence[str]
+
+    @property
+    def tag_arrays(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """See `Tagged.tag_arrays`."""
+        return self._retagged
+
+    @cached_property
+    def _retagged(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Made on first use: few callers want the tags."""
+        return _retag(self._read, self._merged, self._tag_set)
 
     @property
     def model_entities(self) -> list[Entity]:
         """See `Tagged.model_entities`."""
-        return self.read
+        return self._read.entities
 
     @property
     def used_rules(self) -> Sequence[str]:
         """See `Tagged.used_rules`."""
-        return self.used
+        return [self._names[each.rule] for each in self._merged.used]
 
 
 def check_hints(rules: Rules, labels: Sequence[str], *, taken: bool) -> None:
@@ -95,17 +113,7 @@ def apply_rules(document: Document, tagged: Tagged, tag_set: TagSet, rules: Rule
     """Merge what the model found in a document with the matches of the rules."""
     matches = document.matches if isinstance(document, RuledDocument) else ()
     merged = merge(tagged.entities, matches, rules.names, document.quote)
-    tags, scores = _retag(tagged, merged, tag_set)
-    return RuledTagged(
-        Entities(document.text, merged.entities),
-        document.offsets,
-        tags,
-        scores,
-        tag_set.tags,
-        tagged.sentences,
-        read=tagged.entities,
-        used=[rules.names[each.rule] for each in merged.used],
-    )
+    return RuledTagged(document.text, tagged, merged, tag_set, rules)
 
 
 def _retag(

@@ -126,7 +126,7 @@ class Rules:
         entry_id: str = "",
     ) -> Iterator[Match]:
         rule = self.rules[number]
-        score = near.score(rule, *words)
+        score = near.score(rule, *words) if rule.context else rule.score
         if rule.use is None:
             for forbidden in rule.labels or ("",):
                 yield Match(*place, words, whole, number, None, forbidden, 1.0)

@@ -164,11 +164,11 @@ class Tagged:
 
     def read_tokens(self) -> Iterator[Token]:
         """Yield the words, which are not kept: of a long text they take 160 bytes each."""
-        names = self._tag_names
-        for first in range(0, len(self._tags), _WORDS_AT_ONCE):
+        names, (all_tags, all_scores) = self._tag_names, self.tag_arrays
+        for first in range(0, len(all_tags), _WORDS_AT_ONCE):
             words = slice(first, first + _WORDS_AT_ONCE)
             starts, ends = self._offsets.starts[words], self._offsets.ends[words]
-            tags, scores = self._tags[words].tolist(), self._scores[words].tolist()
+            tags, scores = all_tags[words].tolist(), all_scores[words].tolist()
             for start, end, tag, score in zip(starts, ends, tags, scores, strict=False):
                 yield Token(start, end, names[tag], score)
 

@@ -1,18 +1,21 @@
-"""What workers keep for those that start later: the last good file of each model, and the default.
+"""What workers keep for those that start later: last good files, and the default model.
 
-A worker goes on serving a model whose file was replaced by a bad one, or removed. When it dies, its
-successor finds only that. So each file that was loaded is copied to a directory of the supervisor,
-which lives as long as the service. (A link would not do: `cp` writes into the file that is linked.)
+A worker goes on serving a model whose file was replaced by a bad one, or removed, and the same goes
+for rules. When it dies, its successor finds only the bad file. So each file that was loaded is
+copied to a directory of the supervisor, which lives as long as the service. (A link would not do:
+`cp` writes into the file that is linked.)
 """
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from errno import ENOSPC
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Self
+from zipfile import ZipFile
 
 import structlog
 
@@ -69,8 +72,7 @@ class KeptModels:
         # A worker that is killed while it copies leaves this to its successor.
         copy = self._directory / f".{file.name}.{worker_number()}"
         try:
-            if shutil.disk_usage(self._directory).free < 2 * file.path.stat().st_size:
-                raise OSError(ENOSPC, os.strerror(ENOSPC))
+            _check_room(self._directory, [file.path])
             shutil.copyfile(file.path, copy)
             if has_version(copy, version):  # or it has been replaced meanwhile
                 copy.replace(kept)
@@ -116,6 +118,53 @@ class KeptModels:
         if self._directory is not None:
             (self._directory / name).unlink(missing_ok=True)
 
+    def keep_rules(self, paths: Sequence[Path], version: str) -> None:
+        """Copy a file of rules, the first, and those that it names, as `Rules` has read them.
+
+        Without room for them, a warning says so.
+        """
+        from teddy.model.rules.loading import copy_name
+
+        kept = self._kept_rules(paths[0])
+        if kept is None or self._directory is None:
+            return
+        copy, digest = kept.with_name(f"{kept.name}.{worker_number()}"), sha256()
+        try:
+            if kept.exists():
+                with ZipFile(kept) as archive:
+                    if archive.comment.decode() == version:
+                        return
+            _check_room(self._directory, paths)
+            with ZipFile(copy, "w") as archive:
+                archive.comment = version.encode()
+                for number, path in enumerate(paths):
+                    with path.open("rb") as file, archive.open(copy_name(number, path), "w") as to:
+                        while part := file.read(2**20):
+                            digest.update(part)
+                            to.write(part)
+            if digest.hexdigest().startswith(version):  # or one has been replaced meanwhile
+                copy.replace(kept)
+        except OSError as error:
+            log.warning("rules cannot be kept", file=paths[0].name, reason=error.strerror)
+        finally:
+            copy.unlink(missing_ok=True)
+
+    @contextmanager
+    def rules_copies(self, path: Path) -> Iterator[Path | None]:
+        """Unpack the copies of a file of rules and those that it names; None if none are kept."""
+        kept = self._kept_rules(path)
+        if kept is None or not kept.exists():
+            yield None
+            return
+        with TemporaryDirectory(prefix=".copies-", dir=self._directory) as folder:
+            with ZipFile(kept) as archive:
+                archive.extractall(folder)
+            yield Path(folder)
+
+    def _kept_rules(self, path: Path) -> Path | None:
+        name = sha256(str(path.absolute()).encode()).hexdigest()[:16]
+        return self._directory and self._directory / f".rules.{name}"
+
     def default(self) -> str | None:
         """Return the name of the default model, if a worker has chosen one."""
         if self._directory is None:
@@ -134,3 +183,9 @@ class KeptModels:
         with suppress(FileExistsError):
             (self._directory / DEFAULT).symlink_to(name)
         return self.default() or name
+
+
+def _check_room(directory: Path, paths: Sequence[Path]) -> None:
+    """Raise OSError where there is no room for copies of files, and as much again."""
+    if shutil.disk_usage(directory).free < 2 * sum(path.stat().st_size for path in paths):
+        raise OSError(ENOSPC, os.strerror(ENOSPC))

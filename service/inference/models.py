@@ -48,11 +48,11 @@ class Models:
 
     def __init__(self, settings: Settings, load: Load, metrics: Metrics) -> None:
         self._files = ModelFiles(settings)
-        self._rules = RulesFiles(settings.rules, metrics)
+        self._kept = KeptModels.of_environment()
+        self._rules = RulesFiles(settings.rules, self._kept, metrics)
         self._poll_seconds = settings.reload_poll_seconds
         self._load = load
         self._metrics = metrics
-        self._kept = KeptModels.of_environment()
         self.ready = False
         """Whether every model is loaded, the default model among them."""
         self._begun = False
@@ -131,6 +131,7 @@ class Models:
                 for name in sorted(self._kept.names() - self._served.keys()):
                     await self._serve_kept(self._files.file_of(name, None))
             self._arrange(listing)
+            await self._renew_rules()
         if not self.ready:
             named = self._named_default
             self._waits_for = f"model {named}" if named else "the first model in TEDDY_MODELS_DIR"
@@ -177,8 +178,11 @@ class Models:
                 if file.name not in self._tried or file.signature != self._tried[file.name]:
                     await self._try(file)
             self._arrange(listing)
-            for name, model in self._served.items():
-                self._served[name], _ = await self._rules.renew(model)
+            await self._renew_rules()
+
+    async def _renew_rules(self) -> None:
+        for name, model in self._served.items():
+            self._served[name], _ = await self._rules.renew(model)
 
     async def reload(self, name: str) -> ServedModel:
         """Load a model's file now, and return the model that is served then.

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 
 from teddy.model.errors import FileError
 from teddy.service.errors import ModelRefusedError
+from teddy.service.inference.kept_models import KeptModels
 from teddy.service.inference.model_files import Signature, signature_of
 from teddy.service.inference.served_model import ServedModel, public_reason
 from teddy.service.observability.metrics import Metrics
@@ -34,8 +35,9 @@ class RulesFiles:
     Not for two tasks at once: `Models` changes one model at a time.
     """
 
-    def __init__(self, files: Mapping[str, Path], metrics: Metrics) -> None:
+    def __init__(self, files: Mapping[str, Path], kept: KeptModels, metrics: Metrics) -> None:
         self._files = files
+        self._kept = kept
         self._metrics = metrics
         self._read: dict[tuple[Path, Tokeniser], tuple[Signatures, Rules]] = {}
         """The last rules of each file that were good, and the files that they were read from."""
@@ -45,8 +47,8 @@ class RulesFiles:
     def attach(self, name: str, predictor: "Predictor") -> "Predictor":
         """Return a model that was loaded with its rules, if it has a file of them.
 
-        If that file is bad now, the last good one is taken. Raises RulesError and MissingExtraError
-        where there has been none.
+        If that file is bad now, the last good one is taken, also that of a worker before; `renew`
+        tells of it. Raises RulesError and MissingExtraError where there has been none.
         """
         if predictor.rules is not None:  # they are all that it is
             self._note(predictor.rules, predictor, {})
@@ -56,10 +58,26 @@ class RulesFiles:
         if path is None:
             return predictor
         known = self._read.get((path, predictor.tokeniser))
-        ruled = predictor.with_rules(known[1] if known else self._load(path, predictor, {}))
+        ruled = predictor.with_rules(known[1] if known else self._first(path, predictor))
         if ruled.rules:
             self._metrics.serve_rules(name, ruled.rules)
         return ruled
+
+    def _first(self, path: Path, predictor: "Predictor") -> "Rules":
+        """Read a file for the first time, or the copy that is kept of a good one."""
+        from teddy.model.rules.loading import load_rules
+
+        try:
+            return self._load(path, predictor, {})
+        except Exception:  # as in `renew`
+            with self._kept.rules_copies(path) as copies:
+                if copies is None:
+                    raise
+                rules = load_rules(path, predictor.tokeniser, copies=copies)
+        predictor.with_rules(rules)
+        # Signatures that no file has, so that `renew` looks at the bad file.
+        self._read[path, predictor.tokeniser] = dict.fromkeys(rules.paths, ()), rules
+        return rules
 
     async def renew(self, model: ServedModel) -> tuple[ServedModel, ModelRefusedError | None]:
         """Return a model with its rules as they are now; if they are refused, the old ones stay."""
@@ -124,6 +142,7 @@ class RulesFiles:
     def _note(self, rules: "Rules", predictor: "Predictor", before: Signatures) -> None:
         signatures = {each: before.get(each) or signature_of(each) for each in rules.paths}
         self._read[rules.path, predictor.tokeniser] = signatures, rules
+        self._kept.keep_rules(rules.paths, rules.version)
 
 
 def _signatures(paths: "list[Path]") -> Signatures:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from teddy.model.network.alternatives import Lattice, best_paths, probable_spans
+from teddy.model.network.alternatives import Lattice, Sums, best_paths, probable_spans
 from teddy.model.network.crf import ConditionalRandomField
 from teddy.model.predictor import Predictor
 from teddy.model.tags.search import Search
@@ -65,7 +65,7 @@ def test_the_probable_spans_are_those_of_the_sum_over_all_paths(
 ) -> None:
     tags, field, emissions, lattice = make_lattice(seed, labels, lengths, temperature)
     thresholds = np.array([threshold, threshold / 2][: len(labels)])
-    found = probable_spans(lattice, thresholds)
+    found = probable_spans(Sums.of(lattice), thresholds)
     expected: dict[tuple[int, Span], float] = {}
     for row, length in enumerate(lengths):
         for path, probability in enumerate_paths(tags, field, emissions[row, :length]).items():

@@ -50,6 +50,10 @@ CASES = {
         ),
         ("At 12:30:59 on 999.1.1.1 or 1.2.3.4.5", ""),
     ],
+    "mac": [
+        ("From 00:1B:44:11:3a:b7 to 00-1B-44-11-3A-B7.", "00:1B:44:11:3a:b7|00-1B-44-11-3A-B7"),
+        ("Not 00:1B:44:11:3A nor 00:1B:44:11:3A:B7:FF.", ""),
+    ],
     "iban": [
         (
             "Pay GB82 WEST 1234 5698 7654 32 NOW or DE89370400440532013000.",
@@ -104,6 +108,28 @@ def test_national_ids_have_right_check_digits(tmp_path: Path) -> None:
     toml = '[[builtin]]\nkind = "national_id"\nnumbers = ["se.personnummer", "us.ssn"]'
     text = "He is 880320-0016 here, 536-90-4399 there, and never 880320-0018."
     assert found(tmp_path, toml, text) == ["880320-0016", "536-90-4399"]
+
+
+@pytest.mark.parametrize(
+    ("number", "written"),
+    [
+        ("it.codicefiscale", "RCCMNL83S18D969H"),
+        ("in_.aadhaar", "2341 2341 2346"),
+        ("fr.nir", "2 95 10 99 126 111 93"),
+        ("bitcoin", "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"),
+    ],
+)
+def test_national_ids_are_found_as_they_are_written(
+    tmp_path: Path, number: str, written: str
+) -> None:
+    toml = f'[[builtin]]\nkind = "national_id"\nnumbers = ["{number}"]'
+    assert found(tmp_path, toml, f"It is {written}, and not {written[:-3]}.") == [written]
+
+
+def test_many_expressions_are_searched_together_with_a_match_or_without(tmp_path: Path) -> None:
+    toml = "".join(f"[[pattern]]\npattern = '{k}x+'\nlabel = 'X'\n" for k in range(6))
+    assert found(tmp_path, toml, "nothing here") == []
+    assert found(tmp_path, toml, "a 3xx and 5x") == ["3xx", "5x"]
 
 
 def test_an_unknown_number_is_refused(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from teddy.model.network.alternatives import probable_spans
 from teddy.model.network.conditional import Floats, HintedChain, Potentials
 from teddy.model.tags.spans import Hint
 from teddy.model.tags.tag_set import TagSet
@@ -63,7 +64,7 @@ def rows_of_hints(draw: st.DrawFn) -> list[tuple[int, list[Hint]]]:
 
 @settings(max_examples=25)
 @given(rows_of_hints(), st.integers(0, 2**31))
-def test_hints_give_what_weighing_every_path_gives(
+def test_hints_give_what_weighing_every_path_gives_on_the_best_path_and_off_it(
     rows: list[tuple[int, list[Hint]]], seed: int
 ) -> None:
     draw = np.random.default_rng(seed)
@@ -72,7 +73,8 @@ def test_hints_give_what_weighing_every_path_gives(
     emissions = draw.normal(size=(len(rows), lengths.max(), K)) * 2
     chain = HintedChain(emissions, lengths, field, [hints for _, hints in rows], TAGS.labels)
     tags = chain.best_path()
-    marginal, opening, closing = chain.posterior(tags)
+    marginal, opening, closing, sums = chain.posterior(tags)
+    probable = probable_spans(sums, np.array([0.001, 0.05]))
     for b, (length, hints) in enumerate(rows):
         paths = enumerate_paths(emissions[b, :length], field, hints)
         path = tuple(tags[b, :length].tolist())
@@ -84,6 +86,17 @@ def test_hints_give_what_weighing_every_path_gives(
             wanted = sum(p for each, p in paths.items() if span in TAGS.decode(each))
             found = np.exp(opening[b, span.start] + closing[b, span.end - 1])
             assert found == pytest.approx(wanted, rel=1e-8)
+        every: dict[tuple[int, int, int], float] = {}
+        for each, p in paths.items():
+            for span in TAGS.decode(each):
+                key = span.start, span.end, TAGS.labels.index(span.label)
+                every[key] = every.get(key, 0.0) + p
+        of_row = probable.rows == b
+        places = (probable.starts, probable.ends, probable.labels, probable.probabilities)
+        assert {
+            (start, end, label): p
+            for start, end, label, p in zip(*(x[of_row].tolist() for x in places), strict=True)
+        } == pytest.approx({key: p for key, p in every.items() if p >= (0.001, 0.05)[key[2]]})
 
 
 def test_one_hint_moves_the_log_odds_of_its_span_by_its_weight() -> None:

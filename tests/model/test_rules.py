@@ -335,6 +335,22 @@ def test_a_hint_moves_the_log_odds_that_the_model_gives(
     assert after.source == "model"
 
 
+def test_a_hint_moves_the_probability_that_a_threshold_is_compared_with(
+    tiny_predictor: Predictor, tmp_path: Path
+) -> None:
+    text = "Anna Berg went to Oslo ."
+    before = tiny_predictor.tag([text])[0][1].score
+    hint = "[[dictionary]]\nentries = ['Oslo']\nlabel = 'LOC'\nuse = 'hint'\nscore = 0.2"
+    ruled = tiny_predictor.with_rules(rules_of(tmp_path, hint))
+    odds = before / (1 - before) / 4
+    found = {e.text: e.score for e in ruled.tag([text], threshold=0.0001)[0] if e.label == "LOC"}
+    assert found["Oslo"] == pytest.approx(odds / (1 + odds), rel=1e-4)
+    above = ruled.tag([text], threshold=min(1.0, found["Oslo"] * 1.01))[0]
+    assert ("Oslo", "LOC") not in [(e.text, e.label) for e in above]
+    never = tiny_predictor.with_rules(rules_of(tmp_path, "[[never]]\nentries = ['Oslo']"))
+    assert "Oslo" not in [e.text for e in never.tag([text], threshold=0.0001)[0]]
+
+
 def test_hints_leave_other_sentences_as_they_are(tiny_predictor: Predictor, tmp_path: Path) -> None:
     texts = ["Anna Berg went to Oslo .", "Mira and Otto Lind like apples ."] * 3
     hint = "[[dictionary]]\nentries = ['Oslo']\nlabel = 'LOC'\nuse = 'hint'\nscore = 0.8"

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from teddy.model.predictor import Predictor
+from teddy.service.inference.kept_models import KEPT_DIRECTORY
 
 pytest.importorskip("re2")
 pytestmark = pytest.mark.anyio
@@ -121,6 +122,41 @@ async def test_a_bad_file_is_refused_with_its_line_while_the_old_one_serves(
         assert (await client.post("/v1/models/en/reload")).status_code == 200
         assert (await found(client))[0] == ("Anna Berg", "CUSTOMER", "customers", "c-9")
         assert "refused" not in (await client.get("/v1/models/en/rules")).json()
+
+
+@pytest.mark.parametrize("bad", ["customers.csv", "rules.toml", None], ids=str)
+async def test_a_successor_has_the_last_good_rules_and_tells_of_the_bad_file(
+    serving: Any,
+    tiny_predictor: Predictor,
+    rules: Path,
+    bad: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = rules.with_name("kept")
+    kept.mkdir()
+    monkeypatch.setenv(KEPT_DIRECTORY, str(kept))
+    async with serve(serving, tiny_predictor, rules) as client:
+        write(rules.with_name("customers.csv"), "Anna Berg,c-8\n")
+        assert (await client.post("/v1/models/en/reload")).status_code == 200
+        before = await found(client)
+        version = (await client.get("/v1/models/en/rules")).json()["version"]
+    assert before[0][3] == "c-8"
+    if bad:
+        write(rules.with_name(bad), "Otto\n")
+    else:
+        rules.unlink()
+    async with serve(serving, tiny_predictor, rules) as client:
+        assert await found(client) == before
+        listed = (await client.get("/v1/models/en/rules")).json()
+        assert listed["version"] == version
+        assert listed["refused"].startswith(bad or "rules.toml: no such file")
+        write(rules, RULES)
+        write(rules.with_name("customers.csv"), "Anna Berg,c-9\n")
+        assert (await client.post("/v1/models/en/reload")).status_code == 200
+        assert (await found(client))[0][3] == "c-9"
+        assert "refused" not in (await client.get("/v1/models/en/rules")).json()
+    assert len([*kept.glob(".rules.*")]) == 1
+    assert not [*kept.glob(".copies*")], "what was unpacked is gone"
 
 
 async def test_a_new_dictionary_that_is_mended_is_tried_again(

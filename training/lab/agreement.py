@@ -14,23 +14,11 @@ from torch.nn import functional
 from teddy.model.config import CellName
 from teddy.model.network.cells import Recurrence, make_recurrence
 
-_NOUNS = (("cat", "cats"), ("dog", "dogs"), ("bear", "bears"), ("child", "children"))
-_OTHERS = (
-    "saw",
-    "near",
-    "the",
-    "old",
-    "house",
-    "by",
-    "a",
-    "river",
-    "and",
-    "then",
-    "slept",
-    "under",
-)
+NOUNS = (("cat", "cats"), ("dog", "dogs"), ("bear", "bears"), ("child", "children"))
+_FILLING = "saw near the old house by a river and then slept under"
+FILLERS = tuple(_FILLING.split())
 VERBS = ("was", "were")
-WORDS = ("The", ",", "which", *(word for pair in _NOUNS for word in pair), *_OTHERS, *VERBS)
+WORDS = ("The", ",", "which", *(word for pair in NOUNS for word in pair), *FILLERS, *VERBS)
 _COMMA, _WHICH = 1, 2
 _FIRST_NOUN, _LAST_FILLER = 3, len(WORDS) - len(VERBS)
 WIDTH = 32
@@ -46,7 +34,7 @@ def make_sentences(gap: int, n: int, random: torch.Generator) -> tuple[Tensor, T
     Shape: int64 [gap + 2, n], places in `WORDS`; int64 [n], places in `VERBS`.
     """
     number = torch.randint(2, (n,), generator=random)
-    noun = torch.randint(len(_NOUNS), (n,), generator=random)
+    noun = torch.randint(len(NOUNS), (n,), generator=random)
     words = torch.randint(_FIRST_NOUN, _LAST_FILLER, (gap + 2, n), generator=random)
     words[0] = 0
     words[1] = _FIRST_NOUN + 2 * noun + number

@@ -40,12 +40,14 @@ class _Size:
 
 
 _SIZES: dict[SizeName, _Size] = {
-    "tiny": _Size(n_train=30, n_dev=15, epochs=1, width=8),
+    "tiny": _Size(n_train=9, n_dev=6, epochs=1, width=8),
     "quick": _Size(n_train=240, n_dev=150, epochs=8, width=24),
     "full": _Size(n_train=900, n_dev=400, epochs=8, width=32),
 }
 _NAMES = ("Teddy", "Jordan", "Lincoln", "Victoria")
-_CLAUSES = ("", "", "", "I think", "as we heard")
+_ASIDES = ("", "", "", ", I think ,", ", as we heard ,")
+_ASIDES_AFTER = ("", "", "really", ", I think ,", ", as we heard ,")
+"""So a telling word that stands after the name is 1, 2, 5 or 6 words away."""
 _PERSON_AFTER = ("was elected president", "smiled and sat down")
 _TOY_AFTER = ("is soft and brown", "lost a button")
 _PERSON_BEFORE = ("our old neighbour", "the president")
@@ -61,19 +63,18 @@ def telling_sentences(n: int, seed: int) -> Iterator[tuple[str, str, Span]]:
     draw = random.Random(seed)  # noqa: S311
     for place in range(n):
         where, label = ("after", "before", "inside")[place % 3], draw.choice(("PER", "TOY"))
-        person, name, clause = label == "PER", draw.choice(_NAMES), draw.choice(_CLAUSES)
-        aside = f", {clause} , " if clause else ""
+        person, name, before = label == "PER", draw.choice(_NAMES), "He said ,"
+        aside = draw.choice(_ASIDES if where == "before" else _ASIDES_AFTER)
         if where == "after":
-            before = "He said ,"
-            tail = f"{aside}{draw.choice(_PERSON_AFTER if person else _TOY_AFTER)} ."
+            tail = f"{aside} {draw.choice(_PERSON_AFTER if person else _TOY_AFTER)} ."
         elif where == "before":
-            before = f"{draw.choice(_PERSON_BEFORE if person else _TOY_BEFORE)} {aside}".strip()
+            before = f"{draw.choice(_PERSON_BEFORE if person else _TOY_BEFORE)} {aside}"
             tail = "is here ."
         else:
-            before, name = "He said ,", f"{name} {draw.choice(_SURNAMES if person else _TOYS)}"
-            tail = f"{aside}came too ."
-        start = len(before.split())
-        yield where, f"{before} {name} {tail}", Span(start, start + len(name.split()), label)
+            name = f"{name} {draw.choice(_SURNAMES if person else _TOYS)}"
+            tail = f"{aside} came too ."
+        start, text = len(before.split()), " ".join(f"{before} {name} {tail}".split())
+        yield where, text, Span(start, start + len(name.split()), label)
 
 
 def write_telling_corpus(directory: Path, size: SizeName) -> Path:
@@ -125,7 +126,8 @@ class Material:
     def about(self) -> str:
         """Say what it is, in a sentence."""
         n_train = sum(len(corpus.train) for corpus in self.corpora)
-        return f"{n_train:,} sentences of {self.name} to learn from, {len(self.dev):,} of its dev."
+        what = self.name if self.is_made_up else f"sentences of {self.name}"
+        return f"{n_train:,} {what} to learn from, {len(self.dev):,} others to measure on."
 
 
 def open_material(recipe_file: Path | None, data: Path, output: Path, size: SizeName) -> Material:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,7 +15,6 @@ from teddy.training.lab.agreement import WIDTH, Reader, make_sentences
 from teddy.training.lab.page import (
     COLOURS,
     SEEDS,
-    Measured,
     Page,
     Plan,
     SizeName,
@@ -77,9 +77,9 @@ def explode(plan: Plan) -> Page:
         ],
         tables=[
             Table(
-                "For each radius and clipping: the norm of the first gradient, the largest norm "
-                "of all, the mean loss of the last tenth of the updates, and the runs that ended "
-                "in a number that is none (NaN or infinite)",
+                "For each radius and clipping: the norm of the first gradient (the median of the "
+                "seeds), the largest norm of all, the mean loss of the last tenth of the updates, "
+                "and the runs that ended in NaN or infinity",
                 [
                     "layer, radius, clipping",
                     "first norm",
@@ -152,7 +152,7 @@ def _row(key: tuple[str, float, str], runs: Sequence[_Run]) -> list[str]:
     losses = [sum(loss for loss, _ in last) / len(last) for run in kept for last in [_last(run)]]
     return [
         f"{unit}, {radius:g}, {clip}",
-        f"{Measured(tuple(run[0][1] for run in runs)).mean:.2g}",
+        f"{_first_norm(runs):.2g}",
         f"{largest:.2g}",
         f"{sum(losses) / len(losses):.3g}" if losses else "",
         f"{len(runs) - len(kept)} of {len(runs)}",
@@ -179,21 +179,21 @@ def _findings(runs: dict[tuple[str, float, str], list[_Run]]) -> list[str]:
         ]
         how = "Without clipping" if clip == "none" else f"With clipping {clip}"
         sentences.append(
-            f"{how}, runs end in a number that is none: {words_of(lost)}."
+            f"{how}, runs end in NaN or infinity: {words_of(lost)}."
             if lost
-            else f"{how}, no run ends in a number that is none."
+            else f"{how}, no run ends in NaN or infinity."
         )
     return sentences
 
 
 def _first_norm(runs: Sequence[_Run]) -> float:
-    return sum(run[0][1] for run in runs) / len(runs)
+    return median(run[0][1] for run in runs)
 
 
 def _draw(runs: dict[tuple[str, float, str], list[_Run]]) -> "Figure":
     figure = new_figure(6, 2.5)
     shown = [(1.0, "none"), *((_RADII[-1], clip) for clip in _CLIPS)]
-    for axes, unit in zip(figure.subplots(1, 2), ("tanh", "relu"), strict=True):
+    for axes, unit in zip(figure.subplots(1, 2, sharey=True), ("tanh", "relu"), strict=True):
         for number, (radius, clip) in enumerate(shown):
             run = runs[unit, radius, clip][0]
             norms = [norm if 0 < norm < math.inf else math.nan for _, norm in run]
@@ -204,5 +204,5 @@ def _draw(runs: dict[tuple[str, float, str], list[_Run]]) -> "Figure":
                 axes.plot([last], norms[last : last + 1], "x", color=COLOURS[number], markersize=8)
         axes.set_yscale("log")
         y = "norm of the gradient" if unit == "tanh" else ""
-        finish(axes, "update", y, unit, legend=unit == "relu")
+        finish(axes, "update", y, unit, legend=unit == "tanh")
     return figure

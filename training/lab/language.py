@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 from teddy.model.features.pieces import Pieces
 from teddy.model.network.cells import make_recurrence
 from teddy.training.data.vocabulary import train_pieces
+from teddy.training.lab.agreement import FILLERS, NOUNS, VERBS
 from teddy.training.lab.page import (
     SEEDS,
     Measured,
@@ -26,6 +27,7 @@ from teddy.training.lab.page import (
     draw_bars,
     draw_measured,
     finish,
+    over_seeds,
 )
 from teddy.training.lab.steps import step_of
 from teddy.training.recipe.recipe import PiecesConfig
@@ -37,21 +39,6 @@ if TYPE_CHECKING:
 UnitName = Literal["characters", "pieces"]
 _UNITS: tuple[UnitName, ...] = ("characters", "pieces")
 _TEMPERATURES = (0.5, 1.0, 1.5)
-_NOUNS = (("cat", "cats"), ("dog", "dogs"), ("bear", "bears"), ("child", "children"))
-_FILLERS = (
-    "saw",
-    "the",
-    "old",
-    "house",
-    "near",
-    "a",
-    "river",
-    "and",
-    "then",
-    "slept",
-    "under",
-    "it",
-)
 _ENDS = ("asleep", "here", "happy", "seen in Lund", "called Zoë", "fed by Jürgen", "known to Ğ")
 """The last of them have characters that are rare."""
 END, UNKNOWN = 0, 1
@@ -74,7 +61,7 @@ _SIZES: dict[SizeName, _Size] = {
     "tiny": _Size(gaps=(1, 2), n_train=60, n_updates=2, n_test=4, n_samples=2, width=8),
     "quick": _Size(gaps=(1, 4, 8), n_train=600, n_updates=120, n_test=40, n_samples=20, width=48),
     "full": _Size(
-        gaps=(1, 2, 4, 8, 16), n_train=1500, n_updates=500, n_test=60, n_samples=40, width=64
+        gaps=(1, 2, 4, 8, 16), n_train=1500, n_updates=1500, n_test=60, n_samples=40, width=64
     ),
 }
 
@@ -82,11 +69,11 @@ _SIZES: dict[SizeName, _Size] = {
 def write_sentence(gap: int, draw: random.Random) -> tuple[str, str, str]:
     """Return a sentence in three parts: up to the verb, the verb, and the rest."""
     number = draw.randrange(2)
-    clause = " ".join(draw.choice(_FILLERS) for _ in range(gap))
+    clause = " ".join(draw.choice(FILLERS) for _ in range(gap))
     # the rare ends are rare
     end = draw.choices(_ENDS, weights=[*[8] * (len(_ENDS) - 3), 1, 1, 1])[0]
-    noun = draw.choice(_NOUNS)[number]
-    return f"The {noun} , which {clause} ,", ("was", "were")[number], f"{end} ."
+    noun = draw.choice(NOUNS)[number]
+    return f"The {noun} , which {clause} ,", VERBS[number], f"{end} ."
 
 
 class Units:
@@ -188,8 +175,8 @@ def language(plan: Plan) -> Page:
         plan.say(f"{kind}: {len(SEEDS)} models")
         runs[kind] = [_run(kind, size, seed) for seed in SEEDS]
     bits = {kind: Measured(tuple(run.bits for run in each)) for kind, each in runs.items()}
-    verbs = {kind: _columns([run.verbs for run in each]) for kind, each in runs.items()}
-    known = {kind: _columns([run.known for run in each]) for kind, each in runs.items()}
+    verbs = {kind: over_seeds([run.verbs for run in each]) for kind, each in runs.items()}
+    known = {kind: over_seeds([run.known for run in each]) for kind, each in runs.items()}
     samples = [
         [f"{kind}, {temperature:g}", runs[kind][0].samples[place]]
         for kind in _UNITS
@@ -238,10 +225,6 @@ def language(plan: Plan) -> Page:
             "samples": samples,
         },
     )
-
-
-def _columns(rows: Sequence[Sequence[float]]) -> list[Measured]:
-    return [Measured(column) for column in zip(*rows, strict=True)]
 
 
 def _run(kind: UnitName, size: _Size, seed: int) -> _Run:

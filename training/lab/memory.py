@@ -11,6 +11,7 @@ from torch.nn import functional
 from teddy.model.config import CellName
 from teddy.training.lab.agreement import VERBS, Reader, learn, make_sentences, verb_places
 from teddy.training.lab.page import (
+    COLOURS,
     SEEDS,
     Measured,
     Page,
@@ -19,10 +20,11 @@ from teddy.training.lab.page import (
     Table,
     draw_measured,
     finish,
+    over_seeds,
     words_of,
 )
 from teddy.training.lab.steps import trace
-from teddy.training.report.figures import new_figure
+from teddy.training.report.figures import GREY, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,9 +71,6 @@ class _Found:
     gates: dict[str, list[float]]
     """The mean of each gate at each word, of a trained reader."""
 
-    def as_dict(self) -> dict[str, object]:
-        return {name: getattr(self, name) for name in self.__slots__}
-
 
 def memory(plan: Plan) -> Page:
     """Train every cell on every gap, and follow its gradient and its gates."""
@@ -86,12 +85,16 @@ def memory(plan: Plan) -> Page:
         about=(
             "“The cat , which … , was”, but “The cats , which … , were”: one layer of "
             "each cell reads made-up sentences up to the verb and chooses it. Between noun and "
-            "verb stand 1 to many words, other nouns among them. For each gap a network is "
-            f"trained on sentences of that gap alone, for at most {size.n_updates} updates of 32."
+            f"verb stand {size.gaps[0]} to {size.gaps[-1]} words, other nouns among them. For each "
+            "gap a network is trained on sentences of that gap alone, and one on all gaps in turn, "
+            f"each for at most {size.n_updates} updates of 32 sentences."
         ),
         findings=_findings(size, found),
         figures=[
-            ("Verbs chosen rightly, by the words between noun and verb", _draw_gaps(size, found)),
+            (
+                "Verbs chosen rightly, by the words between noun and verb",
+                _draw_accuracy(size, found),
+            ),
             (
                 "The gradient of the loss by the state after an earlier word, before training, "
                 "as a share of that at the last word",
@@ -105,7 +108,7 @@ def memory(plan: Plan) -> Page:
             "fitted to the norm of the gradient by the least squares of its logarithm; of a layer "
             "with a cell, the gradient is by hidden state and cell together."
         ],
-        data={"gaps": size.gaps, "cells": {cell: each.as_dict() for cell, each in found.items()}},
+        data={"gaps": size.gaps, "cells": found},
     )
 
 
@@ -122,17 +125,13 @@ def _measure(cell: CellName, size: _Size) -> _Found:
     readers = [runs[size.gaps.index(size.learnt_gap)].reader for runs in by_seed]
     learnt = [gradient_norms(reader, size.learnt_gap) for reader in readers]
     return _Found(
-        accuracy=_over_seeds([[each.accuracy for each in runs] for runs in by_seed]),
-        mixed=_over_seeds([[each.accuracy for each in runs] for runs in mixed]),
-        gradient=_over_seeds([[norm / norms[-1] for norm in norms] for norms in fresh]),
+        accuracy=over_seeds([[each.accuracy for each in runs] for runs in by_seed]),
+        mixed=over_seeds([[each.accuracy for each in runs] for runs in mixed]),
+        gradient=over_seeds([[norm / norms[-1] for norm in norms] for norms in fresh]),
         rate=Measured(tuple(map(rate, fresh))),
         rate_learnt=Measured(tuple(map(rate, learnt))),
         gates=_gates(readers[0], size.learnt_gap),
     )
-
-
-def _over_seeds(rows: Sequence[Sequence[float]]) -> list[Measured]:
-    return [Measured(column) for column in zip(*rows, strict=True)]
 
 
 def gradient_norms(reader: Reader, gap: int, n: int = 64) -> list[float]:
@@ -178,19 +177,12 @@ def last_above_chance(gaps: Sequence[int], accuracy: Sequence[Measured]) -> int:
 
 
 def _findings(size: _Size, found: Mapping[CellName, _Found]) -> list[str]:
-    sentences = []
-    for cell, each in found.items():
-        last = last_above_chance(size.gaps, each.accuracy)
-        later = [gap for gap in size.gaps if gap > last]
-        if not last:
-            sentences.append(f"{cell} is never above chance.")
-            continue
-        share = each.accuracy[size.gaps.index(last)].percent()
-        fate = f"from {later[0]} on it cannot be told from chance" if later else "the longest"
-        sentences.append(
-            f"{cell} is above chance up to a gap of {last} ({share} % right), {fate}; its "
-            f"gradient changes by a factor of {each.rate.number()} a word before training."
-        )
+    sentences = [
+        f"{cell} is above chance {_reach(size, each.accuracy)} if trained on that gap alone, and "
+        f"{_reach(size, each.mixed)} if trained on all gaps in turn; before training, its gradient "
+        f"changes by a factor of {each.rate.number()} with each word further back."
+        for cell, each in found.items()
+    ]
     end = size.gaps[-1]
     mixed = [
         cell
@@ -198,27 +190,37 @@ def _findings(size: _Size, found: Mapping[CellName, _Found]) -> list[str]:
         if each.mixed[-1].low > _CHANCE >= each.accuracy[-1].low
     ]
     sentences.append(
-        f"Trained on all gaps in turn, short ones among them, {words_of(mixed)} "
-        f"{'is' if len(mixed) == 1 else 'are'} above chance also at a gap of {end}: there it is "
-        "finding the way back over so many words that fails, not keeping the noun."
+        f"At a gap of {end}, {words_of(mixed)} {'is' if len(mixed) == 1 else 'are'} above chance "
+        "only if trained on shorter gaps too: what fails on long ones alone is finding the way "
+        "back over so many words, not keeping the noun."
         if mixed
         else f"Training on all gaps in turn brings no further cell above chance at a gap of {end}."
     )
     return sentences
 
 
-def _draw_gaps(size: _Size, found: Mapping[CellName, _Found]) -> "Figure":
+def _reach(size: _Size, accuracy: Sequence[Measured]) -> str:
+    last = last_above_chance(size.gaps, accuracy)
+    if not last:
+        return "at no gap"
+    return f"up to a gap of {last} ({accuracy[size.gaps.index(last)].percent()} % right)"
+
+
+def _draw_accuracy(size: _Size, found: Mapping[CellName, _Found]) -> "Figure":
     figure = new_figure(7, 2.8)
-    for axes, group in zip(figure.subplots(1, 2, sharey=True), (CELLS[:1], CELLS[1:]), strict=True):
-        for number, cell in enumerate(CELLS):
-            if cell in group or cell == "lstm":
-                percent = [Measured(tuple(100 * v for v in m.values)) for m in found[cell].accuracy]
-                draw_measured(axes, size.gaps, percent, cell, number, (0, 100))
-        axes.axhline(100 * _CHANCE, color="#8A8A8A", linewidth=0.8)
+    titles = ("trained on this gap alone", "trained on all gaps in turn")
+    for axes, title in zip(figure.subplots(1, 2, sharey=True), titles, strict=True):
+        is_first = title == titles[0]
+        for number, (cell, each) in enumerate(found.items()):
+            accuracy = each.accuracy if is_first else each.mixed
+            # a little apart, as the intervals of cells would hide each other
+            places = [gap * 1.05 ** (number - len(found) // 2) for gap in size.gaps]
+            draw_measured(axes, places, accuracy, cell, number, (0, 1), 100)
+        axes.axhline(100 * _CHANCE, color=GREY, linewidth=0.8)
         axes.set_xscale("log")
         axes.set_xticks(size.gaps, [str(gap) for gap in size.gaps])
         axes.minorticks_off()
-        finish(axes, "words between", "right, %" if group == CELLS[:1] else "")
+        finish(axes, "words between", "right, %" if is_first else "", title, legend=is_first)
     return figure
 
 
@@ -227,10 +229,11 @@ def _draw_gradients(found: Mapping[CellName, _Found]) -> "Figure":
     axes = figure.subplots()
     for number, (cell, each) in enumerate(found.items()):
         back = range(len(each.gradient) - 1, -1, -1)
-        means = [max(norm.mean, 1e-12) for norm in each.gradient]
+        means = [norm.mean for norm in each.gradient]
         label = f"{cell}: {each.rate.mean:.3g} a word"
-        axes.plot(back, means, label=label, color=f"C{number}", linewidth=1.4)
+        axes.plot(back, means, label=label, color=COLOURS[number], linewidth=1.4)
     axes.set_yscale("log")
+    axes.set_ylim(bottom=1e-12)
     finish(axes, "words back from the last", "norm of the gradient")
     return figure
 

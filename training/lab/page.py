@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Literal
@@ -76,6 +76,11 @@ class Measured:
         return {"values": self.values, "mean": self.mean, "low": self.low, "high": self.high}
 
 
+def over_seeds(rows: Sequence[Sequence[float]]) -> list[Measured]:
+    """Measure each column of a table that has a row for each seed."""
+    return [Measured(column) for column in zip(*rows, strict=True)]
+
+
 def differs(first: Measured, second: Measured) -> bool:
     """Tell whether the differences of two figures of the same seeds, seed by seed, are not 0."""
     gaps = Measured(tuple(a - b for a, b in zip(first.values, second.values, strict=True)))
@@ -113,18 +118,18 @@ class Page:
     data: Mapping[str, object] = field(default_factory=dict)
     """All figures, ready for JSON."""
 
-    def fields(self) -> dict[str, object]:
-        """Give everything but the drawings, ready for JSON."""
-        tables = [asdict(table) for table in self.tables]
-        return {
+    def as_json(self) -> str:
+        """Give everything but the drawings."""
+        content = {
             "experiment": self.name,
             "title": self.title,
             "about": self.about,
-            "findings": list(self.findings),
-            "notes": list(self.notes),
-            "tables": tables,
+            "findings": self.findings,
+            "notes": self.notes,
+            "tables": self.tables,
             "data": self.data,
         }
+        return json.dumps(content, ensure_ascii=False, indent=1, default=_shown) + "\n"
 
     def write(self, directory: Path) -> Path:
         """Write NAME.json, NAME.png and NAME.html into a directory; return the last one's path.
@@ -132,8 +137,7 @@ class Page:
         Raises TrainingError where matplotlib or jinja2 is not installed.
         """
         directory.mkdir(parents=True, exist_ok=True)
-        content = json.dumps(self.fields(), ensure_ascii=False, indent=1, default=_shown)
-        write_atomically(directory / f"{self.name}.json", content + "\n")
+        write_atomically(directory / f"{self.name}.json", self.as_json())
         figures = [
             {"caption": caption, "svg": as_svg(figure, f"{self.name}{'abcdefgh'[number]}")}
             for number, (caption, figure) in enumerate(self.figures)
@@ -147,6 +151,8 @@ class Page:
 def _shown(value: object) -> object:
     if isinstance(value, Measured):
         return value.as_dict()
+    if is_dataclass(value):
+        return {each.name: getattr(value, each.name) for each in fields(value)}
     raise TypeError(f"{type(value).__name__} is not for JSON")
 
 
@@ -157,15 +163,18 @@ def draw_measured(
     name: str,
     number: int,
     bounds: tuple[float, float] = (-math.inf, math.inf),
+    factor: float = 1,
 ) -> None:
-    """Draw means with their intervals, which end at the `bounds`; `number` chooses the colour."""
+    """Draw means with their intervals, which end at the `bounds`, all times `factor`.
+
+    `number` chooses the colour.
+    """
     low, high = bounds
-    means = [each.mean for each in measured]
-    below = [mean - max(each.low, low) for mean, each in zip(means, measured, strict=True)]
-    above = [min(each.high, high) - mean for mean, each in zip(means, measured, strict=True)]
+    below = [factor * (each.mean - max(each.low, low)) for each in measured]
+    above = [factor * (min(each.high, high) - each.mean) for each in measured]
     axes.errorbar(
         places,
-        means,
+        [factor * each.mean for each in measured],
         yerr=[below, above],
         label=name,
         color=COLOURS[number % len(COLOURS)],

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import TYPE_CHECKING
@@ -44,10 +44,10 @@ _TIMED_WORDS = 400
 
 
 class Lookahead(Encoder):
-    """An encoder of one direction that gives the states at a word and `n_ahead` words later.
+    """An encoder of one direction that gives the states at a word and at `n_ahead` words behind it.
 
-    Behind the last word of a sentence it reads zeros. (With the later state alone, 200 updates did
-    not teach it to look back over five words.)
+    Behind the last word of a sentence it reads zeros. (With the last of these states alone, it
+    takes long to learn which word the answer is about, and longer the further it looks ahead.)
     """
 
     def __init__(self, config: NetworkConfig, n_ahead: int) -> None:
@@ -59,14 +59,15 @@ class Lookahead(Encoder):
         inside = torch.arange(values.shape[1]) < lengths.unsqueeze(1)
         shown = functional.pad(values * inside.unsqueeze(2), (0, 0, 0, self.n_ahead))
         states = super().forward(shown, lengths + self.n_ahead)
-        return torch.cat((states[:, : values.shape[1]], states[:, self.n_ahead :]), dim=2)
+        n_words = values.shape[1]
+        return torch.cat([states[:, k : n_words + k] for k in range(self.n_ahead + 1)], dim=2)
 
 
 def look_ahead(network: Network, config: NetworkConfig, n_ahead: int) -> None:
-    """Let a network choose each tag by the states at the word and `n_ahead` words later."""
+    """Let a network choose each tag by the states at the word and at `n_ahead` words behind it."""
     network.encoder = Lookahead(config, n_ahead)
-    emission = network.emission
-    network.emission = nn.Linear(2 * network.encoder.output_width, emission.out_features)
+    width = (n_ahead + 1) * network.encoder.output_width
+    network.emission = nn.Linear(width, network.emission.out_features)
 
 
 class Greedy:
@@ -96,7 +97,7 @@ class LiveTagger:
     _layers: list[Recurrence] = field(init=False)
     _greedy: Greedy = field(init=False)
     _waiting: deque[Tensor] = field(default_factory=deque)
-    """The states at words whose tags are due later."""
+    """The states at the word whose tag is due next and at those behind it."""
 
     def __post_init__(self) -> None:
         onwards = (layer.get_submodule("forwards") for layer in self.network.encoder.recurrent)
@@ -129,8 +130,9 @@ class LiveTagger:
         self._waiting.append(values)
         if len(self._waiting) <= self.n_ahead:
             return None
-        both = torch.cat((self._waiting.popleft(), values), dim=1)
-        return self._greedy.add(self.network.emission(both)[0])
+        scores = self.network.emission(torch.cat([*self._waiting], dim=1))[0]
+        self._waiting.popleft()
+        return self._greedy.add(scores)
 
 
 def stream(plan: Plan, material: Material) -> Page:
@@ -148,15 +150,21 @@ def stream(plan: Plan, material: Material) -> Page:
     both = replace(config, bidirectional=True)
     whole = [_trial(material, both, seed, None) for seed in SEEDS]
     found["whole sentence"] = summed_up(material, whole)
+    for n_ahead in _AHEAD:
+        again = [_with_predict(material, trial, n_ahead) for trial in whole]
+        found[f"read again, {n_ahead}"] = summed_up(material, again)
+    again_takes = Measured(tuple(_time_of_reading(material, trial.network) for trial in whole))
     return Page(
         name="stream",
         title="Stream: an answer at each word, and what it costs to look ahead",
         about=(
             "A tagger of one layer that reads from the left and chooses the tag of a word for good "
             "once it has read 0, 1, 2 or 5 words more: for speech, which has no end to wait for. "
-            f"Beside it, one that reads the whole sentence both ways. {material.about()}"
+            "Beside it, one that reads the whole sentence both ways, and what that one answers "
+            "when it reads the sentence so far once more at each word (“read again”). "
+            f"{material.about()}"
         ),
-        findings=_findings(found, milliseconds),
+        findings=_findings(found, milliseconds, again_takes),
         figures=[("F1 by the words that the tagger looks ahead", _draw(found))],
         tables=[
             f1_table(found),
@@ -165,8 +173,11 @@ def stream(plan: Plan, material: Material) -> Page:
                 f"{60 / _SECONDS_A_WORD:.0f} words a minute",
                 ["words ahead", "milliseconds of work", "seconds of waiting"],
                 [
-                    [str(n), each.number(2), f"{n * _SECONDS_A_WORD:.1f}"]
-                    for n, each in milliseconds.items()
+                    *(
+                        [str(n), each.number(2), f"{n * _SECONDS_A_WORD:.1f}"]
+                        for n, each in milliseconds.items()
+                    ),
+                    ["any, read again", again_takes.number(2), "the same"],
                 ],
             ),
         ],
@@ -175,8 +186,9 @@ def stream(plan: Plan, material: Material) -> Page:
             "follow the one before. Behind the last word the tagger reads zeros."
         ],
         data={
-            "milliseconds": {str(n): each for n, each in milliseconds.items()},
-            "taggers": {name: each.as_dict() for name, each in found.items()},
+            "milliseconds": {str(n): each for n, each in milliseconds.items()}
+            | {"read again": again_takes},
+            "taggers": found,
         },
     )
 
@@ -186,45 +198,93 @@ def _trial(material: Material, config: NetworkConfig, seed: int, n_ahead: int | 
         if n_ahead is not None:
             look_ahead(network, config, n_ahead)
 
-    trial = train_tagger(material, config, seed, change=change)
-    network, tag_set = trial.network, TagSet(material.labels)
+    return _with_predict(material, train_tagger(material, config, seed, change=change), None)
+
+
+def _with_predict(material: Material, trial: Trial, again: int | None) -> Trial:
+    tag_set = TagSet(material.labels)
 
     def predict(sentences: Sequence[Sequence[str]]) -> list[list[Span]]:
-        return tag_greedily(network, material.features, tag_set, sentences)
+        return tag_greedily(trial.network, material.features, tag_set, sentences, again)
 
     return replace(trial, predict=predict)
 
 
-@torch.inference_mode()
 def tag_greedily(
-    network: Network, features: WordFeatures, tag_set: TagSet, sentences: Sequence[Sequence[str]]
+    network: Network,
+    features: WordFeatures,
+    tag_set: TagSet,
+    sentences: Sequence[Sequence[str]],
+    again: int | None = None,
 ) -> list[list[Span]]:
-    """Tag sentences that are all there, as a `LiveTagger` does word by word."""
-    found: list[list[Span]] = [[] for _ in sentences]
+    """Tag sentences that are all there, as a `LiveTagger` does word by word.
+
+    With `again`, a word is tagged as the end, or so many words before the end, of what was said.
+    """
+    if again is None:
+        rows = _scores(network, features, sentences)
+    else:
+        heads = [words[: place + 1 + again] for words in sentences for place in range(len(words))]
+        each = iter(_scores(network, features, heads))
+        rows = [torch.stack([next(each)[place] for place in range(len(w))]) for w in sentences]
+    found = []
+    for row in rows:
+        greedy = Greedy(tag_set)
+        found.append(tag_set.decode([greedy.add(word) for word in row]))
+    return found
+
+
+@torch.inference_mode()
+def _scores(
+    network: Network, features: WordFeatures, sentences: Sequence[Sequence[str]]
+) -> list[Tensor]:
+    """Return the scores of each word's tags, float [n_words, K] for each sentence."""
+    found: dict[int, Tensor] = {}
     for members in group_by_length([len(words) for words in sentences], 2048):
         batch = make_batch([sentences[place] for place in members], features)
         scores = network.emissions(batch.rows, batch.starts, batch.words, batch.lengths)
         for place, row, n_words in zip(members, scores, batch.lengths.tolist(), strict=True):
-            greedy = Greedy(tag_set)
-            found[place] = tag_set.decode([greedy.add(word) for word in row[:n_words]])
-    return found
+            found[place] = row[:n_words]
+    return [found[place] for place in range(len(sentences))]
 
 
 def _latency(material: Material, network: Network, n_ahead: int) -> float:
     """Return the median of the milliseconds that one word takes."""
-    tag_set, times = TagSet(material.labels), []
-    for sentence in material.dev:
+    tag_set = TagSet(material.labels)
+
+    def listen(words: Sequence[str]) -> Iterator[object]:
         live = LiveTagger(network, material.features, tag_set, n_ahead)
-        for word in sentence.words:
+        return map(live.add, words)
+
+    return _timed(material, listen)
+
+
+def _time_of_reading(material: Material, network: Network) -> float:
+    """Return the same where all words so far are read once more at each word."""
+
+    def listen(words: Sequence[str]) -> Iterator[object]:
+        heads = (words[:end] for end in range(1, len(words) + 1))
+        return (_scores(network, material.features, [head]) for head in heads)
+
+    return _timed(material, listen)
+
+
+def _timed(material: Material, listen: Callable[[Sequence[str]], Iterator[object]]) -> float:
+    times: list[float] = []
+    for sentence in material.dev:
+        answers = listen(sentence.words)
+        for _ in sentence.words:
             started = time.perf_counter()
-            live.add(word)
+            next(answers)
             times.append(1000 * (time.perf_counter() - started))
         if len(times) > _TIMED_WORDS:
             break
     return median(times)
 
 
-def _findings(found: dict[str, Variant], milliseconds: dict[int, Measured]) -> list[str]:
+def _findings(
+    found: dict[str, Variant], milliseconds: dict[int, Measured], again_takes: Measured
+) -> list[str]:
     steps = [found[str(n)].whole for n in _AHEAD]
     falls = [
         f"from {a} to {b}"
@@ -241,6 +301,7 @@ def _findings(found: dict[str, Variant], milliseconds: dict[int, Measured]) -> l
         None,
     )
     listed = ", ".join(f"{each.percent()} with {n}" for n, each in zip(_AHEAD, steps, strict=True))
+    again = ", ".join(f"{found[f'read again, {n}'].whole.percent()} with {n}" for n in _AHEAD)
     return [
         f"F1 by the words ahead: {listed}; {best.percent()} with the whole sentence.",
         f"F1 falls {' and '.join(falls)} words."
@@ -249,8 +310,10 @@ def _findings(found: dict[str, Variant], milliseconds: dict[int, Measured]) -> l
         f"With {enough} ahead it is as good as the whole sentence, as far as three seeds can tell."
         if enough is not None
         else f"Even {_AHEAD[-1]} words ahead are worse than the whole sentence.",
-        f"A word takes {milliseconds[0].mean:.2g} milliseconds of work; looking ahead costs the "
-        f"time of the words waited for, {_SECONDS_A_WORD:g} seconds each in speech.",
+        f"The tagger of whole sentences, reading again at each word, has {again}.",
+        f"A word takes {milliseconds[0].mean:.2g} milliseconds of work, {again_takes.mean:.2g} "
+        "where the sentence is read again; looking ahead costs the time of the words waited for, "
+        f"{_SECONDS_A_WORD:g} seconds each in speech.",
     ]
 
 
@@ -258,11 +321,15 @@ def _draw(found: dict[str, Variant]) -> "Figure":
     figure = new_figure(6.4, 2.6)
     axes = figure.subplots()
     kinds = list(dict.fromkeys(kind for each in found.values() for kind in each.f1))
-    for number, kind in enumerate(kinds):
-        steps = [found[str(n)].f1.get(kind) for n in _AHEAD]
-        percent = [Measured(tuple(100 * v for v in each.values)) for each in steps if each]
-        if len(percent) == len(_AHEAD):
-            draw_measured(axes, _AHEAD, percent, kind, number, (0, 100))
+    ahead = [found[str(n)] for n in _AHEAD]
+    lines = {
+        kind: [each.f1[kind] for each in ahead]
+        for kind in kinds
+        if all(kind in each.f1 for each in ahead)
+    }
+    lines["all, read again"] = [found[f"read again, {n}"].whole for n in _AHEAD]
+    for number, (name, steps) in enumerate(lines.items()):
+        draw_measured(axes, _AHEAD, steps, name, number, (0, 1), 100)
     best = 100 * found["whole sentence"].whole.mean
     axes.axhline(best, color=GREY, linewidth=0.8, linestyle="--", label="all, whole sentence")
     axes.set_xticks(_AHEAD, [str(n) for n in _AHEAD])

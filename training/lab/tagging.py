@@ -40,10 +40,6 @@ class Variant:
         """F1 of all entities."""
         return self.f1["all"]
 
-    def as_dict(self) -> dict[str, object]:
-        """Give everything ready for JSON."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
 
 def try_variants(
     material: Material,
@@ -146,7 +142,7 @@ def directions(plan: Plan, material: Material) -> Page:
         figures=[("F1 by where the entity stands", _draw_kinds(found))],
         tables=[f1_table(found), _cost_table(found)],
         notes=["The tagger from the right is one from the left that reads mirrored sentences."],
-        data={name: each.as_dict() for name, each in found.items()},
+        data=found,
     )
 
 
@@ -161,7 +157,8 @@ def depth(plan: Plan, material: Material) -> Page:
     slowest = max(found, key=lambda name: found[name].seconds.mean)
     ratio = found[slowest].seconds.mean / found[first].seconds.mean
     deep = found["3 recurrent"].gradients
-    share = deep["recurrent 1"].mean / deep["recurrent 3"].mean
+    pairs = zip(deep["recurrent 1"].values, deep["recurrent 3"].values, strict=True)
+    share = Measured(tuple(first / last for first, last in pairs))
     return Page(
         name="depth",
         title="Depth: layers upon layers",
@@ -174,7 +171,8 @@ def depth(plan: Plan, material: Material) -> Page:
             if best != first
             else f"No deeper tagger is better than one layer: F1 {found[first].whole.percent()}.",
             f"“{slowest}” takes {ratio:.1f} times as long to train as one layer.",
-            f"Of three layers, the first gets a gradient {share:.2g} times as long as the last.",
+            f"Of three layers, the first gets a gradient {share.number(2)} times as long as the "
+            "last.",
         ],
         figures=[("F1, and the gradient of each layer", _draw_depth(found))],
         tables=[
@@ -195,7 +193,7 @@ def depth(plan: Plan, material: Material) -> Page:
                 ],
             ),
         ],
-        data={name: each.as_dict() for name, each in found.items()},
+        data=found,
     )
 
 
@@ -227,7 +225,7 @@ def cells(plan: Plan, material: Material) -> Page:
             "lstm, gru and rnn run in torch's own kernels, the others as equations in Python: "
             "their times say nothing of the cells themselves."
         ],
-        data={name: each.as_dict() for name, each in found.items()},
+        data=found,
     )
 
 
