@@ -28,9 +28,9 @@ from teddy.model.commands import inspect
 from teddy.model.errors import DivergedError, FileError, JobInterrupted, TeddyError
 from teddy.model.reasons.explain_command import explain
 from teddy.model.system.processes import SIGNALS
-from teddy.service.bulk.tag_command import tag
 from teddy.service.commands import key, serve
 from teddy.service.redaction.redact_command import redact, restore
+from teddy.tag_command import tag
 from teddy.training.check.check_command import check
 from teddy.training.commands import export, pretrain, sample, search, train
 from teddy.training.data.convert_command import convert

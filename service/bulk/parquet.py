@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from teddy.model.errors import DataError, MissingExtraError
+from teddy.model.errors import DataError, MissingExtraError, TextError
+from teddy.model.text.words import Text
 from teddy.service.bulk import stream
 from teddy.service.bulk.inputs import Options, Shard
 from teddy.service.bulk.progress import Progress
-from teddy.service.bulk.records import Answer, TextTagger, entity_fields
+from teddy.service.bulk.records import Answer, TextTagger, check_field, entity_fields
 
 try:
     import pyarrow as pa
@@ -36,7 +37,8 @@ ENTITIES = pa.list_(pa.struct(list(_ENTITY.items())))
 def cut_rows(path: Path, text_field: str, shard_bytes: int) -> Iterator[Shard]:
     """Yield the shards of a file, at least one.
 
-    Raises DataError for another format, and when there is no column `text_field` of strings.
+    Raises DataError for another format, and when there is no column `text_field` of strings or of
+    lists of strings.
     """
     with _reading(path) as file:
         _with_column(path, file.schema_arrow, text_field)
@@ -62,7 +64,8 @@ def tag_rows(
 ) -> Iterator[Progress]:
     """Write the rows of a shard with their entities, and yield the progress after each batch.
 
-    A row whose text is null or unreadable gets null. `read_bytes` are those of the texts. Raises
+    A row whose text is null or unreadable gets null. A list is the words of a text, and offsets are
+    in words. `read_bytes` are those of the texts. Raises
     DataError as `cut_rows`.
     """
     done = Progress()
@@ -106,13 +109,13 @@ def _tag_batch(
     on_error: Callable[[Answer], object],
 ) -> tuple[list[_Found], Progress]:
     """Return the entities of each row, None if it cannot be tagged; `row` rows came before."""
-    texts = [_text(scalar) for scalar in batch.column(options.text_field)]
-    good = [text for text in texts if isinstance(text, str)]
-    tagged = iter(tagger.tag(good))
+    texts = [_text(scalar, options.text_field) for scalar in batch.column(options.text_field)]
+    good = [text for text in texts if not isinstance(text, ValueError)]
+    tagged = iter(tagger.tag(good, **options.selection.options))
     found: list[_Found] = []
     errors: list[str] = []
     for number, text in enumerate(texts, start=1):
-        if isinstance(text, str):
+        if not isinstance(text, ValueError):
             found.append([entity_fields(entity) for entity in options.selection.of(next(tagged))])
             continue
         found.append(None)
@@ -120,10 +123,10 @@ def _tag_batch(
         name = _name(batch, number - 1) | {"row": row + number}
         on_error(Answer(b"", error=str(text), name=name))
     progress = Progress(
-        read_bytes=sum(len(text.encode()) for text in good),
+        read_bytes=sum(len("".join(text).encode()) for text in good),
         lines=len(texts),
         records=len(texts),
-        words=sum(len(text.split()) for text in good),
+        words=sum(len(text.split() if isinstance(text, str) else text) for text in good),
         entities=sum(len(each) for each in found if each is not None),
         errors=len(errors),
         first_error=errors[0] if errors else "",
@@ -131,13 +134,18 @@ def _tag_batch(
     return found, progress
 
 
-def _text(scalar: pa.Scalar) -> str | ValueError:
-    """Return the text of a row, or the reason why there is none."""
+def _text(scalar: pa.Scalar, text_field: str) -> Text | ValueError:
+    """Return the text or the words of a row, or the reason why there are none."""
     try:
-        text = scalar.as_py()
+        text: Text | None = scalar.as_py()
+        if text is None:
+            return ValueError("no text: it is null")
+        check_field(text, text_field)
     except UnicodeDecodeError:
         return ValueError("not UTF-8")
-    return ValueError("no text: it is null") if text is None else text
+    except (ValueError, TextError) as error:
+        return ValueError(str(error))
+    return text
 
 
 def _name(batch: pa.Table, row: int) -> dict[str, object]:
@@ -162,9 +170,11 @@ def _with_column(path: Path, schema: pa.Schema, text_field: str) -> pa.Schema:
         reason = f"it has the columns {', '.join(schema.names)}, not {text_field} (--text-field)"
         raise DataError(path, None, reason)
     kind = schema.field(text_field).type
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    if kind not in (pa.string(), pa.large_string(), pa.string_view()):
-        raise DataError(path, None, f"its column {text_field} is of {kind}, not of strings")
+    of_words = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    value = kind.value_type if of_words or pa.types.is_dictionary(kind) else kind
+    if value not in (pa.string(), pa.large_string(), pa.string_view()):
+        wanted = "not of strings or of lists of words"
+        raise DataError(path, None, f"its column {text_field} is of {kind}, {wanted}")
     if "entities" in schema.names:
         schema = schema.remove(schema.get_field_index("entities"))
     return schema.append(pa.field("entities", ENTITIES))

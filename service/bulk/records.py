@@ -202,7 +202,7 @@ def _read_object(record: Record, text_field: str) -> dict[str, object] | Answer:
             raise ValueError("not a JSON object")
         if "id" in value:
             fields = {"id": value["id"]} | fields
-        _check(value.get(text_field), json.dumps(text_field))
+        check_field(value.get(text_field), text_field)
         return value
     except json.JSONDecodeError as error:
         return _refused(fields, f"not JSON: {error.msg} at character {error.pos}")
@@ -212,14 +212,14 @@ def _read_object(record: Record, text_field: str) -> dict[str, object] | Answer:
         return _refused(fields, str(error))
 
 
-def _check(text: object, name: str) -> None:
+def check_field(text: object, name: str) -> None:
     """Raise ValueError or TextError for what is neither a text nor a list of words."""
     if isinstance(text, str):
         check_text(text)
     elif isinstance(text, list) and all(isinstance(word, str) for word in text):
         check_words(text)
     else:
-        raise ValueError(f"no {name} that is a string or a list of words")
+        raise ValueError(f"no {json.dumps(name)} that is a string or a list of words")
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from typer import BadParameter
+from typer import BadParameter, Option
 
 if TYPE_CHECKING:
     from teddy.model.predictor import Predictor
@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from teddy.service.bulk.workers import LoadedModel, ModelChoice, Workers
 
 STANDARD_STREAM = Path("-")
+ThresholdOption = Annotated[
+    str | None,
+    Option(
+        "--threshold",
+        metavar="P",
+        help="Every span of at least this probability, also off the best path: 0.05, or by label, "
+        "PER=0.02,LOC=0.1.",
+        show_default=False,
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +49,16 @@ class TagRequest:
     sentences: "SentenceMode | None" = None
     threshold: str | None = None
     rules: Path | None = None
+    to: str | None = None
+    """A format of annotations for the answers."""
 
     def check(self) -> None:
         """Raise BadParameter for options that contradict each other."""
         if (self.text is None) == (not self.sources):
             raise BadParameter("give either a text or --input", param_hint="TEXT")
-        if self.html_name is not None:
+        if self.to is not None:
+            self._check_to()
+        elif self.html_name is not None:
             self._check_html()
         elif self.text is not None and self.target != STANDARD_STREAM:
             reason = "goes with --input; redirect the standard output instead"
@@ -63,6 +77,21 @@ class TagRequest:
         for source in self.sources:
             if self.format_of(source) not in ("text", "jsonl"):
                 raise BadParameter("shows texts: .txt and .jsonl", param_hint="--html")
+
+    def _check_to(self) -> None:
+        if self.text is not None:
+            raise BadParameter("goes with --input", param_hint="--to")
+        if self.html_name is not None or self.as_json:
+            other = "--json" if self.as_json else "--html"
+            raise BadParameter(f"takes the place of {other}", param_hint="--to")
+        for source in self.sources:
+            if self.format_of(source) not in ("text", "jsonl"):
+                reason = (
+                    "takes texts, .txt and .jsonl; for the rest there is `teddy convert --model`"
+                )
+                raise BadParameter(reason, param_hint="--to")
+            if source.exists() and self.target.exists() and self.target.samefile(source):
+                raise BadParameter("is the input as well", param_hint="--output")
 
     def _check_stream(self) -> None:
         if self.as_json:
@@ -95,8 +124,8 @@ class TagRequest:
 
     @property
     def is_stream(self) -> bool:
-        """Whether input or output is a pipe, a terminal or a device, or a page is written."""
-        if self.html_name is not None:
+        """Whether input or output is a pipe, a terminal or a device, or a page or annotations."""
+        if self.html_name is not None or self.to is not None:
             return True
         source = self.sources[0] if self.sources else STANDARD_STREAM
         return (

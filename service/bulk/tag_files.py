@@ -3,17 +3,18 @@
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from functools import partial
 from html import escape
 from io import BufferedIOBase, BufferedWriter
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import typer
 
 from teddy.model.errors import TeddyError
+from teddy.model.predictor import Predictor
 from teddy.model.system.files import atomic_path
 from teddy.model.system.processes import Interruption, available_cores, interruptions
 from teddy.model.text.documents import Entity
@@ -75,6 +76,35 @@ def _tag_stream(request: TagRequest) -> None:
             output.flush()
             done = progress
     _conclude(done, told=to_file)
+
+
+def write_answers(
+    request: TagRequest, write: Callable[[Iterator[dict[str, Any]], Predictor], object]
+) -> None:
+    """Have `write` take the answers to a stream of texts, and conclude as `tag_files` does.
+
+    It takes those that could be tagged, as objects: each has its text and `entities`.
+    """
+    (source,) = request.sources
+    form, done = request.format_of(source), Progress()
+    field = request.text_field if form is Format.JSONL else TEXT_FIELD
+    predictor = request.load()
+    selection = request.selection(predictor.labels)
+
+    def answers(lines: Iterator[bytes]) -> Iterator[dict[str, Any]]:
+        nonlocal done
+        found: list[bytes] = []
+        for progress in tag_stream(
+            lines, form, predictor, selection, found.append, text_field=field
+        ):
+            yield from (
+                each for each in map(json.loads, found.pop().splitlines()) if "entities" in each
+            )
+            done = progress
+
+    with _open_input(source) as stream:
+        write(answers(arriving_lines(stream)), predictor)
+    _conclude(done, told=request.target != STANDARD_STREAM)
 
 
 def write_page(text: Text, entities: Iterable[Entity], target: Path) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from typer import Argument, BadParameter, Exit, Option
 
 from teddy.model.commands import PrecisionOption, use_one_thread
-from teddy.service.bulk.tag_command import ThresholdOption
+from teddy.service.bulk.request import ThresholdOption
 
 if TYPE_CHECKING:
     from teddy.model.predictor import Predictor

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from teddy.cli import run
 from teddy.model.errors import DataError
+from teddy.model.predictor import Predictor
 from teddy.model.tags.spans import Span
 from teddy.training.data.readers import Example, read_examples
 from teddy.training.data.writers import write_examples
@@ -287,3 +288,64 @@ def test_convert_marks_what_a_model_finds(tmp_path: Path) -> None:
         ["Teddy Roosevelt"],
         [],
     ]
+
+
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [
+        ("jsonl", "a.jsonl"),
+        ("doccano", "a.jsonl"),
+        ("prodigy", "a.jsonl"),
+        ("label-studio", "a.json"),
+        ("spacy", "a.json"),
+        ("gliner", "a.json"),
+        ("datasets", "a.jsonl"),
+        ("conll", "a.conll"),
+        ("csv", "a.csv"),
+        ("xml", "a.xml"),
+        ("markdown", "a.md"),
+        ("brat", "a"),
+    ],
+)
+def test_tag_writes_what_it_finds_in_every_format(
+    tmp_path: Path,
+    shell: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    tiny_predictor: Predictor,
+    form: FormatName,
+    name: str,
+) -> None:
+    texts = ["Anna Berg went to Port Ellen .", "Nobody was there .", "Who saw Mira in Lund today ?"]
+    records = [{"note": n, "text": each} for n, each in enumerate([*texts, texts[0].split()])]
+    source, target = tmp_path / "in.jsonl", tmp_path / name
+    source.write_text("".join(json.dumps(each) + "\n" for each in records), encoding="utf-8")
+    monkeypatch.setattr("teddy.model.predictor.load", lambda *_, **__: tiny_predictor)
+    how = ["tag", "--input", source, "--output", target, "--to", form]
+    assert shell(*how) == (0, "", "teddy: 4 lines, 6 entities, 0 not tagged\n")
+    if form == "label-studio":  # in which they are no annotations yet
+        tasks = json.loads(target.read_text(encoding="utf-8"))
+        done = [{"data": each["data"], "annotations": each["predictions"]} for each in tasks]
+        target.write_text(json.dumps(done), encoding="utf-8")
+    found = list(read_examples(target, FormatConfig(format=form)))
+    wanted = [*tiny_predictor.tag(texts), *tiny_predictor.tag(texts[:1])]
+    assert [each.text for each in found] == [*texts, texts[0]]
+    assert [[*each.spans] for each in found] == [
+        [Span(each.start, each.end, each.label) for each in entities] for entities in wanted
+    ]
+    if form in ("jsonl", "doccano", "prodigy", "label-studio"):
+        assert [each.meta for each in found] == [{"note": n} for n in range(4)]
+
+
+def test_tag_writes_a_format_to_standard_output_and_tells_what_it_could_not_tag(
+    tmp_path: Path,
+    shell: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    tiny_predictor: Predictor,
+) -> None:
+    monkeypatch.setattr("teddy.model.predictor.load", lambda *_, **__: tiny_predictor)
+    (tmp_path / "a.txt").write_bytes(b"Mira met Jonas Falk .\n\xff\nNobody was there .\n")
+    how = ["tag", "--input", tmp_path / "a.txt", "--labels", "PER"]
+    code, output, told = shell(*how, "--to", "markdown")
+    assert output == "[Mira](PER) met [Jonas Falk](PER) .\nNobody was there .\n"
+    assert code == 1
+    assert "first of those not tagged: line 2: not UTF-8" in told

@@ -1,7 +1,7 @@
 """What annotation tools export is read as it was annotated; what is malformed is refused in words.
 
-The files of `exports/` are made by its make.py; those of spaCy, `datasets`, doccano and Label
-Studio by these themselves.
+The files of `exports/` are made by its make.py; those of spaCy, `datasets`, doccano, Label
+Studio and Argilla by these themselves.
 """
 
 import json
@@ -29,6 +29,8 @@ GOLD = [
     [],
 ]
 FORMATS = {
+    "argilla.json": "argilla",
+    "argilla.parquet": "datasets",
     "brat": "brat",
     "datasets-card/train.jsonl": "datasets",
     "datasets-folder": "datasets",
@@ -148,6 +150,35 @@ def test_of_several_annotators_one_is_chosen(tmp_path: Path) -> None:
     with pytest.raises(DataError, match='several controls: ner, other; say which with tag = "ner"'):
         spans_of(path)
     assert spans_of(path, FormatConfig(tag="other")) == [[("Ada Bo", "PER")]]
+
+
+def test_responses_of_argilla_that_differ_are_refused_until_one_user_or_question_is_named(
+    tmp_path: Path,
+) -> None:
+    def response(user: str, end: int) -> dict[str, Any]:
+        return {"user_id": user, "value": [{"start": 0, "end": end, "label": "PER"}]}
+
+    record: dict[str, Any] = {"fields": {"text": "Ada Bo"}, "responses": {"q": [response("a", 3)]}}
+    rows = {
+        "text": "Ada Bo",
+        "q.responses": [each["value"] for each in (response("a", 3), response("b", 6))],
+        "q.responses.users": ["a", "b"],
+        "q.responses.status": ["submitted", "discarded"],
+    }
+    unread = {"text": "Bo", "q.responses": None, "q.responses.users": None}
+    for path in (write(tmp_path / "a.jsonl", record), write(tmp_path / "b.jsonl", rows, unread)):
+        assert guess_file(path).options.format == "argilla"
+        assert spans_of(path) == [[("Ada", "PER")]]
+    record["responses"]["q"].append(response("b", 6))
+    path = write(tmp_path / "c.jsonl", record)
+    with pytest.raises(DataError, match="annotators a, b differ; say whose to read with annotator"):
+        spans_of(path)
+    assert spans_of(path, FormatConfig(annotator="b")) == [[("Ada Bo", "PER")]]
+    two = {**record, "responses": {"q": [response("a", 3)], "p": [response("a", 6)]}}
+    path = write(tmp_path / "d.jsonl", two)
+    with pytest.raises(DataError, match='several controls: p, q; say which with tag = "p"'):
+        spans_of(path)
+    assert spans_of(path, FormatConfig(tag="q")) == [[("Ada", "PER")]]
 
 
 def test_annotations_of_one_text_by_several_are_noticed_in_json_min(tmp_path: Path) -> None:

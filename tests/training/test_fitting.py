@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from teddy.model.config import FeatureConfig, NetworkConfig
 from teddy.training.recipe.corpus_config import CorpusConfig
 from teddy.training.recipe.fitting import fill_in, fit_to_data
-from teddy.training.recipe.recipe import Recipe, StartConfig, TrainingConfig, load_recipe
+from teddy.training.recipe.recipe import (
+    PiecesConfig,
+    Recipe,
+    StartConfig,
+    TrainingConfig,
+    load_recipe,
+)
 
 RECIPES = Path(__file__).parents[2] / "training" / "recipes"
 FITTED = ("batch_words", "epochs", "evaluations_per_epoch", "patience")
@@ -83,7 +89,16 @@ def test_what_a_recipe_states_stays(stated: set[str], n_words: int) -> None:
 def test_a_shape_that_is_stated_or_comes_with_weights_stays(tables: dict[str, object]) -> None:
     recipe = recipe_with(TrainingConfig(), **tables)
     fitted, _ = fit_to_data(recipe, 500)
-    assert (fitted.network, fitted.features) == (recipe.network, recipe.features)
+    for table in ("network", "features", "pieces"):
+        assert getattr(fitted, table) == getattr(recipe, table)
+
+
+def test_pieces_that_are_stated_stay_and_leave_the_shape_open() -> None:
+    recipe = recipe_with(TrainingConfig(), pieces=PiecesConfig(vocabulary=8000))
+    fitted, _ = fit_to_data(recipe, 500)
+    assert fitted.pieces == recipe.pieces
+    assert fitted.network.layers == 1
+    assert fill_in(recipe, fitted.dump_toml()) == fitted
 
 
 @given(st.sets(st.sampled_from(FITTED)), st.integers(1, 200_000))

@@ -18,6 +18,7 @@ from teddy.training.data.readers import Example, read_examples
 from teddy.training.data.readers.columns import DOCUMENT_START
 from teddy.training.data.readers.files import find_files, read_lines
 from teddy.training.data.readers.guess import Guess, guess_file, is_binary
+from teddy.training.data.readers.records import OF_RECORDS
 from teddy.training.data.rules import Rules
 from teddy.training.recipe.corpus_config import UNKNOWN, FormatConfig
 
@@ -25,7 +26,6 @@ _MOST_BAD_PLACES = 50
 """A file with more of them is another format than its reader thinks; the rest of it is not read."""
 _BY_SENTENCES = ("conll", "conllu")
 _BY_LINES = ("csv", "xml", "markdown")
-_BY_RECORDS = ("jsonl", "doccano", "prodigy", "label-studio", "spacy", "gliner", "datasets")
 """Formats in which what follows a bad sentence, line or record can be read without it."""
 _Item = TypeVar("_Item")
 
@@ -89,7 +89,7 @@ def readable(
             last = str(error)
             n_errors += 1
             is_binary_file = is_binary(path) or path.is_dir() or path.suffix == ".spacy"
-            known = (*_BY_SENTENCES, *_BY_LINES, *_BY_RECORDS)
+            known = (*_BY_SENTENCES, *_BY_LINES, *OF_RECORDS)
             if error.line is None or is_binary_file or options.format not in known:
                 return
             after = max(after + 1, _end_of_block(path, options, error.line))
@@ -169,7 +169,7 @@ def _items_after(
     if not line:
         yield from read(path, options)
         return
-    if options.format in _BY_RECORDS:
+    if options.format in OF_RECORDS:
         yield from cast(Iterator[_Item], read_examples(path, options, after=line))
         return
     lines = read_lines(path, options.encoding)

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,7 @@ from teddy.training.data.options import (
     OffsetUnitOption,
     SchemeOption,
     TagOption,
+    TargetFormat,
     TokenOption,
 )
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from teddy.model.text.words import Tokeniser
     from teddy.training.data.align import Misaligned
     from teddy.training.data.readers import Example
+    from teddy.training.recipe.corpus_config import FormatName
 
 _BATCH_TEXTS = 256
 _Source = Annotated[
@@ -33,21 +35,7 @@ _Target = Annotated[
     Path, typer.Argument(metavar="OUT", help="The file or folder to write.", show_default=False)
 ]
 _To = Annotated[
-    Literal[
-        "jsonl",
-        "doccano",
-        "prodigy",
-        "label-studio",
-        "spacy",
-        "gliner",
-        "datasets",
-        "conll",
-        "csv",
-        "xml",
-        "markdown",
-        "brat",
-    ]
-    | None,
+    TargetFormat | None,
     typer.Option("--to", help="The format of OUT.  [default: by its ending]"),
 ]
 _Model = Annotated[
@@ -93,14 +81,13 @@ def convert(
     """
     import teddy
     from teddy.model.errors import DataError
-    from teddy.model.system.memory import collector_paused
     from teddy.model.text.words import Tokeniser
-    from teddy.training.data.writers import OF_TOKENS, format_to_write, write_examples
+    from teddy.training.data.writers import format_to_write
 
     wanted = format_to_write(target, to)
     if target.exists() and source.exists() and target.samefile(source):
         raise DataError(target, None, "is the input as well; the output needs a name of its own")
-    fitting = _Fitting(misaligned, Tokeniser())
+    fitting = Fitting(misaligned, Tokeniser())
     if model_file is not None:
         predictor = teddy.load(model_file)
         fitting.tokeniser = predictor.tokeniser
@@ -110,16 +97,13 @@ def convert(
             source=source, form=form, token=token, tag=tag, scheme=scheme, encoding=encoding
         )
         examples = _read(options, offset_unit, fitting)
-    if wanted in OF_TOKENS or target.suffix == ".spacy":
-        examples = (each for example in examples for each in fitting.sentences(example))
-    with collector_paused():
-        write_examples(target, fitting.counted(examples), wanted)
+    fitting.write(target, examples, wanted, predicted=model_file is not None)
     print(f"{target}: {fitting.n_examples:,} texts, {fitting.n_spans:,} spans", file=sys.stderr)
     if fitting.n_lost:
         print(f"teddy: {fitting.n_lost:,} spans dropped: {fitting.first}", file=sys.stderr)
 
 
-def _read(options: DataOptions, offset_unit: str, fitting: "_Fitting") -> "Iterator[Example]":
+def _read(options: DataOptions, offset_unit: str, fitting: "Fitting") -> "Iterator[Example]":
     from teddy.training.data.fitting import fit
     from teddy.training.data.readers import read_examples
     from teddy.training.data.readers.guess import guess_file
@@ -150,7 +134,7 @@ _CHANGES = ("expand", "contract")
 
 
 @dataclass(slots=True)
-class _Fitting:
+class Fitting:
     """Fits spans to tokens for formats that have only these, and counts."""
 
     misaligned: MisalignedChoice
@@ -160,6 +144,23 @@ class _Fitting:
     n_spans: int = 0
     n_lost: int = 0
     first: "Misaligned | None" = field(default=None)
+
+    def write(
+        self,
+        target: Path,
+        examples: "Iterable[Example]",
+        form: "FormatName",
+        *,
+        predicted: bool = False,
+    ) -> None:
+        """Write examples, fitted to what the format can say. Raises as `write_examples` does."""
+        from teddy.model.system.memory import collector_paused
+        from teddy.training.data.writers import OF_TOKENS, write_examples
+
+        if form in OF_TOKENS or target.suffix == ".spacy":
+            examples = (each for example in examples for each in self.sentences(example))
+        with collector_paused():
+            write_examples(target, self.counted(examples), form, predicted=predicted)
 
     def counted(self, examples: "Iterable[Example]") -> "Iterator[Example]":
         """Yield the examples, and count them and their spans."""

@@ -28,6 +28,7 @@ FormatChoice = Literal[
     "doccano",
     "prodigy",
     "label-studio",
+    "argilla",
     "spacy",
     "gliner",
     "datasets",
@@ -37,6 +38,21 @@ FormatChoice = Literal[
     "markdown",
     "docred",
 ]
+TargetFormat = Literal[
+    "jsonl",
+    "doccano",
+    "prodigy",
+    "label-studio",
+    "spacy",
+    "gliner",
+    "datasets",
+    "conll",
+    "csv",
+    "xml",
+    "markdown",
+    "brat",
+]
+"""The formats that are written."""
 FormatOption = Annotated[
     FormatChoice,
     typer.Option("--format", help="The format of a file; auto goes by its content."),

@@ -10,6 +10,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +57,23 @@ def format_to_write(path: Path, stated: str | None) -> FormatName:
     return form  # type: ignore[return-value] # it is among those of the table
 
 
-def write_examples(path: Path, examples: Iterable[Example], form: FormatName) -> None:
+def write_examples(
+    path: Path, examples: Iterable[Example], form: FormatName, *, predicted: bool = False
+) -> None:
     """Write examples in a format, as a stream; the file is there when it is whole.
+
+    The path - is standard output. Spans that a model has `predicted` are marked as such where the
+    format can say so, which is in Label Studio.
 
     Raises DataError for what the format cannot say, with the place of the example in its own file.
     """
     if form == "brat":
         _write_brat(path, examples)
+        return
+    lines = _PREDICTED.get(form, _TEXTS[form]) if predicted else _TEXTS[form]
+    if path == Path("-"):
+        with open(1, "w", buffering=1, encoding="utf-8", newline="", closefd=False) as file:
+            file.writelines(lines(examples))
         return
     with atomic_path(path) as part:
         if path.suffix == ".spacy":
@@ -71,7 +82,7 @@ def write_examples(path: Path, examples: Iterable[Example], form: FormatName) ->
             write_parquet(part, examples, _tokens_and_tags if form == "datasets" else None)
         else:
             with part.open("w", encoding="utf-8", newline="") as file:
-                file.writelines(_TEXTS[form](examples))
+                file.writelines(lines(examples))
 
 
 _encode = json.JSONEncoder(ensure_ascii=False).encode
@@ -122,7 +133,7 @@ def _prodigy(example: Example) -> dict[str, Any]:
     return {"text": example.text, **known, **marks, **example.meta}
 
 
-def _label_studio(example: Example) -> dict[str, Any]:
+def _label_studio(example: Example, found: str = "annotations") -> dict[str, Any]:
     """Return a task; offsets are characters, as Label Studio has counted since 1.4."""
     results = [
         {
@@ -139,7 +150,7 @@ def _label_studio(example: Example) -> dict[str, Any]:
         for each in example.spans
     ]
     data = {"text": example.text, **example.meta}
-    return {"data": data, "annotations": [{"result": results}]}
+    return {"data": data, found: [{"result": results}]}
 
 
 def _spacy(example: Example) -> list[Any]:
@@ -299,4 +310,7 @@ _TEXTS: Mapping[str, Callable[[Iterable[Example]], Iterator[str]]] = {
     "csv": _csv,
     "xml": _xml,
     "markdown": _markdown,
+}
+_PREDICTED: Mapping[str, Callable[[Iterable[Example]], Iterator[str]]] = {
+    "label-studio": _list(partial(_label_studio, found="predictions")),
 }

@@ -28,6 +28,7 @@ FormatName = Literal[
     "doccano",
     "prodigy",
     "label-studio",
+    "argilla",
     "spacy",
     "gliner",
     "datasets",
@@ -52,9 +53,10 @@ class FormatConfig(Table):
 
     format: FormatName = AUTO
     """`conll`: a word a line, in columns. `conllu`: Universal Dependencies, or CoNLL-U Plus. `csv`:
-    a table. `jsonl`, `doccano`, `prodigy`: texts with character spans. `label-studio`, `spacy`,
-    `gliner`, `brat` (a folder), `webanno`: exports of these tools. `datasets`: tokens and tags of
-    Hugging Face. `xml`, `markdown`: marks in the text. `docred`: the JSON of Re-DocRED."""
+    a table. `jsonl`, `doccano`, `prodigy`: texts with character spans. `label-studio`,
+    `argilla`, `spacy`, `gliner`, `brat` (a folder), `webanno`: exports of these tools. `datasets`:
+    tokens and tags of Hugging Face. `xml`, `markdown`: marks in the text. `docred`: the JSON of
+    Re-DocRED."""
     encoding: str = "utf-8"
     """The encoding of the files, by a name that Python knows. A file that begins with the mark of
     UTF-16 is read as that."""
@@ -80,8 +82,8 @@ class FormatConfig(Table):
     tag_names: tuple[str, ...] = ()
     """The tags, or labels, that numbers in the files stand for, from 0."""
     annotator: str = ""
-    """Whose annotations to read where several have annotated a text (label-studio): the number or
-    address in `completed_by`, or `first`."""
+    """Whose annotations to read where several have annotated a text: the number or address in
+    `completed_by` (label-studio), the `user_id` (argilla), or `first`."""
     offset_unit: OffsetUnit | Auto = AUTO
     """What offsets count: `character` (code points), `utf16` (JavaScript, Java) or `byte`
     (UTF-8)."""

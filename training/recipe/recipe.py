@@ -50,7 +50,7 @@ class PiecesConfig(Table):
     """The sentencepiece model (unigram with byte fallback), trained on the training data."""
 
     vocabulary: int = Field(default=8000, ge=300)
-    """The most pieces, at least 300. 256 of them are single bytes."""
+    """The most pieces, at least 300 (256 are bytes). If you leave it out, fewer for small data."""
     character_coverage: float = Field(default=0.9995, gt=0, le=1)
     """The share of the characters of the training data, above 0 to 1, that become pieces. The
     others are spelt in bytes."""

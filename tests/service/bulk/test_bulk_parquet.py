@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,6 +23,7 @@ TEXTS = [
     "In Lund , Mira met Otto Lind .",
     "",
 ] * 7
+EVERYTHING = Selection()
 MODEL = LoadedModel(name="tiny", version="1", labels=("PER",), precision="fp32")
 
 
@@ -40,9 +42,14 @@ def write(
 
 
 def run(
-    path: Path, target: Path, predictor: Predictor, shard_bytes: int = 1, text_field: str = "text"
+    path: Path,
+    target: Path,
+    predictor: Predictor,
+    shard_bytes: int = 1,
+    text_field: str = "text",
+    selection: Selection = EVERYTHING,
 ) -> Summary:
-    options = Options(selection=Selection(), shard_bytes=shard_bytes, text_field=text_field)
+    options = Options(selection=selection, shard_bytes=shard_bytes, text_field=text_field)
     source = Input(path=path, form=Format.PARQUET, target=target)
     job = BulkJob(inputs=[source], options=options, with_errors=True)
     with JobState(target.with_name(f"{target.name}.state")).held() as state:
@@ -124,6 +131,42 @@ def test_strings_of_every_kind_are_tagged_in_the_column_that_is_named(
         pq.read_table(tmp_path / f"{name}.parquet").column("entities") for name in ("out", "wanted")
     )
     assert found.equals(wanted)
+
+
+@pytest.mark.parametrize("kind", [pa.list_, pa.large_list], ids=["list", "large_list"])
+def test_lists_of_words_get_the_entities_that_they_get_in_lines(
+    tmp_path: Path, tiny_predictor: Predictor, kind: Callable[[pa.DataType], pa.DataType]
+) -> None:
+    words = [text and text.split() for text in TEXTS] + [["Mira", ""], ["Mira", None]]
+    column = pa.array(words, kind(pa.string()))
+    pq.write_table(pa.table({"tokens": column}), tmp_path / "in.parquet", row_group_size=8)
+    summary = run(
+        tmp_path / "in.parquet", tmp_path / "out.parquet", tiny_predictor, text_field="tokens"
+    )
+    tagged = pq.read_table(tmp_path / "out.parquet")
+    assert tagged.column("tokens").combine_chunks().equals(column)
+    lines = [
+        Line(number, (json.dumps({"tokens": each}).encode(),))
+        for number, each in enumerate(words, start=1)
+    ]
+    answers = answer_records(lines, Format.JSONL, tiny_predictor, Selection(), "tokens")
+    wanted = [json.loads(answer.data).get("entities") for answer in answers]
+    assert tagged.column("entities").to_pylist() == wanted
+    assert wanted[-2:] == [None, None]
+    assert summary.total.words == sum(answer.n_words for answer in answers)
+    assert summary.total.errors == sum(bool(answer.error) for answer in answers)
+
+
+def test_a_threshold_holds_for_rows_as_for_lines(tmp_path: Path, tiny_predictor: Predictor) -> None:
+    write(tmp_path / "in.parquet")
+    high = Selection(threshold=1.0)
+    run(tmp_path / "in.parquet", tmp_path / "out.parquet", tiny_predictor, selection=high)
+    found = pq.read_table(tmp_path / "out.parquet").column("entities").to_pylist()
+    line = Line(1, (json.dumps({"text": TEXTS[0]}).encode(),))
+    (of_line,), (usual,) = (
+        answer_records([line], Format.JSONL, tiny_predictor, each) for each in (high, EVERYTHING)
+    )
+    assert found[0] == json.loads(of_line.data)["entities"] != json.loads(usual.data)["entities"]
 
 
 def test_entities_from_before_are_replaced_and_no_rows_stay_no_rows(

@@ -176,6 +176,9 @@ def test_a_packed_file_and_rows_are_tagged_like_lines(
             "columns have no scores",
         ),
         (["--input", "no*.txt", "--output", "out/"], "no*.txt: there is no file to tag"),
+        (["--input", "a.conll", "--to", "xml"], "--to: takes texts, .txt and .jsonl"),
+        (["--input", "a.txt", "--to", "xml", "--json"], "--to: takes the place of --json"),
+        (["--input", "a.txt", "--to", "xml", "--output", "a.txt"], "is the input as well"),
         (["--input", "a.txt", "--output", "a.parquet"], "a.parquet: rows become rows"),
     ],
 )

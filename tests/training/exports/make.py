@@ -2,14 +2,15 @@
 # Each tool is installed only in an environment of its own.
 """Make the files of this folder again: one text set as each annotation tool exports it.
 
-spaCy, `datasets`, doccano and Label Studio write their files themselves, each in an environment of
-its own: `pip install spacy datasets`; `pip install doccano 'marshmallow<4' 'numpy<2' 'pandas<2.3'
-'setuptools<81'`; `pip install label-studio`. The others follow the tool's published schema, with
-the fields of its exports.
+spaCy, `datasets`, doccano, Label Studio and Argilla write their files themselves, each in an
+environment of its own: `pip install spacy datasets`; `pip install doccano 'marshmallow<4' 'numpy<2'
+'pandas<2.3' 'setuptools<81'`; `pip install label-studio`; `pip install argilla requests`. The
+others follow the tool's published schema, with the fields of its exports.
 
     python tests/training/exports/make.py
     python tests/training/exports/make.py doccano
     python tests/training/exports/make.py label_studio
+    python tests/training/exports/make.py argilla
 """
 
 import json
@@ -21,6 +22,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
+from uuid import UUID
 
 HERE = Path(__file__).parent
 GOLD: list[tuple[str, list[tuple[int, int, str]]]] = [
@@ -96,6 +98,40 @@ def doccano() -> None:
         project.save()
         with zipfile.ZipFile(export_dataset(project.pk, "JSONL")) as exported:
             (HERE / f"{name}.jsonl").write_bytes(exported.read("all.jsonl"))
+
+
+def argilla() -> None:
+    """Write records as `dataset.records.to_json` and `to_datasets` of Argilla's SDK do.
+
+    The rows say which responses were submitted. The JSON does not: it has those alone here.
+    """
+    from argilla import Record, Response, Suggestion
+    from argilla.records._io import GenericIO, JsonIO
+    from datasets import Dataset
+
+    users = [UUID(int=1), UUID(int=2)]
+
+    def response(question: str, value: Any, user: UUID, status: str = "submitted") -> Any:
+        return Response(question, value, user_id=user, status=status)
+
+    for is_json in (True, False):
+        records = []
+        for n, (text, spans) in enumerate(GOLD):
+            marks = [{"start": s, "end": e, "label": label} for s, e, label in spans]
+            answers = [response("spans", marks, users[0]), response("good", "yes", users[0])]
+            others = [{"start": 0, "end": 3, "label": "LOC"}]
+            if not is_json:
+                answers.append(response("spans", others, users[1], ["draft", "discarded"][n % 2]))
+            guess = Suggestion("spans", others, score=0.5, agent="model")
+            fields, meta = {"text": text}, {"source": "made up"}
+            records.append(Record(str(n), fields, meta, responses=answers, suggestions=[guess]))
+        records.append(Record("9", {"text": "Not yet read"}, {"source": "made up"}))
+        if is_json:
+            (HERE / "argilla.json").unlink(missing_ok=True)
+            JsonIO.to_json(records, HERE / "argilla.json")
+        else:
+            rows = GenericIO.to_dict(records, flatten=True)
+            Dataset.from_dict(rows).to_parquet(HERE / "argilla.parquet")
 
 
 def prodigy() -> None:
@@ -354,7 +390,7 @@ def datasets_files() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:]:
-        {"doccano": doccano, "label_studio": label_studio}[sys.argv[1]]()
+        {"doccano": doccano, "label_studio": label_studio, "argilla": argilla}[sys.argv[1]]()
     else:
         for make in (prodigy, label_studio_of_old, brat, webanno, columns, markup):
             make()

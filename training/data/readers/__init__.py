@@ -72,6 +72,7 @@ _READERS: dict[FormatName, Callable[[Path, FormatConfig], Iterator[Example]]] = 
     "doccano": read_records,
     "prodigy": read_records,
     "label-studio": read_records,
+    "argilla": read_records,
     "spacy": _read_spacy,
     "gliner": read_records,
     "datasets": _read_datasets,

@@ -10,6 +10,7 @@ from typing import Any
 
 from teddy.model.errors import DataError, MissingExtraError
 from teddy.model.tags.spans import Span
+from teddy.training.data.readers.label_studio import RESPONSES
 from teddy.training.data.readers.records import read_record
 from teddy.training.data.readers.rows import Example
 from teddy.training.recipe.corpus_config import FormatConfig
@@ -34,14 +35,21 @@ def read_arrow(path: Path, options: FormatConfig) -> Iterator[Example]:
 
 
 def arrow_records(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of `read_arrow` as Python values, without those that are null."""
+    """Yield the rows of `read_arrow` as Python values, without those that are null.
+
+    A response that is null says that there is none.
+    """
     for file in _arrow_files(path):
         with _opened(path):
             for batch in _batches(file):
                 names = batch.schema.names
                 for row in zip(*map(_values, batch.columns), strict=True):
                     pairs = zip(names, row, strict=True)
-                    yield {name: value for name, value in pairs if value is not None}
+                    yield {
+                        name: value
+                        for name, value in pairs
+                        if value is not None or name.endswith(RESPONSES)
+                    }
 
 
 def _values(column: Any) -> list[Any]:

@@ -28,7 +28,7 @@ from teddy.training.data.readers.guess_columns import (
 )
 from teddy.training.data.readers.json import json_values
 from teddy.training.data.readers.markup import LINK, STRUCTURE, TAG
-from teddy.training.data.readers.records import as_record, kind_of, parts_of
+from teddy.training.data.readers.records import OF_RECORDS, as_record, kind_of, parts_of
 from teddy.training.data.readers.shapes import NOT_GOLD, tags_key
 from teddy.training.data.readers.units import UNITS, Item, fitting
 from teddy.training.data.readers.webanno import HEADER
@@ -49,8 +49,7 @@ _GUESSED: dict[str, frozenset[str]] = {
     "conll": _COLUMNS,
     "conllu": frozenset(["field", "scheme", "spans"]),
     "csv": _TABLE,
-    **dict.fromkeys(["jsonl", "doccano", "prodigy", "label-studio", "spacy", "gliner"], _RECORDS),
-    "datasets": _RECORDS,
+    **dict.fromkeys(OF_RECORDS, _RECORDS),
     "brat": frozenset(["offset_unit"]),
 }
 """The keys that are guessed for each format."""

@@ -1,6 +1,9 @@
-"""The tasks of Label Studio: a text, and the regions that each annotator has marked."""
+"""The tasks of Label Studio: a text, and the regions that each annotator has marked.
 
-from collections.abc import Mapping, Sequence
+Records of Argilla are read as the tasks that they would be there.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from teddy.training.data.readers.shapes import TEXT_KEYS, Parts, Record, keys_of
@@ -23,6 +26,58 @@ def task_parts(record: Record) -> Parts | None:
         return None
     items = [item for each in regions[chosen] for item in record.items(each)]
     return data[texts[0]], items, {k: v for k, v in data.items() if k != texts[0]}, []
+
+
+RESPONSES = ".responses"
+"""The end of the columns of responses in a row of Argilla."""
+
+
+def is_argilla(value: Mapping[str, Any]) -> bool:
+    """Return whether this is a record of Argilla, nested as in its JSON or flat as in a row."""
+    is_nested = isinstance(value.get("fields"), dict) and isinstance(value.get("responses"), dict)
+    return is_nested or any(key.endswith(RESPONSES) for key in value)
+
+
+def as_task(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record of Argilla as a task: an annotation for each user who has submitted one.
+
+    Its JSON does not say whether a response was submitted, its rows do. Questions that are not
+    about spans are left out.
+    """
+    data, answers = value.get("fields"), value.get("responses")
+    if not isinstance(data, dict) or not isinstance(answers, dict):
+        flat = {key: each for key, each in value.items() if "." not in key and key != "_server_id"}
+        data, answers = flat, dict(_answers_of_row(value))
+    by_user: dict[str, list[Any]] = {}
+    for question, listed in answers.items():
+        for each in listed:
+            spans = each["value"]
+            if not isinstance(spans, list) or not all(map(_has_ends, spans)):
+                continue
+            by_user.setdefault(each["user_id"], []).extend(
+                {"from_name": question, "value": span | {"labels": [span.get("label")]}}
+                for span in spans
+            )
+    done = [{"completed_by": user, "result": spans} for user, spans in by_user.items()]
+    return {"data": data | (value.get("metadata") or {}), "annotations": done}
+
+
+def _answers_of_row(row: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
+    for key, values in row.items():
+        if key.endswith(RESPONSES) and values is not None:
+            users, states = row[f"{key}.users"], row[f"{key}.status"]
+            yield (
+                key.removesuffix(RESPONSES),
+                [
+                    {"value": value, "user_id": user}
+                    for value, user, state in zip(values, users, states, strict=True)
+                    if state == "submitted"
+                ],
+            )
+
+
+def _has_ends(span: Any) -> bool:
+    return isinstance(span, dict) and {"start", "end", "label"} <= span.keys()
 
 
 def is_annotated(record: Mapping[str, Any], annotator: str) -> bool:

@@ -7,6 +7,8 @@ What a record says is recognised by its keys::
     {"text": "...", "spans": [{"start": 0, ...}], "answer": "accept"}         Prodigy
     ["...", {"entities": [[0, 5, "PER"]]}]                                    spaCy 2
     {"data": {"text": "..."}, "annotations": [{"result": [...]}]}             Label Studio
+    {"fields": {"text": "..."}, "responses": {"q": [{"value": [...]}]}}       Argilla
+    {"text": "...", "q.responses": [[...]], "q.responses.users": ["..."]}     Argilla, rows
     {"tokenized_text": ["..."], "ner": [[0, 1, "PER"]]}                       GLiNER, last word
     {"tokens": ["..."], "ner_tags": ["B-PER"]}                                Hugging Face
 
@@ -21,17 +23,20 @@ from typing import Any
 from teddy.model.errors import DataError
 from teddy.model.tags.spans import Span
 from teddy.training.data.readers.json import is_list_of_records, json_values
-from teddy.training.data.readers.label_studio import is_annotated, task_parts
+from teddy.training.data.readers.label_studio import as_task, is_annotated, is_argilla, task_parts
 from teddy.training.data.readers.rows import Example
 from teddy.training.data.readers.shapes import NOT_GOLD, SPAN_KEYS, Parts, Record, tags_key
 from teddy.training.recipe.corpus_config import AUTO, FormatConfig, FormatName
 
-_TEXTS = ("jsonl", "doccano", "prodigy", "spacy")
+_TEXTS: tuple[FormatName, ...] = ("jsonl", "doccano", "prodigy", "spacy")
 """Formats of texts with spans: the keys of a record say which it is."""
+_STATED: tuple[FormatName, ...] = (*_TEXTS, "label-studio", "argilla", "gliner")
+OF_RECORDS: tuple[FormatName, ...] = (*_STATED, "datasets")
+"""The formats whose files are read here."""
 _DOCCANO = ("label", "labels", "annotations")
 _TELLING = {
     *("vertexSet", "paragraphs", "tokenized_text", "data", "tokens", "words", "answer", "ents"),
-    "annotation_id",
+    *("annotation_id", "responses"),
 }
 """Keys without any of which a record is a text with spans."""
 _USUAL = (*_TEXTS, "datasets")
@@ -57,6 +62,8 @@ def kind_of(value: Any) -> FormatName | None:
         return "spacy" if not is_list_of_records(value) else None
     if not isinstance(value, dict):
         return None
+    if is_argilla(value):
+        return "argilla"
     if _TELLING.isdisjoint(value):
         return "doccano" if any(type(value.get(key)) is list for key in _DOCCANO) else "jsonl"
     if isinstance(value.get("sents"), list) and "vertexSet" in value:
@@ -88,7 +95,7 @@ def read_record(
         yield usual
         return
     kind = kind_of(value)
-    wanted = options.format if options.format in (*_TEXTS, "label-studio", "gliner") else kind
+    wanted = options.format if options.format in _STATED else kind
     if kind is not None and kind != wanted and not (kind in _TEXTS and wanted in _TEXTS):
         raise DataError(path, line, f"want a record of {wanted}, but this looks like {kind}")
     record = as_record(path, line, value, options, document)
@@ -152,6 +159,7 @@ def as_record(
         value = {"text": value[0], **value[1]}
     if not isinstance(value, dict):
         raise DataError(path, line, f'want an object with a "text", such as {_EXAMPLE}')
+    value = as_task(value) if is_argilla(value) else value
     is_gold = value.get("answer") not in NOT_GOLD and is_annotated(value, options.annotator)
     return Record(path, line, value, options, document) if is_gold else None
 

@@ -16,6 +16,8 @@ SAMPLES: dict[FormatName, str] = {
     "label-studio": '[{"data": {"text": "Ada ran"}, "annotations": [{"result": [\n'
     ' {"from_name": "label", "to_name": "text", "type": "labels",\n'
     '  "value": {"start": 0, "end": 3, "labels": ["PER"]}}]}]}]',
+    "argilla": '[{"fields": {"text": "Ada ran"}, "responses": {"spans": [{"user_id": "1",\n'
+    '  "value": [{"start": 0, "end": 3, "label": "PER"}]}]}}]',
     "spacy": '[["Ada ran", {"entities": [[0, 3, "PER"]]}],\n ["It rained", {"entities": []}]]\n',
     "gliner": '[{"tokenized_text": ["Ada", "ran"],\n  "ner": [[0, 0, "PER"]]}]\n'
     "(first and last token)",

@@ -5,13 +5,20 @@ What it needs is imported when it runs.
 
 import json
 import sys
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, Option
 
 from teddy.model.commands import PrecisionOption
-from teddy.service.bulk.request import TagRequest
+from teddy.service.bulk.request import TagRequest, ThresholdOption
+from teddy.training.data.options import TargetFormat
+
+if TYPE_CHECKING:
+    from teddy.model.predictor import Predictor
+    from teddy.training.data.readers import Example
 
 _Text = Annotated[str | None, Argument(help="A text; or give --input.", show_default=False)]
 _Model = Annotated[
@@ -38,6 +45,14 @@ _Format = Annotated[
     Literal["auto", "text", "jsonl", "conll", "parquet"],
     Option("--format", help="What --input is; auto goes by its ending, and - is text."),
 ]
+_To = Annotated[
+    TargetFormat | None,
+    Option(
+        "--to",
+        help="Write texts and entities in this format of annotations, to correct them in a tool.",
+        show_default=False,
+    ),
+]
 _TextField = Annotated[
     str, Option(metavar="NAME", help="The field of an object, or the column of a row, to tag.")
 ]
@@ -47,16 +62,6 @@ _Labels = Annotated[
 ]
 _MinScore = Annotated[
     float, Option(metavar="SCORE", min=0.0, max=1.0, help="Only entities with at least this score.")
-]
-ThresholdOption = Annotated[
-    str | None,
-    Option(
-        "--threshold",
-        metavar="P",
-        help="Every span of at least this probability, also off the best path: 0.05, or by label, "
-        "PER=0.02,LOC=0.1.",
-        show_default=False,
-    ),
 ]
 _Sentences = Annotated[
     Literal["document", "lines"] | None,
@@ -112,6 +117,7 @@ def tag(
     sources: _Input = None,
     target_name: _Output = "-",
     form_name: _Format = "auto",
+    to: _To = None,
     text_field: _TextField = "text",
     labels: _Labels = None,
     min_score: _MinScore = 0.0,
@@ -154,6 +160,7 @@ def tag(
       teddy tag --rules rules.toml "Order ORD-123456 is for Ada Lovelace"
       teddy tag --input letters.txt --output letters.jsonl
       tail -f chat.jsonl | teddy tag --input - --format jsonl
+      teddy tag --input letters.txt --output tasks.json --to label-studio
       teddy tag --model runs/mine/mine.teddy --input words.conll --output tagged.conll
       teddy tag --input 'corpus/**/*.jsonl.gz' --input more.parquet --output tagged/ --processes 8
     """
@@ -162,9 +169,59 @@ def tag(
     if text is not None:
         _tag_text(text, request)
         return
-    from teddy.service.bulk.tag_files import tag_files
+    from teddy.service.bulk.tag_files import tag_files, write_answers
 
-    tag_files(request)
+    if to is None:
+        tag_files(request)
+    else:
+        write_answers(request, partial(_write_examples, request, to))
+
+
+def _write_examples(
+    request: TagRequest,
+    form: TargetFormat,
+    answers: Iterator[dict[str, Any]],
+    predictor: "Predictor",
+) -> None:
+    """Write tagged texts as `teddy convert` writes annotations."""
+    from teddy.training.data.convert_command import Fitting
+    from teddy.training.data.writers import format_to_write
+
+    wanted = format_to_write(request.target, form)
+    examples = (_example(answer, request) for answer in answers)
+    fitting = Fitting("trim", predictor.tokeniser)
+    fitting.write(request.target, examples, wanted, predicted=True)
+
+
+def _example(answer: dict[str, Any], request: TagRequest) -> "Example":
+    """Return a tagged text; of words, as a sentence of tokens."""
+    from teddy.model.tags.spans import Span
+    from teddy.training.data.readers import Example
+    from teddy.training.data.readers.rows import join_tokens
+    from teddy.training.recipe.corpus_config import FormatConfig
+
+    source = request.sources[0]
+    is_line = request.format_of(source) == "text"
+    text = answer.pop("text" if is_line else request.text_field)
+    line = answer.pop("line") if is_line else 1
+    found = answer.pop("entities")
+    starts: Sequence[int] = range(len(text) + 1)
+    ends = starts
+    tokens: list[tuple[int, int]] = []
+    if isinstance(text, list):
+        starts, last, text = join_tokens(text, FormatConfig())
+        tokens, ends = [*zip(starts, last, strict=True)], [0, *last]
+    return Example(
+        text=text,
+        spans=tuple(Span(starts[e["start"]], ends[e["end"]], e["label"]) for e in found),
+        span_lines=(line,) * len(found),
+        path=str(source),
+        line=line,
+        is_sentence=bool(tokens),
+        document=0,
+        tokens=tuple(tokens),
+        meta=answer,
+    )
 
 
 def _tag_text(text: str, request: TagRequest) -> None:
