@@ -27,8 +27,8 @@ setup: $(DEVELOPMENT) ## Make .venv with all that development needs
 serve: $(RUNTIME) ## Serve the model that ships on http://localhost:8000 (more: ARGS="--port 9000")
 	@exec $(BIN)/teddy serve $(ARGS)
 
-# One test at a time: make test AT_ONCE=0
-AT_ONCE ?= 2
+# Half the time of tests with real processes is waiting. One test at a time: make test AT_ONCE=0
+AT_ONCE ?= 4
 test: lint ## Check style and types, then run the tests (some: ARGS="tests/model -k crf")
 	$(BIN)/pytest --numprocesses $(AT_ONCE) --dist loadfile $(ARGS)
 
