@@ -10,7 +10,8 @@ The order: more words first, then the earlier one, then that of the earlier rule
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 from teddy.model.rules.config import Use
@@ -45,6 +46,9 @@ class Stretches:
     def __init__(self) -> None:
         self._starts: list[int] = []
         self._ends: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._starts)
 
     def overlap(self, start: int, end: int) -> bool:
         """Tell whether a stretch overlaps one of these."""
@@ -83,6 +87,10 @@ def order_of(match: Match) -> tuple[int, int, int, int]:
 
 def choose(matches: Iterable[Match], taken: Stretches) -> list[Match]:
     """Return the matches that become entities, and take their stretches."""
+    matches = sorted(matches, key=_start_of)
+    if not taken and all(one.end <= next_.start for one, next_ in pairwise(matches)):
+        taken.take_all((each.start, each.end) for each in matches)  # nothing to decide
+        return matches
     chosen: list[Match] = []
     for match in sorted(matches, key=order_of):
         if not taken.overlap(match.start, match.end):
@@ -124,7 +132,9 @@ def merge(
         hint = hints.get(place)
         if hint:
             used.append(hint)
-        kept.append(replace(entity, source=MODEL, id=(hint and hint.id) or None))
+        kept.append(
+            Entity(*place, entity.score, entity.text, source=MODEL, id=(hint and hint.id) or None)
+        )
     fill: list[Match] = []
     if by_use["fill"]:
         taken.take_all((entity.start, entity.end) for entity in kept)
@@ -144,5 +154,5 @@ def merge(
     return Merged(sorted((*kept, *made), key=_start_of), [*used, *fill], dropped)
 
 
-def _start_of(entity: Entity) -> int:
-    return entity.start
+def _start_of(place: Entity | Match) -> int:
+    return place.start
