@@ -28,7 +28,8 @@ def resident_mb() -> float:
     return pages * resource.getpagesize() / 2**20
 
 
-def write_names(path: Path, n_names: int) -> None:
+def write_names(path: Path, n_names: int, *, known: bool) -> None:
+    """Write made-up names; with `known`, also each word with a capital of the texts."""
     draw = random.Random(1)  # noqa: S311
 
     syllables = SYLLABLES.split()
@@ -40,14 +41,15 @@ def write_names(path: Path, n_names: int) -> None:
     names: set[str] = set()
     while len(names) < n_names:
         names.add(" ".join(draw.choices(words, k=draw.choice([1, 2, 2, 2, 3, 3, 4]))))
-    known = (paragraph.split() for paragraph in take_words(made_up_paragraphs(), 10_000))
-    names.update(word for words in known for word in words if word[0].isupper() and word.isalpha())
+    texts = take_words(made_up_paragraphs(), 10_000) if known else []
+    words_of_texts = (word for paragraph in texts for word in paragraph.split())
+    names.update(word for word in words_of_texts if word[0].isupper() and word.isalpha())
     path.write_text("".join(f"{name}\t{k}\n" for k, name in enumerate(names)))
 
 
-def measure_names(folder: Path, n_names: int, texts: list[str]) -> None:
-    """Print load, memory and the cost on texts that have a name in every tenth word or so."""
-    write_names(folder / "names.tsv", n_names)
+def measure_names(folder: Path, n_names: int, texts: list[str], *, known: bool) -> None:
+    """Print load, memory and the cost on texts; with `known` they are full of names."""
+    write_names(folder / "names.tsv", n_names, known=known)
     toml = '[[dictionary]]\nfile = "names.tsv"\nlabel = "NAME"\nid_column = 2\n'
     (folder / "rules.toml").write_text(toml)
     plain = teddy.load()
@@ -108,7 +110,8 @@ def main() -> None:
     torch.set_num_threads(1)  # of several, those that wait would count as work
     with tempfile.TemporaryDirectory() as folder:
         texts = take_words(short_texts(made_up_paragraphs()), arguments.words)
-        measure_names(Path(folder), arguments.names, texts)
+        for known in (False, True):
+            measure_names(Path(folder), arguments.names, texts, known=known)
         measure_hostile()
         measure_reloads(Path(folder), arguments.reloads)
 
