@@ -84,7 +84,7 @@ async def test_after_mixed_use_every_metric_of_the_catalogue_is_there_and_no_oth
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [2])
+@pytest.mark.parametrize("workers", [1, 2])
 async def test_of_much_use_every_last_metric_has_a_value(workers: int, tmp_path: Path) -> None:
     rules = tmp_path / "rules.toml"
     rules.write_text("[[dictionary]]\nentries = ['Ada']\nlabel = 'PER'\n")

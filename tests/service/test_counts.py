@@ -70,7 +70,7 @@ async def settled(server: Server) -> dict[str, float]:
             before = counts
 
 
-@pytest.mark.parametrize("workers", [3])
+@pytest.mark.parametrize("workers", [1, 4])
 async def test_every_request_is_counted_once_whichever_worker_answered_it(
     workers: int, tiny_model: Path, tmp_path: Path
 ) -> None:

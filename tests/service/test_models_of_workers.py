@@ -64,7 +64,7 @@ def is_ready(served: Served) -> bool:
     return answer is not None and answer.is_success
 
 
-@pytest.mark.parametrize("fate", ["bad in its place", "bad", "the directory too"])
+@pytest.mark.parametrize("fate", ["bad", "bad in its place", "gone", "the directory too"])
 def test_successors_serve_what_the_workers_before_them_served(
     tiny_model: Path, tmp_path: Path, fate: str
 ) -> None:
@@ -82,34 +82,38 @@ def test_successors_serve_what_the_workers_before_them_served(
         elif fate == "bad":
             (tmp_path / "bad").write_bytes(b"not a model")
             put(tmp_path / "bad", models / "tiny.teddy")
+        elif fate == "gone":
+            (models / "tiny.teddy").unlink()
         else:
             shutil.rmtree(models)
         sign = "a model file was refused" if "bad" in fate else "models directory"
         served.wait_for_events(sign, 2)
-        for worker in (0, 1):  # in the end no worker is left that has seen the good file
+        for worker in (0, 1, 0):  # in the end no worker is left that has seen the good file
             kill(served, worker)
         assert [event["cause"] for event in served.events("a worker died")] == [
             "it was ended by SIGKILL"
-        ] * 2
+        ] * 3
         assert ask(served) == {"name": "tiny", "version": version}
         listed = httpx.get(f"{served.url}/v1/models", timeout=SECONDS).json()["models"]
         assert [model.get("refused") for model in listed] == [
             "not a Teddy model file" if "bad" in fate else None
         ]
         if "bad" in fate:
-            refused = served.wait_for_events(sign, 4)
+            refused = served.wait_for_events(sign, 5)
             assert {event["serving"] for event in refused} == {version}
         served.process.send_signal(signal.SIGTERM)
         assert served.process.wait(SECONDS) == 0
     assert not [*temporary.glob("teddy-models-*")]
 
 
-# Each choice is made once; all eight together find no more, and take a minute.
+# Each two of the choices meet once; all eight together find no more, and take a minute.
 @pytest.mark.parametrize(
     ("workers", "told", "there"),
     [
+        ("1", "by looking", "nothing"),
         ("2", "by a signal", "nothing"),
-        ("1", "by looking", "a bad file"),
+        ("1", "by a signal", "a bad file"),
+        ("2", "by looking", "a bad file"),
     ],
 )
 def test_an_empty_directory_waits_for_its_first_model(

@@ -68,7 +68,7 @@ def is_ready(url: str) -> bool:
 
 @pytest.mark.parametrize(
     ("workers", "kind"),
-    [("2", "full disk"), ("1", "broken"), ("1", "closed"), ("2", "not read")],
+    [("1", "full disk"), ("2", "full disk"), ("2", "broken"), ("1", "closed"), ("2", "not read")],
 )
 def test_what_is_printed_stops_no_service(
     tiny_model: Path, tmp_path: Path, workers: str, kind: str
