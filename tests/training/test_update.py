@@ -25,6 +25,7 @@ from teddy.training.learning.checkpoint import load_checkpoint
 from teddy.training.learning.start import Update, load_weights, open_update, rehearsed
 from teddy.training.recipe.recipe import Recipe, load_recipe
 from teddy.training.run import train
+from tests.conftest import write_corpus
 
 PETS = ("Rex Brown", "Bella", "Felix Gray", "Minka")
 PATTERNS = (
@@ -104,6 +105,10 @@ def data(tiny_data: Path, tiny_run: Path, tmp_path_factory: pytest.TempPathFacto
     words = ([line.split()[0] for line in sentence.splitlines()] for sentence in sentences)
     (directory / "old.txt").write_text("".join(" ".join(each) + "\n" for each in words))
     (directory / "pets.conll").write_text(pets())
+    # Of 40 sentences an entity weighs 0.016, and three fall by how a processor rounds.
+    write_corpus(directory / "large.conll", 400, seed=3)
+    recipe = (directory / "tiny.toml").read_text().replace("dev.conll", "large.conll")
+    (directory / "first.toml").write_text(recipe)
     return directory
 
 
@@ -279,7 +284,7 @@ def f1(
     data: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], tuple[float, float]]:
     """Update the model in a way; gives its F1 on the first corpus and on the second."""
-    first = load_corpora(load_recipe(data / "tiny.toml"), data)
+    first = load_corpora(load_recipe(data / "first.toml"), data)
 
     def update(way: str) -> tuple[float, float]:
         recipe = recipe_of(data, way)
@@ -297,7 +302,7 @@ def f1(
 
 @pytest.fixture(scope="module")
 def before(data: Path) -> float:
-    first = load_corpora(load_recipe(data / "tiny.toml"), data)
+    first = load_corpora(load_recipe(data / "first.toml"), data)
     return evaluate_dev(
         load(data / "tiny.teddy", precision="fp32").tagger, first, worst=0
     ).scores.micro.f1
@@ -317,8 +322,7 @@ def test_a_model_that_rehearses_learns_what_is_new_and_forgets_nothing(
 ) -> None:
     old, new = f1(way)
     assert new > 0.9
-    # An entity of this small dev set weighs 0.016, and processors round differently.
-    assert old > before - 0.1
+    assert old > before - 0.05
 
 
 def test_the_command_credits_what_the_model_was_made_from(
