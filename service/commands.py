@@ -44,7 +44,8 @@ def serve(
         list[str] | None,
         typer.Option(
             metavar="NAME=FILE",
-            help="A model to serve, by its name; the first is the default. Repeatable.",
+            help="A model to serve, by its name, or a name of one that ships: en, de. The first is "
+            "the default. Repeatable.",
         ),
     ] = None,
     rules: Annotated[
@@ -55,13 +56,13 @@ def serve(
         ),
     ] = None,
 ) -> None:
-    """Serve models over HTTP; without --model the one that ships.
+    """Serve models over HTTP; without --model the English one that ships.
 
     Each option, and more, has a TEDDY_* variable; docs/settings.md lists them.
 
     Examples:
       teddy serve
-      teddy serve --port 9000 --model en=model/pretrained/en.teddy --model mine=runs/mine/mine.teddy
+      teddy serve --port 9000 --model en --model de --model mine=runs/mine/mine.teddy
     """
     # A signal has asked it to stop; by the time of this exception every accepted request has been
     # answered.

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from teddy.model.file.shipped import shipped_models
+
 DIGEST = re.compile(r"[0-9A-Fa-f]{64}")
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -29,6 +31,8 @@ def split_list(value: str) -> list[str]:
 def parse_model(item: str) -> tuple[str, Path]:
     """Read `NAME=FILE`, or `FILE` alone, whose name is its stem.
 
+    Where there is no such file, it may be the name of a model that ships: `en`, `german=de`.
+
     Raises ValueError for a name that is not plain, and without a file.
     """
     name, equals, file = item.strip().rpartition("=")
@@ -38,7 +42,7 @@ def parse_model(item: str) -> tuple[str, Path]:
         raise ValueError(
             f"{item!r} is not NAME=FILE, with a name of up to 64 letters, digits, '.', '_' and '-'"
         )
-    return name, path
+    return name, path if path.exists() else shipped_models().get(file, path)
 
 
 def parse_rules(item: str) -> tuple[str, Path]:

@@ -43,8 +43,9 @@ class Settings(BaseSettings):
 
     models: Annotated[dict[str, Path], NoDecode] = Field(
         default_factory=dict,
-        description="Models to serve, as `NAME=FILE,...`; the first is the default model. If this "
-        "and `TEDDY_MODELS_DIR` are not set, the model that ships is served.",
+        description="Models to serve, as `NAME=FILE,...`, or by the names of those that ship, "
+        "`en,de`; the first is the default model. If this and `TEDDY_MODELS_DIR` are not set, `en` "
+        "is served.",
     )
     models_dir: Path | None = Field(
         default=None,

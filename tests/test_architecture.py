@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from teddy.model.file.bundle import read_bundle
-from teddy.model.predictor import SHIPPED_MODEL
+from teddy.model.file.shipped import shipped_models
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("model", "training", "service")
@@ -243,8 +243,10 @@ def test_an_installation_has_every_package() -> None:
     }
 
 
-def test_the_model_card_in_the_documentation_is_that_of_the_model_that_ships() -> None:
-    assert read_bundle(SHIPPED_MODEL).card == (ROOT / "docs" / "en.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", sorted(shipped_models()))
+def test_the_model_card_in_the_documentation_is_that_of_the_model_that_ships(name: str) -> None:
+    card = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+    assert read_bundle(shipped_models()[name]).card == card
 
 
 def test_no_module_is_too_long_to_be_read_in_one_sitting() -> None:

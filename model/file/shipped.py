@@ -4,6 +4,13 @@ from pathlib import Path
 
 from teddy.model.errors import ModelFileError
 
+_FOLDER = Path(__file__).parents[1] / "pretrained"
+
+
+def shipped_models() -> dict[str, Path]:
+    """Return the files of the models that ship, by their names."""
+    return {path.stem: path for path in sorted(_FOLDER.glob("*.teddy"))}
+
 
 def find_model(path: str | Path | None, shipped_model: Path) -> str | Path:
     """Return the model file that is meant: a file goes before a name of a model that ships.
@@ -15,10 +22,9 @@ def find_model(path: str | Path | None, shipped_model: Path) -> str | Path:
     name = str(path)
     if Path(path).name != name or Path(path).suffix in (".teddy", ".onnx") or Path(path).exists():
         return path
-    shipped = {each.stem: each for each in shipped_model.parent.glob("*.teddy")}
-    if name not in shipped:
-        known = ", ".join(sorted(shipped))
+    if name not in shipped_models():
+        known = ", ".join(shipped_models())
         raise ModelFileError(
             path, f"no such file, and no model of that name ships; there is {known}"
         )
-    return shipped[name]
+    return shipped_models()[name]

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from teddy.model.file.shipped import shipped_models
 from teddy.model.system.processes import available_cores
 from teddy.service.errors import SettingsError
 from teddy.service.settings import read_settings, unknown_variables
@@ -22,6 +23,20 @@ def test_models_are_named_files_and_a_file_alone_is_named_by_its_stem() -> None:
         ("zh", Path("models/zh-2.teddy")),
         ("mine", Path("runs/mine.teddy")),
     ]
+
+
+def test_a_model_that_ships_is_served_by_its_name_unless_a_file_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shipped = shipped_models()
+    assert read_settings(models="de,english=en,x=fr").models == {
+        "de": shipped["de"],
+        "english": shipped["en"],
+        "x": Path("fr"),
+    }
+    (tmp_path / "de").touch()
+    assert read_settings(models="de").models == {"de": Path("de")}
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from teddy.training.data.corpora import Corpus, load_corpora
 from teddy.training.data.holdout import balanced
 from teddy.training.draft.draft import UnfitDataError, draft_recipe
-from teddy.training.draft.survey import name_of, role_of
+from teddy.training.draft.survey import model_to_start_from, name_of, role_of
 from teddy.training.draft.try_command import next_steps
 from teddy.training.recipe.recipe import Recipe, load_recipe
 from tests.training.test_exports import EXPORTS, FORMATS
@@ -83,6 +83,25 @@ def test_a_recipe_from_files_does_not_change_and_names_what_it_starts_from(tmp_p
     [corpus] = load_corpora(recipe, tmp_path)
     assert labels_of(corpus, "train") == labels_of(corpus, "dev") == set(recipe.labels)
     assert 0.1 <= len(corpus.dev) / 20 <= 0.35
+
+
+@pytest.mark.parametrize(
+    ("text", "model"),
+    [
+        ("Die Physikerin Lise Meitner forschte lange Jahre in Berlin und floh nach Schweden.", "de"),
+        ("The physicist Lise Meitner worked in Berlin for many years and fled to Sweden.", "en"),
+        ("DER RAT DER STADT TAGT AM MONTAG UM ZEHN UHR", "de"),
+        ("the council of the town meets on monday at ten", "en"),
+        ("Мейтнер бежала в Швецию.", None),
+        ("迈特纳逃往瑞典。", None),
+        ("123 ... !", None),
+        ("", None),
+    ],
+)
+def test_a_recipe_starts_from_the_model_that_knows_most_of_the_words(
+    text: str, model: str | None
+) -> None:
+    assert model_to_start_from(text) == model
 
 
 def test_another_script_starts_from_nothing_and_joins_its_tokens(tmp_path: Path) -> None:

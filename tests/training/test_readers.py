@@ -191,6 +191,23 @@ def test_what_comes_with_the_recipes_is_found_by_name_unless_the_data_have_their
     assert find_files(["namesakes.jsonl"], tmp_path) == [tmp_path / "namesakes.jsonl"]
 
 
+@pytest.mark.parametrize("name", ["companies.jsonl", "namesakes.jsonl", "results.jsonl"])
+def test_made_up_sentences_mark_whole_words_once(name: str, tmp_path: Path) -> None:
+    (path,) = find_files([name], tmp_path)
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert len({row["text"] for row in rows}) == len(rows)
+    for row in rows:
+        text, end = row["text"], 0
+        for span in row["entities"]:
+            found = text[span["start"] : span["end"]]
+            assert span["label"] in {"PER", "ORG", "LOC", "MISC"}
+            assert found == found.strip() != ""
+            assert span["start"] >= end
+            assert not text[: span["start"]][-1:].isalnum()
+            end = span["end"]
+            assert not text[end:][:1].isalnum()
+
+
 @pytest.mark.parametrize(
     "line",
     [

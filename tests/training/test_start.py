@@ -20,7 +20,7 @@ from teddy.model.features.pieces import Pieces
 from teddy.model.features.rows import WordFeatures
 from teddy.model.file.bundle import TrainingData, read_manifest, read_version
 from teddy.model.network.tagger_network import Network
-from teddy.model.predictor import SHIPPED_MODEL
+from teddy.model.file.shipped import shipped_models
 from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.corpora import load_corpora
 from teddy.training.job.record import Record
@@ -147,7 +147,8 @@ def test_the_file_is_below_the_data_or_here_and_the_model_that_ships_has_a_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert find_weights("sub/a.encoder", tmp_path) == tmp_path / "sub" / "a.encoder"
-    assert find_weights(SHIPPED_MODEL.stem, tmp_path) == SHIPPED_MODEL
+    for name, path in shipped_models().items():
+        assert find_weights(name, tmp_path) == path
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)
@@ -155,8 +156,8 @@ def test_the_file_is_below_the_data_or_here_and_the_model_that_ships_has_a_name(
     assert find_weights("made.encoder", tmp_path) == Path("made.encoder")
     (tmp_path / "made.encoder").touch()
     assert find_weights("made.encoder", tmp_path) == tmp_path / "made.encoder"
-    (tmp_path / SHIPPED_MODEL.stem).touch()
-    assert find_weights(SHIPPED_MODEL.stem, tmp_path) == tmp_path / SHIPPED_MODEL.stem
+    (tmp_path / "en").touch()
+    assert find_weights("en", tmp_path) == tmp_path / "en"
 
 
 # In the network.

@@ -20,7 +20,7 @@ from teddy.model.text.words import TOKENISER_VERSION, Tokeniser
 from teddy.training.data.raw_text import RawText, Words, as_sentence
 from teddy.training.data.shelf import Shelf
 from teddy.training.distillation.teachers import TAGGED, found_by
-from teddy.training.draft.survey import share_of_letters
+from teddy.training.draft.survey import model_to_start_from
 from teddy.training.learning.distill import Distillation, open_teacher
 from teddy.training.learning.hugging_face import PREFIX, find_folder, labels_in
 from teddy.training.learning.panel import Note
@@ -87,14 +87,14 @@ class Order:
         """Return the recipe."""
         tokeniser = Tokeniser(TOKENISER_VERSION, self.language)
         sample = " ".join(map(" ".join, _sentences(self, tokeniser, 1_000)))
-        is_latin = share_of_letters(sample, ("LATIN",)) > 0.5
+        start = model_to_start_from(sample)
         stated = {"labels", "teachers", "map", "pooling", "text", "name", "licence", "words"}
         table = self.distill().model_dump(mode="json", include=stated | {"changed", "keep"})
         recipe: dict[str, Any] = {
             "name": self.name,
             "language": self.language,
             "labels": list(self.labels),
-            **({"start": {"weights": "en"}} if is_latin else {}),
+            **({"start": {"weights": start}} if start else {}),
             "corpus": [*self._corpora()],
             "distill": table,
         }

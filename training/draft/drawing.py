@@ -7,7 +7,7 @@ from glob import escape
 from typing import Any
 
 from teddy.model.system.toml import toml_value
-from teddy.training.draft.survey import FileSurvey, share_of_letters
+from teddy.training.draft.survey import FileSurvey, model_to_start_from
 from teddy.training.recipe.corpus_config import OUTSIDE, UNKNOWN
 from teddy.training.report.markdown import one_line
 
@@ -20,7 +20,7 @@ _FEW_DOCUMENTS = 100
 def draw_recipe(name: str, files: Sequence[FileSurvey], *, starts: bool = True) -> str:
     """Return the text of a recipe for files of which at least one can be read.
 
-    `starts`: whether it may start from the English model. Keys that fit the size of the data by
+    `starts`: whether it may start from a model that ships. Keys that fit the size of the data by
     themselves are left out.
     """
     return "".join(f"{line}\n" for line in _lines(name, files, starts))
@@ -149,28 +149,28 @@ def _holdout(used: Sequence[FileSurvey]) -> Iterator[str]:
 
 
 def _start(used: Sequence[FileSurvey], starts: bool) -> Iterator[str]:
-    """Yield the start: of `en` for Latin script, also where the language is another one.
+    """Yield the start: of a model that ships for Latin script, also where no language is the same.
 
-    (1,000 sentences, dev F1 of one seed, from nothing and from `en`: GermEval 45.3 and 59.4,
+    (From `en`, 1,000 sentences, dev F1 of one seed, from nothing and from `en`: GermEval 45.3 and 59.4,
     Spanish of CoNLL-2002 66.9 and 71.0.)
     """
     n_words = sum(each.n_words for each in used if each.role == "train")
-    is_latin = share_of_letters("".join(each.sample for each in used), ("LATIN",)) > 0.5
     if not starts:
         return
-    if not is_latin:
+    model = model_to_start_from(" ".join(each.sample for each in used))
+    if model is None:
         yield from _comment(
-            "The network starts from nothing: the model that ships has read English, and this is "
-            "another script."
+            "The network starts from nothing: the models that ship have read Latin script, and "
+            "this is another one."
         )
         return
     yield from _comment(
-        f"{n_words:,} words of Latin script: the network starts from what the English model has "
-        "learnt, which saves annotations. For another language with many, compare with a run "
-        "without this table."
+        f"{n_words:,} words of Latin script: the network starts from what the model `{model}` has "
+        "learnt, which saves annotations. If that is another language and you have many, compare "
+        "with a run without this table."
     )
     yield "[start]"
-    yield 'weights = "en"'
+    yield f"weights = {toml_value(model)}"
 
 
 def _comment(text: str) -> list[str]:

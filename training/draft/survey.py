@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from teddy.model.errors import DataError
+from teddy.model.file.bundle import read_bundle
+from teddy.model.file.shipped import shipped_models
 from teddy.model.text.words import Tokeniser
 from teddy.training.check.reading import readable
 from teddy.training.data.align import OFF_BORDERS, align
@@ -202,6 +204,18 @@ def share_of_letters(text: str, scripts: Iterable[str]) -> float:
     names = {letter: unicodedata.name(letter, "") for letter in letters}
     ours = sum(n for letter, n in letters.items() if names[letter].startswith(tuple(scripts)))
     return ours / letters.total() if letters else 0.0
+
+
+def model_to_start_from(text: str) -> str | None:
+    """Return the name of the model that ships whose words cover most of a text.
+
+    None where most letters are not Latin: the models that ship have read no other script.
+    """
+    if share_of_letters(text, ("LATIN",)) <= 0.5:
+        return None
+    words = re.findall(r"\w+", text[:_SAMPLE_CHARACTERS].casefold())
+    known = {name: set(read_bundle(path).words) for name, path in shipped_models().items()}
+    return max(known, key=lambda name: sum(word in known[name] for word in words))
 
 
 def _is_western(sample: str) -> bool:

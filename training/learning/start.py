@@ -28,8 +28,8 @@ from torch import Tensor, nn
 from teddy.model.config import FeatureConfig, NetworkConfig
 from teddy.model.errors import ModelFileError, TrainingError
 from teddy.model.file.bundle import Manifest, TrainingData, read_bundle
+from teddy.model.file.shipped import shipped_models
 from teddy.model.network.torchscript import from_archive
-from teddy.model.predictor import SHIPPED_MODEL
 from teddy.model.system.toml import dotted, first_problem
 from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.corpora import Corpus
@@ -110,7 +110,7 @@ def find_weights(name: str, data: Path) -> Path:
     """Return the file that `start.weights` and `distill.teachers` name.
 
     It is below the data directory, as all files of a recipe; or below the working directory, where
-    another run may have just made it (`runs/encoder-en/encoder-en.encoder`); or the shipped model,
+    another run may have just made it (`runs/encoder-en/encoder-en.encoder`); or a model that ships,
     by its name.
     """
     below = data / name
@@ -118,7 +118,7 @@ def find_weights(name: str, data: Path) -> Path:
         return below
     if Path(name).is_file():
         return Path(name)
-    return SHIPPED_MODEL if name == SHIPPED_MODEL.stem else below
+    return shipped_models().get(name, below)
 
 
 def open_start(recipe: Recipe, data: Path) -> tuple[Recipe, PretrainedWeights]:
