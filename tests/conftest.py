@@ -136,9 +136,9 @@ def made_once(
     base = factory.getbasetemp()
     if worker != "master":
         base = base.parent  # each process has a directory of its own in this one
-    with (base / f"{name}.made").open("a+") as mark:
+    with (base / f"{name}.made").open("a") as mark:
         lock(mark)
-        if not mark.tell():
+        if not os.fstat(mark.fileno()).st_size:
             (base / name).mkdir()
             make(base / name)
             mark.write("made\n")
