@@ -14,9 +14,7 @@ from prometheus_client import CollectorRegistry, Histogram
 
 ROOT = Path(__file__).parents[1]
 OF_TORCH = {
-    "torch._foreach_add_": "the steps of AdamW, all at once",
     "torch._foreach_lerp_": "the running average of weights, all at once",
-    "torch._fused_adamw_": "AdamW without the import of torch's compiler",
     "torch.cpu._is_amx_tile_supported": "whether bf16 is fast here",
     "torch.cpu._is_avx512_bf16_supported": "whether bf16 is fast here",
     "torch.cpu._is_vnni_supported": "whether eight bits of ONNX's weights are safe here",

@@ -1,7 +1,6 @@
 """How torch is set up for training: device, threads, number format, memory, seed and optimiser."""
 
 import os
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -17,7 +16,6 @@ from teddy.model.network.tagger_network import Network
 from teddy.model.system.memory import bound_kernel_cache
 from teddy.model.system.processes import available_cores
 
-_EPSILON = 1e-8
 _MOST_THREADS = 4
 """The most threads of `threads = 0`; two gained 5 % (see `teddy.training.recipe.recipe`)."""
 
@@ -111,84 +109,6 @@ def schedule(progress: float, warmup_share: float, final_share: float) -> float:
     return 1.0 - (1.0 - final_share) * (progress - warmup_share) / max(1.0 - warmup_share, 1e-9)
 
 
-class AdamW:
-    """Decoupled weight decay (Loshchilov & Hutter 2019), in torch's fused kernel.
-
-    It does what `torch.optim.AdamW(fused=True)` does, to the last bit, and can load its state.
-    That one imports torch's compiler, which it never uses: 1.5 seconds of a processor, a third of
-    what a process needed before it could learn.
-    """
-
-    def __init__(self, param_groups: Sequence[dict[str, Any]], betas: tuple[float, float]) -> None:
-        """Each group has `params`, which share its `lr` and `weight_decay`."""
-        self.param_groups = [{"betas": betas, **group} for group in param_groups]
-        self._state: dict[nn.Parameter, dict[str, Tensor]] = {}
-
-    def zero_grad(self) -> None:
-        """Forget all gradients."""
-        for parameter in self._parameters():
-            parameter.grad = None
-
-    @torch.no_grad()
-    def step(self) -> None:
-        """Move each parameter that has a gradient."""
-        for group in self.param_groups:
-            moved = [each for each in group["params"] if each.grad is not None]
-            if not moved:
-                continue
-            state = [self._state.setdefault(each, _first_state(each)) for each in moved]
-            steps = [each["step"] for each in state]
-            torch._foreach_add_(steps, 1)
-            beta1, beta2 = group["betas"]
-            torch._fused_adamw_(
-                moved,
-                [each.grad for each in moved],
-                [each["exp_avg"] for each in state],
-                [each["exp_avg_sq"] for each in state],
-                [],
-                steps,
-                lr=group["lr"],
-                beta1=beta1,
-                beta2=beta2,
-                weight_decay=group["weight_decay"],
-                eps=_EPSILON,
-                amsgrad=False,
-                maximize=False,
-            )
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return all but the parameters; tensors by their places among these."""
-        numbers = {each: number for number, each in enumerate(self._parameters())}
-        groups = [
-            {**group, "params": [numbers[each] for each in group["params"]]}
-            for group in self.param_groups
-        ]
-        return {
-            "state": {numbers[each]: dict(held) for each, held in self._state.items()},
-            "param_groups": groups,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take what `state_dict` returned, also that of `torch.optim.AdamW`."""
-        for group, loaded in zip(self.param_groups, state["param_groups"], strict=True):
-            group |= {name: value for name, value in loaded.items() if name != "params"}
-        parameters = self._parameters()
-        for place, held in state["state"].items():
-            own = parameters[place]
-            self._state[own] = {name: each.to(own.device) for name, each in held.items()}
-
-    def _parameters(self) -> list[nn.Parameter]:
-        return [each for group in self.param_groups for each in group["params"]]
-
-
-def _first_state(parameter: nn.Parameter) -> dict[str, Tensor]:
-    return {
-        "step": torch.zeros((), device=parameter.device),
-        "exp_avg": torch.zeros_like(parameter, memory_format=torch.preserve_format),
-        "exp_avg_sq": torch.zeros_like(parameter, memory_format=torch.preserve_format),
-    }
-
-
 STARTED = ("embedding", "normalisation.", "encoder.")
 """The names of the weights that pre-training and models to start from bring."""
 
@@ -200,8 +120,8 @@ def make_optimiser(
     started_share: float = 1.0,
     *,
     embedding: nn.Parameter | None = None,
-) -> AdamW:
-    """Make AdamW; embedding, biases and CRF do not decay.
+) -> torch.optim.Optimizer:
+    """Make AdamW (Loshchilov & Hutter 2019); embedding, biases and CRF do not decay.
 
     An embedding's rows must not decay while their words are not seen. Embedding and encoder, or
     what else the network names in `STARTED`, learn at `started_share` of the rate. `embedding` are
@@ -215,15 +135,16 @@ def make_optimiser(
             started = name.startswith(started_names)
             learnt = embedding if embedding is not None and name == "embedding" else parameter
             groups.setdefault((decays, started), []).append(learnt)
-    return AdamW(
+    return torch.optim.AdamW(
         [
             {
                 "params": parameters,
-                "lr": learning_rate,
                 "weight_decay": weight_decay if decays else 0.0,
                 "rate_share": started_share if started else 1.0,
             }
             for (decays, started), parameters in groups.items()
         ],
+        lr=learning_rate,
         betas=(0.9, 0.99),
+        fused=True,
     )
