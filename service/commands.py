@@ -87,11 +87,9 @@ def run(
 
     import structlog
 
+    from teddy.service.http.acceptor import listen
     from teddy.service.http.callers import Keys, check_exposure
     from teddy.service.observability.log import configure_logs, flush_logs
-    from teddy.service.process.server import listen
-    from teddy.service.process.server import serve as serve_alone
-    from teddy.service.process.supervisor import serve_with_workers
 
     keys = Keys.read(settings)
     check_exposure(settings, keys)
@@ -105,7 +103,11 @@ def run(
     address = url(settings.host, bound.getsockname()[1])
     example = example_of(settings, address, with_key=keys.required)
     try:
-        serve_on = serve_with_workers if settings.workers > 1 else serve_alone
+        # one or the other: a supervisor needs nothing of what its workers answer with
+        if settings.workers > 1:
+            from teddy.service.process.supervisor import serve_with_workers as serve_on
+        else:
+            from teddy.service.process.server import serve as serve_on
         serve_on(settings, bound, on_ready=lambda: say(example))
     finally:
         flush_logs()  # the one line of an error comes last

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, settings
 
 from teddy import cli
 from teddy.model.predictor import Predictor, load
+from teddy.model.system.files import lock
 from teddy.training.recipe.recipe import Recipe, load_recipe
 from teddy.training.run import train
 
@@ -39,6 +40,31 @@ PATTERNS = (
     "{person} and {other} like apples .",
     "Who saw {person} in {place} today ?",
 )
+
+LONGEST = (
+    "service/test_models_of_workers.py",
+    "service/test_chaos.py",
+    "service/test_standard_streams.py",
+    "training/test_search.py",
+    "training/test_promote.py",
+    "training/test_run.py",
+    "service/test_workers.py",
+    "model/test_predictor_elsewhere.py",
+    "test_end_to_end.py",
+    "service/test_commands.py",
+    "service/test_drift.py",
+    "service/test_hostile.py",
+    "test_container.py",
+    "monitoring/test_alerts_end_to_end.py",
+)
+"""The files that take longest. They are begun first: one that is begun last keeps a processor idle
+until it has ended."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest before the others."""
+    places = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 def write_corpus(path: Path, n_sentences: int, seed: int) -> None:
@@ -103,14 +129,32 @@ canary = ["Anna Berg went to Oslo.", "Nobody was there."]
 """
 
 
+def made_once(
+    factory: pytest.TempPathFactory, worker: str, name: str, make: Callable[[Path], object]
+) -> Path:
+    """Return a directory that `make` fills once for all processes in which these tests run."""
+    base = factory.getbasetemp()
+    if worker != "master":
+        base = base.parent  # each process has a directory of its own in this one
+    with (base / f"{name}.made").open("a") as mark:
+        lock(mark)
+        if not os.fstat(mark.fileno()).st_size:
+            (base / name).mkdir()
+            make(base / name)
+            mark.write("made\n")
+    return base / name
+
+
 @pytest.fixture(scope="session")
-def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_data(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """A directory with `train.conll`, `dev.conll` and `tiny.toml`. Read it; write elsewhere."""
-    directory = tmp_path_factory.mktemp("tiny-data")
-    write_corpus(directory / "train.conll", 200, seed=1)
-    write_corpus(directory / "dev.conll", 40, seed=2)
-    (directory / "tiny.toml").write_text(RECIPE)
-    return directory
+
+    def make(directory: Path) -> None:
+        write_corpus(directory / "train.conll", 200, seed=1)
+        write_corpus(directory / "dev.conll", 40, seed=2)
+        (directory / "tiny.toml").write_text(RECIPE)
+
+    return made_once(tmp_path_factory, worker_id, "tiny-data", make)
 
 
 @pytest.fixture(scope="session")
@@ -121,29 +165,32 @@ def tiny_recipe(tiny_data: Path) -> Recipe:
 
 @pytest.fixture(scope="session")
 def tiny_run(
-    tiny_data: Path, tiny_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory
+    tiny_data: Path, tiny_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory, worker_id: str
 ) -> Path:
     """The output directory of a finished run. Read it; write elsewhere."""
-    output = tmp_path_factory.mktemp("tiny-run")
-    train(tiny_recipe, tiny_data, output)
-    return output
+
+    def make(output: Path) -> None:
+        train(tiny_recipe, tiny_data, output)
+
+    return made_once(tmp_path_factory, worker_id, "tiny-run", make)
 
 
 @pytest.fixture(scope="session")
 def tiny_stopped_run(
-    tiny_data: Path, tiny_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory
+    tiny_data: Path, tiny_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory, worker_id: str
 ) -> Path:
     """The output directory of a run that was stopped before it wrote its model file. Read it."""
-    output = tmp_path_factory.mktemp("tiny-stopped-run")
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("teddy.training.run.write_model", stop)
-        with pytest.raises(KeyboardInterrupt):
-            train(tiny_recipe, tiny_data, output)
-    return output
+    def make(output: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("teddy.training.run.write_model", stop)
+            with pytest.raises(KeyboardInterrupt):
+                train(tiny_recipe, tiny_data, output)
+
+    return made_once(tmp_path_factory, worker_id, "tiny-stopped-run", make)
 
 
 @pytest.fixture(scope="session")

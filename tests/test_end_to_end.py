@@ -4,6 +4,7 @@ stray from it."""
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -242,8 +243,9 @@ def test_a_bad_model_file_is_refused_in_one_line(
 
 
 def test_a_second_run_in_the_place_of_another_is_refused_in_one_line(
-    tiny_run: Path, tiny_data: Path, capsys: pytest.CaptureFixture[str]
+    tiny_run: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    output = shutil.copytree(tiny_run, tmp_path / "run")
     code = cli.run(
         [
             "train",
@@ -251,7 +253,7 @@ def test_a_second_run_in_the_place_of_another_is_refused_in_one_line(
             "--data",
             str(tiny_data),
             "--output",
-            str(tiny_run),
+            str(output),
             "--set",
             "seed=8",
         ]

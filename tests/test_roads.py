@@ -20,7 +20,8 @@ from fastapi import FastAPI
 
 import teddy
 from teddy.service.app import create_app
-from teddy.service.process.server import Server, listen
+from teddy.service.http.acceptor import listen
+from teddy.service.process.server import Server
 from teddy.service.settings import Settings
 from teddy.training.commands import train
 

@@ -19,9 +19,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from teddy.model.predictor import load
 from teddy.service.app import App, create_app
 from teddy.service.commands import bound_threads
+from teddy.service.http.acceptor import listen
 from teddy.service.inference.model_files import warm_up
 from teddy.service.observability.log import configure_logs
-from teddy.service.process.server import Server, listen
+from teddy.service.process.server import Server
 from teddy.service.settings import Settings
 
 SLICE_SECONDS = 0.5

@@ -21,7 +21,6 @@ from fastapi import FastAPI
 
 from teddy.model.errors import TeddyError
 from teddy.service.app import OnReady, create_app
-from teddy.service.errors import AddressError
 from teddy.service.http.acceptor import Acceptor, ConnectionCounts
 from teddy.service.http.protocol import make_protocol
 from teddy.service.inference.model_files import model_loader
@@ -49,29 +48,6 @@ one of them is refused, not cut off."""
 CLOSE = (b"connection", b"close")
 
 log = structlog.get_logger("service.server")
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket bound to `host` and `port`; connections fail until a server listens on it.
-
-    Raises AddressError.
-    """
-    try:
-        family, _, _, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except OSError as error:
-        raise AddressError(f"cannot listen on {host}:{port}: {error.strerror}") from error
-    # The protocol is named because asyncio sets TCP_NODELAY only where it is: without, each answer
-    # takes 40 ms.
-    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind(address)
-    except OSError as error:
-        bound.close()
-        raise AddressError(f"cannot listen on {host}:{port}: {error.strerror}") from error
-    return bound
 
 
 def serve(settings: Settings, bound: socket.socket, on_ready: OnReady) -> None:

@@ -13,7 +13,8 @@ from typing import Any, Self
 from fastapi import FastAPI
 
 from teddy.service.app import create_app
-from teddy.service.process.server import Server, listen
+from teddy.service.http.acceptor import listen
+from teddy.service.process.server import Server
 from teddy.service.settings import Settings
 
 

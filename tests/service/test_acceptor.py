@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from teddy.service.http.acceptor import TAKEN_AFTER_STEPPING_BACK, Acceptor, ConnectionCounts
-from teddy.service.process.server import listen
+from teddy.service.http.acceptor import (
+    TAKEN_AFTER_STEPPING_BACK,
+    Acceptor,
+    ConnectionCounts,
+    listen,
+)
 
 pytestmark = pytest.mark.anyio
 

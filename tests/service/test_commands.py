@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from teddy.service.commands import bound_threads, example_of, names_of, url
-from teddy.service.process.server import listen
+from teddy.service.http.acceptor import listen
 from teddy.service.settings import Settings
 from tests.service.live import listening
+
+SECONDS = 180
+"""No test decides by time; this keeps a broken one from hanging."""
 
 
 def teddy_serve(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -20,7 +23,7 @@ def teddy_serve(*arguments: str) -> subprocess.CompletedProcess[str]:
     }
     command = [sys.executable, "-m", "teddy", "serve", *arguments]
     return subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=60, check=False
+        command, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
     )
 
 

@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from teddy.model.file.bundle import read_version
+from teddy.service.http.acceptor import listen
 from teddy.service.inference.kept_models import KEPT_DIRECTORY
-from teddy.service.process.server import listen
 from tests.service.test_workers import SECONDS, TEXT, Served, running, until
 
 pytestmark = pytest.mark.slow

@@ -17,13 +17,13 @@ import pytest
 from teddy.model.errors import ModelFileError
 from teddy.service.app import create_app
 from teddy.service.errors import AddressError
+from teddy.service.http.acceptor import listen
 from teddy.service.process.server import (
     FULL_SECONDS,
     PUT_OFF_SECONDS,
     YOUNG_OBJECTS,
     QuietCollector,
     Server,
-    listen,
     serve,
 )
 from teddy.service.settings import Settings

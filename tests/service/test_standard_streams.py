@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from teddy.service.process.server import listen
+from teddy.service.http.acceptor import listen
 
 pytestmark = pytest.mark.slow
 

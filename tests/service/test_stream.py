@@ -497,7 +497,8 @@ import importlib.util, sys
 from collections import deque
 from teddy.service.app import create_app
 from teddy.service.observability.log import configure_logs
-from teddy.service.process.server import Server, listen
+from teddy.service.http.acceptor import listen
+from teddy.service.process.server import Server
 from teddy.service.settings import Settings
 configure_logs("error")
 found = importlib.util.spec_from_file_location("conftest", sys.argv[1])

@@ -12,10 +12,10 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from teddy.service.errors import ServiceError
+from teddy.service.http.acceptor import listen
 from teddy.service.http.body import BodyLimits, read_body
 from teddy.service.http.problems import STATUSES
 from teddy.service.http.protocol import make_protocol
-from teddy.service.process.server import listen
 from teddy.service.settings import Settings
 
 GET = b"GET / HTTP/1.1\r\nHost: t\r\n\r\n"

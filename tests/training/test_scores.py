@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from seqeval.metrics import accuracy_score, classification_report
 
 from teddy.model.tags.spans import Scheme, Span, read_tags, write_tags
 from teddy.training.evaluation.scores import (
@@ -122,6 +121,9 @@ def test_scores_survive_json(pairs: list[tuple[list[Span], list[Span]]]) -> None
 def seqeval_report(
     gold: list[list[str]], predicted: list[list[str]]
 ) -> dict[str, dict[str, float]]:
+    # Here, because it brings scikit-learn: a second in each process that collects tests.
+    from seqeval.metrics import classification_report
+
     with warnings.catch_warnings():
         # seqeval and numpy warn where a ratio has no denominator; all three of us then say 0.
         warnings.simplefilter("ignore")
@@ -136,6 +138,8 @@ def seqeval_report(
 def test_scores_agree_with_seqeval_on_any_tags_however_ill_formed(
     pairs: list[list[tuple[str, str]]],
 ) -> None:
+    from seqeval.metrics import accuracy_score
+
     gold, predicted = unzip(pairs)
     ours = conlleval_scores(gold, predicted)
     assert ours.accuracy == pytest.approx(accuracy_score(gold, predicted))

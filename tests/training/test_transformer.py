@@ -1,19 +1,11 @@
 """Teachers on a transformer, a tiny one of random weights: what it reads, and that it teaches."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-
-pytest.importorskip("transformers", reason="needs the extra transformers")
-
-from tokenizers import Tokenizer
-from tokenizers.models import WordPiece
-from tokenizers.normalizers import BertNormalizer
-from tokenizers.pre_tokenizers import BertPreTokenizer
-from tokenizers.processors import BertProcessing
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from teddy.model.config import FeatureConfig, NetworkConfig
 from teddy.model.errors import ModelFileError, RecipeError
@@ -31,6 +23,11 @@ from teddy.training.learning.transformer import (
 from teddy.training.recipe.recipe import load_recipe
 from teddy.training.run import train
 
+# Not imported here: that takes seconds, in each process that collects tests.
+pytestmark = pytest.mark.skipif(
+    find_spec("transformers") is None, reason="needs the extra transformers"
+)
+
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 LETTERS = "abcdefghijklmnopqrstuvwxyz.,?'"
 SENTENCES = (
@@ -43,6 +40,13 @@ SENTENCES = (
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BERT of two layers whose pieces are letters."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordPiece
+    from tokenizers.normalizers import BertNormalizer
+    from tokenizers.pre_tokenizers import BertPreTokenizer
+    from tokenizers.processors import BertProcessing
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
     path = tmp_path_factory.mktemp("bert")
     vocabulary = [*SPECIAL, *LETTERS, *(f"##{letter}" for letter in LETTERS)]
     numbers = {piece: number for number, piece in enumerate(vocabulary)}

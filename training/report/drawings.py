@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from teddy.training.evaluation.mistakes import Confusion
 from teddy.training.evaluation.reliability import Reliability
-from teddy.training.report.figures import BLUE, GREY, ORANGE, new_figure, save_figure
+from teddy.training.report.figures import BLUE, GREY, ORANGE, label_at, new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -91,7 +91,7 @@ def draw_reliability(calibration: Reliability, path: Path | str) -> None:
 
     Raises: TrainingError where matplotlib is not installed.
     """
-    figure = reliability_figure(calibration)
+    figure = reliability_figure(calibration, title_height=0.45)
     figure.axes[0].set_title(
         f"Expected calibration error {calibration.error:.2%}, {calibration.total.n:,} entities\n"
         "(Naeini et al. 2015)"
@@ -99,16 +99,19 @@ def draw_reliability(calibration: Reliability, path: Path | str) -> None:
     save_figure(figure, path)
 
 
-def reliability_figure(calibration: Reliability) -> "Figure":
-    """Draw the diagram without its title.
+def reliability_figure(calibration: Reliability, title_height: float = 0.0) -> "Figure":
+    """Draw the diagram without its title, for which `title_height` inches are free.
 
     Points on the diagonal are calibrated; a line joins each point to it. Below stands how many
     entities have such scores.
 
     Raises: TrainingError where matplotlib is not installed.
     """
-    figure = new_figure(5.6, 6.4)
-    shares, counts = figure.subplots(2, 1, height_ratios=[3, 1], sharex=True)
+    margins = 0.85, 0.2, 0.5, 0.15 + title_height
+    figure = new_figure(5.6, 6.4, margins)
+    shares, counts = figure.subplots(
+        2, 1, height_ratios=[3, 1], sharex=True, gridspec_kw={"hspace": 0.08}
+    )
     filled = [each for each in calibration.bins if each.n]
     means, rights = [each.mean_score for each in filled], [each.share_right for each in filled]
     shares.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="calibrated")
@@ -134,4 +137,5 @@ def reliability_figure(calibration: Reliability) -> "Figure":
     counts.set_ylabel("entities")
     for axes in (shares, counts):
         axes.spines[["top", "right"]].set_visible(False)
+        label_at(axes, figure, margins)
     return figure

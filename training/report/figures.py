@@ -25,9 +25,17 @@ BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8A8A8A"
 
 Rows = Sequence[Mapping[str, object]]
 
+Margins = tuple[float, float, float, float]
+"""What is free for labels to the left, right, below and above the panels, in inches."""
+_MARGINS: Margins = 0.95, 0.2, 0.5, 0.15
+_DPI = 120
 
-def new_figure(width: float, height: float) -> "Figure":
-    """Make an empty figure, in inches, that keeps its panels from overlapping.
+
+def new_figure(width: float, height: float, margins: Margins | None = None) -> "Figure":
+    """Make an empty figure, in inches.
+
+    Without `margins` matplotlib finds room for every label before it draws, which takes longer than
+    to draw: that is for panels whose labels may be of any length.
 
     Raises: TrainingError where matplotlib is not installed.
     """
@@ -35,7 +43,12 @@ def new_figure(width: float, height: float) -> "Figure":
         from matplotlib.figure import Figure
     except ImportError as error:
         raise TrainingError("plots need matplotlib: pip install 'teddy[train]'") from error
-    return Figure(figsize=(width, height), layout="constrained")
+    if margins is None:
+        return Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height))
+    left, right, bottom, top = margins
+    figure.subplots_adjust(left / width, bottom / height, 1 - right / width, 1 - top / height)
+    return figure
 
 
 @contextmanager
@@ -48,13 +61,20 @@ def optional_figure(note: Callable[[str], None], file_name: str) -> Iterator[Non
 
 
 def save_figure(figure: "Figure", path: Path | str) -> None:
-    """Write a PNG, whole or not at all; equal figures give equal files."""
+    """Write a PNG, whole or not at all; equal figures give equal files.
+
+    `figure.savefig` would draw it twice.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure.set_dpi(_DPI)
     with warnings.catch_warnings():
         # A label in a script that matplotlib's font lacks is drawn as boxes; the tables have it in
         # full.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         with atomic_path(path) as temporary:
-            figure.savefig(temporary, format="png", dpi=120, metadata={"Software": None})
+            canvas = FigureCanvasAgg(figure)
+            canvas.print_png(temporary, metadata={"Software": None})  # type: ignore[no-untyped-call]
 
 
 def draw_curves(rows: Rows, path: Path | str) -> None:
@@ -64,13 +84,13 @@ def draw_curves(rows: Rows, path: Path | str) -> None:
 
     Raises: TrainingError where matplotlib is not installed.
     """
-    figure = new_figure(8, 8)
-    loss, score, norm = figure.subplots(3, 1, sharex=True)
+    figure = new_figure(8, 8, _MARGINS)
+    loss, score, norm = figure.subplots(3, 1, sharex=True, gridspec_kw={"hspace": 0.08})
     for axes, plot in ((loss, _plot_loss), (score, _plot_score), (norm, _plot_norm)):
         plot(axes, rows)
         _quiet(axes)
+        label_at(axes, figure, _MARGINS)
     norm.set_xlabel("step")
-    figure.align_ylabels([loss, score, norm])
     save_figure(figure, path)
 
 
@@ -86,12 +106,19 @@ def panels(rows: Rows) -> "Iterator[tuple[str, Figure]]":
         ("Learning rate", "learning_rate", _plot_rate),
     ):
         if _series(rows, key).size:
-            figure = new_figure(4.8, 2.9)
+            figure = new_figure(4.8, 2.9, _MARGINS)
             axes = figure.subplots()
             plot(axes, rows)
             axes.set_xlabel("step")
             _quiet(axes)
+            label_at(axes, figure, _MARGINS)
             yield name, figure
+
+
+def label_at(axes: "Axes", figure: "Figure", margins: Margins) -> None:
+    """Put the label of the vertical axis to the left edge, where it need not be looked for."""
+    left, right, _, _ = margins
+    axes.yaxis.set_label_coords(-(left - 0.22) / (figure.get_figwidth() - left - right), 0.5)
 
 
 def _quiet(axes: "Axes") -> None:

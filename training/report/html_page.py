@@ -112,15 +112,23 @@ def as_svg(figure: "Figure", name: str) -> str:
     """Write a figure as an `<svg>` element; equal figures give equal text.
 
     Words stay words, in the font of the page: any script is shown, found by a search and read
-    aloud. `name`, of letters, keeps the ids of two figures in one page apart.
+    aloud. `name`, of letters, keeps the ids of two figures in one page apart. `figure.savefig`
+    would draw it twice.
     """
     import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     buffer = StringIO()
+    backgrounds = [figure.patch, *(axes.patch for axes in figure.axes)]
+    for each in backgrounds:
+        each.set_visible(False)
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        figure.savefig(
-            buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
+        canvas = FigureCanvasSVG(figure)
+        canvas.print_svg(  # type: ignore[no-untyped-call]
+            buffer, metadata={"Date": None, "Creator": None}
         )
+    for each in backgrounds:
+        each.set_visible(True)
     return _in_page(buffer.getvalue())
 
 
