@@ -24,9 +24,10 @@ _UPDATES_AN_EPOCH = 100
 lets it."""
 _FEWEST_BATCH_WORDS = 40
 _FEWEST_UPDATES = 1000
-"""Of a run; with fewer, there are more epochs, at most `_MOST_EPOCHS`."""
+"""Of a run; with fewer, there are more epochs, at most `_MOST_EPOCHS`. The learning rate rises and
+falls over the first so many."""
 _MOST_EPOCHS = 100
-_FITTED = ("batch_words", "epochs", "evaluations_per_epoch", "patience")
+_FITTED = ("batch_words", "epochs", "schedule_share", "evaluations_per_epoch", "patience")
 _MOST_EVALUATIONS = 30
 """Of a run with more epochs than usual."""
 _PATIENCE_UPDATES = 400
@@ -102,6 +103,9 @@ def fit_to_data(recipe: Recipe, n_words: float) -> tuple[Recipe, tuple[FittedKey
     updates = f"an epoch has about {n_updates:,} update{'s' if n_updates > 1 else ''}"
     epochs = min(_MOST_EPOCHS, math.ceil(_FEWEST_UPDATES / n_updates))
     fit("epochs", max(_LARGE.epochs, epochs), updates)
+    if batch_words < most:
+        share = _FEWEST_UPDATES / (n_updates * training.epochs)
+        fit("schedule_share", min(1.0, max(0.01, round(share, 2))), updates)
     if training.epochs > _LARGE.epochs and "epochs" not in stated:
         every = math.ceil(training.epochs / _MOST_EVALUATIONS)
         fit("evaluations_per_epoch", 1 / every, f"there are {training.epochs} epochs")
