@@ -29,9 +29,9 @@ _FEWEST_SCHEDULED, _MOST_SCHEDULED = 700, 1000
 """The updates over which the learning rate rises and falls: those of `_LARGE.epochs`, in these
 bounds.
 
-(200 sentences of MIT Movie, drawn at random, the mean dev F1 of seeds 1 and 2 from `en`: 74.0 after
-30 epochs of 80 words, in 870 updates; 72.9 after 20 epochs of 40 words, in 1,210. From nothing: 68.1
-and 67.8.)
+(200 sentences of MIT Movie, drawn at random, the mean dev F1 of seeds 1 and 2 from `en`: 74.0
+after 30 epochs of 80 words, in 870 updates; 72.9 after 20 epochs of 40 words, in 1,210. From
+nothing: 68.1 and 67.8.)
 
 No gain, dev F1 of seed 1: a name in half of the sentences replaced by another of its label (Dai &
 Adel 2020; 200 of MIT Movie 68.2 for 69.0, GermEval 49.1 for 49.3); each row of a word dropped with
