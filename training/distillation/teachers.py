@@ -140,7 +140,7 @@ def report_on(recipe: Recipe, data: Path, model_file: Path) -> TeacherReport:
     )
     f1 = [evaluate(each, sentences, annotates, worst=0).scores.micro.f1 for each in both]
     # The processor's time of one thread: a student's turn of 40 ms is soon disturbed (on a machine
-    # with other work 34 times as fast by the clock on the wall, 55 times by this one).
+    # with other work 34 times as fast by the clock on the wall, 54 times by this one).
     speeds = measure_speeds(
         *both, sentences, turns=_TURNS, most_words=_SPEED_WORDS, clock=time.process_time
     )
