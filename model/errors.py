@@ -35,6 +35,10 @@ class DataError(FileError):
     """A corpus or input file with a broken line, a wrong column, a bad tag, or no content."""
 
 
+class UnknownLabelError(DataError):
+    """A label in a corpus that the recipe neither has nor maps."""
+
+
 class RecipeError(FileError):
     """A recipe that is not valid TOML, has an unknown key, or a value out of range."""
 

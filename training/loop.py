@@ -205,7 +205,8 @@ class Trainer:
     def _set_learning_rate(self, n_updates: int) -> float:
         config, position = self.config, self.position
         progress = (position.epoch + position.batches_done / n_updates) / config.epochs
-        share = schedule(progress, config.warmup_share, config.final_learning_rate_share)
+        passed = min(1.0, progress / config.schedule_share)
+        share = schedule(passed, config.warmup_share, config.final_learning_rate_share)
         rate = config.learning_rate * share
         for group in self._optimiser.param_groups:
             group["lr"] = rate * group["rate_share"]

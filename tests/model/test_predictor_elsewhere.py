@@ -131,7 +131,7 @@ def test_a_model_that_ships_is_loaded_by_its_name(
 
 @pytest.mark.parametrize("name", ["fr", "EN", "en-large"])
 def test_a_name_that_no_model_has_is_refused_with_those_that_there_are(name: str) -> None:
-    with pytest.raises(ModelFileError, match=r"no such file, and no model of that name .* is de, en$"):
+    with pytest.raises(ModelFileError, match=r"no such file, and no model of that .* is de, en$"):
         load(name)
 
 

@@ -154,6 +154,13 @@ def test_speed_is_measured_in_turns() -> None:
     assert asked == [("A", 2), ("B", 2)] * 2
     assert found.first > 0
     assert found.second > 0
+    ticks = iter([0.0, 2.0, 2.0, 3.0])  # of another clock: the first two seconds, the second one
+    text = [sentence(TEXT)]
+    n_words = len(text[0].words)
+    found = measure_speeds(
+        tagger("A"), tagger("B"), text, turns=1, most_words=28, clock=lambda: next(ticks)
+    )
+    assert (found.first, found.second) == (n_words / 2, n_words)
 
 
 def test_a_page_of_a_comparison_takes_no_text_for_its_own() -> None:

@@ -96,6 +96,43 @@ def test_a_student_is_made_in_one_command_which_reports_on_both(
     assert (code, "another recipe" in err) == (2, True)
 
 
+def test_what_is_wrong_in_annotations_is_said_before_teachers_read_and_leaves_nothing(
+    data: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(data)
+    gold = (data / "dev.conll").read_text()
+    (data / "dev.conll").write_text(gold.replace("-PER", "-PERSON").replace("-LOC", "-TOWN"))
+    common = ["teacher.teddy", "--text", "raw.txt", "--words", "300", "--dev", "dev.conll"]
+    code, _, err = shell("distill", *common, "--read-only")
+    assert code == 2
+    assert "the student's are PER, LOC: see --map and --labels" in err
+    assert "nor are" in err, "all labels at once"
+    assert not (data / "runs").exists()
+    # The same command with what was missing.
+    mapped = ["--map", "PERSON=PER", "--map", "TOWN=LOC"]
+    settings = [each for change in SMALL for each in ("--set", change)]
+    code, _, err = shell("distill", *common, *mapped, "--read-only", *settings)
+    assert code == 0, err
+    (corpus, tagged) = load_corpora(load_recipe(data / "runs" / "student.toml"), data)
+    assert {span.label for each in corpus.dev for span in each.spans} == {"PER", "LOC"}
+    assert tagged.n_train_words
+
+
+def test_tagged_sentences_are_those_of_the_recipe(
+    data: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of a command that was stopped before it wrote its recipe are made again."""
+    monkeypatch.chdir(data)
+    folder = data / "runs" / "student-tagged"
+    folder.mkdir(parents=True)
+    for part in ("train", "dev"):
+        (folder / f"{part}.conll").write_text("Otto B-OLD\n\n")
+    code, _, err = shell("distill", "teacher.teddy", "--text", "raw.txt", "--read-only")
+    assert code == 0, err
+    for part in ("train", "dev"):
+        assert "OLD" not in (folder / f"{part}.conll").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -103,6 +140,7 @@ def test_a_student_is_made_in_one_command_which_reports_on_both(
         (["nobody.teddy", "--text", "raw.txt"], "nobody.teddy"),
         (["teacher.teddy", "--text", "nothing.txt"], "nothing.txt"),
         (["teacher.teddy", "--text", "raw.txt", "--map", "A"], "not FROM=TO"),
+        (["teacher.teddy", "--text", "raw.txt", "--map", "PER=P"], "labels are PER, LOC"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_line(

@@ -21,7 +21,7 @@ from teddy.training.recipe.recipe import (
 )
 
 RECIPES = Path(__file__).parents[2] / "training" / "recipes"
-FITTED = ("batch_words", "epochs", "evaluations_per_epoch", "patience")
+FITTED = ("batch_words", "epochs", "schedule_share", "evaluations_per_epoch", "patience")
 
 
 def recipe_with(training: TrainingConfig, **tables: object) -> Recipe:
@@ -57,6 +57,9 @@ def test_small_data_get_enough_updates_and_the_reasons_are_told(n_words: int) ->
     assert training.epochs >= 30
     evaluations = training.epochs * training.evaluations_per_epoch
     assert 15 <= evaluations <= 30.001 or training.epochs == 30
+    scheduled = training.schedule_share * training.epochs * n_updates
+    assert 650 <= scheduled <= 1050 or training.schedule_share == 1.0
+    assert scheduled <= 1050 or n_words >= 60_000
     assert training.patience * n_updates / training.evaluations_per_epoch >= 400
     changed = {
         f"{table}.{key}"

@@ -252,6 +252,11 @@ def of_another_kind(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config | {"model_type": "nobody"}))
 
 
+def without_its_tokenizer(folder: Path) -> None:
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+
+
 def without_its_head(folder: Path) -> None:
     import transformers
 
@@ -268,6 +273,7 @@ def without_its_head(folder: Path) -> None:
         (lambda folder: (folder / "config.json").unlink(), "has no config.json"),
         (lambda folder: (folder / "model.safetensors").unlink(), "cannot load it"),
         (of_another_kind, "cannot load it"),
+        (without_its_tokenizer, "no vocabulary: the files of the tokenizer are missing"),
         (without_its_head, "no trained token classifier: its files have no classifier"),
     ],
 )

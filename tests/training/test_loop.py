@@ -382,6 +382,23 @@ def test_the_learning_rate_is_whole_after_the_warm_up_and_its_final_share_at_the
     assert schedule(0.0, warmup, final) > 0.0
 
 
+def test_a_schedule_of_half_the_updates_is_that_of_a_run_of_half_the_epochs(
+    make_trainer: MakeTrainer,
+) -> None:
+    whole, half = (
+        [row["learning_rate"] for row in make_trainer(**changes).run() if row["kind"] == "update"]
+        for changes in (
+            {"epochs": 4, "schedule_share": 0.5, "patience": 0},
+            {"epochs": 2, "patience": 0},
+        )
+    )
+    assert whole[: len(half)] == pytest.approx(half)
+    assert len(whole) > len(half)
+    lowest = make_trainer().config
+    left = lowest.learning_rate * lowest.final_learning_rate_share
+    assert whole[len(half) :] == pytest.approx([left] * (len(whole) - len(half)))
+
+
 @given(st.integers(1, 500), st.floats(1, 1e6), st.integers(0, 5), st.integers(1, 6))
 def test_evaluations_are_spread_evenly_over_an_epoch_and_one_is_at_its_end(
     n_batches: int, per_epoch: float, epoch: int, n_epochs: int

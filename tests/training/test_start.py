@@ -19,8 +19,8 @@ from teddy.model.errors import ModelFileError, TeddyError, TrainingError
 from teddy.model.features.pieces import Pieces
 from teddy.model.features.rows import WordFeatures
 from teddy.model.file.bundle import TrainingData, read_manifest, read_version
-from teddy.model.network.tagger_network import Network
 from teddy.model.file.shipped import shipped_models
+from teddy.model.network.tagger_network import Network
 from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.corpora import load_corpora
 from teddy.training.job.record import Record

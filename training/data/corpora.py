@@ -18,7 +18,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from teddy.model.errors import DataError
+from teddy.model.errors import UnknownLabelError
 from teddy.model.file.bundle import AppliedRule
 from teddy.model.system.files import atomic_folder, remove_abandoned_folder
 from teddy.model.text.words import Tokeniser
@@ -178,7 +178,7 @@ def _relabelled(
     for example in examples:
         try:
             relabelled = rules.apply(example)
-        except DataError as error:
+        except UnknownLabelError as error:
             raise rules.with_other_labels(error, chain((example,), examples)) from None
         yield relabelled
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from teddy.model.errors import DataError
+from teddy.model.errors import DataError, UnknownLabelError
 from teddy.model.file.bundle import AppliedRule
 from teddy.model.system.toml import suggest
 from teddy.model.tags.spans import Span
@@ -36,7 +36,7 @@ class Rules:
         Rules are counted by their number: those of the corpus first, then those of the recipe.
         Spans that are no entities are left out; those that a reader knows nothing of stay.
 
-        Raises DataError, naming the line, for a label that is neither mapped nor one of `labels`.
+        Raises UnknownLabelError for a label that is neither mapped nor one of `labels`.
         """
         own = [*enumerate(self.config.rules)]
         shared = [*enumerate(self.shared, start=len(own))]
@@ -58,7 +58,9 @@ class Rules:
         spans, lines = tuple(span for span, _ in found), tuple(line for _, line in found)
         return replace(example, spans=spans, span_lines=lines), applied
 
-    def with_other_labels(self, error: DataError, rest: Iterable[Example]) -> DataError:
+    def with_other_labels(
+        self, error: UnknownLabelError, rest: Iterable[Example]
+    ) -> UnknownLabelError:
         """Return the error of a label that is unknown with all others that come behind it.
 
         So all are mended at once, not one in each run. What cannot be read comes later.
@@ -75,7 +77,8 @@ class Rules:
             return error
         shown = ", ".join(map(repr, others[:_MOST_LABELS_TOLD]))
         more = f" and {len(others) - _MOST_LABELS_TOLD:,} more" * (len(others) > _MOST_LABELS_TOLD)
-        return DataError(error.path, error.line, f"{error.reason}; nor are {shown}{more}")
+        reason = f"{error.reason}; nor are {shown}{more}"
+        return UnknownLabelError(error.path, error.line, reason)
 
     def counts(self, train: Counter[int], dev: Counter[int]) -> tuple[AppliedRule, ...]:
         """Return the counts of `apply`, summed over train and over dev, in the order of rules."""
@@ -91,7 +94,7 @@ class Rules:
         if target is None:
             neither = f"neither in labels nor in the map of corpus {self.config.name!r}"
             reason = f"label {label!r} is {neither}{suggest(label, self.labels)}"
-            raise DataError(path, line, reason)
+            raise UnknownLabelError(path, line, reason)
         return target
 
 

@@ -32,7 +32,9 @@ _Labels = Annotated[
 _Map = Annotated[
     list[str] | None,
     typer.Option(
-        "--map", metavar="FROM=TO", help="Read a label of the teachers as another, or as O."
+        "--map",
+        metavar="FROM=TO",
+        help="Read a label of Hugging Face teachers, and of --train and --dev, as another, or O.",
     ),
 ]
 _Pooling = Annotated[
@@ -156,7 +158,7 @@ def _order(given: Mapping[str, Any]) -> "Order":
         teachers=_teachers(given["teachers"], data),
         labels=tuple(labels.split(",")) if labels else (),
         text=tuple(text),
-        text_name=Path(text[0]).name,
+        text_name=", ".join(Path(each).name for each in text),
         label_map=dict(map(label_mapping, given["mappings"] or ())),
         train=tuple(given["train"] or ()),
         dev=tuple(given["dev"] or ()),
@@ -174,20 +176,30 @@ def _teachers(names: Sequence[str], data: Path) -> tuple[str, ...]:
 def _written(order: "Order") -> Path:
     """Write the recipe of an order, and the sentences that teachers tag for it; return its path.
 
-    Raises RecipeError where there is another one.
+    Raises RecipeError where there is another one, DataError for annotated files that do not fit.
     """
     from teddy.model.errors import RecipeError
     from teddy.model.system.files import write_atomically
-    from teddy.training.distillation.student import labels_of, tag_text
+    from teddy.training.distillation.student import check_annotations, labels_of, tag_text
     from teddy.training.job.log import Log
 
     if not order.labels:
         order = replace(order, labels=labels_of(order))
+    for label, target in order.label_map.items():
+        if target not in {*order.labels, "O"}:
+            student = f"the student's labels are {', '.join(order.labels)}"
+            raise typer.BadParameter(f"{label}={target}: {student}", param_hint="--map")
+    is_new = not order.recipe.exists()
+    if is_new:
+        check_annotations(order)
     recipe = order.draw()
-    if not order.recipe.exists():
+    if is_new:
         tag_text(order, Log().note)  # first: a recipe that is there has its files
         write_atomically(order.recipe, recipe)
     elif order.recipe.read_text(encoding="utf-8") != recipe:
-        reason = "another recipe, or one that was changed"
-        raise RecipeError(order.recipe, None, f"{reason}: name that, or give another --output")
+        reason = (
+            "another recipe, or one that was changed: "
+            f"go on with it by `teddy distill {order.recipe}`, or give another --name or --output"
+        )
+        raise RecipeError(order.recipe, None, reason)
     return order.recipe

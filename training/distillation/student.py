@@ -4,6 +4,7 @@ Training goes by annotated sentences, and is measured on some. Where there are n
 tag a part of the text: as much as is read in each epoch, of which each tenth sentence is for dev.
 """
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,12 +13,15 @@ from typing import Any
 
 import torch
 
+from teddy.model.errors import DataError, UnknownLabelError
 from teddy.model.system.files import write_atomically
 from teddy.model.system.toml import dump_toml
 from teddy.model.tags.spans import Scheme, write_tags
 from teddy.model.tags.tag_set import TagSet
 from teddy.model.text.words import TOKENISER_VERSION, Tokeniser
+from teddy.training.data.corpora import read_corpus
 from teddy.training.data.raw_text import RawText, Words, as_sentence
+from teddy.training.data.rules import Rules
 from teddy.training.data.shelf import Shelf
 from teddy.training.distillation.teachers import TAGGED, found_by
 from teddy.training.draft.survey import model_to_start_from
@@ -25,6 +29,7 @@ from teddy.training.learning.distill import Distillation, open_teacher
 from teddy.training.learning.hugging_face import PREFIX, find_folder, labels_in
 from teddy.training.learning.panel import Note
 from teddy.training.learning.readings import Readings
+from teddy.training.recipe.corpus_config import CorpusConfig
 from teddy.training.recipe.recipe import ExportConfig
 from teddy.training.recipe.sections import DistillConfig
 
@@ -101,10 +106,15 @@ class Order:
         head = "# The student of teachers, by `teddy distill`. docs/recipes.md lists all keys."
         return f"{head}\n{dump_toml(recipe)}"
 
-    def _corpora(self) -> Iterator[dict[str, Any]]:
+    def annotated(self) -> Iterator[dict[str, Any]]:
+        """Yield the corpora that are annotated, as a recipe has them."""
         for name, files in (("train", self.train), ("dev", self.dev)):
             if files:
-                yield {"name": name, "licence": "not stated", name: list(files)}
+                label_map = {"map": dict(self.label_map)} if self.label_map else {}
+                yield {"name": name, "licence": "not stated", name: list(files), **label_map}
+
+    def _corpora(self) -> Iterator[dict[str, Any]]:
+        yield from self.annotated()
         if not (self.train and self.dev):
             folder = os.path.relpath(self.tagged, self.data)
             parts = [part for part in ("train", "dev") if not getattr(self, part)]
@@ -134,11 +144,27 @@ def labels_of(order: Order) -> tuple[str, ...]:
     return tuple(found)
 
 
+def check_annotations(order: Order) -> None:
+    """Read the annotated files, which takes seconds: what is wrong in them costs no teacher's time.
+
+    Raises DataError.
+    """
+    tokeniser = Tokeniser(TOKENISER_VERSION, order.language)
+    for fields in order.annotated():
+        config = CorpusConfig.model_validate_json(json.dumps(fields))
+        rules = Rules(config, order.labels)
+        try:
+            read_corpus(rules, order.data, tokeniser, lambda _: None, lambda _: None)
+        except UnknownLabelError as error:
+            student = f"the student's are {', '.join(order.labels)}: see --map and --labels"
+            raise DataError(error.path, error.line, f"{error.reason}; {student}") from error
+
+
 def tag_text(order: Order, note: Note) -> None:
-    """Have the teachers tag sentences to train on and to measure on, unless they have."""
+    """Have the teachers tag sentences to train on and to measure on."""
     parts = [part for part in ("train", "dev") if not getattr(order, part)]
     paths = {part: order.tagged / f"{part}.conll" for part in parts}
-    if all(path.exists() for path in paths.values()):
+    if not parts:
         return
     config = order.distill().model_copy(update={"text": ()})
     tokeniser = Tokeniser(TOKENISER_VERSION, order.language)

@@ -149,10 +149,10 @@ def _holdout(used: Sequence[FileSurvey]) -> Iterator[str]:
 
 
 def _start(used: Sequence[FileSurvey], starts: bool) -> Iterator[str]:
-    """Yield the start: of a model that ships for Latin script, also where no language is the same.
+    """Yield the start: a model that ships for Latin script, also where no language is the same.
 
-    (From `en`, 1,000 sentences, dev F1 of one seed, from nothing and from `en`: GermEval 45.3 and 59.4,
-    Spanish of CoNLL-2002 66.9 and 71.0.)
+    (1,000 sentences, dev F1 of one seed, from nothing and from `en`: GermEval 48.2 and 61.0;
+    Spanish of CoNLL-2002, with an earlier `en` and earlier defaults, 66.9 and 71.0.)
     """
     n_words = sum(each.n_words for each in used if each.role == "train")
     if not starts:

@@ -78,8 +78,8 @@ def check_labels(reading: ClassReading, labels: Sequence[str], file: Path) -> No
     if unknown:
         raise ModelFileError(
             file,
-            f"its labels {', '.join(unknown)} are not in the recipe: map each in distill.map, to a "
-            "label or to O",
+            f"its labels {', '.join(unknown)} are not in the recipe: map each by distill.map, or "
+            "--map FROM=TO, to a label or to O",
         )
     if not any(reading.labels):
         raise ModelFileError(file, "it knows none of the labels of the recipe")

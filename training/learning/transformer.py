@@ -33,6 +33,8 @@ from teddy.model.tags.tag_set import TagSet
 MOST_PIECES = 8
 """Of a word; the others are not read."""
 _BASE = 256
+_FEWEST_PIECES = 4
+"""A vocabulary has so many, the special ones not counted."""
 
 
 class TransformerFeatures(WordFeatures):
@@ -191,6 +193,13 @@ def load_folder(folder: Path, kind: str, **options: Any) -> tuple[Any, Any, dict
     except Exception as error:  # of many kinds: files, keys, versions, shapes
         reason = " ".join(str(error).split())[:300]
         raise ModelFileError(folder, f"transformers cannot load it: {reason}") from error
+    if len(tokenizer) < len(set(tokenizer.all_special_tokens)) + _FEWEST_PIECES:
+        # Without its files transformers makes one up, to which all words are unknown.
+        raise ModelFileError(
+            folder,
+            "it has no vocabulary: the files of the tokenizer are missing, such as tokenizer.json, "
+            "vocab.txt or sentencepiece.bpe.model",
+        )
     return model, tokenizer, about
 
 

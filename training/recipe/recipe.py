@@ -95,8 +95,7 @@ class TrainingConfig(Table):
     """The training loop."""
 
     epochs: int = Field(default=30, ge=1)
-    """The most passes over the training data. If you leave it out, more for small data (see
-    docs/recipes.md)."""
+    """The most passes over the training data. If you leave it out, more for small data."""
     batch_words: int = Field(default=600, ge=1)
     """The most words of an update, padding included. If you leave it out, fewer for small data."""
     shuffle_window_words: int = Field(default=4_000_000, ge=1)
@@ -104,16 +103,18 @@ class TrainingConfig(Table):
     docs/large-corpora.md)."""
     learning_rate: float = Field(default=3e-3, gt=0)
     """The highest learning rate of AdamW."""
+    schedule_share: float = Field(default=1.0, gt=0, le=1)
+    """The share of all updates, above 0 to 1, over which the learning rate rises and falls; the
+    rest learns at what is left of it. If you leave it out, less for small data."""
     warmup_share: float = Field(default=0.05, ge=0, le=1)
-    """The share of all updates, 0 to 1, over which the learning rate rises from zero."""
+    """The share of those updates, 0 to 1, over which the learning rate rises from zero."""
     final_learning_rate_share: float = Field(default=0.02, ge=0, le=1)
-    """The share of `learning_rate`, 0 to 1, that is left at the last update."""
+    """The share of `learning_rate`, 0 to 1, that is left at the last of them."""
     weight_decay: float = Field(default=0.01, ge=0)
     """The weight decay of matrices. The embedding, biases and the CRF do not decay."""
     parts: int = Field(default=0, ge=0)
-    """The number of parts that a batch is cut into; 0: one for each process. Dropout is drawn for
-    each part, so that with `parts` given, any number of processes learns the same (see
-    docs/distributed.md)."""
+    """The parts that a batch is cut into; 0: one for each process. Dropout is drawn for each part,
+    so that with `parts` given, any number of processes learns the same (docs/distributed.md)."""
     gradient_clip: float = Field(default=5.0, gt=0)
     """The largest norm of the gradient. A longer one is shortened."""
     word_dropout: float = Field(default=0.1, ge=0, lt=1)
@@ -137,9 +138,8 @@ class TrainingConfig(Table):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the network is trained; `auto`: on a GPU if there is one."""
     threads: int = Field(default=1, ge=0)
-    """The CPU threads of torch; 0: one for each core, at most 4. (Hidden 128, two cores: with two
-    threads an epoch of CoNLL-2003 takes 17 s instead of 18 on a quiet machine; beside other work a
-    whole run took 9 minutes instead of 6 to 8.)"""
+    """The CPU threads of torch; 0: one for each core, at most 4. (CoNLL-2003 on two quiet cores: 17
+    s an epoch with two threads, 18 with one; beside other work a run took 9 min, not 6 to 8.)"""
     explode_factor: float = Field(default=100.0, gt=1)
     """The run stops at a loss of so many times the median of recent ones."""
 
