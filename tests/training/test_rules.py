@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teddy.model.errors import DataError
+from teddy.model.errors import UnknownLabelError
 from teddy.model.file.bundle import AppliedRule
 from teddy.model.tags.spans import Span
 from teddy.model.text.words import Tokeniser
@@ -89,7 +89,7 @@ def test_what_a_reader_knows_nothing_of_stays_as_it_is() -> None:
     assert found.span_lines == (1, 1)
     assert applied == {0: 1}
     refused = make_example("Ada Oslo", ("Ada", "?"), ("Oslo", "GPE"))
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(UnknownLabelError) as caught:
         rules.apply(refused)
     error = rules.with_other_labels(caught.value, [refused])
     assert "'GPE' is neither" in error.reason
