@@ -17,7 +17,6 @@ from hypothesis import HealthCheck, settings
 
 from teddy import cli
 from teddy.model.predictor import Predictor, load
-from teddy.model.system.files import lock
 from teddy.training.recipe.recipe import Recipe, load_recipe
 from teddy.training.run import train
 
@@ -129,32 +128,14 @@ canary = ["Anna Berg went to Oslo.", "Nobody was there."]
 """
 
 
-def made_once(
-    factory: pytest.TempPathFactory, worker: str, name: str, make: Callable[[Path], object]
-) -> Path:
-    """Return a directory that `make` fills once for all processes in which these tests run."""
-    base = factory.getbasetemp()
-    if worker != "master":
-        base = base.parent  # each process has a directory of its own in this one
-    with (base / f"{name}.made").open("a") as mark:
-        lock(mark)
-        if not os.fstat(mark.fileno()).st_size:
-            (base / name).mkdir()
-            make(base / name)
-            mark.write("made\n")
-    return base / name
-
-
 @pytest.fixture(scope="session")
-def tiny_data(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with `train.conll`, `dev.conll` and `tiny.toml`. Read it; write elsewhere."""
-
-    def make(directory: Path) -> None:
-        write_corpus(directory / "train.conll", 200, seed=1)
-        write_corpus(directory / "dev.conll", 40, seed=2)
-        (directory / "tiny.toml").write_text(RECIPE)
-
-    return made_once(tmp_path_factory, worker_id, "tiny-data", make)
+    directory = tmp_path_factory.mktemp("tiny-data")
+    write_corpus(directory / "train.conll", 200, seed=1)
+    write_corpus(directory / "dev.conll", 40, seed=2)
+    (directory / "tiny.toml").write_text(RECIPE)
+    return directory
 
 
 @pytest.fixture(scope="session")
@@ -165,32 +146,29 @@ def tiny_recipe(tiny_data: Path) -> Recipe:
 
 @pytest.fixture(scope="session")
 def tiny_run(
-    tiny_data: Path, tiny_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory, worker_id: str
+    tiny_data: Path, tiny_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """The output directory of a finished run. Read it; write elsewhere."""
-
-    def make(output: Path) -> None:
-        train(tiny_recipe, tiny_data, output)
-
-    return made_once(tmp_path_factory, worker_id, "tiny-run", make)
+    output = tmp_path_factory.mktemp("tiny-run")
+    train(tiny_recipe, tiny_data, output)
+    return output
 
 
 @pytest.fixture(scope="session")
 def tiny_stopped_run(
-    tiny_data: Path, tiny_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory, worker_id: str
+    tiny_data: Path, tiny_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """The output directory of a run that was stopped before it wrote its model file. Read it."""
+    output = tmp_path_factory.mktemp("tiny-stopped-run")
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    def make(output: Path) -> None:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("teddy.training.run.write_model", stop)
-            with pytest.raises(KeyboardInterrupt):
-                train(tiny_recipe, tiny_data, output)
-
-    return made_once(tmp_path_factory, worker_id, "tiny-stopped-run", make)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("teddy.training.run.write_model", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(tiny_recipe, tiny_data, output)
+    return output
 
 
 @pytest.fixture(scope="session")
