@@ -42,12 +42,12 @@ PATTERNS = (
 
 LONGEST = (
     "service/test_models_of_workers.py",
-    "service/test_chaos.py",
     "service/test_standard_streams.py",
     "training/test_search.py",
     "training/test_promote.py",
     "training/test_run.py",
     "service/test_workers.py",
+    "service/test_chaos.py",
     "model/test_predictor_elsewhere.py",
     "test_end_to_end.py",
     "service/test_commands.py",

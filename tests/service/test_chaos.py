@@ -43,7 +43,8 @@ pytestmark = pytest.mark.anyio
 KEY = "chaos-chaos-chaos"
 AUTHORIZATION = f"Authorization: Bearer {KEY}"
 JSON = "Content-Type: application/json"
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 180.0
+"""A guard against hanging. With three other processes of tests 60 were not always enough."""
 """With anything: only what hangs takes so long."""
 SLOW_SECONDS = 1.0
 """What the server grants a slow client here."""

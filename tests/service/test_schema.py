@@ -5,6 +5,7 @@ What comes back must be documented: status, media type, headers, content. What i
 be refused, what is allowed must not be, and nothing may be an error of the server. Seeded, bounded,
 and without a network."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,10 @@ def schema(predictor: Any, tmp_path: Path) -> Iterator[BaseSchema]:
         redact_key=SecretStr("k" * 32),
     )
     app = create_app(options, lambda _, **__: predictor)
-    yield openapi.from_asgi("/openapi.json", app)
+    schema = openapi.from_asgi("/openapi.json", app)
+    while schema["/health/ready"]["GET"].Case().call().status_code != 200:
+        time.sleep(0.01)  # models are loaded beside the first requests
+    yield schema
     asgi.shutdown_lifespans()
 
 
