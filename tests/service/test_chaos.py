@@ -44,8 +44,7 @@ KEY = "chaos-chaos-chaos"
 AUTHORIZATION = f"Authorization: Bearer {KEY}"
 JSON = "Content-Type: application/json"
 PATIENCE_SECONDS = 180.0
-"""A guard against hanging. With three other processes of tests 60 were not always enough."""
-"""With anything: only what hangs takes so long."""
+"""With anything: only what hangs takes so long. (60 were too few beside other tests.)"""
 SLOW_SECONDS = 1.0
 """What the server grants a slow client here."""
 MOST_GROWTH_BYTES = 48_000_000
