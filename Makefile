@@ -17,7 +17,7 @@ PIP_OPTIONS := --no-compile
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test tests lint audit format docs lock up monitor bench bench-service soak proxies ray mlflow kills distributed clean
+.PHONY: help setup serve test lint audit format docs lock up monitor bench bench-service soak proxies ray mlflow kills distributed clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,14 +27,10 @@ setup: $(DEVELOPMENT) ## Make .venv with all that development needs
 serve: $(RUNTIME) ## Serve the model that ships on http://localhost:8000 (more: ARGS="--port 9000")
 	@exec $(BIN)/teddy serve $(ARGS)
 
-test: $(DEVELOPMENT) ## Check style and types while the tests run (some: ARGS="tests/model -k crf")
-	@$(MAKE) --no-print-directory --jobs=2 lint tests
-
 # Half the time of tests with real processes is waiting. One test at a time: make test AT_ONCE=0
-# Files are begun in the order of tests/conftest.py, those that take longest first.
 AT_ONCE ?= 4
-tests: $(DEVELOPMENT)
-	$(BIN)/pytest --numprocesses $(AT_ONCE) --dist loadfile --no-loadscope-reorder $(ARGS)
+test: lint ## Check style and types, then run the tests (some: ARGS="tests/model -k crf")
+	$(BIN)/pytest --numprocesses $(AT_ONCE) --dist loadfile $(ARGS)
 
 lint: $(DEVELOPMENT) ## Check style and types, dangerous calls, and dependencies with known vulnerabilities
 	$(BIN)/ruff check .

@@ -40,31 +40,6 @@ PATTERNS = (
     "Who saw {person} in {place} today ?",
 )
 
-LONGEST = (
-    "service/test_models_of_workers.py",
-    "service/test_standard_streams.py",
-    "training/test_search.py",
-    "training/test_promote.py",
-    "training/test_run.py",
-    "service/test_workers.py",
-    "service/test_chaos.py",
-    "model/test_predictor_elsewhere.py",
-    "test_end_to_end.py",
-    "service/test_commands.py",
-    "service/test_drift.py",
-    "service/test_hostile.py",
-    "test_container.py",
-    "monitoring/test_alerts_end_to_end.py",
-)
-"""The files that take longest. They are begun first: one that is begun last keeps a processor idle
-until it has ended."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the files that take longest before the others."""
-    places = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.path, len(places)))
-
 
 def write_corpus(path: Path, n_sentences: int, seed: int) -> None:
     """Writes sentences made from the patterns, two columns and BIO tags."""
