@@ -13,7 +13,7 @@ from teddy.service.http.acceptor import listen
 from teddy.service.settings import Settings
 from tests.service.live import listening
 
-SECONDS = 180
+SECONDS = 60
 """No test decides by time; this keeps a broken one from hanging."""
 
 
