@@ -98,7 +98,7 @@ def write_copy(source: Path, target: Path, texts: Sequence[str], windows: Export
     model = load(source, precision="fp32")
     reference = measure_reference(model.tagger, texts, model.tokeniser, windows)
     manifest = replace(bundle.manifest, reference=reference)
-    extras = extra_files(manifest, bundle.pieces, bundle.words, bundle.card)
+    extras = extra_files(manifest, bundle.pieces, bundle.words, bundle.card, bundle.lexicon)
     target.write_bytes(seal(to_archive(from_archive(bundle.archive), extras)))
 
 

@@ -26,7 +26,7 @@ from teddy.model.config import FeatureConfig, NetworkConfig
 from teddy.service.observability import catalogue as service_catalogue
 from teddy.service.settings import PREFIX, Settings
 from teddy.training.job import catalogue as job_catalogue
-from teddy.training.recipe import corpus_config, recipe, search_config, sections
+from teddy.training.recipe import corpus_config, recipe, search_config, sections, words
 
 DOCS = Path(__file__).parent
 REGION = re.compile(r"(<!-- made by `make docs`: ([^\n]+) -->\n).*?(?=\n<!-- end -->)", re.DOTALL)
@@ -35,10 +35,11 @@ RECIPE_TABLES: Mapping[str, type] = {
     "a recipe": recipe.Recipe,
     "[[corpus]]": corpus_config.CorpusConfig,
     "a rule": corpus_config.RuleConfig,
-    "[pieces]": recipe.PiecesConfig,
+    "[pieces]": words.PiecesConfig,
     "[features]": FeatureConfig,
     "[network]": NetworkConfig,
-    "[embedding]": recipe.EmbeddingConfig,
+    "[embedding]": words.EmbeddingConfig,
+    "[lexicon]": words.LexiconConfig,
     "[start]": recipe.StartConfig,
     "[training]": recipe.TrainingConfig,
     "[augment]": sections.AugmentConfig,

@@ -131,7 +131,9 @@ def _load_again(
 def make_predictor(bundle: Bundle, precision: str) -> Predictor:
     """Make a predictor that has not run its canary yet."""
     avoid_lost_threads()
-    features = WordFeatures(Pieces(bundle.pieces), bundle.manifest.features, bundle.words)
+    features = WordFeatures(
+        Pieces(bundle.pieces), bundle.manifest.features, bundle.words, bundle.lexicon
+    )
     network, tag_set = load_network(bundle, precision), TagSet(bundle.manifest.labels)
     tagger = Tagger(network, features, tag_set, number_format=number_format(precision))
     return Predictor(bundle.manifest, bundle.version, precision, tagger)

@@ -10,10 +10,12 @@ from pathlib import Path
 
 from teddy.model.errors import TrainingError
 from teddy.model.features.pieces import Pieces
+from teddy.model.features.rows import WordFeatures
 from teddy.model.file.bundle import TrainingData
 from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.align import MisalignedReport
 from teddy.training.data.corpora import Corpus, open_corpora
+from teddy.training.data.lexicon import read_lexicon
 from teddy.training.data.readers.files import find_files
 from teddy.training.data.readers.guess import guesses
 from teddy.training.data.source import StoredCorpora
@@ -85,6 +87,7 @@ class RunSetup:
             network=recipe.network,
             pieces=trainer.features.pieces.serialised,
             words=trainer.features.words,
+            lexicon=trainer.features.lexicon.serialised,
             weights={name: tensor.cpu() for name, tensor in trainer.averaged.state_dict().items()},
             recipe=recipe.dump_toml(),
             progress=progress,
@@ -124,6 +127,12 @@ def set_up_run(
     if earlier is None:
         recipe, fitted = fit_to_data(recipe, _words_an_epoch(recipe, corpora))
     table = recipe.embedding
+    lexicon = earlier.lexicon if earlier else b""
+    if earlier is None and recipe.lexicon.files:
+        lexicon = read_lexicon(recipe.lexicon, data)
+    if start is not None:
+        start = start.with_lexicon(lexicon)
+        lexicon = start.lexicon
     # The pieces and the words with a row of their own: inherited, or those of the training data.
     if inherited := start or earlier:
         pieces, words = inherited.pieces, inherited.words
@@ -134,7 +143,9 @@ def set_up_run(
         words = vectors.words if vectors else frequent_words(counts, most)
         pieces = train_pieces(counts, recipe.pieces)
     distillation = teachers_of(recipe, corpora, data, output / TEACHERS, note)
-    trainer = _make_trainer(recipe, corpora, pieces, words, start, vectors, distillation, group)
+    trainer = _make_trainer(
+        recipe, corpora, pieces, words, lexicon, start, vectors, distillation, group
+    )
     if earlier is not None:
         trainer.restore(earlier.weights, earlier.progress)
     before = start.training_data if start else earlier.inherited if earlier else ()
@@ -147,7 +158,7 @@ def set_up_run(
         misaligned=misaligned,
         trainer=trainer,
         inherited=joined_credits(credit, distillation.training_data if distillation else ()),
-        notes=tuple(_notes(recipe, data, vectors, update)),
+        notes=tuple(_notes(recipe, data, vectors, update, trainer.features)),
         stored=stored,
     )
 
@@ -193,7 +204,11 @@ def _read_corpora(
 
 
 def _notes(
-    recipe: Recipe, data: Path, vectors: WordVectors | None, update: Update | None
+    recipe: Recipe,
+    data: Path,
+    vectors: WordVectors | None,
+    update: Update | None,
+    features: WordFeatures,
 ) -> Iterator[str]:
     """Yield how files are read where the recipe leaves that open, and what else is decided."""
     for corpus in recipe.corpus:
@@ -201,6 +216,8 @@ def _notes(
             yield f"{corpus.name}: read as {how}"
     if vectors is not None:
         yield str(vectors)
+    if features.lexicon.n_classes:
+        yield f"lexicon: {features.lexicon}"
     yield from update.notes if update else ()
 
 
@@ -223,6 +240,7 @@ def _make_trainer(
     corpora: list[Corpus],
     pieces: bytes,
     words: Sequence[str],
+    lexicon: bytes,
     start: PretrainedWeights | None,
     vectors: WordVectors | None,
     distillation: Distillation | None,
@@ -236,6 +254,7 @@ def _make_trainer(
         Pieces(pieces),
         words,
         tag_set,
+        lexicon=lexicon,
         transformer=recipe.transformer.model_dump() if recipe.transformer else None,
     )
     if start is not None:

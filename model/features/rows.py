@@ -4,21 +4,23 @@
     1 .. n_pieces           sentencepiece pieces
     then, hashed            the word's shape, its prefixes and suffixes
     then, if it has one     the row of the whole word, case-folded
+    then, if it has any     the rows of its classes in a lexicon
 
 Hashed features (Weinberger et al. 2009) need no vocabulary. The hash is CRC-32, which unlike
 Python's own is the same in every process. Whole words are listed, not hashed: a frequent word has a
 row to itself, a rare one has none.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, repeat
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
 from teddy.model.config import FeatureConfig
+from teddy.model.features.lexicon import Lexicon
 from teddy.model.features.pieces import Pieces
 
 UNKNOWN_WORD = 0
@@ -102,18 +104,30 @@ def _mark(text: str, length: int, whole: bool) -> str:
 class WordFeatures:
     """Maps words to rows, and remembers those it has seen; safe to share between threads."""
 
-    def __init__(self, pieces: Pieces, config: FeatureConfig, words: Sequence[str] = ()) -> None:
-        """`words` have rows of their own, and are case-folded and distinct."""
+    def __init__(
+        self,
+        pieces: Pieces,
+        config: FeatureConfig,
+        words: Sequence[str] = (),
+        lexicon: bytes = b"",
+    ) -> None:
+        """`words` have rows of their own, and are case-folded and distinct.
+
+        `lexicon` is a `Lexicon` as it is stored.
+        """
         self.pieces = pieces
         self.config = config
         self.words = tuple(words)
+        self.lexicon = Lexicon(lexicon)
         self._shape_start = 1 + pieces.n_pieces
         self._affixes = _AffixRows(
             config.affix_lengths, self._shape_start + config.shape_rows, config.affix_rows
         )
-        self._word_start = self._affixes.start + config.affix_rows
-        self.n_rows = self._word_start + len(self.words)
-        self._word_row = {word: row for row, word in enumerate(self.words, start=self._word_start)}
+        self.word_start = self._affixes.start + config.affix_rows
+        """The row of the first of `words`."""
+        self._class_start = self.word_start + len(self.words)
+        self.n_rows = self._class_start + self.lexicon.n_classes
+        self._word_row = {word: row for row, word in enumerate(self.words, start=self.word_start)}
         self._remembered: dict[str, tuple[int, ...]] = {}
         self._ascii_shapes: dict[bytes, int] = {}
         self._longest_affix = max(config.affix_lengths, default=0) if config.affix_rows else 0
@@ -122,8 +136,9 @@ class WordFeatures:
 
     @property
     def group_starts(self) -> tuple[int, ...]:
-        """The first rows of pieces, shapes, affixes and whole words."""
-        return 1, self._shape_start, self._affixes.start, self._word_start
+        """The first rows of pieces, shapes, affixes, whole words and, if there are any, classes."""
+        starts = (1, self._shape_start, self._affixes.start, self.word_start)
+        return (*starts, self._class_start) if self.lexicon.n_classes else starts
 
     def rows(self, word: str) -> tuple[int, ...]:
         """Return the rows of one word, at least one."""
@@ -155,8 +170,9 @@ class WordFeatures:
     def _look_up(self, words: Sequence[str]) -> list[tuple[int, ...]]:
         # sentencepiece takes all words at once: a call costs it more than a word.
         longest = self._longest_affix
+        classes = self._classes(words)
         found: list[tuple[int, ...]] = []
-        for word, pieces in zip(words, self.pieces.ids_of_each(words), strict=True):
+        for word, pieces, own in zip(words, self.pieces.ids_of_each(words), classes, strict=True):
             rows = [piece + 1 for piece in pieces]
             if self.config.shape_rows:
                 rows.append(self._shape_row(word))
@@ -170,8 +186,15 @@ class WordFeatures:
                     rows += self._affixes.of_suffixes(folded, whole=True)
             if folded in self._word_row:
                 rows.append(self._word_row[folded])
+            rows += own
             found.append(tuple(rows) if rows and word else (UNKNOWN_WORD,))
         return found
+
+    def _classes(self, words: Sequence[str]) -> Iterable[Sequence[int]]:
+        if not self.lexicon.n_classes:
+            return repeat((), len(words))
+        start = self._class_start
+        return ([start + each for each in found] for found in self.lexicon.classes(words))
 
     def _shape_row(self, word: str) -> int:
         if not word.isascii():

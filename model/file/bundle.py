@@ -4,6 +4,7 @@
                     extra/manifest.json              `Manifest`: labels, settings, scores, data
                     extra/pieces.model               the sentencepiece model
                     extra/words.txt                  the words with an embedding, one a line
+                    extra/lexicon                    classes of words; a file may be without it
                     extra/card.md                    the model card; a file may be without it
     zip comment     "teddy-sha256:" and 64 hexadecimal digits: the digest of every byte before them
 
@@ -33,9 +34,9 @@ from teddy.model.errors import ModelFileError
 from teddy.model.file import onnx_archive
 from teddy.model.text.sentences import SentenceMode
 
-FORMAT_VERSION = 4
-_READABLE = (3, FORMAT_VERSION)
-"""Format 3 had less in its reference."""
+FORMAT_VERSION = 5
+_READABLE = (3, 4, FORMAT_VERSION)
+"""Format 3 had less in its reference, format 4 no lexicon."""
 _MARK = b"teddy-sha256:"
 _DIGITS = 64
 
@@ -128,6 +129,8 @@ class Bundle:
     pieces: bytes
     words: tuple[str, ...]
     archive: bytes
+    lexicon: bytes = b""
+    """A `teddy.model.features.lexicon.Lexicon`; empty when the file has none."""
     card: str = ""
     """The model card, in Markdown; empty when the file has none."""
     format: Literal["torchscript", "onnx"] = "torchscript"
@@ -140,15 +143,22 @@ class Bundle:
 
 
 def extra_files(
-    manifest: Manifest, pieces: bytes, words: Sequence[str], card: str = ""
+    manifest: Manifest,
+    pieces: bytes,
+    words: Sequence[str],
+    card: str = "",
+    lexicon: bytes = b"",
 ) -> dict[str, bytes]:
-    """Return the files beside the network in the archive; none for an empty card."""
+    """Return the files beside the network in the archive; none for an empty card or lexicon."""
     extras = {
         "manifest.json": _MANIFEST.dump_json(manifest, indent=1),
         "pieces.model": pieces,
         "words.txt": "\n".join(words).encode(),
+        "card.md": card.encode(),
+        "lexicon": lexicon,
     }
-    return {**extras, "card.md": card.encode()} if card else extras
+    needed = ("manifest.json", "pieces.model", "words.txt")
+    return {name: each for name, each in extras.items() if each or name in needed}
 
 
 def seal(archive: bytes) -> bytes:
@@ -184,7 +194,7 @@ def read_bundle(path: Path | str, *, sha256: str | None = None) -> Bundle:
             manifest = replace(manifest, created=written)
         pieces = extras["pieces.model"]
         words = tuple(extras["words.txt"].decode().split("\n"))
-        card = extras.get("card.md", b"").decode()
+        card, lexicon = extras.get("card.md", b"").decode(), extras.get("lexicon", b"")
     except (zipfile.BadZipFile, KeyError, ValueError) as error:
         raise ModelFileError(
             path, f"the archive lacks a part that every model has ({error})"
@@ -195,6 +205,7 @@ def read_bundle(path: Path | str, *, sha256: str | None = None) -> Bundle:
         pieces=pieces,
         words=() if words == ("",) else words,
         archive=content,
+        lexicon=lexicon,
         card=card,
         format="onnx" if is_onnx else "torchscript",
     )

@@ -1,8 +1,8 @@
 """How an ONNX file carries what every model file has; read and written without the package onnx.
 
     the graph               what any ONNX runtime reads
-    metadata_props          manifest.json, words.txt, card.md as text, pieces.model in base64
-                            (see `teddy.model.file.bundle`)
+    metadata_props          manifest.json, words.txt, card.md as text, pieces.model and lexicon in
+                            base64 (see `teddy.model.file.bundle`)
     the last of them        "teddy-sha256": the digest of every byte before its 64 digits
 
 An ONNX file is a protobuf message, whose fields are read in any order and may be added to at the
@@ -20,7 +20,7 @@ _METADATA = 14
 _BYTES = 2
 """The wire type of a field that is as long as it says."""
 _DIGITS = 64
-_BINARY = ("pieces.model",)
+_BINARY = ("pieces.model", "lexicon")
 
 
 def _field(number: int, content: bytes) -> bytes:

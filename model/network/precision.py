@@ -92,7 +92,9 @@ def pack(network: nn.Module) -> None:
 def _quantised(bundle: Bundle, trained: nn.Module) -> TaggingNetwork:
     """Build the network again from the manifest: dynamic quantisation needs an eager module."""
     tag_set = TagSet(bundle.manifest.labels)
-    features = WordFeatures(Pieces(bundle.pieces), bundle.manifest.features, bundle.words)
+    features = WordFeatures(
+        Pieces(bundle.pieces), bundle.manifest.features, bundle.words, bundle.lexicon
+    )
     network = Network(bundle.manifest.network, features.n_rows, tag_set)
     network.load_state_dict(trained.state_dict())
     with warnings.catch_warnings():

@@ -12,7 +12,7 @@ from teddy.model.features.batching import Batch, bucket_size, group_by_length, m
 from teddy.model.features.pieces import Pieces
 from teddy.model.features.rows import WordFeatures
 from teddy.training.data.vocabulary import train_pieces
-from teddy.training.recipe.recipe import PiecesConfig
+from teddy.training.recipe.words import PiecesConfig
 
 VOCABULARY = [
     "Anna",

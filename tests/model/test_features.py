@@ -15,7 +15,7 @@ from teddy.model.features import rows as features
 from teddy.model.features.pieces import Pieces
 from teddy.model.features.rows import UNKNOWN_WORD, WordFeatures, word_shape
 from teddy.training.data.vocabulary import train_pieces
-from teddy.training.recipe.recipe import PiecesConfig
+from teddy.training.recipe.words import PiecesConfig
 
 WORDS = [
     "Anna",

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from teddy.model.features.pieces import Pieces
 from teddy.training.data.vocabulary import train_pieces
-from teddy.training.recipe.recipe import PiecesConfig
+from teddy.training.recipe.words import PiecesConfig
 
 WORDS = [
     "the",

@@ -16,7 +16,7 @@ from teddy.model.tagger import TaggedWords, Tagger
 from teddy.model.tags.spans import Scheme, Span, read_tags
 from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.vocabulary import train_pieces
-from teddy.training.recipe.recipe import PiecesConfig
+from teddy.training.recipe.words import PiecesConfig
 
 VOCABULARY = [
     "Anna",

@@ -15,7 +15,7 @@ from teddy.model.features.word_vectors import WordVectors
 from teddy.model.network.tagger_network import Network
 from teddy.model.tags.tag_set import TagSet
 from teddy.training.data.vocabulary import train_pieces
-from teddy.training.recipe.recipe import PiecesConfig
+from teddy.training.recipe.words import PiecesConfig
 
 VOCABULARY = [
     f"{first}{second}" for first in ("Anna", "Berg", "go", "to", "é", "中") for second in "abcdefgh"

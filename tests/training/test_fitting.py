@@ -13,12 +13,12 @@ from teddy.model.config import FeatureConfig, NetworkConfig
 from teddy.training.recipe.corpus_config import CorpusConfig
 from teddy.training.recipe.fitting import fill_in, fit_to_data
 from teddy.training.recipe.recipe import (
-    PiecesConfig,
     Recipe,
     StartConfig,
     TrainingConfig,
     load_recipe,
 )
+from teddy.training.recipe.words import PiecesConfig
 
 RECIPES = Path(__file__).parents[2] / "training" / "recipes"
 FITTED = ("batch_words", "epochs", "schedule_share", "evaluations_per_epoch", "patience")

@@ -23,8 +23,9 @@ from teddy.training.learning.batches import Sharder, Targets
 from teddy.training.learning.distributed.process_group import SINGLE_PROCESS
 from teddy.training.learning.torch_setup import seed_torch
 from teddy.training.loop import Trainer
-from teddy.training.recipe.recipe import PiecesConfig, TrainingConfig
+from teddy.training.recipe.recipe import TrainingConfig
 from teddy.training.recipe.sections import AugmentConfig
+from teddy.training.recipe.words import PiecesConfig
 
 LABELS = ("PER", "LOC", "ORG")
 TAG_SET = TagSet(LABELS)

@@ -29,7 +29,8 @@ from teddy.training.data.vocabulary import train_pieces
 from teddy.training.learning.start import find_weights, load_weights
 from teddy.training.learning.torch_setup import seed_torch
 from teddy.training.loop import Trainer
-from teddy.training.recipe.recipe import PiecesConfig, TrainingConfig
+from teddy.training.recipe.recipe import TrainingConfig
+from teddy.training.recipe.words import PiecesConfig
 
 OnProgress = Callable[[float], None]
 """Called with the share of the work that is done, 0 to 1."""
@@ -208,7 +209,8 @@ def _start(
     """Return the features and the network, its encoder from the shipped model or random."""
     if config.starts_from_en:
         start = load_weights(find_weights("en", Path()))
-        features = WordFeatures(Pieces(start.pieces), start.features, start.words)
+        pieces = Pieces(start.pieces)
+        features = WordFeatures(pieces, start.features, start.words, start.lexicon)
         network = Network(_with_dropout(start.network), features.n_rows, tag_set)
         start.put_into(network)
         return features, network

@@ -33,7 +33,7 @@ from teddy.model.features.rows import WordFeatures
 from teddy.model.network.tagger_network import Backbone
 from teddy.model.text.words import Tokeniser
 from teddy.training.data.readers.files import stream_lines
-from teddy.training.recipe.recipe import PiecesConfig
+from teddy.training.recipe.words import PiecesConfig
 
 MOST_WORDS = 500_000
 """Distinct words; 0.1 GB."""
@@ -177,7 +177,7 @@ class WordVectors:
     def put_into(self, network: Backbone, features: WordFeatures) -> None:
         """Set the rows of these words, which must have one; all other rows stay as they are."""
         places = {word: place for place, word in enumerate(features.words)}
-        rows = features.group_starts[-1] + torch.tensor([places[word] for word in self.words])
+        rows = features.word_start + torch.tensor([places[word] for word in self.words])
         with torch.no_grad():
             network.embedding[rows] = self.fitted(network.embedding.shape[1])
 

@@ -274,4 +274,6 @@ def to_onnx(bundle: Bundle) -> bytes:
     # Equal models give equal files.
     manifest = replace(bundle.manifest, created="")
     graph = build_model(bundle.manifest.network, weights).SerializeToString()
-    return seal(graph, extra_files(manifest, bundle.pieces, bundle.words, bundle.card))
+    return seal(
+        graph, extra_files(manifest, bundle.pieces, bundle.words, bundle.card, bundle.lexicon)
+    )

@@ -133,7 +133,9 @@ def write_model(checkpoint: Checkpoint, model_file: Path) -> None:
     manifest = replace(manifest, canary=tuple(canary))
     if card.halved:
         scripted.half()
-    extras = extra_files(manifest, checkpoint.pieces, checkpoint.words, render_card(manifest))
+    extras = extra_files(
+        manifest, checkpoint.pieces, checkpoint.words, render_card(manifest), checkpoint.lexicon
+    )
     model_file.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(model_file) as temporary:
         temporary.write_bytes(seal(to_archive(scripted, extras)))

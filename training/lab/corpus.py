@@ -26,7 +26,8 @@ from teddy.training.evaluation.scores import Counts
 from teddy.training.lab.page import SizeName
 from teddy.training.learning.torch_setup import seed_torch
 from teddy.training.loop import Trainer
-from teddy.training.recipe.recipe import PiecesConfig, Recipe, TrainingConfig, load_recipe
+from teddy.training.recipe.recipe import Recipe, TrainingConfig, load_recipe
+from teddy.training.recipe.words import PiecesConfig
 
 Predict = Callable[[Sequence[Sequence[str]]], list[list[Span]]]
 

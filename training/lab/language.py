@@ -30,7 +30,7 @@ from teddy.training.lab.page import (
     over_seeds,
 )
 from teddy.training.lab.steps import step_of
-from teddy.training.recipe.recipe import PiecesConfig
+from teddy.training.recipe.words import PiecesConfig
 from teddy.training.report.figures import GREY, new_figure
 
 if TYPE_CHECKING:

@@ -46,6 +46,8 @@ class Checkpoint:
     """`teddy.training.evaluation.measurements.Measurements` as JSON; empty until measured."""
     inherited: tuple[TrainingData, ...] = ()
     """What the weights that the run started from had been learnt from."""
+    lexicon: bytes = b""
+    """A `teddy.model.features.lexicon.Lexicon`; empty without one."""
 
     def build(self) -> tuple[Network, WordFeatures, TagSet]:
         """Return the network with its weights, in evaluation mode, its features and its tags."""
@@ -56,6 +58,7 @@ class Checkpoint:
             Pieces(self.pieces),
             self.words,
             tag_set,
+            lexicon=self.lexicon,
             transformer=tomllib.loads(self.recipe).get("transformer"),
         )
         network.load_state_dict(self.weights)
@@ -85,6 +88,7 @@ def build_network(
     words: Sequence[str],
     tag_set: TagSet,
     *,
+    lexicon: bytes = b"",
     transformer: Mapping[str, Any] | None = None,
 ) -> tuple[Network, WordFeatures]:
     """Return a network with new weights and its features.
@@ -95,8 +99,10 @@ def build_network(
     """
     if transformer:
         directory, n_frozen = transformer["directory"], transformer["frozen_layers"]
-        return with_transformer(directory, n_frozen, network, features, pieces, words, tag_set)
-    found = WordFeatures(pieces, features, words)
+        return with_transformer(
+            directory, n_frozen, network, features, pieces, words, tag_set, lexicon
+        )
+    found = WordFeatures(pieces, features, words, lexicon)
     return Network(network, found.n_rows, tag_set), found
 
 

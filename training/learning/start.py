@@ -19,7 +19,7 @@ import tomllib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from pydantic import ValidationError
@@ -27,7 +27,8 @@ from torch import Tensor, nn
 
 from teddy.model.config import FeatureConfig, NetworkConfig
 from teddy.model.errors import ModelFileError, TrainingError
-from teddy.model.file.bundle import Manifest, TrainingData, read_bundle
+from teddy.model.features.lexicon import Lexicon
+from teddy.model.file.bundle import Bundle, Manifest, TrainingData, read_bundle
 from teddy.model.file.shipped import shipped_models
 from teddy.model.network.torchscript import from_archive
 from teddy.model.system.toml import dotted, first_problem
@@ -67,6 +68,25 @@ class PretrainedWeights:
     """The labels of `head`; none in an encoder file."""
     head: dict[str, Tensor] = field(default_factory=dict)
     """The weights of emissions and CRF, by the names in `_HEAD`; float32."""
+    lexicon: bytes = b""
+    """A `teddy.model.features.lexicon.Lexicon`; empty without one."""
+
+    def with_lexicon(self, lexicon: bytes) -> Self:
+        """Return the weights with rows of zeros for the classes of a lexicon that they lack.
+
+        Raises TrainingError if they have another one.
+        """
+        if lexicon in (b"", self.lexicon):
+            return self
+        if self.lexicon:
+            raise TrainingError(
+                "the weights to start from have a lexicon, and [lexicon] names another one: leave "
+                "it out"
+            )
+        embedding = self.weights["embedding"]
+        rows = embedding.new_zeros(Lexicon(lexicon).n_classes, embedding.shape[1])
+        weights = {**self.weights, "embedding": torch.cat([embedding, rows])}
+        return replace(self, lexicon=lexicon, weights=weights)
 
     def put_into(self, network: nn.Module, tag_set: TagSet | None = None) -> None:
         """Copy the weights over the network's own; emissions and CRF stay as they are.
@@ -156,10 +176,10 @@ def load_weights(path: Path) -> PretrainedWeights:
     if path.suffix == ".teddy":
         bundle = read_bundle(path)
         weights, credit = from_archive(bundle.archive).state_dict(), bundle.manifest.training_data
-        return _of_tagger(bundle.manifest, bundle.pieces, bundle.words, weights, credit)
+        return _of_tagger(bundle.manifest, bundle, weights, credit)
     if path.suffix == ".checkpoint":
         found = load_checkpoint(path)
-        return _of_tagger(found, found.pieces, found.words, found.weights, credits_of(found))
+        return _of_tagger(found, found, found.weights, credits_of(found))
     content = read_torch_file(path, "encoder file")
     if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
         raise ModelFileError(
@@ -183,16 +203,16 @@ def load_weights(path: Path) -> PretrainedWeights:
 
 def _of_tagger(
     shape: Manifest | Checkpoint,
-    pieces: bytes,
-    words: tuple[str, ...],
+    parts: Bundle | Checkpoint,
     weights: dict[str, Tensor],
     training_data: tuple[TrainingData, ...],
 ) -> PretrainedWeights:
     return PretrainedWeights(
         features=shape.features,
         network=shape.network,
-        pieces=pieces,
-        words=words,
+        pieces=parts.pieces,
+        words=parts.words,
+        lexicon=parts.lexicon,
         weights=shared_weights(weights),
         training_data=training_data,
         labels=shape.labels,

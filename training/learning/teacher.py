@@ -268,7 +268,8 @@ def load_teacher(name: str, data: Path) -> Teacher:
     bundle = read_bundle(path)
     manifest = bundle.manifest
     tag_set = TagSet(manifest.labels)
-    features = WordFeatures(Pieces(bundle.pieces), manifest.features, bundle.words)
+    pieces = Pieces(bundle.pieces)
+    features = WordFeatures(pieces, manifest.features, bundle.words, bundle.lexicon)
     network = Network(manifest.network, features.n_rows, tag_set)
     # An eager network can run in half precision on any device, a scripted one cannot.
     try:

@@ -41,16 +41,21 @@ class TransformerFeatures(WordFeatures):
     """The features of a word, and then its pieces for the transformer."""
 
     def __init__(
-        self, pieces: Pieces, config: FeatureConfig, words: Sequence[str], tokenizer: Any
+        self,
+        pieces: Pieces,
+        config: FeatureConfig,
+        words: Sequence[str],
+        lexicon: bytes,
+        tokenizer: Any,
     ) -> None:
-        super().__init__(pieces, config, words)
+        super().__init__(pieces, config, words, lexicon)
         self._tokenizer = tokenizer
         self._first_piece = self.n_rows
         self.n_rows += len(tokenizer)
 
     @property
     def group_starts(self) -> tuple[int, ...]:
-        """The first rows of pieces, shapes, affixes, whole words and the transformer's pieces."""
+        """The first rows of the kinds of a word's own rows and of the transformer's pieces."""
         return (*super().group_starts, self._first_piece)
 
     def _look_up(self, words: Sequence[str]) -> list[tuple[int, ...]]:
@@ -211,6 +216,7 @@ def with_transformer(
     pieces: Pieces,
     words: Sequence[str],
     tag_set: TagSet,
+    lexicon: bytes = b"",
 ) -> tuple[TransformerNetwork, TransformerFeatures]:
     """Return the network and the features of a tagger on the transformer in a directory.
 
@@ -218,5 +224,5 @@ def with_transformer(
     """
     model, tokenizer, _ = load_folder(Path(directory), "AutoModel", add_pooling_layer=False)
     _freeze(model, frozen_layers)
-    found = TransformerFeatures(pieces, features, words, tokenizer)
+    found = TransformerFeatures(pieces, features, words, lexicon, tokenizer)
     return TransformerNetwork(network, found.n_rows, tag_set, model, tokenizer), found

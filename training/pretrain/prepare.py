@@ -33,8 +33,8 @@ from teddy.training.data.readers.files import find_files, stream_lines
 from teddy.training.data.store import block_words
 from teddy.training.data.vocabulary import MOST_WORDS, WordCounts, frequent_words, train_pieces
 from teddy.training.pretrain.encoded import FORMAT, is_held_out, write_words
-from teddy.training.recipe.recipe import PiecesConfig
 from teddy.training.recipe.sections import PretrainConfig
+from teddy.training.recipe.words import PiecesConfig
 
 CHUNK_WORDS = 1_000_000
 

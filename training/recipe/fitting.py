@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from teddy.model.config import FeatureConfig, NetworkConfig
-from teddy.training.recipe.recipe import PiecesConfig, Recipe, TrainingConfig
+from teddy.training.recipe.recipe import Recipe, TrainingConfig
+from teddy.training.recipe.words import PiecesConfig
 
 _LARGE = TrainingConfig()
 _UPDATES_AN_EPOCH = 100

@@ -44,39 +44,7 @@ from teddy.training.recipe.sections import (
     TransformerConfig,
     UpdateConfig,
 )
-
-
-class PiecesConfig(Table):
-    """The sentencepiece model (unigram with byte fallback), trained on the training data."""
-
-    vocabulary: int = Field(default=8000, ge=300)
-    """The most pieces, at least 300 (256 are bytes). If you leave it out, fewer for small data."""
-    character_coverage: float = Field(default=0.9995, gt=0, le=1)
-    """The share of the characters of the training data, above 0 to 1, that become pieces. The
-    others are spelt in bytes."""
-
-
-class EmbeddingConfig(Table):
-    """Word vectors that the rows of whole words start from, instead of random numbers."""
-
-    vectors: str = ""
-    """A text file of word vectors below `--data`, as GloVe, word2vec and fastText write them (.txt,
-    .vec; also `.xz`, `.gz` and `.bz2`). At most `features.word_rows` words get a row: first those
-    of the training data, then the most frequent of the file. Pre-training gives rows to the most
-    frequent words of its text. Vectors of another width than `network.embedding_width` are padded
-    with zeros or reduced to their principal components."""
-    name: str = ""
-    """The name of the vectors, which the model file credits."""
-    licence: str = ""
-    """The licence of the vectors."""
-    source: str = ""
-    """Where the vectors come from, and who is to be credited."""
-
-    @property
-    def credit(self) -> tuple[TrainingData, ...]:
-        """What a model that starts from the vectors must credit; nothing without vectors."""
-        own = TrainingData(name=self.name, licence=self.licence, source=self.source)
-        return (own,) if self.vectors else ()
+from teddy.training.recipe.words import EmbeddingConfig, LexiconConfig, PiecesConfig
 
 
 class StartConfig(Table):
@@ -194,6 +162,7 @@ class Recipe(Table):
     features: FeatureConfig = FeatureConfig()
     network: NetworkConfig = NetworkConfig()
     embedding: EmbeddingConfig = EmbeddingConfig()
+    lexicon: LexiconConfig = LexiconConfig()
     start: StartConfig = StartConfig()
     transformer: TransformerConfig | None = None
     """A pre-trained transformer below the recurrent layers: such a run makes a teacher."""
@@ -230,7 +199,8 @@ class Recipe(Table):
     @property
     def credits(self) -> tuple[TrainingData, ...]:
         """What the weights that a run starts from must credit, but for `start` and teachers."""
-        return (*self.embedding.credit, *([self.transformer.credit] if self.transformer else ()))
+        transformer = (self.transformer.credit,) if self.transformer else ()
+        return (*self.embedding.credit, *self.lexicon.credit, *transformer)
 
     def dump_toml(self) -> str:
         """Return the recipe as TOML with defaults; `load_recipe` reads an equal one from it."""
@@ -302,9 +272,6 @@ def _misplaced_vectors(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
     if not recipe.features.word_rows:
         reason = "must be above 0 where embedding.vectors is given: vectors need rows"
         yield ("features", "word_rows"), reason
-    for key in ("name", "licence"):
-        if not getattr(recipe.embedding, key):
-            yield ("embedding", key), "missing: the model must credit the vectors"
 
 
 def _contradictions(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
@@ -312,6 +279,9 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
     if recipe.embedding.vectors:
         yield from _misplaced_vectors(recipe)
     if recipe.pretrain is not None:
+        if recipe.lexicon.files:
+            reason = "belongs into the recipe that starts from this encoder: it reads without one"
+            yield ("lexicon",), reason
         yield from recipe.pretrain.contradictions(recipe.network)
         if not recipe.labels and not recipe.corpus:
             return

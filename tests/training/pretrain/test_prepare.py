@@ -20,8 +20,9 @@ from teddy.model.text.words import Tokeniser
 from teddy.training.data.vocabulary import frequent_words, train_pieces
 from teddy.training.pretrain.encoded import EncodedCorpus
 from teddy.training.pretrain.prepare import prepare
-from teddy.training.recipe.recipe import PiecesConfig, Recipe
+from teddy.training.recipe.recipe import Recipe
 from teddy.training.recipe.sections import PretrainConfig
+from teddy.training.recipe.words import PiecesConfig
 
 PIECES = PiecesConfig(vocabulary=320)
 FEATURES = FeatureConfig(shape_rows=16, affix_rows=64, word_rows=30)
