@@ -39,7 +39,7 @@ RECIPE_TABLES: Mapping[str, type] = {
     "[features]": FeatureConfig,
     "[network]": NetworkConfig,
     "[embedding]": words.EmbeddingConfig,
-    "[lexicon]": words.LexiconConfig,
+    "[[lexicon]]": words.LexiconConfig,
     "[start]": recipe.StartConfig,
     "[training]": recipe.TrainingConfig,
     "[augment]": sections.AugmentConfig,

@@ -128,7 +128,7 @@ def set_up_run(
         recipe, fitted = fit_to_data(recipe, _words_an_epoch(recipe, corpora))
     table = recipe.embedding
     lexicon = earlier.lexicon if earlier else b""
-    if earlier is None and recipe.lexicon.files:
+    if earlier is None and recipe.lexicon:
         lexicon = read_lexicon(recipe.lexicon, data)
     if start is not None:
         start = start.with_lexicon(lexicon)

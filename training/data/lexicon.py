@@ -1,6 +1,6 @@
 """The lexicon of a recipe, read from its files: `teddy.model.features.lexicon`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -12,21 +12,22 @@ from teddy.training.recipe.words import LexiconConfig
 _FORM = "expected a word, or a word, a tab and its class, or a path of bits, a word and its count"
 
 
-def read_lexicon(config: LexiconConfig, data: Path) -> bytes:
-    """Return a `Lexicon` of the files that a recipe names below `data`, as it is stored.
+def read_lexicon(tables: Sequence[LexiconConfig], data: Path) -> bytes:
+    """Return a `Lexicon` of the files that a recipe's tables name below `data`, as it is stored.
 
     Classes are told apart by file and name. Raises DataError, naming file and line, for files that
     are missing, have no words or lines of another form, and for too many classes.
     """
     numbers: dict[tuple[Path, str], int] = {}
     entries: list[tuple[str, int]] = []
-    for path in find_files(config.files, data):
-        # Stable: without counts the order of the file stays.
-        ranked = sorted(_lines(path), key=lambda line: -line[2])
-        if not ranked:
-            raise DataError(path, None, f"it has no words; {_FORM}, on each line")
-        for word, name, _ in islice(ranked, config.words):
-            entries.append((word, numbers.setdefault((path, name), len(numbers))))
+    for table in tables:
+        for path in find_files(table.files, data):
+            # Stable: without counts the order of the file stays.
+            ranked = sorted(_lines(path), key=lambda line: -line[2])
+            if not ranked:
+                raise DataError(path, None, f"it has no words; {_FORM}, on each line")
+            for word, name, _ in islice(ranked, table.words):
+                entries.append((word, numbers.setdefault((path, name), len(numbers))))
     if len(numbers) > MOST_CLASSES:
         reason = f"{len(numbers):,} classes, but a lexicon has at most {MOST_CLASSES:,}: are the "
         raise DataError(data, None, f"{reason}columns word and class?")

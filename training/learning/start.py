@@ -71,6 +71,19 @@ class PretrainedWeights:
     lexicon: bytes = b""
     """A `teddy.model.features.lexicon.Lexicon`; empty without one."""
 
+    def with_words(self, most: int) -> Self:
+        """Return the weights with rows for no more than `most` words, the first ones."""
+        n_dropped = max(0, len(self.words) - most)
+        embedding = self.weights["embedding"]
+        end = len(embedding) - Lexicon(self.lexicon).n_classes
+        rows = torch.cat([embedding[: end - n_dropped], embedding[end:]])
+        return replace(
+            self,
+            features=replace(self.features, word_rows=most),
+            words=self.words[:most],
+            weights={**self.weights, "embedding": rows},
+        )
+
     def with_lexicon(self, lexicon: bytes) -> Self:
         """Return the weights with rows of zeros for the classes of a lexicon that they lack.
 
@@ -79,10 +92,8 @@ class PretrainedWeights:
         if lexicon in (b"", self.lexicon):
             return self
         if self.lexicon:
-            raise TrainingError(
-                "the weights to start from have a lexicon, and [lexicon] names another one: leave "
-                "it out"
-            )
+            reason = "the weights to start from have another lexicon than [[lexicon]]: leave it out"
+            raise TrainingError(reason)
         embedding = self.weights["embedding"]
         rows = embedding.new_zeros(Lexicon(lexicon).n_classes, embedding.shape[1])
         weights = {**self.weights, "embedding": torch.cat([embedding, rows])}
@@ -149,6 +160,8 @@ def open_start(recipe: Recipe, data: Path) -> tuple[Recipe, PretrainedWeights]:
     """
     path = find_weights(recipe.start.weights, data)
     start = load_weights(path)
+    if recipe.features.word_rows in range(1, start.features.word_rows):
+        start = start.with_words(recipe.features.word_rows)
     completed = with_shape(recipe, start.features, start.network)
     if misfit := next(_differences(completed, start, SHAPE), None):
         key, asked, found = misfit

@@ -54,7 +54,7 @@ class StartConfig(Table):
     """An encoder file, a model file or a checkpoint, below `--data` or the working directory; or
     `en`, the shipped model. Its pieces and words are used, and `features` and the shape of
     `network` are those of the file. A key of theirs that is neither the default nor what the file
-    has is an error."""
+    has is an error; but fewer `features.word_rows` leave the rarest words without a row."""
     learning_rate_share: float = Field(default=1.0, ge=0, le=1)
     """The share of the learning rate, 0 to 1, at which the embedding and the encoder learn."""
 
@@ -162,7 +162,8 @@ class Recipe(Table):
     features: FeatureConfig = FeatureConfig()
     network: NetworkConfig = NetworkConfig()
     embedding: EmbeddingConfig = EmbeddingConfig()
-    lexicon: LexiconConfig = LexiconConfig()
+    lexicon: tuple[LexiconConfig, ...] = ()
+    """Classes of words, as a feature."""
     start: StartConfig = StartConfig()
     transformer: TransformerConfig | None = None
     """A pre-trained transformer below the recurrent layers: such a run makes a teacher."""
@@ -200,7 +201,7 @@ class Recipe(Table):
     def credits(self) -> tuple[TrainingData, ...]:
         """What the weights that a run starts from must credit, but for `start` and teachers."""
         transformer = (self.transformer.credit,) if self.transformer else ()
-        return (*self.embedding.credit, *self.lexicon.credit, *transformer)
+        return (*self.embedding.credit, *(each.credit for each in self.lexicon), *transformer)
 
     def dump_toml(self) -> str:
         """Return the recipe as TOML with defaults; `load_recipe` reads an equal one from it."""
@@ -279,7 +280,7 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
     if recipe.embedding.vectors:
         yield from _misplaced_vectors(recipe)
     if recipe.pretrain is not None:
-        if recipe.lexicon.files:
+        if recipe.lexicon:
             reason = "belongs into the recipe that starts from this encoder: it reads without one"
             yield ("lexicon",), reason
         yield from recipe.pretrain.contradictions(recipe.network)

@@ -1,6 +1,5 @@
-"""The tables of a recipe about single words: `[pieces]`, `[embedding]` and `[lexicon]`."""
+"""The tables of a recipe about single words: `[pieces]`, `[embedding]` and `[[lexicon]]`."""
 
-from collections.abc import Iterator
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -38,8 +37,9 @@ class EmbeddingConfig(Table):
 
     @model_validator(mode="after")
     def _check_credit(self) -> Self:
-        for key in _uncredited(self) if self.vectors else ():
-            raise MisfitError((key,), "missing: the model must credit the vectors")
+        for key in ("name", "licence") if self.vectors else ():
+            if not getattr(self, key):
+                raise MisfitError((key,), "missing: the model must credit the vectors")
         return self
 
     @property
@@ -55,33 +55,22 @@ class LexiconConfig(Table):
     So words that no training sentence has are read like others of their class.
     """
 
-    files: tuple[str, ...] = ()
+    files: tuple[str, ...] = Field(min_length=1)
     """Text files below `--data`: a word, a tab and its class on each line, or a word alone where
     the whole file is one class; or what the program of Brown clusters writes, the path, the word
-    and its count. Globs are allowed; `.xz`, `.gz` and `.bz2` are unpacked."""
+    and its count. Lines of several words are passed over. Globs are allowed; `.xz`, `.gz` and
+    `.bz2` are unpacked."""
     words: int = Field(default=200_000, ge=1)
     """The most words that are taken of each file: its first, or the most frequent where it has
-    counts. Each takes six bytes of the model file."""
-    name: str = ""
+    counts. Each takes three bytes of the model file."""
+    name: str
     """The name of the lexicon, which the model file credits."""
-    licence: str = ""
+    licence: str
     """The licence of the lexicon."""
     source: str = ""
     """Where the lexicon comes from, and who is to be credited."""
 
-    @model_validator(mode="after")
-    def _check_credit(self) -> Self:
-        for key in _uncredited(self) if self.files else ():
-            raise MisfitError((key,), "missing: the model must credit the lexicon")
-        return self
-
     @property
-    def credit(self) -> tuple[TrainingData, ...]:
-        """What a model with this lexicon must credit; nothing without files."""
-        own = TrainingData(name=self.name, licence=self.licence, source=self.source)
-        return (own,) if self.files else ()
-
-
-def _uncredited(table: EmbeddingConfig | LexiconConfig) -> Iterator[str]:
-    """Yield the keys of a credit that are empty."""
-    return (key for key in ("name", "licence") if not getattr(table, key))
+    def credit(self) -> TrainingData:
+        """What a model with this lexicon must credit."""
+        return TrainingData(name=self.name, licence=self.licence, source=self.source)
