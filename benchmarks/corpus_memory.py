@@ -158,7 +158,7 @@ def run_pretrain(folder: Path) -> dict[str, Any]:
     )
     stages.end("prepare")
     corpus = EncodedCorpus(folder / "run")
-    features = WordFeatures(Pieces(corpus.pieces), recipe.features, corpus.words)
+    features = WordFeatures(Pieces(corpus.pieces), recipe.features, corpus.words, corpus.lexicon)
     network = PretrainingNetwork(recipe.network, features.n_rows, config)
     pretrainer = Pretrainer(network, features, corpus, config, seed=1, device=torch.device("cpu"))
     for _ in islice(pretrainer.run(), UPDATES):

@@ -85,10 +85,7 @@ class PretrainedWeights:
         )
 
     def with_lexicon(self, lexicon: bytes) -> Self:
-        """Return the weights with rows of zeros for the classes of a lexicon that they lack.
-
-        Raises TrainingError if they have another one.
-        """
+        """Return the weights with rows of zeros for a lexicon; TrainingError if they have one."""
         if lexicon in (b"", self.lexicon):
             return self
         if self.lexicon:
@@ -131,6 +128,7 @@ class PretrainedWeights:
             "network": asdict(self.network),
             "pieces": self.pieces,
             "words": "\n".join(self.words),
+            "lexicon": self.lexicon,
             "weights": {name: tensor.half() for name, tensor in self.weights.items()},
             "training_data": [asdict(each) for each in self.training_data],
         }
@@ -207,6 +205,7 @@ def load_weights(path: Path) -> PretrainedWeights:
             network=NetworkConfig(**content["network"]),
             pieces=content["pieces"],
             words=tuple(words.split("\n")) if words else (),
+            lexicon=content.get("lexicon", b""),
             weights={name: tensor.float() for name, tensor in content["weights"].items()},
             training_data=tuple(TrainingData(**each) for each in content["training_data"]),
         )

@@ -10,6 +10,7 @@
     row_starts.i64    where each word's rows begin, and where the last one's end
     pieces.model      the sentencepiece model
     words.txt         the words that have a row of their own
+    lexicon           classes of words (see `teddy.model.features.lexicon`); it may be empty
     corpus.json       the settings that all this was made with, and its sizes
 
 The files are read as they are needed. A rare word has a number for each chunk of the text that it
@@ -30,7 +31,7 @@ from numpy.typing import NDArray
 from teddy.model.errors import DataError
 from teddy.training.data.store import plan_windows, window_generator
 
-FORMAT = 2
+FORMAT = 3
 
 _PLAN = 1
 """A key that no random generator of an update has (see training/pretrain/pretrainer.py)."""
@@ -84,6 +85,7 @@ class EncodedCorpus:
         self.blocks: NDArray[np.int64] = blocks.reshape(-1, 2)
         """Int64 [blocks + 1, 2]: see the head of this file."""
         self.pieces: bytes = (folder / "pieces.model").read_bytes()
+        self.lexicon: bytes = (folder / "lexicon").read_bytes()
         self.words: tuple[str, ...] = tuple(read_words(folder / "words.txt"))
 
     def types(self, most: int | None = None) -> list[str]:

@@ -29,12 +29,13 @@ from teddy.model.features.rows import WordFeatures
 from teddy.model.system.files import atomic_folder
 from teddy.model.text.sentences import Offsets, split_sentences
 from teddy.model.text.words import Tokeniser
+from teddy.training.data.lexicon import read_lexicon
 from teddy.training.data.readers.files import find_files, stream_lines
 from teddy.training.data.store import block_words
 from teddy.training.data.vocabulary import MOST_WORDS, WordCounts, frequent_words, train_pieces
 from teddy.training.pretrain.encoded import FORMAT, is_held_out, write_words
 from teddy.training.recipe.sections import PretrainConfig
-from teddy.training.recipe.words import PiecesConfig
+from teddy.training.recipe.words import LexiconConfig, PiecesConfig
 
 CHUNK_WORDS = 1_000_000
 
@@ -123,7 +124,11 @@ class ChunkFile:
 
 
 def preparation(
-    config: PretrainConfig, pieces: PiecesConfig, features: FeatureConfig, tokeniser: Tokeniser
+    config: PretrainConfig,
+    pieces: PiecesConfig,
+    features: FeatureConfig,
+    tokeniser: Tokeniser,
+    lexicon: Sequence[LexiconConfig] = (),
 ) -> dict[str, Any]:
     """Return the settings that an encoded corpus depends on, as JSON would have them."""
     settings = {
@@ -134,6 +139,7 @@ def preparation(
         "shuffle_window_words": config.shuffle_window_words,
         "pieces": pieces.model_dump(mode="json"),
         "features": asdict(features),
+        **({"lexicon": [each.model_dump(mode="json") for each in lexicon]} if lexicon else {}),
     }
     plain: dict[str, Any] = json.loads(json.dumps(settings))
     return plain
@@ -150,6 +156,7 @@ def prepare(
     *,
     most_types: int = MOST_WORDS,
     chunk_words: int = CHUNK_WORDS,
+    lexicon: Sequence[LexiconConfig] = (),
 ) -> None:
     """Write the encoded corpus of the files of `config` below `data`: all of it, or nothing.
 
@@ -157,6 +164,7 @@ def prepare(
     DataError, with file and line, for a file that is missing, empty, damaged or not UTF-8.
     """
     files = find_files(config.text, data)
+    classes = read_lexicon(lexicon, data)
     with atomic_folder(folder) as unfinished:
         chunks, counts = ChunkFile(unfinished), WordCounts(most_types)
         n_learnt_words = 0
@@ -179,9 +187,11 @@ def prepare(
         frequent = frequent_words(by_word, features.word_rows)
         (unfinished / "pieces.model").write_bytes(serialised)
         write_words(unfinished / "words.txt", frequent)
+        (unfinished / "lexicon").write_bytes(classes)
         np.fromiter(by_word.values(), dtype="<i8").tofile(unfinished / "counts.i64")
         n_blocks, n_words, n_sentences = _write_blocks(unfinished, config.shuffle_window_words)
-        types = _Types(unfinished, WordFeatures(Pieces(serialised), features, frequent))
+        found = WordFeatures(Pieces(serialised), features, frequent, classes)
+        types = _Types(unfinished, found)
         types.add(list(by_word))
         numbers = {word: number for number, word in enumerate(by_word)}
         _write_text(unfinished, chunks, numbers, types)
@@ -189,7 +199,7 @@ def prepare(
         chunks.remove()
         description = {
             "format": FORMAT,
-            "settings": preparation(config, pieces, features, tokeniser),
+            "settings": preparation(config, pieces, features, tokeniser, lexicon),
             "n_words": n_words,
             "n_learnt_words": n_learnt_words,
             "n_sentences": n_sentences,

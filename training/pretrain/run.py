@@ -60,6 +60,8 @@ class PretrainCheckpoint:
     pieces: bytes
     words: tuple[str, ...]
     """Those that have a row of their own."""
+    lexicon: bytes
+    """A `teddy.model.features.lexicon.Lexicon`; empty without one."""
     frequent: tuple[str, ...]
     """The most frequent words, among which an evaluation and a sample choose."""
     counts: NDArray[np.int64]
@@ -78,6 +80,7 @@ class PretrainCheckpoint:
             "recipe": self.recipe,
             "pieces": self.pieces,
             "words": "\n".join(self.words),
+            "lexicon": self.lexicon,
             "frequent": "\n".join(self.frequent),
             "counts": torch.from_numpy(self.counts),
             "total": self.total,
@@ -100,6 +103,7 @@ def load_pretrain_checkpoint(path: Path) -> PretrainCheckpoint:
             recipe=content["recipe"],
             pieces=content["pieces"],
             words=tuple(words.split("\n")) if words else (),
+            lexicon=content.get("lexicon", b""),
             frequent=tuple(content["frequent"].split("\n")),
             counts=content["counts"].numpy(),
             total=content["total"],
@@ -178,6 +182,7 @@ def _learn(
             recipe=recipe.dump_toml(),
             pieces=corpus.pieces,
             words=corpus.words,
+            lexicon=corpus.lexicon,
             frequent=frequent,
             counts=corpus.counts[: len(frequent)].copy(),
             total=corpus.n_learnt_words,
@@ -219,7 +224,7 @@ def _prepared(
     parts = recipe.pieces, recipe.features, recipe.tokeniser
     if resume and folder.exists():
         corpus = EncodedCorpus(folder)
-        if corpus.description["settings"] != preparation(config, *parts):
+        if corpus.description["settings"] != preparation(config, *parts, recipe.lexicon):
             raise TrainingError(
                 f"{folder} was made with another recipe: start over in another --output"
             )
@@ -230,7 +235,7 @@ def _prepared(
         note(message)
         job.progressed()
 
-    prepare(config, *parts, data, folder, progressed)
+    prepare(config, *parts, data, folder, progressed, lexicon=recipe.lexicon)
     return EncodedCorpus(folder)
 
 
@@ -243,7 +248,8 @@ def _make_pretrainer(
     note: Callable[[str], None],
 ) -> Pretrainer:
     seed_torch(recipe.seed)
-    features = WordFeatures(Pieces(corpus.pieces), recipe.features, corpus.words)
+    pieces = Pieces(corpus.pieces)
+    features = WordFeatures(pieces, recipe.features, corpus.words, corpus.lexicon)
     network = PretrainingNetwork(recipe.network, features.n_rows, config)
     pretrainer = Pretrainer(
         network, features, corpus, config, seed=recipe.seed, device=choose_device(config.device)
@@ -272,6 +278,7 @@ def _start(recipe: Recipe, config: PretrainConfig, pretrainer: Pretrainer) -> Pr
         network=recipe.network,
         pieces=corpus.pieces,
         words=corpus.words,
+        lexicon=corpus.lexicon,
         weights={name: tensor.cpu() for name, tensor in weights.items()},
-        training_data=(credit, *recipe.embedding.credit),
+        training_data=(credit, *recipe.credits),
     )

@@ -107,7 +107,9 @@ def load_language_model(path: Path) -> LanguageModel:
         raise TrainingError(
             f"{path}: the objective is {asked!r}: only a 'causal' run can write text"
         )
-    features = WordFeatures(Pieces(checkpoint.pieces), recipe.features, checkpoint.words)
+    features = WordFeatures(
+        Pieces(checkpoint.pieces), recipe.features, checkpoint.words, checkpoint.lexicon
+    )
     network = PretrainingNetwork(recipe.network, features.n_rows, recipe.pretrain)
     network.load_state_dict(checkpoint.state["network"])
     objective = network.objective

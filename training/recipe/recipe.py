@@ -280,9 +280,6 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
     if recipe.embedding.vectors:
         yield from _misplaced_vectors(recipe)
     if recipe.pretrain is not None:
-        if recipe.lexicon:
-            reason = "belongs into the recipe that starts from this encoder: it reads without one"
-            yield ("lexicon",), reason
         yield from recipe.pretrain.contradictions(recipe.network)
         if not recipe.labels and not recipe.corpus:
             return
