@@ -34,7 +34,7 @@ class Lexicon:
         entries = np.ascontiguousarray(columns.T).view(_ENTRY).reshape(-1)
         self._words = np.cumsum(entries["step"], dtype=np.uint32)
         self._numbers = entries["number"].copy()
-        self.n_classes = int(self._numbers.max(initial=-1)) + 1
+        self.n_classes = int(self._numbers.max()) + 1 if len(entries) else 0
 
     def __str__(self) -> str:
         return f"{len(self._words):,} words in {self.n_classes:,} classes"
