@@ -138,9 +138,11 @@ def _shortened(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def write_torch_file(path: Path, content: dict[str, Any]) -> None:
-    """Write plain values and tensors, whole or not at all."""
+    """Write plain values and tensors, whole or not at all; empty bytes are left out."""
     stream = io.BytesIO()
-    torch.save(content, stream)
+    # torch refuses empty bytes when it reads plain values only.
+    kept = {name: each for name, each in content.items() if not isinstance(each, bytes) or each}
+    torch.save(kept, stream)
     write_atomically(path, stream.getvalue())
 
 
