@@ -3,7 +3,6 @@
 What a recipe leaves to its data and to the weights that it starts from is decided here.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,22 +125,14 @@ def set_up_run(
     fitted: tuple[FittedKey, ...] = ()
     if earlier is None:
         recipe, fitted = fit_to_data(recipe, _words_an_epoch(recipe, corpora))
-    table = recipe.embedding
-    lexicon = earlier.lexicon if earlier else b""
-    if earlier is None and recipe.lexicon:
-        lexicon = read_lexicon(recipe.lexicon, data)
+    lexicon = read_lexicon(recipe.lexicon, data) if earlier is None else earlier.lexicon
     if start is not None:
         start = start.with_lexicon(lexicon)
-        lexicon = start.lexicon
     # The pieces and the words with a row of their own: inherited, or those of the training data.
     if inherited := start or earlier:
-        pieces, words = inherited.pieces, inherited.words
+        pieces, words, lexicon = inherited.pieces, inherited.words, inherited.lexicon
     else:
-        counts, most = _word_counts(corpora), recipe.features.word_rows
-        if table.vectors:
-            vectors = choose_vectors(data / table.vectors, counts, most, recipe.tokeniser)
-        words = vectors.words if vectors else frequent_words(counts, most)
-        pieces = train_pieces(counts, recipe.pieces)
+        pieces, words, vectors = _vocabulary(recipe, corpora, data)
     distillation = teachers_of(recipe, corpora, data, output / TEACHERS, note)
     trainer = _make_trainer(
         recipe, corpora, pieces, words, lexicon, start, vectors, distillation, group
@@ -227,12 +218,19 @@ def _words_an_epoch(recipe: Recipe, corpora: list[Corpus]) -> float:
     return raw + sum(corpus.weight * corpus.n_train_words for corpus in corpora)
 
 
-def _word_counts(corpora: list[Corpus]) -> Counter[str]:
-    counts = WordCounts()
+def _vocabulary(
+    recipe: Recipe, corpora: list[Corpus], data: Path
+) -> tuple[bytes, tuple[str, ...], WordVectors | None]:
+    """Return the pieces of the training data, the words with a row, and the vectors of these."""
+    counted = WordCounts()
     for corpus in corpora:
         for sentence in corpus.train:
-            counts.add(sentence.words)
-    return counts.counts
+            counted.add(sentence.words)
+    counts, most, vectors = counted.counts, recipe.features.word_rows, None
+    if file := recipe.embedding.vectors:
+        vectors = choose_vectors(data / file, counts, most, recipe.tokeniser)
+    words = vectors.words if vectors else frequent_words(counts, most)
+    return train_pieces(counts, recipe.pieces), words, vectors
 
 
 def _make_trainer(

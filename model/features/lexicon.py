@@ -43,6 +43,8 @@ class Lexicon:
     def of(cls, entries: Iterable[tuple[str, int]]) -> "Lexicon":
         """Return the lexicon of words and their classes, numbered from 0; order has no effect."""
         pairs = sorted({(crc32(word.encode()), number) for word, number in entries})
+        if not pairs:
+            return cls()
         packed = np.array(pairs, _ENTRY)
         packed["step"] = np.diff(packed["step"], prepend=np.uint32(0))
         columns = packed.view(np.uint8).reshape(-1, _ENTRY.itemsize)

@@ -181,20 +181,16 @@ def prepare(
         by_word = dict(sorted(counts.counts.items(), key=lambda pair: -pair[1]))
         counts.counts.clear()
         note(f"{n_learnt_words:,} words to learn from, {len(by_word):,} distinct; training pieces")
-        common = {word: count for word, count in by_word.items() if count >= _RARE}
-        is_enough = len(common) >= _ENOUGH_WORDS_A_PIECE * pieces.vocabulary
-        serialised = train_pieces(common if is_enough else by_word, pieces)
+        serialised = _train_pieces(by_word, pieces)
         frequent = frequent_words(by_word, features.word_rows)
         (unfinished / "pieces.model").write_bytes(serialised)
         write_words(unfinished / "words.txt", frequent)
         (unfinished / "lexicon").write_bytes(classes)
         np.fromiter(by_word.values(), dtype="<i8").tofile(unfinished / "counts.i64")
         n_blocks, n_words, n_sentences = _write_blocks(unfinished, config.shuffle_window_words)
-        found = WordFeatures(Pieces(serialised), features, frequent, classes)
-        types = _Types(unfinished, found)
+        types = _Types(unfinished, WordFeatures(Pieces(serialised), features, frequent, classes))
         types.add(list(by_word))
-        numbers = {word: number for number, word in enumerate(by_word)}
-        _write_text(unfinished, chunks, numbers, types)
+        _write_text(unfinished, chunks, {word: n for n, word in enumerate(by_word)}, types)
         types.finish()
         chunks.remove()
         description = {
@@ -209,6 +205,13 @@ def prepare(
             "n_rows": types.n_rows,
         }
         (unfinished / "corpus.json").write_text(json.dumps(description, indent=1))
+
+
+def _train_pieces(counts: Mapping[str, int], config: PiecesConfig) -> bytes:
+    """Train pieces on the words that are not rare, if these are enough, else on all."""
+    common = {word: count for word, count in counts.items() if count >= _RARE}
+    is_enough = len(common) >= _ENOUGH_WORDS_A_PIECE * config.vocabulary
+    return train_pieces(common if is_enough else counts, config)
 
 
 def read_sentences(path: Path, tokeniser: Tokeniser, longest: int) -> Iterator[list[str]]:

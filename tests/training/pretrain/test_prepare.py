@@ -231,7 +231,7 @@ def test_chunks_of_any_size_give_the_same_text(text_data: Path, tmp_path: Path) 
 def test_a_corpus_of_an_earlier_format_is_refused(corpus: EncodedCorpus, tmp_path: Path) -> None:
     (tmp_path / "corpus.json").write_text(json.dumps(corpus.description | {"format": 1}))
     with pytest.raises(
-        DataError, match="format 1, made by another version of Teddy; this one reads 2: remove"
+        DataError, match="format 1, made by another version of Teddy; this one reads 3: remove"
     ):
         EncodedCorpus(tmp_path)
 
