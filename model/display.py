@@ -63,6 +63,8 @@ def model_fields(bundle: "Bundle") -> dict[str, object]:
 
 def model_lines(bundle: "Bundle") -> list[str]:
     """Return the main things in a model file, one to a line."""
+    from teddy.model.features.lexicon import Lexicon
+
     manifest = bundle.manifest
     rows = [
         ("name", manifest.name),
@@ -72,6 +74,7 @@ def model_lines(bundle: "Bundle") -> list[str]:
         ("labels", ", ".join(manifest.labels)),
         ("network", describe_network(manifest)),
         ("parameters", f"{manifest.n_parameters:,}"),
+        *([("lexicon", str(Lexicon(bundle.lexicon)))] if bundle.lexicon else []),
         (
             "file",
             f"{len(bundle.archive) / 1e6:.1f} MB, format {bundle.format} {manifest.format_version}",
