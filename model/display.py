@@ -87,11 +87,9 @@ def model_lines(bundle: "Bundle") -> list[str]:
     lines = [f"{name:<11} {value}" for name, value in rows]
     lines += ["", "trained on"]
     for data in manifest.training_data:
+        size = f"{data.n_sentences:,} sentences, {data.n_words:,} words; " if data.n_words else ""
         source = f"; {data.source}" if data.source else ""
-        lines.append(
-            f"  {data.name}: {data.n_sentences:,} sentences, {data.n_words:,} words; "
-            f"{data.licence}{source}"
-        )
+        lines.append(f"  {data.name}: {size}{data.licence}{source}")
     shown = {name: value for name, value in manifest.scores.items() if name not in _IN_THE_CARD}
     return [*lines, "", "measured on dev", *(f"  {line}" for line in _tree(shown))]
 
