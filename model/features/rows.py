@@ -11,9 +11,9 @@ Python's own is the same in every process. Whole words are listed, not hashed: a
 row to itself, a rare one has none.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain, repeat
+from itertools import chain
 from zlib import crc32
 
 import numpy as np
@@ -152,7 +152,7 @@ class WordFeatures:
         return known
 
     def knows(self, word: str) -> bool:
-        """Tell whether a word has a row of its own; another is read by its pieces and its looks."""
+        """Tell whether a word has a row of its own; another by its parts and its classes."""
         return word.casefold() in self._word_row
 
     def bag(
@@ -170,9 +170,8 @@ class WordFeatures:
     def _look_up(self, words: Sequence[str]) -> list[tuple[int, ...]]:
         # sentencepiece takes all words at once: a call costs it more than a word.
         longest = self._longest_affix
-        classes = self._classes(words)
         found: list[tuple[int, ...]] = []
-        for word, pieces, own in zip(words, self.pieces.ids_of_each(words), classes, strict=True):
+        for word, pieces in zip(words, self.pieces.ids_of_each(words), strict=True):
             rows = [piece + 1 for piece in pieces]
             if self.config.shape_rows:
                 rows.append(self._shape_row(word))
@@ -186,15 +185,10 @@ class WordFeatures:
                     rows += self._affixes.of_suffixes(folded, whole=True)
             if folded in self._word_row:
                 rows.append(self._word_row[folded])
-            rows += own
+            if self.lexicon.n_classes:
+                rows += [self._class_start + each for each in self.lexicon.classes(word)]
             found.append(tuple(rows) if rows and word else (UNKNOWN_WORD,))
         return found
-
-    def _classes(self, words: Sequence[str]) -> Iterable[Sequence[int]]:
-        if not self.lexicon.n_classes:
-            return repeat((), len(words))
-        start = self._class_start
-        return ([start + each for each in found] for found in self.lexicon.classes(words))
 
     def _shape_row(self, word: str) -> int:
         if not word.isascii():

@@ -40,7 +40,7 @@ def test_words_have_the_classes_that_a_dictionary_gives_them(
 ) -> None:
     words = [*others, *(form for word, _ in entries for form in (word, word.upper()))]
     lexicon = Lexicon.of(entries)
-    assert lexicon.classes(words) == [looked_up(entries, word) for word in words]
+    assert [lexicon.classes(word) for word in words] == [looked_up(entries, word) for word in words]
     assert lexicon.n_classes == max((number for _, number in entries), default=-1) + 1
 
 
@@ -49,8 +49,8 @@ def test_the_bytes_come_back_as_the_same_lexicon_and_order_has_no_effect(
     entries: list[tuple[str, int]], random: np.random.Generator
 ) -> None:
     lexicon = Lexicon.of(entries)
-    words = [word for word, _ in entries]
-    assert Lexicon(lexicon.serialised).classes(words) == lexicon.classes(words)
+    again = Lexicon(lexicon.serialised)
+    assert all(again.classes(word) == lexicon.classes(word) != [] for word, _ in entries)
     random.shuffle(entries)
     assert Lexicon.of(entries).serialised == lexicon.serialised
 
