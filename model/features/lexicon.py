@@ -52,7 +52,7 @@ class Lexicon:
         columns = packed.view(np.uint8).reshape(-1, _ENTRY.itemsize)
         return cls(zlib.compress(columns.T.tobytes(), level=9))
 
-    def classes(self, word: str) -> list[int]:
+    def __getitem__(self, word: str) -> list[int]:
         """Return the numbers of the classes of a word, in ascending order.
 
         A word that is not listed as it stands is looked up in lower case, then with only its first

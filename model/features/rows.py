@@ -186,7 +186,7 @@ class WordFeatures:
             if folded in self._word_row:
                 rows.append(self._word_row[folded])
             if self.lexicon.n_classes:
-                rows += [self._class_start + each for each in self.lexicon.classes(word)]
+                rows += [self._class_start + each for each in self.lexicon[word]]
             found.append(tuple(rows) if rows and word else (UNKNOWN_WORD,))
         return found
 

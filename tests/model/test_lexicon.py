@@ -40,7 +40,7 @@ def test_words_have_the_classes_that_a_dictionary_gives_them(
 ) -> None:
     words = [*others, *(form for word, _ in entries for form in (word, word.upper()))]
     lexicon = Lexicon.of(entries)
-    assert [lexicon.classes(word) for word in words] == [looked_up(entries, word) for word in words]
+    assert [lexicon[word] for word in words] == [looked_up(entries, word) for word in words]
     assert lexicon.n_classes == max((number for _, number in entries), default=-1) + 1
 
 
@@ -50,7 +50,7 @@ def test_the_bytes_come_back_as_the_same_lexicon_and_order_has_no_effect(
 ) -> None:
     lexicon = Lexicon.of(entries)
     again = Lexicon(lexicon.serialised)
-    assert all(again.classes(word) == lexicon.classes(word) != [] for word, _ in entries)
+    assert all(again[word] == lexicon[word] != [] for word, _ in entries)
     random.shuffle(entries)
     assert Lexicon.of(entries).serialised == lexicon.serialised
 

@@ -57,7 +57,7 @@ def test_a_line_is_a_word_or_a_word_and_its_class_or_a_path_a_word_and_its_count
     found = read(tmp_path, table("towns.txt", "classes.tsv"), table("paths.gz"))
     words = ["Oslo", "Haven", "Lund", "Åse", "bear", "fox", "sleeps"]
     # Classes are numbered as they come; of equal names in two files there are two.
-    assert [found.classes(word) for word in words] == [[0, 2], [], [0, 1], [1], [3], [3], [4]]
+    assert [found[word] for word in words] == [[0, 2], [], [0, 1], [1], [3], [3], [4]]
     assert found.n_classes == 5
 
 
@@ -68,7 +68,7 @@ def test_the_first_words_of_a_file_are_taken_and_the_most_frequent_where_it_coun
     (tmp_path / "paths.tsv").write_text("00\tbear\t7\n01\tfox\t9\n01\tcat\t1\n")
     found = read(tmp_path, table("towns.txt", "paths.tsv", words=2))
     listed = ["Oslo", "Lund", "Ghent", "bear", "fox", "cat"]
-    assert [word for word in listed if found.classes(word)] == ["Oslo", "Lund", "bear", "fox"]
+    assert [word for word in listed if found[word]] == ["Oslo", "Lund", "bear", "fox"]
 
 
 @pytest.mark.parametrize(
