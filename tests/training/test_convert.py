@@ -349,3 +349,11 @@ def test_tag_writes_a_format_to_standard_output_and_tells_what_it_could_not_tag(
     assert output == "[Mira](PER) met [Jonas Falk](PER) .\nNobody was there .\n"
     assert code == 1
     assert "first of those not tagged: line 2: not UTF-8" in told
+
+
+def test_what_else_a_record_says_replaces_nothing_of_what_it_says(tmp_path: Path) -> None:
+    odd = {"text": "Ada ran", "entities": [], "label": [[0, 3, "PER"]], "answer": "\ud83d"}
+    (tmp_path / "a.jsonl").write_text(json.dumps(odd) + "\n", encoding="utf-8")
+    assert run(["convert", str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")]) == 0
+    written = json.loads((tmp_path / "b.jsonl").read_text(encoding="utf-8"))
+    assert written["entities"] == [{"start": 0, "end": 3, "label": "PER"}]

@@ -19,7 +19,7 @@ from teddy.model.text.offsets import OffsetUnit
 from teddy.training.data.readers.binary import arrow_records, feature_names
 from teddy.training.data.readers.brat import n_in_parts
 from teddy.training.data.readers.conllu import COLUMNS, named_columns
-from teddy.training.data.readers.files import PACKED_SUFFIXES, stream_lines
+from teddy.training.data.readers.files import stream_lines
 from teddy.training.data.readers.guess_columns import (
     guess_columns,
     guess_scheme,
@@ -39,7 +39,12 @@ HEAD_LINES = 20_000
 _MOST_RECORDS = 1_000
 _CLEARLY = 3
 """Spans that must fit better in another unit than in characters."""
-_NER_KEY = re.compile(r"(?i)(?:^|\|)(ner|entity|ne|named_?entity|ner_?tag)=")
+_NER_KEY = re.compile(
+    r"(?:^|\|)((?i:ner|entity|ne|named_?entity|ner_?tag)(?==[^(])|[^=|]+(?==[BI]-[^|]))"
+)
+"""The key of labels in MISC: by its name, or by its tags. (GUM's `Entity=(1-person` are spans of
+coreference in brackets.)"""
+_MAY_BE_JSON = re.compile(r"\s*[\[{]|[A-Za-z_][\w ]*=\s*\[")
 _ENDS_IN_TAG = re.compile(r"\s(O|[BI]-\S+)\s*$")
 _UNIT_NAMES = {"utf16": "UTF-16 units", "byte": "UTF-8 bytes", "character": "characters"}
 _COLUMNS = frozenset(["separator", "token", "tag", "scheme", "spans", "ragged", "comment"])
@@ -133,8 +138,11 @@ def _format(path: Path, stated: FormatConfig) -> tuple[FormatName, str]:
         raise DataError(path, None, "the file is empty")
     if lines[0].startswith(HEADER):
         return "webanno", lines[0][1:]
-    if re.match(r"\s*[\[{]|[A-Za-z_][\w ]*=\s*\[", lines[0]) and not LINK.match(lines[0]):
+    is_json = bool(_of_json(path))
+    if is_json or (_MAY_BE_JSON.match(lines[0]) and not LINK.match(lines[0])):
         records = _first_records(path, stated)
+        if is_json and not records:
+            raise DataError(path, None, "the file has no record")
         if records:
             kind = kind_of(records[0]) or "jsonl"
             names = list(records[0])[:6] if isinstance(records[0], dict) else ["text", "entities"]
@@ -161,13 +169,17 @@ def _head(path: Path, options: FormatConfig) -> list[str]:
 
 def _first_records(path: Path, options: FormatConfig) -> list[Any]:
     """Return the first record, or nothing where this is no JSON after all."""
-    suffixes = {suffix.lower() for suffix in path.suffixes} - PACKED_SUFFIXES
     try:
         return [value for _, value in islice(json_values(path, options.encoding), 1)]
     except DataError:
-        if suffixes & {".json", ".jsonl", ".ndjson"}:
+        if _of_json(path):
             raise
         return []
+
+
+def _of_json(path: Path) -> set[str]:
+    """Return the endings of a name that promise JSON, or the list of a program."""
+    return {each.lower() for each in path.suffixes} & {".json", ".jsonl", ".ndjson", ".py"}
 
 
 def _is_tree(lines: list[str]) -> bool:
