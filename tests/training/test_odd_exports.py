@@ -51,6 +51,40 @@ READ: dict[str, tuple[str, str, Spans]] = {
         "NAMES = ['x']\n",
         ADA,
     ),
+    "tags with commas between them": (
+        "a.csv",
+        'text,labels\nAda ran home,"B-PER,O, O"\nIt fell,"O,O"\n',
+        [*ADA, []],
+    ),
+    "lists as numpy prints them": (
+        "a.csv",
+        "id,tokens,ner_tags\n"
+        """0,"['Ada' ""d'Arc, x"" 'ran'\n 'home']",['B-PER' 'I-PER' 'O' 'O']\n"""
+        "1,['no'],['O']\n",
+        [[("Ada d'Arc, x", "PER")], []],
+    ),
+    "spans as numpy prints them": (
+        "a.csv",
+        "text,entities\nAda met Ada,\"[{'start': 0, 'end': 3, 'label': 'PER'}\n"
+        " {'start': 8, 'end': 11, 'label': 'PER'}]\"\nno one,[]\n",
+        [ADA[0] * 2, []],
+    ),
+    "spans of any column, as JSON": (
+        "a.csv",
+        'id,label,text\n1,"[{""start"": 0, ""end"": 3, ""labels"": [""PER""], ""x"": null}]",'
+        "Ada ran\n2,,no one\n3,[],no two\n",
+        [*ADA, [], []],
+    ),
+    "numbers that count the sentences, under any name": (
+        "a.csv",
+        "Satz;Wort;Art;Etikett\n1;Ada;N;B-PER\n1;lief;V;O\n2;Ada;N;B-PER\n",
+        ADA * 2,
+    ),
+    "quotation marks in a table that is not quoted": (
+        "a.tsv",
+        'word\ttag\nAda\tB-PER\n"\tO\nran\tO\n"\tO\n',
+        ADA,
+    ),
 }
 
 REFUSED: dict[str, tuple[str, str, str]] = {
@@ -86,6 +120,11 @@ REFUSED: dict[str, tuple[str, str, str]] = {
         "a.py",
         'TRAIN = [("Ada", {"entities": []})]\nDEV = [("Bo", {"entities": []})]\n',
         ":2: a second list of records, after line 1; give each its own file",
+    ),
+    "one label for a text": (
+        "a.csv",
+        "text,start,end,label\nAda ran,0,3,PER\nIt fell,0,2,X\n",
+        ":2: 'label' has one label for the whole of 'text'; want a tag for each word, or spans",
     ),
     "a name in a list": (
         "a.py",
