@@ -3,12 +3,14 @@
 A table each: what is read, with the spans; and what is refused, with the message.
 """
 
+import json
 from pathlib import Path
 
 import pytest
 
 from teddy.model.errors import DataError
 from teddy.training.data.readers import read_examples
+from teddy.training.data.readers.guess import guess_file
 from teddy.training.recipe.corpus_config import FormatConfig
 
 Spans = list[list[tuple[str, str]]]
@@ -85,6 +87,35 @@ READ: dict[str, tuple[str, str, Spans]] = {
         'word\ttag\nAda\tB-PER\n"\tO\nran\tO\n"\tO\n',
         ADA,
     ),
+    "tags without a label": ("a.conll", "Ada B\nd'Arc I\nran O\n", [[("Ada d'Arc", "ENTITY")]]),
+    "letters that are labels": ("a.conll", "Ada S\nran O\nit O\n", [[("Ada", "S")]]),
+    "brackets around one word": (
+        "a.conll",
+        "Ada (PER)\nmet *\nNora (PER*\nFinch *)\n",
+        [[*ADA[0], *NORA[0]]],
+    ),
+    "the key of labels in MISC, by its tags": (
+        "a.conllu",
+        "1\tAda\t_\tPROPN\t_\t_\t0\t_\t_\tname=B-PER|Entity=(1-x\n"
+        "2\tran\t_\tVERB\t_\t_\t1\t_\t_\tname=O|Entity=1)\n\n",
+        ADA,
+    ),
+    "no spans of coreference": (
+        "a.conllu",
+        "1\tAda\t_\tPROPN\t_\t_\t0\t_\t_\tEntity=(1-person-x)\n\n",
+        [[("Ada", "PROPN")]],
+    ),
+    "addresses in markdown": (
+        "a.md",
+        "[a page](https://a.example/b) of [Ada](PER)\n",
+        ADA,
+    ),
+    "a title beside the text": (
+        "a.json",
+        '[{"data": {"title": "A", "body": "Ada ran"}, "annotations": [{"result": ['
+        '{"type": "labels", "value": {"start": 0, "end": 3, "text": "Ada", "labels": ["PER"]}}]}]}]',
+        ADA,
+    ),
 }
 
 REFUSED: dict[str, tuple[str, str, str]] = {
@@ -126,6 +157,22 @@ REFUSED: dict[str, tuple[str, str, str]] = {
         "text,start,end,label\nAda ran,0,3,PER\nIt fell,0,2,X\n",
         ":2: 'label' has one label for the whole of 'text'; want a tag for each word, or spans",
     ),
+    "a mark in a mark": (
+        "a.md",
+        "[the [Ada](PER) Club](ORG)\n",
+        ":1: a mark around another, '](ORG",
+    ),
+    "XML that goes on": ("a.xml", "<s>\n<PER>Ada\nFinch</PER>\n</s>\n", ":2: <PER> does not end"),
+    "an older WebAnno": (
+        "a.tsv",
+        "#FORMAT=WebAnno TSV 2\n# x\n",
+        ":1: 'WebAnno TSV 2'; export it as WebAnno TSV 3",
+    ),
+    "nothing but predictions": (
+        "a.json",
+        '[{"data": {"text": "Ada"}, "annotations": [], "predictions": [{"result": []}]}]',
+        "the file has no sentence: what is rejected, skipped, only predicted or not annotated is",
+    ),
     "a name in a list": (
         "a.py",
         'TRAIN = [\n  ("Ada", {"entities": []}),\n  ("Bo", {"entities": [(0, 2, PER)]}),\n]\n',
@@ -156,3 +203,48 @@ def test_what_cannot_be_meant_so_is_refused_with_its_place(tmp_path: Path, name:
         spans_of(tmp_path / file)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig"])
+@pytest.mark.parametrize("file", ["a.conll", "a.jsonl", "a.csv"])
+def test_the_mark_of_an_encoding_is_enough(tmp_path: Path, file: str, encoding: str) -> None:
+    content = {
+        "a.conll": "Ada B-PER\nran O\n",
+        "a.jsonl": '{"text": "Ada ran", "entities": [[0, 3, "PER"]]}\n',
+        "a.csv": "word,tag\nAda,B-PER\nran,O\n",
+    }
+    (tmp_path / file).write_text(content[file], encoding=encoding)
+    assert spans_of(tmp_path / file) == ADA
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "is_western"),
+    [
+        ("Zoë B-PER\n", "cp1252", True),
+        ("東京都 B-LOC\n", "shift_jis", False),
+        ("Москва B-LOC\n", "cp1251", False),
+    ],
+)
+def test_an_encoding_is_proposed_where_it_can_be_right(
+    tmp_path: Path, text: str, encoding: str, is_western: bool
+) -> None:
+    (tmp_path / "a.conll").write_bytes(text.encode(encoding))
+    with pytest.raises(DataError) as caught:
+        spans_of(tmp_path / "a.conll")
+    assert ("cp1252" in str(caught.value)) == is_western
+
+
+def test_a_unit_that_does_not_fit_most_spans_is_not_guessed(tmp_path: Path) -> None:
+    text = "Hi 👨‍👩‍👧 Zoe Brandt in Oslo"
+    line = json.dumps({"text": text, "label": [[5, 15, "PER"], [19, 23, "LOC"]]})  # graphemes
+    (tmp_path / "a.jsonl").write_text(f"{line}\n" * 4, encoding="utf-8")
+    assert guess_file(tmp_path / "a.jsonl").options.offset_unit == "character"
+
+
+def test_parts_of_an_entity_that_a_line_end_divides_are_one(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("Nora\nFinch and Bo Finch", encoding="utf-8")
+    entities = "T1\tPER 0 4;5 10\tNora Finch\nT2\tPER 0 4;18 23\tNora Finch\n"
+    (tmp_path / "a.ann").write_text(entities, encoding="utf-8")
+    whole = ("Nora\nFinch and Bo Finch", "?")
+    assert spans_of(tmp_path) == [[("Nora\nFinch", "PER"), whole]]
+    assert "1 entity in several parts" in str(guess_file(tmp_path))

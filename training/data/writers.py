@@ -243,9 +243,11 @@ def _markdown(examples: Iterable[Example]) -> Iterator[str]:
         if "\n" in example.text or "\r" in example.text:
             raise _refused(example, "a text of several lines, which markdown cannot say; write xml")
         if bad := [
-            span.label for span in example.spans if re.search(r"[()\[\]]|^\s|\s$", span.label)
+            span.label for span in example.spans if re.search(r"[()\[\]]|^\s|\s$|://", span.label)
         ]:
-            raise _refused(example, f"the label {bad[0]!r} has brackets or white space at an edge")
+            raise _refused(
+                example, f"the label {bad[0]!r} has brackets, :// or white space at an edge"
+            )
         marked = _marked(
             example,
             lambda label: ("[", f"]({label})"),

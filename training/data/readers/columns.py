@@ -22,7 +22,7 @@ METADATA = re.compile(
 """Comments in the manner of CoNLL-U. A mere # says nothing: in tweets it begins tokens, and often
 is one."""
 DOCUMENT_START = "-DOCSTART-"
-TAG = re.compile(r"O|[BIEMSLUW]-\S+|\S*[^-\s]-[BIESMLUW]|(?=[(*])(?:\([^()*\s]+)?\*\)?")
+TAG = re.compile(r"O|[BIEMSLUW]-\S+|\S*[^-\s]-[BIESMLUW]|(?=[(*])(?:\([^()*\s]+)?(?:\*|(?=\)))\)?")
 """What can be nothing but a tag."""
 HEAD_ROWS = 2_000
 _ELEMENT = re.compile(
@@ -73,7 +73,7 @@ def read_conll_rows(path: Path, options: FormatConfig) -> Iterator[Rows]:
 
 def _another_width(columns: list[str], n_columns: int) -> str:
     hint = f"; set comment = {columns[0]!r} if this is a comment"
-    first = f"the first row of the file has {n_columns}"
+    first = f"the first row of the file has {n_columns}: want as many in each"
     return f"{_count(len(columns))}, but {first}{hint if columns[0].startswith('#') else ''}"
 
 

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from teddy.model.errors import DataError
+from teddy.model.errors import DataError, counted
 from teddy.model.text.offsets import OffsetUnit
 from teddy.training.data.readers.binary import arrow_records, feature_names
 from teddy.training.data.readers.brat import n_in_parts
@@ -30,8 +30,8 @@ from teddy.training.data.readers.json import json_values
 from teddy.training.data.readers.markup import LINK, STRUCTURE, TAG
 from teddy.training.data.readers.records import OF_RECORDS, as_record, kind_of, parts_of
 from teddy.training.data.readers.shapes import NOT_GOLD, tags_key
-from teddy.training.data.readers.units import UNITS, Item, fitting
-from teddy.training.data.readers.webanno import HEADER
+from teddy.training.data.readers.units import OWN_TEXT, UNITS, Item, fitting
+from teddy.training.data.readers.webanno import ANY_HEADER
 from teddy.training.recipe.corpus_config import AUTO, FormatConfig, FormatName
 
 HEAD_LINES = 20_000
@@ -39,6 +39,8 @@ HEAD_LINES = 20_000
 _MOST_RECORDS = 1_000
 _CLEARLY = 3
 """Spans that must fit better in another unit than in characters."""
+_MOST = 0.8
+"""And the share of all that must fit."""
 _NER_KEY = re.compile(
     r"(?:^|\|)((?i:ner|entity|ne|named_?entity|ner_?tag)(?==[^(])|[^=|]+(?==[BI]-[^|]))"
 )
@@ -100,8 +102,9 @@ def guess_file(path: Path | str, stated: FormatConfig | None = None) -> Guess:
         found = _guess_tree(_head(path, options), options, reasons)
     elif form == "brat":
         found = {"offset_unit": "character"}
-        if n_parts := n_in_parts(path, options.encoding):
-            reasons.append(f"{n_parts:,} entities in several parts: their words are unknown")
+        if n_parts := n_in_parts(path, options):
+            parts = f"{counted(n_parts, 'entity')} in several parts"
+            reasons.append(f"{parts}: their words are unknown")
     elif form in _GUESSED and path.suffix != ".spacy":
         found = _guess_records(path, options, reasons)
     if form == "conll" and str in (type(stated.token), type(stated.tag)):
@@ -136,7 +139,7 @@ def _format(path: Path, stated: FormatConfig) -> tuple[FormatName, str]:
     lines = [line for line in head[:200] if line.strip()]
     if not lines:
         raise DataError(path, None, "the file is empty")
-    if lines[0].startswith(HEADER):
+    if lines[0].startswith(ANY_HEADER):
         return "webanno", lines[0][1:]
     is_json = bool(_of_json(path))
     if is_json or (_MAY_BE_JSON.match(lines[0]) and not LINK.match(lines[0])):
@@ -151,7 +154,7 @@ def _format(path: Path, stated: FormatConfig) -> tuple[FormatName, str]:
         return "conllu", "the columns of CoNLL-U"
     if is_table(path, lines):
         return "csv", "a header that names columns"
-    if _is_xml(lines):
+    if ".xml" in path.suffixes or _is_xml(lines):
         return "xml", "elements around entities"
     if any(map(_has_link, lines)) and not any(_ENDS_IN_TAG.search(line) for line in lines):
         return "markdown", "marks such as [Ada](PER)"
@@ -280,13 +283,14 @@ def _guess_records(path: Path, options: FormatConfig, reasons: list[str]) -> dic
 def _guess_unit(path: Path, options: FormatConfig, reasons: list[str]) -> OffsetUnit:
     """Return the unit in which most spans fit, of texts in which the units differ."""
     fits: Counter[OffsetUnit] = Counter()
-    n_spans = 0
+    n_spans = most = 0
     for text, items in islice(_texts_that_tell(path, options), _MOST_RECORDS):
         n_spans += len(items)
+        most += sum(OWN_TEXT if own is not None else 1 for *_, own in items)
         for unit in UNITS:
             fits[unit] += fitting(text, items, unit)
     best = max(UNITS, key=lambda unit: fits[unit])
-    if fits[best] < fits["character"] + _CLEARLY:
+    if fits[best] < fits["character"] + _CLEARLY or fits[best] < _MOST * most:
         return "character"
     reasons.append(
         f"offsets in {_UNIT_NAMES[best]}, which fit {n_spans:,} spans better than characters"

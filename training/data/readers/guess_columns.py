@@ -20,6 +20,7 @@ from teddy.training.data.readers.columns import (
     split_tags,
 )
 from teddy.training.data.readers.files import PACKED_SUFFIXES
+from teddy.training.data.readers.rows import spelt_out
 from teddy.training.recipe.corpus_config import AUTO, FormatConfig
 
 _CHUNKS = {"NP", "VP", "PP", "ADJP", "ADVP", "SBAR", "PRT", "CONJP", "INTJ", "LST", "UCP"}
@@ -256,7 +257,11 @@ def guess_scheme(sentences: Sequence[Sequence[str]]) -> Scheme | None:
     BIO if tags have its prefixes and some are illegal; plain where most are O, and the others are
     few labels.
     """
-    tagged = [[_prefix_first(tag) for tag in tags] for tags in sentences]
+    bare = {tag for tags in sentences for tag in tags if len(tag) == 1} - {"O"}
+    is_bare = "B" in bare or bare == {"I"}  # else the letters may be labels
+    tagged = [
+        [spelt_out(tag) if is_bare or len(tag) > 1 else tag for tag in tags] for tags in sentences
+    ]
     for scheme in _SCHEMES:
         with suppress(ValueError):  # a tag that the scheme does not have
             if all(
@@ -274,8 +279,3 @@ def guess_scheme(sentences: Sequence[Sequence[str]]) -> Scheme | None:
     )
     is_plain = counts["O"] and len(labels) <= _MOST_LABELS and not has_prefix
     return Scheme.PLAIN if is_plain and counts["O"] * 5 > counts.total() else None
-
-
-def _prefix_first(tag: str) -> str:
-    is_suffix = tag[-2:-1] == "-" and tag[1:2] != "-" and tag[-1] in "BIESMLUW"
-    return f"{tag[-1]}-{tag[:-2]}" if is_suffix else tag
