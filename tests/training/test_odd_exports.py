@@ -113,7 +113,7 @@ READ: dict[str, tuple[str, str, Spans]] = {
     "a title beside the text": (
         "a.json",
         '[{"data": {"title": "A", "body": "Ada ran"}, "annotations": [{"result": ['
-        '{"type": "labels", "value": {"start": 0, "end": 3, "text": "Ada", "labels": ["PER"]}}]}]}]',
+        '{"type": "labels", "value": {"start": 0, "end": 3, "labels": ["PER"]}}]}]}]',
         ADA,
     ),
 }
