@@ -239,7 +239,7 @@ def test_convert_drops_spans_only_when_it_may(
     assert "PER 'Ada' does not fall on word borders; give --misaligned" in capsys.readouterr().err
     assert not target.exists()
     assert run(["convert", str(source), str(target), "--misaligned", "drop"]) == 0
-    assert "1 spans dropped: " in capsys.readouterr().err
+    assert "1 span dropped: " in capsys.readouterr().err
     assert run(["convert", str(source), str(target), "--misaligned", "expand"]) == 0
     assert target.read_text(encoding="utf-8") == "Adams\tB-PER\nran\tB-ACT\n"
 

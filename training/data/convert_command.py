@@ -107,7 +107,7 @@ def convert(
     found = f"{counted(fitting.n_examples, 'text')}, {counted(fitting.n_spans, 'span')}"
     print(f"{target}: {found}", file=sys.stderr)
     if fitting.n_lost:
-        dropped = f"{counted(fitting.n_lost, 'span')} dropped; the first: {fitting.first}"
+        dropped = f"{counted(fitting.n_lost, 'span')} dropped: {fitting.first}"
         print(f"teddy: {dropped}", file=sys.stderr)
 
 
