@@ -3,7 +3,13 @@
 HTTP statuses and exit codes are elsewhere: `service` and `teddy` each have a table of them.
 """
 
+import re
 from pathlib import Path
+
+
+def counted(n: int, noun: str) -> str:
+    """Return `1 line`, `2 lines` or `2 entities`, for a message."""
+    return f"{n:,} {noun if n == 1 else re.sub('y$', 'ie', noun) + 's'}"
 
 
 class TeddyError(Exception):

@@ -39,7 +39,8 @@ class Scheme(StrEnum):
     - `BIOES`: `S-` on an entity of one word; else `B-`, any number of `I-`, `E-`.
     - `BMES`, `BILUO`, `BMEWO`: BIOES with other letters for `I-`, `E-` and `S-`.
     - `PLAIN`: the label alone on every word, as `IO` without its `I-`.
-    - `BRACKETS`: `(PER*` on the first word, `*` on the others and outside, `*)` on the last.
+    - `BRACKETS`: `(PER*` on the first word, `*` on the others and outside, `*)` on the last;
+      `(PER)` and `(PER*)` on an only one.
     """
 
     IO = "io"
@@ -63,7 +64,7 @@ _PREFIXES = {
     Scheme.BMEWO: "BMEW",
 }
 """In the order first, inside, last, only word, where a scheme has four."""
-_BRACKETS = re.compile(r"(?:\(([^()*]+))?\*(\))?")
+_BRACKETS = re.compile(r"(?:\(([^()*]+))?(?:\*|(?=\)))(\))?")
 
 
 def read_tags(tags: Sequence[str], scheme: Scheme) -> list[Span]:

@@ -1,7 +1,6 @@
 """`teddy tag --input`: a stream into a stream, a file into a file, or many files into a folder."""
 
 import json
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext
@@ -13,7 +12,7 @@ from typing import Any, cast
 
 import typer
 
-from teddy.model.errors import TeddyError
+from teddy.model.errors import TeddyError, counted
 from teddy.model.predictor import Predictor
 from teddy.model.system.files import atomic_path
 from teddy.model.system.processes import Interruption, available_cores, interruptions
@@ -152,7 +151,7 @@ def _tag_folder(request: TagRequest, interruption: Interruption) -> None:
         _say(f"left out: {reason}")
     if not summary.n_joined and not summary.refused:
         _say("nothing to do: this job was finished before")
-    files = f"{_counted(summary.files - len(summary.refused), 'file')}, "
+    files = f"{counted(summary.files - len(summary.refused), 'file')}, "
     speed = f"; {summary.seconds:,.1f} s, {_rate(summary).words_per_second:,} words/s"
     _conclude(summary.total, told=True, before=files, after=speed, failed=bool(summary.refused))
 
@@ -220,18 +219,13 @@ def _conclude(
     done: Progress, *, told: bool, before: str = "", after: str = "", failed: bool = False
 ) -> None:
     if told or done.errors:
-        lines, entities = _counted(done.lines, "line"), _counted(done.entities, "entity")
+        lines, entities = counted(done.lines, "line"), counted(done.entities, "entity")
         counts = f"{lines}, {entities}, {done.errors:,} not tagged"
         _say(f"{before}{counts}{after}")
     if done.errors:
         _say(f"first of those not tagged: {done.first_error}")
     if done.errors or failed:
         raise typer.Exit(1)
-
-
-def _counted(n: int, noun: str) -> str:
-    """Return `1 line`, `2 lines` or `2 entities`."""
-    return f"{n:,} {noun if n == 1 else re.sub('y$', 'ie', noun) + 's'}"
 
 
 def _say(message: str) -> None:

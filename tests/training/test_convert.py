@@ -239,7 +239,7 @@ def test_convert_drops_spans_only_when_it_may(
     assert "PER 'Ada' does not fall on word borders; give --misaligned" in capsys.readouterr().err
     assert not target.exists()
     assert run(["convert", str(source), str(target), "--misaligned", "drop"]) == 0
-    assert "1 spans dropped: " in capsys.readouterr().err
+    assert "1 span dropped: " in capsys.readouterr().err
     assert run(["convert", str(source), str(target), "--misaligned", "expand"]) == 0
     assert target.read_text(encoding="utf-8") == "Adams\tB-PER\nran\tB-ACT\n"
 
@@ -349,3 +349,40 @@ def test_tag_writes_a_format_to_standard_output_and_tells_what_it_could_not_tag(
     assert output == "[Mira](PER) met [Jonas Falk](PER) .\nNobody was there .\n"
     assert code == 1
     assert "first of those not tagged: line 2: not UTF-8" in told
+
+
+def test_what_else_a_record_says_replaces_nothing_of_what_it_says(tmp_path: Path) -> None:
+    odd = {"text": "Ada ran", "entities": [], "label": [[0, 3, "PER"]], "answer": "\ud83d"}
+    (tmp_path / "a.jsonl").write_text(json.dumps(odd) + "\n", encoding="utf-8")
+    assert run(["convert", str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")]) == 0
+    written = json.loads((tmp_path / "b.jsonl").read_text(encoding="utf-8"))
+    assert written["entities"] == [{"start": 0, "end": 3, "label": "PER"}]
+
+
+def test_what_an_error_says_to_state_is_an_option(tmp_path: Path) -> None:
+    """Of `teddy convert` and of `teddy check`."""
+    numbers = '{"tokens": ["Ada", "ran"], "ner_tags": [1, 0]}\n'
+    (tmp_path / "a.jsonl").write_text(numbers, encoding="utf-8")
+    spans = {"from_name": "l", "type": "labels", "value": {"start": 0, "end": 3, "labels": ["PER"]}}
+    both = [{"completed_by": 1, "result": []}, {"completed_by": 2, "result": [spans]}]
+    task = [{"data": {"text": "Ada ran"}, "annotations": both}]
+    (tmp_path / "b.json").write_text(json.dumps(task), encoding="utf-8")
+    row = "1\tAda\t_\tX\t_\t_\t0\t_\t_\tNER=O|Other=B-PER\n\n"
+    (tmp_path / "c.conllu").write_text(row, encoding="utf-8")
+    for file, option, value in [
+        ("a.jsonl", "--tag-names", "O,B-PER"),
+        ("b.json", "--annotator", "2"),
+        ("c.conllu", "--field", "misc:Other"),
+    ]:
+        path, out = str(tmp_path / file), tmp_path / f"{file}.out.jsonl"
+        assert run(["convert", path, str(out), option, value]) == 0
+        assert json.loads(out.read_text())["entities"][0]["label"] == "PER"
+        assert run(["check", path, option, value]) == 0
+
+
+def test_a_folder_that_is_not_there_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.conll").write_text("Ada B-PER\n", encoding="utf-8")
+    assert run(["convert", str(tmp_path / "a.conll"), str(tmp_path / "no" / "b.jsonl")]) == 2
+    assert f"{tmp_path / 'no'}: no such folder" in capsys.readouterr().err

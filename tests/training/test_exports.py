@@ -365,7 +365,7 @@ MALFORMED: dict[str, tuple[str, str | bytes, dict[str, Any], str]] = {
         "a.jsonl",
         '{"text": 3, "entities": []}\n',
         {},
-        ':1: want an object with a "text"; it has "text"',
+        ':1: want an object with a "text" that is a text, not 3',
     ),
     "no spans": ("a.jsonl", '{"text": "Ada"}\n', {}, "where there are none, give an empty list"),
     "spans that are no list": (

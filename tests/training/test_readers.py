@@ -327,7 +327,7 @@ def test_a_csv_table_starts_a_sentence_where_its_column_is_filled(tmp_path: Path
         ("Sentence,Form\n1,Bo\n", 1, "no columns of tokens and tags among Sentence, Form"),
         ("Sentence,Word,Tag\n1,Bo\n", 2, "2 columns, but the header has 3"),
         ('Sentence,Word,Tag\n1,"Bo,O\n', 2, "not valid CSV"),
-        ("Sentence,Word,Tag\n1,Bo,B\n", 2, "bad tag 'B'"),
+        ("Sentence,Word,Tag\n1,Bo,B-\n", 2, "bad tag 'B-'"),
         ("Sentence,Word,Tag\n", None, "the file has no sentence"),
     ],
 )

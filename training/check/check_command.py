@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from teddy.training.data.options import (
+    AnnotatorOption,
     DataArgument,
     DataDirectory,
     DataOptions,
     EncodingOption,
+    FieldOption,
     FormatOption,
     OffsetUnitOption,
     SchemeOption,
+    TagNamesOption,
     TagOption,
     TokenOption,
 )
@@ -56,6 +59,9 @@ def check(
     scheme: SchemeOption = None,
     encoding: EncodingOption = "utf-8",
     offset_unit: OffsetUnitOption = "auto",
+    tag_names: TagNamesOption = None,
+    annotator: AnnotatorOption = "",
+    field: FieldOption = "auto",
     deep: _Deep = False,
     folds: _Folds = 4,
     start: _Start = "auto",

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import PurePath
 
+from teddy.model.errors import counted
 from teddy.model.tags.spans import Span
 from teddy.training.check.finding_kinds import FindingKind
 from teddy.training.check.report import Example, Finding, finding_in
@@ -313,7 +314,7 @@ def without_entities(parts: Mapping[str, Sequence[Sentence]]) -> Iterator[Findin
             by_file[str(file.parent if file.suffix == ".ann" else file)].append(sentence)
     for path, sentences in by_file.items():
         if not any(each.spans or each.unknown or each.misaligned for each in sentences):
-            message, n = f"{len(sentences):,} sentences, every word O", len(sentences)
+            message, n = f"{counted(len(sentences), 'sentence')}, every word O", len(sentences)
             yield Finding(FindingKind.ONLY_OUTSIDE, path, None, message, n)
 
 

@@ -24,6 +24,7 @@ from teddy.training.recipe.corpus_config import UNKNOWN, FormatConfig
 
 _MOST_BAD_PLACES = 50
 """A file with more of them is another format than its reader thinks; the rest of it is not read."""
+_WITHOUT_CONTENT = ("the file is empty", "the file has no sentence")
 _BY_SENTENCES = ("conll", "conllu")
 _BY_LINES = ("csv", "xml", "markdown")
 """Formats in which what follows a bad sentence, line or record can be read without it."""
@@ -187,7 +188,7 @@ def _items_after(
 
 def _is_about_nothing(error: DataError) -> bool:
     """Whether an error says only that nothing follows the last bad line."""
-    return error.line is None and error.reason in ("the file is empty", "the file has no sentence")
+    return error.line is None and error.reason.startswith(_WITHOUT_CONTENT)
 
 
 def _end_of_block(path: Path, options: FormatConfig, line: int) -> int:

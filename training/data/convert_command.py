@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from teddy.training.data.options import (
+    AnnotatorOption,
     DataOptions,
     EncodingOption,
+    FieldOption,
     FormatOption,
     MisalignedChoice,
     OffsetUnitOption,
     SchemeOption,
+    TagNamesOption,
     TagOption,
     TargetFormat,
     TokenOption,
@@ -63,6 +66,9 @@ def convert(
     scheme: SchemeOption = None,
     encoding: EncodingOption = "utf-8",
     offset_unit: OffsetUnitOption = "auto",
+    tag_names: TagNamesOption = None,
+    annotator: AnnotatorOption = "",
+    field: FieldOption = "auto",
     misaligned: _Misaligned = "trim",
 ) -> None:
     """Read annotations in one format and write them in another.
@@ -79,47 +85,42 @@ def convert(
       teddy convert ner/ tasks.json --to label-studio
       teddy convert letters.txt tasks.jsonl --to prodigy --model runs/mine/mine.teddy
     """
+    options = DataOptions.of(locals())
     import teddy
-    from teddy.model.errors import DataError
+    from teddy.model.errors import DataError, counted
     from teddy.model.text.words import Tokeniser
     from teddy.training.data.writers import format_to_write
 
     wanted = format_to_write(target, to)
     if target.exists() and source.exists() and target.samefile(source):
         raise DataError(target, None, "is the input as well; the output needs a name of its own")
+    if wanted != "brat" and not target.parent.is_dir():
+        raise DataError(target.parent, None, "no such folder: make it first")
     fitting = Fitting(misaligned, Tokeniser())
     if model_file is not None:
         predictor = teddy.load(model_file)
         fitting.tokeniser = predictor.tokeniser
         examples = _marked(source, predictor, encoding)
     else:
-        options = DataOptions(
-            source=source, form=form, token=token, tag=tag, scheme=scheme, encoding=encoding
-        )
-        examples = _read(options, offset_unit, fitting)
+        examples = _read(options, fitting)
     fitting.write(target, examples, wanted, predicted=model_file is not None)
-    print(f"{target}: {fitting.n_examples:,} texts, {fitting.n_spans:,} spans", file=sys.stderr)
+    found = f"{counted(fitting.n_examples, 'text')}, {counted(fitting.n_spans, 'span')}"
+    print(f"{target}: {found}", file=sys.stderr)
     if fitting.n_lost:
-        print(f"teddy: {fitting.n_lost:,} spans dropped: {fitting.first}", file=sys.stderr)
+        dropped = f"{counted(fitting.n_lost, 'span')} dropped: {fitting.first}"
+        print(f"teddy: {dropped}", file=sys.stderr)
 
 
-def _read(options: DataOptions, offset_unit: str, fitting: "Fitting") -> "Iterator[Example]":
+def _read(options: DataOptions, fitting: "Fitting") -> "Iterator[Example]":
     from teddy.training.data.fitting import fit
     from teddy.training.data.readers import read_examples
     from teddy.training.data.readers.guess import guess_file
     from teddy.training.recipe.corpus_config import FormatConfig
 
-    known = options.stated()
-    stated = {
-        "format": options.form,
-        "offset_unit": offset_unit,
-        **{
-            key: known[key]
-            for key in ("token", "tag", "scheme", "encoding")
-            if known[key] is not None
-        },
-    }
-    guess = guess_file(options.source, FormatConfig(**stated))
+    known = options.stated().items()
+    fields = FormatConfig.model_fields
+    stated = {key: value for key, value in known if key in fields and value is not None}
+    guess = guess_file(options.source, FormatConfig(format=options.form, **stated))
     print(f"{options.source}: {guess}", file=sys.stderr)
     as_it_is = guess.options.model_copy(update={"misaligned": "drop"})
     how = guess.options.model_copy(update={"misaligned": fitting.misaligned})

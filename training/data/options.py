@@ -76,6 +76,16 @@ OffsetUnitChoice = Literal["auto", "character", "utf16", "byte"]
 OffsetUnitOption = Annotated[
     OffsetUnitChoice, typer.Option(help="What the offsets of a file count; auto goes by its spans.")
 ]
+TagNamesOption = Annotated[
+    str | None,
+    typer.Option(metavar="TAGS", help="What numbers for tags mean, from 0 on: O,B-PER,I-PER."),
+]
+AnnotatorOption = Annotated[
+    str, typer.Option(metavar="NAME", help="Whose annotations to read, of several; or first.")
+]
+FieldOption = Annotated[
+    str, typer.Option(metavar="COLUMN", help="The column of labels in CoNLL-U, such as misc:NER.")
+]
 MisalignedChoice = Literal["trim", "expand", "contract", "drop", "refuse"]
 EncodingOption = Annotated[str, typer.Option(metavar="NAME", help="The encoding of the file.")]
 MapOption = Annotated[
@@ -107,6 +117,9 @@ class DataOptions:
     scheme: SchemeChoice | None = None
     encoding: str = "utf-8"
     offset_unit: OffsetUnitChoice = "auto"
+    tag_names: str | None = None
+    annotator: str = ""
+    field: str = "auto"
     mappings: Sequence[str] = ()
     annotates: str | None = None
 
@@ -147,6 +160,9 @@ class DataOptions:
             "scheme": None if self.scheme is None else Scheme(self.scheme),
             "encoding": self.encoding,
             "offset_unit": self.offset_unit,
+            "tag_names": None if self.tag_names is None else tuple(self.tag_names.split(",")),
+            "annotator": self.annotator,
+            "field": self.field,
             "label_map": dict(label_mapping(each) for each in self.mappings),
             "annotates": None if self.annotates is None else tuple(self.annotates.split(",")),
         }

@@ -38,6 +38,8 @@ _BY_SUFFIX: dict[str, FormatName] = {
 }
 OF_TOKENS = ("conll", "csv", "gliner", "datasets")
 """Formats of sentences of tokens, into which documents are divided."""
+_SURROGATES = "backslashreplace"
+"""How half of a pair is written, which only what else a JSON record has may hold: as JSON does."""
 _NAME = re.compile(r"[^\W\d][\w.-]*")
 
 
@@ -72,7 +74,7 @@ def write_examples(
         return
     lines = _PREDICTED.get(form, _TEXTS[form]) if predicted else _TEXTS[form]
     if path == Path("-"):
-        with open(1, "w", buffering=1, encoding="utf-8", newline="", closefd=False) as file:
+        with open(1, "w", 1, "utf-8", errors=_SURROGATES, newline="", closefd=False) as file:
             file.writelines(lines(examples))
         return
     with atomic_path(path) as part:
@@ -81,7 +83,7 @@ def write_examples(
         elif path.suffix == ".parquet":
             write_parquet(part, examples, _tokens_and_tags if form == "datasets" else None)
         else:
-            with part.open("w", encoding="utf-8", newline="") as file:
+            with part.open("w", encoding="utf-8", errors=_SURROGATES, newline="") as file:
                 file.writelines(lines(examples))
 
 
@@ -114,13 +116,18 @@ def _spans(example: Example) -> list[dict[str, Any]]:
     return [{"start": each.start, "end": each.end, "label": each.label} for each in example.spans]
 
 
+def _with_meta(record: dict[str, Any], example: Example) -> dict[str, Any]:
+    """Return a record with what else the example says, which replaces nothing."""
+    return record | dict(example.meta) | record
+
+
 def _teddy(example: Example) -> dict[str, Any]:
-    return {"text": example.text, "entities": _spans(example), **example.meta}
+    return _with_meta({"text": example.text, "entities": _spans(example)}, example)
 
 
 def _doccano(example: Example) -> dict[str, Any]:
     spans = [[each.start, each.end, each.label] for each in example.spans]
-    return {"text": example.text, "label": spans, **example.meta}
+    return _with_meta({"text": example.text, "label": spans}, example)
 
 
 def _prodigy(example: Example) -> dict[str, Any]:
@@ -130,7 +137,7 @@ def _prodigy(example: Example) -> dict[str, Any]:
     ]
     known = {"tokens": tokens} if tokens else {}
     marks = {"spans": _spans(example), "answer": "accept"}
-    return {"text": example.text, **known, **marks, **example.meta}
+    return _with_meta({"text": example.text, **known, **marks}, example)
 
 
 def _label_studio(example: Example, found: str = "annotations") -> dict[str, Any]:
@@ -149,8 +156,7 @@ def _label_studio(example: Example, found: str = "annotations") -> dict[str, Any
         }
         for each in example.spans
     ]
-    data = {"text": example.text, **example.meta}
-    return {"data": data, found: [{"result": results}]}
+    return {"data": _with_meta({"text": example.text}, example), found: [{"result": results}]}
 
 
 def _spacy(example: Example) -> list[Any]:
@@ -161,12 +167,12 @@ def _gliner(example: Example) -> dict[str, Any]:
     tokens, spans = _token_spans(example)
     words = [example.text[start:end] for start, end in tokens]
     ner = [[each.start, each.end - 1, each.label] for each in spans]
-    return {"tokenized_text": words, "ner": ner, **example.meta}
+    return _with_meta({"tokenized_text": words, "ner": ner}, example)
 
 
 def _datasets(example: Example) -> dict[str, Any]:
     tokens, tags = _tokens_and_tags(example)
-    return {"tokens": tokens, "ner_tags": tags, **example.meta}
+    return _with_meta({"tokens": tokens, "ner_tags": tags}, example)
 
 
 def _conll(examples: Iterable[Example]) -> Iterator[str]:
@@ -237,9 +243,11 @@ def _markdown(examples: Iterable[Example]) -> Iterator[str]:
         if "\n" in example.text or "\r" in example.text:
             raise _refused(example, "a text of several lines, which markdown cannot say; write xml")
         if bad := [
-            span.label for span in example.spans if re.search(r"[()\[\]]|^\s|\s$", span.label)
+            span.label for span in example.spans if re.search(r"[()\[\]]|^\s|\s$|://", span.label)
         ]:
-            raise _refused(example, f"the label {bad[0]!r} has brackets or white space at an edge")
+            raise _refused(
+                example, f"the label {bad[0]!r} has brackets, :// or white space at an edge"
+            )
         marked = _marked(
             example,
             lambda label: ("[", f"]({label})"),

@@ -13,12 +13,13 @@ from teddy.training.data.readers.conllu import read_conllu
 from teddy.training.data.readers.docred import read_docred
 from teddy.training.data.readers.guess import is_binary, resolved
 from teddy.training.data.readers.markup import read_markdown, read_xml
-from teddy.training.data.readers.records import read_records
+from teddy.training.data.readers.records import OF_RECORDS, read_records
 from teddy.training.data.readers.rows import Example
 from teddy.training.data.readers.samples import SAMPLES
 from teddy.training.data.readers.webanno import read_webanno
 from teddy.training.recipe.corpus_config import FormatConfig, FormatName
 
+_LEFT_OUT = ": what is rejected, skipped, only predicted or not annotated is left out"
 __all__ = ["Example", "read_examples"]
 
 
@@ -53,7 +54,8 @@ def _checked(path: Path, options: FormatConfig, after: int) -> Iterator[Example]
         n_examples += 1
         yield example
     if n_examples == 0:
-        raise DataError(path, None, "the file has no sentence")
+        left_out = _LEFT_OUT if options.format in OF_RECORDS else ""
+        raise DataError(path, None, f"the file has no sentence{left_out}")
 
 
 def _read_spacy(path: Path, options: FormatConfig) -> Iterator[Example]:

@@ -2,8 +2,11 @@
 
 import ast
 import csv
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,13 @@ METADATA = re.compile(
 """Comments in the manner of CoNLL-U. A mere # says nothing: in tweets it begins tokens, and often
 is one."""
 DOCUMENT_START = "-DOCSTART-"
+TAG = re.compile(r"O|[BIEMSLUW]-\S+|\S*[^-\s]-[BIESMLUW]|(?=[(*])(?:\([^()*\s]+)?(?:\*|(?=\)))\)?")
+"""What can be nothing but a tag."""
+HEAD_ROWS = 2_000
+_ELEMENT = re.compile(
+    r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[\w.]+|[\])}])(\s+(?=['"\w.\[({-]))?""", re.DOTALL
+)
+"""An element of a list, and the space before another, where numpy writes no comma."""
 
 
 def read_conll(path: Path, options: FormatConfig) -> Iterator[Example]:
@@ -63,7 +73,7 @@ def read_conll_rows(path: Path, options: FormatConfig) -> Iterator[Rows]:
 
 def _another_width(columns: list[str], n_columns: int) -> str:
     hint = f"; set comment = {columns[0]!r} if this is a comment"
-    first = f"the first row of the file has {n_columns}"
+    first = f"the first row of the file has {n_columns}: want as many in each"
     return f"{_count(len(columns))}, but {first}{hint if columns[0].startswith('#') else ''}"
 
 
@@ -122,13 +132,18 @@ def _read_sentence_rows(path: Path, options: FormatConfig) -> Iterator[Example]:
     header_line, header = next(records, (1, []))
     columns = (options.token, options.tag)
     token_at, tag_at = _find_columns(path, header_line, header, columns)
+    with_spans = options.model_copy(update={"token": "text", "tag": "entities"})
+    is_of_spans = False
+    with suppress(DataError):  # which is raised below, at its line
+        head = islice(read_table(path, options), HEAD_ROWS)
+        is_of_spans = any(map(_has_spans, (split_tags(cells[tag_at]) for _, cells in head)))
     for line, cells in records:
         if not any(cells):
             continue
-        tags = split_cell(cells[tag_at])
-        if isinstance(tags, list) and not all(isinstance(tag, str | int) for tag in tags):
+        tags = split_tags(cells[tag_at])
+        if is_of_spans or _has_spans(tags) or cells[tag_at] == "[]" != cells[token_at]:
             record = {"text": cells[token_at], "entities": tags}
-            yield from read_record(path, line, record, options, document=line)
+            yield from read_record(path, line, record, with_spans, document=line)
             continue
         tokens = split_cell(cells[token_at])
         if len(tokens) != len(tags):
@@ -141,13 +156,27 @@ def _read_sentence_rows(path: Path, options: FormatConfig) -> Iterator[Example]:
 
 
 def split_cell(cell: str) -> list[Any]:
-    """Return the parts of a cell: of a list in the manner of JSON or Python, else its words."""
-    if cell[:1] in "[(" and cell[-1:] in "])":
-        try:
-            return list(ast.literal_eval(cell))
-        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-            pass
+    """Return the parts of a cell: of a list as JSON, Python or numpy has it, else its words."""
+    if cell.startswith(("[", "(")):
+        with suppress(ValueError, RecursionError):
+            return list(json.loads(cell))
+        with suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            return list(ast.literal_eval(_ELEMENT.sub(_with_comma, cell)))
     return cell.split()
+
+
+def _with_comma(element: re.Match[str]) -> str:
+    return f"{element[1]}, " if element[2] else element[1]
+
+
+def split_tags(cell: str) -> list[Any]:
+    """Return the tags of a cell, between which commas may stand, or its spans."""
+    parts = re.split(r"[\s,]+", cell)
+    return parts if all(map(TAG.fullmatch, parts)) else split_cell(cell)
+
+
+def _has_spans(parts: list[Any]) -> bool:
+    return not all(isinstance(part, str | int) for part in parts)
 
 
 def read_table(path: Path, options: FormatConfig) -> Iterator[tuple[int, list[str]]]:
@@ -159,6 +188,7 @@ def read_table(path: Path, options: FormatConfig) -> Iterator[tuple[int, list[st
     # Cut as everywhere: csv would take U+2028 or a form feed for the end of a line.
     lines = (f"{line}\n" for _, line in stream_corpus_lines(path, options.encoding))
     separator = "," if options.separator in ("", AUTO) else options.separator
+    lines = _quoted(lines, separator)
     width = 0
     for line, cells in _records(path, csv.reader(lines, delimiter=separator, strict=True)):
         if width and not cells:
@@ -170,6 +200,21 @@ def read_table(path: Path, options: FormatConfig) -> Iterator[tuple[int, list[st
                 reason = f"{_count(len(cells))}, but the header has {width}; {cure}"
                 raise DataError(path, line, reason)
             yield line, cells
+
+
+def _quoted(lines: Iterable[str], separator: str) -> Iterator[str]:
+    """Yield the lines of a table; in rows that are whole, a cell of one quotation mark is quoted.
+
+    A table of words without quoting has such cells, and would be read on to the next one.
+    """
+    width, is_open = 0, False
+    for line in lines:
+        cells = line.split(separator) if '"' in line or not width else ()
+        width = width or len(cells)
+        if not is_open and len(cells) == width and '"' in cells[:-1]:
+            line = separator.join('""""' if cell == '"' else cell for cell in cells)
+        is_open ^= line.count('"') % 2 == 1
+        yield line
 
 
 def _records(path: Path, table: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:

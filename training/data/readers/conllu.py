@@ -13,7 +13,7 @@ from pathlib import Path
 from teddy.model.errors import DataError
 from teddy.model.tags.spans import Span
 from teddy.training.data.readers.files import stream_corpus_lines
-from teddy.training.data.readers.rows import NO_VALUE, Example, Row, sentence_spans
+from teddy.training.data.readers.rows import NO_VALUE, Example, Row, sentence_spans, spelt_out
 from teddy.training.recipe.corpus_config import OUTSIDE, FormatConfig
 
 COLUMNS = ["id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc"]
@@ -139,6 +139,7 @@ class _Sentence:
         tag = OUTSIDE if value in (*NO_VALUE, *self.options.outside) else value
         if self.options.spans != "tags" and tag == OUTSIDE:
             return
+        tag = spelt_out(tag) if self.options.spans == "tags" else tag
         self.rows.append(Row(self.text[start:end], tag, number))
         self.places.append((start, end))
 

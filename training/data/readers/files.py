@@ -4,8 +4,9 @@ import bz2
 import gzip
 import io
 import lzma
+import re
 import zlib
-from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE, BOM_UTF32_LE
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from teddy.model.errors import DataError
 _UNPACK = {".xz": lzma.decompress, ".gz": gzip.decompress, ".bz2": bz2.decompress}
 _OPEN: dict[str, Callable[[Path], Any]] = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
 _RARE_IN_CP1252 = frozenset(range(0x20)) - {9, 10, 13} | {0x81, 0x8D, 0x8F, 0x90, 0x9D}
+_FOREIGN = re.compile(rb"[\x80-\xff]{4}")
+"""More letters beyond ASCII than stand together in Western languages."""
 PACKED_SUFFIXES = frozenset(_UNPACK)
 _SHIPPED = Path(__file__).parents[2] / "recipes"
 """Where the few sentences lie that come with the recipes."""
@@ -82,7 +85,7 @@ def stream_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str
     try:
         open_packed = _OPEN.get(path.suffix)
         with open_packed(path) if open_packed else path.open("rb") as lines:
-            encoding = marked_encoding(lines.peek(2), encoding)
+            encoding = marked_encoding(lines.peek(4), encoding)
             if _is_wide(encoding):
                 wrapped = io.TextIOWrapper(lines, encoding=encoding, newline="\n")
                 for number, text in enumerate(wrapped, start=1):
@@ -118,7 +121,9 @@ def stream_corpus_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[i
 
 
 def marked_encoding(head: bytes, encoding: str) -> str:
-    """Return UTF-16 for the first bytes of a file that say so, else the encoding that is stated."""
+    """Return UTF-16 or UTF-32 for the first bytes of a file that say so, else what is stated."""
+    if head[:4] in (BOM_UTF32_LE, BOM_UTF32_BE):
+        return "utf-32"
     return "utf-16" if head[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else encoding
 
 
@@ -128,7 +133,7 @@ def _undecodable(error: UnicodeError, encoding: str) -> str:
     byte = f"byte 0x{error.object[error.start]:02x} ({error.reason})"
     reason = f"not {encoding} text: {byte}; a binary file or another encoding?"
     line = error.object[max(0, error.start - 200) : error.start + 200]
-    is_western = all(each not in _RARE_IN_CP1252 for each in line)
+    is_western = all(each not in _RARE_IN_CP1252 for each in line) and not _FOREIGN.search(line)
     return f'{reason} Try encoding = "cp1252"' if is_western else reason
 
 

@@ -14,12 +14,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from teddy.model.errors import DataError
+from teddy.model.errors import DataError, counted
 from teddy.model.text.offsets import OffsetUnit
 from teddy.training.data.readers.binary import arrow_records, feature_names
 from teddy.training.data.readers.brat import n_in_parts
 from teddy.training.data.readers.conllu import COLUMNS, named_columns
-from teddy.training.data.readers.files import PACKED_SUFFIXES, stream_lines
+from teddy.training.data.readers.files import stream_lines
 from teddy.training.data.readers.guess_columns import (
     guess_columns,
     guess_scheme,
@@ -30,8 +30,8 @@ from teddy.training.data.readers.json import json_values
 from teddy.training.data.readers.markup import LINK, STRUCTURE, TAG
 from teddy.training.data.readers.records import OF_RECORDS, as_record, kind_of, parts_of
 from teddy.training.data.readers.shapes import NOT_GOLD, tags_key
-from teddy.training.data.readers.units import UNITS, Item, fitting
-from teddy.training.data.readers.webanno import HEADER
+from teddy.training.data.readers.units import OWN_TEXT, UNITS, Item, fitting
+from teddy.training.data.readers.webanno import ANY_HEADER
 from teddy.training.recipe.corpus_config import AUTO, FormatConfig, FormatName
 
 HEAD_LINES = 20_000
@@ -39,7 +39,14 @@ HEAD_LINES = 20_000
 _MOST_RECORDS = 1_000
 _CLEARLY = 3
 """Spans that must fit better in another unit than in characters."""
-_NER_KEY = re.compile(r"(?i)(?:^|\|)(ner|entity|ne|named_?entity|ner_?tag)=")
+_MOST = 0.8
+"""And the share of all that must fit."""
+_NER_KEY = re.compile(
+    r"(?:^|\|)((?i:ner|entity|ne|named_?entity|ner_?tag)(?==[^(])|[^=|]+(?==[BI]-[^|]))"
+)
+"""The key of labels in MISC: by its name, or by its tags. (GUM's `Entity=(1-person` are spans of
+coreference in brackets.)"""
+_MAY_BE_JSON = re.compile(r"\s*[\[{]|[A-Za-z_][\w ]*=\s*\[")
 _ENDS_IN_TAG = re.compile(r"\s(O|[BI]-\S+)\s*$")
 _UNIT_NAMES = {"utf16": "UTF-16 units", "byte": "UTF-8 bytes", "character": "characters"}
 _COLUMNS = frozenset(["separator", "token", "tag", "scheme", "spans", "ragged", "comment"])
@@ -95,8 +102,9 @@ def guess_file(path: Path | str, stated: FormatConfig | None = None) -> Guess:
         found = _guess_tree(_head(path, options), options, reasons)
     elif form == "brat":
         found = {"offset_unit": "character"}
-        if n_parts := n_in_parts(path, options.encoding):
-            reasons.append(f"{n_parts:,} entities in several parts: their words are unknown")
+        if n_parts := n_in_parts(path, options):
+            parts = f"{counted(n_parts, 'entity')} in several parts"
+            reasons.append(f"{parts}: their words are unknown")
     elif form in _GUESSED and path.suffix != ".spacy":
         found = _guess_records(path, options, reasons)
     if form == "conll" and str in (type(stated.token), type(stated.tag)):
@@ -131,10 +139,13 @@ def _format(path: Path, stated: FormatConfig) -> tuple[FormatName, str]:
     lines = [line for line in head[:200] if line.strip()]
     if not lines:
         raise DataError(path, None, "the file is empty")
-    if lines[0].startswith(HEADER):
+    if lines[0].startswith(ANY_HEADER):
         return "webanno", lines[0][1:]
-    if re.match(r"\s*[\[{]|[A-Za-z_][\w ]*=\s*\[", lines[0]) and not LINK.match(lines[0]):
+    is_json = bool(_of_json(path))
+    if is_json or (_MAY_BE_JSON.match(lines[0]) and not LINK.match(lines[0])):
         records = _first_records(path, stated)
+        if is_json and not records:
+            raise DataError(path, None, "the file has no record")
         if records:
             kind = kind_of(records[0]) or "jsonl"
             names = list(records[0])[:6] if isinstance(records[0], dict) else ["text", "entities"]
@@ -143,7 +154,7 @@ def _format(path: Path, stated: FormatConfig) -> tuple[FormatName, str]:
         return "conllu", "the columns of CoNLL-U"
     if is_table(path, lines):
         return "csv", "a header that names columns"
-    if _is_xml(lines):
+    if ".xml" in path.suffixes or _is_xml(lines):
         return "xml", "elements around entities"
     if any(map(_has_link, lines)) and not any(_ENDS_IN_TAG.search(line) for line in lines):
         return "markdown", "marks such as [Ada](PER)"
@@ -161,13 +172,17 @@ def _head(path: Path, options: FormatConfig) -> list[str]:
 
 def _first_records(path: Path, options: FormatConfig) -> list[Any]:
     """Return the first record, or nothing where this is no JSON after all."""
-    suffixes = {suffix.lower() for suffix in path.suffixes} - PACKED_SUFFIXES
     try:
         return [value for _, value in islice(json_values(path, options.encoding), 1)]
     except DataError:
-        if suffixes & {".json", ".jsonl", ".ndjson"}:
+        if _of_json(path):
             raise
         return []
+
+
+def _of_json(path: Path) -> set[str]:
+    """Return the endings of a name that promise JSON, or the list of a program."""
+    return {each.lower() for each in path.suffixes} & {".json", ".jsonl", ".ndjson", ".py"}
 
 
 def _is_tree(lines: list[str]) -> bool:
@@ -268,13 +283,14 @@ def _guess_records(path: Path, options: FormatConfig, reasons: list[str]) -> dic
 def _guess_unit(path: Path, options: FormatConfig, reasons: list[str]) -> OffsetUnit:
     """Return the unit in which most spans fit, of texts in which the units differ."""
     fits: Counter[OffsetUnit] = Counter()
-    n_spans = 0
+    n_spans = most = 0
     for text, items in islice(_texts_that_tell(path, options), _MOST_RECORDS):
         n_spans += len(items)
+        most += sum(OWN_TEXT if own is not None else 1 for *_, own in items)
         for unit in UNITS:
             fits[unit] += fitting(text, items, unit)
     best = max(UNITS, key=lambda unit: fits[unit])
-    if fits[best] < fits["character"] + _CLEARLY:
+    if fits[best] < fits["character"] + _CLEARLY or fits[best] < _MOST * most:
         return "character"
     reasons.append(
         f"offsets in {_UNIT_NAMES[best]}, which fit {n_spans:,} spans better than characters"

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,17 @@ from teddy.model.errors import DataError
 from teddy.model.tags.spans import Scheme, read_tags, write_tags
 from teddy.training.data.readers.columns import (
     DOCUMENT_START,
+    HEAD_ROWS,
     METADATA,
+    TAG,
     is_whole_line,
     read_table,
-    split_cell,
+    split_tags,
 )
 from teddy.training.data.readers.files import PACKED_SUFFIXES
+from teddy.training.data.readers.rows import spelt_out
 from teddy.training.recipe.corpus_config import AUTO, FormatConfig
 
-_TAG = re.compile(r"O|[BIEMSLUW]-\S+|\S*[^-\s]-[BIESMLUW]|(?=[(*])(?:\([^()*\s]+)?\*\)?")
 _CHUNKS = {"NP", "VP", "PP", "ADJP", "ADVP", "SBAR", "PRT", "CONJP", "INTJ", "LST", "UCP"}
 """Labels of syntactic chunks, whose column looks like one of entities."""
 _SCHEMES = (
@@ -31,7 +33,6 @@ _MOST_MISTAKES = 10
 """Rows of another width that are mistakes, even where they are many for a small file."""
 _MOST_LABELS = 100
 """Values of a column that are labels of entities; a column of words has more."""
-_HEAD_ROWS = 2_000
 _NAMES = {
     "sentence": r"(?i)sentence[\W_]*(#|id|no|number)?|.*sent_?(id|no)|sid",
     "token": r"(?i)words?|tokens?|text|form|content|sentences?|title|document",
@@ -46,7 +47,7 @@ def is_table(path: Path, lines: Sequence[str]) -> bool:
     names = [name.strip('" ') for name in lines[0].split(separator)] if separator else []
     known = {key for key, names_ in _NAMES.items() if any(re.fullmatch(names_, n) for n in names)}
     is_csv = suffixes[-1:] == [".csv"] and len(names) > 1
-    return {"token", "tag"} <= known or (is_csv and not _TAG.fullmatch(names[-1]))
+    return {"token", "tag"} <= known or (is_csv and not TAG.fullmatch(names[-1]))
 
 
 def guess_table(path: Path, options: FormatConfig, reasons: list[str]) -> dict[str, Any]:
@@ -56,7 +57,7 @@ def guess_table(path: Path, options: FormatConfig, reasons: list[str]) -> dict[s
         first = next(read_table(path, with_any), (1, [""]))[1][0]
         options = options.model_copy(update={"separator": _separator(first) or ","})
     try:
-        rows = [cells for _, cells in islice(read_table(path, options), _HEAD_ROWS)]
+        rows = [cells for _, cells in islice(read_table(path, options), HEAD_ROWS)]
     except DataError:  # which the reader will report
         rows = [cells for _, cells in islice(read_table(path, options), 1)]
     header, filled = (rows or [[]])[0], [row for row in rows[1:] if any(row)]
@@ -65,15 +66,16 @@ def guess_table(path: Path, options: FormatConfig, reasons: list[str]) -> dict[s
     others = [name for name in header if name != tag]
     token = _stated(options.token, header) or _named("token", others)
     sentence = _named("sentence", [name for name in others if name != token])
-    token = token or next((name for name in others if name != sentence), None)
+    others = [name for name in others if name != sentence]
+    token = token or max(others, key=lambda name: len(_words(header, filled, name)), default=None)
+    sentence = sentence or _counting(header[: header.index(token or header[0])], filled)
     if tag is None or token is None:
         have = ", ".join(header)[:200]
         cure = 'say which with token = "NAME" and tag = "NAME"'
         raise DataError(path, 1, f"no columns of tokens and tags among {have}; {cure}")
     cells = [row[header.index(tag)] for row in filled]
     words = [row[header.index(token)] for row in filled]
-    pairs = [(split_cell(word), split_cell(cell)) for word, cell in zip(words, cells, strict=True)]
-    lists = [tags for _, tags in pairs]
+    lists = [split_tags(cell) for cell in cells]
     is_sentence = any(
         len(tags) > 1 or cell[:1] == "[" for tags, cell in zip(lists, cells, strict=True)
     )
@@ -81,8 +83,12 @@ def guess_table(path: Path, options: FormatConfig, reasons: list[str]) -> dict[s
         found |= {"row": "sentence", "sentence": ""}
         reasons.append(f"a sentence in each row: {token!r} with {tag!r}")
     else:
+        if options.row == AUTO and 2 * sum(" " in word.strip() for word in words) > len(words):
+            want = 'want a tag for each word, or spans, such as [[0, 3, "PER"]]'
+            raise DataError(path, 2, f"{tag!r} has one label for the whole of {token!r}; {want}")
         found |= {"row": "word", "sentence": sentence or ""}
         ends = f"by {sentence!r}" if sentence else "by blank rows"
+        ends += "" if sentence or len(filled) < len(rows) - 1 else ", of which there are none"
         reasons.append(f"a word in each row: {token!r} with {tag!r}, sentences {ends}")
         lists = [[str(tag) for tags in lists for tag in tags]]
     of_text = [[str(tag) for tag in tags if isinstance(tag, str)] for tags in lists]
@@ -115,11 +121,27 @@ def _named(key: str, header: Sequence[str]) -> str | None:
     return next(iter((of_words if key == "token" else []) or names), None)
 
 
+def _words(header: Sequence[str], rows: Sequence[Sequence[str]], name: str) -> set[str]:
+    """Return what a column has that is no number."""
+    at = header.index(name)
+    return {row[at] for row in rows if not row[at].isdecimal()}
+
+
+def _counting(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str | None:
+    """Return the column that counts the sentences: numbers that stay for some rows, and go on."""
+    for at, name in enumerate(header):
+        cells = [row[at] for row in rows]
+        n_new = sum(before != cell for before, cell in pairwise(cells))
+        if all(map(str.isdecimal, cells)) and 0 < n_new == len({*cells}) - 1 < len(cells) - 1:
+            return name
+    return None
+
+
 def _tag_of_cells(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str | None:
     """Return the column that has nothing but tags."""
     for at in range(len(header) - 1, -1, -1):
-        cells = [str(part) for row in rows for part in split_cell(row[at])]
-        if cells and all(_TAG.fullmatch(cell) for cell in cells):
+        cells = [str(part) for row in rows for part in split_tags(row[at])]
+        if cells and all(TAG.fullmatch(cell) for cell in cells):
             return header[at]
     return None
 
@@ -187,9 +209,9 @@ def _comment(lines: Sequence[str]) -> str:
     others = [line for line in lines if line.strip() and line not in {*heads}]
     separator = "\t" if others and all("\t" in line for line in others) else None
     rows = [line.split(separator) for line in others]
-    are_tagged = all(_TAG.fullmatch(row[-1]) for row in rows)
+    are_tagged = all(TAG.fullmatch(row[-1]) for row in rows)
     is_odd = all(
-        len(row) not in {*map(len, rows)} or (are_tagged and not _TAG.fullmatch(row[-1]))
+        len(row) not in {*map(len, rows)} or (are_tagged and not TAG.fullmatch(row[-1]))
         for row in (line.split(separator) for line in heads)
     )
     prefix = "#\t" if all(line.startswith("#\t") for line in heads) else "#"
@@ -208,7 +230,7 @@ def _column_separator(lines: Sequence[str]) -> str:
 
 def _tag_column(rows: Sequence[Sequence[str]], columns: Sequence[int], reasons: list[str]) -> int:
     """Return the column of tags that has the most spans, chunks apart, else the last column."""
-    of_tags = [at for at in columns if all(_TAG.fullmatch(row[at]) for row in rows)]
+    of_tags = [at for at in columns if all(TAG.fullmatch(row[at]) for row in rows)]
     labels = {at: {row[at].partition("-")[2] for row in rows} - {""} for at in of_tags}
     of_entities = [at for at in of_tags if not (labels[at] and labels[at] <= _CHUNKS)] or of_tags
     marked = {at: sum(row[at] not in ("O", "*") for row in rows) for at in of_entities}
@@ -235,7 +257,11 @@ def guess_scheme(sentences: Sequence[Sequence[str]]) -> Scheme | None:
     BIO if tags have its prefixes and some are illegal; plain where most are O, and the others are
     few labels.
     """
-    tagged = [[_prefix_first(tag) for tag in tags] for tags in sentences]
+    bare = {tag for tags in sentences for tag in tags if len(tag) == 1} - {"O"}
+    is_bare = "B" in bare or bare == {"I"}  # else the letters may be labels
+    tagged = [
+        [spelt_out(tag) if is_bare or len(tag) > 1 else tag for tag in tags] for tags in sentences
+    ]
     for scheme in _SCHEMES:
         with suppress(ValueError):  # a tag that the scheme does not have
             if all(
@@ -253,8 +279,3 @@ def guess_scheme(sentences: Sequence[Sequence[str]]) -> Scheme | None:
     )
     is_plain = counts["O"] and len(labels) <= _MOST_LABELS and not has_prefix
     return Scheme.PLAIN if is_plain and counts["O"] * 5 > counts.total() else None
-
-
-def _prefix_first(tag: str) -> str:
-    is_suffix = tag[-2:-1] == "-" and tag[1:2] != "-" and tag[-1] in "BIESMLUW"
-    return f"{tag[-1]}-{tag[:-2]}" if is_suffix else tag

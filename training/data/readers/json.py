@@ -11,6 +11,8 @@ from typing import Any
 from teddy.model.errors import DataError
 from teddy.training.data.readers.files import read_text, stream_corpus_lines
 
+_PYTHON = re.compile(r"[\w ]+=|\[?\s*\(")
+"""How a list begins that Python has written."""
 _LISTS = ("annotations", "data", "examples", "documents", "docs", "tasks", "items")
 """Where an object that is a whole file keeps its records."""
 
@@ -26,6 +28,9 @@ def json_values(
     lines = ((n, line) for n, line in stream_corpus_lines(path, encoding) if line.strip())
     first = next(lines, None)
     if first is None:
+        return
+    if path.suffix == ".py":
+        yield from _values_of_python(path, read_text(path, encoding))
         return
     try:
         value = json.loads(first[1])
@@ -57,7 +62,7 @@ def is_list_of_records(value: list[Any]) -> bool:
 def _is_cut(line: str, error: Exception) -> bool:
     """Whether JSON goes on behind the line, or Python's literals begin."""
     position = getattr(error, "pos", 0)
-    return position >= len(line.rstrip()) - 1 or re.match(r"[\w ]+=|\[?\s*\(", line) is not None
+    return position >= len(line.rstrip()) - 1 or _PYTHON.match(line) is not None
 
 
 def _not_json(error: Exception) -> str:
@@ -72,7 +77,7 @@ def _values_of_a_whole(path: Path, text: str) -> Iterator[tuple[int, Any]]:
     at = len(text) - len(text.lstrip())
     is_list = text[at : at + 1] == "["
     at, line, counted = at + is_list, 1, 0
-    if re.match(r"[\w ]+=|\[\s*\(", text[at - is_list :]):
+    if _PYTHON.match(text[at - is_list :]):
         yield from _values_of_python(path, text)
         return
     while True:
@@ -93,17 +98,27 @@ def _values_of_a_whole(path: Path, text: str) -> Iterator[tuple[int, Any]]:
 def _values_of_python(path: Path, text: str) -> Iterator[tuple[int, Any]]:
     """Yield the records of a list as Python writes it, such as `TRAIN_DATA = [("...", {...})]`."""
     try:
-        tree = ast.parse(text.strip())
-        last = tree.body[-1]
-        listed = last.value if isinstance(last, ast.Assign | ast.Expr) else None
-        elements = listed.elts if isinstance(listed, ast.List | ast.Tuple) else []
-        for each in elements:
-            value = ast.literal_eval(each)
-            yield each.lineno, list(value) if isinstance(value, tuple) else value
-    except SyntaxError as error:
-        raise DataError(path, error.lineno, f"not a list of Python: {error.msg}") from None
-    except (ValueError, RecursionError, MemoryError) as error:
-        raise DataError(path, None, f"not a list of Python: {error}") from None
+        statements = ast.parse(text.strip(" ")).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        line, why = getattr(error, "lineno", None), getattr(error, "msg", error)
+        raise DataError(path, line, f"not a list of Python: {why}") from None
+    values = (getattr(each, "value", None) for each in statements)
+    lists = [each for each in values if isinstance(each, ast.List | ast.Tuple)]
+    lists = [each for each in lists if any(map(_is_record, each.elts))]
+    if len(lists) > 1:
+        reason = f"a second list of records, after line {lists[0].lineno}; give each its own file"
+        raise DataError(path, lists[1].lineno, reason)
+    for element in lists[0].elts if lists else []:
+        try:
+            value = ast.literal_eval(element)
+        except (ValueError, RecursionError, MemoryError):
+            reason = "not a list of Python: want texts and numbers, without names or calls"
+            raise DataError(path, element.lineno, reason) from None
+        yield element.lineno, list(value) if isinstance(value, tuple) else value
+
+
+def _is_record(element: ast.expr) -> bool:
+    return isinstance(element, ast.Tuple | ast.List | ast.Dict)
 
 
 def _wrapped(value: dict[str, Any]) -> list[Any] | None:

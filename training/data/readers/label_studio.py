@@ -15,7 +15,8 @@ def task_parts(record: Record) -> Parts | None:
     data = record.value["data"]
     stated = record.options.token
     texts = [key for key in (stated, *TEXT_KEYS) if isinstance(data.get(key), str)]
-    texts += [key for key in data if isinstance(data[key], str)]
+    others = [key for key in data if isinstance(data[key], str)]
+    texts += sorted(others, key=lambda key: -len(data[key]))  # a title is shorter than its text
     if not texts:
         raise record.refused(f'no text in "data", only {keys_of(data)}')
     listed = record.value.get("annotations", record.value.get("completions")) or []

@@ -20,6 +20,7 @@ STRUCTURE = {
 }
 """Elements that divide a file and are no entities."""
 LINK = re.compile(r"\[((?:[^\[\]\\]|\\.)+)\]\(([^()\[\]]+)\)|\\([\[\]\\])")
+_NESTED = re.compile(r"\]\((?!\S*://)[^()\[\]\s]+\)")
 _Line = tuple[str, list[Span]]
 
 
@@ -90,13 +91,21 @@ def _parse_xml(line: str) -> _Line:
 
 
 def _parse_markdown(line: str) -> _Line:
-    """Return text and spans of a line. Raises ValueError for a link without a label."""
+    """Return text and spans of a line; links to addresses are text.
+
+    Raises ValueError for a mark without a label, and for one in another.
+    """
     text, at = "", 0
+    if inner := _NESTED.search(re.sub(r"\\.", "", LINK.sub("", line))):
+        raise ValueError(f"a mark around another, {inner[0]!r}: want one, or xml")
     spans: list[Span] = []
     for mark in LINK.finditer(line):
         text += line[at : mark.start()]
         at, start = mark.end(), len(text)
         surface, label, escaped = mark.groups()
+        if label and "://" in label:
+            text += mark[0]
+            continue
         text += escaped or re.sub(r"\\([\[\]\\])", r"\1", surface)
         if label is not None:
             if not label.strip():

@@ -20,8 +20,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from teddy.model.errors import DataError
+from teddy.model.errors import DataError, TextError
 from teddy.model.tags.spans import Span
+from teddy.model.text.words import check_text
 from teddy.training.data.readers.json import is_list_of_records, json_values
 from teddy.training.data.readers.label_studio import as_task, is_annotated, is_argilla, task_parts
 from teddy.training.data.readers.rows import Example
@@ -154,7 +155,12 @@ def _usual(
 def as_record(
     path: Path, line: int, value: Any, options: FormatConfig, document: int = 0
 ) -> Record | None:
-    """Return a value as a record; None for one that was rejected. Raises DataError for others."""
+    """Return a value as a record; None for one that was rejected, and for null.
+
+    Raises DataError for others.
+    """
+    if value is None:  # what some tools write for a text without annotations, in place of the text
+        return None
     if isinstance(value, list) and kind_of(value) == "spacy":
         value = {"text": value[0], **value[1]}
     if not isinstance(value, dict):
@@ -167,7 +173,12 @@ def as_record(
 def parts_of(record: Record) -> Parts | None:
     """Return a text and its spans, as the record has them; None for a task that is not annotated.
 
-    Raises DataError for a record that has neither text nor spans.
+    Raises DataError for a record that has neither text nor spans, and for a lone surrogate.
     """
     is_task = isinstance(record.value.get("data"), dict)
-    return task_parts(record) if is_task else record.text_parts()
+    parts = task_parts(record) if is_task else record.text_parts()
+    try:
+        check_text(parts[0] if parts else "")
+    except TextError as error:
+        raise record.refused(str(error)) from None
+    return parts

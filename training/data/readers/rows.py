@@ -53,6 +53,9 @@ class Row:
     line: int
 
 
+_PREFIXES = frozenset("BIESMLUW")
+_ONLY_LABEL = "ENTITY"
+"""Where there is one label, and tags leave it out."""
 NO_VALUE = (OUTSIDE, "_", "")
 """What a column of values has for a token without one."""
 Rows = Sequence[Row]
@@ -66,10 +69,11 @@ def clean_row(path: Path, line: int, token: str, tag: str, options: FormatConfig
     """
     token = (re.sub(options.token_strip, "", token) if options.token_strip else token).strip()
     tag = OUTSIDE if tag in options.outside or options.spans == "tokens" else tag.strip()
-    if tag[-2:-1] == "-" and tag[1:2] != "-" and options.scheme is not Scheme.PLAIN:
-        tag = _prefix_first(tag, options)
+    if options.scheme is not Scheme.PLAIN and options.spans != "values":
+        tag = spelt_out(tag)
     if not tag:
-        raise DataError(path, line, "the tag is empty")
+        cure = 'want O outside of entities, or outside = [""]'
+        raise DataError(path, line, f"the tag is empty; {cure}")
     if token:
         return Row(token, tag, line)
     if options.skip_empty_tokens and tag == OUTSIDE:
@@ -79,10 +83,11 @@ def clean_row(path: Path, line: int, token: str, tag: str, options: FormatConfig
     )
 
 
-def _prefix_first(tag: str, options: FormatConfig) -> str:
-    """Return `B-PER` for `PER-B`, where labels are not the tags themselves."""
-    is_suffix = options.spans != "values" and tag[-1] in "BIESMLUW"
-    return f"{tag[-1]}-{tag[:-2]}" if is_suffix else tag
+def spelt_out(tag: str) -> str:
+    """Return `B-PER` for `PER-B`, and `B-ENTITY` for a mere `B`."""
+    if tag[-1:] not in _PREFIXES or (tag[1:] and (tag[-2] != "-" or tag[1] == "-")):
+        return tag
+    return f"{tag[-1]}-{tag[:-2] or _ONLY_LABEL}"
 
 
 def to_examples(sentences: Iterable[Rows], path: Path, options: FormatConfig) -> Iterator[Example]:

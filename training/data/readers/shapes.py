@@ -1,6 +1,7 @@
 """What the records of each tool say: texts with spans of characters, tokens with spans or tags."""
 
 import json
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,9 @@ TEXT_KEYS = ("text", "data", "content", "sentence")
 SPAN_KEYS = ("entities", "spans", "label", "labels", "annotations", "ents")
 TOKEN_KEYS = ("tokens", "words")
 TAG_KEYS = ("ner_tags", "ner", "tags", "labels", "label", "ner_labels")
+_LABEL_KEYS = ("label", "labels", "type", "entity", "entity_group", "tag")
+_LEAVE_EMPTY_OUT = {"annotation_id", "answer"}
+"""Keys of JSON-MIN of Label Studio, and of Prodigy, which leave out what has no spans."""
 NOT_GOLD = ("reject", "ignore")
 """Prodigy's answers that say that a record, or a span, is not gold."""
 
@@ -37,7 +41,7 @@ class Record:
         """Return a text with spans, as the record has them."""
         key = self.text_key()
         if key is None:
-            raise self.refused(f'want an object with a "text"; it has {keys_of(self.value)}')
+            raise self.refused(_no_text(self.value, self.options.token))
         span_key, listed = self.span_list()
         used = {key, span_key, "answer"}
         places = _token_places(self.value.get("tokens"))
@@ -81,12 +85,16 @@ class Record:
         found = next(iter([*filled, *of_spans]), None)
         if found is not None:
             return found, _listed(value[found])
-        if names and not present and any(value.get(name) is not None for name in names):
-            raise self.refused(f'"{names[0]}" is not a list')
-        if "annotation_id" in value:  # JSON-MIN of Label Studio leaves an empty list out
-            return "", []
         cure = "where there are none, give an empty list"
-        raise self.refused(f'no "entities" beside the text, only {keys_of(value)}; {cure}')
+        if name := next((name for name in names if name in value), None):
+            what = "has classes of the whole text" if name in present else "is not a list"
+            given = json.dumps(value[name], ensure_ascii=False, default=str)[:40]
+            want = 'want [{"start": 0, "end": 3, "label": "PER"}]'
+            raise self.refused(f'"{name}" {what}: {given}; {want}; {cure}')
+        if _LEAVE_EMPTY_OUT & value.keys():
+            return "", []
+        wanted = names[0] if is_stated else "entities"
+        raise self.refused(f'no "{wanted}" beside the text, only {keys_of(value)}; {cure}')
 
     def items(self, raw: Any) -> Iterator[Item]:
         """Yield the spans of an item; of one with several labels, one for each."""
@@ -97,16 +105,14 @@ class Record:
             if raw.get("answer") in NOT_GOLD:
                 return
             start, end = (raw.get(key, raw.get(f"{key}_offset")) for key in ("start", "end"))
-            keys = ("label", "labels", "type", "entity", "entity_group", "tag")
-            label = next((raw[key] for key in keys if key in raw), None)
+            label = next((raw[key] for key in _LABEL_KEYS if key in raw), None)
             own = raw.get("text", raw.get("word"))
         else:
             start = end = label = None
         labels = label if isinstance(label, list) else [label]
         for each in labels:
-            name = self.tag_name(each) if isinstance(each, int) else each
-            is_span = isinstance(start, int) and isinstance(end, int) and isinstance(name, str)
-            if not is_span:
+            name = self.tag_name(each) if type(each) is int else each
+            if not (type(start) is int and type(end) is int and isinstance(name, str)):
                 want = 'want {"start": 0, "end": 3, "label": "PER"} or [0, 3, "PER"]'
                 raise self.refused(f"not a span: {json.dumps(raw, default=str)[:80]}; {want}")
             if not name.strip():
@@ -154,7 +160,7 @@ class Record:
     ) -> None:
         """Raise DataError if a span's own text is another than that at its offsets."""
         found = text[place[0] : place[1]]
-        if found.split() != own.replace("\\n", " ").split():
+        if _letters(found) != _letters(own.replace("\\n", " ")):
             says = f"is {found[:40]!r} in the text, but its own text says {own[:40]!r}"
             cure = unit_hint(text, items) or "; correct the offsets, which are half-open"
             raise self.refused(f"span {place[0]} to {place[1]} {says}{cure}")
@@ -248,12 +254,31 @@ def tags_key(value: Mapping[str, Any], stated: int | str) -> str | None:
         return None
     if isinstance(stated, str) and stated in value:
         return stated
-    lists = {key: value[key] for key in TAG_KEYS if isinstance(value.get(key), list)}
+    keys = (*TAG_KEYS, *(key for key in value if "ner" in key.split("_")))
+    lists = {key: value[key] for key in keys if isinstance(value.get(key), list)}
     of_tags = [
         key for key, tags in lists.items() if all(isinstance(tag, str | int) for tag in tags)
     ]
     fitting = [key for key in of_tags if len(lists[key]) == len(tokens)]
     return next(iter([*fitting, *({"ner_tags", "tags"} & {*of_tags})]), None)
+
+
+def _no_text(value: Mapping[str, Any], stated: int | str) -> str:
+    """Return that a record has no text, and what it has."""
+    wanted = stated if isinstance(stated, str) and stated != AUTO else "text"
+    if wanted in value:
+        given = json.dumps(value[wanted], ensure_ascii=False, default=str)[:40]
+        return f'want an object with a "{wanted}" that is a text, not {given}'
+    others = [key for key in value if isinstance(value[key], str)]
+    longest = max(others, key=lambda key: len(value[key]), default="")
+    cure = f'; if "{longest}" is the text, set token = "{longest}"' if longest else ""
+    return f'want an object with a "{wanted}"; it has {keys_of(value)}{cure}'
+
+
+def _letters(text: str) -> str:
+    """Return what remains of a text where case, accents and white space do not count."""
+    plain = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(each for each in plain if not each.isspace() and not unicodedata.combining(each))
 
 
 def keys_of(value: Mapping[str, Any]) -> str:
@@ -265,7 +290,10 @@ def _is_span_list(value: Any) -> bool:
     """Whether this is what JSON-MIN of Label Studio has under the name of a control."""
     if not isinstance(value, list) or not value:
         return False
-    return all(isinstance(each, dict) and {"start", "end"} <= each.keys() for each in value)
+    return all(
+        isinstance(each, dict) and {"start", "end"} <= each.keys() and {*_LABEL_KEYS} & each.keys()
+        for each in value
+    )
 
 
 def _is_of_classes(value: Any) -> bool:
@@ -275,13 +303,21 @@ def _is_of_classes(value: Any) -> bool:
 
 def _may_be_spans(value: Any) -> bool:
     is_by_label = isinstance(value, dict) and all(isinstance(each, dict) for each in value.values())
-    return isinstance(value, list) or (bool(value) and is_by_label)
+    return isinstance(value, list) or (bool(value) and is_by_label) or _is_of_columns(value)
+
+
+def _is_of_columns(value: Any) -> bool:
+    """Whether spans are columns, as `datasets` keeps them: {"start": [0], "end": [3], ...}."""
+    is_columns = isinstance(value, dict) and {"start", "end"} <= value.keys()
+    return is_columns and len({len(e) if isinstance(e, list) else -1 for e in value.values()}) == 1
 
 
 def _listed(value: Any) -> Sequence[Any]:
     """Return spans as a list; CLUENER has {label: {text: [[first, last], ...]}}."""
     if isinstance(value, list):
         return value
+    if _is_of_columns(value):
+        return [dict(zip(value, row, strict=True)) for row in zip(*value.values(), strict=True)]
     return [
         {"start": place[0], "end": place[1] + 1, "label": label, "text": text}
         for label, texts in value.items()

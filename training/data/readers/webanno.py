@@ -11,7 +11,8 @@ from teddy.training.data.readers.files import stream_corpus_lines
 from teddy.training.data.readers.rows import Example
 from teddy.training.recipe.corpus_config import AUTO, FormatConfig
 
-HEADER = "#FORMAT=WebAnno TSV 3"
+ANY_HEADER = "#FORMAT=WebAnno TSV"
+_HEADER = f"{ANY_HEADER} 3"
 _HEAD = 3
 """Columns before those of the layers: id, offsets, token."""
 _LAYER = re.compile(r"#T_(SP|CH|RL)=([^|]*)\|?(.*)")
@@ -38,7 +39,8 @@ def read_webanno(path: Path, options: FormatConfig) -> Iterator[Example]:
             else:  # the text goes on
                 sentence.text += f"\n{text}"
         elif line.startswith("#"):
-            continue
+            if line.startswith(ANY_HEADER) and not line.startswith(_HEADER):
+                raise DataError(path, number, f"{line[8:]!r}; export it as WebAnno TSV 3")
         elif not line.strip():
             if sentence is not None and sentence.tokens:
                 yield sentence.example(document)
