@@ -119,6 +119,16 @@ READ: dict[str, tuple[str, str, Spans]] = {
 }
 
 REFUSED: dict[str, tuple[str, str, str]] = {
+    "a tag without a label among others": (
+        "a.conll",
+        "Ada B-PER\nran O\n\nOslo B\n",
+        ":4: the tag 'B' has no label, and 'B-PER' on line 1 has one: write it on both",
+    ),
+    "a tag with a label among others without": (
+        "a.csv",
+        "Sentence,Word,Tag\n1,Bo,B\n1,Ada,B-PER\n",
+        ":2: the tag 'B' has no label, and 'B-PER' on line 3 has one: write it on both",
+    ),
     "half of a pair": (
         "a.jsonl",
         '{"text": "\U0001f64f x", "entities": []}\n'

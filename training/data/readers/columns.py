@@ -186,9 +186,9 @@ def read_table(path: Path, options: FormatConfig) -> Iterator[tuple[int, list[st
     cells than the header, or fewer.
     """
     # Cut as everywhere: csv would take U+2028 or a form feed for the end of a line.
-    lines = (f"{line}\n" for _, line in stream_corpus_lines(path, options.encoding))
+    raw = (f"{line}\n" for _, line in stream_corpus_lines(path, options.encoding))
     separator = "," if options.separator in ("", AUTO) else options.separator
-    lines = _quoted(lines, separator)
+    lines = _quoted(raw, separator)
     width = 0
     for line, cells in _records(path, csv.reader(lines, delimiter=separator, strict=True)):
         if width and not cells:

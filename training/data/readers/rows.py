@@ -51,6 +51,8 @@ class Row:
     token: str
     tag: str
     line: int
+    is_bare: bool = False
+    """Whether the file gives the tag no label."""
 
 
 _PREFIXES = frozenset("BIESMLUW")
@@ -68,14 +70,15 @@ def clean_row(path: Path, line: int, token: str, tag: str, options: FormatConfig
     Raises DataError for an empty token or an empty tag.
     """
     token = (re.sub(options.token_strip, "", token) if options.token_strip else token).strip()
+    is_bare = False
     tag = OUTSIDE if tag in options.outside or options.spans == "tokens" else tag.strip()
     if options.scheme is not Scheme.PLAIN and options.spans != "values":
-        tag = spelt_out(tag)
+        is_bare, tag = tag in _PREFIXES, spelt_out(tag)
     if not tag:
         cure = 'want O outside of entities, or outside = [""]'
         raise DataError(path, line, f"the tag is empty; {cure}")
     if token:
-        return Row(token, tag, line)
+        return Row(token, tag, line, is_bare)
     if options.skip_empty_tokens and tag == OUTSIDE:
         return None
     raise DataError(
@@ -95,7 +98,14 @@ def to_examples(sentences: Iterable[Rows], path: Path, options: FormatConfig) ->
 
     Raises DataError, with the line of the row, for a tag that the scheme does not have.
     """
+    kinds: dict[bool, Row] = {}
     for document, rows in enumerate(sentences):
+        for row in rows:
+            if row.tag != OUTSIDE and kinds.setdefault(row.is_bare, row) is row and len(kinds) > 1:
+                bare, full = kinds[True], kinds[False]
+                other = f"{full.tag!r} on line {full.line} has one: write it on both"
+                reason = f"the tag {bare.tag[0]!r} has no label, and {other}"
+                raise DataError(path, bare.line, reason)
         starts, ends, text = join_tokens([row.token for row in rows], options)
         word_spans = sentence_spans(rows, path, options)
         yield Example(
