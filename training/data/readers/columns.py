@@ -73,7 +73,7 @@ def read_conll_rows(path: Path, options: FormatConfig) -> Iterator[Rows]:
 
 def _another_width(columns: list[str], n_columns: int) -> str:
     hint = f"; set comment = {columns[0]!r} if this is a comment"
-    first = f"the first row of the file has {n_columns}: want as many in each"
+    first = f"the first row of the file has {n_columns}"
     return f"{_count(len(columns))}, but {first}{hint if columns[0].startswith('#') else ''}"
 
 
