@@ -20,7 +20,10 @@ PrecisionOption = Annotated[
 
 def inspect(
     model_file: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="A model file.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="MODEL", help="A model file, or a model that ships.", show_default=False
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print everything, as JSON.")] = False,
     as_card: Annotated[
@@ -33,7 +36,7 @@ def inspect(
 
     Examples:
       teddy inspect runs/mine/mine.teddy
-      teddy inspect --json model/pretrained/en.teddy | jq .training_data
+      teddy inspect --json en | jq .training_data
       teddy inspect --card runs/mine/mine.teddy > CARD.md
     """
     if as_json and as_card:
@@ -44,8 +47,9 @@ def inspect(
     from teddy.model.display import model_fields, model_lines
     from teddy.model.errors import ModelFileError
     from teddy.model.file.bundle import read_bundle
+    from teddy.model.file.shipped import find_model
 
-    bundle = read_bundle(model_file)
+    bundle = read_bundle(find_model(model_file, model_file))
     if as_card:
         if not bundle.card:
             raise ModelFileError(

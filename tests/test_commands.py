@@ -208,6 +208,10 @@ class TestInspect:
         for fact in ("tiny", "PER, LOC", "2 x lstm of 12", "made-up: 200 sentences", "CC0", "f1"):
             assert fact in output
 
+    def test_a_model_that_ships_is_asked_for_by_its_name(self, shell: Shell) -> None:
+        code, output, _ = shell("inspect", "--json", "de")
+        assert (code, json.loads(output)["name"]) == (0, "de")
+
     def test_its_card_is_printed_as_it_lies_in_the_file(
         self, shell: Shell, tiny_model: Path
     ) -> None:
