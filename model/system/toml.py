@@ -15,12 +15,15 @@ from pydantic_core import ErrorDetails
 
 KeyPath = tuple[str | int, ...]
 """A key from the root: names of tables and keys, and indices into arrays."""
+Problem = tuple[KeyPath, str]
+"""A key whose value is at fault, and why."""
 Value: TypeAlias = "str | int | float | bool | Sequence[Value] | Mapping[str, Value]"
 
 _CLOSINGS = ("", "]", "]]", "]}", "]}]")
 """What may be missing behind a line of TOML that ends within a value."""
 _UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
 """Pydantic's types of error for it, in a model and in a dataclass."""
+_MISSING = ("missing", "missing_keyword_only_argument")
 _UNION_BRANCHES = ("int", "str")
 """Pydantic names the branch of `int | str` that failed as if it were one more key."""
 
@@ -151,34 +154,56 @@ def _value(text: str) -> Any:
 
 
 class MisfitError(ValueError):
-    """Values that are each valid and do not go together; `location` is the key to change."""
+    """Values that are each valid and do not go together; `location` is the key to change.
 
-    def __init__(self, location: KeyPath, reason: str) -> None:
-        self.location = location
+    `others` are further faults of the same table, which do not follow from this one.
+    """
+
+    def __init__(self, location: KeyPath, reason: str, *others: Problem) -> None:
+        self.problems: tuple[Problem, ...] = ((location, reason), *others)
         super().__init__(reason)
 
 
-def first_problem(error: ValidationError, model: type[BaseModel]) -> tuple[KeyPath, str]:
+def first_problem(error: ValidationError, model: type[BaseModel]) -> Problem:
     """Return the key of the first problem in validating a `model`, and its reason."""
-    # A misspelt key comes first, for it explains one that is missing.
-    details = min(
-        error.errors(include_url=False), key=lambda details: details["type"] not in _UNKNOWN_KEY
-    )
+    return problems(error, model)[0]
+
+
+def problems(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
+    """Return the first problem of each key in validating a `model`, unknown keys first."""
+    found = error.errors(include_url=False)
+    found.sort(key=lambda details: details["type"] not in _UNKNOWN_KEY)
+    told: dict[KeyPath, str] = {}
+    for details in found:
+        for location, reason in _problems(details, model):
+            told.setdefault(location, reason)
+    for location, reason in tuple(told.items()):
+        # A misspelt key explains one that is missing.
+        meant = (*location[:-1], reason.partition("; did you mean ")[2].rstrip("?"))
+        if told.get(meant) == "missing":
+            del told[meant]
+    return list(told.items())
+
+
+def _problems(details: ErrorDetails, model: type[BaseModel]) -> list[Problem]:
     location: KeyPath = tuple(part for part in details["loc"] if part not in _UNION_BRANCHES)
     cause = details.get("ctx", {}).get("error")
     if isinstance(cause, MisfitError):
-        return location + cause.location, str(cause)
+        return [(location + inner, reason) for inner, reason in cause.problems]
     if details["type"] in _UNKNOWN_KEY:
-        return location, f"unknown key{_suggest_key(model, location)}"
+        return [(location, f"unknown key{_suggest_key(model, location)}")]
     if details["type"] == "tuple_type" and isinstance(details["input"], dict):
         name = dotted(location)
-        return location, f"write [[{name}]], with two brackets: there may be several such tables"
-    return location, _plain_message(details)
+        reason = f"write [[{name}]], with two brackets: there may be several such tables"
+        return [(location, reason)]
+    return [(location, _plain_message(details))]
 
 
 def _suggest_key(model: type[BaseModel], location: KeyPath) -> str:
     """Return a suggestion for an unknown key: the table that it belongs to, or a near key."""
     *table, key = location
+    if table and key in model.model_fields:
+        return f"; did you mean {key}, above all tables?"
     for name, field in model.model_fields.items():
         if key in _keys_of(field.annotation):
             place = f"[[{name}]]" if _is_array(field.annotation) else f"[{name}]"
@@ -214,7 +239,7 @@ def dotted(location: KeyPath) -> str:
 
 def _plain_message(details: ErrorDetails) -> str:
     """Return pydantic's message without its nouns, and the value that was found."""
-    if details["type"] in ("missing", "missing_keyword_only_argument"):
+    if details["type"] in _MISSING:
         return "missing"
     message = re.sub(r"^(Input|Value|String|Tuple) should", "should", details["msg"])
     found = details["input"]

@@ -341,6 +341,35 @@ def test_a_recipe_is_checked_corpus_by_corpus_and_train_against_dev(
     assert messages(recipe_report, FindingKind.SEEN) == ["None: 50.0% of 2"]
 
 
+@pytest.mark.parametrize(
+    ("table", "missing"),
+    [
+        ({"start": {"weights": "none.encoder"}}, "none.encoder"),
+        ({"update": {"model": "none.teddy"}}, "none.teddy"),
+        ({"lexicon": [{"name": "a", "licence": "CC0", "files": ["none.tsv"]}]}, "none.tsv"),
+        ({"embedding": {"vectors": "none.vec", "name": "v", "licence": "CC0"}}, "none.vec"),
+        (
+            {"distill": {"teachers": ["en"], "text": ["none.txt"], "name": "t", "licence": "CC0"}},
+            "none.txt",
+        ),
+    ],
+)
+def test_files_that_a_recipe_names_beside_corpora_are_looked_for(
+    tmp_path: Path, table: dict[str, object], missing: str
+) -> None:
+    (tmp_path / "train").write_text(columns("Ada is home."), encoding="utf-8")
+    values = {
+        "name": "x",
+        "labels": ["PER"],
+        "features": {"word_rows": 10},
+        "corpus": [{"name": "c", "licence": "CC0", "train": ["train"], "dev": ["train"]}],
+        **table,
+    }
+    report = check_recipe(Recipe.model_validate_json(json.dumps(values)), tmp_path)
+    (found,) = (each for each in report.findings if each.kind is FindingKind.UNREADABLE)
+    assert str(found).startswith(f"{tmp_path / missing}: ")
+
+
 def made(tmp_path: Path, train: list[str], dev: list[str], *labels: str) -> CheckReport:
     (tmp_path / "train").write_text(columns(*train), encoding="utf-8")
     (tmp_path / "dev").write_text(columns(*dev), encoding="utf-8")

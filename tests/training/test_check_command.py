@@ -56,7 +56,7 @@ def test_a_file_that_is_not_there_is_wrong_usage(shell: Shell, tmp_path: Path) -
 
 
 def test_a_recipe_that_is_none_is_wrong_usage(shell: Shell, tmp_path: Path) -> None:
-    (tmp_path / "a.toml").write_text("labels = 3")
+    (tmp_path / "a.toml").write_text('name = "a"\nlabels = 3')
     code, _, told = shell("check", tmp_path / "a.toml")
     assert code == 2
     assert told.count("\n") == 1

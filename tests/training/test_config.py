@@ -1,6 +1,7 @@
 import json
 import re
 import tomllib
+from itertools import combinations
 from pathlib import Path
 from typing import Any, get_args
 
@@ -232,6 +233,56 @@ def test_a_mistake_is_refused_with_its_line_and_key(
     assert caught.value.line == line
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+MISTAKES = (
+    ('name = "small"', "nme = 'small'", "nme: unknown key; did you mean name?"),
+    ("[training]", "[training]\nseed = 3", "training.seed: unknown key; did you mean seed, above"),
+    ('licence = "CC0"', "", "corpus.0.licence: missing"),
+    ("epochs = 3", "epochs = 0", "training.epochs: should be greater than or equal to 1, not 0"),
+    ('format = "jsonl"', "token = 1.5", "corpus.1.token: should be a valid integer, not 1.5"),
+)
+CONTRADICTIONS = (
+    (
+        'labels = ["PER", "LOC"]',
+        'labels = ["PER", "LOC", "PER"]',
+        "labels.2: 'PER' is listed twice",
+    ),
+    ('name = "diaries"', 'name = "letters"', "corpus.1.name: 'letters' is the name of two corpora"),
+    ('dev = ["b.conll"]', "", "corpus: no corpus has dev files"),
+    ('{ person = "PER",', '{ person = "PERS",', "corpus.0.map.person: 'PERS' is not in labels"),
+)
+
+
+@pytest.mark.parametrize("mistakes", [MISTAKES, CONTRADICTIONS])
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_mistakes_are_told_together_each_with_its_line(
+    recipe_file: Path, mistakes: tuple[tuple[str, str, str], ...], n: int
+) -> None:
+    for chosen in combinations(mistakes, n):
+        text = RECIPE
+        for old, new, _ in chosen:
+            text = text.replace(old, new)
+        recipe_file.write_text(text, encoding="utf-8")
+        with pytest.raises(RecipeError) as caught:
+            load_recipe(recipe_file)
+        lines = str(caught.value).splitlines()
+        assert len(lines) == n
+        for _, _, message in chosen:
+            assert sum(message in line for line in lines) == 1
+        assert all(re.match(rf"{re.escape(str(recipe_file))}:\d+: ", line) for line in lines)
+
+
+def test_of_several_mistakes_an_override_names_itself(recipe_file: Path) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(changed(recipe_file, 'licence = "CC0"', ""), ["training.epochs=0", "seed=-1"])
+    assert [
+        line.partition(": ")[2].partition(":")[0] for line in str(caught.value).splitlines()
+    ] == [
+        "--set seed=-1",
+        "corpus.0.licence",
+        "--set training.epochs=0",
+    ]
 
 
 def test_a_missing_recipe_and_a_binary_one_are_recipe_errors(tmp_path: Path) -> None:

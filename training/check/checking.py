@@ -3,13 +3,14 @@
 What cannot be read does not end the check: it is a finding, and the rest is checked without it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from teddy.model.errors import DataError
+from teddy.model.errors import DataError, FileError, TrainingError
 from teddy.model.tags.spans import Scheme, write_tags
 from teddy.model.text.words import Tokeniser
 from teddy.training.check import findings as look
@@ -22,9 +23,12 @@ from teddy.training.check.report import CheckReport, DeepSummary, Finding, count
 from teddy.training.data.align import Sentence, align
 from teddy.training.data.corpora import Corpus
 from teddy.training.data.fitting import fit
+from teddy.training.data.lexicon import read_lexicon
 from teddy.training.data.readers.columns import read_conll_rows, read_csv_rows
+from teddy.training.data.readers.files import find_files
 from teddy.training.data.readers.rows import Rows, sentence_spans
 from teddy.training.data.rules import Rules
+from teddy.training.learning.start import open_start, open_update
 from teddy.training.recipe.corpus_config import FormatConfig
 from teddy.training.recipe.recipe import Recipe
 
@@ -59,6 +63,7 @@ def check_recipe(
         findings += _within([*corpus.train, *corpus.dev])
         findings += _of_reading(each, tokeniser)
     findings += look.rules(str(path), corpora, len(recipe.rules))
+    findings += _beside_corpora(recipe, Path(data), str(path))
     parts = {
         (corpus.name, part): sentences
         for corpus in corpora
@@ -100,7 +105,27 @@ def check_file(
     return replace(report, read_as=tuple(read.guesses))
 
 
-def unreadable(error: DataError) -> Finding:
+def _beside_corpora(recipe: Recipe, data: Path, path: str) -> Iterator[Finding]:
+    """Yield what else the recipe names and a run could not read, or could not start from."""
+    opens: list[Callable[[], object]] = [
+        *(partial(read_lexicon, (each,), data) for each in recipe.lexicon),
+        partial(find_files, filter(None, [recipe.embedding.vectors]), data),
+        partial(find_files, recipe.distill.text if recipe.distill else (), data),
+    ]
+    if recipe.update:
+        opens.append(partial(open_update, recipe, recipe.update, data))
+    elif recipe.start.weights:
+        opens.append(partial(open_start, recipe, data))
+    for opened in opens:
+        try:
+            opened()
+        except FileError as error:
+            yield unreadable(error)
+        except TrainingError as error:
+            yield Finding(FindingKind.UNREADABLE, path, None, str(error))
+
+
+def unreadable(error: FileError) -> Finding:
     """Return the finding of a place that cannot be read."""
     return Finding(FindingKind.UNREADABLE, error.path, error.line, error.reason)
 

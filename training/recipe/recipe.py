@@ -8,7 +8,7 @@ that it can be saved beside the result and read back.
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -22,8 +22,8 @@ from teddy.model.system.toml import (
     MisfitError,
     dotted,
     dump_toml,
-    first_problem,
     line_of,
+    problems,
     put_override,
 )
 from teddy.model.text.sentences import SentenceMode
@@ -181,8 +181,9 @@ class Recipe(Table):
 
     @model_validator(mode="after")
     def _check_across_tables(self) -> Self:
-        for location, reason in _contradictions(self):
-            raise MisfitError(location, reason)
+        if found := list(_contradictions(self)):
+            first, *others = found
+            raise MisfitError(*first, *others)
         return self
 
     @classmethod
@@ -218,7 +219,7 @@ def load_recipe(
 
     Raises RecipeError, naming file and line (or the override) and the full key, for a file that
     cannot be read, that is not TOML, or that has an unknown key, a bad value, or not the tables
-    that the purpose needs.
+    that the purpose needs. It tells all of these, each on a line of its own.
     """
     text, values = _read(path)
     overridden: dict[KeyPath, str] = {}
@@ -230,19 +231,28 @@ def load_recipe(
     try:
         recipe = Recipe.model_validate_json(json.dumps(values, default=str))
     except ValidationError as error:
-        location, reason = first_problem(error, Recipe)
-    else:
-        if purpose == "pretrain" and recipe.pretrain is None:
-            reason = "pretrain: missing: a [pretrain] table says what text to learn from"
-            raise RecipeError(path, None, reason)
-        if purpose == "train" and not recipe.corpus:
-            reason = "corpus: missing: this recipe is for `teddy pretrain` only"
-            raise RecipeError(path, None, reason)
-        return recipe
+        first, *others = (
+            _refused(path, text, overridden, *each) for each in problems(error, Recipe)
+        )
+        raise RecipeError(path, first.line, "\n".join([first.reason, *map(str, others)])) from None
+    if purpose == "pretrain" and recipe.pretrain is None:
+        reason = "pretrain: missing: a [pretrain] table says what text to learn from"
+        raise RecipeError(path, None, reason)
+    if purpose == "train" and not recipe.corpus:
+        reason = "corpus: missing: this recipe is for `teddy pretrain` only"
+        raise RecipeError(path, None, reason)
+    return recipe
+
+
+def _refused(
+    path: Path | str, text: str, overridden: Mapping[KeyPath, str], location: KeyPath, reason: str
+) -> RecipeError:
+    """Return the error for one key: with its line, or the override that has set it."""
+    reason = f"{dotted(location)}: {reason}"
     for override_path, override in overridden.items():
         if location[: len(override_path)] == override_path:
-            raise RecipeError(path, None, f"--set {override}: {dotted(location)}: {reason}")
-    raise RecipeError(path, line_of(location, text), f"{dotted(location)}: {reason}")
+            return RecipeError(path, None, f"--set {override}: {reason}")
+    return RecipeError(path, line_of(location, text), reason)
 
 
 def _read(path: Path | str) -> tuple[str, dict[str, Any]]:
