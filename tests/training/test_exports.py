@@ -17,9 +17,8 @@ from teddy.training.check.checking import check_file
 from teddy.training.check.finding_kinds import FindingKind
 from teddy.training.data.align import Misaligned
 from teddy.training.data.corpora import load_corpus
-from teddy.training.data.readers import read_examples
+from teddy.training.data.readers import SAMPLES, read_examples
 from teddy.training.data.readers.guess import guess_file
-from teddy.training.data.readers.samples import SAMPLES
 from teddy.training.recipe.corpus_config import CorpusConfig, FormatConfig, FormatName
 
 EXPORTS = Path(__file__).parent / "exports"

@@ -246,9 +246,33 @@ def test_an_encoding_is_proposed_where_it_can_be_right(
 
 def test_a_unit_that_does_not_fit_most_spans_is_not_guessed(tmp_path: Path) -> None:
     text = "Hi 👨‍👩‍👧 Zoe Brandt in Oslo"
-    line = json.dumps({"text": text, "label": [[5, 15, "PER"], [19, 23, "LOC"]]})  # graphemes
+    line = json.dumps({"text": text, "label": [[6, 16, "PER"], [12, 17, "LOC"]]})  # none
     (tmp_path / "a.jsonl").write_text(f"{line}\n" * 4, encoding="utf-8")
     assert guess_file(tmp_path / "a.jsonl").options.offset_unit == "character"
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("before", ["👨‍👩‍👧", "🇳🇴🇩🇪", "👍🏽", "e\u0301e\u0301"])
+def test_offsets_of_what_is_seen_as_a_character_are_refused(
+    tmp_path: Path, before: str, own: bool
+) -> None:
+    n_seen = 2 if before[0] in "🇳e" else 1
+    first = 3 + n_seen + 1
+    spans = [(first, first + 10, "PER", "Zoe Brandt"), (first + 14, first + 18, "LOC", "Oslo")]
+    entities = [
+        {"start": start, "end": end, "label": label} | ({"text": name} if own else {})
+        for start, end, label, name in spans
+    ]
+    record = json.dumps({"text": f"Hi {before} Zoe Brandt in Oslo", "entities": entities})
+    (tmp_path / "a.jsonl").write_text(f"{record}\n" * 4, encoding="utf-8")
+    with pytest.raises(DataError, match="grapheme clusters"):
+        spans_of(tmp_path / "a.jsonl")
+    stated = FormatConfig(offset_unit="character")
+    if own:  # a single record tells it too
+        with pytest.raises(DataError, match=r"own text says .*grapheme clusters"):
+            spans_of(tmp_path / "a.jsonl", stated)
+    else:
+        assert len(spans_of(tmp_path / "a.jsonl", stated)) == 4
 
 
 def test_parts_of_an_entity_that_a_line_end_divides_are_one(tmp_path: Path) -> None:

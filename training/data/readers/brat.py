@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from teddy.model.errors import DataError
@@ -62,12 +61,3 @@ def brat_files(path: Path) -> list[Path]:
                 reason = f"no such file: brat wants {part.name} beside {each.name}"
                 raise DataError(part, None, reason)
     return found
-
-
-def n_in_parts(path: Path, options: FormatConfig) -> int:
-    """Return how many entities are in several parts, up to what cannot be read."""
-    n_parts = 0
-    with suppress(DataError):  # which the reader will report
-        for example in read_brat(path, options):
-            n_parts += sum(span.label == UNKNOWN for span in example.spans)
-    return n_parts

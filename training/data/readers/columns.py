@@ -24,6 +24,8 @@ is one."""
 DOCUMENT_START = "-DOCSTART-"
 TAG = re.compile(r"O|[BIEMSLUW]-\S+|\S*[^-\s]-[BIESMLUW]|(?=[(*])(?:\([^()*\s]+)?(?:\*|(?=\)))\)?")
 """What can be nothing but a tag."""
+EXCEL = re.compile(r"\"?sep=(.)\"?[,;\t]*$")
+"""The first line of a table by which Excel tells the separator."""
 HEAD_ROWS = 2_000
 _ELEMENT = re.compile(
     r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[\w.]+|[\])}])(\s+(?=['"\w.\[({-]))?""", re.DOTALL
@@ -46,6 +48,9 @@ def read_conll_rows(path: Path, options: FormatConfig) -> Iterator[Rows]:
     """
     rows: list[Row] = []
     n_columns = 0
+    if options.row == "sentence":
+        yield from _tagged_lines(path, options)
+        return
     for number, line in stream_corpus_lines(path, options.encoding):
         prefix = options.comment
         if not line.strip() or line.startswith(DOCUMENT_START):
@@ -69,6 +74,26 @@ def read_conll_rows(path: Path, options: FormatConfig) -> Iterator[Rows]:
             rows += [row] if row else []
     if rows:
         yield rows
+
+
+def _tagged_lines(path: Path, options: FormatConfig) -> Iterator[Rows]:
+    """Yield lines that are sentences of words with their tag behind a mark: `Ada/B-PER ran/O`."""
+    mark = options.separator
+    for number, line in stream_corpus_lines(path, options.encoding):
+        rows: list[Row] = []
+        words = line.split()
+        is_tagged_twice = mark == "|" and all(word.count(mark) > 1 for word in words)
+        for word in words:
+            token, found, tag = word.rpartition(mark)
+            if not found:
+                want = f"want a word, {mark!r} and its tag"
+                raise DataError(path, number, f"{word!r} has no tag; {want}")
+            if is_tagged_twice:  # Ada|NNP|B-PER
+                token = token.rpartition(mark)[0]
+            row = clean_row(path, number, token, tag, options)
+            rows += [row] if row else []
+        if rows:
+            yield rows
 
 
 def _another_width(columns: list[str], n_columns: int) -> str:
@@ -186,7 +211,9 @@ def read_table(path: Path, options: FormatConfig) -> Iterator[tuple[int, list[st
     cells than the header, or fewer.
     """
     # Cut as everywhere: csv would take U+2028 or a form feed for the end of a line.
-    raw = (f"{line}\n" for _, line in stream_corpus_lines(path, options.encoding))
+    numbered = stream_corpus_lines(path, options.encoding)
+    # Excel's line that names the separator is left out, though counted.
+    raw = (f"{line if number > 1 else EXCEL.sub('', line)}\n" for number, line in numbered)
     separator = "," if options.separator in ("", AUTO) else options.separator
     lines = _quoted(raw, separator)
     width = 0

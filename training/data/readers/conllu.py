@@ -6,19 +6,29 @@ is "à" and "le") gets the token as a whole, so that it is seen, and reported, a
 its characters with another.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from teddy.model.errors import DataError
 from teddy.model.tags.spans import Span
 from teddy.training.data.readers.files import stream_corpus_lines
+from teddy.training.data.readers.guess_columns import guess_scheme
 from teddy.training.data.readers.rows import NO_VALUE, Example, Row, sentence_spans, spelt_out
-from teddy.training.recipe.corpus_config import OUTSIDE, FormatConfig
+from teddy.training.recipe.corpus_config import AUTO, OUTSIDE, UNKNOWN, FormatConfig
 
 COLUMNS = ["id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc"]
 _LABELS, _OF_PAIRS = ("upos", "xpos", "deprel"), ("feats", "misc")
 _VALUES = {"spans": "values"}
+_NER_KEY = re.compile(
+    r"(?:^|\|)((?i:ner|entity|ne|named_?entity|ner_?tag)(?==[^(])|[^=|]+(?==[BI]-[^|]))"
+)
+"""The key of labels in MISC: by its name, or by its tags. (GUM's `Entity=(1-person` are spans of
+coreference in brackets.)"""
+OF_PHRASES = ":mwe"
+"""The end of the column of PARSEME, whose words of a phrase have its number: `1:VID` and `1`."""
 
 
 def read_conllu(path: Path, options: FormatConfig) -> Iterator[Example]:
@@ -63,6 +73,31 @@ def _field(path: Path, name: str, columns: Sequence[str]) -> tuple[int, str]:
     others = [each for each in columns if each not in COLUMNS]
     known = ", ".join(["upos, xpos, deprel", *others, "misc:KEY or feats:KEY"])
     raise DataError(path, None, f"unknown field {name!r}: want {known}")
+
+
+def guess_tree(lines: list[str], options: FormatConfig, reasons: list[str]) -> dict[str, Any]:
+    """Guess the column of CoNLL-U that has the labels, and whether they are tags."""
+    columns = next((named for line in lines if (named := named_columns(line))), COLUMNS)
+    rows = [line.split("\t") for line in lines if line.strip() and not line.startswith("#")]
+    of_ner = [name for name in columns if name not in COLUMNS and re.search(r"(?i)ne|entit", name)]
+    keys = [found[1] for row in rows if (found := _NER_KEY.search(row[-1]))]
+    field = options.field
+    if field == AUTO:
+        others = [name for name in columns if name not in COLUMNS]
+        field = (of_ner or [f"misc:{key}" for key in keys[:1]] or others or ["upos"])[0]
+        reasons.append(f"labels in {field}")
+    head, _, key = field.partition(":")
+    at = columns.index(head.lower()) if head.lower() in columns else -1
+    values = [row[at] for row in rows if len(row) == len(columns)]
+    if key and head.lower() in columns:
+        pairs = [dict(part.partition("=")[::2] for part in value.split("|")) for value in values]
+        values = [pair.get(key, "O") for pair in pairs]
+    tags = ["O" if value in ("_", "") else value for value in values]
+    scheme = None if field.endswith(OF_PHRASES) else guess_scheme([tags])
+    if scheme is None:
+        return {"field": field, "spans": "values", "scheme": "bio"}
+    reasons.append(f"tags in {scheme}")
+    return {"field": field, "spans": "tags", "scheme": scheme}
 
 
 @dataclass(slots=True)
@@ -136,6 +171,10 @@ class _Sentence:
         if self.key:
             pairs = dict(pair.partition("=")[::2] for pair in value.split("|"))
             value = pairs.get(self.key, "")
+        if self.columns[self.column].endswith(OF_PHRASES):
+            self.rows.append(Row(self.text[start:end], value, number))
+            self.places.append((start, end))
+            return
         tag = OUTSIDE if value in (*NO_VALUE, *self.options.outside) else value
         if self.options.spans != "tags" and tag == OUTSIDE:
             return
@@ -143,10 +182,30 @@ class _Sentence:
         self.rows.append(Row(self.text[start:end], tag, number))
         self.places.append((start, end))
 
+    def _phrases(self) -> list[Span]:
+        """Return the phrases of PARSEME; from the first to the last word of one in parts, `?`."""
+        places: dict[str, list[int]] = {}
+        labels: dict[str, str] = {}
+        for place, row in enumerate(self.rows):
+            for part in row.tag.split(";") if row.tag != "*" else ():
+                number, _, label = part.partition(":")
+                if not number.isdecimal():
+                    want = "want *, or such as 1:VID and 1; _ is in files without annotations"
+                    raise DataError(self.path, row.line, f"not of PARSEME: {row.tag!r}; {want}")
+                places.setdefault(number, []).append(place)
+                labels[number] = labels.get(number) or label
+        found = []
+        for number, (first, *more) in places.items():
+            last = more[-1] if more else first
+            is_whole = last - first == len(more)
+            found.append(Span(first, last + 1, labels[number] or "MWE" if is_whole else UNKNOWN))
+        return sorted(found)
+
     def example(self, document: int) -> Example:
         is_tagged = self.options.spans == "tags"
         options = self.options if is_tagged else self.options.model_copy(update=_VALUES)
-        spans = sentence_spans(self.rows, self.path, options)
+        of_phrases = self.columns[self.column].endswith(OF_PHRASES)
+        spans = self._phrases() if of_phrases else sentence_spans(self.rows, self.path, options)
         return Example(
             text=self.text,
             spans=tuple(

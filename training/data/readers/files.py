@@ -9,7 +9,7 @@ import zlib
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE, BOM_UTF32_LE
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, AnyStr
 
 from teddy.model.errors import DataError
 
@@ -78,6 +78,8 @@ def read_lines(path: Path, encoding: str = "utf-8") -> list[str]:
 def stream_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
     """Yield number and text of each line of a file that may be packed, in constant memory.
 
+    CR ends a line in a file without LF, as old Macs and some spreadsheets write it.
+
     Raises DataError, naming the line where there is one, for a file that is missing, damaged,
     binary or not in this encoding.
     """
@@ -88,10 +90,10 @@ def stream_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str
             encoding = marked_encoding(lines.peek(4), encoding)
             if _is_wide(encoding):
                 wrapped = io.TextIOWrapper(lines, encoding=encoding, newline="\n")
-                for number, text in enumerate(wrapped, start=1):
+                for number, text in enumerate(_cut_at_cr(wrapped, "\r", "\n"), start=1):
                     yield number, text.removeprefix("\ufeff").rstrip("\r\n")
                 return
-            for number, line in enumerate(lines, start=1):
+            for number, line in enumerate(_cut_at_cr(lines, b"\r", b"\n"), start=1):
                 if b"\0" in line:
                     raise DataError(path, number, "a binary file: it has a NUL byte")
                 text = line.decode(encoding)
@@ -108,6 +110,15 @@ def stream_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str
         damaged = f"a damaged {path.suffix} file: {error}"
         reason = f"cannot be read: {error.strerror}" if error.strerror else damaged
         raise DataError(path, None, reason) from None
+
+
+def _cut_at_cr(lines: Iterable[AnyStr], cr: AnyStr, lf: AnyStr) -> Iterator[AnyStr]:
+    """Yield lines; those of a file without LF, which comes as one, between its CRs."""
+    for number, line in enumerate(lines):
+        if number == 0 and cr in line and not line.endswith(lf):
+            yield from line.removesuffix(cr).split(cr)
+        else:
+            yield line
 
 
 def stream_corpus_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:

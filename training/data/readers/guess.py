@@ -17,22 +17,31 @@ from typing import Any
 from teddy.model.errors import DataError, counted
 from teddy.model.text.offsets import OffsetUnit
 from teddy.training.data.readers.binary import arrow_records, feature_names
-from teddy.training.data.readers.brat import n_in_parts
-from teddy.training.data.readers.conllu import COLUMNS, named_columns
+from teddy.training.data.readers.brat import read_brat
+from teddy.training.data.readers.conllu import (
+    COLUMNS,
+    OF_PHRASES,
+    guess_tree,
+    named_columns,
+    read_conllu,
+)
+from teddy.training.data.readers.exports import as_usual
 from teddy.training.data.readers.files import stream_lines
 from teddy.training.data.readers.guess_columns import (
     guess_columns,
     guess_scheme,
     guess_table,
     is_table,
+    tagged_by,
 )
 from teddy.training.data.readers.json import json_values
-from teddy.training.data.readers.markup import LINK, STRUCTURE, TAG
+from teddy.training.data.readers.markup import LINK, SECTION, STRUCTURE, TAG, as_xml
 from teddy.training.data.readers.records import OF_RECORDS, as_record, kind_of, parts_of
+from teddy.training.data.readers.rows import Example
 from teddy.training.data.readers.shapes import NOT_GOLD, tags_key
-from teddy.training.data.readers.units import OWN_TEXT, UNITS, Item, fitting
+from teddy.training.data.readers.units import OWN_TEXT, SEEN, UNITS, Item, fitting
 from teddy.training.data.readers.webanno import ANY_HEADER
-from teddy.training.recipe.corpus_config import AUTO, FormatConfig, FormatName
+from teddy.training.recipe.corpus_config import AUTO, UNKNOWN, FormatConfig, FormatName
 
 HEAD_LINES = 20_000
 """Lines at the head of a file from which its columns and tags are guessed."""
@@ -41,11 +50,6 @@ _CLEARLY = 3
 """Spans that must fit better in another unit than in characters."""
 _MOST = 0.8
 """And the share of all that must fit."""
-_NER_KEY = re.compile(
-    r"(?:^|\|)((?i:ner|entity|ne|named_?entity|ner_?tag)(?==[^(])|[^=|]+(?==[BI]-[^|]))"
-)
-"""The key of labels in MISC: by its name, or by its tags. (GUM's `Entity=(1-person` are spans of
-coreference in brackets.)"""
 _MAY_BE_JSON = re.compile(r"\s*[\[{]|[A-Za-z_][\w ]*=\s*\[")
 _ENDS_IN_TAG = re.compile(r"\s(O|[BI]-\S+)\s*$")
 _UNIT_NAMES = {"utf16": "UTF-16 units", "byte": "UTF-8 bytes", "character": "characters"}
@@ -99,12 +103,12 @@ def guess_file(path: Path | str, stated: FormatConfig | None = None) -> Guess:
     elif form == "csv":
         found = guess_table(path, options, reasons)
     elif form == "conllu":
-        found = _guess_tree(_head(path, options), options, reasons)
+        found = guess_tree(_head(path, options), options, reasons)
+        if found["field"].endswith(OF_PHRASES):
+            _tell_parts(read_conllu(path, options.model_copy(update=found)), reasons)
     elif form == "brat":
         found = {"offset_unit": "character"}
-        if n_parts := n_in_parts(path, options):
-            parts = f"{counted(n_parts, 'entity')} in several parts"
-            reasons.append(f"{parts}: their words are unknown")
+        _tell_parts(read_brat(path, options), reasons)
     elif form in _GUESSED and path.suffix != ".spacy":
         found = _guess_records(path, options, reasons)
     if form == "conll" and str in (type(stated.token), type(stated.tag)):
@@ -141,13 +145,16 @@ def _format(path: Path, stated: FormatConfig) -> tuple[FormatName, str]:
         raise DataError(path, None, "the file is empty")
     if lines[0].startswith(ANY_HEADER):
         return "webanno", lines[0][1:]
+    if {".yml", ".yaml"} & {each.lower() for each in path.suffixes}:
+        want = "put its examples into a .md file, a text on each line: to [Oslo](city)"
+        raise DataError(path, None, f"YAML, as of Rasa and Snips, which is not read: {want}")
     is_json = bool(_of_json(path))
     if is_json or (_MAY_BE_JSON.match(lines[0]) and not LINK.match(lines[0])):
         records = _first_records(path, stated)
         if is_json and not records:
             raise DataError(path, None, "the file has no record")
         if records:
-            kind = kind_of(records[0]) or "jsonl"
+            kind = kind_of(as_usual(path, 1, records[0])) or "jsonl"
             names = list(records[0])[:6] if isinstance(records[0], dict) else ["text", "entities"]
             return kind, f"records of {', '.join(map(str, names))}"
     if any(named_columns(line) for line in lines if line.startswith("#")) or _is_tree(lines):
@@ -156,14 +163,31 @@ def _format(path: Path, stated: FormatConfig) -> tuple[FormatName, str]:
         return "csv", "a header that names columns"
     if ".xml" in path.suffixes or _is_xml(lines):
         return "xml", "elements around entities"
+    if lines[0].startswith("#begin document"):
+        return "conll", "the columns of CoNLL-2012"
+    if any(map(SECTION.match, lines)):
+        return "markdown", "the sections of Rasa"
     if any(map(_has_link, lines)) and not any(_ENDS_IN_TAG.search(line) for line in lines):
         return "markdown", "marks such as [Ada](PER)"
+    if tagged_by(lines):
+        return "conll", "words with their tags"
     if _is_prose(lines) and not stated.guessed >= _COLUMNS - {"comment", "ragged"}:
         return "conll", "columns"
     if _is_prose(lines):
         want = "want a word and its tag on each line, or an export that docs/formats.md lists"
         raise DataError(path, 1, f"plain text without annotations: {lines[0][:40]!r}; {want}")
     return "conll", "columns"
+
+
+def _tell_parts(examples: Iterator[Example], reasons: list[str]) -> None:
+    """Say how many entities are in several parts, up to what cannot be read."""
+    n_parts = 0
+    with suppress(DataError):  # which the reader will report
+        for example in examples:
+            n_parts += sum(span.label == UNKNOWN for span in example.spans)
+    if n_parts:
+        parts = f"{counted(n_parts, 'entity')} in several parts"
+        reasons.append(f"{parts}: their words are unknown")
 
 
 def _head(path: Path, options: FormatConfig) -> list[str]:
@@ -195,6 +219,7 @@ def _is_tree(lines: list[str]) -> bool:
 
 def _is_xml(lines: list[str]) -> bool:
     for line in lines:
+        line = as_xml(line)
         ends = {mark[2] for mark in TAG.finditer(line) if mark[1]}
         starts = {mark[2] for mark in TAG.finditer(line) if not mark[1]}
         if any(name.lower() not in STRUCTURE for name in starts & ends):
@@ -213,31 +238,6 @@ def _is_prose(lines: list[str]) -> bool:
     return (len(lines) == 1 and max(widths) > 5) or (len(widths) > 3 and most < len(lines) / 2)
 
 
-def _guess_tree(lines: list[str], options: FormatConfig, reasons: list[str]) -> dict[str, Any]:
-    """Guess the column of CoNLL-U that has the labels, and whether they are tags."""
-    columns = next((named for line in lines if (named := named_columns(line))), COLUMNS)
-    rows = [line.split("\t") for line in lines if line.strip() and not line.startswith("#")]
-    of_ner = [name for name in columns if name not in COLUMNS and re.search(r"(?i)ne|entit", name)]
-    keys = [found[1] for row in rows if (found := _NER_KEY.search(row[-1]))]
-    field = options.field
-    if field == AUTO:
-        others = [name for name in columns if name not in COLUMNS]
-        field = (of_ner or [f"misc:{key}" for key in keys[:1]] or others or ["upos"])[0]
-        reasons.append(f"labels in {field}")
-    head, _, key = field.partition(":")
-    at = columns.index(head.lower()) if head.lower() in columns else -1
-    values = [row[at] for row in rows if len(row) == len(columns)]
-    if key and head.lower() in columns:
-        pairs = [dict(part.partition("=")[::2] for part in value.split("|")) for value in values]
-        values = [pair.get(key, "O") for pair in pairs]
-    tags = ["O" if value in ("_", "") else value for value in values]
-    scheme = guess_scheme([tags])
-    if scheme is None:
-        return {"field": field, "spans": "values", "scheme": "bio"}
-    reasons.append(f"tags in {scheme}")
-    return {"field": field, "spans": "tags", "scheme": scheme}
-
-
 def _guess_records(path: Path, options: FormatConfig, reasons: list[str]) -> dict[str, Any]:
     """Guess what tags of tokens mean, or the unit of offsets."""
     found: dict[str, Any] = {"spans": "tags", "scheme": "bio", "offset_unit": "character"}
@@ -250,6 +250,11 @@ def _guess_records(path: Path, options: FormatConfig, reasons: list[str]) -> dic
     settled = sum(isinstance(each, dict) and each.get("answer") in NOT_GOLD for each in head)
     if settled:
         reasons.append(f"{settled:,} of {len(head):,} records were rejected or ignored: left out")
+    if one := sum(isinstance(each, dict) and each.get("_is_binary") is True for each in head):
+        reasons.append(
+            f"{one:,} of {len(head):,} records answer for one suggestion, as of ner.teach: other "
+            "entities of their texts are unmarked, and are read as none"
+        )
     of_tasks = Counter(
         each.get("id") for each in head if isinstance(each, dict) and "annotator" in each
     )
@@ -283,13 +288,17 @@ def _guess_records(path: Path, options: FormatConfig, reasons: list[str]) -> dic
 def _guess_unit(path: Path, options: FormatConfig, reasons: list[str]) -> OffsetUnit:
     """Return the unit in which most spans fit, of texts in which the units differ."""
     fits: Counter[OffsetUnit] = Counter()
-    n_spans = most = 0
+    n_spans = most = seen = 0
     for text, items in islice(_texts_that_tell(path, options), _MOST_RECORDS):
         n_spans += len(items)
         most += sum(OWN_TEXT if own is not None else 1 for *_, own in items)
         for unit in UNITS:
             fits[unit] += fitting(text, items, unit)
+        seen += fitting(text, items, None)
     best = max(UNITS, key=lambda unit: fits[unit])
+    if seen >= max(fits[best] + _CLEARLY, _MOST * most):
+        reason = f"offsets of {n_spans:,} spans fit no unit that is read{SEEN}"
+        raise DataError(path, None, f'{reason}; where they are right, offset_unit = "character"')
     if fits[best] < fits["character"] + _CLEARLY or fits[best] < _MOST * most:
         return "character"
     reasons.append(

@@ -12,6 +12,7 @@ from teddy.model.errors import DataError
 from teddy.model.tags.spans import Scheme, read_tags, write_tags
 from teddy.training.data.readers.columns import (
     DOCUMENT_START,
+    EXCEL,
     HEAD_ROWS,
     METADATA,
     TAG,
@@ -19,7 +20,7 @@ from teddy.training.data.readers.columns import (
     read_table,
     split_tags,
 )
-from teddy.training.data.readers.files import PACKED_SUFFIXES
+from teddy.training.data.readers.files import PACKED_SUFFIXES, stream_corpus_lines
 from teddy.training.data.readers.rows import spelt_out
 from teddy.training.recipe.corpus_config import AUTO, FormatConfig
 
@@ -29,6 +30,8 @@ _SCHEMES = (
     *(Scheme.BIO, Scheme.IOB1, Scheme.BIOES, Scheme.BMES, Scheme.BILUO, Scheme.BMEWO),
     Scheme.BRACKETS,
 )
+_OF_ENTITIES = 10
+"""The column of entities in OntoNotes' files of CoNLL-2012."""
 _MOST_MISTAKES = 10
 """Rows of another width that are mistakes, even where they are many for a small file."""
 _MOST_LABELS = 100
@@ -43,7 +46,9 @@ _NAMES = {
 def is_table(path: Path, lines: Sequence[str]) -> bool:
     """Return whether a file begins with a header that names columns."""
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix not in PACKED_SUFFIXES]
-    separator = _separator(lines[0])
+    excel = EXCEL.match(lines[0])
+    lines = lines[1:] if excel and lines[1:] else lines
+    separator = excel[1] if excel else _separator(lines[0])
     names = [name.strip('" ') for name in lines[0].split(separator)] if separator else []
     known = {key for key, names_ in _NAMES.items() if any(re.fullmatch(names_, n) for n in names)}
     is_csv = suffixes[-1:] == [".csv"] and len(names) > 1
@@ -55,7 +60,10 @@ def guess_table(path: Path, options: FormatConfig, reasons: list[str]) -> dict[s
     if options.separator == AUTO:
         with_any = options.model_copy(update={"separator": "\0"})
         first = next(read_table(path, with_any), (1, [""]))[1][0]
-        options = options.model_copy(update={"separator": _separator(first) or ","})
+        lines = (line for _, line in islice(stream_corpus_lines(path, options.encoding), 1))
+        excel = EXCEL.match(next(lines, ""))
+        separator = excel[1] if excel else _separator(first) or ","
+        options = options.model_copy(update={"separator": separator})
     try:
         rows = [cells for _, cells in islice(read_table(path, options), HEAD_ROWS)]
     except DataError:  # which the reader will report
@@ -150,6 +158,8 @@ def guess_columns(
     lines: Sequence[str], options: FormatConfig, reasons: list[str]
 ) -> dict[str, Any]:
     """Return how the rows of a file are read, from those at its head."""
+    if options.separator == AUTO and options.row == AUTO and (mark := tagged_by(lines)):
+        return _guess_tagged_lines(lines, mark, reasons)
     comment = _comment(lines) if options.comment == AUTO else options.comment
     blocks = _blocks(lines, comment)
     rows_of_text = [line for block in blocks for line in block]
@@ -159,12 +169,21 @@ def guess_columns(
     ]
     rows = [row for block in split for row in block]
     width = min(map(len, rows), default=1)
+    is_onto = bool(rows) and width > _OF_ENTITIES and all(row[2].isdecimal() for row in rows)
+    is_onto = is_onto and any(line.startswith("#begin document") for line in lines[:200])
     numbered = width > 2 and all(row[0].isdecimal() for row in rows)
-    token = options.token if isinstance(options.token, int) else int(numbered)
+    is_behind = width == 2 and not is_onto and _is_tag_first(rows)
+    token = 3 if is_onto else int(numbered or is_behind)
+    token = options.token if isinstance(options.token, int) else token
     found: dict[str, Any] = {"separator": separator, "token": token, "comment": comment}
-    found["ragged"] = _is_ragged(rows)
+    found["ragged"] = is_onto or _is_ragged(rows)
     is_tagged = options.spans in (AUTO, "tags")
-    tag = _tag_column(rows, range(width - 1, token, -1), reasons)
+    if is_onto:  # the columns behind have brackets too, of arguments
+        tag = _OF_ENTITIES
+    elif is_behind and token:
+        tag = 0
+    else:
+        tag = _tag_column(rows, range(width - 1, token, -1), reasons)
     tag = options.tag if isinstance(options.tag, int) and is_tagged else tag
     names = {"": "white space", "\t": "tabs", ",": "commas", "|": "bars", ";": "semicolons"}
     reasons.insert(
@@ -184,6 +203,45 @@ def guess_columns(
     if comment:
         reasons.append(f"lines that begin with {comment!r} are comments")
     return found | {"tag": tag, "scheme": scheme or Scheme.BIO, "spans": "tags"}
+
+
+def tagged_by(lines: Sequence[str]) -> str:
+    """Return the mark between each word and its tag in lines that are sentences, if there is one.
+
+    Most tags are O in lines of entities, and few words end in it.
+    """
+    words = [word for line in lines for word in line.split()]
+    if len(words) == sum(bool(line.strip()) for line in lines):  # columns, a word on each line
+        return ""
+    for mark in "/|_":
+        pairs = [word.rpartition(mark) for word in words]
+        n_outside = sum(tag == "O" for *_, tag in pairs)
+        if all(token and tag for token, _, tag in pairs) and 3 * n_outside > len(pairs):
+            return mark
+    return ""
+
+
+def _guess_tagged_lines(lines: Sequence[str], mark: str, reasons: list[str]) -> dict[str, Any]:
+    """Return how lines such as `Ada/B-PER ran/O` are read."""
+    tags = [[word.rpartition(mark)[2] for word in line.split()] for line in lines if line.strip()]
+    scheme = guess_scheme(tags) or Scheme.BIO
+    reasons += [
+        f"a sentence on each line, each word with {mark!r} and its tag",
+        f"tags in {scheme}",
+    ]
+    found = {"row": "sentence", "separator": mark, "token": 0, "tag": -1, "comment": ""}
+    return found | {"ragged": True, "scheme": scheme, "spans": "tags"}
+
+
+def _is_tag_first(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the tag stands before its word."""
+    columns = [[row[at] for row in rows] for at in (0, 1)]
+    if all(map(TAG.fullmatch, columns[1])):
+        return False
+    if all(map(TAG.fullmatch, columns[0])):
+        return True
+    plain = [guess_scheme([column]) is not None for column in columns]
+    return plain == [True, False]
 
 
 def _blocks(lines: Iterable[str], comment: str) -> list[list[str]]:

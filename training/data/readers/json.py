@@ -3,7 +3,7 @@
 import ast
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,17 @@ _PYTHON = re.compile(r"[\w ]+=|\[?\s*\(")
 """How a list begins that Python has written."""
 _LISTS = ("annotations", "data", "examples", "documents", "docs", "tasks", "items")
 """Where an object that is a whole file keeps its records."""
+
+
+_PATHS = {
+    ("rasa_nlu_data", "common_examples"): "entities",
+    ("intents", "utterances"): "data",
+    ("intents", "examples"): "mentions",
+    ("utterances",): "entities",
+    ("documents", "passages"): "annotations",
+    ("passages",): "annotations",
+}
+"""Where the files of assistants, and of BioC, keep their texts, and the spans of each."""
 
 
 def json_values(
@@ -121,10 +132,28 @@ def _is_record(element: ast.expr) -> bool:
     return isinstance(element, ast.Tuple | ast.List | ast.Dict)
 
 
+def _within(value: dict[str, Any], path: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the objects at the end of a path; on its way, those of lists, and by name."""
+    values: list[Any] = [value]
+    for key in path:
+        inner = [each.get(key) for each in values if isinstance(each, dict)]
+        values = []
+        for each in inner:
+            if isinstance(each, dict) and key == "intents":
+                values += each.values()
+            else:
+                values += each if isinstance(each, list) else [each]
+    return [each for each in values if isinstance(each, dict)]
+
+
 def _wrapped(value: dict[str, Any]) -> list[Any] | None:
     """Return the records that an object has, where it is not a record itself."""
-    if any(isinstance(value.get(key), str | list) for key in ("text", "tokens", "tokenized_text")):
+    whole = ("text", "content", "tokens", "tokenized_text", "text_snippet", "labelSets")
+    if any(isinstance(value.get(key), str | list | dict) for key in whole):
         return None
+    for path, key in _PATHS.items():
+        if inner := _within(value, path):
+            return [each if key in each else each | {key: []} for each in inner]
     lists = (value.get(key) for key in _LISTS)
     of_records = (each for each in lists if each and isinstance(each, list))
     found = next((each for each in of_records if isinstance(each[0], dict | list)), None)

@@ -29,12 +29,18 @@ def task_parts(record: Record) -> Parts | None:
     return data[texts[0]], items, {k: v for k, v in data.items() if k != texts[0]}, []
 
 
+_OF_FIRST = ("label", "start", "end")
 RESPONSES = ".responses"
 """The end of the columns of responses in a row of Argilla."""
 
 
 def is_argilla(value: Mapping[str, Any]) -> bool:
-    """Return whether this is a record of Argilla, nested as in its JSON or flat as in a row."""
+    """Return whether this is a record of Argilla.
+
+    It is nested as in its JSON, flat as in a row, or of version 1.
+    """
+    if {"annotation", "prediction"} <= value.keys():
+        return True
     is_nested = isinstance(value.get("fields"), dict) and isinstance(value.get("responses"), dict)
     return is_nested or any(key.endswith(RESPONSES) for key in value)
 
@@ -45,6 +51,8 @@ def as_task(value: Mapping[str, Any]) -> dict[str, Any]:
     Its JSON does not say whether a response was submitted, its rows do. Questions that are not
     about spans are left out.
     """
+    if "annotation" in value:
+        return _task_of_first(value)
     data, answers = value.get("fields"), value.get("responses")
     if not isinstance(data, dict) or not isinstance(answers, dict):
         flat = {key: each for key, each in value.items() if "." not in key and key != "_server_id"}
@@ -61,6 +69,18 @@ def as_task(value: Mapping[str, Any]) -> dict[str, Any]:
             )
     done = [{"completed_by": user, "result": spans} for user, spans in by_user.items()]
     return {"data": data | (value.get("metadata") or {}), "annotations": done}
+
+
+def _task_of_first(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record of Argilla 1; one that was discarded, or only predicted, is not annotated."""
+    result: list[dict[str, Any]] = []
+    listed = value["annotation"]
+    for each in listed if isinstance(listed, list) else [listed] if listed else ():
+        span = each if isinstance(each, dict) else dict(zip(_OF_FIRST, each, strict=False))
+        result.append({"from_name": "annotation", "value": span | {"labels": [span.get("label")]}})
+    is_gold = listed is not None and value.get("status") != "Discarded"
+    done = [{"completed_by": value.get("annotation_agent"), "result": result}] if is_gold else []
+    return {"data": {"text": value.get("text")}, "annotations": done}
 
 
 def _answers_of_row(row: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:

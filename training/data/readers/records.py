@@ -23,6 +23,7 @@ from typing import Any
 from teddy.model.errors import DataError, TextError
 from teddy.model.tags.spans import Span
 from teddy.model.text.words import check_text
+from teddy.training.data.readers.exports import as_usual
 from teddy.training.data.readers.json import is_list_of_records, json_values
 from teddy.training.data.readers.label_studio import as_task, is_annotated, is_argilla, task_parts
 from teddy.training.data.readers.rows import Example
@@ -37,7 +38,7 @@ OF_RECORDS: tuple[FormatName, ...] = (*_STATED, "datasets")
 _DOCCANO = ("label", "labels", "annotations")
 _TELLING = {
     *("vertexSet", "paragraphs", "tokenized_text", "data", "tokens", "words", "answer", "ents"),
-    *("annotation_id", "responses"),
+    *("annotation_id", "responses", "annotation"),
 }
 """Keys without any of which a record is a text with spans."""
 _USUAL = (*_TEXTS, "datasets")
@@ -95,6 +96,7 @@ def read_record(
     if usual is not None:
         yield usual
         return
+    value = as_usual(path, line, value)
     kind = kind_of(value)
     wanted = options.format if options.format in _STATED else kind
     if kind is not None and kind != wanted and not (kind in _TEXTS and wanted in _TEXTS):
@@ -159,6 +161,7 @@ def as_record(
 
     Raises DataError for others.
     """
+    value = as_usual(path, line, value)
     if value is None:  # what some tools write for a text without annotations, in place of the text
         return None
     if isinstance(value, list) and kind_of(value) == "spacy":
