@@ -360,6 +360,11 @@ READ: dict[str, tuple[str, str, Spans]] = {
         '{"tokens": ["Ada", "ran"], "ner_tags": ["B-PER", "O"], "source": "x", "document": 7}\n',
         ADA,
     ),
+    "MASSIVE": (
+        "a.jsonl",
+        lines({"utt": "to oslo at nine am", "annot_utt": "to [city : oslo] at [time : nine am]"}),
+        [[("oslo", "city"), ("nine am", "time")]],
+    ),
     "TEI": ("a.xml", '<TEI><p><PER ref="#a">Ada</PER> ran</p></TEI>\n', ADA),
 }
 
@@ -426,6 +431,25 @@ REFUSED: dict[str, tuple[str, str, str]] = {
         "a.xml",
         "<collection><passage><offset>0</offset><text>Ada</text></passage></collection>\n",
         ":1: <passage> of a document of BioC, which is not read: BioC's JSON is read",
+    ),
+    "PubTator": ("a.txt", "12|t|Ada\n12|a|Ran\n12\t0\t3\tAda\tPER\n", ":1: a file of PubTator, w"),
+    "i2b2": ("a.con", 'c="ada" 1:0 1:0||t="person"\n', ":1: a file of i2b2, which is not read"),
+    "YEDDA": (
+        "a.anns",
+        "[@Ada#PER*] ran to [@Oslo#LOC*] .\n",
+        ":1: a file of YEDDA, which is not read: write [Ada](PER) for [@Ada#PER*]",
+    ),
+    "NLTK's trees": ("a.txt", "(S\n  (PER Ada/NNP)\n  ran/VBD)\n", "nltk.tree2conlltags"),
+    "NLTK's trees on a line": ("a.txt", "(S (PER Ada/NNP) ran/VBD)\n", "nltk.tree2conlltags"),
+    "Amazon Comprehend": (
+        "a.csv",
+        "File,Line,Begin Offset,End Offset,Type\na.txt,0,0,3,PER\n",
+        ":1: a file of Amazon Comprehend, which is not read: its texts are in other files",
+    ),
+    "parts of speech": (
+        "a.txt",
+        "Ada/NNP ran/VBD home/NN ./.\nIt/PRP fell/VBD ./.\n",
+        ":1: a file of words with their parts of speech, which is not read: want tags of entities",
     ),
     "FoLiA": ("a.xml", "<FoLiA><w><t>Ada</t></w></FoLiA>\n", ":1: <FoLiA> of a document of FoLiA"),
 }

@@ -73,8 +73,8 @@ class FormatConfig(Table):
     """The column that names the sentence (csv). A new value in it starts a new sentence. Empty:
     blank rows separate sentences."""
     row: Literal["auto", "word", "sentence"] = AUTO
-    """What a row of a table is (csv), or a line (conll): a word, or a sentence with all its tags. In
-    conll these are words with `separator` and their tag, such as `Ada/B-PER ran/O`."""
+    """What a row of a table (csv), or a line (conll), is: a word, or a sentence with all its tags,
+    in conll with `separator` between each word and its tag: `Ada/B-PER ran/O`."""
     scheme: Scheme | Auto = AUTO
     """How tags spell spans: `io`, `iob1`, `bio` (IOB2), `bioes`, `bmes`, `biluo`, `bmewo`, `plain`
     (`PER` on each word) or `brackets` (`(PER*`)."""

@@ -4,6 +4,7 @@ A key of its records names each tool. Texts with spans get Teddy's shape; where 
 have annotated a text, it gets that of Label Studio's tasks, so that `annotator` chooses.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from teddy.model.errors import DataError
 from teddy.training.recipe.corpus_config import UNKNOWN
 
+_SLOT = re.compile(r"\[\s*([^\[\]:]+?)\s*:\s*([^\[\]]+?)\s*\]")
 Record = Mapping[str, Any]
 _WITHOUT_TEXT = {
     "annotatable": ("tagtog", "it has no text: export the documents as JSON lines or brat"),
@@ -27,6 +29,38 @@ _WITHOUT_TEXT = {
     "source-ref": ("Ground Truth", 'the text is elsewhere: put it into "source"'),
 }
 """Exports that are not read, by a key: whose they are, and the cure."""
+_OF_LINES = tuple(
+    (re.compile(pattern), whose, cure)
+    for pattern, whose, cure in (
+        (r"\d+\|[ta]\|", "PubTator", "get it as BioC's JSON, which is read"),
+        (
+            r'c=".*" \d+:\d+ \d+:\d+\|\|t=',
+            "i2b2",
+            "write a word of its text and a tag on each line",
+        ),
+        (r".*\[@[^\]]+#[^\]\s]+\*\]", "YEDDA", "write [Ada](PER) for [@Ada#PER*]"),
+        (r"\(S(\s*$|\s.*\(\S+ \S+/)", "NLTK's trees", "write them with nltk.tree2conlltags"),
+        (
+            r"File,(Line,)?Begin Offset,",
+            "Amazon Comprehend",
+            "its texts are in other files: the manifest of Ground Truth, which has them, is read",
+        ),
+        (
+            r"([^\s/]\S*/([A-Z]{1,5}\$?|[^\w\s]+)\s+)+[^\s/]\S*/([A-Z]{1,5}\$?|[^\w\s]+)\s*$",
+            "words with their parts of speech",
+            "want tags of entities, and O on other words",
+        ),
+    )
+)
+"""Text files that are not read, by how a line begins."""
+
+
+def refuse_lines(path: Path, lines: Sequence[str]) -> None:
+    """Raise DataError if lines are of a format that is known and not read."""
+    for number, line in enumerate(lines, start=1):
+        for pattern, whose, cure in _OF_LINES:
+            if pattern.match(line):
+                raise DataError(path, number, f"a file of {whose}, which is not read: {cure}")
 
 
 def as_usual(path: Path, line: int, value: Any) -> Any:
@@ -240,6 +274,16 @@ def _chunks(value: Record) -> Record:
     return _text(text, iter(spans))
 
 
+def _massive(value: Record) -> Record:
+    """Read MASSIVE, whose entities are `[city : new york]` in the text."""
+    text, spans, at = "", [], 0
+    for mark in _SLOT.finditer(value["annot_utt"]):
+        text += value["annot_utt"][at : mark.start()]
+        spans.append(_span(len(text), len(text) + len(mark[2]), mark[1]))
+        text, at = text + mark[2], mark.end()
+    return _text(text + value["annot_utt"][at:], iter(spans))
+
+
 def _entities(value: Record) -> Record:
     """Return what GATE and LUIS keep under the usual name."""
     listed = value["entities"]
@@ -267,6 +311,7 @@ _TOOLS: dict[str, Callable[[Record], Record | None]] = {
     "externalId": _kili,
     "data_row": _labelbox,
     "offset": _bioc,
+    "annot_utt": _massive,
     "parts": _chunks,
     "data": _chunks,
     "entities": _entities,

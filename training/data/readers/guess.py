@@ -25,7 +25,7 @@ from teddy.training.data.readers.conllu import (
     named_columns,
     read_conllu,
 )
-from teddy.training.data.readers.exports import as_usual
+from teddy.training.data.readers.exports import as_usual, refuse_lines
 from teddy.training.data.readers.files import stream_lines
 from teddy.training.data.readers.guess_columns import (
     guess_columns,
@@ -159,6 +159,8 @@ def _format(path: Path, stated: FormatConfig) -> tuple[FormatName, str]:
             return kind, f"records of {', '.join(map(str, names))}"
     if any(named_columns(line) for line in lines if line.startswith("#")) or _is_tree(lines):
         return "conllu", "the columns of CoNLL-U"
+    if not tagged_by(lines):
+        refuse_lines(path, lines[:1])
     if is_table(path, lines):
         return "csv", "a header that names columns"
     if ".xml" in path.suffixes or _is_xml(lines):
