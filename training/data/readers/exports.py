@@ -70,17 +70,24 @@ def as_usual(path: Path, line: int, value: Any) -> Any:
     """
     if not isinstance(value, dict):
         return value
-    is_read = isinstance(value.get("text", value.get("tokens")), str | list)
-    if key := next((key for key in _WITHOUT_TEXT if key in value and not is_read), None):
-        whose, cure = _WITHOUT_TEXT[key]
-        raise DataError(path, line, f"an export of {whose}, which is not read: {cure}")
-    reader = next((read for key, read in _TOOLS.items() if key in value), None)
-    try:
-        return value if reader is None else reader(value)
-    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
-        name = reader.__name__.strip("_") if reader else ""
-        problem = f"{type(error).__name__}: {error}"
-        raise DataError(path, line, f"not a record of {name}: {problem}") from None
+    for key in value:
+        if key in _WITHOUT_TEXT and not isinstance(_content(value), str | list):
+            whose, cure = _WITHOUT_TEXT[key]
+            raise DataError(path, line, f"an export of {whose}, which is not read: {cure}")
+        if key in _TOOLS:
+            try:
+                found = _TOOLS[key](value)
+            except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+                problem = f"{type(error).__name__}: {error}"
+                name = _TOOLS[key].__name__.strip("_")
+                raise DataError(path, line, f"not a record of {name}: {problem}") from None
+            if found is not value:
+                return found
+    return value
+
+
+def _content(value: Record) -> Any:
+    return value.get("text", value.get("tokens"))
 
 
 def _text(text: str, spans: Iterator[dict[str, Any]]) -> Record:
