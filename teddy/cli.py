@@ -78,7 +78,7 @@ def main(*first: str) -> None:
     if sys.stdout is None:  # closed before the start: what is printed is lost, as the caller asked
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     elif isinstance(sys.stdout, TextIOWrapper):
-        # A terminal of another encoding shows `\\xeb`; pipes and files are UTF-8, as JSON is.
+        # A terminal of another encoding shows `\xeb`; pipes and files are UTF-8, as JSON is.
         known = sys.stdout.encoding if sys.stdout.isatty() else "utf-8"
         sys.stdout.reconfigure(encoding=known, errors="backslashreplace")
     code = run([*first, *sys.argv[1:]])

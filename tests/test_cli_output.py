@@ -20,3 +20,17 @@ def test_a_closed_output_is_no_traceback() -> None:
         capture_output=True,
     )
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_pipe_is_read_where_neither_a_text_nor_an_input_is_given() -> None:
+    for command in ("tag", "redact"):
+        arguments = [sys.executable, "-m", "teddy", command]
+        text = b"Ada went to Oslo"
+        piped, named = (
+            subprocess.run([*arguments, *more], input=text, capture_output=True)
+            for more in ((), ("--input", "-"))
+        )
+        assert piped.returncode == 0
+        assert piped.stdout == named.stdout != b""
+        without = subprocess.run(arguments, stdin=subprocess.DEVNULL, capture_output=True)
+        assert without.returncode == 2
