@@ -5,6 +5,10 @@ What it needs is imported when it runs, not for its help.
 
 import json
 import os
+import stat
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,6 +20,29 @@ PrecisionOption = Annotated[
         help="What the network computes in; auto is the fastest that gives the same entities."
     ),
 ]
+
+TextArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="TEXT", help="A text; or give --input, or a pipe.", show_default=False),
+]
+ModelOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--model", metavar="FILE", help="A model file, or a model that ships.  [default: en]"
+    ),
+]
+
+
+def piped(text: str | None, sources: Sequence[Path] | None) -> list[Path]:
+    """Return the inputs; without any or a text, standard input if it is a pipe or a file.
+
+    A terminal and /dev/null, which cron and services have there, are not read.
+    """
+    if text is None and not sources and sys.stdin is not None:
+        with suppress(OSError, ValueError):
+            if not stat.S_ISCHR(os.fstat(sys.stdin.fileno()).st_mode):
+                return [Path("-")]
+    return list(sources or ())
 
 
 def inspect(

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from inspect import getdoc
+from io import TextIOWrapper
 from typing import Annotated, TextIO
 
 import typer
@@ -74,6 +75,12 @@ def main(*first: str) -> None:
     # Read by OpenMP when torch is imported. Threads that spin while they wait cost most of the
     # speed beside other work.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    if sys.stdout is None:  # closed before the start: what is printed is lost, as the caller asked
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    elif isinstance(sys.stdout, TextIOWrapper):
+        # A terminal of another encoding shows `\xeb`; pipes and files are UTF-8, as JSON is.
+        known = sys.stdout.encoding if sys.stdout.isatty() else "utf-8"
+        sys.stdout.reconfigure(encoding=known, errors="backslashreplace")
     code = run([*first, *sys.argv[1:]])
     if code == _INTERRUPTED:
         # It ends anyhow. A scheduler or launcher that asks once more must not turn its exit code

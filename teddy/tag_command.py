@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from typer import Argument, Option
+from typer import Option
 
-from teddy.model.commands import PrecisionOption
+from teddy.model.commands import ModelOption, PrecisionOption, TextArgument, piped
 from teddy.service.bulk.request import TagRequest, ThresholdOption
 from teddy.training.data.options import TargetFormat
 
@@ -20,11 +20,6 @@ if TYPE_CHECKING:
     from teddy.model.predictor import Predictor
     from teddy.training.data.readers import Example
 
-_Text = Annotated[str | None, Argument(help="A text; or give --input.", show_default=False)]
-_Model = Annotated[
-    Path | None,
-    Option("--model", metavar="FILE", help="A model file.  [default: the one that ships]"),
-]
 _Input = Annotated[
     list[Path] | None,
     Option(
@@ -112,8 +107,8 @@ _Json = Annotated[
 
 
 def tag(
-    text: _Text = None,
-    model_file: _Model = None,
+    text: TextArgument = None,
+    model_file: ModelOption = None,
     sources: _Input = None,
     target_name: _Output = "-",
     form_name: _Format = "auto",
@@ -164,7 +159,7 @@ def tag(
       teddy tag --model runs/mine/mine.teddy --input words.conll --output tagged.conll
       teddy tag --input 'corpus/**/*.jsonl.gz' --input more.parquet --output tagged/ --processes 8
     """
-    request = TagRequest(**locals() | {"sources": sources or ()})  # a field for each option
+    request = TagRequest(**locals() | {"sources": piped(text, sources)})  # a field for each option
     request.check()
     if text is not None:
         _tag_text(text, request)

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from typer import Argument, BadParameter, Exit, Option
+from typer import BadParameter, Exit, Option
 
-from teddy.model.commands import PrecisionOption, use_one_thread
+from teddy.model.commands import ModelOption, PrecisionOption, TextArgument, piped, use_one_thread
 from teddy.service.bulk.request import ThresholdOption
 
 if TYPE_CHECKING:
@@ -37,11 +37,6 @@ _ENDINGS = {
 }
 _BY_LINE = (".jsonl", ".ndjson")
 
-_Text = Annotated[str | None, Argument(help="A text; or give --input.", show_default=False)]
-_Model = Annotated[
-    Path | None,
-    Option("--model", metavar="FILE", help="A model file.  [default: the one that ships]"),
-]
 _Input = Annotated[
     list[Path] | None,
     Option("--input", metavar="FILE", help="A file, again and again; - is standard input."),
@@ -87,8 +82,8 @@ _Thresholds = Annotated[
 
 
 def redact(
-    text: _Text = None,
-    model_file: _Model = None,
+    text: TextArgument = None,
+    model_file: ModelOption = None,
     sources: _Input = None,
     target: _Output = STREAM,
     form: _Format = "auto",
@@ -113,6 +108,7 @@ def redact(
       teddy evaluate mine.teddy dev.conll --recall 0.99 --preset thresholds.json
       teddy redact --thresholds thresholds.json --input letter.txt
     """
+    sources = piped(text, sources)
     _check(text, sources, target)
     if threshold is not None and thresholds is not None:
         raise BadParameter("give this or --threshold", param_hint="--thresholds")
@@ -141,7 +137,7 @@ def redact(
 
 
 def restore(
-    text: _Text = None,
+    text: TextArgument = None,
     sources: _Input = None,
     target: _Output = STREAM,
     form: _Format = "auto",
@@ -155,6 +151,7 @@ def restore(
       teddy restore --input letter.redacted.md --output letter.md --key-file key
       teddy restore --key-file key "<PER:...> wrote to <PER:...>."
     """
+    sources = piped(text, sources)
     _check(text, sources, target)
     from teddy.service.redaction.documents import restore as put_back
 

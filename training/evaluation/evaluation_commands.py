@@ -61,7 +61,7 @@ _Recall = Annotated[
 ]
 _Preset = Annotated[
     Path | None,
-    Option(metavar="FILE", help="With --recall, write the thresholds there, for --threshold FILE."),
+    Option(metavar="FILE", help="With --recall, write the thresholds for `redact --thresholds`."),
 ]
 _Rules = Annotated[
     Path | None,
