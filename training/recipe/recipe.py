@@ -52,7 +52,7 @@ class StartConfig(Table):
 
     weights: str = ""
     """An encoder file, a model file or a checkpoint, below `--data` or the working directory; or
-    `en`, the shipped model. Its pieces and words are used, and `features` and the shape of
+    a model that ships (`en`). Its pieces and words are used, and `features` and the shape of
     `network` are those of the file. A key of theirs that is neither the default nor what the file
     has is an error; but fewer `features.word_rows` leave the rarest words without a row."""
     learning_rate_share: float = Field(default=1.0, ge=0, le=1)

@@ -105,7 +105,7 @@ class DistillConfig(Table):
     """
 
     teachers: tuple[str, ...] = ()
-    """Model files or checkpoints below `--data`, or `en`, the shipped model, or `hf:` and the
+    """Model files or checkpoints below `--data`, or a model that ships (`en`), or `hf:` and the
     folder of a token classifier of Hugging Face's transformers. The student learns the mean of
     several. Without any, an `update` has the old model as its teacher."""
     map: dict[str, str] = Field(default_factory=dict)
@@ -200,8 +200,8 @@ class UpdateConfig(Table):
     """
 
     model: str = Field(min_length=1)
-    """A model file or a checkpoint, below `--data` or the working directory, or `en`. `--update`
-    sets this key."""
+    """A model file or a checkpoint, below `--data` or the working directory, or one that
+    ships. `--update` sets this key."""
     sha256: str = ""
     """The SHA-256 of that file. A run fills it in, and is resumed only with the same file."""
     rehearse: tuple[str, ...] = ()
