@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from benchmarks import entrants, texts
+from benchmarks import entrants, gum, texts
 from benchmarks.contenders.contender import Entrant
 from benchmarks.growth import MEGABYTE, stages
 from benchmarks.machine import cores
@@ -304,3 +304,44 @@ def test_a_worker_finds_what_its_model_finds(
         assert shared["network"] > 0
     finally:
         worker.stop()
+
+
+GUM = """\
+1 Smith PROPN NNP 4 nsubj (1-organization-new-n-cf1-1-sgl
+2 & CCONJ CC 3 cc _
+3 Sons PROPN NNPS 1 conj 1)
+4 met VERB VBD 0 root _
+5 Ada PROPN NNP 4 obj (2-person-new-n-cf1-1-sgl(3-person-new-n-cf2-1-sgl)
+6 and CCONJ CC 7 cc _
+7 Bob PROPN NNP 5 conj (4-person-new-n-cf3-1-sgl)2)
+8 in ADP IN 9 case _
+9 Sweden PROPN NNP 4 obl (5-organization-new-n-cf4-1-sgl-Sweden)
+
+1 The DET DT 2 det (1-person-new-n-cf1-4-sgl(2-organization-new-n-cf2-1-sgl
+2 agency NOUN NN 5 nmod:poss _
+3 's PART POS 2 case 2)
+4 director NOUN NN 5 nmod:desc _
+5 Ada PROPN NNP 7 nsubj _
+6 Lovelace PROPN NNP 5 flat 1)
+7 left VERB VBD 0 root _
+8 Ubuntu PROPN NNP 7 obj (3-abstract-new-n-cf3-1-sgl-Ubuntu)
+9 in ADP IN 10 case _
+10 May PROPN NNP 7 obl (4-time-new-n-cf4-1-sgl)
+"""
+
+
+def test_the_name_in_a_mention_is_the_proper_noun_at_its_head(tmp_path: Path) -> None:
+    path = tmp_path / "gum.conllu"
+    rows = (line.split() for line in GUM.splitlines())
+    lines = [
+        "\t".join([row[0], row[1], "_", *row[2:4], "_", *row[4:6], "_", f"Entity={row[6]}"])
+        if row
+        else ""
+        for row in rows
+    ]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    names = [gum.tags(words, set(), frozenset({"Sweden"})) for words in gum.sentences(path)]
+    assert names == [
+        ["B-ORG", "I-ORG", "I-ORG", "O", "B-PER", "O", "B-PER", "O", "B-LOC"],
+        ["O", "O", "O", "O", "B-PER", "I-PER", "O", "B-UNSURE", "O", "O"],
+    ]

@@ -1,6 +1,7 @@
 """What more tools write is read with exactly its spans, or refused with the tool's name and a cure.
 
-As in test_odd_exports.py, a table each; the records are of the tools' published schemas.
+As in test_odd_exports.py, a table each. The records follow what is known of the tools; no tool has
+written them.
 """
 
 import json

@@ -219,7 +219,8 @@ def load_recipe(
 
     Raises RecipeError, naming file and line (or the override) and the full key, for a file that
     cannot be read, that is not TOML, or that has an unknown key, a bad value, or not the tables
-    that the purpose needs. It tells all of these, each on a line of its own.
+    that the purpose needs. All unknown keys and bad values are told, a line for each; without any,
+    all values that do not go together.
     """
     text, values = _read(path)
     overridden: dict[KeyPath, str] = {}
