@@ -54,7 +54,7 @@ _OF_LINES = tuple(
 )
 """Text files that are not read, by how a line begins."""
 _LONG = 1_000
-"""The characters of a line by which it is told what it is."""
+"""The most characters of a line that the patterns see."""
 
 
 def refuse_lines(path: Path, lines: Sequence[str]) -> None:
